@@ -1,0 +1,29 @@
+"""Online knowledge distillation: the methods, their losses and their networks.
+
+``available()`` lists the methods and ``build(name, ...)`` makes one. Importing this package is cheap: torch is
+loaded by the first name that needs it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from methods.registry import available, build
+
+if TYPE_CHECKING:
+    from methods.hyperparameters import BaseHyperparameters
+    from methods.interface import Method, Outputs, Progress
+
+__all__ = ["BaseHyperparameters", "Method", "Outputs", "Progress", "available", "build"]
+
+_INTERFACE = frozenset({"BaseHyperparameters", "Method", "Outputs", "Progress"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _INTERFACE:
+        return getattr(import_module("methods.interface"), name)
+    try:
+        return import_module(f"methods.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"methods.{name}":
+            raise
+        raise AttributeError(f"module 'methods' has no attribute {name!r}") from None

@@ -1,0 +1,91 @@
+"""What a backbone is: stages in order and a classifier, each drawn anew whenever it is asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from methods.errors import InputError
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """An architecture for one image shape and number of classes; its methods draw new weights at every call.
+
+    Attributes:
+        name: As on the command line.
+        stages: Factories of the parts in order, the input convolution with the first stage being the first.
+        channels: Output channels after each of the stages.
+        shared_stages: How many stages peers share in the published branch networks.
+        classifier: Factory of the map from pooled features ``[B, d]`` to logits ``[B, C]``.
+        linear: Factory of further linear layers, initialised as this family does: (inputs, outputs, bias).
+        num_classes: C.
+    """
+
+    name: str
+    stages: Sequence[Callable[[], nn.Module]]
+    channels: Sequence[int]
+    shared_stages: int
+    classifier: Callable[[], nn.Module]
+    linear: Callable[[int, int, bool], nn.Linear]
+    num_classes: int
+
+    @property
+    def features(self) -> int:
+        """The number d of pooled features that the classifier reads."""
+        return self.channels[-1]
+
+    def split(self, shared_stages: int | None = None) -> int:
+        """Return how many stages are shared: the published number for None.
+
+        Raises:
+            InputError: Unless at least one stage is shared and one left to the branch.
+        """
+        split = self.shared_stages if shared_stages is None else shared_stages
+        if not 1 <= split < len(self.stages):
+            raise InputError(f"shared_stages of {self.name} must lie in 1..{len(self.stages) - 1} (given: {split})")
+        return split
+
+    def stem(self, shared_stages: int | None = None) -> nn.Sequential:
+        """Draw the shared part: images ``[B, C_in, H, W]`` to maps ``[B, channels[split - 1], h, w]``."""
+        return nn.Sequential(*(stage() for stage in self.stages[: self.split(shared_stages)]))
+
+    def branch(self, shared_stages: int | None = None) -> "Branch":
+        """Draw the part that each peer has for itself: the stem's maps to features and logits."""
+        return Branch([stage() for stage in self.stages[self.split(shared_stages) :]], self.classifier())
+
+    def network(self) -> "Network":
+        """Draw a whole network."""
+        return Network(self.stem(), self.branch())
+
+
+class Branch(nn.Module):
+    """The last stages, global average pooling and the classifier."""
+
+    def __init__(self, stages: Sequence[nn.Module], classifier: nn.Module) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(*stages)
+        self.classifier = classifier
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return pooled features ``[B, d]`` and logits ``[B, C]`` for the stem's maps ``[B, c, h, w]``."""
+        features = self.stages(maps).mean((2, 3))
+        return features, self.classifier(features)
+
+
+class Network(nn.Module):
+    """A stem and a branch as one classifier: images to logits."""
+
+    def __init__(self, stem: nn.Module, branch: Branch) -> None:
+        super().__init__()
+        self.stem = stem
+        self.branch = branch
+
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return pooled features ``[B, d]`` and logits ``[B, C]``."""
+        features, logits = self.branch(self.stem(images))
+        return features, logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits ``[B, C]`` for images ``[B, C_in, H, W]``."""
+        return self.features_and_logits(images)[1]

@@ -1,0 +1,121 @@
+"""CIFAR ResNets: basic and bottleneck blocks, projection shortcuts, post-activation.
+
+Source: He et al. (2016), "Deep Residual Learning for Image Recognition", section 4.2, with the projection shortcuts and
+the initialisation of the released online distillation code (docs/fidelity.md).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor, nn
+
+from methods.backbones.base import Backbone
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """A convolution without bias that keeps the size at stride 1, drawn by Kaiming's rule (normal, fan out)."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv
+
+
+class ResidualBlock(nn.Module):
+    """Convolutions with batch norm beside a shortcut: ``relu(layers(x) + shortcut(x))``.
+
+    The shortcut is a strided 1x1 convolution with batch norm where the shape changes, else the identity.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.shortcut = (
+            nn.Identity()
+            if inputs == outputs and stride == 1
+            else nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+        )
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps of the block's output channels and stride."""
+        total: Tensor = self.layers(maps) + self.shortcut(maps)
+        activated: Tensor = self.activation(total)
+        return activated
+
+
+def basic_block(inputs: int, width: int, stride: int) -> ResidualBlock:
+    """Two 3x3 convolutions; the output has ``width`` channels."""
+    layers = [
+        convolution(inputs, width, 3, stride),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        convolution(width, width, 3),
+        nn.BatchNorm2d(width),
+    ]
+    return ResidualBlock(layers, inputs, width, stride)
+
+
+def bottleneck_block(inputs: int, width: int, stride: int, outputs: int) -> ResidualBlock:
+    """1x1 to ``width``, 3x3 with the stride, 1x1 to ``outputs`` channels."""
+    layers = [
+        convolution(inputs, width, 1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        convolution(width, width, 3, stride),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        convolution(width, outputs, 1),
+        nn.BatchNorm2d(outputs),
+    ]
+    return ResidualBlock(layers, inputs, outputs, stride)
+
+
+def cifar_resnet(name: str, num_classes: int, in_channels: int, image_size: int, blocks: int) -> Backbone:
+    """ResNet of depth ``6 blocks + 2``: 16, 32 and 64 channels."""
+    widths = (16, 32, 64)
+
+    def stage(index: int) -> list[nn.Module]:
+        inputs = widths[max(index - 1, 0)]
+        first = basic_block(inputs, widths[index], stride=1 if index == 0 else 2)
+        return [first, *(basic_block(widths[index], widths[index], 1) for _ in range(blocks - 1))]
+
+    return _backbone(name, num_classes, in_channels, [partial(stage, index) for index in range(3)], widths)
+
+
+def cifar_bottleneck_resnet(
+    name: str, num_classes: int, in_channels: int, image_size: int, blocks: int, widen: int = 1
+) -> Backbone:
+    """ResNet of bottleneck blocks: inner widths 16, 32 and 64 times ``widen``, 64, 128 and 256 output channels."""
+    outputs = (64, 128, 256)
+
+    def stage(index: int) -> list[nn.Module]:
+        width = outputs[index] // 4 * widen
+        inputs = outputs[index - 1] if index else 16
+        first = bottleneck_block(inputs, width, 1 if index == 0 else 2, outputs[index])
+        rest = (bottleneck_block(outputs[index], width, 1, outputs[index]) for _ in range(blocks - 1))
+        return [first, *rest]
+
+    return _backbone(name, num_classes, in_channels, [partial(stage, index) for index in range(3)], outputs)
+
+
+def _backbone(
+    name: str,
+    num_classes: int,
+    in_channels: int,
+    stages: Sequence[partial[list[nn.Module]]],
+    channels: Sequence[int],
+) -> Backbone:
+    def first() -> nn.Sequential:
+        return nn.Sequential(convolution(in_channels, 16, 3), nn.BatchNorm2d(16), nn.ReLU(inplace=True), *stages[0]())
+
+    def later(index: int) -> nn.Sequential:
+        return nn.Sequential(*stages[index]())
+
+    return Backbone(
+        name=name,
+        stages=(first, *(partial(later, index) for index in range(1, len(stages)))),
+        channels=channels,
+        shared_stages=len(stages) - 1,
+        classifier=lambda: nn.Linear(channels[-1], num_classes),
+        linear=lambda inputs, outputs, bias: nn.Linear(inputs, outputs, bias),
+        num_classes=num_classes,
+    )

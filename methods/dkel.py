@@ -1,0 +1,83 @@
+"""Decoupled knowledge with ensemble learning."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from methods.hyperparameters import epochs_field
+from methods.interface import Batch
+from methods.objectives import cross_entropy, distillation_loss, mean_of_others, pairwise_distillation_loss
+from methods.pcl import MeanTeacherHyperparameters, MeanTeacherMethod
+from methods.schedules import Decay, decay_weight
+
+REFERENCE_LEARNING_RATE = 0.1
+REFERENCE_WEIGHT_DECAY = 5e-4
+
+
+class DKEL(MeanTeacherMethod):
+    """Decoupled knowledge: an independent teacher and a decaying ensemble of the other peers' teachers.
+
+    As PCL, with the peers' teachers taught by ``w(e) {d(e) KL_T(z_i <- mean_{j!=i} m_j) + (1 - d(e)) 1/(K-1)
+    sum_{j!=i} KL_T(z_i <- m_j)}``; the share ``d`` of the teachers' ensemble is large at first and decays. The teacher
+    is initialised on its own, by a few steps of plain SGD on the mean of its heads' cross-entropy, and its moving
+    average does not begin with a copy of the student.
+
+    Source: "Decoupled Knowledge with Ensemble Learning for Online Distillation", by its abstract and released code;
+    ``ramp: released`` with ``ema_warmup: true`` is that code to the digit (docs/fidelity.md, D1 to D4).
+    """
+
+    name = "dkel"
+    year = 2022
+
+    class Hyperparameters(MeanTeacherHyperparameters):
+        """The released values where they are not what undoes the method."""
+
+        weight: float = Field(0.1, ge=0, description="weight of the distillation terms")
+        decay: Decay = Field("exp", description="shape of the teachers' ensemble's share over the epochs")
+        decay_rate: float = Field(0.5, ge=0, description="rate per epoch of the exponential decay")
+        decay_floor: float = Field(0.01, ge=0, lt=1, description="a share not above it counts as 0")
+        decay_epochs: int = epochs_field(80, "horizon of the linear, cosine and step decay")
+        ema_warmup: bool = Field(False, description="whether the mean teacher first copies the student")
+        teacher_init: Literal["copy", "independent"] = Field(
+            "copy", description="what the teacher's own steps start from: the student's weights or its own draw"
+        )
+        teacher_init_steps: int = Field(2, ge=0, description="SGD steps that the teacher takes on its own at the start")
+        teacher_init_lr_scale: float = Field(
+            0.01, gt=0, description="learning rate of those steps as a share of the published recipe's 0.1"
+        )
+
+    hyperparameters: Hyperparameters
+
+    def teacher_losses(self, peers: Tensor, teachers: Tensor, epoch: int) -> dict[str, Tensor]:
+        """Return the distillation from the ensemble of the others' teachers and from each of them, by their shares."""
+        chosen = self.hyperparameters
+        share = decay_weight(chosen.decay, epoch, chosen.decay_rate, chosen.decay_floor, chosen.decay_epochs)
+        temperature = chosen.temperature
+        ensemble = distillation_loss(peers, mean_of_others(teachers), temperature)
+        return {
+            "teacher_ensemble_distillation": share * ensemble,
+            "peer_distillation": (1 - share) * pairwise_distillation_loss(peers, teachers, temperature),
+        }
+
+    def start(self, batches: Iterator[Batch]) -> None:
+        """Initialise the teacher: from the student's weights or its own, then by a few steps on its own."""
+        chosen = self.hyperparameters
+        if chosen.teacher_init == "copy":
+            self.teacher.load_state_dict(self.network.state_dict())
+        heads = self.teacher.network.requires_grad_(True)
+        optimizer = torch.optim.SGD(
+            heads.parameters(),
+            lr=REFERENCE_LEARNING_RATE * chosen.teacher_init_lr_scale,
+            weight_decay=REFERENCE_WEIGHT_DECAY,
+        )
+        for _ in range(chosen.teacher_init_steps):
+            views, labels = next(batches)
+            _, logits = self.teacher.peers(views)
+            optimizer.zero_grad()
+            torch.autograd.backward(cross_entropy(logits, labels) / chosen.peers)
+            optimizer.step()
+        optimizer.zero_grad()
+        heads.requires_grad_(False)

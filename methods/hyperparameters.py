@@ -1,0 +1,72 @@
+"""Typed hyperparameters with ranges, checked by one validator wherever they come from."""
+
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from methods.errors import InputError, unknown
+
+REFERENCE_EPOCHS = 300
+"""The length of the published CIFAR runs, for which defaults in epochs are stated."""
+
+_SCALES = "scales_with_epochs"
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class BaseHyperparameters(BaseModel):
+    """The base of every method's own hyperparameters: unknown names are errors, values are strict."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def resolve(cls, given: Mapping[str, Any], epochs: int = REFERENCE_EPOCHS, owner: str = "") -> Self:
+        """Fill in the defaults and check every value.
+
+        Args:
+            given: Values by name.
+            epochs: The length of the run; defaults made with :func:`epochs_field` shrink and grow with it.
+            owner: The method's name, for messages.
+
+        Raises:
+            InputError: For an unknown name or a value out of range.
+        """
+        values = dict(given)
+        for name in values:
+            if name not in cls.model_fields:
+                of = f"hyperparameter of {owner!r}" if owner else "hyperparameter"
+                raise unknown(of, name, cls.model_fields)
+        for name, field in cls.model_fields.items():
+            extra = field.json_schema_extra
+            if name not in values and isinstance(extra, dict) and extra.get(_SCALES):
+                values[name] = max(1, round(field.get_default() * epochs / REFERENCE_EPOCHS))
+        return validated(cls, values, owner)
+
+    def remarks(self, epochs: int, steps: int) -> list[str]:
+        """Return one line for each value that does not fit a run of so many epochs and optimiser steps."""
+        return []
+
+
+def validated(model: type[ModelT], values: Mapping[str, Any], owner: str = "") -> ModelT:
+    """Return the validated model, or raise an InputError that states the first fault on one line."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in (*([owner] if owner else []), *fault["loc"]))
+        if fault["type"] == "extra_forbidden":
+            raise unknown(f"key in {owner!r}" if owner else "key", str(fault["loc"][-1]), model.model_fields) from None
+        message = fault["msg"].removeprefix("Value error, ")
+        given = "" if fault["type"] == "missing" else f" (given: {_shown(fault['input'])})"
+        raise InputError(f"{key}: {message}{given}" if key else f"{message}{given}") from None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def epochs_field(default: int, description: str) -> Any:
+    """A whole number of epochs, 0 or more, whose default is stated for 300 epochs and scales with the run."""
+    return Field(default, ge=0, description=description, json_schema_extra={_SCALES: True})

@@ -1,0 +1,36 @@
+"""The temporal mean of a network's weights."""
+
+import torch
+from torch import nn
+
+
+def ema_decay_at(step: int, decay: float, warmup: bool) -> float:
+    """The factor ``a`` of ``teacher <- a teacher + (1 - a) student`` after optimiser step ``step`` (0-based).
+
+    With the warm-up ``min(1 - 1/(step + 1), decay)``: 0 at the first step, which copies the student, and the uniform
+    mean of all students until the decay is reached; without it, always ``decay``.
+
+    Source: Tarvainen and Valpola (2017), "Mean teachers are better role models", and its released code.
+    """
+    return min(1.0 - 1.0 / (step + 1), decay) if warmup else decay
+
+
+@torch.no_grad()
+def update_mean(teacher: nn.Module, student: nn.Module, decay: float) -> None:
+    """Move every parameter of the teacher: ``theta_t <- decay theta_t + (1 - decay) theta_s``, in place.
+
+    Buffers stay as they are: the teacher keeps batch statistics of its own.
+    """
+    torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - decay)
+
+
+def ema_remarks(decay: float, steps: int) -> list[str]:
+    """Return a line if the mean's horizon of ``1 / (1 - decay)`` steps is more than a tenth of the run's steps."""
+    horizon = 1.0 / (1.0 - decay)
+    if horizon <= steps / 10:
+        return []
+    fitting = max(0.0, 1.0 - 10.0 / steps)
+    return [
+        f"ema_decay {decay:g} looks back about {horizon:.0f} steps, more than a tenth of the run's {steps}: "
+        f"the mean teacher lags behind (fitting: at most {fitting:.3g})"
+    ]

@@ -1,0 +1,207 @@
+"""Finds methods: the files of this folder, installed plugins, and files named by the user.
+
+A method is a class that sets ``name``. The methods of this folder are found by reading their source, so that listing
+them loads neither torch nor the method; plugins are code of other people and have to be imported.
+"""
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from methods.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from methods.interface import Method
+
+ENTRY_POINT_GROUP = "okdbench.methods"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One method that was found.
+
+    Attributes:
+        name: As on the command line.
+        description: One line.
+        year: Of publication, 0 if none is given; methods are listed in this order.
+        origin: What to import: a module's name, or a file's path.
+        broken: Why it cannot be used, or None.
+    """
+
+    name: str
+    description: str
+    year: int
+    origin: str
+    broken: str | None = None
+
+
+def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
+    """Return every method's name and one-line description; a broken plugin is described by its reason.
+
+    Args:
+        plugins: Python files that define further methods.
+    """
+    found = catalogue(plugins)
+    return {name: f"broken: {item.broken}" if item.broken else item.description for name, item in found.items()}
+
+
+def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, Listing]:
+    """Return everything found by name, in the order of publication; of two with one name the first found counts."""
+    listings: dict[str, Listing] = {}
+    for item in (*_own(), *_installed(), *(_from_file(Path(plugin)) for plugin in plugins)):
+        if item.name in listings:
+            origin = listings[item.name].origin
+            reason = f"the name {item.name!r} is taken by {origin}"
+            listings[f"{item.name} ({item.origin})"] = Listing(item.name, "", item.year, item.origin, reason)
+        else:
+            listings[item.name] = item
+    return dict(sorted(listings.items(), key=lambda pair: (pair[1].year, pair[0])))
+
+
+def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
+    """Return the class of a method.
+
+    Raises:
+        InputError: If there is no such method, or its plugin is broken.
+    """
+    found = catalogue(plugins)
+    if name not in found:
+        raise unknown("method", name, found)
+    item = found[name]
+    if item.broken:
+        raise InputError(f"the method {name!r} is broken: {item.broken}")
+    return _method_class(_import(item.origin), name)
+
+
+def build(
+    name: str,
+    *,
+    backbone: str,
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    plugins: Iterable[str | Path] = (),
+    **hyperparameters: Any,
+) -> "Method":
+    """Return a method with freshly drawn networks.
+
+    Args:
+        name: One of :func:`available`.
+        backbone: One of ``methods.backbones.available()``, or several joined by ``+`` for peers that differ.
+        num_classes: C, at least 2.
+        in_channels: Channels of the images, 1 or more.
+        image_size: Side of the square images in pixels.
+        plugins: Python files that define further methods.
+        **hyperparameters: The method's own, checked by its ``Hyperparameters``.
+
+    Raises:
+        InputError: For an unknown name or a value out of range.
+    """
+    method = load(name, plugins)
+    chosen = method.Hyperparameters.resolve(hyperparameters, owner=name)
+    backbones = import_module("methods.backbones")
+    made = [backbones.make(part, num_classes, in_channels, image_size) for part in backbone.split("+")]
+    if len(made) > 1 and "peers" not in hyperparameters and "peers" in method.Hyperparameters.model_fields:
+        chosen = method.Hyperparameters.resolve({**hyperparameters, "peers": len(made)}, owner=name)
+    return method(made, chosen)
+
+
+def _own() -> Iterator[Listing]:
+    folder = Path(__file__).parent
+    for path in sorted(folder.glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                constants = _class_constants(node)
+                if isinstance(name := constants.get("name"), str):
+                    year = int(constants.get("year", 0))
+                    yield Listing(name, _first_line(ast.get_docstring(node)), year, f"methods.{path.stem}")
+
+
+def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
+    constants = {}
+    for statement in node.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=target)], value=ast.Constant(value=value)):
+                constants[target] = value
+    return constants
+
+
+def _installed() -> Iterator[Listing]:
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+        yield _from_entry_point(point)
+
+
+def _from_entry_point(point: EntryPoint) -> Listing:
+    origin = point.module
+    try:
+        return _describe(_import(origin), origin, point.name)
+    except Exception as error:  # whatever a plugin raises, the other methods stay usable
+        return Listing(point.name, "", 0, origin, _reason(error))
+
+
+def _from_file(path: Path) -> Listing:
+    if not path.is_file():
+        raise InputError(f"no such plugin file: {path}")
+    origin = str(path.resolve())
+    try:
+        return _describe(_import(origin), origin, None)
+    except Exception as error:  # whatever a plugin raises, the other methods stay usable
+        return Listing(path.stem, "", 0, origin, _reason(error))
+
+
+def _describe(module: ModuleType, origin: str, name: str | None) -> Listing:
+    method = _method_class(module, name)
+    return Listing(method.name, _first_line(method.__doc__), method.year, origin)
+
+
+def _method_class(module: ModuleType, name: str | None) -> "type[Method]":
+    from methods.interface import Method
+
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Method)
+        and value.__module__ == module.__name__
+        and "name" in vars(value)
+        and name in (None, value.name)
+    ]
+    if not found:
+        raise InputError(f"{module.__name__} defines no method{f' named {name!r}' if name else ''}")
+    return found[0]
+
+
+def _import(origin: str) -> ModuleType:
+    if not origin.endswith(".py"):
+        return import_module(origin)
+    # the name carries the path, so that two files of one name do not meet and pickles find their classes again
+    name = f"okdbench_plugin_{sha256(origin.encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, origin)
+    if spec is None or spec.loader is None:
+        raise InputError(f"cannot import {origin}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+
+
+def _first_line(docstring: str | None) -> str:
+    return docstring.strip().splitlines()[0] if docstring and docstring.strip() else ""
