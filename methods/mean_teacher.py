@@ -3,16 +3,9 @@
 import torch
 from torch import nn
 
+from methods.schedules import ema_decay_at
 
-def ema_decay_at(step: int, decay: float, warmup: bool) -> float:
-    """The factor ``a`` of ``teacher <- a teacher + (1 - a) student`` after optimiser step ``step`` (0-based).
-
-    With the warm-up ``min(1 - 1/(step + 1), decay)``: 0 at the first step, which copies the student, and the uniform
-    mean of all students until the decay is reached; without it, always ``decay``.
-
-    Source: Tarvainen and Valpola (2017), "Mean teachers are better role models", and its released code.
-    """
-    return min(1.0 - 1.0 / (step + 1), decay) if warmup else decay
+__all__ = ["ema_decay_at", "ema_remarks", "update_mean"]
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,17 @@ class BranchedNetwork(nn.Module):
         features, logits = zip(*(branch(maps) for branch in self.branches), strict=True)
         return maps, torch.stack(features), torch.stack(logits)
 
+    def forward_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Every branch sees the same images; as :meth:`forward`, for who reads the branches' maps.
+
+        Returns:
+            The last maps of every branch ``[K, B, d, h, w]`` and logits ``[K, B, C]``.
+        """
+        stem = self.stem(images)
+        maps = [self.branch(index).maps(stem) for index in range(len(self.branches))]
+        logits = [self.branch(index).read(last)[1] for index, last in enumerate(maps)]
+        return torch.stack(maps), torch.stack(logits)
+
     def forward_views(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Branch ``i`` sees view ``i``; the views pass the stem one by one, each with its own batch statistics.
 
@@ -53,12 +65,16 @@ class BranchedNetwork(nn.Module):
         features, logits = zip(*pairs, strict=True)
         return torch.stack(features), torch.stack(logits)
 
-    def network(self, index: int) -> Network:
-        """Return the stem and one branch as a single classifier; it shares their weights."""
+    def branch(self, index: int) -> Branch:
+        """Return one branch."""
         branch = self.branches[index]
         if not isinstance(branch, Branch):
             raise TypeError(f"branch {index} is a {type(branch).__name__}")
-        return Network(self.stem, branch)
+        return branch
+
+    def network(self, index: int) -> Network:
+        """Return the stem and one branch as a single classifier; it shares their weights."""
+        return Network(self.stem, self.branch(index))
 
 
 class Gate(nn.Module):
@@ -140,3 +156,51 @@ def separate_networks(backbones: Sequence[Backbone], peers: int) -> nn.ModuleLis
         raise InputError(f"{len(backbones)} backbones were given for {peers} peers")
     chosen = backbones if len(backbones) > 1 else list(backbones) * peers
     return nn.ModuleList(backbone.network() for backbone in chosen)
+
+
+class FusionModule(nn.Module):
+    """FFL's fused classifier on the branches' last maps: a depthwise and a pointwise convolution, then a linear layer.
+
+    ``W pool(relu(BN(pointwise(relu(BN(depthwise(maps)))))))`` with the maps side by side, K d channels to d.
+
+    Source: Kim et al. (2019), "Feature Fusion for Online Mutual Knowledge Distillation", section 3.2, and its released
+    code for the initialisation.
+    """
+
+    def __init__(self, peers: int, classifier: nn.Linear) -> None:
+        super().__init__()
+        inputs, outputs = peers * classifier.in_features, classifier.in_features
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+            nn.BatchNorm2d(inputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+        self.classifier = classifier
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return logits ``[B, C]`` for the branches' last maps ``[K, B, d, h, w]``."""
+        logits: Tensor = self.classifier(self.layers(torch.cat(tuple(maps), dim=1)).mean((2, 3)))
+        return logits
+
+
+def divide_gradient(values: Tensor, divisor: float) -> Tensor:
+    """Return the values as they are; their gradient is divided on its way back."""
+    same: Tensor = _DivideGradient.apply(values, divisor)
+    return same
+
+
+class _DivideGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, divisor: float) -> Tensor:
+        ctx.divisor = divisor
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] / ctx.divisor, None

@@ -1,4 +1,4 @@
-"""Ramp-ups and decays: pure functions of the epoch (0-based)."""
+"""Ramp-ups, decays and the mean teacher's factors: pure functions of the epoch or step (0-based)."""
 
 import math
 from typing import Literal
@@ -60,3 +60,14 @@ def decay_weight(decay: Decay, epoch: int, rate: float, floor: float, horizon: i
         "none": 0.0,
     }[decay]
     return share if share > floor else 0.0
+
+
+def ema_decay_at(step: int, decay: float, warmup: bool) -> float:
+    """The factor ``a`` of ``teacher <- a teacher + (1 - a) student`` after optimiser step ``step`` (0-based).
+
+    With the warm-up ``min(1 - 1/(step + 1), decay)``: 0 at the first step, which copies the student, and the uniform
+    mean of all students until the decay is reached; without it, always ``decay``.
+
+    Source: Tarvainen and Valpola (2017), "Mean teachers are better role models", and its released code.
+    """
+    return min(1.0 - 1.0 / (step + 1), decay) if warmup else decay

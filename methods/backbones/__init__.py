@@ -1,6 +1,20 @@
-"""The network architectures, each a stem that peers may share and a branch that each peer has for itself."""
+"""The network architectures, each a stem that peers may share and a branch that each peer has for itself.
 
-from methods.backbones.base import Backbone, Branch, Network
+Importing this package is cheap: torch is loaded by the first name that needs it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from methods.backbones.catalogue import available, describe, make
 
+if TYPE_CHECKING:
+    from methods.backbones.base import Backbone, Branch, Network
+
 __all__ = ["Backbone", "Branch", "Network", "available", "describe", "make"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"Backbone", "Branch", "Network"}:
+        return getattr(import_module("methods.backbones.base"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

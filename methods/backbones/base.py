@@ -20,6 +20,8 @@ class Backbone:
         classifier: Factory of the map from pooled features ``[B, d]`` to logits ``[B, C]``.
         linear: Factory of further linear layers, initialised as this family does: (inputs, outputs, bias).
         num_classes: C.
+        in_channels: Channels of the images.
+        image_size: Side of the square images in pixels.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Backbone:
     classifier: Callable[[], nn.Module]
     linear: Callable[[int, int, bool], nn.Linear]
     num_classes: int
+    in_channels: int = 3
+    image_size: int = 32
 
     @property
     def features(self) -> int:
@@ -69,7 +73,16 @@ class Branch(nn.Module):
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return pooled features ``[B, d]`` and logits ``[B, C]`` for the stem's maps ``[B, c, h, w]``."""
-        features = self.stages(maps).mean((2, 3))
+        return self.read(self.maps(maps))
+
+    def maps(self, maps: Tensor) -> Tensor:
+        """Return the last stage's maps ``[B, d, h', w']`` for the stem's maps ``[B, c, h, w]``."""
+        last: Tensor = self.stages(maps)
+        return last
+
+    def read(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return pooled features ``[B, d]`` and logits ``[B, C]`` for the last stage's maps ``[B, d, h', w']``."""
+        features = maps.mean((2, 3))
         return features, self.classifier(features)
 
 

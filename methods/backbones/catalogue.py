@@ -1,7 +1,7 @@
 """The backbones by name; a family's module is imported when one of its networks is made."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,19 @@ def _cifar_resnet(depth: int) -> Entry:
     )
 
 
+def _imagenet_resnet(name: str, blocks: Sequence[int], max_pool: bool = True) -> Entry:
+    return Entry(
+        "imagenet_resnet",
+        "imagenet_resnet",
+        f"ImageNet ResNet-{name.removeprefix('resnet')}"
+        + (", 7x7 stem and max-pool" if max_pool else " for 64x64 images: 7x7 stem without the max-pool"),
+        {"blocks": blocks, "max_pool": max_pool},
+        min_image_size=32 if max_pool else 8,
+    )
+
+
+_IMAGENET_BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+
 _CATALOGUE: Mapping[str, Entry] = {
     **{f"resnet{depth}": _cifar_resnet(depth) for depth in (8, 14, 20, 26, 32, 38, 44, 50, 56)},
     "resnet110": Entry(
@@ -40,6 +53,22 @@ _CATALOGUE: Mapping[str, Entry] = {
         "CIFAR ResNet, 3 stages of 12 bottleneck blocks, 64 to 256 channels",
         {"blocks": 12},
     ),
+    "resnet110_basic": _cifar_resnet(110),
+    "wide_resnet20_8": Entry(
+        "resnet",
+        "cifar_bottleneck_resnet",
+        "CIFAR ResNet, 3 stages of 2 bottleneck blocks that are 8 times wider inside, 64 to 256 channels",
+        {"blocks": 2, "widen": 8},
+    ),
+    "vgg16": Entry("vgg", "vgg16", "VGG-16 with batch norm and a classifier of 3 layers, 64 to 512 channels"),
+    "densenet40_12": Entry(
+        "densenet",
+        "densenet_bc",
+        "DenseNet-BC, 3 dense blocks of 6 bottleneck layers, growth rate 12",
+        {"layers": 6, "growth": 12},
+    ),
+    **{name: _imagenet_resnet(name, blocks) for name, blocks in _IMAGENET_BLOCKS.items()},
+    **{f"{name}_tiny": _imagenet_resnet(name, blocks, max_pool=False) for name, blocks in _IMAGENET_BLOCKS.items()},
 }
 
 
@@ -78,4 +107,4 @@ def make(name: str, num_classes: int, in_channels: int = 3, image_size: int = 32
     backbone: Backbone = factory(
         name=name, num_classes=num_classes, in_channels=in_channels, image_size=image_size, **entry.arguments
     )
-    return backbone
+    return replace(backbone, in_channels=in_channels, image_size=image_size)

@@ -4,7 +4,7 @@ Source: He et al. (2016), "Deep Residual Learning for Image Recognition", sectio
 the initialisation of the released online distillation code (docs/fidelity.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from torch import Tensor, nn
@@ -69,16 +69,22 @@ def bottleneck_block(inputs: int, width: int, stride: int, outputs: int) -> Resi
     return ResidualBlock(layers, inputs, outputs, stride)
 
 
+def basic_stages(widths: Sequence[int], blocks: Sequence[int]) -> list[Callable[[], list[nn.Module]]]:
+    """Factories of stages of basic blocks: the first keeps the size of the maps, every further one halves it."""
+
+    def stage(index: int) -> list[nn.Module]:
+        inputs, width = widths[max(index - 1, 0)], widths[index]
+        first = basic_block(inputs, width, stride=1 if index == 0 else 2)
+        return [first, *(basic_block(width, width, 1) for _ in range(blocks[index] - 1))]
+
+    return [partial(stage, index) for index in range(len(widths))]
+
+
 def cifar_resnet(name: str, num_classes: int, in_channels: int, image_size: int, blocks: int) -> Backbone:
     """ResNet of depth ``6 blocks + 2``: 16, 32 and 64 channels."""
     widths = (16, 32, 64)
-
-    def stage(index: int) -> list[nn.Module]:
-        inputs = widths[max(index - 1, 0)]
-        first = basic_block(inputs, widths[index], stride=1 if index == 0 else 2)
-        return [first, *(basic_block(widths[index], widths[index], 1) for _ in range(blocks - 1))]
-
-    return _backbone(name, num_classes, in_channels, [partial(stage, index) for index in range(3)], widths)
+    stem = partial(_cifar_stem, in_channels)
+    return residual_backbone(name, num_classes, stem, basic_stages(widths, [blocks] * 3), widths)
 
 
 def cifar_bottleneck_resnet(
@@ -94,18 +100,21 @@ def cifar_bottleneck_resnet(
         rest = (bottleneck_block(outputs[index], width, 1, outputs[index]) for _ in range(blocks - 1))
         return [first, *rest]
 
-    return _backbone(name, num_classes, in_channels, [partial(stage, index) for index in range(3)], outputs)
+    stages = [partial(stage, index) for index in range(3)]
+    return residual_backbone(name, num_classes, partial(_cifar_stem, in_channels), stages, outputs)
 
 
-def _backbone(
+def residual_backbone(
     name: str,
     num_classes: int,
-    in_channels: int,
-    stages: Sequence[partial[list[nn.Module]]],
+    stem: Callable[[], list[nn.Module]],
+    stages: Sequence[Callable[[], list[nn.Module]]],
     channels: Sequence[int],
 ) -> Backbone:
+    """A backbone of a stem and stages of residual blocks, of which peers share all but the last."""
+
     def first() -> nn.Sequential:
-        return nn.Sequential(convolution(in_channels, 16, 3), nn.BatchNorm2d(16), nn.ReLU(inplace=True), *stages[0]())
+        return nn.Sequential(*stem(), *stages[0]())
 
     def later(index: int) -> nn.Sequential:
         return nn.Sequential(*stages[index]())
@@ -119,3 +128,7 @@ def _backbone(
         linear=lambda inputs, outputs, bias: nn.Linear(inputs, outputs, bias),
         num_classes=num_classes,
     )
+
+
+def _cifar_stem(in_channels: int) -> list[nn.Module]:
+    return [convolution(in_channels, 16, 3), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]

@@ -1,0 +1,154 @@
+"""The ``bench`` command: parses, calls, prints."""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from methods.errors import InputError
+
+app = typer.Typer(
+    add_completion=True,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="A benchmark for online knowledge distillation: train, compare, trust the table.",
+)
+
+Text = str | None
+Config = Annotated[Text, typer.Option(help="A YAML file or a recipe's name; the command line wins.", metavar="FILE")]
+Results = Annotated[Path, typer.Option(help="Where runs are stored.", metavar="DIR")]
+Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="A Python file with a method.", metavar="FILE")]
+
+
+def main() -> None:
+    """Run the command; bad input ends in one line and exit code 2."""
+    try:
+        app(standalone_mode=False)
+    except InputError as error:
+        _fail(str(error))
+    except Exception as error:
+        # Typer's own usage errors carry an exit code; anything else is a fault of ours and keeps its traceback
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(error.format_message())
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True).print(
+        f"bench: {' '.join(message.split())}", style="red", highlight=False, markup=False, soft_wrap=True
+    )
+    sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(package_version("okdbench"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Train, compare, trust the table."""
+
+
+@app.command()
+def run(
+    methods: Annotated[Text, typer.Option(help="Names separated by commas; all if not given.")] = None,
+    dataset: Annotated[Text, typer.Option(help="Names separated by commas, or folder:PATH.")] = None,
+    backbone: Annotated[Text, typer.Option(help="Names separated by commas; a+b for peers that differ.")] = None,
+    seeds: Annotated[Text, typer.Option(help="How many (3) or which (0,4,7).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Short for --set train.epochs=N.")] = None,
+    config: Config = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting: train.lr=0.05, data.pad=2, dml.temperature=2.")
+    ] = None,
+    results: Annotated[Path | None, typer.Option(help="Where runs are stored.", metavar="DIR")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where data sets lie.", metavar="DIR")] = None,
+    engine: Annotated[Text, typer.Option(help="ray (side by side) or serial (in this process).")] = None,
+    address: Annotated[Text, typer.Option(help="An existing Ray cluster to join.")] = None,
+    device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    trials_per_gpu: Annotated[int | None, typer.Option(help="Runs side by side on one GPU.")] = None,
+    save_students: Annotated[bool | None, typer.Option(help="Keep the students' weights.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Repeat runs that are finished.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Train methods and print their table; what is finished already is not repeated."""
+    from benchmark import running
+    from benchmark.request import layer_from_assignments, layer_from_file
+
+    flags: dict[str, Any] = {
+        "methods": methods,
+        "dataset": dataset,
+        "backbone": backbone,
+        "seeds": seeds,
+        "epochs": epochs,
+        "results": None if results is None else str(results),
+        "data_root": None if data_root is None else str(data_root),
+        "engine": engine,
+        "address": address,
+        "device": device,
+        "trials_per_gpu": trials_per_gpu,
+        "save_students": save_students,
+    }
+    plugins = tuple(plugin or ())
+    file_layer = [layer_from_file(config, plugins)] if config else []
+    given = {key: value for key, value in flags.items() if value is not None}
+    command = running.prepare([*file_layer, layer_from_assignments(set_ or ()) | given], plugins, force)
+    console = Console()
+    if dry_run:
+        running.print_plan(command, console)
+    elif not running.carry_out(command, console):
+        raise typer.Exit(1)
+
+
+@app.command()
+def table(
+    results: Results = Path("results"),
+    columns: Annotated[
+        str, typer.Option(help="student, first, best, ensemble, peers, best-epoch, top5, nll.")
+    ] = "student",
+    form: Annotated[str, typer.Option("--format", help="md or csv.")] = "md",
+) -> None:
+    """Print the table of all stored runs."""
+    from benchmark import store, tables
+
+    scores = tables.check_scores([name.strip() for name in columns.split(",") if name.strip()])
+    frame = store.load(results)
+    if frame.empty:
+        raise InputError(f"no runs in {results} yet: bench run makes some")
+    print(tables.rendered(tables.accuracy_table(frame, scores), form))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Text, typer.Argument(help="methods, datasets, backbones or recipes; all if not given.")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """List what can be named, with one line each."""
+    from benchmark import datasets, recipes
+    from methods import available, backbones
+    from methods.errors import unknown
+
+    kinds: dict[str, Callable[[], dict[str, str]]] = {
+        "methods": lambda: available(plugin or ()),
+        "datasets": datasets.available,
+        "backbones": backbones.available,
+        "recipes": recipes.available,
+    }
+    if what is not None and what not in kinds:
+        raise unknown("kind", what, kinds)
+    for kind in (what,) if what else kinds:
+        entries = kinds[kind]()
+        width = max(map(len, entries), default=0)
+        if what is None:
+            print(f"{kind}:")
+        for name, description in entries.items():
+            print(f"  {name:<{width}}  {description}")

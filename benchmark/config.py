@@ -1,0 +1,79 @@
+"""The configuration of one run, and its identity."""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TrainConfig(_Section):
+    """How a run is trained: the optimiser is SGD, the learning rate drops at the milestones."""
+
+    epochs: int = Field(300, ge=1, le=100_000, description="passes over the training set")
+    batch_size: int = Field(128, ge=2, le=65_536, description="images a step; the last, smaller batch is kept")
+    lr: float = Field(0.1, gt=0, le=100, description="learning rate at the start")
+    lr_factor: float = Field(0.1, gt=0, le=1, description="what a milestone multiplies the learning rate by")
+    milestones: list[Fraction] = Field([0.5, 0.75], description="where it drops, as shares of the epochs")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    nesterov: bool = Field(True, description="Nesterov's form of the momentum; it needs momentum above 0")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on every parameter")
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of the run; part of its numbers")
+
+    def lr_at(self, epoch: int) -> float:
+        """Return the learning rate of a 0-based epoch: dropped once for every milestone that it has reached."""
+        reached = sum(epoch >= round(milestone * self.epochs) for milestone in self.milestones)
+        return self.lr * self.lr_factor**reached
+
+
+class DataConfig(_Section):
+    """What a run is trained and scored on."""
+
+    train_per_class: int | None = Field(None, ge=1, description="a fixed subset of the training images; null: all")
+    test_per_class: int | None = Field(None, ge=1, description="a fixed subset of the test images; null: all")
+    holdout: float = Field(
+        0.0, ge=0, lt=1, description="share of the training images that is kept out and scored instead of the test set"
+    )
+    pad: int = Field(4, ge=0, le=64, description="pixels of black border before the random crop")
+    flip: bool = Field(True, description="whether images are mirrored at random")
+
+
+class RunConfig(_Section):
+    """Everything that decides a run's numbers, with all defaults filled in."""
+
+    method: str
+    dataset: str
+    backbone: str
+    seed: Seed
+    train: TrainConfig
+    data: DataConfig
+    hyperparameters: dict[str, Any]
+    method_version: int
+    dataset_checksum: str
+
+    @property
+    def identity(self) -> str:
+        """The hash of the canonical form: equal exactly for runs that must give the same numbers."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """What a person calls the run."""
+        return f"{self.method} {self.dataset} {self.backbone} seed {self.seed}"
+
+    @property
+    def split(self) -> str:
+        """What the run is scored on: ``test``, or ``validation`` if a part of the training set is held out."""
+        return "validation" if self.data.holdout else "test"
+
+
+SECTIONS: Mapping[str, type[_Section]] = {"train": TrainConfig, "data": DataConfig}

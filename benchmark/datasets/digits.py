@@ -1,0 +1,40 @@
+"""The scanned digits that ship with scikit-learn; a fifth of them is the test set."""
+
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from benchmark.config import DataConfig
+from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, stratified
+
+TEST_SHARE = 0.2
+
+
+@cache
+def _pixels_and_labels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
+    return pixels, digits.target.astype(np.int64)
+
+
+def checksum(name: str, config: DataConfig, root: Path) -> str:
+    """Return the hash of all pixels and labels."""
+    pixels, labels = _pixels_and_labels()
+    return sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+
+
+def load(name: str, config: DataConfig, root: Path) -> Dataset:
+    """Return the digits, 8x8 and grey; nothing is read from the root folder."""
+    pixels, labels = _pixels_and_labels()
+    train, test = train_test_split(np.arange(len(labels)), test_size=TEST_SHARE, stratify=labels, random_state=0)
+    train, test = np.sort(train), np.sort(test)
+    train = train[stratified(labels[train], config.train_per_class, "train")]
+    test = test[stratified(labels[test], config.test_per_class, "test")] if not config.holdout else test[:0]
+    everything = LabelledImages(pixels, labels)
+    mean, std = channel_statistics(pixels[train])
+    return Dataset(name, everything.take(train), everything.take(test), tuple("0123456789"), mean, std)

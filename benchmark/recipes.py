@@ -1,0 +1,54 @@
+"""The recipes: YAML files in ``configs/`` whose keys are the flags' names."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from benchmark import yaml_files
+from methods.errors import InputError, unknown
+
+
+def folder() -> Path:
+    """Return where the recipes lie: inside the installed package, or at the root of the repository."""
+    packaged = Path(str(files("benchmark"))) / "configs"
+    return packaged if packaged.is_dir() else packaged.parents[1] / "configs"
+
+
+def available() -> dict[str, str]:
+    """Return every recipe's name (with its folder, for those in one) and its description."""
+    root = folder()
+    found = sorted(root.rglob("*.yaml"))
+    return {path.relative_to(root).with_suffix("").as_posix(): str(read(path)["description"]) for path in found}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a configuration file's keys and values; a hyphen in a key counts as an underscore.
+
+    Raises:
+        InputError: If it cannot be read or is not a mapping.
+    """
+    content = yaml_files.read(path)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path} must hold keys and values, as in 'methods: [pcl, dkel]'")
+    return {key.replace("-", "_"): value for key, value in content.items()}
+
+
+def find(name: str) -> Path:
+    """Return the file that ``--config`` names: a path, or a recipe's name.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    recipe = folder() / f"{name}.yaml"
+    if recipe.is_file():
+        return recipe
+    if path.suffix in (".yaml", ".yml"):
+        # configs/x.yaml works from any folder, as the documentation writes it
+        packaged = folder() / Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else folder() / path.name
+        if packaged.is_file():
+            return packaged
+        raise InputError(f"no such configuration file: {name} (recipes: {', '.join(available())})")
+    raise unknown("configuration", name, available())

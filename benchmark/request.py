@@ -1,0 +1,180 @@
+"""What a person asks for, from recipe, file and command line, and the runs that this means."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark import datasets, recipes, yaml_files
+from benchmark.config import SECTIONS, DataConfig, RunConfig, TrainConfig
+from methods import backbones, registry
+from methods.errors import InputError, unknown
+from methods.hyperparameters import validated
+
+MAX_RUNS = 100_000
+
+Layer = Mapping[str, Any]
+
+LISTS = ("methods", "dataset", "backbone")
+OPTIONS = ("seeds", "epochs", "results", "data_root", "engine", "address", "device", "trials_per_gpu", "save_students")
+"""The keys of a configuration file beside ``description``, the lists and the sections."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The layers of one command, weakest first below the data set's own recipe.
+
+    Attributes:
+        layers: The configuration file's keys and the command line's, each a mapping of keys to values.
+        plugins: Python files that define further methods.
+        data_root: Where data sets lie.
+    """
+
+    layers: Sequence[Layer]
+    plugins: Sequence[str] = ()
+    data_root: Path = field(default_factory=lambda: Path("data"))
+
+    def option(self, key: str, default: Any) -> Any:
+        """Return the strongest layer's value of a key."""
+        return next((layer[key] for layer in reversed(self.layers) if key in layer), default)
+
+
+def layer_from_file(name: str, plugins: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the keys of a configuration file, checked to be known."""
+    content = recipes.read(recipes.find(name))
+    check_keys(content, plugins)
+    return content
+
+
+def layer_from_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return the layer that ``section.key=value`` words stand for; values are read as YAML.
+
+    Raises:
+        InputError: If a word has another form.
+    """
+    layer: dict[str, Any] = {}
+    for word in assignments:
+        key, equals, text = word.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot and section and name):
+            raise InputError(f"--set takes SECTION.KEY=VALUE, such as train.epochs=20 (given: {word!r})")
+        layer.setdefault(section, {})[name] = yaml_files.parse(text, f"--set {word}")
+    return layer
+
+
+def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
+    """Raise an InputError for a key that nothing reads, or a section that is no mapping."""
+    methods = registry.catalogue(plugins)
+    sections = {*SECTIONS, *methods}
+    for key, value in layer.items():
+        if key in sections:
+            if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+                raise InputError(f"{key} must hold keys and values, as in '{key}: {{key: value}}' (given: {value!r})")
+            if key in SECTIONS:
+                for name in value:
+                    if name not in SECTIONS[key].model_fields:
+                        raise unknown(f"key in {key!r}", name, SECTIONS[key].model_fields)
+        elif key not in ("description", *LISTS, *OPTIONS):
+            raise unknown("key", key, {*LISTS, *OPTIONS, *sections})
+
+
+def plan(request: Request) -> list[RunConfig]:
+    """Return the runs that a request means, resolved, in the order data sets, methods, backbones, seeds.
+
+    Raises:
+        InputError: For anything that is unknown or out of range, before anything is run.
+    """
+    names = _words("dataset", request.option("dataset", ["digits"]))
+    runs: list[RunConfig] = []
+    for name in names:
+        runs += _plan_dataset(request, name)
+    _refuse_unused_sections(request, runs)
+    return list({run.identity: run for run in runs}.values())
+
+
+def _plan_dataset(request: Request, name: str) -> list[RunConfig]:
+    spec = datasets.describe(name)
+    base = layer_from_file(spec.recipe, request.plugins)
+    scoped = Request((base, *request.layers), request.plugins, request.data_root)
+    chosen = _words("methods", scoped.option("methods", list(registry.catalogue())))
+    architectures = _words("backbone", scoped.option("backbone", ["resnet32"]))
+    seeds = parse_seeds(scoped.option("seeds", 1))
+    if len(chosen) * len(architectures) * len(seeds) > MAX_RUNS:
+        raise InputError(f"more than {MAX_RUNS:,} runs of {name}: ask for fewer seeds")
+    train = validated(TrainConfig, _section(scoped, "train"), "train")
+    data = validated(DataConfig, _section(scoped, "data"), "data")
+    if train.nesterov and train.momentum == 0:
+        raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
+    for architecture in architectures:
+        for part in architecture.split("+"):
+            backbones.describe(part)
+    classes = {method: registry.load(method, request.plugins) for method in chosen}
+    resolved = {
+        method: cls.Hyperparameters.resolve(_section(scoped, method), train.epochs, owner=method).model_dump(
+            mode="json"
+        )
+        for method, cls in classes.items()
+    }
+    checksum = datasets.checksum(name, data, request.data_root)
+    return [
+        RunConfig(
+            method=method,
+            dataset=name,
+            backbone=architecture,
+            seed=seed,
+            train=train,
+            data=data,
+            hyperparameters=resolved[method],
+            method_version=classes[method].version,
+            dataset_checksum=checksum,
+        )
+        for method in chosen
+        for architecture in architectures
+        for seed in seeds
+    ]
+
+
+def _section(request: Request, key: str) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in request.layers:
+        merged |= layer.get(key, {})
+        if key == "train" and "epochs" in layer:
+            merged["epochs"] = layer["epochs"]
+    return merged
+
+
+def _refuse_unused_sections(request: Request, runs: Sequence[RunConfig]) -> None:
+    # a file may hold sections for methods of other runs; on the command line that is a slip
+    used = {*SECTIONS, *(run.method for run in runs)}
+    for key, value in request.layers[-1].items():
+        if isinstance(value, dict) and key not in used:
+            raise InputError(f"--set {key}.{next(iter(value))}: {key!r} is not among the methods of this run")
+
+
+def _words(key: str, value: Any) -> list[str]:
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise InputError(f"{key} takes names separated by commas (given: {value!r})")
+    stripped = [word.strip() for word in words if word.strip()]
+    if not stripped:
+        raise InputError(f"{key} names nothing")
+    return list(dict.fromkeys(stripped))
+
+
+def parse_seeds(value: Any) -> list[int]:
+    """Return the seeds that a value means: 3 is 0, 1, 2; "0,4,7" (or a list) is those three, "5," only 5.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    problem = InputError(f"seeds takes how many (3) or which (0,4,7), each from 0 to {2**32 - 1} (given: {value!r})")
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts if part) or not any(parts):
+            raise problem
+        value = int(parts[0]) if len(parts) == 1 else [int(part) for part in parts if part]
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_RUNS:
+        return list(range(value))
+    if isinstance(value, list) and value and all(type(seed) is int and 0 <= seed < 2**32 for seed in value):
+        return list(dict.fromkeys(value))
+    raise problem

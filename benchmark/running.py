@@ -1,0 +1,189 @@
+"""What ``bench run`` does: plan, skip what is finished, carry out the rest, print the table."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+
+from benchmark import datasets
+from benchmark.config import RunConfig
+from benchmark.display import display
+from benchmark.request import Layer, Request, plan
+from benchmark.scheduling import Cluster, Engine, run_serially, run_under_ray
+from benchmark.store import Result, Status, Store, load
+from benchmark.tables import accuracy_table, rendered
+from methods import registry
+from methods.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Command:
+    """A request with everything resolved.
+
+    Attributes:
+        runs: All runs that were asked for.
+        force: Whether finished ones are repeated.
+        engine: ``ray`` or ``serial``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        save_students: Whether weights are kept.
+    """
+
+    runs: Sequence[RunConfig]
+    store: Store
+    data_root: Path
+    plugins: tuple[str, ...]
+    force: bool
+    engine: Engine
+    cluster: Cluster
+    device: str
+    save_students: bool
+
+    def missing(self) -> list[RunConfig]:
+        """Return the runs that are still to be carried out."""
+        return [run for run in self.runs if self.force or not self.store.finished(run)]
+
+
+def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool = False) -> Command:
+    """Resolve a request.
+
+    Args:
+        layers: Keys and values, weakest first; below them lies each data set's recipe.
+        plugins: Python files that define further methods.
+        force: Whether finished runs are repeated.
+
+    Raises:
+        InputError: For anything unknown or out of range.
+    """
+    options = Request(layers, plugins)
+    engine = options.option("engine", "ray")
+    if engine not in get_args(Engine):
+        raise unknown("engine", str(engine), get_args(Engine))
+    trials_per_gpu = options.option("trials_per_gpu", 1)
+    if type(trials_per_gpu) is not int or not 1 <= trials_per_gpu <= 100:
+        raise InputError(f"trials_per_gpu must be a whole number from 1 to 100 (given: {trials_per_gpu!r})")
+    save_students = options.option("save_students", False)
+    if type(save_students) is not bool:
+        raise InputError(f"save_students must be true or false (given: {save_students!r})")
+    texts = {"results": "results", "data_root": "data", "device": "auto", "address": None}
+    chosen = {key: _text(key, options.option(key, default)) for key, default in texts.items()}
+    data_root = Path(chosen["data_root"] or "data")
+    return Command(
+        runs=plan(Request(layers, plugins, data_root)),
+        store=Store(Path(chosen["results"] or "results")),
+        data_root=data_root,
+        plugins=plugins,
+        force=force,
+        engine=engine,
+        cluster=Cluster(chosen["address"], trials_per_gpu),
+        device=_device(chosen["device"] or "auto"),
+        save_students=save_students,
+    )
+
+
+def _text(key: str, value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value.strip() or "\0" in value):
+        raise InputError(f"{key} must be a word (given: {value!r})")
+    return value
+
+
+def _device(name: str) -> str:
+    kind, _, index = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:N"))
+    return name
+
+
+def print_plan(command: Command, console: Console) -> None:
+    """Print every run and whether it is finished already."""
+    finished = 0
+    for run in command.runs:
+        done = command.store.finished(run)
+        finished += done
+        console.print(
+            f"{'finished' if done else 'to do':<8}  {run.label}  ({run.train.epochs} epochs, {run.identity})",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    console.print(f"{len(command.runs)} runs, {finished} finished already", highlight=False)
+
+
+def carry_out(command: Command, console: Console) -> bool:
+    """Carry out what is missing and print the table; return whether every run that was asked for is finished."""
+    missing = command.missing()
+    if skipped := len(command.runs) - len(missing):
+        _say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
+    if missing:
+        _writable(command.store)
+        sets = _load(command, missing)
+        for line in remarks(missing, sets, command.plugins):
+            _say(console, f"note: {line}")
+        _train(command, missing, sets, console)
+    _print_table(command, console)
+    endings = [command.store.result(run) for run in command.runs]
+    failed = [result for result in endings if result is None or result.status is not Status.FINISHED]
+    if failed:
+        _say(console, f"{len(failed)} of {len(endings)} runs did not finish; the same command tries them again")
+    return not failed
+
+
+def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
+    """Return one line for each setting that does not fit its run's length."""
+    lines: dict[str, None] = {}
+    for run in runs:
+        chosen = registry.load(run.method, plugins).Hyperparameters.resolve(run.hyperparameters, owner=run.method)
+        steps = -(-len(sets[run.dataset].train) // run.train.batch_size) * run.train.epochs
+        for remark in chosen.remarks(run.train.epochs, steps):
+            lines[f"{run.method} on {run.dataset}: {remark}"] = None
+    return list(lines)
+
+
+def _train(
+    command: Command, missing: Sequence[RunConfig], sets: Mapping[str, datasets.Dataset], console: Console
+) -> list[Result]:
+    from benchmark.execution import Job
+
+    jobs = [
+        Job(run, command.store.root, command.device, command.save_students, _absolute(command.plugins))
+        for run in missing
+    ]
+    with display(len(jobs), console) as observer:
+        if command.engine == "serial":
+            return run_serially(jobs, sets, observer)
+        return run_under_ray(jobs, sets, observer, command.cluster)
+
+
+def _absolute(plugins: Iterable[str]) -> tuple[str, ...]:
+    return tuple(str(Path(plugin).resolve()) for plugin in plugins)
+
+
+def _load(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Dataset]:
+    configs = {run.dataset: run.data for run in runs}
+    return {name: datasets.load(name, config, command.data_root) for name, config in configs.items()}
+
+
+def _writable(store: Store) -> None:
+    try:
+        store.runs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write results to {store.root}: {error.strerror}") from None
+
+
+def _print_table(command: Command, console: Console) -> None:
+    frame = load(command.store.root) if command.store.runs.is_dir() else None
+    if frame is None or frame.empty:
+        return
+    names = {command.store.folder(run).name for run in command.runs}
+    mine = frame[frame["run"].isin(names)]
+    if not mine.empty:
+        _say(console, f"\n{rendered(accuracy_table(mine))}\n")
+        _say(
+            console,
+            f"student accuracy in % after the last epoch: mean ± standard deviation (seeds); runs in {command.store.runs}",
+        )
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,170 @@
+"""Many runs: side by side under Ray Tune, or one after the other in this process."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from benchmark.config import RunConfig
+from benchmark.datasets import Dataset
+from benchmark.store import Result
+from methods.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmark.execution import Job
+    from benchmark.training import Row
+
+Engine = Literal["ray", "serial"]
+
+# Ray reads these when it is imported: no telemetry, no log files of its own for every trial, no chatter
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_SYNCER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+class Observer(Protocol):
+    """Whoever wants to know how the runs get on."""
+
+    def started(self, run: RunConfig) -> None:
+        """A run has begun."""
+
+    def epoch(self, run: RunConfig, row: "Row") -> None:
+        """A run has finished an epoch."""
+
+    def ended(self, run: RunConfig, result: Result) -> None:
+        """A run has ended, well or not."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where Ray runs and how it shares the machine out.
+
+    Attributes:
+        address: Of an existing cluster; None starts one on this machine, bound to the loopback address.
+        trials_per_gpu: Runs side by side on one GPU.
+    """
+
+    address: str | None = None
+    trials_per_gpu: int = 1
+
+
+def run_serially(jobs: Sequence["Job"], datasets: Mapping[str, Dataset], observer: Observer) -> list[Result]:
+    """Carry out the jobs in this process, in order, and return how they ended.
+
+    Args:
+        jobs: What to run.
+        datasets: By name.
+        observer: Is told of everything.
+    """
+    from benchmark.execution import Execution
+
+    results = []
+    for job in jobs:
+        observer.started(job.config)
+        execution = Execution(job, datasets[job.config.dataset])
+        while execution.result is None:
+            row = execution.advance()
+            if row is not None:
+                observer.epoch(job.config, row)
+        observer.ended(job.config, execution.result)
+        results.append(execution.result)
+    return results
+
+
+def run_under_ray(
+    jobs: Sequence["Job"], datasets: Mapping[str, Dataset], observer: Observer, cluster: Cluster
+) -> list[Result]:
+    """Carry out the jobs as trials of Ray Tune and return how they ended.
+
+    A run takes ``train.threads`` CPUs, and on machines with GPUs a share of one. The data sets are put into Ray's
+    object store once. Ray keeps nothing: what there is to know stands in the store.
+
+    Raises:
+        InputError: If no machine of the cluster can hold a run, or the cluster is not there.
+    """
+    os.environ.update({key: os.environ.get(key, value) for key, value in RAY_ENVIRONMENT.items()})
+    import ray
+    from ray import tune
+
+    from benchmark.trial import Progress, Trial
+
+    # a trial whose process died is reported by us, in one line
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    _connect(cluster)
+    try:
+        gpus = _gpus_of_a_run(jobs, cluster)
+        _check_room(jobs)
+        progress = Progress(jobs, observer)
+        trainable = tune.with_parameters(
+            Trial, jobs=list(jobs), datasets={name: ray.put(dataset) for name, dataset in datasets.items()}
+        )
+        with tempfile.TemporaryDirectory(prefix="okdbench-ray-") as scratch:
+            tuner = tune.Tuner(
+                tune.with_resources(
+                    trainable,
+                    lambda config: {"cpu": jobs[config["job"]].config.train.threads, "gpu": gpus},
+                ),
+                param_space={"job": tune.grid_search(list(range(len(jobs))))},
+                tune_config=tune.TuneConfig(reuse_actors=True),
+                run_config=tune.RunConfig(
+                    storage_path=scratch,
+                    name="runs",
+                    verbose=0,
+                    callbacks=[progress],
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                ),
+            )
+            tuner.fit()
+        return progress.results()
+    finally:
+        ray.shutdown()
+
+
+def _connect(cluster: Cluster) -> None:
+    import ray
+
+    common: dict[str, Any] = {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": True,
+    }
+    if cluster.address is None:
+        ray.init(_node_ip_address="127.0.0.1", **common)
+        return
+    try:
+        ray.init(address=cluster.address, **{key: common[key] for key in ("log_to_driver", "logging_level")})
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"no Ray cluster at {cluster.address!r}: {reason}") from None
+
+
+def _gpus_of_a_run(jobs: Sequence["Job"], cluster: Cluster) -> float:
+    import ray
+
+    wanted = {job.device.partition(":")[0] for job in jobs}
+    if wanted == {"cpu"}:
+        return 0.0
+    if ray.cluster_resources().get("GPU", 0) == 0:
+        if "cuda" in wanted:
+            raise InputError("no node of the Ray cluster has a GPU (valid devices: auto, cpu)")
+        return 0.0
+    return 1.0 / cluster.trials_per_gpu
+
+
+def _check_room(jobs: Sequence["Job"]) -> None:
+    import ray
+
+    threads = max(job.config.train.threads for job in jobs)
+    largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+    if threads > largest:
+        raise InputError(f"train.threads is {threads}, but no machine here has more than {largest} CPUs")

@@ -1,0 +1,365 @@
+"""A student in the plane, pulled towards its mean teacher: what the teacher's start changes, and for how long.
+
+On the bowl ``f(x) = x^T A x / 2`` (optimum at the origin, A diagonal) the student x and its mean teacher m go
+
+    x <- x - lr (A x + noise + w_t (x - m))
+    m <- a_t m + (1 - a_t) x
+
+All of it is linear, so there are closed forms, and every simulated number stands beside one.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from benchmark.studies.output import LINES, PROVENANCE, new_figure, settings_text, styled, write_study
+from methods.schedules import Ramp, ema_decay_at, ramped_weight
+
+Array = npt.NDArray[np.float64]
+Start = Literal["none", "copy", "moved", "independent"]
+
+MAX_POINTS = 2_000_000
+
+
+class GeometrySettings(BaseModel):
+    """What the study assumes; every field is an option of the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    seed: int = Field(0, ge=0, lt=2**32, description="of all random numbers")
+    draws: int = Field(1000, ge=1, le=10_000, description="random starts; the paths shown are the first one's")
+    steps: int = Field(500, ge=1, le=10_000, description="descent steps")
+    steps_per_epoch: int = Field(1, ge=1, le=10_000, description="steps that the ramp-up counts as one epoch")
+    learning_rate: float = Field(0.1, gt=0, le=1, description="of the descent")
+    curvature_x: float = Field(1.0, gt=0, le=20, description="of the bowl along the first axis")
+    curvature_y: float = Field(0.25, gt=0, le=20, description="of the bowl along the second axis")
+    noise: float = Field(0.0, ge=0, le=10, description="standard deviation of the gradient's noise; 0: ideal")
+    weight: float = Field(1.0, ge=0, le=20, description="of the pull towards the teacher")
+    ramp: Ramp = Field("none", description="ramp-up of the weight: as meant, as the released code has it, or none")
+    rampup_epochs: int = Field(80, ge=0, le=10_000, description="length of the ramp-up")
+    ema_decay: float = Field(0.9, ge=0, lt=1, description="decay of the mean teacher")
+    start_x: float = Field(-2.0, ge=-100, le=100, description="centre of the starts, first coordinate")
+    start_y: float = Field(1.5, ge=-100, le=100, description="centre of the starts, second coordinate")
+    spread: float = Field(1.0, ge=0, le=100, description="standard deviation of the starts around their centre")
+    init_steps: int = Field(2, ge=0, le=1000, description="steps that a decoupled teacher takes on its own first")
+    init_lr_scale: float = Field(0.01, gt=0, le=1, description="learning rate of those steps, as a share of the rate")
+    tolerance: float = Field(
+        0.01, gt=0, lt=1, description="what counts as no distance, as a share of the start's from the optimum"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        steepest = max(self.curvature_x, self.curvature_y)
+        if self.learning_rate * (steepest + self.weight) >= 2:
+            raise ValueError("the descent diverges: learning_rate * (curvature + weight) must be below 2")
+        if self.draws * self.steps > MAX_POINTS:
+            raise ValueError(f"draws * steps must be at most {MAX_POINTS}")
+        return self
+
+    @property
+    def curvature(self) -> Array:
+        """The diagonal of A."""
+        return np.array([self.curvature_x, self.curvature_y])
+
+    def weights(self) -> Array:
+        """Return w_t for every step."""
+        epochs = [step // self.steps_per_epoch for step in range(self.steps)]
+        return np.array([ramped_weight(self.ramp, epoch, self.rampup_epochs, self.weight) for epoch in epochs])
+
+    def factors(self, warmup: bool) -> Array:
+        """Return a_t for every step."""
+        return np.array([ema_decay_at(step, self.ema_decay, warmup) for step in range(self.steps)])
+
+
+class Case(NamedTuple):
+    """Where a teacher starts, and whether its moving average warms up (its first factor is then 0)."""
+
+    name: str
+    start: Start
+    warmup: bool
+
+
+CASES = (
+    Case("no teacher", "none", True),
+    Case("PCL: copy", "copy", True),
+    Case("DKEL: copy moved on", "moved", False),
+    Case("DKEL: independent", "independent", False),
+    Case("released DKEL: copy moved on, first factor 0", "moved", True),
+    Case("independent, first factor 0", "independent", True),
+)
+
+
+@dataclass(frozen=True)
+class GeometryResult:
+    """Everything that the study found.
+
+    Attributes:
+        settings: What it assumed.
+        table: One row a case; see :func:`_row`.
+        students: Case -> student's points ``[steps + 1, draws, 2]``; of its teacher: ``teachers``.
+        teachers: As ``students``.
+        separations: Case -> separation, on one student's path, of the case's teacher and one that starts as a copy, as
+            a share of the start's distance from the optimum: simulated and closed form, ``[2, steps + 1, draws]``.
+    """
+
+    settings: GeometrySettings
+    table: pd.DataFrame
+    students: dict[str, Array]
+    teachers: dict[str, Array]
+    separations: dict[str, Array]
+
+
+def run(settings: GeometrySettings) -> GeometryResult:
+    """Simulate every case from the same starts with the same noise."""
+    generator = np.random.default_rng(settings.seed)
+    centre = np.array([settings.start_x, settings.start_y])
+    student, other = centre + settings.spread * generator.standard_normal((2, settings.draws, 2))
+    noise = settings.noise * generator.standard_normal((settings.steps, settings.draws, 2))
+    rate = settings.learning_rate * settings.init_lr_scale
+    # the teacher's own steps are exact: x <- (1 - rate A) x, init_steps times
+    on_its_own = (1.0 - rate * settings.curvature) ** settings.init_steps
+    starts = {"none": student, "copy": student, "moved": on_its_own * student, "independent": on_its_own * other}
+
+    students, teachers, separations, rows = {}, {}, {}, []
+    for case in CASES:
+        weights = settings.weights() * (case.start != "none")
+        factors = settings.factors(case.warmup)
+        path = simulate(settings, student, starts[case.start], weights, factors, noise)
+        ideal = path if settings.noise == 0 else simulate(settings, student, starts[case.start], weights, factors)
+        exact = coupled_closed_form(settings, student, starts[case.start], weights, factors)
+        students[case.name], teachers[case.name] = path
+        reference = students.get("PCL: copy", path[0])
+        separations[case.name] = separation(reference, starts["copy"], starts[case.start], factors)
+        rows.append(_row(settings, case, path, separations[case.name], float(np.abs(ideal - exact).max())))
+    return GeometryResult(settings, pd.DataFrame(rows), students, teachers, separations)
+
+
+def simulate(
+    settings: GeometrySettings,
+    student: Array,
+    teacher: Array,
+    weights: Array,
+    factors: Array,
+    noise: Array | None = None,
+) -> Array:
+    """Return the points of students and teachers, ``[2, steps + 1, draws, 2]``, step by step."""
+    points = np.empty((2, len(weights) + 1, *student.shape))
+    points[:, 0] = student, teacher
+    for step, (weight, factor) in enumerate(zip(weights, factors, strict=True)):
+        x, m = points[:, step]
+        gradient = settings.curvature * x + (0.0 if noise is None else noise[step])
+        points[0, step + 1] = x - settings.learning_rate * (gradient + weight * (x - m))
+        points[1, step + 1] = factor * m + (1.0 - factor) * points[0, step + 1]
+    return points
+
+
+def step_matrices(settings: GeometrySettings, weight: float, factor: float) -> Array:
+    """Return the matrix of one noiseless step for each axis, ``[axis, 2, 2]``, that acts on (student, teacher).
+
+    ``x' = r x + l m`` and ``m' = (1 - a) r x + (a + (1 - a) l) m`` with ``r = 1 - lr (A + w)`` and ``l = lr w``.
+    """
+    pull = settings.learning_rate * weight
+    keep = 1.0 - settings.learning_rate * settings.curvature - pull
+    rows = [[keep, np.full(2, pull)], [(1 - factor) * keep, np.full(2, factor + (1 - factor) * pull)]]
+    return np.moveaxis(np.array(rows), -1, 0)
+
+
+def coupled_closed_form(
+    settings: GeometrySettings, student: Array, teacher: Array, weights: Array, factors: Array
+) -> Array:
+    """Return the noiseless points, as :func:`simulate` does, from ``(x, m)_t = M^(t - c) M_(c-1) ... M_0 (x, m)_0``.
+
+    From step c on weight and factor are constant (c = 0 without ramp and warm-up) and M is taken to a power.
+    """
+    steps = len(weights)
+    changes = np.flatnonzero((weights != weights[-1]) | (factors != factors[-1]))
+    constant_from = int(changes[-1]) + 1 if changes.size else 0
+    last = step_matrices(settings, weights[-1], factors[-1])
+    propagators = np.empty((steps + 1, 2, 2, 2))
+    propagators[0] = np.eye(2)
+    for step in range(constant_from):
+        propagators[step + 1] = step_matrices(settings, weights[step], factors[step]) @ propagators[step]
+    for step in range(constant_from, steps + 1):
+        propagators[step] = np.linalg.matrix_power(last, step - constant_from) @ propagators[constant_from]
+    exact: Array = np.einsum("tapq,qda->ptda", propagators, np.stack([student, teacher]))
+    return exact
+
+
+def separation(path: Array, copy: Array, teacher: Array, factors: Array) -> Array:
+    """Return how far two teachers of one student stay apart, ``[2, steps + 1, draws]``: simulated and closed form.
+
+    ``m_t - m'_t = (a_0 a_1 ... a_(t-1)) (m_0 - m'_0)``: what the student does drops out, whatever its path. In shares
+    of the path's first distance from the optimum.
+    """
+    pair = np.stack([teacher, copy])
+    simulated = [pair[0] - pair[1]]
+    for step, factor in enumerate(factors):
+        pair = factor * pair + (1.0 - factor) * path[step + 1]
+        simulated.append(pair[0] - pair[1])
+    products = np.concatenate([[1.0], np.cumprod(factors)])
+    closed = products[:, None, None] * (teacher - copy)
+    lengths: Array = np.linalg.norm(np.stack([np.stack(simulated), closed]), axis=-1)
+    shares: Array = lengths / np.linalg.norm(path[0], axis=-1)
+    return shares
+
+
+def steps_until_same(start: Array, factors: Array, tolerance: float) -> Array:
+    """Return the first step at which separations of such starts are within the tolerance; infinite if at none.
+
+    ``ceil(log(tolerance/start)/log(a))`` for a constant factor a; in general where the product of the factors, which
+    never grows, reaches ``tolerance/start``.
+    """
+    if np.all(factors == factors[0]) and factors[0] > 0:
+        with np.errstate(divide="ignore"):
+            needed: Array = np.maximum(np.ceil(np.log(tolerance / start) / math.log(factors[0])), 0.0)
+        return np.where(needed <= len(factors), needed, np.inf)
+    products = np.concatenate([[1.0], np.cumprod(factors)])
+    return _first(products[:, None] * start <= tolerance)
+
+
+def pull_angles(student: Array, teacher: Array) -> Array:
+    """Return the angle in degrees between the pull ``m - x`` and the way to the optimum ``-x``; nan without a pull."""
+    pull, way = teacher - student, -student
+    lengths = np.linalg.norm(pull, axis=-1) * np.linalg.norm(way, axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = np.where(lengths > 0, (pull * way).sum(-1) / lengths, np.nan)
+    angles: Array = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    return angles
+
+
+def _first(reached: npt.NDArray[np.bool_]) -> Array:
+    return np.where(reached.any(0), reached.argmax(0).astype(float), np.inf)
+
+
+def _median(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else math.nan
+
+
+def _row(settings: GeometrySettings, case: Case, path: Array, apart: Array, coupling_error: float) -> dict[str, object]:
+    """Return a case's numbers: medians over the draws; distances in shares of the start's from the optimum."""
+    student, teacher = path
+    start = np.linalg.norm(student[0], axis=-1)
+    gap = np.linalg.norm(student - teacher, axis=-1) / start
+    angles = pull_angles(student, teacher)
+    factors = settings.factors(case.warmup)
+    pull = settings.weights()[-1] * (case.start != "none")
+    eigenvalues = np.linalg.eigvals(step_matrices(settings, pull, factors[-1]))
+    row: dict[str, object] = {"case": case.name, "first_factor": factors[0]}
+    for step in (1, 10, 50):
+        if step <= settings.steps:
+            row[f"distance_at_{step}"] = _median(np.linalg.norm(student[step], axis=-1) / start)
+            row[f"gap_at_{step}"] = _median(gap[step])
+            row[f"angle_at_{step}"] = _median(angles[step]) if case.start != "none" else math.nan
+    row["helpful_pulls"] = float((angles[: min(10, settings.steps)] < 90).mean()) if case.start != "none" else math.nan
+    arrived = np.linalg.norm(student, axis=-1) / start <= settings.tolerance
+    row["steps_to_optimum"] = _median(_first(arrived))
+    row["slowest_factor"] = float(np.abs(eigenvalues).max())
+    row["separation_at_0"] = _median(apart[0, 0])
+    row["same_after_closed"] = _median(steps_until_same(apart[1, 0], factors, settings.tolerance))
+    row["same_after_simulated"] = _median(_first(apart[0] <= settings.tolerance))
+    row["separation_error"] = float(np.abs(apart[0] - apart[1]).max())
+    row["coupling_error"] = coupling_error
+    return row
+
+
+def draw(result: GeometryResult) -> Figure:
+    """Return the figure: paths of the first draw; distances, angles and separations as medians over the draws."""
+    settings = result.settings
+    shown = min(settings.steps, 60)
+    with styled():
+        figure = new_figure(10.0, 8.0)
+        (paths, gaps), (angles, apart) = figure.subplots(2, 2)
+        _draw_paths(paths, result)
+        for line, case in zip(LINES[1:], CASES[1:], strict=True):
+            student, teacher = (points[case.name][: shown + 1] for points in (result.students, result.teachers))
+            gap = np.linalg.norm(student - teacher, axis=-1) / np.linalg.norm(student[0], axis=-1)
+            # lines that lie on one another stay visible: the first is the broadest
+            look = {"color": line.color, "ls": line.dash, "lw": 3.0 if case.start == "copy" else 1.6}
+            gaps.plot(np.median(gap, axis=1), label=case.name, **look)
+            angles.plot([_median(angle) for angle in pull_angles(student, teacher)], **look)
+            if case.start != "copy":
+                simulated, closed = np.median(result.separations[case.name][:, : shown + 1], axis=-1)
+                apart.plot(np.maximum(closed, 1e-30), **look)
+                apart.plot(simulated, line.marker, color=line.color, ms=6, mfc="none", markevery=4)
+        for axis in (gaps, angles, apart):
+            axis.set(xlim=(-1, shown), xlabel="step")
+        gaps.set(title="Distance from student to teacher", ylabel="share of the start's from the optimum")
+        gaps.set_ylim(bottom=-0.01)
+        angles.set(title="Angle of the pull to the way to the optimum", ylabel="degrees", ylim=(0, 180))
+        angles.set_yticks([0, 45, 90, 135, 180])
+        angles.axhline(90, color="0.5", lw=0.8)
+        apart.set(title="Two teachers of one student: separation from a copied start", ylabel="share, as above")
+        apart.set(yscale="log", ylim=(1e-6, 2))
+        apart.axhline(settings.tolerance, color="0.5", lw=0.8)
+        note = {"textcoords": "offset points", "ha": "right"}
+        angles.annotate("above: away from the optimum", (shown, 90), (-4, 4), **note)
+        apart.annotate(f"below {settings.tolerance:g}: the same", (shown, settings.tolerance), (-4, 4), **note)
+        apart.annotate("lines: product of the EMA factors; marks: simulation", (shown, 1), (-4, -2), **note)
+        apart.annotate("first factor 0: nothing is left from step 1 on", (2, 2e-6), (0, 0), textcoords="offset points")
+        handles, labels = gaps.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=4)
+    return figure
+
+
+def _draw_paths(axis: Axes, result: GeometryResult) -> None:
+    for name, line in (("no teacher", LINES[0]), ("PCL: copy", LINES[1]), ("DKEL: independent", LINES[3])):
+        axis.plot(*result.students[name][:, 0].T, color=line.color, ls=line.dash, label=f"student, {name}")
+        if name != "no teacher":
+            marks = result.teachers[name][0:40:4, 0].T
+            axis.plot(*marks, line.marker, color=line.color, ms=4, mfc="none", label="its teacher, every 4th step")
+    axis.plot(0, 0, "k*", ms=10, label="optimum")
+    axis.set(title="Paths of the first draw", xlabel="first coordinate", ylabel="second coordinate")
+    axis.set_aspect("equal", "datalim")
+    axis.legend(handlelength=3)
+
+
+def describe(result: GeometryResult) -> str:
+    """Return the text of the study: what was assumed, what it shows, and the table."""
+    settings, table = result.settings, result.table.set_index("case")
+    plain, pcl, moved, decoupled = (table.loc[case.name] for case in CASES[:4])
+    errors = ["separation_error", "coupling_error"]
+    findings = [
+        f"Closed forms and simulation differ by at most {table[errors].to_numpy().max():.1e}.",
+        f"On one student's path an independent teacher is the same as a copied one (within {settings.tolerance:g}) after "
+        f"{decoupled['same_after_closed']:g} steps; with a first EMA factor of 0, the released code's, after "
+        f"{table['same_after_closed'].iloc[-1]:g}. The copy moved on starts {moved['separation_at_0']:.2g} away and is "
+        f"the same after {moved['same_after_closed']:g} steps.",
+        f"Of the independent teacher's first 10 pulls {decoupled['helpful_pulls']:.0%} point to the optimum's side, of "
+        f"PCL's {pcl['helpful_pulls']:.0%}: a mean teacher that has caught up lies behind its student.",
+        f"Steps until the student is at the optimum (within {settings.tolerance:g}): {plain['steps_to_optimum']:g} "
+        f"without a teacher, {pcl['steps_to_optimum']:g} with PCL's, {decoupled['steps_to_optimum']:g} with an "
+        f"independent one. In the end a step multiplies the slowest distance by {plain['slowest_factor']:.4f} without "
+        f"and by {pcl['slowest_factor']:.4f} with any mean teacher: where it started does not appear in that factor.",
+    ]
+    return f"""# Geometry of the teacher's start
+
+{PROVENANCE}
+
+A student descends on a quadratic bowl in the plane and is pulled towards a mean teacher that follows it. The teacher
+starts as the student's copy (PCL), as that copy moved by {settings.init_steps} steps of its own (where DKEL's code
+starts it), or as an independent draw. Distances are shares of the start's distance from the optimum; numbers are
+medians over {settings.draws} random starts.
+
+{chr(10).join(f"- {finding}" for finding in findings)}
+
+A bowl has one optimum and nothing to collapse into: this study shows how long a teacher stays decoupled and what its
+pull does meanwhile, not whether that prevents the collapse of a network.
+
+{table.drop(columns=errors).T.to_markdown(floatfmt=".4g")}
+
+{settings_text(settings)}
+"""
+
+
+def write(result: GeometryResult, folder: Path) -> list[Path]:
+    """Write figure, table and text into a folder."""
+    return write_study(folder, "geometry", draw(result), {"geometry": result.table}, describe(result))

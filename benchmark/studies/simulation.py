@@ -1,0 +1,240 @@
+"""Many random bowls with peers that teach one another: the model of the study of convergence.
+
+A trial is K students in D dimensions on one random bowl with curvatures A (per trial and axis), each with noise of its
+own and a mean teacher m_i; coordinates are relative to the optimum:
+
+    x_i <- x_i - lr (A x_i + noise_i + w(e) {d(e) g(x_i - mean_(j!=i) m_j) + (1 - d(e)) mean_(j!=i) g(x_i - m_j)})
+    m_i <- a_t m_i + (1 - a_t) x_i
+
+``g(u) = s tanh(u/s)``: like the gradient of a distillation loss on softmax outputs, the pull of a teacher is linear
+nearby and bounded far away. With a linear g the two terms are the same, ``mean_j (x - m_j) = x - mean_j m_j``, whatever
+d is: a study with a linear pull could not tell a decaying ensemble from none.
+"""
+
+import math
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from methods.schedules import Decay, Ramp, decay_weight, ema_decay_at, ramped_weight
+
+Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int32]
+Start = Literal["copy", "moved", "independent"]
+
+CHUNK = 4096
+"""Trials that are simulated together: their arrays fit into a processor's cache. Part of the numbers."""
+MAX_STEPS = 2000
+NEGLIGIBLE = 1e-12
+
+
+class ConvergenceSettings(BaseModel):
+    """What the study assumes; every field is an option of the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    seed: int = Field(0, ge=0, lt=2**32, description="of all random numbers")
+    trials: int = Field(100_000, ge=2, le=1_000_000, description="random bowls, each under every condition")
+    threads: int = Field(2, ge=1, le=64, description="that simulate; the numbers do not depend on it")
+    epochs: int = Field(300, ge=1, le=MAX_STEPS, description="length of a trial, as the schedules count it")
+    steps_per_epoch: int = Field(1, ge=1, le=MAX_STEPS, description="descent steps an epoch")
+    peers: int = Field(3, ge=2, le=8, description="students of a trial; the first one is scored")
+    dimensions: int = Field(2, ge=1, le=16, description="of the bowl")
+    learning_rate: float = Field(0.1, gt=0, le=1, description="of the descent")
+    curvature_low: float = Field(0.2, gt=0, le=20, description="lowest curvature; drawn log-uniformly for each axis")
+    curvature_high: float = Field(5.0, gt=0, le=20, description="highest curvature")
+    noise: float = Field(0.3, ge=0, le=10, description="standard deviation of the gradient's noise")
+    start_spread: float = Field(1.0, ge=0, le=100, description="standard deviation of the starts")
+    optimum_spread: float = Field(1.0, ge=0, le=100, description="standard deviation of the optimum, shared by peers")
+    tolerance: float = Field(0.2, gt=0, le=100, description="distance from the optimum that counts as arrived")
+    saturation: float = Field(1.0, gt=0, le=1000, description="s of the pull s tanh(u/s): distance where it levels off")
+    pcl_weight: float = Field(1.0, ge=0, le=10, description="weight of PCL's pull")
+    dkel_weight: float = Field(0.1, ge=0, le=10, description="weight of DKEL's pull")
+    rampup_epochs: int = Field(80, ge=0, le=MAX_STEPS, description="length of the ramp-up")
+    decay_rate: float = Field(0.5, ge=0, le=10, description="rate per epoch of the exponential decay")
+    decay_floor: float = Field(0.01, ge=0, lt=1, description="a share of the ensemble not above it counts as 0")
+    decay_epochs: int = Field(80, ge=0, le=MAX_STEPS, description="horizon of the linear, cosine and step decay")
+    ema_decay: float = Field(0.68, ge=0, lt=1, description="of the mean teacher a step; 0.999^391 is 0.68 an epoch")
+    init_steps: int = Field(2, ge=0, le=1000, description="steps that a decoupled teacher takes on its own first")
+    init_lr_scale: float = Field(0.01, gt=0, le=1, description="learning rate of those steps, as a share of the rate")
+    early_epochs: int = Field(10, ge=1, le=MAX_STEPS, description="what counts as early")
+    relevance: float = Field(0.05, ge=0, le=1, description="smallest difference that matters, as a share")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.curvature_low > self.curvature_high:
+            raise ValueError("curvature_low must not be above curvature_high")
+        if self.learning_rate * (self.curvature_high + max(self.pcl_weight, self.dkel_weight)) >= 2:
+            raise ValueError("the descent diverges: learning_rate * (curvature_high + weight) must be below 2")
+        if self.steps > MAX_STEPS:
+            raise ValueError(f"epochs * steps_per_epoch must be at most {MAX_STEPS}")
+        if self.early_epochs > self.epochs:
+            raise ValueError("early_epochs must not be above epochs")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Descent steps of a trial."""
+        return self.epochs * self.steps_per_epoch
+
+
+class Condition(NamedTuple):
+    """How the students of a trial are taught."""
+
+    name: str
+    weight: float
+    ramp: Ramp
+    start: Start
+    warmup: bool
+    decay: Decay
+
+
+def dkel(start: str, decay: str, ramp: str) -> str:
+    """Return the name of DKEL's condition with this teacher's start, decay and ramp."""
+    return f"DKEL {start} teacher, {decay} decay, {'no ramp' if ramp == 'none' else 'ramp'}"
+
+
+NO_TEACHER, PCL, RELEASED = "no teacher", "PCL", "DKEL as released"
+
+
+def conditions(settings: ConvergenceSettings) -> tuple[Condition, ...]:
+    """Return every condition: no teacher, PCL, DKEL by start, decay and ramp, and DKEL as released."""
+    # the teacher of the first one only watches
+    chosen = [Condition(NO_TEACHER, 0.0, "none", "copy", True, "none")]
+    chosen.append(Condition(PCL, settings.pcl_weight, "intended", "copy", True, "none"))
+    starts: tuple[Start, ...] = ("moved", "independent")
+    ramps: tuple[Ramp, ...] = ("intended", "none")
+    shapes: tuple[Decay, ...] = get_args(Decay)
+    chosen += [
+        Condition(dkel(start, decay, ramp), settings.dkel_weight, ramp, start, False, decay)
+        for start in starts
+        for ramp in ramps
+        for decay in shapes
+    ]
+    chosen.append(Condition(RELEASED, settings.dkel_weight, "released", "moved", True, "exp"))
+    return tuple(chosen)
+
+
+class Trials(NamedTuple):
+    """The random numbers of some trials, the same for every condition; K peers, D axes, n trials."""
+
+    curvature: Floats  # [D, n]
+    students: Floats  # [K, D, n] where they start, seen from the optimum
+    teachers: dict[Start, Floats]  # [K, D, n]
+    noise: Floats  # [steps, K, D, n]
+
+
+def draw_trials(settings: ConvergenceSettings, count: int, generator: np.random.Generator) -> Trials:
+    """Draw bowls, starts and noise, and take the decoupled teachers' own first steps."""
+    shape = (settings.peers, settings.dimensions, count)
+
+    def normal(scale: float, *shape: int) -> Floats:
+        return generator.standard_normal(shape, dtype=np.float32) * np.float32(scale)
+
+    low, high = math.log(settings.curvature_low), math.log(settings.curvature_high)
+    curvature = np.exp(generator.uniform(low, high, shape[1:])).astype(np.float32)
+    optimum = normal(settings.optimum_spread, *shape[1:])
+    students = normal(settings.start_spread, *shape) - optimum
+    moved, independent = students, normal(settings.start_spread, *shape) - optimum
+    rate = np.float32(settings.learning_rate * settings.init_lr_scale)
+    for _ in range(settings.init_steps):
+        moved = moved - rate * (curvature * moved + normal(settings.noise, *shape))
+        independent = independent - rate * (curvature * independent + normal(settings.noise, *shape))
+    starts: dict[Start, Floats] = {"copy": students, "moved": moved, "independent": independent}
+    return Trials(curvature, students, starts, normal(settings.noise, settings.steps, *shape))
+
+
+def saturating(difference: Floats, saturation: float) -> Floats:
+    """Return ``s tanh(u/s)``, or u itself for an infinite s."""
+    if math.isinf(saturation):
+        return difference
+    if saturation == 1:
+        return np.tanh(difference)
+    return np.tanh(difference / np.float32(saturation)) * np.float32(saturation)
+
+
+def pull(students: Floats, teachers: Floats, share: float, saturation: float) -> Floats:
+    """Return ``d g(x_i - mean_(j!=i) m_j) + (1 - d) mean_(j!=i) g(x_i - m_j)`` for students and teachers ``[K, ...]``."""
+    others = np.float32(1.0 / (len(students) - 1))
+    total = np.zeros_like(students)
+    if share < 1:
+        twice = np.concatenate([teachers, teachers])
+        for offset in range(1, len(students)):
+            total += saturating(students - twice[offset : offset + len(students)], saturation)
+        total *= np.float32(1.0 - share) * others
+    if share > 0:
+        mean = (teachers.sum(0) - teachers) * others
+        total += saturating(students - mean, saturation) * np.float32(share)
+    return total
+
+
+class Outcome(NamedTuple):
+    """What came of each trial, for its first student; steps beyond the last mean never."""
+
+    arrived: Counts
+    settled: Counts
+    teacher_settled: Counts
+    early_gap: Floats  # student to own teacher, mean over the early steps
+    final_gap: Floats
+    early_spread: Floats  # root mean square distance of the peers from their mean
+    early_distance: Floats
+    final_distance: Floats
+
+
+def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials) -> Outcome:
+    """Run the trials under one condition."""
+    x, m = trials.students.copy(), trials.teachers[condition.start].copy()
+    steps, early = settings.steps, settings.early_epochs * settings.steps_per_epoch
+    count = x.shape[-1]
+    tolerance = np.float32(settings.tolerance**2)
+    arrived = np.full(count, steps + 1, np.int32)
+    outside, teacher_outside = np.full((2, count), -1, np.int32)
+    gap = np.zeros(count, np.float32)
+    spread = early_distance = gap
+    for step in range(steps + 1):
+        squared = (x[0] * x[0]).sum(0)
+        np.copyto(outside, step, where=squared > tolerance)
+        np.copyto(teacher_outside, step, where=(m[0] * m[0]).sum(0) > tolerance)
+        np.minimum(arrived, step, out=arrived, where=squared <= tolerance)
+        if step <= early:
+            gap += np.sqrt(((x[0] - m[0]) ** 2).sum(0))
+        if step == early:
+            early_distance = np.sqrt(squared)
+            spread = np.sqrt(((x - x.mean(0)) ** 2).sum((0, 1)) / np.float32(len(x)))
+        if step == steps:
+            break
+        epoch = step // settings.steps_per_epoch
+        weight = ramped_weight(condition.ramp, epoch, settings.rampup_epochs, condition.weight)
+        gradient = trials.curvature * x
+        gradient += trials.noise[step]
+        if weight > NEGLIGIBLE:
+            share = decay_weight(
+                condition.decay, epoch, settings.decay_rate, settings.decay_floor, settings.decay_epochs
+            )
+            gradient += np.float32(weight) * pull(x, m, share, settings.saturation)
+        gradient *= np.float32(settings.learning_rate)
+        x -= gradient
+        m += np.float32(1.0 - ema_decay_at(step, settings.ema_decay, condition.warmup)) * (x - m)
+    final_distance, final_gap = (np.sqrt((u * u).sum(0)) for u in (x[0], x[0] - m[0]))
+    gap /= np.float32(early + 1)
+    return Outcome(arrived, outside + 1, teacher_outside + 1, gap, final_gap, spread, early_distance, final_distance)
+
+
+def simulate_all(settings: ConvergenceSettings, only: Collection[str] | None = None) -> dict[str, Outcome]:
+    """Run every condition, or only those of these names, on the same trials."""
+    counts = [min(CHUNK, settings.trials - first) for first in range(0, settings.trials, CHUNK)]
+    seeds = np.random.SeedSequence(settings.seed).spawn(len(counts))
+    chosen = [condition for condition in conditions(settings) if only is None or condition.name in only]
+
+    def chunk(count: int, seed: np.random.SeedSequence) -> list[Outcome]:
+        trials = draw_trials(settings, count, np.random.default_rng(seed))
+        return [simulate(settings, condition, trials) for condition in chosen]
+
+    with ThreadPoolExecutor(settings.threads) as pool:
+        chunks = list(pool.map(chunk, counts, seeds))
+    joined = (Outcome(*map(np.concatenate, zip(*parts, strict=True))) for parts in zip(*chunks, strict=True))
+    return dict(zip((condition.name for condition in chosen), joined, strict=True))

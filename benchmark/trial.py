@@ -1,0 +1,85 @@
+"""The two sides of a run under Ray Tune: the worker that trains and the driver that listens."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from ray import tune
+
+from benchmark.execution import Execution, Job
+from benchmark.scheduling import Observer
+from benchmark.store import Result, Status, Store
+
+
+class Trial(tune.Trainable):
+    """A worker that carries out jobs one after the other: one step is one epoch.
+
+    Ray Tune gives the same process the next job when one is done, so that torch is imported once.
+    """
+
+    def setup(self, config: dict[str, Any], jobs: Sequence[Job], datasets: Mapping[str, ray.ObjectRef]) -> None:
+        """Take the first job."""
+        self.jobs = jobs
+        self.datasets = datasets
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take another job."""
+        job = self.jobs[new_config["job"]]
+        self.execution = Execution(job, ray.get(self.datasets[job.config.dataset]))
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch; the report carries its metrics and, at the end, the result."""
+        row = self.execution.advance()
+        result = self.execution.result
+        return {"row": row, "result": result, "done": result is not None}
+
+
+class Progress(tune.Callback):
+    """The driver's ear: passes what the trials report on to the observer and keeps the results."""
+
+    def __init__(self, jobs: Sequence[Job], observer: Observer) -> None:
+        self.jobs = jobs
+        self.observer = observer
+        self.ended: dict[int, Result] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles its callbacks to restore them, and here the store is what is restored from."""
+        return {}
+
+    def results(self) -> list[Result]:
+        """Return how the jobs ended, in their order; a job of which nothing was heard has failed."""
+        for index in range(len(self.jobs)):
+            if index not in self.ended:
+                self._lost(index, "its process never reported")
+        return [self.ended[index] for index in range(len(self.jobs))]
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Ray has begun a trial."""
+        self.observer.started(self.jobs[trial.config["job"]].config)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial has reported an epoch, or its end, or both."""
+        index = trial.config["job"]
+        run = self.jobs[index].config
+        if result["row"] is not None:
+            self.observer.epoch(run, result["row"])
+        if result["result"] is not None:
+            self.ended[index] = result["result"]
+            self.observer.ended(run, result["result"])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process has died: the run's own errors never come this way."""
+        self._lost(trial.config["job"], "its process died (killed, or out of memory)")
+
+    def _lost(self, index: int, reason: str) -> None:
+        if index in self.ended:
+            return
+        job = self.jobs[index]
+        result = Result(Status.FAILED, reason)
+        Store(job.results).write_result(job.config, result)
+        self.ended[index] = result
+        self.observer.ended(job.config, result)

@@ -1,0 +1,66 @@
+"""YAML as people write it, read safely: plain data, numbers such as 1e-3, no aliases, no key twice."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from methods.errors import InputError
+
+MAX_BYTES = 1_000_000
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        # aliases are what a "YAML bomb" is made of, and configurations have no use for them
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep=deep)
+        if len(mapping) != len(node.value):
+            raise yaml.YAMLError(f"a key stands twice in the mapping at line {node.start_mark.line + 1}")
+        return mapping
+
+
+# PyYAML follows YAML 1.1, which takes 1e-3 for a word
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def parse(text: str, source: str) -> Any:
+    """Return the plain data that YAML text stands for.
+
+    Args:
+        text: YAML.
+        source: Where it comes from, for messages.
+
+    Raises:
+        InputError: If it is no YAML, or uses what is not allowed here.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(f"{source}{where}: not valid YAML: {problem}") from None
+
+
+def read(path: Path) -> Any:
+    """Return the plain data in a YAML file.
+
+    Raises:
+        InputError: If the file is missing, too large, not text, or not YAML.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path} is larger than {MAX_BYTES:,} bytes: is it a configuration?")
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file") from None
