@@ -30,7 +30,8 @@ class Normalisation:
 class Augmentation:
     """Pad with black, crop at random, mirror at random: drawn for each image and view of an epoch.
 
-    View v of image n in epoch e depends on (seed, e, v, n) alone: methods that need fewer views see the same first ones.
+    View v of image n in epoch e depends on (seed, e, v, n) alone: a method that needs fewer views sees the same
+    first ones.
     """
 
     def __init__(self, images: Tensor, normalisation: Normalisation, pad: int, flip: bool) -> None:

@@ -34,7 +34,7 @@ def evaluate(method: Method, images: Tensor, labels: Tensor, normalisation: Norm
     method.train(training)
     # one transfer for all scores: this is the only point of an epoch that waits for the device
     table = torch.stack(list(totals.values())).cpu() / len(labels)
-    scores = {}
+    scores: dict[str, float] = {}
     for name, (top1, top5, nll) in zip(totals, table.tolist(), strict=True):
         scores |= {f"top1/{name}": 100 * top1, f"top5/{name}": 100 * top5, f"nll/{name}": nll}
     return scores

@@ -179,10 +179,8 @@ def _print_table(command: Command, console: Console) -> None:
     mine = frame[frame["run"].isin(names)]
     if not mine.empty:
         _say(console, f"\n{rendered(accuracy_table(mine))}\n")
-        _say(
-            console,
-            f"student accuracy in % after the last epoch: mean ± standard deviation (seeds); runs in {command.store.runs}",
-        )
+        _say(console, "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)")
+        _say(console, f"runs: {command.store.runs}")
 
 
 def _say(console: Console, line: str) -> None:

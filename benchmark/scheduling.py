@@ -111,7 +111,9 @@ def run_under_ray(
             tuner = tune.Tuner(
                 tune.with_resources(
                     trainable,
-                    lambda config: {"cpu": jobs[config["job"]].config.train.threads, "gpu": gpus},
+                    lambda config: tune.PlacementGroupFactory(
+                        [{"CPU": jobs[config["job"]].config.train.threads, "GPU": gpus}]
+                    ),
                 ),
                 param_space={"job": tune.grid_search(list(range(len(jobs))))},
                 tune_config=tune.TuneConfig(reuse_actors=True),

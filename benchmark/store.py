@@ -131,7 +131,7 @@ def load(results: str | Path) -> pd.DataFrame:
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
-    config = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), Loader=_SafeLoader)
+    config = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), Loader=_SafeLoader)  # noqa: S506 - it is safe
     result = read_result(folder)
     shared = {key: config[key] for key in ("method", "dataset", "backbone", "seed")}
     ending = {
@@ -146,7 +146,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         for section in ("train", "data", "hyperparameters")
         for key, value in config[section].items()
     }
-    metrics = _metrics(folder) or [{"epoch": None}]
+    metrics: list[dict[str, Any]] = [*_metrics(folder)] or [{"epoch": None}]
     return [{**ending, **shared, **row, **settings} for row in metrics]
 
 

@@ -171,7 +171,7 @@ class Trainer:
             yield from self._batches(f"{axis}-order", f"{axis}-augmentation", epoch)
 
 
-def _without_single(batches: Sequence[Tensor]) -> Sequence[Tensor]:
+def _without_single(batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Join a last batch of one image to the one before it: batch statistics of a single value are not defined."""
     if len(batches) > 1 and len(batches[-1]) == 1:
         return (*batches[:-2], torch.cat(batches[-2:]))

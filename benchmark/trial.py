@@ -6,6 +6,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from benchmark.datasets import Dataset
 from benchmark.execution import Execution, Job
 from benchmark.scheduling import Observer
 from benchmark.store import Result, Status, Store
@@ -17,10 +18,15 @@ class Trial(tune.Trainable):
     Ray Tune gives the same process the next job when one is done, so that torch is imported once.
     """
 
-    def setup(self, config: dict[str, Any], jobs: Sequence[Job], datasets: Mapping[str, ray.ObjectRef]) -> None:
-        """Take the first job."""
+    def setup(
+        self,
+        config: dict[str, Any],
+        jobs: Sequence[Job] = (),
+        datasets: Mapping[str, "ray.ObjectRef[Dataset]"] | None = None,
+    ) -> None:
+        """Take the first job; ``tune.with_parameters`` hands over all of them and the data sets."""
         self.jobs = jobs
-        self.datasets = datasets
+        self.datasets = datasets or {}
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

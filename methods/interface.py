@@ -53,7 +53,8 @@ class Method(nn.Module, ABC):
     """An online distillation method: its networks, its losses and what it does between steps.
 
     The optimiser is given exactly the parameters with ``requires_grad``. Subclasses set ``name`` (the word on the
-    command line), a nested ``Hyperparameters`` model and, where a change alters the numbers of the same configuration, ``version``.
+    command line), a nested ``Hyperparameters`` model and, where a change alters the numbers of the same configuration,
+    ``version``.
     """
 
     name: ClassVar[str]

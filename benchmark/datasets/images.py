@@ -48,12 +48,12 @@ class Dataset:
     @property
     def in_channels(self) -> int:
         """The images' channels."""
-        return self.train.images.shape[1]
+        return int(self.train.images.shape[1])
 
     @property
     def image_size(self) -> int:
         """The images' side in pixels."""
-        return self.train.images.shape[-1]
+        return int(self.train.images.shape[-1])
 
 
 def stratified(labels: Indices, per_class: int | None, part: str) -> Indices:

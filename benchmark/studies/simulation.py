@@ -148,27 +148,34 @@ def draw_trials(settings: ConvergenceSettings, count: int, generator: np.random.
     return Trials(curvature, students, starts, normal(settings.noise, settings.steps, *shape))
 
 
-def saturating(difference: Floats, saturation: float) -> Floats:
-    """Return ``s tanh(u/s)``, or u itself for an infinite s."""
-    if math.isinf(saturation):
-        return difference
+def saturate(difference: Floats, saturation: float) -> Floats:
+    """Turn u into ``s tanh(u/s)``, in place, and return it; an infinite s leaves it as it is."""
     if saturation == 1:
-        return np.tanh(difference)
-    return np.tanh(difference / np.float32(saturation)) * np.float32(saturation)
+        return np.tanh(difference, out=difference)
+    if not math.isinf(saturation):
+        difference /= np.float32(saturation)
+        np.tanh(difference, out=difference)
+        difference *= np.float32(saturation)
+    return difference
 
 
 def pull(students: Floats, teachers: Floats, share: float, saturation: float) -> Floats:
-    """Return ``d g(x_i - mean_(j!=i) m_j) + (1 - d) mean_(j!=i) g(x_i - m_j)`` for students and teachers ``[K, ...]``."""
-    others = np.float32(1.0 / (len(students) - 1))
+    """Return ``d g(x_i - mean_(j!=i) m_j) + (1 - d) mean_(j!=i) g(x_i - m_j)`` for points ``[K, ...]``."""
+    peers = len(students)
     total = np.zeros_like(students)
     if share < 1:
-        twice = np.concatenate([teachers, teachers])
-        for offset in range(1, len(students)):
-            total += saturating(students - twice[offset : offset + len(students)], saturation)
-        total *= np.float32(1.0 - share) * others
+        for offset in range(1, peers):
+            difference = students.copy()
+            difference[: peers - offset] -= teachers[offset:]
+            difference[peers - offset :] -= teachers[:offset]
+            total += saturate(difference, saturation)
+        total *= np.float32((1.0 - share) / (peers - 1))
     if share > 0:
-        mean = (teachers.sum(0) - teachers) * others
-        total += saturating(students - mean, saturation) * np.float32(share)
+        mean = teachers.sum(0) - teachers
+        mean *= np.float32(1.0 / (peers - 1))
+        pulled = saturate(np.subtract(students, mean, out=mean), saturation)
+        pulled *= np.float32(share)
+        total += pulled
     return total
 
 
