@@ -58,11 +58,15 @@ class RunConfig(_Section):
     hyperparameters: dict[str, Any]
     method_version: int
     dataset_checksum: str
+    files: dict[str, str] = Field({}, description="hyperparameters that name a file, and the hash of its content")
 
     @property
     def identity(self) -> str:
         """The hash of the canonical form: equal exactly for runs that must give the same numbers."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        resolved = self.model_dump(mode="json")
+        for name in self.files:
+            del resolved["hyperparameters"][name]
+        canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return sha256(canonical.encode()).hexdigest()[:12]
 
     @property

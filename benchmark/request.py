@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark import datasets, recipes, yaml_files
 from benchmark.config import SECTIONS, DataConfig, RunConfig, TrainConfig
 from methods import backbones, registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
+
+if TYPE_CHECKING:
+    from methods.interface import Method
 
 MAX_RUNS = 100_000
 
@@ -96,7 +100,7 @@ def _plan_dataset(request: Request, name: str) -> list[RunConfig]:
     spec = datasets.describe(name)
     base = layer_from_file(spec.recipe, request.plugins)
     scoped = Request((base, *request.layers), request.plugins, request.data_root)
-    chosen = _words("methods", scoped.option("methods", list(registry.catalogue())))
+    chosen = _words("methods", scoped.option("methods", _complete_methods(request.plugins)))
     architectures = _words("backbone", scoped.option("backbone", ["resnet32"]))
     seeds = parse_seeds(scoped.option("seeds", 1))
     if len(chosen) * len(architectures) * len(seeds) > MAX_RUNS:
@@ -105,16 +109,17 @@ def _plan_dataset(request: Request, name: str) -> list[RunConfig]:
     data = validated(DataConfig, _section(scoped, "data"), "data")
     if train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
-    for architecture in architectures:
-        for part in architecture.split("+"):
-            backbones.describe(part)
+    for part in {part for architecture in architectures for part in architecture.split("+")}:
+        backbones.describe(part)
     classes = {method: registry.load(method, request.plugins) for method in chosen}
     resolved = {
-        method: cls.Hyperparameters.resolve(_section(scoped, method), train.epochs, owner=method).model_dump(
-            mode="json"
-        )
+        (method, architecture): registry.resolve(
+            cls, _section(scoped, method), architecture.split("+"), train.epochs
+        ).model_dump(mode="json")
         for method, cls in classes.items()
+        for architecture in architectures
     }
+    hashes = {key: _hash_files(classes[key[0]], hyperparameters) for key, hyperparameters in resolved.items()}
     checksum = datasets.checksum(name, data, request.data_root)
     return [
         RunConfig(
@@ -124,14 +129,34 @@ def _plan_dataset(request: Request, name: str) -> list[RunConfig]:
             seed=seed,
             train=train,
             data=data,
-            hyperparameters=resolved[method],
+            hyperparameters=hyperparameters,
             method_version=classes[method].version,
             dataset_checksum=checksum,
+            files=hashes[method, architecture],
         )
-        for method in chosen
-        for architecture in architectures
+        for (method, architecture), hyperparameters in resolved.items()
         for seed in seeds
     ]
+
+
+def _complete_methods(plugins: Sequence[str]) -> list[str]:
+    """Return the methods that need nothing that a person would have to give, such as a teacher's weights."""
+    usable = [name for name, item in registry.catalogue(plugins).items() if not item.broken]
+    models = {name: registry.load(name, plugins).Hyperparameters for name in usable}
+    return [name for name, model in models.items() if not any(f.is_required() for f in model.model_fields.values())]
+
+
+def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict[str, str]:
+    """Make the paths of files absolute, in place, and return the hash of each file's content."""
+    hashes = {}
+    for key in method.Hyperparameters.files():
+        path = Path(hyperparameters[key]).expanduser().resolve()
+        try:
+            hashes[key] = sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"{method.name}.{key}: cannot read {path}: {error.strerror}") from None
+        hyperparameters[key] = str(path)
+    return hashes
 
 
 def _section(request: Request, key: str) -> dict[str, Any]:

@@ -30,6 +30,9 @@ RAY_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
+# what Ray calls clusters on other systems; without them its servers listen on the loopback address alone
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
 
 class Observer(Protocol):
     """Whoever wants to know how the runs get on."""
@@ -91,7 +94,8 @@ def run_under_ray(
     Raises:
         InputError: If no machine of the cluster can hold a run, or the cluster is not there.
     """
-    os.environ.update({key: os.environ.get(key, value) for key, value in RAY_ENVIRONMENT.items()})
+    settings = RAY_ENVIRONMENT if cluster.address else {**RAY_ENVIRONMENT, **LOOPBACK}
+    os.environ.update({key: os.environ.get(key, value) for key, value in settings.items()})
     import ray
     from ray import tune
 
@@ -141,7 +145,7 @@ def _connect(cluster: Cluster) -> None:
         "configure_logging": True,
     }
     if cluster.address is None:
-        ray.init(_node_ip_address="127.0.0.1", **common)
+        ray.init(**common)
         return
     try:
         ray.init(address=cluster.address, **{key: common[key] for key in ("log_to_driver", "logging_level")})

@@ -11,6 +11,7 @@ REFERENCE_EPOCHS = 300
 """The length of the published CIFAR runs, for which defaults in epochs are stated."""
 
 _SCALES = "scales_with_epochs"
+_FILE = "names_a_file"
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -38,10 +39,14 @@ class BaseHyperparameters(BaseModel):
                 of = f"hyperparameter of {owner!r}" if owner else "hyperparameter"
                 raise unknown(of, name, cls.model_fields)
         for name, field in cls.model_fields.items():
-            extra = field.json_schema_extra
-            if name not in values and isinstance(extra, dict) and extra.get(_SCALES):
+            if name not in values and _marked(field.json_schema_extra, _SCALES):
                 values[name] = max(1, round(field.get_default() * epochs / REFERENCE_EPOCHS))
         return validated(cls, values, owner)
+
+    @classmethod
+    def files(cls) -> list[str]:
+        """Return the names of the hyperparameters that name a file, whose content counts and not its path."""
+        return [name for name, field in cls.model_fields.items() if _marked(field.json_schema_extra, _FILE)]
 
     def remarks(self, epochs: int, steps: int) -> list[str]:
         """Return one line for each value that does not fit a run of so many epochs and optimiser steps."""
@@ -65,6 +70,15 @@ def validated(model: type[ModelT], values: Mapping[str, Any], owner: str = "") -
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _marked(extra: Any, mark: str) -> bool:
+    return isinstance(extra, dict) and bool(extra.get(mark))
+
+
+def file_field(description: str) -> Any:
+    """The path of a file that must be given."""
+    return Field(min_length=1, description=description, json_schema_extra={_FILE: True})
 
 
 def epochs_field(default: int, description: str) -> Any:

@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -72,10 +73,23 @@ class Method(nn.Module, ABC):
 
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: BaseHyperparameters) -> None:
         super().__init__()
-        if len(backbones) > 1 and not self.mixed_backbones:
-            raise InputError(f"the peers of {self.name!r} share a stem: give one backbone, not {len(backbones)}")
         self.backbones = tuple(backbones)
         self.hyperparameters = hyperparameters
+
+    @classmethod
+    def example(
+        cls, folder: Path, backbone: str, num_classes: int, in_channels: int, image_size: int
+    ) -> dict[str, Any]:
+        """Return hyperparameters with which ``bench check`` can build the method; by default it needs none.
+
+        Args:
+            folder: Where files that a hyperparameter names may be written.
+            backbone: The architecture of the networks, of the first one where they differ.
+            num_classes: C.
+            in_channels: Channels of the images.
+            image_size: Side of the square images in pixels.
+        """
+        return {}
 
     @abstractmethod
     def forward(self, views: Tensor) -> Outputs:

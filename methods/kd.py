@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from methods.backbones import Backbone, Network, make
 from methods.errors import InputError
-from methods.hyperparameters import BaseHyperparameters
+from methods.hyperparameters import BaseHyperparameters, file_field
 from methods.interface import Outputs, Progress
 from methods.objectives import cross_entropy, distillation_loss
 from methods.peers import SeparatePeers
@@ -34,17 +35,26 @@ class KD(SeparatePeers):
     class Hyperparameters(BaseHyperparameters):
         """The values of OKDDip's code; the teacher has to be named."""
 
-        teacher: str = Field(min_length=1, description="path of the teacher's weights, a student's .safetensors file")
+        teacher: str = file_field("path of the teacher's weights, a student's .safetensors file")
         temperature: float = Field(3.0, gt=0, description="T of the distillation term")
         weight: float = Field(1.0, ge=0, description="weight of the distillation term")
 
     hyperparameters: Hyperparameters
 
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: Hyperparameters) -> None:
-        if len(backbones) > 1:
-            raise InputError(f"'kd' trains one network: give one backbone, not {len(backbones)}")
         super().__init__(backbones, hyperparameters, 1)
         self.teacher = load_network(Path(hyperparameters.teacher), backbones[0]).eval().requires_grad_(False)
+
+    @classmethod
+    def example(
+        cls, folder: Path, backbone: str, num_classes: int, in_channels: int, image_size: int
+    ) -> dict[str, Any]:
+        """Write an untrained teacher of the student's architecture."""
+        network = make(backbone, num_classes, in_channels, image_size).network()
+        sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+        path = folder / "teacher.safetensors"
+        save_file(network.state_dict(), path, {"backbone": backbone, **{key: str(n) for key, n in sizes.items()}})
+        return {"teacher": str(path)}
 
     def train(self, mode: bool = True) -> Self:
         """Set the student's mode; the teacher stays in eval mode."""

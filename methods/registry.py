@@ -7,7 +7,7 @@ them loads neither torch nor the method; plugins are code of other people and ha
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
@@ -16,7 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from methods import backbones
 from methods.errors import InputError, unknown
+from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters
 
 if TYPE_CHECKING:
     from methods.interface import Method
@@ -106,12 +108,33 @@ def build(
         InputError: For an unknown name or a value out of range.
     """
     method = load(name, plugins)
-    chosen = method.Hyperparameters.resolve(hyperparameters, owner=name)
-    backbones = import_module("methods.backbones")
-    made = [backbones.make(part, num_classes, in_channels, image_size) for part in backbone.split("+")]
-    if len(made) > 1 and "peers" not in hyperparameters and "peers" in method.Hyperparameters.model_fields:
-        chosen = method.Hyperparameters.resolve({**hyperparameters, "peers": len(made)}, owner=name)
-    return method(made, chosen)
+    architectures = backbone.split("+")
+    chosen = resolve(method, hyperparameters, architectures)
+    return method([backbones.make(part, num_classes, in_channels, image_size) for part in architectures], chosen)
+
+
+def resolve(
+    method: "type[Method]",
+    given: Mapping[str, Any],
+    architectures: Sequence[str],
+    epochs: int = REFERENCE_EPOCHS,
+) -> BaseHyperparameters:
+    """Return a method's hyperparameters with all defaults filled in; several architectures set the number of peers.
+
+    Args:
+        method: Its class.
+        given: Values by name.
+        architectures: The backbones' names, one for all peers or one a peer.
+        epochs: The length of the run.
+
+    Raises:
+        InputError: For a value out of range, or several architectures where the peers share a stem.
+    """
+    several = len(architectures) > 1
+    if several and not method.mixed_backbones:
+        raise InputError(f"{method.name!r} takes one backbone for all its networks (given: {'+'.join(architectures)})")
+    defaults = {"peers": len(architectures)} if several and "peers" in method.Hyperparameters.model_fields else {}
+    return method.Hyperparameters.resolve({**defaults, **given}, epochs, owner=method.name)
 
 
 def _own() -> Iterator[Listing]:

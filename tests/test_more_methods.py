@@ -458,5 +458,5 @@ def test_kd_refuses_what_is_no_teacher(tmp_path: Path) -> None:
             build("kd", teacher=str(other))
     with pytest.raises(InputError, match=r"kd\.teacher: Field required"):
         build("kd")
-    with pytest.raises(InputError, match="give one backbone"):
+    with pytest.raises(InputError, match="takes one backbone"):
         build("kd", "resnet8+resnet14", teacher=str(other))

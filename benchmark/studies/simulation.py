@@ -13,7 +13,6 @@ d is: a study with a linear pull could not tell a decaying ensemble from none.
 
 import math
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple, Self, get_args
 
 import numpy as np
@@ -26,8 +25,10 @@ Floats = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int32]
 Start = Literal["copy", "moved", "independent"]
 
-CHUNK = 4096
-"""Trials that are simulated together: their arrays fit into a processor's cache. Part of the numbers."""
+CHUNK = 8192
+"""Trials simulated together at most: one array of theirs fits into a processor's cache."""
+CHUNK_NUMBERS = 2**24
+"""Noise held at a time. Like the chunk, it decides which trial gets which random numbers."""
 MAX_STEPS = 2000
 NEGLIGIBLE = 1e-12
 
@@ -39,7 +40,6 @@ class ConvergenceSettings(BaseModel):
 
     seed: int = Field(0, ge=0, lt=2**32, description="of all random numbers")
     trials: int = Field(100_000, ge=2, le=1_000_000, description="random bowls, each under every condition")
-    threads: int = Field(2, ge=1, le=64, description="that simulate; the numbers do not depend on it")
     epochs: int = Field(300, ge=1, le=MAX_STEPS, description="length of a trial, as the schedules count it")
     steps_per_epoch: int = Field(1, ge=1, le=MAX_STEPS, description="descent steps an epoch")
     peers: int = Field(3, ge=2, le=8, description="students of a trial; the first one is scored")
@@ -125,7 +125,7 @@ class Trials(NamedTuple):
     curvature: Floats  # [D, n]
     students: Floats  # [K, D, n] where they start, seen from the optimum
     teachers: dict[Start, Floats]  # [K, D, n]
-    noise: Floats  # [steps, K, D, n]
+    noise: Floats  # [steps, K, D, n] times the learning rate
 
 
 def draw_trials(settings: ConvergenceSettings, count: int, generator: np.random.Generator) -> Trials:
@@ -133,7 +133,9 @@ def draw_trials(settings: ConvergenceSettings, count: int, generator: np.random.
     shape = (settings.peers, settings.dimensions, count)
 
     def normal(scale: float, *shape: int) -> Floats:
-        return generator.standard_normal(shape, dtype=np.float32) * np.float32(scale)
+        drawn = generator.standard_normal(shape, dtype=np.float32)
+        drawn *= np.float32(scale)
+        return drawn
 
     low, high = math.log(settings.curvature_low), math.log(settings.curvature_high)
     curvature = np.exp(generator.uniform(low, high, shape[1:])).astype(np.float32)
@@ -145,7 +147,7 @@ def draw_trials(settings: ConvergenceSettings, count: int, generator: np.random.
         moved = moved - rate * (curvature * moved + normal(settings.noise, *shape))
         independent = independent - rate * (curvature * independent + normal(settings.noise, *shape))
     starts: dict[Start, Floats] = {"copy": students, "moved": moved, "independent": independent}
-    return Trials(curvature, students, starts, normal(settings.noise, settings.steps, *shape))
+    return Trials(curvature, students, starts, normal(settings.learning_rate * settings.noise, settings.steps, *shape))
 
 
 def saturate(difference: Floats, saturation: float) -> Floats:
@@ -165,9 +167,9 @@ def pull(students: Floats, teachers: Floats, share: float, saturation: float) ->
     total = np.zeros_like(students)
     if share < 1:
         for offset in range(1, peers):
-            difference = students.copy()
-            difference[: peers - offset] -= teachers[offset:]
-            difference[peers - offset :] -= teachers[:offset]
+            difference = np.empty_like(students)
+            np.subtract(students[: peers - offset], teachers[offset:], out=difference[: peers - offset])
+            np.subtract(students[peers - offset :], teachers[:offset], out=difference[peers - offset :])
             total += saturate(difference, saturation)
         total *= np.float32((1.0 - share) / (peers - 1))
     if share > 0:
@@ -198,15 +200,18 @@ def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials
     steps, early = settings.steps, settings.early_epochs * settings.steps_per_epoch
     count = x.shape[-1]
     tolerance = np.float32(settings.tolerance**2)
-    arrived = np.full(count, steps + 1, np.int32)
-    outside, teacher_outside = np.full((2, count), -1, np.int32)
+    keep = np.float32(1.0) - np.float32(settings.learning_rate) * trials.curvature
+    waiting = np.ones(count, np.bool_)
+    arrived, settled, teacher_settled = np.zeros((3, count), np.int32)
     gap = np.zeros(count, np.float32)
     spread = early_distance = gap
     for step in range(steps + 1):
         squared = (x[0] * x[0]).sum(0)
-        np.copyto(outside, step, where=squared > tolerance)
-        np.copyto(teacher_outside, step, where=(m[0] * m[0]).sum(0) > tolerance)
-        np.minimum(arrived, step, out=arrived, where=squared <= tolerance)
+        outside = squared > tolerance
+        waiting &= outside
+        arrived += waiting  # one more step without having been there
+        np.maximum(settled, outside * np.int32(step + 1), out=settled)
+        np.maximum(teacher_settled, ((m[0] * m[0]).sum(0) > tolerance) * np.int32(step + 1), out=teacher_settled)
         if step <= early:
             gap += np.sqrt(((x[0] - m[0]) ** 2).sum(0))
         if step == early:
@@ -216,32 +221,32 @@ def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials
             break
         epoch = step // settings.steps_per_epoch
         weight = ramped_weight(condition.ramp, epoch, settings.rampup_epochs, condition.weight)
-        gradient = trials.curvature * x
-        gradient += trials.noise[step]
         if weight > NEGLIGIBLE:
             share = decay_weight(
                 condition.decay, epoch, settings.decay_rate, settings.decay_floor, settings.decay_epochs
             )
-            gradient += np.float32(weight) * pull(x, m, share, settings.saturation)
-        gradient *= np.float32(settings.learning_rate)
-        x -= gradient
+            pulled = pull(x, m, share, settings.saturation)
+            pulled *= np.float32(settings.learning_rate * weight)
+            x *= keep
+            x -= pulled
+        else:
+            x *= keep
+        x -= trials.noise[step]
         m += np.float32(1.0 - ema_decay_at(step, settings.ema_decay, condition.warmup)) * (x - m)
     final_distance, final_gap = (np.sqrt((u * u).sum(0)) for u in (x[0], x[0] - m[0]))
     gap /= np.float32(early + 1)
-    return Outcome(arrived, outside + 1, teacher_outside + 1, gap, final_gap, spread, early_distance, final_distance)
+    return Outcome(arrived, settled, teacher_settled, gap, final_gap, spread, early_distance, final_distance)
 
 
 def simulate_all(settings: ConvergenceSettings, only: Collection[str] | None = None) -> dict[str, Outcome]:
     """Run every condition, or only those of these names, on the same trials."""
-    counts = [min(CHUNK, settings.trials - first) for first in range(0, settings.trials, CHUNK)]
+    size = max(1, min(CHUNK, CHUNK_NUMBERS // (settings.steps * settings.peers * settings.dimensions)))
+    counts = [min(size, settings.trials - first) for first in range(0, settings.trials, size)]
     seeds = np.random.SeedSequence(settings.seed).spawn(len(counts))
     chosen = [condition for condition in conditions(settings) if only is None or condition.name in only]
-
-    def chunk(count: int, seed: np.random.SeedSequence) -> list[Outcome]:
+    parts: dict[str, list[Outcome]] = {condition.name: [] for condition in chosen}
+    for count, seed in zip(counts, seeds, strict=True):
         trials = draw_trials(settings, count, np.random.default_rng(seed))
-        return [simulate(settings, condition, trials) for condition in chosen]
-
-    with ThreadPoolExecutor(settings.threads) as pool:
-        chunks = list(pool.map(chunk, counts, seeds))
-    joined = (Outcome(*map(np.concatenate, zip(*parts, strict=True))) for parts in zip(*chunks, strict=True))
-    return dict(zip((condition.name for condition in chosen), joined, strict=True))
+        for condition in chosen:
+            parts[condition.name].append(simulate(settings, condition, trials))
+    return {name: Outcome(*map(np.concatenate, zip(*part, strict=True))) for name, part in parts.items()}

@@ -1,0 +1,332 @@
+"""Monte Carlo: how soon do students arrive at the optimum under each method's schedule, and how many never do.
+
+The model is that of :mod:`benchmark.studies.simulation`; here its outcomes become a table with intervals, a verdict on
+each claim of the paper's abstract, a figure and a text.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmark.studies.output import LINES, PROVENANCE, new_figure, settings_text, styled, write_study
+from benchmark.studies.simulation import (
+    NO_TEACHER,
+    PCL,
+    RELEASED,
+    ConvergenceSettings,
+    Outcome,
+    conditions,
+    dkel,
+    simulate_all,
+)
+from methods.schedules import Decay
+
+__all__ = ["ConvergenceResult", "ConvergenceSettings", "run", "write"]
+
+Z = NormalDist().inv_cdf(0.975)
+SENSITIVITY_TRIALS = 10_000
+
+DESCRIBED = dkel("moved", "exp", "intended")
+INDEPENDENT = dkel("independent", "exp", "intended")
+FREE = dkel("moved", "exp", "none")
+FREE_INDEPENDENT = dkel("independent", "exp", "none")
+
+NEVER = "share that never settles"
+FIELDS = {
+    "steps to arrive": "arrived",
+    "steps to settle": "settled",
+    NEVER: "settled",
+    "early student-teacher distance": "early_gap",
+    "final student-teacher distance": "final_gap",
+    "early spread of the peers": "early_spread",
+    "early distance from the optimum": "early_distance",
+    "final distance from the optimum": "final_distance",
+}
+
+
+class Claim(NamedTuple):
+    """One claim as a paired comparison: under ``condition`` the measure is ``direction`` than under ``reference``."""
+
+    about: str
+    measure: str
+    condition: str
+    direction: str
+    reference: str
+
+
+APART = "An independent teacher makes the networks more diverse"
+COLLAPSE = "An independent teacher makes collapse (here: never settling) less likely"
+EARLY = "An ensemble with a weight that is large at first helps early"
+LATE = "Its decrease helps later"
+WHOLE = "The method as a whole arrives sooner"
+CLAIMS = (
+    Claim(APART, "early student-teacher distance", INDEPENDENT, "more", DESCRIBED),
+    Claim(APART, "final student-teacher distance", INDEPENDENT, "more", DESCRIBED),
+    Claim(APART, "early spread of the peers", INDEPENDENT, "more", DESCRIBED),
+    Claim(APART, "early spread of the peers", FREE_INDEPENDENT, "more", FREE),
+    Claim(COLLAPSE, NEVER, INDEPENDENT, "less", DESCRIBED),
+    Claim(COLLAPSE, NEVER, FREE_INDEPENDENT, "less", FREE),
+    Claim(COLLAPSE, NEVER, INDEPENDENT, "less", PCL),
+    Claim(EARLY, "early distance from the optimum", DESCRIBED, "less", dkel("moved", "none", "intended")),
+    Claim(EARLY, "early distance from the optimum", FREE, "less", dkel("moved", "none", "none")),
+    Claim(EARLY, "steps to arrive", FREE, "less", dkel("moved", "none", "none")),
+    Claim(EARLY, "steps to arrive", dkel("moved", "cosine", "none"), "less", dkel("moved", "none", "none")),
+    Claim(LATE, "steps to settle", FREE, "less", dkel("moved", "constant", "none")),
+    Claim(LATE, "final distance from the optimum", DESCRIBED, "less", dkel("moved", "constant", "intended")),
+    Claim(WHOLE, "steps to arrive", DESCRIBED, "less", NO_TEACHER),
+    Claim(WHOLE, "steps to arrive", DESCRIBED, "less", PCL),
+    Claim(WHOLE, "steps to arrive", DESCRIBED, "less", RELEASED),
+)
+
+
+def variants(settings: ConvergenceSettings) -> dict[str, ConvergenceSettings]:
+    """Return settings that might change the verdicts: DKEL as strong as PCL, a slow teacher, both, a harder pull."""
+    changes = {
+        "DKEL at PCL's weight": {"dkel_weight": settings.pcl_weight},
+        "EMA 0.97": {"ema_decay": 0.97},
+        "both": {"dkel_weight": settings.pcl_weight, "ema_decay": 0.97},
+        "saturation 0.2": {"saturation": 0.2},
+    }
+    trials = min(settings.trials, SENSITIVITY_TRIALS)
+    return {name: settings.model_copy(update={**change, "trials": trials}) for name, change in changes.items()}
+
+
+@dataclass(frozen=True)
+class ConvergenceResult:
+    """Everything that the study found.
+
+    Attributes:
+        settings: What it assumed.
+        table: One row a condition, with 95 % intervals in ``*_low`` and ``*_high``.
+        claims: One row a claim: the paired difference with its interval, and the verdict; then its verdict under each
+            of the variants.
+        outcomes: Condition -> what came of each trial.
+    """
+
+    settings: ConvergenceSettings
+    table: pd.DataFrame
+    claims: pd.DataFrame
+    outcomes: dict[str, Outcome]
+
+
+def run(settings: ConvergenceSettings) -> ConvergenceResult:
+    """Simulate every condition on the same trials, and the conditions of the claims again under the variants."""
+    outcomes = simulate_all(settings)
+    table = pd.DataFrame([_row(settings, condition, outcomes) for condition in outcomes])
+    claims = judge(settings, outcomes)
+    named = {name for claim in CLAIMS for name in (claim.condition, claim.reference)}
+    for name, variant in variants(settings).items():
+        claims[name] = judge(variant, simulate_all(variant, named))["verdict"]
+    return ConvergenceResult(settings, table, claims, outcomes)
+
+
+def share_interval(count: int, trials: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share."""
+    share, z = count / trials, Z * Z / trials
+    centre = (share + z / 2) / (1 + z)
+    half = math.sqrt(share * (1 - share) * z + z * z / 4) / (1 + z)
+    # the bounds 0 and 1 are exact where the count is extreme; rounding would miss them
+    return (0.0 if count == 0 else centre - half), (1.0 if count == trials else centre + half)
+
+
+def median_interval(steps: npt.NDArray[np.int32], last: int) -> tuple[float, float, float]:
+    """Return the median and its 95 % interval from order statistics; beyond the last step: infinite.
+
+    The ranks are ``n/2 -+ z sqrt(n)/2``, rounded outwards: no assumption on the distribution.
+    """
+    trials = len(steps)
+    half = Z * math.sqrt(trials) / 2
+    ordered = np.sort(steps)
+
+    def at(rank: int) -> float:
+        step = int(ordered[min(max(rank, 1), trials) - 1])
+        return step if step <= last else math.inf
+
+    return at((trials + 1) // 2), at(math.floor(trials / 2 - half)), at(math.ceil(trials / 2 + half) + 1)
+
+
+def mean_interval(values: npt.NDArray[np.generic]) -> tuple[float, float, float]:
+    """Return the mean and its 95 % interval by the normal distribution."""
+    numbers = values.astype(np.float64)
+    mean, half = float(numbers.mean()), Z * float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
+    return mean, mean - half, mean + half
+
+
+def measured(measure: str, outcome: Outcome, steps: int) -> npt.NDArray[np.float64]:
+    """Return a measure of every trial; one that never arrives or settles counts as one step more than there are."""
+    values = getattr(outcome, FIELDS[measure])
+    return np.asarray(values > steps if measure == NEVER else values, np.float64)
+
+
+def paired_difference(
+    measure: str, outcome: Outcome, reference: Outcome, steps: int
+) -> tuple[tuple[float, float, float], float]:
+    """Return the mean difference of a measure over the trials with its 95 % interval, and the reference's mean."""
+    base = measured(measure, reference, steps)
+    difference = measured(measure, outcome, steps) - base
+    if measure == NEVER:
+        # Agresti and Min (2005): half a pair more of each kind, so that no difference at all keeps an uncertainty
+        difference = np.append(difference, [math.sqrt(0.5), -math.sqrt(0.5)])
+    return mean_interval(difference), float(base.mean())
+
+
+def judge(settings: ConvergenceSettings, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    """Return each claim with its paired difference and the verdict.
+
+    ``borne out``: the interval lies on the claimed side of 0 and the difference is at least ``relevance`` of the
+    reference's mean; ``contradicted``: the same on the other side; ``too small``: not 0, but less than that; ``none``:
+    the interval holds 0.
+    """
+    rows = []
+    for claim in CLAIMS:
+        pair = outcomes[claim.condition], outcomes[claim.reference]
+        (difference, low, high), base = paired_difference(claim.measure, *pair, settings.steps)
+        claimed_side = low > 0 if claim.direction == "more" else high < 0
+        if low <= 0 <= high:
+            verdict = "none"
+        elif abs(difference) < settings.relevance * abs(base):
+            verdict = "too small"
+        else:
+            verdict = "borne out" if claimed_side else "contradicted"
+        numbers = {"reference_mean": base, "difference": difference, "difference_low": low, "difference_high": high}
+        rows.append({**claim._asdict(), **numbers, "verdict": verdict})
+    return pd.DataFrame(rows)
+
+
+def _row(settings: ConvergenceSettings, condition: str, outcomes: Mapping[str, Outcome]) -> dict[str, object]:
+    outcome, last = outcomes[condition], settings.steps
+    row: dict[str, object] = {"condition": condition, "trials": settings.trials}
+
+    def put(name: str, numbers: tuple[float, float, float]) -> None:
+        row.update(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
+
+    moments = {"arrive": outcome.arrived, "settle": outcome.settled, "teacher_settle": outcome.teacher_settled}
+    for name, steps in moments.items():
+        never = int((steps > last).sum())
+        put(f"{name}_median", median_interval(steps, last))
+        put(f"{name}_never", (never / settings.trials, *share_interval(never, settings.trials)))
+    put("arrive_later", paired_difference("steps to arrive", outcome, outcomes[NO_TEACHER], last)[0])
+    for name in ("early_gap", "final_gap", "early_spread", "early_distance", "final_distance"):
+        put(name, mean_interval(getattr(outcome, name)))
+    return row
+
+
+def draw(result: ConvergenceResult) -> Figure:
+    """Return the figure: who arrives and settles by which step, and DKEL's conditions compared."""
+    settings, table = result.settings, result.table.set_index("condition")
+    shown = {NO_TEACHER: "no teacher", PCL: "PCL", DESCRIBED: "DKEL (moved, exp, ramp)"}
+    shown |= {FREE_INDEPENDENT: "DKEL (independent, exp, no ramp)", RELEASED: RELEASED}
+    shapes: tuple[str, ...] = get_args(Decay)
+    with styled():
+        figure = new_figure(10.0, 8.5)
+        above, below = figure.subfigures(2, 1, height_ratios=[1, 1.1])
+        arrive, settle = above.subplots(1, 2, sharey=True)
+        later, never = below.subplots(1, 2, sharey=True)
+        for line, (name, label) in zip(LINES, shown.items(), strict=False):
+            outcome = result.outcomes[name]
+            for axis, steps in ((arrive, outcome.arrived), (settle, outcome.settled)):
+                reached = np.cumsum(np.bincount(steps, minlength=settings.steps + 2))[: settings.steps + 1]
+                axis.plot(reached / settings.trials, color=line.color, ls=line.dash, lw=1.6, label=label)
+        arrive.set(title="Arrived: within the tolerance for the first time", ylabel="share of the trials", ylim=(0, 1))
+        arrive.set(xlabel="step", xlim=(0, np.quantile(result.outcomes[NO_TEACHER].arrived, 0.99)))
+        settle.set(title="Settled: within it from here to the end", xlabel="step", xlim=(0, settings.steps))
+        above.legend(*arrive.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
+
+        pairs = [(start, ramp) for start in ("moved", "independent") for ramp in ("intended", "none")]
+        for axis, column, scale in ((later, "arrive_later", 1.0), (never, "settle_never", 100.0)):
+            for place, (line, (start, ramp)) in enumerate(zip(LINES, pairs, strict=False)):
+                rows = table.loc[[dkel(start, shape, ramp) for shape in shapes]] * scale
+                heights = np.arange(len(shapes)) + 0.18 * (place - 1.5)
+                errors = [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
+                label = f"{start} teacher, {'no ramp' if ramp == 'none' else 'ramp'}"
+                look = {"color": line.color, "mfc": "none", "ms": 6, "capsize": 3, "label": label}
+                axis.errorbar(rows[column], heights, xerr=errors, fmt=line.marker, **look)
+            for line, name in zip(LINES, (NO_TEACHER, PCL, RELEASED), strict=False):
+                value = table.loc[name, column] * scale
+                axis.axvline(value, color="0.35", ls=line.dash, lw=1.2, label=name)
+        later.set_yticks(range(len(shapes)), [f"decay: {shape}" for shape in shapes])
+        later.invert_yaxis()
+        later.set(title="Steps to arrive, more than without a teacher", xlabel="paired mean difference, 95 % interval")
+        never.set(title="Trials that never settle", xlabel="percent, 95 % interval")
+        below.legend(*never.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
+    return figure
+
+
+def describe(result: ConvergenceResult) -> str:
+    """Return the text of the study: the model, the verdicts, the table."""
+    settings, claims = result.settings, result.claims
+    verdicts = [
+        f"{about}: " + ", ".join(f"{verdict} ({count})" for verdict, count in group["verdict"].value_counts().items())
+        for about, group in claims.groupby("about", sort=False)
+    ]
+    compared = claims.assign(
+        comparison=claims["condition"] + " against " + claims["reference"],
+        claimed=claims["direction"],
+        difference=[
+            f"{row.difference:.3g} [{row.difference_low:.3g}, {row.difference_high:.3g}] of {row.reference_mean:.3g}"
+            for row in claims.itertuples()
+        ],
+    )[["comparison", "measure", "claimed", "difference", "verdict", *variants(settings)]]
+
+    def interval(name: str, scale: float = 1.0) -> list[str]:
+        columns = (result.table[name + ending] * scale for ending in ("", "_low", "_high"))
+        return [f"{value:.4g} [{low:.4g}, {high:.4g}]" for value, low, high in zip(*columns, strict=True)]
+
+    overview = pd.DataFrame(
+        {
+            "condition": result.table["condition"],
+            "steps to arrive, median": interval("arrive_median"),
+            "never arrive, %": interval("arrive_never", 100),
+            "steps to settle, median": interval("settle_median"),
+            "never settle, %": interval("settle_never", 100),
+            "teacher never settles, %": interval("teacher_settle_never", 100),
+            "early student-teacher distance": interval("early_gap"),
+        }
+    )
+    return f"""# Convergence under the schedules
+
+{PROVENANCE}
+
+A trial is {settings.peers} students on one random quadratic bowl, each with noise and a mean teacher of its own; all
+{len(result.table)} conditions share the random numbers of their {settings.trials} trials. The pull of a teacher is
+s tanh(u/s), linear nearby and bounded far away, as the gradient of a loss on softmax outputs is. This matters: with a
+linear pull the pull to the mean of the teachers equals the mean of the pulls to each, and no decay could do anything.
+PCL's and DKEL's classifier on all peers' features is left out. A bowl has one optimum and nothing to collapse into:
+never settling within the tolerance stands for collapse, and says nothing about how networks collapse.
+
+## What the abstract claims, and what this model shows
+
+{chr(10).join(f"- {verdict}." for verdict in verdicts)}
+
+In brackets: the number of comparisons, which follow. A difference is "borne out" or "contradicted" if its 95 % interval
+leaves out 0 and it is at least {settings.relevance:.0%} of the reference's mean, "too small" if it is less, "none" if
+the interval holds 0. An early student-teacher distance is borne out by construction: an independent teacher is drawn
+far away. PCL differs from DKEL in its weight too ({settings.pcl_weight:g} against {settings.dkel_weight:g}), and a
+stronger pull to several teachers averages more noise away. The last columns are the verdicts for other settings
+(fewer trials): they are part of the answer, not of the claim.
+
+{compared.to_markdown(index=False)}
+
+## All conditions
+
+Arrived: within {settings.tolerance:g} of the optimum for the first time; settled: from there to the end. "inf": more
+than half of the trials never do. In square brackets: 95 % intervals (Wilson's for shares, order statistics for medians).
+
+{overview.to_markdown(index=False)}
+
+{settings_text(settings)}
+"""
+
+
+def write(result: ConvergenceResult, folder: Path) -> list[Path]:
+    """Write figure, tables and text into a folder."""
+    tables = {"convergence": result.table, "claims": result.claims}
+    return write_study(folder, "convergence", draw(result), tables, describe(result))

@@ -1,0 +1,53 @@
+"""The package works away from its repository, and its start-up stays light."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_carries_code_and_recipes_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    recipes = {path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
+    assert {f"benchmark/configs/{name}" for name in recipes} <= set(names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"methods", "benchmark", "okdbench"}
+
+
+def test_bench_runs_from_an_unpacked_wheel_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    site, work = tmp_path / "site", tmp_path / "work"
+    work.mkdir()
+    zipfile.ZipFile(wheel).extractall(site)
+    arguments = "run --methods dml --dataset digits --epochs 1 --seeds 1 --engine serial --set data.train_per_class=5"
+    # the unpacked wheel comes first on the path, so that nothing of the repository is imported
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); import benchmark.cli as c; c.main()"
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(site), *arguments.split()],
+        cwd=work,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "| dml " in run.stdout
+    assert list(work.glob("results/runs/dml-digits-resnet8-s0-*/result.json"))
+
+
+def test_no_method_is_named_by_the_harness() -> None:
+    from methods import available
+
+    code = list((ROOT / "benchmark").rglob("*.py"))
+    for name in set(available()) - {"one", "independent"}:  # two that are English words
+        named = [path.name for path in code if f'"{name}"' in path.read_text() or f"'{name}'" in path.read_text()]
+        assert named == [], name
