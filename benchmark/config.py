@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,6 +27,15 @@ class TrainConfig(_Section):
     nesterov: bool = Field(True, description="Nesterov's form of the momentum; it needs momentum above 0")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on every parameter")
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of the run; part of its numbers")
+    precision: Literal["fp32", "tf32", "bf16"] | None = Field(
+        None, description="arithmetic of the networks; null: fp32 on the CPU, tf32 on CUDA"
+    )
+    deterministic: bool | None = Field(
+        None, description="the same bits every time; null: on the CPU yes, on CUDA no, where it costs speed"
+    )
+    channels_last: bool = Field(True, description="memory layout of images and weights; faster, other rounding")
+    compile: bool = Field(False, description="torch.compile the training step; pays in runs of hours")
+    eval_every: int = Field(1, ge=1, description="epochs between evaluations; the last epoch is always evaluated")
 
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of a 0-based epoch: dropped once for every milestone that it has reached."""
@@ -41,6 +50,9 @@ class DataConfig(_Section):
     test_per_class: int | None = Field(None, ge=1, description="a fixed subset of the test images; null: all")
     holdout: float = Field(
         0.0, ge=0, lt=1, description="share of the training images that is kept out and scored instead of the test set"
+    )
+    image_size: int | None = Field(
+        None, ge=8, le=1024, description="side to resize (shorter side) and centre-crop image files to; null: as they are"
     )
     pad: int = Field(4, ge=0, le=64, description="pixels of black border before the random crop")
     flip: bool = Field(True, description="whether images are mirrored at random")
@@ -66,6 +78,8 @@ class RunConfig(_Section):
         resolved = self.model_dump(mode="json")
         for name in self.files:
             del resolved["hyperparameters"][name]
+        # what lies where is not what is trained on: the content's hashes say that
+        resolved["dataset"] = self.dataset.partition(":")[0]
         canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return sha256(canonical.encode()).hexdigest()[:12]
 

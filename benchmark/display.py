@@ -48,7 +48,7 @@ class Tally:
         """A run has finished an epoch."""
         state = self.running.setdefault(run.identity, _Running(run, self.clock()))
         state.epochs = int(row["epoch"]) + 1
-        state.student = row["student"]
+        state.student = row.get("student", state.student)
 
     def end(self, run: RunConfig, result: Result) -> float | None:
         """A run has ended; return its last accuracy."""
@@ -131,9 +131,8 @@ class PlainDisplay:
         if now - self.spoken.get(run.identity, now) >= PLAIN_INTERVAL_S:
             self.spoken[run.identity] = now
             left = duration(state.seconds_left(now))
-            self._say(
-                f"running   {run.label}: epoch {state.epochs}/{run.train.epochs}, {row['student']:.2f} %, {left} left"
-            )
+            accuracy = "" if state.student is None else f", {state.student:.2f} %"
+            self._say(f"running   {run.label}: epoch {state.epochs}/{run.train.epochs}{accuracy}, {left} left")
 
     def ended(self, run: RunConfig, result: Result) -> None:
         """A run has ended."""

@@ -5,13 +5,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.augmentation import Normalisation
+from benchmark.placement import Images
 from methods import Method
 
 BATCH_SIZE = 500
 
 
 @torch.no_grad()
-def evaluate(method: Method, images: Tensor, labels: Tensor, normalisation: Normalisation) -> dict[str, float]:
+def evaluate(
+    method: Method,
+    images: Images,
+    labels: Tensor,
+    normalisation: Normalisation,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> dict[str, float]:
     """Return the scores of every predictor over all images, each image counting the same.
 
     Args:
@@ -19,6 +26,7 @@ def evaluate(method: Method, images: Tensor, labels: Tensor, normalisation: Norm
         images: ``[N, C, H, W]``, uint8, on the method's device.
         labels: ``[N]``, on the same device.
         normalisation: From pixels to what the networks see.
+        layout: The memory layout in which the networks are given images.
 
     Returns:
         ``top1/<predictor>`` and ``top5/<predictor>`` in percent, ``nll/<predictor>`` in nats.
@@ -28,7 +36,8 @@ def evaluate(method: Method, images: Tensor, labels: Tensor, normalisation: Norm
     totals: dict[str, Tensor] = {}
     for start in range(0, len(labels), BATCH_SIZE):
         batch = slice(start, start + BATCH_SIZE)
-        for name, logits in method.predict(normalisation(images[batch])).items():
+        pixels = images[batch].contiguous(memory_format=layout)
+        for name, logits in method.predict(normalisation(pixels)).items():
             sums = _sums(logits, labels[batch])
             totals[name] = totals[name] + sums if name in totals else sums
     method.train(training)

@@ -8,8 +8,9 @@ from pathlib import Path
 from benchmark import atomic, environment
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
+from benchmark.devices import choose_device
 from benchmark.store import Result, Status, Store
-from benchmark.training import DivergedError, Row, Trainer, choose_device
+from benchmark.training import DivergedError, Row, Trainer
 
 
 @dataclass(frozen=True)
@@ -91,5 +92,10 @@ class Execution:
     def _device(self) -> dict[str, str]:
         if self._trainer is None:
             return {}
-        device = self._trainer.labels.device
-        return {"device": device.type, "hardware": environment.device_name(str(device))}
+        arithmetic = self._trainer.arithmetic
+        return {
+            "device": arithmetic.device.type,
+            "hardware": environment.device_name(str(arithmetic.device)),
+            "precision": arithmetic.precision,
+            "deterministic": str(arithmetic.deterministic).lower(),
+        }

@@ -30,7 +30,10 @@ def read(path: Path) -> dict[str, Any]:
     content = yaml_files.read(path)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path} must hold keys and values, as in 'methods: [pcl, dkel]'")
-    return {key.replace("-", "_"): value for key, value in content.items()}
+    keys = [key.replace("-", "_") for key in content]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise InputError(f"{path}: the key {twice!r} stands twice")
+    return dict(zip(keys, content.values(), strict=True))
 
 
 def find(name: str) -> Path:

@@ -88,6 +88,8 @@ def plan(request: Request) -> list[RunConfig]:
     Raises:
         InputError: For anything that is unknown or out of range, before anything is run.
     """
+    for layer in request.layers:
+        check_keys(layer, request.plugins)
     names = _words("dataset", request.option("dataset", ["digits"]))
     runs: list[RunConfig] = []
     for name in names:

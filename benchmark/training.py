@@ -2,8 +2,8 @@
 
 import math
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from itertools import count
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from torch import Tensor
 import methods
 from benchmark.augmentation import Augmentation, Normalisation
 from benchmark.config import RunConfig
-from benchmark.datasets import Dataset, LabelledImages
+from benchmark.datasets import Dataset
+from benchmark.devices import Arithmetic
 from benchmark.evaluation import evaluate
+from benchmark.placement import on_device
 from benchmark.randomness import axis_seed, generator
-from methods import Progress
+from methods import Outputs, Progress
 from methods.interface import Batch
 
 Row = dict[str, float]
@@ -27,33 +29,6 @@ class DivergedError(RuntimeError):
     """The training loss is no finite number any more."""
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means on this machine.
-
-    Raises:
-        methods.errors.InputError: If it is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise methods.errors.InputError(f"no device {name!r} here: {reason} (valid: auto, cpu, cuda, cuda:N)") from None
-    return device
-
-
-def on_device(part: LabelledImages, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return images and labels as tensors; on the CPU they share the arrays' memory, which nobody writes to."""
-    with warnings.catch_warnings():
-        # arrays in Ray's object store are read-only
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        # flat first: numpy leaves the stride of an axis of length 1 open, and torch chooses its kernels by strides
-        images = torch.from_numpy(part.images.reshape(-1)).view(part.images.shape)
-        return images.to(device), torch.from_numpy(part.labels).to(device)
-
-
 class Trainer:
     """A run in progress: call :meth:`epoch` until :attr:`done`."""
 
@@ -61,23 +36,31 @@ class Trainer:
         self, config: RunConfig, dataset: Dataset, device: torch.device, plugins: Sequence[str | Path] = ()
     ) -> None:
         """Draw the networks, move the data to the device and let the method prepare itself."""
-        torch.set_num_threads(config.train.threads)
+        train = config.train
+        self.arithmetic = Arithmetic.of(device, train.precision, train.deterministic)
+        self.arithmetic.apply(train.threads)
         self.config = config
         self.dataset = dataset
         self.next_epoch = 0
         self.step = 0
-        self.method = _draw_method(config, dataset, plugins).to(device)
+        self.layout = torch.channels_last if train.channels_last else torch.contiguous_format
+        self.method = _draw_method(config, dataset, plugins).to(device).to(memory_format=self.layout)
+        # the compiled form shares the method's weights; everything but the training step uses the plain one
+        self.forward: Callable[[Tensor], Outputs] = torch.compile(self.method) if train.compile else self.method
         self.normalisation = Normalisation.of(dataset.mean, dataset.std, device)
         images, self.labels = on_device(dataset.train, device)
         self.test_images, self.test_labels = on_device(dataset.test, device)
-        self.augmentation = Augmentation(images, self.normalisation, config.data.pad, config.data.flip)
+        self.augmentation = Augmentation(
+            images, self.normalisation, config.data.pad, config.data.flip, train.channels_last
+        )
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.SGD(
             self.parameters,
-            lr=config.train.lr,
-            momentum=config.train.momentum,
-            nesterov=config.train.nesterov,
-            weight_decay=config.train.weight_decay,
+            lr=train.lr,
+            momentum=train.momentum,
+            nesterov=train.nesterov,
+            weight_decay=train.weight_decay,
+            fused=True,
         )
         self.method.train()
         # whatever a method draws during training comes from an axis of its own
@@ -94,7 +77,8 @@ class Trainer:
 
         Returns:
             ``epoch`` (0-based), ``lr``, ``seconds``, ``loss`` and ``loss/<term>`` (means over the images), the scores
-            of :func:`benchmark.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students.
+            of :func:`benchmark.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students; the
+            latter two only in epochs that are evaluated.
 
         Raises:
             DivergedError: If the loss is not finite.
@@ -105,11 +89,27 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         losses = self._train(epoch)
-        scores = evaluate(self.method, self.test_images, self.test_labels, self.normalisation)
         self.next_epoch += 1
+        scores = self.evaluate() if self.done or self.next_epoch % self.config.train.eval_every == 0 else {}
+        return {"epoch": epoch, "lr": lr, "seconds": time.perf_counter() - begin, **losses, **scores}
+
+    def evaluate(self) -> Row:
+        """Return the scores of every predictor, and the students' mean accuracy as ``student``."""
+        with self.arithmetic.autocast():
+            scores = evaluate(self.method, self.test_images, self.test_labels, self.normalisation, self.layout)
         students = [scores[f"top1/{name}"] for name in self.method.students]
-        timing = {"lr": lr, "seconds": time.perf_counter() - begin}
-        return {"epoch": epoch, **timing, **losses, "student": sum(students) / len(students), **scores}
+        return {"student": sum(students) / len(students), **scores}
+
+    def train_step(self, views: Tensor, labels: Tensor, progress: Progress) -> dict[str, Tensor]:
+        """Take one optimiser step on views ``[V, B, C, H, W]`` and return the loss terms, detached."""
+        with self.arithmetic.autocast():
+            outputs = self.forward(views)
+        terms = self.method.losses(_full_precision(outputs), labels, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(torch.stack(list(terms.values())).sum())
+        self.optimizer.step()
+        self.method.after_step(progress)
+        return {name: term.detach() for name, term in terms.items()}
 
     def save_students(self, folder: Path) -> None:
         """Write each student's weights to ``<folder>/<student>.safetensors``, with what is needed to rebuild it."""
@@ -140,15 +140,10 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         self.method.train()
         for views, labels in self._batches("order", "augmentation", epoch):
-            progress = Progress(epoch, self.step, self.config.train.epochs)
-            terms = self.method.losses(self.method(views), labels, progress)
-            self.optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(torch.stack(list(terms.values())).sum())
-            self.optimizer.step()
-            self.method.after_step(progress)
+            terms = self.train_step(views, labels, Progress(epoch, self.step, self.config.train.epochs))
             self.step += 1
             for name, term in terms.items():
-                weighted = term.detach() * len(labels)
+                weighted = term * len(labels)
                 totals[name] = totals[name] + weighted if name in totals else weighted
         # one transfer an epoch: the device is never waited for in between
         means = (torch.stack(list(totals.values())) / len(self.labels)).tolist()
@@ -169,6 +164,12 @@ class Trainer:
     def _endless_batches(self, axis: str) -> Iterator[Batch]:
         for epoch in count():
             yield from self._batches(f"{axis}-order", f"{axis}-augmentation", epoch)
+
+
+def _full_precision(outputs: Outputs) -> Outputs:
+    """Return the outputs in float32 where autocast left less: losses are always computed in full precision."""
+    given = {field.name: getattr(outputs, field.name) for field in fields(outputs)}
+    return Outputs(**{name: x.float() if x is not None and x.dtype.itemsize < 4 else x for name, x in given.items()})
 
 
 def _without_single(batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

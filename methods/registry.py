@@ -9,6 +9,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -74,7 +75,9 @@ def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
     Raises:
         InputError: If there is no such method, or its plugin is broken.
     """
-    found = catalogue(plugins)
+    found = {item.name: item for item in _own()}
+    if name not in found:
+        found = catalogue(plugins)
     if name not in found:
         raise unknown("method", name, found)
     item = found[name]
@@ -137,8 +140,12 @@ def resolve(
     return method.Hyperparameters.resolve({**defaults, **given}, epochs, owner=method.name)
 
 
-def _own() -> Iterator[Listing]:
-    folder = Path(__file__).parent
+@cache
+def _own() -> tuple[Listing, ...]:
+    return tuple(_listed_in(Path(__file__).parent))
+
+
+def _listed_in(folder: Path) -> Iterator[Listing]:
     for path in sorted(folder.glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):

@@ -1,17 +1,21 @@
-"""Data sets by name: labelled uint8 images in memory."""
+"""Data sets by name: labelled uint8 images, in memory or in a mapped file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from benchmark.config import DataConfig
 from benchmark.datasets.images import Dataset, LabelledImages, holdout_split
-from methods.errors import unknown
+from methods.errors import InputError, unknown
 
 __all__ = ["Dataset", "LabelledImages", "Spec", "available", "checksum", "describe", "load"]
 
 FOLDER = "folder:"
+
+# the modules that decode image files
+_RESIZABLE = ("folder", "tinyimagenet")
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,12 @@ _SPECS: Mapping[str, Spec] = {
     "cifar10": Spec("60,000 photographs, 32x32 colour, 10 classes", "cifar", "official"),
     "cifar100": Spec("60,000 photographs, 32x32 colour, 100 classes", "cifar", "official"),
     "fashion-mnist": Spec("70,000 articles of clothing, 28x28 grey, 10 classes", "cifar", "official"),
-    f"{FOLDER}PATH": Spec("a tree of images: PATH/train/<class>/*, PATH/test/<class>/*", "cifar", "folder"),
+    "tinyimagenet": Spec("110,000 photographs, 64x64 colour, 200 classes", "tinyimagenet", "tinyimagenet"),
+    f"{FOLDER}PATH": Spec(
+        "a tree of images: PATH/train/<class>/*, PATH/test/<class>/* (or val); ImageNet with data.image_size=224",
+        "cifar",
+        "folder",
+    ),
 }
 
 
@@ -58,8 +67,11 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
         name: One of :func:`available`, or ``folder:PATH``.
         config: Which part of them is used.
         root: Where data sets lie.
+
+    Raises:
+        InputError: If files are there and are not what they should be, or a setting does not apply to them.
     """
-    module = import_module(f"benchmark.datasets.{describe(name).module}")
+    module = _module(name, config)
     result: str = module.checksum(name, config, root)
     return result
 
@@ -72,6 +84,15 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
     Raises:
         InputError: If the files are missing or are not what they should be.
     """
-    module = import_module(f"benchmark.datasets.{describe(name).module}")
+    module = _module(name, config)
     dataset: Dataset = module.load(name, config, root)
     return holdout_split(dataset, config.holdout) if config.holdout else dataset
+
+
+def _module(name: str, config: DataConfig) -> ModuleType:
+    spec = describe(name)
+    if config.image_size is not None and spec.module not in _RESIZABLE:
+        raise InputError(
+            f"data.image_size: the images of {name} have one size (it applies to tinyimagenet, folder:PATH)"
+        )
+    return import_module(f"benchmark.datasets.{spec.module}")

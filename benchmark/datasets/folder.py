@@ -1,58 +1,48 @@
-"""Any tree of images: ``train/<class>/*`` and ``test/<class>/*``."""
+"""Any tree of images: ``train/<class>/*`` and ``test/<class>/*`` (or ``val/<class>/*``, as ImageNet's is named)."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
 from benchmark.config import DataConfig
-from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, stratified
+from benchmark.datasets import image_cache
+from benchmark.datasets.images import Dataset, LabelledImages, statistics_of, stratified
+from benchmark.datasets.listing import Listing, files, folders, identity
 from methods.errors import InputError
 
-Pixels = npt.NDArray[np.uint8]
+TEST_FOLDERS = ("test", "val")
 
 
 def checksum(name: str, config: DataConfig, root: Path) -> str:
     """Return the hash of the chosen files' names and bytes."""
-    digest = sha256()
-    folder = _folder(name)
-    for part in _parts(config):
-        paths, _, _ = _listing(folder, part, config)
-        with ThreadPoolExecutor() as pool:
-            for path, content in zip(paths, pool.map(_hash, paths), strict=True):
-                digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
+    return identity(_parts(_folder(name), config), image_cache.folder(root))
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
-    """Return the tree's images; the root folder plays no part, the path stands in the name.
+    """Return the tree's images; of the root folder only the cache in it is used, the tree's path stands in the name.
 
-    The images must be square and of one size. Grey images among coloured ones count as coloured.
+    The images must be square and of one size unless ``config.image_size`` makes them so. Grey images among coloured
+    ones count as coloured.
 
     Raises:
         InputError: If the tree has another form, or a file is no image; the file is named.
     """
-    folder = _folder(name)
-    parts = {part: _listing(folder, part, config) for part in _parts(config)}
-    classes = parts["train"][2]
-    if "test" in parts and parts["test"][2] != classes:
-        differing = sorted(set(classes) ^ set(parts["test"][2]))
-        raise InputError(f"{folder}: train and test have different classes: {', '.join(differing[:5])}")
-    everything = _decode_all([path for paths, _, _ in parts.values() for path in paths])
-    labels = np.concatenate([labels for _, labels, _ in parts.values()])
-    count = len(parts["train"][0])
-    train = LabelledImages(everything[:count], labels[:count])
-    test = LabelledImages(everything[count:], labels[count:])
-    mean, std = channel_statistics(train.images)
-    return Dataset(name, train, test, classes, mean, std)
-
-
-def _parts(config: DataConfig) -> Sequence[str]:
-    return ("train",) if config.holdout else ("train", "test")
+    parts = _parts(_folder(name), config)
+    found = [image_cache.images(part, root, config.image_size) for part in parts]
+    if len({images.pixels.shape[1] for images in found}) > 1:
+        found = [
+            images if images.pixels.shape[1] == 3 else image_cache.images(part, root, config.image_size, colour=True)
+            for images, part in zip(found, parts, strict=True)
+        ]
+    sides = [images.pixels.shape[-1] for images in found]
+    if len(set(sides)) > 1:
+        raise InputError(
+            f"{parts[1].paths[0]} is {sides[1]}x{sides[1]}, the training images are {sides[0]}x{sides[0]}: "
+            "data.image_size=N resizes all to NxN"
+        )
+    mean, std = statistics_of(found[0].counts)
+    train, *others = (LabelledImages(images.pixels, part.labels) for images, part in zip(found, parts, strict=True))
+    return Dataset(name, train, others[0] if others else train.take(np.arange(0)), parts[0].classes, mean, std)
 
 
 def _folder(name: str) -> Path:
@@ -62,55 +52,27 @@ def _folder(name: str) -> Path:
     return path
 
 
-def _listing(folder: Path, part: str, config: DataConfig) -> tuple[list[Path], npt.NDArray[np.int64], tuple[str, ...]]:
+def _parts(folder: Path, config: DataConfig) -> list[Listing]:
+    """Return the chosen training files and, unless a part of them is scored, the chosen test files."""
+    train = _listing(folder, "train")
+    parts = [train.take(stratified(train.labels, config.train_per_class, "train"))]
+    if not config.holdout:
+        test = _listing(folder, next((part for part in TEST_FOLDERS if (folder / part).is_dir()), TEST_FOLDERS[0]))
+        if test.classes != train.classes:
+            differing = sorted(set(train.classes) ^ set(test.classes))
+            raise InputError(f"{folder}: train and test have different classes: {', '.join(differing[:5])}")
+        parts.append(test.take(stratified(test.labels, config.test_per_class, "test")))
+    return parts
+
+
+def _listing(folder: Path, part: str) -> Listing:
     base = folder / part
     if not base.is_dir():
         raise InputError(f"{folder} has no folder {part!r}: it must hold train/<class>/* and test/<class>/*")
-    classes = sorted(path for path in base.iterdir() if path.is_dir())
+    classes = folders(base)
     if len(classes) < 2:
         raise InputError(f"{base} has {len(classes)} class folders: at least 2 are needed")
-    paths, labels = [], []
-    for index, directory in enumerate(classes):
-        members = sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
-        if not members:
-            raise InputError(f"{directory} holds no image")
-        paths += members
-        labels += [index] * len(members)
-    array = np.asarray(labels, dtype=np.int64)
-    per_class = config.train_per_class if part == "train" else config.test_per_class
-    chosen = stratified(array, per_class, part)
-    return [paths[index] for index in chosen], array[chosen], tuple(path.name for path in classes)
-
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _decode_all(paths: Sequence[Path]) -> Pixels:
-    """Return the images as ``[N, C, H, W]``, with one channel if all of them are grey."""
-    with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(_decode, paths))
-    side = decoded[0].shape[0]
-    for path, pixels in zip(paths, decoded, strict=True):
-        if pixels.shape[:2] != (side, side):
-            height, width = pixels.shape[:2]
-            raise InputError(
-                f"{path} is {width}x{height}, {paths[0]} is {side} high: all must be square and of one size"
-            )
-    if any(pixels.ndim == 3 for pixels in decoded):
-        decoded = [pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2) for pixels in decoded]
-        return np.ascontiguousarray(np.stack(decoded).transpose(0, 3, 1, 2))
-    return np.stack(decoded)[:, None]
-
-
-def _decode(path: Path) -> Pixels:
-    try:
-        with Image.open(path) as image:
-            grey = image.mode in ("1", "L", "LA", "I", "I;16", "F")
-            return np.asarray(image.convert("L" if grey else "RGB"), dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable image: {reason}") from None
+    members = [files(base / name) for name in classes]
+    names = [f"{part}/{name}/{file}" for name, listed in zip(classes, members, strict=True) for file in listed]
+    labels = np.repeat(np.arange(len(classes)), [len(listed) for listed in members])
+    return Listing(folder, names, labels, tuple(classes))

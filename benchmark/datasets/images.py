@@ -1,6 +1,9 @@
-"""Labelled images in memory, and their subsets."""
+"""Labelled images, in memory or in a memory-mapped file, and their subsets."""
 
+import mmap
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,21 +11,66 @@ import numpy.typing as npt
 from methods.errors import InputError
 
 Indices = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.uint8]
+
+# pixels counted at once: numpy's counting takes eight bytes for each
+_COUNTED_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images ``[N, C, H, W]`` of uint8 and their class indices ``[N]`` of int64."""
+    """Images of uint8 and their class indices.
 
-    images: npt.NDArray[np.uint8]
+    A subset of a memory-mapped file stays in the file; such images go to another process as the file's name.
+
+    Attributes:
+        pixels: ``[M, C, H, W]``, an array in memory or an ``np.memmap`` of a whole ``.npy`` file.
+        labels: ``[N]`` of int64.
+        rows: Which of the pixels the images are, ``[N]``; None if they are all of them, in order.
+    """
+
+    pixels: Pixels
     labels: Indices
+    rows: Indices | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __reduce__(self) -> tuple[Callable[..., "LabelledImages"], tuple[Any, ...]]:
+        """Pickle a file as its name; anything else such that pickle's buffers can carry it without a copy."""
+        if isinstance(self.pixels, np.memmap) and isinstance(self.pixels.base, mmap.mmap):
+            return _from_file, (str(self.pixels.filename), self.labels, self.rows)
+        # numpy pickles subclasses of its arrays by a copy
+        return LabelledImages, (np.asarray(self.pixels), self.labels, self.rows)
+
+    @property
+    def images(self) -> Pixels:
+        """The images ``[N, C, H, W]``; a subset of a file is read into memory for it."""
+        return self.pixels if self.rows is None else np.asarray(self.pixels[self.rows])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image: channels, height, width."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
     def take(self, indices: Indices) -> "LabelledImages":
-        """Return the chosen images in the order given."""
+        """Return the chosen images in the order given; from a file nothing is read."""
+        if isinstance(self.pixels, np.memmap):
+            rows = indices if self.rows is None else self.rows[indices]
+            return LabelledImages(self.pixels, self.labels[indices], rows)
         return LabelledImages(self.images[indices], self.labels[indices])
+
+    def without_file(self) -> "LabelledImages":
+        """Return the same images such that they go to another process whole, not as a file's name."""
+        return LabelledImages(np.asarray(self.images), self.labels)
+
+
+def _from_file(path: str, labels: Indices, rows: Indices | None) -> LabelledImages:
+    try:
+        return LabelledImages(np.load(path, mmap_mode="r", allow_pickle=False), labels, rows)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the image cache {path} has gone while a run needed it: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -45,15 +93,19 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def without_files(self) -> "Dataset":
+        """Return the same set such that it goes to another machine whole, not as files' names."""
+        return replace(self, train=self.train.without_file(), test=self.test.without_file())
+
     @property
     def in_channels(self) -> int:
         """The images' channels."""
-        return int(self.train.images.shape[1])
+        return self.train.shape[0]
 
     @property
     def image_size(self) -> int:
         """The images' side in pixels."""
-        return int(self.train.images.shape[-1])
+        return self.train.shape[-1]
 
 
 def stratified(labels: Indices, per_class: int | None, part: str) -> Indices:
@@ -101,16 +153,29 @@ def holdout_split(dataset: Dataset, share: float) -> Dataset:
     )
 
 
-def channel_statistics(images: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel of ``[N, C, H, W]``, for pixels in [0, 1]."""
+    step = max(1, _COUNTED_AT_ONCE // max(1, images[0].size))
+    counts = sum(
+        (histogram(images[start : start + step]) for start in range(0, len(images), step)),
+        start=np.zeros((images.shape[1], 256), dtype=np.int64),
+    )
+    return statistics_of(counts)
+
+
+def histogram(images: Pixels) -> Indices:
+    """Return how often each value occurs in each channel, ``[C, 256]``."""
+    return np.stack([np.bincount(images[:, channel].reshape(-1), minlength=256) for channel in range(images.shape[1])])
+
+
+def statistics_of(counts: Indices) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel for its histogram, as :func:`channel_statistics` does."""
     # exact integer sums: independent of the order of summation, hence of the machine
-    counts = images.size // images.shape[1]
-    squares = np.arange(256, dtype=np.int64) ** 2
+    values = np.arange(256, dtype=np.int64)
     means, stds = [], []
-    for channel in range(images.shape[1]):
-        histogram = np.bincount(images[:, channel].reshape(-1), minlength=256)
-        total, total_squares = int(histogram @ np.arange(256)), int(histogram @ squares)
-        mean = total / counts
+    for channel in counts:
+        pixels, total, total_squares = int(channel.sum()), int(channel @ values), int(channel @ values**2)
+        mean = total / pixels
         means.append(mean / 255)
-        stds.append(max(total_squares / counts - mean**2, 1.0) ** 0.5 / 255)
+        stds.append(max(total_squares / pixels - mean**2, 1.0) ** 0.5 / 255)
     return tuple(means), tuple(stds)

@@ -23,7 +23,6 @@ from benchmark.studies.simulation import (
     RELEASED,
     ConvergenceSettings,
     Outcome,
-    conditions,
     dkel,
     simulate_all,
 )
@@ -182,8 +181,8 @@ def judge(settings: ConvergenceSettings, outcomes: Mapping[str, Outcome]) -> pd.
     """Return each claim with its paired difference and the verdict.
 
     ``borne out``: the interval lies on the claimed side of 0 and the difference is at least ``relevance`` of the
-    reference's mean; ``contradicted``: the same on the other side; ``too small``: not 0, but less than that; ``none``:
-    the interval holds 0.
+    reference's mean; ``contradicted``: that on the other side; ``too small``: not 0, but less (or ``opposite``); ``no
+    difference``: the interval holds 0.
     """
     rows = []
     for claim in CLAIMS:
@@ -191,9 +190,9 @@ def judge(settings: ConvergenceSettings, outcomes: Mapping[str, Outcome]) -> pd.
         (difference, low, high), base = paired_difference(claim.measure, *pair, settings.steps)
         claimed_side = low > 0 if claim.direction == "more" else high < 0
         if low <= 0 <= high:
-            verdict = "none"
+            verdict = "no difference"
         elif abs(difference) < settings.relevance * abs(base):
-            verdict = "too small"
+            verdict = "too small" if claimed_side else "too small, opposite"
         else:
             verdict = "borne out" if claimed_side else "contradicted"
         numbers = {"reference_mean": base, "difference": difference, "difference_low": low, "difference_high": high}
@@ -227,7 +226,7 @@ def draw(result: ConvergenceResult) -> Figure:
     shapes: tuple[str, ...] = get_args(Decay)
     with styled():
         figure = new_figure(10.0, 8.5)
-        above, below = figure.subfigures(2, 1, height_ratios=[1, 1.1])
+        (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 1.1])
         arrive, settle = above.subplots(1, 2, sharey=True)
         later, never = below.subplots(1, 2, sharey=True)
         for line, (name, label) in zip(LINES, shown.items(), strict=False):
@@ -236,7 +235,8 @@ def draw(result: ConvergenceResult) -> Figure:
                 reached = np.cumsum(np.bincount(steps, minlength=settings.steps + 2))[: settings.steps + 1]
                 axis.plot(reached / settings.trials, color=line.color, ls=line.dash, lw=1.6, label=label)
         arrive.set(title="Arrived: within the tolerance for the first time", ylabel="share of the trials", ylim=(0, 1))
-        arrive.set(xlabel="step", xlim=(0, np.quantile(result.outcomes[NO_TEACHER].arrived, 0.99)))
+        most = float(np.quantile(result.outcomes[NO_TEACHER].arrived, 0.99))
+        arrive.set(xlabel="step", xlim=(0, min(max(most, 1.0), settings.steps)))
         settle.set(title="Settled: within it from here to the end", xlabel="step", xlim=(0, settings.steps))
         above.legend(*arrive.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
 
@@ -250,11 +250,14 @@ def draw(result: ConvergenceResult) -> Figure:
                 look = {"color": line.color, "mfc": "none", "ms": 6, "capsize": 3, "label": label}
                 axis.errorbar(rows[column], heights, xerr=errors, fmt=line.marker, **look)
             for line, name in zip(LINES, (NO_TEACHER, PCL, RELEASED), strict=False):
-                value = table.loc[name, column] * scale
-                axis.axvline(value, color="0.35", ls=line.dash, lw=1.2, label=name)
+                axis.axvline(
+                    float(table[column].astype(float)[name]) * scale, color="0.35", ls=line.dash, lw=1.2, label=name
+                )
         later.set_yticks(range(len(shapes)), [f"decay: {shape}" for shape in shapes])
         later.invert_yaxis()
-        later.set(title="Steps to arrive, more than without a teacher", xlabel="paired mean difference, 95 % interval")
+        later.set(
+            title="Steps to arrive, relative to no teacher", xlabel="mean of the paired differences, 95 % interval"
+        )
         never.set(title="Trials that never settle", xlabel="percent, 95 % interval")
         below.legend(*never.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
     return figure
@@ -263,10 +266,13 @@ def draw(result: ConvergenceResult) -> Figure:
 def describe(result: ConvergenceResult) -> str:
     """Return the text of the study: the model, the verdicts, the table."""
     settings, claims = result.settings, result.claims
-    verdicts = [
-        f"{about}: " + ", ".join(f"{verdict} ({count})" for verdict, count in group["verdict"].value_counts().items())
-        for about, group in claims.groupby("about", sort=False)
-    ]
+    verdicts = []
+    for about, group in claims.groupby("about", sort=False):
+        counts = group["verdict"].value_counts()
+        borne_out = int(counts.get("borne out", 0))
+        overall = "not borne out" if borne_out == 0 else "borne out" if borne_out == len(group) else "partly borne out"
+        parts = ", ".join(f"{verdict} ({count})" for verdict, count in counts.items())
+        verdicts.append(f"{about}: **{overall}**. Comparisons: {parts}.")
     compared = claims.assign(
         comparison=claims["condition"] + " against " + claims["reference"],
         claimed=claims["direction"],
@@ -304,21 +310,22 @@ never settling within the tolerance stands for collapse, and says nothing about 
 
 ## What the abstract claims, and what this model shows
 
-{chr(10).join(f"- {verdict}." for verdict in verdicts)}
+{chr(10).join(f"- {verdict}" for verdict in verdicts)}
 
-In brackets: the number of comparisons, which follow. A difference is "borne out" or "contradicted" if its 95 % interval
-leaves out 0 and it is at least {settings.relevance:.0%} of the reference's mean, "too small" if it is less, "none" if
-the interval holds 0. An early student-teacher distance is borne out by construction: an independent teacher is drawn
-far away. PCL differs from DKEL in its weight too ({settings.pcl_weight:g} against {settings.dkel_weight:g}), and a
-stronger pull to several teachers averages more noise away. The last columns are the verdicts for other settings
-(fewer trials): they are part of the answer, not of the claim.
+The comparisons follow. A difference is "borne out" or "contradicted" if its 95 % interval leaves out 0 and it is at
+least {settings.relevance:.0%} of the reference's mean, "too small" (claimed side or opposite) if it is less; "no
+difference" means that the interval holds 0. A moved teacher starts as the student's copy and takes
+{settings.init_steps} steps of its own; an independent one is drawn, so its early distance is borne out by construction.
+PCL differs from DKEL in its weight too ({settings.pcl_weight:g} against {settings.dkel_weight:g}), and a stronger pull
+averages more noise away. The last columns are the verdicts for other settings, from fewer trials: they say how far a
+verdict depends on what was assumed.
 
 {compared.to_markdown(index=False)}
 
 ## All conditions
 
 Arrived: within {settings.tolerance:g} of the optimum for the first time; settled: from there to the end. "inf": more
-than half of the trials never do. In square brackets: 95 % intervals (Wilson's for shares, order statistics for medians).
+than half of the trials never do. In brackets: 95 % intervals (Wilson's for shares, order statistics for medians).
 
 {overview.to_markdown(index=False)}
 

@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,8 +24,6 @@ from methods.schedules import Ramp, ema_decay_at, ramped_weight
 
 Array = npt.NDArray[np.float64]
 Start = Literal["none", "copy", "moved", "independent"]
-
-MAX_POINTS = 2_000_000
 
 
 class GeometrySettings(BaseModel):
@@ -57,11 +54,12 @@ class GeometrySettings(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        steepest = max(self.curvature_x, self.curvature_y)
-        if self.learning_rate * (steepest + self.weight) >= 2:
+        if self.learning_rate * (self.curvature.max() + self.weight) >= 2:
             raise ValueError("the descent diverges: learning_rate * (curvature + weight) must be below 2")
-        if self.draws * self.steps > MAX_POINTS:
-            raise ValueError(f"draws * steps must be at most {MAX_POINTS}")
+        if self.spread == self.start_x == self.start_y == 0:
+            raise ValueError("the starts must differ from the optimum: spread, start_x or start_y other than 0")
+        if self.draws * self.steps > 2_000_000:
+            raise ValueError("draws * steps must be at most 2000000")
         return self
 
     @property
@@ -103,9 +101,8 @@ class GeometryResult:
 
     Attributes:
         settings: What it assumed.
-        table: One row a case; see :func:`_row`.
-        students: Case -> student's points ``[steps + 1, draws, 2]``; of its teacher: ``teachers``.
-        teachers: As ``students``.
+        table: One row a case; medians over the draws.
+        students, teachers: Case -> points ``[steps + 1, draws, 2]``.
         separations: Case -> separation, on one student's path, of the case's teacher and one that starts as a copy, as
             a share of the start's distance from the optimum: simulated and closed form, ``[2, steps + 1, draws]``.
     """
@@ -123,9 +120,8 @@ def run(settings: GeometrySettings) -> GeometryResult:
     centre = np.array([settings.start_x, settings.start_y])
     student, other = centre + settings.spread * generator.standard_normal((2, settings.draws, 2))
     noise = settings.noise * generator.standard_normal((settings.steps, settings.draws, 2))
-    rate = settings.learning_rate * settings.init_lr_scale
-    # the teacher's own steps are exact: x <- (1 - rate A) x, init_steps times
-    on_its_own = (1.0 - rate * settings.curvature) ** settings.init_steps
+    # the teacher's own steps are exact: x <- (1 - rate A) x
+    on_its_own = (1.0 - settings.learning_rate * settings.init_lr_scale * settings.curvature) ** settings.init_steps
     starts = {"none": student, "copy": student, "moved": on_its_own * student, "independent": on_its_own * other}
 
     students, teachers, separations, rows = {}, {}, {}, []
@@ -189,8 +185,7 @@ def coupled_closed_form(
         propagators[step + 1] = step_matrices(settings, weights[step], factors[step]) @ propagators[step]
     for step in range(constant_from, steps + 1):
         propagators[step] = np.linalg.matrix_power(last, step - constant_from) @ propagators[constant_from]
-    exact: Array = np.einsum("tapq,qda->ptda", propagators, np.stack([student, teacher]))
-    return exact
+    return np.asarray(np.einsum("tapq,qda->ptda", propagators, np.stack([student, teacher])))
 
 
 def separation(path: Array, copy: Array, teacher: Array, factors: Array) -> Array:
@@ -206,9 +201,8 @@ def separation(path: Array, copy: Array, teacher: Array, factors: Array) -> Arra
         simulated.append(pair[0] - pair[1])
     products = np.concatenate([[1.0], np.cumprod(factors)])
     closed = products[:, None, None] * (teacher - copy)
-    lengths: Array = np.linalg.norm(np.stack([np.stack(simulated), closed]), axis=-1)
-    shares: Array = lengths / np.linalg.norm(path[0], axis=-1)
-    return shares
+    lengths = np.linalg.norm(np.stack([np.stack(simulated), closed]), axis=-1)
+    return np.asarray(lengths / np.linalg.norm(path[0], axis=-1))
 
 
 def steps_until_same(start: Array, factors: Array, tolerance: float) -> Array:
@@ -231,8 +225,7 @@ def pull_angles(student: Array, teacher: Array) -> Array:
     lengths = np.linalg.norm(pull, axis=-1) * np.linalg.norm(way, axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = np.where(lengths > 0, (pull * way).sum(-1) / lengths, np.nan)
-    angles: Array = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
-    return angles
+    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
 def _first(reached: npt.NDArray[np.bool_]) -> Array:
@@ -251,24 +244,21 @@ def _row(settings: GeometrySettings, case: Case, path: Array, apart: Array, coup
     gap = np.linalg.norm(student - teacher, axis=-1) / start
     angles = pull_angles(student, teacher)
     factors = settings.factors(case.warmup)
-    pull = settings.weights()[-1] * (case.start != "none")
-    eigenvalues = np.linalg.eigvals(step_matrices(settings, pull, factors[-1]))
+    taught = case.start != "none"
+    last = step_matrices(settings, settings.weights()[-1], factors[-1])
+    eigenvalues = np.linalg.eigvals(last) if taught else 1.0 - settings.learning_rate * settings.curvature
     row: dict[str, object] = {"case": case.name, "first_factor": factors[0]}
-    for step in (1, 10, 50):
-        if step <= settings.steps:
-            row[f"distance_at_{step}"] = _median(np.linalg.norm(student[step], axis=-1) / start)
-            row[f"gap_at_{step}"] = _median(gap[step])
-            row[f"angle_at_{step}"] = _median(angles[step]) if case.start != "none" else math.nan
-    row["helpful_pulls"] = float((angles[: min(10, settings.steps)] < 90).mean()) if case.start != "none" else math.nan
-    arrived = np.linalg.norm(student, axis=-1) / start <= settings.tolerance
-    row["steps_to_optimum"] = _median(_first(arrived))
+    for step in (step for step in (1, 10, 50) if step <= settings.steps):
+        row[f"distance_at_{step}"] = _median(np.linalg.norm(student[step], axis=-1) / start)
+        row[f"gap_at_{step}"] = _median(gap[step])
+        row[f"angle_at_{step}"] = _median(angles[step]) if taught else math.nan
+    row["helpful_pulls"] = float((angles[: min(10, settings.steps)] < 90).mean()) if taught else math.nan
+    row["steps_to_optimum"] = _median(_first(np.linalg.norm(student, axis=-1) / start <= settings.tolerance))
     row["slowest_factor"] = float(np.abs(eigenvalues).max())
     row["separation_at_0"] = _median(apart[0, 0])
     row["same_after_closed"] = _median(steps_until_same(apart[1, 0], factors, settings.tolerance))
     row["same_after_simulated"] = _median(_first(apart[0] <= settings.tolerance))
-    row["separation_error"] = float(np.abs(apart[0] - apart[1]).max())
-    row["coupling_error"] = coupling_error
-    return row
+    return row | {"separation_error": float(np.abs(apart[0] - apart[1]).max()), "coupling_error": coupling_error}
 
 
 def draw(result: GeometryResult) -> Figure:
@@ -278,9 +268,17 @@ def draw(result: GeometryResult) -> Figure:
     with styled():
         figure = new_figure(10.0, 8.0)
         (paths, gaps), (angles, apart) = figure.subplots(2, 2)
-        _draw_paths(paths, result)
+        for name, line in (("no teacher", LINES[0]), ("PCL: copy", LINES[1]), ("DKEL: independent", LINES[3])):
+            paths.plot(*result.students[name][:, 0].T, color=line.color, ls=line.dash, label=f"student, {name}")
+            if name != "no teacher":
+                points = result.teachers[name][0:40:4, 0].T
+                paths.plot(*points, line.marker, color=line.color, ms=4, mfc="none", label="its teacher, each 4th step")
+        paths.plot(0, 0, "k*", ms=10, label="optimum")
+        paths.set(title="Paths of the first draw", xlabel="first coordinate", ylabel="second coordinate")
+        paths.set_aspect("equal", "datalim")
+        paths.legend(handlelength=3)
         for line, case in zip(LINES[1:], CASES[1:], strict=True):
-            student, teacher = (points[case.name][: shown + 1] for points in (result.students, result.teachers))
+            student, teacher = (each[case.name][: shown + 1] for each in (result.students, result.teachers))
             gap = np.linalg.norm(student - teacher, axis=-1) / np.linalg.norm(student[0], axis=-1)
             # lines that lie on one another stay visible: the first is the broadest
             look = {"color": line.color, "ls": line.dash, "lw": 3.0 if case.start == "copy" else 1.6}
@@ -290,12 +288,11 @@ def draw(result: GeometryResult) -> Figure:
                 simulated, closed = np.median(result.separations[case.name][:, : shown + 1], axis=-1)
                 apart.plot(np.maximum(closed, 1e-30), **look)
                 apart.plot(simulated, line.marker, color=line.color, ms=6, mfc="none", markevery=4)
-        for axis in (gaps, angles, apart):
-            axis.set(xlim=(-1, shown), xlabel="step")
+            for axis in (gaps, angles, apart):
+                axis.set(xlim=(-1, shown), xlabel="step")
         gaps.set(title="Distance from student to teacher", ylabel="share of the start's from the optimum")
-        gaps.set_ylim(bottom=-0.01)
-        angles.set(title="Angle of the pull to the way to the optimum", ylabel="degrees", ylim=(0, 180))
-        angles.set_yticks([0, 45, 90, 135, 180])
+        angles.set(title="Angle of the pull to the way to the optimum", ylabel="degrees")
+        angles.set(ylim=(0, 180), yticks=[0, 45, 90, 135, 180])
         angles.axhline(90, color="0.5", lw=0.8)
         apart.set(title="Two teachers of one student: separation from a copied start", ylabel="share, as above")
         apart.set(yscale="log", ylim=(1e-6, 2))
@@ -305,21 +302,8 @@ def draw(result: GeometryResult) -> Figure:
         apart.annotate(f"below {settings.tolerance:g}: the same", (shown, settings.tolerance), (-4, 4), **note)
         apart.annotate("lines: product of the EMA factors; marks: simulation", (shown, 1), (-4, -2), **note)
         apart.annotate("first factor 0: nothing is left from step 1 on", (2, 2e-6), (0, 0), textcoords="offset points")
-        handles, labels = gaps.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=4)
+        figure.legend(*gaps.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=4)
     return figure
-
-
-def _draw_paths(axis: Axes, result: GeometryResult) -> None:
-    for name, line in (("no teacher", LINES[0]), ("PCL: copy", LINES[1]), ("DKEL: independent", LINES[3])):
-        axis.plot(*result.students[name][:, 0].T, color=line.color, ls=line.dash, label=f"student, {name}")
-        if name != "no teacher":
-            marks = result.teachers[name][0:40:4, 0].T
-            axis.plot(*marks, line.marker, color=line.color, ms=4, mfc="none", label="its teacher, every 4th step")
-    axis.plot(0, 0, "k*", ms=10, label="optimum")
-    axis.set(title="Paths of the first draw", xlabel="first coordinate", ylabel="second coordinate")
-    axis.set_aspect("equal", "datalim")
-    axis.legend(handlelength=3)
 
 
 def describe(result: GeometryResult) -> str:
@@ -329,12 +313,12 @@ def describe(result: GeometryResult) -> str:
     errors = ["separation_error", "coupling_error"]
     findings = [
         f"Closed forms and simulation differ by at most {table[errors].to_numpy().max():.1e}.",
-        f"On one student's path an independent teacher is the same as a copied one (within {settings.tolerance:g}) after "
-        f"{decoupled['same_after_closed']:g} steps; with a first EMA factor of 0, the released code's, after "
+        f"On one student's path an independent teacher is the same as a copied one (within {settings.tolerance:g}) "
+        f"after {decoupled['same_after_closed']:g} steps; with a first EMA factor of 0, the released code's, after "
         f"{table['same_after_closed'].iloc[-1]:g}. The copy moved on starts {moved['separation_at_0']:.2g} away and is "
         f"the same after {moved['same_after_closed']:g} steps.",
         f"Of the independent teacher's first 10 pulls {decoupled['helpful_pulls']:.0%} point to the optimum's side, of "
-        f"PCL's {pcl['helpful_pulls']:.0%}: a mean teacher that has caught up lies behind its student.",
+        f"PCL's {pcl['helpful_pulls']:.0%}; without noise a mean teacher that has caught up lies behind its student.",
         f"Steps until the student is at the optimum (within {settings.tolerance:g}): {plain['steps_to_optimum']:g} "
         f"without a teacher, {pcl['steps_to_optimum']:g} with PCL's, {decoupled['steps_to_optimum']:g} with an "
         f"independent one. In the end a step multiplies the slowest distance by {plain['slowest_factor']:.4f} without "

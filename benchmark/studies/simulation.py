@@ -95,7 +95,7 @@ class Condition(NamedTuple):
 
 def dkel(start: str, decay: str, ramp: str) -> str:
     """Return the name of DKEL's condition with this teacher's start, decay and ramp."""
-    return f"DKEL {start} teacher, {decay} decay, {'no ramp' if ramp == 'none' else 'ramp'}"
+    return f"DKEL {start} teacher, decay {decay}, {'no ramp' if ramp == 'none' else 'ramp'}"
 
 
 NO_TEACHER, PCL, RELEASED = "no teacher", "PCL", "DKEL as released"

@@ -1,0 +1,179 @@
+"""Decoded images as one memory-mapped file a part, below ``<data_root>/.cache/``.
+
+``images/<key>.npy`` holds uint8 ``[N, C, H, W]``; the key is the hash of the image files' contents and of how they were
+decoded, so nothing in there is ever out of date and everything may be deleted between runs. ``images/<key>.json`` beside
+it says what the file must look like. ``contents/`` remembers hashes of listings (see :mod:`benchmark.datasets.listing`).
+"""
+
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from filelock import FileLock
+from rich.console import Console
+
+from benchmark import atomic
+from benchmark.datasets.decoding import Form, decoded, form_of
+from benchmark.datasets.images import Indices, Pixels, histogram
+from benchmark.datasets.listing import Listing
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The images of a listing.
+
+    Attributes:
+        pixels: ``[N, C, H, W]``, mapped from the cache or, where that cannot be written, in memory.
+        counts: How often each value occurs in each channel, ``[C, 256]``.
+    """
+
+    pixels: Pixels
+    counts: Indices
+
+
+def folder(root: Path) -> Path:
+    """Return where decoded images and hashes of listings lie."""
+    return root / ".cache"
+
+
+def images(listing: Listing, root: Path, image_size: int | None, colour: bool = False) -> Decoded:
+    """Return a listing's images, decoded at the first call and from the cache ever after.
+
+    Args:
+        listing: The files.
+        root: Where data sets lie.
+        image_size: The side that images are resized to; None if they stay as they are.
+        colour: Whether they are coloured even if every one is grey.
+
+    Raises:
+        InputError: If a file is no image or has another size than the first.
+    """
+    cache = folder(root)
+    # another version of Pillow may decode a JPEG to slightly other pixels
+    how = f"{FORMAT} {PIL.__version__} {image_size} {colour}"
+    key = hashlib.sha256(f"{how} {listing.contents(cache)}".encode()).hexdigest()[:32]
+    entry = _Entry(cache / "images" / f"{key}.npy", len(listing.names))
+    try:
+        entry.path.parent.mkdir(parents=True, exist_ok=True)
+        if (found := entry.open()) is not None:
+            return found
+        with FileLock(entry.path.with_suffix(".lock")):
+            if (found := entry.open()) is not None:
+                return found
+            if entry.path.exists():
+                _note(f"{entry.path} is incomplete or damaged: its images are decoded anew")
+            form = form_of(listing.paths, image_size, colour)
+            return entry.write(form, decoded(listing.paths, form))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        _note(f"cannot write {entry.path.parent} ({reason}): images are decoded into memory at every start")
+        form = form_of(listing.paths, image_size, colour)
+        return _in_memory(len(listing.names), form, decoded(listing.paths, form))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: Path
+    count: int
+
+    def open(self) -> Decoded | None:
+        """Return the images if the file is there and is what was written."""
+        described = self._description()
+        if described is None:
+            return None
+        try:
+            pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            counts = np.array(described["histogram"], dtype=np.int64)
+            fits = pixels.dtype == np.uint8 and pixels.flags.c_contiguous and list(pixels.shape) == described["shape"]
+            counted = counts.shape == (pixels.shape[1], 256) and int(counts.sum()) == pixels.size
+            if fits and counted and len(pixels) == self.count and self._same(described):
+                return Decoded(pixels, counts)
+        except (OSError, ValueError, LookupError, TypeError, EOFError):
+            # whatever stands in there, it is none of ours
+            return None
+        return None
+
+    def write(self, form: Form, blocks: Iterator[Pixels]) -> Decoded:
+        """Write the file under a temporary name, rename it, and return its images."""
+        # the lock is held, so there is one writer and one temporary name, which also cleans up after a killed one
+        temporary = self.path.with_suffix(".tmp")
+        shape = (self.count, *form.shape)
+        counts = np.zeros((form.channels, 256), dtype=np.int64)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        digest = hashlib.sha256(header.getvalue())
+        try:
+            # written as a stream: where the disk is full, a write fails, but a write to a mapping kills the process
+            with temporary.open("wb") as stream:
+                stream.write(header.getvalue())
+                for block in blocks:
+                    stream.write(block.data)
+                    digest.update(block.data)
+                    counts += histogram(block)
+                stream.flush()
+                os.fsync(stream.fileno())
+            # a time in the past: whoever writes to the file from now on changes it, even within the clock's tick
+            past = time.time_ns() - 10**10
+            os.utime(temporary, ns=(past, past))
+            temporary.replace(self.path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        self._describe({"shape": list(shape), "histogram": counts.tolist(), "sha256": digest.hexdigest()})
+        return Decoded(np.load(self.path, mmap_mode="r", allow_pickle=False), counts)
+
+    def _description(self) -> dict[str, Any] | None:
+        try:
+            content = json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def _same(self, described: dict[str, Any]) -> bool:
+        """Say whether the bytes are those written; they are read only if the file's size or time is another."""
+        if described["stamp"] == self._stamp():
+            return True
+        if described["sha256"] != self._hash():
+            return False
+        with suppress(OSError):
+            self._describe(described)
+        return True
+
+    def _describe(self, content: dict[str, Any]) -> None:
+        text = json.dumps({**content, "stamp": self._stamp()})
+        atomic.write_text(self.path.with_suffix(".json"), text + "\n")
+
+    def _stamp(self) -> list[int]:
+        found = self.path.stat()
+        return [found.st_size, found.st_mtime_ns]
+
+    def _hash(self) -> str:
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _in_memory(count: int, form: Form, blocks: Iterator[Pixels]) -> Decoded:
+    pixels = np.empty((count, *form.shape), dtype=np.uint8)
+    counts = np.zeros((form.channels, 256), dtype=np.int64)
+    done = 0
+    for block in blocks:
+        pixels[done : done + len(block)] = block
+        counts += histogram(block)
+        done += len(block)
+    return Decoded(pixels, counts)
+
+
+def _note(line: str) -> None:
+    Console(stderr=True).print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)

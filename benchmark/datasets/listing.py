@@ -1,0 +1,162 @@
+"""The files of a part of a data set, and the checksum of their contents."""
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from benchmark import atomic
+from benchmark.datasets.images import Indices
+from benchmark.progress import in_blocks
+from methods.errors import InputError
+
+# a file changed within a file system's tick of its last change can look unchanged; FAT's tick is the longest
+TICK_NS = 2 * 10**9
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Image files in the order of the images.
+
+    Attributes:
+        base: The data set's folder.
+        names: Paths below it.
+        labels: Class indices ``[N]``.
+        classes: The classes' names in the order of their indices.
+    """
+
+    base: Path
+    names: Sequence[str]
+    labels: Indices
+    classes: tuple[str, ...]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files."""
+        return [self.base / name for name in self.names]
+
+    def take(self, indices: Indices) -> "Listing":
+        """Return the chosen files in the order given."""
+        return Listing(self.base, [self.names[index] for index in indices], self.labels[indices], self.classes)
+
+    def contents(self, cache: Path) -> str:
+        """Return the hash of the files' names and bytes.
+
+        The bytes are read again only if a file's size or one of its times has changed since the last call.
+
+        Args:
+            cache: The folder in which the answer is remembered; it may be read-only.
+
+        Raises:
+            InputError: If a file cannot be read.
+        """
+        begin = time.time_ns()
+        digest = sha256(os.fsencode(self.base.absolute()))
+        newest = 0
+        for name in self.names:
+            found = _stat(self.base, name)
+            newest = max(newest, found.st_mtime_ns)
+            digest.update(os.fsencode(f"\n{name}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"))
+        remembered = cache / "contents" / f"{digest.hexdigest()}.sha256"
+        if (known := _read(remembered)) is not None:
+            return known
+        contents = self._hash_contents()
+        if newest < begin - TICK_NS:
+            _remember(remembered, contents)
+        return contents
+
+    def identity(self, cache: Path) -> str:
+        """Return the hash of everything that a run sees of this part: contents, labels, classes."""
+        text = "\n".join((self.contents(cache), *self.classes, *map(str, self.labels.tolist())))
+        return sha256(os.fsencode(text)).hexdigest()
+
+    def _hash_contents(self) -> str:
+        digest = sha256()
+        for lines in in_blocks(self._hash_block, self.names, "reading images"):
+            digest.update(lines)
+        return digest.hexdigest()
+
+    def _hash_block(self, names: Sequence[str]) -> bytes:
+        lines = (f"{name}\0{_hash(self.base / name)}\n" for name in names)
+        return os.fsencode("".join(lines))
+
+
+def identity(parts: Sequence[Listing], cache: Path) -> str:
+    """Return the hash of what a run sees of several parts."""
+    return sha256("\n".join(part.identity(cache) for part in parts).encode()).hexdigest()
+
+
+def folders(base: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted; hidden ones do not count.
+
+    Raises:
+        InputError: If it cannot be listed.
+    """
+    return sorted(entry.name for entry in _entries(base) if entry.is_dir())
+
+
+def files(base: Path) -> list[str]:
+    """Return the names of the files in a folder of images, sorted; hidden ones do not count.
+
+    Raises:
+        InputError: If there are none, if something else is among them, or if it cannot be listed.
+    """
+    entries = _entries(base)
+    if not entries:
+        raise InputError(f"{base} holds no image")
+    strange = min((entry.path for entry in entries if not _is_file(entry)), default=None)
+    if strange is not None:
+        kind = "a folder" if Path(strange).is_dir() else "not a file"
+        raise InputError(f"{strange} is {kind}: {base} must hold images alone")
+    return sorted(entry.name for entry in entries)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        # a link to itself, for example
+        return False
+
+
+def _entries(base: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(base) as found:
+            return [entry for entry in found if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"cannot read {base}: {error.strerror}") from None
+
+
+def _stat(base: Path, name: str) -> os.stat_result:
+    path = f"{base}{os.sep}{name}"
+    try:
+        return os.stat(path)  # noqa: PTH116 - a Path for every file takes longer than looking at it
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return text if re.fullmatch("[0-9a-f]{64}", text) else None
+
+
+def _remember(path: Path, contents: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(path, f"{contents}\n")
+    except OSError:
+        # it is only quicker with it
+        return

@@ -1,0 +1,78 @@
+"""Devices and the arithmetic on them."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from methods.errors import InputError
+
+Precision = Literal["fp32", "tf32", "bf16"]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means on this machine.
+
+    Raises:
+        InputError: If it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"no device {name!r} here: {reason} (valid: auto, cpu, cuda, cuda:N)") from None
+    return device
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How numbers are computed on a device.
+
+    Attributes:
+        device: Where.
+        precision: ``fp32``, ``tf32`` (CUDA's matrix products on 10-bit mantissas) or ``bf16`` (autocast).
+        deterministic: Whether only kernels are used that give the same bits every time.
+    """
+
+    device: torch.device
+    precision: Precision
+    deterministic: bool
+
+    @classmethod
+    def of(cls, device: torch.device, precision: Precision | None, deterministic: bool | None) -> "Arithmetic":
+        """Fill in a device's defaults: the CPU computes in fp32 and repeatably, CUDA in tf32 and freely.
+
+        Raises:
+            InputError: For tf32 on a device that has no such arithmetic.
+        """
+        cuda = device.type == "cuda"
+        if precision == "tf32" and not cuda:
+            raise InputError("train.precision tf32 exists on CUDA devices alone (valid here: fp32, bf16)")
+        return cls(
+            device,
+            precision or ("tf32" if cuda else "fp32"),
+            not cuda if deterministic is None else deterministic,
+        )
+
+    def apply(self, threads: int) -> None:
+        """Set this process up; every run sets all of it, so that none inherits another's."""
+        torch.set_num_threads(threads)
+        reduced = self.precision != "fp32"
+        torch.backends.cuda.matmul.allow_tf32 = reduced
+        torch.backends.cudnn.allow_tf32 = reduced
+        torch.backends.cudnn.benchmark = not self.deterministic
+        if self.device.type == "cuda":
+            # cuBLAS reads it when it is first used; without it deterministic products raise
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(self.deterministic)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of forward passes."""
+        if self.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)

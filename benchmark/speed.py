@@ -1,0 +1,300 @@
+"""How fast a method trains on this machine, beside how fast the machine multiplies matrices."""
+
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.config import DataConfig, RunConfig, TrainConfig
+from benchmark.datasets import Dataset, LabelledImages
+from benchmark.devices import Arithmetic, choose_device
+from benchmark.training import Trainer
+from methods import Progress, registry
+
+WARM_UP_STEPS = 2
+MATRIX_SIDE = 2048
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured.
+
+    Attributes:
+        method: Its name.
+        backbone: Its name, or several joined by ``+``.
+        batch_size: Images a step.
+        num_classes: C.
+        in_channels: Channels of the random images.
+        image_size: Their side in pixels.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        train: How it is trained; its epochs are those of the recipe whose time is told.
+        train_images: Images an epoch of that recipe trains on.
+        test_images: Images that it evaluates.
+        repetitions: How often each rate is measured, at least 5 for a range worth the name.
+    """
+
+    method: str
+    backbone: str
+    batch_size: int = 128
+    num_classes: int = 100
+    in_channels: int = 3
+    image_size: int = 32
+    device: str = "auto"
+    train: TrainConfig = TrainConfig()
+    train_images: int = 50_000
+    test_images: int = 10_000
+    repetitions: int = 5
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Measurements of one rate: the median, and the lowest and highest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Rate":
+        """Summarise measurements."""
+        return cls(median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured of one method.
+
+    Attributes:
+        train_images_per_s: Optimiser steps on ready views, in images (each counts once, whatever its views).
+        augmentation_images_per_s: Images whose views are made.
+        evaluation_images_per_s: Images that all predictors are evaluated on.
+        gflop_per_image: Floating-point operations of a training step, by ``torch.utils.flop_counter``.
+        matmul_gflop_per_s: The device's rate on square float32 (or the run's precision) matrix products.
+        fraction_of_matmul_rate: Training's share of that rate; both sides are measured in turn.
+        peak_memory_mib: Of the device, or of this process on the CPU.
+        recipe_seconds: What one run of the recipe takes at these rates.
+    """
+
+    method: str
+    backbone: str
+    device: str
+    precision: str
+    threads: int
+    batch_size: int
+    views: int
+    train_images_per_s: Rate
+    augmentation_images_per_s: Rate
+    evaluation_images_per_s: Rate
+    gflop_per_image: float
+    matmul_gflop_per_s: Rate
+    fraction_of_matmul_rate: float
+    peak_memory_mib: float
+    recipe_seconds: float
+    repetitions: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+def measure(setting: Setting, plugins: Sequence[str] = ()) -> Speed:
+    """Measure one method after warm-up, waiting for the device at both ends of each measurement.
+
+    Args:
+        setting: What is measured.
+        plugins: Python files that define further methods.
+
+    Raises:
+        InputError: If the setting names something unknown.
+    """
+    trainer = Trainer(_run(setting, plugins), _random_dataset(setting), choose_device(setting.device), plugins)
+    device = trainer.arithmetic.device
+    draw = trainer.augmentation.draw(0, "augmentation", 0, trainer.method.views)
+    indices = torch.arange(setting.batch_size, device=device)
+    views, labels = trainer.augmentation.views(indices, draw), trainer.labels[indices]
+    progress = Progress(epoch=setting.train.epochs // 2, step=10_000, epochs=setting.train.epochs)
+
+    def step() -> None:
+        trainer.train_step(views, labels, progress)
+
+    flops = count_flops(step)
+    for _ in range(WARM_UP_STEPS):
+        step()
+    product = _matrix_product(trainer.arithmetic)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    steps = _steps_within(1.0, step, device)
+    train_rates, matmul_rates, fractions, augmentation_rates, evaluation_rates = [], [], [], [], []
+    for _ in range(setting.repetitions):
+        before = _matmul_rate(product, device)
+        seconds = _timed(step, steps, device)
+        rate = (before + _matmul_rate(product, device)) / 2
+        matmul_rates.append(rate)
+        train_rates.append(setting.batch_size / seconds)
+        fractions.append(flops / seconds / rate)
+        augmentation_rates.append(
+            setting.batch_size / _timed(lambda: trainer.augmentation.views(indices, draw), 10, device)
+        )
+        evaluation_rates.append(len(trainer.test_labels) / _timed(trainer.evaluate, 1, device))
+    train, augmentation, evaluation = map(Rate.of, (train_rates, augmentation_rates, evaluation_rates))
+    epoch = setting.train_images * (1 / train.median + 1 / augmentation.median)
+    evaluations = -(-setting.train.epochs // setting.train.eval_every)
+    return Speed(
+        method=setting.method,
+        backbone=setting.backbone,
+        device=device.type,
+        precision=trainer.arithmetic.precision,
+        threads=setting.train.threads,
+        batch_size=setting.batch_size,
+        views=trainer.method.views,
+        train_images_per_s=train,
+        augmentation_images_per_s=augmentation,
+        evaluation_images_per_s=evaluation,
+        gflop_per_image=flops / setting.batch_size / 1e9,
+        matmul_gflop_per_s=Rate.of([rate / 1e9 for rate in matmul_rates]),
+        fraction_of_matmul_rate=median(fractions),
+        peak_memory_mib=_peak_memory(device),
+        recipe_seconds=setting.train.epochs * epoch + evaluations * setting.test_images / evaluation.median,
+        repetitions=setting.repetitions,
+    )
+
+
+def count_flops(step: Callable[[], None]) -> int:
+    """Return the floating-point operations of a step, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Augmentation here beside torchvision's, image by image, both on one CPU thread.
+
+    Attributes:
+        ours_images_per_s: Images whose three views are made.
+        torchvision_images_per_s: The same with torchvision's crop, flip, tensor and normalisation of each image.
+        ratio: The median of the ratios, each of neighbouring measurements.
+    """
+
+    ours_images_per_s: Rate
+    torchvision_images_per_s: Rate
+    ratio: float
+    views: int = 3
+
+
+def measure_baseline(image_size: int = 32, repetitions: int = 5) -> Baseline:
+    """Time the augmentation of three views beside the per-image pipeline of the released loaders."""
+    from PIL import Image
+    from torchvision import transforms
+
+    from benchmark.augmentation import Augmentation, Normalisation
+
+    views, count = 3, 256
+    mean, std = (0.5071, 0.4866, 0.4409), (0.2675, 0.2565, 0.2761)
+    torch.set_num_threads(1)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, image_size, image_size), dtype=np.uint8)
+    normalisation = Normalisation.of(mean, std, torch.device("cpu"))
+    augmentation = Augmentation(torch.from_numpy(pixels), normalisation, 4, True, channels_last=True)
+    draw = augmentation.draw(0, "augmentation", 0, views)
+    batches = torch.arange(count).split(128)
+    pictures = [Image.fromarray(image.transpose(1, 2, 0)) for image in pixels]
+    pipeline = transforms.Compose(
+        [
+            transforms.RandomCrop(image_size, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, std),
+        ]
+    )
+
+    def ours() -> None:
+        for indices in batches:
+            augmentation.views(indices, draw)
+
+    def theirs() -> None:
+        for start in range(0, count, 128):
+            for _ in range(views):
+                torch.stack([pipeline(picture) for picture in pictures[start : start + 128]])
+
+    cpu = torch.device("cpu")
+    ours()
+    theirs()
+    fast, slow = [], []
+    for _ in range(repetitions):
+        fast.append(count / _timed(ours, 10, cpu))
+        slow.append(count / _timed(theirs, 1, cpu))
+    ratio = median(a / b for a, b in zip(fast, slow, strict=True))
+    return Baseline(Rate.of(fast), Rate.of(slow), ratio, views)
+
+
+def _run(setting: Setting, plugins: Sequence[str]) -> RunConfig:
+    method = registry.load(setting.method, plugins)
+    chosen = registry.resolve(method, {}, setting.backbone.split("+"), setting.train.epochs)
+    return RunConfig(
+        method=setting.method,
+        dataset="random",
+        backbone=setting.backbone,
+        seed=0,
+        train=setting.train.model_copy(update={"batch_size": setting.batch_size}),
+        data=DataConfig(),
+        hyperparameters=chosen.model_dump(mode="json"),
+        method_version=method.version,
+        dataset_checksum="",
+    )
+
+
+def _random_dataset(setting: Setting) -> Dataset:
+    source = np.random.default_rng(0)
+    shape = (setting.in_channels, setting.image_size, setting.image_size)
+
+    def part(count: int) -> LabelledImages:
+        labels = source.integers(0, setting.num_classes, count)
+        return LabelledImages(source.integers(0, 256, (count, *shape), dtype=np.uint8), labels)
+
+    classes = tuple(map(str, range(setting.num_classes)))
+    middle = (0.5,) * setting.in_channels
+    return Dataset("random", part(4 * setting.batch_size), part(2 * setting.batch_size), classes, middle, middle)
+
+
+def _matrix_product(arithmetic: Arithmetic) -> Callable[[], torch.Tensor]:
+    dtype = torch.bfloat16 if arithmetic.precision == "bf16" else torch.float32
+    side = MATRIX_SIDE if arithmetic.device.type == "cpu" else 4 * MATRIX_SIDE
+    left, right = (torch.randn(side, side, device=arithmetic.device, dtype=dtype) for _ in range(2))
+    product = torch.empty_like(left)
+    return lambda: torch.mm(left, right, out=product)
+
+
+def _matmul_rate(product: Callable[[], torch.Tensor], device: torch.device) -> float:
+    side = len(product())
+    return 2 * side**3 / _timed(product, 4, device)
+
+
+def _steps_within(seconds: float, step: Callable[[], None], device: torch.device) -> int:
+    return max(1, round(seconds / _timed(step, 1, device)))
+
+
+def _timed(action: Callable[[], object], times: int, device: torch.device) -> float:
+    """Return the mean seconds of an action, with nothing of it left running on the device."""
+    _wait(device)
+    begin = time.perf_counter()
+    for _ in range(times):
+        action()
+    _wait(device)
+    return (time.perf_counter() - begin) / times
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _peak_memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

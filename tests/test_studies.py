@@ -1,0 +1,277 @@
+"""The studies against closed forms: quadratic bowls, moving averages, linear pulls."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pydantic import ValidationError
+
+from benchmark.studies import convergence, geometry, simulation
+from benchmark.studies.convergence import ConvergenceResult, ConvergenceSettings
+from benchmark.studies.geometry import GeometryResult, GeometrySettings
+from methods.mean_teacher import ema_decay_at as from_mean_teacher
+from methods.schedules import ema_decay_at
+
+Array = npt.NDArray[np.float64]
+
+
+def small_geometry(**changes: Any) -> GeometryResult:
+    return geometry.run(GeometrySettings(**{"draws": 7, "steps": 120, **changes}))
+
+
+def few(**changes: Any) -> ConvergenceSettings:
+    return ConvergenceSettings(**{"trials": 60, "epochs": 40, "early_epochs": 5, **changes})
+
+
+@pytest.fixture(scope="module")
+def found() -> ConvergenceResult:
+    return convergence.run(few())
+
+
+def test_the_rule_of_the_moving_average_is_one_function() -> None:
+    assert from_mean_teacher is ema_decay_at
+
+
+# geometry
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.99])
+def test_a_teacher_of_free_descent_follows_the_closed_form(decay: float) -> None:
+    settings = GeometrySettings(draws=5, steps=80, weight=0.0, ema_decay=decay)
+    generator = np.random.default_rng(1)
+    student, teacher = generator.standard_normal((2, 5, 2))
+    path = geometry.simulate(settings, student, teacher, np.zeros(80), np.full(80, decay))
+    rate = 1 - settings.learning_rate * settings.curvature
+    for step in (0, 1, 2, 17, 80):
+        # x_t = r^t x_0 and m_t = a^t m_0 + (1 - a) r (r^t - a^t)/(r - a) x_0
+        caught = (1 - decay) * rate * (rate**step - decay**step) / (rate - decay)
+        np.testing.assert_allclose(path[0, step], rate**step * student, atol=1e-12)
+        np.testing.assert_allclose(path[1, step], decay**step * teacher + caught * student, atol=1e-12)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+@pytest.mark.parametrize("ramp", ["none", "intended", "released"])
+@pytest.mark.parametrize("weight", [0.1, 1.0])
+def test_closed_forms_and_simulation_agree(ramp: str, weight: float, noise: float) -> None:
+    table = small_geometry(ramp=ramp, weight=weight, noise=noise, steps_per_epoch=2, ema_decay=0.9).table
+    assert table["coupling_error"].max() < 1e-9
+    assert table["separation_error"].max() < 1e-9
+    assert (table["same_after_closed"] == table["same_after_simulated"]).all()
+
+
+def test_separation_is_the_product_of_the_factors_whatever_the_path() -> None:
+    generator = np.random.default_rng(2)
+    path = generator.standard_normal((31, 4, 2))
+    copy, other = generator.standard_normal((2, 4, 2))
+    factors = generator.uniform(0.5, 1.0, 30)
+    simulated, closed = geometry.separation(path, copy, other, factors)
+    expected = np.linalg.norm(other - copy, axis=-1) / np.linalg.norm(path[0], axis=-1) * factors.prod()
+    np.testing.assert_allclose(simulated[-1], expected, atol=1e-9)
+    np.testing.assert_allclose(closed[-1], expected, atol=1e-9)
+
+
+def test_a_first_factor_of_zero_erases_the_start_at_once() -> None:
+    result = small_geometry()
+    for case in geometry.CASES:
+        simulated, closed = result.separations[case.name]
+        if case.warmup:
+            assert (simulated[1:] == 0).all()
+            assert (closed[1:] == 0).all()
+            np.testing.assert_array_equal(result.teachers[case.name][1], result.students[case.name][1])
+        else:
+            assert (simulated > 0).all()
+    table = result.table.set_index("case")
+    assert table.loc["independent, first factor 0", "same_after_simulated"] == 1
+
+
+def test_steps_until_two_teachers_are_the_same() -> None:
+    starts = np.array([0.0, 0.005, 0.01, 0.5, 1.0])
+    constant = np.full(100, 0.9)
+    expected = [0, 0, 0, math.ceil(math.log(0.02) / math.log(0.9)), math.ceil(math.log(0.01) / math.log(0.9))]
+    np.testing.assert_array_equal(geometry.steps_until_same(starts, constant, 0.01), expected)
+    assert geometry.steps_until_same(starts, constant[:10], 0.01)[-1] == math.inf
+    warm = np.array([from_mean_teacher(step, 0.9, warmup=True) for step in range(100)])
+    np.testing.assert_array_equal(geometry.steps_until_same(starts, warm, 0.01), [0, 0, 0, 1, 1])
+
+
+def test_without_noise_the_descent_is_monotone() -> None:
+    result = small_geometry(weight=0.5)
+    for name in ("no teacher", "PCL: copy"):
+        distances = np.linalg.norm(result.students[name], axis=-1)
+        assert (np.diff(distances, axis=0) < 0).all(), name
+
+
+def test_angles_of_the_pull() -> None:
+    student: Array = np.array([[1.0, 0.0]] * 4)
+    teacher: Array = np.array([[0.5, 0.0], [2.0, 0.0], [1.0, 3.0], [1.0, 0.0]])
+    np.testing.assert_allclose(geometry.pull_angles(student, teacher), [0, 180, 90, math.nan])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"learning_rate": 0.0},
+        {"ema_decay": 1.0},
+        {"draws": 0},
+        {"curvature_x": 20.0, "learning_rate": 0.5},
+        {"draws": 10_000, "steps": 10_000},
+        {"spread": 0.0, "start_x": 0.0, "start_y": 0.0},
+        {"ramp": "sideways"},
+        {"unknown": 1},
+    ],
+)
+def test_geometry_refuses_settings_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        GeometrySettings(**wrong)
+
+
+# convergence
+
+
+def points(seed: int) -> tuple[simulation.Floats, simulation.Floats]:
+    students, teachers = np.random.default_rng(seed).standard_normal((2, 3, 2, 50), dtype=np.float32)
+    return students, teachers
+
+
+def test_with_a_linear_pull_an_ensemble_changes_nothing() -> None:
+    students, teachers = points(3)
+    pulls = [simulation.pull(students, teachers, share, math.inf) for share in (0.0, 0.3, 1.0)]
+    others = (teachers.sum(0) - teachers) / 2
+    for pulled in pulls:
+        np.testing.assert_allclose(pulled, students - others, atol=1e-5)
+    curved = [simulation.pull(students, teachers, share, 1.0) for share in (0.0, 1.0)]
+    assert np.abs(curved[0] - curved[1]).max() > 0.1
+    nearly = [simulation.pull(students, teachers, share, 1000.0) for share in (0.0, 1.0)]
+    np.testing.assert_allclose(nearly[0], nearly[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("saturation", [0.5, 1.0])
+def test_the_pull_is_the_formula(saturation: float) -> None:
+    students, teachers = points(4)
+    expected = np.zeros_like(students)
+    for i in range(3):
+        others = [j for j in range(3) if j != i]
+        mean = sum(saturation * np.tanh((students[i] - teachers[j]) / saturation) for j in others) / 2
+        ensemble = saturation * np.tanh((students[i] - sum(teachers[j] for j in others) / 2) / saturation)
+        expected[i] = 0.3 * ensemble + 0.7 * mean
+    np.testing.assert_allclose(simulation.pull(students, teachers, 0.3, saturation), expected, atol=1e-5)
+
+
+def test_without_noise_and_teacher_steps_follow_the_closed_form() -> None:
+    # one axis: |r^t x_0| <= tolerance from t = ceil(log(tolerance/|x_0|)/log(r)) on, and never outside again
+    settings = few(noise=0.0, dimensions=1, curvature_low=1.0, curvature_high=1.0, epochs=60)
+    outcome = simulation.simulate_all(settings, [simulation.NO_TEACHER])[simulation.NO_TEACHER]
+    seed = np.random.SeedSequence(settings.seed).spawn(1)[0]
+    starts = simulation.draw_trials(settings, settings.trials, np.random.default_rng(seed)).students[0, 0]
+    needed = np.ceil(np.log(settings.tolerance / np.abs(starts.astype(np.float64))) / math.log(0.9))
+    np.testing.assert_array_equal(outcome.arrived, np.maximum(needed, 0))
+    np.testing.assert_array_equal(outcome.settled, outcome.arrived)
+    np.testing.assert_allclose(outcome.final_distance, np.abs(starts) * 0.9**60, rtol=1e-3)
+
+
+def test_what_never_arrives_counts_as_one_step_more() -> None:
+    settings = few(tolerance=1e-6)
+    outcome = simulation.simulate_all(settings, [simulation.PCL])[simulation.PCL]
+    assert (outcome.arrived == settings.steps + 1).all()
+    assert (outcome.settled == settings.steps + 1).all()
+    assert convergence.median_interval(outcome.arrived, settings.steps) == (math.inf, math.inf, math.inf)
+
+
+def test_every_condition_sees_the_same_random_numbers() -> None:
+    # without weight all conditions are the same descent, whatever their teachers
+    settings = few(pcl_weight=0.0, dkel_weight=0.0)
+    outcomes = simulation.simulate_all(settings)
+    assert len(outcomes) == 27
+    reference = outcomes[simulation.NO_TEACHER]
+    for outcome in outcomes.values():
+        np.testing.assert_array_equal(outcome.arrived, reference.arrived)
+        np.testing.assert_array_equal(outcome.final_distance, reference.final_distance)
+
+
+def test_convergence_has_its_columns_and_intervals(found: ConvergenceResult) -> None:
+    table = found.table
+    assert table["condition"].tolist() == [condition.name for condition in simulation.conditions(found.settings)]
+    names = ["arrive_median", "arrive_never", "settle_median", "settle_never", "teacher_settle_never", "arrive_later"]
+    for name in [*names, "early_gap", "final_gap", "early_spread", "early_distance", "final_distance"]:
+        assert (table[f"{name}_low"] <= table[name]).all(), name
+        assert (table[name] <= table[f"{name}_high"]).all(), name
+    never = table[["arrive_never_low", "arrive_never_high"]].to_numpy()
+    assert (never >= 0).all()
+    assert (never <= 1).all()
+    assert len(found.claims) == len(convergence.CLAIMS)
+    assert (found.claims["difference_low"] <= found.claims["difference"]).all()
+    verdicts = {"borne out", "too small", "too small, opposite", "no difference", "contradicted"}
+    assert set(found.claims["verdict"]) <= verdicts
+    assert set(convergence.variants(found.settings)) <= set(found.claims.columns)
+
+
+def test_an_independent_teacher_starts_further_away(found: ConvergenceResult) -> None:
+    table = found.table.set_index("condition")["early_gap"].astype(float)
+    assert table[convergence.INDEPENDENT] > 1.5 * table[convergence.DESCRIBED]
+
+
+def test_intervals_of_shares_and_medians() -> None:
+    low, high = convergence.share_interval(0, 10)
+    assert (low, round(high, 4)) == (0.0, 0.2775)
+    low, high = convergence.share_interval(5, 10)
+    assert (round(low, 4), round(high, 4)) == (0.2366, 0.7634)
+    assert convergence.share_interval(10, 10)[1] == 1.0
+    steps = np.arange(1, 101, dtype=np.int32)
+    assert convergence.median_interval(steps, 100) == (50.0, 40.0, 61.0)
+    assert convergence.median_interval(steps, 55) == (50.0, 40.0, math.inf)
+
+
+def test_the_same_seed_gives_the_same_numbers(found: ConvergenceResult) -> None:
+    again = convergence.run(few())
+    assert again.table.equals(found.table)
+    assert again.claims.equals(found.claims)
+    assert not convergence.run(few(seed=1)).table.equals(found.table)
+    assert small_geometry().table.equals(small_geometry().table)
+    assert not small_geometry(seed=1).table.equals(small_geometry().table)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"trials": 1},
+        {"tolerance": 0.0},
+        {"saturation": math.inf},
+        {"curvature_low": 6.0},
+        {"curvature_high": 19.0},
+        {"epochs": 300, "steps_per_epoch": 300},
+        {"epochs": 5},
+        {"peers": 1},
+    ],
+)
+def test_convergence_refuses_settings_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ConvergenceSettings(**wrong)
+
+
+@pytest.mark.parametrize("model", [GeometrySettings, ConvergenceSettings])
+def test_every_setting_can_be_an_option(model: type[GeometrySettings] | type[ConvergenceSettings]) -> None:
+    for name, field in model.model_fields.items():
+        assert field.description, name
+        assert not field.is_required(), name
+        assert field.metadata or name == "ramp", name  # a range, or a choice of words
+
+
+def test_studies_write_figure_table_and_text(tmp_path: Path, found: ConvergenceResult) -> None:
+    small = small_geometry()
+    files = [*geometry.write(small, tmp_path / "geometry"), *convergence.write(found, tmp_path / "convergence")]
+    assert {path.name for path in files} == {
+        *("geometry.svg", "geometry.png", "geometry.csv", "README.md"),
+        *("convergence.svg", "convergence.png", "convergence.csv", "claims.csv"),
+    }
+    assert all(path.stat().st_size > 0 for path in files)
+    assert sorted(tmp_path.rglob("*")) == sorted([*files, tmp_path / "geometry", tmp_path / "convergence"])
+    for text in (path.read_text() for path in files if path.name == "README.md"):
+        assert "nothing beyond the abstract" in text
+        assert "project's own" in text
+        assert "Settings: `--seed 0" in text
+    before = [path.read_bytes() for path in files]
+    geometry.write(small, tmp_path / "geometry")
+    assert [path.read_bytes() for path in files] == before
