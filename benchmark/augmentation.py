@@ -20,12 +20,21 @@ class Normalisation:
     @classmethod
     def of(cls, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> "Normalisation":
         """Make it for means and standard deviations of pixels in [0, 1]."""
-        means, stds = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (mean, std))
+        means, stds = (torch.tensor(values, device=device) for values in (mean, std))
         return cls(1 / (255 * stds), -means / stds)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Return float images for uint8 ``[..., C, H, W]``."""
-        return torch.addcmul(self.shift, pixels.to(self.scale.dtype), self.scale)
+        """Return float images ``[..., C, H, W]``, laid out channels-last, for uint8 ``[..., H, W, C]``."""
+        *leading, width, channels = pixels.shape
+        # whole rows at a time: a channel's constants repeat along the row, and the innermost loop is long
+        rows = pixels.reshape(-1, width * channels).to(self.scale.dtype)
+        normalised = torch.addcmul(self.shift.repeat(width), rows, self.scale.repeat(width))
+        return normalised.view(*leading, width, channels).movedim(-1, -3)
+
+
+def channels_inside(images: Tensor) -> Tensor:
+    """Return ``[..., H, W, C]``, contiguous, for ``[..., C, H, W]``."""
+    return images.movedim(-3, -1).contiguous()
 
 
 class Augmentation:
@@ -35,12 +44,9 @@ class Augmentation:
     first ones.
     """
 
-    def __init__(
-        self, images: Images, normalisation: Normalisation, pad: int, flip: bool, channels_last: bool = False
-    ) -> None:
+    def __init__(self, images: Images, normalisation: Normalisation, pad: int, flip: bool) -> None:
         """Keep a reference to the images ``[N, C, H, W]``, uint8."""
-        self.channels_last = channels_last
-        self.count, _, self.height, self.width = images.shape
+        self.count, self.channels, self.height, self.width = images.shape
         self.pad = pad
         self.flip = flip
         self.normalisation = normalisation
@@ -52,35 +58,41 @@ class Augmentation:
         for view in range(views):
             source = generator(seed, axis, epoch, view)
             offsets = torch.randint(0, 2 * self.pad + 1, (2, self.count), generator=source)
+            coins = torch.randint(0, 2, (self.count,), generator=source)
             rows.append(offsets[0])
             columns.append(offsets[1])
-            coins = torch.randint(0, 2, (self.count,), generator=source)
-            mirrored.append(coins.bool() if self.flip else torch.zeros(self.count, dtype=torch.bool))
+            mirrored.append(coins if self.flip else torch.zeros_like(coins))
         device = self.images.device
         return Draw(*(torch.stack(drawn).to(device) for drawn in (rows, columns, mirrored)))
 
     def views(self, indices: Tensor, draw: "Draw") -> Tensor:
-        """Return normalised views ``[V, B, C, H, W]`` of the images at ``indices`` ``[B]``."""
-        rows = draw.rows[:, indices, None] + torch.arange(self.height, device=indices.device)
-        across = torch.arange(self.width, device=indices.device)
-        mirrored = draw.mirrored[:, indices, None]
-        columns = draw.columns[:, indices, None] + torch.where(mirrored, across.flip(0), across)
-        # padded batch by batch: a padded copy of the whole set would take half as much memory again in every run
-        padded = F.pad(self.images[indices], (self.pad,) * 4)
-        batch = padded.expand(len(draw.rows), *padded.shape)
-        views, size, channels = batch.shape[:3]
-        rows = rows[:, :, None, :, None].expand(views, size, channels, self.height, batch.shape[-1])
-        columns = columns[:, :, None, None, :].expand(views, size, channels, self.height, self.width)
-        cropped = batch.gather(3, rows).gather(4, columns)
-        if self.channels_last:
-            # laid out while the pixels are still bytes, a quarter of the floats' traffic
-            cropped = cropped.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
-        return self.normalisation(cropped)
+        """Return normalised views ``[V, B, C, H, W]``, channels-last, of the images at ``indices`` ``[B]``."""
+        windows = self._windows(self.images[indices])
+        mirrored = draw.mirrored[:, indices]
+        columns = draw.columns[:, indices]
+        # column c of an image is column 2 pad - c of its mirror image
+        columns = torch.where(mirrored.bool(), 2 * self.pad - columns, columns)
+        batch = torch.arange(len(indices), device=indices.device)
+        return self.normalisation(windows[mirrored, batch, draw.rows[:, indices], columns])
+
+    def _windows(self, images: Tensor) -> Tensor:
+        """Return every crop of ``[B, C, H, W]`` and of its mirror images: a view ``[2, B, rows, columns, H, W, C]``.
+
+        The images are padded batch by batch: a padded copy of the whole set would take half as much memory again in
+        every run.
+        """
+        inner = channels_inside(images)
+        sides = (inner, inner.flip(2)) if self.flip else (inner,)
+        padded = F.pad(torch.stack(sides), (0, 0, *(self.pad,) * 4))
+        side, image, row, column, channel = padded.stride()
+        offsets = 2 * self.pad + 1
+        shape = (len(sides), len(images), offsets, offsets, self.height, self.width, self.channels)
+        return padded.as_strided(shape, (side, image, row, column, row, column, channel))
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn for an epoch, each ``[V, N]``: the crops' upper and left edges, and who is mirrored."""
+    """What was drawn for an epoch, each ``[V, N]``: the crops' upper and left edges, and 1 for who is mirrored."""
 
     rows: Tensor
     columns: Tensor

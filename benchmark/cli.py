@@ -1,5 +1,6 @@
 """The ``bench`` command: parses, calls, prints."""
 
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version as package_version
@@ -28,7 +29,8 @@ Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="A Python fi
 def main() -> None:
     """Run the command; bad input ends in one line and exit code 2."""
     try:
-        app(standalone_mode=False)
+        # without Typer's standalone mode an exit code comes back as the value
+        code = app(standalone_mode=False)
     except InputError as error:
         _fail(str(error))
     except Exception as error:
@@ -36,6 +38,9 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         _fail(error.format_message())
+    else:
+        if code:
+            sys.exit(code)
 
 
 def _fail(message: str) -> None:
@@ -125,6 +130,54 @@ def table(
     if frame.empty:
         raise InputError(f"no runs in {results} yet: bench run makes some")
     print(tables.rendered(tables.accuracy_table(frame, scores), form))
+
+
+@app.command()
+def speed(
+    methods: Annotated[Text, typer.Option(help="Names separated by commas; all if not given.")] = None,
+    backbone: Annotated[str, typer.Option(help="One name, or several joined by +.")] = "resnet32",
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
+    num_classes: Annotated[int, typer.Option(help="Classes of the random images.")] = 100,
+    image_size: Annotated[int, typer.Option(help="Their side in pixels.")] = 32,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores if not given.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any other setting of train.")] = None,
+    repetitions: Annotated[int, typer.Option(help="Of each measurement.", min=1, max=1000)] = 5,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Augmentation beside torchvision's, by the image.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Measure how fast methods train here, beside the machine's rate of matrix products."""
+    from benchmark import speed_report
+    from benchmark.request import layer_from_assignments
+
+    if baseline:
+        print(speed_report.baseline(repetitions, as_json))
+        return
+    settings = layer_from_assignments(set_ or ())
+    train = {"batch_size": batch_size, "threads": threads or os.cpu_count() or 1} | settings.pop("train", {})
+    runs = speed_report.runs(methods, backbone, train, settings, tuple(plugin or ()))
+    shape = speed_report.shape(num_classes, image_size)
+    for text in speed_report.lines(runs, shape, device, repetitions, as_json, tuple(plugin or ())):
+        print(text, flush=True)
+
+
+@app.command()
+def check(
+    name: Annotated[Text, typer.Argument(help="A method; all of them if not given.")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Check that methods keep the contract that every method has to keep."""
+    from benchmark.check import reports
+
+    results = []
+    for kept, lines in reports(name, tuple(plugin or ())):
+        print(lines, flush=True)
+        results.append(kept)
+    if not all(results):
+        raise typer.Exit(1)
 
 
 @app.command("list")

@@ -52,7 +52,10 @@ class DataConfig(_Section):
         0.0, ge=0, lt=1, description="share of the training images that is kept out and scored instead of the test set"
     )
     image_size: int | None = Field(
-        None, ge=8, le=1024, description="side to resize (shorter side) and centre-crop image files to; null: as they are"
+        None,
+        ge=8,
+        le=1024,
+        description="side to resize (shorter side) and centre-crop image files to; null: as they are",
     )
     pad: int = Field(4, ge=0, le=64, description="pixels of black border before the random crop")
     flip: bool = Field(True, description="whether images are mirrored at random")

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.augmentation import Normalisation
+from benchmark.augmentation import Normalisation, channels_inside
 from benchmark.placement import Images
 from methods import Method
 
@@ -36,8 +36,8 @@ def evaluate(
     totals: dict[str, Tensor] = {}
     for start in range(0, len(labels), BATCH_SIZE):
         batch = slice(start, start + BATCH_SIZE)
-        pixels = images[batch].contiguous(memory_format=layout)
-        for name, logits in method.predict(normalisation(pixels)).items():
+        views = normalisation(channels_inside(images[batch])).contiguous(memory_format=layout)
+        for name, logits in method.predict(views).items():
             sums = _sums(logits, labels[batch])
             totals[name] = totals[name] + sums if name in totals else sums
     method.train(training)

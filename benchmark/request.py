@@ -102,7 +102,8 @@ def _plan_dataset(request: Request, name: str) -> list[RunConfig]:
     spec = datasets.describe(name)
     base = layer_from_file(spec.recipe, request.plugins)
     scoped = Request((base, *request.layers), request.plugins, request.data_root)
-    chosen = _words("methods", scoped.option("methods", _complete_methods(request.plugins)))
+    named = any("methods" in layer for layer in scoped.layers)
+    chosen = _words("methods", scoped.option("methods", None) if named else complete_methods(request.plugins))
     architectures = _words("backbone", scoped.option("backbone", ["resnet32"]))
     seeds = parse_seeds(scoped.option("seeds", 1))
     if len(chosen) * len(architectures) * len(seeds) > MAX_RUNS:
@@ -141,11 +142,12 @@ def _plan_dataset(request: Request, name: str) -> list[RunConfig]:
     ]
 
 
-def _complete_methods(plugins: Sequence[str]) -> list[str]:
+def complete_methods(plugins: Sequence[str]) -> list[str]:
     """Return the methods that need nothing that a person would have to give, such as a teacher's weights."""
     usable = [name for name, item in registry.catalogue(plugins).items() if not item.broken]
-    models = {name: registry.load(name, plugins).Hyperparameters for name in usable}
-    return [name for name, model in models.items() if not any(f.is_required() for f in model.model_fields.values())]
+    models = {name: getattr(registry.load(name, plugins), "Hyperparameters", None) for name in usable}
+    fields = {name: getattr(model, "model_fields", {}).values() for name, model in models.items()}
+    return [name for name, needed in fields.items() if not any(field.is_required() for field in needed)]
 
 
 def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict[str, str]:

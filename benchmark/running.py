@@ -1,5 +1,6 @@
 """What ``bench run`` does: plan, skip what is finished, carry out the rest, print the table."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from benchmark import datasets
 from benchmark.config import RunConfig
-from benchmark.display import display
+from benchmark.display import display, duration
 from benchmark.request import Layer, Request, plan
 from benchmark.scheduling import Cluster, Engine, run_serially, run_under_ray
 from benchmark.store import Result, Status, Store, load
@@ -96,18 +97,38 @@ def _device(name: str) -> str:
 
 
 def print_plan(command: Command, console: Console) -> None:
-    """Print every run and whether it is finished already."""
-    finished = 0
+    """Print every run and whether it is finished already, and what the rest takes."""
+    missing = set()
     for run in command.runs:
         done = command.store.finished(run)
-        finished += done
-        console.print(
-            f"{'finished' if done else 'to do':<8}  {run.label}  ({run.train.epochs} epochs, {run.identity})",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-    console.print(f"{len(command.runs)} runs, {finished} finished already", highlight=False)
+        if not done:
+            missing.add(run.identity)
+        _say(console, f"{'finished' if done else 'to do':<8}  {run.label}  ({run.train.epochs} epochs, {run.identity})")
+    _say(console, f"{len(command.runs)} runs, {len(command.runs) - len(missing)} finished already")
+    if missing:
+        _say(console, _estimated(command, [run for run in command.runs if run.identity in missing]))
+
+
+def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
+    from benchmark.estimate import estimate, side_by_side
+
+    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root) for run in runs}
+    found = estimate(runs, shapes, command.store.root, command.device, command.plugins, command.save_students)
+    places = _places(command, runs)
+    took = duration(side_by_side(found.seconds, places))
+    how = f", {found.scaled} of {found.kinds} kinds of runs scaled by their operations" if found.scaled else ""
+    return f"about {took} on this machine ({places} side by side{how}) and {found.mebibytes:.1f} MiB"
+
+
+def _places(command: Command, runs: Sequence[RunConfig]) -> int:
+    """Return how many of the runs this machine holds side by side."""
+    import torch
+
+    if command.engine == "serial":
+        return 1
+    if command.device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.device_count() * command.cluster.trials_per_gpu
+    return max(1, (os.cpu_count() or 1) // max(run.train.threads for run in runs))
 
 
 def carry_out(command: Command, console: Console) -> bool:

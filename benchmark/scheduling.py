@@ -109,7 +109,13 @@ def run_under_ray(
         _check_room(jobs)
         progress = Progress(jobs, observer)
         trainable = tune.with_parameters(
-            Trial, jobs=list(jobs), datasets={name: ray.put(dataset) for name, dataset in datasets.items()}
+            Trial,
+            jobs=list(jobs),
+            # on one machine the workers map the file that we have mapped; another may not have it
+            datasets={
+                name: ray.put(dataset.without_files() if cluster.address else dataset)
+                for name, dataset in datasets.items()
+            },
         )
         with tempfile.TemporaryDirectory(prefix="okdbench-ray-") as scratch:
             tuner = tune.Tuner(

@@ -11,45 +11,14 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.config import DataConfig, RunConfig, TrainConfig
-from benchmark.datasets import Dataset, LabelledImages
+from benchmark.config import RunConfig
+from benchmark.datasets import Dataset, LabelledImages, Shape
 from benchmark.devices import Arithmetic, choose_device
 from benchmark.training import Trainer
-from methods import Progress, registry
+from methods import Progress
 
 WARM_UP_STEPS = 2
 MATRIX_SIDE = 2048
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is measured.
-
-    Attributes:
-        method: Its name.
-        backbone: Its name, or several joined by ``+``.
-        batch_size: Images a step.
-        num_classes: C.
-        in_channels: Channels of the random images.
-        image_size: Their side in pixels.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        train: How it is trained; its epochs are those of the recipe whose time is told.
-        train_images: Images an epoch of that recipe trains on.
-        test_images: Images that it evaluates.
-        repetitions: How often each rate is measured, at least 5 for a range worth the name.
-    """
-
-    method: str
-    backbone: str
-    batch_size: int = 128
-    num_classes: int = 100
-    in_channels: int = 3
-    image_size: int = 32
-    device: str = "auto"
-    train: TrainConfig = TrainConfig()
-    train_images: int = 50_000
-    test_images: int = 10_000
-    repetitions: int = 5
 
 
 @dataclass(frozen=True)
@@ -78,7 +47,7 @@ class Speed:
         matmul_gflop_per_s: The device's rate on square float32 (or the run's precision) matrix products.
         fraction_of_matmul_rate: Training's share of that rate; both sides are measured in turn.
         peak_memory_mib: Of the device, or of this process on the CPU.
-        recipe_seconds: What one run of the recipe takes at these rates.
+        recipe_seconds: What one run of ``epochs`` epochs takes at these rates.
     """
 
     method: str
@@ -95,6 +64,7 @@ class Speed:
     matmul_gflop_per_s: Rate
     fraction_of_matmul_rate: float
     peak_memory_mib: float
+    epochs: int
     recipe_seconds: float
     repetitions: int
 
@@ -103,26 +73,24 @@ class Speed:
         return asdict(self)
 
 
-def measure(setting: Setting, plugins: Sequence[str] = ()) -> Speed:
-    """Measure one method after warm-up, waiting for the device at both ends of each measurement.
+def measure(
+    run: RunConfig, shape: Shape, device_name: str = "auto", repetitions: int = 5, plugins: Sequence[str] = ()
+) -> Speed:
+    """Measure one run after warm-up, waiting for the device at both ends of each measurement.
 
     Args:
-        setting: What is measured.
+        run: What is trained; its data set is not read.
+        shape: Of the random images that stand for it, and how many of them an epoch has.
+        device_name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        repetitions: How often each rate is measured, 5 or more for a range worth the name.
         plugins: Python files that define further methods.
-
-    Raises:
-        InputError: If the setting names something unknown.
     """
-    trainer = Trainer(_run(setting, plugins), _random_dataset(setting), choose_device(setting.device), plugins)
+    train, batch_size = run.train, run.train.batch_size
+    trainer = trainer_for(run, shape, device_name, plugins)
     device = trainer.arithmetic.device
     draw = trainer.augmentation.draw(0, "augmentation", 0, trainer.method.views)
-    indices = torch.arange(setting.batch_size, device=device)
-    views, labels = trainer.augmentation.views(indices, draw), trainer.labels[indices]
-    progress = Progress(epoch=setting.train.epochs // 2, step=10_000, epochs=setting.train.epochs)
-
-    def step() -> None:
-        trainer.train_step(views, labels, progress)
-
+    indices = torch.arange(batch_size, device=device)
+    step = training_step(trainer)
     flops = count_flops(step)
     for _ in range(WARM_UP_STEPS):
         step()
@@ -130,39 +98,59 @@ def measure(setting: Setting, plugins: Sequence[str] = ()) -> Speed:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     steps = _steps_within(1.0, step, device)
-    train_rates, matmul_rates, fractions, augmentation_rates, evaluation_rates = [], [], [], [], []
-    for _ in range(setting.repetitions):
+    rates: dict[str, list[float]] = {key: [] for key in ("train", "matmul", "fraction", "augmentation", "evaluation")}
+    for _ in range(repetitions):
         before = _matmul_rate(product, device)
-        seconds = _timed(step, steps, device)
-        rate = (before + _matmul_rate(product, device)) / 2
-        matmul_rates.append(rate)
-        train_rates.append(setting.batch_size / seconds)
-        fractions.append(flops / seconds / rate)
-        augmentation_rates.append(
-            setting.batch_size / _timed(lambda: trainer.augmentation.views(indices, draw), 10, device)
-        )
-        evaluation_rates.append(len(trainer.test_labels) / _timed(trainer.evaluate, 1, device))
-    train, augmentation, evaluation = map(Rate.of, (train_rates, augmentation_rates, evaluation_rates))
-    epoch = setting.train_images * (1 / train.median + 1 / augmentation.median)
-    evaluations = -(-setting.train.epochs // setting.train.eval_every)
+        seconds = timed(step, steps, device)
+        # neighbours in time: what else the machine does slows both down
+        matmul = (before + _matmul_rate(product, device)) / 2
+        rates["matmul"].append(matmul)
+        rates["train"].append(batch_size / seconds)
+        rates["fraction"].append(flops / seconds / matmul)
+        augmented = timed(lambda: trainer.augmentation.views(indices, draw), 10, device)
+        rates["augmentation"].append(batch_size / augmented)
+        rates["evaluation"].append(len(trainer.test_labels) / timed(trainer.evaluate, 1, device))
+    summary = {key: Rate.of(values) for key, values in rates.items()}
+    epoch = shape.train * (1 / summary["train"].median + 1 / summary["augmentation"].median)
+    evaluations = -(-train.epochs // train.eval_every)
     return Speed(
-        method=setting.method,
-        backbone=setting.backbone,
+        method=run.method,
+        backbone=run.backbone,
         device=device.type,
         precision=trainer.arithmetic.precision,
-        threads=setting.train.threads,
-        batch_size=setting.batch_size,
+        threads=train.threads,
+        batch_size=batch_size,
         views=trainer.method.views,
-        train_images_per_s=train,
-        augmentation_images_per_s=augmentation,
-        evaluation_images_per_s=evaluation,
-        gflop_per_image=flops / setting.batch_size / 1e9,
-        matmul_gflop_per_s=Rate.of([rate / 1e9 for rate in matmul_rates]),
-        fraction_of_matmul_rate=median(fractions),
+        train_images_per_s=summary["train"],
+        augmentation_images_per_s=summary["augmentation"],
+        evaluation_images_per_s=summary["evaluation"],
+        gflop_per_image=flops / batch_size / 1e9,
+        matmul_gflop_per_s=Rate.of([rate / 1e9 for rate in rates["matmul"]]),
+        fraction_of_matmul_rate=summary["fraction"].median,
         peak_memory_mib=_peak_memory(device),
-        recipe_seconds=setting.train.epochs * epoch + evaluations * setting.test_images / evaluation.median,
-        repetitions=setting.repetitions,
+        epochs=train.epochs,
+        recipe_seconds=train.epochs * epoch + evaluations * shape.test / summary["evaluation"].median,
+        repetitions=repetitions,
     )
+
+
+def trainer_for(run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()) -> Trainer:
+    """Return a trainer of a run on a few batches of random images."""
+    return Trainer(run, _random_dataset(shape, run.train.batch_size), choose_device(device_name), plugins)
+
+
+def training_step(trainer: Trainer) -> Callable[[], None]:
+    """Return the action of one optimiser step on views that are ready, in the middle of the run."""
+    epochs, batch_size = trainer.config.train.epochs, trainer.config.train.batch_size
+    draw = trainer.augmentation.draw(0, "augmentation", 0, trainer.method.views)
+    indices = torch.arange(batch_size, device=trainer.arithmetic.device)
+    views, labels = trainer.augmentation.views(indices, draw), trainer.labels[indices]
+    progress = Progress(epoch=epochs // 2, step=10_000, epochs=epochs)
+
+    def step() -> None:
+        trainer.train_step(views, labels, progress)
+
+    return step
 
 
 def count_flops(step: Callable[[], None]) -> int:
@@ -200,7 +188,7 @@ def measure_baseline(image_size: int = 32, repetitions: int = 5) -> Baseline:
     torch.set_num_threads(1)
     pixels = np.random.default_rng(0).integers(0, 256, (count, 3, image_size, image_size), dtype=np.uint8)
     normalisation = Normalisation.of(mean, std, torch.device("cpu"))
-    augmentation = Augmentation(torch.from_numpy(pixels), normalisation, 4, True, channels_last=True)
+    augmentation = Augmentation(torch.from_numpy(pixels), normalisation, 4, True)
     draw = augmentation.draw(0, "augmentation", 0, views)
     batches = torch.arange(count).split(128)
     pictures = [Image.fromarray(image.transpose(1, 2, 0)) for image in pixels]
@@ -227,39 +215,22 @@ def measure_baseline(image_size: int = 32, repetitions: int = 5) -> Baseline:
     theirs()
     fast, slow = [], []
     for _ in range(repetitions):
-        fast.append(count / _timed(ours, 10, cpu))
-        slow.append(count / _timed(theirs, 1, cpu))
+        fast.append(count / timed(ours, 10, cpu))
+        slow.append(count / timed(theirs, 1, cpu))
     ratio = median(a / b for a, b in zip(fast, slow, strict=True))
     return Baseline(Rate.of(fast), Rate.of(slow), ratio, views)
 
 
-def _run(setting: Setting, plugins: Sequence[str]) -> RunConfig:
-    method = registry.load(setting.method, plugins)
-    chosen = registry.resolve(method, {}, setting.backbone.split("+"), setting.train.epochs)
-    return RunConfig(
-        method=setting.method,
-        dataset="random",
-        backbone=setting.backbone,
-        seed=0,
-        train=setting.train.model_copy(update={"batch_size": setting.batch_size}),
-        data=DataConfig(),
-        hyperparameters=chosen.model_dump(mode="json"),
-        method_version=method.version,
-        dataset_checksum="",
-    )
-
-
-def _random_dataset(setting: Setting) -> Dataset:
+def _random_dataset(shape: Shape, batch_size: int) -> Dataset:
     source = np.random.default_rng(0)
-    shape = (setting.in_channels, setting.image_size, setting.image_size)
 
     def part(count: int) -> LabelledImages:
-        labels = source.integers(0, setting.num_classes, count)
-        return LabelledImages(source.integers(0, 256, (count, *shape), dtype=np.uint8), labels)
+        pixels = source.integers(0, 256, (count, shape.in_channels, shape.image_size, shape.image_size), dtype=np.uint8)
+        return LabelledImages(pixels, source.integers(0, shape.num_classes, count))
 
-    classes = tuple(map(str, range(setting.num_classes)))
-    middle = (0.5,) * setting.in_channels
-    return Dataset("random", part(4 * setting.batch_size), part(2 * setting.batch_size), classes, middle, middle)
+    classes = tuple(map(str, range(shape.num_classes)))
+    middle = (0.5,) * shape.in_channels
+    return Dataset("random", part(4 * batch_size), part(2 * batch_size), classes, middle, middle)
 
 
 def _matrix_product(arithmetic: Arithmetic) -> Callable[[], torch.Tensor]:
@@ -272,14 +243,14 @@ def _matrix_product(arithmetic: Arithmetic) -> Callable[[], torch.Tensor]:
 
 def _matmul_rate(product: Callable[[], torch.Tensor], device: torch.device) -> float:
     side = len(product())
-    return 2 * side**3 / _timed(product, 4, device)
+    return 2 * side**3 / timed(product, 4, device)
 
 
 def _steps_within(seconds: float, step: Callable[[], None], device: torch.device) -> int:
-    return max(1, round(seconds / _timed(step, 1, device)))
+    return max(1, round(seconds / timed(step, 1, device)))
 
 
-def _timed(action: Callable[[], object], times: int, device: torch.device) -> float:
+def timed(action: Callable[[], object], times: int, device: torch.device) -> float:
     """Return the mean seconds of an action, with nothing of it left running on the device."""
     _wait(device)
     begin = time.perf_counter()

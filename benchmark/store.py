@@ -13,7 +13,7 @@ from benchmark import atomic
 from benchmark.config import RunConfig
 from methods.errors import InputError
 
-CONFIG, METRICS, RESULT = "config.yaml", "metrics.jsonl", "result.json"
+CONFIG, METRICS, RESULT, ERROR = "config.yaml", "metrics.jsonl", "result.json", "error.txt"
 
 
 class Status(StrEnum):
@@ -66,7 +66,7 @@ class Store:
         """Make a run's folder with its configuration, without what an earlier attempt left; return the folder."""
         folder = self.folder(config)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (RESULT, METRICS):
+        for name in (RESULT, METRICS, ERROR):
             (folder / name).unlink(missing_ok=True)
         atomic.write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         return folder
@@ -107,20 +107,25 @@ def load(results: str | Path) -> pd.DataFrame:
 
     The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
     joined by commas), then the metrics, then every key of the configuration as ``train.lr``, ``data.pad`` or
-    ``hyperparameters.temperature``. A run that ended before its first epoch has one row without epoch and metrics.
+    ``hyperparameters.temperature``, and ``method.version``, ``dataset.checksum`` and the hash of each file that a
+    hyperparameter names, as ``files.teacher``. A run that ended before its first epoch has one row without epoch and
+    metrics.
 
     Args:
         results: The folder that ``--results`` names.
 
     Raises:
-        InputError: If there is no such folder.
+        InputError: If there is no such folder, or a run's configuration is damaged.
     """
     root = Path(results)
     if not root.is_dir():
         raise InputError(f"no such results folder: {root}")
     rows: list[dict[str, Any]] = []
     for folder in sorted(path for path in (root / "runs").glob("*") if (path / CONFIG).is_file()):
-        rows += _rows(folder)
+        try:
+            rows += _rows(folder)
+        except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+            raise InputError(f"{folder / CONFIG} is not a run's configuration: move its folder away") from None
     leading = ["run", "method", "dataset", "backbone", "seed", "epoch", "status", "reason", "students"]
     frame = pd.DataFrame(rows)
     if frame.empty:
@@ -146,6 +151,8 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         for section in ("train", "data", "hyperparameters")
         for key, value in config[section].items()
     }
+    settings |= {f"files.{name}": content for name, content in config.get("files", {}).items()}
+    settings |= {"method.version": config["method_version"], "dataset.checksum": config["dataset_checksum"]}
     metrics: list[dict[str, Any]] = [*_metrics(folder)] or [{"epoch": None}]
     return [{**ending, **shared, **row, **settings} for row in metrics]
 

@@ -1,5 +1,6 @@
 """From runs to a table: methods down, data sets and backbones across, mean and standard deviation over seeds."""
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -9,9 +10,11 @@ import pandas as pd
 
 from benchmark.store import Status
 from methods import registry
-from methods.errors import unknown
+from methods.errors import InputError, unknown
 
 Runs = pd.DataFrame
+
+MAX_REASON = 60
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ SCORES: Mapping[str, Score] = {
 
 
 def check_scores(names: Sequence[str]) -> list[str]:
-    """Return the scores' names, or raise an InputError for one that there is not."""
+    """Return the scores' names, or raise an InputError for one that there is not, or for none at all."""
+    if not names:
+        raise InputError(f"columns names nothing (valid: {', '.join(sorted(SCORES))})")
     for name in names:
         if name not in SCORES:
             raise unknown("column", name, SCORES)
@@ -81,7 +86,7 @@ def check_scores(names: Sequence[str]) -> list[str]:
 
 
 def accuracy_table(frame: pd.DataFrame, scores: Sequence[str] = ("student",)) -> pd.DataFrame:
-    """Return the table as text: ``mean ± std (n)`` in each cell, with the runs that did not finish counted.
+    """Return the table as text: ``mean ± std (n)`` in each cell, then how many did not finish, and why.
 
     Runs that differ in more than their seed are never averaged: what a method's runs differ in is named in its row,
     what all differ in is named in the column.
@@ -94,25 +99,48 @@ def accuracy_table(frame: pd.DataFrame, scores: Sequence[str] = ("student",)) ->
     if frame.empty:
         return pd.DataFrame()
     runs = _label(frame)
-    cells: dict[tuple[str, str], dict[str, str]] = {}
+    cells: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     for (column, row), group in runs.groupby(["column", "row"], sort=False):
         for score in scores:
-            heading = str(column) if tuple(scores) == ("student",) else f"{column} {score}"
-            cells.setdefault((str(group["method"].iloc[0]), str(row)), {})[heading] = _cell(group, SCORES[score])
+            cell = _cell(group, SCORES[score])
+            cells.setdefault((str(group["method"].iloc[0]), str(row)), {})[str(column), score] = cell
     order = {name: index for index, name in enumerate(registry.catalogue())}
-    rows = sorted(cells, key=lambda key: (order.get(key[0], len(order)), key))
-    table = pd.DataFrame([cells[key] for key in rows], index=pd.Index([row for _, row in rows], name="method"))
-    return table.fillna("")
+    rows = sorted(cells, key=lambda key: (order.get(key[0], len(order)), _natural(key[1])))
+    position = {score: index for index, score in enumerate(scores)}
+    headings = sorted(
+        {key for row in cells.values() for key in row}, key=lambda key: (_natural(key[0]), position[key[1]])
+    )
+    alone = tuple(scores) == ("student",)
+    return pd.DataFrame(
+        [[cells[row].get(heading, "") for heading in headings] for row in rows],
+        index=pd.Index([row for _, row in rows], name="method"),
+        columns=[column if alone else f"{column} {score}" for column, score in headings],
+    )
+
+
+def _natural(label: str) -> list[str | float]:
+    """Return a key that sorts labels by the numbers in them: ``resnet8`` before ``resnet14``."""
+    # words and numbers take turns, so that like is compared with like
+    return [float(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", label))]
 
 
 def _label(frame: pd.DataFrame) -> pd.DataFrame:
     """Add ``row`` and ``column``: the method and the data set, each with the settings in which its runs differ."""
     runs = frame.copy()
+    hashes = [name for name in runs.columns if name.startswith("files.") or name == "dataset.checksum"]
+    for name in hashes:
+        runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
+    # a file counts by its content, wherever it lies
+    files = {name.removeprefix("files.") for name in hashes}
+    own = [name for name in runs.columns if name.startswith(("hyperparameters.", "files.")) or name == "method.version"]
+    own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
     shared = [name for name in runs.columns if name.startswith(("train.", "data."))] + ["split"]
-    own = [name for name in runs.columns if name.startswith("hyperparameters.")]
     runs["column"] = runs["dataset"] + "/" + runs["backbone"]
     runs["row"] = runs["method"]
     runs["column"] = _with_differences(runs, ["dataset", "backbone"], "column", shared)
+    # a subset has a checksum of its own, which says nothing more than its size
+    checksum = [name for name in hashes if name == "dataset.checksum"]
+    runs["column"] = _with_differences(runs, ["dataset", "backbone", "column"], "column", checksum)
     runs["row"] = _with_differences(runs, ["method", "column"], "row", own)
     return runs
 
@@ -123,25 +151,36 @@ def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings:
         differing = [name for name in settings if group[name].nunique(dropna=False) > 1]
         for name in differing:
             short = name.rpartition(".")[2]
-            labels.loc[group.index] += ", " + short + "=" + group[name].map(_shown)
+            nothing = "all" if short.endswith("_per_class") else "default"
+            labels.loc[group.index] += (
+                ", " + short + "=" + group[name].map(lambda value, none=nothing: _shown(value, none))
+            )
     return labels
 
 
-def _shown(value: Hashable) -> str:
+def _shown(value: Hashable, nothing: str) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)):
-        return "all"
+        return nothing
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _cell(group: pd.DataFrame, score: Score) -> str:
-    values, endings = [], dict.fromkeys(Status, 0)
+    values: list[float] = []
+    reasons: dict[Status, list[str]] = {status: [] for status in Status}
     for _, rows in group.groupby("run", sort=False):
         status = Status(rows["status"].iloc[-1])
-        endings[status] += 1
+        reasons[status].append(str(rows["reason"].iloc[-1]))
         if status is Status.FINISHED and (value := score.of(rows)) is not None:
             values.append(value)
-    others = [f"{count} {status}" for status, count in endings.items() if count and status is not Status.FINISHED]
+    others = [_ending(status, given) for status, given in reasons.items() if given and status is not Status.FINISHED]
     return ", ".join([*([mean_and_deviation(values)] if values else []), *others])
+
+
+def _ending(status: Status, reasons: Sequence[str]) -> str:
+    """Return how many runs ended so and the first of their reasons, on one line and without the table's own sign."""
+    reason = " ".join(reasons[0].replace("|", "/").split())
+    shortened = reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}..."
+    return f"{len(reasons)} {status}" + (f": {shortened}" if shortened else "")
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 import methods
 from benchmark.augmentation import Augmentation, Normalisation
 from benchmark.config import RunConfig
-from benchmark.datasets import Dataset
+from benchmark.datasets import Dataset, Shape
 from benchmark.devices import Arithmetic
 from benchmark.evaluation import evaluate
 from benchmark.placement import on_device
@@ -44,15 +44,13 @@ class Trainer:
         self.next_epoch = 0
         self.step = 0
         self.layout = torch.channels_last if train.channels_last else torch.contiguous_format
-        self.method = _draw_method(config, dataset, plugins).to(device).to(memory_format=self.layout)
+        self.method = draw_method(config, dataset.shape, plugins).to(device).to(memory_format=self.layout)
         # the compiled form shares the method's weights; everything but the training step uses the plain one
         self.forward: Callable[[Tensor], Outputs] = torch.compile(self.method) if train.compile else self.method
         self.normalisation = Normalisation.of(dataset.mean, dataset.std, device)
         images, self.labels = on_device(dataset.train, device)
         self.test_images, self.test_labels = on_device(dataset.test, device)
-        self.augmentation = Augmentation(
-            images, self.normalisation, config.data.pad, config.data.flip, train.channels_last
-        )
+        self.augmentation = Augmentation(images, self.normalisation, config.data.pad, config.data.flip)
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.SGD(
             self.parameters,
@@ -159,7 +157,8 @@ class Trainer:
         draw = self.augmentation.draw(seed, view_axis, epoch, self.method.views)
         order = torch.randperm(len(self.labels), generator=generator(seed, order_axis, epoch)).to(device)
         for indices in _without_single(order.split(size)):
-            yield self.augmentation.views(indices, draw), self.labels[indices]
+            views = self.augmentation.views(indices, draw)
+            yield views if self.config.train.channels_last else views.contiguous(), self.labels[indices]
 
     def _endless_batches(self, axis: str) -> Iterator[Batch]:
         for epoch in count():
@@ -179,15 +178,16 @@ def _without_single(batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return batches
 
 
-def _draw_method(config: RunConfig, dataset: Dataset, plugins: Sequence[str | Path]) -> methods.Method:
+def draw_method(config: RunConfig, shape: Shape, plugins: Sequence[str | Path] = ()) -> methods.Method:
+    """Return a run's method with its initial weights, drawn from an axis of their own."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(axis_seed(config.seed, "weights"))
         return methods.build(
             config.method,
             backbone=config.backbone,
-            num_classes=len(dataset.classes),
-            in_channels=dataset.in_channels,
-            image_size=dataset.image_size,
+            num_classes=shape.num_classes,
+            in_channels=shape.in_channels,
+            image_size=shape.image_size,
             plugins=plugins,
             **config.hyperparameters,
         )

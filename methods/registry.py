@@ -133,6 +133,8 @@ def resolve(
     Raises:
         InputError: For a value out of range, or several architectures where the peers share a stem.
     """
+    if not issubclass(getattr(method, "Hyperparameters", object), BaseHyperparameters):
+        raise InputError(f"{method.name!r} has no Hyperparameters that are a subclass of BaseHyperparameters")
     several = len(architectures) > 1
     if several and not method.mixed_backbones:
         raise InputError(f"{method.name!r} takes one backbone for all its networks (given: {'+'.join(architectures)})")
@@ -173,7 +175,7 @@ def _from_entry_point(point: EntryPoint) -> Listing:
     origin = point.module
     try:
         return _describe(_import(origin), origin, point.name)
-    except Exception as error:  # whatever a plugin raises, the other methods stay usable
+    except (Exception, SystemExit) as error:  # whatever a plugin raises, the other methods stay usable
         return Listing(point.name, "", 0, origin, _reason(error))
 
 
@@ -183,12 +185,14 @@ def _from_file(path: Path) -> Listing:
     origin = str(path.resolve())
     try:
         return _describe(_import(origin), origin, None)
-    except Exception as error:  # whatever a plugin raises, the other methods stay usable
+    except (Exception, SystemExit) as error:  # whatever a plugin raises, the other methods stay usable
         return Listing(path.stem, "", 0, origin, _reason(error))
 
 
 def _describe(module: ModuleType, origin: str, name: str | None) -> Listing:
     method = _method_class(module, name)
+    if not isinstance(method.name, str) or type(method.year) is not int:
+        raise InputError(f"{method.__name__}: name must be a word and year a whole number")
     return Listing(method.name, _first_line(method.__doc__), method.year, origin)
 
 
@@ -229,7 +233,7 @@ def _import(origin: str) -> ModuleType:
     return module
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
 
 

@@ -2,8 +2,10 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -16,3 +18,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if passed:
         counts = ", ".join(f"{name} {count}" for name, count in sorted(passed.items()))
         terminalreporter.write_line(f"reference cases passed: {sum(passed.values())} ({counts})")
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder to read: DML and PCL, two seeds, two epochs on thirty digits, with the students' weights."""
+    from benchmark import running
+
+    results = tmp_path_factory.mktemp("results")
+    layer = {
+        "methods": ["pcl", "dml"],
+        "dataset": "digits",
+        "seeds": 2,
+        "epochs": 2,
+        "data": {"train_per_class": 3, "test_per_class": 5},
+        "results": str(results),
+        "engine": "serial",
+        "device": "cpu",
+        "save_students": True,
+    }
+    assert running.carry_out(running.prepare([layer]), Console(quiet=True))
+    return results

@@ -5,7 +5,7 @@ import io
 import pickle
 import shutil
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torchvision.datasets
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -27,11 +27,15 @@ from methods.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
 NOWHERE = Path("no-such-folder")
-LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=80).map(np.asarray)
+SIZES = st.lists(st.integers(10, 20), min_size=1, max_size=5)
 
 
 def random_pixels(*shape: int, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def shuffled_labels(sizes: Sequence[int], seed: int = 0) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
 
 
 def same(first: LabelledImages, second: LabelledImages) -> bool:
@@ -45,23 +49,21 @@ def numbered_images(labels: npt.NDArray[np.int64]) -> Dataset:
 
 
 class TestSubsets:
-    @given(LABELS, st.integers(1, 20))
-    def test_subset_has_the_same_number_of_every_class(self, labels: npt.NDArray[np.int64], per_class: int) -> None:
-        assume(per_class <= np.unique(labels, return_counts=True)[1].min())
+    @given(SIZES, st.integers(1, 10), st.integers(0, 9))
+    def test_subset_has_the_same_number_of_every_class(self, sizes: list[int], per_class: int, seed: int) -> None:
+        labels = shuffled_labels(sizes, seed)
         chosen = stratified(labels, per_class, "train")
         assert (np.diff(chosen) > 0).all()
-        assert set(np.unique(labels[chosen], return_counts=True)[1]) == {per_class}
-        assert np.array_equal(np.unique(labels[chosen]), np.unique(labels))
+        assert np.bincount(labels[chosen]).tolist() == [per_class] * len(sizes)
 
-    @given(LABELS, st.data())
-    def test_smaller_subset_is_part_of_a_larger_one(self, labels: npt.NDArray[np.int64], data: st.DataObject) -> None:
-        larger = int(np.unique(labels, return_counts=True)[1].min())
-        smaller = data.draw(st.integers(1, larger))
-        assert set(stratified(labels, smaller, "train")) <= set(stratified(labels, larger, "train"))
+    @given(SIZES, st.integers(1, 10), st.integers(1, 10))
+    def test_smaller_subset_is_part_of_a_larger_one(self, sizes: list[int], first: int, second: int) -> None:
+        labels = shuffled_labels(sizes)
+        smaller, larger = (set(stratified(labels, count, "train")) for count in sorted((first, second)))
+        assert smaller <= larger
 
-    @given(LABELS)
-    def test_no_number_means_all(self, labels: npt.NDArray[np.int64]) -> None:
-        assert np.array_equal(stratified(labels, None, "train"), np.arange(len(labels)))
+    def test_no_number_means_all(self) -> None:
+        assert stratified(shuffled_labels([3, 2]), None, "train").tolist() == [0, 1, 2, 3, 4]
 
     def test_more_than_there_are_is_refused(self) -> None:
         with pytest.raises(InputError, match=r"data\.test_per_class: class 1 has only 2 images \(3 asked\)"):
@@ -69,23 +71,19 @@ class TestSubsets:
 
 
 class TestHoldout:
-    @given(LABELS, st.floats(0.05, 0.95))
-    def test_parts_are_disjoint_complete_and_stratified(self, labels: npt.NDArray[np.int64], share: float) -> None:
-        sizes = {int(label): int((labels == label).sum()) for label in np.unique(labels)}
-        assume(all(0 < round(share * size) < size for size in sizes.values()))
+    @given(SIZES, st.floats(0.1, 0.9), st.integers(0, 9))
+    def test_parts_are_disjoint_complete_and_stratified(self, sizes: list[int], share: float, seed: int) -> None:
+        labels = shuffled_labels(sizes, seed)
         parts = holdout_split(numbered_images(labels), share)
         kept, held = parts.train.images.reshape(-1), parts.test.images.reshape(-1)
         assert sorted([*kept, *held]) == list(range(len(labels)))
-        assert {label: int((parts.test.labels == label).sum()) for label in sizes} == {
-            label: round(share * size) for label, size in sizes.items()
-        }
+        assert np.bincount(labels[held]).tolist() == [round(share * size) for size in sizes]
         assert np.array_equal(labels[held], parts.test.labels)
 
-    @given(LABELS, st.floats(0.001, 0.999))
-    def test_no_class_is_left_empty_on_one_side(self, labels: npt.NDArray[np.int64], share: float) -> None:
-        assume(any(round(share * (labels == label).sum()) in (0, (labels == label).sum()) for label in labels))
-        with pytest.raises(InputError, match=r"data\.holdout .* leaves no image on one side for class"):
-            holdout_split(numbered_images(labels), share)
+    @given(SIZES, st.floats(0.1, 0.9))
+    def test_class_of_one_image_cannot_be_split(self, sizes: list[int], share: float) -> None:
+        with pytest.raises(InputError, match=r"leaves no image on one side for class \d \(1\)"):
+            holdout_split(numbered_images(shuffled_labels([*sizes, 1])), share)
 
     def test_held_out_images_are_training_images_and_the_test_set_stays_unseen(self) -> None:
         whole = datasets.load("digits", DataConfig(), NOWHERE)
@@ -151,11 +149,19 @@ class TestFolder:
 
     @staticmethod
     def load(root: Path, **config: Any) -> Dataset:
-        return datasets.load(f"folder:{root}", DataConfig(**config), NOWHERE)
+        return datasets.load(f"folder:{root}", DataConfig(**config), root.parent / "data")
 
-    def test_colour(self, tmp_path: Path) -> None:
-        pixels = self.tree(tmp_path, 8, 8, 3)
-        loaded = self.load(tmp_path)
+    @staticmethod
+    def checksum(root: Path, **config: Any) -> str:
+        return datasets.checksum(f"folder:{root}", DataConfig(**config), root.parent / "data")
+
+    @pytest.fixture
+    def photos(self, tmp_path: Path) -> Path:
+        return tmp_path / "photos"
+
+    def test_colour(self, photos: Path) -> None:
+        pixels = self.tree(photos, 8, 8, 3)
+        loaded = self.load(photos)
         assert loaded.classes == ("cat", "dog")
         assert loaded.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
         assert loaded.test.labels.tolist() == [0, 0, 1, 1]
@@ -164,40 +170,46 @@ class TestFolder:
             assert np.array_equal(images.transpose(0, 2, 3, 1), np.stack(expected))
         assert (loaded.mean, loaded.std) == channel_statistics(loaded.train.images)
 
-    def test_grey(self, tmp_path: Path) -> None:
-        pixels = self.tree(tmp_path, 8, 8)
-        loaded = self.load(tmp_path)
+    def test_grey(self, photos: Path) -> None:
+        pixels = self.tree(photos, 8, 8)
+        loaded = self.load(photos)
         assert loaded.train.images.shape == (6, 1, 8, 8)
-        assert np.array_equal(loaded.train.images[0, 0], pixels[tmp_path / "train/cat/0.png"])
+        assert np.array_equal(loaded.train.images[0, 0], pixels[photos / "train/cat/0.png"])
 
-    def test_grey_among_colour_counts_as_colour(self, tmp_path: Path) -> None:
-        self.tree(tmp_path, 8, 8, 3)
+    def test_grey_among_colour_counts_as_colour(self, photos: Path) -> None:
+        self.tree(photos, 8, 8, 3)
         grey = random_pixels(8, 8)
-        Image.fromarray(grey).save(tmp_path / "test/dog/1.png")
-        assert np.array_equal(self.load(tmp_path).test.images[-1], np.stack([grey] * 3))
+        Image.fromarray(grey).save(photos / "test/dog/1.png")
+        assert np.array_equal(self.load(photos).test.images[-1], np.stack([grey] * 3))
 
-    def test_hidden_files_and_folders_are_passed_over(self, tmp_path: Path) -> None:
-        self.tree(tmp_path, 8, 8)
-        (tmp_path / "train/cat/.DS_Store").touch()
-        (tmp_path / "train/.ipynb_checkpoints").mkdir()
-        assert self.load(tmp_path).classes == ("cat", "dog")
+    def test_hidden_files_and_folders_are_passed_over(self, photos: Path) -> None:
+        self.tree(photos, 8, 8)
+        (photos / "train/cat/.DS_Store").touch()
+        (photos / "train/.ipynb_checkpoints").mkdir()
+        assert self.load(photos).classes == ("cat", "dog")
+
+    def test_grey_of_16_bits_keeps_its_range(self, photos: Path) -> None:
+        pixels = self.tree(photos, 8, 8)
+        for path, image in pixels.items():
+            Image.fromarray(image.astype(np.uint16) * 257).save(path)
+        assert np.array_equal(self.load(photos).train.images[0, 0], pixels[photos / "train/cat/0.png"])
 
     @pytest.mark.parametrize(
         ("damage", "message"),
         [
-            (lambda path: Image.fromarray(random_pixels(9, 9)).save(path), "is 9x9, .*0.png is 8 high"),
-            (lambda path: Image.fromarray(random_pixels(8, 9)).save(path), "is 9x8, .*0.png is 8 high"),
+            (lambda path: Image.fromarray(random_pixels(9, 9)).save(path), "is 9x9, "),
+            (lambda path: Image.fromarray(random_pixels(8, 9)).save(path), "is 9x8, "),
             (lambda path: path.write_text("no image"), "is not a readable image"),
             (lambda path: path.write_bytes(path.read_bytes()[:60]), "is not a readable image"),
-            (lambda path: Image.fromarray(random_pixels(8, 8).astype(np.uint16) * 257).save(path), "more than 8 bits"),
         ],
-        ids=["size", "not-square", "text", "truncated", "16-bit"],
+        ids=["size", "not-square", "text", "truncated"],
     )
-    def test_bad_image_is_named(self, tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
-        self.tree(tmp_path, 8, 8)
-        damage(tmp_path / "test/dog/1.png")
-        with pytest.raises(InputError, match=f"^{tmp_path}/test/dog/1.png {message}"):
-            self.load(tmp_path)
+    @pytest.mark.parametrize("name", ["train/cat/2.png", "test/dog/1.png"])
+    def test_bad_image_is_named(self, photos: Path, name: str, damage: Callable[[Path], None], message: str) -> None:
+        self.tree(photos, 8, 8)
+        damage(photos / name)
+        with pytest.raises(InputError, match=f"^{photos}/{name} {message}"):
+            self.load(photos)
 
     @pytest.mark.parametrize(
         ("damage", "message"),
@@ -209,40 +221,47 @@ class TestFolder:
             (lambda root: (root / "test/dog").rename(root / "test/fox"), "different classes: dog, fox"),
         ],
     )
-    def test_tree_of_another_form_is_refused(
-        self, tmp_path: Path, damage: Callable[[Path], None], message: str
-    ) -> None:
-        self.tree(tmp_path / "photos", 8, 8)
-        damage(tmp_path / "photos")
+    def test_tree_of_another_form_is_refused(self, photos: Path, damage: Callable[[Path], None], message: str) -> None:
+        self.tree(photos, 8, 8)
+        damage(photos)
         with pytest.raises(InputError, match=message):
-            self.load(tmp_path / "photos")
+            self.load(photos)
 
-    def test_holdout_needs_no_test_folder(self, tmp_path: Path) -> None:
-        self.tree(tmp_path, 8, 8)
-        before = self.load(tmp_path, holdout=0.4)
-        checksum = datasets.checksum(f"folder:{tmp_path}", DataConfig(holdout=0.4), NOWHERE)
-        shutil.rmtree(tmp_path / "test")
-        assert same(self.load(tmp_path, holdout=0.4).test, before.test)
-        assert datasets.checksum(f"folder:{tmp_path}", DataConfig(holdout=0.4), NOWHERE) == checksum
-        assert before.test.labels.tolist() == [0, 1]
+    def test_holdout_needs_no_test_folder(self, photos: Path) -> None:
+        self.tree(photos, 8, 8)
+        before, checksum = self.load(photos, holdout=0.4), self.checksum(photos, holdout=0.4)
+        shutil.rmtree(photos / "test")
+        after = self.load(photos, holdout=0.4)
+        assert same(after.train, before.train)
+        assert same(after.test, before.test)
+        assert after.test.labels.tolist() == [0, 1]
+        assert self.checksum(photos, holdout=0.4) == checksum
 
-    def test_checksum_is_of_the_images_wherever_they_lie(self, tmp_path: Path) -> None:
-        self.tree(tmp_path / "here", 8, 8)
-        shutil.copytree(tmp_path / "here", tmp_path / "there")
-        here, there = (datasets.checksum(f"folder:{tmp_path / name}", DataConfig(), NOWHERE) for name in PLACE_NAMES)
-        assert here == there
-        Image.fromarray(random_pixels(8, 8, seed=99)).save(tmp_path / "there/test/dog/1.png")
-        assert datasets.checksum(f"folder:{tmp_path / 'there'}", DataConfig(), NOWHERE) != here
+    def test_checksum_is_of_the_images_wherever_they_lie(self, photos: Path) -> None:
+        self.tree(photos, 8, 8)
+        copy = photos.with_name("copy")
+        shutil.copytree(photos, copy)
+        assert self.checksum(copy) == self.checksum(photos)
+        Image.fromarray(random_pixels(8, 8, seed=99)).save(copy / "test/dog/1.png")
+        assert self.checksum(copy) != self.checksum(photos)
 
-    def test_checksum_tells_a_relabelled_image(self, tmp_path: Path) -> None:
-        self.tree(tmp_path, 8, 8)
-        before = datasets.checksum(f"folder:{tmp_path}", DataConfig(), NOWHERE)
-        (tmp_path / "train/cat/0.png").rename(tmp_path / "train/dog/7.png")
-        assert datasets.checksum(f"folder:{tmp_path}", DataConfig(), NOWHERE) != before
+    def test_checksum_tells_a_relabelled_image(self, photos: Path) -> None:
+        self.tree(photos, 8, 8)
+        before = self.checksum(photos)
+        (photos / "train/cat/0.png").rename(photos / "train/dog/7.png")
+        assert self.checksum(photos) != before
+
+    def test_checksum_is_of_the_images_in_use(self, photos: Path) -> None:
+        pixels = self.tree(photos, 8, 8)
+        before = self.checksum(photos, train_per_class=2)
+        used = [bytes(image) for image in self.load(photos, train_per_class=2).train.images[:, 0]]
+        (spare,) = [path for path, image in pixels.items() if "train/cat" in str(path) and bytes(image) not in used]
+        Image.fromarray(random_pixels(8, 8, seed=99)).save(spare)
+        assert self.checksum(photos, train_per_class=2) == before
+        assert self.checksum(photos) != before
 
 
 PLACES = [("train", 0), ("train", 1), ("train", 2), ("test", 0), ("test", 1)]
-PLACE_NAMES = ("here", "there")
 
 
 def cifar(root: Path, patch: pytest.MonkeyPatch, cls: Any, label_key: str, classes: int) -> tuple[Pixels, Pixels]:
@@ -307,7 +326,9 @@ class TestOfficial:
     """CIFAR-10, CIFAR-100 and Fashion-MNIST, on small files in their official formats."""
 
     @pytest.mark.parametrize("name", OFFICIAL)
-    def test_files_in_the_data_folder_are_read(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_files_in_the_data_folder_are_read(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         train, test = OFFICIAL[name](tmp_path, monkeypatch)
         loaded = datasets.load(name, DataConfig(), tmp_path)
         assert np.array_equal(loaded.train.images, train)
@@ -316,18 +337,11 @@ class TestOfficial:
         assert loaded.test.labels[:2].tolist() == [0, 1]
         assert len(loaded.classes) == (100 if name == "cifar100" else 10)
 
-    @pytest.mark.parametrize("name", OFFICIAL)
-    def test_holdout_comes_from_the_training_files(
-        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        train, _ = OFFICIAL[name](tmp_path, monkeypatch)
-        config = DataConfig(holdout=0.5, train_per_class=None if name == "fashion-mnist" else 1)
-        if name != "fashion-mnist":
-            with pytest.raises(InputError, match=r"data\.holdout 0\.5 leaves no image"):
-                datasets.load(name, config, tmp_path)
-            return
-        loaded = datasets.load(name, config, tmp_path)
-        assert sorted(map(bytes, [*loaded.train.images, *loaded.test.images])) == sorted(map(bytes, train))
+    def test_holdout_comes_from_the_training_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        train, _ = fashion(tmp_path, monkeypatch)
+        parts = datasets.load("fashion-mnist", DataConfig(holdout=0.4), tmp_path)
+        assert (len(parts.train), len(parts.test)) == (4, 2)
+        assert sorted(map(bytes, [*parts.train.images, *parts.test.images])) == sorted(map(bytes, train))
 
     @pytest.mark.parametrize("name", OFFICIAL)
     def test_missing_files_are_named_with_sum_and_place(self, name: str, tmp_path: Path) -> None:

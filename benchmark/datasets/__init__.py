@@ -7,10 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmark.config import DataConfig
-from benchmark.datasets.images import Dataset, LabelledImages, holdout_split
+from benchmark.datasets.images import Dataset, LabelledImages, Shape, holdout_split
 from methods.errors import InputError, unknown
 
-__all__ = ["Dataset", "LabelledImages", "Spec", "available", "checksum", "describe", "load"]
+__all__ = ["Dataset", "LabelledImages", "Shape", "Spec", "available", "checksum", "describe", "load", "shape"]
 
 FOLDER = "folder:"
 
@@ -26,18 +26,26 @@ class Spec:
         description: One line.
         recipe: The file in ``configs/`` with its defaults.
         module: The module in this folder with its ``load`` and ``checksum``.
+        shape: What the images look like, where that is known before they are there.
     """
 
     description: str
     recipe: str
     module: str
+    shape: Shape | None = None
 
 
 _SPECS: Mapping[str, Spec] = {
     "digits": Spec("1,797 scanned digits, 8x8 grey, 10 classes; ships with scikit-learn", "digits", "digits"),
-    "cifar10": Spec("60,000 photographs, 32x32 colour, 10 classes", "cifar", "official"),
-    "cifar100": Spec("60,000 photographs, 32x32 colour, 100 classes", "cifar", "official"),
-    "fashion-mnist": Spec("70,000 articles of clothing, 28x28 grey, 10 classes", "cifar", "official"),
+    "cifar10": Spec(
+        "60,000 photographs, 32x32 colour, 10 classes", "cifar", "official", Shape(50_000, 10_000, 10, 3, 32)
+    ),
+    "cifar100": Spec(
+        "60,000 photographs, 32x32 colour, 100 classes", "cifar", "official", Shape(50_000, 10_000, 100, 3, 32)
+    ),
+    "fashion-mnist": Spec(
+        "70,000 articles of clothing, 28x28 grey, 10 classes", "cifar", "official", Shape(60_000, 10_000, 10, 1, 28)
+    ),
     "tinyimagenet": Spec("110,000 photographs, 64x64 colour, 200 classes", "tinyimagenet", "tinyimagenet"),
     f"{FOLDER}PATH": Spec(
         "a tree of images: PATH/train/<class>/*, PATH/test/<class>/* (or val); ImageNet with data.image_size=224",
@@ -96,3 +104,13 @@ def _module(name: str, config: DataConfig) -> ModuleType:
             f"data.image_size: the images of {name} have one size (it applies to tinyimagenet, folder:PATH)"
         )
     return import_module(f"benchmark.datasets.{spec.module}")
+
+
+def shape(name: str, config: DataConfig, root: Path) -> Shape:
+    """Return what the images of a data set look like; it is loaded only if that cannot be known before.
+
+    Raises:
+        InputError: If it has to be loaded and cannot be.
+    """
+    known = describe(name).shape
+    return load(name, config, root).shape if known is None else known.part(config)

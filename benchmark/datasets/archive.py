@@ -1,13 +1,17 @@
-"""Archives from elsewhere: downloaded whole, verified before anything reads them, unpacked within their folder."""
+"""Archives from elsewhere: downloaded whole, verified before anything reads them, unpacked within their folder.
+
+Whoever calls these functions holds a lock on the archive's folder.
+"""
 
 import hashlib
 import shutil
 import stat
-import tempfile
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
 from benchmark.progress import bar
@@ -24,16 +28,19 @@ def download(address: str, target: Path, md5: str) -> None:
         OSError: If there is no network, or it breaks.
         InputError: If something else came.
     """
-    with _scratch(target.parent) as folder:
+    with _scratch(target) as folder:
         temporary = folder / target.name
         # the scheme is the caller's constant
-        with urllib.request.urlopen(address, timeout=TIMEOUT_S) as response, temporary.open("wb") as stream:  # noqa: S310
-            total = int(response.headers.get("Content-Length") or 0)
-            with bar(f"downloading {target.name}", total) as advance:
-                while chunk := response.read(CHUNK):
-                    stream.write(chunk)
-                    advance(len(chunk))
-        verify(temporary, md5, f"{address} gave a file")
+        try:
+            with urllib.request.urlopen(address, timeout=TIMEOUT_S) as response, temporary.open("wb") as stream:  # noqa: S310
+                total = int(response.headers.get("Content-Length") or 0)
+                with bar(f"downloading {target.name}", total) as advance:
+                    while chunk := response.read(CHUNK):
+                        stream.write(chunk)
+                        advance(len(chunk))
+        except HTTPException as error:
+            raise OSError(f"the server broke off: {type(error).__name__}") from None
+        verify(temporary, md5, f"what {address} sent")
         temporary.replace(target)
 
 
@@ -48,7 +55,7 @@ def verify(path: Path, md5: str, what: str = "") -> None:
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != md5:
-        raise InputError(f"{what or path} with MD5 {found}, not {md5}: it is damaged or another file")
+        raise InputError(f"{what or path} has the MD5 {found}, not {md5}: it is damaged or another file")
 
 
 @contextmanager
@@ -64,7 +71,7 @@ def unpacked(archive: Path, folder: str) -> Iterator[Path]:
         OSError: If it cannot be written.
     """
     try:
-        with _scratch(archive.parent) as temporary, zipfile.ZipFile(archive) as opened:
+        with _scratch(archive) as temporary, zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
             for member in members:
                 _check(archive, member)
@@ -75,7 +82,7 @@ def unpacked(archive: Path, folder: str) -> Iterator[Path]:
             if not (temporary / folder).is_dir():
                 raise InputError(f"{archive} holds no folder {folder}")
             yield temporary / folder
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InputError(f"{archive} is no sound zip archive: {error}") from None
 
 
@@ -94,9 +101,12 @@ def _check(archive: Path, member: zipfile.ZipInfo) -> None:
 
 
 @contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    """Give a new folder on the same file system, removed at the end with what is left in it."""
-    folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=parent))
+def _scratch(archive: Path) -> Iterator[Path]:
+    """Give an empty folder on the same file system, removed at the end with what is left in it."""
+    # always the same name: what a killed process has left is removed by the next one
+    folder = archive.with_name(f".{archive.name}.unfinished")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     try:
         yield folder
     finally:

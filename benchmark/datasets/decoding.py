@@ -66,7 +66,11 @@ def decoded(paths: Sequence[Path], form: Form) -> Generator[Pixels, None, None]:
     Raises:
         InputError: If a file is no image or has another size; the first such file is named.
     """
-    return in_blocks(lambda block: np.stack([_decode(path, form) for path in block]), paths, "decoding images")
+
+    def block_of(block: Sequence[Path]) -> Pixels:
+        return np.ascontiguousarray(np.stack([_decode(path, form) for path in block]))
+
+    return in_blocks(block_of, paths, "decoding images")
 
 
 _REMEDY = "all must be square and of one size, or data.image_size=N resizes and crops them to NxN"

@@ -1,8 +1,8 @@
 """Decoded images as one memory-mapped file a part, below ``<data_root>/.cache/``.
 
-``images/<key>.npy`` holds uint8 ``[N, C, H, W]``; the key is the hash of the image files' contents and of how they were
-decoded, so nothing in there is ever out of date and everything may be deleted between runs. ``images/<key>.json`` beside
-it says what the file must look like. ``contents/`` remembers hashes of listings (see :mod:`benchmark.datasets.listing`).
+``images/<key>.npy`` holds uint8 ``[N, C, H, W]``; the key is the hash of the image files' contents and of how they
+were decoded, so nothing in there is ever out of date, and everything may be deleted between runs. ``images/<key>.json``
+beside it says what the file must look like. ``contents/`` remembers the hashes of listings (:mod:`.listing`).
 """
 
 import hashlib

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.config import DataConfig
 from methods.errors import InputError
 
 Indices = npt.NDArray[np.int64]
@@ -38,7 +39,9 @@ class LabelledImages:
 
     def __reduce__(self) -> tuple[Callable[..., "LabelledImages"], tuple[Any, ...]]:
         """Pickle a file as its name; anything else such that pickle's buffers can carry it without a copy."""
-        if isinstance(self.pixels, np.memmap) and isinstance(self.pixels.base, mmap.mmap):
+        base: object = self.pixels.base
+        # a part of a mapped array has that array for its base
+        if isinstance(self.pixels, np.memmap) and isinstance(base, mmap.mmap):
             return _from_file, (str(self.pixels.filename), self.labels, self.rows)
         # numpy pickles subclasses of its arrays by a copy
         return LabelledImages, (np.asarray(self.pixels), self.labels, self.rows)
@@ -74,6 +77,26 @@ def _from_file(path: str, labels: Indices, rows: Indices | None) -> LabelledImag
 
 
 @dataclass(frozen=True)
+class Shape:
+    """How many images there are and what they look like."""
+
+    train: int
+    test: int
+    num_classes: int
+    in_channels: int
+    image_size: int
+
+    def part(self, config: DataConfig) -> "Shape":
+        """Return the shape of the part that a configuration takes, as exactly as the classes are equally large."""
+        train = self.train if config.train_per_class is None else config.train_per_class * self.num_classes
+        test = self.test if config.test_per_class is None else config.test_per_class * self.num_classes
+        if config.holdout:
+            test = round(train * config.holdout)
+            train -= test
+        return replace(self, train=train, test=test)
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A data set as runs see it.
 
@@ -96,6 +119,11 @@ class Dataset:
     def without_files(self) -> "Dataset":
         """Return the same set such that it goes to another machine whole, not as files' names."""
         return replace(self, train=self.train.without_file(), test=self.test.without_file())
+
+    @property
+    def shape(self) -> Shape:
+        """How many images there are and what they look like."""
+        return Shape(len(self.train), len(self.test), len(self.classes), self.in_channels, self.image_size)
 
     @property
     def in_channels(self) -> int:

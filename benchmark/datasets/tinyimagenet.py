@@ -154,7 +154,7 @@ def _present(root: Path) -> Path:
                 _note_origin(unpacked, root)
                 return unpacked.rename(folder)
     except OSError as error:
-        reason = str(error.strerror or getattr(error, "reason", error))
+        reason = str(error.strerror or getattr(error, "reason", "") or error)
         raise InputError(
             f"tinyimagenet is not in {root} and cannot be fetched from {ADDRESS} ({reason}): "
             f"put {zipped.name} (MD5 {MD5}) or its folder {FOLDER} into {root}"
