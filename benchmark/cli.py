@@ -1,6 +1,8 @@
 """The ``bench`` command: parses, calls, prints."""
 
 import os
+import shlex
+import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version as package_version
@@ -10,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from benchmark.errors import MachineError
 from methods.errors import InputError
 
 app = typer.Typer(
@@ -20,6 +23,8 @@ app = typer.Typer(
     help="A benchmark for online knowledge distillation: train, compare, trust the table.",
 )
 
+INTERRUPTED = 130
+
 Text = str | None
 Config = Annotated[Text, typer.Option(help="A YAML file or a recipe's name; the command line wins.", metavar="FILE")]
 Results = Annotated[Path, typer.Option(help="Where runs are stored.", metavar="DIR")]
@@ -27,12 +32,19 @@ Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="A Python fi
 
 
 def main() -> None:
-    """Run the command; bad input ends in one line and exit code 2."""
+    """Run the command; bad input ends in one line and exit code 2, a machine that fails in exit code 1."""
+    # a batch system announces the end of its patience by SIGTERM: the same as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         # without Typer's standalone mode an exit code comes back as the value
         code = app(standalone_mode=False)
     except InputError as error:
         _fail(str(error))
+    except MachineError as error:
+        _fail(str(error), code=1)
+    except (KeyboardInterrupt, typer.Abort):
+        goes_on = shlex.join(["bench", *sys.argv[1:]])
+        _fail(f"stopped; what is finished is kept, and this goes on: {goes_on}", code=INTERRUPTED)
     except Exception as error:
         # Typer's own usage errors carry an exit code; anything else is a fault of ours and keeps its traceback
         if not hasattr(error, "format_message"):
@@ -43,11 +55,11 @@ def main() -> None:
             sys.exit(code)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     Console(stderr=True).print(
         f"bench: {' '.join(message.split())}", style="red", highlight=False, markup=False, soft_wrap=True
     )
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _version(wanted: bool) -> None:

@@ -77,6 +77,10 @@ class LiveDisplay:
         """A run has begun."""
         self.tally.started(run)
 
+    def note(self, run: RunConfig, line: str) -> None:
+        """There is something to say of a run."""
+        self.console.print(f"note      {run.label}: {line}", highlight=False, markup=False, soft_wrap=True)
+
     def epoch(self, run: RunConfig, row: Mapping[str, float]) -> None:
         """A run has finished an epoch."""
         self.tally.epoch(run, row)
@@ -122,6 +126,10 @@ class PlainDisplay:
         self.tally.started(run)
         self.spoken[run.identity] = self.tally.clock()
         self._say(f"started   {run.label}")
+
+    def note(self, run: RunConfig, line: str) -> None:
+        """There is something to say of a run."""
+        self._say(f"note      {run.label}: {line}")
 
     def epoch(self, run: RunConfig, row: Mapping[str, float]) -> None:
         """A run has finished an epoch."""

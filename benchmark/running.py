@@ -1,6 +1,7 @@
 """What ``bench run`` does: plan, skip what is finished, carry out the rest, print the table."""
 
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,16 @@ from rich.console import Console
 from benchmark import datasets
 from benchmark.config import RunConfig
 from benchmark.display import display, duration
+from benchmark.errors import MachineError
 from benchmark.request import Layer, Request, plan
 from benchmark.scheduling import Cluster, Engine, run_serially, run_under_ray
 from benchmark.store import Result, Status, Store, load
 from benchmark.tables import accuracy_table, rendered
 from methods import registry
 from methods.errors import InputError, unknown
+
+MIN_FREE_BYTES = 1_000_000
+"""What a results folder must have room for before anything starts."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Command:
 
     def missing(self) -> list[RunConfig]:
         """Return the runs that are still to be carried out."""
-        return [run for run in self.runs if self.force or not self.store.finished(run)]
+        return [run for run in self.runs if self.force or not self.store.ended(run)]
 
 
 def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool = False) -> Command:
@@ -100,7 +105,7 @@ def print_plan(command: Command, console: Console) -> None:
     """Print every run and whether it is finished already, and what the rest takes."""
     missing = set()
     for run in command.runs:
-        done = command.store.finished(run)
+        done = command.store.ended(run)
         if not done:
             missing.add(run.identity)
         _say(console, f"{'finished' if done else 'to do':<8}  {run.label}  ({run.train.epochs} epochs, {run.identity})")
@@ -144,10 +149,12 @@ def carry_out(command: Command, console: Console) -> bool:
         _train(command, missing, sets, console)
     _print_table(command, console)
     endings = [command.store.result(run) for run in command.runs]
-    failed = [result for result in endings if result is None or result.status is not Status.FINISHED]
-    if failed:
-        _say(console, f"{len(failed)} of {len(endings)} runs did not finish; the same command tries them again")
-    return not failed
+    unfinished = [result for result in endings if result is None or result.status is not Status.FINISHED]
+    again = sum(result is None or not result.status.final for result in unfinished)
+    if unfinished:
+        tries = f"; the same command tries {again} of them again" if again else ""
+        _say(console, f"{len(unfinished)} of {len(endings)} runs did not finish{tries}")
+    return not unfinished
 
 
 def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
@@ -166,18 +173,14 @@ def _train(
 ) -> list[Result]:
     from benchmark.execution import Job
 
+    plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
     jobs = [
-        Job(run, command.store.root, command.device, command.save_students, _absolute(command.plugins))
-        for run in missing
+        Job(run, command.store.root, command.device, command.save_students, plugins, command.force) for run in missing
     ]
     with display(len(jobs), console) as observer:
         if command.engine == "serial":
             return run_serially(jobs, sets, observer)
         return run_under_ray(jobs, sets, observer, command.cluster)
-
-
-def _absolute(plugins: Iterable[str]) -> tuple[str, ...]:
-    return tuple(str(Path(plugin).resolve()) for plugin in plugins)
 
 
 def _load(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Dataset]:
@@ -188,8 +191,10 @@ def _load(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Dat
 def _writable(store: Store) -> None:
     try:
         store.runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=store.runs) as probe:
+            probe.write(bytes(MIN_FREE_BYTES))
     except OSError as error:
-        raise InputError(f"cannot write results to {store.root}: {error.strerror}") from None
+        raise MachineError(f"cannot write results to {store.root}: {error.strerror}") from None
 
 
 def _print_table(command: Command, console: Console) -> None:

@@ -15,6 +15,7 @@ from methods.errors import InputError
 if TYPE_CHECKING:
     from benchmark.execution import Job
     from benchmark.training import Row
+    from benchmark.trial import Progress
 
 Engine = Literal["ray", "serial"]
 
@@ -26,6 +27,7 @@ RAY_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_SYNCER": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
@@ -33,12 +35,18 @@ RAY_ENVIRONMENT = {
 # what Ray calls clusters on other systems; without them its servers listen on the loopback address alone
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
+LOSSES = 3
+"""Times that a run's process may die before the run has failed."""
+
 
 class Observer(Protocol):
     """Whoever wants to know how the runs get on."""
 
     def started(self, run: RunConfig) -> None:
         """A run has begun."""
+
+    def note(self, run: RunConfig, line: str) -> None:
+        """There is something to say of a run."""
 
     def epoch(self, run: RunConfig, row: "Row") -> None:
         """A run has finished an epoch."""
@@ -76,6 +84,8 @@ def run_serially(jobs: Sequence["Job"], datasets: Mapping[str, Dataset], observe
         execution = Execution(job, datasets[job.config.dataset])
         while execution.result is None:
             row = execution.advance()
+            for line in execution.take_notes():
+                observer.note(job.config, line)
             if row is not None:
                 observer.epoch(job.config, row)
         observer.ended(job.config, execution.result)
@@ -117,28 +127,39 @@ def run_under_ray(
                 for name, dataset in datasets.items()
             },
         )
-        with tempfile.TemporaryDirectory(prefix="okdbench-ray-") as scratch:
-            tuner = tune.Tuner(
-                tune.with_resources(
-                    trainable,
-                    lambda config: tune.PlacementGroupFactory(
-                        [{"CPU": jobs[config["job"]].config.train.threads, "GPU": gpus}]
-                    ),
-                ),
-                param_space={"job": tune.grid_search(list(range(len(jobs))))},
-                tune_config=tune.TuneConfig(reuse_actors=True),
-                run_config=tune.RunConfig(
-                    storage_path=scratch,
-                    name="runs",
-                    verbose=0,
-                    callbacks=[progress],
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                ),
-            )
-            tuner.fit()
+        _fit(trainable, jobs, range(len(jobs)), progress, gpus, alone=False)
+        if hungry := progress.take_out_of_memory():
+            # what did not fit beside others may fit alone
+            _fit(trainable, jobs, hungry, progress, float(gpus > 0), alone=True)
         return progress.results()
     finally:
         ray.shutdown()
+
+
+def _fit(
+    trainable: Any, jobs: Sequence["Job"], chosen: Sequence[int], progress: "Progress", gpus: float, alone: bool
+) -> None:
+    from ray import tune
+
+    def place(config: dict[str, int]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([{"CPU": jobs[config["job"]].config.train.threads, "GPU": gpus}])
+
+    with tempfile.TemporaryDirectory(prefix="okdbench-ray-") as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, place),
+            param_space={"job": tune.grid_search(list(chosen))},
+            tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=1 if alone else None),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                name="runs",
+                verbose=0,
+                callbacks=[progress],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                # a worker or node that dies costs the time since the run's checkpoint: the run goes on elsewhere
+                failure_config=tune.FailureConfig(max_failures=LOSSES),
+            ),
+        )
+        tuner.fit()
 
 
 def _connect(cluster: Cluster) -> None:

@@ -1,6 +1,8 @@
 """Runs on disk, and one tidy table of them."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 
 from benchmark import atomic
 from benchmark.config import RunConfig
@@ -20,9 +23,18 @@ class Status(StrEnum):
     """How far a run is; these words stand in tables and files."""
 
     FINISHED = "finished"
-    FAILED = "failed"
+    COLLAPSED = "collapsed"
     DIVERGED = "diverged"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out-of-memory"
+    STOPPED = "stopped"
+    BUSY = "busy"
     UNFINISHED = "unfinished"
+
+    @property
+    def final(self) -> bool:
+        """Whether trying again would give the same: such a run is not repeated unless asked."""
+        return self in (Status.FINISHED, Status.COLLAPSED, Status.DIVERGED)
 
 
 @dataclass(frozen=True)
@@ -63,10 +75,10 @@ class Store:
         return self.runs / f"{config.method}-{dataset}-{config.backbone}-s{config.seed}-{config.identity}"
 
     def begin(self, config: RunConfig) -> Path:
-        """Make a run's folder with its configuration, without what an earlier attempt left; return the folder."""
+        """Make a run's folder with its configuration, without how an earlier attempt ended; return the folder."""
         folder = self.folder(config)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (RESULT, METRICS, ERROR):
+        for name in (RESULT, ERROR):
             (folder / name).unlink(missing_ok=True)
         atomic.write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         return folder
@@ -87,10 +99,33 @@ class Store:
         """Return how a run ended, or None if it has not (or not readably)."""
         return read_result(self.folder(config))
 
-    def finished(self, config: RunConfig) -> bool:
-        """Return whether a run is finished with nothing left to do."""
+    def ended(self, config: RunConfig) -> bool:
+        """Return whether a run has ended for good: there is nothing left to do."""
         result = self.result(config)
-        return result is not None and result.status is Status.FINISHED
+        return result is not None and result.status.final
+
+    @contextmanager
+    def lock(self, config: RunConfig, patience: float) -> Iterator[bool]:
+        """Hold a run for this process alone; yield whether that was possible.
+
+        The system frees the lock of a process that dies.
+
+        Args:
+            config: The run.
+            patience: Seconds to wait for another process that holds it.
+        """
+        locks = self.runs / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / f"{config.identity}.lock")
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
 
 def read_result(folder: Path) -> Result | None:

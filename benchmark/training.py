@@ -2,16 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 import methods
+from benchmark import atomic
 from benchmark.augmentation import Augmentation, Normalisation
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset, Shape
@@ -27,6 +29,10 @@ Row = dict[str, float]
 
 class DivergedError(RuntimeError):
     """The training loss is no finite number any more."""
+
+
+class CollapsedError(RuntimeError):
+    """The students are no better than chance, and have not been for some time."""
 
 
 class Trainer:
@@ -109,6 +115,54 @@ class Trainer:
         self.method.after_step(progress)
         return {name: term.detach() for name, term in terms.items()}
 
+    def check_collapse(self, rows: Sequence[Row]) -> None:
+        """Raise a CollapsedError if the last evaluations of a run were all at chance.
+
+        At chance is an accuracy that guessing exceeds by luck once in a thousand times (three standard deviations of
+        the share of hits among the scored images). How many in a row is ``train.collapse_epochs``.
+
+        Args:
+            rows: The metrics of all epochs so far.
+        """
+        needed = self.config.train.collapse_epochs
+        scored = [row for row in rows if "student" in row]
+        chance = 1 / len(self.dataset.classes)
+        limit = 100 * (chance + 3 * math.sqrt(chance * (1 - chance) / len(self.test_labels)))
+        if len(scored) >= needed and all(row["student"] <= limit for row in scored[-needed:]):
+            last = scored[-1]["epoch"]
+            raise CollapsedError(
+                f"at chance (at most {limit:.2f} %) in {needed} evaluations in a row, until epoch {last}"
+            )
+
+    def cost(self) -> dict[str, float]:
+        """Return what the run takes: ``parameters`` that are trained, and of the deployed student."""
+        student = self.method.student()
+        return {
+            "parameters": sum(parameter.numel() for parameter in self.parameters),
+            "student_parameters": sum(parameter.numel() for parameter in student.parameters()),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the rest of the run depends on, as plain data and tensors."""
+        return {
+            "next_epoch": self.next_epoch,
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self.labels.device) if self.labels.is_cuda else None,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from where :meth:`state` was taken: the numbers are those of a run that was never interrupted."""
+        self.next_epoch = state["next_epoch"]
+        self.step = state["step"]
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        if self.labels.is_cuda and state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"], self.labels.device)
+
     def save_students(self, folder: Path) -> None:
         """Write each student's weights to ``<folder>/<student>.safetensors``, with what is needed to rebuild it."""
         for name in self.method.students:
@@ -126,9 +180,7 @@ class Trainer:
             if shared is not None:
                 metadata["shared_stages"] = str(shared)
             weights = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
-            temporary = folder / f".{name}.safetensors.tmp"
-            save_file(weights, temporary, metadata)
-            temporary.rename(folder / f"{name}.safetensors")
+            atomic.write_bytes(folder / f"{name}.safetensors", save(weights, metadata))
 
     def _backbone_of(self, student: str) -> str:
         parts = self.config.backbone.split("+")

@@ -27,19 +27,27 @@ class Trial(tune.Trainable):
         """Take the first job; ``tune.with_parameters`` hands over all of them and the data sets."""
         self.jobs = jobs
         self.datasets = datasets or {}
-        self.reset_config(config)
+        self.execution = self._execution(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another job."""
-        job = self.jobs[new_config["job"]]
-        self.execution = Execution(job, ray.get(self.datasets[job.config.dataset]))
+        self.execution.release()
+        self.execution = self._execution(new_config)
         return True
+
+    def _execution(self, config: dict[str, Any]) -> Execution:
+        job = self.jobs[config["job"]]
+        return Execution(job, ray.get(self.datasets[job.config.dataset]))
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the report carries its metrics and, at the end, the result."""
         row = self.execution.advance()
         result = self.execution.result
-        return {"row": row, "result": result, "done": result is not None}
+        return {"row": row, "result": result, "notes": self.execution.take_notes(), "done": result is not None}
+
+    def cleanup(self) -> None:
+        """Let go of the run in hand."""
+        self.execution.release()
 
 
 class Progress(tune.Callback):
@@ -49,6 +57,7 @@ class Progress(tune.Callback):
         self.jobs = jobs
         self.observer = observer
         self.ended: dict[int, Result] = {}
+        self.tried_alone: set[int] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its callbacks to restore them, and here the store is what is restored from."""
@@ -71,11 +80,24 @@ class Progress(tune.Callback):
         """A trial has reported an epoch, or its end, or both."""
         index = trial.config["job"]
         run = self.jobs[index].config
+        for line in result["notes"]:
+            self.observer.note(run, line)
         if result["row"] is not None:
             self.observer.epoch(run, result["row"])
         if result["result"] is not None:
             self.ended[index] = result["result"]
-            self.observer.ended(run, result["result"])
+            if result["result"].status is Status.OUT_OF_MEMORY and index not in self.tried_alone:
+                self.observer.note(run, "out of memory: tried once more when it has the device alone")
+            else:
+                self.observer.ended(run, result["result"])
+
+    def take_out_of_memory(self) -> list[int]:
+        """Return the jobs that ran out of memory, to be tried once more."""
+        hungry = [index for index, result in self.ended.items() if result.status is Status.OUT_OF_MEMORY]
+        self.tried_alone.update(hungry)
+        for index in hungry:
+            del self.ended[index]
+        return hungry
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process has died: the run's own errors never come this way."""

@@ -99,6 +99,16 @@ BROKEN = {
         "def prepare(self):\n    self.unused = nn.Linear(2, 3)",
         "gradient for every trainable parameter: unused.bias (and 1 more) gets none",
     ),
+    "no parameter to train": (
+        "def prepare(self):\n    self.networks.requires_grad_(False)\n"
+        "def forward(self, views):\n    outputs = super().forward(views)\n    outputs.peers.requires_grad_()\n"
+        "    return outputs",
+        "gradient for every trainable parameter: no parameter needs a gradient",
+    ),
+    "a gradient that is not finite": (
+        "def losses(self, outputs, labels, progress):\n    return {'root': (0 * outputs.peers).sum().abs().sqrt()}",
+        "gradient for every trainable parameter: the gradient of networks.0.",
+    ),
     "a predict that is not deterministic": (
         "def predict(self, images):\n    return {k: v + torch.randn(()) for k, v in super().predict(images).items()}",
         "predict: deterministic, for all students: peer0 predicts something else the second time",

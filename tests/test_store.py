@@ -101,10 +101,10 @@ class TestFinished:
         run = command(tmp_path).runs[0]
         execution = Execution(Job(run, tmp_path, "cpu"), datasets.load(run.dataset, run.data, tmp_path))
         execution.advance()
-        assert not Store(tmp_path).finished(run)
+        assert not Store(tmp_path).ended(run)
         assert list(store.load(tmp_path)["status"]) == ["unfinished"]
         execution.advance()
-        assert Store(tmp_path).finished(run)
+        assert Store(tmp_path).ended(run)
         assert list(store.load(tmp_path)["status"]) == ["finished", "finished"]
 
     @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ class TestFinished:
     def test_damaged_result_is_none(self, stored: Store, run: RunConfig, damaged: bytes) -> None:
         stored.write_result(run, FINISHED)
         (stored.folder(run) / "result.json").write_bytes(damaged)
-        assert not stored.finished(run)
+        assert not stored.ended(run)
         assert list(frame_of(stored)["status"]) == ["unfinished"]
 
     def test_result_comes_back_as_it_was_written(self, stored: Store, run: RunConfig) -> None:

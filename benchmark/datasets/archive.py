@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
+from urllib.error import HTTPError
 
 from benchmark.progress import bar
 from methods.errors import InputError
@@ -38,8 +39,8 @@ def download(address: str, target: Path, md5: str) -> None:
                     while chunk := response.read(CHUNK):
                         stream.write(chunk)
                         advance(len(chunk))
-        except HTTPException as error:
-            raise OSError(f"the server broke off: {type(error).__name__}") from None
+        except (HTTPError, HTTPException) as error:
+            raise OSError(f"the server answers: {error}") from None
         verify(temporary, md5, f"what {address} sent")
         temporary.replace(target)
 
