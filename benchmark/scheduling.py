@@ -2,8 +2,11 @@
 
 import logging
 import os
+import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -113,7 +116,8 @@ def run_under_ray(
 
     # a trial whose process died is reported by us, in one line
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    _connect(cluster)
+    with _own_signals():
+        _connect(cluster)
     try:
         gpus = _gpus_of_a_run(jobs, cluster)
         _check_room(jobs)
@@ -160,6 +164,15 @@ def _fit(
             ),
         )
         tuner.fit()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the answer to SIGTERM: Ray installs a handler of its own that ends the process with a stack trace."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _connect(cluster: Cluster) -> None:

@@ -1,6 +1,5 @@
 """The ``bench`` command as a person meets it: its answers to bad words, what it repeats, keeps and prints."""
 
-import io
 import json
 import signal
 import statistics
@@ -9,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -18,13 +18,12 @@ import yaml
 from safetensors import safe_open
 
 from benchmark import cli, datasets, store
-from benchmark.augmentation import Normalisation
 from benchmark.config import RunConfig
 from methods import backbones
 from methods.kd import load_network
 
 BENCH = str(Path(sys.executable).with_name("bench"))
-TINY = "--epochs 1 --set data.train_per_class=2 --set data.test_per_class=2 --engine serial --device cpu".split()
+SMALL = {"epochs": 1, "engine": "serial", "device": "cpu", "data": {"train_per_class": 2, "test_per_class": 2}}
 PLUGIN = '''
 from methods.independent import Independent
 
@@ -54,6 +53,12 @@ class Answer:
 
 
 Bench = Callable[..., Answer]
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path: Path) -> None:
+    """``--config small``: runs of a second in this process."""
+    (tmp_path / "small").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
 
 
 @pytest.fixture
@@ -109,8 +114,7 @@ class TestBadWords:
             ("run --config nowhere.yaml", "no such configuration file: nowhere.yaml (recipes: "),
             ("run --plugin nowhere.py", "no such plugin file: nowhere.py"),
             ("run --engine rey", "unknown engine 'rey', did you mean 'ray'? (valid: ray, serial)"),
-            ("run --device tpu", "unknown device 'tpu' (valid: auto, cpu, cuda, cuda:N)"),
-            ("run --device cuda:", "unknown device 'cuda:'"),
+            ("run --device tpu", "unknown device 'tpu', did you mean 'cpu'? (valid: auto, cpu, cuda, cuda:N)"),
             ("run --trials-per-gpu 0", "trials_per_gpu must be a whole number from 1 to 100 (given: 0)"),
             ("run --epoch 3", "No such option: --epoch"),
             ("run --methods", "--methods"),
@@ -127,7 +131,7 @@ class TestBadWords:
         self, bench: Bench, tmp_path: Path, words: str, fragment: str
     ) -> None:
         bench(*words.split()).assert_refused(fragment)
-        assert not (tmp_path / "results").exists()
+        assert list(tmp_path.rglob("config.yaml")) == []
 
     def test_bad_key_in_a_file_names_it(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "mine.yaml").write_text("train:\n  epoch: 3\n", encoding="utf-8")
@@ -137,20 +141,18 @@ class TestBadWords:
         answer = bench("table", "--results", str(finished_runs), "--format", "cvs")
         answer.assert_refused("unknown format 'cvs', did you mean 'csv'? (valid: csv, md)")
 
-    def test_results_that_are_a_file(self, bench: Bench, tmp_path: Path) -> None:
+    def test_results_that_cannot_be_written_are_a_fault_of_the_machine(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "taken").touch()
-        bench("run", "--methods", "dml", *TINY, "--results", "taken").assert_refused("cannot write results to")
-
-    def test_device_that_is_not_here(self, bench: Bench) -> None:
-        words = ["run", "--methods", "dml", *TINY[:-1], "cuda:99"]
-        bench(*words).assert_refused("no device 'cuda:99' here", "(valid: auto, cpu, cuda, cuda:N)")
+        answer = bench("run", "--methods", "dml", "--config", "small", "--results", "taken")
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.err == f"bench: cannot write results to {tmp_path}/taken: Not a directory\n"
 
     def test_in_a_process_of_its_own(self, tmp_path: Path) -> None:
-        answer = process(tmp_path, *"run --methods dkle --dataset digits".split())
+        answer = process(tmp_path, "run", "--methods", "dkle", "--dataset", "digits")
         answer.assert_refused("did you mean 'dkel'?")
 
-    def test_no_command_at_all_is_answered_with_the_help(self, bench: Bench) -> None:
-        answer = bench()
+    def test_no_command_at_all_is_answered_with_the_help(self, tmp_path: Path) -> None:
+        answer = process(tmp_path)
         assert "Usage: bench" in answer.out
         assert (answer.code, answer.err) == (2, "")
 
@@ -216,7 +218,7 @@ class TestList:
         answer = bench("list", "methods", "--plugin", "mine.py", "--plugin", "other.py")
         listed = {line.split()[0]: line for line in answer.out.splitlines()}
         assert {"mine", "explosive", "independent", "dkel"} <= set(listed)
-        assert f"broken: {reason}" in listed["mine"] or reason in listed["mine"]
+        assert reason in listed["mine"].partition(" broken: ")[2]
         bench("run", "--plugin", "mine.py", "--methods", "mine").assert_refused("the method 'mine' is broken: ", reason)
 
     def test_plugin_cannot_take_the_name_of_a_method(self, bench: Bench, tmp_path: Path) -> None:
@@ -228,13 +230,13 @@ class TestList:
 
     def test_plugin_without_hyperparameters_is_refused_in_one_line(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text(f"{PLUGIN}    Hyperparameters = dict\n", encoding="utf-8")
-        bench("run", "--plugin", "mine.py", *TINY).assert_refused("'explosive' has no Hyperparameters")
+        bench("run", "--plugin", "mine.py", "--config", "small").assert_refused("'explosive' has no Hyperparameters")
 
 
 class TestDryRun:
     def test_shows_the_runs_and_which_are_finished(self, bench: Bench) -> None:
-        assert bench("run", "--methods", "dml", "--seeds", "1", *TINY).code == 0
-        lines = bench("run", "--methods", "dml,one", "--seeds", "2", "--dry-run", *TINY).out.splitlines()
+        assert bench("run", "--methods", "dml", "--seeds", "1", "--config", "small").code == 0
+        lines = bench("run", "--methods", "dml,one", "--seeds", "2", "--dry-run", "--config", "small").out.splitlines()
         assert [" ".join(line.partition("(")[0].split()) for line in lines[:4]] == [
             "finished dml digits resnet8 seed 0",
             "to do dml digits resnet8 seed 1",
@@ -243,19 +245,19 @@ class TestDryRun:
         ]
         assert lines[4] == "4 runs, 1 finished already"
 
-    def test_writes_nothing(self, bench: Bench, tmp_path: Path) -> None:
-        assert bench("run", "--config", "demo", "--dry-run").code == 0
-        assert list(tmp_path.iterdir()) == []
+    def test_carries_nothing_out(self, bench: Bench, tmp_path: Path) -> None:
+        assert bench("run", "--methods", "dml", "--seeds", "1", "--dry-run", "--config", "small").code == 0
+        assert not (tmp_path / "results/runs").exists()
 
     def test_data_set_need_not_be_there(self, bench: Bench) -> None:
-        answer = bench("run", "--methods", "pcl,dkel", "--dataset", "cifar100", "--dry-run")
-        assert "6 runs, 0 finished already" in answer.out
+        words = ["--dataset", "cifar100", "--methods", "independent", "--backbone", "resnet8", "--config", "small"]
+        assert "3 runs, 0 finished already" in bench("run", "--dry-run", *words).out
 
 
 class TestRun:
-    def test_finished_runs_are_not_repeated(self, tmp_path: Path) -> None:
-        words = ["run", "--methods", "independent,dml", "--seeds", "1", *TINY]
-        first = process(tmp_path, *words)
+    def test_finished_runs_are_not_repeated(self, bench: Bench, tmp_path: Path) -> None:
+        words = ["run", "--methods", "independent,dml", "--seeds", "1", "--config", "small"]
+        first = bench(*words)
         results = {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/runs/*/*")}
         second = process(tmp_path, *words)
         assert (first.code, second.code) == (0, 0)
@@ -265,7 +267,7 @@ class TestRun:
         assert [row[0] for row in table_of(first)] == ["method", "independent", "dml"]
 
     def test_force_repeats_them_with_the_same_numbers(self, bench: Bench, tmp_path: Path) -> None:
-        words = ["run", "--methods", "dml", "--seeds", "1", *TINY]
+        words = ["run", "--methods", "dml", "--seeds", "1", "--config", "small"]
         first = bench(*words)
         (before,) = tmp_path.glob("results/runs/*/result.json")
         stamp = before.stat().st_mtime_ns
@@ -274,10 +276,20 @@ class TestRun:
         assert before.stat().st_mtime_ns > stamp
         assert table_of(first) == table_of(again)
 
-    def test_failed_run_ends_with_its_reason_while_the_others_finish(self, tmp_path: Path) -> None:
+    def test_failed_run_ends_with_its_reason_while_the_others_finish(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text(PLUGIN, encoding="utf-8")
-        words = ["run", "--plugin", "mine.py", "--methods", "explosive,independent", "--seeds", "1", *TINY]
-        answer = process(tmp_path, *words)
+        words = [
+            "run",
+            "--plugin",
+            "mine.py",
+            "--methods",
+            "explosive,independent",
+            "--seeds",
+            "1",
+            "--config",
+            "small",
+        ]
+        answer = bench(*words)
         assert answer.code == 1
         cells = dict(table_of(answer))
         assert cells["explosive"] == "1 failed: RuntimeError: the fuse was short"
@@ -291,15 +303,15 @@ class TestRun:
         }
 
     def test_failed_run_is_tried_again(self, bench: Bench, tmp_path: Path) -> None:
-        plugin = tmp_path / "mine.py"
         # a cure that lies outside of the configuration, as more memory would
-        plugin.write_text(PLUGIN.replace("        raise", "        if not __file__.endswith('cured'): raise"), "utf-8")
-        words = ["run", "--plugin", "mine.py", "--methods", "explosive", "--seeds", "1", *TINY]
+        cured = PLUGIN.replace("        raise", "        if not __import__('pathlib').Path('cure').exists(): raise")
+        (tmp_path / "mine.py").write_text(f"{cured}        return super().losses(outputs, labels, progress)\n", "utf-8")
+        words = ["run", "--plugin", "mine.py", "--methods", "explosive", "--seeds", "1", "--config", "small"]
         assert bench(*words).code == 1
-        sys.modules[next(name for name in sys.modules if name.startswith("okdbench_plugin_"))].__file__ = "cured"
+        (tmp_path / "cure").touch()
         answer = bench(*words)
-        assert "skipped" not in answer.out
-        assert "1 failed" in answer.out
+        assert answer.code == 0
+        assert dict(table_of(answer))["explosive"].endswith(" (1)")
 
     def test_file_may_hold_everything_and_the_command_line_wins(self, bench: Bench, tmp_path: Path) -> None:
         content = {
@@ -319,18 +331,17 @@ class TestRun:
         config = RunConfig(**yaml.safe_load(path.read_text()))
         assert (config.seed, config.train.epochs, config.hyperparameters["temperature"]) == (5, 1, 3.0)
 
-    def test_interrupt_keeps_what_is_finished_and_says_how_to_go_on(self, tmp_path: Path) -> None:
-        words = ["run", "--methods", "dml", "--seeds", "2", *TINY, "--epochs", "40"]
+    def test_interrupt_says_how_to_go_on(self, tmp_path: Path) -> None:
+        words = ["run", "--methods", "dml", "--seeds", "1", "--config", "small", "--epochs", "100000"]
         running = subprocess.Popen([BENCH, *words], cwd=tmp_path, stdout=-1, stderr=-1, text=True)
-        assert running.stdout is not None
-        while not running.stdout.readline().startswith("finished"):
-            pass
-        running.send_signal(signal.SIGINT)
-        _, err = running.communicate(timeout=60)
+        with running:
+            assert running.stdout is not None
+            assert running.stdout.readline().startswith("started")
+            running.send_signal(signal.SIGINT)
+            _, err = running.communicate(timeout=60)
         assert running.returncode == 130
         assert f"bench {' '.join(words)}" in err
         assert "Traceback" not in err
-        assert sorted(store.load(tmp_path / "results")["status"].unique()) in (["finished"], ["finished", "unfinished"])
 
 
 class TestTable:
@@ -347,22 +358,19 @@ class TestTable:
         (tmp_path / "results").mkdir()
         bench("table").assert_refused("no runs in results yet")
 
-    def test_version(self, bench: Bench) -> None:
-        assert bench("--version").out.split(".")[0].isdigit()
-
 
 class TestSavedStudents:
     def test_weights_give_the_students_logits(self, finished_runs: Path) -> None:
-        for folder in (finished_runs / "runs").iterdir():
+        for folder in finished_runs.glob("runs/*-*"):
             config = RunConfig(**yaml.safe_load((folder / "config.yaml").read_text()))
             scored = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
             digits = datasets.load(config.dataset, config.data, Path())
-            pixels = Normalisation.of(digits.mean, digits.std, torch.device("cpu"))(torch.tensor(digits.test.images))
+            pixels = torch.tensor((digits.test.images / 255 - digits.mean) / digits.std, dtype=torch.float32)
             for path in folder.glob("*.safetensors"):
                 network = load_network(path, backbones.make(config.backbone, 10, in_channels=1, image_size=8)).eval()
                 with torch.no_grad():
                     nll = F.cross_entropy(network(pixels).double(), torch.tensor(digits.test.labels)).item()
-                assert nll == pytest.approx(scored[f"nll/{path.stem}"], rel=1e-5)
+                assert nll == pytest.approx(scored[f"nll/{path.stem}"], rel=1e-4)
 
     def test_metadata_say_how_to_rebuild_the_network(self, finished_runs: Path) -> None:
         for path in finished_runs.glob("runs/*/*.safetensors"):
@@ -373,8 +381,12 @@ class TestSavedStudents:
             assert path.parent.name.endswith(metadata["run"])
 
 
+def test_version_is_that_of_the_package(bench: Bench) -> None:
+    assert bench("--version").out == f"{version('okdbench')}\n"
+
+
 def table_of(answer: Answer) -> list[list[str]]:
     """The cells of the markdown table in an output, without the rule below its heading."""
-    rows = [line for line in io.StringIO(answer.out).read().splitlines() if line.startswith("|")]
+    rows = [line for line in answer.out.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
     return [row for row in cells if not row[0].startswith(":--")]

@@ -39,7 +39,7 @@ YAML_VALUES = st.recursive(
 )
 WORDS = st.text("abc 01.:-#{'", max_size=9)
 JSON_LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
-OTHER_VALUES = (1, 2, 0.25, True, False, [0.875], "bf16")
+OTHER_VALUES = (1, 2, 64, 0.25, True, False, [0.875], "bf16", "fp32", 32)
 SETTINGS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
 
 
@@ -175,7 +175,8 @@ class TestPrecedence:
             layer_from_file(str(written(tmp_path, "data-root: here\ndata_root: there")))
 
     def test_asking_twice_for_a_run_means_it_once(self) -> None:
-        assert planned({"methods": ["independent", "independent"], "backbone": "resnet8,resnet8"}).seed == 0
+        twice = {"methods": ["independent", "independent"], "backbone": "resnet8,resnet8", "dataset": "digits,digits"}
+        assert len(plan(Request([twice | {"seeds": "0,0"}]))) == 1
 
 
 class TestUnknownKeys:

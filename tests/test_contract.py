@@ -12,7 +12,6 @@ from benchmark.cases import cases, families
 from benchmark.check import check, check_case, faults
 from benchmark.contract import CLAUSES
 from methods import backbones, registry
-from methods.errors import InputError
 
 
 def covered() -> list[str]:
@@ -347,8 +346,3 @@ def test_bench_check_answers_an_unknown_name_with_a_near_one(
 ) -> None:
     assert bench(monkeypatch, "okdip") == 2
     assert "unknown method 'okdip', did you mean 'okddip'? (valid: " in capsys.readouterr().err
-
-
-def test_check_refuses_what_is_no_method() -> None:
-    with pytest.raises(InputError, match="unknown method"):
-        check("nothing")

@@ -122,18 +122,18 @@ class TestFinished:
         stored.write_result(run, result)
         assert stored.result(run) == result
 
-    def test_new_attempt_leaves_nothing_of_the_old_one(self, stored: Store, run: RunConfig) -> None:
+    def test_new_attempt_leaves_nothing_of_how_the_old_one_ended(self, stored: Store, run: RunConfig) -> None:
         stored.begin(run)
         stored.write_metrics(run, [{"epoch": 0}])
         (stored.folder(run) / "error.txt").touch()
         stored.write_result(run, FAILED)
         stored.begin(run)
-        assert [path.name for path in stored.folder(run).iterdir()] == ["config.yaml"]
+        assert {path.name for path in stored.folder(run).iterdir()} == {"config.yaml", "metrics.jsonl"}
 
 
 class TestFiles:
     def test_every_run_has_its_own_and_no_temporary_ones_stay(self, finished_runs: Path) -> None:
-        for folder in (finished_runs / "runs").iterdir():
+        for folder in finished_runs.glob("runs/*-*"):
             peers = 2 if folder.name.startswith("dml") else 3
             kind = "peer" if folder.name.startswith("dml") else "teacher"
             students = {f"{kind}{index}.safetensors" for index in range(peers)}
@@ -144,7 +144,7 @@ class TestFiles:
             } | students
 
     def test_result_is_written_last(self, finished_runs: Path) -> None:
-        for folder in (finished_runs / "runs").iterdir():
+        for folder in finished_runs.glob("runs/*-*"):
             assert max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns).name == "result.json"
 
     def test_metrics_are_a_line_of_json_an_epoch(self, finished_runs: Path) -> None:

@@ -74,7 +74,7 @@ class TestCell:
         runs.add(10.0, seed=3, ending=Result(Status.DIVERGED, "epoch 3: loss is not finite"))
         runs.store.begin(runs.add(seed=4))
         assert runs.table()["dml"]["digits/resnet8"] == (
-            "71.00 ± 1.41 (2), 1 failed: RuntimeError: no luck, 1 diverged: epoch 3: loss is not finite, 1 unfinished"
+            "71.00 ± 1.41 (2), 1 diverged: epoch 3: loss is not finite, 1 failed: RuntimeError: no luck, 1 unfinished"
         )
 
     def test_reasons_are_short_and_break_no_table(self, runs: Runs) -> None:

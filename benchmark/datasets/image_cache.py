@@ -99,7 +99,7 @@ class _Entry:
             counted = counts.shape == (pixels.shape[1], 256) and int(counts.sum()) == pixels.size
             if fits and counted and len(pixels) == self.count and self._same(described):
                 return Decoded(pixels, counts)
-        except (OSError, ValueError, LookupError, TypeError, EOFError):
+        except (OSError, ValueError, LookupError, TypeError, EOFError, OverflowError):
             # whatever stands in there, it is none of ours
             return None
         return None

@@ -1,0 +1,59 @@
+"""``bench run``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from benchmark.commands.options import Config, Plugins, Text
+
+
+def run(
+    methods: Annotated[Text, typer.Option(help="Names separated by commas; all if not given.")] = None,
+    dataset: Annotated[Text, typer.Option(help="Names separated by commas, or folder:PATH.")] = None,
+    backbone: Annotated[Text, typer.Option(help="Names separated by commas; a+b for peers that differ.")] = None,
+    seeds: Annotated[Text, typer.Option(help="How many (3) or which (0,4,7).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Short for --set train.epochs=N.")] = None,
+    config: Config = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting: train.lr=0.05, data.pad=2, dml.temperature=2.")
+    ] = None,
+    results: Annotated[Path | None, typer.Option(help="Where runs are stored.", metavar="DIR")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where data sets lie.", metavar="DIR")] = None,
+    engine: Annotated[Text, typer.Option(help="ray (side by side) or serial (in this process).")] = None,
+    address: Annotated[Text, typer.Option(help="An existing Ray cluster to join.")] = None,
+    device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    trials_per_gpu: Annotated[int | None, typer.Option(help="Runs side by side on one GPU.")] = None,
+    save_students: Annotated[bool | None, typer.Option(help="Keep the students' weights.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Repeat runs that are finished.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Train methods and print their table; what is finished already is not repeated."""
+    from benchmark import running
+    from benchmark.request import layer_from_assignments, layer_from_file
+
+    flags: dict[str, Any] = {
+        "methods": methods,
+        "dataset": dataset,
+        "backbone": backbone,
+        "seeds": seeds,
+        "epochs": epochs,
+        "results": None if results is None else str(results),
+        "data_root": None if data_root is None else str(data_root),
+        "engine": engine,
+        "address": address,
+        "device": device,
+        "trials_per_gpu": trials_per_gpu,
+        "save_students": save_students,
+    }
+    plugins = tuple(plugin or ())
+    file_layer = [layer_from_file(config, plugins)] if config else []
+    given = {key: value for key, value in flags.items() if value is not None}
+    command = running.prepare([*file_layer, layer_from_assignments(set_ or ()) | given], plugins, force)
+    console = Console()
+    if dry_run:
+        running.print_plan(command, console)
+    elif not running.carry_out(command, console):
+        raise typer.Exit(1)
