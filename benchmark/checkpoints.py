@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from benchmark import atomic
+from benchmark import atomic, store
 
-NAME = "checkpoint.pt"
+NAME = store.CHECKPOINT
 DAMAGED = "checkpoint.damaged.pt"
 
 _MAGIC = b"okdbench checkpoint 1\n"

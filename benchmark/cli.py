@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmark.commands import check, list_, run, speed, table
+from benchmark.commands import check, list_, run, speed, study, table
 from benchmark.errors import MachineError
 from methods.errors import InputError
 
@@ -77,4 +77,5 @@ app.command()(run.run)
 app.command()(table.table)
 app.command()(check.check)
 app.command()(speed.speed)
+app.add_typer(study.app, name="study")
 app.command("list")(list_.list_)

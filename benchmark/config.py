@@ -38,6 +38,13 @@ class TrainConfig(_Section):
     collapse_epochs: int = Field(10, ge=1, description="evaluations in a row at chance after which a run has collapsed")
     eval_every: int = Field(1, ge=1, description="epochs between evaluations; the last epoch is always evaluated")
 
+    diagnostics_every: int = Field(
+        0,
+        ge=0,
+        description="epochs between diagnostics (diversity, calibration, gradients); 0: after the last epoch only. "
+        "They change no other number, so they are no part of the run's identity",
+    )
+
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of a 0-based epoch: dropped once for every milestone that it has reached."""
         reached = sum(epoch >= round(milestone * self.epochs) for milestone in self.milestones)
@@ -80,6 +87,8 @@ class RunConfig(_Section):
     def identity(self) -> str:
         """The hash of the canonical form: equal exactly for runs that must give the same numbers."""
         resolved = self.model_dump(mode="json")
+        # what is looked at beside the numbers changes none of them
+        del resolved["train"]["diagnostics_every"]
         for name in self.files:
             del resolved["hyperparameters"][name]
         # what lies where is not what is trained on: the content's hashes say that

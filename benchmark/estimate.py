@@ -18,7 +18,7 @@ from benchmark.speed import count_flops, timed, trainer_for, training_step
 from benchmark.training import draw_method
 from methods import Progress
 
-BUDGET_S = 60.0
+BUDGET_S = 20.0
 """For timing a plan's kinds of runs, the quickest first; what is left over is scaled by its operations."""
 
 TIMED_STEPS = 3

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmark import diagnostics
 from benchmark.augmentation import Normalisation, channels_inside
 from benchmark.placement import Images
 from methods import Method
@@ -18,6 +19,7 @@ def evaluate(
     labels: Tensor,
     normalisation: Normalisation,
     layout: torch.memory_format = torch.contiguous_format,
+    diagnose: bool = False,
 ) -> dict[str, float]:
     """Return the scores of every predictor over all images, each image counting the same.
 
@@ -27,9 +29,11 @@ def evaluate(
         labels: ``[N]``, on the same device.
         normalisation: From pixels to what the networks see.
         layout: The memory layout in which the networks are given images.
+        diagnose: Whether the scores of :mod:`benchmark.diagnostics` are wanted too.
 
     Returns:
-        ``top1/<predictor>`` and ``top5/<predictor>`` in percent, ``nll/<predictor>`` in nats.
+        ``top1/<predictor>`` and ``top5/<predictor>`` in percent, ``nll/<predictor>`` in nats; ``gain/ensemble`` and
+        ``gain/teachers``, what ensemble and teachers (their mean) are better than the peers' mean by, in points.
     """
     training = method.training
     method.eval()
@@ -37,16 +41,36 @@ def evaluate(
     for start in range(0, len(labels), BATCH_SIZE):
         batch = slice(start, start + BATCH_SIZE)
         views = normalisation(channels_inside(images[batch])).contiguous(memory_format=layout)
-        for name, logits in method.predict(views).items():
-            sums = _sums(logits, labels[batch])
-            totals[name] = totals[name] + sums if name in totals else sums
+        predictions = method.predict(views)
+        sums = {f"/{name}": _sums(logits, labels[batch]) for name, logits in predictions.items()}
+        if diagnose:
+            sums |= diagnostics.batch_sums(predictions, labels[batch])
+        totals = {name: totals[name] + value if name in totals else value for name, value in sums.items()}
     method.train(training)
     # one transfer for all scores: this is the only point of an epoch that waits for the device
-    table = torch.stack(list(totals.values())).cpu() / len(labels)
+    flat = torch.cat(list(totals.values())).tolist()
+    lengths = [len(value) for value in totals.values()]
+    starts = [sum(lengths[:index]) for index in range(len(lengths))]
+    host = {name: flat[start : start + length] for name, start, length in zip(totals, starts, lengths, strict=True)}
     scores: dict[str, float] = {}
-    for name, (top1, top5, nll) in zip(totals, table.tolist(), strict=True):
-        scores |= {f"top1/{name}": 100 * top1, f"top5/{name}": 100 * top5, f"nll/{name}": nll}
-    return scores
+    for name in [name for name in host if name.startswith("/")]:
+        top1, top5, nll = (value / len(labels) for value in host.pop(name))
+        scores |= {f"top1{name}": 100 * top1, f"top5{name}": 100 * top5, f"nll{name}": nll}
+    return scores | _gains(scores) | diagnostics.summary(host, len(labels))
+
+
+def _gains(scores: dict[str, float]) -> dict[str, float]:
+    accuracies = {name.removeprefix("top1/"): value for name, value in scores.items() if name.startswith("top1/")}
+    peers, teachers = ([accuracies[name] for name in diagnostics.members(kind, accuracies)] for kind in _KINDS)
+    gains: dict[str, float] = {}
+    if peers and "ensemble" in accuracies:
+        gains["gain/ensemble"] = accuracies["ensemble"] - sum(peers) / len(peers)
+    if peers and teachers:
+        gains["gain/teachers"] = sum(teachers) / len(teachers) - sum(peers) / len(peers)
+    return gains
+
+
+_KINDS = ("peer", "teacher")
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:

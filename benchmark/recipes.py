@@ -8,6 +8,10 @@ from benchmark import yaml_files
 from methods.errors import InputError, unknown
 
 
+STUDIES = "studies"
+"""The folder of files that compare cases, for ``bench study``: no recipes."""
+
+
 def folder() -> Path:
     """Return where the recipes lie: inside the installed package, or at the root of the repository."""
     packaged = Path(str(files("benchmark"))) / "configs"
@@ -17,7 +21,7 @@ def folder() -> Path:
 def available() -> dict[str, str]:
     """Return every recipe's name (with its folder, for those in one) and its description."""
     root = folder()
-    found = sorted(root.rglob("*.yaml"))
+    found = sorted(path for path in root.rglob("*.yaml") if path.relative_to(root).parts[0] != STUDIES)
     return {path.relative_to(root).with_suffix("").as_posix(): str(read(path)["description"]) for path in found}
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from rich.console import Console
 
-from benchmark import datasets
+from benchmark import datasets, scratch
 from benchmark.config import RunConfig
 from benchmark.display import display, duration
 from benchmark.errors import MachineError
@@ -138,6 +138,19 @@ def _places(command: Command, runs: Sequence[RunConfig]) -> int:
 
 def carry_out(command: Command, console: Console) -> bool:
     """Carry out what is missing and print the table; return whether every run that was asked for is finished."""
+    train_missing(command, console)
+    _print_table(command, console)
+    endings = [command.store.result(run) for run in command.runs]
+    unfinished = [result for result in endings if result is None or result.status is not Status.FINISHED]
+    again = sum(result is None or not result.status.final for result in unfinished)
+    if unfinished:
+        tries = f"; the same command tries {again} of them again" if again else ""
+        _say(console, f"{len(unfinished)} of {len(endings)} runs did not finish{tries}")
+    return not unfinished
+
+
+def train_missing(command: Command, console: Console) -> None:
+    """Carry out what is missing, and tell the person who watches how it gets on."""
     missing = command.missing()
     if skipped := len(command.runs) - len(missing):
         _say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
@@ -147,14 +160,6 @@ def carry_out(command: Command, console: Console) -> bool:
         for line in remarks(missing, sets, command.plugins):
             _say(console, f"note: {line}")
         _train(command, missing, sets, console)
-    _print_table(command, console)
-    endings = [command.store.result(run) for run in command.runs]
-    unfinished = [result for result in endings if result is None or result.status is not Status.FINISHED]
-    again = sum(result is None or not result.status.final for result in unfinished)
-    if unfinished:
-        tries = f"; the same command tries {again} of them again" if again else ""
-        _say(console, f"{len(unfinished)} of {len(endings)} runs did not finish{tries}")
-    return not unfinished
 
 
 def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:

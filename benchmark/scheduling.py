@@ -3,13 +3,13 @@
 import logging
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from benchmark import scratch
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.store import Result
@@ -148,13 +148,13 @@ def _fit(
     def place(config: dict[str, int]) -> tune.PlacementGroupFactory:
         return tune.PlacementGroupFactory([{"CPU": jobs[config["job"]].config.train.threads, "GPU": gpus}])
 
-    with tempfile.TemporaryDirectory(prefix="okdbench-ray-") as scratch:
+    with scratch.folder() as folder:
         tuner = tune.Tuner(
             tune.with_resources(trainable, place),
             param_space={"job": tune.grid_search(list(chosen))},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=1 if alone else None),
             run_config=tune.RunConfig(
-                storage_path=scratch,
+                storage_path=str(folder),
                 name="runs",
                 verbose=0,
                 callbacks=[progress],

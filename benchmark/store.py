@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +17,7 @@ from benchmark.config import RunConfig
 from methods.errors import InputError
 
 CONFIG, METRICS, RESULT, ERROR = "config.yaml", "metrics.jsonl", "result.json", "error.txt"
+CHECKPOINT = "checkpoint.pt"
 
 
 class Status(StrEnum):
@@ -103,6 +104,21 @@ class Store:
         """Return whether a run has ended for good: there is nothing left to do."""
         result = self.result(config)
         return result is not None and result.status.final
+
+    def tidy(self, config: RunConfig) -> None:
+        """Remove what a process that was killed left in the folder of a run that has ended for good."""
+        leftovers = self._leftovers(config)
+        if not leftovers:
+            return
+        # the folder may be someone else's, or read-only: then they stay
+        with suppress(OSError), self.lock(config, patience=0) as held:
+            if held and self.ended(config):
+                for path in self._leftovers(config):
+                    path.unlink(missing_ok=True)
+
+    def _leftovers(self, config: RunConfig) -> list[Path]:
+        folder = self.folder(config)
+        return [*folder.glob(f".*{atomic.SUFFIX}"), *folder.glob(CHECKPOINT)]
 
     @contextmanager
     def lock(self, config: RunConfig, patience: float) -> Iterator[bool]:

@@ -19,8 +19,10 @@ from benchmark.config import RunConfig
 from benchmark.datasets import Dataset, Shape
 from benchmark.devices import Arithmetic
 from benchmark.evaluation import evaluate
+from benchmark.gradients import gradient_norms, gradient_scores, without_a_trace
 from benchmark.placement import on_device
 from benchmark.randomness import axis_seed, generator
+from benchmark.students import describe_data
 from methods import Outputs, Progress
 from methods.interface import Batch
 
@@ -82,7 +84,8 @@ class Trainer:
         Returns:
             ``epoch`` (0-based), ``lr``, ``seconds``, ``loss`` and ``loss/<term>`` (means over the images), the scores
             of :func:`benchmark.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students; the
-            latter two only in epochs that are evaluated.
+            latter two only in epochs that are evaluated. In the last epoch and every ``train.diagnostics_every``
+            epochs also the scores of :mod:`benchmark.diagnostics` and :mod:`benchmark.gradients`.
 
         Raises:
             DivergedError: If the loss is not finite.
@@ -94,13 +97,21 @@ class Trainer:
             group["lr"] = lr
         losses = self._train(epoch)
         self.next_epoch += 1
-        scores = self.evaluate() if self.done or self.next_epoch % self.config.train.eval_every == 0 else {}
+        every = self.config.train.diagnostics_every
+        diagnosed = self.done or (every > 0 and self.next_epoch % every == 0)
+        scores: Row = {}
+        if diagnosed or self.next_epoch % self.config.train.eval_every == 0:
+            scores = self.evaluate(diagnosed)
+        if diagnosed:
+            scores |= self._gradients(epoch)
         return {"epoch": epoch, "lr": lr, "seconds": time.perf_counter() - begin, **losses, **scores}
 
-    def evaluate(self) -> Row:
+    def evaluate(self, diagnose: bool = False) -> Row:
         """Return the scores of every predictor, and the students' mean accuracy as ``student``."""
         with self.arithmetic.autocast():
-            scores = evaluate(self.method, self.test_images, self.test_labels, self.normalisation, self.layout)
+            scores = evaluate(
+                self.method, self.test_images, self.test_labels, self.normalisation, self.layout, diagnose
+            )
         students = [scores[f"top1/{name}"] for name in self.method.students]
         return {"student": sum(students) / len(students), **scores}
 
@@ -126,8 +137,7 @@ class Trainer:
         """
         needed = self.config.train.collapse_epochs
         scored = [row for row in rows if "student" in row]
-        chance = 1 / len(self.dataset.classes)
-        limit = 100 * (chance + 3 * math.sqrt(chance * (1 - chance) / len(self.test_labels)))
+        limit = chance_limit(len(self.dataset.classes), len(self.test_labels))
         if len(scored) >= needed and all(row["student"] <= limit for row in scored[-needed:]):
             last = scored[-1]["epoch"]
             raise CollapsedError(
@@ -171,9 +181,7 @@ class Trainer:
                 "student": name,
                 "method": self.config.method,
                 "backbone": self._backbone_of(name),
-                "num_classes": str(len(self.dataset.classes)),
-                "in_channels": str(self.dataset.in_channels),
-                "image_size": str(self.dataset.image_size),
+                **describe_data(self.dataset),
                 "run": self.config.identity,
             }
             shared = self.config.hyperparameters.get("shared_stages")
@@ -203,6 +211,21 @@ class Trainer:
             raise DivergedError(f"epoch {epoch}: {', '.join(broken)} is not finite")
         return {"loss": sum(means), **losses}
 
+    def _gradients(self, epoch: int) -> Row:
+        """Return how much each loss term pulls at the weights, on one batch of its own; the run goes on unchanged."""
+
+        def norms() -> Row:
+            views, labels = next(self._batches("diagnostics-order", "diagnostics-augmentation", epoch))
+            # not the compiled form, whose graph can be walked only once
+            with self.arithmetic.autocast():
+                outputs = self.method(views)
+            terms = self.method.losses(
+                _full_precision(outputs), labels, Progress(epoch, self.step, self.config.train.epochs)
+            )
+            return gradient_norms(terms, self.parameters)
+
+        return gradient_scores(without_a_trace(self.method, self.labels.device, norms))
+
     def _batches(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[Batch]:
         seed, size = self.config.seed, self.config.train.batch_size
         device = self.labels.device
@@ -215,6 +238,12 @@ class Trainer:
     def _endless_batches(self, axis: str) -> Iterator[Batch]:
         for epoch in count():
             yield from self._batches(f"{axis}-order", f"{axis}-augmentation", epoch)
+
+
+def chance_limit(classes: int, images: int) -> float:
+    """Return the accuracy in percent up to which guessing explains it: three standard deviations above chance."""
+    chance = 1 / classes
+    return 100 * (chance + 3 * math.sqrt(chance * (1 - chance) / images))
 
 
 def _full_precision(outputs: Outputs) -> Outputs:

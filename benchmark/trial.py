@@ -1,6 +1,7 @@
 """The two sides of a run under Ray Tune: the worker that trains and the driver that listens."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -107,7 +108,21 @@ class Progress(tune.Callback):
         if index in self.ended:
             return
         job = self.jobs[index]
-        result = Result(Status.FAILED, reason)
-        Store(job.results).write_result(job.config, result)
-        self.ended[index] = result
+        result = self.ended[index] = _written(job, Result(Status.FAILED, reason))
         self.observer.ended(job.config, result)
+
+
+def _written(job: Job, result: Result) -> Result:
+    """Write how a run ended whose process is gone, and return it; what the store knows better stays."""
+    store = Store(job.results)
+    with store.lock(job.config, patience=0) as held:
+        # a process may die right after it has finished its run, and another command may have gone on with it
+        ended = store.result(job.config)
+        if ended is not None and ended.status.final:
+            return ended
+        if held:
+            try:
+                store.write_result(job.config, result)
+            except OSError as error:
+                return replace(result, reason=f"{result.reason}; {error.strerror}")
+    return result

@@ -64,6 +64,8 @@ class Method(nn.Module, ABC):
     version: ClassVar[int] = 1
     mixed_backbones: ClassVar[bool] = False
     """Whether the peers may have different architectures."""
+    extra_networks: ClassVar[int] = 0
+    """Networks beside the ``peers`` that the hyperparameters count, such as a leader."""
     Hyperparameters: ClassVar[type[BaseHyperparameters]]
 
     views: int = 1
@@ -75,6 +77,15 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.backbones = tuple(backbones)
         self.hyperparameters = hyperparameters
+
+    @classmethod
+    def check_architectures(cls, architectures: Sequence[str], hyperparameters: BaseHyperparameters) -> None:
+        """Raise an InputError if several architectures do not go with the hyperparameters."""
+
+    @classmethod
+    def one_backbone_only(cls, architectures: Sequence[str]) -> InputError:
+        """Return the error for several architectures where one is meant."""
+        return InputError(f"{cls.name!r} takes one backbone for all its networks (given: {'+'.join(architectures)})")
 
     @classmethod
     def example(

@@ -98,6 +98,27 @@ def gated_ensemble(logits: Tensor, gate: Tensor) -> Tensor:
     return torch.einsum("bk,kbc->bc", gate, logits)
 
 
+class NetworkGroup(nn.Module):
+    """K separate networks, of one architecture or several."""
+
+    def __init__(self, backbones: Sequence[Backbone], count: int) -> None:
+        super().__init__()
+        self.networks = separate_networks(backbones, count)
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return each network's features ``[B, d_k]`` and the logits ``[K, B, C]`` for one view of the images."""
+        pairs = [self.network(index).features_and_logits(images) for index in range(len(self.networks))]
+        features, logits = zip(*pairs, strict=True)
+        return list(features), torch.stack(logits)
+
+    def network(self, index: int) -> Network:
+        """Return one network."""
+        network = self.networks[index]
+        if not isinstance(network, Network):
+            raise TypeError(f"network {index} is a {type(network).__name__}")
+        return network
+
+
 class PeerAttention(nn.Module):
     """OKDDip's attention among peers, one query and one key map shared by all of them.
 
@@ -107,15 +128,27 @@ class PeerAttention(nn.Module):
     Source: Chen et al. (2020), "Online Knowledge Distillation with Diverse Peers", section 3.2, as released.
     """
 
-    def __init__(self, query: nn.Linear, key: nn.Linear) -> None:
+    def __init__(self, query: nn.Module, key: nn.Module) -> None:
         super().__init__()
         self.query = query
         self.key = key
 
-    def forward(self, features: Tensor, logits: Tensor) -> Tensor:
+    def forward(self, features: Tensor | Sequence[Tensor], logits: Tensor) -> Tensor:
         """Return the targets ``[K, B, C]`` for features ``[K, B, d]`` and logits ``[K, B, C]``."""
         energy = torch.einsum("kbd,lbd->bkl", self.query(features), self.key(features))
         return torch.einsum("bkl,lbc->kbc", torch.softmax(energy, dim=2), logits)
+
+
+class OwnProjections(nn.Module):
+    """A linear map for each of K peers, to one size: for peers whose features differ in size."""
+
+    def __init__(self, maps: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(maps)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return ``[K, B, d]`` for each peer's features ``[B, d_k]``."""
+        return torch.stack([project(own) for project, own in zip(self.maps, features, strict=True)])
 
 
 class PeerNetwork(nn.Module):

@@ -137,9 +137,12 @@ def resolve(
         raise InputError(f"{method.name!r} has no Hyperparameters that are a subclass of BaseHyperparameters")
     several = len(architectures) > 1
     if several and not method.mixed_backbones:
-        raise InputError(f"{method.name!r} takes one backbone for all its networks (given: {'+'.join(architectures)})")
-    defaults = {"peers": len(architectures)} if several and "peers" in method.Hyperparameters.model_fields else {}
-    return method.Hyperparameters.resolve({**defaults, **given}, epochs, owner=method.name)
+        raise method.one_backbone_only(architectures)
+    peers = len(architectures) - method.extra_networks
+    defaults = {"peers": peers} if several and "peers" in method.Hyperparameters.model_fields else {}
+    chosen = method.Hyperparameters.resolve({**defaults, **given}, epochs, owner=method.name)
+    method.check_architectures(architectures, chosen)
+    return chosen
 
 
 @cache

@@ -86,6 +86,7 @@ class TestIdentity:
         leaves = [
             (key, name) for key, value in content.items() for name in (value if isinstance(value, dict) else [""])
         ]
+        leaves.remove(("train", "diagnostics_every"))  # it only says when is looked
         identities = {config.identity, *(with_another(config, key, name).identity for key, name in leaves)}
         assert len(identities) == 1 + len(leaves)
 
@@ -98,6 +99,14 @@ class TestIdentity:
             section.clear()
             section.update(items)
         assert RunConfig(**content).identity == config.identity
+
+    def test_images_and_files_count_by_their_content_and_not_by_their_place(self) -> None:
+        def identity(place: str, images: str = "1", weights: str = "1") -> str:
+            update = {"dataset": f"folder:{place}", "dataset_checksum": images, "files": {"teacher": weights}}
+            return planned().model_copy(update=update | {"hyperparameters": {"teacher": place}}).identity
+
+        assert identity("here") == identity("there")
+        assert len({identity("here"), identity("here", images="2"), identity("here", weights="2")}) == 3
 
     def test_whole_number_is_the_same_learning_rate(self) -> None:
         assert planned({"train": {"lr": 1}}).identity == planned({"train": {"lr": 1.0}}).identity

@@ -93,7 +93,7 @@ def attention(inputs: dict[str, Tensor]) -> PeerAttention:
         outputs, features = inputs[key].shape
         linear = nn.Linear(features, outputs, bias=False)
         del linear.weight
-        linear.weight = inputs[key]  # type: ignore[assignment]
+        linear.weight = inputs[key]
         maps.append(linear)
     return PeerAttention(maps[0], maps[1])
 

@@ -1,11 +1,88 @@
-"""Options that several subcommands have."""
+"""Options that several subcommands have, and the words that a shell completes for them."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+Complete = Callable[[str], list[str]]
+
+
+def one_of(words: Callable[[], Iterable[str]]) -> Complete:
+    """Return the completion of one word."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words() if word.startswith(incomplete)]
+
+    return complete
+
+
+def several_of(words: Callable[[], Iterable[str]]) -> Complete:
+    """Return the completion of the last of several words between commas."""
+
+    def complete(incomplete: str) -> list[str]:
+        done, comma, last = incomplete.rpartition(",")
+        taken = done.split(",")
+        return [f"{done}{comma}{word}" for word in words() if word.startswith(last) and word not in taken]
+
+    return complete
+
+
+def method_names() -> Iterable[str]:
+    """Return the methods, without importing one."""
+    from methods import available
+
+    return available()
+
+
+def dataset_names() -> Iterable[str]:
+    """Return the data sets; of a folder the beginning."""
+    from benchmark import datasets
+
+    return [name.removesuffix("PATH") for name in datasets.available()]
+
+
+def backbone_names() -> Iterable[str]:
+    """Return the backbones."""
+    from methods import backbones
+
+    return backbones.available()
+
+
+def recipe_names() -> Iterable[str]:
+    """Return the recipes, read from their files' names alone."""
+    from benchmark import recipes
+
+    root = recipes.folder()
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+
+
+def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the runs of the results folder that the line names so far, by folder name and identity."""
+    from benchmark.lookup import names
+
+    found = names(Path(ctx.params.get("results") or "results"))
+    return [name for name in found if name.startswith(incomplete)] or [
+        identity for name in found if (identity := name.rpartition("-")[2]).startswith(incomplete)
+    ]
+
+
 Text = str | None
-Config = Annotated[Text, typer.Option(help="A YAML file or a recipe's name; the command line wins.", metavar="FILE")]
+Config = Annotated[
+    Text,
+    typer.Option(
+        help="A YAML file or a recipe's name; the command line wins.",
+        metavar="FILE",
+        autocompletion=one_of(recipe_names),
+    ),
+]
 Results = Annotated[Path, typer.Option(help="Where runs are stored.", metavar="DIR")]
+DataRoot = Annotated[Path, typer.Option(help="Where data sets lie.", metavar="DIR")]
 Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="A Python file with a method.", metavar="FILE")]
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="A run's folder name or its beginning, or its identity.", metavar="RUN", autocompletion=run_names
+    ),
+]

@@ -10,7 +10,7 @@ from benchmark.config import DataConfig
 from benchmark.datasets.images import Dataset, LabelledImages, Shape, holdout_split
 from methods.errors import InputError, unknown
 
-__all__ = ["Dataset", "LabelledImages", "Shape", "Spec", "available", "checksum", "describe", "load", "shape"]
+__all__ = ["Dataset", "LabelledImages", "Shape", "Spec", "available", "checksum", "describe", "load", "present", "shape"]
 
 FOLDER = "folder:"
 
@@ -82,6 +82,16 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
     module = _module(name, config)
     result: str = module.checksum(name, config, root)
     return result
+
+
+def present(name: str, root: Path) -> bool:
+    """Return whether a data set's files seem to be there, so that loading it would download nothing.
+
+    Raises:
+        InputError: For an unknown name.
+    """
+    found: bool = import_module(f"benchmark.datasets.{describe(name).module}").present(name, root)
+    return found
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:

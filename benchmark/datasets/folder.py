@@ -18,6 +18,11 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
     return identity(_parts(_folder(name), config), image_cache.folder(root))
 
 
+def present(name: str, root: Path) -> bool:
+    """Return whether there is such a folder."""
+    return Path(name.removeprefix("folder:")).expanduser().is_dir()
+
+
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
     """Return the tree's images; of the root folder only the cache in it is used, the tree's path stands in the name.
 

@@ -63,6 +63,12 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
     return _OFFICIAL[name].checksum
 
 
+def present(name: str, root: Path) -> bool:
+    """Return whether its official files are there; they are verified when the set is loaded."""
+    official = _OFFICIAL[name]
+    return all((root / official.folder / file).is_file() for file in official.files)
+
+
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
     """Return the set, downloading it into the root folder first if it is not there."""
     official = _OFFICIAL[name]

@@ -48,6 +48,11 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
     return identity([_chosen(listing, part, config) for part, listing in listed.items()], cache)
 
 
+def present(name: str, root: Path) -> bool:
+    """Return whether its folder is there."""
+    return (root / FOLDER).is_dir()
+
+
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
     """Return the set, fetching it into the root folder first if it is not there.
 

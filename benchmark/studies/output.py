@@ -1,6 +1,7 @@
 """What every study writes: a figure, a table and a short text, each of them wholly there or not at all."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -96,7 +97,13 @@ def write_study(folder: Path, name: str, figure: Figure, tables: Mapping[str, pd
     return written
 
 
-def settings_text(settings: BaseModel) -> str:
-    """Return the settings on one line, as options of the command line."""
-    options = (f"--{name.replace('_', '-')} {value}" for name, value in settings.model_dump().items())
-    return f"Settings: `{' '.join(options)}`"
+def settings_text(study: str, settings: BaseModel) -> str:
+    """Return the command that makes a study, and all of its settings on one line."""
+    values = settings.model_dump()
+    defaults = {name: field.default for name, field in type(settings).model_fields.items()}
+    changed = {name: value for name, value in values.items() if value != defaults[name]}
+    return f"Made by `{' '.join(['bench study', study, *_options(changed)])}`.\n\nSettings: `{' '.join(_options(values))}`"
+
+
+def _options(values: Mapping[str, Any]) -> list[str]:
+    return [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in values.items()]

@@ -1,0 +1,83 @@
+"""``bench study``: a subcommand a study, whose options are made from the study's settings when it is asked for."""
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from typer.core import TyperGroup
+
+METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+BOUNDS = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
+
+
+class Studies(TyperGroup):
+    """The subcommands of ``bench study``; ``bench --help`` does not import them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the studies' names."""
+        from benchmark import studies
+
+        return list(studies.STUDIES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of one study."""
+        return study_command(cmd_name)
+
+
+app = typer.Typer(cls=Studies, no_args_is_help=True, help="Study why the method works: figure, table and text.")
+
+
+@app.callback()
+def study() -> None:
+    """Study why the method works: figure, table and text."""
+
+
+def study_command(name: str) -> Any:
+    """Return the command of a study: ``--out`` and an option for every field of its settings."""
+    from benchmark import studies
+
+    found = studies.find(name)
+
+    def command(out: Path | None, **given: str | None) -> None:
+        from benchmark import yaml_files
+        from methods.hyperparameters import validated
+
+        texts = {field: text for field, text in given.items() if text is not None}
+        values = {field: yaml_files.parse(text, f"--{_flag(field)}") for field, text in texts.items()}
+        files = found.carry_out(validated(found.settings, values, name), out or Path("results/studies") / name)
+        print(next(path for path in files if path.suffix == ".md").read_text(encoding="utf-8"))
+        for path in files:
+            print(path)
+
+    help_of_out = typer.Option(help="Where figure, tables and text are written.", metavar="DIR")
+    parameters = [_parameter("out", Annotated[Path | None, help_of_out])]
+    parameters += [_parameter(field, _annotation(info)) for field, info in found.settings.model_fields.items()]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    single.command(name, help=found.description)(command)
+    return typer.main.get_command(single)
+
+
+def _flag(field: str) -> str:
+    return field.replace("_", "-")
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _annotation(field: Any) -> Any:
+    """Return an option's type: words as they are, since the settings' own model checks them."""
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    metavar = "|".join(choices) or METAVARS[field.annotation]
+    bounds = [
+        text.format(getattr(constraint, bound))
+        for constraint in field.metadata
+        for bound, text in BOUNDS.items()
+        if hasattr(constraint, bound)
+    ]
+    range_ = f"; {', '.join(bounds)}" if bounds else ""
+    text = f"{field.description[0].upper()}{field.description[1:]}{range_} (default: {field.default})."
+    return Annotated[str | None, typer.Option(help=text, metavar=metavar)]

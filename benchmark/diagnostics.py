@@ -1,0 +1,103 @@
+"""Why a method is better or worse: how alike its predictors are, and how well their probabilities are calibrated.
+
+Predictors are told apart by their names alone, whatever the method: ``peer0, peer1, ...`` are peers, ``teacher`` or
+``teacher0, teacher1, ...`` are teachers, ``ensemble`` is the peers taken together. A teacher belongs to the peer of its
+number; a single ``teacher`` belongs to every peer. What a method does not have is left out.
+
+All of it is computed on softmax probabilities (temperature 1), as means over the images:
+
+- ``ece/<predictor>``: expected calibration error, 15 bins of equal width, in 0..1
+- ``distance/peers``: Euclidean distance between the probabilities of two peers, mean over all pairs
+- ``kl/peers``: Kullback-Leibler divergence between two peers in nats, mean over all ordered pairs
+- ``disagreement/peers``: images in percent on which two peers' first classes differ, mean over all pairs
+- the same with ``/teachers`` among the teachers and ``/teacher-peer`` between teacher and peer, there with
+  ``KL(teacher || peer)``
+
+Distance and divergence go to 0 where peers become copies of each other: homogenisation. The distance is what OKDDip
+calls diversity: Chen et al. (2020), "Online Knowledge Distillation with Diverse Peers", section 4.4.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BINS = 15
+
+_PAIRED = ("distance", "kl", "disagreement")
+_Pair = tuple[str, str]
+
+
+def members(kind: str, names: Iterable[str]) -> list[str]:
+    """Return the names of one kind in their order: ``peer`` finds ``peer0`` and ``peer1``, ``teacher`` itself too."""
+    return [name for name in names if re.fullmatch(rf"{kind}\d*", name)]
+
+
+def pairs(names: Sequence[str]) -> dict[str, list[_Pair]]:
+    """Return which predictors are compared, as (reference, other), by what the comparison is called."""
+    peers, teachers = members("peer", names), members("teacher", names)
+    alone = teachers == ["teacher"]
+    taught = [(t, p) for t in teachers for p in peers if alone or t.removeprefix("teacher") == p.removeprefix("peer")]
+    compared = {
+        "peers": list(permutations(peers, 2)),
+        "teachers": list(permutations(teachers, 2)),
+        "teacher-peer": taught,
+    }
+    return {name: found for name, found in compared.items() if found}
+
+
+def batch_sums(predictions: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """Return the sums over one batch from which :func:`summary` makes the scores; nothing waits for the device.
+
+    Args:
+        predictions: Logits ``[B, C]`` by predictor.
+        labels: ``[B]``.
+    """
+    logs = {name: F.log_softmax(logits.double(), dim=1) for name, logits in predictions.items()}
+    sums = {f"ece/{name}": calibration_sums(log.exp(), labels) for name, log in logs.items()}
+    for what, compared in pairs(list(predictions)).items():
+        each = [_difference(logs[reference], logs[other]) for reference, other in compared]
+        sums[what] = torch.stack(each).mean(0)
+    return sums
+
+
+def summary(sums: Mapping[str, Sequence[float]], images: int) -> dict[str, float]:
+    """Return the scores of all images from the added sums of :func:`batch_sums`, brought to the host."""
+    scores: dict[str, float] = {}
+    for name, values in sums.items():
+        if name.startswith("ece/"):
+            scores[name] = calibration_error(values, images)
+        else:
+            distance, kl, disagreement = (value / images for value in values)
+            scores |= dict(zip((f"{kind}/{name}" for kind in _PAIRED), (distance, kl, 100 * disagreement), strict=True))
+    return scores
+
+
+def calibration_sums(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return for every bin of confidence the sum of ``confidence - hit`` over the batch: ``[B, C] -> [16]``.
+
+    The bins are torchmetrics': a confidence on a boundary belongs to the upper bin, and exactly 1 has one of its own.
+    """
+    confidence, predicted = probabilities.max(1)
+    boundaries = torch.linspace(0, 1, BINS + 1, dtype=probabilities.dtype, device=probabilities.device)
+    bins = torch.bucketize(confidence, boundaries, right=True) - 1
+    # a matrix product instead of scattered additions, whose order and so whose last bits CUDA leaves open
+    member = (bins[None] == torch.arange(BINS + 1, device=bins.device)[:, None]).to(probabilities.dtype)
+    return member @ (confidence - (predicted == labels).to(probabilities.dtype))
+
+
+def calibration_error(sums: Sequence[float], images: int) -> float:
+    """Return ``sum_b |sum over the bin of (confidence - hit)| / N``, which is the mean gap weighted by bin size."""
+    return sum(abs(value) for value in sums) / images
+
+
+def _difference(reference: Tensor, other: Tensor) -> Tensor:
+    """Return the sums over the batch of distance, ``KL(reference || other)`` and disagreement of log probabilities."""
+    probabilities, others = reference.exp(), other.exp()
+    distance = (probabilities - others).norm(dim=1).sum()
+    kl = (probabilities * (reference - other)).sum()
+    disagreement = (reference.argmax(1) != other.argmax(1)).sum()
+    return torch.stack([distance, kl, disagreement.to(distance.dtype)])

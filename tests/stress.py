@@ -1,0 +1,261 @@
+"""``make stress``: commands are killed at random moments and given again, until their tables are complete.
+
+``python -m tests.stress [KILLS]`` prints what happened and ends with exit code 1 if anything was lost, repeated, left
+behind, or unlike the undisturbed runs.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark import cli, scratch, store, tables
+
+BENCH = str(Path(sys.executable).with_name("bench"))
+GRID = (
+    *("run", "--methods", "independent,dml,pcl", "--dataset", "digits", "--seeds", "2", "--epochs", "6"),
+    *("--set", "data.train_per_class=10", "--set", "data.test_per_class=10", "--set", "train.batch_size=32"),
+    *("--device", "cpu"),
+)
+RAY_SHARE = 0.4
+WORKERS_A_COMMAND = 3
+"""Workers killed before the command itself: a run may lose that many."""
+
+Metrics = dict[str, list[dict[str, float]]]
+
+# imported once: a serial command then begins within a tenth of a second
+_FORKED = multiprocessing.get_context("forkserver")
+_FORKED.set_forkserver_preload(["benchmark.running", "benchmark.execution", "benchmark.datasets.digits"])
+
+
+@dataclass(frozen=True)
+class Command:
+    """A ``bench`` command in a session of its own, whose number is its process's."""
+
+    pid: int
+    code: Callable[[], int | None]
+
+    def processes(self) -> dict[int, str]:
+        """All processes of the session that live, by number, with the titles that they give themselves."""
+        found = {}
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                # what follows the name in brackets: state, parent, group, session
+                state, _, _, session = (path / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(session) == self.pid and state != "Z":
+                    found[int(path.name)] = (path / "cmdline").read_text().replace("\0", " ").strip()
+        return found
+
+    def workers(self) -> list[int]:
+        """The processes that train under Ray, or are about to."""
+        return [pid for pid, title in self.processes().items() if "Trainable" in title or "Trial" in title]
+
+    def kill_all(self) -> None:
+        """Kill every process of the session, its driver first."""
+        for pid in sorted(self.processes()):
+            kill(pid)
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _forked(words: Sequence[str], log: Path, folder: Path) -> None:
+    os.setsid()
+    os.chdir(folder)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(stream, 1)
+    os.dup2(stream, 2)
+    sys.argv = ["bench", *words]
+    cli.main()
+
+
+def start(engine: str, words: Sequence[str], log: Path, folder: Path) -> Command:
+    """Start ``bench`` with its temporary files in a folder and its words in a log."""
+    words = [*words, "--engine", engine]
+    if engine == "serial":
+        process = _FORKED.Process(target=_forked, args=(words, log, folder))
+        process.start()
+        assert process.pid is not None
+        return Command(process.pid, lambda: process.exitcode)
+    with log.open("a") as stream:
+        popen = subprocess.Popen(
+            [BENCH, *words],
+            cwd=folder,
+            env={**os.environ, "TMPDIR": str(folder)},
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+    return Command(popen.pid, popen.poll)
+
+
+@dataclass
+class Watch:
+    """What is seen of a results folder: a finished run's result may never change again."""
+
+    results: Path
+    first: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    repeated: set[Path] = field(default_factory=set)
+
+    def look(self) -> None:
+        for path in self.results.glob("runs/*/result.json"):
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                if (seen := store.read_result(path.parent)) is not None and seen.status.final:
+                    stamp = (stat.st_ino, stat.st_mtime_ns)
+                    if self.first.setdefault(path, stamp) != stamp:
+                        self.repeated.add(path)
+        # a run that begins anew has no result for a while
+        self.repeated.update(path for path in self.first if not path.is_file())
+
+    def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Look until something is so; return whether it was in time."""
+        end = time.monotonic() + seconds
+        while not (met := condition()) and time.monotonic() < end:
+            self.look()
+            time.sleep(0.02)
+        return met
+
+
+@dataclass
+class Figures:
+    """What a stress test counts."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    commands: int = 0
+    grids: int = 0
+    lost: int = 0
+    repeated: int = 0
+    left: int = 0
+    equal: int = 0
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.repeated or self.left) and self.equal == self.grids
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.kills.items()))
+        return (
+            f"{self.kills.total()} kills ({kinds}) of {self.commands} commands over {self.grids} grids: "
+            f"{self.lost} runs lost, {self.repeated} finished runs repeated, {self.left} temporary files left, "
+            f"tables and metrics equal to the undisturbed ones in {self.equal} of {self.grids} grids"
+        )
+
+
+def outcome(results: Path) -> tuple[str, Metrics]:
+    """The table with every score, and all metrics but the times."""
+    table = tables.rendered(tables.accuracy_table(store.load(results), tuple(tables.SCORES)))
+    metrics = {
+        path.parent.name: [json.loads(line) | {"seconds": 0} for line in path.read_text().splitlines()]
+        for path in results.glob("runs/*/metrics.jsonl")
+    }
+    return table, metrics
+
+
+def leftovers(results: Path, folder: Path) -> list[Path]:
+    """Files that a finished grid has no use for."""
+    stale = [path for pattern in ("*.tmp", ".*.tmp", "checkpoint.*") for path in results.rglob(pattern)]
+    return [*stale, *folder.glob(f"{scratch.PREFIX}*")]
+
+
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    # the names of Ray's sockets leave room for a short path alone
+    folder = Path(tempfile.mkdtemp(prefix="okd-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def disturbed(engine: str, chance: random.Random, results: Path, watch: Watch, figures: Figures, limit: int) -> int:
+    """Start the command and kill it, in a few ways; return how it ended if it came to its end, else -9."""
+    folder = results.parent
+    log = folder / "log"
+    log.unlink(missing_ok=True)
+    command = start(engine, [*GRID, "--results", str(results)], log, folder)
+    figures.commands += 1
+
+    def gone() -> bool:
+        return command.code() is not None
+
+    early = chance.random() < 0.2
+    if not early:
+        watch.until(lambda: gone() or (log.is_file() and "started" in log.read_text()), 120)
+    for _ in range(WORKERS_A_COMMAND if engine == "ray" and not early else 0):
+        watch.until(gone, chance.uniform(0.2, 2.0))
+        if (workers := command.workers()) and figures.kills.total() < limit - 1:
+            kill(chance.choice(workers))
+            figures.kills["Ray workers"] += 1
+    watch.until(gone, chance.uniform(0, 0.3 if early and engine == "serial" else 2.5))
+    code = command.code()
+    if code is None and figures.kills.total() < limit:
+        whole = chance.random() < 0.5
+        command.kill_all() if whole else kill(command.pid)
+        figures.kills[f"{engine} {'process groups' if whole else 'drivers'}"] += 1
+    watch.until(gone, 300)
+    # half of the time the next command meets what the last one's processes are still doing
+    if command.code() == 0 or chance.random() < 0.5:
+        watch.until(lambda: not command.processes(), 20)
+        command.kill_all()
+    return -9 if (code := command.code()) is None else code
+
+
+def grid(
+    number: int, chance: random.Random, folder: Path, expected: tuple[str, Metrics], figures: Figures, kills: int
+) -> None:
+    """Kill one grid's commands until it is complete, and count what is wrong with it."""
+    results = folder / f"results{number}"
+    watch = Watch(results)
+    ray_kills = 0
+    while True:
+        before = figures.kills.total()
+        engine = "ray" if ray_kills < RAY_SHARE * figures.kills.total() or not before else "serial"
+        code = disturbed(engine, chance, results, watch, figures, kills)
+        ray_kills = sum(count for kind, count in figures.kills.items() if "serial" not in kind)
+        watch.look()
+        if code == 0:
+            break
+    figures.grids += 1
+    figures.repeated += len(watch.repeated)
+    figures.left += len(left := leftovers(results, folder))
+    table, metrics = outcome(results)
+    figures.lost += len(expected[1].keys() - {path.parent.name for path in watch.first})
+    figures.equal += (table, metrics) == expected
+    for path in (*watch.repeated, *left):
+        print(f"wrong: {path}")
+
+
+def stress(kills: int, seed: int = 0) -> Figures:
+    """Kill commands so many times, over as many grids as it takes."""
+    chance = random.Random(seed)
+    figures = Figures()
+    with working_folder() as folder:
+        whole = folder / "undisturbed"
+        command = start("serial", [*GRID, "--results", str(whole)], folder / "log", folder)
+        assert Watch(whole).until(lambda: command.code() is not None, 300)
+        assert command.code() == 0, (folder / "log").read_text()
+        expected = outcome(whole)
+        number = 0
+        while figures.kills.total() < kills:
+            grid(number, chance, folder, expected, figures, kills)
+            number += 1
+            print(figures, flush=True)
+    return figures
+
+
+if __name__ == "__main__":
+    if not stress(int(sys.argv[1]) if len(sys.argv) > 1 else 100).good:
+        sys.exit(1)
