@@ -1,16 +1,21 @@
 # make demo: a table of six methods from a fresh clone.  make test: lint and all tests.
+# make stress: commands are killed KILLS times at random moments, and must lose nothing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+KILLS ?= 100
 
-.PHONY: demo test lint install clean
+.PHONY: demo test stress lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+stress: install
+	$(BIN)/python -m tests.stress $(KILLS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,1 +1,62 @@
-"""Everything that runs methods: data, training, scheduling, the store of results and what is made of them."""
+"""Everything that runs methods: data, training, scheduling, the store of results and what is made of them.
+
+In a notebook ``benchmark.run(...)`` is what ``bench run`` is on the command line, and ``benchmark.load(...)`` gives
+the stored runs as one table. Importing this package is cheap: torch and pandas are loaded by the first call.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["load", "run"]
+
+
+def run(
+    methods: str | Sequence[str] | None = None,
+    dataset: str | Sequence[str] | None = None,
+    backbone: str | Sequence[str] | None = None,
+    seeds: int | str | Sequence[int] | None = None,
+    epochs: int | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    plugins: Sequence[str | Path] = (),
+    force: bool = False,
+    quiet: bool = False,
+    **options: Any,
+) -> "pd.DataFrame":
+    """Carry out what is missing of the runs that this means, as ``bench run`` does, and return all of them.
+
+    Args:
+        methods: Names; None for all.
+        dataset: Names; digits for None.
+        backbone: Names; the recipe's for None.
+        seeds: How many, or which.
+        epochs: Short for the setting ``train.epochs``.
+        config: A YAML file or a recipe's name; the other arguments win.
+        settings: Any further ones, such as ``{"train.lr": 0.05, "dml.temperature": 2.0}``.
+        plugins: Python files that define further methods.
+        force: Whether finished runs are repeated.
+        quiet: Whether nothing is printed.
+        **options: The command line's other flags with underscores: ``results``, ``data_root``, ``engine``, ``device``,
+            ``save_students``, ``log`` and so on.
+
+    Returns:
+        A row a run and epoch, as :func:`load` gives them, of these runs alone.
+
+    Raises:
+        methods.errors.InputError: For anything unknown or out of range.
+    """
+    from benchmark import notebook
+
+    words = {"methods": methods, "dataset": dataset, "backbone": backbone, "seeds": seeds, "epochs": epochs}
+    return notebook.run(words | options, config, settings or {}, plugins, force, quiet)
+
+
+def load(results: str | Path = "results") -> "pd.DataFrame":
+    """Return all runs below a results folder as one tidy table; see :func:`benchmark.store.load`."""
+    from benchmark import store
+
+    return store.load(results)

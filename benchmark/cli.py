@@ -9,7 +9,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmark.commands import check, list_, run, speed, study, table
+from benchmark.commands import (
+    check,
+    doctor,
+    export,
+    list_,
+    plot,
+    predict,
+    report,
+    run,
+    schedules,
+    show,
+    speed,
+    study,
+    sweep,
+    table,
+)
 from benchmark.errors import MachineError
 from methods.errors import InputError
 
@@ -75,7 +90,15 @@ def root(
 # in the order of the help page
 app.command()(run.run)
 app.command()(table.table)
+app.command()(plot.plot)
+app.command()(sweep.sweep)
+app.command()(schedules.schedules)
 app.command()(check.check)
 app.command()(speed.speed)
 app.add_typer(study.app, name="study")
 app.command("list")(list_.list_)
+app.command()(show.show)
+app.command()(report.report)
+app.command()(export.export)
+app.command()(predict.predict)
+app.command()(doctor.doctor)

@@ -41,8 +41,8 @@ class TrainConfig(_Section):
     diagnostics_every: int = Field(
         0,
         ge=0,
-        description="epochs between diagnostics (diversity, calibration, gradients); 0: after the last epoch only. "
-        "They change no other number, so they are no part of the run's identity",
+        description="epochs between diagnostics (diversity, calibration, gradients) among those that are evaluated; 0: "
+        "after the last one only. They change no other number and are no part of the run's identity",
     )
 
     def lr_at(self, epoch: int) -> float:

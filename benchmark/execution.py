@@ -12,6 +12,7 @@ import torch
 
 from benchmark import atomic, checkpoints, environment
 from benchmark.config import RunConfig
+from benchmark.cost import cost
 from benchmark.datasets import Dataset
 from benchmark.devices import choose_device
 from benchmark.store import ERROR, Result, Status, Store
@@ -173,7 +174,7 @@ class Execution:
             reason=reason,
             seconds=self._elapsed(),
             environment=environment.versions() | self._device(),
-            cost=trainer.cost() if trainer else None,
+            cost=cost(trainer) if trainer else None,
             students=trainer.method.students if trainer else (),
         )
         try:

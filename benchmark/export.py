@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from benchmark import atomic, datasets, deployed, environment
 from benchmark.deployed import Card, Floats, Model
@@ -191,7 +191,7 @@ def _write_pt2(model: Normalised, student: Student, card: Card, path: Path) -> N
 
 
 def _write_safetensors(model: Normalised, student: Student, card: Card, path: Path) -> None:
-    save_file(dict(student.weights), path, {**student.metadata, "accuracy": str(card.accuracy)})
+    atomic.write_bytes(path, save(dict(student.weights), {**student.metadata, "accuracy": str(card.accuracy)}))
 
 
 @contextmanager

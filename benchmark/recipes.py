@@ -7,7 +7,6 @@ from typing import Any
 from benchmark import yaml_files
 from methods.errors import InputError, unknown
 
-
 STUDIES = "studies"
 """The folder of files that compare cases, for ``bench study``: no recipes."""
 

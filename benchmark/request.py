@@ -20,7 +20,10 @@ MAX_RUNS = 100_000
 Layer = Mapping[str, Any]
 
 LISTS = ("methods", "dataset", "backbone")
-OPTIONS = ("seeds", "epochs", "results", "data_root", "engine", "address", "device", "trials_per_gpu", "save_students")
+OPTIONS = (
+    *("seeds", "epochs", "results", "data_root", "engine", "address"),
+    *("device", "trials_per_gpu", "save_students", "log"),
+)
 """The keys of a configuration file beside ``description``, the lists and the sections."""
 
 
@@ -46,6 +49,8 @@ class Request:
 def layer_from_file(name: str, plugins: Sequence[str] = ()) -> dict[str, Any]:
     """Return the keys of a configuration file, checked to be known."""
     content = recipes.read(recipes.find(name))
+    if "space" in content:
+        raise InputError(f"{name} describes a sweep: bench sweep {name}")
     check_keys(content, plugins)
     return content
 
@@ -82,8 +87,15 @@ def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
             raise unknown("key", key, {*LISTS, *OPTIONS, *sections})
 
 
-def plan(request: Request) -> list[RunConfig]:
+Checksums = dict[tuple[str, DataConfig], str]
+
+
+def plan(request: Request, checksums: Checksums | None = None) -> list[RunConfig]:
     """Return the runs that a request means, resolved, in the order data sets, methods, backbones, seeds.
+
+    Args:
+        request: What is asked for.
+        checksums: What is known of data sets already; it is added to, so that many plans look at the files once.
 
     Raises:
         InputError: For anything that is unknown or out of range, before anything is run.
@@ -93,12 +105,12 @@ def plan(request: Request) -> list[RunConfig]:
     names = _words("dataset", request.option("dataset", ["digits"]))
     runs: list[RunConfig] = []
     for name in names:
-        runs += _plan_dataset(request, name)
+        runs += _plan_dataset(request, name, {} if checksums is None else checksums)
     _refuse_unused_sections(request, runs)
     return list({run.identity: run for run in runs}.values())
 
 
-def _plan_dataset(request: Request, name: str) -> list[RunConfig]:
+def _plan_dataset(request: Request, name: str, checksums: Checksums) -> list[RunConfig]:
     spec = datasets.describe(name)
     base = layer_from_file(spec.recipe, request.plugins)
     scoped = Request((base, *request.layers), request.plugins, request.data_root)
@@ -108,8 +120,8 @@ def _plan_dataset(request: Request, name: str) -> list[RunConfig]:
     seeds = parse_seeds(scoped.option("seeds", 1))
     if len(chosen) * len(architectures) * len(seeds) > MAX_RUNS:
         raise InputError(f"more than {MAX_RUNS:,} runs of {name}: ask for fewer seeds")
-    train = validated(TrainConfig, _section(scoped, "train"), "train")
-    data = validated(DataConfig, _section(scoped, "data"), "data")
+    train = validated(TrainConfig, section(scoped.layers, "train"), "train")
+    data = validated(DataConfig, section(scoped.layers, "data"), "data")
     if train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
     for part in {part for architecture in architectures for part in architecture.split("+")}:
@@ -117,13 +129,14 @@ def _plan_dataset(request: Request, name: str) -> list[RunConfig]:
     classes = {method: registry.load(method, request.plugins) for method in chosen}
     resolved = {
         (method, architecture): registry.resolve(
-            cls, _section(scoped, method), architecture.split("+"), train.epochs
+            cls, section(scoped.layers, method), architecture.split("+"), train.epochs
         ).model_dump(mode="json")
         for method, cls in classes.items()
         for architecture in architectures
     }
     hashes = {key: _hash_files(classes[key[0]], hyperparameters) for key, hyperparameters in resolved.items()}
-    checksum = datasets.checksum(name, data, request.data_root)
+    if (name, data) not in checksums:
+        checksums[name, data] = datasets.checksum(name, data, request.data_root)
     return [
         RunConfig(
             method=method,
@@ -134,7 +147,7 @@ def _plan_dataset(request: Request, name: str) -> list[RunConfig]:
             data=data,
             hyperparameters=hyperparameters,
             method_version=classes[method].version,
-            dataset_checksum=checksum,
+            dataset_checksum=checksums[name, data],
             files=hashes[method, architecture],
         )
         for (method, architecture), hyperparameters in resolved.items()
@@ -163,9 +176,10 @@ def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict
     return hashes
 
 
-def _section(request: Request, key: str) -> dict[str, Any]:
+def section(layers: Iterable[Layer], key: str) -> dict[str, Any]:
+    """Return a section's values, the last layer's winning; ``epochs`` is short for a key of ``train``."""
     merged: dict[str, Any] = {}
-    for layer in request.layers:
+    for layer in layers:
         merged |= layer.get(key, {})
         if key == "train" and "epochs" in layer:
             merged["epochs"] = layer["epochs"]

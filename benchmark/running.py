@@ -9,14 +9,15 @@ from typing import Any, get_args
 
 from rich.console import Console
 
-from benchmark import datasets, scratch
+from benchmark import datasets, logging_backends, scratch
 from benchmark.config import RunConfig
 from benchmark.display import display, duration
 from benchmark.errors import MachineError
+from benchmark.rendering import plain
 from benchmark.request import Layer, Request, plan
 from benchmark.scheduling import Cluster, Engine, run_serially, run_under_ray
 from benchmark.store import Result, Status, Store, load
-from benchmark.tables import accuracy_table, rendered
+from benchmark.tables import build
 from methods import registry
 from methods.errors import InputError, unknown
 
@@ -34,6 +35,7 @@ class Command:
         engine: ``ray`` or ``serial``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         save_students: Whether weights are kept.
+        log: The logging backends that are told of everything.
     """
 
     runs: Sequence[RunConfig]
@@ -45,6 +47,7 @@ class Command:
     cluster: Cluster
     device: str
     save_students: bool
+    log: tuple[str, ...] = ()
 
     def missing(self) -> list[RunConfig]:
         """Return the runs that are still to be carried out."""
@@ -85,6 +88,7 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
         cluster=Cluster(chosen["address"], trials_per_gpu),
         device=_device(chosen["device"] or "auto"),
         save_students=save_students,
+        log=logging_backends.check(options.option("log", None)),
     )
 
 
@@ -108,10 +112,10 @@ def print_plan(command: Command, console: Console) -> None:
         done = command.store.ended(run)
         if not done:
             missing.add(run.identity)
-        _say(console, f"{'finished' if done else 'to do':<8}  {run.label}  ({run.train.epochs} epochs, {run.identity})")
-    _say(console, f"{len(command.runs)} runs, {len(command.runs) - len(missing)} finished already")
+        say(console, f"{'finished' if done else 'to do':<8}  {run.label}  ({run.train.epochs} epochs, {run.identity})")
+    say(console, f"{len(command.runs)} runs, {len(command.runs) - len(missing)} finished already")
     if missing:
-        _say(console, _estimated(command, [run for run in command.runs if run.identity in missing]))
+        say(console, _estimated(command, [run for run in command.runs if run.identity in missing]))
 
 
 def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
@@ -145,21 +149,24 @@ def carry_out(command: Command, console: Console) -> bool:
     again = sum(result is None or not result.status.final for result in unfinished)
     if unfinished:
         tries = f"; the same command tries {again} of them again" if again else ""
-        _say(console, f"{len(unfinished)} of {len(endings)} runs did not finish{tries}")
+        say(console, f"{len(unfinished)} of {len(endings)} runs did not finish{tries}")
     return not unfinished
 
 
 def train_missing(command: Command, console: Console) -> None:
     """Carry out what is missing, and tell the person who watches how it gets on."""
+    scratch.tidy()
     missing = command.missing()
     if skipped := len(command.runs) - len(missing):
-        _say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
+        say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
     if missing:
-        _writable(command.store)
-        sets = _load(command, missing)
+        check_writable(command.store)
+        sets = load_sets(command, missing)
         for line in remarks(missing, sets, command.plugins):
-            _say(console, f"note: {line}")
-        _train(command, missing, sets, console)
+            say(console, f"note: {line}")
+        train(command, missing, sets, console)
+    for run in command.runs:
+        command.store.tidy(run)
 
 
 def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
@@ -173,27 +180,31 @@ def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plu
     return list(lines)
 
 
-def _train(
+def train(
     command: Command, missing: Sequence[RunConfig], sets: Mapping[str, datasets.Dataset], console: Console
 ) -> list[Result]:
+    """Carry out runs and return how they ended."""
     from benchmark.execution import Job
 
     plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
     jobs = [
         Job(run, command.store.root, command.device, command.save_students, plugins, command.force) for run in missing
     ]
-    with display(len(jobs), console) as observer:
+    with display(len(jobs), console) as shown:
+        observer = logging_backends.with_logs(shown, command.log, command.store)
         if command.engine == "serial":
             return run_serially(jobs, sets, observer)
         return run_under_ray(jobs, sets, observer, command.cluster)
 
 
-def _load(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Dataset]:
+def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Dataset]:
+    """Return the data sets that runs need, by name."""
     configs = {run.dataset: run.data for run in runs}
     return {name: datasets.load(name, config, command.data_root) for name, config in configs.items()}
 
 
-def _writable(store: Store) -> None:
+def check_writable(store: Store) -> None:
+    """Raise a MachineError if results cannot be written."""
     try:
         store.runs.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=store.runs) as probe:
@@ -209,10 +220,11 @@ def _print_table(command: Command, console: Console) -> None:
     names = {command.store.folder(run).name for run in command.runs}
     mine = frame[frame["run"].isin(names)]
     if not mine.empty:
-        _say(console, f"\n{rendered(accuracy_table(mine))}\n")
-        _say(console, "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)")
-        _say(console, f"runs: {command.store.runs}")
+        say(console, f"\n{plain(build(mine))}\n")
+        say(console, "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)")
+        say(console, f"runs: {command.store.runs}")
 
 
-def _say(console: Console, line: str) -> None:
+def say(console: Console, line: str) -> None:
+    """Print a line as it is."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -107,20 +107,14 @@ def run_under_ray(
     Raises:
         InputError: If no machine of the cluster can hold a run, or the cluster is not there.
     """
-    settings = RAY_ENVIRONMENT if cluster.address else {**RAY_ENVIRONMENT, **LOOPBACK}
-    os.environ.update({key: os.environ.get(key, value) for key, value in settings.items()})
-    import ray
-    from ray import tune
+    with ray_cluster(cluster):
+        import ray
+        from ray import tune
 
-    from benchmark.trial import Progress, Trial
+        from benchmark.trial import Progress, Trial
 
-    # a trial whose process died is reported by us, in one line
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    with _own_signals():
-        _connect(cluster)
-    try:
-        gpus = _gpus_of_a_run(jobs, cluster)
-        _check_room(jobs)
+        gpus = gpus_of_a_run(jobs, cluster)
+        check_room(jobs)
         progress = Progress(jobs, observer)
         trainable = tune.with_parameters(
             Trial,
@@ -136,6 +130,26 @@ def run_under_ray(
             # what did not fit beside others may fit alone
             _fit(trainable, jobs, hungry, progress, float(gpus > 0), alone=True)
         return progress.results()
+
+
+def set_environment(cluster: Cluster) -> None:
+    """Set what Ray reads when it is imported, unless the person has set it."""
+    settings = RAY_ENVIRONMENT if cluster.address else {**RAY_ENVIRONMENT, **LOOPBACK}
+    os.environ.update({key: os.environ.get(key, value) for key, value in settings.items()})
+
+
+@contextmanager
+def ray_cluster(cluster: Cluster) -> Iterator[None]:
+    """Start Ray, or join a cluster, for as long as the context lasts."""
+    set_environment(cluster)
+    import ray
+
+    # a trial whose process died is reported by us, in one line
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    with _own_signals():
+        _connect(cluster)
+    try:
+        yield
     finally:
         ray.shutdown()
 
@@ -194,7 +208,8 @@ def _connect(cluster: Cluster) -> None:
         raise InputError(f"no Ray cluster at {cluster.address!r}: {reason}") from None
 
 
-def _gpus_of_a_run(jobs: Sequence["Job"], cluster: Cluster) -> float:
+def gpus_of_a_run(jobs: Sequence["Job"], cluster: Cluster) -> float:
+    """Return the share of a GPU that each of the jobs takes."""
     import ray
 
     wanted = {job.device.partition(":")[0] for job in jobs}
@@ -207,7 +222,8 @@ def _gpus_of_a_run(jobs: Sequence["Job"], cluster: Cluster) -> float:
     return 1.0 / cluster.trials_per_gpu
 
 
-def _check_room(jobs: Sequence["Job"]) -> None:
+def check_room(jobs: Sequence["Job"]) -> None:
+    """Raise an InputError if no machine has the CPUs that a job asks for."""
     import ray
 
     threads = max(job.config.train.threads for job in jobs)

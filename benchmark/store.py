@@ -96,6 +96,10 @@ class Store:
             self.begin(config)
         atomic.write_text(folder / RESULT, json.dumps(vars(result), indent=2) + "\n")
 
+    def metrics(self, config: RunConfig) -> list[dict[str, float]]:
+        """Return the metrics of all epochs so far."""
+        return _metrics(self.folder(config))
+
     def result(self, config: RunConfig) -> Result | None:
         """Return how a run ended, or None if it has not (or not readably)."""
         return read_result(self.folder(config))
@@ -159,8 +163,8 @@ def load(results: str | Path) -> pd.DataFrame:
     The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
     joined by commas), then the metrics, then every key of the configuration as ``train.lr``, ``data.pad`` or
     ``hyperparameters.temperature``, and ``method.version``, ``dataset.checksum`` and the hash of each file that a
-    hyperparameter names, as ``files.teacher``. A run that ended before its first epoch has one row without epoch and
-    metrics.
+    hyperparameter names, as ``files.teacher``, then what the run took, as ``cost.seconds``. A run that ended before its
+    first epoch has one row without epoch and metrics.
 
     Args:
         results: The folder that ``--results`` names.
@@ -204,6 +208,9 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     }
     settings |= {f"files.{name}": content for name, content in config.get("files", {}).items()}
     settings |= {"method.version": config["method_version"], "dataset.checksum": config["dataset_checksum"]}
+    if result:
+        costs = {**(result.cost or {}), "seconds": result.seconds}
+        settings |= {f"cost.{name}": value for name, value in costs.items()}
     metrics: list[dict[str, Any]] = [*_metrics(folder)] or [{"epoch": None}]
     return [{**ending, **shared, **row, **settings} for row in metrics]
 

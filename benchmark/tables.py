@@ -1,203 +1,302 @@
-"""From runs to a table: methods down, data sets and backbones across, mean and standard deviation over seeds."""
+"""From runs to a table: which runs share a cell, who is best, and what the differences to a baseline are."""
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import mean, stdev
-from typing import Any
 
 import pandas as pd
 
+from benchmark import layout
+from benchmark.scores import EACH, SCORES, Record, of_run, shown, summaries
+from benchmark.significance import CONFIDENCE, MIN_PAIRS, Gain, holm, paired_gain
 from benchmark.store import Status
 from methods import registry
 from methods.errors import InputError, unknown
 
-Runs = pd.DataFrame
-
+HEADLINE = "student"
+labelled = layout.labelled
 MAX_REASON = 60
 
 
 @dataclass(frozen=True)
-class Score:
-    """One number of a run: how it is called, what it is, and how it comes from the run's rows."""
+class Heading:
+    """What a column holds.
 
-    description: str
-    of: Callable[[pd.DataFrame], float | None]
+    Attributes:
+        column: Data set, backbone and whatever else tells the runs apart.
+        score: A name in :data:`benchmark.scores.SCORES`.
+        part: Which student, for a score that is a number a student.
+        alone: Whether the headline is all that the table shows of the column, and goes without saying.
+    """
 
+    column: str
+    score: str
+    part: str = ""
+    alone: bool = field(default=False, compare=False)
 
-def _students(rows: pd.DataFrame) -> list[str]:
-    return [name for name in str(rows["students"].iloc[-1]).split(",") if name]
-
-
-def _last(rows: pd.DataFrame, columns: Iterable[str]) -> list[float]:
-    last = rows.iloc[-1]
-    return [float(last[column]) for column in columns if column in rows.columns and pd.notna(last[column])]
-
-
-def _mean_of(metric: str) -> Callable[[pd.DataFrame], float | None]:
-    def score(rows: pd.DataFrame) -> float | None:
-        values = _last(rows, (f"{metric}/{name}" for name in _students(rows)))
-        return mean(values) if values else None
-
-    return score
+    @property
+    def text(self) -> str:
+        """What stands above the column."""
+        return self.column if self.alone else f"{self.column} {self.part or self.score}"
 
 
-def _first(rows: pd.DataFrame) -> float | None:
-    return next(iter(_last(rows, (f"top1/{name}" for name in _students(rows)[:1]))), None)
+@dataclass(frozen=True)
+class Ending:
+    """Runs of a cell that did not finish: how many, and the first one's reason."""
+
+    status: Status
+    count: int
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """The count, the status and, if there is one, the reason, on one line and without the table's own sign."""
+        reason = " ".join(self.reason.replace("|", "/").split())
+        shortened = reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}..."
+        return f"{self.count} {self.status}" + (f": {shortened}" if shortened else "")
 
 
-def _best(rows: pd.DataFrame) -> float | None:
-    return max(_last(rows, (f"top1/{name}" for name in _students(rows))), default=None)
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in nothing but the seed.
+
+    Attributes:
+        values: Of the finished ones, by seed.
+        endings: Of the others.
+        digits: Decimal places.
+    """
+
+    values: Mapping[int, float]
+    endings: Sequence[Ending] = ()
+    digits: int = 2
+
+    @property
+    def mean(self) -> float | None:
+        """Over the seeds; None if no run finished."""
+        return mean(self.values.values()) if self.values else None
+
+    def text(self, reasons: bool = True) -> str:
+        """Return ``mean ± std (n)`` and how many runs did not finish, with the reason or without."""
+        numbers = [mean_and_deviation([*self.values.values()], self.digits)] if self.values else []
+        return ", ".join([*numbers, *(end.text if reasons else f"{end.count} {end.status}" for end in self.endings)])
 
 
-def _ensemble(rows: pd.DataFrame) -> float | None:
-    return next(iter(_last(rows, ["top1/ensemble"])), None)
+@dataclass(frozen=True)
+class Table:
+    """Cells by row and heading.
+
+    Attributes:
+        corner: What the rows are.
+        rows: Their labels, in order.
+        headings: In order.
+        cells: A row need not have every one.
+        baseline: The row that the gains refer to, or None.
+        gains: By row and heading, where baseline and row share a seed.
+    """
+
+    corner: str
+    rows: Sequence[str]
+    headings: Sequence[Heading]
+    cells: Mapping[tuple[str, Heading], Cell]
+    baseline: str | None = None
+    gains: Mapping[tuple[str, Heading], Gain] = field(default_factory=dict)
+
+    def values(self, heading: Heading) -> dict[str, float]:
+        """Return a column's means by row, as they are shown: what looks the same counts as the same."""
+        found = {row: self.cells[row, heading] for row in self.rows if (row, heading) in self.cells}
+        return {row: round(cell.mean, cell.digits) for row, cell in found.items() if cell.mean is not None}
+
+    def leaders(self, heading: Heading) -> tuple[set[str], set[str]]:
+        """Return the best rows of a column and the second best; none where there is nothing to compare."""
+        values, end = self.values(heading), SCORES[heading.score].best
+        order = sorted(set(values.values()), reverse=end == "high")
+        if end is None or len(values) < 2:
+            return set(), set()
+        best, second = ({row for row, value in values.items() if value in order[i : i + 1]} for i in (0, 1))
+        return best, second
+
+    def ranks(self) -> tuple[dict[str, float], int, int]:
+        """Return each row's average rank, over how many columns, and of how many.
+
+        A column counts if every row has a value in it; of several scores the first one that has a better end counts.
+        """
+        ordered = [heading for heading in self.headings if SCORES[heading.score].best and not heading.part]
+        judged = [heading for heading in ordered if heading.score == ordered[0].score]
+        complete = [heading for heading in judged if len(self.values(heading)) == len(self.rows)]
+        if len(self.rows) < 2 or not complete:
+            return {}, 0, len(judged)
+        low = SCORES[complete[0].score].best == "low"
+        ranks = pd.DataFrame({i: self.values(heading) for i, heading in enumerate(complete)}).rank(ascending=low)
+        return {str(row): float(rank) for row, rank in ranks.mean(axis=1).items()}, len(complete), len(judged)
+
+    def notes(self) -> list[str]:
+        """Return what a reader has to know, a line each."""
+        scores = list(dict.fromkeys(heading.score for heading in self.headings))
+        lines = [*shown(scores), "mean ± standard deviation (number of seeds)"]
+        if any(cell.endings for cell in self.cells.values()):
+            lines.append("runs that did not finish are counted, not averaged")
+        used, judged = self.ranks()[1:]
+        if used:
+            lines.append(
+                f"average rank: by {scores_of(self.headings)[0]}, over the {used} of {judged} columns "
+                "in which every row has a value"
+            )
+        if self.baseline is not None:
+            tested = sum(gain.p is not None for gain in self.gains.values())
+            lines.append(
+                f"gain: mean difference to {self.baseline}, paired over the n seeds that both have, with its "
+                f"{CONFIDENCE:.0%} t interval from n = {MIN_PAIRS} on; p of the paired t-test, Holm-corrected for "
+                f"{tested} comparison{'' if tested == 1 else 's'}, * where below {1 - CONFIDENCE:.2g}"
+            )
+        return lines
 
 
-def _peers(rows: pd.DataFrame) -> float | None:
-    values = _last(rows, (column for column in rows.columns if column.startswith("top1/peer")))
-    return mean(values) if values else None
+def scores_of(headings: Sequence[Heading]) -> list[str]:
+    """Return the scores that have a better end, in order."""
+    return [heading.score for heading in headings if SCORES[heading.score].best]
 
 
-def _best_epoch(rows: pd.DataFrame) -> float | None:
-    return float(rows["student"].max())
+def build(
+    frame: pd.DataFrame,
+    scores: Sequence[str] | None = None,
+    rows: Sequence[str] = layout.ROWS,
+    columns: Sequence[str] = layout.COLUMNS,
+    baseline: str | None = None,
+) -> Table:
+    """Return the table of all runs.
 
-
-SCORES: Mapping[str, Score] = {
-    "student": Score("mean accuracy of the students, last epoch", _mean_of("top1")),
-    "first": Score("accuracy of the first student, last epoch", _first),
-    "best": Score("accuracy of the best student of each run, last epoch (selected on the test set)", _best),
-    "ensemble": Score("accuracy of the peers taken together, last epoch", _ensemble),
-    "peers": Score("mean accuracy of the peers' own heads, last epoch", _peers),
-    "best-epoch": Score("mean accuracy of the students, best epoch (selected on the test set)", _best_epoch),
-    "top5": Score("mean top-5 accuracy of the students, last epoch", _mean_of("top5")),
-    "nll": Score("mean negative log-likelihood of the students, last epoch", _mean_of("nll")),
-}
-
-
-def check_scores(names: Sequence[str]) -> list[str]:
-    """Return the scores' names, or raise an InputError for one that there is not, or for none at all."""
-    if not names:
-        raise InputError(f"columns names nothing (valid: {', '.join(sorted(SCORES))})")
-    for name in names:
-        if name not in SCORES:
-            raise unknown("column", name, SCORES)
-    return list(names)
-
-
-def accuracy_table(frame: pd.DataFrame, scores: Sequence[str] = ("student",)) -> pd.DataFrame:
-    """Return the table as text: ``mean ± std (n)`` in each cell, then how many did not finish, and why.
-
-    Runs that differ in more than their seed are never averaged: what a method's runs differ in is named in its row,
-    what all differ in is named in the column.
+    Runs that differ in more than their seed are never averaged: what a method's runs differ in is named beside it, what
+    all differ in beside the data set.
 
     Args:
-        frame: From :func:`benchmark.store.load`.
-        scores: Names in :data:`SCORES`.
+        frame: From :func:`benchmark.store.load`; not empty.
+        scores: Names in :data:`benchmark.scores.SCORES`. None is the headline, and each student's accuracy where the
+            peers' backbones differ.
+        rows: Keys of :data:`benchmark.layout.KEYS`.
+        columns: The same, none of the rows'.
+        baseline: The row (or the method) that the others are compared with.
     """
-    check_scores(scores)
-    if frame.empty:
-        return pd.DataFrame()
-    runs = _label(frame)
-    cells: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
-    for (column, row), group in runs.groupby(["column", "row"], sort=False):
-        for score in scores:
-            cell = _cell(group, SCORES[score])
-            cells.setdefault((str(group["method"].iloc[0]), str(row)), {})[str(column), score] = cell
-    order = {name: index for index, name in enumerate(registry.catalogue())}
-    rows = sorted(cells, key=lambda key: (order.get(key[0], len(order)), _natural(key[1])))
-    position = {score: index for index, score in enumerate(scores)}
-    headings = sorted(
-        {key for row in cells.values() for key in row}, key=lambda key: (_natural(key[0]), position[key[1]])
-    )
-    alone = tuple(scores) == ("student",)
-    return pd.DataFrame(
-        [[cells[row].get(heading, "") for heading in headings] for row in rows],
-        index=pd.Index([row for _, row in rows], name="method"),
-        columns=[column if alone else f"{column} {score}" for column, score in headings],
-    )
+    wanted = layout.check_scores("columns", scores) if scores is not None else [HEADLINE]
+    runs = layout.labelled(summaries(frame), rows, columns)
+    cells: dict[tuple[str, Heading], Cell] = {}
+    bases: dict[str, tuple[str, str]] = {}
+    for (row, column), group in runs.groupby(["row", "column"], sort=False):
+        records = group.to_dict("records")
+        bases[str(row)] = (str(group["method"].iloc[0]), str(group["base"].iloc[0]))
+        mixed = scores is None and any("+" in str(record["backbone"]) for record in records)
+        for score in [*wanted, *([EACH] if mixed else [])]:
+            for part, cell in _cells(records, score).items():
+                cells[str(row), Heading(str(column), score, part)] = cell
+    by_method = rows[0] == "method"
+    labels = sorted(bases, key=lambda row: (method_order(bases[row][0]) if by_method else (), natural(row)))
+    table = Table("/".join(rows), labels, _headings(cells), cells)
+    return table if baseline is None else compared(table, _baseline(table, baseline, bases))
 
 
-def _natural(label: str) -> list[str | float]:
+def compared(table: Table, baseline: str) -> Table:
+    """Return the table with the gains of all other rows over one of its rows."""
+    gains: dict[tuple[str, Heading], Gain] = {}
+    for (row, heading), cell in table.cells.items():
+        reference = table.cells.get((baseline, heading))
+        if row != baseline and reference and (gain := paired_gain(cell.values, reference.values)):
+            gains[row, heading] = gain
+    tested = {key: gain.p for key, gain in gains.items() if gain.p is not None}
+    for key, adjusted in zip(tested, holm([*tested.values()]), strict=True):
+        gains[key] = replace(gains[key], adjusted=adjusted)
+    return replace(table, baseline=baseline, gains=gains)
+
+
+def _baseline(table: Table, word: str, bases: Mapping[str, tuple[str, str]]) -> str:
+    if word in table.rows:
+        return word
+    meant = [row for row in table.rows if word in bases[row]]
+    if len(meant) > 1:
+        raise InputError(f"baseline {word!r} means several rows: {'; '.join(meant)}")
+    if not meant:
+        raise unknown("baseline", word, table.rows)
+    return meant[0]
+
+
+def _headings(cells: Mapping[tuple[str, Heading], Cell]) -> list[Heading]:
+    position: dict[Heading, int] = {}
+    for _, heading in cells:
+        position.setdefault(heading, len(position))
+    scores = list(dict.fromkeys(heading.score for heading in position))
+    found = sorted(position, key=lambda key: (natural(key.column), scores.index(key.score), natural(key.part)))
+    per_column = pd.Series([heading.column for heading in found]).value_counts()
+    single = len(scores) == 1
+    return [
+        replace(
+            heading,
+            alone=heading.score == HEADLINE and (single or bool(per_column[heading.column] == 1 and EACH in scores)),
+        )
+        for heading in found
+    ]
+
+
+def method_order(name: str) -> tuple[int, str]:
+    """Return a key that sorts methods as they are listed: by their publication, unknown ones last."""
+    known = list(registry.catalogue())
+    return known.index(name) if name in known else len(known), name
+
+
+def natural(label: str) -> list[str | float]:
     """Return a key that sorts labels by the numbers in them: ``resnet8`` before ``resnet14``."""
     # words and numbers take turns, so that like is compared with like
     return [float(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", label))]
 
 
-def _label(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add ``row`` and ``column``: the method and the data set, each with the settings in which its runs differ."""
-    runs = frame.copy()
-    hashes = [name for name in runs.columns if name.startswith("files.") or name == "dataset.checksum"]
-    for name in hashes:
-        runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
-    # a file counts by its content, wherever it lies
-    files = {name.removeprefix("files.") for name in hashes}
-    own = [name for name in runs.columns if name.startswith(("hyperparameters.", "files.")) or name == "method.version"]
-    own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
-    shared = [name for name in runs.columns if name.startswith(("train.", "data."))] + ["split"]
-    runs["column"] = runs["dataset"] + "/" + runs["backbone"]
-    runs["row"] = runs["method"]
-    runs["column"] = _with_differences(runs, ["dataset", "backbone"], "column", shared)
-    # a subset has a checksum of its own, which says nothing more than its size
-    checksum = [name for name in hashes if name == "dataset.checksum"]
-    runs["column"] = _with_differences(runs, ["dataset", "backbone", "column"], "column", checksum)
-    runs["row"] = _with_differences(runs, ["method", "column"], "row", own)
-    return runs
-
-
-def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings: list[str]) -> "pd.Series[Any]":
-    labels = runs[label].copy()
-    for _, group in runs.groupby(keys, sort=False):
-        differing = [name for name in settings if group[name].nunique(dropna=False) > 1]
-        for name in differing:
-            short = name.rpartition(".")[2]
-            nothing = "all" if short.endswith("_per_class") else "default"
-            labels.loc[group.index] += (
-                ", " + short + "=" + group[name].map(lambda value, none=nothing: _shown(value, none))
-            )
-    return labels
-
-
-def _shown(value: Hashable, nothing: str) -> str:
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return nothing
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _cell(group: pd.DataFrame, score: Score) -> str:
-    values: list[float] = []
+def _cells(records: Sequence[Record], score: str) -> dict[str, Cell]:
+    """Return the cells of runs that differ in nothing but the seed, by part of the score."""
+    values: dict[str, dict[int, float]] = {}
     reasons: dict[Status, list[str]] = {status: [] for status in Status}
-    for _, rows in group.groupby("run", sort=False):
-        status = Status(rows["status"].iloc[-1])
-        reasons[status].append(str(rows["reason"].iloc[-1]))
-        if status is Status.FINISHED and (value := score.of(rows)) is not None:
-            values.append(value)
-    others = [_ending(status, given) for status, given in reasons.items() if given and status is not Status.FINISHED]
-    return ", ".join([*([mean_and_deviation(values)] if values else []), *others])
+    # the same run may lie there twice, as when its images have been moved; it still counts once
+    finished = {int(run["seed"]): run for run in records if Status(run["status"]) is Status.FINISHED}
+    for run in records:
+        status = Status(run["status"])
+        if status is not Status.FINISHED and int(run["seed"]) not in finished:
+            reasons[status].append(str(run["reason"]))
+    for seed, run in finished.items():
+        for part, value in of_run(score, run).items():
+            values.setdefault(part, {})[seed] = value
+    endings = [
+        Ending(status, len(given), given[0])
+        for status, given in reasons.items()
+        if given and status is not Status.FINISHED
+    ]
+    if not values and score == EACH:
+        return {}
+    return {
+        part: Cell(dict(sorted(found.items())), endings, SCORES[score].digits)
+        for part, found in (values or {"": {}}).items()
+    }
 
 
-def _ending(status: Status, reasons: Sequence[str]) -> str:
-    """Return how many runs ended so and the first of their reasons, on one line and without the table's own sign."""
-    reason = " ".join(reasons[0].replace("|", "/").split())
-    shortened = reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}..."
-    return f"{len(reasons)} {status}" + (f": {shortened}" if shortened else "")
-
-
-def mean_and_deviation(values: Sequence[float]) -> str:
+def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
     """Return ``mean ± std (n)`` with the sample's standard deviation; one value has no ±."""
     if len(values) == 1:
-        return f"{values[0]:.2f} (1)"
-    return f"{mean(values):.2f} ± {stdev(values):.2f} ({len(values)})"
+        return f"{values[0]:.{digits}f} (1)"
+    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f} ({len(values)})"
 
 
-FORMATS: Mapping[str, Callable[[pd.DataFrame], str]] = {
-    "md": lambda table: table.to_markdown(),
-    "csv": lambda table: table.to_csv().rstrip("\n"),
-}
+def accuracy_table(frame: pd.DataFrame, scores: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the table's cells as text, methods down, data sets and backbones across.
 
-
-def rendered(table: pd.DataFrame, form: str = "md") -> str:
-    """Return the table in one of :data:`FORMATS`, or raise an InputError that lists them."""
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
-    return FORMATS[form](table)
+    Args:
+        frame: From :func:`benchmark.store.load`.
+        scores: As in :func:`build`.
+    """
+    if scores is not None:
+        layout.check_scores("columns", scores)
+    if frame.empty:
+        return pd.DataFrame()
+    table = build(frame, scores)
+    return pd.DataFrame(
+        [
+            [table.cells[row, heading].text() if (row, heading) in table.cells else "" for heading in table.headings]
+            for row in table.rows
+        ],
+        index=pd.Index(table.rows, name=table.corner),
+        columns=[heading.text for heading in table.headings],
+    )

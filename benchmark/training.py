@@ -84,8 +84,9 @@ class Trainer:
         Returns:
             ``epoch`` (0-based), ``lr``, ``seconds``, ``loss`` and ``loss/<term>`` (means over the images), the scores
             of :func:`benchmark.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students; the
-            latter two only in epochs that are evaluated. In the last epoch and every ``train.diagnostics_every``
-            epochs also the scores of :mod:`benchmark.diagnostics` and :mod:`benchmark.gradients`.
+            latter two only in epochs that are evaluated. Of those the last one and every
+            ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.diagnostics` and
+            :mod:`benchmark.gradients`.
 
         Raises:
             DivergedError: If the loss is not finite.
@@ -97,13 +98,10 @@ class Trainer:
             group["lr"] = lr
         losses = self._train(epoch)
         self.next_epoch += 1
-        every = self.config.train.diagnostics_every
-        diagnosed = self.done or (every > 0 and self.next_epoch % every == 0)
         scores: Row = {}
-        if diagnosed or self.next_epoch % self.config.train.eval_every == 0:
-            scores = self.evaluate(diagnosed)
-        if diagnosed:
-            scores |= self._gradients(epoch)
+        if self.done or self.next_epoch % self.config.train.eval_every == 0:
+            diagnosed = self._diagnosed()
+            scores = self.evaluate(diagnosed) | (self._gradients(epoch) if diagnosed else {})
         return {"epoch": epoch, "lr": lr, "seconds": time.perf_counter() - begin, **losses, **scores}
 
     def evaluate(self, diagnose: bool = False) -> Row:
@@ -210,6 +208,10 @@ class Trainer:
         if broken:
             raise DivergedError(f"epoch {epoch}: {', '.join(broken)} is not finite")
         return {"loss": sum(means), **losses}
+
+    def _diagnosed(self) -> bool:
+        every = self.config.train.diagnostics_every
+        return self.done or (every > 0 and self.next_epoch % every == 0)
 
     def _gradients(self, epoch: int) -> Row:
         """Return how much each loss term pulls at the weights, on one batch of its own; the run goes on unchanged."""

@@ -9,7 +9,7 @@ from methods.interface import Outputs, Progress
 from methods.networks import check_views, divide_gradient
 from methods.objectives import cross_entropy, distillation_loss, mean_of_others
 from methods.peers import BranchedPeers, BranchHyperparameters, named
-from methods.schedules import sigmoid_rampup
+from methods.schedules import Schedule, rampup_schedules, sigmoid_rampup
 
 
 class CL(BranchedPeers):
@@ -32,6 +32,10 @@ class CL(BranchedPeers):
         temperature: float = Field(3.0, gt=0, description="T of the distillation term")
         rampup_epochs: int = epochs_field(80, "length of the ramp-up of the distillation term")
         gradient_rescaling: bool = Field(True, description="whether the shared stem's gradient is divided by K")
+
+        def schedules(self, epochs: int) -> dict[str, Schedule]:
+            """Return the ramp-up."""
+            return rampup_schedules(self.rampup_epochs, epochs, "distillation")
 
     hyperparameters: Hyperparameters
 

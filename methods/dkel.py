@@ -49,17 +49,19 @@ class DKEL(MeanTeacherMethod):
             0.01, gt=0, description="learning rate of those steps as a share of the published recipe's 0.1"
         )
 
+        def shares_at(self, epoch: int) -> dict[str, float]:
+            """Return the decaying share of the teachers' ensemble, and what is left for each teacher by itself."""
+            share = decay_weight(self.decay, epoch, self.decay_rate, self.decay_floor, self.decay_epochs)
+            return {"teacher_ensemble_distillation": share, "peer_distillation": 1 - share}
+
     hyperparameters: Hyperparameters
 
-    def teacher_losses(self, peers: Tensor, teachers: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Return the distillation from the ensemble of the others' teachers and from each of them, by their shares."""
-        chosen = self.hyperparameters
-        share = decay_weight(chosen.decay, epoch, chosen.decay_rate, chosen.decay_floor, chosen.decay_epochs)
-        temperature = chosen.temperature
-        ensemble = distillation_loss(peers, mean_of_others(teachers), temperature)
+    def teacher_losses(self, peers: Tensor, teachers: Tensor) -> dict[str, Tensor]:
+        """Return the distillation from the ensemble of the others' teachers and from each of them."""
+        temperature = self.hyperparameters.temperature
         return {
-            "teacher_ensemble_distillation": share * ensemble,
-            "peer_distillation": (1 - share) * pairwise_distillation_loss(peers, teachers, temperature),
+            "teacher_ensemble_distillation": distillation_loss(peers, mean_of_others(teachers), temperature),
+            "peer_distillation": pairwise_distillation_loss(peers, teachers, temperature),
         }
 
     def start(self, batches: Iterator[Batch]) -> None:

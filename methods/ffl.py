@@ -11,7 +11,7 @@ from methods.interface import Outputs, Progress
 from methods.networks import FusionModule, check_views
 from methods.objectives import cross_entropy, distillation_loss
 from methods.peers import BranchedPeers, BranchHyperparameters, named
-from methods.schedules import sigmoid_rampup
+from methods.schedules import Schedule, rampup_schedules, sigmoid_rampup
 
 
 class FFL(BranchedPeers):
@@ -38,6 +38,10 @@ class FFL(BranchedPeers):
         peers: int = Field(2, ge=2, description="K, the number of branches")
         temperature: float = Field(3.0, gt=0, description="T of the distillation terms")
         rampup_epochs: int = epochs_field(80, "length of the ramp-up of the distillation terms")
+
+        def schedules(self, epochs: int) -> dict[str, Schedule]:
+            """Return the ramp-up."""
+            return rampup_schedules(self.rampup_epochs, epochs, "distillation", "fused_distillation")
 
     hyperparameters: Hyperparameters
 

@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from methods.errors import InputError, unknown
+from methods.schedules import Schedule, schedule_remarks
 
 REFERENCE_EPOCHS = 300
 """The length of the published CIFAR runs, for which defaults in epochs are stated."""
@@ -48,9 +49,16 @@ class BaseHyperparameters(BaseModel):
         """Return the names of the hyperparameters that name a file, whose content counts and not its path."""
         return [name for name, field in cls.model_fields.items() if _marked(field.json_schema_extra, _FILE)]
 
+    def schedules(self, epochs: int) -> dict[str, Schedule]:
+        """Return how the weights of loss terms change in a run of so many epochs, by the terms' names in ``losses``.
+
+        Terms of constant weight are left out. ``bench schedules`` draws these, and a term that never acts is remarked.
+        """
+        return {}
+
     def remarks(self, epochs: int, steps: int) -> list[str]:
         """Return one line for each value that does not fit a run of so many epochs and optimiser steps."""
-        return []
+        return schedule_remarks(self.schedules(epochs))
 
 
 def validated(model: type[ModelT], values: Mapping[str, Any], owner: str = "") -> ModelT:

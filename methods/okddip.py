@@ -21,7 +21,7 @@ from methods.networks import (
 )
 from methods.objectives import cross_entropy, distillation_loss
 from methods.peers import BranchHyperparameters, named
-from methods.schedules import sigmoid_rampup
+from methods.schedules import Schedule, rampup_schedules, sigmoid_rampup
 
 
 class OKDDip(Method):
@@ -53,6 +53,10 @@ class OKDDip(Method):
         )
         temperature: float = Field(3.0, gt=0, description="T of the distillation terms")
         rampup_epochs: int = epochs_field(80, "length of the ramp-up of the distillation terms")
+
+        def schedules(self, epochs: int) -> dict[str, Schedule]:
+            """Return the ramp-up."""
+            return rampup_schedules(self.rampup_epochs, epochs, "peer_distillation", "leader_distillation")
 
     hyperparameters: Hyperparameters
 

@@ -11,7 +11,7 @@ from methods.interface import Outputs, Progress
 from methods.networks import Gate, check_views, gated_ensemble
 from methods.objectives import cross_entropy, distillation_loss
 from methods.peers import BranchedPeers, BranchHyperparameters, named
-from methods.schedules import sigmoid_rampup
+from methods.schedules import Schedule, rampup_schedules, sigmoid_rampup
 
 
 class ONE(BranchedPeers):
@@ -32,6 +32,10 @@ class ONE(BranchedPeers):
 
         temperature: float = Field(3.0, gt=0, description="T of the distillation term")
         rampup_epochs: int = epochs_field(80, "length of the ramp-up of the distillation term")
+
+        def schedules(self, epochs: int) -> dict[str, Schedule]:
+            """Return the ramp-up."""
+            return rampup_schedules(self.rampup_epochs, epochs, "distillation")
 
     hyperparameters: Hyperparameters
 

@@ -13,7 +13,7 @@ from methods.mean_teacher import ema_decay_at, ema_remarks, update_mean
 from methods.networks import PeerNetwork, check_views, standalone
 from methods.objectives import cross_entropy, distillation_loss, pairwise_distillation_loss
 from methods.peers import BranchHyperparameters, named, number_of, numbered
-from methods.schedules import Ramp, ramped_weight
+from methods.schedules import Ramp, Schedule, ramp_factor, ramped_weight
 
 
 class MeanTeacherHyperparameters(BranchHyperparameters):
@@ -26,9 +26,27 @@ class MeanTeacherHyperparameters(BranchHyperparameters):
     ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the mean teacher")
     ema_warmup: bool = Field(True, description="whether the mean teacher's decay is min(1 - 1/(step + 1), ema_decay)")
 
+    def weight_at(self, epoch: int) -> float:
+        """Return the ramped weight of all distillation terms."""
+        return ramped_weight(self.ramp, epoch, self.rampup_epochs, self.weight)
+
+    def shares_at(self, epoch: int) -> dict[str, float]:
+        """Return the share of that weight which each term by which peers learn from teachers has."""
+        return {"peer_distillation": 1.0}
+
+    def schedules(self, epochs: int) -> dict[str, Schedule]:
+        """Return the ramp-up of all distillation terms and the shares of what the teachers teach."""
+        rampup = [ramp_factor(self.ramp, epoch, self.rampup_epochs, self.weight) for epoch in range(epochs)]
+        shares = [self.shares_at(epoch) for epoch in range(epochs)]
+        factors = {name: {"share": [share[name] for share in shares]} for name in self.shares_at(0)}
+        return {
+            name: Schedule(self.weight, {"ramp-up": rampup} | {key: x for key, x in own.items() if set(x) != {1.0}})
+            for name, own in {"ensemble_distillation": {}, **factors}.items()
+        }
+
     def remarks(self, epochs: int, steps: int) -> list[str]:
-        """Say when the mean teacher looks back too far for the run."""
-        return ema_remarks(self.ema_decay, steps)
+        """Say when a term never acts, and when the mean teacher looks back too far for the run."""
+        return [*super().remarks(epochs, steps), *ema_remarks(self.ema_decay, steps)]
 
 
 class MeanTeacherMethod(Method):
@@ -62,18 +80,18 @@ class MeanTeacherMethod(Method):
         if outputs.ensemble is None or outputs.teachers is None:
             raise ValueError(f"{self.name} needs the logits of the ensemble and of the teachers")
         chosen = self.hyperparameters
-        weight = ramped_weight(chosen.ramp, progress.epoch, chosen.rampup_epochs, chosen.weight)
+        weight, shares = chosen.weight_at(progress.epoch), chosen.shares_at(progress.epoch)
         target = outputs.ensemble.detach()
-        taught = self.teacher_losses(outputs.peers, outputs.teachers.detach(), progress.epoch)
+        taught = self.teacher_losses(outputs.peers, outputs.teachers.detach())
         return {
             "cross_entropy": cross_entropy(outputs.peers, labels),
             "ensemble_cross_entropy": cross_entropy(outputs.ensemble, labels),
             "ensemble_distillation": weight * distillation_loss(outputs.peers, target, chosen.temperature),
-            **{name: weight * loss for name, loss in taught.items()},
+            **{name: weight * (shares[name] * loss) for name, loss in taught.items()},
         }
 
-    def teacher_losses(self, peers: Tensor, teachers: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Return the unweighted terms by which peers ``[K, B, C]`` learn from teachers ``[K, B, C]``."""
+    def teacher_losses(self, peers: Tensor, teachers: Tensor) -> dict[str, Tensor]:
+        """Return the terms by which peers ``[K, B, C]`` learn from teachers ``[K, B, C]``, without weight and share."""
         raise NotImplementedError
 
     def after_step(self, progress: Progress) -> None:
@@ -112,7 +130,7 @@ class PCL(MeanTeacherMethod):
     year = 2021
     Hyperparameters = MeanTeacherHyperparameters
 
-    def teacher_losses(self, peers: Tensor, teachers: Tensor, epoch: int) -> dict[str, Tensor]:
+    def teacher_losses(self, peers: Tensor, teachers: Tensor) -> dict[str, Tensor]:
         """Return the distillation from the other peers' mean teachers."""
         loss = pairwise_distillation_loss(peers, teachers, self.hyperparameters.temperature)
         return {"peer_distillation": loss}

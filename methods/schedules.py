@@ -1,10 +1,80 @@
 """Ramp-ups, decays and the mean teacher's factors: pure functions of the epoch or step (0-based)."""
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
+
+DEAD_SHARE = 0.01
+"""Of its weight that a term must exceed in some epoch; one that never does has no practical effect."""
 
 Ramp = Literal["intended", "released", "none"]
 Decay = Literal["exp", "linear", "cosine", "step", "constant", "none"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the weight of a loss term changes over a run: a constant times factors, epoch by epoch.
+
+    Attributes:
+        weight: The constant, which is the weight that the configuration states.
+        factors: What each ramp-up or decay multiplies it by, by the factor's name, a number an epoch.
+    """
+
+    weight: float
+    factors: Mapping[str, Sequence[float]]
+
+    @property
+    def product(self) -> list[float]:
+        """The factors multiplied, an epoch each: the share of the weight that acts."""
+        return [math.prod(values) for values in zip(*self.factors.values(), strict=True)]
+
+    @property
+    def values(self) -> list[float]:
+        """The weight itself, an epoch each."""
+        return [self.weight * share for share in self.product]
+
+    @property
+    def switched_off(self) -> bool:
+        """Whether the configuration has no such term: its weight, or one factor by itself, is 0 throughout."""
+        return self.weight == 0 or any(not any(values) for values in self.factors.values())
+
+    @property
+    def alive(self) -> list[int]:
+        """The epochs in which the term acts with more than :data:`DEAD_SHARE` of its weight."""
+        return [epoch for epoch, share in enumerate(self.product) if share > DEAD_SHARE and self.weight > 0]
+
+
+def dead_terms(schedules: Mapping[str, Schedule]) -> list[str]:
+    """Return the terms that are not switched off and yet never act."""
+    return [name for name, schedule in schedules.items() if not schedule.switched_off and not schedule.alive]
+
+
+def schedule_remarks(schedules: Mapping[str, Schedule]) -> list[str]:
+    """Return a line for each term that never exceeds :data:`DEAD_SHARE` of its weight, with the epochs.
+
+    A term that a configuration switches off, by a weight or a share of 0 throughout, is not meant to act.
+    """
+    lines = []
+    living = {name: schedule.alive for name, schedule in schedules.items() if schedule.alive}
+    for name in dead_terms(schedules):
+        shares = schedules[name].product
+        peak = max(range(len(shares)), key=shares.__getitem__)
+        others = ", ".join(f"{other} is above in {_spans(epochs)}" for other, epochs in living.items())
+        beside = f", while {others}" if others else ", and no other distillation does"
+        lines.append(
+            f"{name} is dead: in {_spans(range(len(shares)))} it never rises above {100 * DEAD_SHARE:g} % of its "
+            f"weight {schedules[name].weight:g} (most: {100 * shares[peak]:.2f} % in epoch {peak}){beside}"
+        )
+    return lines
+
+
+def _spans(epochs: Sequence[int]) -> str:
+    """Return ascending epochs as ``epoch 3`` or ``epochs 0-4, 81-299``."""
+    starts = [epoch for index, epoch in enumerate(epochs) if index == 0 or epochs[index - 1] != epoch - 1]
+    ends = [epoch for index, epoch in enumerate(epochs) if index == len(epochs) - 1 or epochs[index + 1] != epoch + 1]
+    spans = [str(start) if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=True)]
+    return f"epoch{'s' if len(epochs) > 1 else ''} {', '.join(spans)}"
 
 
 def sigmoid_rampup(epoch: int, length: int) -> float:
@@ -23,16 +93,31 @@ def released_rampup(epoch: int, length: int, weight: float) -> float:
     ``w exp(-5 (1 - e/w)^2)`` up to and including epoch L, ``w`` afterwards. With the weight 0.1 that is practically
     zero from epoch 1 to L, and then a step (``src/losses/loss_wrapper.py:19-23``; docs/fidelity.md, D1 and P1).
     """
+    return weight * _released_factor(epoch, length, weight)
+
+
+def _released_factor(epoch: int, length: int, weight: float) -> float:
     if epoch > length or weight == 0:
-        return weight
-    return weight * math.exp(-5.0 * (1.0 - epoch / weight) ** 2)
+        return 1.0
+    return math.exp(-5.0 * (1.0 - epoch / weight) ** 2)
+
+
+def ramp_factor(ramp: Ramp, epoch: int, length: int, weight: float) -> float:
+    """What one of the three readings of the ramp-up multiplies the distillation terms' weight by at an epoch."""
+    if ramp == "released":
+        return _released_factor(epoch, length, weight)
+    return sigmoid_rampup(epoch, length) if ramp == "intended" else 1.0
 
 
 def ramped_weight(ramp: Ramp, epoch: int, length: int, weight: float) -> float:
     """The weight of the distillation terms at an epoch under one of the three readings of the ramp-up."""
-    if ramp == "released":
-        return released_rampup(epoch, length, weight)
-    return weight * (sigmoid_rampup(epoch, length) if ramp == "intended" else 1.0)
+    return weight * ramp_factor(ramp, epoch, length, weight)
+
+
+def rampup_schedules(length: int, epochs: int, *terms: str) -> dict[str, Schedule]:
+    """The schedules of terms of weight 1 that follow :func:`sigmoid_rampup` alone."""
+    rampup = [sigmoid_rampup(epoch, length) for epoch in range(epochs)]
+    return {term: Schedule(1.0, {"ramp-up": rampup}) for term in terms}
 
 
 def decay_weight(decay: Decay, epoch: int, rate: float, floor: float, horizon: int) -> float:

@@ -24,14 +24,18 @@ from benchmark import cli, scratch, store, tables
 
 BENCH = str(Path(sys.executable).with_name("bench"))
 GRID = (
-    *("run", "--methods", "independent,dml,pcl", "--dataset", "digits", "--seeds", "2", "--epochs", "6"),
+    *("run", "--methods", "independent,dml,pcl", "--dataset", "digits", "--epochs", "6"),
     *("--set", "data.train_per_class=10", "--set", "data.test_per_class=10", "--set", "train.batch_size=32"),
     *("--device", "cpu"),
 )
-RAY_SHARE = 0.4
+RAY_SHARE = 1 / 3
 WORKERS_A_COMMAND = 3
 """Workers killed before the command itself: a run may lose that many."""
+EARLY = {"serial": 0.2, "ray": 0.1}
+"""Share of the kills that come while the command is still getting ready, which takes so long:"""
+READY_S = {"serial": 0.3, "ray": 8.0}
 
+Words = Sequence[str]
 Metrics = dict[str, list[dict[str, float]]]
 
 # imported once: a serial command then begins within a tenth of a second
@@ -72,7 +76,7 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _forked(words: Sequence[str], log: Path, folder: Path) -> None:
+def _forked(words: Words, log: Path, folder: Path, before: Callable[[], object] | None) -> None:
     os.setsid()
     os.chdir(folder)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
@@ -80,17 +84,31 @@ def _forked(words: Sequence[str], log: Path, folder: Path) -> None:
     os.dup2(stream, 1)
     os.dup2(stream, 2)
     sys.argv = ["bench", *words]
+    if before is not None:
+        before()
     cli.main()
 
 
-def start(engine: str, words: Sequence[str], log: Path, folder: Path) -> Command:
-    """Start ``bench`` with its temporary files in a folder and its words in a log."""
+def fork(words: Words, log: Path, folder: Path, before: Callable[[], object] | None = None) -> Command:
+    """Start ``bench`` in a folder, with its temporary files there and what it prints in a log.
+
+    Args:
+        words: Of the command.
+        log: A file.
+        folder: Where it starts.
+        before: What the process does first.
+    """
+    process = _FORKED.Process(target=_forked, args=(words, log, folder, before))
+    process.start()
+    assert process.pid is not None
+    return Command(process.pid, lambda: process.exitcode)
+
+
+def start(engine: str, words: Words, log: Path, folder: Path) -> Command:
+    """Start ``bench`` with an engine; what Ray is to be imported by has to be a process from its beginning."""
     words = [*words, "--engine", engine]
     if engine == "serial":
-        process = _FORKED.Process(target=_forked, args=(words, log, folder))
-        process.start()
-        assert process.pid is not None
-        return Command(process.pid, lambda: process.exitcode)
+        return fork(words, log, folder)
     with log.open("a") as stream:
         popen = subprocess.Popen(
             [BENCH, *words],
@@ -157,8 +175,8 @@ class Figures:
 
 
 def outcome(results: Path) -> tuple[str, Metrics]:
-    """The table with every score, and all metrics but the times."""
-    table = tables.rendered(tables.accuracy_table(store.load(results), tuple(tables.SCORES)))
+    """The table, and all metrics but the times."""
+    table = tables.accuracy_table(store.load(results), ("student", "best", "ensemble", "best-epoch", "nll")).to_csv()
     metrics = {
         path.parent.name: [json.loads(line) | {"seconds": 0} for line in path.read_text().splitlines()]
         for path in results.glob("runs/*/metrics.jsonl")
@@ -166,10 +184,10 @@ def outcome(results: Path) -> tuple[str, Metrics]:
     return table, metrics
 
 
-def leftovers(results: Path, folder: Path) -> list[Path]:
+def leftovers(results: Path) -> list[Path]:
     """Files that a finished grid has no use for."""
     stale = [path for pattern in ("*.tmp", ".*.tmp", "checkpoint.*") for path in results.rglob(pattern)]
-    return [*stale, *folder.glob(f"{scratch.PREFIX}*")]
+    return [*stale, *results.parent.glob(f"{scratch.PREFIX}*")]
 
 
 @contextmanager
@@ -180,26 +198,27 @@ def working_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def disturbed(engine: str, chance: random.Random, results: Path, watch: Watch, figures: Figures, limit: int) -> int:
+def disturbed(engine: str, words: Words, chance: random.Random, watch: Watch, figures: Figures, limit: int) -> int:
     """Start the command and kill it, in a few ways; return how it ended if it came to its end, else -9."""
+    results = watch.results
     folder = results.parent
     log = folder / "log"
     log.unlink(missing_ok=True)
-    command = start(engine, [*GRID, "--results", str(results)], log, folder)
+    command = start(engine, [*words, "--results", str(results)], log, folder)
     figures.commands += 1
 
     def gone() -> bool:
         return command.code() is not None
 
-    early = chance.random() < 0.2
+    early = chance.random() < EARLY[engine]
     if not early:
         watch.until(lambda: gone() or (log.is_file() and "started" in log.read_text()), 120)
     for _ in range(WORKERS_A_COMMAND if engine == "ray" and not early else 0):
         watch.until(gone, chance.uniform(0.2, 2.0))
         if (workers := command.workers()) and figures.kills.total() < limit - 1:
             kill(chance.choice(workers))
-            figures.kills["Ray workers"] += 1
-    watch.until(gone, chance.uniform(0, 0.3 if early and engine == "serial" else 2.5))
+            figures.kills["ray workers"] += 1
+    watch.until(gone, chance.uniform(0, READY_S[engine] if early else 2.5))
     code = command.code()
     if code is None and figures.kills.total() < limit:
         whole = chance.random() < 0.5
@@ -208,29 +227,29 @@ def disturbed(engine: str, chance: random.Random, results: Path, watch: Watch, f
     watch.until(gone, 300)
     # half of the time the next command meets what the last one's processes are still doing
     if command.code() == 0 or chance.random() < 0.5:
-        watch.until(lambda: not command.processes(), 20)
+        watch.until(lambda: not command.workers(), 20)
+    if command.code() == 0:
         command.kill_all()
     return -9 if (code := command.code()) is None else code
 
 
 def grid(
-    number: int, chance: random.Random, folder: Path, expected: tuple[str, Metrics], figures: Figures, kills: int
+    words: Words, results: Path, chance: random.Random, expected: tuple[str, Metrics], figures: Figures, kills: int
 ) -> None:
     """Kill one grid's commands until it is complete, and count what is wrong with it."""
-    results = folder / f"results{number}"
     watch = Watch(results)
     ray_kills = 0
     while True:
         before = figures.kills.total()
         engine = "ray" if ray_kills < RAY_SHARE * figures.kills.total() or not before else "serial"
-        code = disturbed(engine, chance, results, watch, figures, kills)
+        code = disturbed(engine, words, chance, watch, figures, kills)
         ray_kills = sum(count for kind, count in figures.kills.items() if "serial" not in kind)
         watch.look()
         if code == 0:
             break
     figures.grids += 1
     figures.repeated += len(watch.repeated)
-    figures.left += len(left := leftovers(results, folder))
+    figures.left += len(left := leftovers(results))
     table, metrics = outcome(results)
     figures.lost += len(expected[1].keys() - {path.parent.name for path in watch.first})
     figures.equal += (table, metrics) == expected
@@ -238,19 +257,20 @@ def grid(
         print(f"wrong: {path}")
 
 
-def stress(kills: int, seed: int = 0) -> Figures:
-    """Kill commands so many times, over as many grids as it takes."""
+def stress(kills: int, seeds: int = 4, seed: int = 0) -> Figures:
+    """Kill commands so many times, over as many grids of three methods and so many seeds as it takes."""
+    words = [*GRID, "--seeds", str(seeds)]
     chance = random.Random(seed)
     figures = Figures()
     with working_folder() as folder:
         whole = folder / "undisturbed"
-        command = start("serial", [*GRID, "--results", str(whole)], folder / "log", folder)
+        command = start("serial", [*words, "--results", str(whole)], folder / "log", folder)
         assert Watch(whole).until(lambda: command.code() is not None, 300)
         assert command.code() == 0, (folder / "log").read_text()
         expected = outcome(whole)
         number = 0
         while figures.kills.total() < kills:
-            grid(number, chance, folder, expected, figures, kills)
+            grid(words, folder / f"results{number}", chance, expected, figures, kills)
             number += 1
             print(figures, flush=True)
     return figures

@@ -362,6 +362,14 @@ class TestOfficial:
         with pytest.raises(InputError, match=f"{name} is not in .* cannot be downloaded"):
             datasets.load(name, DataConfig(), tmp_path)
 
+    def test_damage_after_the_first_use_is_seen(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fashion(tmp_path, monkeypatch)
+        datasets.load("fashion-mnist", DataConfig(), tmp_path)
+        archive = tmp_path / "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz"
+        archive.write_bytes(b"damaged")
+        with pytest.raises(InputError, match=f"{archive.name} is missing or damaged"):
+            datasets.load("fashion-mnist", DataConfig(), tmp_path)
+
     @pytest.mark.parametrize("name", OFFICIAL)
     def test_checksum_needs_no_files(self, name: str) -> None:
         assert datasets.checksum(name, DataConfig(), NOWHERE) in FILES[name].values()

@@ -151,10 +151,13 @@ class TestFiles:
         for path in finished_runs.glob("runs/*/metrics.jsonl"):
             assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [0, 1]
 
-    def test_failed_write_keeps_the_old_file(self, tmp_path: Path) -> None:
-        path = tmp_path / "file.txt"
+    def test_failed_write_keeps_what_is_there(self, tmp_path: Path) -> None:
+        path, taken = tmp_path / "file.txt", tmp_path / "folder"
+        taken.mkdir()
         atomic.write_text(path, "old")
         with pytest.raises(UnicodeEncodeError):
             atomic.write_text(path, "new\ud800")
+        with pytest.raises(IsADirectoryError):
+            atomic.write_text(taken, "new")
         assert path.read_text() == "old"
-        assert list(tmp_path.iterdir()) == [path]
+        assert set(tmp_path.iterdir()) == {path, taken}

@@ -12,7 +12,9 @@ import pytest
 from benchmark import running, store
 from benchmark.config import RunConfig
 from benchmark.store import Result, Status, Store
-from benchmark.tables import accuracy_table, check_scores, mean_and_deviation, rendered
+from benchmark.layout import check_keys, check_scores, keys_and_scores, short_name
+from benchmark.rendering import check_format, rendered
+from benchmark.tables import accuracy_table, build, mean_and_deviation
 from methods.errors import InputError
 
 FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))
@@ -70,8 +72,10 @@ class TestCell:
     def test_runs_that_did_not_finish_are_counted_and_left_out(self, runs: Runs) -> None:
         runs.add(70.0, seed=0)
         runs.add(72.0, seed=1)
-        runs.add(10.0, seed=2, ending=Result(Status.FAILED, "RuntimeError: no luck"))
-        runs.add(10.0, seed=3, ending=Result(Status.DIVERGED, "epoch 3: loss is not finite"))
+        failed = replace(FINISHED, status=Status.FAILED, reason="RuntimeError: no luck")
+        diverged = replace(FINISHED, status=Status.DIVERGED, reason="epoch 3: loss is not finite")
+        runs.add(10.0, seed=2, ending=failed)
+        runs.add(10.0, seed=3, ending=diverged)
         runs.store.begin(runs.add(seed=4))
         assert runs.table()["dml"]["digits/resnet8"] == (
             "71.00 ± 1.41 (2), 1 diverged: epoch 3: loss is not finite, 1 failed: RuntimeError: no luck, 1 unfinished"
@@ -98,7 +102,7 @@ class TestCell:
             ("ensemble", "75.00 (1)"),
             ("peers", "70.00 (1)"),
             ("top5", "99.00 (1)"),
-            ("nll", "0.60 (1)"),
+            ("nll", "0.600 (1)"),
         ],
     )
     def test_every_score(self, runs: Runs, score: str, cell: str) -> None:

@@ -6,13 +6,32 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmark.commands.options import Config, Plugins, Text
+from benchmark.commands.options import (
+    Config,
+    Plugins,
+    Text,
+    backbone_names,
+    dataset_names,
+    method_names,
+    several_of,
+)
 
 
 def run(
-    methods: Annotated[Text, typer.Option(help="Names separated by commas; all if not given.")] = None,
-    dataset: Annotated[Text, typer.Option(help="Names separated by commas, or folder:PATH.")] = None,
-    backbone: Annotated[Text, typer.Option(help="Names separated by commas; a+b for peers that differ.")] = None,
+    methods: Annotated[
+        Text,
+        typer.Option(help="Names separated by commas; all if not given.", autocompletion=several_of(method_names)),
+    ] = None,
+    dataset: Annotated[
+        Text,
+        typer.Option(help="Names separated by commas, or folder:PATH.", autocompletion=several_of(dataset_names)),
+    ] = None,
+    backbone: Annotated[
+        Text,
+        typer.Option(
+            help="Names separated by commas; a+b for peers that differ.", autocompletion=several_of(backbone_names)
+        ),
+    ] = None,
     seeds: Annotated[Text, typer.Option(help="How many (3) or which (0,4,7).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Short for --set train.epochs=N.")] = None,
     config: Config = None,
@@ -26,6 +45,7 @@ def run(
     device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     trials_per_gpu: Annotated[int | None, typer.Option(help="Runs side by side on one GPU.")] = None,
     save_students: Annotated[bool | None, typer.Option(help="Keep the students' weights.")] = None,
+    log: Annotated[Text, typer.Option(help="tensorboard, wandb, mlflow: write the metrics there too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that are finished.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
     plugin: Plugins = None,
@@ -47,6 +67,7 @@ def run(
         "device": device,
         "trials_per_gpu": trials_per_gpu,
         "save_students": save_students,
+        "log": log,
     }
     plugins = tuple(plugin or ())
     file_layer = [layer_from_file(config, plugins)] if config else []

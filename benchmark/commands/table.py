@@ -8,19 +8,49 @@ import typer
 from benchmark.commands.options import Results
 from methods.errors import InputError
 
+VALUES = (
+    "student, first, best, each, ensemble, peers, teachers, best-epoch, top5, nll, ece, ensemble-gain, teacher-gain, "
+    "distance, kl, disagreement, teacher-kl, seconds, memory, parameters, multiply-adds, training-multiply-adds"
+)
+
 
 def table(
     results: Results = Path("results"),
+    rows: Annotated[str, typer.Option(help="What makes a row: method, dataset, backbone, split, seed.")] = "method",
     columns: Annotated[
-        str, typer.Option(help="student, first, best, ensemble, peers, best-epoch, top5, nll.")
-    ] = "student",
-    form: Annotated[str, typer.Option("--format", help="md or csv.")] = "md",
+        str | None,
+        typer.Option(
+            help="What makes a column, of the same words (default: dataset,backbone); names of scores, see --value, "
+            "may stand here too and add a column each: --columns student,best,ensemble.",
+        ),
+    ] = None,
+    value: Annotated[str | None, typer.Option(help=f"Scores, with commas (default: student): {VALUES}.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="A method: adds each gain over it, paired over seeds, with a 95 % interval.", metavar="NAME"),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="md, latex, csv, html or json.")] = "md",
+    published: Annotated[
+        bool, typer.Option("--published", help="Set our numbers beside published ones, with sources.")
+    ] = False,
 ) -> None:
-    """Print the table of all stored runs."""
-    from benchmark import store, tables
+    """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
+    from benchmark import layout, rendering, store, tables
 
-    scores = tables.check_scores([name.strip() for name in columns.split(",") if name.strip()])
+    rendering.check_format(form)
+    keys, scores = layout.keys_and_scores(layout.split_words(columns)) if columns is not None else ([], [])
+    if value is not None:
+        scores = layout.check_scores("value", layout.split_words(value)) + scores
+    down = layout.check_keys("rows", layout.split_words(rows))
+    across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
+    if published:
+        from benchmark import published_table
+
+        frame = store.load(results) if results.is_dir() else None
+        content = published_table.grid(published_table.compare(frame))
+        print(rendering.FORMATS[form](content))
+        return
     frame = store.load(results)
     if frame.empty:
         raise InputError(f"no runs in {results} yet: bench run makes some")
-    print(tables.rendered(tables.accuracy_table(frame, scores), form))
+    print(rendering.rendered(tables.build(frame, list(dict.fromkeys(scores)) or None, down, across, baseline), form))

@@ -329,7 +329,7 @@ than half of the trials never do. In brackets: 95 % intervals (Wilson's for shar
 
 {overview.to_markdown(index=False)}
 
-{settings_text('convergence', settings)}
+{settings_text("convergence", settings)}
 """
 
 

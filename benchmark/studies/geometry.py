@@ -340,7 +340,7 @@ pull does meanwhile, not whether that prevents the collapse of a network.
 
 {table.drop(columns=errors).T.to_markdown(floatfmt=".4g")}
 
-{settings_text('geometry', settings)}
+{settings_text("geometry", settings)}
 """
 
 

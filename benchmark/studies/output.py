@@ -77,6 +77,17 @@ def write_study(folder: Path, name: str, figure: Figure, tables: Mapping[str, pd
     Returns:
         The files.
     """
+    written = write_figure(folder, name, figure)
+    for table_name, table in tables.items():
+        written.append(folder / f"{table_name}.csv")
+        write_text(written[-1], table.to_csv(index=False, float_format="%.10g"))
+    written.append(folder / "README.md")
+    write_text(written[-1], text)
+    return written
+
+
+def write_figure(folder: Path, name: str, figure: Figure) -> list[Path]:
+    """Write ``NAME.svg`` and ``NAME.png`` into a folder, which is made, and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for ending, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
@@ -89,11 +100,6 @@ def write_study(folder: Path, name: str, figure: Figure, tables: Mapping[str, pd
         finally:
             temporary.unlink(missing_ok=True)
         written.append(path)
-    for table_name, table in tables.items():
-        written.append(folder / f"{table_name}.csv")
-        write_text(written[-1], table.to_csv(index=False, float_format="%.10g"))
-    written.append(folder / "README.md")
-    write_text(written[-1], text)
     return written
 
 
@@ -102,7 +108,9 @@ def settings_text(study: str, settings: BaseModel) -> str:
     values = settings.model_dump()
     defaults = {name: field.default for name, field in type(settings).model_fields.items()}
     changed = {name: value for name, value in values.items() if value != defaults[name]}
-    return f"Made by `{' '.join(['bench study', study, *_options(changed)])}`.\n\nSettings: `{' '.join(_options(values))}`"
+    return (
+        f"Made by `{' '.join(['bench study', study, *_options(changed)])}`.\n\nSettings: `{' '.join(_options(values))}`"
+    )
 
 
 def _options(values: Mapping[str, Any]) -> list[str]:

@@ -3,9 +3,7 @@
 Runs that are finished are not repeated, and those that were interrupted go on: the store remembers, not the study.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -13,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
 from benchmark import datasets, recipes, running, store
-from benchmark.config import RunConfig, TrainConfig
+from benchmark.config import RunConfig
 from benchmark.errors import MachineError
 from benchmark.request import Layer
 from methods import registry
@@ -36,7 +34,7 @@ class TrainingSettings(_Strict):
 
     cases: str = Field("", min_length=1, description="a YAML file with the cases, or its name in configs/")
     seeds: int = Field(5, ge=2, le=1000, description="runs of each case; for one seed all see the same batches")
-    epochs: int = Field(10, ge=1, le=10_000, description="length of a run")
+    epochs: int = Field(8, ge=1, le=10_000, description="length of a run")
     lr: float = Field(0.05, gt=0, le=100, description="learning rate at the start")
     batch_size: int = Field(20, ge=2, le=65_536, description="images a step")
     ramp: Ramp = Field("intended", description="ramp-up of the distillation terms, where a case has none of its own")
@@ -60,6 +58,11 @@ class Case(_Strict):
         """What tells it from every other case."""
         return self.factor, self.name
 
+    @property
+    def label(self) -> str:
+        """The same in words."""
+        return f"{self.factor} {self.name}".strip()
+
 
 class CaseFile(_Strict):
     """What a study compares, and under which conditions."""
@@ -82,8 +85,8 @@ class Trained(NamedTuple):
 
     Attributes:
         file: The cases.
-        frame: A row a case, seed and epoch, with ``factor``, ``case``, ``status`` and the metrics of the store; a run
-            that serves two cases stands there twice.
+        frame: A row a case, seed and epoch, with ``factor``, ``case``, ``label``, ``status`` and the metrics of the
+            store; a run that serves two cases stands there twice.
         limit: Accuracy in percent up to which guessing explains it.
         device: What the runs were carried out on.
     """
@@ -100,7 +103,7 @@ def read_cases(name: str) -> CaseFile:
     file = validated(CaseFile, content, "cases")
     keys = [case.key for case in file.all()]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise InputError(f"{name}: the case {' '.join(filter(None, twice))!r} stands twice")
+        raise InputError(f"{name}: the case {' '.join(twice).strip()!r} stands twice")
     return file
 
 
@@ -116,15 +119,16 @@ def train(settings: TrainingSettings, console: Console | None = None) -> Trained
     running.train_missing(command, console or Console(stderr=True))
     unfinished = [run for run in command.runs if not command.store.ended(run)]
     if unfinished:
-        raise MachineError(f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); the same command goes on")
+        raise MachineError(
+            f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); the same command goes on"
+        )
     frame = store.load(command.store.root)
-    by_name = {name: rows for name, rows in frame.groupby("run", sort=False)}
-    parts = [
-        by_name[command.store.folder(run).name].assign(factor=case.factor, case=case.name)
+    roles = [
+        {"run": command.store.folder(run).name, "factor": case.factor, "case": case.name, "label": case.label}
         for case in file.all()
         for run in runs[case.key]
     ]
-    tidy = pd.concat(parts, ignore_index=True)
+    tidy = pd.DataFrame(roles).merge(frame, on="run")
     dataset = datasets.load(file.dataset, command.runs[0].data, command.data_root)
     from benchmark.training import chance_limit
 
@@ -138,7 +142,9 @@ def plan(settings: TrainingSettings, file: CaseFile) -> tuple[running.Command, d
     """Return one command for the runs of all cases, each run once, and each case's runs."""
     commands = {case.key: running.prepare([_layer(settings, file, case)]) for case in file.all()}
     distinct = {run.identity: run for command in commands.values() for run in command.runs}
-    whole = replace(commands[file.reference.key], runs=list(distinct.values()))
+    # seed by seed: what is finished when someone loses patience is the same study with fewer seeds
+    in_turn = sorted(distinct.values(), key=lambda run: run.seed)
+    whole = replace(commands[file.reference.key], runs=in_turn)
     return whole, {key: list(command.runs) for key, command in commands.items()}
 
 
@@ -148,14 +154,13 @@ def _layer(settings: TrainingSettings, file: CaseFile, case: Case) -> Layer:
     own = {key: value for key, value in shared.items() if key in known} | case.set
     # a run at chance throughout has collapsed; none ends early, so that curves are means over the same runs throughout
     schedule = {"lr": settings.lr, "batch_size": settings.batch_size, "collapse_epochs": settings.epochs}
-    diagnostics = {"diagnostics_every": 1} if "diagnostics_every" in TrainConfig.model_fields else {}
     return {
         "methods": [case.method],
         "dataset": file.dataset,
         "backbone": file.backbone,
         "seeds": settings.seeds,
         "epochs": settings.epochs,
-        "train": {**schedule, **diagnostics, **file.train},
+        "train": {**schedule, "diagnostics_every": 1, **file.train},
         "data": {"train_per_class": settings.train_per_class, **file.data},
         "results": settings.results,
         "engine": settings.engine,
@@ -167,13 +172,3 @@ def _layer(settings: TrainingSettings, file: CaseFile, case: Case) -> Layer:
 def last_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the last row of every case's every seed."""
     return frame.sort_values("epoch", kind="stable").groupby(["factor", "case", "seed"], sort=False).tail(1)
-
-
-def columns(frame: pd.DataFrame, prefixes: Iterable[str]) -> list[str]:
-    """Return the columns of measured numbers that start with one of the prefixes."""
-    return [name for name in frame.columns if name.startswith(tuple(prefixes)) and frame[name].notna().any()]
-
-
-def folder_of(settings: TrainingSettings) -> Path:
-    """Return where the runs lie."""
-    return Path(settings.results) / "runs"

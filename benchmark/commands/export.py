@@ -1,0 +1,27 @@
+"""``bench export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands.options import DataRoot, Results, Run, Text
+
+
+def export(
+    run: Run,
+    to: Annotated[Path, typer.Option("--to", help="A file ending in .safetensors, .onnx or .pt2.", metavar="FILE")],
+    student: Annotated[Text, typer.Option(help="Which of the run's students; the first if not given.")] = None,
+    results: Results = Path("results"),
+    data_root: DataRoot = Path("data"),
+) -> None:
+    """Write a run's student to a file that works elsewhere, and check the file."""
+    from benchmark import deployed, lookup
+
+    deployed.check_suffix(to)
+    found = lookup.find(results, run)
+    # torch is loaded once the words are known to be right
+    from benchmark.export import export as write
+
+    for line in write(found, to, student, data_root):
+        print(line)

@@ -1,0 +1,33 @@
+"""``bench schedules``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmark.commands.options import Config, Plugins
+
+
+def schedules(
+    method: Annotated[str, typer.Option(help="Whose ramps and decays are drawn.")],
+    config: Config = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting: dkel.ramp=none, dkel.decay=step.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Length of the run; 300 if nothing says otherwise.")] = None,
+    out: Annotated[Path, typer.Option(help="Where figure and table go.", metavar="DIR")] = Path("results/schedules"),
+    plugin: Plugins = None,
+) -> None:
+    """Draw every ramp and decay of a configuration over the epochs, and say which loss terms never act."""
+    from benchmark import schedule_figures
+    from benchmark.request import layer_from_assignments, layer_from_file
+
+    plugins = tuple(plugin or ())
+    file_layer = [layer_from_file(config, plugins)] if config else []
+    flags: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    drawn = schedule_figures.resolve(method, [*file_layer, layer_from_assignments(set_ or ()) | flags], plugins)
+    print(drawn.summary().to_markdown(index=False, disable_numparse=True))
+    for line in drawn.remarks:
+        print(f"note: {method}: {line}")
+    for path in schedule_figures.write(drawn, out):
+        print(path)

@@ -1,0 +1,149 @@
+"""A machine looked over: what is there, what is missing, and what to do about it."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmark import datasets, environment
+
+NEEDED = ("torch", "torchvision", "ray", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
+OPTIONAL = {
+    "onnx": "bench export --to FILE.onnx",
+    "onnxruntime": "bench export and bench predict with .onnx",
+    "onnxscript": "bench export --to FILE.onnx",
+    "tensorboard": "bench run --log tensorboard",
+    "wandb": "bench run --log wandb",
+    "mlflow": "bench run --log mlflow",
+}
+EXTRA_OF = {"onnxruntime": "onnx", "onnxscript": "onnx"}
+
+LOW_DISK_GIB = 5.0
+LOW_SHARED_GIB = 1.0
+
+
+class Grade(StrEnum):
+    """How a finding is to be taken."""
+
+    GOOD = "ok"
+    REMARK = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    grade: Grade
+    subject: str
+    found: str
+    remedy: str = ""
+
+
+def findings(results: Path, data_root: Path) -> Iterator[Finding]:
+    """Look at everything, the quickest first; nothing is started, written or downloaded."""
+    yield _python()
+    yield from _packages()
+    yield _processor()
+    yield from _disk({"results": results, "data": data_root})
+    yield from _datasets(data_root)
+    yield from _ray()
+    yield from _devices()
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    good = sys.version_info >= (3, 11)
+    return Finding(Grade.GOOD if good else Grade.PROBLEM, "python", found, "" if good else "use Python 3.11 or newer")
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _packages() -> Iterator[Finding]:
+    own = environment.versions()
+    commit = f" (commit {own['commit']})" if own["commit"] else ""
+    yield Finding(Grade.GOOD, "okdbench", own["okdbench"] + commit)
+    for package in NEEDED:
+        found = _installed(package)
+        if found is None:
+            yield Finding(Grade.PROBLEM, package, "not installed", "pip install okdbench brings it")
+        else:
+            yield Finding(Grade.GOOD, package, found)
+    for package, use in OPTIONAL.items():
+        found = _installed(package)
+        remedy = "" if found else f"for {use}: pip install 'okdbench[{EXTRA_OF.get(package, package)}]'"
+        yield Finding(Grade.GOOD if found else Grade.REMARK, package, found or "not installed", remedy)
+
+
+def _processor() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Finding(Grade.GOOD, "processor", f"{environment.device_name('cpu')}, {cores} cores for this process")
+
+
+def _disk(folders: dict[str, Path]) -> Iterator[Finding]:
+    for name, folder in folders.items():
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(there).free / 2**30
+        found = f"{folder}: {free:.1f} GiB free"
+        if not os.access(there, os.W_OK):
+            yield Finding(Grade.PROBLEM, f"{name} folder", f"{there} cannot be written to", "name another folder")
+        elif free < LOW_DISK_GIB:
+            yield Finding(Grade.REMARK, f"{name} folder", found, "make room before a long run")
+        else:
+            yield Finding(Grade.GOOD, f"{name} folder", found)
+    shared = Path("/dev/shm")  # noqa: S108 - looked at, not written to
+    if shared.is_dir() and (free := shutil.disk_usage(shared).free / 2**30) < LOW_SHARED_GIB:
+        found = f"{shared}: {free:.1f} GiB free, which Ray keeps data sets in"
+        yield Finding(Grade.REMARK, "shared memory", found, "docker run --shm-size=4g, or bench run --engine serial")
+
+
+def _datasets(root: Path) -> Iterator[Finding]:
+    for name in datasets.available():
+        if name.startswith(datasets.FOLDER):
+            continue
+        if datasets.present(name, root):
+            yield Finding(Grade.GOOD, name, "there")
+        else:
+            remedy = f"bench run --dataset {name} --data-root {root} downloads it, where there is a network"
+            yield Finding(Grade.REMARK, name, f"not in {root}", remedy)
+
+
+def _ray() -> Iterator[Finding]:
+    # whether it can be imported is seen without importing it, which takes seconds
+    if _installed("ray") is None:
+        yield Finding(Grade.PROBLEM, "ray", "not installed", "pip install 'ray[tune]', or bench run --engine serial")
+    elif address := os.environ.get("RAY_ADDRESS"):
+        remedy = "unset RAY_ADDRESS, or join it by bench run --address auto"
+        yield Finding(Grade.REMARK, "ray", f"RAY_ADDRESS is {address}: runs join that cluster", remedy)
+
+
+def _devices() -> Iterator[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        yield Finding(Grade.PROBLEM, "torch", f"cannot be imported: {reason}", "reinstall torch (see pytorch.org)")
+        return
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            free, total = (size / 2**30 for size in torch.cuda.mem_get_info(index))
+            name = f"{torch.cuda.get_device_name(index)}: {free:.1f} of {total:.1f} GiB free, CUDA {torch.version.cuda}"
+            crowded = free < total / 2
+            remedy = "another process uses it: bench run --device cuda:N takes another one" if crowded else ""
+            yield Finding(Grade.REMARK if crowded else Grade.GOOD, f"cuda:{index}", name, remedy)
+    elif Path("/proc/driver/nvidia").exists():
+        built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
+        remedy = "install the torch that fits the driver (nvidia-smi names its CUDA version)"
+        yield Finding(Grade.PROBLEM, "gpu", f"there is a driver, but torch finds no device; {built}", remedy)
+    else:
+        yield Finding(Grade.REMARK, "gpu", "none", "runs take the CPU: digits is quick there, CIFAR takes days")

@@ -1,0 +1,161 @@
+"""All stored runs as one HTML page that needs no network."""
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from benchmark import atomic, environment, rendering, tables
+from benchmark.cautions import cautions
+from benchmark.display import duration
+from benchmark.lookup import StoredRun
+from benchmark.report_data import Content, page_data
+from benchmark.store import Status
+from methods.errors import InputError
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Accuracy": ("student", "ensemble", "peers", "teachers", "best-epoch"),
+    "Calibration": ("nll", "ece"),
+    "Homogenisation": ("distance", "kl", "disagreement", "ensemble-gain", "teacher-gain", "teacher-kl"),
+    "Cost": ("seconds", "memory", "parameters", "multiply-adds", "training-multiply-adds"),
+}
+"""The tables beside the headline's, and the scores in each."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    title: str
+    header: list[str]
+    rows: list[list[tuple[str, str]]]
+    notes: list[str]
+
+
+def write(results: Path, out: Path, baseline: str | None = None) -> tuple[int, int]:
+    """Write the page and return how many runs it shows and its size in bytes.
+
+    Args:
+        results: The results folder.
+        out: The file.
+        baseline: A method that the others are compared with.
+
+    Raises:
+        InputError: If there are no runs, or the file cannot be written.
+    """
+    content = Content.read(results)
+    if not content.runs:
+        raise InputError(f"no runs in {results} yet: bench run makes some")
+    page = render(content, baseline).encode()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(out, page)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}") from None
+    return len(content.runs), len(page)
+
+
+def render(content: Content, baseline: str | None = None, watched: str = "") -> str:
+    """Return the page.
+
+    Args:
+        content: The runs.
+        baseline: A method that the others are compared with.
+        watched: What a page that is served polls for: it loads itself anew when that changes.
+    """
+    templates = Environment(
+        loader=PackageLoader("benchmark", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return templates.get_template("report.html.j2").render(
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        by={**environment.versions(), "python": platform.python_version()},
+        facts=_facts(content),
+        warnings=list(cautions(_columns(content))),
+        headline=_table("Students", content, None, baseline) if content.runs else None,
+        tables=[table for title, scores in SECTIONS.items() if (table := _table(title, content, scores, None))],
+        lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
+        runs=[_run(content, name) for name in content.runs],
+        data=_script_json(page_data(content)),
+        watched=watched,
+    )
+
+
+def _columns(content: Content) -> dict[str, dict[str, list[StoredRun]]]:
+    columns: dict[str, dict[str, list[StoredRun]]] = {panel: {} for panel in content.panels}
+    for group in content.groups:
+        columns[group.panel][group.row] = [content.runs[name] for name in group.runs]
+    return columns
+
+
+def _table(title: str, content: Content, scores: Iterable[str] | None, baseline: str | None) -> _Table | None:
+    if content.frame.empty:
+        return None
+    grid = rendering.grid(tables.build(content.frame, list(scores) if scores else None, baseline=baseline))
+    # what no method has is left out
+    shown = [i for i in range(len(grid.header)) if i == 0 or any(row[i] for row in grid.rows)]
+    if len(shown) < 2:
+        return None
+    rows = [[(row[i], grid.marks.get((number, i), "")) for i in shown] for number, row in enumerate(grid.rows)]
+    missing = {name for name in scores or () if not any(name in grid.header[i] for i in shown)}
+    notes = [note for note in grid.notes if note.partition(":")[0] not in missing]
+    return _Table(title, [grid.header[i] for i in shown], rows, notes)
+
+
+def _facts(content: Content) -> dict[str, str]:
+    """Return what was run and on what."""
+    runs = list(content.runs.values())
+    found = [run.result.environment or {} for run in runs if run.result]
+    seconds = sum(run.result.seconds for run in runs if run.result)
+    statuses = Counter(str(run.status) for run in runs)
+    facts = {
+        "runs": f"{len(runs)}: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()),
+        "methods": _names(run.config.method for run in runs),
+        "data sets": _names(run.config.dataset for run in runs),
+        "backbones": _names(run.config.backbone for run in runs),
+        "seeds": _names(str(run.config.seed) for run in sorted(runs, key=lambda run: run.config.seed)),
+        "epochs": _names(str(length) for length in sorted({run.config.train.epochs for run in runs})),
+        "scored on": _names(run.config.split for run in runs),
+        "hardware": _names(env.get("hardware", "") for env in found),
+        "precision": _names(env.get("precision", "") for env in found),
+        "torch": _names(env.get("torch", "") for env in found),
+        "okdbench": _names(f"{env.get('okdbench', '')} {env.get('commit', '')}".strip() for env in found),
+        "time": f"{duration(seconds)} of runs in all" if seconds else "",
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _names(words: Iterable[str]) -> str:
+    found = [word for word in dict.fromkeys(words) if word]
+    return ", ".join(found[:20]) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
+
+
+def _run(content: Content, name: str) -> dict[str, Any]:
+    run = content.runs[name]
+    group = next(group for group in content.groups if name in group.runs)
+    last = run.last_metrics()
+    return {
+        "name": name,
+        "row": group.row,
+        "panel": group.panel,
+        "seed": run.config.seed,
+        "status": str(run.status),
+        "accuracy": last.get("student"),
+        "epochs": f"{int(last['epoch']) + 1 if 'epoch' in last else 0}/{run.config.train.epochs}",
+        "seconds": run.result.seconds if run.result else None,
+        "time": duration(run.result.seconds) if run.result else "",
+    }
+
+
+def _script_json(data: Any) -> Markup:
+    """Return JSON that may stand in a script element: nothing in it ends the element or begins a comment."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)  # noqa: S704 - escaped above
+
+

@@ -1,0 +1,131 @@
+"""What ``bench schedules`` shows: every ramp and decay of a configuration over the epochs, and their product."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark import atomic
+from benchmark.request import Layer, check_keys, section
+from methods import registry
+from methods.errors import InputError
+from methods.hyperparameters import REFERENCE_EPOCHS, validated
+from methods.schedules import DEAD_SHARE, Schedule, schedule_remarks
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The schedules of one method's configuration.
+
+    Attributes:
+        method: Its name.
+        epochs: The length of the run.
+        schedules: By loss term.
+    """
+
+    method: str
+    epochs: int
+    schedules: Mapping[str, Schedule]
+
+    @property
+    def remarks(self) -> list[str]:
+        """A line for each term that never acts."""
+        return schedule_remarks(self.schedules)
+
+    def summary(self) -> pd.DataFrame:
+        """Return a row a term: its weight, the most that acts of it, and in how many epochs it acts at all."""
+        rows = [
+            {
+                "term": term,
+                "weight": f"{schedule.weight:g}",
+                "factors": " x ".join(schedule.factors),
+                "at most": f"{100 * max(schedule.product):.2f} %",
+                f"epochs above {100 * DEAD_SHARE:g} %": f"{len(schedule.alive)} of {self.epochs}",
+            }
+            for term, schedule in self.schedules.items()
+        ]
+        return pd.DataFrame(rows)
+
+    def curves(self) -> pd.DataFrame:
+        """Return a row a term and epoch: every factor, their product, and the weight."""
+        rows = [
+            {
+                "term": term,
+                "epoch": epoch,
+                **{name: values[epoch] for name, values in schedule.factors.items()},
+                "product": schedule.product[epoch],
+                "weight": schedule.values[epoch],
+            }
+            for term, schedule in self.schedules.items()
+            for epoch in range(self.epochs)
+        ]
+        return pd.DataFrame(rows)
+
+
+def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -> Drawn:
+    """Return a configuration's schedules; of no other length given, for the published one.
+
+    Args:
+        method: Its name.
+        layers: The configuration file's keys and the command line's, weakest first.
+        plugins: Python files that define further methods.
+
+    Raises:
+        InputError: For anything unknown or out of range, or a method without schedules.
+    """
+    from benchmark.config import TrainConfig
+
+    cls = registry.load(method, plugins)
+    for layer in layers:
+        check_keys(layer, plugins)
+    # a file may hold sections for other methods; on the command line that is a slip
+    if others := [key for key in layers[-1] if key in registry.catalogue(plugins) and key != method]:
+        raise InputError(f"--set {others[0]}: the schedules of {method!r} are drawn")
+    train = {"epochs": REFERENCE_EPOCHS} | section(layers, "train")
+    epochs = validated(TrainConfig, train, "train").epochs
+    chosen = cls.Hyperparameters.resolve(section(layers, method), epochs, owner=method)
+    schedules = chosen.schedules(epochs)
+    if not schedules:
+        raise InputError(f"{method!r} has no schedules: the weights of its loss terms stay as they are")
+    return Drawn(method, epochs, schedules)
+
+
+def write(drawn: Drawn, folder: Path) -> list[Path]:
+    """Write ``METHOD.svg``, ``METHOD.png`` and ``METHOD.csv`` into a folder, which is made; return the files."""
+    from benchmark.studies.output import LINES, new_figure, styled, write_figure
+
+    factors: dict[str, Sequence[float]] = {}
+    for term, schedule in drawn.schedules.items():
+        for name, values in schedule.factors.items():
+            shared = all(other.factors.get(name, values) == values for other in drawn.schedules.values())
+            factors[name if shared else f"{name} of {term}"] = values
+    with styled():
+        figure = new_figure(9.0, 4.0)
+        left, right = figure.subplots(1, 2)
+        for (name, values), line in zip(factors.items(), LINES * 2, strict=False):
+            left.plot(values, color=line.color, linestyle=line.dash, linewidth=1.8, label=name)
+        left.set_title("Ramps and decays")
+        left.set_ylim(-0.03, 1.05)
+        for index, ((term, schedule), line) in enumerate(zip(drawn.schedules.items(), LINES * 2, strict=False)):
+            state = "" if schedule.alive else " (switched off)" if schedule.switched_off else " (DEAD)"
+            # wider below, so that equal curves are all seen
+            width = 4.6 - 1.4 * index if index < 3 else 1.2
+            right.plot(schedule.values, color=line.color, linestyle=line.dash, linewidth=width, label=term + state)
+        right.axhline(
+            DEAD_SHARE * max(schedule.weight for schedule in drawn.schedules.values()),
+            color="#777777",
+            linewidth=0.8,
+            label=f"{100 * DEAD_SHARE:g} % of the weight",
+        )
+        right.set_yscale("symlog", linthresh=1e-4 * max(1e-9, *(x.weight for x in drawn.schedules.values())))
+        right.set_ylim(bottom=0)
+        right.set_title("Their product: the weight of each loss term")
+        for axes in (left, right):
+            axes.set_xlabel("epoch")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
+        figure.suptitle(f"{drawn.method}, {drawn.epochs} epochs", fontsize=10)
+    written = write_figure(folder, drawn.method, figure)
+    path = folder / f"{drawn.method}.csv"
+    atomic.write_text(path, drawn.curves().to_csv(index=False, float_format="%.10g"))
+    return [*written, path]

@@ -1,0 +1,340 @@
+"""The space that a sweep searches: keys, what each may be, and when it counts."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from random import Random
+from typing import Any, Protocol
+
+from benchmark import yaml_files
+from methods.errors import InputError, unknown
+
+Assignment = dict[str, Any]
+"""A configuration of the space: the keys that count in it, and their values."""
+
+MAX_GRID = 100_000
+DIGITS = 4
+"""Significant digits of a drawn number: what the tables show is what was run."""
+
+_RANGES = ("uniform", "loguniform", "randint")
+_FORMS = (*_RANGES, "choice")
+_GRAMMAR = "a list [a,b,c], choice(a,b,c), uniform(a,b), loguniform(a,b) or randint(a,b)"
+_CALL = re.compile(r"\s*(\w+)\s*\((.*)\)\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values."""
+
+    values: tuple[Any, ...]
+
+    @property
+    def probes(self) -> tuple[Any, ...]:
+        """The values that must be valid for all to be."""
+        return self.values
+
+    def draw(self, random: Random) -> Any:
+        """Return a value by chance."""
+        return random.choice(self.values)
+
+    def __str__(self) -> str:
+        return f"[{', '.join(map(shown, self.values))}]"
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between two bounds, both included: ``uniform``, ``loguniform`` or whole (``randint``)."""
+
+    form: str
+    low: float
+    high: float
+
+    @property
+    def probes(self) -> tuple[Any, ...]:
+        """The values that must be valid for all to be."""
+        return self.low, self.high
+
+    def draw(self, random: Random) -> Any:
+        """Return a value by chance."""
+        if self.form == "randint":
+            return random.randint(int(self.low), int(self.high))
+        if self.form == "loguniform":
+            return self.rounded(math.exp(random.uniform(math.log(self.low), math.log(self.high))))
+        return self.rounded(random.uniform(self.low, self.high))
+
+    def rounded(self, value: float) -> float:
+        """Return a value with few digits, inside the bounds."""
+        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
+
+    def __str__(self) -> str:
+        return f"{self.form}({self.low:g}, {self.high:g})"
+
+
+Domain = Choice | Range
+
+
+class Suggester(Protocol):
+    """What Optuna calls a trial."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any:
+        """Return one of the choices."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Return a number."""
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """Return a whole number."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key of the space.
+
+    Attributes:
+        key: A hyperparameter's bare name, or ``train.lr``, ``data.pad``.
+        domain: What it may be.
+        when: The values of other keys with which it counts; without any, always.
+    """
+
+    key: str
+    domain: Domain
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def counts(self, others: Assignment) -> bool:
+        """Return whether the key has an effect beside the others' values."""
+        return all(key in others and others[key] in values for key, values in self.when.items())
+
+    def __str__(self) -> str:
+        conditions = [f"{key}={'|'.join(map(shown, values))}" for key, values in self.when.items()]
+        return f"{self.key}={self.domain}" + (f" if {' and '.join(conditions)}" if conditions else "")
+
+
+@dataclass(frozen=True)
+class Space:
+    """The parameters of a sweep, each after those that its conditions name."""
+
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys, in order."""
+        return [parameter.key for parameter in self.parameters]
+
+    def draw(self, random: Random) -> Assignment:
+        """Return a configuration by chance."""
+        return self._assign(lambda parameter: parameter.domain.draw(random))
+
+    def random(self, seed: int, count: int) -> list[Assignment]:
+        """Return so many different configurations, fewer if there are not as many.
+
+        The n-th is drawn from a generator of its own: asking for more leaves the first ones as they are.
+        """
+        found: dict[str, Assignment] = {}
+        for index in range(100 * count):
+            if len(found) == count:
+                break
+            assignment = self.draw(Random(f"{seed}:{index}"))  # noqa: S311 - nothing secret
+            found.setdefault(identity(assignment), assignment)
+        return list(found.values())
+
+    def grid(self) -> list[Assignment]:
+        """Return every configuration of a space of lists (and whole numbers), in the order in which it is written.
+
+        Raises:
+            InputError: If a key has infinitely many values, or the configurations are too many.
+        """
+        found: dict[str, Assignment] = {}
+        values = [_listed(parameter) for parameter in self.parameters]
+        if math.prod(map(len, values)) > MAX_GRID:
+            raise InputError(f"the grid has more than {MAX_GRID:,} configurations: search random or optuna")
+        for combination in product(*values):
+            chosen = dict(zip(self.keys, combination, strict=True))
+            assignment = self._assign(lambda parameter, chosen=chosen: chosen[parameter.key])  # type: ignore[misc]
+            found.setdefault(identity(assignment), assignment)
+        return list(found.values())
+
+    def suggest(self, trial: Suggester) -> Assignment:
+        """Return the configuration that an Optuna trial stands for, asking it for the keys that count."""
+
+        def ask(parameter: Parameter) -> Any:
+            match parameter.domain:
+                case Choice(values):
+                    words = {json.dumps(value): value for value in values}
+                    return words[trial.suggest_categorical(parameter.key, list(words))]
+                case Range("randint", low, high):
+                    return trial.suggest_int(parameter.key, int(low), int(high))
+                case Range(form, low, high) as domain:
+                    return domain.rounded(trial.suggest_float(parameter.key, low, high, log=form == "loguniform"))
+
+        return self._assign(ask)
+
+    def contains(self, assignment: Assignment) -> bool:
+        """Return whether a configuration is one of this space."""
+        try:
+            rebuilt = self._assign(lambda parameter: assignment[parameter.key])
+        except KeyError:
+            return False
+        return rebuilt == assignment and all(
+            _within(p.domain, rebuilt[p.key]) for p in self.parameters if p.counts(rebuilt)
+        )
+
+    def _assign(self, choose: "Callable[[Parameter], Any]") -> Assignment:
+        assignment: Assignment = {}
+        for parameter in self.parameters:
+            if parameter.counts(assignment):
+                assignment[parameter.key] = choose(parameter)
+        return assignment
+
+
+def _within(domain: Domain, value: Any) -> bool:
+    if isinstance(domain, Choice):
+        return value in domain.values
+    return isinstance(value, int | float) and domain.low <= value <= domain.high
+
+
+def identity(assignment: Assignment) -> str:
+    """Return the canonical form, equal for equal configurations."""
+    return json.dumps(assignment, sort_keys=True)
+
+
+def shown(value: Any) -> str:
+    """Return a value as a person writes it."""
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def described(assignment: Assignment) -> str:
+    """Return a configuration as ``decay=exp, decay_rate=0.5``."""
+    return ", ".join(f"{key}={shown(value)}" for key, value in assignment.items()) or "the defaults"
+
+
+def parse_space(content: Any, words: Iterable[str], known: Callable[[str], str]) -> Space:
+    """Return the space that a file's ``space`` and the words after ``--space`` mean; a word replaces the file's key.
+
+    Args:
+        content: A mapping of keys to lists, expressions, or ``{values: ..., when: {key: [values]}}``.
+        words: Such as ``decay_rate=loguniform(0.01,1) if decay=exp``.
+        known: Returns a key's canonical form, or raises the InputError for a key that there is not.
+
+    Raises:
+        InputError: For anything that is no such space.
+    """
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"space must hold keys and values, as in 'space: {{decay: [exp, none]}}' (given: {content!r})")
+    parameters = {parameter.key: parameter for parameter in (_from_file(key, x, known) for key, x in content.items())}
+    for parameter in (_from_word(word, known) for word in words):
+        parameters[parameter.key] = parameter
+    if not parameters:
+        raise InputError("nothing to search: give --space KEY=VALUES, or a file with 'space'")
+    return Space(tuple(_ordered(parameters)))
+
+
+def _from_file(key: str, content: Any, known: Callable[[str], str]) -> Parameter:
+    when: Any = {}
+    if isinstance(content, dict):
+        for name in content:
+            if name not in ("values", "when"):
+                raise unknown(f"key of space.{key}", str(name), ("values", "when"))
+        content, when = content.get("values"), content.get("when", {})
+    if not isinstance(when, dict):
+        raise InputError(f"space.{key}: when takes keys and values, as in 'when: {{decay: [exp]}}' (given: {when!r})")
+    conditions = {known(str(name)): _values(value) for name, value in when.items()}
+    return Parameter(known(key), _domain(content, f"space.{key}"), conditions)
+
+
+def _from_word(word: str, known: Callable[[str], str]) -> Parameter:
+    source = f"--space {word}"
+    assignment, condition, conditions = word.partition(" if ")
+    key, equals, text = assignment.partition("=")
+    if not (equals and key.strip() and text.strip()):
+        raise InputError(f"--space takes KEY=VALUES with {_GRAMMAR} (given: {word!r})")
+    when = {}
+    for part in conditions.split(" and ") if condition else ():
+        name, equals, values = part.partition("=")
+        if not (equals and name.strip() and values.strip()):
+            raise InputError(f"{source}: a condition is KEY=VALUE, as in 'if decay=exp' or 'if decay=exp|linear'")
+        listed = values if values.strip().startswith("[") else f"[{values.replace('|', ',')}]"
+        when[known(name.strip())] = _values(yaml_files.parse(listed, source))
+    text = text.strip()
+    content = text if _CALL.fullmatch(text) else yaml_files.parse(text, source)
+    return Parameter(known(key.strip()), _domain(content, source), when)
+
+
+def _values(content: Any) -> tuple[Any, ...]:
+    return tuple(content) if isinstance(content, list) else (content,)
+
+
+def _domain(content: Any, source: str) -> Domain:
+    if isinstance(content, list):
+        return _choice(content, source)
+    call = _CALL.fullmatch(content) if isinstance(content, str) else None
+    if call is None:
+        raise InputError(f"{source}: {_GRAMMAR} is expected (given: {content!r})")
+    form, inside = call.groups()
+    if form not in _FORMS:
+        raise unknown(f"form of values in {source!r}:", form, _FORMS)
+    values = yaml_files.parse(f"[{inside}]", source)
+    return _choice(values, source) if form == "choice" else _range(form, values, source)
+
+
+def _choice(values: list[Any], source: str) -> Choice:
+    if not values:
+        raise InputError(f"{source}: the list is empty")
+    try:
+        words = {json.dumps(value): value for value in values}
+    except (TypeError, ValueError):
+        raise InputError(f"{source}: values are words, numbers, true, false, null or lists of them") from None
+    return Choice(tuple(words.values()))
+
+
+def _range(form: str, bounds: list[Any], source: str) -> Range:
+    kind = (int,) if form == "randint" else (int, float)
+    if len(bounds) != 2 or not all(type(bound) in kind and math.isfinite(bound) for bound in bounds):
+        numbers = "whole numbers" if form == "randint" else "numbers"
+        raise InputError(f"{source}: {form} takes two {numbers}, the lower and the upper bound")
+    low, high = bounds
+    if low >= high:
+        raise InputError(f"{source}: the lower bound {low:g} is not below the upper bound {high:g}")
+    if form == "loguniform" and low <= 0:
+        raise InputError(f"{source}: loguniform needs bounds above 0 (given: {low:g})")
+    return Range(form, low, high) if form == "randint" else Range(form, float(low), float(high))
+
+
+def _listed(parameter: Parameter) -> Sequence[Any]:
+    match parameter.domain:
+        case Choice(values):
+            return values
+        case Range("randint", low, high) if high - low < MAX_GRID:
+            return range(int(low), int(high) + 1)
+        case domain:
+            raise InputError(f"grid needs lists: {parameter.key} is {domain} (search random or optuna takes it)")
+
+
+def _ordered(parameters: Mapping[str, Parameter]) -> Iterator[Parameter]:
+    """Yield each parameter after those that its conditions name."""
+    for parameter in parameters.values():
+        for key, values in parameter.when.items():
+            if key not in parameters:
+                raise unknown(f"key in the condition of {parameter.key!r}", key, parameters)
+            domain = parameters[key].domain
+            if not isinstance(domain, Choice):
+                raise InputError(f"the condition of {parameter.key!r} needs a list of values for {key!r}, not {domain}")
+            for value in values:
+                if value not in domain.values:
+                    raise unknown(
+                        f"value of {key!r} in the condition of {parameter.key!r}",
+                        shown(value),
+                        map(shown, domain.values),
+                    )
+    waiting, done = dict(parameters), set[str]()
+    while waiting:
+        ready = [parameter for parameter in waiting.values() if set(parameter.when) <= done]
+        if not ready:
+            raise InputError(f"the conditions of {', '.join(waiting)} go round in a circle")
+        for parameter in ready:
+            yield waiting.pop(parameter.key)
+            done.add(parameter.key)

@@ -1,0 +1,280 @@
+"""Training runs with settings that provoke collapse: how alike the peers become, and how many runs are lost.
+
+A run has collapsed if its loss is not finite or its students are no better than guessing after the last epoch.
+"""
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pydantic import Field
+from scipy import stats
+
+from benchmark.store import Status
+from benchmark.studies.output import LINES, PROVENANCE, new_figure, settings_text, styled, write_study
+from benchmark.studies.runs import Trained, TrainingSettings, last_rows, train
+from methods.schedules import Ramp
+
+MEASURES = {
+    "distance/peers": "Distance between two peers' probabilities",
+    "distance/teacher-peer": "Distance between a peer and its mean teacher",
+    "student": "Accuracy of the students",
+}
+"""What is followed over the epochs; a measure that the runs do not have is left out."""
+
+
+class HomogeneitySettings(TrainingSettings):
+    """What the study assumes: many short runs with a large learning rate, small batches and no ramp-up."""
+
+    cases: str = Field("studies/homogeneity", min_length=1, description="a YAML file with the cases, or its name")
+    seeds: int = Field(12, ge=2, le=1000, description="runs of each case; for one seed all see the same batches")
+    epochs: int = Field(6, ge=1, le=10_000, description="length of a run")
+    lr: float = Field(0.3, gt=0, le=100, description="learning rate at the start")
+    batch_size: int = Field(10, ge=2, le=65_536, description="images a step")
+    ramp: Ramp = Field("none", description="ramp-up of the distillation terms, where a case has none of its own")
+
+
+@dataclass(frozen=True)
+class HomogeneityResult:
+    """Everything that the study found.
+
+    Attributes:
+        settings: What it assumed.
+        trained: The runs.
+        table: One row a case: how many runs collapsed, with exact intervals, and what they were like in the end.
+        curves: One row a case, epoch and measure: mean, 95 % interval and number of runs.
+    """
+
+    settings: HomogeneitySettings
+    trained: Trained
+    table: pd.DataFrame
+    curves: pd.DataFrame
+
+
+def run(settings: HomogeneitySettings) -> HomogeneityResult:
+    """Carry out the runs that are missing in the store, and count."""
+    trained = train(settings)
+    ends = last_rows(trained.frame)
+    of_case = {case.label: ends[ends["label"] == case.label].set_index("seed") for case in trained.file.all()}
+    lost = {label: collapsed(rows, trained.limit) for label, rows in of_case.items()}
+    reference = lost[trained.file.reference.label]
+    rows = [_row(label, of_case[label], lost[label], reference, trained.limit) for label in of_case]
+    return HomogeneityResult(settings, trained, pd.DataFrame(rows), curves(trained.frame))
+
+
+def collapsed(ends: pd.DataFrame, limit: float) -> "pd.Series[bool]":
+    """Return for the last rows of a case's runs, by seed, whether they collapsed."""
+    at_chance = ends["student"].isna() | (ends["student"] <= limit)
+    return at_chance | ends["status"].isin([Status.COLLAPSED, Status.DIVERGED])
+
+
+def exact_interval(count: int, runs: int) -> tuple[float, float]:
+    """Return Clopper and Pearson's exact 95 % interval of a share."""
+    interval = stats.binomtest(count, runs).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def paired_test(lost: "pd.Series[bool]", reference: "pd.Series[bool]") -> tuple[int, int, float]:
+    """Return on how many seeds only this one collapsed, only the reference, and McNemar's exact p-value."""
+    here, there = int((lost & ~reference).sum()), int((~lost & reference).sum())
+    return here, there, float(stats.binomtest(here, here + there).pvalue) if here + there else 1.0
+
+
+def mean_interval(values: "pd.Series[float]") -> tuple[float, float, float]:
+    """Return the mean and its 95 % interval by the t distribution; no interval with fewer than three values."""
+    known = values.dropna().to_numpy(np.float64)
+    if not known.size:
+        return math.nan, math.nan, math.nan
+    mean = float(known.mean())
+    if known.size < 3:
+        return mean, math.nan, math.nan
+    half = float(stats.t.ppf(0.975, known.size - 1) * known.std(ddof=1) / math.sqrt(known.size))
+    return mean, mean - half, mean + half
+
+
+def curves(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the means over the runs for every case, epoch and measure that there is."""
+    present = [name for name in MEASURES if name in frame.columns and frame[name].notna().any()]
+    epochs = frame.dropna(subset="epoch")
+    rows = []
+    for _, group in epochs.groupby(["label", "epoch"], sort=False):
+        case, epoch = group["label"].iloc[0], int(group["epoch"].iloc[0]) + 1
+        for measure in present:
+            interval = dict(zip(("mean", "low", "high"), mean_interval(group[measure]), strict=True))
+            runs = int(group[measure].notna().sum())
+            rows.append({"case": case, "epoch": epoch, "measure": measure, **interval, "runs": runs})
+    return pd.DataFrame(rows)
+
+
+def _row(
+    case: str, ends: pd.DataFrame, lost: "pd.Series[bool]", reference: "pd.Series[bool]", limit: float
+) -> dict[str, object]:
+    runs, count = len(lost), int(lost.sum())
+    low, high = exact_interval(count, runs)
+    here, there, p_value = paired_test(lost, reference)
+    peers = ends[[name for name in ends.columns if name.startswith("top1/peer")]].dropna(axis=1, how="all")
+    row: dict[str, object] = {
+        "case": case,
+        "runs": runs,
+        "collapsed": count,
+        "share": count / runs,
+        "share_low": low,
+        "share_high": high,
+        "diverged": int((ends["status"] == Status.DIVERGED).sum()),
+        "all_peers_at_chance": int((peers <= limit).all(axis=1).sum()) if peers.size else 0,
+        "only_this_collapsed": here,
+        "only_reference_collapsed": there,
+        "p_value": p_value,
+    }
+    for measure in MEASURES:
+        if measure in ends.columns and ends[measure].notna().any():
+            for name, rows in ((measure, ends[measure]), (f"{measure}, not collapsed", ends[measure][~lost])):
+                row |= dict(zip((name, f"{name}_low", f"{name}_high"), mean_interval(rows), strict=True))
+    return row
+
+
+def draw(result: HomogeneityResult) -> Figure:
+    """Return the figure: shares of collapsed runs, and how alike peers and teachers are over the epochs."""
+    table, curves = result.table, result.curves
+    with styled():
+        figure = new_figure(10.0, 8.0)
+        axes = list(figure.subplots(2, 2).flat)
+        _draw_shares(axes[0], table)
+        lines = [LINES[index % len(LINES)] for index in range(len(table))]
+        present = [name for name in MEASURES if name in set(curves["measure"])]
+        for axis, measure in zip(axes[1:], present, strict=False):
+            for line, case in zip(lines, table["case"], strict=True):
+                rows = curves[(curves["case"] == case) & (curves["measure"] == measure)].sort_values("epoch")
+                axis.plot(
+                    rows["epoch"], rows["mean"], line.marker, ls=line.dash, color=line.color, ms=4, mfc="w", label=case
+                )
+                axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=line.color, alpha=0.08, lw=0)
+            most = float(curves.loc[curves["measure"] == measure, "mean"].max())
+            axis.set(title=MEASURES[measure], xlabel="epoch", ylim=(0, 1.25 * most))
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.set_ylabel("percent" if measure == "student" else "Euclidean, mean over the test images")
+        if "student" in present:
+            axis = axes[1 + present.index("student")]
+            axis.axhline(result.trained.limit, color="0.4", lw=0.8)
+            axis.annotate("below: guessing", (1, result.trained.limit), (0, -11), textcoords="offset points", size=8)
+        for axis in axes[1 + len(present) :]:
+            axis.set_visible(False)
+        figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=4)
+    return figure
+
+
+def _draw_shares(axis: Axes, table: pd.DataFrame) -> None:
+    for place, row in enumerate(table.to_dict("records")):
+        line = LINES[place % len(LINES)]
+        share, low, high = (100 * float(row[name]) for name in ("share", "share_low", "share_high"))
+        axis.errorbar(
+            share, place, xerr=[[share - low], [high - share]], fmt=line.marker, color=line.color, mfc="w", capsize=3
+        )
+        axis.annotate(
+            f"{row['case']}: {row['collapsed']} of {row['runs']}",
+            (0, place),
+            (2, 7),
+            textcoords="offset points",
+            size=8,
+        )
+    axis.set(title="Runs that collapsed", xlabel="percent, exact 95 % interval", xlim=(-2, 102))
+    axis.set(ylim=(len(table) - 0.5, -0.8), yticks=[])
+
+
+def describe(result: HomogeneityResult) -> str:
+    """Return the text of the study: what was run, the counts, how alike the peers are, and what it cannot say."""
+    settings, table, file = result.settings, result.table, result.trained.file
+    reference = file.reference.name
+    counts = pd.DataFrame(
+        {
+            "case": table["case"],
+            "collapsed": [f"{row.collapsed} of {row.runs}" for row in table.itertuples()],
+            "share, exact 95 % interval": [
+                f"{row.share:.0%} [{row.share_low:.0%}, {row.share_high:.0%}]" for row in table.itertuples()
+            ],
+            "of them diverged": table["diverged"],
+            "all peers at chance": table["all_peers_at_chance"],
+            # the reference is not compared with itself
+            f"collapsed where {reference} did not": ["", *table["only_this_collapsed"][1:]],
+            "the other way round": ["", *table["only_reference_collapsed"][1:]],
+            "p (exact McNemar)": ["", *(f"{value:.2g}" for value in table["p_value"][1:])],
+        }
+    )
+    alike = pd.DataFrame({"case": table["case"]})
+    for measure, title in MEASURES.items():
+        for name, what in ((measure, ""), (f"{measure}, not collapsed", ", runs that did not collapse")):
+            if name in table.columns:
+                alike[f"{title}{what}"] = [_interval(row, name) for row in table.to_dict("records")]
+    shown = [name for name in MEASURES if name in set(result.curves["measure"])]
+    missing = "" if len(shown) == len(MEASURES) else "\nThese runs were stored without diagnostics of homogenisation.\n"
+    return f"""# Homogenisation and collapse
+
+{PROVENANCE}
+
+{len(table)} cases with {settings.seeds} seeds each were trained for {settings.epochs} epochs on {file.dataset}
+({settings.train_per_class} training images a class, {file.backbone}), with settings that provoke collapse: learning
+rate {settings.lr:g}, batches of {settings.batch_size}, ramp-up {settings.ramp} (a case may have its own). For one seed
+all cases see the same batches. A run has collapsed if it diverged or if after the last epoch the mean accuracy of its
+students is at most {result.trained.limit:.1f} %, which guessing explains (three standard deviations). The students are
+what a method deploys. Trained on {result.trained.device}.
+
+## Collapse
+
+{chr(10).join(f"- {line}" for line in _findings(result))}
+
+{counts.to_markdown(index=False)}
+
+## How alike peers and teachers are after the last epoch
+
+Distances are Euclidean, between probabilities, at most 1.41. In brackets: 95 % intervals by the t distribution. Peers
+that give one constant answer are alike, but so are peers that are all right: a small distance is homogenisation, not
+yet harm. Runs that did not collapse are another selection of seeds in every case.
+{missing}
+{alike.to_markdown(index=False)}
+
+## Limits
+
+Small networks on a few small images, at a learning rate that nobody would choose; the runs are short. What collapses
+here collapses because the optimisation is unstable; a control without distillation shows how much of that has nothing
+to do with teachers. P-values are not corrected for the {len(table) - 1} comparisons. {settings.seeds} seeds a case can
+only show large differences: the interval of a share of one half is {_half_interval(settings.seeds)}.
+
+{settings_text("homogeneity", settings)}
+"""
+
+
+def _findings(result: HomogeneityResult) -> list[str]:
+    reference, *others = result.table.to_dict("records")
+    lines = [
+        f"{reference['case']}: {reference['collapsed']} of {reference['runs']} runs collapsed, "
+        f"{reference['share']:.0%} [{reference['share_low']:.0%}, {reference['share_high']:.0%}]."
+    ]
+    for row in others:
+        fewer, more = row["only_reference_collapsed"], row["only_this_collapsed"]
+        word = "fewer" if fewer > more else "more" if more > fewer else "as many"
+        sure = "" if row["p_value"] < 0.05 or word == "as many" else "; no evidence of a difference"
+        lines.append(f"{row['case']}: {row['collapsed']} of {row['runs']}, {word} (p = {row['p_value']:.2g}{sure}).")
+    return lines
+
+
+def _interval(row: Mapping[Hashable, float], name: str) -> str:
+    value, low, high = (float(row[key]) for key in (name, f"{name}_low", f"{name}_high"))
+    if math.isnan(value):
+        return "none"
+    return f"{value:.3g}" if math.isnan(low) else f"{value:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _half_interval(runs: int) -> str:
+    low, high = exact_interval(runs // 2, runs)
+    return f"[{low:.0%}, {high:.0%}]"
+
+
+def write(result: HomogeneityResult, folder: Path) -> list[Path]:
+    """Write figure, tables and text into a folder."""
+    tables = {"homogeneity": result.table, "curves": result.curves}
+    return write_study(folder, "homogeneity", draw(result), tables, describe(result))

@@ -1,0 +1,115 @@
+"""Headless Chromium by WebDriver's plain protocol: no package is needed beside Debian's chromium-driver."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import ProxyHandler, Request, build_opener
+
+FLAGS = [
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
+]
+
+
+def missing() -> str:
+    """What is not installed here, or nothing."""
+    return ", ".join(name for name in ("chromium", "chromedriver") if shutil.which(name) is None)
+
+
+class Browser:
+    """One window."""
+
+    def __init__(self, address: str, session: str) -> None:
+        self.address = address
+        self.session = session
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        return _call("POST", f"{self.address}/session/{self.session}/{path}", body)
+
+    def open(self, address: str) -> None:
+        """Load a page and wait until it is there."""
+        self._post("url", {"url": address})
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """The value of a script, whose last line returns it."""
+        return self._post("execute/sync", {"script": script, "args": list(arguments)})
+
+    def click(self, selector: str) -> None:
+        """A real click on the first element that the selector finds."""
+        found = self._post("element", {"using": "css selector", "value": selector})
+        self._post(f"element/{next(iter(found.values()))}/click", {})
+
+    def resize(self, width: int, height: int) -> None:
+        """The size of the page itself, whatever the smallest window is."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}
+        self._post("goog/cdp/execute", command)
+
+    def dark(self, wanted: bool) -> None:
+        """What the page is told of the reader's colours."""
+        features = [{"name": "prefers-color-scheme", "value": "dark" if wanted else "light"}]
+        self._post("goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}})
+
+    def screenshot(self, path: Path, whole: bool = False) -> None:
+        """What the window, or the whole page, looks like."""
+        import base64
+
+        params = {"captureBeyondViewport": whole}
+        shot = self._post("goog/cdp/execute", {"cmd": "Page.captureScreenshot", "params": params})
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    def complaints(self) -> list[str]:
+        """The console's errors and warnings so far."""
+        entries = self._post("se/log", {"type": "browser"})
+        return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def _call(verb: str, address: str, body: dict[str, Any] | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(address, data, {"Content-Type": "application/json"}, method=verb)
+    # whatever proxy the environment names is not for this machine
+    with build_opener(ProxyHandler({})).open(request, timeout=60) as answer:
+        return json.load(answer)["value"]
+
+
+@contextmanager
+def browser(profile: Path) -> Iterator[Browser]:
+    """A browser with an empty profile in the folder; it is ended whatever happens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "HOME": str(profile)}
+    driver = subprocess.Popen(
+        ["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(address)
+        options = {"args": [*FLAGS, f"--user-data-dir={profile / 'chromium'}"], "binary": shutil.which("chromium")}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        opened = _call("POST", f"{address}/session", {"capabilities": {"alwaysMatch": wanted}})
+        try:
+            yield Browser(address, opened["sessionId"])
+        finally:
+            with suppress(URLError, OSError):
+                _call("DELETE", f"{address}/session/{opened['sessionId']}")
+    finally:
+        driver.terminate()
+        driver.wait(10)
+
+
+def _wait_for(address: str) -> None:
+    for _ in range(200):
+        with suppress(URLError, OSError):
+            if _call("GET", f"{address}/status")["ready"]:
+                return
+        time.sleep(0.05)
+    raise TimeoutError("chromedriver did not begin to listen")
