@@ -22,9 +22,13 @@ def cautions(columns: Mapping[str, Mapping[str, Iterable[StoredRun]]]) -> Iterat
     """
     held = {column: {row: list(runs) for row, runs in rows.items()} for column, rows in columns.items()}
     yield from _unfinished([run for rows in held.values() for runs in rows.values() for run in runs])
+    # what holds for many columns is said once
+    where: dict[str, list[str]] = {}
     for column, rows in held.items():
         for line in _of_column(rows):
-            yield f"{column}: {line}"
+            where.setdefault(line, []).append(column)
+    for line, found in where.items():
+        yield f"{'everywhere' if len(found) == len(held) > 1 else _listed(found)}: {line}"
 
 
 def _of_column(rows: Mapping[str, list[StoredRun]]) -> Iterator[str]:
@@ -56,9 +60,8 @@ def _mixed(runs: list[StoredRun]) -> Iterator[str]:
         values = Counter(environment[key] for environment in found if environment.get(key))
         if len(values) > 1:
             yield f"{what}: {_listed(f'{value} ({count})' for value, count in values.most_common())}"
-    changed = sum(environment.get("commit", "").endswith("+") for environment in found)
-    if changed:
-        yield f"{changed} of {len(runs)} runs were made with code that was changed after its last commit"
+    if any(environment.get("commit", "").endswith("+") for environment in found):
+        yield "runs were made with code that was changed after its last commit"
 
 
 def _seeds(rows: Mapping[str, list[StoredRun]]) -> Iterator[str]:
@@ -78,7 +81,7 @@ def _length(runs: list[StoredRun]) -> Iterator[str]:
     if short:
         lengths = _listed(str(length) for length in sorted({run.config.train.epochs for run in short}))
         full = _listed(str(length) for length in sorted({wanted[run.config.dataset] for run in short}))
-        yield f"{len(short)} of {len(runs)} runs are shorter than the recipe: {lengths} epochs instead of {full}"
+        yield f"runs are shorter than the recipe: {lengths} epochs instead of {full}"
 
 
 @cache
@@ -105,12 +108,12 @@ def _selection(rows: Mapping[str, list[StoredRun]]) -> Iterator[str]:
     for runs in rows.values():
         if any(run.config.split == "test" for run in runs):
             settings[runs[0].config.method] += 1
-    for method, count in settings.items():
-        if count > 1:
-            yield (
-                f"{count} settings of {method} are scored on the test set: picking the best of them selects on it "
-                "(data.holdout=0.1 scores on held-out training images)"
-            )
+    several = [f"{method} ({count})" for method, count in settings.items() if count > 1]
+    if several:
+        yield (
+            f"several settings of a method are scored on the test set: {_listed(several)}; picking the best of them "
+            "selects on it (data.holdout=0.1 scores on held-out training images)"
+        )
 
 
 def _listed(words: Iterable[str]) -> str:

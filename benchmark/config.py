@@ -46,8 +46,11 @@ class TrainConfig(_Section):
     )
 
     def lr_at(self, epoch: int) -> float:
-        """Return the learning rate of a 0-based epoch: dropped once for every milestone that it has reached."""
-        reached = sum(epoch >= round(milestone * self.epochs) for milestone in self.milestones)
+        """Return the learning rate of a 0-based epoch: dropped once for every milestone that it has reached.
+
+        No milestone lies before the first epoch, however short the run.
+        """
+        reached = sum(epoch >= max(1, round(milestone * self.epochs)) for milestone in self.milestones)
         return self.lr * self.lr_factor**reached
 
 

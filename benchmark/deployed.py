@@ -4,6 +4,7 @@ What is exported takes float images ``[B, C, H, W]`` of pixels / 255, in [0, 1],
 the normalisation is inside, so that nobody has to know it to get it right.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -128,6 +129,8 @@ def _load_onnx(path: Path) -> Model:
 def _load_pt2(path: Path) -> Model:
     import torch
 
+    # it logs a traceback beside the error that it raises
+    logging.getLogger("torch.export").setLevel(logging.CRITICAL)
     return as_model(torch.export.load(path).module())
 
 

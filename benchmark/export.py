@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 
 from benchmark import atomic, datasets, deployed, environment
+from benchmark.datasets.images import Indices, Pixels
 from benchmark.deployed import Card, Floats, Model
 from benchmark.errors import MachineError
 from benchmark.lookup import StoredRun
@@ -117,9 +118,9 @@ def _check(exported: Model, model: Normalised, card: Card, run: StoredRun, data_
     dataset = _at_hand(run, data_root)
     if dataset is None:
         return [*lines, f"not scored: {card.dataset} is not in {data_root}"]
-    images, labels = dataset.test.images, dataset.test.labels
-    accuracy = _accuracy(exported, images, labels)
-    if accuracy != (own := _accuracy(original, images, labels)):
+    pixels, labels = dataset.test.images, dataset.test.labels
+    accuracy = _accuracy(exported, pixels, labels)
+    if accuracy != (own := _accuracy(original, pixels, labels)):
         raise MachineError(f"the exported file scores {accuracy:.4f} %, the student {own:.4f} %: not kept")
     lines.append(f"{card.scored_on} accuracy of the file: {accuracy:.4f} % ({len(labels)} images)")
     if card.accuracy is not None and abs(accuracy - card.accuracy) > 1e-9:
@@ -145,10 +146,10 @@ def _at_hand(run: StoredRun, data_root: Path) -> datasets.Dataset | None:
         return None
 
 
-def _accuracy(model: Model, images: "np.typing.NDArray[np.uint8]", labels: "np.typing.NDArray[np.int64]") -> float:
+def _accuracy(model: Model, pixels: Pixels, labels: Indices) -> float:
     hits = 0
     for start in range(0, len(labels), SCORED_AT_ONCE):
-        batch: Floats = images[start : start + SCORED_AT_ONCE].astype(np.float32) / np.float32(255)
+        batch: Floats = pixels[start : start + SCORED_AT_ONCE].astype(np.float32) / np.float32(255)
         hits += int((model(batch).argmax(axis=1) == labels[start : start + SCORED_AT_ONCE]).sum())
     return 100 * hits / len(labels)
 
@@ -163,17 +164,16 @@ def _write_onnx(model: Normalised, student: Student, card: Card, path: Path) -> 
     import onnxscript  # noqa: F401 - what torch's exporter needs, named here for the message
     from torch.onnx import export as to_onnx
 
-    names = {"input_names": ["images"], "output_names": ["logits"]}
-    batch = {"images": {0: torch.export.Dim("batch", min=1)}}
     to_onnx(
         model,
         (_example(card),),
         str(path),
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
         dynamo=True,
-        dynamic_shapes=batch,
         external_data=False,
         verbose=False,
-        **names,
     )
     graph = onnx.load(str(path))
     # the exporter notes source lines of this machine in every node

@@ -70,7 +70,6 @@ def style() -> Iterator[None]:
         "axes.axisbelow": True,
         "legend.frameon": False,
         "legend.handlelength": 3.2,
-        "lines.markeredgewidth": 0.5,
         "lines.markersize": 4.5,
         "svg.fonttype": "none",
         "svg.hashsalt": "okdbench",
@@ -161,7 +160,7 @@ def cost(frame: pd.DataFrame, against: str = "multiply-adds", score: str = "stud
             x, y, spread = group["x"].mean(), group["y"].mean(), group["y"].std()
             axis.errorbar(
                 x, y, yerr=None if pd.isna(spread) else spread, fmt=look.marker, color=look.colour, capsize=3,
-                markersize=7, markeredgecolor="white",
+                markersize=7, markeredgecolor="white", markeredgewidth=0.5,
             )  # fmt: skip
         axis.set(title=column, xlabel=name)
         axis.margins(x=0.12, y=0.15)
@@ -192,7 +191,15 @@ def ranks(frame: pd.DataFrame, score: str = "student") -> Figure:
             axis.scatter(
                 counts.index, [height] * len(counts), s=18 * counts, color=look.colour, alpha=0.35, linewidths=0
             )
-            axis.plot([average], [height], marker=look.marker, color=look.colour, markersize=9, markeredgecolor="white")
+            axis.plot(
+                [average],
+                [height],
+                marker=look.marker,
+                color=look.colour,
+                markersize=9,
+                markeredgecolor="white",
+                markeredgewidth=0.5,
+            )
             axis.annotate(f"{average:.2f}", (average, height), (0, 8), textcoords="offset points", ha="center")
         axis.set_yticks(range(len(order)), [str(row) for row in order.index])
         axis.set_ylim(-0.6, len(order) - 0.2)
@@ -227,9 +234,10 @@ def _over_epochs(runs: pd.DataFrame, panels: Sequence[tuple[str, str, str]], y: 
     for axis, (column, metric, title) in zip(axes, panels, strict=True):
         here = runs[(runs["column"] == column)]
         here = here[here[metric].notna()] if metric in here.columns else here.iloc[:0]
-        for row, group in here.groupby("row", sort=False):
-            drawn[str(row)] = appearance[str(row)]
-            _line(axis, group, metric, appearance[str(row)])
+        for row, look in appearance.items():
+            if len(group := here[here["row"] == row]):
+                drawn[row] = look
+                _line(axis, group, metric, look)
         if here.empty:
             axis.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axis.transAxes, color="#666666")
         axis.set(title=title, xlabel="epoch")
@@ -247,7 +255,7 @@ def _line(axis: Axes, group: pd.DataFrame, metric: str, look: Look) -> None:
     mean, spread = by_epoch.mean(), by_epoch.std()
     axis.plot(
         mean.index, mean, color=look.colour, linestyle=look.dashes, marker=look.marker,
-        markevery=max(1, len(mean) // 8), markeredgecolor="white", linewidth=1.4,
+        markevery=max(1, len(mean) // 8), markeredgecolor="white", markeredgewidth=0.5, linewidth=1.4,
     )  # fmt: skip
     if spread.notna().any():
         # what is never negative has no band below 0

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import yaml_files
+from methods import paths
 from methods.errors import InputError, unknown
 
 STUDIES = "studies"
@@ -46,15 +47,15 @@ def find(name: str) -> Path:
         InputError: If it is neither.
     """
     path = Path(name)
-    if path.is_file():
+    if paths.is_file(path):
         return path
     recipe = folder() / f"{name}.yaml"
-    if recipe.is_file():
+    if paths.is_file(recipe):
         return recipe
     if path.suffix in (".yaml", ".yml"):
         # configs/x.yaml works from any folder, as the documentation writes it
         packaged = folder() / Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else folder() / path.name
-        if packaged.is_file():
+        if paths.is_file(packaged):
             return packaged
         raise InputError(f"no such configuration file: {name} (recipes: {', '.join(available())})")
     raise unknown("configuration", name, available())

@@ -74,7 +74,8 @@ def _gain_text(table: Table, row: str, heading: Heading) -> str:
         return "baseline"
     gain = table.gains.get((row, heading))
     if gain is None:
-        return "" if (row, heading) not in table.cells else "no seed in common"
+        cell = table.cells.get((row, heading))
+        return "no seed in common" if cell and cell.values else ""
     digits = table.cells[row, heading].digits
     parts = [f"{gain.mean:+.{digits}f}"]
     if gain.low is not None and gain.high is not None:

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from benchmark import datasets, recipes, yaml_files
@@ -44,6 +45,7 @@ def _assignments(config: RunConfig) -> Iterator[str]:
         yield f"{config.method}.{key}={_text(value)}"
 
 
+@cache
 def _recipe(dataset: str) -> _Sections:
     try:
         return recipes.read(recipes.find(datasets.describe(dataset).recipe))

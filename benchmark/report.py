@@ -1,10 +1,9 @@
 """All stored runs as one HTML page that needs no network."""
 
 import json
-import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from benchmark import atomic, environment, rendering, tables
 from benchmark.cautions import cautions
 from benchmark.display import duration
 from benchmark.lookup import StoredRun
-from benchmark.report_data import Content, page_data
+from benchmark.report_data import Content, Group, page_data
 from benchmark.store import Status
 from methods.errors import InputError
 
@@ -71,18 +70,31 @@ def render(content: Content, baseline: str | None = None, watched: str = "") -> 
     templates = Environment(
         loader=PackageLoader("benchmark", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    data = page_data(content)
     return templates.get_template("report.html.j2").render(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        by={**environment.versions(), "python": platform.python_version()},
+        by=environment.versions(),
         facts=_facts(content),
         warnings=list(cautions(_columns(content))),
-        headline=_table("Students", content, None, baseline) if content.runs else None,
-        tables=[table for title, scores in SECTIONS.items() if (table := _table(title, content, scores, None))],
+        headline=_table("Students", tables.build(content.frame, baseline=baseline)) if content.runs else None,
+        tables=_sections(content),
         lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
-        runs=[_run(content, name) for name in content.runs],
-        data=_script_json(page_data(content)),
+        runs=[_run(content, group, name, data["runs"][name]) for group in content.groups for name in group.runs],
+        data=_script_json(data),
         watched=watched,
     )
+
+
+def _sections(content: Content) -> list[_Table]:
+    if not content.runs:
+        return []
+    scores = [score for names in SECTIONS.values() for score in names]
+    every = tables.build(content.frame, scores)
+    parts = {
+        title: replace(every, headings=[heading for heading in every.headings if heading.score in names])
+        for title, names in SECTIONS.items()
+    }
+    return [table for title, part in parts.items() if (table := _table(title, part))]
 
 
 def _columns(content: Content) -> dict[str, dict[str, list[StoredRun]]]:
@@ -92,18 +104,23 @@ def _columns(content: Content) -> dict[str, dict[str, list[StoredRun]]]:
     return columns
 
 
-def _table(title: str, content: Content, scores: Iterable[str] | None, baseline: str | None) -> _Table | None:
-    if content.frame.empty:
-        return None
-    grid = rendering.grid(tables.build(content.frame, list(scores) if scores else None, baseline=baseline))
+def _table(title: str, table: tables.Table) -> _Table | None:
     # what no method has is left out
-    shown = [i for i in range(len(grid.header)) if i == 0 or any(row[i] for row in grid.rows)]
-    if len(shown) < 2:
+    there = [heading for heading in table.headings if any(_filled(table, row, heading) for row in table.rows)]
+    if not there:
         return None
-    rows = [[(row[i], grid.marks.get((number, i), "")) for i in shown] for number, row in enumerate(grid.rows)]
-    missing = {name for name in scores or () if not any(name in grid.header[i] for i in shown)}
-    notes = [note for note in grid.notes if note.partition(":")[0] not in missing]
-    return _Table(title, [grid.header[i] for i in shown], rows, notes)
+    grid = rendering.grid(replace(table, headings=there))
+    rows = [
+        [(text, grid.marks.get((number, column), "")) for column, text in enumerate(row)]
+        for number, row in enumerate(grid.rows)
+    ]
+    return _Table(title, list(grid.header), rows, list(grid.notes))
+
+
+def _filled(table: tables.Table, row: str, heading: tables.Heading) -> bool:
+    cell = table.cells.get((row, heading))
+    # a table of runs that all failed still says so, in the first section
+    return cell is not None and bool(cell.values or (cell.endings and heading.score == tables.HEADLINE))
 
 
 def _facts(content: Content) -> dict[str, str]:
@@ -114,7 +131,7 @@ def _facts(content: Content) -> dict[str, str]:
     statuses = Counter(str(run.status) for run in runs)
     facts = {
         "runs": f"{len(runs)}: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()),
-        "methods": _names(run.config.method for run in runs),
+        "methods": _names(group.method for group in content.groups),
         "data sets": _names(run.config.dataset for run in runs),
         "backbones": _names(run.config.backbone for run in runs),
         "seeds": _names(str(run.config.seed) for run in sorted(runs, key=lambda run: run.config.seed)),
@@ -134,18 +151,16 @@ def _names(words: Iterable[str]) -> str:
     return ", ".join(found[:20]) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
 
 
-def _run(content: Content, name: str) -> dict[str, Any]:
+def _run(content: Content, group: Group, name: str, details: Mapping[str, Any]) -> dict[str, Any]:
     run = content.runs[name]
-    group = next(group for group in content.groups if name in group.runs)
-    last = run.last_metrics()
     return {
         "name": name,
         "row": group.row,
         "panel": group.panel,
         "seed": run.config.seed,
         "status": str(run.status),
-        "accuracy": last.get("student"),
-        "epochs": f"{int(last['epoch']) + 1 if 'epoch' in last else 0}/{run.config.train.epochs}",
+        "accuracy": details["metrics"].get("student"),
+        "epochs": f"{details['epochs']}/{run.config.train.epochs}",
         "seconds": run.result.seconds if run.result else None,
         "time": duration(run.result.seconds) if run.result else "",
     }
@@ -157,5 +172,3 @@ def _script_json(data: Any) -> Markup:
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704 - escaped above
-
-

@@ -1,5 +1,6 @@
 """What the report shows, gathered from the stored runs: plain data, rounded, small enough for a page."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from benchmark.lookup import StoredRun, stored_runs
 from benchmark.scores import summaries
 from benchmark.store import Status
 
-MAX_NUMBERS = 600_000
+MAX_NUMBERS = 400_000
 """In the curves of a page, which is then a few megabytes; longer curves are drawn at fewer epochs."""
 
 MIN_POINTS, MAX_POINTS = 24, 120
@@ -142,7 +143,7 @@ def metrics_of(group: Group) -> pd.DataFrame:
         }
         for kind, members in kinds.items():
             if members and not (family == "top1" and kind == "students"):
-                found[f"{family}: {kind}"] = numbers[members].mean(axis=1)
+                found[f"{family}: {kind}"] = numbers[members].mean(axis="columns")
     for name in map(str, numbers.columns):
         if name not in ("student", "seconds") and name.partition("/")[0] not in _PREDICTORS:
             found[name.replace("/", ": ", 1)] = numbers[name]
@@ -165,15 +166,16 @@ def _curves(content: Content) -> tuple[list[dict[str, Any]], list[str]]:
     curves = []
     for mean, deviation in zip(means, deviations, strict=True):
         own: dict[str, Any] = {}
+        # epochs are counted from one where people read them
+        epochs = mean.index.to_numpy(dtype=int) + 1
         for name in mean.columns:
-            line = mean[name].dropna()
-            chosen = line.iloc[_spread(len(line), points)]
-            band = deviation[name].reindex(chosen.index)
-            own[str(names.index(name))] = [
-                # epochs are counted from one where people read them
-                [int(epoch) + 1 for epoch in chosen.index],
-                [_rounded(value) for value in chosen],
-                *([[_rounded(value) for value in band]] if band.notna().any() else []),
+            line, band = mean[name].to_numpy(dtype=float), deviation[name].to_numpy(dtype=float)
+            there = np.flatnonzero(np.isfinite(line))
+            chosen = there[_spread(len(there), points)]
+            own[str(names.index(str(name)))] = [
+                epochs[chosen].tolist(),
+                [_rounded(value) for value in line[chosen]],
+                *([[_rounded(value) for value in band[chosen]]] if np.isfinite(band[chosen]).any() else []),
             ]
         curves.append(own)
     return curves, names
@@ -181,22 +183,22 @@ def _curves(content: Content) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _spread(length: int, points: int) -> list[int]:
     """Return at most so many indices, evenly spread, with the first and the last."""
-    return [int(index) for index in np.unique(np.linspace(0, length - 1, min(length, points)).round())]
+    return np.unique(np.linspace(0, length - 1, min(length, points)).round()).astype(int).tolist() if length else []
 
 
 def _details(content: Content, group: Group) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, rows in group.frame.groupby("run", sort=False):
+    columns = [name for name in group.frame.columns if name not in _NO_METRICS[:5] and "." not in name]
+    numbers = group.frame[columns].select_dtypes("number")
+    for name, indices in group.frame.groupby("run", sort=False).indices.items():
         run = content.runs[str(name)]
         result = run.result
-        curve = rows.loc[rows["student"].notna(), ["epoch", "student"]] if "student" in rows else rows.iloc[:0]
-        if len(curve):
-            curve = curve.iloc[_spread(len(curve), RUN_POINTS)]
-        last = rows.iloc[-1]
-        metrics = {
-            column: _rounded(last[column])
-            for column in rows.columns
-            if column not in _NO_METRICS and "." not in column and isinstance(last[column], float | int)
-        }
+        rows = numbers.iloc[indices]
+        # the last epoch that was evaluated, or the last one
+        scored = rows[rows["student"].notna()] if "student" in rows else rows.iloc[:0]
+        last = (scored if len(scored) else rows).drop(columns="epoch").iloc[-1].to_dict()
+        metrics = {str(column): _rounded(value) for column, value in last.items()}
+        curve = scored[["epoch", "student"]].to_numpy(dtype=float) if len(scored) else np.empty((0, 2))
+        curve = curve[_spread(len(curve), RUN_POINTS)]
         yield (
             str(name),
             {
@@ -206,7 +208,8 @@ def _details(content: Content, group: Group) -> Iterator[tuple[str, dict[str, An
                 "environment": (result.environment or {}) if result else {},
                 "cost": {key: _rounded(value) for key, value in ((result.cost or {}) if result else {}).items()},
                 "metrics": {key: value for key, value in metrics.items() if value is not None},
-                "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in curve.to_numpy()] if len(curve) else [],
+                "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in curve],
+                "epochs": int(rows["epoch"].max()) + 1 if rows["epoch"].notna().any() else 0,
                 "command": repeat.command(run.config, result),
                 "label": f"{group.row}, {group.panel}, seed {run.config.seed}",
             },
@@ -226,7 +229,7 @@ def costs(content: Content, group: Group) -> dict[str, float]:
 
 def _rounded(value: Any) -> float | None:
     """Return a number with as many digits as a curve can show; None for none."""
-    if value is None or pd.isna(value) or not np.isfinite(value):
+    if value is None or not math.isfinite(value):
         return None
     number = float(f"{float(value):.5g}")
     return int(number) if number.is_integer() else number

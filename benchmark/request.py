@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import datasets, recipes, yaml_files
 from benchmark.config import SECTIONS, DataConfig, RunConfig, TrainConfig
-from methods import backbones, registry
+from methods import backbones, paths, registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
 
@@ -167,8 +167,9 @@ def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict
     """Make the paths of files absolute, in place, and return the hash of each file's content."""
     hashes = {}
     for key in method.Hyperparameters.files():
-        path = Path(hyperparameters[key]).expanduser().resolve()
+        path = paths.written(hyperparameters[key], f"{method.name}.{key}")
         try:
+            path = path.resolve()
             hashes[key] = sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise InputError(f"{method.name}.{key}: cannot read {path}: {error.strerror}") from None

@@ -1,6 +1,7 @@
 """What ``bench run`` does: plan, skip what is finished, carry out the rest, print the table."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,8 +100,7 @@ def _text(key: str, value: Any) -> str | None:
 
 
 def _device(name: str) -> str:
-    kind, _, index = name.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
         raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:N"))
     return name
 

@@ -95,37 +95,45 @@ def write(drawn: Drawn, folder: Path) -> list[Path]:
     """Write ``METHOD.svg``, ``METHOD.png`` and ``METHOD.csv`` into a folder, which is made; return the files."""
     from benchmark.studies.output import LINES, new_figure, styled, write_figure
 
-    factors: dict[str, Sequence[float]] = {}
-    for term, schedule in drawn.schedules.items():
-        for name, values in schedule.factors.items():
-            shared = all(other.factors.get(name, values) == values for other in drawn.schedules.values())
-            factors[name if shared else f"{name} of {term}"] = values
+    terms = drawn.schedules
     with styled():
-        figure = new_figure(9.0, 4.0)
-        left, right = figure.subplots(1, 2)
-        for (name, values), line in zip(factors.items(), LINES * 2, strict=False):
+        figure = new_figure(9.0, 1.4 + 1.15 * max(2, len(terms)))
+        grid = figure.add_gridspec(len(terms), 2, width_ratios=[1, 1.2])
+        left = figure.add_subplot(grid[:, 0])
+        for (name, values), line in zip(_factors(terms).items(), LINES * 2, strict=False):
             left.plot(values, color=line.color, linestyle=line.dash, linewidth=1.8, label=name)
         left.set_title("Ramps and decays")
         left.set_ylim(-0.03, 1.05)
-        for index, ((term, schedule), line) in enumerate(zip(drawn.schedules.items(), LINES * 2, strict=False)):
-            state = "" if schedule.alive else " (switched off)" if schedule.switched_off else " (DEAD)"
-            # wider below, so that equal curves are all seen
-            width = 4.6 - 1.4 * index if index < 3 else 1.2
-            right.plot(schedule.values, color=line.color, linestyle=line.dash, linewidth=width, label=term + state)
-        right.axhline(
-            DEAD_SHARE * max(schedule.weight for schedule in drawn.schedules.values()),
-            color="#777777",
-            linewidth=0.8,
-            label=f"{100 * DEAD_SHARE:g} % of the weight",
-        )
-        right.set_yscale("symlog", linthresh=1e-4 * max(1e-9, *(x.weight for x in drawn.schedules.values())))
-        right.set_ylim(bottom=0)
-        right.set_title("Their product: the weight of each loss term")
-        for axes in (left, right):
-            axes.set_xlabel("epoch")
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
+        left.set_xlabel("epoch")
+        figure.legend(handles=left.lines, loc="outside lower left", ncols=2)
+        for row, (term, schedule) in enumerate(terms.items()):
+            axes = figure.add_subplot(grid[row, 1], sharex=left)
+            axes.fill_between(range(drawn.epochs), schedule.values, color="#0072B2", alpha=0.35, linewidth=0)
+            axes.plot(schedule.values, color="black", linewidth=1.4)
+            axes.set_ylim(-0.03 * (schedule.weight or 1), 1.08 * (schedule.weight or 1))
+            axes.set_yticks([0, schedule.weight] if schedule.weight else [0])
+            axes.set_title(_caption(term, schedule), loc="left", fontsize=8.5)
+            axes.tick_params(axis="x", labelbottom=row == len(terms) - 1)
+        axes.set_xlabel("epoch; the height is the weight, the product of all ramps and decays")
         figure.suptitle(f"{drawn.method}, {drawn.epochs} epochs", fontsize=10)
     written = write_figure(folder, drawn.method, figure)
     path = folder / f"{drawn.method}.csv"
     atomic.write_text(path, drawn.curves().to_csv(index=False, float_format="%.10g"))
     return [*written, path]
+
+
+def _factors(terms: Mapping[str, Schedule]) -> dict[str, Sequence[float]]:
+    """Return every ramp and decay once, by a name that says whose it is where terms differ."""
+    factors: dict[str, Sequence[float]] = {}
+    for term, schedule in terms.items():
+        for name, values in schedule.factors.items():
+            shared = all(other.factors.get(name, values) == values for other in terms.values())
+            factors[name if shared else f"{name} of {term}"] = values
+    return factors
+
+
+def _caption(term: str, schedule: Schedule) -> str:
+    most = f"at most {100 * max(schedule.product):.3g} % of its weight {schedule.weight:g}"
+    if schedule.switched_off:
+        return f"{term}: switched off"
+    return f"{term}: {most}" if schedule.alive else f"{term}: DEAD, {most}"

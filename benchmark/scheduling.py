@@ -3,16 +3,17 @@
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from benchmark import scratch
+from benchmark import scratch, shared_folder
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
-from benchmark.store import Result
+from benchmark.store import Result, Store
 from methods.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ RAY_ENVIRONMENT = {
 
 # what Ray calls clusters on other systems; without them its servers listen on the loopback address alone
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+KNOCK_S = 10.0
+"""For a cluster's address to answer."""
 
 LOSSES = 3
 """Times that a run's process may die before the run has failed."""
@@ -106,6 +110,7 @@ def run_under_ray(
 
     Raises:
         InputError: If no machine of the cluster can hold a run, or the cluster is not there.
+        MachineError: If a machine of the cluster does not see the results folder.
     """
     with ray_cluster(cluster):
         import ray
@@ -115,6 +120,9 @@ def run_under_ray(
 
         gpus = gpus_of_a_run(jobs, cluster)
         check_room(jobs)
+        if cluster.address:
+            for results in {job.results for job in jobs}:
+                shared_folder.check(Store(results).runs)
         progress = Progress(jobs, observer)
         trainable = tune.with_parameters(
             Trial,
@@ -202,10 +210,19 @@ def _connect(cluster: Cluster) -> None:
         ray.init(**common)
         return
     try:
+        _knock(cluster.address)
         ray.init(address=cluster.address, **{key: common[key] for key in ("log_to_driver", "logging_level")})
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"no Ray cluster at {cluster.address!r}: {reason}") from None
+
+
+def _knock(address: str) -> None:
+    """Raise an OSError if nothing listens at ``HOST:PORT``: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isascii() and port.isdigit():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
+            pass
 
 
 def gpus_of_a_run(jobs: Sequence["Job"], cluster: Cluster) -> float:

@@ -1,31 +1,48 @@
 """The folders that Ray Tune writes to while it runs: of no use to anyone afterwards."""
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 PREFIX = "okdbench-ray-"
-
-_LOCK = ".lock"
 
 
 @contextmanager
 def folder() -> Iterator[Path]:
     """Make a folder that is held by this process and removed at the end."""
-    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
-        path = Path(name)
-        with FileLock(path / _LOCK):
-            yield path
+    path = Path(tempfile.mkdtemp(prefix=PREFIX))
+    while not (held := _hold(path)):
+        # another command took it for one that nobody holds, and removed it
+        path = Path(tempfile.mkdtemp(prefix=PREFIX))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(held)
 
 
 def tidy() -> None:
-    """Remove the folders of processes that were killed: the system has freed their locks."""
+    """Remove the folders of processes that were killed."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        # without a lock it is about to get one; what belongs to someone else stays
-        if (path / _LOCK).is_file():
-            with suppress(OSError, Timeout), FileLock(path / _LOCK, timeout=0):
-                shutil.rmtree(path, ignore_errors=True)
+        if held := _hold(path):
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(held)
+
+
+def _hold(path: Path) -> int:
+    """Lock a folder, which the system undoes when the process dies; return 0 if it is held, gone, or not ours."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            here, there = os.fstat(descriptor), path.stat()
+            if here.st_uid == os.geteuid() and here.st_ino == there.st_ino:
+                return descriptor
+        except OSError:
+            pass
+        os.close(descriptor)
+    return 0

@@ -163,7 +163,7 @@ def _parallel(sweep: Sweep, finished: Sequence[Outcome]) -> Figure:
         heights.append(float(norm(outcome.mean)))
         # lines of equal values would hide each other
         heights = [height + 0.012 * ((outcome.configuration.number % 7) - 3) / 3 for height in heights]
-        line = {"color": "black", "linewidth": 2.6} if rank == 0 else {"color": colours(norm(outcome.mean))}
+        line = {"color": "black", "linewidth": 2.6} if rank == 0 else {"color": colours(0.9 * norm(outcome.mean))}
         axes.plot(range(len(heights)), heights, alpha=0.9, **line)
     for place, scale in enumerate(scales):
         axes.axvline(place, color="black", linewidth=0.8)

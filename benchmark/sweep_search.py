@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -211,7 +210,8 @@ def carry_out(
         trainable = tune.with_parameters(
             ConfigurationTrial,
             template=template,
-            dataset=ray.put(dataset.without_files() if command.cluster.address else dataset),
+            # on one machine the workers map the file that we have mapped; another may not have it
+            dataset=dataset.without_files() if command.cluster.address else dataset,
             done=list(done),
         )
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ray
 import torch
 from ray import tune
 
@@ -116,16 +115,15 @@ class ConfigurationTrial(tune.Trainable):
     def setup(
         self,
         config: dict[str, Any],
-        template: Job | None = None,
-        dataset: "ray.ObjectRef[Dataset] | None" = None,
-        done: Sequence[Status] = (),
+        *,
+        template: Job,
+        dataset: Dataset,
+        done: Sequence[Status],
     ) -> None:
         """Take the first configuration; ``tune.with_parameters`` hands over the rest."""
-        assert template is not None
-        assert dataset is not None
         self.template = template
         self.store = Store(template.results)
-        self.dataset: Dataset = ray.get(dataset)
+        self.dataset = dataset
         self.done = done
         self._take(config)
 

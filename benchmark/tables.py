@@ -15,7 +15,6 @@ from methods import registry
 from methods.errors import InputError, unknown
 
 HEADLINE = "student"
-labelled = layout.labelled
 MAX_REASON = 60
 
 
@@ -102,6 +101,11 @@ class Table:
     baseline: str | None = None
     gains: Mapping[tuple[str, Heading], Gain] = field(default_factory=dict)
 
+    @property
+    def compares(self) -> bool:
+        """Whether the rows are what is compared: methods, and not data sets or seeds, of which none is the best."""
+        return "method" in self.corner.split("/")
+
     def values(self, heading: Heading) -> dict[str, float]:
         """Return a column's means by row, as they are shown: what looks the same counts as the same."""
         found = {row: self.cells[row, heading] for row in self.rows if (row, heading) in self.cells}
@@ -111,7 +115,7 @@ class Table:
         """Return the best rows of a column and the second best; none where there is nothing to compare."""
         values, end = self.values(heading), SCORES[heading.score].best
         order = sorted(set(values.values()), reverse=end == "high")
-        if end is None or len(values) < 2:
+        if end is None or len(values) < 2 or not self.compares:
             return set(), set()
         best, second = ({row for row, value in values.items() if value in order[i : i + 1]} for i in (0, 1))
         return best, second
@@ -124,7 +128,7 @@ class Table:
         ordered = [heading for heading in self.headings if SCORES[heading.score].best and not heading.part]
         judged = [heading for heading in ordered if heading.score == ordered[0].score]
         complete = [heading for heading in judged if len(self.values(heading)) == len(self.rows)]
-        if len(self.rows) < 2 or not complete:
+        if len(self.rows) < 2 or not complete or not self.compares:
             return {}, 0, len(judged)
         low = SCORES[complete[0].score].best == "low"
         ranks = pd.DataFrame({i: self.values(heading) for i, heading in enumerate(complete)}).rank(ascending=low)
@@ -188,9 +192,10 @@ def build(
         for score in [*wanted, *([EACH] if mixed else [])]:
             for part, cell in _cells(records, score).items():
                 cells[str(row), Heading(str(column), score, part)] = cell
-    by_method = rows[0] == "method"
+    by_method, across = rows[0] == "method", columns[0] == "method"
+    methods = dict(zip(runs["column"], runs["method"], strict=True)) if across else {}
     labels = sorted(bases, key=lambda row: (method_order(bases[row][0]) if by_method else (), natural(row)))
-    table = Table("/".join(rows), labels, _headings(cells), cells)
+    table = Table("/".join(rows), labels, _headings(cells, methods), cells)
     return table if baseline is None else compared(table, _baseline(table, baseline, bases))
 
 
@@ -218,12 +223,17 @@ def _baseline(table: Table, word: str, bases: Mapping[str, tuple[str, str]]) -> 
     return meant[0]
 
 
-def _headings(cells: Mapping[tuple[str, Heading], Cell]) -> list[Heading]:
+def _headings(cells: Mapping[tuple[str, Heading], Cell], methods: Mapping[str, str]) -> list[Heading]:
+    """Return the headings in order; the methods' own order comes first where columns have one."""
     position: dict[Heading, int] = {}
     for _, heading in cells:
         position.setdefault(heading, len(position))
     scores = list(dict.fromkeys(heading.score for heading in position))
-    found = sorted(position, key=lambda key: (natural(key.column), scores.index(key.score), natural(key.part)))
+    order = {column: method_order(method) for column, method in methods.items()}
+    found = sorted(
+        position,
+        key=lambda key: (order.get(key.column, ()), natural(key.column), scores.index(key.score), natural(key.part)),
+    )
     per_column = pd.Series([heading.column for heading in found]).value_counts()
     single = len(scores) == 1
     return [

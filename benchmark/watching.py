@@ -75,7 +75,7 @@ def make_server(results: Path, port: int) -> ThreadingHTTPServer:
     pages = Pages(results)
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        def do_GET(self) -> None:
             """Answer with the page, its state, or nothing."""
             # a page of somebody else, whose name was made to lead here, is not told anything
             if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):

@@ -28,7 +28,7 @@ class CL(BranchedPeers):
     class Hyperparameters(BranchHyperparameters):
         """The values of OKDDip's code."""
 
-        peers: int = Field(4, ge=2, description="K, the number of branches")
+        peers: int = Field(4, ge=2, le=64, description="K, the number of branches")
         temperature: float = Field(3.0, gt=0, description="T of the distillation term")
         rampup_epochs: int = epochs_field(80, "length of the ramp-up of the distillation term")
         gradient_rescaling: bool = Field(True, description="whether the shared stem's gradient is divided by K")

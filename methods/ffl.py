@@ -35,7 +35,7 @@ class FFL(BranchedPeers):
     class Hyperparameters(BranchHyperparameters):
         """The authors' values."""
 
-        peers: int = Field(2, ge=2, description="K, the number of branches")
+        peers: int = Field(2, ge=2, le=64, description="K, the number of branches")
         temperature: float = Field(3.0, gt=0, description="T of the distillation terms")
         rampup_epochs: int = epochs_field(80, "length of the ramp-up of the distillation terms")
 

@@ -23,7 +23,7 @@ class Independent(SeparatePeers):
     class Hyperparameters(BaseHyperparameters):
         """One network unless told otherwise."""
 
-        peers: int = Field(1, ge=1, description="K, the number of networks")
+        peers: int = Field(1, ge=1, le=64, description="K, the number of networks")
 
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: Hyperparameters) -> None:
         super().__init__(backbones, hyperparameters, hyperparameters.peers)

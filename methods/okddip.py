@@ -47,7 +47,7 @@ class OKDDip(Method):
     class Hyperparameters(BranchHyperparameters):
         """The authors' values."""
 
-        peers: int = Field(3, ge=2, description="K, the number of auxiliary peers; the leader is one more")
+        peers: int = Field(3, ge=2, le=64, description="K, the number of auxiliary peers; the leader is one more")
         sharing: Literal["branches", "networks"] = Field(
             "branches", description="whether peers and leader share a stem or are separate networks"
         )

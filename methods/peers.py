@@ -30,13 +30,13 @@ def number_of(name: str) -> int:
 class PeerHyperparameters(BaseHyperparameters):
     """What every method of several peers has."""
 
-    peers: int = Field(2, ge=2, description="K, the number of peers")
+    peers: int = Field(2, ge=2, le=64, description="K, the number of peers")
 
 
 class BranchHyperparameters(PeerHyperparameters):
     """What every method of branches on a shared stem has."""
 
-    peers: int = Field(3, ge=2, description="K, the number of branches")
+    peers: int = Field(3, ge=2, le=64, description="K, the number of branches")
     shared_stages: int | None = Field(
         None, ge=1, description="stages that the branches share; the backbone's published split if null"
     )

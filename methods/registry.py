@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from methods import backbones
 from methods.errors import InputError, unknown
 from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters
+from methods.paths import is_file
 
 if TYPE_CHECKING:
     from methods.interface import Method
@@ -183,7 +184,7 @@ def _from_entry_point(point: EntryPoint) -> Listing:
 
 
 def _from_file(path: Path) -> Listing:
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"no such plugin file: {path}")
     origin = str(path.resolve())
     try:

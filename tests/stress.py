@@ -194,8 +194,10 @@ def leftovers(results: Path) -> list[Path]:
 def working_folder() -> Iterator[Path]:
     # the names of Ray's sockets leave room for a short path alone
     folder = Path(tempfile.mkdtemp(prefix="okd-", dir="/tmp"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def disturbed(engine: str, words: Words, chance: random.Random, watch: Watch, figures: Figures, limit: int) -> int:
@@ -225,12 +227,18 @@ def disturbed(engine: str, words: Words, chance: random.Random, watch: Watch, fi
         command.kill_all() if whole else kill(command.pid)
         figures.kills[f"{engine} {'process groups' if whole else 'drivers'}"] += 1
     watch.until(gone, 300)
-    # half of the time the next command meets what the last one's processes are still doing
+    # half of the time the next command meets what the last one's workers are still doing
     if command.code() == 0 or chance.random() < 0.5:
         watch.until(lambda: not command.workers(), 20)
-    if command.code() == 0:
-        command.kill_all()
     return -9 if (code := command.code()) is None else code
+
+
+def finish(words: Words, watch: Watch) -> None:
+    """Let the command come to its end, which has to be a good one."""
+    folder = watch.results.parent
+    command = start("serial", words, folder / "log", folder)
+    assert watch.until(lambda: command.code() is not None, 300)
+    assert command.code() == 0, (folder / "log").read_text()
 
 
 def grid(
@@ -247,6 +255,8 @@ def grid(
         watch.look()
         if code == 0:
             break
+    # once more, when nothing of the killed commands is alive any more: it only tidies up
+    finish([*words, "--results", str(results)], watch)
     figures.grids += 1
     figures.repeated += len(watch.repeated)
     figures.left += len(left := leftovers(results))
@@ -264,9 +274,7 @@ def stress(kills: int, seeds: int = 4, seed: int = 0) -> Figures:
     figures = Figures()
     with working_folder() as folder:
         whole = folder / "undisturbed"
-        command = start("serial", [*words, "--results", str(whole)], folder / "log", folder)
-        assert Watch(whole).until(lambda: command.code() is not None, 300)
-        assert command.code() == 0, (folder / "log").read_text()
+        finish([*words, "--results", str(whole)], Watch(whole))
         expected = outcome(whole)
         number = 0
         while figures.kills.total() < kills:

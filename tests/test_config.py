@@ -366,7 +366,7 @@ class TestYaml:
 
 
 class TestRecipes:
-    @pytest.mark.parametrize("name", recipes.available())
+    @pytest.mark.parametrize("name", [name for name in recipes.available() if not name.startswith("sweeps/")])
     def test_every_recipe_means_some_runs(self, name: str) -> None:
         layer = layer_from_file(name)
         runs = plan(Request([layer, {}]))

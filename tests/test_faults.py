@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import checkpoints, execution, running, store
+from benchmark import checkpoints, datasets, execution, store
+from benchmark.config import DataConfig
+from benchmark.datasets import Dataset
 from tests.stress import Command, Watch, fork, outcome
 
 RUN = (
@@ -129,14 +131,14 @@ def photographs(folder: Path) -> Path:
 
 
 def lose_a_photograph() -> None:
-    """Let a file go between the plan and the loading: in the moment that the results folder is tried."""
-    writable = running._writable
+    """Let a file go between the plan and the loading."""
+    load = datasets.load
 
-    def lose(results: store.Store) -> None:
+    def late(name: str, config: DataConfig, root: Path) -> Dataset:
         Path("photos/train/cats/2.png").unlink()
-        writable(results)
+        return load(name, config, root)
 
-    running._writable = lose
+    datasets.load = late
 
 
 def test_data_file_that_disappears_after_planning_is_named(tmp_path: Path) -> None:

@@ -134,9 +134,9 @@ class TestCases:
     def test_settings_give_way_to_a_case_of_its_own(self, tmp_path: Path) -> None:
         settings = HomogeneitySettings(seeds=2, ramp="none", ema_decay=0.5, results=str(tmp_path))
         _, of_case = runs.plan(settings, runs.read_cases(settings.cases))
-        assert of_case["", "PCL"][0].hyperparameters["ramp"] == "none"
-        assert of_case["", "PCL"][0].hyperparameters["ema_decay"] == 0.5
-        assert of_case["", "DKEL as released"][0].hyperparameters["ramp"] == "released"
+        assert of_case["", "PCL (weight 1)"][0].hyperparameters["ramp"] == "none"
+        assert of_case["", "PCL (weight 1)"][0].hyperparameters["ema_decay"] == 0.5
+        assert of_case["", "DKEL as released (weight 0.1)"][0].hyperparameters["ramp"] == "released"
 
     @pytest.mark.parametrize(
         ("change", "fragment"),

@@ -11,9 +11,9 @@ import pytest
 
 from benchmark import running, store
 from benchmark.config import RunConfig
-from benchmark.store import Result, Status, Store
 from benchmark.layout import check_keys, check_scores, keys_and_scores, short_name
 from benchmark.rendering import check_format, rendered
+from benchmark.store import Result, Status, Store
 from benchmark.tables import accuracy_table, build, mean_and_deviation
 from methods.errors import InputError
 
@@ -207,7 +207,7 @@ class TestForm:
 
     def test_markdown(self, runs: Runs) -> None:
         runs.add(70.0)
-        lines = rendered(accuracy_table(store.load(runs.store.root))).splitlines()
+        lines = rendered(build(store.load(runs.store.root))).splitlines()
         assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], lines[2])] == [
             ["method", "digits/resnet8"],
             ["dml", "70.00 (1)"],
@@ -216,7 +216,7 @@ class TestForm:
     def test_csv(self, runs: Runs) -> None:
         runs.add(70.0)
         runs.add(80.0, epochs=7)
-        (heading, row) = csv.reader(io.StringIO(rendered(accuracy_table(store.load(runs.store.root)), "csv")))
+        (heading, row) = csv.reader(io.StringIO(rendered(build(store.load(runs.store.root)), "csv")))
         cells = dict(zip(heading, row, strict=True))
         assert cells == {
             "method": "dml",
@@ -225,16 +225,79 @@ class TestForm:
         }
 
     def test_real_runs(self, finished_runs: Path) -> None:
-        table = accuracy_table(store.load(finished_runs), ("student", "ensemble", "peers"))
+        table = accuracy_table(store.load(finished_runs), ("student", "ensemble", "peers", "ece", "distance"))
         assert list(table.index) == ["dml", "pcl"]
         assert table.map(lambda cell: cell.endswith("(2)") and "±" in cell).all(axis=None)
 
     @pytest.mark.parametrize("names", [["studnet"], ["student", "accuracy"], []])
     def test_unknown_columns_are_refused(self, names: list[str]) -> None:
-        with pytest.raises(InputError, match="valid: best, best-epoch, ensemble, first, nll, peers, student, top5"):
-            check_scores(names)
+        with pytest.raises(InputError, match="valid: best, best-epoch, disagreement, distance, each, ece, ensemble"):
+            check_scores("value", names)
 
-    def test_unknown_format_is_refused(self, runs: Runs) -> None:
+    def test_unknown_format_is_refused(self) -> None:
+        with pytest.raises(InputError, match=r"unknown format 'htm', did you mean 'html'.* \(valid: csv, html, json"):
+            check_format("htm")
+
+
+class TestLayout:
+    def test_keys_and_scores_may_be_mixed(self) -> None:
+        assert keys_and_scores(["student", "dataset", "best"]) == (["dataset"], ["student", "best"])
+        with pytest.raises(InputError, match="unknown column 'datset', did you mean 'dataset'"):
+            keys_and_scores(["datset"])
+        with pytest.raises(InputError, match="unknown row 'metod', did you mean 'method'"):
+            check_keys("rows", ["metod"])
+
+    def test_rows_and_columns_change_places(self, runs: Runs) -> None:
         runs.add(70.0)
-        with pytest.raises(InputError, match=r"unknown format 'html' \(valid: csv, md\)"):
-            rendered(accuracy_table(store.load(runs.store.root)), "html")
+        runs.add(80.0, methods="one", one={"temperature": 2})
+        runs.add(81.0, methods="one")
+        table = build(store.load(runs.store.root), rows=("dataset", "backbone"), columns=("method",))
+        assert table.rows == ["digits/resnet8"]
+        assert [heading.text for heading in table.headings] == ["dml", "one, temperature=2", "one, temperature=3"]
+        assert (table.ranks()[0], table.leaders(table.headings[0])) == ({}, (set(), set()))
+
+    @pytest.mark.parametrize(
+        ("rows", "columns"), [(("method",), ("dataset",)), (("backbone",), ("seed",)), (("split",), ("dataset",))]
+    )
+    def test_no_cell_mixes_runs_whatever_the_layout(
+        self, runs: Runs, rows: tuple[str, ...], columns: tuple[str, ...]
+    ) -> None:
+        runs.add(70.0)
+        runs.add(71.0, methods="one")
+        runs.add(72.0, backbone="resnet14")
+        runs.add(73.0, dml={"temperature": 2})
+        runs.add(74.0, data={"holdout": 0.25})
+        runs.add(75.0, train={"lr": 0.25})
+        table = build(store.load(runs.store.root), rows=rows, columns=columns)
+        assert sorted(cell.mean or 0 for cell in table.cells.values()) == [70, 71, 72, 73, 74, 75]
+
+    def test_validation_scores_always_say_so(self, runs: Runs) -> None:
+        runs.add(70.0, data={"holdout": 0.25})
+        assert next(iter(runs.table()["dml"])).startswith("digits/resnet8, split=validation")
+
+    def test_diagnostics_make_no_other_column(self, runs: Runs) -> None:
+        runs.add(70.0)
+        runs.add(72.0, seed=1, train={"diagnostics_every": 1})
+        assert runs.table() == {"dml": {"digits/resnet8": "71.00 ± 1.41 (2)"}}
+
+    def test_long_paths_are_shortened(self) -> None:
+        assert short_name("folder:/long/path/cifar10/") == "folder:cifar10"
+        assert short_name("digits") == "digits"
+
+    def test_a_run_that_lies_there_twice_counts_once(self, runs: Runs) -> None:
+        run = runs.add(70.0)
+        first, second = (run.model_copy(update={"dataset": f"folder:/{place}/images"}) for place in "ab")
+        for moved in (first, second):
+            runs.put(moved, 80.0)
+        assert runs.table()["dml"]["folder:images/resnet8"] == "80.00 (1)"
+
+    def test_peers_of_different_backbones_have_columns_of_their_own(self, runs: Runs) -> None:
+        runs.add(70.0, backbone="resnet8+vgg16")
+        assert runs.table("student", "each") == {
+            "dml": {
+                "digits/resnet8+vgg16 student": "70.00 (1)",
+                "digits/resnet8+vgg16 peer0 resnet8": "68.00 (1)",
+                "digits/resnet8+vgg16 peer1 vgg16": "72.00 (1)",
+            }
+        }
+        assert accuracy_table(store.load(runs.store.root)).shape == (1, 3)

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import Results
+from benchmark.commands.schedules import schedules
 from methods.errors import InputError, unknown
 
-KINDS = ("curves", "homogeneity", "cost", "ranks")
+KINDS = ("curves", "homogeneity", "cost", "ranks", "schedules")
 
 
 def plot(
@@ -25,10 +26,18 @@ def plot(
         ),
     ] = None,
     against: Annotated[str, typer.Option(help="cost: multiply-adds, seconds or memory.")] = "multiply-adds",
+    method: Annotated[
+        str | None, typer.Option(help="schedules: whose; --out is a folder then. bench schedules takes settings too.")
+    ] = None,
 ) -> None:
-    """Draw the stored runs: means over seeds with their spread."""
+    """Draw the stored runs, means over seeds with their spread; or a method's schedules, which need no runs."""
     if kind not in KINDS:
         raise unknown("figure", kind, KINDS)
+    if (method is not None) != (kind == "schedules"):
+        raise InputError("--method NAME belongs to bench plot schedules, which needs it")
+    if method is not None:
+        schedules(method, out=out or Path("results/schedules"))
+        return
     if value is not None and kind == "homogeneity":
         raise InputError("homogeneity has no --value: it shows every measure of the peers")
     from benchmark import figures, store

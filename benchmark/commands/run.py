@@ -70,7 +70,7 @@ def run(
         "log": log,
     }
     plugins = tuple(plugin or ())
-    file_layer = [layer_from_file(config, plugins)] if config else []
+    file_layer = [layer_from_file(config, plugins)] if config is not None else []
     given = {key: value for key, value in flags.items() if value is not None}
     command = running.prepare([*file_layer, layer_from_assignments(set_ or ()) | given], plugins, force)
     console = Console()

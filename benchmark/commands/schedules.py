@@ -23,7 +23,7 @@ def schedules(
     from benchmark.request import layer_from_assignments, layer_from_file
 
     plugins = tuple(plugin or ())
-    file_layer = [layer_from_file(config, plugins)] if config else []
+    file_layer = [layer_from_file(config, plugins)] if config is not None else []
     flags: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     drawn = schedule_figures.resolve(method, [*file_layer, layer_from_assignments(set_ or ()) | flags], plugins)
     print(drawn.summary().to_markdown(index=False, disable_numparse=True))

@@ -10,7 +10,18 @@ from benchmark.config import DataConfig
 from benchmark.datasets.images import Dataset, LabelledImages, Shape, holdout_split
 from methods.errors import InputError, unknown
 
-__all__ = ["Dataset", "LabelledImages", "Shape", "Spec", "available", "checksum", "describe", "load", "present", "shape"]
+__all__ = [
+    "Dataset",
+    "LabelledImages",
+    "Shape",
+    "Spec",
+    "available",
+    "checksum",
+    "describe",
+    "load",
+    "present",
+    "shape",
+]
 
 FOLDER = "folder:"
 

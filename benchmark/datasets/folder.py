@@ -8,6 +8,7 @@ from benchmark.config import DataConfig
 from benchmark.datasets import image_cache
 from benchmark.datasets.images import Dataset, LabelledImages, statistics_of, stratified
 from benchmark.datasets.listing import Listing, files, folders, identity
+from methods import paths
 from methods.errors import InputError
 
 TEST_FOLDERS = ("test", "val")
@@ -20,7 +21,7 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
 
 def present(name: str, root: Path) -> bool:
     """Return whether there is such a folder."""
-    return Path(name.removeprefix("folder:")).expanduser().is_dir()
+    return paths.is_folder(paths.written(name.removeprefix("folder:"), "dataset"))
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
@@ -51,8 +52,8 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
 
 
 def _folder(name: str) -> Path:
-    path = Path(name.removeprefix("folder:")).expanduser()
-    if not path.is_dir():
+    path = paths.written(name.removeprefix("folder:"), "dataset")
+    if not paths.is_folder(path):
         raise InputError(f"no such folder: {path} (a dataset is named folder:PATH, with PATH/train/<class>/*)")
     return path
 

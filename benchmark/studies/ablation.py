@@ -92,13 +92,14 @@ def draw(result: AblationResult) -> Figure:
         axis = figure.subplots()
         place, ticks, labels = 0.0, [], []
         for line, factor in zip(LINES[1:] * len(factors), factors, strict=False):
-            axis.annotate(factor, (0, place), (4, -3), xycoords=axis.get_yaxis_transform(), textcoords="offset points")
+            look = {"textcoords": "offset points", "weight": "bold"}
+            axis.annotate(factor, (0, place), (4, -3), xycoords=axis.get_yaxis_transform(), **look)
             place += 1
             for row in table[table["factor"] == factor].to_dict("records"):
                 ticks.append(place)
                 labels.append(str(row["case"]) + (" (default)" if row["is_reference"] else ""))
                 if row["is_reference"]:
-                    axis.plot(0, place, "|", color="k", ms=9)
+                    axis.plot(0, place, "o", color="k", ms=5)
                 else:
                     all_ = result.differences
                     seeds = all_.loc[(all_["factor"] == factor) & (all_["case"] == row["case"]), "difference"]
@@ -110,7 +111,7 @@ def draw(result: AblationResult) -> Figure:
                 place += 1
         axis.set_yticks(ticks, labels)
         axis.set(ylim=(place - 0.3, -0.7), xlabel="students' accuracy minus the default's, points, same seed")
-        axis.set_title("Grey: one seed each; colour: mean with 95 % interval")
+        axis.set_title("Small and grey: one seed; large: mean with 95 % interval")
         axis.axvline(0, color="0.3", lw=0.8)
         axis.grid(visible=False, axis="y")
     return figure

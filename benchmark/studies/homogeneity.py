@@ -16,7 +16,7 @@ from pydantic import Field
 from scipy import stats
 
 from benchmark.store import Status
-from benchmark.studies.output import LINES, PROVENANCE, new_figure, settings_text, styled, write_study
+from benchmark.studies.output import LINES, PROVENANCE, Line, new_figure, settings_text, styled, write_study
 from benchmark.studies.runs import Trained, TrainingSettings, last_rows, train
 from methods.schedules import Ramp
 
@@ -26,6 +26,9 @@ MEASURES = {
     "student": "Accuracy of the students",
 }
 """What is followed over the epochs; a measure that the runs do not have is left out."""
+
+SHORT = {"distance/peers": "peers' distance", "distance/teacher-peer": "teacher's distance", "student": "accuracy, %"}
+STYLES = (*LINES, Line("#56B4E9", (0, (3, 1, 1, 1)), "P"), Line("#888888", "-", "*"))
 
 
 class HomogeneitySettings(TrainingSettings):
@@ -145,7 +148,7 @@ def draw(result: HomogeneityResult) -> Figure:
         figure = new_figure(10.0, 8.0)
         axes = list(figure.subplots(2, 2).flat)
         _draw_shares(axes[0], table)
-        lines = [LINES[index % len(LINES)] for index in range(len(table))]
+        lines = [STYLES[index % len(STYLES)] for index in range(len(table))]
         present = [name for name in MEASURES if name in set(curves["measure"])]
         for axis, measure in zip(axes[1:], present, strict=False):
             for line, case in zip(lines, table["case"], strict=True):
@@ -161,7 +164,7 @@ def draw(result: HomogeneityResult) -> Figure:
         if "student" in present:
             axis = axes[1 + present.index("student")]
             axis.axhline(result.trained.limit, color="0.4", lw=0.8)
-            axis.annotate("below: guessing", (1, result.trained.limit), (0, -11), textcoords="offset points", size=8)
+            axis.set_title(f"{MEASURES['student']} (grey line: guessing)")
         for axis in axes[1 + len(present) :]:
             axis.set_visible(False)
         figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=4)
@@ -170,7 +173,7 @@ def draw(result: HomogeneityResult) -> Figure:
 
 def _draw_shares(axis: Axes, table: pd.DataFrame) -> None:
     for place, row in enumerate(table.to_dict("records")):
-        line = LINES[place % len(LINES)]
+        line = STYLES[place % len(STYLES)]
         share, low, high = (100 * float(row[name]) for name in ("share", "share_low", "share_high"))
         axis.errorbar(
             share, place, xerr=[[share - low], [high - share]], fmt=line.marker, color=line.color, mfc="w", capsize=3
@@ -206,10 +209,10 @@ def describe(result: HomogeneityResult) -> str:
         }
     )
     alike = pd.DataFrame({"case": table["case"]})
-    for measure, title in MEASURES.items():
-        for name, what in ((measure, ""), (f"{measure}, not collapsed", ", runs that did not collapse")):
+    for measure, short in SHORT.items():
+        for name, what in ((measure, ""), (f"{measure}, not collapsed", ", not collapsed")):
             if name in table.columns:
-                alike[f"{title}{what}"] = [_interval(row, name) for row in table.to_dict("records")]
+                alike[f"{short}{what}"] = [_interval(row, name) for row in table.to_dict("records")]
     shown = [name for name in MEASURES if name in set(result.curves["measure"])]
     missing = "" if len(shown) == len(MEASURES) else "\nThese runs were stored without diagnostics of homogenisation.\n"
     return f"""# Homogenisation and collapse
@@ -231,9 +234,9 @@ what a method deploys. Trained on {result.trained.device}.
 
 ## How alike peers and teachers are after the last epoch
 
-Distances are Euclidean, between probabilities, at most 1.41. In brackets: 95 % intervals by the t distribution. Peers
-that give one constant answer are alike, but so are peers that are all right: a small distance is homogenisation, not
-yet harm. Runs that did not collapse are another selection of seeds in every case.
+Euclidean distances between the probabilities of two peers, and of a peer and its mean teacher; at most 1.41. In
+brackets: 95 % intervals by the t distribution. Peers that give one constant answer are alike, but so are peers that are
+all right: a small distance is homogenisation, not yet harm. "Not collapsed" is another selection of seeds in each case.
 {missing}
 {alike.to_markdown(index=False)}
 

@@ -77,8 +77,8 @@
   const hideTip = () => { tip.style.display = "none"; };
 
   // ---- axes
-  function ticks(low, high, wanted) {
-    const raw = (high - low) / wanted || 1;
+  function ticks(low, high, wanted, least = 0) {
+    const raw = Math.max(least, (high - low) / wanted || 1);
     const power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].map((x) => x * power).find((x) => x >= raw);
     const found = [];
@@ -106,7 +106,7 @@
     const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${yName} by ${xName}` });
     for (const v of yLog ? decades(y0, y1) : ticks(y0, y1, 6))
       svg.append(make("line", { class: "grid", x1: edge.left, x2: width - edge.right, y1: y(v), y2: y(v) }), make("text", { x: edge.left - 8, y: y(v) + 4, "text-anchor": "end" }, large(v)));
-    for (const v of xLog ? decades(x0, x1) : ticks(x0, x1, width < 560 ? 4 : 8))
+    for (const v of xLog ? decades(x0, x1) : ticks(x0, x1, width < 560 ? 4 : 8, 1))
       svg.append(make("text", { x: x(v), y: height - edge.bottom + 18, "text-anchor": "middle" }, large(v)));
     svg.append(make("text", { x: (edge.left + width - edge.right) / 2, y: height - 6, "text-anchor": "middle" }, xName), make("text", { x: 8, y: 16 }, yName));
     host.replaceChildren(svg);
@@ -114,7 +114,7 @@
   }
 
   // ---- curves
-  const panelBox = byId("panel"), metricBox = byId("metric"), bandBox = byId("band"), logBox = byId("log");
+  const panelBox = byId("panel"), metricBox = byId("metric"), bandBox = byId("band"), logBox = byId("log"), lateBox = byId("late");
   data.panels.forEach((name, index) => panelBox.append(make("option", { value: index }, name)));
   const hidden = new Set(kept.get("hidden", []));
   const FIRST_SHOWN = 16;
@@ -136,7 +136,11 @@
   function lines() {
     const metric = metricBox.value;
     return data.groups.filter((g) => g.panel === Number(panelBox.value) && g.curves[metric])
-      .map((g) => ({ row: g.row, n: g.n, epochs: g.curves[metric][0], means: g.curves[metric][1], stds: g.curves[metric][2] }));
+      .map((g) => {
+        const [epochs, means, stds] = g.curves[metric];
+        const from = lateBox.checked ? epochs.findIndex((e) => e >= (epochs.at(-1) + 1) / 2) : 0;
+        return { row: g.row, n: g.n, epochs: epochs.slice(from), means: means.slice(from), stds: stds?.slice(from) };
+      });
   }
   function drawCurves() {
     const host = byId("chart"), name = data.metrics[Number(metricBox.value)] ?? "";
@@ -246,7 +250,7 @@
   if (metricBox.selectedIndex < 0) metricBox.selectedIndex = 0;
   panelBox.onchange = () => { kept.set("panel", panelBox.value); offerMetrics(); drawCurves(); drawCost(); };
   metricBox.onchange = () => { kept.set("metric", data.metrics[Number(metricBox.value)]); drawCurves(); };
-  bandBox.onchange = logBox.onchange = drawCurves;
+  bandBox.onchange = logBox.onchange = lateBox.onchange = drawCurves;
   costBox.onchange = drawCost;
   const draw = () => { drawCurves(); drawCost(); };
   let waiting = 0;

@@ -1,0 +1,39 @@
+"""Paths as people write them, of which some can be no file's on any machine."""
+
+from pathlib import Path
+
+from methods.errors import InputError
+
+
+def written(text: str, what: str) -> Path:
+    """Return the path that a text means, with ``~`` as the home folder.
+
+    Args:
+        text: As a person wrote it.
+        what: What the path is of, for the message.
+
+    Raises:
+        InputError: If it holds a NUL character, or names the home of a person who is not there.
+    """
+    if "\0" in text:
+        raise InputError(f"{what}: a path holds no NUL character (given: {text!r})")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise InputError(f"{what}: nobody here has the home folder of {text!r}") from None
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file: a name that is too long for the system is none's."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is such a folder, as :func:`is_file` does."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

@@ -1,0 +1,140 @@
+"""Ramps and decays as a configuration has them: what is drawn is what the losses do, and what is dead is said."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+import methods
+from benchmark import cli
+from methods import registry
+from methods.interface import Progress
+from methods.schedules import Schedule, dead_terms, schedule_remarks
+
+EPOCHS = 12
+DEFAULTS = [(name, {}) for name in methods.available() if name != "kd"]
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("dkel", {"ramp": "released", "rampup_epochs": 5}),
+    *(("dkel", {"ramp": "none", "decay": decay}) for decay in ("linear", "cosine", "step", "constant", "none")),
+    ("pcl", {"ramp": "released"}),
+]
+
+
+def chosen(name: str, given: dict[str, Any], epochs: int) -> Any:
+    return registry.load(name).Hyperparameters.resolve(given, epochs, owner=name)
+
+
+def drawn(name: str, given: dict[str, Any], epochs: int) -> dict[str, Schedule]:
+    schedules: dict[str, Schedule] = chosen(name, given, epochs).schedules(epochs)
+    return schedules
+
+
+@pytest.mark.parametrize(("name", "given"), [*DEFAULTS, *VARIANTS])
+def test_what_the_schedules_say_is_what_the_losses_do(name: str, given: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    resolved = chosen(name, given, EPOCHS).model_dump()
+    method = methods.build(name, backbone="resnet8", num_classes=5, in_channels=1, image_size=8, **resolved).double()
+    schedules = drawn(name, given, EPOCHS)
+    labels = torch.arange(10) % 5
+    with torch.no_grad():
+        outputs = method(torch.randn(method.views, 10, 1, 8, 8, dtype=torch.float64))
+        terms = [method.losses(outputs, labels, Progress(epoch, epoch, EPOCHS)) for epoch in range(EPOCHS)]
+    assert set(schedules) <= set(terms[0])
+    for term in terms[0]:
+        values = [float(losses[term]) for losses in terms]
+        weights = schedules[term].values if term in schedules else [1.0] * EPOCHS
+        acting = [value / weight for value, weight in zip(values, weights, strict=True) if weight > 1e-9]
+        unweighted = max(acting, default=0.0)
+        assert values == pytest.approx([weight * unweighted for weight in weights], rel=1e-9, abs=1e-12)
+
+
+class TestRemarks:
+    def test_released_decaying_ensemble_is_dead(self) -> None:
+        [line] = schedule_remarks(drawn("dkel", {"ramp": "released"}, 300))
+        assert line.startswith("teacher_ensemble_distillation is dead: in epochs 0-299 it never rises above 1 % of its")
+        assert "most: 0.67 % in epoch 0" in line
+        assert "peer_distillation is above in epochs 81-299" in line
+
+    def test_under_the_intended_ramp_it_is_dead_too(self) -> None:
+        schedules = drawn("dkel", {}, 300)
+        assert dead_terms(schedules) == ["teacher_ensemble_distillation"]
+        assert max(schedules["teacher_ensemble_distillation"].product) == pytest.approx(0.0067, abs=1e-4)
+
+    @pytest.mark.parametrize(
+        ("name", "given", "epochs"),
+        [
+            ("dkel", {"ramp": "none"}, 300),
+            ("dkel", {"decay": "linear"}, 300),
+            ("dkel", {"decay": "none"}, 300),
+            ("dkel", {"decay": "constant"}, 300),
+            ("dkel", {"weight": 0.0, "ramp": "released"}, 300),
+            ("dkel", {}, 20),
+            ("pcl", {"ramp": "released"}, 300),
+            ("one", {}, 300),
+            ("dml", {}, 300),
+        ],
+    )
+    def test_what_acts_or_is_switched_off_is_not_remarked(self, name: str, given: dict[str, Any], epochs: int) -> None:
+        assert schedule_remarks(drawn(name, given, epochs)) == []
+
+    def test_without_any_living_distillation(self) -> None:
+        [line] = chosen("one", {"rampup_epochs": 100_000}, 300).remarks(300, 30_000)
+        assert line.endswith("and no other distillation does")
+
+    def test_epochs_are_named_in_spans(self) -> None:
+        dead = Schedule(2.0, {"ramp-up": [0.001] * 6})
+        living = Schedule(1.0, {"ramp-up": [0.0, 1.0, 1.0, 0.0, 1.0, 0.0]})
+        [line] = schedule_remarks({"a": dead, "b": living})
+        assert line == (
+            "a is dead: in epochs 0-5 it never rises above 1 % of its weight 2 (most: 0.10 % in epoch 0), "
+            "while b is above in epochs 1-2, 4"
+        )
+
+
+class TestCommand:
+    def call(self, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["bench", "schedules", *words])
+        try:
+            cli.main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    def test_figure_table_and_warning(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ("--method", "dkel", "--set", "dkel.ramp=released", "--out", str(tmp_path))
+        assert self.call(monkeypatch, *words) == 0
+        out = capsys.readouterr().out
+        assert "note: dkel: teacher_ensemble_distillation is dead" in out
+        assert "0 of 300" in out
+        assert (tmp_path / "dkel.svg").read_text().startswith("<?xml")
+        assert (tmp_path / "dkel.png").stat().st_size > 10_000
+        curves = pd.read_csv(tmp_path / "dkel.csv")
+        assert len(curves) == 3 * 300
+        assert curves["weight"].max() == pytest.approx(0.1)
+
+    @pytest.mark.parametrize(
+        ("words", "reason"),
+        [
+            ("--method dkle", "did you mean 'dkel'"),
+            ("--method dml", "'dml' has no schedules"),
+            ("--method dkel --set dkel.rampp=none", "did you mean 'ramp'"),
+            ("--method dkel --set pcl.ramp=none", "the schedules of 'dkel' are drawn"),
+            ("--method dkel --epochs 0", "train.epochs"),
+        ],
+    )
+    def test_bad_words(
+        self, words: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.call(monkeypatch, *words.split()) == 2
+        assert reason in capsys.readouterr().err
+
+    def test_a_recipe_sets_length_and_values(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.call(monkeypatch, "--method", "one", "--config", "digits", "--out", str(tmp_path)) == 0
+        assert "of 20 " in capsys.readouterr().out
