@@ -143,7 +143,7 @@ def metrics_of(group: Group) -> pd.DataFrame:
         }
         for kind, members in kinds.items():
             if members and not (family == "top1" and kind == "students"):
-                found[f"{family}: {kind}"] = numbers[members].mean(axis="columns")
+                found[f"{family}: {kind}"] = pd.DataFrame(numbers[members]).mean(axis="columns")
     for name in map(str, numbers.columns):
         if name not in ("student", "seconds") and name.partition("/")[0] not in _PREDICTORS:
             found[name.replace("/", ": ", 1)] = numbers[name]
@@ -224,7 +224,8 @@ def costs(content: Content, group: Group) -> dict[str, float]:
         if run.result and run.status is Status.FINISHED:
             for key, value in {"seconds": run.result.seconds, **(run.result.cost or {})}.items():
                 found.setdefault(key, []).append(float(value))
-    return {key: value for key, values in found.items() if (value := _rounded(float(np.mean(values)))) is not None}
+    means = {key: _rounded(float(np.mean(values))) for key, values in found.items()}
+    return {key: mean for key, mean in means.items() if mean is not None}
 
 
 def _rounded(value: Any) -> float | None:

@@ -10,7 +10,8 @@ from typing import Any
 from benchmark import recipes, running
 from benchmark.config import SECTIONS, RunConfig
 from benchmark.request import Checksums, Layer, Request, check_keys, plan
-from benchmark.search_space import Assignment, Space, described, parse_space
+from benchmark.search_space import Assignment, Space, described
+from benchmark.space_grammar import parse_space
 from methods import registry
 from methods.errors import InputError, unknown
 

@@ -112,19 +112,13 @@ class ConfigurationTrial(tune.Trainable):
     stops by.
     """
 
-    def setup(
-        self,
-        config: dict[str, Any],
-        *,
-        template: Job,
-        dataset: Dataset,
-        done: Sequence[Status],
-    ) -> None:
-        """Take the first configuration; ``tune.with_parameters`` hands over the rest."""
+    def setup(self, config: dict[str, Any], **given: Any) -> None:
+        """Take the first configuration; ``tune.with_parameters`` hands over the template, the images and the rest."""
+        template: Job = given["template"]
         self.template = template
+        self.dataset: Dataset = given["dataset"]
+        self.done: Sequence[Status] = given["done"]
         self.store = Store(template.results)
-        self.dataset = dataset
-        self.done = done
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

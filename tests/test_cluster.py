@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -19,7 +20,11 @@ GRID = (
     *("--device", "cpu"),
 )
 RAY = str(Path(BENCH).with_name("ray"))
-SETTINGS = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
+SETTINGS = {
+    **{"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0"},
+    # the nodes' ports are open to the network: only who knows this word may use them
+    **{"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex},
+}
 
 
 def started(words: list[str], folder: Path, log: str) -> Command:
@@ -36,20 +41,23 @@ def started(words: list[str], folder: Path, log: str) -> Command:
 def nodes(folder: Path, hidden: Path | None = None) -> Iterator[tuple[str, list[Command]]]:
     """A cluster's address and its two nodes of one CPU each; of the second one a folder may be hidden."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind(("127.0.0.2", 0))
         port = free.getsockname()[1]
-    address = f"127.0.0.1:{port}"
-    common = ["--num-cpus=1", "--num-gpus=0", "--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats"]
-    head = [RAY, "start", "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder / 'ray'}"]
-    second = [RAY, "start", f"--address={address}", *common]
+    address = f"127.0.0.2:{port}"
+    common = ["--num-cpus=1", "--num-gpus=0", "--block", "--disable-usage-stats"]
+    head = [RAY, "start", "--head", f"--port={port}", "--node-ip-address=127.0.0.2", *common]
+    head += ["--include-dashboard=false", f"--temp-dir={folder / 'ray'}"]
+    second = [RAY, "start", f"--address={address}", "--node-ip-address=127.0.0.3", *common]
     if hidden is not None:
         hide = f'mount -t tmpfs tmpfs "{hidden}" && exec "$0" "$@"'
         second = ["unshare", "--mount", "sh", "-c", hide, *second]
-    running = [started([*head, *common], folder, "head")]
+    running = [started(head, folder, "head")]
     try:
         assert Watch(folder).until(lambda: "Ray runtime started" in (folder / "head").read_text(), 90)
         running.append(started(second, folder, "second"))
-        assert Watch(folder).until(lambda: "Ray runtime started" in (folder / "second").read_text(), 90)
+        assert Watch(folder).until(lambda: "Ray runtime started" in (folder / "second").read_text(), 90), (
+            folder / "second"
+        ).read_text()
         yield address, running
     finally:
         for node in running:

@@ -15,7 +15,7 @@ from methods.interface import Progress
 from methods.schedules import Schedule, dead_terms, schedule_remarks
 
 EPOCHS = 12
-DEFAULTS = [(name, {}) for name in methods.available() if name != "kd"]
+DEFAULTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in methods.available() if name != "kd"]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("dkel", {"ramp": "released", "rampup_epochs": 5}),
     *(("dkel", {"ramp": "none", "decay": decay}) for decay in ("linear", "cosine", "step", "constant", "none")),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.search_space import Choice, Range, Space, identity, parse_space
+from benchmark.search_space import Choice, Range, Space, identity
+from benchmark.space_grammar import parse_space
 from methods.errors import InputError, unknown
 
 KEYS = ("decay", "decay_rate", "weight", "peers", "ramp")
@@ -60,6 +61,15 @@ class TestGrammar:
     def test_a_word_replaces_the_key_of_the_file(self) -> None:
         [parameter] = space("peers=[3]", content={"peers": [2, 4]}).parameters
         assert parameter.domain == Choice((3,))
+
+    def test_a_narrower_key_takes_those_with_it_that_depend_on_what_is_gone(self) -> None:
+        content = {
+            "decay": ["exp", "linear", "none"],
+            "decay_rate": {"values": [1], "when": {"decay": ["exp", "linear"]}},
+        }
+        assert space("decay=[none]", content=content).keys == ["decay"]
+        narrowed = space("decay=[exp,none]", content=content)
+        assert narrowed.parameters[1].when == {"decay": ("exp",)}
 
     def test_what_it_says_of_itself_is_its_grammar(self) -> None:
         found = space(*CONDITIONAL)

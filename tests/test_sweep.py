@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from benchmark import cli, datasets, recipes, running, sweep_plan, sweeping
+from benchmark.config import DataConfig
 from benchmark.request import Request, layer_from_file, plan
 from benchmark.search_space import described
 from benchmark.store import Status, Store
@@ -200,12 +201,14 @@ class TestSweep:
         assert set(labels[1]) < set(labels[2])
 
     def test_what_does_not_fit_is_said_once_with_its_configurations(self, tmp_path: Path) -> None:
-        sweep = prepare(tmp_path, "ramp=[released, none]", "decay=[exp]")
+        sweep = prepare(tmp_path, "ramp=[released, none]", "decay=[cosine]")
         sets = running.load_sets(sweep.command, [sweep.base])
-        [dead] = [
-            line for line in sweeping.notes(sweep, sweep.listed(), sets) if "is dead" in line and "rate=1," in line
-        ]
-        assert "ramp=released" in dead
+        lines = sweeping.notes(sweep, sweep.listed(), sets)
+        [dead] = [line for line in lines if "is dead" in line]
+        assert "teacher_ensemble_distillation" in dead
+        assert dead.endswith("[ramp=released, decay=cosine]") or dead.endswith("[decay=cosine, ramp=released]")
+        [horizon] = [line for line in lines if "ema_decay" in line]
+        assert horizon.endswith("[all configurations]")
 
     def test_test_images_are_not_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("train/cat", "train/dog"):
@@ -216,9 +219,12 @@ class TestSweep:
                 Image.fromarray(pixels).save(folder / f"{index}.png")
         asked: list[float] = []
         load = datasets.load
-        monkeypatch.setattr(
-            datasets, "load", lambda name, config, root: asked.append(config.holdout) or load(name, config, root)
-        )
+
+        def listening(name: str, config: DataConfig, root: Path) -> datasets.Dataset:
+            asked.append(config.holdout)
+            return load(name, config, root)
+
+        monkeypatch.setattr(datasets, "load", listening)
         given = {"dataset": f"folder:{tmp_path / 'photos'}", "data_root": str(tmp_path / "data"), "epochs": 1}
         path = tmp_path / "photos.yaml"
         path.write_text(yaml.safe_dump({**FILE, "data": {"holdout": 0.34}, "seeds": 1}), encoding="utf-8")

@@ -92,7 +92,7 @@ def draw(result: AblationResult) -> Figure:
         axis = figure.subplots()
         place, ticks, labels = 0.0, [], []
         for line, factor in zip(LINES[1:] * len(factors), factors, strict=False):
-            look = {"textcoords": "offset points", "weight": "bold"}
+            look: dict[str, Any] = {"textcoords": "offset points", "weight": "bold"}
             axis.annotate(factor, (0, place), (4, -3), xycoords=axis.get_yaxis_transform(), **look)
             place += 1
             for row in table[table["factor"] == factor].to_dict("records"):
