@@ -12,7 +12,7 @@ demo: install
 	$(BIN)/bench run --config demo --results results/demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 stress: install
 	$(BIN)/python -m tests.stress $(KILLS)

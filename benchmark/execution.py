@@ -202,6 +202,7 @@ class Execution:
             "hardware": environment.device_name(str(arithmetic.device)),
             "precision": arithmetic.precision,
             "deterministic": str(arithmetic.deterministic).lower(),
+            **({"cuda": str(torch.version.cuda)} if arithmetic.device.type == "cuda" else {}),
         }
 
 

@@ -73,18 +73,18 @@ def layer_from_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
     """Raise an InputError for a key that nothing reads, or a section that is no mapping."""
-    methods = registry.catalogue(plugins)
-    sections = {*SECTIONS, *methods}
     for key, value in layer.items():
-        if key in sections:
+        if key in ("description", *LISTS, *OPTIONS):
+            continue
+        if key in SECTIONS or registry.known(key, plugins):
             if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
                 raise InputError(f"{key} must hold keys and values, as in '{key}: {{key: value}}' (given: {value!r})")
             if key in SECTIONS:
                 for name in value:
                     if name not in SECTIONS[key].model_fields:
                         raise unknown(f"key in {key!r}", name, SECTIONS[key].model_fields)
-        elif key not in ("description", *LISTS, *OPTIONS):
-            raise unknown("key", key, {*LISTS, *OPTIONS, *sections})
+        else:
+            raise unknown("key", key, {*LISTS, *OPTIONS, *SECTIONS, *registry.catalogue(plugins)})
 
 
 Checksums = dict[tuple[str, DataConfig], str]

@@ -14,6 +14,7 @@ from benchmark import datasets, logging_backends, scratch
 from benchmark.config import RunConfig
 from benchmark.display import display, duration
 from benchmark.errors import MachineError
+from benchmark.footnotes import footnotes
 from benchmark.rendering import plain
 from benchmark.request import Layer, Request, plan
 from benchmark.scheduling import Cluster, Engine, run_serially, run_under_ray
@@ -198,9 +199,18 @@ def train(
 
 
 def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Dataset]:
-    """Return the data sets that runs need, by name."""
+    """Return the data sets that runs need, by name.
+
+    Raises:
+        MachineError: If their files are not those any more that the runs were planned with.
+    """
     configs = {run.dataset: run.data for run in runs}
-    return {name: datasets.load(name, config, command.data_root) for name, config in configs.items()}
+    planned = {run.dataset: run.dataset_checksum for run in runs}
+    sets = {name: datasets.load(name, config, command.data_root) for name, config in configs.items()}
+    for name, config in configs.items():
+        if datasets.checksum(name, config, command.data_root) != planned[name]:
+            raise MachineError(f"the files of {name} have changed since its runs were planned: give the command again")
+    return sets
 
 
 def check_writable(store: Store) -> None:
@@ -221,6 +231,8 @@ def _print_table(command: Command, console: Console) -> None:
     mine = frame[frame["run"].isin(names)]
     if not mine.empty:
         say(console, f"\n{plain(build(mine))}\n")
+        for line in footnotes(mine):
+            say(console, line)
         say(console, "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)")
         say(console, f"runs: {command.store.runs}")
 

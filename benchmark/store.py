@@ -163,8 +163,8 @@ def load(results: str | Path) -> pd.DataFrame:
     The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
     joined by commas), then the metrics, then every key of the configuration as ``train.lr``, ``data.pad`` or
     ``hyperparameters.temperature``, and ``method.version``, ``dataset.checksum`` and the hash of each file that a
-    hyperparameter names, as ``files.teacher``, then what the run took, as ``cost.seconds``. A run that ended before its
-    first epoch has one row without epoch and metrics.
+    hyperparameter names, as ``files.teacher``, then what the run took, as ``cost.seconds``, and what it was made
+    with, as ``environment.torch``. A run that ended before its first epoch has one row without epoch and metrics.
 
     Args:
         results: The folder that ``--results`` names.
@@ -211,6 +211,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     if result:
         costs = {**(result.cost or {}), "seconds": result.seconds}
         settings |= {f"cost.{name}": value for name, value in costs.items()}
+        settings |= {f"environment.{name}": value for name, value in (result.environment or {}).items()}
     metrics: list[dict[str, Any]] = [*_metrics(folder)] or [{"epoch": None}]
     return [{**ending, **shared, **row, **settings} for row in metrics]
 

@@ -128,7 +128,8 @@ class Trainer:
         """Raise a CollapsedError if the last evaluations of a run were all at chance.
 
         At chance is an accuracy that guessing exceeds by luck once in a thousand times (three standard deviations of
-        the share of hits among the scored images). How many in a row is ``train.collapse_epochs``.
+        the share of hits among the scored images). How many in a row is ``train.collapse_epochs``. Where there are so
+        few images that guessing may well get all of them right, nothing is said.
 
         Args:
             rows: The metrics of all epochs so far.
@@ -136,7 +137,7 @@ class Trainer:
         needed = self.config.train.collapse_epochs
         scored = [row for row in rows if "student" in row]
         limit = chance_limit(len(self.dataset.classes), len(self.test_labels))
-        if len(scored) >= needed and all(row["student"] <= limit for row in scored[-needed:]):
+        if limit < 100 and len(scored) >= needed and all(row["student"] <= limit for row in scored[-needed:]):
             last = scored[-1]["epoch"]
             raise CollapsedError(
                 f"at chance (at most {limit:.2f} %) in {needed} evaluations in a row, until epoch {last}"

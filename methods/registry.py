@@ -70,6 +70,11 @@ def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, Listing]:
     return dict(sorted(listings.items(), key=lambda pair: (pair[1].year, pair[0])))
 
 
+def known(name: str, plugins: Iterable[str | Path] = ()) -> bool:
+    """Return whether there is such a method; the installed packages are asked only if it is none of this folder's."""
+    return any(item.name == name for item in _own()) or name in catalogue(plugins)
+
+
 def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
     """Return the class of a method.
 

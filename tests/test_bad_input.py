@@ -133,7 +133,9 @@ class TestLayers:
     @SOME
     @given(path=st.text(min_size=1, max_size=300))
     def test_folder_of_images_that_is_not_there(self, folder: Path, path: str) -> None:
-        assume("," not in path and not Path(path.replace("\0", "")).expanduser().exists() and path.strip())
+        # a home folder may well be there
+        assume("," not in path and path.strip() and not path.startswith("~"))
+        assume("\0" in path or not Path(path).exists())
         refused_layer({"dataset": f"folder:{path}"})
 
 

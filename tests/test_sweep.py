@@ -273,18 +273,18 @@ class TestUnderRay:
     """Each once, with Ray."""
 
     def test_optuna_learns_resumes_and_repeats_nothing(self, tmp_path: Path) -> None:
-        def asked(trials: int) -> Sweep:
-            given = {"search": "optuna", "trials": trials, "engine": "ray", "epochs": 1, "seeds": 2}
-            return prepare(tmp_path, "weight=loguniform(0.01,1)", **given)
-
-        sweep = asked(2)
-        assert sweeping.carry_out(sweep, QUIET)
+        word = "weight=loguniform(0.01,1)"
+        drawn = prepare(tmp_path, word, search="random", trials=2, epochs=1)
+        assert sweeping.carry_out(drawn, QUIET)
+        sweep = prepare(tmp_path, word, search="optuna", trials=3, engine="ray", epochs=1)
+        for x in drawn.listed():
+            sweeping.Record.read(sweep).add(x.assignment)
         before, first = stored(sweep), outcomes(sweep)
         assert [x.n for x in first] == [2, 2]
+        assert new_runs(sweep) == 1
         # an interrupted search goes on with what it had chosen
         run = first[1].configuration.runs[0]
         (sweep.command.store.folder(run) / "result.json").unlink()
-        sweep = asked(3)
         assert sweeping.carry_out(sweep, QUIET)
         after = outcomes(sweep)
         assert [x.configuration.label for x in after[:2]] == [x.configuration.label for x in first]

@@ -1,5 +1,6 @@
 """``bench table``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,7 @@ def table(
 ) -> None:
     """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
     from benchmark import layout, rendering, store, tables
+    from benchmark.footnotes import footnotes
 
     rendering.check_format(form)
     keys, scores = layout.keys_and_scores(layout.split_words(columns)) if columns is not None else ([], [])
@@ -54,3 +56,6 @@ def table(
     if frame.empty:
         raise InputError(f"no runs in {results} yet: bench run makes some")
     print(rendering.rendered(tables.build(frame, list(dict.fromkeys(scores)) or None, down, across, baseline), form))
+    for line in footnotes(frame):
+        # another program may read the other forms
+        print(f"\n{line}" if form == "md" else line, file=sys.stdout if form == "md" else sys.stderr)
