@@ -4,6 +4,7 @@ import shlex
 import signal
 import sys
 from importlib.metadata import version as package_version
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -41,8 +42,16 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command; bad input ends in one line and exit code 2, a machine that fails in exit code 1."""
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # remembered as well as raised: a library that is being imported may swallow the exception
+        received.append(number)
+        raise KeyboardInterrupt
+
     # a batch system announces the end of its patience by SIGTERM: the same as Ctrl-C
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         # without Typer's standalone mode an exit code comes back as the value
         code = app(standalone_mode=False)
@@ -60,9 +69,9 @@ def main() -> None:
             # no command at all: the help has been printed
             sys.exit(2)
         _fail(message)
-    if code == INTERRUPTED:
+    if received or code == INTERRUPTED:
         goes_on = shlex.join(["bench", *sys.argv[1:]])
-        _fail(f"stopped; what is finished is kept, and this goes on: {goes_on}", code)
+        _fail(f"stopped; what is finished is kept, and this goes on: {goes_on}", INTERRUPTED)
     if code:
         sys.exit(code)
 
