@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import torch
 
@@ -23,8 +24,17 @@ BUDGET_S = 20.0
 
 TIMED_STEPS = 3
 BYTES_PER_EPOCH = 1500
-EVALUATION_SHARE = 0.35
-"""Of a training step's time that one image's evaluation takes: a forward pass beside one forward and backward."""
+
+
+class Pace(NamedTuple):
+    """What an image takes in training and in evaluation: seconds, or operations."""
+
+    train: float
+    evaluation: float
+
+    def times(self, factor: float) -> "Pace":
+        """Return both, multiplied."""
+        return Pace(self.train * factor, self.evaluation * factor)
 
 
 @dataclass(frozen=True)
@@ -66,20 +76,21 @@ def estimate(
     kinds = {_kind(run, shapes[run.dataset], device): run for run in runs}
     known = _read(folder / "pace.json")
     missing = {kind: run for kind, run in kinds.items() if kind not in known}
-    operations = {kind: flops_per_image(run, shapes[run.dataset], plugins) for kind, run in missing.items()}
+    operations = {kind: operations_per_image(run, shapes[run.dataset], plugins) for kind, run in missing.items()}
     begin = time.perf_counter()
-    measured: dict[str, float] = {}
-    for kind in sorted(missing, key=operations.__getitem__):
+    measured: dict[str, Pace] = {}
+    for kind in sorted(missing, key=lambda kind: operations[kind].train):
         if measured and time.perf_counter() - begin > BUDGET_S:
             break
         run = missing[kind]
-        measured[kind] = _seconds_per_image(run, shapes[run.dataset], device_name, plugins)
+        measured[kind] = _measure(run, shapes[run.dataset], device_name, plugins)
     if measured:
         known |= measured
         folder.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(folder / "pace.json", json.dumps(known, indent=2) + "\n")
-    per_operation = median(measured[kind] / operations[kind] for kind in measured) if measured else 0.0
-    pace = {kind: known.get(kind, operations.get(kind, 0) * per_operation) for kind in kinds}
+        kept = {kind: pace._asdict() for kind, pace in known.items()}
+        atomic.write_text(folder / "pace.json", json.dumps(kept, indent=2) + "\n")
+    per_operation = median(measured[kind].train / operations[kind].train for kind in measured) if measured else 0.0
+    pace = {kind: known.get(kind) or operations[kind].times(per_operation) for kind in kinds}
     seconds = [_seconds(run, shapes[run.dataset], pace[_kind(run, shapes[run.dataset], device)]) for run in runs]
     weights = sum(_weights(run, shapes[run.dataset], plugins) for run in runs) if save_students else 0
     stored = sum(run.train.epochs for run in runs) * BYTES_PER_EPOCH + 4 * weights
@@ -95,8 +106,8 @@ def side_by_side(seconds: Iterable[float], places: int) -> float:
     return max(free)
 
 
-def flops_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) -> float:
-    """Return the operations of a training step an image, counted without computing anything."""
+def operations_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) -> Pace:
+    """Return the floating-point operations an image, counted without computing anything."""
     batch = 4
     with torch.device("meta"):
         method = draw_method(run, shape, plugins)
@@ -107,20 +118,25 @@ def flops_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) -
             terms = method.losses(method(views), labels, Progress(0, 0, run.train.epochs))
             torch.autograd.backward(torch.stack(list(terms.values())).sum())
 
-        return count_flops(step) / batch
+        train = count_flops(step)
+        method.eval()
+        with torch.no_grad():
+            evaluation = count_flops(lambda: method.predict(views[0]))
+    return Pace(train, evaluation).times(1 / batch)
 
 
-def _seconds(run: RunConfig, shape: Shape, per_image: float) -> float:
-    train = run.train.epochs * shape.train
-    test = -(-run.train.epochs // run.train.eval_every) * shape.test
-    return per_image * (train + EVALUATION_SHARE * test)
+def _seconds(run: RunConfig, shape: Shape, pace: Pace) -> float:
+    evaluations = -(-run.train.epochs // run.train.eval_every)
+    return pace.train * run.train.epochs * shape.train + pace.evaluation * evaluations * shape.test
 
 
-def _seconds_per_image(run: RunConfig, shape: Shape, device_name: str, plugins: Sequence[str]) -> float:
+def _measure(run: RunConfig, shape: Shape, device_name: str, plugins: Sequence[str]) -> Pace:
     trainer = trainer_for(run, shape, device_name, plugins)
+    device = trainer.arithmetic.device
     step = training_step(trainer)
     step()
-    return timed(step, TIMED_STEPS, trainer.arithmetic.device) / run.train.batch_size
+    train = timed(step, TIMED_STEPS, device) / run.train.batch_size
+    return Pace(train, timed(trainer.evaluate, 1, device) / len(trainer.test_labels))
 
 
 def _weights(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> int:
@@ -138,9 +154,9 @@ def _kind(run: RunConfig, shape: Shape, device: torch.device) -> str:
     return f"{run.method} {run.backbone} {sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
-def _read(path: Path) -> dict[str, float]:
+def _read(path: Path) -> dict[str, Pace]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {str(kind): float(pace) for kind, pace in content.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+        return {str(kind): Pace(float(pace["train"]), float(pace["evaluation"])) for kind, pace in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}

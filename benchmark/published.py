@@ -6,8 +6,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from benchmark import yaml_files
 
 Epoch = Literal["best", "last", "unknown"]
 Dataset = Literal["cifar10", "cifar100", "imagenet"]
@@ -200,7 +201,7 @@ def parse(text: str) -> tuple[dict[str, Source], list[PublishedNumber]]:
     Raises:
         ValueError: If anything in it is unknown, missing or out of range.
     """
-    content = _Content.model_validate(yaml.safe_load(text))
+    content = _Content.model_validate(yaml_files.parse(text, "published.yaml"))
     numbers = [number for table in content.tables for number in table.numbers(content.sources[table.source])]
     return content.sources, numbers
 

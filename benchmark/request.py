@@ -115,7 +115,7 @@ def _plan_dataset(request: Request, name: str, checksums: Checksums) -> list[Run
     base = layer_from_file(spec.recipe, request.plugins)
     scoped = Request((base, *request.layers), request.plugins, request.data_root)
     named = any("methods" in layer for layer in scoped.layers)
-    chosen = _words("methods", scoped.option("methods", None) if named else complete_methods(request.plugins))
+    chosen = _words("methods", scoped.option("methods", None) if named else complete_methods(scoped))
     architectures = _words("backbone", scoped.option("backbone", ["resnet32"]))
     seeds = parse_seeds(scoped.option("seeds", 1))
     if len(chosen) * len(architectures) * len(seeds) > MAX_RUNS:
@@ -155,12 +155,19 @@ def _plan_dataset(request: Request, name: str, checksums: Checksums) -> list[Run
     ]
 
 
-def complete_methods(plugins: Sequence[str]) -> list[str]:
-    """Return the methods that need nothing that a person would have to give, such as a teacher's weights."""
-    usable = [name for name, item in registry.catalogue(plugins).items() if not item.broken]
-    models = {name: getattr(registry.load(name, plugins), "Hyperparameters", None) for name in usable}
-    fields = {name: getattr(model, "model_fields", {}).values() for name, model in models.items()}
-    return [name for name, needed in fields.items() if not any(field.is_required() for field in needed)]
+def complete_methods(request: Request) -> list[str]:
+    """Return the methods for which a person has given all that has no default, such as a teacher's weights."""
+    catalogue = registry.catalogue(request.plugins)
+    return [
+        name
+        for name, item in catalogue.items()
+        if not item.broken and _required(name, request.plugins) <= set(section(request.layers, name))
+    ]
+
+
+def _required(method: str, plugins: Sequence[str]) -> set[str]:
+    model = getattr(registry.load(method, plugins), "Hyperparameters", None)
+    return {name for name, field in getattr(model, "model_fields", {}).items() if field.is_required()}
 
 
 def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from benchmark import scratch, shared_folder
@@ -175,17 +176,24 @@ def _fit(
             tune.with_resources(trainable, place),
             param_space={"job": tune.grid_search(list(chosen))},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=1 if alone else None),
-            run_config=tune.RunConfig(
-                storage_path=str(folder),
-                name="runs",
-                verbose=0,
-                callbacks=[progress],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                # a worker or node that dies costs the time since the run's checkpoint: the run goes on elsewhere
-                failure_config=tune.FailureConfig(max_failures=LOSSES),
-            ),
+            run_config=ray_run_config(folder, progress),
         )
         tuner.fit()
+
+
+def ray_run_config(folder: Path, callback: Any) -> Any:
+    """Return how Ray Tune keeps files, which is hardly at all, whom it tells, and how often it tries again."""
+    from ray import tune
+
+    return tune.RunConfig(
+        storage_path=str(folder),
+        name="runs",
+        verbose=0,
+        callbacks=[callback],
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        # a worker or node that dies costs the time since the run's checkpoint: the run goes on elsewhere
+        failure_config=tune.FailureConfig(max_failures=LOSSES),
+    )
 
 
 @contextmanager

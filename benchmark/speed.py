@@ -153,7 +153,7 @@ def training_step(trainer: Trainer) -> Callable[[], None]:
     return step
 
 
-def count_flops(step: Callable[[], None]) -> int:
+def count_flops(step: Callable[[], object]) -> int:
     """Return the floating-point operations of a step, forward and backward."""
     with FlopCounterMode(display=False) as counter:
         step()

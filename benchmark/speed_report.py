@@ -9,7 +9,7 @@ from benchmark import speed
 from benchmark.config import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Shape
 from benchmark.display import duration
-from benchmark.request import complete_methods
+from benchmark.request import Request, complete_methods
 from methods import backbones, registry
 from methods.errors import InputError
 from methods.hyperparameters import validated
@@ -36,7 +36,7 @@ def runs(
     Raises:
         InputError: For anything unknown or out of range.
     """
-    names = [name.strip() for name in methods.split(",")] if methods else complete_methods(plugins)
+    names = [name.strip() for name in methods.split(",")] if methods else complete_methods(Request([sections], plugins))
     architectures = backbone.split("+")
     for architecture in architectures:
         backbones.describe(architecture)

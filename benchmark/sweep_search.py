@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 from benchmark import scratch
 from benchmark.datasets import Dataset
 from benchmark.execution import Job
-from benchmark.scheduling import LOSSES, Observer, check_room, gpus_of_a_run, ray_cluster
+from benchmark.scheduling import Observer, check_room, gpus_of_a_run, ray_cluster, ray_run_config
 from benchmark.search_space import Assignment, Choice, Space, identity
 from benchmark.store import Status
 from benchmark.sweep_plan import Configuration, Sweep
@@ -232,14 +232,7 @@ def carry_out(
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: str(trial.trial_id),
                 ),
-                run_config=tune.RunConfig(
-                    storage_path=str(folder),
-                    name="sweep",
-                    verbose=0,
-                    callbacks=[ear],
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    failure_config=tune.FailureConfig(max_failures=LOSSES),
-                ),
+                run_config=ray_run_config(folder, ear),
             )
             tuner.fit()
         patience = time.monotonic() + PATIENCE_S

@@ -1,5 +1,6 @@
 """The two sides of a run under Ray Tune: the worker that trains and the driver that listens."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,10 +12,14 @@ from benchmark.datasets import Dataset
 from benchmark.execution import Execution, Job
 from benchmark.scheduling import Observer
 from benchmark.store import Result, Status, Store
+from benchmark.training import Row
+
+REPORT_S = 2.0
+"""Between a worker's reports at least, unless its run ends: each costs Ray's driver a share of a core."""
 
 
 class Trial(tune.Trainable):
-    """A worker that carries out jobs one after the other: one step is one epoch.
+    """A worker that carries out jobs one after the other: one step is an epoch, or several if they are short.
 
     Ray Tune gives the same process the next job when one is done, so that torch is imported once.
     """
@@ -41,10 +46,14 @@ class Trial(tune.Trainable):
         return Execution(job, ray.get(self.datasets[job.config.dataset]))
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch; the report carries its metrics and, at the end, the result."""
-        row = self.execution.advance()
+        """Train for a while; the report carries each epoch's metrics and, at the end, the result."""
+        begin = time.perf_counter()
+        rows: list[Row] = []
+        while self.execution.result is None and (not rows or time.perf_counter() - begin < REPORT_S):
+            if (row := self.execution.advance()) is not None:
+                rows.append(row)
         result = self.execution.result
-        return {"row": row, "result": result, "notes": self.execution.take_notes(), "done": result is not None}
+        return {"rows": rows, "result": result, "notes": self.execution.take_notes(), "done": result is not None}
 
     def cleanup(self) -> None:
         """Let go of the run in hand."""
@@ -78,13 +87,13 @@ class Progress(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """A trial has reported an epoch, or its end, or both."""
+        """A trial has reported epochs, or its end, or both."""
         index = trial.config["job"]
         run = self.jobs[index].config
         for line in result["notes"]:
             self.observer.note(run, line)
-        if result["row"] is not None:
-            self.observer.epoch(run, result["row"])
+        for row in result["rows"]:
+            self.observer.epoch(run, row)
         if result["result"] is not None:
             self.ended[index] = result["result"]
             if result["result"].status is Status.OUT_OF_MEMORY and index not in self.tried_alone:

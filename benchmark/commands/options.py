@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,6 +66,11 @@ def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in found if name.startswith(incomplete)] or [
         identity for name in found if (identity := name.rpartition("-")[2]).startswith(incomplete)
     ]
+
+
+def given(**flags: Any) -> dict[str, Any]:
+    """Return the flags that a person gave, a path as its text."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in flags.items() if value is not None}
 
 
 Text = str | None

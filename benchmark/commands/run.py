@@ -1,7 +1,7 @@
 """``bench run``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,7 @@ from benchmark.commands.options import (
     Text,
     backbone_names,
     dataset_names,
+    given,
     method_names,
     several_of,
 )
@@ -32,7 +33,7 @@ def run(
             help="Names separated by commas; a+b for peers that differ.", autocompletion=several_of(backbone_names)
         ),
     ] = None,
-    seeds: Annotated[Text, typer.Option(help="How many (3) or which (0,4,7).")] = None,
+    seeds: Annotated[Text, typer.Option(help="How many (3) or which (0,4,7; one alone: 7,).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Short for --set train.epochs=N.")] = None,
     config: Config = None,
     set_: Annotated[
@@ -54,25 +55,24 @@ def run(
     from benchmark import running
     from benchmark.request import layer_from_assignments, layer_from_file
 
-    flags: dict[str, Any] = {
-        "methods": methods,
-        "dataset": dataset,
-        "backbone": backbone,
-        "seeds": seeds,
-        "epochs": epochs,
-        "results": None if results is None else str(results),
-        "data_root": None if data_root is None else str(data_root),
-        "engine": engine,
-        "address": address,
-        "device": device,
-        "trials_per_gpu": trials_per_gpu,
-        "save_students": save_students,
-        "log": log,
-    }
+    flags = given(
+        methods=methods,
+        dataset=dataset,
+        backbone=backbone,
+        seeds=seeds,
+        epochs=epochs,
+        results=results,
+        data_root=data_root,
+        engine=engine,
+        address=address,
+        device=device,
+        trials_per_gpu=trials_per_gpu,
+        save_students=save_students,
+        log=log,
+    )
     plugins = tuple(plugin or ())
     file_layer = [layer_from_file(config, plugins)] if config is not None else []
-    given = {key: value for key, value in flags.items() if value is not None}
-    command = running.prepare([*file_layer, layer_from_assignments(set_ or ()) | given], plugins, force)
+    command = running.prepare([*file_layer, layer_from_assignments(set_ or ()) | flags], plugins, force)
     console = Console()
     if dry_run:
         running.print_plan(command, console)

@@ -1,12 +1,12 @@
 """``bench sweep``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from benchmark.commands.options import Plugins, Text
+from benchmark.commands.options import Plugins, Text, given
 
 
 def sweep(
@@ -44,26 +44,25 @@ def sweep(
     from benchmark import sweep_plan, sweeping
     from benchmark.request import layer_from_assignments
 
-    flags: dict[str, Any] = {
-        "method": method,
-        "trials": trials,
-        "search": search,
-        "scheduler": scheduler,
-        "search_seed": search_seed,
-        "dataset": dataset,
-        "backbone": backbone,
-        "seeds": seeds,
-        "epochs": epochs,
-        "results": None if results is None else str(results),
-        "data_root": None if data_root is None else str(data_root),
-        "engine": engine,
-        "address": address,
-        "device": device,
-        "trials_per_gpu": trials_per_gpu,
-    }
-    given = {key: value for key, value in flags.items() if value is not None}
+    flags = given(
+        method=method,
+        trials=trials,
+        search=search,
+        scheduler=scheduler,
+        search_seed=search_seed,
+        dataset=dataset,
+        backbone=backbone,
+        seeds=seeds,
+        epochs=epochs,
+        results=results,
+        data_root=data_root,
+        engine=engine,
+        address=address,
+        device=device,
+        trials_per_gpu=trials_per_gpu,
+    )
     settings = layer_from_assignments(set_ or ())
-    prepared = sweep_plan.prepare(file, given, settings, space or (), tuple(plugin or ()), out)
+    prepared = sweep_plan.prepare(file, flags, settings, space or (), tuple(plugin or ()), out)
     console = Console()
     if dry_run:
         sweeping.print_plan(prepared, console)
