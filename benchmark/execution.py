@@ -121,7 +121,7 @@ class Execution:
         if not self._held.enter_context(self._store.lock(config, PATIENCE_S)):
             self.result = Result(Status.BUSY, "another command is carrying it out")
             return None
-        if not self.job.force and (ended := self._store.result(config)) is not None and ended.status.final:
+        if not self.job.force and (ended := self._store.final_result(config)) is not None:
             # another command finished it while this one waited
             self._held.close()
             self.result = ended

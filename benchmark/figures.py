@@ -1,5 +1,6 @@
 """Figures of stored runs: readable in black and white and for colour-blind eyes, means with bands over seeds."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from benchmark import layout
 from benchmark.scores import SCORES, of_run, summaries
@@ -28,6 +30,9 @@ DASHES: Sequence[Dashes] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (
 ENDINGS = ("svg", "pdf", "png")
 PANEL = (4.6, 3.2)
 MAX_PANELS = 12
+MARKER_POINTS = 7.0
+MARKER_SHARE = 0.025
+"""Of the largest number of an axis, roughly what a marker covers."""
 
 COSTS: Mapping[str, tuple[str, str]] = {
     "multiply-adds": ("training-multiply-adds", "multiply-adds of a training step an image, in millions"),
@@ -142,7 +147,10 @@ def homogeneity(frame: pd.DataFrame) -> Figure:
 
 
 def cost(frame: pd.DataFrame, against: str = "multiply-adds", score: str = "student") -> Figure:
-    """Draw a score against what training takes: a point a row, its mean and one standard deviation over the seeds."""
+    """Draw a score against what training takes: a point a row, its mean and one standard deviation over the seeds.
+
+    Rows that take the same stand side by side, a marker's width apart.
+    """
     if against not in COSTS:
         raise unknown("cost", against, COSTS)
     if score not in SCORES:
@@ -155,13 +163,20 @@ def cost(frame: pd.DataFrame, against: str = "multiply-adds", score: str = "stud
     columns = _columns(runs)
     figure, axes = _panels(len(columns))
     for axis, column in zip(axes, columns, strict=True):
-        for row, group in runs[runs["column"] == column].groupby("row", sort=False):
+        points = runs[runs["column"] == column].groupby("row", sort=False).agg({"x": "mean", "y": ["mean", "std"]})
+        width = MARKER_SHARE * points["x", "mean"].max()
+        place = -math.inf
+        for row, x, y, spread in points.sort_values(("x", "mean"), kind="stable").itertuples(name=None):
             look = appearance[str(row)]
-            x, y, spread = group["x"].mean(), group["y"].mean(), group["y"].std()
-            axis.errorbar(
+            place = max(x, place + width)
+            aside = ScaledTranslation((place - x) / width * MARKER_POINTS / 72, 0, figure.dpi_scale_trans)
+            drawn = axis.errorbar(
                 x, y, yerr=None if pd.isna(spread) else spread, fmt=look.marker, color=look.colour, capsize=3,
-                markersize=7, markeredgecolor="white", markeredgewidth=0.5,
+                markersize=MARKER_POINTS, markeredgecolor="white", markeredgewidth=0.5,
             )  # fmt: skip
+            # moved afterwards: the axis takes its limits from what is drawn in data coordinates alone
+            for artist in drawn.get_children():
+                artist.set_transform(axis.transData + aside)
         axis.set(title=column, xlabel=name)
         axis.margins(x=0.12, y=0.15)
     _name_y(axes, SCORES[score].description.partition(",")[0], len(columns))

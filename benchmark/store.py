@@ -106,8 +106,21 @@ class Store:
 
     def ended(self, config: RunConfig) -> bool:
         """Return whether a run has ended for good: there is nothing left to do."""
+        return self.final_result(config) is not None
+
+    def final_result(self, config: RunConfig) -> Result | None:
+        """Return how a run ended for good; None if it has not, or if the metrics of a finished run are not there."""
         result = self.result(config)
-        return result is not None and result.status.final
+        if result is None or not result.status.final:
+            return None
+        return result if result.status is not Status.FINISHED or self._complete(config) else None
+
+    def _complete(self, config: RunConfig) -> bool:
+        # lines are counted, not read: this is asked of hundreds of runs
+        try:
+            return (self.folder(config) / METRICS).read_bytes().count(b"\n") == config.train.epochs
+        except OSError:
+            return False
 
     def tidy(self, config: RunConfig) -> None:
         """Remove what a process that was killed left in the folder of a run that has ended for good."""

@@ -126,8 +126,8 @@ def _written(job: Job, result: Result) -> Result:
     store = Store(job.results)
     with store.lock(job.config, patience=0) as held:
         # a process may die right after it has finished its run, and another command may have gone on with it
-        ended = store.result(job.config)
-        if ended is not None and ended.status.final:
+        ended = store.final_result(job.config)
+        if ended is not None:
             return ended
         if held:
             try:

@@ -60,7 +60,7 @@ def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
 def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, Listing]:
     """Return everything found by name, in the order of publication; of two with one name the first found counts."""
     listings: dict[str, Listing] = {}
-    for item in (*_own(), *_installed(), *(_from_file(Path(plugin)) for plugin in plugins)):
+    for item in (*_own(), *_installed(), *(item for plugin in plugins for item in _from_file(Path(plugin)))):
         if item.name in listings:
             origin = listings[item.name].origin
             reason = f"the name {item.name!r} is taken by {origin}"
@@ -183,29 +183,35 @@ def _installed() -> Iterator[Listing]:
 def _from_entry_point(point: EntryPoint) -> Listing:
     origin = point.module
     try:
-        return _describe(_import(origin), origin, point.name)
+        return _describe(_method_class(_import(origin), point.name), origin)
     except (Exception, SystemExit) as error:  # whatever a plugin raises, the other methods stay usable
         return Listing(point.name, "", 0, origin, _reason(error))
 
 
-def _from_file(path: Path) -> Listing:
+def _from_file(path: Path) -> list[Listing]:
     if not is_file(path):
         raise InputError(f"no such plugin file: {path}")
     origin = str(path.resolve())
     try:
-        return _describe(_import(origin), origin, None)
+        return [_describe(method, origin) for method in _method_classes(_import(origin))]
     except (Exception, SystemExit) as error:  # whatever a plugin raises, the other methods stay usable
-        return Listing(path.stem, "", 0, origin, _reason(error))
+        return [Listing(path.stem, "", 0, origin, _reason(error))]
 
 
-def _describe(module: ModuleType, origin: str, name: str | None) -> Listing:
-    method = _method_class(module, name)
+def _describe(method: "type[Method]", origin: str) -> Listing:
     if not isinstance(method.name, str) or type(method.year) is not int:
         raise InputError(f"{method.__name__}: name must be a word and year a whole number")
     return Listing(method.name, _first_line(method.__doc__), method.year, origin)
 
 
-def _method_class(module: ModuleType, name: str | None) -> "type[Method]":
+def _method_class(module: ModuleType, name: str) -> "type[Method]":
+    for method in _method_classes(module):
+        if method.name == name:
+            return method
+    raise InputError(f"{module.__name__} defines no method named {name!r}")
+
+
+def _method_classes(module: ModuleType) -> "list[type[Method]]":
     from methods.interface import Method
 
     found = [
@@ -215,11 +221,10 @@ def _method_class(module: ModuleType, name: str | None) -> "type[Method]":
         and issubclass(value, Method)
         and value.__module__ == module.__name__
         and "name" in vars(value)
-        and name in (None, value.name)
     ]
     if not found:
-        raise InputError(f"{module.__name__} defines no method{f' named {name!r}' if name else ''}")
-    return found[0]
+        raise InputError(f"{module.__name__} defines no method")
+    return found
 
 
 def _import(origin: str) -> ModuleType:

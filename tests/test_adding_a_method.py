@@ -79,6 +79,12 @@ def test_the_documented_commands_are_valid(
     assert "consensus" in capsys.readouterr().out
 
 
+def test_a_file_may_define_several_methods(plugin: Path) -> None:
+    plugin.write_text(plugin.read_text() + '\n\nclass Second(Consensus):\n    """Another."""\n\n    name = "second"\n')
+    assert {"consensus", "second"} <= set(methods.available([plugin]))
+    assert methods.registry.load("second", [plugin]).__name__ == "Second"
+
+
 def test_an_installed_package_is_found_by_its_entry_point(plugin: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     package, declared = site / "my_package", site / "my_package-1.0.dist-info"

@@ -1,6 +1,7 @@
 """Runs on disk: what counts as finished, what is tried again, and the one table of all of them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +32,12 @@ def run(tmp_path: Path) -> RunConfig:
 @pytest.fixture
 def stored(tmp_path: Path) -> Store:
     return Store(tmp_path)
+
+
+def finish(stored: Store, run: RunConfig) -> None:
+    """Write a finished run of as many epochs as it has."""
+    stored.write_result(run, FINISHED)
+    stored.write_metrics(run, [{"epoch": epoch, "student": 50.0} for epoch in range(run.train.epochs)])
 
 
 def frame_of(stored: Store) -> pd.DataFrame:
@@ -93,7 +100,7 @@ class TestFinished:
     def test_only_a_finished_run_is_done(self, tmp_path: Path) -> None:
         asked = command(tmp_path)
         first, second = asked.runs
-        asked.store.write_result(first, FINISHED)
+        finish(asked.store, first)
         asked.store.write_result(second, FAILED)
         assert asked.missing() == [second]
 
@@ -116,6 +123,15 @@ class TestFinished:
         (stored.folder(run) / "result.json").write_bytes(damaged)
         assert not stored.ended(run)
         assert list(frame_of(stored)["status"]) == ["unfinished"]
+
+    @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text('{"epoch": 0}\n')])
+    def test_finished_run_without_all_its_metrics_is_repeated(
+        self, stored: Store, run: RunConfig, damage: Callable[[Path], object]
+    ) -> None:
+        finish(stored, run)
+        assert stored.ended(run)
+        damage(stored.folder(run) / "metrics.jsonl")
+        assert not stored.ended(run)
 
     def test_result_comes_back_as_it_was_written(self, stored: Store, run: RunConfig) -> None:
         result = Result(Status.DIVERGED, "loss", 1.5, {"torch": "2"}, {"parameters": 3.0}, ("peer0",))
