@@ -14,9 +14,10 @@ from benchmark.training import Trainer
 from methods import Progress
 
 METHODS = ("independent", "cl", "dml", "one", "ffl", "kdcl", "okddip", "pcl", "dkel")
-STEPS = 4
 TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
 """Relative; float64 is equal but for the order in which sums are taken."""
+STEPS = {torch.float32: 2, torch.float64: 5}
+"""Rounding grows a hundredfold a step as soon as an activation falls on the other side of zero, in float32 in the third."""
 
 
 def losses(run: RunConfig, dtype: torch.dtype, fast: bool) -> list[float]:
@@ -35,7 +36,7 @@ def losses(run: RunConfig, dtype: torch.dtype, fast: bool) -> list[float]:
         )
     batches = trainer._batches("order", "augmentation", 0)
     found = []
-    for step, (views, labels) in zip(range(STEPS), batches, strict=False):
+    for step, (views, labels) in zip(range(STEPS[dtype]), batches, strict=False):
         terms = trainer.train_step(views.to(dtype), labels, Progress(5, step, run.train.epochs))
         found.append(sum(term.item() for term in terms.values()))
     return found
@@ -70,7 +71,7 @@ def test_the_layout_and_the_fused_updates_change_no_loss(
     monkeypatch.setattr(torch, "_foreach_lerp_", one_by_one)
     slow = losses(planned(method, tmp_path, channels_last=False), dtype, fast=False)
     assert fast == pytest.approx(slow, rel=TOLERANCES[dtype])
-    assert len(fast) == STEPS
+    assert len(fast) == STEPS[dtype]
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
