@@ -17,7 +17,7 @@ METHODS = ("independent", "cl", "dml", "one", "ffl", "kdcl", "okddip", "pcl", "d
 TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
 """Relative; float64 is equal but for the order in which sums are taken."""
 STEPS = {torch.float32: 2, torch.float64: 5}
-"""Rounding grows a hundredfold a step as soon as an activation falls on the other side of zero, in float32 in the third."""
+"""Rounding grows a hundredfold a step once an activation falls on the other side of zero: in float32 in the third."""
 
 
 def losses(run: RunConfig, dtype: torch.dtype, fast: bool) -> list[float]:
