@@ -49,10 +49,10 @@ def run(
     Raises:
         methods.errors.InputError: For anything unknown or out of range.
     """
-    from benchmark import notebook
+    from benchmark import running
 
     words = {"methods": methods, "dataset": dataset, "backbone": backbone, "seeds": seeds, "epochs": epochs}
-    return notebook.run(words | options, config, settings or {}, plugins, force, quiet)
+    return running.run(words | options, config, settings or {}, plugins, force, quiet)
 
 
 def load(results: str | Path = "results") -> "pd.DataFrame":

@@ -10,7 +10,8 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmark import datasets, environment
+from benchmark import datasets
+from benchmark.store import environment
 
 NEEDED = ("torch", "torchvision", "ray", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
 OPTIONAL = {

@@ -1,4 +1,4 @@
-"""What ``bench run`` does: plan, skip what is finished, carry out the rest, print the table."""
+"""What ``bench run`` and ``benchmark.run`` do: plan, skip what is finished, carry out the rest, print the table."""
 
 import os
 import re
@@ -6,22 +6,24 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import pandas as pd
 from rich.console import Console
 
-from benchmark import datasets, logging_backends, scratch
-from benchmark.config import RunConfig
-from benchmark.display import display, duration
+from benchmark import datasets
+from benchmark.configuration import Layer, Request, RunConfig, layer_from_file, plan
 from benchmark.errors import MachineError
-from benchmark.footnotes import footnotes
-from benchmark.rendering import plain
-from benchmark.request import Layer, Request, plan
-from benchmark.scheduling import Cluster, Engine, run_serially, run_under_ray
+from benchmark.scheduling import Cluster, logging_backends, run_serially, run_under_ray, scratch
+from benchmark.scheduling.display import display
 from benchmark.store import Result, Status, Store, load
-from benchmark.tables import build
+from benchmark.tables import build, plain
+from benchmark.tables.footnotes import footnotes
+from benchmark.words import duration
 from methods import registry
 from methods.errors import InputError, unknown
+
+Engine = Literal["ray", "serial"]
 
 MIN_FREE_BYTES = 1_000_000
 """What a results folder must have room for before anything starts."""
@@ -78,10 +80,10 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
     if type(save_students) is not bool:
         raise InputError(f"save_students must be true or false (given: {save_students!r})")
     texts = {"results": "results", "data_root": "data", "device": "auto", "address": None}
-    chosen = {key: _text(key, options.option(key, default)) for key, default in texts.items()}
+    chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
     data_root = Path(chosen["data_root"] or "data")
     return Command(
-        runs=plan(Request(layers, plugins, data_root)),
+        runs=plan(Request(layers, plugins, data_root), datasets),
         store=Store(Path(chosen["results"] or "results")),
         data_root=data_root,
         plugins=plugins,
@@ -94,7 +96,7 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
     )
 
 
-def _text(key: str, value: Any) -> str | None:
+def _word(key: str, value: Any) -> str | None:
     if value is not None and (not isinstance(value, str) or not value.strip() or "\0" in value):
         raise InputError(f"{key} must be a word (given: {value!r})")
     return value
@@ -120,7 +122,8 @@ def print_plan(command: Command, console: Console) -> None:
 
 
 def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
-    from benchmark.estimate import estimate, side_by_side
+    from benchmark.speed import side_by_side
+    from benchmark.speed.estimate import estimate
 
     shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root) for run in runs}
     found = estimate(runs, shapes, command.store.root, command.device, command.plugins, command.save_students)
@@ -185,7 +188,7 @@ def train(
     command: Command, missing: Sequence[RunConfig], sets: Mapping[str, datasets.Dataset], console: Console
 ) -> list[Result]:
     """Carry out runs and return how they ended."""
-    from benchmark.execution import Job
+    from benchmark.scheduling import Job
 
     plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
     jobs = [
@@ -240,3 +243,38 @@ def _print_table(command: Command, console: Console) -> None:
 def say(console: Console, line: str) -> None:
     """Print a line as it is."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def run(
+    words: Mapping[str, Any],
+    config: str | Path | None,
+    settings: Mapping[str, Any],
+    plugins: Sequence[str | Path],
+    force: bool,
+    quiet: bool,
+) -> pd.DataFrame:
+    """Carry out what is missing and return the runs; the arguments are those of :func:`benchmark.run`."""
+    files = tuple(str(plugin) for plugin in plugins)
+    layers = [layer_from_file(str(config), files)] if config else []
+    given = {key: _plain(value) for key, value in words.items() if value is not None}
+    command = prepare([*layers, _nested(settings) | given], files, force)
+    carry_out(command, Console(quiet=quiet))
+    frame = load(command.store.root)
+    names = {command.store.folder(run).name for run in command.runs}
+    return frame[frame["run"].isin(names)].dropna(axis="columns", how="all").reset_index(drop=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple | range) else value
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    sections: dict[str, Any] = {}
+    for key, value in settings.items():
+        section, dot, name = key.partition(".")
+        if not (dot and section and name):
+            raise InputError(f"settings are named as in {{'train.lr': 0.05}} (given: {key!r})")
+        sections.setdefault(section, {})[name] = _plain(value)
+    return sections

@@ -20,7 +20,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark import cli, scratch, store, tables
+from benchmark import cli, store, tables
+from benchmark.scheduling import scratch
 
 BENCH = str(Path(sys.executable).with_name("bench"))
 GRID = (
@@ -40,7 +41,7 @@ Metrics = dict[str, list[dict[str, float]]]
 
 # imported once: a serial command then begins within a tenth of a second
 _FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload(["benchmark.running", "benchmark.execution", "benchmark.datasets.digits"])
+_FORKED.set_forkserver_preload(["benchmark.running", "benchmark.scheduling.execution", "benchmark.datasets.digits"])
 
 
 @dataclass(frozen=True)

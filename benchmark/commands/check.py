@@ -12,7 +12,7 @@ def check(
     plugin: Plugins = None,
 ) -> None:
     """Check that methods keep the contract that every method has to keep."""
-    from benchmark.check import reports
+    from benchmark.checking import reports
 
     results = []
     for kept, lines in reports(name, tuple(plugin or ())):

@@ -16,12 +16,13 @@ def export(
     data_root: DataRoot = Path("data"),
 ) -> None:
     """Write a run's student to a file that works elsewhere, and check the file."""
-    from benchmark import deployed, lookup
+    from benchmark.deployment import deployed
+    from benchmark.store import lookup
 
     deployed.check_suffix(to)
     found = lookup.find(results, run)
     # torch is loaded once the words are known to be right
-    from benchmark.export import export as write
+    from benchmark.deployment.export import export as write
 
     for line in write(found, to, student, data_root):
         print(line)

@@ -41,7 +41,8 @@ def list_(
     if what == "runs":
         _list_runs(results, status)
         return
-    from benchmark import datasets, recipes
+    from benchmark import datasets
+    from benchmark.configuration import recipes
     from methods import available, backbones
 
     kinds: dict[str, Callable[[], dict[str, str]]] = {
@@ -60,7 +61,8 @@ def list_(
 
 
 def _list_runs(results: Path, status: Text) -> None:
-    from benchmark import lookup, show
+    from benchmark.reports import show
+    from benchmark.store import lookup
 
     if status is not None and status not in statuses():
         raise unknown("status", status, statuses())

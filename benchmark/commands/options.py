@@ -52,7 +52,7 @@ def backbone_names() -> Iterable[str]:
 
 def recipe_names() -> Iterable[str]:
     """Return the recipes, read from their files' names alone."""
-    from benchmark import recipes
+    from benchmark.configuration import recipes
 
     root = recipes.folder()
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
@@ -60,7 +60,7 @@ def recipe_names() -> Iterable[str]:
 
 def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs of the results folder that the line names so far, by folder name and identity."""
-    from benchmark.lookup import names
+    from benchmark.store import names
 
     found = names(Path(ctx.params.get("results") or "results"))
     return [name for name in found if name.startswith(incomplete)] or [

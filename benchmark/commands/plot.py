@@ -40,7 +40,8 @@ def plot(
         return
     if value is not None and kind == "homogeneity":
         raise InputError("homogeneity has no --value: it shows every measure of the peers")
-    from benchmark import figures, store
+    from benchmark import store
+    from benchmark.reports import figures
 
     path = figures.check_path(out or Path(f"{kind}.svg"))
     frame = store.load(results)

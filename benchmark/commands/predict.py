@@ -12,7 +12,7 @@ def predict(
     top: Annotated[int, typer.Option(help="Classes to print.", min=1)] = 5,
 ) -> None:
     """Print the likeliest classes of images, by an exported student."""
-    from benchmark import deployed
+    from benchmark.deployment import deployed
 
     deployed.check_suffix(model)
     card = deployed.read_card(model)

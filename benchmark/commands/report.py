@@ -16,10 +16,10 @@ def report(
     port: Annotated[int, typer.Option(help="Of --watch, on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 8000,
 ) -> None:
     """Write all stored runs as one page that needs no network."""
-    from benchmark import report as pages
+    from benchmark.reports import page as pages
 
     if watch:
-        from benchmark import watching
+        from benchmark.reports import watching
 
         watching.serve(results, port, lambda address: print(f"{address}  (Ctrl-C ends it)", flush=True))
         return

@@ -53,7 +53,7 @@ def run(
 ) -> None:
     """Train methods and print their table; what is finished already is not repeated."""
     from benchmark import running
-    from benchmark.request import layer_from_assignments, layer_from_file
+    from benchmark.configuration import layer_from_assignments, layer_from_file
 
     flags = given(
         methods=methods,

@@ -41,8 +41,8 @@ def sweep(
     plugin: Plugins = None,
 ) -> None:
     """Search a space of settings on a held-out part of the training set; the test set is not read."""
-    from benchmark import sweep_plan, sweeping
-    from benchmark.request import layer_from_assignments
+    from benchmark.configuration import layer_from_assignments
+    from benchmark.sweeps import plan, sweeping
 
     flags = given(
         method=method,
@@ -62,7 +62,7 @@ def sweep(
         trials_per_gpu=trials_per_gpu,
     )
     settings = layer_from_assignments(set_ or ())
-    prepared = sweep_plan.prepare(file, flags, settings, space or (), tuple(plugin or ()), out)
+    prepared = plan.prepare(file, flags, settings, space or (), tuple(plugin or ()), out)
     console = Console()
     if dry_run:
         sweeping.print_plan(prepared, console)

@@ -36,8 +36,9 @@ def table(
     ] = False,
 ) -> None:
     """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
-    from benchmark import layout, rendering, store, tables
-    from benchmark.footnotes import footnotes
+    from benchmark import store, tables
+    from benchmark.tables import layout, rendering
+    from benchmark.tables.footnotes import footnotes
 
     rendering.check_format(form)
     keys, scores = layout.keys_and_scores(layout.split_words(columns)) if columns is not None else ([], [])
@@ -46,7 +47,7 @@ def table(
     down = layout.check_keys("rows", layout.split_words(rows))
     across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
     if published:
-        from benchmark import published_table
+        from benchmark.tables import published_table
 
         frame = store.load(results) if results.is_dir() else None
         content = published_table.grid(published_table.compare(frame))

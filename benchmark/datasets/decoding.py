@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.progress import in_blocks
+from benchmark.datasets.progress import in_blocks
 from methods.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]

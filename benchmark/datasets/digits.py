@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from benchmark.config import DataConfig
+from benchmark.configuration import DataConfig
 from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, stratified
 
 TEST_SHARE = 0.2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.config import DataConfig
+from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
 from benchmark.datasets.images import Dataset, LabelledImages, statistics_of, stratified
 from benchmark.datasets.listing import Listing, files, folders, identity

@@ -21,10 +21,10 @@ import PIL
 from filelock import FileLock
 from rich.console import Console
 
-from benchmark import atomic
 from benchmark.datasets.decoding import Form, decoded, form_of
 from benchmark.datasets.images import Indices, Pixels, histogram
 from benchmark.datasets.listing import Listing
+from benchmark.store import atomic
 
 FORMAT = 1
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.config import DataConfig
+from benchmark.configuration import DataConfig
 from methods.errors import InputError
 
 Indices = npt.NDArray[np.int64]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from benchmark import atomic
 from benchmark.datasets.images import Indices
-from benchmark.progress import in_blocks
+from benchmark.datasets.progress import in_blocks
+from benchmark.store import atomic
 from methods.errors import InputError
 
 # a file changed within a file system's tick of its last change can look unchanged; FAT's tick is the longest

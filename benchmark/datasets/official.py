@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from benchmark.config import DataConfig
+from benchmark.configuration import DataConfig
 from benchmark.datasets.images import Dataset, LabelledImages, stratified
 from methods.errors import InputError
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from benchmark import atomic
-from benchmark.config import DataConfig
+from benchmark.configuration import DataConfig
 from benchmark.datasets import archive, image_cache
 from benchmark.datasets.images import Dataset, LabelledImages, stratified
 from benchmark.datasets.listing import Listing, files, folders, identity
+from benchmark.store import atomic
 from methods.errors import InputError
 
 ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"

@@ -10,10 +10,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
-from benchmark import datasets, recipes, running, store
-from benchmark.config import RunConfig
+from benchmark import datasets, running, store
+from benchmark.configuration import Layer, RunConfig, recipes
 from benchmark.errors import MachineError
-from benchmark.request import Layer
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import validated

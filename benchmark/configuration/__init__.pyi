@@ -1,0 +1,19 @@
+from .request import (
+    LISTS as LISTS,
+    OPTIONS as OPTIONS,
+    Checksums as Checksums,
+    Layer as Layer,
+    Request as Request,
+    check_keys as check_keys,
+    complete_methods as complete_methods,
+    layer_from_assignments as layer_from_assignments,
+    layer_from_file as layer_from_file,
+    plan as plan,
+    section as section,
+)
+from .run_config import (
+    SECTIONS as SECTIONS,
+    DataConfig as DataConfig,
+    RunConfig as RunConfig,
+    TrainConfig as TrainConfig,
+)

@@ -1,0 +1,108 @@
+"""The report served on this machine's loopback address, renewed while runs go on."""
+
+import threading
+from collections.abc import Callable
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from benchmark.errors import MachineError
+from benchmark.reports.page import render
+from benchmark.reports.page_data import Content
+from benchmark.store import METRICS, RESULT
+from methods.errors import InputError
+
+HOST = "127.0.0.1"
+
+
+def state(results: Path) -> str:
+    """Return what changes when a run begins, gets on or ends."""
+    digest = sha256()
+    for folder in sorted((results / "runs").glob("*")):
+        for name in (METRICS, RESULT):
+            try:
+                found = (folder / name).stat()
+            except OSError:
+                continue
+            digest.update(f"{folder.name}/{name} {found.st_mtime_ns} {found.st_size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+class Pages:
+    """The page for the state that the results folder is in; it is made when somebody asks."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self._lock = threading.Lock()
+        self._state = ""
+        self._page = b""
+
+    def page(self) -> bytes:
+        """Return the page, made anew if anything has changed."""
+        with self._lock:
+            now = state(self.results)
+            if now != self._state:
+                self._page = render(Content.read(self.results), watched=now).encode()
+                self._state = now
+            return self._page
+
+
+def serve(results: Path, port: int, ready: Callable[[str], None]) -> None:
+    """Serve the report until Ctrl-C.
+
+    Args:
+        results: The results folder.
+        port: On the loopback address; 0 takes a free one.
+        ready: Is told the address.
+
+    Raises:
+        InputError: If there is no such folder.
+        MachineError: If the port is taken.
+    """
+    if not results.is_dir():
+        raise InputError(f"no such results folder: {results}")
+    try:
+        server = make_server(results, port)
+    except OSError as error:
+        raise MachineError(f"cannot serve on {HOST}:{port}: {error.strerror} (--port names another)") from None
+    with server:
+        ready(f"http://{HOST}:{server.server_address[1]}/")
+        server.serve_forever()
+
+
+def make_server(results: Path, port: int) -> ThreadingHTTPServer:
+    """Return the server, which listens already."""
+    pages = Pages(results)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Answer with the page, its state, or nothing."""
+            # a page of somebody else, whose name was made to lead here, is not told anything
+            if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
+                self._answer(403, b"forbidden\n", "text/plain")
+            elif self.path == "/state":
+                self._answer(200, state(results).encode(), "text/plain")
+            elif self.path == "/":
+                self._page()
+            else:
+                self._answer(404, b"not here\n", "text/plain")
+
+        def _page(self) -> None:
+            try:
+                self._answer(200, pages.page(), "text/html; charset=utf-8")
+            except InputError as error:
+                self._answer(500, f"{error}\n".encode(), "text/plain; charset=utf-8")
+
+        def _answer(self, status: int, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing of each request."""
+
+    return ThreadingHTTPServer((HOST, port), Handler)

@@ -1,0 +1,14 @@
+from .atomic import write_text as write_text
+from .lookup import StoredRun as StoredRun, names as names, stored_runs as stored_runs
+from .runs import (
+    CHECKPOINT as CHECKPOINT,
+    CONFIG as CONFIG,
+    ERROR as ERROR,
+    METRICS as METRICS,
+    RESULT as RESULT,
+    Result as Result,
+    Status as Status,
+    Store as Store,
+    load as load,
+    read_result as read_result,
+)

@@ -1,0 +1,130 @@
+"""Which row and which column of a table a run belongs to; runs that differ in more than the seed never share a cell."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from benchmark.tables.scores import SCORES
+from methods.errors import InputError, unknown
+
+KEYS = ("method", "dataset", "backbone", "split", "seed")
+ROWS: tuple[str, ...] = ("method",)
+COLUMNS: tuple[str, ...] = ("dataset", "backbone")
+
+_UNSEEN = ("train.diagnostics_every",)
+"""Settings that change no number."""
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def check_keys(option: str, names: Sequence[str]) -> list[str]:
+    """Return the layout keys, or raise an InputError for an unknown one, a repeated one or none."""
+    if not names:
+        raise InputError(f"{option} names nothing (valid: {', '.join(KEYS)})")
+    for name in names:
+        if name not in KEYS:
+            raise unknown(option.removesuffix("s"), name, KEYS)
+    return list(dict.fromkeys(names))
+
+
+def check_scores(option: str, names: Sequence[str]) -> list[str]:
+    """Return the scores' names, or raise an InputError for an unknown one, or for none at all."""
+    if not names:
+        raise InputError(f"{option} names nothing (valid: {', '.join(sorted(SCORES))})")
+    for name in names:
+        if name not in SCORES:
+            raise unknown(option.removesuffix("s"), name, SCORES)
+    return list(dict.fromkeys(names))
+
+
+def keys_and_scores(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what ``--columns`` means: layout keys and scores may be mixed; either may be missing."""
+    valid = (*KEYS, *SCORES)
+    if not names:
+        raise InputError(f"columns names nothing (valid: {', '.join(sorted(valid))})")
+    for name in names:
+        if name not in valid:
+            raise unknown("column", name, valid)
+    keys = [name for name in dict.fromkeys(names) if name in KEYS]
+    return keys, [name for name in dict.fromkeys(names) if name in SCORES]
+
+
+def short_name(dataset: str) -> str:
+    """Return what a data set is called: ``folder:cifar10`` for ``folder:/long/path/cifar10``."""
+    kind, separator, place = dataset.partition(":")
+    last = place.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    return f"{kind}{separator}{last or place}"
+
+
+def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+    """Return the runs with ``row`` and ``column``: the keys' values, each with the settings in which runs differ.
+
+    What a method's runs differ in stands beside the method; what all differ in stands beside the data set. Scores on
+    the validation split always say so.
+
+    Args:
+        frame: With the columns of :func:`benchmark.store.load`.
+        rows: Keys of :data:`KEYS`.
+        columns: Keys of :data:`KEYS`; none of the rows'.
+    """
+    if both := [key for key in columns if key in rows]:
+        raise InputError(f"{both[0]} cannot be in the rows and in the columns")
+    runs = frame.copy()
+    runs["dataset"] = runs["dataset"].map(short_name)
+    hashes = [name for name in runs.columns if name.startswith("files.") or name == "dataset.checksum"]
+    for name in hashes:
+        runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
+    # a file counts by its content, wherever it lies
+    files = {name.removeprefix("files.") for name in hashes}
+    own = [name for name in runs.columns if name.startswith(("hyperparameters.", "files.")) or name == "method.version"]
+    own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
+    shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in _UNSEEN]
+    about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
+    about_method = "column" if "method" in columns else "row"
+    runs["row"], runs["column"] = (_joined(runs, keys) for keys in (rows, columns))
+    free = [key for key in ("dataset", "backbone") if key not in (*rows, *columns)]
+    runs[about_data] = _with_differences(runs, [], about_data, free)
+    if "split" not in (*rows, *columns):
+        validation = runs["split"].map(lambda split: ", split=validation" if split == "validation" else "")
+        runs[about_data] += validation
+    runs[about_data] = _with_differences(runs, ["dataset", "backbone"], about_data, shared)
+    # a subset has a checksum of its own, which says nothing more than its size
+    checksum = [name for name in hashes if name == "dataset.checksum"]
+    runs[about_data] = _with_differences(runs, ["dataset", "backbone", about_data], about_data, checksum)
+    if "method" not in (*rows, *columns):
+        runs[about_method] = _with_differences(runs, [], about_method, ["method"])
+    runs["base"] = runs[about_method]
+    groups = ["method", *(["dataset", "backbone"] if about_data == about_method else [about_data])]
+    runs[about_method] = _with_differences(runs, groups, about_method, own)
+    return runs
+
+
+def _joined(runs: pd.DataFrame, keys: Sequence[str]) -> "pd.Series[Any]":
+    named = [f"seed {value}" if key == "seed" else str(value) for key in keys[:1] for value in runs[key]]
+    labels = pd.Series(named, index=runs.index, dtype=object)
+    for key in keys[1:]:
+        labels = labels + "/" + runs[key].map(lambda value, key=key: f"seed {value}" if key == "seed" else str(value))
+    return labels
+
+
+def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings: list[str]) -> "pd.Series[Any]":
+    labels = runs[label].copy()
+    groups = (group for _, group in runs.groupby(keys, sort=False)) if keys else iter([runs])
+    for group in groups:
+        for name in settings:
+            if group[name].nunique(dropna=False) > 1:
+                short = name.rpartition(".")[2]
+                nothing = "all" if short.endswith("_per_class") else "default"
+                words = group[name].map(lambda value, none=nothing: _shown(value, none))
+                labels.loc[group.index] += ", " + short + "=" + words
+    return labels
+
+
+def _shown(value: Hashable, nothing: str) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return nothing
+    return f"{value:g}" if isinstance(value, float) else str(value)
