@@ -20,6 +20,7 @@ from benchmark.training.augmentation import Augmentation, Normalisation
 from benchmark.training.devices import Arithmetic
 from benchmark.training.evaluation import evaluate
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
+from benchmark.training.optimizer import decayed_groups, set_rate
 from benchmark.training.randomness import axis_seed, generator
 from benchmark.training.students import describe_data
 from methods import Outputs, Progress
@@ -57,14 +58,14 @@ class Trainer:
         self.normalisation = Normalisation.of(dataset.mean, dataset.std, device)
         images, self.labels = on_device(dataset.train, device)
         self.test_images, self.test_labels = on_device(dataset.test, device)
-        self.augmentation = Augmentation(images, self.normalisation, config.data.pad, config.data.flip)
+        data = config.data
+        self.augmentation = Augmentation(images, self.normalisation, data.pad, data.flip, data.padding)
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.SGD(
-            self.parameters,
+            decayed_groups(self.method, train),
             lr=train.lr,
             momentum=train.momentum,
             nesterov=train.nesterov,
-            weight_decay=train.weight_decay,
             fused=True,
         )
         self.method.train()
@@ -81,9 +82,9 @@ class Trainer:
         """Train one epoch, evaluate, and return its metrics.
 
         Returns:
-            ``epoch`` (0-based), ``lr``, ``seconds``, ``loss`` and ``loss/<term>`` (means over the images), the scores
-            of :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students;
-            the latter two only in epochs that are evaluated. Of those the last one and every
+            ``epoch`` (0-based), ``lr`` (of its last step), ``seconds``, ``loss`` and ``loss/<term>`` (means over
+            the images), the scores of :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1
+            accuracy of the students; the latter two only in epochs that are evaluated. Of those the last one and every
             ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics` and
             :mod:`benchmark.training.gradients`.
 
@@ -92,10 +93,8 @@ class Trainer:
         """
         begin = time.perf_counter()
         epoch = self.next_epoch
-        lr = self.config.train.lr_at(epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
         losses = self._train(epoch)
+        lr = self.optimizer.param_groups[0]["lr"]
         self.next_epoch += 1
         scores: Row = {}
         if self.done or self.next_epoch % self.config.train.eval_every == 0:
@@ -195,7 +194,10 @@ class Trainer:
     def _train(self, epoch: int) -> Row:
         totals: dict[str, Tensor] = {}
         self.method.train()
+        train = self.config.train
+        steps = len(_without_single(torch.arange(len(self.labels)).split(train.batch_size)))
         for views, labels in self._batches("order", "augmentation", epoch):
+            set_rate(self.optimizer, train.lr_at(epoch) * train.warmup_at(self.step, steps))
             terms = self.train_step(views, labels, Progress(epoch, self.step, self.config.train.epochs))
             self.step += 1
             for name, term in terms.items():
