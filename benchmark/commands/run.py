@@ -14,6 +14,7 @@ from benchmark.commands.options import (
     dataset_names,
     given,
     method_names,
+    one_of,
     several_of,
 )
 
@@ -46,6 +47,17 @@ def run(
     device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     trials_per_gpu: Annotated[int | None, typer.Option(help="Runs side by side on one GPU.")] = None,
     save_students: Annotated[bool | None, typer.Option(help="Keep the students' weights.")] = None,
+    equal_cost: Annotated[
+        Text,
+        typer.Option(
+            help="Give every method the epochs that this method's training cost allows.",
+            metavar="METHOD",
+            autocompletion=one_of(method_names),
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="The same with a number of multiply-adds, such as 2.5e15.")
+    ] = None,
     log: Annotated[Text, typer.Option(help="tensorboard, wandb, mlflow: write the metrics there too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that are finished.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
@@ -69,6 +81,8 @@ def run(
         trials_per_gpu=trials_per_gpu,
         save_students=save_students,
         log=log,
+        equal_cost=equal_cost,
+        budget=budget,
     )
     plugins = tuple(plugin or ())
     file_layer = [layer_from_file(config, plugins)] if config is not None else []

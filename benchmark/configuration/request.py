@@ -22,7 +22,7 @@ Layer = Mapping[str, Any]
 LISTS = ("methods", "dataset", "backbone")
 OPTIONS = (
     *("seeds", "epochs", "results", "data_root", "engine", "address"),
-    *("device", "trials_per_gpu", "save_students", "log"),
+    *("device", "trials_per_gpu", "save_students", "log", "equal_cost", "budget"),
 )
 """The keys of a configuration file beside ``description``, the lists and the sections."""
 

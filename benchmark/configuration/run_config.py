@@ -12,6 +12,9 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
+EQUAL_EPOCHS = "equal epochs"
+"""The budget of a run whose length is the recipe's."""
+
 _ADDED = "absent_at_its_default"
 
 
@@ -137,6 +140,9 @@ class RunConfig(_Section):
     method_version: int
     dataset_checksum: str
     files: dict[str, str] = Field({}, description="hyperparameters that name a file, and the hash of its content")
+    budgets: list[str] = Field(
+        [EQUAL_EPOCHS], min_length=1, description="the comparisons that asked for the run; no part of its identity"
+    )
 
     @property
     def identity(self) -> str:
@@ -144,7 +150,7 @@ class RunConfig(_Section):
         resolved = self.model_dump(mode="json")
         resolved |= {"train": self.train.canonical(), "data": self.data.canonical()}
         # what is looked at beside the numbers changes none of them
-        del resolved["train"]["diagnostics_every"]
+        del resolved["train"]["diagnostics_every"], resolved["budgets"]
         for name in self.files:
             del resolved["hyperparameters"][name]
         # what lies where is not what is trained on: the content's hashes say that
