@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import count
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ from methods import Outputs, Progress
 from methods.interface import Batch
 
 Row = dict[str, float]
+
+TRAINING_SAMPLE = 2000
+"""Training images, at most, on which the students are scored to see how much they fit what they were trained on."""
 
 
 class DivergedError(RuntimeError):
@@ -86,7 +90,7 @@ class Trainer:
             the images), the scores of :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1
             accuracy of the students; the latter two only in epochs that are evaluated. Of those the last one and every
             ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics` and
-            :mod:`benchmark.training.gradients`.
+            :mod:`benchmark.training.gradients`, and ``train_student``, the students' accuracy on training images.
 
         Raises:
             DivergedError: If the loss is not finite.
@@ -99,7 +103,9 @@ class Trainer:
         scores: Row = {}
         if self.done or self.next_epoch % self.config.train.eval_every == 0:
             diagnosed = self._diagnosed()
-            scores = self.evaluate(diagnosed) | (self._gradients(epoch) if diagnosed else {})
+            scores = self.evaluate(diagnosed)
+            if diagnosed:
+                scores |= self._on_training_images() | self._gradients(epoch)
         return {"epoch": epoch, "lr": lr, "seconds": time.perf_counter() - begin, **losses, **scores}
 
     def evaluate(self, diagnose: bool = False) -> Row:
@@ -110,6 +116,16 @@ class Trainer:
             )
         students = [scores[f"top1/{name}"] for name in self.method.students]
         return {"student": sum(students) / len(students), **scores}
+
+    def _on_training_images(self) -> Row:
+        """Return ``train_student``, the students' mean accuracy on training images, without augmentation."""
+        count = len(self.labels)
+        # spread over all of them: the images of a folder lie class by class
+        indices = torch.arange(0, count, max(1, count // TRAINING_SAMPLE), device=self.labels.device)[:TRAINING_SAMPLE]
+        images, labels = self.augmentation.images[indices], self.labels[indices]
+        with self.arithmetic.autocast():
+            scores = evaluate(self.method, images, labels, self.normalisation, self.layout)
+        return {"train_student": fmean(scores[f"top1/{name}"] for name in self.method.students)}
 
     def train_step(self, views: Tensor, labels: Tensor, progress: Progress) -> dict[str, Tensor]:
         """Take one optimiser step on views ``[V, B, C, H, W]`` and return the loss terms, detached."""

@@ -148,3 +148,10 @@ class TestPadding:
             for padding in ("black", "mean", "reflect")
         }
         assert len({*losses.values()}) == 3
+
+
+def test_accuracy_on_training_images_is_that_of_the_images_as_they_are() -> None:
+    trainer = trained(TrainConfig(epochs=1, batch_size=4))
+    row = trainer.epoch()
+    # here the scored images are the training images
+    assert row["train_student"] == row["student"]
