@@ -4,7 +4,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -54,6 +54,10 @@ class Command:
     save_students: bool
     log: tuple[str, ...] = ()
     shares: Sequence[str] = ()
+
+    def of(self, runs: Sequence[RunConfig]) -> "Command":
+        """Return the same command for some of its runs."""
+        return replace(self, runs=runs)
 
     def missing(self) -> list[RunConfig]:
         """Return the runs that are still to be carried out."""
