@@ -91,8 +91,9 @@ def plans(grid: Grid, seeds: int, **options: str) -> list[tuple[Candidate, Comma
     """
     choices = product(grid.images_per_class, grid.backbones, grid.epochs, grid.warmup_epochs)
     found = [(candidate := Candidate(*choice), _command(grid, candidate, seeds, options)) for choice in choices]
-    costs = {candidate: _cost(command) for candidate, command in found}
-    return sorted(found, key=lambda one: (costs[one[0]], one[0].warmup))
+    by_backbone = {candidate.backbone: command for candidate, command in found}
+    an_image = {backbone: _multiply_adds(command) for backbone, command in by_backbone.items()}
+    return sorted(found, key=lambda one: (one[0].images * one[0].epochs * an_image[one[0].backbone], one[0].warmup))
 
 
 def layer(grid: Grid, candidate: Candidate, steps: int) -> dict[str, Any]:
@@ -131,10 +132,8 @@ def _command(grid: Grid, candidate: Candidate, seeds: int, options: Mapping[str,
     return prepare([recipe | own | dict(options)])
 
 
-def _cost(command: Command) -> float:
+def _multiply_adds(command: Command) -> float:
+    """Return what an image costs in a training step of every method once."""
     of_method = {run.method: run for run in command.runs}
-    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root) for run in command.runs}
-    return sum(
-        operations_per_image(run, shapes[run.dataset]).train / 2 * shapes[run.dataset].train * run.train.epochs
-        for run in of_method.values()
-    )
+    shape = datasets.shape(command.runs[0].dataset, command.runs[0].data, command.data_root)
+    return sum(operations_per_image(run, shape).train / 2 for run in of_method.values())
