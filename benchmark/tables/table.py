@@ -117,10 +117,13 @@ class Table:
             if used > 1:
                 lines.append(aggregate.rank_note(ranks, used))
             tested = sum(gain.p is not None for gain in self.gains.values())
+            corrected = (
+                f"; p of the paired t-test, Holm-corrected for {tested} comparison{'' if tested == 1 else 's'}, "
+                f"* where below {1 - CONFIDENCE:.2g}"
+            )
             lines.append(
                 f"gain: mean difference to {self.baseline}, paired over the n seeds that both have, with its "
-                f"{CONFIDENCE:.0%} t interval from n = {MIN_PAIRS} on; p of the paired t-test, Holm-corrected for "
-                f"{tested} comparison{'' if tested == 1 else 's'}, * where below {1 - CONFIDENCE:.2g}"
+                f"{CONFIDENCE:.0%} t interval from n = {MIN_PAIRS} on{corrected if tested else ''}"
             )
             lines += aggregate.notes(self.aggregates, self.baseline)
         return [*lines, *(self.judgement.notes if self.judgement else ())]
