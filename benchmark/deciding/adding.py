@@ -127,8 +127,7 @@ def print_plan(deciding: Deciding, console: Console) -> None:
         say(console, _told(deciding, found, look))
         if len(found) == deciding.comparisons:
             break
-    for line in statement(deciding.bound, deciding.looks, deciding.comparisons):
-        say(console, line)
+    say(console, statement(deciding.bound, deciding.looks, deciding.comparisons))
 
 
 def _table(deciding: Deciding, look: int) -> Table:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import stdev
 from typing import Literal, TypeVar
 
 from benchmark.tables.power import ALPHA, tost
@@ -100,15 +100,16 @@ def _different(
 
 def _seen(by_seed: Mapping[int, float], looks: Sequence[int], bound: float) -> _Seen | None:
     """Return what a look shows of a comparison; None if it shows nothing new, or there is no spread to judge by."""
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     pairs = [sum(seed < look for seed in by_seed) for look in looks]
     counts = tuple(sorted({count for count in pairs if count >= MIN_PAIRS}))
     if not counts or (len(pairs) > 1 and pairs[-1] == pairs[-2]):
         return None
     values = [value for seed, value in by_seed.items() if seed < looks[-1]]
-    difference, sd, n = mean(values), stdev(values), len(values)
+    n = len(values)
+    difference, sd = math.fsum(values) / n, stdev(values)
     if sd <= 1e-9 * max(map(abs, values)):
         return None
-    p_different = 2 * float(t.sf(abs(difference) * math.sqrt(n) / sd, n - 1))
+    p_different = 2 * float(stdtr(n - 1, -abs(difference) * math.sqrt(n) / sd))
     return _Seen(counts, difference, p_different, tost(difference, sd, n, bound).p)

@@ -11,6 +11,8 @@ from benchmark.tables.verdicts import Judgement, Verdict, Word, direction, same_
 
 UNDECIDED: Word = "undecided"
 
+ONE_LOOK = "the intervals of the gains are those of one look, and take no account of the others"
+
 
 def word_of(decision: Decision, bound: float) -> tuple[Word, str]:
     """Return a decision's word, and how a table says it."""
@@ -34,17 +36,16 @@ def summary(decisions: Mapping[str, Decision], look: int, comparisons: int, boun
     return f"look at {look} seeds: {len(decisions)} of {comparisons} decided{told}"
 
 
-def statement(bound: float, looks: Sequence[int], comparisons: int) -> list[str]:
-    """Return how the verdicts of repeated looks come about, a line each."""
+def statement(bound: float, looks: Sequence[int], comparisons: int) -> str:
+    """Return how the verdicts of repeated looks come about, and what they allow for, on one line."""
     times = ", ".join(map(str, looks))
     corrected = f", shared among the {comparisons} comparisons by Holm's correction" if comparisons > 1 else ""
-    return [
+    return (
         f"verdict: decided by looks at {times} seeds at most, and then kept; all looks together call a method better "
         f"or worse by luck with a probability of at most {ALPHA:.0%} (O'Brien-Fleming-type error spending of Lan and "
         f"DeMets, levels exact for the paired t-test{corrected}), and one the same within {bound:g} that is "
-        f"{bound:g} or more away with at most {ALPHA:.0%} for each (both one-sided tests, the same spending)",
-        "the intervals of the gains are those of one look, and take no account of the others",
-    ]
+        f"{bound:g} or more away with at most {ALPHA:.0%} for each (both one-sided tests, the same spending)"
+    )
 
 
 def judgement(
@@ -83,6 +84,6 @@ def judgement(
             seeds=seeds_needed(bound, sd) if spread and sd else None,
             equivalence=tost(gain.mean, sd, gain.n, bound) if spread and sd else None,
         )
-    notes = [spread_note(bound, baseline), *statement(bound, looks, comparisons)]
+    notes = [spread_note(bound, baseline), statement(bound, looks, comparisons), ONE_LOOK]
     gains = {key: replace(gain, p=None, adjusted=None) for key, gain in table.gains.items()}
     return replace(table, gains=gains, judgement=Judgement(bound, verdicts, notes))

@@ -46,9 +46,9 @@ def spent(fraction: float, alpha: float, sides: Sides = 2) -> float:
         alpha: The error of all looks together.
         sides: 2 for a difference in either direction, 1 for a one-sided test.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtr, ndtri
 
-    return float(sides * 2 * norm.sf(norm.isf(alpha / sides / 2) / math.sqrt(fraction)))
+    return float(sides * 2 * ndtr(ndtri(alpha / sides / 2) / math.sqrt(fraction)))
 
 
 def level(counts: Sequence[int], planned: int, alpha: float, sides: Sides = 2, final: bool = False) -> float:
@@ -73,16 +73,21 @@ def level(counts: Sequence[int], planned: int, alpha: float, sides: Sides = 2, f
     Raises:
         ValueError: If the counts do not grow, begin too low, or end above what is planned.
     """
-    from scipy.stats import t
-
     if not counts or counts[0] < MIN_PAIRS or counts[-1] > planned:
         raise ValueError(f"looks must lie between {MIN_PAIRS} and {planned} seeds (given: {counts})")
     if any(later <= earlier for earlier, later in itertools.pairwise(counts)):
         raise ValueError(f"looks must grow (given: {counts})")
+    return _level(tuple(counts), planned, alpha, sides, final)
+
+
+@cache
+def _level(counts: tuple[int, ...], planned: int, alpha: float, sides: Sides, final: bool) -> float:
+    from scipy.special import stdtr
+
     errors = [spent(count / planned, alpha, sides) for count in counts]
     errors[-1] = alpha if final else errors[-1]
-    r, n = _boundary(tuple(counts), tuple(errors), sides), counts[-1]
-    return float(sides * t.sf(r * math.sqrt((n - 1) / (n - r**2)), n - 1))
+    r, n = _boundary(counts, tuple(errors), sides), counts[-1]
+    return float(sides * stdtr(n - 1, -r * math.sqrt((n - 1) / (n - r**2))))
 
 
 @cache
