@@ -178,6 +178,11 @@ def carry_out(command: Command, console: Console) -> bool:
     """Carry out what is missing and print the table; return whether every run that was asked for is finished."""
     train_missing(command, console)
     _print_table(command, console)
+    return all_finished(command, console)
+
+
+def all_finished(command: Command, console: Console) -> bool:
+    """Return whether every run that was asked for is finished, and say how many are not."""
     endings = [command.store.result(run) for run in command.runs]
     unfinished = [result for result in endings if result is None or result.status is not Status.FINISHED]
     again = sum(result is None or not result.status.final for result in unfinished)
