@@ -5,12 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from rich.console import Console
 
-# how long an example takes says nothing about it where other work shares the machine
-settings.register_profile("okdbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("okdbench")
+from tests import profiles
+
+profiles.register()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

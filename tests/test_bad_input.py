@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 import methods
@@ -18,6 +18,7 @@ from benchmark.config import SECTIONS
 from benchmark.request import LISTS, OPTIONS, layer_from_file
 from methods import registry
 from methods.errors import InputError
+from tests.profiles import examples
 
 Layer = dict[str, Any]
 Refused = Callable[[Callable[[], object]], str]
@@ -26,8 +27,8 @@ REFUSALS: list[str] = []
 """The one line of every input that was refused."""
 
 AT_LEAST = 2000
-MANY = settings(max_examples=180, suppress_health_check=list(HealthCheck))
-SOME = settings(max_examples=100, suppress_health_check=list(HealthCheck))
+MANY = examples(180, list(HealthCheck))
+SOME = examples(100, list(HealthCheck))
 
 GOOD: Layer = {"methods": "independent", "dataset": "digits", "seeds": 1}
 MODELS: Mapping[str, Any] = {**SECTIONS, **{name: registry.load(name).Hyperparameters for name in methods.available()}}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -17,6 +17,7 @@ from benchmark.config import SECTIONS, DataConfig, RunConfig, TrainConfig
 from benchmark.request import Request, layer_from_assignments, layer_from_file, parse_seeds, plan
 from methods.errors import InputError
 from methods.hyperparameters import validated
+from tests.profiles import examples
 
 Layer = Mapping[str, Any]
 
@@ -79,7 +80,7 @@ class TestIdentity:
     def test_equal_settings_have_one_identity(self, config: RunConfig) -> None:
         assert RunConfig(**config.model_dump()).identity == config.identity
 
-    @settings(max_examples=25)
+    @examples(25)
     @given(CONFIGS)
     def test_every_setting_counts(self, config: RunConfig) -> None:
         content = config.model_dump(exclude={"files"})
