@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, assume, given
+from hypothesis import HealthCheck, assume, example, given
 from hypothesis import strategies as st
 
 import methods
@@ -126,17 +126,17 @@ class TestLayers:
     def test_path_that_is_none(self, key: str, value: Any) -> None:
         refused_layer({key: value})
 
-    @pytest.mark.parametrize("path", ["~nobody/x", "a\0b", "x" * 5000, "x/" * 3000, "\ud800"])
+    # the last is a folder whose parts have names that are too long for the system
+    @pytest.mark.parametrize("path", ["~nobody/x", "a\0b", "é" * 128, "x" * 5000, "x/" * 3000, "\ud800", "/.." * 1364])
     def test_path_to_nothing(self, folder: Path, path: str) -> None:
         refused_layer({"dataset": f"folder:{path}"})
         refused_layer({"methods": "kd", "kd": {"teacher": path}})
 
     @SOME
-    @given(path=st.text(min_size=1, max_size=300))
+    @given(path=st.text(st.characters(exclude_characters=","), min_size=1, max_size=300))
+    @example(path="é" * 128)
     def test_folder_of_images_that_is_not_there(self, folder: Path, path: str) -> None:
-        # a home folder may well be there
-        assume("," not in path and path.strip() and not path.startswith("~"))
-        assume("\0" in path or not Path(path).exists())
+        # what may be there, such as a home folder, holds no images
         refused_layer({"dataset": f"folder:{path}"})
 
 
