@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+from errno import ENAMETOOLONG
 from importlib.metadata import version as package_version
 from types import FrameType
 from typing import Annotated
@@ -59,6 +60,11 @@ def main() -> None:
         _fail(str(error))
     except MachineError as error:
         _fail(str(error), code=1)
+    except OSError as error:
+        # a name that no file here can have was written by a person, whichever command first looks for it
+        if error.errno != ENAMETOOLONG:
+            raise
+        _fail(f"{error.strerror}: {error.filename}")
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:

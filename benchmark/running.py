@@ -20,7 +20,7 @@ from benchmark.request import Layer, Request, plan
 from benchmark.scheduling import Cluster, Engine, run_serially, run_under_ray
 from benchmark.store import Result, Status, Store, load
 from benchmark.tables import build
-from methods import registry
+from methods import paths, registry
 from methods.errors import InputError, unknown
 
 MIN_FREE_BYTES = 1_000_000
@@ -95,7 +95,7 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
 
 
 def _text(key: str, value: Any) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value.strip() or "\0" in value):
+    if value is not None and (not isinstance(value, str) or not value.strip() or not paths.possible(value)):
         raise InputError(f"{key} must be a word (given: {value!r})")
     return value
 

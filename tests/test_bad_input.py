@@ -4,6 +4,7 @@ import os
 import string
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ CONTAINERS = st.dictionaries(WORDS, NESTED, min_size=1, max_size=3) | st.lists(N
 WRONG = st.dictionaries(WORDS, LEAVES, min_size=1, max_size=3) | HUGE | NOT_NUMBERS | st.binary(max_size=9)
 # no name of anything, and no path to anything
 STRANGE = st.text(min_size=1, max_size=60).map(lambda word: f"\u00e9?{word.replace(',', '')}")
+# what a shell may hand over, bytes that are no text as lone surrogates; and names that are too long for the system
+NOWHERE = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0") | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF),
+    max_size=300,
+).map("\u00e9?{}".format)
 
 
 def one_line(text: str) -> bool:
@@ -122,7 +128,10 @@ class TestLayers:
         refused_layer({key: value})
 
     @SOME
-    @given(key=st.sampled_from(["results", "data_root", "address"]), value=st.just("a\0b") | CONTAINERS | HUGE)
+    @given(
+        key=st.sampled_from(["results", "data_root", "address"]),
+        value=st.sampled_from(["a\0b", "\ud800", " "]) | CONTAINERS | HUGE,
+    )
     def test_path_that_is_none(self, key: str, value: Any) -> None:
         refused_layer({key: value})
 
@@ -186,6 +195,7 @@ class TestFiles:
 
 FLAGS = ("methods", "dataset", "backbone", "seeds", "epochs", "config", "set", "engine", "device", "trials-per-gpu")
 COMMANDS = ("run", "table", "list", "check", "speed")
+READERS = ("table", "list runs", "show x", "report", "plot curves", "export x --to x.onnx")
 # a word that begins with a hyphen is an option; what is in no option's form is refused by the option
 ARGUMENTS = STRANGE.filter(lambda word: "\0" not in word) | st.sampled_from(
     ["", ",", "-1", "0x10", "9" * 400, "\u0663", "a\nb\nc", "--", "-", "*", "[", "{}", "null", "1e999", "\ud800"]
@@ -200,6 +210,9 @@ class TestCommandLine:
         def call(*words: str) -> tuple[int, str, str]:
             monkeypatch.setattr(sys, "argv", ["bench", *words])
             capsys.readouterr()
+            # as it is outside of tests
+            assert isinstance(sys.stderr, TextIOWrapper)
+            sys.stderr.reconfigure(errors="backslashreplace")
             code = 0
             try:
                 cli.main()
@@ -246,6 +259,28 @@ class TestCommandLine:
     @given(command=st.sampled_from(["run", "table", "list", "check"]), words=st.lists(STRANGE, min_size=1, max_size=3))
     def test_words_too_many(self, call: Any, command: str, words: list[str]) -> None:
         self.assert_refused(call(command, *words), words)
+
+    @SOME
+    @given(command=st.sampled_from(READERS), path=NOWHERE)
+    @example(command="table", path="x" * 256)
+    def test_results_folder_that_is_not_there(self, call: Any, command: str, path: str) -> None:
+        words = [*command.split(), f"--results={path}"]
+        self.assert_refused(call(*words), words)
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            *(f"{command} --results" for command in READERS),
+            "schedules --method pcl --out",
+            "run --methods independent --dataset digits --dry-run --results",
+            "run --methods independent --dataset tinyimagenet --dry-run --data-root",
+            "doctor --results",
+        ],
+    )
+    def test_path_with_a_name_that_is_too_long(self, call: Any, words: str) -> None:
+        # some have printed what they found out before
+        code, _, err = call(*words.split(), "x" * 256)
+        self.assert_refused((code, "", err), words)
 
 
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="each process counts its own share")
