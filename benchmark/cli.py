@@ -5,6 +5,7 @@ import signal
 import sys
 from errno import ENAMETOOLONG
 from importlib.metadata import version as package_version
+from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated
 
@@ -50,6 +51,9 @@ def main() -> None:
         received.append(number)
         raise KeyboardInterrupt
 
+    # a character that the stream's encoding lacks is no reason to end; Python's standard error does the same
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     # a batch system announces the end of its patience by SIGTERM: the same as Ctrl-C
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)

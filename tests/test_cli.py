@@ -158,6 +158,16 @@ class TestBadWords:
         assert (answer.code, answer.err) == (2, "")
 
 
+@pytest.mark.parametrize("words", ["--help", "table --published"])
+def test_characters_that_a_stream_cannot_write_are_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    answer = process(tmp_path, *words.split())
+    assert (answer.code, answer.err) == (0, "")
+    assert "\\xb1" in answer.out
+
+
 class TestWithoutTorch:
     """``--help``, ``list`` and ``table`` answer at once."""
 
