@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -40,7 +40,7 @@ YAML_VALUES = st.recursive(
 )
 WORDS = st.text("abc 01.:-#{'", max_size=9)
 JSON_LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
-OTHER_VALUES = (1, 2, 64, 0.25, True, False, [0.875], "bf16", "fp32", 32)
+OTHER_VALUES = (1, 2, 64, 0.25, 0.125, True, False, [0.875], "bf16", "fp32", 32)
 SETTINGS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
 
 
@@ -82,6 +82,7 @@ class TestIdentity:
 
     @examples(25)
     @given(CONFIGS)
+    @example(planned({"data": {"holdout": 0.25}}))
     def test_every_setting_counts(self, config: RunConfig) -> None:
         content = config.model_dump(exclude={"files"})
         leaves = [
