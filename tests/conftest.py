@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if passed:
         counts = ", ".join(f"{name} {count}" for name, count in sorted(passed.items()))
         terminalreporter.write_line(f"reference cases passed: {sum(passed.values())} ({counts})")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Say last, after the numbers of tests, what was not tested and what it takes to have it tested.
+
+    A reason to skip ends in the command that removes it.
+    """
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    # the processes that run a share of the tests have no terminal
+    if reporter is None:
+        return
+    skipped = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", []))
+    if skipped:
+        reporter.write_line(f"NOT TESTED: {skipped.total()} skipped", yellow=True, bold=True)
+    for reason, count in sorted(skipped.items()):
+        reporter.write_line(f"{count:>4}  {reason}", yellow=True)
 
 
 @pytest.fixture(scope="session")

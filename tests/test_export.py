@@ -16,6 +16,7 @@ from benchmark import cli, datasets, deployed, lookup
 from benchmark.errors import MachineError
 from benchmark.export import export
 from methods.errors import InputError
+from tests import needs
 
 FORMATS = (".safetensors", ".onnx", ".pt2")
 
@@ -24,8 +25,7 @@ FORMATS = (".safetensors", ".onnx", ".pt2")
 def needs_onnx(request: pytest.FixtureRequest) -> None:
     """The extra ``onnx`` is part of ``dev``; without it only the tests of .onnx are skipped."""
     if "onnx" in request.node.name:
-        for package in ("onnx", "onnxruntime", "onnxscript"):
-            pytest.importorskip(package)
+        needs.extra("onnx", "onnx", "onnxruntime", "onnxscript")
 
 
 @pytest.fixture(scope="module")
