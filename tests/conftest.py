@@ -1,16 +1,41 @@
 """What all tests share."""
 
+import random
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from tests import profiles
 
 profiles.register()
+
+
+def seed_all() -> None:
+    """Let no random numbers, and no sums' order, depend on the tests that ran before in the same process."""
+    random.seed(0)
+    np.random.seed(0)
+    # where it is not imported yet it begins with a seed of its own that is always the same
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before the fixtures of wider scope: whichever test asks for them first, they draw the same."""
+    seed_all()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """After them, and before a test's own fixtures, which may choose another seed."""
+    seed_all()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
