@@ -9,10 +9,14 @@ from hypothesis.internal.conjecture import providers
 DETERMINISTIC = "okdbench"
 FUZZ = "fuzz"
 EXAMPLES = "OKDBENCH_EXAMPLES"
-"""The environment's number of examples that ``make fuzz`` draws where a test asks for none of its own."""
 
 SLOW = (HealthCheck.too_slow,)
 """How long an example takes says nothing about it where other work shares the machine."""
+
+
+def fuzz_examples() -> int:
+    """How many examples ``make fuzz`` draws where a test asks for no number of its own."""
+    return int(os.environ.get(EXAMPLES, "300"))
 
 
 def register() -> None:
@@ -21,7 +25,7 @@ def register() -> None:
     # the database would add what failed before to what the seed means
     settings.register_profile(
         FUZZ,
-        max_examples=int(os.environ.get(EXAMPLES, "300")),
+        max_examples=fuzz_examples(),
         deadline=None,
         database=None,
         derandomize=False,
