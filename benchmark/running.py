@@ -20,7 +20,7 @@ from benchmark.store import Result, Status, Store, load
 from benchmark.tables import build, plain
 from benchmark.tables.footnotes import footnotes
 from benchmark.words import duration
-from methods import registry
+from methods import paths, registry
 from methods.errors import InputError, unknown
 
 Engine = Literal["ray", "serial"]
@@ -125,7 +125,7 @@ def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
 
 
 def _word(key: str, value: Any) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value.strip() or "\0" in value):
+    if value is not None and (not isinstance(value, str) or not value.strip() or not paths.possible(value)):
         raise InputError(f"{key} must be a word (given: {value!r})")
     return value
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 from pydantic import ValidationError
 
 from benchmark import datasets
@@ -17,6 +17,7 @@ from benchmark.configuration.request import Request, layer_from_assignments, lay
 from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig
 from methods.errors import InputError
 from methods.hyperparameters import validated
+from tests.profiles import examples
 
 Layer = Mapping[str, Any]
 
@@ -44,6 +45,7 @@ OTHER_VALUES = (
     2,
     64,
     0.25,
+    0.125,
     True,
     False,
     [0.875],
@@ -95,8 +97,9 @@ class TestIdentity:
     def test_equal_settings_have_one_identity(self, config: RunConfig) -> None:
         assert RunConfig(**config.model_dump()).identity == config.identity
 
-    @settings(max_examples=25)
+    @examples(25)
     @given(CONFIGS)
+    @example(planned({"data": {"holdout": 0.25}}))
     def test_every_setting_counts(self, config: RunConfig) -> None:
         content = config.model_dump(exclude={"files"})
         leaves = [
