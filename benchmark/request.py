@@ -124,7 +124,7 @@ def _plan_dataset(request: Request, name: str, checksums: Checksums) -> list[Run
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
     if train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
-    for part in {part for architecture in architectures for part in architecture.split("+")}:
+    for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
         backbones.describe(part)
     classes = {method: registry.load(method, request.plugins) for method in chosen}
     resolved = {
