@@ -138,7 +138,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
         raise InputError(
             f"train.warmup_epochs must be below train.epochs, {train.epochs} (given: {train.warmup_epochs:g})"
         )
-    for part in {part for architecture in architectures for part in architecture.split("+")}:
+    for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
         backbones.describe(part)
     classes = {method: registry.load(method, request.plugins) for method in chosen}
     resolved = {
