@@ -20,6 +20,7 @@ from benchmark.datasets.listing import identity
 from benchmark.datasets.pictures import dataset_of
 from methods import paths
 from methods.errors import InputError
+from methods.plugins import reason_of
 
 TRAIN, TEST = ("train",), ("test", "validation", "valid", "val")
 """The names of the splits, the first that is there counting."""
@@ -83,8 +84,7 @@ def _open(name: str, root: Path) -> Mapping[str, Any]:
         raise
     except Exception as error:
         # the library lets through whatever a damaged file or a missing network provokes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"cannot open {name}: {reason}") from None
+        raise InputError(f"cannot open {name}: {reason_of(error)}") from None
     if not isinstance(found, Mapping):
         raise InputError(f"{name} is one split: a data set of several is needed, {TRAIN[0]} and {' or '.join(TEST)}")
     return found

@@ -1,7 +1,7 @@
 """``torchvision:NAME``: a classification set of torchvision that takes ``split=`` or ``train=``, such as SVHN."""
 
 import inspect
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def present(name: str, root: Path) -> bool:
     """Return whether both parts can be opened without a download."""
     kind = _class(name)
     try:
-        return all(_at_hand(kind, _arguments(kind, part)[0], root) is not None for part in SPLITS)
+        return all(_on_disk(kind, part, root)[1] is not None for part in SPLITS)
     except InputError:
         return False
 
@@ -111,19 +111,23 @@ def _arguments(kind: Any, part: str) -> list[dict[str, Any]]:
 
 def _open(name: str, kind: Any, part: str, root: Path, remark: bool) -> Any:
     """Return one part: the published files if they are there, else files of their names, else what is downloaded."""
+    arguments, found, published = _on_disk(kind, part, root)
+    if found is None:
+        return _downloaded(name, kind, arguments, root)
+    if remark and not published:
+        line = f"note: the files of {name} in {root} are not the published ones; they are taken as they are"
+        Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+    return found
+
+
+def _on_disk(kind: Any, part: str, root: Path) -> tuple[dict[str, Any], Any, bool]:
+    """Return what the set takes for a part, the part or None, and whether its files are the published ones."""
     for arguments in _arguments(kind, part):
-        try:
+        with suppress(_UnknownSplitError):
             if (found := _at_hand(kind, arguments, root)) is not None:
-                return found
-            if (found := _at_hand(_unverified(kind), arguments, root)) is not None:
-                if remark:
-                    line = f"note: the files of {name} in {root} are not the published ones; they are taken as they are"
-                    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
-                return found
-            return _downloaded(name, kind, arguments, root)
-        except _UnknownSplitError:
-            continue
-    raise InputError(f"{name} has no {' and no '.join(SPLITS[part])} split")
+                return arguments, found, True
+            return arguments, _at_hand(_unverified(kind), arguments, root), False
+    raise InputError(f"torchvision:{kind.__name__} has no {' and no '.join(SPLITS[part])} split")
 
 
 class _UnknownSplitError(Exception):
@@ -158,8 +162,7 @@ def _downloaded(name: str, kind: Any, arguments: dict[str, Any], root: Path) -> 
         with FileLock(root / f".torchvision-{kind.__name__}.lock"):
             return kind(str(root), **arguments, download=True)
     except Exception as error:
-        lines: Iterator[str] = iter(str(error).splitlines())
-        reason = next(lines, type(error).__name__)
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
             f"{name} is not in {root} and cannot be downloaded ({reason}): put its files there as "
             f"torchvision.datasets.{kind.__name__} names them"
