@@ -153,3 +153,21 @@ def test_one_split_alone_and_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^cannot open hf:.*empty: ") as caught:
         checksum(tmp_path / "empty")
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_is_taken_from_the_cache_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pictures(6)
+    folder, cache = tmp_path / "photos", tmp_path / "cache"
+    folder.mkdir()
+    for part in ("train", "test"):
+        split(images, numbers(6)).to_parquet(str(folder / f"{part}-00000-of-00001.parquet"))
+    library.load_dataset(str(folder), cache_dir=str(cache))
+    # what was fetched from the Hub lies there under its owner's name
+    (cache / "photos").rename(cache / "owner___photos")
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", str(cache))
+    monkeypatch.setattr(library.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    loaded = datasets.load("hf:owner/photos", DataConfig(), tmp_path / "data")
+    assert np.array_equal(loaded.train.images.transpose(0, 2, 3, 1), np.stack(images))
+    with pytest.raises(InputError, match=r"^cannot open hf:owner/others: "):
+        datasets.load("hf:owner/others", DataConfig(), tmp_path / "data")

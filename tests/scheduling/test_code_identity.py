@@ -9,6 +9,7 @@ from rich.console import Console
 
 from benchmark import datasets, running, store
 from benchmark.configuration import Request, RunConfig, plan
+from benchmark.reports import show
 from benchmark.scheduling.execution import Execution, Job
 from benchmark.store import Status, Store
 from benchmark.tables import build, plain
@@ -88,6 +89,8 @@ def test_an_edited_loss_trains_again_and_an_edited_comment_does_not(place: Path)
     kept = {path.stem: path.read_text() for path in (place / "results/sources").iterdir()}
     assert kept.keys() >= set(losses.index)
     assert "WEIGHT = 0.0" in kept[losses[losses == 0].index[0]]
+    shown = "\n".join(show.lines(next(iter(store.stored_runs(place / "results")))))
+    assert re.search(r"method source +(\w+)", shown)[1] in kept  # type: ignore[index]
 
 
 def test_an_edited_data_set_trains_again_even_if_its_images_stay(place: Path) -> None:
