@@ -1,3 +1,4 @@
+from .code import sources as sources
 from .request import (
     LISTS as LISTS,
     OPTIONS as OPTIONS,

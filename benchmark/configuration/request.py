@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmark.configuration import recipes, yaml_files
+from benchmark.configuration.code import CodeOfDatasets, sources
 from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig
 from methods import backbones, paths, registry
 from methods.errors import InputError, unknown
@@ -33,7 +34,7 @@ class Request:
 
     Attributes:
         layers: The configuration file's keys and the command line's, each a mapping of keys to values.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods and data sets.
         data_root: Where data sets lie.
     """
 
@@ -90,13 +91,13 @@ def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
 Checksums = dict[tuple[str, DataConfig], str]
 
 
-class Datasets(Protocol):
+class Datasets(CodeOfDatasets, Protocol):
     """What planning has to know of data sets; :mod:`benchmark.datasets` knows it."""
 
-    def recipe(self, name: str) -> str:
+    def recipe(self, name: str, plugins: Sequence[str] = ()) -> str:
         """Return the file in ``configs/`` with a data set's defaults, or raise an InputError."""
 
-    def checksum(self, name: str, config: DataConfig, root: Path) -> str:
+    def checksum(self, name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
         """Return what identifies the images that a configuration uses."""
 
 
@@ -122,7 +123,7 @@ def plan(request: Request, datasets: Datasets, checksums: Checksums | None = Non
 
 
 def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Checksums) -> list[RunConfig]:
-    base = layer_from_file(datasets.recipe(name), request.plugins)
+    base = layer_from_file(datasets.recipe(name, request.plugins), request.plugins)
     scoped = Request((base, *request.layers), request.plugins, request.data_root)
     named = any("methods" in layer for layer in scoped.layers)
     chosen = _words("methods", scoped.option("methods", None) if named else complete_methods(scoped))
@@ -150,7 +151,8 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     }
     hashes = {key: _hash_files(classes[key[0]], hyperparameters) for key, hyperparameters in resolved.items()}
     if (name, data) not in checksums:
-        checksums[name, data] = datasets.checksum(name, data, request.data_root)
+        checksums[name, data] = datasets.checksum(name, data, request.data_root, request.plugins)
+    code = {method: sources(method, name, request.plugins, datasets) for method in chosen}
     return [
         RunConfig(
             method=method,
@@ -163,6 +165,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
             method_version=classes[method].version,
             dataset_checksum=checksums[name, data],
             files=hashes[method, architecture],
+            sources={role: source.hash for role, source in code[method].items()},
         )
         for (method, architecture), hyperparameters in resolved.items()
         for seed in seeds

@@ -76,12 +76,13 @@ def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
         raise InputError(f"{both[0]} cannot be in the rows and in the columns")
     runs = one_budget_a_row(frame)
     runs["dataset"] = runs["dataset"].map(short_name)
-    hashes = [name for name in runs.columns if name.startswith("files.") or name == "dataset.checksum"]
+    hashes = [name for name in runs.columns if name.startswith("files.") or name.endswith((".source", ".checksum"))]
     for name in hashes:
         runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
     # a file counts by its content, wherever it lies
-    files = {name.removeprefix("files.") for name in hashes}
-    own = [name for name in runs.columns if name.startswith(("hyperparameters.", "files.")) or name == "method.version"]
+    files = {name.removeprefix("files.") for name in hashes if name.startswith("files.")}
+    of_method = ("method.version", "method.source")
+    own = [name for name in runs.columns if name.startswith(("hyperparameters.", "files.")) or name in of_method]
     own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
     shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in _UNSEEN]
     about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
@@ -95,7 +96,7 @@ def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     runs[about_data] += runs["budget"].map(lambda budget: f", {budget}" if budget else "")
     runs[about_data] = _with_differences(runs, ["dataset", "backbone", "budget"], about_data, shared)
     # a subset has a checksum of its own, which says nothing more than its size
-    checksum = [name for name in hashes if name == "dataset.checksum"]
+    checksum = [name for name in hashes if not name.startswith(("files.", "method."))]
     runs[about_data] = _with_differences(runs, ["dataset", "backbone", about_data], about_data, checksum)
     if "method" not in (*rows, *columns):
         runs[about_method] = _with_differences(runs, [], about_method, ["method"])
@@ -120,7 +121,8 @@ def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings:
         for name in settings:
             if group[name].nunique(dropna=False) > 1:
                 short = name.rpartition(".")[2]
-                nothing = "all" if short.endswith("_per_class") else "default"
+                # code is not known of runs from before it was noted
+                nothing = "all" if short.endswith("_per_class") else "unknown" if short == "source" else "default"
                 words = group[name].map(lambda value, none=nothing: _shown(value, none))
                 labels.loc[group.index] += ", " + short + "=" + words
     return labels
