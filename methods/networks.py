@@ -98,6 +98,13 @@ def gated_ensemble(logits: Tensor, gate: Tensor) -> Tensor:
     return torch.einsum("bk,kbc->bc", gate, logits)
 
 
+def whole_network(module: nn.Module) -> Network:
+    """Return the module, which must be a stem and a branch."""
+    if not isinstance(module, Network):
+        raise TypeError(f"a whole network is expected (given: a {type(module).__name__})")
+    return module
+
+
 class NetworkGroup(nn.Module):
     """K separate networks, of one architecture or several."""
 
@@ -113,10 +120,7 @@ class NetworkGroup(nn.Module):
 
     def network(self, index: int) -> Network:
         """Return one network."""
-        network = self.networks[index]
-        if not isinstance(network, Network):
-            raise TypeError(f"network {index} is a {type(network).__name__}")
-        return network
+        return whole_network(self.networks[index])
 
 
 class PeerAttention(nn.Module):

@@ -147,7 +147,7 @@ def training_step(trainer: Trainer) -> Callable[[], None]:
     progress = Progress(epoch=epochs // 2, step=10_000, epochs=epochs)
 
     def step() -> None:
-        trainer.train_step(views, labels, progress)
+        trainer.train_step(views, labels, progress, indices)
 
     return step
 
