@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "okdbench.methods"
 
+_PLUGIN = "okdbench_plugin_"
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -90,6 +92,12 @@ def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
     if item.broken:
         raise InputError(f"the method {name!r} is broken: {item.broken}")
     return _method_class(_import(item.origin), name)
+
+
+def plugin_of(method: "type[Method]") -> tuple[Path, ...]:
+    """Return the plugin file that a loaded method comes from; nothing if it is found without naming one."""
+    file = sys.modules[method.__module__].__file__
+    return (Path(file),) if method.__module__.startswith(_PLUGIN) and file else ()
 
 
 def build(
@@ -231,7 +239,7 @@ def _import(origin: str) -> ModuleType:
     if not origin.endswith(".py"):
         return import_module(origin)
     # the name carries the path, so that two files of one name do not meet and pickles find their classes again
-    name = f"okdbench_plugin_{sha256(origin.encode()).hexdigest()[:12]}"
+    name = f"{_PLUGIN}{sha256(origin.encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, origin)
