@@ -93,13 +93,19 @@ class SeparatePeers(Method):
 class BranchedPeers(Method):
     """K branches on one stem that see the same view; every branch may be deployed with the stem.
 
-    A subclass says in ``forward`` and ``predict`` what it makes of maps, features and logits.
+    A subclass says in ``forward`` and ``predict`` what it makes of maps, features and logits, and may say in
+    ``branch_backbones`` that the branches differ.
     """
 
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: BranchHyperparameters) -> None:
         super().__init__(backbones, hyperparameters)
-        self.network = BranchedNetwork(backbones[0], hyperparameters.peers, hyperparameters.shared_stages)
+        own = self.branch_backbones(backbones[0], hyperparameters.peers)
+        self.network = BranchedNetwork(own, hyperparameters.peers, hyperparameters.shared_stages)
         self.students = numbered("peer", hyperparameters.peers)
+
+    def branch_backbones(self, backbone: Backbone, peers: int) -> Sequence[Backbone]:
+        """Return the backbone of each of K branches: the same one for all."""
+        return [backbone] * peers
 
     def student(self, name: str | None = None) -> nn.Module:
         """Return the stem with one of the branches."""
