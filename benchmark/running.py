@@ -213,9 +213,11 @@ def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plu
     """Return one line for each setting that does not fit its run's length."""
     lines: dict[str, None] = {}
     for run in runs:
-        chosen = registry.load(run.method, plugins).Hyperparameters.resolve(run.hyperparameters, owner=run.method)
+        method = registry.load(run.method, plugins)
+        chosen = method.Hyperparameters.resolve(run.hyperparameters, owner=run.method)
         steps = -(-len(sets[run.dataset].train) // run.train.batch_size) * run.train.epochs
-        for remark in chosen.remarks(run.train.epochs, steps):
+        about_networks = method.architecture_remarks(run.backbone.split("+"), chosen)
+        for remark in (*chosen.remarks(run.train.epochs, steps), *about_networks):
             lines[f"{run.method} on {run.dataset}: {remark}"] = None
     return list(lines)
 
