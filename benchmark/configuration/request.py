@@ -22,7 +22,7 @@ Layer = Mapping[str, Any]
 LISTS = ("methods", "dataset", "backbone")
 OPTIONS = (
     *("seeds", "epochs", "results", "data_root", "engine", "address"),
-    *("device", "trials_per_gpu", "save_students", "log"),
+    *("device", "trials_per_gpu", "save_students", "log", "equal_cost", "budget"),
 )
 """The keys of a configuration file beside ``description``, the lists and the sections."""
 
@@ -134,6 +134,10 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
     if train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
+    if train.warmup_epochs >= max(1, train.epochs):
+        raise InputError(
+            f"train.warmup_epochs must be below train.epochs, {train.epochs} (given: {train.warmup_epochs:g})"
+        )
     for part in {part for architecture in architectures for part in architecture.split("+")}:
         backbones.describe(part)
     classes = {method: registry.load(method, request.plugins) for method in chosen}

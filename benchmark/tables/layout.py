@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.tables.budgets import one_budget_a_row
 from benchmark.tables.scores import SCORES
 from methods.errors import InputError, unknown
 
@@ -73,7 +74,7 @@ def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     """
     if both := [key for key in columns if key in rows]:
         raise InputError(f"{both[0]} cannot be in the rows and in the columns")
-    runs = frame.copy()
+    runs = one_budget_a_row(frame)
     runs["dataset"] = runs["dataset"].map(short_name)
     hashes = [name for name in runs.columns if name.startswith("files.") or name == "dataset.checksum"]
     for name in hashes:
@@ -91,14 +92,15 @@ def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     if "split" not in (*rows, *columns):
         validation = runs["split"].map(lambda split: ", split=validation" if split == "validation" else "")
         runs[about_data] += validation
-    runs[about_data] = _with_differences(runs, ["dataset", "backbone"], about_data, shared)
+    runs[about_data] += runs["budget"].map(lambda budget: f", {budget}" if budget else "")
+    runs[about_data] = _with_differences(runs, ["dataset", "backbone", "budget"], about_data, shared)
     # a subset has a checksum of its own, which says nothing more than its size
     checksum = [name for name in hashes if name == "dataset.checksum"]
     runs[about_data] = _with_differences(runs, ["dataset", "backbone", about_data], about_data, checksum)
     if "method" not in (*rows, *columns):
         runs[about_method] = _with_differences(runs, [], about_method, ["method"])
     runs["base"] = runs[about_method]
-    groups = ["method", *(["dataset", "backbone"] if about_data == about_method else [about_data])]
+    groups = ["method", *(["dataset", "backbone", "budget"] if about_data == about_method else [about_data])]
     runs[about_method] = _with_differences(runs, groups, about_method, own)
     return runs
 

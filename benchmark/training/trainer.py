@@ -5,34 +5,32 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
-import methods
 from benchmark.configuration import RunConfig
-from benchmark.datasets import Dataset, Shape, on_device
+from benchmark.datasets import Dataset, on_device
 from benchmark.store import atomic
 from benchmark.training.augmentation import Augmentation, Normalisation
 from benchmark.training.devices import Arithmetic
+from benchmark.training.drawing import draw_method
 from benchmark.training.evaluation import evaluate
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
+from benchmark.training.optimizer import decayed_groups, parameter_groups, set_rates
 from benchmark.training.randomness import axis_seed, generator
-from benchmark.training.stepping import (
-    StepBatch,
-    learning_rate,
-    optimise,
-    optimizer_groups,
-    outputs_and_losses,
-    parameter_groups,
-)
+from benchmark.training.stepping import StepBatch, optimise, outputs_and_losses
 from benchmark.training.students import describe_data
 from methods import Outputs, Progress
 from methods.interface import Batch
 
 Row = dict[str, float]
+
+TRAINING_SAMPLE = 2000
+"""Training images, at most, on which the students are scored to see how much they fit what they were trained on."""
 
 
 class DivergedError(RuntimeError):
@@ -64,15 +62,15 @@ class Trainer:
         self.normalisation = Normalisation.of(dataset.mean, dataset.std, device)
         images, self.labels = on_device(dataset.train, device)
         self.test_images, self.test_labels = on_device(dataset.test, device)
-        self.augmentation = Augmentation(images, self.normalisation, config.data.pad, config.data.flip)
+        data = config.data
+        self.augmentation = Augmentation(images, self.normalisation, data.pad, data.flip, data.padding)
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        self.groups = parameter_groups(self.method)
+        self.groups = decayed_groups(parameter_groups(self.method), train)
         self.optimizer = torch.optim.SGD(
-            optimizer_groups(self.groups),
+            [group.as_torch() for group in self.groups],
             lr=train.lr,
             momentum=train.momentum,
             nesterov=train.nesterov,
-            weight_decay=train.weight_decay,
             fused=True,
         )
         self.method.train()
@@ -90,27 +88,27 @@ class Trainer:
         """Train one epoch, evaluate, and return its metrics.
 
         Returns:
-            ``epoch`` (0-based), ``lr``, ``seconds``, ``loss`` and ``loss/<term>`` (means over the images),
-            ``method/<score>`` of what the method itself records, the scores of
+            ``epoch`` (0-based), ``lr`` (of its last step), ``seconds``, ``loss`` and ``loss/<term>`` (means over
+            the images), ``method/<score>`` of what the method itself records, the scores of
             :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students;
             the latter two only in epochs that are evaluated. Of those the last one and every
             ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics` and
-            :mod:`benchmark.training.gradients`.
+            :mod:`benchmark.training.gradients`, and ``train_student``, the students' accuracy on training images.
 
         Raises:
             DivergedError: If the loss is not finite.
         """
         begin = time.perf_counter()
         epoch = self.next_epoch
-        lr = self.config.train.lr_at(epoch)
-        for group, own in zip(self.optimizer.param_groups, self.groups, strict=True):
-            group["lr"] = learning_rate(own, lr, self.config.train.lr, epoch, self.config.train.epochs)
         losses = self._train(epoch)
+        lr = self.config.train.lr_at(epoch) * self._warmup(self.step - 1)
         self.next_epoch += 1
         scores: Row = {}
         if self.done or self.next_epoch % self.config.train.eval_every == 0:
             diagnosed = self._diagnosed()
-            scores = self.evaluate(diagnosed) | (self._gradients(epoch) if diagnosed else {})
+            scores = self.evaluate(diagnosed)
+            if diagnosed:
+                scores |= self._on_training_images() | self._gradients(epoch)
         return {"epoch": epoch, "lr": lr, "seconds": time.perf_counter() - begin, **losses, **scores}
 
     def evaluate(self, diagnose: bool = False) -> Row:
@@ -121,6 +119,16 @@ class Trainer:
             )
         students = [scores[f"top1/{name}"] for name in self.method.students]
         return {"student": sum(students) / len(students), **scores}
+
+    def _on_training_images(self) -> Row:
+        """Return ``train_student``, the students' mean accuracy on training images, without augmentation."""
+        count = len(self.labels)
+        # spread over all of them: the images of a folder lie class by class
+        indices = torch.arange(0, count, max(1, count // TRAINING_SAMPLE), device=self.labels.device)[:TRAINING_SAMPLE]
+        images, labels = self.augmentation.images[indices], self.labels[indices]
+        with self.arithmetic.autocast():
+            scores = evaluate(self.method, images, labels, self.normalisation, self.layout)
+        return {"train_student": fmean(scores[f"top1/{name}"] for name in self.method.students)}
 
     def train_step(
         self, views: Tensor, labels: Tensor, progress: Progress, indices: Tensor | None = None
@@ -212,8 +220,10 @@ class Trainer:
     def _train(self, epoch: int) -> Row:
         totals: dict[str, Tensor] = {}
         self.method.train()
+        train = self.config.train
         for batch, last in self._step_batches("order", "augmentation", epoch):
-            progress = Progress(epoch, self.step, self.config.train.epochs, last)
+            set_rates(self.optimizer, self.groups, train, epoch, self._warmup(self.step))
+            progress = Progress(epoch, self.step, train.epochs, last)
             terms = self.train_step(batch.views, batch.labels, progress, batch.indices)
             self.step += 1
             for name, term in terms.items():
@@ -227,6 +237,11 @@ class Trainer:
             raise DivergedError(f"epoch {epoch}: {', '.join(broken)} is not finite")
         own = {f"method/{name}": score for name, score in self.method.scores().items()}
         return {"loss": sum(means), **losses, **own}
+
+    def _warmup(self, step: int) -> float:
+        """Return what the warm-up multiplies the learning rates of a step by."""
+        steps = len(_without_single(torch.arange(len(self.labels)).split(self.config.train.batch_size)))
+        return self.config.train.warmup_at(step, steps)
 
     def _diagnosed(self) -> bool:
         every = self.config.train.diagnostics_every
@@ -276,18 +291,3 @@ def _without_single(batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     if len(batches) > 1 and len(batches[-1]) == 1:
         return (*batches[:-2], torch.cat(batches[-2:]))
     return batches
-
-
-def draw_method(config: RunConfig, shape: Shape, plugins: Sequence[str | Path] = ()) -> methods.Method:
-    """Return a run's method with its initial weights, drawn from an axis of their own."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(axis_seed(config.seed, "weights"))
-        return methods.build(
-            config.method,
-            backbone=config.backbone,
-            num_classes=shape.num_classes,
-            in_channels=shape.in_channels,
-            image_size=shape.image_size,
-            plugins=plugins,
-            **config.hyperparameters,
-        )
