@@ -12,7 +12,7 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
-from benchmark.training import StepBatch, optimise, optimizer_groups, parameter_groups
+from benchmark.training import StepBatch, optimise, parameter_groups
 from methods import Progress, backbones, registry
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Batch, Method
@@ -127,7 +127,8 @@ def step(case: Case, method: Method, number: int, seed: int | None = None) -> di
     """
     if seed is not None:
         torch.manual_seed(seed)
-    optimizer = torch.optim.SGD(optimizer_groups(parameter_groups(method)), lr=0.02)
+    groups = [{"params": list(group.parameters)} for group in parameter_groups(method)]
+    optimizer = torch.optim.SGD(groups, lr=0.02)
     return optimise(method, optimizer, case.step_batch(number, method.views), WHEN[number])
 
 

@@ -7,11 +7,12 @@ import torch
 
 from benchmark.checking.cases import WHEN, Case, prepare, step
 from benchmark.checking.comparing import ContractError
+from benchmark.configuration import TrainConfig
 from benchmark.training import learning_rate, parameter_groups
 from methods import Method
 from methods.errors import InputError
 
-EPOCHS = WHEN[0].epochs
+REFERENCE = TrainConfig(epochs=WHEN[0].epochs)
 
 
 def every_parameter_in_one_group(case: Case) -> None:
@@ -19,8 +20,8 @@ def every_parameter_in_one_group(case: Case) -> None:
     try:
         groups = parameter_groups(case.fresh)
         for group in groups:
-            for epoch in range(EPOCHS):
-                learning_rate(group, 0.1, 0.1, epoch, EPOCHS)
+            for epoch in range(REFERENCE.epochs):
+                learning_rate(group, REFERENCE, epoch)
     except InputError as error:
         raise ContractError(str(error)) from None
     again = [[id(own) for own in group.parameters] for group in parameter_groups(case.fresh)]

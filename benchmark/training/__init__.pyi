@@ -1,13 +1,9 @@
 from . import checkpoints as checkpoints
 from .augmentation import Augmentation as Augmentation, Normalisation as Normalisation
 from .devices import Arithmetic as Arithmetic, choose_device as choose_device
-from .stepping import (
-    StepBatch as StepBatch,
-    learning_rate as learning_rate,
-    optimise as optimise,
-    optimizer_groups as optimizer_groups,
-    parameter_groups as parameter_groups,
-)
+from .drawing import draw_method as draw_method
+from .optimizer import learning_rate as learning_rate, parameter_groups as parameter_groups
+from .stepping import StepBatch as StepBatch, optimise as optimise
 from .students import (
     Normalised as Normalised,
     Student as Student,
@@ -20,5 +16,4 @@ from .trainer import (
     Row as Row,
     Trainer as Trainer,
     chance_limit as chance_limit,
-    draw_method as draw_method,
 )

@@ -1,54 +1,99 @@
-"""What the optimiser of a run is given: groups of parameters with their weight decay, and the rate of each step."""
+"""What an optimiser is given: groups of parameters, their weight decay, and the learning rates of a step."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 from torch.optim import Optimizer
 
 from benchmark.configuration import TrainConfig
-from benchmark.training.stepping import learning_rate
-from methods import ParameterGroup
+from methods import Method, ParameterGroup
+from methods.errors import InputError
 
 
-class Rates:
-    """The groups of a run's optimiser, and the learning rate of each at every step."""
+class DecayedGroup(NamedTuple):
+    """Parameters that share a learning rate and a weight decay.
 
-    def __init__(self, groups: Sequence[ParameterGroup], train: TrainConfig, steps_per_epoch: int) -> None:
-        """Split the groups by weight decay.
+    Attributes:
+        own: The method's group that they are of.
+        parameters: All of it, or a part.
+        weight_decay: Of each.
+    """
 
-        Args:
-            groups: Of a method.
-            train: Schedule, warm-up and ``no_decay``, which says what is spared weight decay: nothing, or every
-                parameter of fewer than two axes, which are the scales and shifts of norms and all biases.
-            steps_per_epoch: Optimiser steps.
-        """
-        self.train = train
-        self.steps_per_epoch = steps_per_epoch
-        self._parts = [(group, *part) for group in groups for part in _decayed(group.parameters, train)]
+    own: ParameterGroup
+    parameters: list[nn.Parameter]
+    weight_decay: float
 
-    @property
-    def groups(self) -> list[dict[str, Any]]:
-        """As torch's optimisers take them."""
-        return [{"params": parameters, "weight_decay": decay} for _, parameters, decay in self._parts]
-
-    def apply(self, optimizer: Optimizer, epoch: int, step: int) -> None:
-        """Give an optimiser of these groups the learning rates of a step; the warm-up multiplies every schedule.
-
-        Args:
-            optimizer: Made with :attr:`groups`.
-            epoch: 0-based.
-            step: Optimiser steps taken before, 0-based.
-        """
-        train = self.train
-        rate, warm = train.lr_at(epoch), train.warmup_at(step, self.steps_per_epoch)
-        for group, (own, _, _) in zip(optimizer.param_groups, self._parts, strict=True):
-            group["lr"] = warm * learning_rate(own, rate, train.lr, epoch, train.epochs)
+    def as_torch(self) -> dict[str, Any]:
+        """Return the group as torch's optimisers take it."""
+        return {"params": self.parameters, "weight_decay": self.weight_decay}
 
 
-def _decayed(parameters: Sequence[nn.Parameter], train: TrainConfig) -> list[tuple[list[nn.Parameter], float]]:
+def parameter_groups(method: Method) -> list[ParameterGroup]:
+    """Return a method's groups of parameters.
+
+    Raises:
+        InputError: Unless every parameter with ``requires_grad`` is in exactly one of them, and no other is.
+    """
+    groups = method.parameter_groups()
+    names = {id(parameter): name for name, parameter in method.named_parameters()}
+    trained = {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
+    given: set[int] = set()
+    for group in groups:
+        if not group.parameters:
+            raise InputError(f"{method.name}: parameter_groups has a group without parameters")
+        if not (math.isfinite(group.lr_factor) and group.lr_factor >= 0):
+            raise InputError(f"{method.name}: lr_factor of a group must be at least 0 (given: {group.lr_factor})")
+        for parameter in group.parameters:
+            name = names.get(id(parameter), "a parameter of nothing in the method")
+            if id(parameter) in given:
+                raise InputError(f"{method.name}: {name} is in parameter_groups twice")
+            if id(parameter) not in trained:
+                raise InputError(f"{method.name}: {name} is in parameter_groups and needs no gradient")
+            given.add(id(parameter))
+    if missing := trained - given:
+        raise InputError(f"{method.name}: {min(names[key] for key in missing)} is in none of the parameter_groups")
+    return groups
+
+
+def decayed_groups(groups: Sequence[ParameterGroup], train: TrainConfig) -> list[DecayedGroup]:
+    """Return a method's groups with the weight decay of each parameter.
+
+    Args:
+        groups: The method's.
+        train: Its ``no_decay`` says what is spared: nothing, or every parameter of fewer than two axes, which are the
+            scales and shifts of norms and all biases; groups of the latter come last.
+    """
     if train.no_decay == "none":
-        return [(list(parameters), train.weight_decay)]
-    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
-    vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
-    return [(part, decay) for part, decay in ((matrices, train.weight_decay), (vectors, 0.0)) if part]
+        return [DecayedGroup(group, list(group.parameters), train.weight_decay) for group in groups]
+    parts = [
+        DecayedGroup(group, [own for own in group.parameters if (own.ndim <= 1) == spared], decay)
+        for spared, decay in ((False, train.weight_decay), (True, 0.0))
+        for group in groups
+    ]
+    return [part for part in parts if part.parameters]
+
+
+def learning_rate(group: ParameterGroup, train: TrainConfig, epoch: int) -> float:
+    """Return a group's learning rate in a 0-based epoch, without the warm-up.
+
+    Raises:
+        InputError: If the group's schedule gives no finite number of at least 0.
+    """
+    if group.schedule is None:
+        return group.lr_factor * train.lr_at(epoch)
+    share = group.schedule(epoch, train.epochs)
+    if not (math.isfinite(share) and share >= 0):
+        raise InputError(
+            f"the schedule of a parameter group must be at least 0 (epoch {epoch} of {train.epochs}: {share})"
+        )
+    return group.lr_factor * train.lr * share
+
+
+def set_rates(
+    optimizer: Optimizer, groups: Sequence[DecayedGroup], train: TrainConfig, epoch: int, warmup: float
+) -> None:
+    """Give every group of an optimiser its learning rate: its own in that epoch, times what the warm-up makes of it."""
+    for group, given in zip(optimizer.param_groups, groups, strict=True):
+        group["lr"] = learning_rate(given.own, train, epoch) * warmup

@@ -1,16 +1,14 @@
 """One step of training: in which order a method, its hooks and the optimiser are called."""
 
 import copy
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from methods import Method, Outputs, ParameterGroup, Progress
-from methods.errors import InputError
+from methods import Method, Outputs, Progress
 
 Terms = dict[str, Tensor]
 
@@ -78,56 +76,3 @@ def full_precision(outputs: Outputs) -> Outputs:
         if isinstance(value, Tensor) and value.is_floating_point() and value.dtype.itemsize < 4:
             setattr(full, name, value.float())
     return full
-
-
-def parameter_groups(method: Method) -> list[ParameterGroup]:
-    """Return a method's groups of parameters.
-
-    Raises:
-        InputError: Unless every parameter with ``requires_grad`` is in exactly one of them, and no other is.
-    """
-    groups = method.parameter_groups()
-    names = {id(parameter): name for name, parameter in method.named_parameters()}
-    trained = {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
-    given: set[int] = set()
-    for group in groups:
-        if not group.parameters:
-            raise InputError(f"{method.name}: parameter_groups has a group without parameters")
-        if not (math.isfinite(group.lr_factor) and group.lr_factor >= 0):
-            raise InputError(f"{method.name}: lr_factor of a group must be at least 0 (given: {group.lr_factor})")
-        for parameter in group.parameters:
-            name = names.get(id(parameter), "a parameter of nothing in the method")
-            if id(parameter) in given:
-                raise InputError(f"{method.name}: {name} is in parameter_groups twice")
-            if id(parameter) not in trained:
-                raise InputError(f"{method.name}: {name} is in parameter_groups and needs no gradient")
-            given.add(id(parameter))
-    if missing := trained - given:
-        raise InputError(f"{method.name}: {min(names[key] for key in missing)} is in none of the parameter_groups")
-    return groups
-
-
-def optimizer_groups(groups: Sequence[ParameterGroup]) -> list[dict[str, object]]:
-    """Return the groups as torch's optimisers take them."""
-    return [{"params": list(group.parameters)} for group in groups]
-
-
-def learning_rate(group: ParameterGroup, lr: float, first_lr: float, epoch: int, epochs: int) -> float:
-    """Return a group's learning rate in an epoch.
-
-    Args:
-        group: Whose.
-        lr: The run's in that epoch.
-        first_lr: The run's at its start, which a schedule of the group's own is a share of.
-        epoch: 0-based.
-        epochs: How many are planned.
-
-    Raises:
-        InputError: If the group's schedule gives no finite number of at least 0.
-    """
-    if group.schedule is None:
-        return group.lr_factor * lr
-    share = group.schedule(epoch, epochs)
-    if not (math.isfinite(share) and share >= 0):
-        raise InputError(f"the schedule of a parameter group must be at least 0 (epoch {epoch} of {epochs}: {share})")
-    return group.lr_factor * first_lr * share

@@ -12,22 +12,17 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-import methods
 from benchmark.configuration import RunConfig
-from benchmark.datasets import Dataset, Shape, on_device
+from benchmark.datasets import Dataset, on_device
 from benchmark.store import atomic
 from benchmark.training.augmentation import Augmentation, Normalisation
 from benchmark.training.devices import Arithmetic
+from benchmark.training.drawing import draw_method
 from benchmark.training.evaluation import evaluate
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
-from benchmark.training.optimizer import Rates
+from benchmark.training.optimizer import decayed_groups, parameter_groups, set_rates
 from benchmark.training.randomness import axis_seed, generator
-from benchmark.training.stepping import (
-    StepBatch,
-    optimise,
-    outputs_and_losses,
-    parameter_groups,
-)
+from benchmark.training.stepping import StepBatch, optimise, outputs_and_losses
 from benchmark.training.students import describe_data
 from methods import Outputs, Progress
 from methods.interface import Batch
@@ -70,10 +65,9 @@ class Trainer:
         data = config.data
         self.augmentation = Augmentation(images, self.normalisation, data.pad, data.flip, data.padding)
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        steps = len(_without_single(torch.arange(len(self.labels)).split(train.batch_size)))
-        self.rates = Rates(parameter_groups(self.method), train, steps)
+        self.groups = decayed_groups(parameter_groups(self.method), train)
         self.optimizer = torch.optim.SGD(
-            self.rates.groups,
+            [group.as_torch() for group in self.groups],
             lr=train.lr,
             momentum=train.momentum,
             nesterov=train.nesterov,
@@ -107,7 +101,7 @@ class Trainer:
         begin = time.perf_counter()
         epoch = self.next_epoch
         losses = self._train(epoch)
-        lr = self.optimizer.param_groups[0]["lr"]
+        lr = self.config.train.lr_at(epoch) * self._warmup(self.step - 1)
         self.next_epoch += 1
         scores: Row = {}
         if self.done or self.next_epoch % self.config.train.eval_every == 0:
@@ -226,9 +220,10 @@ class Trainer:
     def _train(self, epoch: int) -> Row:
         totals: dict[str, Tensor] = {}
         self.method.train()
+        train = self.config.train
         for batch, last in self._step_batches("order", "augmentation", epoch):
-            self.rates.apply(self.optimizer, epoch, self.step)
-            progress = Progress(epoch, self.step, self.config.train.epochs, last)
+            set_rates(self.optimizer, self.groups, train, epoch, self._warmup(self.step))
+            progress = Progress(epoch, self.step, train.epochs, last)
             terms = self.train_step(batch.views, batch.labels, progress, batch.indices)
             self.step += 1
             for name, term in terms.items():
@@ -242,6 +237,11 @@ class Trainer:
             raise DivergedError(f"epoch {epoch}: {', '.join(broken)} is not finite")
         own = {f"method/{name}": score for name, score in self.method.scores().items()}
         return {"loss": sum(means), **losses, **own}
+
+    def _warmup(self, step: int) -> float:
+        """Return what the warm-up multiplies the learning rates of a step by."""
+        steps = len(_without_single(torch.arange(len(self.labels)).split(self.config.train.batch_size)))
+        return self.config.train.warmup_at(step, steps)
 
     def _diagnosed(self) -> bool:
         every = self.config.train.diagnostics_every
@@ -291,18 +291,3 @@ def _without_single(batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     if len(batches) > 1 and len(batches[-1]) == 1:
         return (*batches[:-2], torch.cat(batches[-2:]))
     return batches
-
-
-def draw_method(config: RunConfig, shape: Shape, plugins: Sequence[str | Path] = ()) -> methods.Method:
-    """Return a run's method with its initial weights, drawn from an axis of their own."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(axis_seed(config.seed, "weights"))
-        return methods.build(
-            config.method,
-            backbone=config.backbone,
-            num_classes=shape.num_classes,
-            in_channels=shape.in_channels,
-            image_size=shape.image_size,
-            plugins=plugins,
-            **config.hyperparameters,
-        )
