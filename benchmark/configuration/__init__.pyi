@@ -16,4 +16,5 @@ from .run_config import (
     DataConfig as DataConfig,
     RunConfig as RunConfig,
     TrainConfig as TrainConfig,
+    Use as Use,
 )

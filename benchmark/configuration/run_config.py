@@ -1,7 +1,7 @@
 """The configuration of one run, and its identity."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -72,8 +72,22 @@ class DataConfig(_Section):
     flip: bool = Field(True, description="whether images are mirrored at random")
 
 
+class Use(_Section):
+    """What a run was asked for as: a table shows it once for each use. It changes no number.
+
+    Attributes:
+        name: What it is called; empty for the method's own name.
+        train: The training settings that the other methods of its command had instead of this run's.
+        chosen: The hyperparameters that were asked for.
+    """
+
+    name: str = ""
+    train: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+
+
 class RunConfig(_Section):
-    """Everything that decides a run's numbers, with all defaults filled in."""
+    """Everything that decides a run's numbers, with all defaults filled in, and what it was asked for as."""
 
     method: str
     dataset: str
@@ -85,13 +99,14 @@ class RunConfig(_Section):
     method_version: int
     dataset_checksum: str
     files: dict[str, str] = Field({}, description="hyperparameters that name a file, and the hash of its content")
+    uses: list[Use] = Field([], description="what it was asked for as; none: as the method itself. No part of identity")
 
     @property
     def identity(self) -> str:
         """The hash of the canonical form: equal exactly for runs that must give the same numbers."""
         resolved = self.model_dump(mode="json")
-        # what is looked at beside the numbers changes none of them
-        del resolved["train"]["diagnostics_every"]
+        # what is looked at beside the numbers changes none of them, nor does what the run is called
+        del resolved["train"]["diagnostics_every"], resolved["uses"]
         for name in self.files:
             del resolved["hyperparameters"][name]
         # what lies where is not what is trained on: the content's hashes say that
@@ -102,7 +117,14 @@ class RunConfig(_Section):
     @property
     def label(self) -> str:
         """What a person calls the run."""
-        return f"{self.method} {self.dataset} {self.backbone} seed {self.seed}"
+        called = next((use.name for use in self.uses if use.name), self.method)
+        return f"{called} {self.dataset} {self.backbone} seed {self.seed}"
+
+    def also(self, uses: Sequence[Use]) -> "RunConfig":
+        """Return the same run with the uses that were made of it elsewhere; none are that of the method itself."""
+        every = list(self.uses) or [Use()]
+        every += [use for use in (uses or [Use()]) if use not in every]
+        return self.model_copy(update={"uses": [] if every == [Use()] else every})
 
     @property
     def split(self) -> str:

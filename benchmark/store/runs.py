@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from benchmark.configuration import RunConfig
+from benchmark.configuration import RunConfig, Use
 from benchmark.store import atomic
 from methods.errors import InputError
 
@@ -81,8 +81,35 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (RESULT, ERROR):
             (folder / name).unlink(missing_ok=True)
-        atomic.write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        self._write_config(config if (stored := self._stored_uses(folder)) is None else config.also(stored))
         return folder
+
+    def remember(self, config: RunConfig) -> None:
+        """Write down what a run that is there already was asked for as; nothing else of it changes."""
+        stored = self._stored_uses(self.folder(config))
+        if stored is None or all(use in (stored or [Use()]) for use in config.uses or [Use()]):
+            return
+        # the folder may be someone else's, or read-only: then it keeps its name
+        with suppress(OSError), self.lock(config, patience=0) as held:
+            if held:
+                content = yaml.load((self.folder(config) / CONFIG).read_text(encoding="utf-8"), Loader=_SafeLoader)  # noqa: S506 - it is safe
+                uses = config.also(stored).model_dump(mode="json")["uses"]
+                atomic.write_text(
+                    self.folder(config) / CONFIG, yaml.safe_dump(content | {"uses": uses}, sort_keys=False)
+                )
+
+    def _write_config(self, config: RunConfig) -> None:
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        atomic.write_text(self.folder(config) / CONFIG, text)
+
+    @staticmethod
+    def _stored_uses(folder: Path) -> list[Use] | None:
+        """Return the uses in a folder's configuration; None if there is none to be read."""
+        try:
+            content = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), Loader=_SafeLoader)  # noqa: S506 - it is safe
+            return [Use.model_validate(use) for use in content.get("uses", [])]
+        except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
+            return None
 
     def write_metrics(self, config: RunConfig, rows: list[dict[str, float]]) -> None:
         """Write the metrics of all epochs so far, a line an epoch."""
@@ -198,8 +225,8 @@ def load(results: str | Path) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     if frame.empty:
         return pd.DataFrame(columns=leading)
-    settings = [column for column in frame.columns if "." in column]
-    metrics = [column for column in frame.columns if column not in leading and "." not in column]
+    settings = [column for column in frame.columns if "." in column or column == "uses"]
+    metrics = [column for column in frame.columns if column not in leading and column not in settings]
     return frame[[*leading, *metrics, *settings]].astype({"epoch": "Int64"})
 
 
@@ -219,6 +246,8 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         for section in ("train", "data", "hyperparameters")
         for key, value in config[section].items()
     }
+    if uses := config.get("uses"):
+        settings["uses"] = json.dumps([{key: value for key, value in use.items() if value} for use in uses])
     settings |= {f"files.{name}": content for name, content in config.get("files", {}).items()}
     settings |= {"method.version": config["method_version"], "dataset.checksum": config["dataset_checksum"]}
     if result:

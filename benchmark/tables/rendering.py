@@ -75,7 +75,10 @@ def _gain_text(table: Table, row: str, heading: Heading) -> str:
     gain = table.gains.get((row, heading))
     if gain is None:
         cell = table.cells.get((row, heading))
-        return "no seed in common" if cell and cell.values else ""
+        reference = table.cells.get((table.baseline or "", heading))
+        if not cell or not cell.values:
+            return ""
+        return "no seed in common" if reference and reference.values else "no run here of the baseline"
     digits = table.cells[row, heading].digits
     parts = [f"{gain.mean:+.{digits}f}"]
     if gain.low is not None and gain.high is not None:

@@ -8,11 +8,10 @@ from statistics import mean, stdev
 import pandas as pd
 
 from benchmark.store import Status
-from benchmark.tables import layout
+from benchmark.tables import layout, rows as naming
 from benchmark.tables.scores import EACH, SCORES, Record, of_run, shown, summaries
 from benchmark.tables.significance import CONFIDENCE, MIN_PAIRS, Gain, holm, paired_gain
 from methods import registry
-from methods.errors import InputError, unknown
 
 HEADLINE = "student"
 MAX_REASON = 60
@@ -92,6 +91,7 @@ class Table:
         cells: A row need not have every one.
         baseline: The row that the gains refer to, or None.
         gains: By row and heading, where baseline and row share a seed.
+        remarks: What the labels leave unsaid, a line each.
     """
 
     corner: str
@@ -100,6 +100,7 @@ class Table:
     cells: Mapping[tuple[str, Heading], Cell]
     baseline: str | None = None
     gains: Mapping[tuple[str, Heading], Gain] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
     @property
     def compares(self) -> bool:
@@ -137,7 +138,7 @@ class Table:
     def notes(self) -> list[str]:
         """Return what a reader has to know, a line each."""
         scores = list(dict.fromkeys(heading.score for heading in self.headings))
-        lines = [*shown(scores), "mean ± standard deviation (number of seeds)"]
+        lines = [*shown(scores), "mean ± standard deviation (number of seeds)", *self.remarks]
         if any(cell.endings for cell in self.cells.values()):
             lines.append("runs that did not finish are counted, not averaged")
         used, judged = self.ranks()[1:]
@@ -170,8 +171,8 @@ def build(
 ) -> Table:
     """Return the table of all runs.
 
-    Runs that differ in more than their seed are never averaged: what a method's runs differ in is named beside it, what
-    all differ in beside the data set.
+    Runs that differ in more than their seed are never averaged: what a method's runs differ in is named beside it,
+    alike in all columns, what all differ in beside the data set.
 
     Args:
         frame: From :func:`benchmark.store.load`; not empty.
@@ -179,24 +180,26 @@ def build(
             where the peers' backbones differ.
         rows: Keys of :data:`benchmark.tables.layout.KEYS`.
         columns: The same, none of the rows'.
-        baseline: The row (or the method) that the others are compared with.
+        baseline: The row that the others are compared with: its label, a method of one row, or
+            ``method[key=value, ...]``.
     """
     wanted = layout.check_scores("columns", scores) if scores is not None else [HEADLINE]
-    runs = layout.labelled(summaries(frame), rows, columns)
+    arrangement = layout.arranged(summaries(frame), rows, columns)
+    runs = arrangement.runs
     cells: dict[tuple[str, Heading], Cell] = {}
-    bases: dict[str, tuple[str, str]] = {}
+    row_methods: dict[str, str] = {}
     for (row, column), group in runs.groupby(["row", "column"], sort=False):
         records = group.to_dict("records")
-        bases[str(row)] = (str(group["method"].iloc[0]), str(group["base"].iloc[0]))
+        row_methods[str(row)] = str(group["method"].iloc[0])
         mixed = scores is None and any("+" in str(record["backbone"]) for record in records)
         for score in [*wanted, *([EACH] if mixed else [])]:
             for part, cell in _cells(records, score).items():
                 cells[str(row), Heading(str(column), score, part)] = cell
     by_method, across = rows[0] == "method", columns[0] == "method"
     methods = dict(zip(runs["column"], runs["method"], strict=True)) if across else {}
-    labels = sorted(bases, key=lambda row: (method_order(bases[row][0]) if by_method else (), natural(row)))
-    table = Table("/".join(rows), labels, _headings(cells, methods), cells)
-    return table if baseline is None else compared(table, _baseline(table, baseline, bases))
+    labels = sorted(row_methods, key=lambda row: (method_order(row_methods[row]) if by_method else (), natural(row)))
+    table = Table("/".join(rows), labels, _headings(cells, methods), cells, remarks=arrangement.notes)
+    return table if baseline is None else compared(table, naming.one("baseline", baseline, runs, labels))
 
 
 def compared(table: Table, baseline: str) -> Table:
@@ -210,17 +213,6 @@ def compared(table: Table, baseline: str) -> Table:
     for key, adjusted in zip(tested, holm([*tested.values()]), strict=True):
         gains[key] = replace(gains[key], adjusted=adjusted)
     return replace(table, baseline=baseline, gains=gains)
-
-
-def _baseline(table: Table, word: str, bases: Mapping[str, tuple[str, str]]) -> str:
-    if word in table.rows:
-        return word
-    meant = [row for row in table.rows if word in bases[row]]
-    if len(meant) > 1:
-        raise InputError(f"baseline {word!r} means several rows: {'; '.join(meant)}")
-    if not meant:
-        raise unknown("baseline", word, table.rows)
-    return meant[0]
 
 
 def _headings(cells: Mapping[tuple[str, Heading], Cell], methods: Mapping[str, str]) -> list[Heading]:

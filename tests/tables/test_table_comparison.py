@@ -68,7 +68,7 @@ class TestComparison:
         for temperature in (1, 2):
             runs.add(70.0, dml={"temperature": temperature})
         frame = store.load(runs.store.root)
-        with pytest.raises(InputError, match="several rows: dml, temperature=1; dml, temperature=2"):
+        with pytest.raises(InputError, match="several rows: 'dml, temperature=1', 'dml, temperature=2'"):
             build(frame, baseline="dml")
         with pytest.raises(InputError, match="unknown baseline 'dmk'"):
             build(frame, baseline="dmk")
