@@ -23,7 +23,7 @@ Layer = Mapping[str, Any]
 LISTS = ("methods", "variants", "dataset", "backbone")
 OPTIONS = (
     *("seeds", "epochs", "results", "data_root", "engine", "address"),
-    *("device", "trials_per_gpu", "save_students", "log"),
+    *("device", "trials_per_gpu", "save_students", "log", "equal_cost", "budget"),
 )
 """The keys of a configuration file beside ``description``, the lists and the sections."""
 
@@ -170,6 +170,10 @@ def _train_config(values: Mapping[str, Any]) -> TrainConfig:
     train = validated(TrainConfig, values, "train")
     if train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
+    if train.warmup_epochs >= max(1, train.epochs):
+        raise InputError(
+            f"train.warmup_epochs must be below train.epochs, {train.epochs} (given: {train.warmup_epochs:g})"
+        )
     return train
 
 
@@ -178,11 +182,7 @@ def _entries(request: Request) -> list[Entry]:
     asked = any("variants" in layer for layer in request.layers)
     added = entries.read_variants(request.option("variants", None)) if asked else []
     if any("methods" in layer for layer in request.layers):
-        return list(
-            {
-                repr(entry): entry for entry in [*entries.read("methods", request.option("methods", None)), *added]
-            }.values()
-        )
+        return entries.distinct([*entries.read("methods", request.option("methods", None)), *added])
     plain = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
     return [*entries.read("methods", plain), *added]
 

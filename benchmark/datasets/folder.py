@@ -73,7 +73,7 @@ def _parts(folder: Path, config: DataConfig) -> list[Listing]:
 
 def _listing(folder: Path, part: str) -> Listing:
     base = folder / part
-    if not base.is_dir():
+    if not paths.is_folder(base):
         raise InputError(f"{folder} has no folder {part!r}: it must hold train/<class>/* and test/<class>/*")
     classes = folders(base)
     if len(classes) < 2:

@@ -12,12 +12,18 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from benchmark.configuration import RunConfig, Use
+from benchmark.configuration import EQUAL_EPOCHS, SECTIONS, RunConfig, Use
 from benchmark.store import atomic
 from methods.errors import InputError
 
 CONFIG, METRICS, RESULT, ERROR = "config.yaml", "metrics.jsonl", "result.json", "error.txt"
 CHECKPOINT = "checkpoint.pt"
+
+CLAIM_S = 5.0
+"""For another process to let go of a run that this one only wants to write a word on."""
+
+
+BUDGETS_JOINED_BY = " | "
 
 
 class Status(StrEnum):
@@ -81,35 +87,22 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (RESULT, ERROR):
             (folder / name).unlink(missing_ok=True)
-        self._write_config(config if (stored := self._stored_uses(folder)) is None else config.also(stored))
+        self._write_config(config.also(*asked) if (asked := _asked(folder)) else config)
         return folder
 
-    def remember(self, config: RunConfig) -> None:
-        """Write down what a run that is there already was asked for as; nothing else of it changes."""
-        stored = self._stored_uses(self.folder(config))
-        if stored is None or all(use in (stored or [Use()]) for use in config.uses or [Use()]):
-            return
-        # the folder may be someone else's, or read-only: then it keeps its name
-        with suppress(OSError), self.lock(config, patience=0) as held:
-            if held:
-                content = yaml.load((self.folder(config) / CONFIG).read_text(encoding="utf-8"), Loader=_SafeLoader)  # noqa: S506 - it is safe
-                uses = config.also(stored).model_dump(mode="json")["uses"]
-                atomic.write_text(
-                    self.folder(config) / CONFIG, yaml.safe_dump(content | {"uses": uses}, sort_keys=False)
-                )
+    def claim(self, config: RunConfig) -> None:
+        """Add what a run is asked for as, and its budgets, to what its stored configuration says already."""
+        folder = self.folder(config)
+        known = _asked(folder)
+        if known is not None and _news(config, *known):
+            # a folder that cannot be written to is read without what this command calls it
+            with suppress(OSError), self.lock(config, patience=CLAIM_S) as held:
+                if held and (known := _asked(folder)) is not None:
+                    self._write_config(config.also(*known))
 
     def _write_config(self, config: RunConfig) -> None:
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         atomic.write_text(self.folder(config) / CONFIG, text)
-
-    @staticmethod
-    def _stored_uses(folder: Path) -> list[Use] | None:
-        """Return the uses in a folder's configuration; None if there is none to be read."""
-        try:
-            content = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), Loader=_SafeLoader)  # noqa: S506 - it is safe
-            return [Use.model_validate(use) for use in content.get("uses", [])]
-        except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
-            return None
 
     def write_metrics(self, config: RunConfig, rows: list[dict[str, float]]) -> None:
         """Write the metrics of all epochs so far, a line an epoch."""
@@ -188,6 +181,22 @@ class Store:
             lock.release()
 
 
+def _asked(folder: Path) -> tuple[list[Use], list[str]] | None:
+    """Return what a stored run was asked for as, and its budgets; None if it is not there or not readable."""
+    try:
+        content = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), Loader=_SafeLoader)  # noqa: S506 - it is safe
+        uses = [Use.model_validate(use) for use in content.get("uses", [])]
+        return uses, [str(budget) for budget in content.get("budgets", [EQUAL_EPOCHS])]
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError):
+        return None
+
+
+def _news(config: RunConfig, uses: list[Use], budgets: list[str]) -> bool:
+    """Return whether a configuration is asked for as something that is not known of it yet."""
+    other = any(use not in (uses or [Use()]) for use in config.uses or [Use()])
+    return other or not set(config.budgets) <= set(budgets)
+
+
 def read_result(folder: Path) -> Result | None:
     """Return how the run in a folder ended, or None if it has not (or not readably)."""
     try:
@@ -201,10 +210,11 @@ def load(results: str | Path) -> pd.DataFrame:
     """Return all runs below a results folder as one tidy table, a row a run and epoch.
 
     The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
-    joined by commas), then the metrics, then every key of the configuration as ``train.lr``, ``data.pad`` or
-    ``hyperparameters.temperature``, and ``method.version``, ``dataset.checksum`` and the hash of each file that a
-    hyperparameter names, as ``files.teacher``, then what the run took, as ``cost.seconds``, and what it was made
-    with, as ``environment.torch``. A run that ended before its first epoch has one row without epoch and metrics.
+    joined by commas), ``split`` and ``budgets`` (joined by `` | ``), then the metrics, then every key of the
+    configuration as ``train.lr``, ``data.pad`` or ``hyperparameters.temperature``, and ``method.version``,
+    ``dataset.checksum`` and the hash of each file that a hyperparameter names, as ``files.teacher``, then what the run
+    took, as ``cost.seconds``, and what it was made with, as ``environment.torch``. A run that ended before its first
+    epoch has one row without epoch and metrics.
 
     Args:
         results: The folder that ``--results`` names.
@@ -240,11 +250,12 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         "reason": result.reason if result else "",
         "students": ",".join(result.students) if result else "",
         "split": "validation" if config["data"]["holdout"] else "test",
+        "budgets": BUDGETS_JOINED_BY.join(config.get("budgets", [EQUAL_EPOCHS])),
     }
     settings = {
         f"{section}.{key}": str(value) if isinstance(value, list) else value
-        for section in ("train", "data", "hyperparameters")
-        for key, value in config[section].items()
+        for section, values in _sections(config).items()
+        for key, value in values.items()
     }
     if uses := config.get("uses"):
         settings["uses"] = json.dumps([{key: value for key, value in use.items() if value} for use in uses])
@@ -256,6 +267,14 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         settings |= {f"environment.{name}": value for name, value in (result.environment or {}).items()}
     metrics: list[dict[str, Any]] = [*_metrics(folder)] or [{"epoch": None}]
     return [{**ending, **shared, **row, **settings} for row in metrics]
+
+
+def _sections(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a stored configuration's sections; a setting that came later has the value that was meant before."""
+    defaults = {name: model().model_dump(mode="json") for name, model in SECTIONS.items()}
+    return {name: values | config[name] for name, values in defaults.items()} | {
+        "hyperparameters": config["hyperparameters"]
+    }
 
 
 def _metrics(folder: Path) -> list[dict[str, float]]:

@@ -92,8 +92,18 @@ def _keys(group: pd.DataFrame, place: str, settings: Sequence[str]) -> tuple[dic
 
 
 def _context(group: pd.DataFrame) -> "pd.Series[Any]":
-    epochs = group["train.epochs"] if "train.epochs" in group.columns else [0] * len(group)
-    parts = [group["dataset"], epochs, group["backbone"].map(lambda name: str(name).count("+"))]
+    """Return what the usual values of settings may follow from: data set, length, number of networks, comparison.
+
+    In a comparison of equal cost the length follows from the network, and is not known here.
+    """
+    nothing = pd.Series("", index=group.index, dtype=object)
+    epochs = group["train.epochs"] if "train.epochs" in group.columns else nothing
+    parts = [
+        group["dataset"],
+        epochs.where(epochs.notna(), group["backbone"]),
+        group["backbone"].map(lambda name: str(name).count("+")),
+        group["budget"] if "budget" in group.columns else nothing,
+    ]
     return pd.Series(list(map(str, zip(*parts, strict=True))), index=group.index, dtype=object)
 
 

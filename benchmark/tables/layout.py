@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.tables import configurations, variants
+from benchmark.tables.budgets import one_budget_a_row
 from benchmark.tables.scores import SCORES
 from benchmark.words import short_name
 from methods.errors import InputError, unknown
@@ -89,9 +90,7 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     """
     if both := [key for key in columns if key in rows]:
         raise InputError(f"{both[0]} cannot be in the rows and in the columns")
-    runs = variants.expanded(frame)
-    places = runs.index
-    runs = runs.reset_index(drop=True)
+    runs = one_budget_a_row(variants.expanded(frame))
     runs["dataset"] = runs["dataset"].map(short_name)
     hashes = [name for name in runs.columns if name.startswith("files.") or name == "dataset.checksum"]
     for name in hashes:
@@ -110,7 +109,8 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     if "split" not in (*rows, *columns):
         validation = runs["split"].map(lambda split: ", split=validation" if split == "validation" else "")
         runs[about_data] += validation
-    runs[about_data] = _with_differences(runs, ["dataset", "backbone"], about_data, shared)
+    runs[about_data] += runs["budget"].map(lambda budget: f", {budget}" if budget else "")
+    runs[about_data] = _with_differences(runs, ["dataset", "backbone", "budget"], about_data, shared)
     # a subset has a checksum of its own, which says nothing more than its size
     checksum = [name for name in hashes if name == "dataset.checksum"]
     runs[about_data] = _with_differences(runs, ["dataset", "backbone", about_data], about_data, checksum)
@@ -121,7 +121,6 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     naming = configurations.named(runs, "variant", "place", own)
     runs[about_method] += naming.suffixes
     notes = [*naming.notes, *variants.notes(runs, about_method)]
-    runs.index = places
     return Arrangement(runs.drop(columns="place"), notes)
 
 

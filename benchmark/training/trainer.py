@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import count
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -20,12 +21,16 @@ from benchmark.training.augmentation import Augmentation, Normalisation
 from benchmark.training.devices import Arithmetic
 from benchmark.training.evaluation import evaluate
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
+from benchmark.training.optimizer import decayed_groups, set_rate
 from benchmark.training.randomness import axis_seed, generator
 from benchmark.training.students import describe_data
 from methods import Outputs, Progress
 from methods.interface import Batch
 
 Row = dict[str, float]
+
+TRAINING_SAMPLE = 2000
+"""Training images, at most, on which the students are scored to see how much they fit what they were trained on."""
 
 
 class DivergedError(RuntimeError):
@@ -57,14 +62,14 @@ class Trainer:
         self.normalisation = Normalisation.of(dataset.mean, dataset.std, device)
         images, self.labels = on_device(dataset.train, device)
         self.test_images, self.test_labels = on_device(dataset.test, device)
-        self.augmentation = Augmentation(images, self.normalisation, config.data.pad, config.data.flip)
+        data = config.data
+        self.augmentation = Augmentation(images, self.normalisation, data.pad, data.flip, data.padding)
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.SGD(
-            self.parameters,
+            decayed_groups(self.method, train),
             lr=train.lr,
             momentum=train.momentum,
             nesterov=train.nesterov,
-            weight_decay=train.weight_decay,
             fused=True,
         )
         self.method.train()
@@ -81,26 +86,26 @@ class Trainer:
         """Train one epoch, evaluate, and return its metrics.
 
         Returns:
-            ``epoch`` (0-based), ``lr``, ``seconds``, ``loss`` and ``loss/<term>`` (means over the images), the scores
-            of :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students;
-            the latter two only in epochs that are evaluated. Of those the last one and every
+            ``epoch`` (0-based), ``lr`` (of its last step), ``seconds``, ``loss`` and ``loss/<term>`` (means over
+            the images), the scores of :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1
+            accuracy of the students; the latter two only in epochs that are evaluated. Of those the last one and every
             ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics` and
-            :mod:`benchmark.training.gradients`.
+            :mod:`benchmark.training.gradients`, and ``train_student``, the students' accuracy on training images.
 
         Raises:
             DivergedError: If the loss is not finite.
         """
         begin = time.perf_counter()
         epoch = self.next_epoch
-        lr = self.config.train.lr_at(epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
         losses = self._train(epoch)
+        lr = self.optimizer.param_groups[0]["lr"]
         self.next_epoch += 1
         scores: Row = {}
         if self.done or self.next_epoch % self.config.train.eval_every == 0:
             diagnosed = self._diagnosed()
-            scores = self.evaluate(diagnosed) | (self._gradients(epoch) if diagnosed else {})
+            scores = self.evaluate(diagnosed)
+            if diagnosed:
+                scores |= self._on_training_images() | self._gradients(epoch)
         return {"epoch": epoch, "lr": lr, "seconds": time.perf_counter() - begin, **losses, **scores}
 
     def evaluate(self, diagnose: bool = False) -> Row:
@@ -111,6 +116,16 @@ class Trainer:
             )
         students = [scores[f"top1/{name}"] for name in self.method.students]
         return {"student": sum(students) / len(students), **scores}
+
+    def _on_training_images(self) -> Row:
+        """Return ``train_student``, the students' mean accuracy on training images, without augmentation."""
+        count = len(self.labels)
+        # spread over all of them: the images of a folder lie class by class
+        indices = torch.arange(0, count, max(1, count // TRAINING_SAMPLE), device=self.labels.device)[:TRAINING_SAMPLE]
+        images, labels = self.augmentation.images[indices], self.labels[indices]
+        with self.arithmetic.autocast():
+            scores = evaluate(self.method, images, labels, self.normalisation, self.layout)
+        return {"train_student": fmean(scores[f"top1/{name}"] for name in self.method.students)}
 
     def train_step(self, views: Tensor, labels: Tensor, progress: Progress) -> dict[str, Tensor]:
         """Take one optimiser step on views ``[V, B, C, H, W]`` and return the loss terms, detached."""
@@ -195,7 +210,10 @@ class Trainer:
     def _train(self, epoch: int) -> Row:
         totals: dict[str, Tensor] = {}
         self.method.train()
+        train = self.config.train
+        steps = len(_without_single(torch.arange(len(self.labels)).split(train.batch_size)))
         for views, labels in self._batches("order", "augmentation", epoch):
+            set_rate(self.optimizer, train.lr_at(epoch) * train.warmup_at(self.step, steps))
             terms = self.train_step(views, labels, Progress(epoch, self.step, self.config.train.epochs))
             self.step += 1
             for name, term in terms.items():
