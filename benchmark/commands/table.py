@@ -45,12 +45,12 @@ def table(
 ) -> None:
     """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
     from benchmark import store, tables
-    from benchmark.tables import layout, rendering, verdicts
+    from benchmark.tables import layout, rendering
     from benchmark.tables.footnotes import footnotes
 
     rendering.check_format(form)
     if resolve is not None:
-        verdicts.check_bound("resolve", resolve)
+        tables.check_bound("resolve", resolve)
     keys, scores = layout.keys_and_scores(layout.split_words(columns)) if columns is not None else ([], [])
     if value is not None:
         scores = layout.check_scores("value", layout.split_words(value)) + scores

@@ -1,7 +1,7 @@
 """What ``bench run --until-decided`` does: a step of seeds, a look at the differences, until all is decided."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rich.console import Console
 
@@ -11,10 +11,8 @@ from benchmark.deciding.looking import Decision, decided
 from benchmark.deciding.telling import judgement, statement, summary
 from benchmark.running import Command, say
 from benchmark.store import load
-from benchmark.tables import HEADLINE, Heading, Table, build, rendered
+from benchmark.tables import HEADLINE, MIN_PAIRS, Heading, Table, build, check_bound, rendered
 from benchmark.tables.footnotes import footnotes
-from benchmark.tables.significance import MIN_PAIRS
-from benchmark.tables.verdicts import check_bound
 from methods.errors import InputError, unknown
 
 MAX_SEEDS = 20
@@ -46,9 +44,9 @@ class Deciding:
 
     @property
     def comparisons(self) -> int:
-        """How many differences there are to decide: of every method but the baseline, in every column."""
-        runs = self.command.runs
-        return len({(run.method, run.dataset, run.backbone) for run in runs if run.method != self.baseline})
+        """How many differences there are to decide: of everything but the baseline, whatever its seed."""
+        others = [run for run in self.command.runs if run.method != self.baseline]
+        return len({run.model_copy(update={"seed": 0}).identity for run in others})
 
     def runs(self, look: int, since: int = 0) -> list[RunConfig]:
         """Return the runs of a look, or those that it adds to an earlier one."""
@@ -105,13 +103,13 @@ def carry_out(deciding: Deciding, console: Console) -> bool:
     """
     for index, look in enumerate(deciding.looks):
         before = deciding.looks[index - 1] if index else 0
-        running.train_missing(replace(deciding.command, runs=deciding.runs(look, since=before)), console)
+        running.train_missing(deciding.command.of(deciding.runs(look, since=before)), console)
         table = _table(deciding, look)
         found = _decided(deciding, table, deciding.looks[: index + 1])
         say(console, _told(deciding, found, look))
         if len(found) == deciding.comparisons or look == deciding.planned:
             break
-    so_far = replace(deciding.command, runs=deciding.runs(look))
+    so_far = deciding.command.of(deciding.runs(look))
     _print_table(deciding, table, found, look, console)
     return running.all_finished(so_far, console)
 

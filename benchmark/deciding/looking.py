@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from statistics import stdev
 from typing import Literal, TypeVar
 
-from benchmark.tables.power import ALPHA, tost
-from benchmark.tables.sequential import level
-from benchmark.tables.significance import MIN_PAIRS
+from benchmark.tables import ALPHA, MIN_PAIRS, level, tost
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -4,10 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from benchmark.deciding.looking import Decision
-from benchmark.tables import HEADLINE, Heading, Table
-from benchmark.tables.power import ALPHA, paired_sd, seeds_needed, tost
-from benchmark.tables.significance import MIN_PAIRS
-from benchmark.tables.verdicts import Judgement, Verdict, Word, direction, same_text, spread_note
+from benchmark.tables import (
+    ALPHA,
+    HEADLINE,
+    MIN_PAIRS,
+    Heading,
+    Judgement,
+    Table,
+    Verdict,
+    Word,
+    direction,
+    paired_sd,
+    same_text,
+    seeds_needed,
+    spread_note,
+    tost,
+)
 
 UNDECIDED: Word = "undecided"
 

@@ -7,14 +7,13 @@ import pytest
 import yaml
 
 from benchmark import running, store
-from benchmark.configuration import RunConfig
-from benchmark.store import Result, Status, Store
+from benchmark.store import Store
 from tests.commands.test_cli import SMALL, Bench, bench
+from tests.tables.frames import put
 
 __all__ = ["bench"]
 
 LOOKS = ["--config", "small", "--baseline", "independent", "--seed-step", "3", "--max-seeds", "6"]
-FINISHED = Result(Status.FINISHED, students=("peer0",))
 
 
 @pytest.fixture(autouse=True)
@@ -29,12 +28,6 @@ def stored(results: Path, methods: str, accuracies: dict[str, list[float]]) -> N
     for run in running.prepare([layer]).runs:
         if run.seed < len(accuracies[run.method]):
             put(Store(results), run, accuracies[run.method][run.seed])
-
-
-def put(kept: Store, run: RunConfig, accuracy: float) -> None:
-    kept.begin(run)
-    kept.write_metrics(run, [{"epoch": 0, "student": accuracy, "top1/peer0": accuracy}])
-    kept.write_result(run, FINISHED)
 
 
 BASE = [70.0, 71.0, 69.0, 70.5, 70.2, 69.9]
