@@ -1,6 +1,6 @@
 """One name for each configuration of a method, the same in every column of a table."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,25 @@ class Naming:
 
     Attributes:
         suffixes: What stands behind a run's method, by the runs' index; nothing for a method's usual configuration.
-        notes: What the names leave unsaid, a line each.
+        usual: What a plain name stands for, by name.
+        following: The settings that follow from the context, by name.
     """
 
     suffixes: "pd.Series[Any]"
-    notes: Sequence[str]
+    usual: Mapping[str, str]
+    following: Mapping[str, Sequence[str]]
+
+    def notes(self, shown: Collection[str], word: Callable[[str], str]) -> list[str]:
+        """Return what the names leave unsaid, a line each.
+
+        Args:
+            shown: The names that the table has.
+            word: What a name is called.
+        """
+        lines = [f"{word(name)} alone stands for {said}" for name, said in self.usual.items() if name in shown]
+        own = [f"{word(name)}: {', '.join(keys)}" for name, keys in self.following.items() if name in shown]
+        start = "by data set, length of the run or number of networks differ, in one row: "
+        return lines + ([start + "; ".join(own)] if own else [])
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> 
         settings: The columns with the settings that belong to a method.
     """
     suffixes = pd.Series("", index=runs.index, dtype=object)
-    notes: list[str] = []
+    usual: dict[str, str] = {}
     following: dict[str, list[str]] = {}
     for method, group in runs.groupby(who, sort=False):
         keys, by_context = _keys(group, place, settings)
@@ -62,17 +76,14 @@ def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> 
         identities = pd.Series(
             list(zip(*(key.tokens for key in keys.values()), strict=True)), index=group.index, dtype=object
         )
-        usual = _most(identities, group[place], strictly=True, own=group.get("recipe"))
+        plain = _most(identities, group[place], strictly=True, own=group.get("recipe"))
         for identity, members in identities.groupby(identities, sort=False):
             said = ", ".join(f"{names[name]}={_value(key, members.index)}" for name, key in keys.items())
-            if identity == usual:
-                notes.append(f"{method} alone stands for {said}")
+            if identity == plain:
+                usual[str(method)] = said
             else:
                 suffixes.loc[members.index] = f", {said}"
-    if following:
-        said = "; ".join(f"{method}: {', '.join(names)}" for method, names in following.items())
-        notes.append(f"by data set, length of the run or number of networks differ, in one row: {said}")
-    return Naming(suffixes, notes)
+    return Naming(suffixes, usual, following)
 
 
 def _keys(group: pd.DataFrame, place: str, settings: Sequence[str]) -> tuple[dict[str, _Key], list[str]]:

@@ -1,6 +1,6 @@
 """Which row and which column of a table a run belongs to; runs that differ in more than the seed never share a cell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,11 +65,23 @@ class Arrangement:
         runs: With ``row``, ``column``, ``variant`` (the method, or the name that its runs were asked for under) and
             ``base`` (the row, or the column where methods stand there, without settings); a run that was asked for
             under several names stands there as often.
-        notes: What the labels leave unsaid, a line each.
+        methods: ``row`` or ``column``: where the methods stand.
+        naming: What they are called, and what that leaves unsaid.
     """
 
     runs: pd.DataFrame
-    notes: Sequence[str]
+    methods: str
+    naming: configurations.Naming
+
+    def notes(self, labels: Collection[str], word: Callable[[str], str] = str) -> list[str]:
+        """Return what the labels that are shown leave unsaid, a line each.
+
+        Args:
+            labels: Those that are shown.
+            word: What a label is called.
+        """
+        shown = self.runs[self.runs[self.methods].isin(labels)]
+        return [*self.naming.notes(set(shown["variant"]), word), *variants.notes(shown, self.methods, word)]
 
 
 def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
@@ -120,8 +132,7 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     runs["place"] = runs["dataset"] + "/" + runs["backbone"] if about_data == about_method else runs[about_data]
     naming = configurations.named(runs, "variant", "place", own)
     runs[about_method] += naming.suffixes
-    notes = [*naming.notes, *variants.notes(runs, about_method)]
-    return Arrangement(runs.drop(columns="place"), notes)
+    return Arrangement(runs.drop(columns="place"), about_method, naming)
 
 
 def _joined(runs: pd.DataFrame, keys: Sequence[str]) -> "pd.Series[Any]":

@@ -21,9 +21,11 @@ def meant(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str = "row
         labels: All there are.
         axis: The column of ``runs`` that holds them.
     """
-    if word in labels:
-        return [word]
     # the plain name of several configurations is that of the usual one, if there is one
+    return [word] if word in labels else _of_method(word, runs, labels, axis)
+
+
+def _of_method(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
     found = _WITH_SETTINGS.fullmatch(word.strip())
     name = found["method"].strip() if found else word
     own = runs[(runs["method"] == name) | (runs["variant"] == name) | (runs["base"] == name)]
@@ -51,14 +53,14 @@ def one(kind: str, word: str, runs: pd.DataFrame, labels: Sequence[str], axis: s
 
 
 def several(kind: str, words: Iterable[str], runs: pd.DataFrame, labels: Sequence[str], axis: str = "row") -> list[str]:
-    """Return the labels that words mean together, in the words' order.
+    """Return the labels that words mean together, in the words' order; a method means all of its own.
 
     Raises:
         InputError: If one of them means none.
     """
     found: dict[str, None] = {}
     for word in words:
-        its = meant(word, runs, labels, axis)
+        its = _of_method(word, runs, labels, axis) or [label for label in labels if label == word]
         if not its:
             raise unknown(kind, word, {*labels, *runs["method"]}, quoted=True)
         found |= dict.fromkeys(its)

@@ -1,7 +1,7 @@
 """Runs that were asked for under a name, or with a training recipe, of their own: where they stand in a table."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -52,13 +52,14 @@ def _said(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def notes(runs: pd.DataFrame, labels: str) -> Sequence[str]:
+def notes(runs: pd.DataFrame, labels: str, word: Callable[[str], str]) -> Sequence[str]:
     """Return a line for each row or column whose runs have a recipe or a name of their own.
 
     Args:
         runs: Of :func:`expanded`.
-        labels: The column with what the runs are called.
+        labels: The column with the runs' labels.
+        word: What a label is called.
     """
     found = runs[runs["recipe"].notna()]
-    lines = (f"{label}: {recipe}" for label, recipe in zip(found[labels], found["recipe"], strict=True))
+    lines = (f"{word(label)}: {recipe}" for label, recipe in zip(found[labels], found["recipe"], strict=True))
     return list(dict.fromkeys(lines))

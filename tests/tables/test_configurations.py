@@ -1,67 +1,16 @@
 """A configuration of a method has one name across the whole table, and in figures and report alike."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from benchmark import store
-from benchmark.configuration import RunConfig
 from benchmark.reports import figures
 from benchmark.reports.page_data import Content
 from benchmark.tables import layout, summaries
-from benchmark.tables.table import Table, build
+from benchmark.tables.table import build
 from methods.errors import InputError
-from tests.tables.test_tables import FINISHED, Runs
-
-COLUMNS = ("cifar10/resnet14", "cifar10/resnet8", "digits/resnet14", "digits/resnet8")
-
-
-class Story(Runs):
-    """Runs of one planned once and then changed, as a paper's commands would have made them."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.planned: dict[str, RunConfig] = {}
-
-    def tell(self, method: str, place: str, seed: int, accuracy: float, epochs: int = 3, **settings: Any) -> None:
-        """Store a finished run of a method at ``dataset/backbone``."""
-        if method not in self.planned:
-            self.planned[method] = self.add(1.0, methods=method, seed=99)
-            for folder in self.store.folder(self.planned[method]).iterdir():
-                folder.unlink()
-            self.store.folder(self.planned[method]).rmdir()
-        run = self.planned[method]
-        dataset, _, backbone = place.partition("/")
-        changes: dict[str, Any] = {"dataset": dataset, "backbone": backbone, "seed": seed}
-        changes["train"] = run.train.model_copy(update={"epochs": epochs})
-        changes["hyperparameters"] = {**run.hyperparameters, **settings}
-        run = run.model_copy(update=changes)
-        self.store.begin(run)
-        rows = [{"epoch": e, "student": accuracy, "loss": 1.0, **self.scores(accuracy)} for e in range(epochs)]
-        self.store.write_metrics(run, rows)
-        self.store.write_result(run, FINISHED)
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        return store.load(self.store.root)
-
-    def built(self, baseline: str | None = None) -> Table:
-        return build(self.frame, baseline=baseline)
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """Three methods on two data sets and two networks; then a second setting of one of them in one place."""
-    told = Story(tmp_path_factory.mktemp("story"))
-    for number, method in enumerate(("independent", "dml", "dkel")):
-        for place in COLUMNS:
-            for seed in range(3):
-                told.tell(method, place, seed, 60.0 + 3 * number + seed * (1 + 0.1 * number))
-    for seed in range(3):
-        told.tell("dkel", "cifar10/resnet8", seed, 70.0 + seed * 1.1, decay="none")
-    return told
+from tests.tables.story import COLUMNS, Story
 
 
 class TestSecondSetting:
@@ -93,7 +42,7 @@ class TestSecondSetting:
         assert table.baseline == "dkel, decay=none"
 
     def test_where_it_has_no_run_the_table_says_so(self, story: Story) -> None:
-        from benchmark.tables.rendering import grid
+        from benchmark.tables.grids import grid
 
         content = grid(story.built(baseline="dkel[decay=none]"))
         found = dict(zip(content.header, content.rows[0], strict=True))

@@ -9,7 +9,8 @@ import pytest
 
 from benchmark import store
 from benchmark.store.runs import Result, Status
-from benchmark.tables.rendering import latex_text, rendered
+from benchmark.tables.latex import text as latex_text
+from benchmark.tables.rendering import rendered
 from benchmark.tables.table import build
 from methods.errors import InputError
 from tests import needs
@@ -36,7 +37,7 @@ class TestComparison:
         text = rendered(build(frame))
         assert "**76.55 ± 1.32 (4)**" in text
         assert "<u>72.00 (1)</u>, 1 collapsed: at chance" in text
-        assert r"\textbf{76.55 $\pm$ 1.32 (4)}" in rendered(build(frame), "latex")
+        assert r"\textbf{76.55 $\pm$ 1.32} {\scriptsize (4)}" in rendered(build(frame), "latex")
         assert "<b>76.55 ± 1.32 (4)</b>" in rendered(build(frame), "html")
         for form in ("csv", "json"):
             assert "**" not in rendered(build(frame), form)

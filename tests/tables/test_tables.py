@@ -218,7 +218,7 @@ class TestForm:
     def test_csv(self, runs: Runs) -> None:
         runs.add(70.0)
         runs.add(80.0, epochs=7)
-        (heading, row) = csv.reader(io.StringIO(rendered(build(store.load(runs.store.root)), "csv")))
+        (heading, row) = csv.reader(io.StringIO(rendered(build(store.load(runs.store.root)), "csv-wide")))
         cells = dict(zip(heading, row, strict=True))
         assert cells == {
             "method": "dml",
@@ -237,7 +237,9 @@ class TestForm:
             check_scores("value", names)
 
     def test_unknown_format_is_refused(self) -> None:
-        with pytest.raises(InputError, match=r"unknown format 'htm', did you mean 'html'.* \(valid: csv, html, json"):
+        with pytest.raises(
+            InputError, match=r"unknown format 'htm', did you mean 'html'.* \(valid: csv, csv-wide, html, json"
+        ):
             check_format("htm")
 
 
