@@ -143,12 +143,22 @@ def print_plan(command: Command, console: Console) -> None:
         done = command.store.ended(run)
         if not done:
             missing.add(run.identity)
-        say(console, f"{'finished' if done else 'to do':<8}  {run.label}  ({run.train.epochs} epochs, {run.identity})")
+        settings = _differing(run, command.runs)
+        state = "finished" if done else "to do"
+        say(console, f"{state:<8}  {run.label}{settings}  ({run.train.epochs} epochs, {run.identity})")
     for line in command.shares:
         say(console, line)
     say(console, f"{len(command.runs)} runs, {len(command.runs) - len(missing)} finished already")
     if missing:
         say(console, _estimated(command, [run for run in command.runs if run.identity in missing]))
+
+
+def _differing(run: RunConfig, runs: Sequence[RunConfig]) -> str:
+    """Return the hyperparameters in which a command's runs of one method, data set and network differ."""
+    like = [(other.method, other.dataset, other.backbone) for other in runs]
+    mine = [o for o, key in zip(runs, like, strict=True) if key == (run.method, run.dataset, run.backbone)]
+    keys = [k for k, v in run.hyperparameters.items() if any(o.hyperparameters.get(k) != v for o in mine)]
+    return f" [{', '.join(f'{key}={run.hyperparameters[key]}' for key in keys)}]" if keys else ""
 
 
 def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:

@@ -19,4 +19,5 @@ from .run_config import (
     DataConfig as DataConfig,
     RunConfig as RunConfig,
     TrainConfig as TrainConfig,
+    Use as Use,
 )

@@ -101,11 +101,12 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def labelled(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the finished runs' rows with ``row`` and ``column``, as the table has them."""
+    """Return the finished runs' rows with ``row`` and ``column``, as the table of all runs has them."""
     finished = frame[frame["status"] == str(Status.FINISHED)]
     if finished.empty:
         raise InputError("no finished run to draw")
-    places = layout.labelled(summaries(finished)).set_index("run")[["row", "column"]]
+    # runs that did not finish count for the names: a row is called alike in table and figure
+    places = layout.labelled(summaries(frame)).set_index("run")[["row", "column"]]
     return finished.copy().join(places, on="run")
 
 
