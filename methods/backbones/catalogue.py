@@ -43,6 +43,35 @@ def _imagenet_resnet(name: str, blocks: Sequence[int], max_pool: bool = True) ->
     )
 
 
+def _wider_resnet(depth: int) -> Entry:
+    blocks = (depth - 2) // 6
+    return Entry(
+        "resnet",
+        "cifar_resnet_x4",
+        f"CIFAR ResNet, 3 stages of {blocks} basic block{'s' * (blocks > 1)}, 64 to 256 channels",
+        {"blocks": blocks},
+    )
+
+
+def _wide_resnet(depth: int, widen: int) -> Entry:
+    blocks = (depth - 4) // 6
+    return Entry(
+        "wide_resnet",
+        "wide_resnet",
+        f"pre-activation WRN-{depth}-{widen}, 3 stages of {blocks} basic blocks, {16 * widen} to {64 * widen} channels",
+        {"blocks": blocks, "widen": widen},
+    )
+
+
+def _vgg_bn(convolutions: int) -> Entry:
+    return Entry(
+        "vgg_bn",
+        "vgg_bn",
+        f"VGG-{5 * convolutions + 3} with batch norm and one linear layer, 64 to 512 channels",
+        {"convolutions": convolutions},
+    )
+
+
 _IMAGENET_BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 
 _CATALOGUE: Mapping[str, Entry] = {
@@ -66,6 +95,25 @@ _CATALOGUE: Mapping[str, Entry] = {
         "densenet_bc",
         "DenseNet-BC, 3 dense blocks of 6 bottleneck layers, growth rate 12",
         {"layers": 6, "growth": 12},
+    ),
+    **{f"resnet{depth}x4": _wider_resnet(depth) for depth in (8, 32)},
+    **{f"wrn_{depth}_{widen}": _wide_resnet(depth, widen) for depth, widen in ((16, 2), (28, 2), (40, 2))},
+    "vgg8": _vgg_bn(1),
+    "vgg13": _vgg_bn(2),
+    **{
+        f"mobilenet_v2{suffix}": Entry(
+            "mobilenet",
+            "mobilenet_v2",
+            f"MobileNetV2 for 32x32 images, width {width}" + (", as the literature's tables mean it" * (not suffix)),
+            {"width": width},
+        )
+        for suffix, width in (("", 0.5), ("_x1_0", 1.0))
+    },
+    "shufflenet_v2": Entry(
+        "shufflenet",
+        "shufflenet_v2",
+        "ShuffleNetV2 for 32x32 images, width 1: 116, 232 and 464 channels",
+        {"widths": (116, 232, 464), "features": 1024},
     ),
     **{name: _imagenet_resnet(name, blocks) for name, blocks in _IMAGENET_BLOCKS.items()},
     **{f"{name}_tiny": _imagenet_resnet(name, blocks, max_pool=False) for name, blocks in _IMAGENET_BLOCKS.items()},
