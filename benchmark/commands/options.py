@@ -44,10 +44,10 @@ def dataset_names() -> Iterable[str]:
 
 
 def backbone_names() -> Iterable[str]:
-    """Return the backbones."""
+    """Return the backbones; of a library's the beginning."""
     from methods import backbones
 
-    return backbones.available()
+    return [*backbones.available(), *(form.removesuffix("NAME") for form in backbones.sources())]
 
 
 def recipe_names() -> Iterable[str]:
@@ -84,7 +84,9 @@ Config = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="Where runs are stored.", metavar="DIR")]
 DataRoot = Annotated[Path, typer.Option(help="Where data sets lie.", metavar="DIR")]
-Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="A Python file with a method.", metavar="FILE")]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="A Python file with methods or backbones.", metavar="FILE")
+]
 Run = Annotated[
     str,
     typer.Argument(

@@ -33,7 +33,7 @@ class Request:
 
     Attributes:
         layers: The configuration file's keys and the command line's, each a mapping of keys to values.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods or backbones.
         data_root: Where data sets lie.
     """
 
@@ -135,7 +135,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     if train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
     for part in {part for architecture in architectures for part in architecture.split("+")}:
-        backbones.describe(part)
+        backbones.describe(part, request.plugins)
     classes = {method: registry.load(method, request.plugins) for method in chosen}
     resolved = {
         (method, architecture): registry.resolve(
