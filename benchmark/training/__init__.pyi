@@ -1,5 +1,6 @@
 from .augmentation import Augmentation as Augmentation, Normalisation as Normalisation
 from .devices import Arithmetic as Arithmetic, choose_device as choose_device
+from .refusals import check_networks as check_networks
 from .students import (
     Normalised as Normalised,
     Student as Student,
