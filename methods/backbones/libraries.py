@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable
 from difflib import get_close_matches
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +33,7 @@ def check(source: str, network: str) -> None:
         )
 
 
+@cache
 def torchvision_network(name: str, num_classes: int, in_channels: int, image_size: int) -> Backbone:
     """The backbone of ``torchvision:NAME``; grey images are repeated into its three channels."""
     network = name.partition(":")[2]
@@ -51,6 +52,7 @@ def torchvision_network(name: str, num_classes: int, in_channels: int, image_siz
     return from_module(name, build, num_classes, in_channels, image_size, repeats_grey=True)
 
 
+@cache
 def timm_network(name: str, num_classes: int, in_channels: int, image_size: int) -> Backbone:
     """The backbone of ``timm:NAME``; a network of one image size is made for the images' own."""
     network = name.partition(":")[2]

@@ -22,8 +22,6 @@ KINDS: dict[str, tuple[int, tuple[int, ...]]] = {
     "torchvision:mobilenet_v3_small": (32, (24, 48, 576)),
     "torchvision:shufflenet_v2_x0_5": (32, (48, 96, 1024)),
     "torchvision:efficientnet_b0": (32, (40, 112, 1280)),
-    "torchvision:regnet_y_400mf": (32, (104, 208, 440)),
-    "timm:resnet18": (32, (64, 128, 256, 512)),
     "timm:convnext_atto": (32, (80, 160, 320)),
     "timm:regnety_002": (32, (152, 368)),
     "timm:vit_tiny_patch16_224": (32, (192, 192, 192, 192)),
