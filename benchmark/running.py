@@ -203,7 +203,13 @@ def all_finished(command: Command, console: Console) -> bool:
 
 
 def train_missing(command: Command, console: Console) -> None:
-    """Carry out what is missing, and tell the person who watches how it gets on."""
+    """Carry out what is missing, and tell the person who watches how it gets on.
+
+    Raises:
+        InputError: If a network does not take the images of a run, or the method's way of sharing it.
+    """
+    from benchmark.training import check_networks
+
     scratch.tidy()
     missing = command.missing()
     if skipped := len(command.runs) - len(missing):
@@ -211,6 +217,7 @@ def train_missing(command: Command, console: Console) -> None:
     if missing:
         check_writable(command.store)
         sets = load_sets(command, missing)
+        check_networks(missing, {name: found.shape for name, found in sets.items()}, command.plugins)
         for line in remarks(missing, sets, command.plugins):
             say(console, f"note: {line}")
         train(command, missing, sets, console)

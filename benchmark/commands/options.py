@@ -45,10 +45,10 @@ def dataset_names() -> Iterable[str]:
 
 
 def backbone_names() -> Iterable[str]:
-    """Return the backbones."""
+    """Return the backbones; of a library's the beginning."""
     from methods import backbones
 
-    return backbones.available()
+    return [*backbones.available(), *(form.removesuffix("NAME") for form in backbones.sources())]
 
 
 def recipe_names() -> Iterable[str]:
@@ -89,7 +89,9 @@ DataRoot = Annotated[Path | None, typer.Option(help=DATA_ROOT_HELP, metavar="DIR
 Plugins = Annotated[
     list[str] | None,
     typer.Option(
-        "--plugin", help="A Python file with methods or data sets; may be given more than once.", metavar="FILE"
+        "--plugin",
+        help="A Python file with methods, backbones or data sets; once or more.",
+        metavar="FILE",
     ),
 ]
 Where = Annotated[

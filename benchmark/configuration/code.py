@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from methods import registry
+from methods import backbones, registry
 from methods.sources import Source
 
 
@@ -14,17 +14,21 @@ class CodeOfDatasets(Protocol):
         """Return the code of a plug-in's data set; None for one of the project's own."""
 
 
-def sources(method: str, dataset: str, plugins: Sequence[str], datasets: CodeOfDatasets) -> dict[str, Source]:
-    """Return the code of what comes from a plug-in, by what it is: ``method``, ``dataset``.
+def sources(
+    method: str, dataset: str, backbone: str, plugins: Sequence[str], datasets: CodeOfDatasets
+) -> dict[str, Source]:
+    """Return the code of what comes from a plug-in, by what it is: ``method``, ``dataset``, ``backbone NAME``.
 
     Args:
         method: A method's name.
         dataset: A data set's name.
-        plugins: Python files that define further methods and data sets.
+        backbone: A backbone's name, or several joined by ``+``.
+        plugins: Python files that define further methods, backbones and data sets.
         datasets: Knows the data sets' code.
 
     Raises:
         InputError: For an unknown name, or a plug-in that is broken.
     """
     found = {"method": registry.source(method, plugins), "dataset": datasets.source(dataset, plugins)}
+    found |= {f"backbone {name}": backbones.source(name, plugins) for name in sorted(set(backbone.split("+")))}
     return {role: source for role, source in found.items() if source is not None}

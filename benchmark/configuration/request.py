@@ -35,7 +35,7 @@ class Request:
 
     Attributes:
         layers: The configuration file's keys and the command line's, each a mapping of keys to values.
-        plugins: Python files that define further methods and data sets.
+        plugins: Python files that define further methods, backbones and data sets.
         data_root: Where data sets lie.
     """
 
@@ -139,17 +139,17 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     train = _train_config(section(scoped.layers, "train"))
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
     for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
-        backbones.describe(part)
+        backbones.describe(part, request.plugins)
     if (name, data) not in checksums:
         checksums[name, data] = datasets.checksum(name, data, request.data_root, request.plugins)
     runs = []
     for entry in chosen:
         cls = registry.load(entry.method, request.plugins)
         _check_entry(entry, cls, request.plugins)
-        code = sources(entry.method, name, request.plugins, datasets)
         own = _train_config({**section(scoped.layers, "train"), **entry.train}) if entry.train else train
         given = {**section(scoped.layers, entry.method), **entry.hyperparameters}
         for architecture in architectures:
+            code = sources(entry.method, name, architecture, request.plugins, datasets)
             resolved = registry.resolve(cls, given, architecture.split("+"), own.epochs).model_dump(mode="json")
             run = RunConfig(
                 method=entry.method,

@@ -80,7 +80,9 @@ class Store:
     def folder(self, config: RunConfig) -> Path:
         """Return where a run lies; its name ends with the identity."""
         dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in config.dataset)[-40:]
-        return self.runs / f"{config.method}-{dataset}-{config.backbone}-s{config.seed}-{config.identity}"
+        # a library's network has a colon in its name, and may have a slash
+        backbone = "".join(char if char.isalnum() or char in "-+_." else "_" for char in config.backbone)
+        return self.runs / f"{config.method}-{dataset}-{backbone}-s{config.seed}-{config.identity}"
 
     def begin(self, config: RunConfig) -> Path:
         """Make a run's folder with its configuration, without how an earlier attempt ended; return the folder."""
