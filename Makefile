@@ -1,4 +1,4 @@
-# make demo: a table of six methods from a fresh clone.  make test: lint and all tests.
+# make demo: a table of methods from a fresh clone.  make test: lint and all tests.
 # make fuzz: for MINUTES, the property tests draw other examples than in make test.
 # make stress: commands are killed KILLS times at random moments, and must lose nothing.
 PYTHON ?= python3

@@ -12,7 +12,8 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
-from benchmark.training import StepBatch, optimise, parameter_groups
+from benchmark.configuration import TrainConfig
+from benchmark.training import StepBatch, learning_rate, optimise, parameter_groups
 from methods import Progress, backbones, registry
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Batch, Method
@@ -26,6 +27,9 @@ WHEN = [
     Progress(epoch, step, 300, last_of_epoch=epoch not in _EPOCHS[step + 1 :]) for step, epoch in enumerate(_EPOCHS)
 ]
 """Where in a run the steps are taken: more than one an epoch, and early, half-way and late."""
+
+RATES = TrainConfig(epochs=WHEN[0].epochs, lr=0.02, schedule="constant")
+"""The learning rate of the steps, of which a method's groups may have their own."""
 
 TRAINING_BATCHES = 4
 """How many batches there are to take them on."""
@@ -129,8 +133,11 @@ def step(case: Case, method: Method, number: int, seed: int | None = None) -> di
     """
     if seed is not None:
         torch.manual_seed(seed)
-    groups = [{"params": list(group.parameters)} for group in parameter_groups(method)]
-    optimizer = torch.optim.SGD(groups, lr=0.02)
+    groups = [
+        {"params": list(group.parameters), "lr": learning_rate(group, RATES, WHEN[number].epoch)}
+        for group in parameter_groups(method)
+    ]
+    optimizer = torch.optim.SGD(groups)
     return optimise(method, optimizer, case.step_batch(number, method.views), WHEN[number])
 
 

@@ -5,14 +5,11 @@ import random
 import numpy as np
 import torch
 
-from benchmark.checking.cases import WHEN, Case, prepare, step
+from benchmark.checking.cases import RATES, WHEN, Case, prepare, step
 from benchmark.checking.comparing import ContractError
-from benchmark.configuration import TrainConfig
 from benchmark.training import learning_rate, parameter_groups
 from methods import Method
 from methods.errors import InputError
-
-REFERENCE = TrainConfig(epochs=WHEN[0].epochs)
 
 
 def every_parameter_in_one_group(case: Case) -> None:
@@ -20,8 +17,8 @@ def every_parameter_in_one_group(case: Case) -> None:
     try:
         groups = parameter_groups(case.fresh)
         for group in groups:
-            for epoch in range(REFERENCE.epochs):
-                learning_rate(group, REFERENCE, epoch)
+            for epoch in range(RATES.epochs):
+                learning_rate(group, RATES, epoch)
     except InputError as error:
         raise ContractError(str(error)) from None
     again = [[id(own) for own in group.parameters] for group in parameter_groups(case.fresh)]
