@@ -1,18 +1,23 @@
 # make demo: a table of six methods from a fresh clone.  make test: lint and all tests.
+# make fuzz: for MINUTES, the property tests draw other examples than in make test.
 # make stress: commands are killed KILLS times at random moments, and must lose nothing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 KILLS ?= 100
+MINUTES ?= 20
 
-.PHONY: demo test stress lint install clean
+.PHONY: demo test fuzz stress lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+fuzz: install
+	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 stress: install
 	$(BIN)/python -m tests.stress $(KILLS)

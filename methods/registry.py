@@ -6,7 +6,7 @@ them loads neither torch nor the method; plugins are code of other people and ha
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,6 +18,7 @@ from methods.errors import InputError, unknown
 from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters
 from methods.paths import is_file
 from methods.plugins import ARRAYS, BACKBONE, first_line, import_plugin, makers, reason_of
+from methods.sources import Source, source_of
 
 if TYPE_CHECKING:
     from methods.interface import Method
@@ -35,6 +36,8 @@ class Listing:
         year: Of publication, 0 if none is given; methods are listed in this order.
         origin: What to import: a module's name, or a file's path.
         broken: Why it cannot be used, or None.
+        distribution: Name and version of the package that it was installed with; empty for others.
+        own: Whether it is a file of this folder.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Listing:
     year: int
     origin: str
     broken: str | None = None
+    distribution: str = ""
+    own: bool = False
 
 
 def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
@@ -78,6 +83,20 @@ def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
     Raises:
         InputError: If there is no such method, or its plugin is broken.
     """
+    return _method_class(import_plugin(_find(name, plugins).origin), name)
+
+
+def source(name: str, plugins: Iterable[str | Path] = ()) -> Source | None:
+    """Return the code of a plug-in's method; None for the methods of this folder, whose ``version`` tells a change.
+
+    Raises:
+        InputError: As :func:`load` does.
+    """
+    item = _find(name, plugins)
+    return None if item.own else source_of(import_plugin(item.origin), item.distribution)
+
+
+def _find(name: str, plugins: Iterable[str | Path]) -> Listing:
     found = {item.name: item for item in _own()}
     if name not in found:
         found = catalogue(plugins)
@@ -86,7 +105,7 @@ def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
     item = found[name]
     if item.broken:
         raise InputError(f"the method {name!r} is broken: {item.broken}")
-    return _method_class(import_plugin(item.origin), name)
+    return item
 
 
 def build(
@@ -161,7 +180,7 @@ def _listed_in(folder: Path) -> Iterator[Listing]:
                 constants = _class_constants(node)
                 if isinstance(name := constants.get("name"), str):
                     year = int(constants.get("year", 0))
-                    yield Listing(name, first_line(ast.get_docstring(node)), year, f"methods.{path.stem}")
+                    yield Listing(name, first_line(ast.get_docstring(node)), year, f"methods.{path.stem}", own=True)
 
 
 def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
@@ -181,7 +200,8 @@ def _installed() -> Iterator[Listing]:
 def _from_entry_point(point: EntryPoint) -> Listing:
     origin = point.module
     try:
-        return _describe(_method_class(import_plugin(origin), point.name), origin)
+        described = _describe(_method_class(import_plugin(origin), point.name), origin)
+        return replace(described, distribution=f"{point.dist.name} {point.dist.version}" if point.dist else "")
     except (Exception, SystemExit) as error:  # whatever a plugin raises, the other methods stay usable
         return Listing(point.name, "", 0, origin, reason_of(error))
 

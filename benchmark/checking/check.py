@@ -14,7 +14,9 @@ import torch
 from pydantic import ValidationError
 
 from benchmark.checking.cases import Case, cases
-from benchmark.checking.contract import CLAUSES, ContractError
+from benchmark.checking.comparing import ContractError
+from benchmark.checking.contract import CLAUSES
+from benchmark.checking.effects import without_effect
 from benchmark.configuration import LISTS, OPTIONS, SECTIONS
 from methods import registry
 from methods.errors import InputError, unknown
@@ -162,10 +164,25 @@ def _unknown_fault(model: type[BaseHyperparameters]) -> str | None:
 
 def _all_cases(method: type[Method], folder: Path) -> Iterator[Finding]:
     try:
+        kept = True
         for case in cases(method, folder):
-            yield from _one_case(case)
+            findings = list(_one_case(case))
+            yield from findings
+            kept = kept and all(finding.ok for finding in findings)
+        if kept:
+            yield _effects(next(cases(method, folder)))
     except Exception as error:
         yield Finding("", "example: the hyperparameters that it needs", _described(error, method))
+
+
+def _effects(case: Case) -> Finding:
+    what = "every hyperparameter changes something"
+    try:
+        names = without_effect(case)
+    except Exception as error:
+        return Finding("", what, _described(error, case.method))
+    reason = "changes nothing: neither losses nor updates, state or predictions"
+    return Finding("", what, f"{', '.join(names)} {reason}" if names else None)
 
 
 def _one_case(case: Case) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmark.checking.cases import Case
 from benchmark.checking.check import Finding, check_case, faults, own_randomness
-from benchmark.checking.contract import ContractError
+from benchmark.checking.comparing import ContractError
 from benchmark.checking.network_contract import CLAUSES, NetworkCase
 from methods import backbones, registry
 from methods.errors import InputError

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark.checking.contract import ContractError
+from benchmark.checking.comparing import ContractError
 from methods import backbones
 from methods.backbones import Backbone, Network
 from methods.errors import InputError

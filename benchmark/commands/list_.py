@@ -47,7 +47,7 @@ def list_(
 
     kinds: dict[str, Callable[[], dict[str, str]]] = {
         "methods": lambda: available(plugin or ()),
-        "datasets": datasets.available,
+        "datasets": lambda: datasets.available(plugin or ()),
         "backbones": lambda: backbones.available(plugin or ()) | backbones.sources(),
         "recipes": recipes.available,
     }

@@ -37,10 +37,11 @@ def method_names() -> Iterable[str]:
 
 
 def dataset_names() -> Iterable[str]:
-    """Return the data sets; of a folder the beginning."""
+    """Return the data sets; of a form such as folder:PATH the beginning."""
     from benchmark import datasets
 
-    return [name.removesuffix("PATH") for name in datasets.available()]
+    parts = [name.partition(datasets.PLACE) for name in datasets.available()]
+    return [name + colon for name, colon, _ in parts]
 
 
 def backbone_names() -> Iterable[str]:
@@ -83,9 +84,11 @@ Config = Annotated[
     ),
 ]
 Results = Annotated[Path, typer.Option(help="Where runs are stored.", metavar="DIR")]
-DataRoot = Annotated[Path, typer.Option(help="Where data sets lie.", metavar="DIR")]
+DATA_ROOT_HELP = "Where data sets lie; else $OKDBENCH_DATA, else data."
+DataRoot = Annotated[Path | None, typer.Option(help=DATA_ROOT_HELP, metavar="DIR")]
 Plugins = Annotated[
-    list[str] | None, typer.Option("--plugin", help="A Python file with methods or backbones.", metavar="FILE")
+    list[str] | None,
+    typer.Option("--plugin", help="A Python file with methods, backbones or data sets.", metavar="FILE"),
 ]
 Run = Annotated[
     str,

@@ -30,6 +30,14 @@ def table(
         str | None,
         typer.Option(help="A method: adds each gain over it, paired over seeds, with a 95 % interval.", metavar="NAME"),
     ] = None,
+    resolve: Annotated[
+        float | None,
+        typer.Option(
+            help="With --baseline: the difference that matters, such as 0.5; adds a verdict on each method (better, "
+            "worse, same, undecided) and how many seeds would decide.",
+            metavar="DIFFERENCE",
+        ),
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="md, latex, csv, html or json.")] = "md",
     published: Annotated[
         bool, typer.Option("--published", help="Set our numbers beside published ones, with sources.")
@@ -41,6 +49,8 @@ def table(
     from benchmark.tables.footnotes import footnotes
 
     rendering.check_format(form)
+    if resolve is not None:
+        tables.check_bound("resolve", resolve)
     keys, scores = layout.keys_and_scores(layout.split_words(columns)) if columns is not None else ([], [])
     if value is not None:
         scores = layout.check_scores("value", layout.split_words(value)) + scores
@@ -56,7 +66,8 @@ def table(
     frame = store.load(results)
     if frame.empty:
         raise InputError(f"no runs in {results} yet: bench run makes some")
-    print(rendering.rendered(tables.build(frame, list(dict.fromkeys(scores)) or None, down, across, baseline), form))
+    made = tables.build(frame, list(dict.fromkeys(scores)) or None, down, across, baseline, resolve)
+    print(rendering.rendered(made, form))
     for line in footnotes(frame):
         # another program may read the other forms
         print(f"\n{line}" if form == "md" else line, file=sys.stdout if form == "md" else sys.stderr)

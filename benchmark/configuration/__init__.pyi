@@ -1,7 +1,9 @@
+from .code import sources as sources
 from .request import (
     LISTS as LISTS,
     OPTIONS as OPTIONS,
     Checksums as Checksums,
+    Datasets as Datasets,
     Layer as Layer,
     Request as Request,
     check_keys as check_keys,
@@ -12,6 +14,7 @@ from .request import (
     section as section,
 )
 from .run_config import (
+    EQUAL_EPOCHS as EQUAL_EPOCHS,
     SECTIONS as SECTIONS,
     DataConfig as DataConfig,
     RunConfig as RunConfig,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmark.configuration import recipes, yaml_files
+from benchmark.configuration.code import CodeOfDatasets, sources
 from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig
 from methods import backbones, paths, registry
 from methods.errors import InputError, unknown
@@ -22,7 +23,7 @@ Layer = Mapping[str, Any]
 LISTS = ("methods", "dataset", "backbone")
 OPTIONS = (
     *("seeds", "epochs", "results", "data_root", "engine", "address"),
-    *("device", "trials_per_gpu", "save_students", "log"),
+    *("device", "trials_per_gpu", "save_students", "log", "equal_cost", "budget"),
 )
 """The keys of a configuration file beside ``description``, the lists and the sections."""
 
@@ -33,7 +34,7 @@ class Request:
 
     Attributes:
         layers: The configuration file's keys and the command line's, each a mapping of keys to values.
-        plugins: Python files that define further methods or backbones.
+        plugins: Python files that define further methods, backbones and data sets.
         data_root: Where data sets lie.
     """
 
@@ -90,13 +91,13 @@ def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
 Checksums = dict[tuple[str, DataConfig], str]
 
 
-class Datasets(Protocol):
+class Datasets(CodeOfDatasets, Protocol):
     """What planning has to know of data sets; :mod:`benchmark.datasets` knows it."""
 
-    def recipe(self, name: str) -> str:
+    def recipe(self, name: str, plugins: Sequence[str] = ()) -> str:
         """Return the file in ``configs/`` with a data set's defaults, or raise an InputError."""
 
-    def checksum(self, name: str, config: DataConfig, root: Path) -> str:
+    def checksum(self, name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
         """Return what identifies the images that a configuration uses."""
 
 
@@ -122,7 +123,7 @@ def plan(request: Request, datasets: Datasets, checksums: Checksums | None = Non
 
 
 def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Checksums) -> list[RunConfig]:
-    base = layer_from_file(datasets.recipe(name), request.plugins)
+    base = layer_from_file(datasets.recipe(name, request.plugins), request.plugins)
     scoped = Request((base, *request.layers), request.plugins, request.data_root)
     named = any("methods" in layer for layer in scoped.layers)
     chosen = _words("methods", scoped.option("methods", None) if named else complete_methods(scoped))
@@ -134,7 +135,11 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
     if train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
-    for part in {part for architecture in architectures for part in architecture.split("+")}:
+    if train.warmup_epochs >= max(1, train.epochs):
+        raise InputError(
+            f"train.warmup_epochs must be below train.epochs, {train.epochs} (given: {train.warmup_epochs:g})"
+        )
+    for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
         backbones.describe(part, request.plugins)
     classes = {method: registry.load(method, request.plugins) for method in chosen}
     resolved = {
@@ -146,7 +151,8 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     }
     hashes = {key: _hash_files(classes[key[0]], hyperparameters) for key, hyperparameters in resolved.items()}
     if (name, data) not in checksums:
-        checksums[name, data] = datasets.checksum(name, data, request.data_root)
+        checksums[name, data] = datasets.checksum(name, data, request.data_root, request.plugins)
+    code = {key: sources(key[0], name, key[1], request.plugins, datasets) for key in resolved}
     return [
         RunConfig(
             method=method,
@@ -159,6 +165,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
             method_version=classes[method].version,
             dataset_checksum=checksums[name, data],
             files=hashes[method, architecture],
+            sources={role: source.hash for role, source in code[method, architecture].items()},
         )
         for (method, architecture), hyperparameters in resolved.items()
         for seed in seeds

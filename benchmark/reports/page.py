@@ -68,7 +68,7 @@ def render(content: Content, baseline: str | None = None, watched: str = "") -> 
         watched: What a page that is served polls for: it loads itself anew when that changes.
     """
     templates = Environment(
-        loader=PackageLoader("benchmark", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("benchmark.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     data = page_data(content)
     return templates.get_template("report.html.j2").render(

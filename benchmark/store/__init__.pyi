@@ -1,6 +1,7 @@
 from .atomic import write_text as write_text
 from .lookup import StoredRun as StoredRun, names as names, stored_runs as stored_runs
 from .runs import (
+    BUDGETS_JOINED_BY as BUDGETS_JOINED_BY,
     CHECKPOINT as CHECKPOINT,
     CONFIG as CONFIG,
     ERROR as ERROR,

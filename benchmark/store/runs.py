@@ -1,7 +1,7 @@
 """Runs on disk, and one tidy table of them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,12 +12,19 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from benchmark.configuration import RunConfig
+from benchmark.configuration import EQUAL_EPOCHS, SECTIONS, RunConfig
 from benchmark.store import atomic
 from methods.errors import InputError
+from methods.sources import Source
 
 CONFIG, METRICS, RESULT, ERROR = "config.yaml", "metrics.jsonl", "result.json", "error.txt"
 CHECKPOINT = "checkpoint.pt"
+
+CLAIM_S = 5.0
+"""For another process to let go of a run that this one only wants to write a word on."""
+
+
+BUDGETS_JOINED_BY = " | "
 
 
 class Status(StrEnum):
@@ -83,8 +90,30 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (RESULT, ERROR):
             (folder / name).unlink(missing_ok=True)
-        atomic.write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        self._write_config(config, _budgets(folder))
         return folder
+
+    def keep_sources(self, sources: Iterable[Source]) -> None:
+        """Keep the code of plug-ins below ``sources/``, each once, by the hash that configurations name."""
+        for source in sources:
+            path = self.root / "sources" / f"{source.hash}.py"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                atomic.write_text(path, source.text)
+
+    def claim(self, config: RunConfig) -> None:
+        """Add a run's budgets to those that a stored run of the same identity belongs to already."""
+        folder = self.folder(config)
+        known = _budgets(folder)
+        if known and not set(config.budgets) <= set(known):
+            # a folder that cannot be written to is read without this command's budget
+            with suppress(OSError), self.lock(config, patience=CLAIM_S) as held:
+                if held:
+                    self._write_config(config, _budgets(folder))
+
+    def _write_config(self, config: RunConfig, budgets: list[str]) -> None:
+        content = config.model_dump(mode="json") | {"budgets": list(dict.fromkeys([*budgets, *config.budgets]))}
+        atomic.write_text(self.folder(config) / CONFIG, yaml.safe_dump(content, sort_keys=False))
 
     def write_metrics(self, config: RunConfig, rows: list[dict[str, float]]) -> None:
         """Write the metrics of all epochs so far, a line an epoch."""
@@ -163,6 +192,15 @@ class Store:
             lock.release()
 
 
+def _budgets(folder: Path) -> list[str]:
+    """Return the budgets that a stored run belongs to; none if it is not there or not readable."""
+    try:
+        content = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), Loader=_SafeLoader)  # noqa: S506 - it is safe
+        return [str(budget) for budget in content.get("budgets", [EQUAL_EPOCHS])]
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError):
+        return []
+
+
 def read_result(folder: Path) -> Result | None:
     """Return how the run in a folder ended, or None if it has not (or not readably)."""
     try:
@@ -176,10 +214,12 @@ def load(results: str | Path) -> pd.DataFrame:
     """Return all runs below a results folder as one tidy table, a row a run and epoch.
 
     The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
-    joined by commas), then the metrics, then every key of the configuration as ``train.lr``, ``data.pad`` or
-    ``hyperparameters.temperature``, and ``method.version``, ``dataset.checksum`` and the hash of each file that a
-    hyperparameter names, as ``files.teacher``, then what the run took, as ``cost.seconds``, and what it was made
-    with, as ``environment.torch``. A run that ended before its first epoch has one row without epoch and metrics.
+    joined by commas), ``split`` and ``budgets`` (joined by `` | ``), then the metrics, then every key of the
+    configuration as ``train.lr``, ``data.pad`` or ``hyperparameters.temperature``, and ``method.version``,
+    ``dataset.checksum``, the hash of each file that a hyperparameter names, as ``files.teacher``, and of each plug-in's
+    code, as ``method.source``, then what the run
+    took, as ``cost.seconds``, and what it was made with, as ``environment.torch``. A run that ended before its first
+    epoch has one row without epoch and metrics.
 
     Args:
         results: The folder that ``--results`` names.
@@ -215,13 +255,15 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         "reason": result.reason if result else "",
         "students": ",".join(result.students) if result else "",
         "split": "validation" if config["data"]["holdout"] else "test",
+        "budgets": BUDGETS_JOINED_BY.join(config.get("budgets", [EQUAL_EPOCHS])),
     }
     settings = {
         f"{section}.{key}": str(value) if isinstance(value, list) else value
-        for section in ("train", "data", "hyperparameters")
-        for key, value in config[section].items()
+        for section, values in _sections(config).items()
+        for key, value in values.items()
     }
     settings |= {f"files.{name}": content for name, content in config.get("files", {}).items()}
+    settings |= {f"{role}.source": content for role, content in config.get("sources", {}).items()}
     settings |= {"method.version": config["method_version"], "dataset.checksum": config["dataset_checksum"]}
     if result:
         costs = {**(result.cost or {}), "seconds": result.seconds}
@@ -229,6 +271,14 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         settings |= {f"environment.{name}": value for name, value in (result.environment or {}).items()}
     metrics: list[dict[str, Any]] = [*_metrics(folder)] or [{"epoch": None}]
     return [{**ending, **shared, **row, **settings} for row in metrics]
+
+
+def _sections(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a stored configuration's sections; a setting that came later has the value that was meant before."""
+    defaults = {name: model().model_dump(mode="json") for name, model in SECTIONS.items()}
+    return {name: values | config[name] for name, values in defaults.items()} | {
+        "hyperparameters": config["hyperparameters"]
+    }
 
 
 def _metrics(folder: Path) -> list[dict[str, float]]:

@@ -16,6 +16,7 @@ STUDIES = {
     "geometry": "How long a decoupled teacher stays decoupled, and what its pull does meanwhile: a bowl in the plane.",
     "convergence": "How soon students arrive, and how many never do: Monte Carlo over random bowls.",
     "homogeneity": "Whether peers become alike or collapse: training runs with settings that provoke it.",
+    "regime": "Which short recipe lets every method arrive and leaves something to regularise: training runs.",
     "ablation": "What each part of the method adds: training runs that differ in one hyperparameter.",
 }
 """Name and one line on each; their modules are imported when they are asked for."""

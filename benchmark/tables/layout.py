@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.tables.budgets import one_budget_a_row
 from benchmark.tables.scores import SCORES
 from methods.errors import InputError, unknown
 
@@ -73,14 +74,15 @@ def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     """
     if both := [key for key in columns if key in rows]:
         raise InputError(f"{both[0]} cannot be in the rows and in the columns")
-    runs = frame.copy()
+    runs = one_budget_a_row(frame)
     runs["dataset"] = runs["dataset"].map(short_name)
-    hashes = [name for name in runs.columns if name.startswith("files.") or name == "dataset.checksum"]
+    hashes = [name for name in runs.columns if name.startswith("files.") or name.endswith((".source", ".checksum"))]
     for name in hashes:
         runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
     # a file counts by its content, wherever it lies
-    files = {name.removeprefix("files.") for name in hashes}
-    own = [name for name in runs.columns if name.startswith(("hyperparameters.", "files.")) or name == "method.version"]
+    files = {name.removeprefix("files.") for name in hashes if name.startswith("files.")}
+    of_method = ("method.version", "method.source")
+    own = [name for name in runs.columns if name.startswith(("hyperparameters.", "files.")) or name in of_method]
     own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
     shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in _UNSEEN]
     about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
@@ -91,14 +93,15 @@ def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     if "split" not in (*rows, *columns):
         validation = runs["split"].map(lambda split: ", split=validation" if split == "validation" else "")
         runs[about_data] += validation
-    runs[about_data] = _with_differences(runs, ["dataset", "backbone"], about_data, shared)
+    runs[about_data] += runs["budget"].map(lambda budget: f", {budget}" if budget else "")
+    runs[about_data] = _with_differences(runs, ["dataset", "backbone", "budget"], about_data, shared)
     # a subset has a checksum of its own, which says nothing more than its size
-    checksum = [name for name in hashes if name == "dataset.checksum"]
+    checksum = [name for name in hashes if not name.startswith(("files.", "method."))]
     runs[about_data] = _with_differences(runs, ["dataset", "backbone", about_data], about_data, checksum)
     if "method" not in (*rows, *columns):
         runs[about_method] = _with_differences(runs, [], about_method, ["method"])
     runs["base"] = runs[about_method]
-    groups = ["method", *(["dataset", "backbone"] if about_data == about_method else [about_data])]
+    groups = ["method", *(["dataset", "backbone", "budget"] if about_data == about_method else [about_data])]
     runs[about_method] = _with_differences(runs, groups, about_method, own)
     return runs
 
@@ -118,7 +121,8 @@ def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings:
         for name in settings:
             if group[name].nunique(dropna=False) > 1:
                 short = name.rpartition(".")[2]
-                nothing = "all" if short.endswith("_per_class") else "default"
+                # code is not known of runs from before it was noted
+                nothing = "all" if short.endswith("_per_class") else "unknown" if short == "source" else "default"
                 words = group[name].map(lambda value, none=nothing: _shown(value, none))
                 labels.loc[group.index] += ", " + short + "=" + words
     return labels

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from benchmark.tables import layout, published
+from benchmark.tables.cells import Cell
 from benchmark.tables.published import PublishedNumber
 from benchmark.tables.rendering import Grid
 from benchmark.tables.scores import summaries
-from benchmark.tables.table import Cell, build
+from benchmark.tables.table import build
 
 HEADER = (
     "method", "dataset", "backbone", "ours", "published", "difference", "source", "protocol of the source",

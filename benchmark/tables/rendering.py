@@ -6,10 +6,12 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from benchmark.tables.cells import Cell
+from benchmark.tables.scores import SCORES
 from benchmark.tables.significance import Gain
-from benchmark.tables.table import Cell, Heading, Table
+from benchmark.tables.table import Heading, Table
 from methods.errors import unknown
 
 BEST, SECOND = "best", "second"
@@ -59,11 +61,19 @@ def grid(table: Table, reasons: bool = True) -> Grid:
             for index, row in enumerate(table.rows):
                 rows[index].append(_gain_text(table, row, heading))
             header.append(f"{heading.text} gain")
+        if table.judgement is not None:
+            for index, row in enumerate(table.rows):
+                rows[index] += table.judgement.cells(row, heading, SCORES[heading.score].digits)
+            header += [f"{heading.text} {title}" for title in table.judgement.titles]
     ranks = table.ranks()[0]
     if ranks:
         for index, row in enumerate(table.rows):
             rows[index].append(f"{ranks[row]:.2f}")
         header.append("average rank")
+    if table.aggregates:
+        for index, row in enumerate(table.rows):
+            rows[index] += _aggregate_texts(table, row)
+        header += ["gain over columns", "probability of improvement"]
     if marks:
         notes.append("in each column the best is bold and the second underlined")
     return Grid(header, rows, marks, notes, _data(table))
@@ -86,8 +96,17 @@ def _gain_text(table: Table, row: str, heading: Heading) -> str:
     return ", ".join(parts)
 
 
+def _aggregate_texts(table: Table, row: str) -> tuple[str, str]:
+    found = table.aggregates.get(row)
+    if found is None:
+        return ("baseline", "baseline") if row == table.baseline else ("", "")
+    digits = SCORES[table.complete()[0][0].score].digits
+    return found.gain.text(f"+.{digits}f"), found.improvement.text(".2f")
+
+
 def _data(table: Table) -> object:
     ranks, used, _ = table.ranks()
+    verdicts = table.judgement.verdicts if table.judgement else {}
     return {
         "rows": list(table.rows),
         "columns": [heading.text for heading in table.headings],
@@ -95,11 +114,14 @@ def _data(table: Table) -> object:
             {"row": row, "column": heading.column, "score": heading.score, "part": heading.part}
             | _cell_data(cell)
             | ({"gain": _gain_data(table.gains[row, heading])} if (row, heading) in table.gains else {})
+            | ({"verdict": verdicts[row, heading].data()} if (row, heading) in verdicts else {})
             for (row, heading), cell in table.cells.items()
         ],
         "average_rank": ranks,
         "average_rank_columns": used,
+        "aggregates": {row: asdict(found) for row, found in table.aggregates.items()},
         "baseline": table.baseline,
+        "resolve": table.judgement.bound if table.judgement else None,
         "notes": table.notes(),
     }
 

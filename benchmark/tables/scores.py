@@ -100,6 +100,12 @@ SCORES: Mapping[str, Score] = {
     "best-epoch": Score(
         "mean accuracy of the students in %, best epoch (selected on the scored images)", _of("best_epoch")
     ),
+    "training-accuracy": Score(
+        "mean accuracy of the students in % on training images without augmentation, last epoch",
+        _of("train_student"),
+        2,
+        None,
+    ),
     "top5": Score("mean top-5 accuracy of the students in %, last epoch", _students_mean("top5")),
     "nll": Score("mean negative log-likelihood of the students in nats, last epoch", _students_mean("nll"), 3, "low"),
     "ece": Score(

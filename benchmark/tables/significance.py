@@ -1,8 +1,12 @@
 """Whether a difference between two methods is more than luck: paired over the seeds that both have."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+Column = TypeVar("Column", bound=Hashable)
+"""What tells the columns of a table apart."""
 
 CONFIDENCE = 0.95
 MIN_PAIRS = 3
@@ -35,6 +39,16 @@ class Gain:
         return self.adjusted is not None and self.adjusted < 1 - CONFIDENCE
 
 
+def differences(ours: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
+    """Return ours minus the baseline's for each seed that both have, in the order of the seeds.
+
+    Args:
+        ours: Scores by seed.
+        baseline: Scores by seed.
+    """
+    return [ours[seed] - baseline[seed] for seed in sorted(ours.keys() & baseline.keys())]
+
+
 def paired_gain(ours: Mapping[int, float], baseline: Mapping[int, float]) -> Gain | None:
     """Return the gain over the seeds that both have, by ``scipy.stats.ttest_rel``; None if they share no seed.
 
@@ -47,9 +61,9 @@ def paired_gain(ours: Mapping[int, float], baseline: Mapping[int, float]) -> Gai
     seeds = sorted(ours.keys() & baseline.keys())
     if not seeds:
         return None
-    differences = [ours[seed] - baseline[seed] for seed in seeds]
-    mean = math.fsum(differences) / len(seeds)
-    spread = max(differences) - min(differences)
+    found = differences(ours, baseline)
+    mean = math.fsum(found) / len(seeds)
+    spread = max(found) - min(found)
     if len(seeds) < MIN_PAIRS or spread <= 1e-9 * max(map(abs, (*ours.values(), *baseline.values()))):
         return Gain(mean, len(seeds))
     # half a second that only who compares pays
@@ -58,6 +72,27 @@ def paired_gain(ours: Mapping[int, float], baseline: Mapping[int, float]) -> Gai
     test = ttest_rel([ours[seed] for seed in seeds], [baseline[seed] for seed in seeds])
     interval = test.confidence_interval(CONFIDENCE)
     return Gain(mean, len(seeds), float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def gains(scores: Mapping[tuple[str, Column], Mapping[int, float]], baseline: str) -> dict[tuple[str, Column], Gain]:
+    """Return the gains of all rows over one of them, their p values corrected together.
+
+    Args:
+        scores: By row and column, then by seed.
+        baseline: The row that the others are compared with.
+
+    Returns:
+        By row and column, where row and baseline share a seed.
+    """
+    found: dict[tuple[str, Column], Gain] = {}
+    for (row, column), own in scores.items():
+        reference = scores.get((baseline, column))
+        if row != baseline and reference and (gain := paired_gain(own, reference)):
+            found[row, column] = gain
+    tested = {key: gain.p for key, gain in found.items() if gain.p is not None}
+    for key, adjusted in zip(tested, holm([*tested.values()]), strict=True):
+        found[key] = replace(found[key], adjusted=adjusted)
+    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,21 +1,20 @@
 """From runs to a table: which runs share a cell, who is best, and what the differences to a baseline are."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import mean, stdev
 
 import pandas as pd
 
-from benchmark.store import Status
-from benchmark.tables import layout
-from benchmark.tables.scores import EACH, SCORES, Record, of_run, shown, summaries
-from benchmark.tables.significance import CONFIDENCE, MIN_PAIRS, Gain, holm, paired_gain
-from methods import registry
+from benchmark.tables import aggregate, layout
+from benchmark.tables.aggregate import Aggregate, aggregates
+from benchmark.tables.cells import Cell, cells_of
+from benchmark.tables.ordering import method_order, natural
+from benchmark.tables.scores import EACH, SCORES, shown, summaries
+from benchmark.tables.significance import CONFIDENCE, MIN_PAIRS, Gain, gains
+from benchmark.tables.verdicts import Judgement, judged
 from methods.errors import InputError, unknown
 
 HEADLINE = "student"
-MAX_REASON = 60
 
 
 @dataclass(frozen=True)
@@ -41,47 +40,6 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Ending:
-    """Runs of a cell that did not finish: how many, and the first one's reason."""
-
-    status: Status
-    count: int
-    reason: str
-
-    @property
-    def text(self) -> str:
-        """The count, the status and, if there is one, the reason, on one line and without the table's own sign."""
-        reason = " ".join(self.reason.replace("|", "/").split())
-        shortened = reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}..."
-        return f"{self.count} {self.status}" + (f": {shortened}" if shortened else "")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Runs that differ in nothing but the seed.
-
-    Attributes:
-        values: Of the finished ones, by seed.
-        endings: Of the others.
-        digits: Decimal places.
-    """
-
-    values: Mapping[int, float]
-    endings: Sequence[Ending] = ()
-    digits: int = 2
-
-    @property
-    def mean(self) -> float | None:
-        """Over the seeds; None if no run finished."""
-        return mean(self.values.values()) if self.values else None
-
-    def text(self, reasons: bool = True) -> str:
-        """Return ``mean ± std (n)`` and how many runs did not finish, with the reason or without."""
-        numbers = [mean_and_deviation([*self.values.values()], self.digits)] if self.values else []
-        return ", ".join([*numbers, *(end.text if reasons else f"{end.count} {end.status}" for end in self.endings)])
-
-
-@dataclass(frozen=True)
 class Table:
     """Cells by row and heading.
 
@@ -92,6 +50,8 @@ class Table:
         cells: A row need not have every one.
         baseline: The row that the gains refer to, or None.
         gains: By row and heading, where baseline and row share a seed.
+        judgement: What they come to; None if that was not asked for.
+        aggregates: By row, what several columns say together of the row and the baseline.
     """
 
     corner: str
@@ -100,6 +60,8 @@ class Table:
     cells: Mapping[tuple[str, Heading], Cell]
     baseline: str | None = None
     gains: Mapping[tuple[str, Heading], Gain] = field(default_factory=dict)
+    judgement: Judgement | None = None
+    aggregates: Mapping[str, Aggregate] = field(default_factory=dict)
 
     @property
     def compares(self) -> bool:
@@ -120,19 +82,24 @@ class Table:
         best, second = ({row for row, value in values.items() if value in order[i : i + 1]} for i in (0, 1))
         return best, second
 
-    def ranks(self) -> tuple[dict[str, float], int, int]:
-        """Return each row's average rank, over how many columns, and of how many.
+    def complete(self) -> tuple[list[Heading], int]:
+        """Return the columns in which every row has a value, and of how many.
 
-        A column counts if every row has a value in it; of several scores the first one that has a better end counts.
+        Of several scores the first one that has a better end counts; there are none where there is nothing to compare.
         """
         ordered = [heading for heading in self.headings if SCORES[heading.score].best and not heading.part]
         judged = [heading for heading in ordered if heading.score == ordered[0].score]
         complete = [heading for heading in judged if len(self.values(heading)) == len(self.rows)]
-        if len(self.rows) < 2 or not complete or not self.compares:
-            return {}, 0, len(judged)
+        return complete if len(self.rows) > 1 and self.compares else [], len(judged)
+
+    def ranks(self) -> tuple[dict[str, float], int, int]:
+        """Return each row's average rank over the complete columns, how many these are, and of how many."""
+        complete, judged = self.complete()
+        if not complete:
+            return {}, 0, judged
         low = SCORES[complete[0].score].best == "low"
         ranks = pd.DataFrame({i: self.values(heading) for i, heading in enumerate(complete)}).rank(ascending=low)
-        return {str(row): float(rank) for row, rank in ranks.mean(axis=1).items()}, len(complete), len(judged)
+        return {str(row): float(rank) for row, rank in ranks.mean(axis=1).items()}, len(complete), judged
 
     def notes(self) -> list[str]:
         """Return what a reader has to know, a line each."""
@@ -140,20 +107,26 @@ class Table:
         lines = [*shown(scores), "mean ± standard deviation (number of seeds)"]
         if any(cell.endings for cell in self.cells.values()):
             lines.append("runs that did not finish are counted, not averaged")
-        used, judged = self.ranks()[1:]
+        ranks, used, judged = self.ranks()
         if used:
             lines.append(
                 f"average rank: by {scores_of(self.headings)[0]}, over the {used} of {judged} columns "
                 "in which every row has a value"
             )
         if self.baseline is not None:
+            if used > 1:
+                lines.append(aggregate.rank_note(ranks, used))
             tested = sum(gain.p is not None for gain in self.gains.values())
+            corrected = (
+                f"; p of the paired t-test, Holm-corrected for {tested} comparison{'' if tested == 1 else 's'}, "
+                f"* where below {1 - CONFIDENCE:.2g}"
+            )
             lines.append(
                 f"gain: mean difference to {self.baseline}, paired over the n seeds that both have, with its "
-                f"{CONFIDENCE:.0%} t interval from n = {MIN_PAIRS} on; p of the paired t-test, Holm-corrected for "
-                f"{tested} comparison{'' if tested == 1 else 's'}, * where below {1 - CONFIDENCE:.2g}"
+                f"{CONFIDENCE:.0%} t interval from n = {MIN_PAIRS} on{corrected if tested else ''}"
             )
-        return lines
+            lines += aggregate.notes(self.aggregates, self.baseline)
+        return [*lines, *(self.judgement.notes if self.judgement else ())]
 
 
 def scores_of(headings: Sequence[Heading]) -> list[str]:
@@ -167,6 +140,7 @@ def build(
     rows: Sequence[str] = layout.ROWS,
     columns: Sequence[str] = layout.COLUMNS,
     baseline: str | None = None,
+    resolve: float | None = None,
 ) -> Table:
     """Return the table of all runs.
 
@@ -180,7 +154,11 @@ def build(
         rows: Keys of :data:`benchmark.tables.layout.KEYS`.
         columns: The same, none of the rows'.
         baseline: The row (or the method) that the others are compared with.
+        resolve: The difference that matters, in the unit of the scores: each comparison gets a verdict. It needs a
+            baseline.
     """
+    if resolve is not None and baseline is None:
+        raise InputError("resolve judges differences to a method: name it with baseline, such as independent")
     wanted = layout.check_scores("columns", scores) if scores is not None else [HEADLINE]
     runs = layout.labelled(summaries(frame), rows, columns)
     cells: dict[tuple[str, Heading], Cell] = {}
@@ -190,26 +168,31 @@ def build(
         bases[str(row)] = (str(group["method"].iloc[0]), str(group["base"].iloc[0]))
         mixed = scores is None and any("+" in str(record["backbone"]) for record in records)
         for score in [*wanted, *([EACH] if mixed else [])]:
-            for part, cell in _cells(records, score).items():
+            for part, cell in cells_of(records, score).items():
                 cells[str(row), Heading(str(column), score, part)] = cell
     by_method, across = rows[0] == "method", columns[0] == "method"
     methods = dict(zip(runs["column"], runs["method"], strict=True)) if across else {}
     labels = sorted(bases, key=lambda row: (method_order(bases[row][0]) if by_method else (), natural(row)))
     table = Table("/".join(rows), labels, _headings(cells, methods), cells)
-    return table if baseline is None else compared(table, _baseline(table, baseline, bases))
+    return table if baseline is None else compared(table, _baseline(table, baseline, bases), resolve)
 
 
-def compared(table: Table, baseline: str) -> Table:
-    """Return the table with the gains of all other rows over one of its rows."""
-    gains: dict[tuple[str, Heading], Gain] = {}
-    for (row, heading), cell in table.cells.items():
-        reference = table.cells.get((baseline, heading))
-        if row != baseline and reference and (gain := paired_gain(cell.values, reference.values)):
-            gains[row, heading] = gain
-    tested = {key: gain.p for key, gain in gains.items() if gain.p is not None}
-    for key, adjusted in zip(tested, holm([*tested.values()]), strict=True):
-        gains[key] = replace(gains[key], adjusted=adjusted)
-    return replace(table, baseline=baseline, gains=gains)
+def compared(table: Table, baseline: str, resolve: float | None = None) -> Table:
+    """Return the table with the gains of all other rows over one of its rows.
+
+    Args:
+        table: Without gains.
+        baseline: The row.
+        resolve: The difference that matters, for a verdict on each.
+    """
+    scores = {key: cell.values for key, cell in table.cells.items()}
+    found = gains(scores, baseline)
+    names = {heading: heading.score for heading in table.headings}
+    judgement = None if resolve is None else judged(scores, found, baseline, resolve, names)
+    complete, _ = table.complete()
+    low = bool(complete) and SCORES[complete[0].score].best == "low"
+    together = aggregates(scores, baseline, complete, low)
+    return replace(table, baseline=baseline, gains=found, judgement=judgement, aggregates=together)
 
 
 def _baseline(table: Table, word: str, bases: Mapping[str, tuple[str, str]]) -> str:
@@ -243,51 +226,6 @@ def _headings(cells: Mapping[tuple[str, Heading], Cell], methods: Mapping[str, s
         )
         for heading in found
     ]
-
-
-def method_order(name: str) -> tuple[int, str]:
-    """Return a key that sorts methods as they are listed: by their publication, unknown ones last."""
-    known = list(registry.catalogue())
-    return known.index(name) if name in known else len(known), name
-
-
-def natural(label: str) -> list[str | float]:
-    """Return a key that sorts labels by the numbers in them: ``resnet8`` before ``resnet14``."""
-    # words and numbers take turns, so that like is compared with like
-    return [float(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", label))]
-
-
-def _cells(records: Sequence[Record], score: str) -> dict[str, Cell]:
-    """Return the cells of runs that differ in nothing but the seed, by part of the score."""
-    values: dict[str, dict[int, float]] = {}
-    reasons: dict[Status, list[str]] = {status: [] for status in Status}
-    # the same run may lie there twice, as when its images have been moved; it still counts once
-    finished = {int(run["seed"]): run for run in records if Status(run["status"]) is Status.FINISHED}
-    for run in records:
-        status = Status(run["status"])
-        if status is not Status.FINISHED and int(run["seed"]) not in finished:
-            reasons[status].append(str(run["reason"]))
-    for seed, run in finished.items():
-        for part, value in of_run(score, run).items():
-            values.setdefault(part, {})[seed] = value
-    endings = [
-        Ending(status, len(given), given[0])
-        for status, given in reasons.items()
-        if given and status is not Status.FINISHED
-    ]
-    if not values and score == EACH:
-        return {}
-    return {
-        part: Cell(dict(sorted(found.items())), endings, SCORES[score].digits)
-        for part, found in (values or {"": {}}).items()
-    }
-
-
-def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
-    """Return ``mean ± std (n)`` with the sample's standard deviation; one value has no ±."""
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f} (1)"
-    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f} ({len(values)})"
 
 
 def accuracy_table(frame: pd.DataFrame, scores: Sequence[str] | None = None) -> pd.DataFrame:

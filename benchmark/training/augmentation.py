@@ -1,12 +1,16 @@
 """V independently augmented views of a batch, made on the training device."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from benchmark.datasets import Images
 from benchmark.training.randomness import generator
+from methods.errors import InputError
+
+Padding = Literal["black", "mean", "reflect"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,11 @@ class Normalisation:
         """Make it for means and standard deviations of pixels in [0, 1]."""
         means, stds = (torch.tensor(values, device=device) for values in (mean, std))
         return cls(1 / (255 * stds), -means / stds)
+
+    @property
+    def mean_colour(self) -> Tensor:
+        """The pixel ``[C]``, uint8, that comes nearest to 0 in every channel."""
+        return (-self.shift / self.scale).round().to(torch.uint8)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Return float images ``[..., C, H, W]``, laid out channels-last, for uint8 ``[..., H, W, C]``."""
@@ -38,17 +47,32 @@ def channels_inside(images: Tensor) -> Tensor:
 
 
 class Augmentation:
-    """Pad with black, crop at random, mirror at random: drawn for each image and view of an epoch.
+    """Pad, crop at random, mirror at random: drawn for each image and view of an epoch.
 
     View v of image n in epoch e depends on (seed, e, v, n) alone: a method that needs fewer views sees the same
     first ones.
     """
 
-    def __init__(self, images: Images, normalisation: Normalisation, pad: int, flip: bool) -> None:
-        """Keep a reference to the images ``[N, C, H, W]``, uint8."""
+    def __init__(
+        self, images: Images, normalisation: Normalisation, pad: int, flip: bool, padding: Padding = "black"
+    ) -> None:
+        """Keep a reference to the images.
+
+        Args:
+            images: ``[N, C, H, W]``, uint8.
+            normalisation: From their pixels to what networks see.
+            pad: Width of the border in pixels; below the images' sides for ``reflect``.
+            flip: Whether images are mirrored at random.
+            padding: What the border is: ``black``, the ``mean`` colour, or the image's rim, mirrored (``reflect``).
+        """
         self.count, self.channels, self.height, self.width = images.shape
+        if padding == "reflect" and pad >= min(self.height, self.width):
+            raise InputError(
+                f"data.padding=reflect: data.pad must be below {min(self.height, self.width)} (given: {pad})"
+            )
         self.pad = pad
         self.flip = flip
+        self.padding = padding
         self.normalisation = normalisation
         self.images = images
 
@@ -85,12 +109,25 @@ class Augmentation:
         offsets = 2 * pad + 1
         shape = (sides, len(images), self.height + 2 * pad, self.width + 2 * pad, self.channels)
         padded = images.new_zeros(shape)
-        padded[0, :, pad : pad + self.height, pad : pad + self.width] = images.movedim(-3, -1)
+        inside = images.movedim(-3, -1)
+        if self.padding == "reflect":
+            rows, columns = (_mirrored_rim(side, pad, images.device) for side in (self.height, self.width))
+            padded[0] = inside[:, rows[:, None], columns]
+        else:
+            if self.padding == "mean":
+                padded[0] = self.normalisation.mean_colour
+            padded[0, :, pad : pad + self.height, pad : pad + self.width] = inside
         if self.flip:
             padded[1] = padded[0].flip(2)
         side, image, row, column, channel = padded.stride()
         windows = (sides, len(images), offsets, offsets, self.height, self.width, self.channels)
         return padded.as_strided(windows, (side, image, row, column, row, column, channel))
+
+
+def _mirrored_rim(side: int, pad: int, device: torch.device) -> Tensor:
+    """Return which pixel of a side stands at each place of the padded side; the rim itself is not repeated."""
+    places = torch.arange(-pad, side + pad, device=device).abs()
+    return torch.minimum(places, 2 * (side - 1) - places)
 
 
 @dataclass(frozen=True)

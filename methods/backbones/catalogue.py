@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from methods.backbones import brought
 from methods.errors import InputError, unknown
-from methods.plugins import reason_of
+from methods.plugins import import_plugin, reason_of
+from methods.sources import Source, source_of
 
 if TYPE_CHECKING:
     from methods.backbones.base import Backbone
@@ -197,6 +198,16 @@ def describe(name: str, plugins: Iterable[str | Path] = ()) -> Entry:
     if item.broken:
         raise InputError(f"the backbone {name!r} is broken: {item.broken}")
     return Entry(item.origin, name, item.description, min_image_size=1, plugin=True, distribution=item.distribution)
+
+
+def source(name: str, plugins: Iterable[str | Path] = ()) -> Source | None:
+    """Return the code of a plug-in's backbone; None for all others.
+
+    Raises:
+        InputError: As :func:`describe` does.
+    """
+    entry = describe(name, plugins)
+    return source_of(import_plugin(entry.module), entry.distribution) if entry.plugin else None
 
 
 def make(

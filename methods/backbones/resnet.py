@@ -89,39 +89,60 @@ def basic_stages(
     return [partial(stage, index) for index in range(len(widths))]
 
 
-def cifar_resnet(name: str, num_classes: int, in_channels: int, image_size: int, blocks: int) -> Backbone:
-    """ResNet of depth ``6 blocks + 2``: 16, 32 and 64 channels."""
+def cifar_resnet(
+    name: str, num_classes: int, in_channels: int, image_size: int, blocks: int, extra: int = 0
+) -> Backbone:
+    """ResNet of depth ``6 blocks + 2``: 16, 32 and 64 channels; ``extra`` more blocks in the last stage."""
     widths = (16, 32, 64)
     stem = partial(_cifar_stem, in_channels)
-    return residual_backbone(name, num_classes, stem, basic_stages(widths, [blocks] * 3), widths)
+
+    def deepen(more: int) -> Backbone:
+        return cifar_resnet(name, num_classes, in_channels, image_size, blocks, extra + more)
+
+    stages = basic_stages(widths, (blocks, blocks, blocks + extra))
+    return residual_backbone(name, num_classes, stem, stages, widths, deepen)
 
 
-def cifar_resnet_x4(name: str, num_classes: int, in_channels: int, image_size: int, blocks: int) -> Backbone:
-    """ResNet of depth ``6 blocks + 2`` and 64, 128 and 256 channels behind a stem of 32.
+def cifar_resnet_x4(
+    name: str, num_classes: int, in_channels: int, image_size: int, blocks: int, extra: int = 0
+) -> Backbone:
+    """ResNet of depth ``6 blocks + 2`` and 64, 128 and 256 channels behind a stem of 32; ``extra`` as above.
 
     Its first stage therefore begins with a projection shortcut. Source: ``resnet8x4`` and ``resnet32x4`` of
     RepDistiller, the implementation that the distillation literature shares.
     """
     widths, stem_width = (64, 128, 256), 32
     stem = partial(_cifar_stem, in_channels, stem_width)
-    return residual_backbone(name, num_classes, stem, basic_stages(widths, [blocks] * 3, stem_width), widths)
+
+    def deepen(more: int) -> Backbone:
+        return cifar_resnet_x4(name, num_classes, in_channels, image_size, blocks, extra + more)
+
+    stages = basic_stages(widths, (blocks, blocks, blocks + extra), stem_width)
+    return residual_backbone(name, num_classes, stem, stages, widths, deepen)
 
 
 def cifar_bottleneck_resnet(
-    name: str, num_classes: int, in_channels: int, image_size: int, blocks: int, widen: int = 1
+    name: str, num_classes: int, in_channels: int, image_size: int, blocks: int, widen: int = 1, extra: int = 0
 ) -> Backbone:
-    """ResNet of bottleneck blocks: inner widths 16, 32 and 64 times ``widen``, 64, 128 and 256 output channels."""
+    """ResNet of bottleneck blocks: inner widths 16, 32 and 64 times ``widen``, 64, 128 and 256 output channels.
+
+    The last stage has ``extra`` more blocks.
+    """
     outputs = (64, 128, 256)
 
     def stage(index: int) -> list[nn.Module]:
         width = outputs[index] // 4 * widen
         inputs = outputs[index - 1] if index else 16
         first = bottleneck_block(inputs, width, 1 if index == 0 else 2, outputs[index])
-        rest = (bottleneck_block(outputs[index], width, 1, outputs[index]) for _ in range(blocks - 1))
+        rest = (bottleneck_block(outputs[index], width, 1, outputs[index]) for _ in range(counts[index] - 1))
         return [first, *rest]
 
+    def deepen(more: int) -> Backbone:
+        return cifar_bottleneck_resnet(name, num_classes, in_channels, image_size, blocks, widen, extra + more)
+
+    counts = (blocks, blocks, blocks + extra)
     stages = [partial(stage, index) for index in range(3)]
-    return residual_backbone(name, num_classes, partial(_cifar_stem, in_channels), stages, outputs)
+    return residual_backbone(name, num_classes, partial(_cifar_stem, in_channels), stages, outputs, deepen)
 
 
 def residual_backbone(
@@ -130,6 +151,7 @@ def residual_backbone(
     stem: Callable[[], list[nn.Module]],
     stages: Sequence[Callable[[], list[nn.Module]]],
     channels: Sequence[int],
+    deepen: Callable[[int], Backbone] | None = None,
 ) -> Backbone:
     """A backbone of a stem and stages of residual blocks, of which peers share all but the last."""
 
@@ -147,6 +169,7 @@ def residual_backbone(
         classifier=lambda: nn.Linear(channels[-1], num_classes),
         linear=lambda inputs, outputs, bias: nn.Linear(inputs, outputs, bias),
         num_classes=num_classes,
+        deepen=deepen,
     )
 
 

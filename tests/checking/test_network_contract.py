@@ -6,7 +6,7 @@ import pytest
 
 from benchmark import cli
 from benchmark.checking.check import faults
-from benchmark.checking.contract import ContractError
+from benchmark.checking.comparing import ContractError
 from benchmark.checking.network_check import check_network
 from benchmark.checking.network_contract import CLAUSES, NetworkCase
 from methods import backbones

@@ -4,7 +4,6 @@ import json
 import re
 import resource
 import signal
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -96,6 +95,7 @@ class TestBadWords:
             ("run --dataset folder:nowhere", "no such folder: nowhere"),
             ("run --backbone resnet33", "unknown backbone 'resnet33', did you mean 'resnet"),
             ("run --backbone resnet8+resnt14 --methods dml", "did you mean 'resnet14'?"),
+            ("run --backbone x1,x2,x3,x4,x5,x6,x7,x8 --methods dml", "unknown backbone 'x1'"),
             ("run --backbone resnet8+resnet14 --methods pcl", "'pcl' takes one backbone"),
             ("run --set train.epoch=3", "did you mean 'epochs'? (valid: "),
             ("run --set trian.epochs=3", "did you mean 'train'? (valid: "),
@@ -158,6 +158,16 @@ class TestBadWords:
         assert (answer.code, answer.err) == (2, "")
 
 
+@pytest.mark.parametrize("words", ["--help", "table --published"])
+def test_characters_that_a_stream_cannot_write_are_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    answer = process(tmp_path, *words.split())
+    assert (answer.code, answer.err) == (0, "")
+    assert "\\xb1" in answer.out
+
+
 class TestWithoutTorch:
     """``--help``, ``list`` and ``table`` answer at once."""
 
@@ -174,13 +184,13 @@ class TestWithoutTorch:
     @pytest.mark.parametrize("words", ["--help", "list", "table --results {}"])
     def test_answer_takes_less_than_a_second_and_a_half(self, tmp_path: Path, finished_runs: Path, words: str) -> None:
         def seconds() -> float:
-            # of the processor: on a machine that does nothing else this is the time on the clock
+            # of the processor, and the least of a few: what else the machine does makes it more
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             assert process(tmp_path, *words.format(finished_runs).split()).code == 0
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-        assert statistics.median(seconds() for _ in range(3)) < 1.5
+        assert min(seconds() for _ in range(3)) < 1.5
 
 
 class TestList:

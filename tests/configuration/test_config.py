@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 from pydantic import ValidationError
 
 from benchmark import datasets
@@ -17,6 +17,7 @@ from benchmark.configuration.request import Request, layer_from_assignments, lay
 from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig
 from methods.errors import InputError
 from methods.hyperparameters import validated
+from tests.profiles import examples
 
 Layer = Mapping[str, Any]
 
@@ -39,7 +40,24 @@ YAML_VALUES = st.recursive(
 )
 WORDS = st.text("abc 01.:-#{'", max_size=9)
 JSON_LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
-OTHER_VALUES = (1, 2, 64, 0.25, True, False, [0.875], "bf16", "fp32", 32)
+OTHER_VALUES = (
+    1,
+    2,
+    64,
+    0.25,
+    0.125,
+    True,
+    False,
+    [0.875],
+    "bf16",
+    "fp32",
+    32,
+    "cosine",
+    "constant",
+    "norm_and_bias",
+    "mean",
+    "black",
+)
 SETTINGS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
 
 
@@ -79,14 +97,16 @@ class TestIdentity:
     def test_equal_settings_have_one_identity(self, config: RunConfig) -> None:
         assert RunConfig(**config.model_dump()).identity == config.identity
 
-    @settings(max_examples=25)
+    @examples(25)
     @given(CONFIGS)
+    @example(planned({"data": {"holdout": 0.25}}))
     def test_every_setting_counts(self, config: RunConfig) -> None:
         content = config.model_dump(exclude={"files"})
         leaves = [
             (key, name) for key, value in content.items() for name in (value if isinstance(value, dict) else [""])
         ]
         leaves.remove(("train", "diagnostics_every"))  # it only says when is looked
+        leaves.remove(("budgets", ""))  # they only say who asked
         identities = {config.identity, *(with_another(config, key, name).identity for key, name in leaves)}
         assert len(identities) == 1 + len(leaves)
 

@@ -18,6 +18,7 @@ from benchmark.deployment.export import export
 from benchmark.errors import MachineError
 from benchmark.store import lookup
 from methods.errors import InputError
+from tests import needs
 
 FORMATS = (".safetensors", ".onnx", ".pt2")
 
@@ -26,8 +27,7 @@ FORMATS = (".safetensors", ".onnx", ".pt2")
 def needs_onnx(request: pytest.FixtureRequest) -> None:
     """The extra ``onnx`` is part of ``dev``; without it only the tests of .onnx are skipped."""
     if "onnx" in request.node.name:
-        for package in ("onnx", "onnxruntime", "onnxscript"):
-            pytest.importorskip(package)
+        needs.extra("onnx", "onnx", "onnxruntime", "onnxscript")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from benchmark.reports.page_data import Content, page_data
 from benchmark.store.lookup import StoredRun
 from benchmark.store.runs import Result, Status, Store
 from methods.errors import InputError
-from tests.browser import Browser, browser, missing
+from tests import needs
+from tests.browser import Browser, browser
 
 EVIL = "</script><img src=x onerror=\"document.title='broken'\"> & <b>\u2028"
 ENVIRONMENT = {"torch": "2.15.0", "okdbench": "0.1.0", "commit": "abc", "hardware": "H200", "device": "cpu"}
@@ -165,8 +165,7 @@ class TestCautions:
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if lacking := missing():
-        pytest.skip(f"not installed: {lacking} (apt-get install chromium chromium-driver)")
+    needs.programs("chromium", "chromedriver", packages="chromium chromium-driver")
     with browser(tmp_path_factory.mktemp("chromium")) as window:
         yield window
 
@@ -234,8 +233,7 @@ class TestInABrowser:
 
     def test_a_phone_shows_it_without_scrolling_sideways(self, page: Browser) -> None:
         page.resize(375, 700)
-        time.sleep(0.3)
-        assert page.run("return [document.documentElement.scrollWidth, innerWidth]") == [375, 375]
+        page.wait("return [document.documentElement.scrollWidth, innerWidth]", [375, 375])
         page.run("document.querySelector('#run-table button.link').click()")
         assert page.run("return document.documentElement.scrollWidth") == 375
         assert page.run("return document.querySelector('dialog').getBoundingClientRect().width") <= 375
@@ -285,8 +283,5 @@ class TestWatch:
         chromium.open(address)
         assert chromium.run("return document.querySelectorAll('#run-table tbody tr').length") == 10
         store_run(Store(results), config("one", 0), 80)
-        deadline = time.monotonic() + 20
-        while chromium.run("return document.querySelectorAll('#run-table tbody tr').length") != 11:
-            assert time.monotonic() < deadline, "the page did not renew itself"
-            time.sleep(0.2)
+        chromium.wait("return document.querySelectorAll('#run-table tbody tr').length", 11)
         assert chromium.complaints() == []

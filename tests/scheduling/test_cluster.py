@@ -1,8 +1,8 @@
 """Several machines, as far as one can play them: two Ray nodes that share a results folder, or do not."""
 
 import os
+import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from benchmark.training import checkpoints
+from tests import needs
 from tests.stress import BENCH, Command, Watch, fork, outcome, working_folder
 
 GRID = (
@@ -40,20 +41,23 @@ def started(words: list[str], folder: Path, log: str) -> Command:
 @contextmanager
 def nodes(folder: Path, hidden: Path | None = None) -> Iterator[tuple[str, list[Command]]]:
     """A cluster's address and its two nodes of one CPU each; of the second one a folder may be hidden."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.2", 0))
-        port = free.getsockname()[1]
-    address = f"127.0.0.2:{port}"
     common = ["--num-cpus=1", "--num-gpus=0", "--block", "--disable-usage-stats"]
-    head = [RAY, "start", "--head", f"--port={port}", "--node-ip-address=127.0.0.2", *common]
+    # it takes a free port itself: one that is looked for here may be another's by then
+    head = [RAY, "start", "--head", "--port=0", "--node-ip-address=127.0.0.2", *common]
     head += ["--include-dashboard=false", f"--temp-dir={folder / 'ray'}"]
-    second = [RAY, "start", f"--address={address}", "--node-ip-address=127.0.0.3", *common]
-    if hidden is not None:
-        hide = f'mount -t tmpfs tmpfs "{hidden}" && exec "$0" "$@"'
-        second = ["unshare", "--mount", "sh", "-c", hide, *second]
     running = [started(head, folder, "head")]
+
+    def said() -> str:
+        found = re.search(r"--address='(127\.0\.0\.2:\d+)'", (folder / "head").read_text())
+        return found[1] if found else ""
+
     try:
-        assert Watch(folder).until(lambda: "Ray runtime started" in (folder / "head").read_text(), 90)
+        assert Watch(folder).until(lambda: said() != "", 90)
+        address = said()
+        second = [RAY, "start", f"--address={address}", "--node-ip-address=127.0.0.3", *common]
+        if hidden is not None:
+            hide = f'mount -t tmpfs tmpfs "{hidden}" && exec "$0" "$@"'
+            second = ["unshare", "--mount", "sh", "-c", hide, *second]
         running.append(started(second, folder, "second"))
         assert Watch(folder).until(lambda: "Ray runtime started" in (folder / "second").read_text(), 90), (
             folder / "second"
@@ -89,7 +93,7 @@ def test_a_grid_over_two_nodes_is_completed_by_one_when_the_other_dies() -> None
         assert outcome(results) == outcome(folder / "alone")
 
 
-@pytest.mark.skipif(not may_hide(), reason="hiding a folder from a process needs root and mount namespaces")
+@pytest.mark.skipif(not may_hide(), reason=needs.MOUNT)
 def test_a_node_without_the_results_folder_is_named_before_anything_runs() -> None:
     with working_folder() as folder:
         (results := folder / "results").mkdir()

@@ -13,6 +13,7 @@ from benchmark.scheduling import logging_backends
 from benchmark.scheduling.logging_backends import BACKENDS, Backend, LoggingObserver
 from benchmark.store.runs import Result, Store
 from methods.errors import InputError
+from tests import needs
 
 LAYER: dict[str, Any] = {
     "methods": ["dml"],
@@ -41,7 +42,7 @@ def numbers(row: dict[str, float]) -> dict[str, float]:
 
 
 def test_tensorboard_gets_every_metric_of_every_epoch(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
+    needs.extra("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for run, rows in run_with("tensorboard", tmp_path):
@@ -54,7 +55,7 @@ def test_tensorboard_gets_every_metric_of_every_epoch(tmp_path: Path) -> None:
 
 
 def test_wandb_writes_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb")
+    needs.extra("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     for run, _ in run_with("wandb", tmp_path):
         written = list((Store(tmp_path).folder(run) / "wandb").glob(f"offline-run-*/run-{run.identity}*.wandb"))
@@ -63,7 +64,7 @@ def test_wandb_writes_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_mlflow_writes_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("mlflow")
+    needs.extra("mlflow")
     from mlflow.tracking import MlflowClient
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

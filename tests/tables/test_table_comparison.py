@@ -1,7 +1,6 @@
 """Tables that compare: best, second, ranks, gains, and the forms that show them."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from benchmark.store.runs import Result, Status
 from benchmark.tables.rendering import latex_text, rendered
 from benchmark.tables.table import build
 from methods.errors import InputError
+from tests import needs
 from tests.tables.test_tables import Runs
 
 
@@ -87,8 +87,8 @@ class TestLatex:
     def test_special_characters(self) -> None:
         assert latex_text("a_b & 5 % ± #") == r"a\_b \& 5 \% $\pm$ \#"
 
-    @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex is installed")
     def test_it_compiles_as_it_is(self, runs: Runs, tmp_path: Path) -> None:
+        needs.programs("pdflatex", packages="texlive-latex-recommended")
         for seed in range(3):
             runs.add(70.0 + seed, seed=seed, data={"train_per_class": 5})
             runs.add(71.0 + seed * seed, seed=seed, methods="one", data={"train_per_class": 5})

@@ -12,9 +12,10 @@ import pytest
 from benchmark import running, store
 from benchmark.configuration.run_config import RunConfig
 from benchmark.store.runs import Result, Status, Store
+from benchmark.tables.cells import mean_and_deviation
 from benchmark.tables.layout import check_keys, check_scores, keys_and_scores, short_name
 from benchmark.tables.rendering import check_format, rendered
-from benchmark.tables.table import accuracy_table, build, mean_and_deviation
+from benchmark.tables.table import accuracy_table, build
 from methods.errors import InputError
 
 FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))

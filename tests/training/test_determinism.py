@@ -89,7 +89,7 @@ def test_alone_under_ray(tmp_path: Path, serial: Outcome) -> None:
     assert outcome(tmp_path, [first]) == {"dkel": serial["dkel"]}
 
 
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two runs side by side need two cores")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: two runs side by side need a machine with two")
 def test_side_by_side_under_ray(tmp_path: Path, serial: Outcome) -> None:
     run_under_ray(chosen := jobs(tmp_path), digits(chosen), listener := Listener(), Cluster())
     assert listener.events.index("ended") > [i for i, event in enumerate(listener.events) if event == "started"][1]

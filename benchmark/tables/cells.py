@@ -1,0 +1,89 @@
+"""What stands in a table's cell: the scores of runs that differ in nothing but the seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+from benchmark.store import Status
+from benchmark.tables.scores import EACH, SCORES, Record, of_run
+
+MAX_REASON = 60
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Runs of a cell that did not finish: how many, and the first one's reason."""
+
+    status: Status
+    count: int
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """The count, the status and, if there is one, the reason, on one line and without the table's own sign."""
+        reason = " ".join(self.reason.replace("|", "/").split())
+        shortened = reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}..."
+        return f"{self.count} {self.status}" + (f": {shortened}" if shortened else "")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in nothing but the seed.
+
+    Attributes:
+        values: Of the finished ones, by seed.
+        endings: Of the others.
+        digits: Decimal places.
+    """
+
+    values: Mapping[int, float]
+    endings: Sequence[Ending] = ()
+    digits: int = 2
+
+    @property
+    def mean(self) -> float | None:
+        """Over the seeds; None if no run finished."""
+        return mean(self.values.values()) if self.values else None
+
+    def text(self, reasons: bool = True) -> str:
+        """Return ``mean ± std (n)`` and how many runs did not finish, with the reason or without."""
+        numbers = [mean_and_deviation([*self.values.values()], self.digits)] if self.values else []
+        return ", ".join([*numbers, *(end.text if reasons else f"{end.count} {end.status}" for end in self.endings)])
+
+
+def cells_of(records: Sequence[Record], score: str) -> dict[str, Cell]:
+    """Return the cells of runs that differ in nothing but the seed, by part of the score.
+
+    Args:
+        records: The runs.
+        score: A name in :data:`benchmark.tables.scores.SCORES`.
+    """
+    values: dict[str, dict[int, float]] = {}
+    reasons: dict[Status, list[str]] = {status: [] for status in Status}
+    # the same run may lie there twice, as when its images have been moved; it still counts once
+    finished = {int(run["seed"]): run for run in records if Status(run["status"]) is Status.FINISHED}
+    for run in records:
+        status = Status(run["status"])
+        if status is not Status.FINISHED and int(run["seed"]) not in finished:
+            reasons[status].append(str(run["reason"]))
+    for seed, run in finished.items():
+        for part, value in of_run(score, run).items():
+            values.setdefault(part, {})[seed] = value
+    endings = [
+        Ending(status, len(given), given[0])
+        for status, given in reasons.items()
+        if given and status is not Status.FINISHED
+    ]
+    if not values and score == EACH:
+        return {}
+    return {
+        part: Cell(dict(sorted(found.items())), endings, SCORES[score].digits)
+        for part, found in (values or {"": {}}).items()
+    }
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
+    """Return ``mean ± std (n)`` with the sample's standard deviation; one value has no ±."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f} (1)"
+    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f} ({len(values)})"
