@@ -17,18 +17,23 @@ class CodeOfDatasets(Protocol):
 def sources(
     method: str, dataset: str, backbone: str, plugins: Sequence[str], datasets: CodeOfDatasets
 ) -> dict[str, Source]:
-    """Return the code of what comes from a plug-in, by what it is: ``method``, ``dataset``, ``backbone NAME``.
+    """Return the code of what comes from a plug-in, by what it is: ``method``, ``dataset``, ``backbone``.
 
     Args:
         method: A method's name.
         dataset: A data set's name.
-        backbone: A backbone's name, or several joined by ``+``.
+        backbone: A backbone's name, or several joined by ``+``; then each has an entry ``backbone.<name>``.
         plugins: Python files that define further methods, backbones and data sets.
         datasets: Knows the data sets' code.
 
     Raises:
         InputError: For an unknown name, or a plug-in that is broken.
     """
-    found = {"method": registry.source(method, plugins), "dataset": datasets.source(dataset, plugins)}
-    found |= {f"backbone {name}": backbones.source(name, plugins) for name in sorted(set(backbone.split("+")))}
+    parts = backbone.split("+")
+    networks = {"backbone" if len(parts) == 1 else f"backbone.{part}": part for part in parts}
+    found = {
+        "method": registry.source(method, plugins),
+        "dataset": datasets.source(dataset, plugins),
+        **{role: backbones.source(part, plugins) for role, part in networks.items()},
+    }
     return {role: source for role, source in found.items() if source is not None}

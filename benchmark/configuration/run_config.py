@@ -155,7 +155,7 @@ class RunConfig(_Section):
     dataset_checksum: str
     files: dict[str, str] = Field({}, description="hyperparameters that name a file, and the hash of its content")
     sources: dict[str, str] = Field(
-        {}, description="what comes from a plug-in (method, dataset, backbone NAME), and the hash of its code"
+        {}, description="what comes from a plug-in (method, dataset, backbone), and the hash of its code"
     )
     uses: list[Use] = Field([], description="what it was asked for as; none: as the method itself. No part of identity")
     budgets: list[str] = Field(

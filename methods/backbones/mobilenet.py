@@ -49,9 +49,12 @@ def convolution_bn_relu(inputs: int, outputs: int, kernel: int, stride: int = 1,
     return [convolution(inputs, outputs, kernel, stride, groups), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
-def mobilenet_v2(name: str, num_classes: int, in_channels: int, image_size: int, width: float) -> Backbone:
+def mobilenet_v2(
+    name: str, num_classes: int, in_channels: int, image_size: int, width: float, extra: int = 0
+) -> Backbone:
     """MobileNetV2 of a width multiplier: 32 to 320 channels times ``width``, then 1280 features.
 
+    The last group has ``extra`` more blocks.
     The features are 1280 times the width where it is above 1. Its four stages end before each stride behind the first
     convolution, and peers share three of them.
     """
@@ -61,8 +64,9 @@ def mobilenet_v2(name: str, num_classes: int, in_channels: int, image_size: int,
     def group(index: int) -> list[nn.Module]:
         expansion, _, blocks, stride = _GROUPS[index]
         inputs, outputs = widths[index - 1] if index else int(32 * width), widths[index]
+        count = blocks + (extra if index == len(_GROUPS) - 1 else 0)
         first = InvertedResidual(inputs, outputs, stride, expansion)
-        return [first, *(InvertedResidual(outputs, outputs, 1, expansion) for _ in range(blocks - 1))]
+        return [first, *(InvertedResidual(outputs, outputs, 1, expansion) for _ in range(count - 1))]
 
     def stage(index: int) -> nn.Sequential:
         first = convolution_bn_relu(in_channels, int(32 * width), 3, 2) if index == 0 else []
@@ -78,4 +82,5 @@ def mobilenet_v2(name: str, num_classes: int, in_channels: int, image_size: int,
         classifier=lambda: narrow_linear(features, num_classes),
         linear=narrow_linear,
         num_classes=num_classes,
+        deepen=lambda more: mobilenet_v2(name, num_classes, in_channels, image_size, width, extra + more),
     )

@@ -103,15 +103,22 @@ def cifar_resnet(
     return residual_backbone(name, num_classes, stem, stages, widths, deepen)
 
 
-def cifar_resnet_x4(name: str, num_classes: int, in_channels: int, image_size: int, blocks: int) -> Backbone:
-    """ResNet of depth ``6 blocks + 2`` and 64, 128 and 256 channels behind a stem of 32.
+def cifar_resnet_x4(
+    name: str, num_classes: int, in_channels: int, image_size: int, blocks: int, extra: int = 0
+) -> Backbone:
+    """ResNet of depth ``6 blocks + 2`` and 64, 128 and 256 channels behind a stem of 32; ``extra`` as above.
 
     Its first stage therefore begins with a projection shortcut. Source: ``resnet8x4`` and ``resnet32x4`` of
     RepDistiller, the implementation that the distillation literature shares.
     """
     widths, stem_width = (64, 128, 256), 32
     stem = partial(_cifar_stem, in_channels, stem_width)
-    return residual_backbone(name, num_classes, stem, basic_stages(widths, [blocks] * 3, stem_width), widths)
+
+    def deepen(more: int) -> Backbone:
+        return cifar_resnet_x4(name, num_classes, in_channels, image_size, blocks, extra + more)
+
+    stages = basic_stages(widths, (blocks, blocks, blocks + extra), stem_width)
+    return residual_backbone(name, num_classes, stem, stages, widths, deepen)
 
 
 def cifar_bottleneck_resnet(

@@ -51,17 +51,23 @@ def shuffled(first: Tensor, second: Tensor) -> Tensor:
 
 
 def shufflenet_v2(
-    name: str, num_classes: int, in_channels: int, image_size: int, widths: Sequence[int], features: int
+    name: str,
+    num_classes: int,
+    in_channels: int,
+    image_size: int,
+    widths: Sequence[int],
+    features: int,
+    extra: int = 0,
 ) -> Backbone:
     """ShuffleNetV2 of three stages of ``widths`` channels, each of which halves the maps; peers share two of them.
 
-    The last stage ends with the 1x1 convolution to ``features`` channels.
+    The last stage has ``extra`` more blocks and ends with the 1x1 convolution to ``features`` channels.
     """
 
     def stage(index: int) -> nn.Sequential:
         inputs = widths[index - 1] if index else _STEM
         first = _convolution(in_channels, _STEM, 1) if index == 0 else []
-        blocks = (ShuffleBlock(widths[index]) for _ in range(_BLOCKS[index]))
+        blocks = (ShuffleBlock(widths[index]) for _ in range(_BLOCKS[index] + (extra if index == 2 else 0)))
         last = _convolution(widths[index], features, 1) if index == 2 else []
         return nn.Sequential(*first, StridedShuffleBlock(inputs, widths[index]), *blocks, *last)
 
@@ -73,6 +79,7 @@ def shufflenet_v2(
         classifier=lambda: nn.Linear(features, num_classes),
         linear=nn.Linear,
         num_classes=num_classes,
+        deepen=lambda more: shufflenet_v2(name, num_classes, in_channels, image_size, widths, features, extra + more),
     )
 
 

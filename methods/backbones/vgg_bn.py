@@ -18,8 +18,10 @@ _POOLS_BELOW_64 = 3
 """A fourth max-pool comes with images of side 64 or more."""
 
 
-def vgg_bn(name: str, num_classes: int, in_channels: int, image_size: int, convolutions: int) -> Backbone:
-    """VGG of five groups of 3x3 convolutions with batch norm, ``convolutions`` in each.
+def vgg_bn(
+    name: str, num_classes: int, in_channels: int, image_size: int, convolutions: int, extra: int = 0
+) -> Backbone:
+    """VGG of five groups of 3x3 convolutions with batch norm, ``convolutions`` in each, ``extra`` more in the last.
 
     A max-pool follows the first three groups (four from images of side 64 on) and no pool the last. Its four stages end
     behind the second, third, fourth and fifth group, and peers share three of them.
@@ -29,7 +31,7 @@ def vgg_bn(name: str, num_classes: int, in_channels: int, image_size: int, convo
     def group(index: int) -> list[nn.Module]:
         inputs, outputs = _CHANNELS[index - 1] if index else in_channels, _CHANNELS[index]
         layers: list[nn.Module] = []
-        for layer in range(convolutions):
+        for layer in range(convolutions + (extra if index == len(_CHANNELS) - 1 else 0)):
             layers += [biased_convolution(outputs if layer else inputs, outputs)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
         return [*layers, nn.MaxPool2d(2)] if index < pools else layers
@@ -45,4 +47,5 @@ def vgg_bn(name: str, num_classes: int, in_channels: int, image_size: int, convo
         classifier=lambda: narrow_linear(_CHANNELS[-1], num_classes),
         linear=narrow_linear,
         num_classes=num_classes,
+        deepen=lambda more: vgg_bn(name, num_classes, in_channels, image_size, convolutions, extra + more),
     )

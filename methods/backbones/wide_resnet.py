@@ -40,18 +40,21 @@ class PreActivationBlock(nn.Module):
         return torch.add(self.layers(activated), shortcut)
 
 
-def wide_resnet(name: str, num_classes: int, in_channels: int, image_size: int, blocks: int, widen: int) -> Backbone:
+def wide_resnet(
+    name: str, num_classes: int, in_channels: int, image_size: int, blocks: int, widen: int, extra: int = 0
+) -> Backbone:
     """WRN of depth ``6 blocks + 4``: 16, 32 and 64 channels times ``widen``; peers share two of its three stages.
 
-    The last stage ends with the network's last BN and ReLU.
+    The last stage has ``extra`` more blocks, and ends with the network's last BN and ReLU.
     """
+    counts = (blocks, blocks, blocks + extra)
     channels = (16 * widen, 32 * widen, 64 * widen)
 
     def stage(index: int) -> nn.Sequential:
         first = [convolution(in_channels, 16, 3)] if index == 0 else []
         inputs, outputs = channels[index - 1] if index else 16, channels[index]
         layers = [PreActivationBlock(inputs, outputs, 2 if index else 1)]
-        layers += [PreActivationBlock(outputs, outputs, 1) for _ in range(blocks - 1)]
+        layers += [PreActivationBlock(outputs, outputs, 1) for _ in range(counts[index] - 1)]
         last = [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)] if index == 2 else []
         return nn.Sequential(*first, *layers, *last)
 
@@ -63,4 +66,5 @@ def wide_resnet(name: str, num_classes: int, in_channels: int, image_size: int, 
         classifier=lambda: linear_without_offset(channels[-1], num_classes),
         linear=linear_without_offset,
         num_classes=num_classes,
+        deepen=lambda more: wide_resnet(name, num_classes, in_channels, image_size, blocks, widen, extra + more),
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import cli
+from benchmark import cli, running
 from benchmark.checking.check import faults
 from benchmark.checking.network_check import check_network
 from methods import backbones
@@ -82,6 +82,20 @@ def test_the_documented_network_trains_and_is_taken_away(
     assert bench(monkeypatch, f"predict slim.safetensors a.png --plugin {slim}") == 0
     assert bench(monkeypatch, "predict ready.onnx a.png") == 0
     assert capsys.readouterr().out.count("a.png  ") == 2
+
+
+def test_the_code_of_a_network_is_part_of_the_run(slim: Path, ready: Path) -> None:
+    def identities() -> list[str]:
+        layer = {"methods": ["dml"], "dataset": "digits", "backbone": ["slim", "resnet8+slim", "resnet8"], "seeds": 1}
+        runs = running.prepare([layer], (str(slim), str(ready))).runs
+        assert [set(run.sources) for run in runs] == [{"backbone"}, {"backbone.slim"}, set()]
+        return [run.identity for run in runs]
+
+    before = identities()
+    slim.write_text(SLIM + "# a comment\n")
+    assert identities() == before
+    slim.write_text(SLIM.replace("stride=2, padding=1", "stride=2, padding=2"))
+    assert [one == other for one, other in zip(identities(), before, strict=True)] == [False, False, True]
 
 
 @pytest.mark.parametrize("command", re.findall(r"^```\nbench (.*)\n```$", DOCUMENT, re.MULTILINE))

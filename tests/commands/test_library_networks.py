@@ -61,6 +61,7 @@ def test_they_train_in_both_kinds_of_methods_and_are_taken_away(
         ("--methods dml --backbone tim:resnet18", "unknown source of backbones 'tim', did you mean 'timm'?"),
         ("--methods dml --backbone torchvision:googlenet", "torchvision:googlenet does not take images of 1x8x8"),
         ("--methods pcl --backbone timm:ghostnet_050", "timm:ghostnet_050 has no stages for branches on a shared stem"),
+        ("--methods ahbf --backbone timm:resnet10t", "timm:resnet10t has no deeper form, which branches of"),
         ("--methods dml --backbone resnet18", "resnet18 needs images of side 32 or more (given: 8)"),
     ],
 )
