@@ -9,7 +9,9 @@ from benchmark.commands.options import Plugins
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A file that bench export wrote; its .json lies beside it.")],
+    model: Annotated[
+        Path, typer.Argument(help="A file that bench export wrote, its .json beside it; a .pt2 is code: use your own.")
+    ],
     images: Annotated[list[Path], typer.Argument(help="Image files, of any size.")],
     top: Annotated[int, typer.Option(help="Classes to print.", min=1)] = 5,
     plugin: Plugins = None,

@@ -133,6 +133,7 @@ def _load_onnx(path: Path, plugins: Sequence[str | Path]) -> Model:
 def _load_pt2(path: Path, plugins: Sequence[str | Path]) -> Model:
     import torch
 
+    # torch unpickles parts of the file, which can run anything: SECURITY.md counts it as code
     # it logs a traceback beside the error that it raises
     logging.getLogger("torch.export").setLevel(logging.CRITICAL)
     return as_model(torch.export.load(path).module())
