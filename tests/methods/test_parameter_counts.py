@@ -135,3 +135,23 @@ def test_maps_shrink_as_often_as_the_literature_has_it(name: str, side: int) -> 
     with torch.device("meta"):
         maps = backbone.branch().maps(backbone.stem()(torch.empty(2, 1, side, side)))
     assert maps.shape == (2, backbone.features, SIDES[name][side], SIDES[name][side])
+
+
+# What one more block (or convolution) of the last stage adds.
+MORE = {
+    "wrn_16_2": 2 * (2 * 128 + 9 * 128**2),
+    "resnet8x4": 2 * conv(256, 256, 3),
+    "vgg8": conv(512, 512, 3, bias=True),
+    "mobilenet_v2": conv(160, 960, 1) + depthwise(960) + conv(960, 160, 1),
+    "shufflenet_v2": 2 * conv(232, 232, 1) + depthwise(232),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_a_deeper_form_has_more_blocks_in_its_last_stage_alone(name: str) -> None:
+    plain, deeper = make(name, 10), make(name, 10).deeper(2)
+    with torch.device("meta"):
+        stems = [[weight.shape for weight in one.stem().parameters()] for one in (plain, deeper)]
+        sizes = [sum(weight.numel() for weight in one.branch().parameters()) for one in (plain, deeper)]
+    assert stems[0] == stems[1]
+    assert sizes[1] - sizes[0] == 2 * MORE[name]
