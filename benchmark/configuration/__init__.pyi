@@ -1,4 +1,5 @@
 from .request import (
+    DATA_ROOT as DATA_ROOT,
     LISTS as LISTS,
     OPTIONS as OPTIONS,
     Checksums as Checksums,
@@ -16,6 +17,7 @@ from .run_config import (
     EQUAL_EPOCHS as EQUAL_EPOCHS,
     SECTIONS as SECTIONS,
     DataConfig as DataConfig,
+    Origin as Origin,
     RunConfig as RunConfig,
     TrainConfig as TrainConfig,
     Use as Use,
