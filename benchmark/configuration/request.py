@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from benchmark.configuration import entries, recipes, yaml_files
 from benchmark.configuration.code import CodeOfDatasets, sources
 from benchmark.configuration.entries import Entry
-from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig, Use
+from benchmark.configuration.run_config import SECTIONS, DataConfig, Origin, RunConfig, TrainConfig, Use
 from methods import backbones, paths, registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_RUNS = 100_000
 
 Layer = Mapping[str, Any]
+
+DATA_ROOT = "data"
+"""Where data sets lie if nothing is said."""
 
 LISTS = ("methods", "variants", "dataset", "backbone")
 OPTIONS = (
@@ -41,7 +44,14 @@ class Request:
 
     layers: Sequence[Layer]
     plugins: Sequence[str] = ()
-    data_root: Path = field(default_factory=lambda: Path("data"))
+    data_root: Path = field(default_factory=lambda: Path(DATA_ROOT))
+
+    @property
+    def origin(self) -> Origin:
+        """Where the request comes from, as its runs remember it: the same from any folder."""
+        usual = self.data_root == Path(DATA_ROOT)
+        files = [str(Path(plugin).resolve()) for plugin in self.plugins]
+        return Origin(plugins=files, data_root=None if usual else str(self.data_root.absolute()))
 
     def option(self, key: str, default: Any) -> Any:
         """Return the strongest layer's value of a key."""
@@ -164,6 +174,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
                 files=_hash_files(cls, resolved),
                 sources={role: source.hash for role, source in code.items()},
                 uses=_uses(entry, train, own),
+                origin=request.origin,
             )
             runs += [run.model_copy(update={"seed": seed}) for seed in seeds]
     return runs

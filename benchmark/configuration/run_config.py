@@ -141,6 +141,18 @@ class Use(_Section):
     chosen: dict[str, Any] = {}
 
 
+class Origin(_Section):
+    """Where the command lay that asked for a run: what has to be said to give it again. It changes no number.
+
+    Attributes:
+        plugins: Python files that defined further methods.
+        data_root: Where the data sets lay; None for the usual place.
+    """
+
+    plugins: list[str] = []
+    data_root: str | None = None
+
+
 class RunConfig(_Section):
     """Everything that decides a run's numbers, with all defaults filled in, and what it was asked for as."""
 
@@ -158,6 +170,7 @@ class RunConfig(_Section):
         {}, description="what comes from a plug-in (method, dataset, backbone), and the hash of its code"
     )
     uses: list[Use] = Field([], description="what it was asked for as; none: as the method itself. No part of identity")
+    origin: Origin = Field(Origin(), description="where its command lay; no part of its identity")
     budgets: list[str] = Field(
         [EQUAL_EPOCHS], min_length=1, description="the comparisons that asked for the run; no part of its identity"
     )
@@ -175,8 +188,10 @@ class RunConfig(_Section):
         """The hash of the canonical form: equal exactly for runs that must give the same numbers."""
         resolved = self.model_dump(mode="json")
         resolved |= {"train": self.train.canonical(), "data": self.data.canonical()}
-        # what is looked at beside the numbers changes none of them, nor does what the run is called
-        del resolved["train"]["diagnostics_every"], resolved["budgets"], resolved["uses"]
+        # what is looked at beside the numbers changes none of them, nor does who asked for the run
+        del resolved["train"]["diagnostics_every"]
+        for name in ("budgets", "uses", "origin"):
+            del resolved[name]
         for name in self.files:
             del resolved["hyperparameters"][name]
         # what lies where is not what is trained on: the content's hashes say that
