@@ -143,12 +143,22 @@ def print_plan(command: Command, console: Console) -> None:
         done = command.store.ended(run)
         if not done:
             missing.add(run.identity)
-        say(console, f"{'finished' if done else 'to do':<8}  {run.label}  ({run.train.epochs} epochs, {run.identity})")
+        settings = _differing(run, command.runs)
+        state = "finished" if done else "to do"
+        say(console, f"{state:<8}  {run.label}{settings}  ({run.train.epochs} epochs, {run.identity})")
     for line in command.shares:
         say(console, line)
     say(console, f"{len(command.runs)} runs, {len(command.runs) - len(missing)} finished already")
     if missing:
         say(console, _estimated(command, [run for run in command.runs if run.identity in missing]))
+
+
+def _differing(run: RunConfig, runs: Sequence[RunConfig]) -> str:
+    """Return the hyperparameters in which a command's runs of one method, data set and network differ."""
+    like = [(other.method, other.dataset, other.backbone) for other in runs]
+    mine = [o for o, key in zip(runs, like, strict=True) if key == (run.method, run.dataset, run.backbone)]
+    keys = [k for k, v in run.hyperparameters.items() if any(o.hyperparameters.get(k) != v for o in mine)]
+    return f" [{', '.join(f'{key}={run.hyperparameters[key]}' for key in keys)}]" if keys else ""
 
 
 def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
@@ -193,7 +203,13 @@ def all_finished(command: Command, console: Console) -> bool:
 
 
 def train_missing(command: Command, console: Console) -> None:
-    """Carry out what is missing, and tell the person who watches how it gets on."""
+    """Carry out what is missing, and tell the person who watches how it gets on.
+
+    Raises:
+        InputError: If a network does not take the images of a run, or the method's way of sharing it.
+    """
+    from benchmark.training import check_networks
+
     scratch.tidy()
     missing = command.missing()
     if skipped := len(command.runs) - len(missing):
@@ -201,6 +217,7 @@ def train_missing(command: Command, console: Console) -> None:
     if missing:
         check_writable(command.store)
         sets = load_sets(command, missing)
+        check_networks(missing, {name: found.shape for name, found in sets.items()}, command.plugins)
         for line in remarks(missing, sets, command.plugins):
             say(console, f"note: {line}")
         train(command, missing, sets, console)
@@ -213,9 +230,11 @@ def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plu
     """Return one line for each setting that does not fit its run's length."""
     lines: dict[str, None] = {}
     for run in runs:
-        chosen = registry.load(run.method, plugins).Hyperparameters.resolve(run.hyperparameters, owner=run.method)
+        method = registry.load(run.method, plugins)
+        chosen = method.Hyperparameters.resolve(run.hyperparameters, owner=run.method)
         steps = -(-len(sets[run.dataset].train) // run.train.batch_size) * run.train.epochs
-        for remark in chosen.remarks(run.train.epochs, steps):
+        about_networks = method.architecture_remarks(run.backbone.split("+"), chosen)
+        for remark in (*chosen.remarks(run.train.epochs, steps), *about_networks):
             lines[f"{run.method} on {run.dataset}: {remark}"] = None
     return list(lines)
 

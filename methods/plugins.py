@@ -13,6 +13,8 @@ from typing import Any
 
 from methods.errors import InputError
 
+_PREFIX = "okdbench_plugin_"
+
 BACKBONE, ARRAYS = "Backbone", "Arrays"
 """What a function of a plug-in returns, by its annotation, if it is a network or a data set of its own."""
 
@@ -51,7 +53,7 @@ def import_plugin(origin: str) -> ModuleType:
         raise InputError(f"cannot read {origin}: {error.strerror}") from None
     # the name carries the path, so that two files of one name do not meet, and the content; pickles find it again
     key = sha256(origin.encode() + b"\0" + content).hexdigest()[:12]
-    name = f"okdbench_plugin_{key}"
+    name = f"{_PREFIX}{key}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, origin, loader=_Loader(origin, content))
@@ -96,3 +98,9 @@ def reason_of(error: BaseException) -> str:
 def first_line(docstring: str | None) -> str:
     """Return a docstring's first line; nothing if there is none."""
     return docstring.strip().splitlines()[0] if docstring and docstring.strip() else ""
+
+
+def plugin_file_of(module: str) -> tuple[Path, ...]:
+    """Return the file of a plug-in's module; nothing for a module that is found without naming a file."""
+    file = sys.modules[module].__file__
+    return (Path(file),) if module.startswith(_PREFIX) and file else ()

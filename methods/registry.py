@@ -122,11 +122,11 @@ def build(
 
     Args:
         name: One of :func:`available`.
-        backbone: One of ``methods.backbones.available()``, or several joined by ``+`` for peers that differ.
+        backbone: A name that ``methods.backbones.make`` takes, or several joined by ``+`` for peers that differ.
         num_classes: C, at least 2.
         in_channels: Channels of the images, 1 or more.
         image_size: Side of the square images in pixels.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods or backbones.
         **hyperparameters: The method's own, checked by its ``Hyperparameters``.
 
     Raises:
@@ -135,7 +135,8 @@ def build(
     method = load(name, plugins)
     architectures = backbone.split("+")
     chosen = resolve(method, hyperparameters, architectures)
-    return method([backbones.make(part, num_classes, in_channels, image_size) for part in architectures], chosen)
+    shape = num_classes, in_channels, image_size
+    return method([backbones.make(part, *shape, plugins=plugins) for part in architectures], chosen)
 
 
 def resolve(

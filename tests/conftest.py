@@ -6,12 +6,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from tests import profiles
+
+if TYPE_CHECKING:
+    from tests.tables.story import Story
 
 profiles.register()
 
@@ -38,11 +42,15 @@ def seeded() -> None:
     seed_all()
 
 
+_REFERENCE = r"test_golden\w*\.py::test_(golden|trajectory)\w*(?:\[([a-z0-9-]+?)(?:-\w+=|-\d{3}\]|\]))?"
+"""A reference case: the kind of test, and what comes before the parameters in its id."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Count the reference cases that passed, by name."""
     passed: Counter[str] = Counter()
     for report in terminalreporter.stats.get("passed", []):
-        case = re.search(r"test_golden\.py::test_(golden|trajectory)\w*\[?(dkel-released|\w+)?", report.nodeid)
+        case = re.search(_REFERENCE, report.nodeid)
         if case:
             passed[f"{case[1]} {case[2] or 'schedules'}"] += 1
     if passed:
@@ -87,3 +95,11 @@ def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     assert running.carry_out(running.prepare([layer]), Console(quiet=True))
     return results
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory) -> "Story":
+    """A paper's runs, to be read: three methods on two data sets and two networks, and a second setting of one."""
+    from tests.tables.story import Story, tell_all
+
+    return tell_all(Story(tmp_path_factory.mktemp("story")))

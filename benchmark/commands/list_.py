@@ -48,7 +48,7 @@ def list_(
     kinds: dict[str, Callable[[], dict[str, str]]] = {
         "methods": lambda: available(plugin or ()),
         "datasets": lambda: datasets.available(plugin or ()),
-        "backbones": backbones.available,
+        "backbones": lambda: backbones.available(plugin or ()) | backbones.sources(),
         "recipes": recipes.available,
     }
     for kind in (what,) if what else kinds:

@@ -26,6 +26,14 @@ def run(
         Text,
         typer.Option(help="Names separated by commas; all if not given.", autocompletion=several_of(method_names)),
     ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            help="A method once more with settings of its own: 'dkel: decay=none', 'dml as dml-slow: train.lr=0.05'.",
+            metavar="METHOD [as NAME]: KEY=VALUE,...",
+        ),
+    ] = None,
     dataset: Annotated[
         Text,
         typer.Option(
@@ -90,6 +98,7 @@ def run(
 
     flags = given(
         methods=methods,
+        variants=variant or None,
         dataset=dataset,
         backbone=backbone,
         seeds=seeds,

@@ -21,3 +21,4 @@ from .images import (
     Shape as Shape,
 )
 from .placement import Images as Images, on_device as on_device
+from .random_images import random_dataset as random_dataset

@@ -15,7 +15,7 @@ from benchmark import tables
 from benchmark.reports.cautions import cautions
 from benchmark.reports.page_data import Content, Group, page_data
 from benchmark.store import Status, StoredRun, atomic, environment
-from benchmark.tables import rendering
+from benchmark.tables.grids import grid as text_grid
 from benchmark.words import duration
 from methods.errors import InputError
 
@@ -109,7 +109,7 @@ def _table(title: str, table: tables.Table) -> _Table | None:
     there = [heading for heading in table.headings if any(_filled(table, row, heading) for row in table.rows)]
     if not there:
         return None
-    grid = rendering.grid(replace(table, headings=there))
+    grid = text_grid(replace(table, headings=there))
     rows = [
         [(text, grid.marks.get((number, column), "")) for column, text in enumerate(row)]
         for number, row in enumerate(grid.rows)

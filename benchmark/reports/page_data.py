@@ -210,7 +210,7 @@ def _details(content: Content, group: Group) -> Iterator[tuple[str, dict[str, An
                 "metrics": {key: value for key, value in metrics.items() if value is not None},
                 "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in curve],
                 "epochs": int(rows["epoch"].max()) + 1 if rows["epoch"].notna().any() else 0,
-                "command": repeat.command(run.config, result),
+                "command": repeat.command(run.config, result, run.folder.parents[1]),
                 "label": f"{group.row}, {group.panel}, seed {run.config.seed}",
             },
         )

@@ -23,7 +23,9 @@ def lines(run: StoredRun) -> Iterator[str]:
         yield from _block("cost", run.result.cost or {})
         yield from _block("made with", run.result.environment or {})
     yield from _block("last metrics", run.last_metrics())
-    yield from ("", "repeat it (with --force, where it has ended):", f"  {repeat.command(config, run.result)}")
+    saved = any(run.folder.glob("*.safetensors"))
+    line = repeat.command(config, run.result, run.folder.parents[1], saved)
+    yield from ("", "repeat it (with --force, where it has ended):", f"  {line}")
 
 
 def listing(runs: Iterable[StoredRun]) -> Iterator[str]:

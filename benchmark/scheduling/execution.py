@@ -141,7 +141,11 @@ class Execution:
     def _keep_sources(self) -> None:
         """Keep the plug-ins' code beside the runs; refuse to run another than the run was planned with."""
         config = self.job.config
-        found = sources(config.method, config.dataset, self.job.plugins, datasets) if config.sources else {}
+        found = (
+            sources(config.method, config.dataset, config.backbone, self.job.plugins, datasets)
+            if config.sources
+            else {}
+        )
         for role, planned in config.sources.items():
             if role in found and found[role].hash != planned:
                 raise RuntimeError(
