@@ -69,7 +69,7 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
 
     Args:
         layers: Keys and values, weakest first; below them lies each data set's recipe.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods and data sets.
         force: Whether finished runs are repeated.
 
     Raises:
@@ -85,9 +85,9 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
     save_students = options.option("save_students", False)
     if type(save_students) is not bool:
         raise InputError(f"save_students must be true or false (given: {save_students!r})")
-    texts = {"results": "results", "data_root": "data", "device": "auto", "address": None}
+    texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
     chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
-    data_root = Path(chosen["data_root"] or "data")
+    data_root = Path(chosen["data_root"]) if chosen["data_root"] else datasets.default_root()
     runs, shares = _planned(Request(layers, plugins, data_root))
     return Command(
         runs=runs,
@@ -119,7 +119,7 @@ def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
 
     checksums: Checksums = {}
     sets = {run.dataset: run.data for run in plan(request, datasets, checksums)}
-    shapes = {name: datasets.shape(name, data, request.data_root) for name, data in sets.items()}
+    shapes = {name: datasets.shape(name, data, request.data_root, request.plugins) for name, data in sets.items()}
     found = at_equal_cost(request, datasets, shapes, Budget(method, adds), checksums)
     return [run for run, _ in found], list(dict.fromkeys(str(share) for _, share in found))
 
@@ -165,7 +165,7 @@ def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
     from benchmark.speed import side_by_side
     from benchmark.speed.estimate import estimate
 
-    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root) for run in runs}
+    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root, command.plugins) for run in runs}
     found = estimate(runs, shapes, command.store.root, command.device, command.plugins, command.save_students)
     places = _places(command, runs)
     took = duration(side_by_side(found.seconds, places))
@@ -203,7 +203,13 @@ def all_finished(command: Command, console: Console) -> bool:
 
 
 def train_missing(command: Command, console: Console) -> None:
-    """Carry out what is missing, and tell the person who watches how it gets on."""
+    """Carry out what is missing, and tell the person who watches how it gets on.
+
+    Raises:
+        InputError: If a network does not take the images of a run, or the method's way of sharing it.
+    """
+    from benchmark.training import check_networks
+
     scratch.tidy()
     missing = command.missing()
     if skipped := len(command.runs) - len(missing):
@@ -211,6 +217,7 @@ def train_missing(command: Command, console: Console) -> None:
     if missing:
         check_writable(command.store)
         sets = load_sets(command, missing)
+        check_networks(missing, {name: found.shape for name, found in sets.items()}, command.plugins)
         for line in remarks(missing, sets, command.plugins):
             say(console, f"note: {line}")
         train(command, missing, sets, console)
@@ -223,9 +230,11 @@ def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plu
     """Return one line for each setting that does not fit its run's length."""
     lines: dict[str, None] = {}
     for run in runs:
-        chosen = registry.load(run.method, plugins).Hyperparameters.resolve(run.hyperparameters, owner=run.method)
+        method = registry.load(run.method, plugins)
+        chosen = method.Hyperparameters.resolve(run.hyperparameters, owner=run.method)
         steps = -(-len(sets[run.dataset].train) // run.train.batch_size) * run.train.epochs
-        for remark in chosen.remarks(run.train.epochs, steps):
+        about_networks = method.architecture_remarks(run.backbone.split("+"), chosen)
+        for remark in (*chosen.remarks(run.train.epochs, steps), *about_networks):
             lines[f"{run.method} on {run.dataset}: {remark}"] = None
     return list(lines)
 
@@ -255,9 +264,9 @@ def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets
     """
     configs = {run.dataset: run.data for run in runs}
     planned = {run.dataset: run.dataset_checksum for run in runs}
-    sets = {name: datasets.load(name, config, command.data_root) for name, config in configs.items()}
+    sets = {name: datasets.load(name, config, command.data_root, command.plugins) for name, config in configs.items()}
     for name, config in configs.items():
-        if datasets.checksum(name, config, command.data_root) != planned[name]:
+        if datasets.checksum(name, config, command.data_root, command.plugins) != planned[name]:
             raise MachineError(f"the files of {name} have changed since its runs were planned: give the command again")
     return sets
 

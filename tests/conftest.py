@@ -42,11 +42,15 @@ def seeded() -> None:
     seed_all()
 
 
+_REFERENCE = r"test_golden\w*\.py::test_(golden|trajectory)\w*(?:\[([a-z0-9-]+?)(?:-\w+=|-\d{3}\]|\]))?"
+"""A reference case: the kind of test, and what comes before the parameters in its id."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Count the reference cases that passed, by name."""
     passed: Counter[str] = Counter()
     for report in terminalreporter.stats.get("passed", []):
-        case = re.search(r"test_golden\.py::test_(golden|trajectory)\w*\[?(dkel-released|\w+)?", report.nodeid)
+        case = re.search(_REFERENCE, report.nodeid)
         if case:
             passed[f"{case[1]} {case[2] or 'schedules'}"] += 1
     if passed:

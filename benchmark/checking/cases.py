@@ -12,6 +12,8 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
+from benchmark.configuration import TrainConfig
+from benchmark.training import StepBatch, learning_rate, optimise, parameter_groups
 from methods import Progress, backbones, registry
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Batch, Method
@@ -20,8 +22,17 @@ Depth = Literal["gates", "essential", "all"]
 """How much of the contract is checked in a case."""
 
 BATCH_SIZE = 6
-WHEN = [Progress(epoch, step, 300) for step, epoch in enumerate((0, 0, 1, 1, 150, 299))]
+_EPOCHS = (0, 0, 1, 1, 150, 299)
+WHEN = [
+    Progress(epoch, step, 300, last_of_epoch=epoch not in _EPOCHS[step + 1 :]) for step, epoch in enumerate(_EPOCHS)
+]
 """Where in a run the steps are taken: more than one an epoch, and early, half-way and late."""
+
+RATES = TrainConfig(epochs=WHEN[0].epochs, lr=0.02, schedule="constant")
+"""The learning rate of the steps, of which a method's groups may have their own."""
+
+TRAINING_BATCHES = 4
+"""How many batches there are to take them on."""
 
 SMALL = "resnet8"
 OTHER = "resnet14"
@@ -42,6 +53,7 @@ class Case:
         image_size: Side of the square images in pixels.
         depth: How much of the contract is checked.
         may_refuse: Whether the method may answer with an InputError that it does not take these values together.
+        plugins: Python files that define further backbones.
     """
 
     label: str
@@ -53,6 +65,7 @@ class Case:
     image_size: int = 8
     depth: Depth = "all"
     may_refuse: bool = False
+    plugins: tuple[str, ...] = ()
 
     def resolve(self, hyperparameters: Mapping[str, Any] | None = None) -> BaseHyperparameters:
         """Return the case's hyperparameters, or others for the same networks, with the defaults filled in."""
@@ -63,7 +76,7 @@ class Case:
         """Return the method with networks drawn from a seed."""
         chosen = self.resolve()
         shape = self.num_classes, self.in_channels, self.image_size
-        made = [backbones.make(part, *shape) for part in self.backbone.split("+")]
+        made = [backbones.make(part, *shape, plugins=self.plugins) for part in self.backbone.split("+")]
         torch.manual_seed(seed)
         return self.method(made, chosen)
 
@@ -71,7 +84,16 @@ class Case:
         """Return the views and labels of one step."""
         shape = (views, BATCH_SIZE, self.in_channels, self.image_size, self.image_size)
         images = torch.randn(shape, generator=torch.Generator().manual_seed(number))
-        return images, torch.arange(BATCH_SIZE) % self.num_classes
+        return images, self.labels()[:BATCH_SIZE]
+
+    def labels(self) -> Tensor:
+        """Return the labels of all training images, those of every batch alike."""
+        return (torch.arange(BATCH_SIZE) % self.num_classes).repeat(TRAINING_BATCHES)
+
+    def step_batch(self, number: int, views: int) -> StepBatch:
+        """Return what one step is taken on."""
+        indices = torch.arange(BATCH_SIZE) + BATCH_SIZE * (number % TRAINING_BATCHES)
+        return StepBatch(*self.batch(number, views), indices)
 
     def images(self) -> Tensor:
         """Return images that no step has seen."""
@@ -92,28 +114,36 @@ class Case:
         return method.eval()
 
 
-def prepare(case: Case, method: Method) -> None:
+def prepare(case: Case, method: Method, seed: int = 0) -> None:
     """Do what a run does before its first step."""
     method.train()
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
+    method.labels(case.labels())
     method.start(case.batch(1000 + number, method.views) for number in count())
 
 
-def optimise(case: Case, method: Method, number: int) -> dict[str, Tensor]:
-    """Take one step of the optimiser and return its losses."""
-    views, labels = case.batch(number, method.views)
-    torch.manual_seed(number)
-    terms = method.losses(method(views), labels, WHEN[number])
-    optimizer = torch.optim.SGD(trainable(method).values(), lr=0.02)
-    optimizer.zero_grad()
-    torch.autograd.backward(torch.stack(list(terms.values())).sum())
-    optimizer.step()
-    return {name: term.detach() for name, term in terms.items()}
+def step(case: Case, method: Method, number: int, seed: int | None = None) -> dict[str, Tensor]:
+    """Take one step of the optimiser and return its losses.
+
+    Args:
+        case: The configuration.
+        method: In training mode, prepared.
+        number: Of the step, 0-based.
+        seed: Of what the method draws; None goes on from where torch's generator is.
+    """
+    if seed is not None:
+        torch.manual_seed(seed)
+    groups = [
+        {"params": list(group.parameters), "lr": learning_rate(group, RATES, WHEN[number].epoch)}
+        for group in parameter_groups(method)
+    ]
+    optimizer = torch.optim.SGD(groups)
+    return optimise(method, optimizer, case.step_batch(number, method.views), WHEN[number])
 
 
 def take_step(case: Case, method: Method, number: int) -> dict[str, Tensor]:
-    """Take one whole step of training and return its losses."""
-    losses = optimise(case, method, number)
+    """Take one whole step of training, with the step's number for its seed, and return its losses."""
+    losses = step(case, method, number, number)
     method.after_step(WHEN[number])
     return losses
 
@@ -136,7 +166,7 @@ def cases(method: type[Method], folder: Path) -> Iterator[Case]:
         if name == "peers" or name in example:
             continue
         few = {**example, **fewest}
-        for value in _choices(info.annotation):
+        for value in choices(info):
             if value != info.default:
                 yield Case(f"{name}={value}", method, {**few, name: value}, may_refuse=True)
         for value in _bounds(info):
@@ -171,8 +201,12 @@ def _example(
     return method.example(folder, backbone, num_classes, in_channels, image_size)
 
 
+def choices(info: FieldInfo) -> tuple[Any, ...]:
+    """Return what a hyperparameter may be if that is a closed set, or what its declaration gives as examples."""
+    return _choices(info.annotation) or tuple(info.examples or ())
+
+
 def _choices(annotation: Any) -> tuple[Any, ...]:
-    """Return what a hyperparameter may be if that is a closed set."""
     if annotation is bool:
         return (False, True)
     if get_origin(annotation) is Literal:

@@ -14,7 +14,9 @@ import torch
 from pydantic import ValidationError
 
 from benchmark.checking.cases import Case, cases
-from benchmark.checking.contract import CLAUSES, ContractError
+from benchmark.checking.comparing import ContractError
+from benchmark.checking.contract import CLAUSES
+from benchmark.checking.effects import without_effect
 from benchmark.configuration import LISTS, OPTIONS, SECTIONS
 from methods import registry
 from methods.errors import InputError, unknown
@@ -60,14 +62,14 @@ def check(name: str, plugins: Sequence[str | Path] = ()) -> list[Finding]:
     method = registry.load(name, plugins)
     findings = list(_declaration(method))
     if all(finding.ok for finding in findings):
-        with TemporaryDirectory(prefix="bench-check-") as folder, _own_randomness():
+        with TemporaryDirectory(prefix="bench-check-") as folder, own_randomness():
             findings += _all_cases(method, Path(folder))
     return findings
 
 
 def check_case(case: Case) -> list[Finding]:
     """Return the findings of one case, up to the first that leaves no ground for others."""
-    with _own_randomness():
+    with own_randomness():
         return list(_one_case(case))
 
 
@@ -106,8 +108,8 @@ def _where(labels: Sequence[str]) -> str:
 
 
 @contextmanager
-def _own_randomness() -> Iterator[None]:
-    # one thread is quickest for small networks, and the caller finds its threads and random numbers as they were
+def own_randomness() -> Iterator[None]:
+    """Check on one thread, the quickest for small networks; threads and random numbers are as they were afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -162,10 +164,25 @@ def _unknown_fault(model: type[BaseHyperparameters]) -> str | None:
 
 def _all_cases(method: type[Method], folder: Path) -> Iterator[Finding]:
     try:
+        kept = True
         for case in cases(method, folder):
-            yield from _one_case(case)
+            findings = list(_one_case(case))
+            yield from findings
+            kept = kept and all(finding.ok for finding in findings)
+        if kept:
+            yield _effects(next(cases(method, folder)))
     except Exception as error:
         yield Finding("", "example: the hyperparameters that it needs", _described(error, method))
+
+
+def _effects(case: Case) -> Finding:
+    what = "every hyperparameter changes something"
+    try:
+        names = without_effect(case)
+    except Exception as error:
+        return Finding("", what, _described(error, case.method))
+    reason = "changes nothing: neither losses nor updates, state or predictions"
+    return Finding("", what, f"{', '.join(names)} {reason}" if names else None)
 
 
 def _one_case(case: Case) -> Iterator[Finding]:

@@ -55,8 +55,8 @@ def list_(
 
     kinds: dict[str, Callable[[], dict[str, str]]] = {
         "methods": lambda: available(plugins),
-        "datasets": datasets.available,
-        "backbones": backbones.available,
+        "datasets": lambda: datasets.available(plugins),
+        "backbones": lambda: backbones.available(plugins) | backbones.sources(),
         "recipes": recipes.available,
     }
     for kind in (what,) if what else KINDS:

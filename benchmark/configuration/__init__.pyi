@@ -1,3 +1,4 @@
+from .code import sources as sources
 from .request import (
     DATA_ROOT as DATA_ROOT,
     LISTS as LISTS,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmark.configuration import entries, recipes, yaml_files
+from benchmark.configuration.code import CodeOfDatasets, sources
 from benchmark.configuration.entries import Entry
 from benchmark.configuration.run_config import SECTIONS, DataConfig, Origin, RunConfig, TrainConfig, Use
 from methods import backbones, paths, registry
@@ -37,7 +38,7 @@ class Request:
 
     Attributes:
         layers: The configuration file's keys and the command line's, each a mapping of keys to values.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods, backbones and data sets.
         data_root: Where data sets lie.
     """
 
@@ -101,13 +102,13 @@ def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
 Checksums = dict[tuple[str, DataConfig], str]
 
 
-class Datasets(Protocol):
+class Datasets(CodeOfDatasets, Protocol):
     """What planning has to know of data sets; :mod:`benchmark.datasets` knows it."""
 
-    def recipe(self, name: str) -> str:
+    def recipe(self, name: str, plugins: Sequence[str] = ()) -> str:
         """Return the file in ``configs/`` with a data set's defaults, or raise an InputError."""
 
-    def checksum(self, name: str, config: DataConfig, root: Path) -> str:
+    def checksum(self, name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
         """Return what identifies the images that a configuration uses."""
 
 
@@ -138,7 +139,7 @@ def plan(request: Request, datasets: Datasets, checksums: Checksums | None = Non
 
 
 def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Checksums) -> list[RunConfig]:
-    base = layer_from_file(datasets.recipe(name), request.plugins)
+    base = layer_from_file(datasets.recipe(name, request.plugins), request.plugins)
     scoped = Request((base, *request.layers), request.plugins, request.data_root)
     chosen = _entries(scoped)
     architectures = _words("backbone", scoped.option("backbone", ["resnet32"]))
@@ -147,10 +148,10 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
         raise InputError(f"more than {MAX_RUNS:,} runs of {name}: ask for fewer seeds")
     train = _train_config(section(scoped.layers, "train"))
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
-    for part in {part for architecture in architectures for part in architecture.split("+")}:
-        backbones.describe(part)
+    for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
+        backbones.describe(part, request.plugins)
     if (name, data) not in checksums:
-        checksums[name, data] = datasets.checksum(name, data, request.data_root)
+        checksums[name, data] = datasets.checksum(name, data, request.data_root, request.plugins)
     runs = []
     for entry in chosen:
         cls = registry.load(entry.method, request.plugins)
@@ -158,6 +159,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
         own = _train_config({**section(scoped.layers, "train"), **entry.train}) if entry.train else train
         given = {**section(scoped.layers, entry.method), **entry.hyperparameters}
         for architecture in architectures:
+            code = sources(entry.method, name, architecture, request.plugins, datasets)
             resolved = registry.resolve(cls, given, architecture.split("+"), own.epochs).model_dump(mode="json")
             run = RunConfig(
                 method=entry.method,
@@ -170,6 +172,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
                 method_version=cls.version,
                 dataset_checksum=checksums[name, data],
                 files=_hash_files(cls, resolved),
+                sources={role: source.hash for role, source in code.items()},
                 uses=_uses(entry, train, own),
                 origin=request.origin,
             )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -118,7 +118,7 @@ class DataConfig(_Section):
         None,
         ge=8,
         le=1024,
-        description="side to resize (shorter side) and centre-crop image files to; null: as they are",
+        description="side to resize (shorter side) and centre-crop images to; null: as they are",
     )
     pad: int = Field(4, ge=0, le=64, description="pixels of border before the random crop")
     padding: Literal["black", "mean", "reflect"] = _added(
@@ -166,11 +166,22 @@ class RunConfig(_Section):
     method_version: int
     dataset_checksum: str
     files: dict[str, str] = Field({}, description="hyperparameters that name a file, and the hash of its content")
+    sources: dict[str, str] = Field(
+        {}, description="what comes from a plug-in (method, dataset, backbone), and the hash of its code"
+    )
     uses: list[Use] = Field([], description="what it was asked for as; none: as the method itself. No part of identity")
     origin: Origin = Field(Origin(), description="where its command lay; no part of its identity")
     budgets: list[str] = Field(
         [EQUAL_EPOCHS], min_length=1, description="the comparisons that asked for the run; no part of its identity"
     )
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # without a plug-in there is no such key: runs that were stored before there was one keep their identity
+        content: dict[str, Any] = handler(self)
+        if not self.sources:
+            content.pop("sources", None)
+        return content
 
     @property
     def identity(self) -> str:

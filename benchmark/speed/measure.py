@@ -3,7 +3,7 @@
 import resource
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.configuration import RunConfig
-from benchmark.datasets import Dataset, LabelledImages, Shape
+from benchmark.datasets import Shape, random_dataset
 from benchmark.training import Arithmetic, Trainer, choose_device
 from methods import Progress
 
@@ -135,7 +135,8 @@ def measure(
 
 def trainer_for(run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()) -> Trainer:
     """Return a trainer of a run on a few batches of random images."""
-    return Trainer(run, _random_dataset(shape, run.train.batch_size), choose_device(device_name), plugins)
+    few = replace(shape, train=4 * run.train.batch_size, test=2 * run.train.batch_size)
+    return Trainer(run, random_dataset(few), choose_device(device_name), plugins)
 
 
 def training_step(trainer: Trainer) -> Callable[[], None]:
@@ -147,7 +148,7 @@ def training_step(trainer: Trainer) -> Callable[[], None]:
     progress = Progress(epoch=epochs // 2, step=10_000, epochs=epochs)
 
     def step() -> None:
-        trainer.train_step(views, labels, progress)
+        trainer.train_step(views, labels, progress, indices)
 
     return step
 
@@ -218,18 +219,6 @@ def measure_baseline(image_size: int = 32, repetitions: int = 5) -> Baseline:
         slow.append(count / timed(theirs, 1, cpu))
     ratio = median(a / b for a, b in zip(fast, slow, strict=True))
     return Baseline(Rate.of(fast), Rate.of(slow), ratio, views)
-
-
-def _random_dataset(shape: Shape, batch_size: int) -> Dataset:
-    source = np.random.default_rng(0)
-
-    def part(count: int) -> LabelledImages:
-        pixels = source.integers(0, 256, (count, shape.in_channels, shape.image_size, shape.image_size), dtype=np.uint8)
-        return LabelledImages(pixels, source.integers(0, shape.num_classes, count))
-
-    classes = tuple(map(str, range(shape.num_classes)))
-    middle = (0.5,) * shape.in_channels
-    return Dataset("random", part(4 * batch_size), part(2 * batch_size), classes, middle, middle)
 
 
 def _matrix_product(arithmetic: Arithmetic) -> Callable[[], torch.Tensor]:

@@ -1,7 +1,7 @@
 """Runs on disk, and one tidy table of them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from benchmark.configuration import EQUAL_EPOCHS, SECTIONS, RunConfig, Use
 from benchmark.store import atomic
 from methods.errors import InputError
+from methods.sources import Source
 
 CONFIG, METRICS, RESULT, ERROR = "config.yaml", "metrics.jsonl", "result.json", "error.txt"
 CHECKPOINT = "checkpoint.pt"
@@ -79,7 +80,9 @@ class Store:
     def folder(self, config: RunConfig) -> Path:
         """Return where a run lies; its name ends with the identity."""
         dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in config.dataset)[-40:]
-        return self.runs / f"{config.method}-{dataset}-{config.backbone}-s{config.seed}-{config.identity}"
+        # a library's network has a colon in its name, and may have a slash
+        backbone = "".join(char if char.isalnum() or char in "-+_." else "_" for char in config.backbone)
+        return self.runs / f"{config.method}-{dataset}-{backbone}-s{config.seed}-{config.identity}"
 
     def begin(self, config: RunConfig) -> Path:
         """Make a run's folder with its configuration, without how an earlier attempt ended; return the folder."""
@@ -89,6 +92,14 @@ class Store:
             (folder / name).unlink(missing_ok=True)
         self._write_config(config.also(*asked) if (asked := _asked(folder)) else config)
         return folder
+
+    def keep_sources(self, sources: Iterable[Source]) -> None:
+        """Keep the code of plug-ins below ``sources/``, each once, by the hash that configurations name."""
+        for source in sources:
+            path = self.root / "sources" / f"{source.hash}.py"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                atomic.write_text(path, source.text)
 
     def claim(self, config: RunConfig) -> None:
         """Add what a run is asked for as, and its budgets, to what its stored configuration says already."""
@@ -212,7 +223,8 @@ def load(results: str | Path) -> pd.DataFrame:
     The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
     joined by commas), ``split`` and ``budgets`` (joined by `` | ``), then the metrics, then every key of the
     configuration as ``train.lr``, ``data.pad`` or ``hyperparameters.temperature``, and ``method.version``,
-    ``dataset.checksum`` and the hash of each file that a hyperparameter names, as ``files.teacher``, then what the run
+    ``dataset.checksum``, the hash of each file that a hyperparameter names, as ``files.teacher``, and of each plug-in's
+    code, as ``method.source``, then what the run
     took, as ``cost.seconds``, and what it was made with, as ``environment.torch``. A run that ended before its first
     epoch has one row without epoch and metrics.
 
@@ -260,6 +272,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     if uses := config.get("uses"):
         settings["uses"] = json.dumps([{key: value for key, value in use.items() if value} for use in uses])
     settings |= {f"files.{name}": content for name, content in config.get("files", {}).items()}
+    settings |= {f"{role}.source": content for role, content in config.get("sources", {}).items()}
     settings |= {"method.version": config["method_version"], "dataset.checksum": config["dataset_checksum"]}
     if result:
         costs = {**(result.cost or {}), "seconds": result.seconds}

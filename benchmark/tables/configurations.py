@@ -164,8 +164,8 @@ def _short_names(names: Sequence[str]) -> Mapping[str, str]:
     }
 
 
-def shown_setting(value: Hashable) -> str:
-    """Return a setting's value as a table shows it."""
+def shown_setting(value: Hashable, nothing: str = "default") -> str:
+    """Return a setting's value as a table shows it, and a word for one that is not set."""
     if value is None or (isinstance(value, float) and pd.isna(value)):
-        return "default"
+        return nothing
     return f"{value:g}" if isinstance(value, float) else str(value)

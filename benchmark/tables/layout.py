@@ -104,13 +104,14 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
         raise InputError(f"{both[0]} cannot be in the rows and in the columns")
     runs = one_budget_a_row(variants.expanded(frame))
     runs["dataset"] = runs["dataset"].map(short_name)
-    hashes = [name for name in runs.columns if name.startswith("files.") or name == "dataset.checksum"]
+    hashes = [name for name in runs.columns if name.startswith("files.") or name.endswith((".source", ".checksum"))]
     for name in hashes:
         runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
     # a file counts by its content, wherever it lies
-    files = {name.removeprefix("files.") for name in hashes}
+    files = {name.removeprefix("files.") for name in hashes if name.startswith("files.")}
+    of_method = ("method.version", "method.source")
     beginnings = ("hyperparameters.", "files.", variants.OWN)
-    own = [name for name in runs.columns if name.startswith(beginnings) or name == "method.version"]
+    own = [name for name in runs.columns if name.startswith(beginnings) or name in of_method]
     own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
     shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in _UNSEEN]
     about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
@@ -124,7 +125,7 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     runs[about_data] += runs["budget"].map(lambda budget: f", {budget}" if budget else "")
     runs[about_data] = _with_differences(runs, ["dataset", "backbone", "budget"], about_data, shared)
     # a subset has a checksum of its own, which says nothing more than its size
-    checksum = [name for name in hashes if name == "dataset.checksum"]
+    checksum = [name for name in hashes if not name.startswith(("files.", "method."))]
     runs[about_data] = _with_differences(runs, ["dataset", "backbone", about_data], about_data, checksum)
     if "method" not in (*rows, *columns) and runs["variant"].nunique() > 1:
         runs[about_method] += ", method=" + runs["variant"]
@@ -156,11 +157,8 @@ def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings:
         for name in settings:
             if group[name].nunique(dropna=False) > 1:
                 short = name.rpartition(".")[2]
-                whole = short.endswith("_per_class")
-                words = group[name].map(
-                    lambda value, whole=whole: (
-                        "all" if whole and pd.isna(value) else configurations.shown_setting(value)
-                    )
-                )
+                # code is not known of runs from before it was noted
+                nothing = "all" if short.endswith("_per_class") else "unknown" if short == "source" else "default"
+                words = group[name].map(lambda value, nothing=nothing: configurations.shown_setting(value, nothing))
                 labels.loc[group.index] += ", " + short + "=" + words
     return labels

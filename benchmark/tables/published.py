@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from benchmark.configuration import yaml_files
 
 Epoch = Literal["best", "last", "unknown"]
-Dataset = Literal["cifar10", "cifar100", "imagenet"]
+Dataset = Literal["cifar10", "cifar100", "tinyimagenet", "imagenet"]
 Quantity = Literal["accuracy", "std", "ensemble", "best_epoch"]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 Text = Annotated[str, Field(min_length=1)]
@@ -78,7 +78,7 @@ class Source(_Strict):
 
     title: Text
     repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name on GitHub")]
-    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{7,8}$")]
     place: Annotated[str, Field(min_length=1, description="where in the repository")]
     reports: Annotated[str, Field(min_length=1, description="what is reported, and by whom")]
     predictor: Annotated[str, Field(min_length=1, description="what was scored")]

@@ -129,6 +129,15 @@ SCORES: Mapping[str, Score] = {
         "images on which two peers disagree in %, mean over pairs, last epoch", _of("disagreement/peers"), 2, None
     ),
     "teacher-kl": Score("KL(teacher || its peer) in nats, last epoch", _of("kl/teacher-peer"), 3, None),
+    "expert-share": Score(
+        "batches in which a teacher waits for its student in %, last epoch", _of("method/expert_share"), 2, None
+    ),
+    "switch-gap": Score(
+        "L1 distance between a student's and its teacher's probabilities, last epoch", _of("method/gap"), 3, None
+    ),
+    "switch-threshold": Score(
+        "the distance above which the teacher may wait, last epoch", _of("method/threshold"), 3, None
+    ),
     "seconds": Score("wall time of the run in seconds", _of("cost.seconds"), 0, None),
     "memory": Score("peak memory of the run's process in MiB", _of("cost.peak_memory_mib"), 0, None),
     "parameters": Score(

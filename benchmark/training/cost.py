@@ -6,6 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.training.gradients import without_a_trace
+from benchmark.training.stepping import StepBatch, outputs_and_losses
 from benchmark.training.trainer import Trainer
 from methods import Progress
 
@@ -37,10 +38,12 @@ def _counted(trainer: Trainer) -> dict[str, float]:
     # on the device rather than the meta device, where a backward pass takes seconds
     method = trainer.method.train()
     labels = trainer.labels[:COUNTED_IMAGES]
+    indices = torch.arange(len(labels), device=labels.device)
     shape = (method.views, len(labels), *trainer.test_images.shape[1:])
     views = torch.rand(shape, device=labels.device)
     with FlopCounterMode(display=False) as step:
-        terms = method.losses(method(views), labels, Progress(0, 0, trainer.config.train.epochs))
+        progress = Progress(0, 0, trainer.config.train.epochs)
+        _, terms = outputs_and_losses(method, StepBatch(views, labels, indices), progress)
         torch.autograd.grad(torch.stack(list(terms.values())).sum(), trainer.parameters, allow_unused=True)
     with FlopCounterMode(display=False) as deployed, torch.no_grad():
         method.student()(views[0])

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from itertools import count
 from pathlib import Path
 from statistics import fmean
@@ -13,16 +12,17 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-import methods
 from benchmark.configuration import RunConfig
-from benchmark.datasets import Dataset, Shape, on_device
+from benchmark.datasets import Dataset, on_device
 from benchmark.store import atomic
 from benchmark.training.augmentation import Augmentation, Normalisation
 from benchmark.training.devices import Arithmetic
+from benchmark.training.drawing import draw_method
 from benchmark.training.evaluation import evaluate
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
-from benchmark.training.optimizer import decayed_groups, set_rate
+from benchmark.training.optimizer import decayed_groups, parameter_groups, set_rates
 from benchmark.training.randomness import axis_seed, generator
+from benchmark.training.stepping import StepBatch, optimise, outputs_and_losses
 from benchmark.training.students import describe_data
 from methods import Outputs, Progress
 from methods.interface import Batch
@@ -65,8 +65,9 @@ class Trainer:
         data = config.data
         self.augmentation = Augmentation(images, self.normalisation, data.pad, data.flip, data.padding)
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
+        self.groups = decayed_groups(parameter_groups(self.method), train)
         self.optimizer = torch.optim.SGD(
-            decayed_groups(self.method, train),
+            [group.as_torch() for group in self.groups],
             lr=train.lr,
             momentum=train.momentum,
             nesterov=train.nesterov,
@@ -75,6 +76,7 @@ class Trainer:
         self.method.train()
         # whatever a method draws during training comes from an axis of its own
         torch.manual_seed(axis_seed(config.seed, "method"))
+        self.method.labels(self.labels)
         self.method.start(self._endless_batches("start"))
 
     @property
@@ -87,8 +89,9 @@ class Trainer:
 
         Returns:
             ``epoch`` (0-based), ``lr`` (of its last step), ``seconds``, ``loss`` and ``loss/<term>`` (means over
-            the images), the scores of :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1
-            accuracy of the students; the latter two only in epochs that are evaluated. Of those the last one and every
+            the images), ``method/<score>`` of what the method itself records, the scores of
+            :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students;
+            the latter two only in epochs that are evaluated. Of those the last one and every
             ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics` and
             :mod:`benchmark.training.gradients`, and ``train_student``, the students' accuracy on training images.
 
@@ -98,7 +101,7 @@ class Trainer:
         begin = time.perf_counter()
         epoch = self.next_epoch
         losses = self._train(epoch)
-        lr = self.optimizer.param_groups[0]["lr"]
+        lr = self.config.train.lr_at(epoch) * self._warmup(self.step - 1)
         self.next_epoch += 1
         scores: Row = {}
         if self.done or self.next_epoch % self.config.train.eval_every == 0:
@@ -127,16 +130,21 @@ class Trainer:
             scores = evaluate(self.method, images, labels, self.normalisation, self.layout)
         return {"train_student": fmean(scores[f"top1/{name}"] for name in self.method.students)}
 
-    def train_step(self, views: Tensor, labels: Tensor, progress: Progress) -> dict[str, Tensor]:
-        """Take one optimiser step on views ``[V, B, C, H, W]`` and return the loss terms, detached."""
-        with self.arithmetic.autocast():
-            outputs = self.forward(views)
-        terms = self.method.losses(_full_precision(outputs), labels, progress)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(torch.stack(list(terms.values())).sum())
-        self.optimizer.step()
+    def train_step(
+        self, views: Tensor, labels: Tensor, progress: Progress, indices: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Take one optimiser step and return the loss terms, detached.
+
+        Args:
+            views: ``[V, B, C, H, W]``.
+            labels: ``[B]``, class indices.
+            progress: Where in the run.
+            indices: ``[B]``, the images' places in the training set; None if they are none of its images.
+        """
+        batch = StepBatch(views, labels, indices)
+        terms = optimise(self.method, self.optimizer, batch, progress, self.forward, self.arithmetic.autocast())
         self.method.after_step(progress)
-        return {name: term.detach() for name, term in terms.items()}
+        return terms
 
     def check_collapse(self, rows: Sequence[Row]) -> None:
         """Raise a CollapsedError if the last evaluations of a run were all at chance.
@@ -181,7 +189,9 @@ class Trainer:
         self.next_epoch = state["next_epoch"]
         self.step = state["step"]
         self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        # the groups and their rates follow from the configuration: the state is each parameter's own, in their order
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
         torch.set_rng_state(state["random"])
         if self.labels.is_cuda and state["cuda_random"] is not None:
             torch.cuda.set_rng_state(state["cuda_random"], self.labels.device)
@@ -211,13 +221,13 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         self.method.train()
         train = self.config.train
-        steps = len(_without_single(torch.arange(len(self.labels)).split(train.batch_size)))
-        for views, labels in self._batches("order", "augmentation", epoch):
-            set_rate(self.optimizer, train.lr_at(epoch) * train.warmup_at(self.step, steps))
-            terms = self.train_step(views, labels, Progress(epoch, self.step, self.config.train.epochs))
+        for batch, last in self._step_batches("order", "augmentation", epoch):
+            set_rates(self.optimizer, self.groups, train, epoch, self._warmup(self.step))
+            progress = Progress(epoch, self.step, train.epochs, last)
+            terms = self.train_step(batch.views, batch.labels, progress, batch.indices)
             self.step += 1
             for name, term in terms.items():
-                weighted = term * len(labels)
+                weighted = term * len(batch.labels)
                 totals[name] = totals[name] + weighted if name in totals else weighted
         # one transfer an epoch: the device is never waited for in between
         means = (torch.stack(list(totals.values())) / len(self.labels)).tolist()
@@ -225,7 +235,13 @@ class Trainer:
         broken = [name for name, mean in losses.items() if not math.isfinite(mean)]
         if broken:
             raise DivergedError(f"epoch {epoch}: {', '.join(broken)} is not finite")
-        return {"loss": sum(means), **losses}
+        own = {f"method/{name}": score for name, score in self.method.scores().items()}
+        return {"loss": sum(means), **losses, **own}
+
+    def _warmup(self, step: int) -> float:
+        """Return what the warm-up multiplies the learning rates of a step by."""
+        steps = len(_without_single(torch.arange(len(self.labels)).split(self.config.train.batch_size)))
+        return self.config.train.warmup_at(step, steps)
 
     def _diagnosed(self) -> bool:
         every = self.config.train.diagnostics_every
@@ -235,25 +251,29 @@ class Trainer:
         """Return how much each loss term pulls at the weights, on one batch of its own; the run goes on unchanged."""
 
         def norms() -> Row:
-            views, labels = next(self._batches("diagnostics-order", "diagnostics-augmentation", epoch))
+            batch, _ = next(self._step_batches("diagnostics-order", "diagnostics-augmentation", epoch))
+            progress = Progress(epoch, self.step, self.config.train.epochs)
             # not the compiled form, whose graph can be walked only once
-            with self.arithmetic.autocast():
-                outputs = self.method(views)
-            terms = self.method.losses(
-                _full_precision(outputs), labels, Progress(epoch, self.step, self.config.train.epochs)
-            )
+            _, terms = outputs_and_losses(self.method, batch, progress, autocast=self.arithmetic.autocast())
             return gradient_norms(terms, self.parameters)
 
         return gradient_scores(without_a_trace(self.method, self.labels.device, norms))
 
-    def _batches(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[Batch]:
+    def _step_batches(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[tuple[StepBatch, bool]]:
+        """Yield an epoch's batches, each with whether it is the last."""
         seed, size = self.config.seed, self.config.train.batch_size
         device = self.labels.device
         draw = self.augmentation.draw(seed, view_axis, epoch, self.method.views)
         order = torch.randperm(len(self.labels), generator=generator(seed, order_axis, epoch)).to(device)
-        for indices in _without_single(order.split(size)):
+        parts = _without_single(order.split(size))
+        for number, indices in enumerate(parts, start=1):
             views = self.augmentation.views(indices, draw)
-            yield views if self.config.train.channels_last else views.contiguous(), self.labels[indices]
+            laid_out = views if self.config.train.channels_last else views.contiguous()
+            yield StepBatch(laid_out, self.labels[indices], indices), number == len(parts)
+
+    def _batches(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[Batch]:
+        for batch, _ in self._step_batches(order_axis, view_axis, epoch):
+            yield batch.views, batch.labels
 
     def _endless_batches(self, axis: str) -> Iterator[Batch]:
         for epoch in count():
@@ -266,29 +286,8 @@ def chance_limit(classes: int, images: int) -> float:
     return 100 * (chance + 3 * math.sqrt(chance * (1 - chance) / images))
 
 
-def _full_precision(outputs: Outputs) -> Outputs:
-    """Return the outputs in float32 where autocast left less: losses are always computed in full precision."""
-    given = {field.name: getattr(outputs, field.name) for field in fields(outputs)}
-    return Outputs(**{name: x.float() if x is not None and x.dtype.itemsize < 4 else x for name, x in given.items()})
-
-
 def _without_single(batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Join a last batch of one image to the one before it: batch statistics of a single value are not defined."""
     if len(batches) > 1 and len(batches[-1]) == 1:
         return (*batches[:-2], torch.cat(batches[-2:]))
     return batches
-
-
-def draw_method(config: RunConfig, shape: Shape, plugins: Sequence[str | Path] = ()) -> methods.Method:
-    """Return a run's method with its initial weights, drawn from an axis of their own."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(axis_seed(config.seed, "weights"))
-        return methods.build(
-            config.method,
-            backbone=config.backbone,
-            num_classes=shape.num_classes,
-            in_channels=shape.in_channels,
-            image_size=shape.image_size,
-            plugins=plugins,
-            **config.hyperparameters,
-        )

@@ -73,7 +73,7 @@ def test_the_documented_commands_are_valid(
     monkeypatch.chdir(plugin.parent)
     what, *words = command.split()
     # the check itself has a test of its own
-    monkeypatch.setattr("benchmark.checking.check.reports", lambda name, plugins: [(name == "consensus", str(plugins))])
+    monkeypatch.setattr("benchmark.checking.reports", lambda name, plugins: [(name == "consensus", str(plugins))])
     monkeypatch.setattr("sys.argv", ["bench", what, *words, *(["--dry-run"] if what == "run" else [])])
     cli.main()
     assert "consensus" in capsys.readouterr().out

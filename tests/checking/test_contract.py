@@ -215,6 +215,66 @@ BROKEN = {
         "def prepare(self):\n    self.students = ()",
         "is built: students names no predictor",
     ),
+    "outputs of another class": (
+        "from methods.interface import Outputs as Base\nclass Outputs(Base):\n    pass\n"
+        "def forward(self, views):\n    return self.Base(super().forward(views).peers)",
+        "outputs of the stated shapes: forward returned a Outputs, not the method's Plugin.Outputs",
+    ),
+    "a field that is not declared": (
+        "def forward(self, views):\n"
+        "    outputs = super().forward(views)\n    outputs.middle = outputs.peers.mean(0)\n    return outputs",
+        "Outputs.middle is no field of it: is it a @dataclass?",
+    ),
+    "features of another shape": (
+        "def forward(self, views):\n"
+        "    outputs = super().forward(views)\n    outputs.features = outputs.peers[0]\n    return outputs",
+        "Outputs.features is a tensor [6, 5], not features [2, 6, d]",
+    ),
+    "a parameter in no group": (
+        "def parameter_groups(self):\n    return super().parameter_groups()[:1]",
+        "plugin: networks.1.branch.classifier.bias is in none of the parameter_groups",
+    ),
+    "a parameter in two groups": (
+        "def parameter_groups(self):\n    return 2 * super().parameter_groups()",
+        "is in parameter_groups twice",
+    ),
+    "a frozen parameter in a group": (
+        "def prepare(self):\n    self.networks[1].branch.classifier.requires_grad_(False)\n"
+        "def parameter_groups(self):\n    import methods\n"
+        "    return [methods.ParameterGroup(list(self.parameters()))]",
+        "networks.1.branch.classifier.weight is in parameter_groups and needs no gradient",
+    ),
+    "a rate that is no number": (
+        "def parameter_groups(self):\n    import methods\n"
+        "    rate = lambda epoch, epochs: -1.0 if epoch == 200 else 1.0\n"
+        "    return [methods.ParameterGroup(list(self.parameters()), schedule=rate)]",
+        "the schedule of a parameter group must be at least 0 (epoch 200 of 300: -1.0)",
+    ),
+    "a hook that draws from another generator": (
+        "def begin_step(self, indices, labels):\n    numpy.random.rand()",
+        "a hook or a step draws from numpy.random, which no run seeds",
+    ),
+    "a hook that reseeds": (
+        "def before_update(self, outputs, labels, progress):\n    torch.manual_seed(0)",
+        "a step reseeds torch's generator",
+    ),
+    "a hook that keeps state outside buffers": (
+        "def begin_step(self, indices, labels):\n    self.calls += 1\n"
+        "def before_update(self, outputs, labels, progress):\n"
+        "    for parameter in self.parameters():\n        parameter.grad *= 1 + 0.1 * self.calls",
+        "a run goes on from its checkpoint: epoch 1 gives another loss from a checkpoint",
+    ),
+    "a generator of its own": (
+        "def prepare(self):\n    self.source = torch.Generator().manual_seed(0)\n"
+        "def before_update(self, outputs, labels, progress):\n"
+        "    for parameter in self.parameters():\n"
+        "        parameter.grad *= torch.rand((), generator=self.source)",
+        "a run goes on from its checkpoint: epoch 1 gives another loss from a checkpoint",
+    ),
+    "state that a checkpoint cannot hold": (
+        "def get_extra_state(self):\n    return lambda: 0\ndef set_extra_state(self, state):\n    pass",
+        "a run goes on from its checkpoint: ",
+    ),
     "an error": (
         "def losses(self, outputs, labels, progress):\n    return {'wrong': outputs.peers @ labels}",
         "losses: named finite scalars: RuntimeError: ",
@@ -227,6 +287,56 @@ def test_the_contract_catches(fault: str, tmp_path: Path) -> None:
     body, reason = BROKEN[fault]
     found = first_case(write_plugin(tmp_path, body), tmp_path)
     assert any(reason in line for line in found), found
+
+
+TENSORS_AS_EXTRA_STATE = """\
+def prepare(self):
+    self.seen = {"batches": 0, "labels": torch.zeros(5)}
+def get_extra_state(self):
+    return self.seen
+def set_extra_state(self, state):
+    self.seen = state
+def begin_step(self, indices, labels):
+    counts = torch.bincount(labels, minlength=5).float()
+    self.seen = {"batches": self.seen["batches"] + 1, "labels": self.seen["labels"] + counts}
+def after_step(self, progress):
+    with torch.no_grad():
+        self.networks[0].branch.classifier.bias += 0.001 * self.seen["labels"]
+"""
+
+
+def test_state_in_get_extra_state_is_compared_and_resumed(tmp_path: Path) -> None:
+    assert first_case(write_plugin(tmp_path, TENSORS_AS_EXTRA_STATE), tmp_path) == []
+    forgotten = TENSORS_AS_EXTRA_STATE.replace("self.seen = state\n", "pass\n")
+    other = tmp_path / "other"
+    other.mkdir()
+    lines = first_case(write_plugin(other, forgotten), other)
+    assert any(line.startswith("state goes on in a fresh instance: ") for line in lines), lines
+    assert any("a run goes on from its checkpoint: " in line for line in lines), lines
+
+
+@pytest.mark.usefixtures("one_family")
+def test_a_hyperparameter_that_changes_nothing_is_reported(tmp_path: Path) -> None:
+    field = '"weight of the loss")\n        temperature: float = Field(2.0, gt=0, description="of nothing")'
+    path = write_plugin(tmp_path, replaced='"weight of the loss")', by=field)
+    assert faults(check("plugin", [path])) == [
+        "every hyperparameter changes something: temperature changes nothing: neither losses nor updates, state or "
+        "predictions"
+    ]
+
+
+@pytest.mark.usefixtures("one_family")
+def test_a_hyperparameter_that_acts_beside_another_alone_is_not_reported(tmp_path: Path) -> None:
+    field = (
+        '"weight of the loss")\n        smooth: bool = Field(False, description="whether labels are smoothed")'
+        '\n        share: float = Field(0.1, ge=0, le=1, description="of the smoothing")'
+    )
+    path = tmp_path / "plugin.py"
+    loss = "self.hyperparameters.weight * cross_entropy(outputs.peers, labels)"
+    chosen = "self.hyperparameters"
+    smoothed = f"{loss} * (1 + {chosen}.share * {chosen}.smooth)"
+    path.write_text(PLUGIN.replace('"weight of the loss")', field).replace(loss, smoothed))
+    assert faults(check("plugin", [path])) == []
 
 
 def test_an_error_is_shown_with_its_line_and_once_for_all_cases(tmp_path: Path) -> None:

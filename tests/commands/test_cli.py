@@ -95,6 +95,7 @@ class TestBadWords:
             ("run --dataset folder:nowhere", "no such folder: nowhere"),
             ("run --backbone resnet33", "unknown backbone 'resnet33', did you mean 'resnet"),
             ("run --backbone resnet8+resnt14 --methods dml", "did you mean 'resnet14'?"),
+            ("run --backbone x1,x2,x3,x4,x5,x6,x7,x8 --methods dml", "unknown backbone 'x1'"),
             ("run --backbone resnet8+resnet14 --methods pcl", "'pcl' takes one backbone"),
             ("run --set train.epoch=3", "did you mean 'epochs'? (valid: "),
             ("run --set trian.epochs=3", "did you mean 'train'? (valid: "),

@@ -59,9 +59,9 @@ def test_reproduction_of_pcl(dataset: str, backbone: str, accuracy: float) -> No
         ("cl", "cifar100", "vgg16_1fc", 23.58, 22.96),
         ("one", "cifar100", "densenet40_12", 29.01, 28.67),
         ("okddip", "cifar100", "resnet110", 21.05, 19.40),
-        ("mcl-okd", "cifar100", "hcgnet_a1", 18.72, 17.54),
+        ("mcl_okd", "cifar100", "hcgnet_a1", 18.72, 17.54),
         ("mcl-only", "cifar100", "resnet110", 21.65, None),
-        ("mcl-okd", "imagenet", "resnet34_imagenet", 24.64, 23.26),
+        ("mcl_okd", "imagenet", "resnet34_imagenet", 24.64, 23.26),
     ],
 )
 def test_mcl_is_stated_as_accuracy(
@@ -104,6 +104,36 @@ def test_yuki_has_the_last_and_the_best_epoch(method: str, backbone: str, expect
     assert {(number.source, number.epoch, number.runs) for number in numbers} == {("yuki", "last", 1)}
 
 
+@pytest.mark.parametrize(
+    ("method", "backbone", "accuracy", "std"),
+    [
+        ("mcl", "resnet32", 72.96, 0.28),
+        ("mcl-branches", "resnet110_mcl", 78.82, 0.14),
+        ("independent", "wrn_16_2_mcl", 72.55, 0.24),
+    ],
+)
+def test_mcl_of_2022(method: str, backbone: str, accuracy: float, std: float) -> None:
+    number = one("mcl-2022", method, "cifar100", backbone)
+    assert (number.accuracy, number.std, number.runs, number.epoch) == (accuracy, std, 3, "best")
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "backbone", "expected"),
+    [
+        ("switokd", "cifar10", "wrn_16_1_switokd+wrn_16_8_switokd", [92.50, 94.76]),
+        ("dml", "cifar100", "mobilenet_v2_half_switokd+wrn_16_2_switokd", [66.23, 73.85]),
+        ("kdcl", "tinyimagenet", "resnet20_switokd+wrn_16_2_switokd", [53.74, 57.71]),
+        ("switokd-2t1s", "cifar100", "mobilenet_switokd+wrn_16_2_switokd+wrn_16_10_switokd", [65.03, 71.73, 77.07]),
+    ],
+)
+def test_networks_of_switokd(method: str, dataset: str, backbone: str, expected: list[float]) -> None:
+    numbers = published.find(method, dataset, backbone)
+    assert [(number.network, number.accuracy) for number in numbers] == list(
+        zip(backbone.split("+"), expected, strict=True)
+    )
+    assert {number.std is None for number in numbers} == {"2t1s" in method}
+
+
 def test_counts() -> None:
     assert Counter(number.source for number in NUMBERS) == {
         "pcl-paper": 7 * 5 * 2,
@@ -111,9 +141,11 @@ def test_counts() -> None:
         "mcl": 6 * 5 + 5 + 2,
         "kdclr": 13 * 4,
         "yuki": 9,
+        "mcl-2022": 3 * 3,
+        "switokd": 4 * 8 + 15,
     }
     assert sum(number.ensemble is not None for number in NUMBERS) == 5 * 5 + 1
-    assert sum(number.std is not None for number in NUMBERS) == 70
+    assert sum(number.std is not None for number in NUMBERS) == 70 + 9 + 32
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda n: f"{n.source}-{n.method}-{n.dataset}-{n.backbone}-{n.network}")
@@ -132,7 +164,9 @@ def test_every_number(number: published.PublishedNumber) -> None:
 
 
 def test_nothing_of_what_was_not_found() -> None:
-    assert not [number for number in NUMBERS if "dkel" in number.method or "tiny" in number.dataset.lower()]
+    for method in ("dkel", "ahbf", "okdph"):
+        assert not [number for number in NUMBERS if method in number.method]
+    assert {number.source for number in NUMBERS if number.dataset == "tinyimagenet"} == {"switokd"}
     assert not published.find("dkel", "cifar100", "resnet32")
 
 
@@ -147,7 +181,8 @@ def test_other_networks_never_stand_beside_ours() -> None:
         "resnet110",
         "densenet40_12",
     }
-    assert not {number.backbone for number in NUMBERS if number.source in ("kdclr", "yuki")} & ours
+    assert not {number.backbone for number in NUMBERS if number.source in ("kdclr", "yuki", "switokd")} & ours
+    assert {number.backbone for number in NUMBERS if number.source == "mcl-2022"} & ours == {"resnet32"}
     assert {number.source for number in NUMBERS if number.backbone == "vgg16"} == {"pcl-paper", "pclr"}
 
 

@@ -12,6 +12,7 @@ from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Dataset, LabelledImages
 from benchmark.training import Augmentation, Normalisation, Trainer
 from benchmark.training.optimizer import decayed_groups
+from methods import ParameterGroup
 from methods.errors import InputError
 
 CPU = torch.device("cpu")
@@ -97,16 +98,18 @@ def trained(train: TrainConfig, data: DataConfig | None = None) -> Trainer:
 class TestWeightDecay:
     def test_spares_norms_and_biases(self) -> None:
         network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
-        spared = decayed_groups(network, TrainConfig(no_decay="norm_and_bias"))
-        assert [[tuple(x.shape) for x in group["params"]] for group in spared] == [
+        groups = [ParameterGroup(list(network.parameters()))]
+        spared = decayed_groups(groups, TrainConfig(no_decay="norm_and_bias"))
+        assert [[tuple(x.shape) for x in group.parameters] for group in spared] == [
             [(2, 1, 3, 3), (2, 2)],
             [(2,), (2,), (2,), (2,)],
         ]
-        assert [group["weight_decay"] for group in spared] == [5e-4, 0.0]
+        assert [group.weight_decay for group in spared] == [5e-4, 0.0]
 
     def test_by_default_everything_decays(self) -> None:
-        [group] = decayed_groups(nn.Linear(2, 2), TrainConfig(weight_decay=0.01))
-        assert (len(group["params"]), group["weight_decay"]) == (2, 0.01)
+        groups = [ParameterGroup(list(nn.Linear(2, 2).parameters()))]
+        [group] = decayed_groups(groups, TrainConfig(weight_decay=0.01))
+        assert (len(group.parameters), group.weight_decay) == (2, 0.01)
 
     def test_a_step_without_gradient_shrinks_what_decays_and_nothing_else(self) -> None:
         trainer = trained(TrainConfig(no_decay="norm_and_bias", weight_decay=0.5, lr=0.1, momentum=0.0, nesterov=False))
