@@ -7,7 +7,8 @@ import pandas as pd
 
 from benchmark import datasets
 from benchmark.store import select
-from benchmark.tables import rows as naming
+from benchmark.tables import layout, rows as naming
+from benchmark.tables.scores import summaries
 from methods import backbones, registry
 from methods.errors import InputError, unknown
 
@@ -87,6 +88,17 @@ class Choice:
             if not found:
                 raise InputError("--hide leaves nothing to show")
         return found
+
+    def hidden(self, frame: pd.DataFrame) -> set[str]:
+        """Return the names of the runs that stand in hidden rows alone.
+
+        Args:
+            frame: From :func:`benchmark.store.load`; not empty.
+        """
+        runs = layout.labelled(summaries(frame))
+        rows = list(dict.fromkeys(runs["row"]))
+        shown = set(self.labels(runs, rows, "row", of_methods=True)) if self.hide else set(rows)
+        return set(runs["run"]) - set(runs.loc[runs["row"].isin(shown), "run"])
 
     def grouped(self, runs: pd.DataFrame, labels: Sequence[str]) -> dict[str, str]:
         """Return the heading that each row stands under, where there is one."""
