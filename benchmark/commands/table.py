@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Results
+from benchmark.commands.options import ManyResults, Prefer, name_damaged, places, shown
 from methods.errors import InputError
 
 VALUES = (
@@ -16,7 +16,8 @@ VALUES = (
 
 
 def table(
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     rows: Annotated[str, typer.Option(help="What makes a row: method, dataset, backbone, split, seed.")] = "method",
     columns: Annotated[
         str | None,
@@ -49,13 +50,16 @@ def table(
     if published:
         from benchmark.tables import published_table
 
-        frame = store.load(results) if results.is_dir() else None
+        there = results or Path("results").is_dir()
+        frame = store.load(places(results), "last", prefer=prefer) if there else None
+        name_damaged(frame.attrs[store.DAMAGED].values() if frame is not None else ())
         content = published_table.grid(published_table.compare(frame))
         print(rendering.FORMATS[form](content))
         return
-    frame = store.load(results)
+    frame = store.load(places(results), "last", prefer=prefer)
+    name_damaged(frame.attrs[store.DAMAGED].values())
     if frame.empty:
-        raise InputError(f"no runs in {results} yet: bench run makes some")
+        raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     print(rendering.rendered(tables.build(frame, list(dict.fromkeys(scores)) or None, down, across, baseline), form))
     for line in footnotes(frame):
         # another program may read the other forms

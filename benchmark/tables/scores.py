@@ -141,8 +141,10 @@ def summaries(frame: pd.DataFrame) -> pd.DataFrame:
     """Return one row a run: its last epoch and ``best_epoch``.
 
     Args:
-        frame: From :func:`benchmark.store.load`.
+        frame: From :func:`benchmark.store.load`, of all epochs or of the last ones.
     """
+    if "best_epoch" in frame.columns:
+        return frame
     last = frame.drop_duplicates("run", keep="last").copy()
     if "student" not in frame.columns:
         return last.assign(best_epoch=float("nan"))
