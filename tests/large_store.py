@@ -1,7 +1,7 @@
 """``make large``: a store of many long runs is made and tabled, listed and reported, and what that took is printed.
 
-``python -m tests.large_store [RUNS ...] [--epochs N]`` makes a store of each size (1,000 and 10,000 if none is given) in
-a temporary folder and times the commands, each in a process of its own: the first table, which builds the index, and
+``python -m tests.large_store [RUNS ...] [--epochs N]`` makes a store of each size (1,000 and 10,000 if none is given)
+in a temporary folder and times the commands, each in a process of its own: the first table, which builds the index, and
 then each command as a person meets it. Nothing is judged: a machine's own load decides such times, and is printed.
 """
 
@@ -44,7 +44,7 @@ def metrics(number: int, epochs: int) -> str:
     for epoch in range(epochs):
         level = 70 * (1 - 0.5 ** (1 + epoch / 20)) + chance.gauss(0, 0.5)
         peers = {f"peer{k}": level + chance.gauss(0, 0.3) for k in range(2)} | {"ensemble": level + 1.5}
-        scores = {}
+        scores: dict[str, float] = {}
         for name, top1 in peers.items():
             scores |= {
                 f"top1/{name}": top1,
