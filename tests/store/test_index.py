@@ -5,7 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 
 from benchmark import store
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
-from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, files
+from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, files, records
 from benchmark.store.index import NAME
 from benchmark.store.records import reduced, spread
 
@@ -49,7 +49,7 @@ def results(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def parsed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs whose metrics were parsed, as they are."""
     read: list[str] = []
     real = files.content_of
@@ -60,7 +60,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return real(folder, name)
 
     monkeypatch.setattr(files, "content_of", counted)
-    yield read
+    return read
 
 
 def table(root: Path) -> pd.DataFrame:
@@ -170,7 +170,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "second half zeros": lambda path: path.write_bytes(
         path.read_bytes()[: path.stat().st_size // 2] + bytes(path.stat().st_size // 2)
     ),
-    "another database": lambda path: (path.unlink(), sqlite3.connect(path).execute("CREATE TABLE runs (name)")),
+    "another database": lambda path: sqlite3.connect(path).execute("DROP TABLE curves"),
     "text": lambda path: path.write_text("not a database" * 1000),
 }
 
@@ -268,17 +268,17 @@ def test_a_command_that_is_killed_leaves_what_it_has_indexed(
     results: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collection, "BATCH", 2)
-    real = collection.brief
+    real = records.brief
 
     def killed(name: str, contents: files.Contents) -> store.Record:
         if contents.config.seed == 4:
             raise KeyboardInterrupt
         return real(name, contents)
 
-    monkeypatch.setattr(collection, "brief", killed)
+    monkeypatch.setattr("benchmark.store.collection.brief", killed)
     with pytest.raises(KeyboardInterrupt):
         table(results)
-    monkeypatch.setattr(collection, "brief", real)
+    monkeypatch.setattr("benchmark.store.collection.brief", real)
     parsed.clear()
     assert len(table(results)) == 6
     assert len(parsed) == 2
