@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import mean, stdev
 
 import pandas as pd
@@ -70,7 +71,7 @@ class Cell:
     endings: Sequence[Ending] = ()
     digits: int = 2
 
-    @property
+    @cached_property
     def mean(self) -> float | None:
         """Over the seeds; None if no run finished."""
         return mean(self.values.values()) if self.values else None
@@ -185,8 +186,9 @@ def build(
     runs = layout.labelled(summaries(frame), rows, columns)
     cells: dict[tuple[str, Heading], Cell] = {}
     bases: dict[str, tuple[str, str]] = {}
+    every, places = _records(runs), runs.groupby(["row", "column"], sort=False).indices
     for (row, column), group in runs.groupby(["row", "column"], sort=False):
-        records = group.to_dict("records")
+        records = [every[place] for place in places[row, column]]
         bases[str(row)] = (str(group["method"].iloc[0]), str(group["base"].iloc[0]))
         mixed = scores is None and any("+" in str(record["backbone"]) for record in records)
         for score in [*wanted, *([EACH] if mixed else [])]:
@@ -197,6 +199,16 @@ def build(
     labels = sorted(bases, key=lambda row: (method_order(bases[row][0]) if by_method else (), natural(row)))
     table = Table("/".join(rows), labels, _headings(cells, methods), cells)
     return table if baseline is None else compared(table, _baseline(table, baseline, bases))
+
+
+_UNSCORED = ("train.", "data.", "hyperparameters.", "files.", "environment.", "method.", "dataset.")
+"""Beginnings of the columns that no score is made of."""
+
+
+def _records(runs: pd.DataFrame) -> list[Record]:
+    """Return the runs one by one, as ``to_dict`` does several times slower."""
+    names = [name for name in runs.columns if not str(name).startswith(_UNSCORED)]
+    return [dict(zip(names, run, strict=True)) for run in zip(*(runs[name].tolist() for name in names), strict=True)]
 
 
 def compared(table: Table, baseline: str) -> Table:
