@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import stdev
 
 from benchmark.tables.significance import Gain
 from benchmark.tables.table import Cell, Heading, Table
@@ -105,13 +106,11 @@ def _data(table: Table) -> object:
 
 
 def _cell_data(cell: Cell) -> dict[str, object]:
-    import pandas as pd
-
-    values = pd.Series(cell.values, dtype=float)
+    values = [*cell.values.values()]
     return {
         "n": len(values),
         "mean": cell.mean,
-        "std": float(values.std()) if len(values) > 1 else None,
+        "std": stdev(values) if len(values) > 1 else None,
         "seeds": {str(seed): value for seed, value in cell.values.items()},
         "not_finished": {str(end.status): {"count": end.count, "reason": end.reason} for end in cell.endings},
     }
