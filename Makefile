@@ -1,18 +1,23 @@
 # make demo: a table of six methods from a fresh clone.  make test: lint and all tests.
+# make large: times of a large store, of RUNS runs.
 # make stress: commands are killed KILLS times at random moments, and must lose nothing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 KILLS ?= 100
+RUNS ?= 1000 10000
 
-.PHONY: demo test stress lint install clean
+.PHONY: demo test large stress lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+large: install
+	$(BIN)/python -m tests.large_store $(RUNS)
 
 stress: install
 	$(BIN)/python -m tests.stress $(KILLS)

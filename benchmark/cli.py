@@ -15,6 +15,8 @@ from benchmark.commands import (
     doctor,
     export,
     list_,
+    merge,
+    pack,
     plot,
     predict,
     report,
@@ -25,6 +27,7 @@ from benchmark.commands import (
     study,
     sweep,
     table,
+    verify,
 )
 from benchmark.errors import MachineError
 from methods.errors import InputError
@@ -108,6 +111,9 @@ app.add_typer(study.app, name="study")
 app.command("list")(list_.list_)
 app.command()(show.show)
 app.command()(report.report)
+app.command()(pack.pack)
+app.command()(merge.merge)
+app.command()(verify.verify)
 app.command()(export.export)
 app.command()(predict.predict)
 app.command()(doctor.doctor)

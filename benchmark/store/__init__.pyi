@@ -5,16 +5,19 @@ from .files import (
     CHECKPOINT as CHECKPOINT,
     CONFIG as CONFIG,
     ERROR as ERROR,
+    LIMITS as LIMITS,
     METRICS as METRICS,
     RESULT as RESULT,
     Contents as Contents,
     DamagedError as DamagedError,
+    Files as Files,
     Row as Row,
     parse as parse,
+    read_files as read_files,
 )
 from .loading import DAMAGED as DAMAGED, Epochs as Epochs, Where as Where, last_epochs as last_epochs, load as load
 from .lookup import StoredRun as StoredRun, names as names
 from .places import Results as Results, folders as folders
 from .records import Record as Record, Scores as Scores, brief as brief, digest as digest
 from .runs import Store as Store, read_result as read_result
-from .several import agree as agree, dispute as dispute, find as find, read as read
+from .several import agree as agree, better as better, dispute as dispute, find as find, read as read

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.store.files import CONFIG, METRICS, RESULT, DamagedError, Stamp, read_stamped
+from benchmark.store.files import CONFIG, METRICS, RESULT, DamagedError, Stamp, read, read_files
 from benchmark.store.index import Entry, Index
 from benchmark.store.lookup import StoredRun
 from benchmark.store.records import Record, Scores, brief, reduced
@@ -82,7 +82,7 @@ class Runs:
                     yield name, curve
             for name in sorted(missing):
                 try:
-                    contents, _ = read_stamped(root / "runs" / name)
+                    contents = read(root / "runs" / name)
                 except DamagedError:
                     # it was whole a moment ago, and is named by the next command
                     continue
@@ -158,10 +158,11 @@ def _entry(root: Path, name: str, every_epoch: bool = False) -> Iterator[tuple[E
     folder = root / "runs" / name
     seen = time.time_ns()
     try:
-        contents, stamp = read_stamped(folder)
+        files = read_files(folder)
     except DamagedError as error:
         if folder.is_dir():
             yield Entry(error.stamp, seen, Record(name, damage=str(error))), None, None
         return
+    contents = files.contents
     whole = Scores.over_epochs(contents.rows) if every_epoch else None
-    yield Entry(stamp, seen, brief(name, contents)), None if every_epoch else reduced(contents), whole
+    yield Entry(files.stamp, seen, brief(name, contents)), None if every_epoch else reduced(contents), whole

@@ -227,8 +227,23 @@ def content_of(folder: Path, name: str) -> bytes | None:
 _TRIES = 5
 
 
-def read_stamped(folder: Path) -> tuple[Contents, Stamp]:
-    """Return what a run's files say at one moment, and their stamp of that moment, while others may be writing them.
+@dataclass(frozen=True)
+class Files:
+    """A run's files at one moment.
+
+    Attributes:
+        contents: What they say.
+        raw: Their bytes by name; a file that is not there is left out.
+        stamp: Of that moment.
+    """
+
+    contents: Contents
+    raw: Mapping[str, bytes]
+    stamp: Stamp
+
+
+def read_files(folder: Path) -> Files:
+    """Return a run's files as they are at one moment, while others may be writing them.
 
     Raises:
         DamagedError: If they are damaged; its ``stamp`` is set.
@@ -237,7 +252,7 @@ def read_stamped(folder: Path) -> tuple[Contents, Stamp]:
         before = stamp(folder)
         damage = None
         try:
-            contents = _read_once(folder)
+            contents, raw = _read_once(folder)
         except DamagedError as error:
             damage = error
         if before == stamp(folder):
@@ -245,21 +260,24 @@ def read_stamped(folder: Path) -> tuple[Contents, Stamp]:
     if damage is not None:
         damage.stamp = before
         raise damage
-    return contents, before
+    return Files(contents, raw, before)
 
 
-def _read_once(folder: Path) -> Contents:
+def _read_once(folder: Path) -> tuple[Contents, dict[str, bytes]]:
     config = content_of(folder, CONFIG)
     if config is None:
         raise DamagedError(f"there is no {CONFIG}")
     # the result is written last: whoever reads it first finds all metrics after it
     result = content_of(folder, RESULT)
-    return parse(config, result, content_of(folder, METRICS))
+    metrics = content_of(folder, METRICS)
+    found = {CONFIG: config, METRICS: metrics, RESULT: result}
+    raw = {name: content for name, content in found.items() if content is not None}
+    return parse(config, result, metrics), raw
 
 
 def read(folder: Path) -> Contents:
-    """Return what a run's files say; see :func:`read_stamped`."""
-    return read_stamped(folder)[0]
+    """Return what a run's files say; see :func:`read_files`."""
+    return read_files(folder).contents
 
 
 def _is_metric(name: str) -> bool:

@@ -41,7 +41,7 @@ def read(results: Results, prefer: str | Path | None = None, every_epoch: bool =
             if other is None:
                 kept[found.record.identity if found.record.identity not in kept else str(found.folder)] = found
                 continue
-            winner = _better(other, found, preferred)
+            winner = better(other, found, preferred)
             if winner is None:
                 disputed.append((other, found))
             else:
@@ -71,10 +71,10 @@ def find(results: Results, word: str, prefer: str | Path | None = None) -> Store
     for root in (root for root, names in known.items() if name in names):
         read = StoredRun.contents(root / "runs" / name)
         found = Found(root, brief(name, read))
-        better = found if counts is None else _better(counts, found, preferred)
-        if better is None and counts is not None:
+        winner = found if counts is None else better(counts, found, preferred)
+        if winner is None and counts is not None:
             raise InputError(dispute([(counts, found)]))
-        counts = better
+        counts = winner
     if counts is None:
         raise InputError(f"the run {name} is gone")
     return counts.stored()
@@ -94,7 +94,7 @@ def agree(one: Found, other: Found) -> bool:
     return (one.record.status, one.record.digest) == (other.record.status, other.record.digest)
 
 
-def _better(one: Found, other: Found, preferred: Path | None) -> Found | None:
+def better(one: Found, other: Found, preferred: Path | None = None) -> Found | None:
     """Return which of two runs of the same identity counts; None if they disagree."""
     final = one.record.status.final, other.record.status.final
     if final[0] != final[1]:
