@@ -1,6 +1,7 @@
 """Compressed streams whose bytes depend on what is written alone, chosen by a file's ending."""
 
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -59,13 +60,41 @@ def decompressed(stream: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
     """
     reader: Any
     if ending == ".tar.zst":
-        reader = _zstandard().ZstdDecompressor(max_window_size=_WINDOW).stream_reader(stream, closefd=False)
+        reader = _ZstandardReader(stream)
     elif ending == ".tar.xz":
         reader = lzma.LZMAFile(stream, "rb")  # noqa: SIM115 - entered below
     else:
         reader = gzip.GzipFile("", "rb", fileobj=stream)
     with reader:
         yield cast(IO[bytes], reader)
+
+
+class _ZstandardReader(io.RawIOBase):
+    """A stream of what a zstandard frame holds; the package's own reader takes a frame that was cut for a whole one."""
+
+    _PART = 256
+    """Bytes that are taken at once: they may become 32,000 times as many."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._frame = _zstandard().ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+        self._ready = bytearray()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes; fewer at the end alone.
+
+        Raises:
+            EOFError: If the frame was cut.
+        """
+        while (size < 0 or len(self._ready) < size) and not self._frame.eof:
+            part = self._stream.read(self._PART)
+            if not part:
+                raise EOFError("it is cut short")
+            self._ready += self._frame.decompress(part)
+        end = len(self._ready) if size < 0 else size
+        content = bytes(self._ready[:end])
+        del self._ready[:end]
+        return content
 
 
 def faults() -> tuple[type[Exception], ...]:

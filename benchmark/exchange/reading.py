@@ -95,7 +95,7 @@ class _Guarded:
         content = self._stream.read(min(count, self._left + 1))
         self._left -= len(content)
         if self._left < 0:
-            raise DamagedError("it has headers of an absurd size")
+            raise DamagedError("it holds an absurd number of bytes that belong to no file")
         return content
 
 
@@ -191,6 +191,10 @@ def _members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
             if len(content) != member.size:
                 raise DamagedError(f"{_shown(member.name)} is cut short")
             yield member.name, content
+    # a compressed stream is whole only if its end, with a checksum, is there
+    guarded.grant(0)
+    while guarded.read(_HEADERS):
+        pass
 
 
 def _limit(name: str) -> int:
