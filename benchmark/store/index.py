@@ -12,16 +12,21 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+from pydantic import BaseModel
 
+from benchmark.configuration import SECTIONS, RunConfig
 from benchmark.store.files import Stamp
 from benchmark.store.records import Record, Scores
 
 NAME = ".index.sqlite"
+
+VERSION = 1
+"""Of what an entry is made of: raised when the same files would give another one."""
 
 PATIENCE_S = 2.0
 """To wait for another process that writes the index; after that it is done without."""
@@ -148,7 +153,8 @@ class Index:
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA cell_size_check = ON")
             found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
-            if [sql for (sql,) in found] == [*_TABLES]:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if [sql for (sql,) in found] == [*_TABLES] and version == _version():
                 if write:
                     # asks for the right to write, which a folder may not give
                     connection.execute("BEGIN IMMEDIATE")
@@ -156,8 +162,7 @@ class Index:
                 return connection
             if write and not found:
                 connection.execute("BEGIN IMMEDIATE")
-                for table in _TABLES:
-                    connection.execute(table)
+                _make(connection)
                 connection.execute("COMMIT")
                 return connection
         except sqlite3.OperationalError:
@@ -177,8 +182,7 @@ class Index:
                 stream.truncate(0)
             connection = sqlite3.connect(self._path, timeout=PATIENCE_S, isolation_level=None)
             connection.execute("BEGIN IMMEDIATE")
-            for table in _TABLES:
-                connection.execute(table)
+            _make(connection)
             connection.execute("COMMIT")
         except (OSError, sqlite3.Error):
             return None
@@ -263,6 +267,22 @@ class Index:
             assert number is not None  # noqa: S101 - a row was inserted
             self._texts[text] = number
         return self._texts[text]
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    for table in _TABLES:
+        connection.execute(table)
+    connection.execute(f"PRAGMA user_version = {_version()}")
+
+
+@cache
+def _version() -> int:
+    """Return what changes with the version of entries and with the keys and defaults of configurations."""
+    models: list[type[BaseModel]] = [RunConfig, *SECTIONS.values()]
+    fields = [
+        (model.__name__, name, repr(info.default)) for model in models for name, info in model.model_fields.items()
+    ]
+    return zlib.crc32(repr((VERSION, fields)).encode()) & 0x7FFFFFFF
 
 
 @lru_cache(maxsize=1024)

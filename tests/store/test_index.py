@@ -197,6 +197,13 @@ class TestBefallsTheIndex:
             pd.testing.assert_frame_equal(table(results), expected)
             assert {name for name, _ in store.read(results).curves(list(expected["run"]))} == set(expected["run"])
 
+    def test_another_version_made_it(self, results: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        expected = table(results)
+        monkeypatch.setattr("benchmark.store.index._version", lambda: 7)
+        parsed.clear()
+        pd.testing.assert_frame_equal(table(results), expected)
+        assert len(parsed) == 6
+
     def test_a_number_altered_in_place_is_not_believed(self, results: Path) -> None:
         expected = table(results)
         with sqlite3.connect(results / "runs" / NAME) as opened:
