@@ -85,8 +85,10 @@ def mean_of(values: Numbers) -> tuple[Numbers, Numbers]:
     """Return mean and standard deviation ``[E]`` of the numbers of each column of ``[R, E]``, nan left out."""
     there = np.isfinite(values)
     count = there.sum(axis=0)
+    # from one of the numbers on: the mean of equal numbers is that number, and their deviation 0
+    base = np.where(there, values, -np.inf).max(axis=0, initial=-np.inf)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(there, values, 0.0).sum(axis=0) / count
+        mean = base + np.where(there, values - base, 0.0).sum(axis=0) / count
         squares = (np.where(there, values - mean, 0.0) ** 2).sum(axis=0)
         deviation = np.sqrt(squares / (count - 1))
     return mean, np.where(count > 1, deviation, np.nan)

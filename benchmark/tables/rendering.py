@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import stdev
 
 from benchmark.tables.significance import Gain
@@ -67,7 +67,7 @@ def grid(table: Table, reasons: bool = True) -> Grid:
         header.append("average rank")
     if marks:
         notes.append("in each column the best is bold and the second underlined")
-    return Grid(header, rows, marks, notes, _data(table))
+    return Grid(header, rows, marks, notes)
 
 
 def _gain_text(table: Table, row: str, heading: Heading) -> str:
@@ -242,7 +242,10 @@ def check_format(form: str) -> str:
 
 def rendered(table: Table, form: str = "md") -> str:
     """Return the table in one of :data:`FORMATS`."""
-    return FORMATS[check_format(form)](grid(table, reasons=form != "latex"))
+    write = FORMATS[check_format(form)]
+    content = grid(table, reasons=form != "latex")
+    # every cell's seeds once more, which no other form shows
+    return write(replace(content, data=_data(table)) if write is structured else content)
 
 
 def plain(table: Table) -> str:
