@@ -1,5 +1,6 @@
 # make demo: a table of six methods from a fresh clone.  make test: lint and all tests.
 # make fuzz: for MINUTES, the property tests draw other examples than in make test.
+# make large: times of a large store, of RUNS runs.
 # make stress: commands are killed KILLS times at random moments, and must lose nothing.
 PYTHON ?= python3
 VENV := .venv
@@ -7,8 +8,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 KILLS ?= 100
 MINUTES ?= 20
+RUNS ?= 1000 10000
 
-.PHONY: demo test fuzz stress lint install clean
+.PHONY: demo test fuzz large stress lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
@@ -18,6 +20,9 @@ test: lint
 
 fuzz: install
 	$(BIN)/python -m tests.fuzz $(MINUTES)
+
+large: install
+	$(BIN)/python -m tests.large_store $(RUNS)
 
 stress: install
 	$(BIN)/python -m tests.stress $(KILLS)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Plugins, Results, Text, one_of
+from benchmark.commands.options import ManyResults, Plugins, Prefer, Text, name_damaged, one_of, places, shown
 from methods.errors import InputError, unknown
 
 KINDS = ("methods", "datasets", "backbones", "recipes", "runs")
@@ -27,7 +27,8 @@ def list_(
             autocompletion=one_of(lambda: KINDS),
         ),
     ] = None,
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     status: Annotated[
         Text, typer.Option(help="Only runs that stand so, such as failed.", autocompletion=one_of(statuses))
     ] = None,
@@ -39,7 +40,7 @@ def list_(
     if status is not None and what != "runs":
         raise InputError("--status goes with 'bench list runs'")
     if what == "runs":
-        _list_runs(results, status)
+        _list_runs(results, prefer, status)
         return
     from benchmark import datasets
     from benchmark.configuration import recipes
@@ -60,15 +61,14 @@ def list_(
             print(f"  {name:<{width}}  {description}")
 
 
-def _list_runs(results: Path, status: Text) -> None:
+def _list_runs(results: list[Path] | None, prefer: Path | None, status: Text) -> None:
+    from benchmark import store
     from benchmark.reports import show
-    from benchmark.store import lookup
 
     if status is not None and status not in statuses():
         raise unknown("status", status, statuses())
-    shown = 0
-    for line in show.listing(run for run in lookup.stored_runs(results) if status in (None, run.status)):
-        shown += 1
-        print(line)
+    runs = store.read(places(results), prefer)
+    name_damaged(map(str, runs.damaged))
+    lines = list(show.listing(run.record for run in runs.found if status in (None, run.record.status)))
     kind = f" {status}" if status else ""
-    print(f"{shown}{kind} {'run' if shown == 1 else 'runs'} in {results}")
+    print("\n".join([*lines, f"{len(lines)}{kind} {'run' if len(lines) == 1 else 'runs'} in {shown(results)}"]))

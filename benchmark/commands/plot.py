@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Results
+from benchmark.commands.options import ManyResults, Prefer, name_damaged, places, shown
 from benchmark.commands.schedules import schedules
 from methods.errors import InputError, unknown
 
@@ -14,7 +14,8 @@ KINDS = ("curves", "homogeneity", "cost", "ranks", "schedules")
 
 def plot(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}.", metavar="KIND")],
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     out: Annotated[
         Path | None, typer.Option(help="Ends in .svg, .pdf or .png (default: KIND.svg).", metavar="FILE")
     ] = None,
@@ -44,9 +45,13 @@ def plot(
     from benchmark.reports import figures
 
     path = figures.check_path(out or Path(f"{kind}.svg"))
-    frame = store.load(results)
+    # only curves need more than the last epochs, and of the finished runs alone
+    needs_curves = kind in ("curves", "homogeneity")
+    finished = {"status": str(store.Status.FINISHED)} if needs_curves else None
+    frame = store.load(places(results), "all" if needs_curves else "last", finished, prefer)
+    name_damaged(frame.attrs[store.DAMAGED].values())
     if frame.empty:
-        raise InputError(f"no runs in {results} yet: bench run makes some")
+        raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     chosen = value or "student"
     if kind == "curves":
         figure = figures.curves(frame, chosen)

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Results, Text
+from benchmark.commands.options import ManyResults, Prefer, Text, name_damaged, places
 
 
 def report(
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     out: Annotated[Path, typer.Option(help="The page to write.", metavar="FILE")] = Path("report.html"),
     baseline: Annotated[Text, typer.Option(help="A method that the others are compared with.", metavar="NAME")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Serve the page here and renew it while runs go on.")] = False,
@@ -21,7 +22,8 @@ def report(
     if watch:
         from benchmark.reports import watching
 
-        watching.serve(results, port, lambda address: print(f"{address}  (Ctrl-C ends it)", flush=True))
+        watching.serve(places(results), prefer, port, lambda address: print(f"{address}  (Ctrl-C ends it)", flush=True))
         return
-    runs, size = pages.write(results, out, baseline)
+    runs, size, damaged = pages.write(places(results), out, baseline, prefer)
+    name_damaged(damaged)
     print(f"{out}: {runs} runs, {size / 2**20:.2f} MiB")

@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from benchmark import datasets
@@ -34,15 +34,19 @@ def command(config: RunConfig, result: Result | None = None) -> str:
 
 
 def _assignments(config: RunConfig) -> Iterator[str]:
-    recipe = _recipe(config.dataset)
     for section, model in SECTIONS.items():
-        base = model(**recipe.get(section, {}))
+        base = _base(config.dataset, section)
         own = getattr(config, section)
         for key in model.model_fields:
             if (value := getattr(own, key)) != getattr(base, key):
                 yield f"{section}.{key}={_text(value)}"
     for key, value in config.hyperparameters.items():
         yield f"{config.method}.{key}={_text(value)}"
+
+
+@cache
+def _base(dataset: str, section: str) -> Any:
+    return SECTIONS[section](**_recipe(dataset).get(section, {}))
 
 
 @cache
@@ -61,6 +65,7 @@ def _text(value: Any) -> str:
     return json.dumps(value)
 
 
+@lru_cache(maxsize=10_000)
 def _reads_as_itself(word: str) -> bool:
     try:
         return bool(yaml_files.parse(word, "") == word)

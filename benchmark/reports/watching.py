@@ -9,30 +9,26 @@ from pathlib import Path
 from benchmark.errors import MachineError
 from benchmark.reports.page import render
 from benchmark.reports.page_data import Content
-from benchmark.store import METRICS, RESULT
+from benchmark.store import Results, folders, scan
 from methods.errors import InputError
 
 HOST = "127.0.0.1"
 
 
-def state(results: Path) -> str:
+def state(results: Results) -> str:
     """Return what changes when a run begins, gets on or ends."""
     digest = sha256()
-    for folder in sorted((results / "runs").glob("*")):
-        for name in (METRICS, RESULT):
-            try:
-                found = (folder / name).stat()
-            except OSError:
-                continue
-            digest.update(f"{folder.name}/{name} {found.st_mtime_ns} {found.st_size}\n".encode())
+    for root in folders(results):
+        digest.update(repr(scan(root)).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]
 
 
 class Pages:
     """The page for the state that the results folder is in; it is made when somebody asks."""
 
-    def __init__(self, results: Path) -> None:
+    def __init__(self, results: Results, prefer: str | Path | None = None) -> None:
         self.results = results
+        self.prefer = prefer
         self._lock = threading.Lock()
         self._state = ""
         self._page = b""
@@ -42,16 +38,17 @@ class Pages:
         with self._lock:
             now = state(self.results)
             if now != self._state:
-                self._page = render(Content.read(self.results), watched=now).encode()
+                self._page = render(Content.read(self.results, self.prefer), watched=now).encode()
                 self._state = now
             return self._page
 
 
-def serve(results: Path, port: int, ready: Callable[[str], None]) -> None:
+def serve(results: Results, prefer: str | Path | None, port: int, ready: Callable[[str], None]) -> None:
     """Serve the report until Ctrl-C.
 
     Args:
-        results: The results folder.
+        results: The results folder, or several.
+        prefer: The one whose runs count where the same run has other numbers.
         port: On the loopback address; 0 takes a free one.
         ready: Is told the address.
 
@@ -59,10 +56,9 @@ def serve(results: Path, port: int, ready: Callable[[str], None]) -> None:
         InputError: If there is no such folder.
         MachineError: If the port is taken.
     """
-    if not results.is_dir():
-        raise InputError(f"no such results folder: {results}")
+    folders(results)
     try:
-        server = make_server(results, port)
+        server = make_server(results, port, prefer)
     except OSError as error:
         raise MachineError(f"cannot serve on {HOST}:{port}: {error.strerror} (--port names another)") from None
     with server:
@@ -70,9 +66,9 @@ def serve(results: Path, port: int, ready: Callable[[str], None]) -> None:
         server.serve_forever()
 
 
-def make_server(results: Path, port: int) -> ThreadingHTTPServer:
+def make_server(results: Results, port: int, prefer: str | Path | None = None) -> ThreadingHTTPServer:
     """Return the server, which listens already."""
-    pages = Pages(results)
+    pages = Pages(results, prefer)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
