@@ -19,10 +19,10 @@ from benchmark.store.files import (
     METRICS as METRICS,
     RESULT as RESULT,
     DamagedError,
-    content_of,
     parse_metrics,
     parse_result,
 )
+from benchmark.store.folder import content_of
 
 
 class Store:
