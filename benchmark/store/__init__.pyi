@@ -10,11 +10,10 @@ from .files import (
     RESULT as RESULT,
     Contents as Contents,
     DamagedError as DamagedError,
-    Files as Files,
     Row as Row,
     parse as parse,
-    read_files as read_files,
 )
+from .folder import Files as Files, read_files as read_files
 from .frames import BUDGETS_JOINED_BY as BUDGETS_JOINED_BY
 from .loading import DAMAGED as DAMAGED, Epochs as Epochs, Where as Where, last_epochs as last_epochs, load as load
 from .lookup import StoredRun as StoredRun, names as names

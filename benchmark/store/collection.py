@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.store.files import CONFIG, METRICS, RESULT, DamagedError, Stamp, read, read_files
+from benchmark.store.files import CONFIG, METRICS, RESULT, DamagedError, Stamp
+from benchmark.store.folder import read, read_files
 from benchmark.store.index import Entry, Index
 from benchmark.store.lookup import StoredRun
 from benchmark.store.records import Record, Scores, brief, reduced

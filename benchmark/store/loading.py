@@ -8,7 +8,8 @@ import pandas as pd
 
 from benchmark.store import frames, selection, several
 from benchmark.store.collection import Damaged, Found, Runs
-from benchmark.store.files import DamagedError, read
+from benchmark.store.files import DamagedError
+from benchmark.store.folder import read
 from benchmark.store.places import Results
 from benchmark.store.records import Scores
 from methods.errors import InputError, unknown

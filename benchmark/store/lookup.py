@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.configuration import RunConfig
-from benchmark.store import files
+from benchmark.store import files, folder as folders
 from benchmark.store.ending import Result, Status
 from methods.errors import InputError, unknown
 
@@ -42,7 +42,7 @@ class StoredRun:
             InputError: If they are damaged.
         """
         try:
-            return files.read(folder)
+            return folders.read(folder)
         except files.DamagedError as error:
             raise InputError(f"{folder} is damaged: {error}") from None
 
@@ -64,7 +64,7 @@ class StoredRun:
     def last_metrics(self) -> dict[str, float]:
         """Return the metrics of the last epoch that was evaluated, or of the last one; nothing if there is none."""
         try:
-            return dict(files.read(self.folder).scored or {})
+            return dict(folders.read(self.folder).scored or {})
         except files.DamagedError:
             return {}
 

@@ -19,11 +19,11 @@ from benchmark.store.files import (
     METRICS as METRICS,
     RESULT as RESULT,
     DamagedError,
-    content_of,
     parse_config,
     parse_metrics,
     parse_result,
 )
+from benchmark.store.folder import content_of
 from methods.sources import Source
 
 CLAIM_S = 5.0

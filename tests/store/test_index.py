@@ -14,7 +14,7 @@ import pytest
 
 from benchmark import store
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
-from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, files, records
+from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, files, folder as folder_of_run, records
 from benchmark.store.index import NAME
 from benchmark.store.records import reduced, spread
 
@@ -53,14 +53,14 @@ def results(tmp_path: Path) -> Path:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs whose metrics were parsed, as they are."""
     read: list[str] = []
-    real = files.content_of
+    real = folder_of_run.content_of
 
     def counted(folder: Path, name: str) -> bytes | None:
         if name == METRICS:
             read.append(folder.name)
         return real(folder, name)
 
-    monkeypatch.setattr(files, "content_of", counted)
+    monkeypatch.setattr(folder_of_run, "content_of", counted)
     return read
 
 
@@ -130,9 +130,9 @@ class TestSameNumbers:
         made = store.read(results).found
         again = store.read(results).found
         for one, other in zip(made, again, strict=True):
-            assert one.record.config == other.record.config == files.read(one.folder).config
-            assert one.record.result == other.record.result == files.read(one.folder).result
-            assert one.record.last_metrics() == other.record.last_metrics() == files.read(one.folder).scored
+            assert one.record.config == other.record.config == folder_of_run.read(one.folder).config
+            assert one.record.result == other.record.result == folder_of_run.read(one.folder).result
+            assert one.record.last_metrics() == other.record.last_metrics() == folder_of_run.read(one.folder).scored
             assert one.record.digest == other.record.digest
 
     def test_curves_come_back_as_they_were(self, results: Path) -> None:
@@ -141,7 +141,7 @@ class TestSameNumbers:
         stored = dict(runs.curves(names))
         assert set(stored) == set(names)
         for found in runs.found:
-            expected = reduced(files.read(found.folder))
+            expected = reduced(folder_of_run.read(found.folder))
             assert stored[found.record.name].names == expected.names
             np.testing.assert_array_equal(stored[found.record.name].values, expected.values)
 
