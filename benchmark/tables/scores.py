@@ -156,8 +156,13 @@ def summaries(frame: pd.DataFrame) -> pd.DataFrame:
     """Return one row a run: its last epoch and ``best_epoch``.
 
     Args:
-        frame: From :func:`benchmark.store.load`.
+        frame: From :func:`benchmark.store.load`, of all epochs or of the last ones.
     """
+    if "best_epoch" in frame.columns:
+        last = frame.copy(deep=False)
+        # pandas would copy what stands there for every group of runs
+        last.attrs = {}
+        return last
     last = frame.drop_duplicates("run", keep="last").copy()
     if "student" not in frame.columns:
         return last.assign(best_epoch=float("nan"))
