@@ -115,7 +115,7 @@ def timed(words: Sequence[str], folder: Path) -> tuple[float, float, float]:
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - begin, spent, float(done.stderr.splitlines()[-1])
+    return time.perf_counter() - begin, spent, float(done.stderr.splitlines()[-1]) / 1024
 
 
 def main() -> None:

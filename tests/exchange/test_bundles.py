@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from benchmark import cli, exchange, store
+from benchmark.configuration import Use
 from benchmark.exchange import compression, packing
 from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store
 from methods.errors import InputError
@@ -112,14 +113,22 @@ class TestMerge:
             assert bool(there) is weights
         assert files(tmp_path / "True") == files(finished_runs)
 
+    def test_what_a_run_was_asked_for_as_is_joined(self, bundle: Path, tmp_path: Path) -> None:
+        into = tmp_path / "there"
+        finish(into, 0)
+        Store(into).claim(config(0).also([Use(name="mine")]))
+        assert exchange.merge([bundle], into) == exchange.Merged(4, 0, 1)
+        frame = store.load(into, "last", "seed=0")
+        assert json.loads(frame["uses"][0]) == [{}, {"name": "mine"}]
+
     def test_sources_of_plugins_go_along_by_their_hash(self, results: Path, tmp_path: Path) -> None:
         content = b"class Mine: ...\n"
         name = f"{sha256(content).hexdigest()}.py"
         bundle = bundled(tmp_path, {**members(results), f"sources/{name}": content})
         exchange.merge([bundle], tmp_path / "there")
         assert (tmp_path / "there/sources" / name).read_bytes() == content
-        with pytest.raises(InputError, match="not the source that its name says"):
-            exchange.merge([bundled(tmp_path, {**members(results), f"sources/{name}": b"evil"})], tmp_path / "no")
+        with pytest.raises(InputError, match="is no program"):
+            exchange.merge([bundled(tmp_path, {**members(results), f"sources/{name}": b"a b"})], tmp_path / "no")
 
     def test_damaged_runs_are_named_and_not_packed(self, results: Path, tmp_path: Path) -> None:
         (finish(results, 2) / METRICS).write_text("x\n")

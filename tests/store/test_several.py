@@ -1,5 +1,6 @@
 """Several results folders as one."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import cli, store
-from benchmark.configuration import RunConfig
+from benchmark.configuration import RunConfig, Use
 from benchmark.store import Result, Status, Store
 from methods.errors import InputError
 from tests.store.test_index import config, finish
@@ -49,6 +50,14 @@ def test_what_agrees_counts_once(labs: Path, places: list[str], epochs: store.Ep
     frame = store.load(places, epochs)
     assert sorted(set(frame["seed"])) == [0, 1, 2]
     assert not frame.duplicated(["run", "epoch"]).any()
+
+
+def test_names_and_budgets_of_both_folders_stand(labs: Path) -> None:
+    Store(labs / "b/results").claim(config(1).also([Use(name="again")], ["equal cost: pcl"]))
+    (budgets,) = store.load(BOTH, "last", where="seed=1")["budgets"]
+    assert sorted(budgets.split(store.BUDGETS_JOINED_BY)) == ["equal cost: pcl", "equal epochs"]
+    (uses,) = store.load(BOTH, "last", where="seed=1")["uses"]
+    assert {"name": "again"} in json.loads(uses)
 
 
 def test_the_time_that_epochs_took_is_no_disagreement(labs: Path) -> None:
