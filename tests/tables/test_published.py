@@ -67,7 +67,7 @@ def test_reproduction_of_pcl(dataset: str, backbone: str, accuracy: float) -> No
 def test_mcl_is_stated_as_accuracy(
     method: str, dataset: str, backbone: str, error: float, ensemble_error: float | None
 ) -> None:
-    number = one("mcl", method, dataset, backbone)
+    number = one("mcl-okd", method, dataset, backbone)
     assert number.accuracy == pytest.approx(100 - error, abs=1e-9)
     assert number.ensemble == (None if ensemble_error is None else pytest.approx(100 - ensemble_error, abs=1e-9))
     assert "100 - error" in number.protocol
@@ -138,7 +138,7 @@ def test_counts() -> None:
     assert Counter(number.source for number in NUMBERS) == {
         "pcl-paper": 7 * 5 * 2,
         "pclr": 5 * 2,
-        "mcl": 6 * 5 + 5 + 2,
+        "mcl-okd": 6 * 5 + 5 + 2,
         "kdclr": 13 * 4,
         "yuki": 9,
         "mcl-2022": 3 * 3,
@@ -176,7 +176,7 @@ def test_other_networks_never_stand_beside_ours() -> None:
     foreign = {number.backbone for number in NUMBERS} - ours
     assert not foreign & set(catalogue.available())
     assert not {part for name in foreign for part in name.split("+")} & (set(catalogue.available()) | ours)
-    assert {number.backbone for number in NUMBERS if number.source == "mcl"} & ours == {
+    assert {number.backbone for number in NUMBERS if number.source == "mcl-okd"} & ours == {
         "resnet32",
         "resnet110",
         "densenet40_12",
