@@ -1,14 +1,17 @@
 # make demo: a table of methods from a fresh clone.  make test: lint and all tests.
 # make fuzz: for MINUTES, the property tests draw other examples than in make test.
 # make stress: commands are killed KILLS times at random moments, and must lose nothing.
+# make matrix: all tests on each Python that is here, and with the lowest versions; ONLY=3.12,lowest chooses some.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 KILLS ?= 100
 MINUTES ?= 20
+ONLY ?=
+PYTEST ?=
 
-.PHONY: demo test fuzz stress lint install clean
+.PHONY: demo test fuzz stress matrix lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
@@ -21,6 +24,9 @@ fuzz: install
 
 stress: install
 	$(BIN)/python -m tests.stress $(KILLS)
+
+matrix: install
+	$(BIN)/python -m tests.matrix --only "$(ONLY)" $(PYTEST)
 
 lint: install
 	$(BIN)/ruff check .
@@ -37,4 +43,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .matrix build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -37,7 +37,7 @@ def run(
         epochs: Short for the setting ``train.epochs``.
         config: A YAML file or a recipe's name; the other arguments win.
         settings: Any further ones, such as ``{"train.lr": 0.05, "dml.temperature": 2.0}``.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods and data sets.
         force: Whether finished runs are repeated.
         quiet: Whether nothing is printed.
         **options: The command line's other flags with underscores: ``results``, ``data_root``, ``engine``, ``device``,

@@ -121,3 +121,6 @@ app.command()(report.report)
 app.command()(export.export)
 app.command()(predict.predict)
 app.command()(doctor.doctor)
+
+if __name__ == "__main__":
+    main()

@@ -69,7 +69,7 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
 
     Args:
         layers: Keys and values, weakest first; below them lies each data set's recipe.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods and data sets.
         force: Whether finished runs are repeated.
 
     Raises:
@@ -85,9 +85,9 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
     save_students = options.option("save_students", False)
     if type(save_students) is not bool:
         raise InputError(f"save_students must be true or false (given: {save_students!r})")
-    texts = {"results": "results", "data_root": "data", "device": "auto", "address": None}
+    texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
     chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
-    data_root = Path(chosen["data_root"] or "data")
+    data_root = Path(chosen["data_root"]) if chosen["data_root"] else datasets.default_root()
     runs, shares = _planned(Request(layers, plugins, data_root))
     return Command(
         runs=runs,
@@ -119,7 +119,7 @@ def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
 
     checksums: Checksums = {}
     sets = {run.dataset: run.data for run in plan(request, datasets, checksums)}
-    shapes = {name: datasets.shape(name, data, request.data_root) for name, data in sets.items()}
+    shapes = {name: datasets.shape(name, data, request.data_root, request.plugins) for name, data in sets.items()}
     found = at_equal_cost(request, datasets, shapes, Budget(method, adds), checksums)
     return [run for run, _ in found], list(dict.fromkeys(str(share) for _, share in found))
 
@@ -143,7 +143,9 @@ def print_plan(command: Command, console: Console) -> None:
         done = command.store.ended(run)
         if not done:
             missing.add(run.identity)
-        say(console, f"{'finished' if done else 'to do':<8}  {run.label}  ({run.train.epochs} epochs, {run.identity})")
+        settings = _differing(run, command.runs)
+        state = "finished" if done else "to do"
+        say(console, f"{state:<8}  {run.label}{settings}  ({run.train.epochs} epochs, {run.identity})")
     for line in command.shares:
         say(console, line)
     say(console, f"{len(command.runs)} runs, {len(command.runs) - len(missing)} finished already")
@@ -151,11 +153,19 @@ def print_plan(command: Command, console: Console) -> None:
         say(console, _estimated(command, [run for run in command.runs if run.identity in missing]))
 
 
+def _differing(run: RunConfig, runs: Sequence[RunConfig]) -> str:
+    """Return the hyperparameters in which a command's runs of one method, data set and network differ."""
+    like = [(other.method, other.dataset, other.backbone) for other in runs]
+    mine = [o for o, key in zip(runs, like, strict=True) if key == (run.method, run.dataset, run.backbone)]
+    keys = [k for k, v in run.hyperparameters.items() if any(o.hyperparameters.get(k) != v for o in mine)]
+    return f" [{', '.join(f'{key}={run.hyperparameters[key]}' for key in keys)}]" if keys else ""
+
+
 def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
     from benchmark.speed import side_by_side
     from benchmark.speed.estimate import estimate
 
-    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root) for run in runs}
+    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root, command.plugins) for run in runs}
     found = estimate(runs, shapes, command.store.root, command.device, command.plugins, command.save_students)
     places = _places(command, runs)
     took = duration(side_by_side(found.seconds, places))
@@ -193,7 +203,13 @@ def all_finished(command: Command, console: Console) -> bool:
 
 
 def train_missing(command: Command, console: Console) -> None:
-    """Carry out what is missing, and tell the person who watches how it gets on."""
+    """Carry out what is missing, and tell the person who watches how it gets on.
+
+    Raises:
+        InputError: If a network does not take the images of a run, or the method's way of sharing it.
+    """
+    from benchmark.training import check_networks
+
     scratch.tidy()
     missing = command.missing()
     if skipped := len(command.runs) - len(missing):
@@ -201,6 +217,7 @@ def train_missing(command: Command, console: Console) -> None:
     if missing:
         check_writable(command.store)
         sets = load_sets(command, missing)
+        check_networks(missing, {name: found.shape for name, found in sets.items()}, command.plugins)
         for line in remarks(missing, sets, command.plugins):
             say(console, f"note: {line}")
         train(command, missing, sets, console)
@@ -247,9 +264,9 @@ def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets
     """
     configs = {run.dataset: run.data for run in runs}
     planned = {run.dataset: run.dataset_checksum for run in runs}
-    sets = {name: datasets.load(name, config, command.data_root) for name, config in configs.items()}
+    sets = {name: datasets.load(name, config, command.data_root, command.plugins) for name, config in configs.items()}
     for name, config in configs.items():
-        if datasets.checksum(name, config, command.data_root) != planned[name]:
+        if datasets.checksum(name, config, command.data_root, command.plugins) != planned[name]:
             raise MachineError(f"the files of {name} have changed since its runs were planned: give the command again")
     return sets
 

@@ -12,3 +12,10 @@ def duration(seconds: float | None) -> str:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24:02d} h"
+
+
+def short_name(dataset: str) -> str:
+    """Return what a data set is called: ``folder:cifar10`` for ``folder:/long/path/cifar10``."""
+    kind, separator, place = dataset.partition(":")
+    last = place.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    return f"{kind}{separator}{last or place}"

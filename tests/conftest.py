@@ -6,12 +6,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from tests import profiles
+
+if TYPE_CHECKING:
+    from tests.tables.story import Story
 
 profiles.register()
 
@@ -91,3 +95,11 @@ def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     assert running.carry_out(running.prepare([layer]), Console(quiet=True))
     return results
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory) -> "Story":
+    """A paper's runs, to be read: three methods on two data sets and two networks, and a second setting of one."""
+    from tests.tables.story import Story, tell_all
+
+    return tell_all(Story(tmp_path_factory.mktemp("story")))

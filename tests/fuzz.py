@@ -15,7 +15,11 @@ from collections.abc import Sequence
 from tests import profiles
 
 # one process, so that a seed says which examples are drawn in which order
-ROUND = ("-m", "pytest", "-m", "hypothesis", f"--hypothesis-profile={profiles.FUZZ}", "-p", "no:xdist", "--quiet")
+ROUND = (
+    *("-m", "pytest", "-m", "hypothesis", f"--hypothesis-profile={profiles.FUZZ}", "-p", "no:xdist", "--quiet"),
+    # a test with many more examples than usual may take its time
+    "--timeout=1200",
+)
 
 
 def fuzz(minutes: float, only: Sequence[str] = ()) -> bool:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Collection
 
 from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture import providers
 
 DETERMINISTIC = "okdbench"
 FUZZ = "fuzz"
@@ -42,13 +41,17 @@ def _draw_the_same_whatever_is_imported() -> None:
     Hypothesis draws them too, of the modules that are imported so far: a test's examples would depend on the tests that
     ran before it in the same process. It has no setting for that.
     """
-    collected = getattr(providers, "_get_local_constants", None)
-    if collected is None:
+    try:
+        from hypothesis.internal.conjecture import providers
+
+        collected = providers._get_local_constants
+    except (ImportError, AttributeError):
+        # older versions draw none
         return
     nothing = type(collected())()
 
     def constants() -> object:
-        return nothing if settings.get_current_profile_name() == DETERMINISTIC else collected()
+        return nothing if settings().derandomize else collected()
 
     vars(providers)["_get_local_constants"] = constants
 

@@ -1,11 +1,14 @@
 """The package works away from its repository, and its start-up stays light."""
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,3 +55,25 @@ def test_no_method_is_named_by_the_harness() -> None:
     for name in set(available()) - {"one", "independent"}:  # two that are English words
         named = [path.name for path in code if f'"{name}"' in path.read_text() or f"'{name}'" in path.read_text()]
         assert named == [], name
+
+
+def test_one_version_everywhere() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    released = re.findall(r"^## \[([^]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[0] == "Unreleased"
+    bench = subprocess.run(
+        [Path(sys.executable).with_name("bench"), "--version"], check=True, capture_output=True, text=True
+    )
+    versions = {
+        "CHANGELOG.md": released[1],
+        "pyproject.toml": settings["project"]["version"],
+        "CITATION.cff": yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"],
+        "bench --version": bench.stdout.strip(),
+    }
+    assert len(set(versions.values())) == 1, versions
+
+
+def test_what_the_source_archive_names_is_there() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    named = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert [name for name in named if not (ROOT / name.removeprefix("/")).exists()] == []

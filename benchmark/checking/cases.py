@@ -53,6 +53,7 @@ class Case:
         image_size: Side of the square images in pixels.
         depth: How much of the contract is checked.
         may_refuse: Whether the method may answer with an InputError that it does not take these values together.
+        plugins: Python files that define further backbones.
     """
 
     label: str
@@ -64,6 +65,7 @@ class Case:
     image_size: int = 8
     depth: Depth = "all"
     may_refuse: bool = False
+    plugins: tuple[str, ...] = ()
 
     def resolve(self, hyperparameters: Mapping[str, Any] | None = None) -> BaseHyperparameters:
         """Return the case's hyperparameters, or others for the same networks, with the defaults filled in."""
@@ -74,7 +76,7 @@ class Case:
         """Return the method with networks drawn from a seed."""
         chosen = self.resolve()
         shape = self.num_classes, self.in_channels, self.image_size
-        made = [backbones.make(part, *shape) for part in self.backbone.split("+")]
+        made = [backbones.make(part, *shape, plugins=self.plugins) for part in self.backbone.split("+")]
         torch.manual_seed(seed)
         return self.method(made, chosen)
 

@@ -62,14 +62,14 @@ def check(name: str, plugins: Sequence[str | Path] = ()) -> list[Finding]:
     method = registry.load(name, plugins)
     findings = list(_declaration(method))
     if all(finding.ok for finding in findings):
-        with TemporaryDirectory(prefix="bench-check-") as folder, _own_randomness():
+        with TemporaryDirectory(prefix="bench-check-") as folder, own_randomness():
             findings += _all_cases(method, Path(folder))
     return findings
 
 
 def check_case(case: Case) -> list[Finding]:
     """Return the findings of one case, up to the first that leaves no ground for others."""
-    with _own_randomness():
+    with own_randomness():
         return list(_one_case(case))
 
 
@@ -108,8 +108,8 @@ def _where(labels: Sequence[str]) -> str:
 
 
 @contextmanager
-def _own_randomness() -> Iterator[None]:
-    # one thread is quickest for small networks, and the caller finds its threads and random numbers as they were
+def own_randomness() -> Iterator[None]:
+    """Check on one thread, the quickest for small networks; threads and random numbers are as they were afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

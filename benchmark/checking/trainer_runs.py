@@ -12,7 +12,7 @@ from benchmark.checking.comparing import ContractError, difference
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.training import Trainer, checkpoints
-from methods import registry
+from methods.plugins import plugin_file_of
 
 STEPS = 2
 """Of an epoch; the images are few, so that every epoch sees all of them."""
@@ -69,4 +69,4 @@ def _trainer(case: Case, epochs: int, **train: Any) -> Trainer:
         dataset_checksum="",
     )
     shape = Shape(STEPS * BATCH_SIZE, 2 * BATCH_SIZE, case.num_classes, case.in_channels, case.image_size)
-    return Trainer(config, random_dataset(shape), torch.device("cpu"), registry.plugin_of(case.method))
+    return Trainer(config, random_dataset(shape), torch.device("cpu"), plugin_file_of(case.method.__module__))

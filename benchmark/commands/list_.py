@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Plugins, Results, Text, one_of
+from benchmark.commands.options import Hide, Plugins, Results, Split, Text, Where, given, one_of
 from methods.errors import InputError, unknown
 
-KINDS = ("methods", "datasets", "backbones", "recipes", "runs")
+KINDS = ("methods", "datasets", "backbones", "recipes")
+MORE = ("hyperparameters", "scores", "settings", "runs")
+"""What is listed only if it is asked for."""
 
 
 def statuses() -> Iterable[str]:
@@ -23,35 +25,41 @@ def list_(
     what: Annotated[
         Text,
         typer.Argument(
-            help="methods, datasets, backbones, recipes or runs; all but the runs if not given.",
-            autocompletion=one_of(lambda: KINDS),
+            help="methods, datasets, backbones and recipes, which are listed if nothing is given; hyperparameters, "
+            "scores, settings, runs; or one method's name.",
+            autocompletion=one_of(lambda: (*KINDS, *MORE)),
         ),
     ] = None,
     results: Results = Path("results"),
     status: Annotated[
         Text, typer.Option(help="Only runs that stand so, such as failed.", autocompletion=one_of(statuses))
     ] = None,
+    where: Where = None,
+    split: Split = None,
+    hide: Hide = None,
     plugin: Plugins = None,
 ) -> None:
-    """List what can be named, with one line each."""
-    if what is not None and what not in KINDS:
-        raise unknown("kind", what, KINDS)
-    if status is not None and what != "runs":
-        raise InputError("--status goes with 'bench list runs'")
+    """List what can be named, with one line each; or all that is known of one method."""
+    plugins = tuple(plugin or ())
+    if what != "runs" and (asked := given(status=status, where=where, split=split, hide=hide)):
+        raise InputError(f"--{next(iter(asked))} goes with 'bench list runs'")
     if what == "runs":
-        _list_runs(results, status)
+        _list_runs(results, status, where, split, hide or ())
+        return
+    if what is not None and what not in KINDS:
+        _describe(what, plugins)
         return
     from benchmark import datasets
     from benchmark.configuration import recipes
     from methods import available, backbones
 
     kinds: dict[str, Callable[[], dict[str, str]]] = {
-        "methods": lambda: available(plugin or ()),
-        "datasets": datasets.available,
-        "backbones": backbones.available,
+        "methods": lambda: available(plugins),
+        "datasets": lambda: datasets.available(plugins),
+        "backbones": lambda: backbones.available(plugins) | backbones.sources(),
         "recipes": recipes.available,
     }
-    for kind in (what,) if what else kinds:
+    for kind in (what,) if what else KINDS:
         entries = kinds[kind]()
         width = max(map(len, entries), default=0)
         if what is None:
@@ -60,15 +68,36 @@ def list_(
             print(f"  {name:<{width}}  {description}")
 
 
-def _list_runs(results: Path, status: Text) -> None:
+def _describe(what: str, plugins: tuple[str, ...]) -> None:
+    from benchmark.reports import describing
+    from methods import registry
+
+    told: dict[str, Callable[[], Iterable[str]]] = {
+        "hyperparameters": lambda: describing.hyperparameters(plugins),
+        "scores": describing.scores,
+        "settings": describing.settings,
+    }
+    if what not in told and not registry.known(what, plugins):
+        raise unknown("kind or method", what, (*KINDS, *MORE, *registry.catalogue(plugins)))
+    for line in told[what]() if what in told else describing.method(what, plugins):
+        print(line)
+
+
+def _list_runs(results: Path, status: Text, where: Text, split: Text, hide: Iterable[str]) -> None:
+    from benchmark import store
     from benchmark.reports import show
     from benchmark.store import lookup
+    from benchmark.tables import Choice
 
     if status is not None and status not in statuses():
         raise unknown("status", status, statuses())
-    shown = 0
-    for line in show.listing(run for run in lookup.stored_runs(results) if status in (None, run.status)):
-        shown += 1
+    runs = [run for run in lookup.stored_runs(results) if status in (None, run.status)]
+    if runs and (where or split or hide):
+        frame, _ = Choice(where, split or "all").runs(store.load(results))
+        hidden = Choice(hide=tuple(hide)).hidden(frame)
+        names = set(frame["run"]) - hidden
+        runs = [run for run in runs if run.name in names]
+    for line in show.listing(runs):
         print(line)
     kind = f" {status}" if status else ""
-    print(f"{shown}{kind} {'run' if shown == 1 else 'runs'} in {results}")
+    print(f"{len(runs)}{kind} {'run' if len(runs) == 1 else 'runs'} in {results}")

@@ -37,17 +37,18 @@ def method_names() -> Iterable[str]:
 
 
 def dataset_names() -> Iterable[str]:
-    """Return the data sets; of a folder the beginning."""
+    """Return the data sets; of a form such as folder:PATH the beginning."""
     from benchmark import datasets
 
-    return [name.removesuffix("PATH") for name in datasets.available()]
+    parts = [name.partition(datasets.PLACE) for name in datasets.available()]
+    return [name + colon for name, colon, _ in parts]
 
 
 def backbone_names() -> Iterable[str]:
-    """Return the backbones."""
+    """Return the backbones; of a library's the beginning."""
     from methods import backbones
 
-    return backbones.available()
+    return [*backbones.available(), *(form.removesuffix("NAME") for form in backbones.sources())]
 
 
 def recipe_names() -> Iterable[str]:
@@ -83,8 +84,43 @@ Config = Annotated[
     ),
 ]
 Results = Annotated[Path, typer.Option(help="Where runs are stored.", metavar="DIR")]
-DataRoot = Annotated[Path, typer.Option(help="Where data sets lie.", metavar="DIR")]
-Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="A Python file with a method.", metavar="FILE")]
+DATA_ROOT_HELP = "Where data sets lie; else $OKDBENCH_DATA, else data."
+DataRoot = Annotated[Path | None, typer.Option(help=DATA_ROOT_HELP, metavar="DIR")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        help="A Python file with methods, backbones or data sets; once or more.",
+        metavar="FILE",
+    ),
+]
+Where = Annotated[
+    Text,
+    typer.Option(help="Only runs that fit, such as 'backbone=resnet8 and temperature=3'.", metavar="CONDITION"),
+]
+Split = Annotated[
+    Text,
+    typer.Option(
+        help="test, validation or all (default: test, where there are such runs).",
+        autocompletion=one_of(lambda: ("test", "validation", "all")),
+    ),
+]
+Hide = Annotated[
+    list[str] | None,
+    typer.Option("--hide", help="A row, or a method, that is left out; more than once.", metavar="ROW"),
+]
+Label = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        help="Another name for a method, row, data set, network or setting: dkel='DKEL (ours)'; more than once.",
+        metavar="OLD=NEW",
+    ),
+]
+Layout = Annotated[
+    Path | None,
+    typer.Option("--layout", help="A YAML file with rows in order, groups, labels, columns, digits.", metavar="FILE"),
+]
 Run = Annotated[
     str,
     typer.Argument(

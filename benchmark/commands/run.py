@@ -8,6 +8,7 @@ from rich.console import Console
 
 from benchmark.commands.options import (
     Config,
+    DataRoot,
     Plugins,
     Text,
     backbone_names,
@@ -25,9 +26,20 @@ def run(
         Text,
         typer.Option(help="Names separated by commas; all if not given.", autocompletion=several_of(method_names)),
     ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            help="A method once more with settings of its own: 'dkel: decay=none', 'dml as dml-slow: train.lr=0.05'.",
+            metavar="METHOD [as NAME]: KEY=VALUE,...",
+        ),
+    ] = None,
     dataset: Annotated[
         Text,
-        typer.Option(help="Names separated by commas, or folder:PATH.", autocompletion=several_of(dataset_names)),
+        typer.Option(
+            help="Names separated by commas; forms such as folder:PATH.",
+            autocompletion=several_of(dataset_names),
+        ),
     ] = None,
     backbone: Annotated[
         Text,
@@ -42,7 +54,7 @@ def run(
         list[str] | None, typer.Option("--set", help="Any setting: train.lr=0.05, data.pad=2, dml.temperature=2.")
     ] = None,
     results: Annotated[Path | None, typer.Option(help="Where runs are stored.", metavar="DIR")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where data sets lie.", metavar="DIR")] = None,
+    data_root: DataRoot = None,
     engine: Annotated[Text, typer.Option(help="ray (side by side) or serial (in this process).")] = None,
     address: Annotated[Text, typer.Option(help="An existing Ray cluster to join.")] = None,
     device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
@@ -86,6 +98,7 @@ def run(
 
     flags = given(
         methods=methods,
+        variants=variant or None,
         dataset=dataset,
         backbone=backbone,
         seeds=seeds,

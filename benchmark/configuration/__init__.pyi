@@ -1,4 +1,6 @@
+from .code import sources as sources
 from .request import (
+    DATA_ROOT as DATA_ROOT,
     LISTS as LISTS,
     OPTIONS as OPTIONS,
     Checksums as Checksums,
@@ -16,6 +18,8 @@ from .run_config import (
     EQUAL_EPOCHS as EQUAL_EPOCHS,
     SECTIONS as SECTIONS,
     DataConfig as DataConfig,
+    Origin as Origin,
     RunConfig as RunConfig,
     TrainConfig as TrainConfig,
+    Use as Use,
 )

@@ -6,8 +6,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from benchmark.configuration import recipes, yaml_files
-from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig
+from benchmark.configuration import entries, recipes, yaml_files
+from benchmark.configuration.code import CodeOfDatasets, sources
+from benchmark.configuration.entries import Entry
+from benchmark.configuration.run_config import SECTIONS, DataConfig, Origin, RunConfig, TrainConfig, Use
 from methods import backbones, paths, registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
@@ -19,7 +21,10 @@ MAX_RUNS = 100_000
 
 Layer = Mapping[str, Any]
 
-LISTS = ("methods", "dataset", "backbone")
+DATA_ROOT = "data"
+"""Where data sets lie if nothing is said."""
+
+LISTS = ("methods", "variants", "dataset", "backbone")
 OPTIONS = (
     *("seeds", "epochs", "results", "data_root", "engine", "address"),
     *("device", "trials_per_gpu", "save_students", "log", "equal_cost", "budget"),
@@ -33,13 +38,20 @@ class Request:
 
     Attributes:
         layers: The configuration file's keys and the command line's, each a mapping of keys to values.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods, backbones and data sets.
         data_root: Where data sets lie.
     """
 
     layers: Sequence[Layer]
     plugins: Sequence[str] = ()
-    data_root: Path = field(default_factory=lambda: Path("data"))
+    data_root: Path = field(default_factory=lambda: Path(DATA_ROOT))
+
+    @property
+    def origin(self) -> Origin:
+        """Where the request comes from, as its runs remember it: the same from any folder."""
+        usual = self.data_root == Path(DATA_ROOT)
+        files = [str(Path(plugin).resolve()) for plugin in self.plugins]
+        return Origin(plugins=files, data_root=None if usual else str(self.data_root.absolute()))
 
     def option(self, key: str, default: Any) -> Any:
         """Return the strongest layer's value of a key."""
@@ -90,13 +102,13 @@ def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
 Checksums = dict[tuple[str, DataConfig], str]
 
 
-class Datasets(Protocol):
+class Datasets(CodeOfDatasets, Protocol):
     """What planning has to know of data sets; :mod:`benchmark.datasets` knows it."""
 
-    def recipe(self, name: str) -> str:
+    def recipe(self, name: str, plugins: Sequence[str] = ()) -> str:
         """Return the file in ``configs/`` with a data set's defaults, or raise an InputError."""
 
-    def checksum(self, name: str, config: DataConfig, root: Path) -> str:
+    def checksum(self, name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
         """Return what identifies the images that a configuration uses."""
 
 
@@ -118,55 +130,94 @@ def plan(request: Request, datasets: Datasets, checksums: Checksums | None = Non
     for name in names:
         runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
     _refuse_unused_sections(request, runs)
-    return list({run.identity: run for run in runs}.values())
+    distinct: dict[str, RunConfig] = {}
+    for run in runs:
+        # two names for the same numbers are one run
+        other = distinct.get(run.identity)
+        distinct[run.identity] = run if other is None else other.also(run.uses)
+    return list(distinct.values())
 
 
 def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Checksums) -> list[RunConfig]:
-    base = layer_from_file(datasets.recipe(name), request.plugins)
+    base = layer_from_file(datasets.recipe(name, request.plugins), request.plugins)
     scoped = Request((base, *request.layers), request.plugins, request.data_root)
-    named = any("methods" in layer for layer in scoped.layers)
-    chosen = _words("methods", scoped.option("methods", None) if named else complete_methods(scoped))
+    chosen = _entries(scoped)
     architectures = _words("backbone", scoped.option("backbone", ["resnet32"]))
     seeds = parse_seeds(scoped.option("seeds", 1))
     if len(chosen) * len(architectures) * len(seeds) > MAX_RUNS:
         raise InputError(f"more than {MAX_RUNS:,} runs of {name}: ask for fewer seeds")
-    train = validated(TrainConfig, section(scoped.layers, "train"), "train")
+    train = _train_config(section(scoped.layers, "train"))
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
+    for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
+        backbones.describe(part, request.plugins)
+    if (name, data) not in checksums:
+        checksums[name, data] = datasets.checksum(name, data, request.data_root, request.plugins)
+    runs = []
+    for entry in chosen:
+        cls = registry.load(entry.method, request.plugins)
+        _check_entry(entry, cls, request.plugins)
+        own = _train_config({**section(scoped.layers, "train"), **entry.train}) if entry.train else train
+        given = {**section(scoped.layers, entry.method), **entry.hyperparameters}
+        for architecture in architectures:
+            code = sources(entry.method, name, architecture, request.plugins, datasets)
+            resolved = registry.resolve(cls, given, architecture.split("+"), own.epochs).model_dump(mode="json")
+            run = RunConfig(
+                method=entry.method,
+                dataset=name,
+                backbone=architecture,
+                seed=seeds[0],
+                train=own,
+                data=data,
+                hyperparameters=resolved,
+                method_version=cls.version,
+                dataset_checksum=checksums[name, data],
+                files=_hash_files(cls, resolved),
+                sources={role: source.hash for role, source in code.items()},
+                uses=_uses(entry, train, own),
+                origin=request.origin,
+            )
+            runs += [run.model_copy(update={"seed": seed}) for seed in seeds]
+    return runs
+
+
+def _train_config(values: Mapping[str, Any]) -> TrainConfig:
+    train = validated(TrainConfig, values, "train")
     if train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
     if train.warmup_epochs >= max(1, train.epochs):
         raise InputError(
             f"train.warmup_epochs must be below train.epochs, {train.epochs} (given: {train.warmup_epochs:g})"
         )
-    for part in {part for architecture in architectures for part in architecture.split("+")}:
-        backbones.describe(part)
-    classes = {method: registry.load(method, request.plugins) for method in chosen}
-    resolved = {
-        (method, architecture): registry.resolve(
-            cls, section(scoped.layers, method), architecture.split("+"), train.epochs
-        ).model_dump(mode="json")
-        for method, cls in classes.items()
-        for architecture in architectures
-    }
-    hashes = {key: _hash_files(classes[key[0]], hyperparameters) for key, hyperparameters in resolved.items()}
-    if (name, data) not in checksums:
-        checksums[name, data] = datasets.checksum(name, data, request.data_root)
-    return [
-        RunConfig(
-            method=method,
-            dataset=name,
-            backbone=architecture,
-            seed=seed,
-            train=train,
-            data=data,
-            hyperparameters=hyperparameters,
-            method_version=classes[method].version,
-            dataset_checksum=checksums[name, data],
-            files=hashes[method, architecture],
-        )
-        for (method, architecture), hyperparameters in resolved.items()
-        for seed in seeds
-    ]
+    return train
+
+
+def _entries(request: Request) -> list[Entry]:
+    """Return the methods of a command: those named, or all; and the variants, with the plain methods beside them."""
+    asked = any("variants" in layer for layer in request.layers)
+    added = entries.read_variants(request.option("variants", None)) if asked else []
+    if any("methods" in layer for layer in request.layers):
+        return entries.distinct([*entries.read("methods", request.option("methods", None)), *added])
+    plain = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
+    return [*entries.read("methods", plain), *added]
+
+
+def _check_entry(entry: Entry, method: "type[Method]", plugins: Sequence[str]) -> None:
+    for key in entry.train:
+        if key not in TrainConfig.model_fields:
+            raise unknown(f"training setting of {entry.name or entry.method!r}", key, TrainConfig.model_fields)
+    fields = getattr(method.Hyperparameters, "model_fields", {})
+    for key in entry.hyperparameters:
+        if key not in fields:
+            raise unknown(f"hyperparameter of {entry.method!r}", key, fields)
+    if entry.name and entry.name != entry.method and registry.known(entry.name, plugins):
+        raise InputError(f"{entry.method} cannot be called {entry.name!r}: that is another method's name")
+
+
+def _uses(entry: Entry, common: TrainConfig, own: TrainConfig) -> list[Use]:
+    usual, mine = common.model_dump(mode="json"), own.model_dump(mode="json")
+    instead = {key: usual[key] for key in entry.train if usual[key] != mine[key]}
+    name = "" if entry.name == entry.method else entry.name
+    return [Use(name=name, train=instead, chosen=dict(entry.hyperparameters))] if name or instead else []
 
 
 def complete_methods(request: Request) -> list[str]:

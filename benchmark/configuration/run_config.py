@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -118,7 +118,7 @@ class DataConfig(_Section):
         None,
         ge=8,
         le=1024,
-        description="side to resize (shorter side) and centre-crop image files to; null: as they are",
+        description="side to resize (shorter side) and centre-crop images to; null: as they are",
     )
     pad: int = Field(4, ge=0, le=64, description="pixels of border before the random crop")
     padding: Literal["black", "mean", "reflect"] = _added(
@@ -127,8 +127,34 @@ class DataConfig(_Section):
     flip: bool = Field(True, description="whether images are mirrored at random")
 
 
+class Use(_Section):
+    """What a run was asked for as: a table shows it once for each use. It changes no number.
+
+    Attributes:
+        name: What it is called; empty for the method's own name.
+        train: The training settings that the other methods of its command had instead of this run's.
+        chosen: The hyperparameters that were asked for.
+    """
+
+    name: str = ""
+    train: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+
+
+class Origin(_Section):
+    """Where the command lay that asked for a run: what has to be said to give it again. It changes no number.
+
+    Attributes:
+        plugins: Python files that defined further methods.
+        data_root: Where the data sets lay; None for the usual place.
+    """
+
+    plugins: list[str] = []
+    data_root: str | None = None
+
+
 class RunConfig(_Section):
-    """Everything that decides a run's numbers, with all defaults filled in."""
+    """Everything that decides a run's numbers, with all defaults filled in, and what it was asked for as."""
 
     method: str
     dataset: str
@@ -140,17 +166,32 @@ class RunConfig(_Section):
     method_version: int
     dataset_checksum: str
     files: dict[str, str] = Field({}, description="hyperparameters that name a file, and the hash of its content")
+    sources: dict[str, str] = Field(
+        {}, description="what comes from a plug-in (method, dataset, backbone), and the hash of its code"
+    )
+    uses: list[Use] = Field([], description="what it was asked for as; none: as the method itself. No part of identity")
+    origin: Origin = Field(Origin(), description="where its command lay; no part of its identity")
     budgets: list[str] = Field(
         [EQUAL_EPOCHS], min_length=1, description="the comparisons that asked for the run; no part of its identity"
     )
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # without a plug-in there is no such key: runs that were stored before there was one keep their identity
+        content: dict[str, Any] = handler(self)
+        if not self.sources:
+            content.pop("sources", None)
+        return content
 
     @property
     def identity(self) -> str:
         """The hash of the canonical form: equal exactly for runs that must give the same numbers."""
         resolved = self.model_dump(mode="json")
         resolved |= {"train": self.train.canonical(), "data": self.data.canonical()}
-        # what is looked at beside the numbers changes none of them
-        del resolved["train"]["diagnostics_every"], resolved["budgets"]
+        # what is looked at beside the numbers changes none of them, nor does who asked for the run
+        del resolved["train"]["diagnostics_every"]
+        for name in ("budgets", "uses", "origin"):
+            del resolved[name]
         for name in self.files:
             del resolved["hyperparameters"][name]
         # what lies where is not what is trained on: the content's hashes say that
@@ -161,7 +202,20 @@ class RunConfig(_Section):
     @property
     def label(self) -> str:
         """What a person calls the run."""
-        return f"{self.method} {self.dataset} {self.backbone} seed {self.seed}"
+        called = next((use.name for use in self.uses if use.name), self.method)
+        return f"{called} {self.dataset} {self.backbone} seed {self.seed}"
+
+    def also(self, uses: Sequence[Use], budgets: Sequence[str] = ()) -> "RunConfig":
+        """Return the same run as it was asked for elsewhere too.
+
+        Args:
+            uses: What it was asked for as; none are that of the method itself.
+            budgets: The comparisons that asked for it.
+        """
+        every = list(self.uses) or [Use()]
+        every += [use for use in (uses or [Use()]) if use not in every]
+        joined = list(dict.fromkeys([*budgets, *self.budgets]))
+        return self.model_copy(update={"uses": [] if every == [Use()] else every, "budgets": joined})
 
     @property
     def split(self) -> str:

@@ -1,15 +1,18 @@
+from .arrays import Arrays as Arrays
 from .catalogue import (
-    FOLDER as FOLDER,
+    PLACE as PLACE,
     Spec as Spec,
     available as available,
     checksum as checksum,
+    default_root as default_root,
     describe as describe,
     load as load,
     present as present,
     recipe as recipe,
     shape as shape,
+    source as source,
 )
-from .decoding import Form as Form, decoded as decoded
+from .decoding import Encoded as Encoded, Form as Form, Picture as Picture, decoded as decoded
 from .images import (
     Dataset as Dataset,
     Indices as Indices,

@@ -93,7 +93,7 @@ class Shape:
         if config.holdout:
             test = round(train * config.holdout)
             train -= test
-        return replace(self, train=train, test=test)
+        return replace(self, train=train, test=test, image_size=config.image_size or self.image_size)
 
 
 @dataclass(frozen=True)

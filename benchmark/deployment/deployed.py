@@ -69,8 +69,12 @@ def read_card(model: Path) -> Card:
         raise InputError(f"{path} is not the card of an exported student: {where}: {fault['msg']}") from None
 
 
-def load(path: Path) -> Model:
+def load(path: Path, plugins: Sequence[str | Path] = ()) -> Model:
     """Return the model in an exported file; none but a file of bare weights needs this package's networks.
+
+    Args:
+        path: Of the file.
+        plugins: Python files that define further backbones, for bare weights.
 
     Raises:
         InputError: If it cannot be read, or the package that reads it is not installed.
@@ -79,7 +83,7 @@ def load(path: Path) -> Model:
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     try:
-        return loader(path)
+        return loader(path, plugins)
     except (InputError, MemoryError):
         raise
     except ImportError as error:
@@ -118,7 +122,7 @@ def probabilities(logits: Floats) -> npt.NDArray[np.float64]:
     return result
 
 
-def _load_onnx(path: Path) -> Model:
+def _load_onnx(path: Path, plugins: Sequence[str | Path]) -> Model:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -126,19 +130,20 @@ def _load_onnx(path: Path) -> Model:
     return lambda images: np.asarray(session.run(None, {name: images})[0])
 
 
-def _load_pt2(path: Path) -> Model:
+def _load_pt2(path: Path, plugins: Sequence[str | Path]) -> Model:
     import torch
 
+    # torch unpickles parts of the file, which can run anything: SECURITY.md counts it as code
     # it logs a traceback beside the error that it raises
     logging.getLogger("torch.export").setLevel(logging.CRITICAL)
     return as_model(torch.export.load(path).module())
 
 
-def _load_safetensors(path: Path) -> Model:
+def _load_safetensors(path: Path, plugins: Sequence[str | Path]) -> Model:
     from benchmark.training import normalised, read_student
 
     card = read_card(path)
-    return as_model(normalised(read_student(path).network, card.mean, card.std))
+    return as_model(normalised(read_student(path, plugins).network, card.mean, card.std))
 
 
 def as_model(module: Callable[[Any], Any]) -> Model:
@@ -152,7 +157,7 @@ def as_model(module: Callable[[Any], Any]) -> Model:
     return call
 
 
-LOADERS: Mapping[str, Callable[[Path], Model]] = {
+LOADERS: Mapping[str, Callable[[Path, Sequence[str | Path]], Model]] = {
     ".safetensors": _load_safetensors,
     ".onnx": _load_onnx,
     ".pt2": _load_pt2,

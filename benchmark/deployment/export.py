@@ -4,7 +4,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,9 @@ BATCHES = (1, 2, 7)
 SCORED_AT_ONCE = 500
 
 
-def export(run: StoredRun, target: Path, name: str | None, data_root: Path) -> list[str]:
+def export(
+    run: StoredRun, target: Path, name: str | None, data_root: Path, plugins: Sequence[str | Path] = ()
+) -> list[str]:
     """Write a student to a file with its card, check the file by reading it back, and say what was done.
 
     Args:
@@ -36,13 +38,14 @@ def export(run: StoredRun, target: Path, name: str | None, data_root: Path) -> l
         target: Its ending says the format.
         name: Of the student; the first one for None.
         data_root: Where data sets lie; if the run's is there, the file is scored on it.
+        plugins: Python files that define further backbones.
 
     Raises:
         InputError: If the run has no such student, or the file cannot be written.
         MachineError: If what is read back gives other numbers; the file is then not kept.
     """
     writer = WRITERS[deployed.check_suffix(target)]
-    student = read_student(_weights(run, name))
+    student = read_student(_weights(run, name), plugins)
     model = normalised(student.network, student.mean, student.std)
     card = _card(run, student, target)
     try:
@@ -52,7 +55,7 @@ def export(run: StoredRun, target: Path, name: str | None, data_root: Path) -> l
             with _quiet():
                 writer(model, student, card, draft)
             atomic.write_text(deployed.card_path(draft), card.model_dump_json(indent=2) + "\n")
-            lines = _check(deployed.load(draft), model, card, run, data_root)
+            lines = _check(deployed.load(draft, plugins), model, card, run, data_root)
             draft.replace(target)
             deployed.card_path(draft).replace(deployed.card_path(target))
     except OSError as error:

@@ -5,4 +5,5 @@ from .drawing import (
     styled as styled,
     write_figure as write_figure,
 )
+from .repeat import places as places
 from .show import lines as lines

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,8 @@ from benchmark import tables
 from benchmark.reports.cautions import cautions
 from benchmark.reports.page_data import Content, Group, page_data
 from benchmark.store import Status, StoredRun, atomic, environment
-from benchmark.tables import rendering
+from benchmark.tables import Choice, Showing
+from benchmark.tables.grids import grid as text_grid
 from benchmark.words import duration
 from methods.errors import InputError
 
@@ -36,18 +37,26 @@ class _Table:
     notes: list[str]
 
 
-def write(results: Path, out: Path, baseline: str | None = None) -> tuple[int, int]:
+def write(
+    results: Path,
+    out: Path,
+    baseline: str | None = None,
+    choice: Choice | None = None,
+    showing: Showing | None = None,
+) -> tuple[int, int]:
     """Write the page and return how many runs it shows and its size in bytes.
 
     Args:
         results: The results folder.
         out: The file.
-        baseline: A method that the others are compared with.
+        baseline: The row that the others are compared with.
+        choice: Which runs, rows and columns are shown.
+        showing: What they are called.
 
     Raises:
         InputError: If there are no runs, or the file cannot be written.
     """
-    content = Content.read(results)
+    content = Content.read(results, choice, showing)
     if not content.runs:
         raise InputError(f"no runs in {results} yet: bench run makes some")
     page = render(content, baseline).encode()
@@ -75,8 +84,8 @@ def render(content: Content, baseline: str | None = None, watched: str = "") -> 
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         by=environment.versions(),
         facts=_facts(content),
-        warnings=list(cautions(_columns(content))),
-        headline=_table("Students", tables.build(content.frame, baseline=baseline)) if content.runs else None,
+        warnings=[*content.left_out, *cautions(_columns(content))],
+        headline=_table("Students", _built(content, None, baseline)) if content.runs else None,
         tables=_sections(content),
         lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
         runs=[_run(content, group, name, data["runs"][name]) for group in content.groups for name in group.runs],
@@ -85,11 +94,15 @@ def render(content: Content, baseline: str | None = None, watched: str = "") -> 
     )
 
 
+def _built(content: Content, scores: Sequence[str] | None, baseline: str | None = None) -> tables.Table:
+    return tables.build(content.frame, scores, baseline=baseline, choice=content.choice, showing=content.showing)
+
+
 def _sections(content: Content) -> list[_Table]:
     if not content.runs:
         return []
     scores = [score for names in SECTIONS.values() for score in names]
-    every = tables.build(content.frame, scores)
+    every = _built(content, scores)
     parts = {
         title: replace(every, headings=[heading for heading in every.headings if heading.score in names])
         for title, names in SECTIONS.items()
@@ -109,7 +122,7 @@ def _table(title: str, table: tables.Table) -> _Table | None:
     there = [heading for heading in table.headings if any(_filled(table, row, heading) for row in table.rows)]
     if not there:
         return None
-    grid = rendering.grid(replace(table, headings=there))
+    grid = text_grid(replace(table, headings=there))
     rows = [
         [(text, grid.marks.get((number, column), "")) for column, text in enumerate(row)]
         for number, row in enumerate(grid.rows)

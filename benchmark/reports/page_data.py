@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 from benchmark import store, tables
 from benchmark.reports import repeat
 from benchmark.store import Status, StoredRun, stored_runs
-from benchmark.tables import layout, summaries
+from benchmark.tables import Choice, Showing, layout, summaries
 
 MAX_NUMBERS = 400_000
 """In the curves of a page, which is then a few megabytes; longer curves are drawn at fewer epochs."""
@@ -52,15 +52,26 @@ class Content:
         frame: Of :func:`benchmark.store.load`.
         runs: By name.
         groups: In the order of the tables.
+        choice: Which of them are shown.
+        showing: What rows and columns are called.
+        left_out: A line on the runs that are left out without being asked for.
     """
 
     frame: pd.DataFrame
     runs: dict[str, StoredRun]
     groups: Sequence[Group]
+    choice: Choice = field(default_factory=Choice)
+    showing: Showing = field(default_factory=Showing)
+    left_out: Sequence[str] = ()
 
     @classmethod
-    def read(cls, results: Path) -> "Content":
+    def read(cls, results: Path, choice: Choice | None = None, showing: Showing | None = None) -> "Content":
         """Read a results folder.
+
+        Args:
+            results: The folder.
+            choice: Which runs, rows and columns are shown.
+            showing: What they are called.
 
         Raises:
             InputError: If there is none, or a run in it is damaged.
@@ -68,13 +79,21 @@ class Content:
         frame = store.load(results)
         # a run may have been added since
         runs = {run.name: run for run in stored_runs(results)} if len(frame) else {}
-        frame = frame[frame["run"].isin(runs)]
-        return cls(frame, runs, _groups(frame))
+        choice, showing = choice or Choice(), showing or Showing()
+        frame, left_out = choice.runs(frame[frame["run"].isin(runs)])
+        groups = _groups(frame, choice, showing)
+        shown = {name for group in groups for name in group.runs}
+        return cls(frame, {n: run for n, run in runs.items() if n in shown}, groups, choice, showing, left_out)
 
     @property
     def panels(self) -> list[str]:
         """The tables' columns, in order."""
-        return sorted({group.panel for group in self.groups}, key=tables.natural)
+        return list(dict.fromkeys(sorted((group.panel for group in self.groups), key=self._place)))
+
+    def _place(self, panel: str) -> tuple[int, list[str | float]]:
+        """Return a key that sorts panels as they were asked for, else by the numbers in their names."""
+        order = [self.showing.word(column) for column in self.choice.columns]
+        return order.index(panel) if panel in order else len(order), tables.natural(panel)
 
     @property
     def rows(self) -> list[str]:
@@ -82,17 +101,23 @@ class Content:
         return list(dict.fromkeys(group.row for group in self.groups))
 
 
-def _groups(frame: pd.DataFrame) -> list[Group]:
+def _groups(frame: pd.DataFrame, choice: Choice, showing: Showing) -> list[Group]:
     if frame.empty:
         return []
-    order = {row: index for index, row in enumerate(tables.build(frame, [tables.HEADLINE]).rows)}
+    table = tables.build(frame, [tables.HEADLINE], choice=choice, showing=showing)
+    order = {row: index for index, row in enumerate(table.rows)}
+    columns = {heading.column: index for index, heading in enumerate(table.headings)}
+    word = table.showing.word
     by_run = dict(tuple(frame.groupby("run", sort=False)))
     found = []
     for (panel, row), runs in layout.labelled(summaries(frame)).groupby(["column", "row"], sort=False):
+        if row not in order or panel not in columns:
+            continue
         names = [str(name) for name in runs["run"]]
         rows = pd.concat([by_run[name] for name in names])
-        found.append(Group(str(panel), str(row), str(runs["method"].iloc[0]), names, rows))
-    return sorted(found, key=lambda group: (order[group.row], tables.natural(group.panel)))
+        group = Group(word(str(panel)), word(str(row)), str(runs["method"].iloc[0]), names, rows)
+        found.append((order[row], columns[panel], group))
+    return [group for _, _, group in sorted(found, key=lambda item: item[:2])]
 
 
 def page_data(content: Content) -> dict[str, Any]:
@@ -210,7 +235,7 @@ def _details(content: Content, group: Group) -> Iterator[tuple[str, dict[str, An
                 "metrics": {key: value for key, value in metrics.items() if value is not None},
                 "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in curve],
                 "epochs": int(rows["epoch"].max()) + 1 if rows["epoch"].notna().any() else 0,
-                "command": repeat.command(run.config, result),
+                "command": repeat.command(run.config, result, run.folder.parents[1]),
                 "label": f"{group.row}, {group.panel}, seed {run.config.seed}",
             },
         )

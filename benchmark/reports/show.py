@@ -14,7 +14,8 @@ def lines(run: StoredRun) -> Iterator[str]:
     yield from _block("", {"folder": run.folder, "identity": run.identity, "status": run.status} | _ending(run))
     config = run.config
     chosen = {key: getattr(config, key) for key in ("method", "dataset", "backbone", "seed")}
-    yield from _block("run", chosen | {"scored on": config.split, "method version": config.method_version})
+    code = {f"{role} source": source for role, source in config.sources.items()}
+    yield from _block("run", chosen | {"scored on": config.split, "method version": config.method_version} | code)
     yield from _block("train", config.train.model_dump())
     yield from _block("data", config.data.model_dump() | {"checksum": config.dataset_checksum})
     yield from _block(config.method, config.hyperparameters)
@@ -22,7 +23,9 @@ def lines(run: StoredRun) -> Iterator[str]:
         yield from _block("cost", run.result.cost or {})
         yield from _block("made with", run.result.environment or {})
     yield from _block("last metrics", run.last_metrics())
-    yield from ("", "repeat it (with --force, where it has ended):", f"  {repeat.command(config, run.result)}")
+    saved = any(run.folder.glob("*.safetensors"))
+    line = repeat.command(config, run.result, run.folder.parents[1], saved)
+    yield from ("", "repeat it (with --force, where it has ended):", f"  {line}")
 
 
 def listing(runs: Iterable[StoredRun]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from benchmark.errors import MachineError
 from benchmark.reports.page import render
 from benchmark.reports.page_data import Content
 from benchmark.store import METRICS, RESULT
+from benchmark.tables import Choice, Showing
 from methods.errors import InputError
 
 HOST = "127.0.0.1"
@@ -31,8 +32,10 @@ def state(results: Path) -> str:
 class Pages:
     """The page for the state that the results folder is in; it is made when somebody asks."""
 
-    def __init__(self, results: Path) -> None:
+    def __init__(self, results: Path, choice: Choice | None = None, showing: Showing | None = None) -> None:
         self.results = results
+        self.choice = choice
+        self.showing = showing
         self._lock = threading.Lock()
         self._state = ""
         self._page = b""
@@ -42,18 +45,26 @@ class Pages:
         with self._lock:
             now = state(self.results)
             if now != self._state:
-                self._page = render(Content.read(self.results), watched=now).encode()
+                self._page = render(Content.read(self.results, self.choice, self.showing), watched=now).encode()
                 self._state = now
             return self._page
 
 
-def serve(results: Path, port: int, ready: Callable[[str], None]) -> None:
+def serve(
+    results: Path,
+    port: int,
+    ready: Callable[[str], None],
+    choice: Choice | None = None,
+    showing: Showing | None = None,
+) -> None:
     """Serve the report until Ctrl-C.
 
     Args:
         results: The results folder.
         port: On the loopback address; 0 takes a free one.
         ready: Is told the address.
+        choice: Which runs, rows and columns are shown.
+        showing: What they are called.
 
     Raises:
         InputError: If there is no such folder.
@@ -62,7 +73,7 @@ def serve(results: Path, port: int, ready: Callable[[str], None]) -> None:
     if not results.is_dir():
         raise InputError(f"no such results folder: {results}")
     try:
-        server = make_server(results, port)
+        server = make_server(results, port, choice, showing)
     except OSError as error:
         raise MachineError(f"cannot serve on {HOST}:{port}: {error.strerror} (--port names another)") from None
     with server:
@@ -70,9 +81,11 @@ def serve(results: Path, port: int, ready: Callable[[str], None]) -> None:
         server.serve_forever()
 
 
-def make_server(results: Path, port: int) -> ThreadingHTTPServer:
+def make_server(
+    results: Path, port: int, choice: Choice | None = None, showing: Showing | None = None
+) -> ThreadingHTTPServer:
     """Return the server, which listens already."""
-    pages = Pages(results)
+    pages = Pages(results, choice, showing)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from benchmark.configuration import RunConfig
+from benchmark import datasets
+from benchmark.configuration import RunConfig, sources
 from benchmark.datasets import Dataset
 from benchmark.store import ERROR, Result, Status, Store, atomic, environment
 from benchmark.training import CollapsedError, DivergedError, Row, Trainer, checkpoints, choose_device
@@ -32,7 +33,7 @@ class Job:
         results: The results folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         save_students: Whether the students' weights are kept.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods and data sets.
         force: Whether the run begins anew even if it has ended or can be resumed.
     """
 
@@ -124,6 +125,7 @@ class Execution:
             self._held.close()
             self.result = ended
             return None
+        self._keep_sources()
         self._store.begin(config)
         checkpoints.remove_temporary(self._folder)
         state = None if self.job.force else self._load_checkpoint()
@@ -135,6 +137,21 @@ class Execution:
         self._store.write_metrics(config, self._rows)
         self._trainer = trainer
         return trainer
+
+    def _keep_sources(self) -> None:
+        """Keep the plug-ins' code beside the runs; refuse to run another than the run was planned with."""
+        config = self.job.config
+        found = (
+            sources(config.method, config.dataset, config.backbone, self.job.plugins, datasets)
+            if config.sources
+            else {}
+        )
+        for role, planned in config.sources.items():
+            if role in found and found[role].hash != planned:
+                raise RuntimeError(
+                    f"the code of the {role} has changed since the run was planned: give the command again"
+                )
+        self._store.keep_sources(found.values())
 
     def _load_checkpoint(self) -> dict[str, Any] | None:
         try:

@@ -38,7 +38,7 @@ def runs(
     names = [name.strip() for name in methods.split(",")] if methods else complete_methods(Request([sections], plugins))
     architectures = backbone.split("+")
     for architecture in architectures:
-        backbones.describe(architecture)
+        backbones.describe(architecture, plugins)
     if unused := set(sections) - set(names):
         raise InputError(f"--set {min(unused)}: not among the methods that are measured ({', '.join(names)})")
     config = validated(TrainConfig, train, "train")

@@ -13,3 +13,4 @@ from .runs import (
     load as load,
     read_result as read_result,
 )
+from .selection import fits as fits, select as select

@@ -1,7 +1,7 @@
 """Runs on disk, and one tidy table of them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,9 +12,10 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from benchmark.configuration import EQUAL_EPOCHS, SECTIONS, RunConfig
+from benchmark.configuration import EQUAL_EPOCHS, SECTIONS, RunConfig, Use
 from benchmark.store import atomic
 from methods.errors import InputError
+from methods.sources import Source
 
 CONFIG, METRICS, RESULT, ERROR = "config.yaml", "metrics.jsonl", "result.json", "error.txt"
 CHECKPOINT = "checkpoint.pt"
@@ -79,7 +80,9 @@ class Store:
     def folder(self, config: RunConfig) -> Path:
         """Return where a run lies; its name ends with the identity."""
         dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in config.dataset)[-40:]
-        return self.runs / f"{config.method}-{dataset}-{config.backbone}-s{config.seed}-{config.identity}"
+        # a library's network has a colon in its name, and may have a slash
+        backbone = "".join(char if char.isalnum() or char in "-+_." else "_" for char in config.backbone)
+        return self.runs / f"{config.method}-{dataset}-{backbone}-s{config.seed}-{config.identity}"
 
     def begin(self, config: RunConfig) -> Path:
         """Make a run's folder with its configuration, without how an earlier attempt ended; return the folder."""
@@ -87,22 +90,30 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (RESULT, ERROR):
             (folder / name).unlink(missing_ok=True)
-        self._write_config(config, _budgets(folder))
+        self._write_config(config.also(*asked) if (asked := _asked(folder)) else config)
         return folder
 
-    def claim(self, config: RunConfig) -> None:
-        """Add a run's budgets to those that a stored run of the same identity belongs to already."""
-        folder = self.folder(config)
-        known = _budgets(folder)
-        if known and not set(config.budgets) <= set(known):
-            # a folder that cannot be written to is read without this command's budget
-            with suppress(OSError), self.lock(config, patience=CLAIM_S) as held:
-                if held:
-                    self._write_config(config, _budgets(folder))
+    def keep_sources(self, sources: Iterable[Source]) -> None:
+        """Keep the code of plug-ins below ``sources/``, each once, by the hash that configurations name."""
+        for source in sources:
+            path = self.root / "sources" / f"{source.hash}.py"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                atomic.write_text(path, source.text)
 
-    def _write_config(self, config: RunConfig, budgets: list[str]) -> None:
-        content = config.model_dump(mode="json") | {"budgets": list(dict.fromkeys([*budgets, *config.budgets]))}
-        atomic.write_text(self.folder(config) / CONFIG, yaml.safe_dump(content, sort_keys=False))
+    def claim(self, config: RunConfig) -> None:
+        """Add what a run is asked for as, and its budgets, to what its stored configuration says already."""
+        folder = self.folder(config)
+        known = _asked(folder)
+        if known is not None and _news(config, *known):
+            # a folder that cannot be written to is read without what this command calls it
+            with suppress(OSError), self.lock(config, patience=CLAIM_S) as held:
+                if held and (known := _asked(folder)) is not None:
+                    self._write_config(config.also(*known))
+
+    def _write_config(self, config: RunConfig) -> None:
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        atomic.write_text(self.folder(config) / CONFIG, text)
 
     def write_metrics(self, config: RunConfig, rows: list[dict[str, float]]) -> None:
         """Write the metrics of all epochs so far, a line an epoch."""
@@ -181,13 +192,20 @@ class Store:
             lock.release()
 
 
-def _budgets(folder: Path) -> list[str]:
-    """Return the budgets that a stored run belongs to; none if it is not there or not readable."""
+def _asked(folder: Path) -> tuple[list[Use], list[str]] | None:
+    """Return what a stored run was asked for as, and its budgets; None if it is not there or not readable."""
     try:
         content = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), Loader=_SafeLoader)  # noqa: S506 - it is safe
-        return [str(budget) for budget in content.get("budgets", [EQUAL_EPOCHS])]
+        uses = [Use.model_validate(use) for use in content.get("uses", [])]
+        return uses, [str(budget) for budget in content.get("budgets", [EQUAL_EPOCHS])]
     except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError):
-        return []
+        return None
+
+
+def _news(config: RunConfig, uses: list[Use], budgets: list[str]) -> bool:
+    """Return whether a configuration is asked for as something that is not known of it yet."""
+    other = any(use not in (uses or [Use()]) for use in config.uses or [Use()])
+    return other or not set(config.budgets) <= set(budgets)
 
 
 def read_result(folder: Path) -> Result | None:
@@ -205,7 +223,8 @@ def load(results: str | Path) -> pd.DataFrame:
     The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
     joined by commas), ``split`` and ``budgets`` (joined by `` | ``), then the metrics, then every key of the
     configuration as ``train.lr``, ``data.pad`` or ``hyperparameters.temperature``, and ``method.version``,
-    ``dataset.checksum`` and the hash of each file that a hyperparameter names, as ``files.teacher``, then what the run
+    ``dataset.checksum``, the hash of each file that a hyperparameter names, as ``files.teacher``, and of each plug-in's
+    code, as ``method.source``, then what the run
     took, as ``cost.seconds``, and what it was made with, as ``environment.torch``. A run that ended before its first
     epoch has one row without epoch and metrics.
 
@@ -228,8 +247,8 @@ def load(results: str | Path) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     if frame.empty:
         return pd.DataFrame(columns=leading)
-    settings = [column for column in frame.columns if "." in column]
-    metrics = [column for column in frame.columns if column not in leading and "." not in column]
+    settings = [column for column in frame.columns if "." in column or column == "uses"]
+    metrics = [column for column in frame.columns if column not in leading and column not in settings]
     return frame[[*leading, *metrics, *settings]].astype({"epoch": "Int64"})
 
 
@@ -250,7 +269,10 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         for section, values in _sections(config).items()
         for key, value in values.items()
     }
+    if uses := config.get("uses"):
+        settings["uses"] = json.dumps([{key: value for key, value in use.items() if value} for use in uses])
     settings |= {f"files.{name}": content for name, content in config.get("files", {}).items()}
+    settings |= {f"{role}.source": content for role, content in config.get("sources", {}).items()}
     settings |= {"method.version": config["method_version"], "dataset.checksum": config["dataset_checksum"]}
     if result:
         costs = {**(result.cost or {}), "seconds": result.seconds}

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -121,7 +120,7 @@ def layer(grid: Grid, candidate: Candidate, steps: int) -> dict[str, Any]:
 
 
 def _command(grid: Grid, candidate: Candidate, seeds: int, options: Mapping[str, str]) -> Command:
-    classes = datasets.shape(grid.dataset, DataConfig(), Path("data")).num_classes
+    classes = datasets.shape(grid.dataset, DataConfig(), datasets.default_root()).num_classes
     batch_size = int(grid.train.get("batch_size", TrainConfig().batch_size))
     steps = candidate.epochs * -(-classes * candidate.images // batch_size)
     taken = candidate.images + grid.held_out_per_class

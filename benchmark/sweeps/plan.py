@@ -134,7 +134,7 @@ def prepare(
         given: The flags, which win over the file; sweep's keys among them.
         settings: What ``--set`` says.
         words: What ``--space`` says; each replaces the file's key.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods and data sets.
         out: Where table and figures go.
 
     Raises:

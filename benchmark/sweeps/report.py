@@ -1,6 +1,7 @@
 """What a sweep leaves behind: table, best configuration, importance, figures."""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
+from benchmark.reports import places
 from benchmark.running import say
 from benchmark.store import atomic
 from benchmark.sweeps.importance import importances
@@ -55,12 +57,20 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
         say(console, "no configuration has finished: there is no best one yet")
     else:
         atomic.write_text(folder / BEST, best_yaml(sweep, best, len(order)))
-        say(console, f"best: {best.configuration.label}; on the test set: bench run --config {_path(folder / BEST)}")
+        say(console, f"best: {best.configuration.label}; on the test set: {_best_command(sweep)}")
     drawn = figures(sweep, outcomes, found, how)
     for name, figure in drawn.items():
         write_figure(folder, name, figure)
     atomic.write_text(folder / "README.md", _readme(sweep, text, best, found, how, list(drawn)))
     say(console, f"figures and tables: {_path(folder)}")
+
+
+def _best_command(sweep: Sweep) -> str:
+    """Return the command that scores the best configuration on the test set; its file says where the data lie."""
+    command = sweep.command
+    return shlex.join(
+        ["bench", "run", "--config", _path(sweep.folder / BEST), *places(command.plugins, command.store.root, None)]
+    )
 
 
 def _path(path: Path) -> str:
@@ -192,7 +202,7 @@ def _readme(
         space,
         table,
         f"{_explained(sweep)}. The best of many is flattered by having been chosen: what it is worth, new "
-        f"seeds and the test set say (`bench run --config {BEST}`).",
+        f"seeds and the test set say (`{_best_command(sweep)}`).",
     ]
     if found:
         note = " What explains less than the seed is not told from luck." if "seed" in found else ""

@@ -1,3 +1,5 @@
+from .aggregate import critical_difference as critical_difference
+from .choosing import Choice as Choice
 from .ordering import method_order as method_order, natural as natural
 from .power import (
     ALPHA as ALPHA,
@@ -9,6 +11,7 @@ from .power import (
 from .rendering import plain as plain, rendered as rendered
 from .scores import SCORES as SCORES, of_run as of_run, summaries as summaries
 from .sequential import level as level
+from .showing import Showing as Showing
 from .significance import (
     MIN_PAIRS as MIN_PAIRS,
     Gain as Gain,

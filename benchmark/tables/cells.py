@@ -12,18 +12,30 @@ MAX_REASON = 60
 
 @dataclass(frozen=True)
 class Ending:
-    """Runs of a cell that did not finish: how many, and the first one's reason."""
+    """Runs of a cell that did not finish: how many, and the first one's reason.
+
+    Attributes:
+        status: How they ended.
+        count: How many.
+        reason: The first one's; may be empty.
+        more: The file with the first one's traceback; empty if there is none.
+    """
 
     status: Status
     count: int
     reason: str
+    more: str = ""
 
     @property
     def text(self) -> str:
-        """The count, the status and, if there is one, the reason, on one line and without the table's own sign."""
+        """The count, the status and, if there are some, the reason and where more is said, on one line.
+
+        The table's own sign is left out.
+        """
         reason = " ".join(self.reason.replace("|", "/").split())
         shortened = reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}..."
-        return f"{self.count} {self.status}" + (f": {shortened}" if shortened else "")
+        more = f" ({self.more})" if self.more else ""
+        return f"{self.count} {self.status}" + (f": {shortened}" if shortened else "") + more
 
 
 @dataclass(frozen=True)
@@ -45,9 +57,13 @@ class Cell:
         """Over the seeds; None if no run finished."""
         return mean(self.values.values()) if self.values else None
 
-    def text(self, reasons: bool = True) -> str:
+    def numbers(self, n: bool = True) -> str:
+        """Return ``mean ± std (n)`` of the finished runs, with their number or without; nothing if there is none."""
+        return mean_and_deviation([*self.values.values()], self.digits, n) if self.values else ""
+
+    def text(self, reasons: bool = True, n: bool = True) -> str:
         """Return ``mean ± std (n)`` and how many runs did not finish, with the reason or without."""
-        numbers = [mean_and_deviation([*self.values.values()], self.digits)] if self.values else []
+        numbers = [self.numbers(n)] if self.values else []
         return ", ".join([*numbers, *(end.text if reasons else f"{end.count} {end.status}" for end in self.endings)])
 
 
@@ -59,18 +75,19 @@ def cells_of(records: Sequence[Record], score: str) -> dict[str, Cell]:
         score: A name in :data:`benchmark.tables.scores.SCORES`.
     """
     values: dict[str, dict[int, float]] = {}
-    reasons: dict[Status, list[str]] = {status: [] for status in Status}
+    reasons: dict[Status, list[tuple[str, str]]] = {status: [] for status in Status}
     # the same run may lie there twice, as when its images have been moved; it still counts once
     finished = {int(run["seed"]): run for run in records if Status(run["status"]) is Status.FINISHED}
     for run in records:
         status = Status(run["status"])
         if status is not Status.FINISHED and int(run["seed"]) not in finished:
-            reasons[status].append(str(run["reason"]))
+            more = run.get("error")
+            reasons[status].append((str(run["reason"]), more if isinstance(more, str) else ""))
     for seed, run in finished.items():
         for part, value in of_run(score, run).items():
             values.setdefault(part, {})[seed] = value
     endings = [
-        Ending(status, len(given), given[0])
+        Ending(status, len(given), *given[0])
         for status, given in reasons.items()
         if given and status is not Status.FINISHED
     ]
@@ -82,8 +99,13 @@ def cells_of(records: Sequence[Record], score: str) -> dict[str, Cell]:
     }
 
 
-def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
-    """Return ``mean ± std (n)`` with the sample's standard deviation; one value has no ±."""
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f} (1)"
-    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f} ({len(values)})"
+def mean_and_deviation(values: Sequence[float], digits: int = 2, n: bool = True) -> str:
+    """Return ``mean ± std (n)`` with the sample's standard deviation; one value has no ±.
+
+    Args:
+        values: At least one.
+        digits: Decimal places.
+        n: Whether their number stands behind.
+    """
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{spread}" + (f" ({len(values)})" if n else "")

@@ -1,12 +1,15 @@
 """Which row and which column of a table a run belongs to; runs that differ in more than the seed never share a cell."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from benchmark.tables import configurations, variants
 from benchmark.tables.budgets import one_budget_a_row
 from benchmark.tables.scores import SCORES
+from benchmark.words import short_name
 from methods.errors import InputError, unknown
 
 KEYS = ("method", "dataset", "backbone", "split", "seed")
@@ -54,34 +57,61 @@ def keys_and_scores(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return keys, [name for name in dict.fromkeys(names) if name in SCORES]
 
 
-def short_name(dataset: str) -> str:
-    """Return what a data set is called: ``folder:cifar10`` for ``folder:/long/path/cifar10``."""
-    kind, separator, place = dataset.partition(":")
-    last = place.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
-    return f"{kind}{separator}{last or place}"
+@dataclass(frozen=True)
+class Arrangement:
+    """Runs in their places.
+
+    Attributes:
+        runs: With ``row``, ``column``, ``variant`` (the method, or the name that its runs were asked for under) and
+            ``base`` (the row, or the column where methods stand there, without settings); a run that was asked for
+            under several names stands there as often.
+        methods: ``row`` or ``column``: where the methods stand.
+        naming: What they are called, and what that leaves unsaid.
+    """
+
+    runs: pd.DataFrame
+    methods: str
+    naming: configurations.Naming
+
+    def notes(self, labels: Collection[str], word: Callable[[str], str] = str) -> list[str]:
+        """Return what the labels that are shown leave unsaid, a line each.
+
+        Args:
+            labels: Those that are shown.
+            word: What a label is called.
+        """
+        shown = self.runs[self.runs[self.methods].isin(labels)]
+        return [*self.naming.notes(set(shown["variant"]), word), *variants.notes(shown, self.methods, word)]
 
 
 def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+    """Return the runs of :func:`arranged`."""
+    return arranged(frame, rows, columns).runs
+
+
+def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> Arrangement:
     """Return the runs with ``row`` and ``column``: the keys' values, each with the settings in which runs differ.
 
-    What a method's runs differ in stands beside the method; what all differ in stands beside the data set. Scores on
-    the validation split always say so.
+    What a method's runs differ in stands beside the method, alike in the whole table; what all differ in stands beside
+    the data set. Scores on the validation split always say so.
 
     Args:
-        frame: With the columns of :func:`benchmark.store.load`.
+        frame: With the columns of :func:`benchmark.store.load`; a row a run.
         rows: Keys of :data:`KEYS`.
         columns: Keys of :data:`KEYS`; none of the rows'.
     """
     if both := [key for key in columns if key in rows]:
         raise InputError(f"{both[0]} cannot be in the rows and in the columns")
-    runs = one_budget_a_row(frame)
+    runs = one_budget_a_row(variants.expanded(frame))
     runs["dataset"] = runs["dataset"].map(short_name)
-    hashes = [name for name in runs.columns if name.startswith("files.") or name == "dataset.checksum"]
+    hashes = [name for name in runs.columns if name.startswith("files.") or name.endswith((".source", ".checksum"))]
     for name in hashes:
         runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
     # a file counts by its content, wherever it lies
-    files = {name.removeprefix("files.") for name in hashes}
-    own = [name for name in runs.columns if name.startswith(("hyperparameters.", "files.")) or name == "method.version"]
+    files = {name.removeprefix("files.") for name in hashes if name.startswith("files.")}
+    of_method = ("method.version", "method.source")
+    beginnings = ("hyperparameters.", "files.", variants.OWN)
+    own = [name for name in runs.columns if name.startswith(beginnings) or name in of_method]
     own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
     shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in _UNSEEN]
     about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
@@ -95,22 +125,29 @@ def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     runs[about_data] += runs["budget"].map(lambda budget: f", {budget}" if budget else "")
     runs[about_data] = _with_differences(runs, ["dataset", "backbone", "budget"], about_data, shared)
     # a subset has a checksum of its own, which says nothing more than its size
-    checksum = [name for name in hashes if name == "dataset.checksum"]
+    checksum = [name for name in hashes if not name.startswith(("files.", "method."))]
     runs[about_data] = _with_differences(runs, ["dataset", "backbone", about_data], about_data, checksum)
-    if "method" not in (*rows, *columns):
-        runs[about_method] = _with_differences(runs, [], about_method, ["method"])
+    if "method" not in (*rows, *columns) and runs["variant"].nunique() > 1:
+        runs[about_method] += ", method=" + runs["variant"]
     runs["base"] = runs[about_method]
-    groups = ["method", *(["dataset", "backbone", "budget"] if about_data == about_method else [about_data])]
-    runs[about_method] = _with_differences(runs, groups, about_method, own)
-    return runs
+    runs["place"] = runs["dataset"] + "/" + runs["backbone"] if about_data == about_method else runs[about_data]
+    naming = configurations.named(runs, "variant", "place", own)
+    runs[about_method] += naming.suffixes
+    return Arrangement(runs.drop(columns="place"), about_method, naming)
 
 
 def _joined(runs: pd.DataFrame, keys: Sequence[str]) -> "pd.Series[Any]":
-    named = [f"seed {value}" if key == "seed" else str(value) for key in keys[:1] for value in runs[key]]
-    labels = pd.Series(named, index=runs.index, dtype=object)
+    labels = _words(runs, keys[0])
     for key in keys[1:]:
-        labels = labels + "/" + runs[key].map(lambda value, key=key: f"seed {value}" if key == "seed" else str(value))
+        labels = labels + "/" + _words(runs, key)
     return labels
+
+
+def _words(runs: pd.DataFrame, key: str) -> "pd.Series[Any]":
+    """Return what each run is called by one key."""
+    if key == "seed":
+        return runs["seed"].map(lambda value: f"seed {value}").astype(object)
+    return runs["variant" if key == "method" else key].astype(object)
 
 
 def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings: list[str]) -> "pd.Series[Any]":
@@ -120,13 +157,8 @@ def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings:
         for name in settings:
             if group[name].nunique(dropna=False) > 1:
                 short = name.rpartition(".")[2]
-                nothing = "all" if short.endswith("_per_class") else "default"
-                words = group[name].map(lambda value, none=nothing: _shown(value, none))
+                # code is not known of runs from before it was noted
+                nothing = "all" if short.endswith("_per_class") else "unknown" if short == "source" else "default"
+                words = group[name].map(lambda value, nothing=nothing: configurations.shown_setting(value, nothing))
                 labels.loc[group.index] += ", " + short + "=" + words
     return labels
-
-
-def _shown(value: Hashable, nothing: str) -> str:
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return nothing
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -8,10 +8,11 @@ import pandas as pd
 
 from benchmark.tables import layout, published
 from benchmark.tables.cells import Cell
+from benchmark.tables.grids import Grid
 from benchmark.tables.published import PublishedNumber
-from benchmark.tables.rendering import Grid
 from benchmark.tables.scores import summaries
 from benchmark.tables.table import build
+from benchmark.words import short_name
 
 HEADER = (
     "method", "dataset", "backbone", "ours", "published", "difference", "source", "protocol of the source",
@@ -71,10 +72,10 @@ def _ours(frame: pd.DataFrame) -> dict[tuple[str, str, str], list[Comparison]]:
             if not cell.values and not cell.endings:
                 continue
             same = labels[(labels["row"] == row) & (labels["column"] == heading.column)].iloc[0]
-            place = "" if dataset.partition(":")[0] == dataset else f"dataset={layout.short_name(dataset)}"
+            place = "" if dataset.partition(":")[0] == dataset else f"dataset={short_name(dataset)}"
             parts = [place, _departures(same), *(part.partition(", ")[2] for part in (row, heading.column))]
             settings = ", ".join(dict.fromkeys(word for part in parts for word in part.split(", ") if word))
-            name = layout.short_name(dataset).removeprefix("folder:")
+            name = short_name(dataset).removeprefix("folder:")
             found.setdefault((method, name, backbone), []).append(Comparison(_NONE, cell, settings))
     return found
 

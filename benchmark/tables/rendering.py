@@ -1,146 +1,16 @@
-"""A table as text: Markdown, LaTeX, CSV, HTML or JSON."""
+"""A table as text: Markdown, LaTeX, CSV, HTML or JSON; or as the bytes of a Parquet file."""
 
 import csv
 import html
 import io
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 
-from benchmark.tables.cells import Cell
-from benchmark.tables.scores import SCORES
-from benchmark.tables.significance import Gain
-from benchmark.tables.table import Heading, Table
-from methods.errors import unknown
-
-BEST, SECOND = "best", "second"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of plain text.
-
-    Attributes:
-        header: Of every column.
-        rows: As long as the header.
-        marks: :data:`BEST` or :data:`SECOND` by row and column number.
-        notes: What stands below.
-        data: The same for a program, as JSON has it.
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    marks: Mapping[tuple[int, int], str] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-    data: object = None
-
-
-def grid(table: Table, reasons: bool = True) -> Grid:
-    """Return the table as text: the cells, the gains beside them if there is a baseline, and the average rank.
-
-    Args:
-        table: Of runs.
-        reasons: Whether cells say why runs did not finish; if not, the notes do.
-    """
-    header = [table.corner]
-    rows = [[row] for row in table.rows]
-    marks: dict[tuple[int, int], str] = {}
-    notes = table.notes()
-    for heading in table.headings:
-        best, second = table.leaders(heading)
-        for index, row in enumerate(table.rows):
-            if row in best | second:
-                marks[index, len(header)] = BEST if row in best else SECOND
-            cell = table.cells.get((row, heading))
-            rows[index].append(cell.text(reasons) if cell else "")
-            if cell and not reasons:
-                notes += [f"{row}, {heading.text}: {end.text}" for end in cell.endings]
-        header.append(heading.text)
-        if table.baseline is not None:
-            for index, row in enumerate(table.rows):
-                rows[index].append(_gain_text(table, row, heading))
-            header.append(f"{heading.text} gain")
-        if table.judgement is not None:
-            for index, row in enumerate(table.rows):
-                rows[index] += table.judgement.cells(row, heading, SCORES[heading.score].digits)
-            header += [f"{heading.text} {title}" for title in table.judgement.titles]
-    ranks = table.ranks()[0]
-    if ranks:
-        for index, row in enumerate(table.rows):
-            rows[index].append(f"{ranks[row]:.2f}")
-        header.append("average rank")
-    if table.aggregates:
-        for index, row in enumerate(table.rows):
-            rows[index] += _aggregate_texts(table, row)
-        header += ["gain over columns", "probability of improvement"]
-    if marks:
-        notes.append("in each column the best is bold and the second underlined")
-    return Grid(header, rows, marks, notes, _data(table))
-
-
-def _gain_text(table: Table, row: str, heading: Heading) -> str:
-    if row == table.baseline:
-        return "baseline"
-    gain = table.gains.get((row, heading))
-    if gain is None:
-        cell = table.cells.get((row, heading))
-        return "no seed in common" if cell and cell.values else ""
-    digits = table.cells[row, heading].digits
-    parts = [f"{gain.mean:+.{digits}f}"]
-    if gain.low is not None and gain.high is not None:
-        parts[0] += f" [{gain.low:+.{digits}f}, {gain.high:+.{digits}f}]"
-    parts.append(f"n={gain.n}")
-    if gain.adjusted is not None:
-        parts.append(f"p={gain.adjusted:.2g}" + (" *" if gain.significant else ""))
-    return ", ".join(parts)
-
-
-def _aggregate_texts(table: Table, row: str) -> tuple[str, str]:
-    found = table.aggregates.get(row)
-    if found is None:
-        return ("baseline", "baseline") if row == table.baseline else ("", "")
-    digits = SCORES[table.complete()[0][0].score].digits
-    return found.gain.text(f"+.{digits}f"), found.improvement.text(".2f")
-
-
-def _data(table: Table) -> object:
-    ranks, used, _ = table.ranks()
-    verdicts = table.judgement.verdicts if table.judgement else {}
-    return {
-        "rows": list(table.rows),
-        "columns": [heading.text for heading in table.headings],
-        "cells": [
-            {"row": row, "column": heading.column, "score": heading.score, "part": heading.part}
-            | _cell_data(cell)
-            | ({"gain": _gain_data(table.gains[row, heading])} if (row, heading) in table.gains else {})
-            | ({"verdict": verdicts[row, heading].data()} if (row, heading) in verdicts else {})
-            for (row, heading), cell in table.cells.items()
-        ],
-        "average_rank": ranks,
-        "average_rank_columns": used,
-        "aggregates": {row: asdict(found) for row, found in table.aggregates.items()},
-        "baseline": table.baseline,
-        "resolve": table.judgement.bound if table.judgement else None,
-        "notes": table.notes(),
-    }
-
-
-def _cell_data(cell: Cell) -> dict[str, object]:
-    import pandas as pd
-
-    values = pd.Series(cell.values, dtype=float)
-    return {
-        "n": len(values),
-        "mean": cell.mean,
-        "std": float(values.std()) if len(values) > 1 else None,
-        "seeds": {str(seed): value for seed, value in cell.values.items()},
-        "not_finished": {str(end.status): {"count": end.count, "reason": end.reason} for end in cell.endings},
-    }
-
-
-def _gain_data(gain: Gain) -> dict[str, object]:
-    return vars(gain) | {"significant": gain.significant}
+from benchmark.tables import latex
+from benchmark.tables.grids import BEST, RANK, SECOND, Grid, grid
+from benchmark.tables.table import Table
+from benchmark.tables.tidy import structured, tidy
+from methods.errors import InputError, unknown
 
 
 def markdown(content: Grid) -> str:
@@ -157,48 +27,6 @@ def markdown(content: Grid) -> str:
 
     rule = "|" + "|".join(f":{'-' * (width + 1)}" for width in widths) + "|"
     return _with_notes("\n".join([line(header), rule, *map(line, rows)]), content.notes, "- {}", "\n\n")
-
-
-def latex(content: Grid) -> str:
-    r"""Return a tabular for a document with ``\usepackage{booktabs}``; the notes are comments."""
-    rows = _marked(content, latex_text, {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}"})
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        *(f"% {_ascii(note)}" for note in content.notes),
-        rf"\begin{{tabular}}{{l{'r' * (len(content.header) - 1)}}}",
-        r"\toprule",
-        " & ".join(map(latex_text, content.header)) + r" \\",
-        r"\midrule",
-        *(" & ".join(row) + r" \\" for row in rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines)
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    # at the start of a row these would be read as an option of the line before
-    "[": "{[}",
-    "]": "{]}",
-    "*": r"{*}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
-
-
-def latex_text(text: str) -> str:
-    """Return text that LaTeX prints as it is; a character outside ASCII that it may not know becomes a ``?``."""
-    return "".join(_LATEX.get(char, char if char.isascii() and char.isprintable() else "?") for char in text)
-
-
-def _ascii(text: str) -> str:
-    return " ".join(text.replace("±", "+-").encode("ascii", "replace").decode().split())
 
 
 def comma_separated(content: Grid) -> str:
@@ -227,19 +55,17 @@ def hypertext(content: Grid) -> str:
     )
 
 
-def structured(content: Grid) -> str:
-    """Return JSON: every cell with the value of every seed."""
-    return json.dumps(content.data, indent=2, allow_nan=False)
+def as_json(data: object) -> str:
+    """Return JSON without what is no number."""
+    return json.dumps(data, indent=2, allow_nan=False)
 
 
 def _marked(content: Grid, escape: Callable[[str], str], marks: Mapping[str, str]) -> list[list[str]]:
     """Return the escaped rows; a mark goes around a cell's numbers and leaves out runs that did not finish."""
     rows = [[escape(text) for text in row] for row in content.rows]
     for (row, column), mark in content.marks.items():
-        found = re.match(r"[^(]*\(\d+\)", content.rows[row][column])
-        if found:
-            number, rest = found[0], content.rows[row][column][found.end() :]
-            rows[row][column] = marks[mark].format(escape(number)) + escape(rest)
+        text, end = content.rows[row][column], content.marked[row, column]
+        rows[row][column] = marks[mark].format(escape(text[:end])) + escape(text[end:])
     return rows
 
 
@@ -247,29 +73,55 @@ def _with_notes(text: str, notes: Sequence[str], form: str, between: str) -> str
     return text + (between + "\n".join(form.format(note) for note in notes) if notes else "")
 
 
-FORMATS: Mapping[str, Callable[[Grid], str]] = {
+GRID_FORMATS: Mapping[str, Callable[[Grid], str]] = {
     "md": markdown,
-    "latex": latex,
+    "latex": latex.of_grid,
     "csv": comma_separated,
     "html": hypertext,
-    "json": structured,
+    "json": lambda content: as_json(content.data),
 }
+"""The forms of what is text already, such as published numbers."""
+
+FORMATS: Mapping[str, Callable[[Table], str]] = {
+    "md": lambda table: markdown(grid(table)),
+    "latex": latex.of_table,
+    "csv": lambda table: tidy(table).to_csv(index=False, lineterminator="\n").rstrip("\n"),
+    "csv-wide": lambda table: comma_separated(grid(table)),
+    "html": lambda table: hypertext(grid(table)),
+    "json": lambda table: as_json(structured(table)),
+}
+"""The forms of a table of runs that are text."""
+
+PARQUET = "parquet"
 
 
-def check_format(form: str) -> str:
+def check_format(form: str, published: bool = False) -> str:
     """Return the name of a format, or raise an InputError that lists them."""
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
+    valid = [*GRID_FORMATS] if published else [*FORMATS, PARQUET]
+    if form not in valid:
+        raise unknown("format", form, valid)
     return form
 
 
 def rendered(table: Table, form: str = "md") -> str:
     """Return the table in one of :data:`FORMATS`."""
-    return FORMATS[check_format(form)](grid(table, reasons=form != "latex"))
+    return FORMATS[check_format(form)](table)
+
+
+def parquet(table: Table) -> bytes:
+    """Return the numbers of :func:`benchmark.tables.tidy.tidy` as a Parquet file.
+
+    Raises:
+        InputError: If pandas finds no package that writes it.
+    """
+    try:
+        return bytes(tidy(table).to_parquet(index=False))
+    except ImportError:
+        raise InputError("--format parquet needs the package pyarrow: pip install pyarrow") from None
 
 
 def plain(table: Table) -> str:
     """Return the cells alone as a Markdown table without marks and notes, as a terminal shows it."""
     full = grid(table)
-    keep = [index for index, text in enumerate(full.header) if text != "average rank"]
+    keep = [index for index, text in enumerate(full.header) if text != RANK]
     return markdown(Grid([full.header[index] for index in keep], [[row[index] for index in keep] for row in full.rows]))

@@ -5,14 +5,16 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from benchmark.tables import aggregate, layout
+from benchmark.tables import aggregate, layout, rows as naming
 from benchmark.tables.aggregate import Aggregate, aggregates
 from benchmark.tables.cells import Cell, cells_of
+from benchmark.tables.choosing import Choice
 from benchmark.tables.ordering import method_order, natural
 from benchmark.tables.scores import EACH, SCORES, shown, summaries
+from benchmark.tables.showing import Showing
 from benchmark.tables.significance import CONFIDENCE, MIN_PAIRS, Gain, gains
 from benchmark.tables.verdicts import Judgement, judged
-from methods.errors import InputError, unknown
+from methods.errors import InputError
 
 HEADLINE = "student"
 
@@ -35,8 +37,16 @@ class Heading:
 
     @property
     def text(self) -> str:
-        """What stands above the column."""
-        return self.column if self.alone else f"{self.column} {self.part or self.score}"
+        """What stands above the column, in the words of the runs."""
+        return self.shown(Showing())
+
+    def shown(self, showing: Showing) -> str:
+        """Return what stands above the column, in the words that a person has chosen."""
+        return " ".join(part for part in (showing.word(self.column), self.below(showing)) if part)
+
+    def below(self, showing: Showing) -> str:
+        """Return what stands below the column's own heading: the student or the score, if it has to be said."""
+        return "" if self.alone else self.part or showing.word(self.score)
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ class Table:
         gains: By row and heading, where baseline and row share a seed.
         judgement: What they come to; None if that was not asked for.
         aggregates: By row, what several columns say together of the row and the baseline.
+        remarks: What the labels leave unsaid, a line each.
+        showing: How it is shown.
     """
 
     corner: str
@@ -62,6 +74,8 @@ class Table:
     gains: Mapping[tuple[str, Heading], Gain] = field(default_factory=dict)
     judgement: Judgement | None = None
     aggregates: Mapping[str, Aggregate] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+    showing: Showing = field(default_factory=Showing)
 
     @property
     def compares(self) -> bool:
@@ -103,30 +117,45 @@ class Table:
 
     def notes(self) -> list[str]:
         """Return what a reader has to know, a line each."""
+        showing = self.showing
         scores = list(dict.fromkeys(heading.score for heading in self.headings))
-        lines = [*shown(scores), "mean ± standard deviation (number of seeds)"]
+        lines = [*shown(scores), "mean ± standard deviation" + self._seeds(), *self.remarks]
         if any(cell.endings for cell in self.cells.values()):
             lines.append("runs that did not finish are counted, not averaged")
         ranks, used, judged = self.ranks()
-        if used:
+        if used and showing.rank:
             lines.append(
                 f"average rank: by {scores_of(self.headings)[0]}, over the {used} of {judged} columns "
                 "in which every row has a value"
             )
         if self.baseline is not None:
-            if used > 1:
-                lines.append(aggregate.rank_note(ranks, used))
-            tested = sum(gain.p is not None for gain in self.gains.values())
-            corrected = (
-                f"; p of the paired t-test, Holm-corrected for {tested} comparison{'' if tested == 1 else 's'}, "
-                f"* where below {1 - CONFIDENCE:.2g}"
-            )
-            lines.append(
-                f"gain: mean difference to {self.baseline}, paired over the n seeds that both have, with its "
-                f"{CONFIDENCE:.0%} t interval from n = {MIN_PAIRS} on{corrected if tested else ''}"
-            )
-            lines += aggregate.notes(self.aggregates, self.baseline)
+            if used > 1 and showing.rank:
+                lines.append(aggregate.rank_note({showing.word(row): rank for row, rank in ranks.items()}, used))
+            lines.append(self._gain_note())
+            if showing.aggregates:
+                lines += aggregate.notes(self.aggregates, showing.word(self.baseline))
         return [*lines, *(self.judgement.notes if self.judgement else ())]
+
+    def _seeds(self) -> str:
+        counts = sorted({len(cell.values) for cell in self.cells.values() if cell.values})
+        if self.showing.n or not counts:
+            return " (number of seeds)"
+        return f" over {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} seed{'s' if counts[-1] > 1 else ''}"
+
+    def _gain_note(self) -> str:
+        baseline = self.showing.word(self.baseline or "")
+        start = f"gain: mean difference to {baseline}, paired over the n seeds that both have"
+        tested = sum(gain.p is not None for gain in self.gains.values())
+        if not tested:
+            return f"{start}; no interval and no p, which take {MIN_PAIRS} seeds and differences that vary"
+        several = f"comparison{'' if tested == 1 else 's'}"
+        marked = ", marked *" if self.showing.p else ""
+        return (
+            f"{start}, with its t interval from n = {MIN_PAIRS} on and p of the paired t-test; p and interval are both "
+            f"Holm-corrected for {tested} {several}: an interval, at the level of its step of Holm's procedure "
+            f"({1 - (1 - CONFIDENCE) / tested:.4g} for the first, {CONFIDENCE:.4g} for one comparison), leaves 0 out "
+            f"exactly where p is below {1 - CONFIDENCE:.2g}{marked}"
+        )
 
 
 def scores_of(headings: Sequence[Heading]) -> list[str]:
@@ -141,11 +170,13 @@ def build(
     columns: Sequence[str] = layout.COLUMNS,
     baseline: str | None = None,
     resolve: float | None = None,
+    choice: Choice | None = None,
+    showing: Showing | None = None,
 ) -> Table:
     """Return the table of all runs.
 
-    Runs that differ in more than their seed are never averaged: what a method's runs differ in is named beside it, what
-    all differ in beside the data set.
+    Runs that differ in more than their seed are never averaged: what a method's runs differ in is named beside it,
+    alike in all columns, what all differ in beside the data set.
 
     Args:
         frame: From :func:`benchmark.store.load`; not empty.
@@ -153,28 +184,45 @@ def build(
             where the peers' backbones differ.
         rows: Keys of :data:`benchmark.tables.layout.KEYS`.
         columns: The same, none of the rows'.
-        baseline: The row (or the method) that the others are compared with.
+        baseline: The row that the others are compared with: its label, a method of one row, or
+            ``method[key=value, ...]``.
         resolve: The difference that matters, in the unit of the scores: each comparison gets a verdict. It needs a
             baseline.
+        choice: Which rows and columns are shown, in which order; its conditions on runs are not asked here.
+        showing: How they are shown.
     """
     if resolve is not None and baseline is None:
         raise InputError("resolve judges differences to a method: name it with baseline, such as independent")
     wanted = layout.check_scores("columns", scores) if scores is not None else [HEADLINE]
-    runs = layout.labelled(summaries(frame), rows, columns)
+    arrangement = layout.arranged(summaries(frame), rows, columns)
+    runs = arrangement.runs
     cells: dict[tuple[str, Heading], Cell] = {}
-    bases: dict[str, tuple[str, str]] = {}
+    row_methods: dict[str, str] = {}
     for (row, column), group in runs.groupby(["row", "column"], sort=False):
         records = group.to_dict("records")
-        bases[str(row)] = (str(group["method"].iloc[0]), str(group["base"].iloc[0]))
+        row_methods[str(row)] = str(group["method"].iloc[0])
         mixed = scores is None and any("+" in str(record["backbone"]) for record in records)
         for score in [*wanted, *([EACH] if mixed else [])]:
             for part, cell in cells_of(records, score).items():
                 cells[str(row), Heading(str(column), score, part)] = cell
     by_method, across = rows[0] == "method", columns[0] == "method"
     methods = dict(zip(runs["column"], runs["method"], strict=True)) if across else {}
-    labels = sorted(bases, key=lambda row: (method_order(bases[row][0]) if by_method else (), natural(row)))
-    table = Table("/".join(rows), labels, _headings(cells, methods), cells)
-    return table if baseline is None else compared(table, _baseline(table, baseline, bases), resolve)
+    choice, showing = choice or Choice(), showing or Showing()
+    labels = sorted(row_methods, key=lambda row: (method_order(row_methods[row]) if by_method else (), natural(row)))
+    kept = choice.labels(runs, labels, "row", arrangement.methods == "row")
+    headings = _headings(cells, methods)
+    across_all = list(dict.fromkeys(heading.column for heading in headings))
+    order = choice.labels(runs, across_all, "column", arrangement.methods == "column")
+    headings = sorted((key for key in headings if key.column in order), key=lambda key: order.index(key.column))
+    showing = showing.resolved([*labels, *across_all], choice.grouped(runs, kept))
+    shown_cells = {
+        (row, heading): showing.in_digits(cell, heading.score)
+        for (row, heading), cell in cells.items()
+        if row in kept and heading.column in order
+    }
+    remarks = arrangement.notes(kept if arrangement.methods == "row" else order, showing.word)
+    table = Table("/".join(rows), kept, headings, shown_cells, remarks=remarks, showing=showing)
+    return table if baseline is None else compared(table, naming.one("baseline", baseline, runs, kept), resolve)
 
 
 def compared(table: Table, baseline: str, resolve: float | None = None) -> Table:
@@ -193,17 +241,6 @@ def compared(table: Table, baseline: str, resolve: float | None = None) -> Table
     low = bool(complete) and SCORES[complete[0].score].best == "low"
     together = aggregates(scores, baseline, complete, low)
     return replace(table, baseline=baseline, gains=found, judgement=judgement, aggregates=together)
-
-
-def _baseline(table: Table, word: str, bases: Mapping[str, tuple[str, str]]) -> str:
-    if word in table.rows:
-        return word
-    meant = [row for row in table.rows if word in bases[row]]
-    if len(meant) > 1:
-        raise InputError(f"baseline {word!r} means several rows: {'; '.join(meant)}")
-    if not meant:
-        raise unknown("baseline", word, table.rows)
-    return meant[0]
 
 
 def _headings(cells: Mapping[tuple[str, Heading], Cell], methods: Mapping[str, str]) -> list[Heading]:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from benchmark.datasets import Dataset
 from methods.backbones import make
-from methods.backbones.base import Network
 from methods.errors import InputError
 
 
@@ -57,8 +56,12 @@ def describe_data(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def read_student(path: Path) -> Student:
+def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
     """Return the student in a weight file of a run.
+
+    Args:
+        path: Of the file.
+        plugins: Python files that define further backbones.
 
     Raises:
         InputError: If it is none, or was saved by a version that did not write all that is needed.
@@ -71,7 +74,7 @@ def read_student(path: Path) -> Student:
         raise InputError(f"{path} is not a readable safetensors file: {error}") from None
     try:
         sizes = {key: int(metadata[key]) for key in ("num_classes", "in_channels", "image_size")}
-        student = Student(_network(metadata, sizes), weights, metadata)
+        student = Student(_network(metadata, sizes, plugins), weights, metadata)
         student.network.load_state_dict(weights)
         if not len(student.mean) == len(student.std) == sizes["in_channels"]:
             raise ValueError("mean and std are not one a channel")
@@ -86,10 +89,10 @@ def read_student(path: Path) -> Student:
     return student
 
 
-def _network(metadata: Mapping[str, str], sizes: Mapping[str, int]) -> nn.Module:
-    backbone = make(metadata["backbone"], **sizes)
+def _network(metadata: Mapping[str, str], sizes: Mapping[str, int], plugins: Sequence[str | Path]) -> nn.Module:
+    backbone = make(metadata["backbone"], **sizes, plugins=plugins)
     shared = int(metadata["shared_stages"]) if "shared_stages" in metadata else None
-    return Network(backbone.stem(shared), backbone.branch(shared)).eval()
+    return backbone.network(shared).eval()
 
 
 class Normalised(nn.Module):

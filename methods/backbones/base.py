@@ -61,9 +61,9 @@ class Backbone:
         """Draw the part that each peer has for itself: the stem's maps to features and logits."""
         return Branch([stage() for stage in self.stages[self.split(shared_stages) :]], self.classifier())
 
-    def network(self) -> "Network":
-        """Draw a whole network."""
-        return Network(self.stem(), self.branch())
+    def network(self, shared_stages: int | None = None) -> "Network":
+        """Draw a whole network; the number of shared stages decides its weights' names alone."""
+        return Network(self.stem(shared_stages), self.branch(shared_stages))
 
     def deeper(self, extra: int) -> "Backbone":
         """Return the architecture with ``extra`` more blocks, layers or convolutions in its last stage.

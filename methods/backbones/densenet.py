@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbones.base import Backbone
+from methods.backbones.layers import linear_without_offset as _linear
 
 
 class DenseLayer(nn.Module):
@@ -70,10 +71,3 @@ def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
     conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight)
     return conv
-
-
-def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    linear = nn.Linear(inputs, outputs, bias)
-    if bias:
-        nn.init.zeros_(linear.bias)
-    return linear

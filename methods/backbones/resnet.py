@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from methods.backbones.base import Backbone
 
 
-def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """A convolution without bias that keeps the size at stride 1, drawn by Kaiming's rule (normal, fan out)."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv
 
@@ -69,11 +69,20 @@ def bottleneck_block(inputs: int, width: int, stride: int, outputs: int) -> Resi
     return ResidualBlock(layers, inputs, outputs, stride)
 
 
-def basic_stages(widths: Sequence[int], blocks: Sequence[int]) -> list[Callable[[], list[nn.Module]]]:
-    """Factories of stages of basic blocks: the first keeps the size of the maps, every further one halves it."""
+def basic_stages(
+    widths: Sequence[int], blocks: Sequence[int], stem: int | None = None
+) -> list[Callable[[], list[nn.Module]]]:
+    """Factories of stages of basic blocks: the first keeps the size of the maps, every further one halves it.
+
+    Args:
+        widths: Output channels of each stage.
+        blocks: How many blocks it has.
+        stem: Channels that the first stage reads; its own width for None.
+    """
+    read = (widths[0] if stem is None else stem, *widths)
 
     def stage(index: int) -> list[nn.Module]:
-        inputs, width = widths[max(index - 1, 0)], widths[index]
+        inputs, width = read[index], widths[index]
         first = basic_block(inputs, width, stride=1 if index == 0 else 2)
         return [first, *(basic_block(width, width, 1) for _ in range(blocks[index] - 1))]
 
@@ -91,6 +100,24 @@ def cifar_resnet(
         return cifar_resnet(name, num_classes, in_channels, image_size, blocks, extra + more)
 
     stages = basic_stages(widths, (blocks, blocks, blocks + extra))
+    return residual_backbone(name, num_classes, stem, stages, widths, deepen)
+
+
+def cifar_resnet_x4(
+    name: str, num_classes: int, in_channels: int, image_size: int, blocks: int, extra: int = 0
+) -> Backbone:
+    """ResNet of depth ``6 blocks + 2`` and 64, 128 and 256 channels behind a stem of 32; ``extra`` as above.
+
+    Its first stage therefore begins with a projection shortcut. Source: ``resnet8x4`` and ``resnet32x4`` of
+    RepDistiller, the implementation that the distillation literature shares.
+    """
+    widths, stem_width = (64, 128, 256), 32
+    stem = partial(_cifar_stem, in_channels, stem_width)
+
+    def deepen(more: int) -> Backbone:
+        return cifar_resnet_x4(name, num_classes, in_channels, image_size, blocks, extra + more)
+
+    stages = basic_stages(widths, (blocks, blocks, blocks + extra), stem_width)
     return residual_backbone(name, num_classes, stem, stages, widths, deepen)
 
 
@@ -146,5 +173,5 @@ def residual_backbone(
     )
 
 
-def _cifar_stem(in_channels: int) -> list[nn.Module]:
-    return [convolution(in_channels, 16, 3), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
+def _cifar_stem(in_channels: int, width: int = 16) -> list[nn.Module]:
+    return [convolution(in_channels, width, 3), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]

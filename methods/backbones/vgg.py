@@ -10,6 +10,7 @@ from functools import partial
 from torch import nn
 
 from methods.backbones.base import Backbone
+from methods.backbones.layers import biased_convolution as _convolution, narrow_linear as _linear
 
 _WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the convolutions, a max-pool after each group."""
@@ -48,19 +49,3 @@ def vgg16(name: str, num_classes: int, in_channels: int, image_size: int, extra:
         num_classes=num_classes,
         deepen=lambda more: vgg16(name, num_classes, in_channels, image_size, extra + more),
     )
-
-
-def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return conv
-
-
-def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    linear = nn.Linear(inputs, outputs, bias)
-    nn.init.normal_(linear.weight, std=0.01)
-    if bias:
-        nn.init.zeros_(linear.bias)
-    return linear

@@ -95,6 +95,7 @@ class TestBadWords:
             ("run --dataset folder:nowhere", "no such folder: nowhere"),
             ("run --backbone resnet33", "unknown backbone 'resnet33', did you mean 'resnet"),
             ("run --backbone resnet8+resnt14 --methods dml", "did you mean 'resnet14'?"),
+            ("run --backbone x1,x2,x3,x4,x5,x6,x7,x8 --methods dml", "unknown backbone 'x1'"),
             ("run --backbone resnet8+resnet14 --methods pcl", "'pcl' takes one backbone"),
             ("run --set train.epoch=3", "did you mean 'epochs'? (valid: "),
             ("run --set trian.epochs=3", "did you mean 'train'? (valid: "),
@@ -122,7 +123,7 @@ class TestBadWords:
             ("table --results nowhere", "no such results folder: nowhere"),
             ("table --columns studnet", "unknown column 'studnet', did you mean 'student'? (valid: "),
             ("table --columns ,", "columns names nothing (valid: "),
-            ("list method", "unknown kind 'method', did you mean 'methods'? (valid: "),
+            ("list method", "unknown kind or method 'method', did you mean 'methods'? (valid: "),
             ("tabel", "table"),
             ("--verson", "--version"),
         ],
@@ -360,7 +361,7 @@ class TestTable:
         words = ["table", "--results", str(finished_runs), "--columns", "student,best-epoch,nll"]
         # the best cells of a column are marked
         markdown = [[re.sub(r"\*\*|</?u>", "", cell) for cell in row] for row in table_of(bench(*words))]
-        csv = [line.split(",") for line in bench(*words, "--format", "csv").out.splitlines()]
+        csv = [line.split(",") for line in bench(*words, "--format", "csv-wide").out.splitlines()]
         # settings in which all runs agree stand in no heading, so that no cell holds a comma
         assert csv == markdown
         assert [row[0] for row in markdown] == ["method", "dml", "pcl"]

@@ -18,7 +18,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmark import datasets
+from benchmark import datasets, running
 from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, holdout_split, stratified
 from methods.errors import InputError
@@ -389,3 +389,52 @@ def test_unknown_name_is_answered_with_the_valid_ones() -> None:
     with pytest.raises(InputError, match="unknown dataset 'digts', did you mean 'digits'") as caught:
         datasets.load("digts", DataConfig(), NOWHERE)
     assert all(name in str(caught.value) for name in datasets.available())
+
+
+@pytest.mark.usefixtures("offline")
+class TestWhereOfficialFilesLie:
+    """The archive or the unpacked folder of CIFAR-10, wherever the data root points."""
+
+    @pytest.fixture
+    def unpacked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        cifar(tmp_path, monkeypatch, torchvision.datasets.CIFAR10, "labels", 10)
+        with tarfile.open(tmp_path / "cifar-10-python.tar.gz") as archive:
+            archive.extractall(tmp_path / "there", filter="data")
+        return tmp_path / "there"
+
+    def test_archive_or_folder(self, unpacked: Path) -> None:
+        packed = datasets.load("cifar10", DataConfig(), unpacked.parent)
+        assert not list(unpacked.glob(".*"))
+        for root in (unpacked, unpacked / "cifar-10-batches-py"):
+            assert datasets.present("cifar10", root)
+            assert np.array_equal(datasets.load("cifar10", DataConfig(), root).train.images, packed.train.images)
+        # nothing was written beside them
+        assert [path.name for path in unpacked.iterdir()] == ["cifar-10-batches-py"]
+
+    def test_in_a_folder_of_its_name(self, unpacked: Path) -> None:
+        unpacked.rename(unpacked.parent / "cifar10")
+        (unpacked.parent / "cifar-10-python.tar.gz").unlink()
+        assert datasets.present("cifar10", unpacked.parent)
+        assert len(datasets.load("cifar10", DataConfig(), unpacked.parent).train) == 20
+
+    def test_absent(self, tmp_path: Path) -> None:
+        assert not datasets.present("cifar10", tmp_path)
+
+    def test_smaller_images_keep_checksum_and_normalisation(self, unpacked: Path) -> None:
+        config = DataConfig(image_size=16)
+        whole, small = (datasets.load("cifar10", chosen, unpacked) for chosen in (DataConfig(), config))
+        assert small.train.shape == small.test.shape == (3, 16, 16)
+        image = Image.fromarray(whole.train.images[0].transpose(1, 2, 0)).resize((16, 16), Image.Resampling.BILINEAR)
+        assert np.array_equal(small.train.images[0].transpose(1, 2, 0), np.asarray(image))
+        assert (small.mean, small.std) == (whole.mean, whole.std)
+        assert datasets.checksum("cifar10", config, unpacked) == datasets.checksum("cifar10", DataConfig(), unpacked)
+        assert datasets.shape("cifar10", config, unpacked).image_size == 16
+
+
+def test_the_environment_says_where_data_sets_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OKDBENCH_DATA", raising=False)
+    layer = {"methods": "dml", "dataset": "digits", "seeds": 1}
+    assert running.prepare([layer]).data_root == datasets.default_root() == Path("data")
+    monkeypatch.setenv("OKDBENCH_DATA", "/elsewhere")
+    assert running.prepare([layer]).data_root == datasets.default_root() == Path("/elsewhere")
+    assert running.prepare([{**layer, "data_root": "here"}]).data_root == Path("here")

@@ -11,8 +11,11 @@ from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 from benchmark import datasets
 from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets.images import channel_statistics
+from benchmark.datasets.resizing import squared
 from methods.errors import InputError
 from tests.images import Place, random_pixels, same, save, tree
+
+NOWHERE = Path("no-such-folder")
 
 
 @pytest.fixture
@@ -53,10 +56,26 @@ class TestImageSize:
         with pytest.raises(InputError, match=r"test/cat/0\.png is 9x9, the training images are 8x8: data\.image_size"):
             place.load()
 
-    def test_sets_of_one_size_refuse_it(self) -> None:
-        for function in (datasets.load, datasets.checksum):
-            with pytest.raises(InputError, match=r"^data\.image_size: .* digits"):
-                function("digits", DataConfig(image_size=16), Path("no-such-folder"))
+    def test_sets_of_one_size_are_resized_too(self) -> None:
+        config = DataConfig(image_size=16, train_per_class=2)
+        whole = datasets.load("digits", DataConfig(train_per_class=2), NOWHERE)
+        loaded = datasets.load("digits", config, NOWHERE)
+        assert loaded.train.shape == loaded.test.shape == (1, 16, 16)
+        expected = Image.fromarray(whole.train.images[0, 0]).resize((16, 16), Image.Resampling.BILINEAR)
+        assert np.array_equal(loaded.train.images[0, 0], np.asarray(expected))
+        assert (loaded.mean, loaded.std) == channel_statistics(loaded.train.images)
+        assert datasets.checksum("digits", config, NOWHERE) == datasets.checksum("digits", DataConfig(), NOWHERE)
+
+    @pytest.mark.parametrize("shape", [(5, 1, 9, 9), (5, 3, 30, 17), (5, 1, 17, 40)])
+    def test_arrays_are_resized_as_files_are(self, shape: tuple[int, ...]) -> None:
+        images = random_pixels(*shape)
+        resized = squared(images, 12, "here")
+        crop = CenterCrop(12)
+        for image, found in zip(images, resized, strict=True):
+            opened = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0).copy())
+            expected = np.asarray(crop(Resize(12, InterpolationMode.BILINEAR, antialias=True)(opened)))
+            assert np.array_equal(found, expected[None] if len(image) == 1 else expected.transpose(2, 0, 1))
+        assert squared(resized, 12, "here") is resized
 
     def test_imagenet_as_it_is_usually_laid_out(self, place: Place) -> None:
         before = place.load()

@@ -25,6 +25,11 @@ KINDS = (
     "densenet40_12",
     "resnet18",
     "resnet18_tiny",
+    "resnet8x4",
+    "wrn_16_2",
+    "vgg8",
+    "mobilenet_v2",
+    "shufflenet_v2",
 )
 
 
@@ -335,15 +340,17 @@ def test_weights_are_drawn_by_the_familys_rule(name: str) -> None:
         if isinstance(layer, nn.Conv2d):
             fan = layer.in_channels if name == "densenet40_12" else layer.out_channels
             variance = 2 / (fan * layer.kernel_size[0] * layer.kernel_size[1])
+            if name == "shufflenet_v2":  # torch's own draw, uniform
+                variance = 1 / (3 * (layer.weight[0].numel()))
             spread.append((layer.weight / variance**0.5).flatten())
             assert layer.bias is None or not layer.bias.any()
         elif isinstance(layer, nn.BatchNorm2d):
             assert (layer.weight == 1).all()
             assert not layer.bias.any()
         elif isinstance(layer, nn.Linear):
-            default = name.startswith(("resnet", "wide_resnet"))
+            default = name.startswith(("resnet", "wide_resnet", "shufflenet"))
             assert layer.bias.any() == default
-            expected = 0.01 if name == "vgg16" else (3 * layer.in_features) ** -0.5
+            expected = 0.01 if name.startswith(("vgg", "mobilenet")) else (3 * layer.in_features) ** -0.5
             assert layer.weight.std().item() == pytest.approx(expected, rel=0.1)
     assert torch.cat(spread).std().item() == pytest.approx(1, rel=0.02)
 

@@ -43,7 +43,7 @@ class Small(nn.Module):
 class SmallBackbone(Backbone):
     """Draws it."""
 
-    def network(self) -> Network:
+    def network(self, shared_stages: int | None = None) -> Network:
         return Small()  # type: ignore[return-value]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmark import store
-from benchmark.reports import figures
+from benchmark.reports import appearance, figures
 from methods.errors import InputError
 from tests.tables.test_tables import FINISHED, Runs
 
@@ -32,14 +32,14 @@ def frame(tmp_path: Path) -> pd.DataFrame:
     return store.load(tmp_path)
 
 
-@pytest.mark.parametrize("ending", figures.ENDINGS)
+@pytest.mark.parametrize("ending", appearance.ENDINGS)
 def test_curves_in_every_format(frame: pd.DataFrame, ending: str, tmp_path: Path) -> None:
-    path = figures.save(figures.curves(frame), tmp_path / "new folder" / f"curves.{ending}")
+    path = appearance.save(figures.curves(frame), tmp_path / "new folder" / f"curves.{ending}")
     assert path.read_bytes()[:5] == {"svg": b"<?xml", "pdf": b"%PDF-", "png": b"\x89PNG\r"}[ending]
 
 
 def test_a_figure_is_the_same_file_every_time(frame: pd.DataFrame, tmp_path: Path) -> None:
-    first, second = (figures.save(figures.curves(frame), tmp_path / f"{n}.svg").read_bytes() for n in "ab")
+    first, second = (appearance.save(figures.curves(frame), tmp_path / f"{n}.svg").read_bytes() for n in "ab")
     assert first == second
     assert b"independent" in first
 
@@ -74,7 +74,7 @@ def test_rows_of_one_cost_stand_side_by_side(frame: pd.DataFrame) -> None:
     figure = figures.cost(frame.assign(**{"cost.step_multiply_adds": 2e6}))
     figure.draw_without_rendering()
     axis = figure.axes[0]
-    markers = [line for line in axis.lines if line.get_marker() in figures.MARKERS]
+    markers = [line for line in axis.lines if line.get_marker() in appearance.MARKERS]
     places = sorted(line.get_transform().transform(np.asarray(line.get_xydata()))[0][0] for line in markers)
     assert len(places) > 1
     assert all(right - left > 5 for left, right in itertools.pairwise(places))
@@ -91,7 +91,7 @@ def test_ranks_are_over_data_sets_and_seeds(frame: pd.DataFrame) -> None:
 
 def test_ten_rows_still_look_different() -> None:
     rows = [f"dml, temperature={n}" for n in range(10)]
-    looks = figures.looks(pd.DataFrame({"row": rows, "method": "dml"}))
+    looks = appearance.looks(pd.DataFrame({"row": rows, "method": "dml"}))
     assert len(set(looks.values())) == 10
     assert len({(look.marker, look.dashes, look.colour) for look in looks.values()}) == 10
 
@@ -101,7 +101,8 @@ def test_ten_rows_still_look_different() -> None:
     [
         (
             ("plot", "curvs"),
-            "unknown figure 'curvs', did you mean 'curves'? (valid: cost, curves, homogeneity, ranks, schedules)",
+            "unknown figure 'curvs', did you mean 'curves'? (valid: cost, critical-difference, "
+            "curves, homogeneity, ranks, schedules)",
         ),
         (("plot", "cost", "--against", "tme"), "unknown cost 'tme'"),
         (("plot", "curves", "--value", "studnet"), "unknown curve 'studnet', did you mean 'student'?"),

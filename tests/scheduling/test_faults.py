@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -146,9 +146,9 @@ def lose_a_photograph() -> None:
     """Let a file go between the plan and the loading."""
     load = datasets.load
 
-    def late(name: str, config: DataConfig, root: Path) -> Dataset:
+    def late(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> Dataset:
         Path("photos/train/cats/2.png").unlink()
-        return load(name, config, root)
+        return load(name, config, root, plugins)
 
     datasets.load = late
 

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from benchmark.tables.aggregate import aggregate, aggregates, critical_difference, rank_note
-from benchmark.tables.rendering import grid, rendered
+from benchmark.tables.grids import grid
+from benchmark.tables.rendering import rendered
 from benchmark.tables.table import build
 from tests.tables.frames import frame
 
@@ -93,7 +94,7 @@ def test_table_of_several_columns_shows_them() -> None:
     chances = dict(zip(columns["method"], columns["probability of improvement"], strict=True))
     assert chances["kd"] == "0.00 [0.00, 0.00]"
     assert "Nemenyi" in rendered(table)
-    assert "gain over columns" in rendered(table, "csv")
+    assert "gain over columns" in rendered(table, "csv-wide")
     alone = build(frame({method: {"digits": values["digits"]} for method, values in runs.items()}), baseline="dml")
     assert "gain over columns" not in grid(alone).header
     assert "Nemenyi" not in rendered(alone)

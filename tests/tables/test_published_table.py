@@ -12,7 +12,7 @@ import pytest
 from benchmark import store
 from benchmark.configuration.run_config import RunConfig
 from benchmark.tables import published, published_table
-from benchmark.tables.rendering import FORMATS
+from benchmark.tables.rendering import GRID_FORMATS as FORMATS
 from tests.tables.test_tables import Runs
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from benchmark import store
 from benchmark.store.runs import Result, Status
-from benchmark.tables.rendering import latex_text, rendered
+from benchmark.tables.latex import text as latex_text
+from benchmark.tables.rendering import rendered
 from benchmark.tables.table import build
 from methods.errors import InputError
 from tests import needs
@@ -36,7 +37,7 @@ class TestComparison:
         text = rendered(build(frame))
         assert "**76.55 ± 1.32 (4)**" in text
         assert "<u>72.00 (1)</u>, 1 collapsed: at chance" in text
-        assert r"\textbf{76.55 $\pm$ 1.32 (4)}" in rendered(build(frame), "latex")
+        assert r"\textbf{76.55 $\pm$ 1.32} {\scriptsize (4)}" in rendered(build(frame), "latex")
         assert "<b>76.55 ± 1.32 (4)</b>" in rendered(build(frame), "html")
         for form in ("csv", "json"):
             assert "**" not in rendered(build(frame), form)
@@ -68,7 +69,7 @@ class TestComparison:
         for temperature in (1, 2):
             runs.add(70.0, dml={"temperature": temperature})
         frame = store.load(runs.store.root)
-        with pytest.raises(InputError, match="several rows: dml, temperature=1; dml, temperature=2"):
+        with pytest.raises(InputError, match="several rows: 'dml, temperature=1', 'dml, temperature=2'"):
             build(frame, baseline="dml")
         with pytest.raises(InputError, match="unknown baseline 'dmk'"):
             build(frame, baseline="dmk")

@@ -13,9 +13,10 @@ from benchmark import running, store
 from benchmark.configuration.run_config import RunConfig
 from benchmark.store.runs import Result, Status, Store
 from benchmark.tables.cells import mean_and_deviation
-from benchmark.tables.layout import check_keys, check_scores, keys_and_scores, short_name
+from benchmark.tables.layout import check_keys, check_scores, keys_and_scores
 from benchmark.tables.rendering import check_format, rendered
 from benchmark.tables.table import accuracy_table, build
+from benchmark.words import short_name
 from methods.errors import InputError
 
 FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))
@@ -217,7 +218,7 @@ class TestForm:
     def test_csv(self, runs: Runs) -> None:
         runs.add(70.0)
         runs.add(80.0, epochs=7)
-        (heading, row) = csv.reader(io.StringIO(rendered(build(store.load(runs.store.root)), "csv")))
+        (heading, row) = csv.reader(io.StringIO(rendered(build(store.load(runs.store.root)), "csv-wide")))
         cells = dict(zip(heading, row, strict=True))
         assert cells == {
             "method": "dml",
@@ -236,7 +237,9 @@ class TestForm:
             check_scores("value", names)
 
     def test_unknown_format_is_refused(self) -> None:
-        with pytest.raises(InputError, match=r"unknown format 'htm', did you mean 'html'.* \(valid: csv, html, json"):
+        with pytest.raises(
+            InputError, match=r"unknown format 'htm', did you mean 'html'.* \(valid: csv, csv-wide, html, json"
+        ):
             check_format("htm")
 
 

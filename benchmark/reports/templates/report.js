@@ -226,7 +226,7 @@
   const list = (values) => make("dl", {}, ...Object.entries(values).map(([key, value]) => make("div", {}, make("dt", {}, key), make("dd", {}, typeof value === "number" ? String(value) : value))));
   function open(name) {
     const run = data.runs[name], body = byId("details-body"), chart = make("div", { class: "chart" });
-    const ended = run.status === "finished" ? "add --force to repeat a run that is finished, --plugin FILE for a method from a file" : "";
+    const ended = run.status === "finished" ? "add --force to repeat a run that is finished" : "";
     body.replaceChildren(make("h2", {}, run.label), make("p", { class: "muted" }, `${name}: ${run.status}${run.reason ? `: ${run.reason}` : ""}`),
       make("h3", {}, "Command"), make("pre", { id: "command" }, run.command), make("p", { class: "muted" }, ended), chart,
       make("h3", {}, "Last epoch"), list(run.metrics), make("h3", {}, "Cost"), list({ ...(run.seconds == null ? {} : { seconds: run.seconds }), ...run.cost }),
