@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from methods.interface import Method
 
 FIDELITY = "docs/fidelity.md"
-SMALLEST = {"backbone": "resnet8", "num_classes": 10, "image_size": 32}
+SMALLEST: dict[str, Any] = {"backbone": "resnet8", "num_classes": 10, "image_size": 32}
 """What a method is built with to see what it predicts."""
 
 
