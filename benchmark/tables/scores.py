@@ -140,6 +140,12 @@ SCORES: Mapping[str, Score] = {
     ),
     "seconds": Score("wall time of the run in seconds", _of("cost.seconds"), 0, None),
     "memory": Score("peak memory of the run's process in MiB", _of("cost.peak_memory_mib"), 0, None),
+    "state": Score(
+        "MiB of all weights and buffers that training holds, mean teachers and memory banks included",
+        _of("cost.state_mib"),
+        1,
+        None,
+    ),
     "parameters": Score(
         "millions of parameters of the deployed student", _of("cost.student_parameters", 1e-6), 3, None
     ),
