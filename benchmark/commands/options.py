@@ -1,5 +1,6 @@
 """Options that several subcommands have, and the words that a shell completes for them."""
 
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,6 +73,12 @@ def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
 def given(**flags: Any) -> dict[str, Any]:
     """Return the flags that a person gave, a path as its text."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in flags.items() if value is not None}
+
+
+def name_broken(lines: Iterable[str]) -> None:
+    """Name the plug-ins that cannot be used, on the error stream: the others stay usable."""
+    for line in lines:
+        print(f"note: {line}", file=sys.stderr)
 
 
 Text = str | None

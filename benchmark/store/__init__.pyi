@@ -14,3 +14,5 @@ from .runs import (
     read_result as read_result,
 )
 from .selection import fits as fits, select as select
+from .sizes import Kind as Kind, kinds as kinds
+from .trash import Moved as Moved, described as described, move as move
