@@ -162,3 +162,10 @@ def test_runs_of_this_project_that_were_stored_before_are_found(
 ) -> None:
     (run,) = plan(Request([{"seeds": "7,", **layer}], (), tmp_path), datasets)
     assert run.identity == identity
+
+
+@pytest.mark.parametrize("dataset", ["npz:/a b/x.npz", "torchvision:SVHN", "hf:owner/photos", "folder:../photos"])
+def test_forms_of_data_sets_make_plain_folder_names(dataset: str, place: Path) -> None:
+    (run,) = command(place, "digits", "dml").runs
+    named = run.model_copy(update={"dataset": dataset})
+    assert re.fullmatch(r"dml-[\w-]+-resnet8-s0-[0-9a-f]{12}", Store(place / "results").folder(named).name)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +222,9 @@ class TestSweep:
         asked: list[float] = []
         load = datasets.load
 
-        def listening(name: str, config: DataConfig, root: Path) -> datasets.Dataset:
+        def listening(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> datasets.Dataset:
             asked.append(config.holdout)
-            return load(name, config, root)
+            return load(name, config, root, plugins)
 
         monkeypatch.setattr(datasets, "load", listening)
         given = {"dataset": f"folder:{tmp_path / 'photos'}", "data_root": str(tmp_path / "data"), "epochs": 1}
