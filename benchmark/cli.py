@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmark.commands import (
     check,
     doctor,
+    du,
     export,
     list_,
     merge,
@@ -22,6 +23,7 @@ from benchmark.commands import (
     plot,
     predict,
     report,
+    rm,
     run,
     schedules,
     show,
@@ -81,12 +83,27 @@ def main() -> None:
         if not (message := error.format_message()):
             # no command at all: the help has been printed
             sys.exit(2)
-        _fail(message)
+        _fail(message + _setting_meant(str(getattr(error, "option_name", "") or "")))
     if received or code == INTERRUPTED:
         goes_on = shlex.join(["bench", *sys.argv[1:]])
         _fail(f"stopped; what is finished is kept, and this goes on: {goes_on}", INTERRUPTED)
     if code:
         sys.exit(code)
+
+
+def _setting_meant(option: str) -> str:
+    """Return what else an option that there is not may have meant: a setting of training or data."""
+    from benchmark.configuration import SECTIONS
+
+    key = option.removeprefix("--").replace("-", "_")
+    section = next((section for section, model in SECTIONS.items() if key in model.model_fields), None)
+    if section is None:
+        return ""
+    words = sys.argv[1:]
+    joined = [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
+    behind = words[words.index(option) + 1 :][:1] if option in words else []
+    value = next((word for word in (*joined, *behind) if not word.startswith("-")), "VALUE")
+    return f"; the setting is given as --set {section}.{key}={value}"
 
 
 def _fail(message: str, code: int = 2) -> None:
@@ -124,6 +141,8 @@ app.command()(report.report)
 app.command()(pack.pack)
 app.command()(merge.merge)
 app.command()(verify.verify)
+app.command()(rm.rm)
+app.command()(du.du)
 app.command()(export.export)
 app.command()(predict.predict)
 app.command()(doctor.doctor)

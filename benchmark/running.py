@@ -41,6 +41,7 @@ class Command:
         save_students: Whether weights are kept.
         log: The logging backends that are told of everything.
         shares: A line for each kind of run on what it spends, in a plan of equal cost.
+        broken: A line for each plug-in that cannot be used.
     """
 
     runs: Sequence[RunConfig]
@@ -54,6 +55,7 @@ class Command:
     save_students: bool
     log: tuple[str, ...] = ()
     shares: Sequence[str] = ()
+    broken: Sequence[str] = ()
 
     def of(self, runs: Sequence[RunConfig]) -> "Command":
         """Return the same command for some of its runs."""
@@ -88,10 +90,12 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
     texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
     chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
     data_root = Path(chosen["data_root"]) if chosen["data_root"] else datasets.default_root()
+    broken = registry.broken_files(plugins)
     runs, shares = _planned(Request(layers, plugins, data_root))
     return Command(
         runs=runs,
         shares=shares,
+        broken=tuple(broken),
         store=Store(Path(chosen["results"] or "results")),
         data_root=data_root,
         plugins=plugins,
@@ -138,27 +142,34 @@ def _device(name: str) -> str:
 
 def print_plan(command: Command, console: Console) -> None:
     """Print every run and whether it is finished already, and what the rest takes."""
-    missing = set()
+    settings = _differing(command.runs)
+    states = {run.identity: command.store.ended(run) for run in command.runs}
+    missing = [run for run in command.runs if not states[run.identity]]
+    # what cannot be carried out is refused before anything is printed
+    estimate = [_estimated(command, missing)] if missing else []
     for run in command.runs:
-        done = command.store.ended(run)
-        if not done:
-            missing.add(run.identity)
-        settings = _differing(run, command.runs)
-        state = "finished" if done else "to do"
-        say(console, f"{state:<8}  {run.label}{settings}  ({run.train.epochs} epochs, {run.identity})")
-    for line in command.shares:
+        state = "finished" if states[run.identity] else "to do"
+        kind = settings[run.identity]
+        say(console, f"{state:<8}  {run.label}{kind}  ({run.train.epochs} epochs, {run.identity})")
+    done = f"{len(command.runs)} runs, {len(command.runs) - len(missing)} finished already"
+    notes = (f"note: {line}" for line in command.broken)
+    for line in [*command.shares, done, *estimate, *notes]:
         say(console, line)
-    say(console, f"{len(command.runs)} runs, {len(command.runs) - len(missing)} finished already")
-    if missing:
-        say(console, _estimated(command, [run for run in command.runs if run.identity in missing]))
 
 
-def _differing(run: RunConfig, runs: Sequence[RunConfig]) -> str:
-    """Return the hyperparameters in which a command's runs of one method, data set and network differ."""
-    like = [(other.method, other.dataset, other.backbone) for other in runs]
-    mine = [o for o, key in zip(runs, like, strict=True) if key == (run.method, run.dataset, run.backbone)]
-    keys = [k for k, v in run.hyperparameters.items() if any(o.hyperparameters.get(k) != v for o in mine)]
-    return f" [{', '.join(f'{key}={run.hyperparameters[key]}' for key in keys)}]" if keys else ""
+def _differing(runs: Sequence[RunConfig]) -> dict[str, str]:
+    """Return by identity the hyperparameters in which runs of one method, data set and network differ, as text."""
+    values: dict[tuple[str, ...], dict[str, set[str]]] = {}
+    for run in runs:
+        own = values.setdefault((run.method, run.dataset, run.backbone), {})
+        for key, value in run.hyperparameters.items():
+            own.setdefault(key, set()).add(repr(value))
+    texts = {}
+    for run in runs:
+        own = values[run.method, run.dataset, run.backbone]
+        words = [f"{key}={value}" for key, value in run.hyperparameters.items() if len(own[key]) > 1]
+        texts[run.identity] = f" [{', '.join(words)}]" if words else ""
+    return texts
 
 
 def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
@@ -211,6 +222,8 @@ def train_missing(command: Command, console: Console) -> None:
     from benchmark.training import check_networks
 
     scratch.tidy()
+    for line in command.broken:
+        say(console, f"note: {line}")
     missing = command.missing()
     if skipped := len(command.runs) - len(missing):
         say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from methods.errors import InputError, unknown
 from methods.schedules import Schedule, schedule_remarks
@@ -40,7 +41,7 @@ class BaseHyperparameters(BaseModel):
                 of = f"hyperparameter of {owner!r}" if owner else "hyperparameter"
                 raise unknown(of, name, cls.model_fields)
         for name, field in cls.model_fields.items():
-            if name not in values and _marked(field.json_schema_extra, _SCALES):
+            if name not in values and scales_with_epochs(field):
                 values[name] = max(1, round(field.get_default() * epochs / REFERENCE_EPOCHS))
         return validated(cls, values, owner)
 
@@ -82,6 +83,11 @@ def _shown(value: Any) -> str:
 
 def _marked(extra: Any, mark: str) -> bool:
     return isinstance(extra, dict) and bool(extra.get(mark))
+
+
+def scales_with_epochs(field: FieldInfo) -> bool:
+    """Return whether a default is stated for :data:`REFERENCE_EPOCHS` and scales with the run."""
+    return _marked(field.json_schema_extra, _SCALES)
 
 
 def file_field(description: str) -> Any:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from hashlib import sha256
 from importlib import import_module
@@ -90,9 +91,19 @@ def _class_name(annotation: Any) -> str:
     return text.rpartition(".")[2]
 
 
-def reason_of(error: BaseException) -> str:
-    """Return an error's kind and the first line of its message."""
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+def reason_of(error: BaseException, file: str = "") -> str:
+    """Return an error's kind, the line of the file where it came up, and the first line of its message.
+
+    Args:
+        error: What was raised.
+        file: The plug-in; without it no line is named.
+    """
+    kind = type(error).__name__
+    if isinstance(error, SyntaxError):
+        return f"{kind}, line {error.lineno}: {error.msg}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if file and frame.filename == file]
+    where = f", line {lines[-1]}" if lines else ""
+    return f"{kind}{where}: {str(error).splitlines()[0] if str(error) else 'no message'}"
 
 
 def first_line(docstring: str | None) -> str:

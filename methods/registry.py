@@ -101,7 +101,8 @@ def _find(name: str, plugins: Iterable[str | Path]) -> Listing:
     if name not in found:
         found = catalogue(plugins)
     if name not in found:
-        raise unknown("method", name, found)
+        broken = broken_files(plugins)
+        raise InputError("; ".join([str(unknown("method", name, found)), *broken]))
     item = found[name]
     if item.broken:
         raise InputError(f"the method {name!r} is broken: {item.broken}")
@@ -217,7 +218,18 @@ def _from_file(path: Path) -> list[Listing]:
             return []
         return [_describe(method, origin) for method in _method_classes(module)]
     except (Exception, SystemExit) as error:  # whatever a plugin raises, the other methods stay usable
-        return [Listing(path.stem, "", 0, origin, reason_of(error))]
+        return [Listing(path.stem, "", 0, origin, reason_of(error, origin))]
+
+
+def broken_files(plugins: Iterable[str | Path]) -> list[str]:
+    """Return a line for each plug-in file that cannot be used, with the reason.
+
+    Raises:
+        InputError: If one is no file.
+    """
+    return [
+        f"{plugin} is broken: {item.broken}" for plugin in plugins for item in _from_file(Path(plugin)) if item.broken
+    ]
 
 
 def _describe(method: "type[Method]", origin: str) -> Listing:

@@ -15,9 +15,9 @@ from benchmark.commands.options import (
     Text,
     Where,
     given,
-    name_damaged,
     one_of,
     places,
+    say_notes,
     shown,
 )
 from methods.errors import InputError, unknown
@@ -107,7 +107,7 @@ def _list_runs(
     if status is not None and status not in statuses():
         raise unknown("status", status, statuses())
     runs = store.read(places(results), prefer)
-    name_damaged(map(str, runs.damaged))
+    say_notes(map(str, runs.damaged))
     found = [run.record for run in runs.found if status in (None, run.record.status)]
     if found and (where or split or hide):
         frame, _ = Choice(where, split or "all").runs(store.last_epochs(runs))

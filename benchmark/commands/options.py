@@ -86,8 +86,8 @@ def shown(results: list[Path] | None) -> str:
     return ", ".join(map(str, places(results)))
 
 
-def name_damaged(lines: Iterable[str]) -> None:
-    """Name each run that is left out, on a line of its own where errors are printed."""
+def say_notes(lines: Iterable[str]) -> None:
+    """Name what is left out, such as damaged runs or broken plug-ins, a line each on the error stream."""
     for line in lines:
         print(f"note: {line}", file=sys.stderr)
 

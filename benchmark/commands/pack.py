@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import name_damaged
+from benchmark.commands.options import say_notes
 
 
 def pack(
@@ -17,5 +17,5 @@ def pack(
     from benchmark import exchange
 
     packed = exchange.pack(results, out, weights)
-    name_damaged(packed.left_out)
+    say_notes(packed.left_out)
     print(f"{out}: {packed.runs} {'run' if packed.runs == 1 else 'runs'}, {packed.size:,} bytes")

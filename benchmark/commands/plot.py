@@ -14,8 +14,8 @@ from benchmark.commands.options import (
     Prefer,
     Split,
     Where,
-    name_damaged,
     places,
+    say_notes,
     shown,
 )
 from benchmark.commands.schedules import schedules
@@ -76,7 +76,7 @@ def plot(
     needs_curves = kind in ("curves", "homogeneity")
     finished = {"status": str(store.Status.FINISHED)} if needs_curves else None
     frame = store.load(places(results), "all" if needs_curves else "last", finished, prefer)
-    name_damaged(frame.attrs[store.DAMAGED].values())
+    say_notes(frame.attrs[store.DAMAGED].values())
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     frame, left_out = view.choice.runs(frame)

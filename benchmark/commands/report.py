@@ -14,8 +14,8 @@ from benchmark.commands.options import (
     Split,
     Text,
     Where,
-    name_damaged,
     places,
+    say_notes,
 )
 
 
@@ -52,5 +52,5 @@ def report(
         watching.serve(places(results), port, ready, prefer, choice, showing)
         return
     runs, size, damaged = pages.write(places(results), out, wanted.baseline, prefer, choice, showing)
-    name_damaged(damaged)
+    say_notes(damaged)
     print(f"{out}: {runs} runs, {size / 2**20:.2f} MiB")

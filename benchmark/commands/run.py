@@ -31,7 +31,7 @@ def run(
         typer.Option(
             "--variant",
             help="A method once more with settings of its own: 'dkel: decay=none', 'dml as dml-slow: train.lr=0.05'.",
-            metavar="METHOD [as NAME]: KEY=VALUE,...",
+            metavar="WORDS",
         ),
     ] = None,
     dataset: Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.commands.options import Config, Plugins
+from benchmark.commands.options import Config, Plugins, say_notes
 
 
 def schedules(
@@ -21,8 +21,10 @@ def schedules(
     """Draw every ramp and decay of a configuration over the epochs, and say which loss terms never act."""
     from benchmark.configuration import layer_from_assignments, layer_from_file
     from benchmark.reports import schedule_figures
+    from methods import registry
 
     plugins = tuple(plugin or ())
+    broken = registry.broken_files(plugins)
     file_layer = [layer_from_file(config, plugins)] if config is not None else []
     flags: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     drawn = schedule_figures.resolve(method, [*file_layer, layer_from_assignments(set_ or ()) | flags], plugins)
@@ -31,3 +33,4 @@ def schedules(
         print(f"note: {method}: {line}")
     for path in schedule_figures.write(drawn, out):
         print(path)
+    say_notes(broken)

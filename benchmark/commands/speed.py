@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Plugins, Text
+from benchmark.commands.options import Plugins, Text, say_notes
 
 
 def speed(
@@ -27,6 +27,9 @@ def speed(
     """Measure how fast methods train here, beside the machine's rate of matrix products."""
     from benchmark.configuration import layer_from_assignments
     from benchmark.speed import report
+    from methods import registry
+
+    broken = registry.broken_files(plugin or ())
 
     if baseline:
         print(report.baseline(repetitions, as_json))
@@ -37,3 +40,4 @@ def speed(
     shape = report.shape(num_classes, image_size)
     for text in report.lines(runs, shape, device, repetitions, as_json, tuple(plugin or ())):
         print(text, flush=True)
+    say_notes(broken)

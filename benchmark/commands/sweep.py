@@ -14,7 +14,7 @@ def sweep(
     method: Annotated[Text, typer.Option(help="The method that is searched.")] = None,
     space: Annotated[
         list[str] | None,
-        typer.Option(help="KEY=[a,b] or uniform(a,b), loguniform, randint, choice; 'KEY=... if OTHER=a|b'."),
+        typer.Option(help=r"KEY=\[a,b] or uniform(a,b), loguniform, randint, choice; 'KEY=... if OTHER=a|b'."),
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations; all of a grid if not given, else 20.")] = None,
     search: Annotated[Text, typer.Option(help="grid, random or optuna.")] = None,

@@ -15,8 +15,8 @@ from benchmark.commands.options import (
     Split,
     Text,
     Where,
-    name_damaged,
     places,
+    say_notes,
     shown,
 )
 from methods.errors import InputError
@@ -95,7 +95,7 @@ def table(
     if published:
         there = results or Path("results").is_dir()
         frame = store.load(places(results), "last", prefer=prefer) if there else None
-        name_damaged(frame.attrs[store.DAMAGED].values() if frame is not None else ())
+        say_notes(frame.attrs[store.DAMAGED].values() if frame is not None else ())
         content = published_table.grid(published_table.compare(frame))
         _put(rendering.GRID_FORMATS[form](content), out)
         return
@@ -104,7 +104,7 @@ def table(
     wanted = paper.read(layout_file, said)
     choice, showing = wanted.choice(), wanted.showing(label or ())
     frame = store.load(places(results), "last", prefer=prefer)
-    name_damaged(frame.attrs[store.DAMAGED].values())
+    say_notes(frame.attrs[store.DAMAGED].values())
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     frame, left_out = choice.runs(located(frame, store.folders(places(results))), "split" in (*down, *across))

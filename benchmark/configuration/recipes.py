@@ -1,5 +1,6 @@
 """The recipes: YAML files in ``configs/`` whose keys are the flags' names."""
 
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,10 @@ def find(name: str) -> Path:
     path = Path(name)
     if paths.is_file(path):
         return path
-    recipe = folder() / f"{name}.yaml"
-    if paths.is_file(recipe):
-        return recipe
-    if path.suffix in (".yaml", ".yml"):
-        # configs/x.yaml works from any folder, as the documentation writes it
-        packaged = folder() / Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else folder() / path.name
-        if paths.is_file(packaged):
-            return packaged
-        raise InputError(f"no such configuration file: {name} (recipes: {', '.join(available())})")
-    raise unknown("configuration", name, available())
+    names = available()
+    if name in names:
+        return folder() / f"{name}.yaml"
+    # a word with a slash or a suffix is a path, and means no recipe that happens to be called like its end
+    if path.suffix in (".yaml", ".yml") or "/" in name or os.sep in name:
+        raise InputError(f"no such configuration file: {name} (recipes: {', '.join(names)})")
+    raise unknown("configuration", name, names)

@@ -1,5 +1,6 @@
 """What a person asks for, from recipe, file and command line, and the runs that this means."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -181,7 +182,8 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
 
 
 def _train_config(values: Mapping[str, Any]) -> TrainConfig:
-    train = validated(TrainConfig, values, "train")
+    epochs = values.get("epochs", TrainConfig.model_fields["epochs"].default)
+    train = validated(TrainConfig, {**values, **_milestones(values.get("milestones"), epochs)}, "train")
     if train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
     if train.warmup_epochs >= max(1, train.epochs):
@@ -189,6 +191,21 @@ def _train_config(values: Mapping[str, Any]) -> TrainConfig:
             f"train.warmup_epochs must be below train.epochs, {train.epochs} (given: {train.warmup_epochs:g})"
         )
     return train
+
+
+def _milestones(value: Any, epochs: Any) -> dict[str, list[float]]:
+    """Return milestones as shares of the run, where whole epochs above 1 were given; nothing where nothing was."""
+    if not isinstance(value, list) or not all(type(milestone) in (int, float) for milestone in value):
+        return {}
+    if all(0 < milestone < 1 for milestone in value):
+        return {}
+    whole = all(type(milestone) is int and milestone > 1 for milestone in value)
+    if type(epochs) is not int or not whole or max(value) >= epochs:
+        raise InputError(
+            "train.milestones takes shares of the epochs, such as [0.5, 0.75], or whole epochs above 1 and below "
+            f"train.epochs, {epochs} (given: {value})"
+        )
+    return {"milestones": [milestone / epochs for milestone in value]}
 
 
 def _entries(request: Request) -> list[Entry]:
@@ -277,15 +294,26 @@ def _words(key: str, value: Any) -> list[str]:
     return list(dict.fromkeys(stripped))
 
 
+def _range(word: str) -> list[str]:
+    """Return what ``0-4`` means one by one; any other word alone, and ranges that are none or far too long too."""
+    found = re.fullmatch(r"\s*([0-9]{1,10})\s*-\s*([0-9]{1,10})\s*", word)
+    first, last = (int(found[1]), int(found[2])) if found else (0, -1)
+    seeds = [str(seed) for seed in range(first, last + 1)] if last - first < MAX_RUNS else []
+    # one alone would be a number of seeds
+    return [*seeds, ""] if seeds else [word]
+
+
 def parse_seeds(value: Any) -> list[int]:
-    """Return the seeds that a value means: 3 is 0, 1, 2; "0,4,7" (or a list) is those three, "5," only 5.
+    """Return the seeds that a value means: 3 is 0, 1, 2; "0,4,7" (or a list) is those three, "5," only 5, "0-4" five.
 
     Raises:
         InputError: If it is neither.
     """
-    problem = InputError(f"seeds takes how many (3) or which (0,4,7), each from 0 to {2**32 - 1} (given: {value!r})")
+    problem = InputError(
+        f"seeds takes how many (3) or which (0,4,7 or 0-4), each from 0 to {2**32 - 1} (given: {value!r})"
+    )
     if isinstance(value, str):
-        parts = [part.strip() for part in value.split(",")]
+        parts = [part.strip() for word in value.split(",") for part in _range(word)]
         if not all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts if part) or not any(parts):
             raise problem
         value = int(parts[0]) if len(parts) == 1 else [int(part) for part in parts if part]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.configuration import DataConfig
+from benchmark.datasets import faults
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] =
     Raises:
         InputError: If files are there and are not what they should be.
     """
-    result: str = _provider(name, plugins).checksum(name, config, root)
+    with faults.of(name):
+        result: str = _provider(name, plugins).checksum(name, config, root)
     return result
 
 
@@ -138,7 +140,8 @@ def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ())
     """
     from benchmark.datasets.images import holdout_split
 
-    dataset: Dataset = _provider(name, plugins).load(name, config, root)
+    with faults.of(name):
+        dataset: Dataset = _provider(name, plugins).load(name, config, root)
     return holdout_split(dataset, config.holdout) if config.holdout else dataset
 
 

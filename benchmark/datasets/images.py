@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.configuration import DataConfig
+from benchmark.datasets.faults import TooFewImagesError
 from methods.errors import InputError
 
 Indices = npt.NDArray[np.int64]
@@ -145,7 +146,7 @@ def stratified(labels: Indices, per_class: int | None, part: str) -> Indices:
         part: What they are, for the message.
 
     Raises:
-        InputError: If a class has fewer.
+        TooFewImagesError: If a class has fewer.
     """
     if per_class is None:
         return np.arange(len(labels))
@@ -154,7 +155,9 @@ def stratified(labels: Indices, per_class: int | None, part: str) -> Indices:
     for label in np.unique(labels):
         members = shuffled[labels[shuffled] == label]
         if len(members) < per_class:
-            raise InputError(f"data.{part}_per_class: class {label} has only {len(members)} images ({per_class} asked)")
+            raise TooFewImagesError(
+                f"data.{part}_per_class: class {label} has only {len(members)} images ({per_class} asked)"
+            )
         chosen.append(members[:per_class])
     return np.sort(np.concatenate(chosen))
 

@@ -1,7 +1,7 @@
 """What there is to know of a method, of all hyperparameters, of the scores and of the settings, as text."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -13,13 +13,13 @@ from benchmark.configuration import SECTIONS
 from benchmark.tables import SCORES
 from methods import registry
 from methods.errors import InputError
-from methods.hyperparameters import REFERENCE_EPOCHS
+from methods.hyperparameters import REFERENCE_EPOCHS, scales_with_epochs
 
 if TYPE_CHECKING:
     from methods.interface import Method
 
 FIDELITY = "docs/fidelity.md"
-SMALLEST: Mapping[str, Any] = {"backbone": "resnet8", "num_classes": 10, "image_size": 32}
+BACKBONE, CLASSES, SIDE = "resnet8", 10, 32
 """What a method is built with to see what it predicts."""
 
 
@@ -51,13 +51,12 @@ def _predicted(name: str, plugins: Sequence[str]) -> Iterator[str]:
     import torch
 
     try:
-        built: Method = registry.build(name, plugins=plugins, **SMALLEST)
+        built: Method = registry.build(name, backbone=BACKBONE, num_classes=CLASSES, image_size=SIDE, plugins=plugins)
     except InputError as error:
         yield from ("", f"predictors: known once it can be built ({error})")
         return
-    side = SMALLEST["image_size"]
     with torch.no_grad():
-        predictors = built.eval().predict(torch.zeros(1, 3, side, side))
+        predictors = built.eval().predict(torch.zeros(1, 3, SIDE, SIDE))
     yield from (
         "",
         f"predictors: {', '.join(predictors)}",
@@ -112,6 +111,8 @@ def scores() -> Iterator[str]:
 
 def _row(key: str, info: FieldInfo) -> tuple[str, str, str, str]:
     default = "must be given" if info.is_required() else f"default {_word(info.get_default(call_default_factory=True))}"
+    if scales_with_epochs(info):
+        default += f" of {REFERENCE_EPOCHS} epochs"
     return key, allowed(info), default, info.description or ""
 
 

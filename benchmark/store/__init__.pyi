@@ -22,3 +22,5 @@ from .records import Record as Record, Scores as Scores, brief as brief, digest 
 from .runs import Store as Store, read_result as read_result
 from .selection import fits as fits, select as select
 from .several import agree as agree, better as better, dispute as dispute, find as find, read as read
+from .sizes import Kind as Kind, kinds as kinds
+from .trash import Moved as Moved, described as described, move as move

@@ -223,7 +223,13 @@ def build(
     }
     remarks = arrangement.notes(kept if arrangement.methods == "row" else order, showing.word)
     table = Table("/".join(rows), kept, headings, shown_cells, remarks=remarks, showing=showing)
-    return table if baseline is None else compared(table, naming.one("baseline", baseline, runs, kept), resolve)
+    if baseline is None:
+        return table
+    if arrangement.methods == "column":
+        raise InputError(
+            f"a baseline is a row, and here the rows are {' and '.join(rows)}: methods stand in the columns"
+        )
+    return compared(table, naming.one("baseline", baseline, runs, kept), resolve)
 
 
 def compared(table: Table, baseline: str, resolve: float | None = None) -> Table:

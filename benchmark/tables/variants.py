@@ -23,13 +23,10 @@ def expanded(runs: pd.DataFrame) -> pd.DataFrame:
     plain = runs.assign(variant=runs["method"], recipe=None)
     if "uses" not in runs.columns or runs["uses"].isna().all():
         return plain
-    rows: list[dict[Any, Any]] = []
-    index: list[Any] = []
-    for place, row in zip(plain.index, plain.to_dict("records"), strict=True):
-        for use in json.loads(row["uses"]) if isinstance(row["uses"], str) else [{}]:
-            rows.append(row | _changes(row, use))
-            index.append(place)
-    return pd.DataFrame(rows, index=pd.Index(index, dtype=runs.index.dtype))
+    used = plain["uses"].notna()
+    rows = [row | _changes(row, use) for row in plain[used].to_dict("records") for use in json.loads(str(row["uses"]))]
+    # most runs have but one use: they are not taken apart
+    return pd.concat([plain[~used], pd.DataFrame(rows).astype({"variant": object})], ignore_index=True)
 
 
 def _changes(row: Mapping[Any, Any], use: Mapping[str, Any]) -> dict[str, Any]:

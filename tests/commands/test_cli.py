@@ -109,7 +109,7 @@ class TestBadWords:
             ("run --set data.train_per_class=1000 --seeds 1 --methods dml", "class 0 has only"),
             ("run --epochs 0", "train.epochs: Input should be greater than or equal to 1 (given: 0)"),
             ("run --epochs few", "--epochs"),
-            ("run --seeds two", "seeds takes how many (3) or which (0,4,7)"),
+            ("run --seeds two", "seeds takes how many (3) or which (0,4,7 or 0-4)"),
             ("run --seeds 0", "seeds takes how many"),
             ("run --config demmo", "unknown configuration 'demmo', did you mean 'demo'? (valid: "),
             ("run --config nowhere.yaml", "no such configuration file: nowhere.yaml (recipes: "),

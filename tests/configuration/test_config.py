@@ -169,7 +169,7 @@ class TestSeeds:
         "value", ["", ",", "two", "0", "-1", "1.5", "1,-2", "1,x", "4294967296,", "9" * 99, "٣", 0, -1, 2.0, True, None]
     )
     def test_anything_else_is_refused(self, value: Any) -> None:
-        with pytest.raises(InputError, match=r"seeds takes how many \(3\) or which \(0,4,7\)"):
+        with pytest.raises(InputError, match=r"seeds takes how many \(3\) or which \(0,4,7 or 0-4\)"):
             parse_seeds(value)
 
     @given(st.lists(st.integers(0, 2**32 - 1), min_size=2, unique=True))
@@ -399,12 +399,22 @@ class TestRecipes:
         assert sorted({run.seed for run in runs}) == [0, 1]
         assert len(runs) == 12
 
-    @pytest.mark.parametrize("name", ["demo", "demo.yaml", "configs/demo.yaml"])
+    @pytest.mark.parametrize("name", ["demo", "sweeps/decay"])
     def test_recipes_are_found_from_any_folder(
         self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        assert recipes.find(name) == recipes.folder() / "demo.yaml"
+        assert recipes.find(name) == recipes.folder() / f"{name}.yaml"
+
+    @pytest.mark.parametrize(
+        "name", ["demo.yaml", "configs/demo.yaml", "nonexist/cifar_small.yaml", "x/demo", "./demo"]
+    )
+    def test_a_word_with_a_slash_or_a_suffix_is_a_path_and_nothing_else(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(InputError, match=r"no such configuration file: .* \(recipes: "):
+            recipes.find(name)
 
     def test_own_file_comes_before_the_recipe_of_its_name(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

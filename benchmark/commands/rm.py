@@ -1,0 +1,54 @@
+"""``bench rm``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands.options import Results, Split, Where, run_names, say_notes
+from methods.errors import InputError
+
+
+def rm(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Runs, by folder name or identity.", metavar="RUN", autocompletion=run_names),
+    ] = None,
+    results: Results = Path("results"),
+    where: Where = None,
+    split: Split = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Of these, or of all, those that failed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Move them; without it they are only listed.")] = False,
+) -> None:
+    """List runs that are to leave the store; with --yes move them to RESULTS/trash. Nothing is deleted."""
+    from benchmark import store
+    from benchmark.store import Status, lookup
+    from benchmark.tables import Choice
+
+    if not (runs or where or split or failed):
+        raise InputError("bench rm takes runs, --where CONDITION or --failed: it never means all of them")
+    stored = store.read(results)
+    say_notes(map(str, stored.damaged))
+    every = [run.stored() for run in stored.found]
+    chosen = [lookup.find(results, word).name for word in runs or ()] or [run.name for run in every]
+    if (where or split) and every:
+        frame, _ = Choice(where, split or "all").runs(store.last_epochs(stored))
+        chosen = [name for name in chosen if name in set(frame["run"])]
+    broken = (Status.FAILED, Status.OUT_OF_MEMORY, Status.DIVERGED, Status.COLLAPSED)
+    found = [run for run in every if run.name in chosen and (not failed or run.status in broken)]
+    if not found:
+        print(f"no run in {results} is meant")
+        return
+    count = f"{len(found)} {'run' if len(found) == 1 else 'runs'}"
+    if not yes:
+        for line in store.described(found):
+            print(line)
+        print(f"{count}; nothing is moved yet: --yes moves them to {results / 'trash'}")
+        return
+    moved = store.move(results, found)
+    for run in moved:
+        print(f"  {run.name}: {'moved' if run.to else run.reason}")
+    done = sum(run.to is not None for run in moved)
+    print(f"{done} of {count} moved to {results / 'trash'}, which may be deleted, or moved back")
+    if done < len(found):
+        raise typer.Exit(1)
