@@ -1,4 +1,4 @@
-"""What each method computes: its losses and weights after three steps on a small network of each family.
+"""What each method computes: its losses and weights after three steps on small networks.
 
 ``tests/golden/fingerprints.json`` holds them with the method's ``version``. Where a change of the code alters numbers,
 raise ``version`` in the method's class, so that runs that were stored before are not taken for the same, and renew the
@@ -27,8 +27,12 @@ from methods import Progress, registry
 from methods.backbones import Backbone
 from methods.backbones.densenet import densenet_bc
 from methods.backbones.imagenet_resnet import imagenet_resnet
-from methods.backbones.resnet import cifar_bottleneck_resnet, cifar_resnet
+from methods.backbones.mobilenet import mobilenet_v2
+from methods.backbones.resnet import cifar_bottleneck_resnet, cifar_resnet, cifar_resnet_x4
+from methods.backbones.shufflenet import shufflenet_v2
 from methods.backbones.vgg import vgg16
+from methods.backbones.vgg_bn import vgg_bn
+from methods.backbones.wide_resnet import wide_resnet
 from methods.interface import Batch
 
 PATH = Path(__file__).parents[1] / "golden" / "fingerprints.json"
@@ -44,12 +48,20 @@ FAMILIES: Mapping[str, Factory] = {
     "resnet": partial(cifar_resnet, blocks=1),
     "bottleneck": partial(cifar_bottleneck_resnet, blocks=1),
     "densenet": partial(densenet_bc, layers=2, growth=4),
+    "resnet_x4": partial(cifar_resnet_x4, blocks=1),
+    "wide_resnet": partial(wide_resnet, blocks=1, widen=1),
     "imagenet": partial(imagenet_resnet, blocks=(1, 1, 1, 1), max_pool=False),
     "vgg": vgg16,
+    "vgg_bn": partial(vgg_bn, convolutions=1),
+    "mobilenet": partial(mobilenet_v2, width=0.5),
+    "shufflenet": partial(shufflenet_v2, widths=(16, 32, 64), features=64),
 }
-"""Small ones, but for VGG, whose widths are fixed; it takes seconds with every method, and is met by two."""
+"""A small network of each family."""
 
-MET_BY_VGG = ("dml", "one")
+MET_BY_ALL = ("resnet", "bottleneck", "densenet")
+OTHERS_MET_BY = ("dml", "one")
+"""Methods of separate networks and of branches: wide networks take seconds with every method."""
+
 TEACHER = "resnet8"
 
 
@@ -86,7 +98,7 @@ class Fingerprint:
 def pairs() -> list[tuple[str, str]]:
     """Return every family and method that are looked at together."""
     own = [name for name, item in registry.catalogue().items() if item.own]
-    return [(family, name) for family in FAMILIES for name in own if family != "vgg" or name in MET_BY_VGG]
+    return [(family, name) for family in FAMILIES for name in (own if family in MET_BY_ALL else OTHERS_MET_BY)]
 
 
 @contextmanager
