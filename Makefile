@@ -1,5 +1,6 @@
 # make demo: a table of methods from a fresh clone.  make test: lint and all tests.
 # make fuzz: for MINUTES, the property tests draw other examples than in make test.
+# make large: times of a large store, of RUNS runs.
 # make stress: commands are killed KILLS times at random moments, and must lose nothing.
 # make matrix: all tests on each Python that is here, and with the lowest versions; ONLY=3.12,lowest chooses some.
 PYTHON ?= python3
@@ -10,8 +11,9 @@ KILLS ?= 100
 MINUTES ?= 20
 ONLY ?=
 PYTEST ?=
+RUNS ?= 1000 10000
 
-.PHONY: demo test fuzz stress matrix lint install clean
+.PHONY: demo test fuzz large stress matrix lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
@@ -21,6 +23,9 @@ test: lint
 
 fuzz: install
 	$(BIN)/python -m tests.fuzz $(MINUTES)
+
+large: install
+	$(BIN)/python -m tests.large_store $(RUNS)
 
 stress: install
 	$(BIN)/python -m tests.stress $(KILLS)

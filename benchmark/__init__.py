@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.store import Epochs, Results, Where
+
 __all__ = ["load", "run"]
 
 
@@ -55,8 +57,13 @@ def run(
     return running.run(words | options, config, settings or {}, plugins, force, quiet)
 
 
-def load(results: str | Path = "results") -> "pd.DataFrame":
-    """Return all runs below a results folder as one tidy table; see :func:`benchmark.store.load`."""
+def load(
+    results: "Results" = "results",
+    epochs: "Epochs" = "all",
+    where: "Where | None" = None,
+    prefer: str | Path | None = None,
+) -> "pd.DataFrame":
+    """Return all runs below a results folder, or several, as one tidy table; see :func:`benchmark.store.load`."""
     from benchmark import store
 
-    return store.load(results)
+    return store.load(results, epochs, where, prefer)

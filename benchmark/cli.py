@@ -17,6 +17,8 @@ from benchmark.commands import (
     doctor,
     export,
     list_,
+    merge,
+    pack,
     plot,
     predict,
     report,
@@ -27,6 +29,7 @@ from benchmark.commands import (
     study,
     sweep,
     table,
+    verify,
 )
 from benchmark.errors import MachineError
 from methods.errors import InputError
@@ -118,6 +121,9 @@ app.add_typer(study.app, name="study")
 app.command("list")(list_.list_)
 app.command()(show.show)
 app.command()(report.report)
+app.command()(pack.pack)
+app.command()(merge.merge)
+app.command()(verify.verify)
 app.command()(export.export)
 app.command()(predict.predict)
 app.command()(doctor.doctor)

@@ -16,7 +16,7 @@ from benchmark.configuration import Checksums, Layer, Request, RunConfig, layer_
 from benchmark.errors import MachineError
 from benchmark.scheduling import Cluster, logging_backends, run_serially, run_under_ray, scratch
 from benchmark.scheduling.display import display
-from benchmark.store import Result, Status, Store, load
+from benchmark.store import DAMAGED, Result, Status, Store, load
 from benchmark.tables import build, plain
 from benchmark.tables.footnotes import footnotes
 from benchmark.words import duration
@@ -282,11 +282,15 @@ def check_writable(store: Store) -> None:
 
 
 def _print_table(command: Command, console: Console) -> None:
-    frame = load(command.store.root) if command.store.runs.is_dir() else None
-    if frame is None or frame.empty:
+    frame = load(command.store.root, "last") if command.store.runs.is_dir() else None
+    if frame is None:
         return
     names = {command.store.folder(run).name for run in command.runs}
     mine = frame[frame["run"].isin(names)]
+    # the store may hold damaged runs of other commands
+    mine.attrs[DAMAGED] = {name: line for name, line in frame.attrs[DAMAGED].items() if name in names}
+    for line in mine.attrs[DAMAGED].values():
+        say(console, f"note: {line}; --force repeats it")
     if not mine.empty:
         say(console, f"\n{plain(build(mine))}\n")
         for line in footnotes(mine):
@@ -314,9 +318,8 @@ def run(
     given = {key: _plain(value) for key, value in words.items() if value is not None}
     command = prepare([*layers, _nested(settings) | given], files, force)
     carry_out(command, Console(quiet=quiet))
-    frame = load(command.store.root)
     names = {command.store.folder(run).name for run in command.runs}
-    return frame[frame["run"].isin(names)].dropna(axis="columns", how="all").reset_index(drop=True)
+    return load(command.store.root, where={"run": names}).dropna(axis="columns", how="all").reset_index(drop=True)
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Hide, Plugins, Results, Split, Text, Where, given, one_of
+from benchmark.commands.options import (
+    Hide,
+    ManyResults,
+    Plugins,
+    Prefer,
+    Split,
+    Text,
+    Where,
+    given,
+    name_damaged,
+    one_of,
+    places,
+    shown,
+)
 from methods.errors import InputError, unknown
 
 KINDS = ("methods", "datasets", "backbones", "recipes")
@@ -30,7 +43,8 @@ def list_(
             autocompletion=one_of(lambda: (*KINDS, *MORE)),
         ),
     ] = None,
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     status: Annotated[
         Text, typer.Option(help="Only runs that stand so, such as failed.", autocompletion=one_of(statuses))
     ] = None,
@@ -44,7 +58,7 @@ def list_(
     if what != "runs" and (asked := given(status=status, where=where, split=split, hide=hide)):
         raise InputError(f"--{next(iter(asked))} goes with 'bench list runs'")
     if what == "runs":
-        _list_runs(results, status, where, split, hide or ())
+        _list_runs(results, prefer, status, where, split, hide or ())
         return
     if what is not None and what not in KINDS:
         _describe(what, plugins)
@@ -83,21 +97,22 @@ def _describe(what: str, plugins: tuple[str, ...]) -> None:
         print(line)
 
 
-def _list_runs(results: Path, status: Text, where: Text, split: Text, hide: Iterable[str]) -> None:
+def _list_runs(
+    results: list[Path] | None, prefer: Path | None, status: Text, where: Text, split: Text, hide: Iterable[str]
+) -> None:
     from benchmark import store
     from benchmark.reports import show
-    from benchmark.store import lookup
     from benchmark.tables import Choice
 
     if status is not None and status not in statuses():
         raise unknown("status", status, statuses())
-    runs = [run for run in lookup.stored_runs(results) if status in (None, run.status)]
-    if runs and (where or split or hide):
-        frame, _ = Choice(where, split or "all").runs(store.load(results))
-        hidden = Choice(hide=tuple(hide)).hidden(frame)
-        names = set(frame["run"]) - hidden
-        runs = [run for run in runs if run.name in names]
-    for line in show.listing(runs):
-        print(line)
+    runs = store.read(places(results), prefer)
+    name_damaged(map(str, runs.damaged))
+    found = [run.record for run in runs.found if status in (None, run.record.status)]
+    if found and (where or split or hide):
+        frame, _ = Choice(where, split or "all").runs(store.last_epochs(runs))
+        names = set(frame["run"]) - Choice(hide=tuple(hide)).hidden(frame)
+        found = [record for record in found if record.name in names]
+    lines = list(show.listing(found))
     kind = f" {status}" if status else ""
-    print(f"{len(runs)}{kind} {'run' if len(runs) == 1 else 'runs'} in {results}")
+    print("\n".join([*lines, f"{len(lines)}{kind} {'run' if len(lines) == 1 else 'runs'} in {shown(results)}"]))

@@ -1,5 +1,6 @@
 """Options that several subcommands have, and the words that a shell completes for them."""
 
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,7 +64,8 @@ def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs of the results folder that the line names so far, by folder name and identity."""
     from benchmark.store import names
 
-    found = names(Path(ctx.params.get("results") or "results"))
+    given = ctx.params.get("results") or "results"
+    found = [name for root in ([given] if isinstance(given, str | Path) else given) for name in names(Path(root))]
     return [name for name in found if name.startswith(incomplete)] or [
         identity for name in found if (identity := name.rpartition("-")[2]).startswith(incomplete)
     ]
@@ -72,6 +74,22 @@ def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
 def given(**flags: Any) -> dict[str, Any]:
     """Return the flags that a person gave, a path as its text."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in flags.items() if value is not None}
+
+
+def places(results: list[Path] | None) -> list[Path]:
+    """Return the results folders that ``--results`` names."""
+    return results or [Path("results")]
+
+
+def shown(results: list[Path] | None) -> str:
+    """Return the results folders in words."""
+    return ", ".join(map(str, places(results)))
+
+
+def name_damaged(lines: Iterable[str]) -> None:
+    """Name each run that is left out, on a line of its own where errors are printed."""
+    for line in lines:
+        print(f"note: {line}", file=sys.stderr)
 
 
 Text = str | None
@@ -84,6 +102,18 @@ Config = Annotated[
     ),
 ]
 Results = Annotated[Path, typer.Option(help="Where runs are stored.", metavar="DIR")]
+ManyResults = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--results",
+        help="Where runs are stored; several, or a pattern in quotes, as one (default: results).",
+        metavar="DIR",
+    ),
+]
+Prefer = Annotated[
+    Path | None,
+    typer.Option(help="Of several --results the one that counts where the same run has other numbers.", metavar="DIR"),
+]
 DATA_ROOT_HELP = "Where data sets lie; else $OKDBENCH_DATA, else data."
 DataRoot = Annotated[Path | None, typer.Option(help=DATA_ROOT_HELP, metavar="DIR")]
 Plugins = Annotated[

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Hide, Label, Layout, Results, Split, Where
+from benchmark.commands.options import (
+    Hide,
+    Label,
+    Layout,
+    ManyResults,
+    Prefer,
+    Split,
+    Where,
+    name_damaged,
+    places,
+    shown,
+)
 from benchmark.commands.schedules import schedules
 from methods.errors import InputError, unknown
 
@@ -15,7 +26,8 @@ KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "sched
 
 def plot(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}.", metavar="KIND")],
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     out: Annotated[
         Path | None, typer.Option(help="Ends in .svg, .pdf or .png (default: KIND.svg).", metavar="FILE")
     ] = None,
@@ -60,9 +72,13 @@ def plot(
     total = None if width is None else appearance.inches(width)
     view = appearance.View(wanted.choice(), wanted.showing(label or ()), look, total)
     path = appearance.check_path(out or Path(f"{kind}.svg"))
-    frame = store.load(results)
+    # only curves need more than the last epochs, and of the finished runs alone
+    needs_curves = kind in ("curves", "homogeneity")
+    finished = {"status": str(store.Status.FINISHED)} if needs_curves else None
+    frame = store.load(places(results), "all" if needs_curves else "last", finished, prefer)
+    name_damaged(frame.attrs[store.DAMAGED].values())
     if frame.empty:
-        raise InputError(f"no runs in {results} yet: bench run makes some")
+        raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     frame, left_out = view.choice.runs(frame)
     chosen = value or "student"
     if kind == "curves":

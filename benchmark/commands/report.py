@@ -5,11 +5,23 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Hide, Label, Layout, Results, Split, Text, Where
+from benchmark.commands.options import (
+    Hide,
+    Label,
+    Layout,
+    ManyResults,
+    Prefer,
+    Split,
+    Text,
+    Where,
+    name_damaged,
+    places,
+)
 
 
 def report(
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     out: Annotated[Path, typer.Option(help="The page to write.", metavar="FILE")] = Path("report.html"),
     baseline: Annotated[
         Text, typer.Option(help="A row's label, a method, or 'method[key=value]'.", metavar="ROW")
@@ -33,7 +45,12 @@ def report(
         from benchmark.reports import watching
 
         told = "{}  (Ctrl-C ends it)"
-        watching.serve(results, port, lambda address: print(told.format(address), flush=True), choice, showing)
+
+        def ready(address: str) -> None:
+            print(told.format(address), flush=True)
+
+        watching.serve(places(results), port, ready, prefer, choice, showing)
         return
-    runs, size = pages.write(results, out, wanted.baseline, choice, showing)
+    runs, size, damaged = pages.write(places(results), out, wanted.baseline, prefer, choice, showing)
+    name_damaged(damaged)
     print(f"{out}: {runs} runs, {size / 2**20:.2f} MiB")

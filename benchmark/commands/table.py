@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Hide, Label, Layout, Results, Split, Text, Where
+from benchmark.commands.options import (
+    Hide,
+    Label,
+    Layout,
+    ManyResults,
+    Prefer,
+    Split,
+    Text,
+    Where,
+    name_damaged,
+    places,
+    shown,
+)
 from methods.errors import InputError
 
 VALUES = (
@@ -16,7 +28,8 @@ VALUES = (
 
 
 def table(
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     rows: Annotated[str, typer.Option(help="What makes a row: method, dataset, backbone, split, seed.")] = "method",
     columns: Annotated[
         str | None,
@@ -80,7 +93,9 @@ def table(
     down = layout.check_keys("rows", layout.split_words(rows))
     across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
     if published:
-        frame = store.load(results) if results.is_dir() else None
+        there = results or Path("results").is_dir()
+        frame = store.load(places(results), "last", prefer=prefer) if there else None
+        name_damaged(frame.attrs[store.DAMAGED].values() if frame is not None else ())
         content = published_table.grid(published_table.compare(frame))
         _put(rendering.GRID_FORMATS[form](content), out)
         return
@@ -88,10 +103,11 @@ def table(
     said |= {"interval": interval, "gains": gains, "rank": rank, "aggregates": aggregates, "siunitx": siunitx}
     wanted = paper.read(layout_file, said)
     choice, showing = wanted.choice(), wanted.showing(label or ())
-    frame = store.load(results)
+    frame = store.load(places(results), "last", prefer=prefer)
+    name_damaged(frame.attrs[store.DAMAGED].values())
     if frame.empty:
-        raise InputError(f"no runs in {results} yet: bench run makes some")
-    frame, left_out = choice.runs(located(frame, [results]), "split" in (*down, *across))
+        raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
+    frame, left_out = choice.runs(located(frame, store.folders(places(results))), "split" in (*down, *across))
     if not scores and wanted.value:
         scores = layout.check_scores("value", wanted.value)
     judged = list(dict.fromkeys(scores)) or None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from rich.console import Console
 
 from benchmark import running
@@ -129,9 +130,12 @@ def print_plan(deciding: Deciding, console: Console) -> None:
 
 
 def _table(deciding: Deciding, look: int) -> Table:
-    frame = load(deciding.command.store.root)
+    return build(_runs(deciding, look), [HEADLINE], baseline=deciding.baseline)
+
+
+def _runs(deciding: Deciding, look: int) -> pd.DataFrame:
     names = {deciding.command.store.folder(run).name for run in deciding.runs(look)}
-    return build(frame[frame["run"].isin(names)], [HEADLINE], baseline=deciding.baseline)
+    return load(deciding.command.store.root, "last", where={"run": names})
 
 
 def _decided(deciding: Deciding, table: Table, looks: Sequence[int]) -> dict[Comparison, Decision]:
@@ -158,8 +162,6 @@ def _print_table(
 ) -> None:
     judged = judgement(table, deciding.baseline, found, look, deciding.bound, deciding.looks, deciding.comparisons)
     say(console, f"\n{rendered(judged)}\n")
-    frame = load(deciding.command.store.root)
-    names = {deciding.command.store.folder(run).name for run in deciding.runs(look)}
-    for line in footnotes(frame[frame["run"].isin(names)]):
+    for line in footnotes(_runs(deciding, look)):
         say(console, line)
     say(console, f"runs: {deciding.command.store.runs}")

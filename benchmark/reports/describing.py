@@ -1,7 +1,7 @@
 """What there is to know of a method, of all hyperparameters, of the scores and of the settings, as text."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from methods.interface import Method
 
 FIDELITY = "docs/fidelity.md"
-SMALLEST = {"backbone": "resnet8", "num_classes": 10, "image_size": 32}
+SMALLEST: Mapping[str, Any] = {"backbone": "resnet8", "num_classes": 10, "image_size": 32}
 """What a method is built with to see what it predicts."""
 
 

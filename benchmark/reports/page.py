@@ -14,7 +14,7 @@ from markupsafe import Markup
 from benchmark import tables
 from benchmark.reports.cautions import cautions
 from benchmark.reports.page_data import Content, Group, page_data
-from benchmark.store import Status, StoredRun, atomic, environment
+from benchmark.store import Results, Status, StoredRun, atomic, environment, folders
 from benchmark.tables import Choice, Showing
 from benchmark.tables.grids import grid as text_grid
 from benchmark.words import duration
@@ -38,34 +38,36 @@ class _Table:
 
 
 def write(
-    results: Path,
+    results: Results,
     out: Path,
     baseline: str | None = None,
+    prefer: str | Path | None = None,
     choice: Choice | None = None,
     showing: Showing | None = None,
-) -> tuple[int, int]:
-    """Write the page and return how many runs it shows and its size in bytes.
+) -> tuple[int, int, list[str]]:
+    """Write the page and return how many runs it shows, its size in bytes, and a line for each run that is left out.
 
     Args:
-        results: The results folder.
+        results: The results folder, or several.
         out: The file.
         baseline: The row that the others are compared with.
+        prefer: The results folder whose runs count where the same run has other numbers.
         choice: Which runs, rows and columns are shown.
         showing: What they are called.
 
     Raises:
         InputError: If there are no runs, or the file cannot be written.
     """
-    content = Content.read(results, choice, showing)
+    content = Content.read(results, prefer, choice, showing)
     if not content.runs:
-        raise InputError(f"no runs in {results} yet: bench run makes some")
+        raise InputError(f"no runs in {', '.join(map(str, folders(results)))} yet: bench run makes some")
     page = render(content, baseline).encode()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_bytes(out, page)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}") from None
-    return len(content.runs), len(page)
+    return len(content.runs), len(page), content.damaged
 
 
 def render(content: Content, baseline: str | None = None, watched: str = "") -> str:
@@ -84,7 +86,7 @@ def render(content: Content, baseline: str | None = None, watched: str = "") -> 
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         by=environment.versions(),
         facts=_facts(content),
-        warnings=[*content.left_out, *cautions(_columns(content))],
+        warnings=[*content.left_out, *_damaged(content), *cautions(_columns(content))],
         headline=_table("Students", _built(content, None, baseline)) if content.runs else None,
         tables=_sections(content),
         lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
@@ -96,6 +98,11 @@ def render(content: Content, baseline: str | None = None, watched: str = "") -> 
 
 def _built(content: Content, scores: Sequence[str] | None, baseline: str | None = None) -> tables.Table:
     return tables.build(content.frame, scores, baseline=baseline, choice=content.choice, showing=content.showing)
+
+
+def _damaged(content: Content) -> list[str]:
+    count = len(content.damaged)
+    return [f"{count} damaged {'run is' if count == 1 else 'runs are'} left out"] if count else []
 
 
 def _sections(content: Content) -> list[_Table]:

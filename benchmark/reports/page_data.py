@@ -1,7 +1,7 @@
 """What the report shows, gathered from the stored runs: plain data, rounded, small enough for a page."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,19 @@ import pandas as pd
 
 from benchmark import store, tables
 from benchmark.reports import repeat
-from benchmark.store import Status, StoredRun, stored_runs
-from benchmark.tables import Choice, Showing, layout, summaries
+from benchmark.reports.group_curves import GroupCurves, group_curves
+from benchmark.store import Found, Results, Runs, Scores, Status, StoredRun
+from benchmark.tables import Choice, Showing, layout
 
 MAX_NUMBERS = 400_000
 """In the curves of a page, which is then a few megabytes; longer curves are drawn at fewer epochs."""
 
 MIN_POINTS, MAX_POINTS = 24, 120
-RUN_POINTS = 60
+MIN_RUN_POINTS, MAX_RUN_POINTS = 12, 60
+AT_ONCE = 500
+"""Runs whose curves are held in memory together."""
 
-_PREDICTORS = ("top1", "top5", "nll", "ece")
 _AVERAGED = (Status.FINISHED, Status.UNFINISHED, Status.BUSY, Status.STOPPED)
-_NO_METRICS = ("run", "method", "dataset", "backbone", "seed", "epoch", "status", "reason", "students", "split")
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,21 @@ class Group:
         row: The table's row: the method and the settings that differ between rows.
         method: The method's name.
         runs: The runs' names.
-        frame: Their rows, an epoch each.
     """
 
     panel: str
     row: str
     method: str
     runs: Sequence[str]
-    frame: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Content:
-    """A results folder, read.
+    """Results folders, read.
 
     Attributes:
-        frame: Of :func:`benchmark.store.load`.
+        frame: Of the last epochs, see :func:`benchmark.store.load`.
+        stored: The same runs in brief, with their curves.
         runs: By name.
         groups: In the order of the tables.
         choice: Which of them are shown.
@@ -58,6 +58,7 @@ class Content:
     """
 
     frame: pd.DataFrame
+    stored: Runs
     runs: dict[str, StoredRun]
     groups: Sequence[Group]
     choice: Choice = field(default_factory=Choice)
@@ -65,25 +66,36 @@ class Content:
     left_out: Sequence[str] = ()
 
     @classmethod
-    def read(cls, results: Path, choice: Choice | None = None, showing: Showing | None = None) -> "Content":
-        """Read a results folder.
+    def read(
+        cls,
+        results: Results,
+        prefer: str | Path | None = None,
+        choice: Choice | None = None,
+        showing: Showing | None = None,
+    ) -> "Content":
+        """Read results folders.
 
         Args:
-            results: The folder.
+            results: One or several, as :func:`benchmark.store.read` takes them.
+            prefer: The one whose runs count where the same run has other numbers.
             choice: Which runs, rows and columns are shown.
             showing: What they are called.
 
         Raises:
-            InputError: If there is none, or a run in it is damaged.
+            InputError: If one is not there, or they disagree.
         """
-        frame = store.load(results)
-        # a run may have been added since
-        runs = {run.name: run for run in stored_runs(results)} if len(frame) else {}
+        stored = store.read(results, prefer)
         choice, showing = choice or Choice(), showing or Showing()
-        frame, left_out = choice.runs(frame[frame["run"].isin(runs)])
+        frame, left_out = choice.runs(store.last_epochs(stored))
         groups = _groups(frame, choice, showing)
         shown = {name for group in groups for name in group.runs}
-        return cls(frame, {n: run for n, run in runs.items() if n in shown}, groups, choice, showing, left_out)
+        runs = {found.record.name: found.stored() for found in stored.found if found.record.name in shown}
+        return cls(frame, stored, runs, groups, choice, showing, left_out)
+
+    @property
+    def damaged(self) -> list[str]:
+        """A line for each run that is left out."""
+        return [str(one) for one in self.stored.damaged]
 
     @property
     def panels(self) -> list[str]:
@@ -108,99 +120,95 @@ def _groups(frame: pd.DataFrame, choice: Choice, showing: Showing) -> list[Group
     order = {row: index for index, row in enumerate(table.rows)}
     columns = {heading.column: index for index, heading in enumerate(table.headings)}
     word = table.showing.word
-    by_run = dict(tuple(frame.groupby("run", sort=False)))
     found = []
-    for (panel, row), runs in layout.labelled(summaries(frame)).groupby(["column", "row"], sort=False):
+    for (panel, row), runs in layout.labelled(frame).groupby(["column", "row"], sort=False):
         if row not in order or panel not in columns:
             continue
         names = [str(name) for name in runs["run"]]
-        rows = pd.concat([by_run[name] for name in names])
-        group = Group(word(str(panel)), word(str(row)), str(runs["method"].iloc[0]), names, rows)
+        group = Group(word(str(panel)), word(str(row)), str(runs["method"].iloc[0]), names)
         found.append((order[row], columns[panel], group))
     return [group for _, _, group in sorted(found, key=lambda item: item[:2])]
 
 
 def page_data(content: Content) -> dict[str, Any]:
     """Return what the page's script draws."""
-    curves, names = _curves(content)
+    records = {found.record.name: found for found in content.stored.found}
+    means: list[GroupCurves] = []
+    details: dict[str, dict[str, Any]] = {}
+    run_points = min(MAX_RUN_POINTS, max(MIN_RUN_POINTS, MAX_NUMBERS // (4 * max(1, len(records)))))
+    for groups in _together(content.groups):
+        curves = dict(content.stored.curves([name for group in groups for name in group.runs]))
+        for group in groups:
+            means.append(_of_group(content, group, curves))
+            for name in group.runs:
+                details[name] = _details(content, group, records[name], curves.get(name), run_points)
+    curves_of, names = _drawn(means)
+    panels = {panel: index for index, panel in enumerate(content.panels)}
+    rows = {row: index for index, row in enumerate(content.rows)}
     return {
-        "panels": content.panels,
-        "rows": content.rows,
+        "panels": [*panels],
+        "rows": [*rows],
         "metrics": names,
         "groups": [
             {
-                "panel": content.panels.index(group.panel),
-                "row": content.rows.index(group.row),
+                "panel": panels[group.panel],
+                "row": rows[group.row],
                 "n": len(group.runs),
-                "curves": curves[index],
+                "curves": curves_of[index],
                 "cost": costs(content, group),
-                "student": _rounded(_last_student(group)),
+                "student": _rounded(_last_student(records, group)),
             }
             for index, group in enumerate(content.groups)
         ],
-        "runs": {group_run: details for group in content.groups for group_run, details in _details(content, group)},
+        "runs": details,
     }
 
 
-def _last_student(group: Group) -> float:
-    finished = group.frame[group.frame["status"] == Status.FINISHED]
-    last = finished.groupby("run")["student"].last() if "student" in finished else pd.Series(dtype=float)
-    return float(last.mean()) if len(last) else float("nan")
+def _together(groups: Sequence[Group]) -> Iterator[list[Group]]:
+    """Yield the groups in order, a few at a time."""
+    part: list[Group] = []
+    for group in groups:
+        part.append(group)
+        if sum(len(one.runs) for one in part) >= AT_ONCE:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
-def metrics_of(group: Group) -> pd.DataFrame:
-    """Return a group's metrics by run and epoch, those of many predictors joined to a few means."""
-    frame = group.frame[group.frame["epoch"].notna()]
-    if frame.empty:
-        return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], []], names=["run", "epoch"]))
-    named = [name for names in frame["students"].unique() for name in str(names).split(",") if name]
-    columns = [name for name in frame.columns if name not in _NO_METRICS and "." not in name]
-    numbers = frame[columns].select_dtypes("number").dropna(axis="columns", how="all")
-    found: dict[str, Any] = {}
-    if "student" in numbers:
-        found["student accuracy"] = numbers["student"]
-    for family in _PREDICTORS:
-        own = [name for name in numbers if str(name).startswith(f"{family}/")]
-        kinds = {
-            "students": [name for name in own if str(name).partition("/")[2] in named],
-            "peers": [name for name in own if str(name).startswith(f"{family}/peer")],
-            "ensemble": [name for name in own if name == f"{family}/ensemble"],
-        }
-        for kind, members in kinds.items():
-            if members and not (family == "top1" and kind == "students"):
-                found[f"{family}: {kind}"] = pd.DataFrame(numbers[members]).mean(axis="columns")
-    for name in map(str, numbers.columns):
-        if name not in ("student", "seconds") and name.partition("/")[0] not in _PREDICTORS:
-            found[name.replace("/", ": ", 1)] = numbers[name]
-    index = pd.MultiIndex.from_arrays([frame["run"], frame["epoch"].astype(int)], names=["run", "epoch"])
-    return pd.DataFrame({name: values.to_numpy() for name, values in found.items()}, index=index)
+def _last_student(records: Mapping[str, Found], group: Group) -> float:
+    runs = [records[name].record for name in group.runs]
+    last = [run.last_metrics().get("student") for run in runs if run.status is Status.FINISHED]
+    numbers = [value for value in last if value is not None]
+    return float(np.mean(numbers)) if numbers else float("nan")
 
 
-def _curves(content: Content) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the curves of each group by metric, and all metrics' names."""
-    means, deviations = [], []
-    for group in content.groups:
-        fit = group.frame["status"].isin([str(status) for status in _AVERAGED])
-        metrics = metrics_of(Group(group.panel, group.row, group.method, group.runs, group.frame[fit]))
-        by_epoch = metrics.groupby(level="epoch")
-        means.append(by_epoch.mean())
-        deviations.append(by_epoch.std(ddof=1))
-    names = list(dict.fromkeys(str(name) for mean in means for name in mean.columns))
-    count = sum(len(mean.columns) for mean in means)
+def _of_group(content: Content, group: Group, curves: Mapping[str, Scores]) -> GroupCurves:
+    runs = [content.runs[name] for name in group.runs]
+    students = [name for run in runs for name in (run.result.students if run.result else ())]
+    fit = [curves[run.name] for run in runs if run.status in _AVERAGED and run.name in curves]
+    return group_curves(fit, list(dict.fromkeys(students)))
+
+
+def _drawn(groups: Sequence[GroupCurves]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the curves of each group by metric, at so many epochs as fit the page, and all metrics' names."""
+    names = list(dict.fromkeys(name for group in groups for name in group.means))
+    position = {name: str(index) for index, name in enumerate(names)}
+    count = sum(len(group.means) for group in groups)
     points = min(MAX_POINTS, max(MIN_POINTS, MAX_NUMBERS // (2 * max(1, count))))
     curves = []
-    for mean, deviation in zip(means, deviations, strict=True):
+    for group in groups:
         own: dict[str, Any] = {}
         # epochs are counted from one where people read them
-        epochs = mean.index.to_numpy(dtype=int) + 1
-        for name in mean.columns:
-            line, band = mean[name].to_numpy(dtype=float), deviation[name].to_numpy(dtype=float)
+        epochs = np.array(group.epochs, dtype=int) + 1
+        for name, line in group.means.items():
+            band = group.deviations[name]
             there = np.flatnonzero(np.isfinite(line))
             chosen = there[_spread(len(there), points)]
-            own[str(names.index(str(name)))] = [
+            own[position[name]] = [
                 epochs[chosen].tolist(),
-                [_rounded(value) for value in line[chosen]],
-                *([[_rounded(value) for value in band[chosen]]] if np.isfinite(band[chosen]).any() else []),
+                [_rounded(value) for value in line[chosen].tolist()],
+                *([[_rounded(value) for value in band[chosen].tolist()]] if np.isfinite(band[chosen]).any() else []),
             ]
         curves.append(own)
     return curves, names
@@ -211,34 +219,27 @@ def _spread(length: int, points: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(length, points)).round()).astype(int).tolist() if length else []
 
 
-def _details(content: Content, group: Group) -> Iterator[tuple[str, dict[str, Any]]]:
-    columns = [name for name in group.frame.columns if name not in _NO_METRICS[:5] and "." not in name]
-    numbers = group.frame[columns].select_dtypes("number")
-    for name, indices in group.frame.groupby("run", sort=False).indices.items():
-        run = content.runs[str(name)]
-        result = run.result
-        rows = numbers.iloc[indices]
-        # the last epoch that was evaluated, or the last one
-        scored = rows[rows["student"].notna()] if "student" in rows else rows.iloc[:0]
-        last = (scored if len(scored) else rows).drop(columns="epoch").iloc[-1].to_dict()
-        metrics = {str(column): _rounded(value) for column, value in last.items()}
-        curve = scored[["epoch", "student"]].to_numpy(dtype=float) if len(scored) else np.empty((0, 2))
-        curve = curve[_spread(len(curve), RUN_POINTS)]
-        yield (
-            str(name),
-            {
-                "status": str(run.status),
-                "reason": result.reason if result else "",
-                "seconds": _rounded(result.seconds) if result else None,
-                "environment": (result.environment or {}) if result else {},
-                "cost": {key: _rounded(value) for key, value in ((result.cost or {}) if result else {}).items()},
-                "metrics": {key: value for key, value in metrics.items() if value is not None},
-                "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in curve],
-                "epochs": int(rows["epoch"].max()) + 1 if rows["epoch"].notna().any() else 0,
-                "command": repeat.command(run.config, result, run.folder.parents[1]),
-                "label": f"{group.row}, {group.panel}, seed {run.config.seed}",
-            },
-        )
+def _details(content: Content, group: Group, found: Found, curve: Scores | None, points: int) -> dict[str, Any]:
+    run = content.runs[found.record.name]
+    result = run.result
+    metrics = {key: _rounded(value) for key, value in found.record.last_metrics().items() if key != "epoch"}
+    line = np.empty((0, 2))
+    if curve is not None and "student" in curve.names:
+        line = curve.values[:, [curve.names.index("epoch"), curve.names.index("student")]]
+        line = line[np.isfinite(line[:, 1])]
+        line = line[_spread(len(line), points)]
+    return {
+        "status": str(run.status),
+        "reason": result.reason if result else "",
+        "seconds": _rounded(result.seconds) if result else None,
+        "environment": (result.environment or {}) if result else {},
+        "cost": {key: _rounded(value) for key, value in ((result.cost or {}) if result else {}).items()},
+        "metrics": {key: value for key, value in metrics.items() if value is not None},
+        "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in line.tolist()],
+        "epochs": found.record.epochs,
+        "command": repeat.command(run.config, result, run.folder.parents[1]),
+        "label": f"{group.row}, {group.panel}, seed {run.config.seed}",
+    }
 
 
 def costs(content: Content, group: Group) -> dict[str, float]:

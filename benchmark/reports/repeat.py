@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +51,19 @@ def places(plugins: Sequence[str], results: Path | None, data_root: Path | None)
 
 
 def _assignments(config: RunConfig) -> Iterator[str]:
-    recipe = _recipe(config.dataset)
     for section, model in SECTIONS.items():
-        base = model(**recipe.get(section, {}))
+        base = _base(config.dataset, section)
         own = getattr(config, section)
         for key in model.model_fields:
             if (value := getattr(own, key)) != getattr(base, key):
                 yield f"{section}.{key}={_text(value)}"
     for key, value in config.hyperparameters.items():
         yield f"{config.method}.{key}={_text(value)}"
+
+
+@cache
+def _base(dataset: str, section: str) -> Any:
+    return SECTIONS[section](**_recipe(dataset).get(section, {}))
 
 
 @cache
@@ -78,6 +82,7 @@ def _text(value: Any) -> str:
     return json.dumps(value)
 
 
+@lru_cache(maxsize=10_000)
 def _reads_as_itself(word: str) -> bool:
     try:
         return bool(yaml_files.parse(word, "") == word)

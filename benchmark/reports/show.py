@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from benchmark.reports import repeat
-from benchmark.store import StoredRun
+from benchmark.store import Record, StoredRun
 from benchmark.words import duration
 
 
@@ -28,12 +28,12 @@ def lines(run: StoredRun) -> Iterator[str]:
     yield from ("", "repeat it (with --force, where it has ended):", f"  {line}")
 
 
-def listing(runs: Iterable[StoredRun]) -> Iterator[str]:
+def listing(runs: Iterable[Record]) -> Iterator[str]:
     """Yield a line a run."""
     for run in runs:
         accuracy = run.last_metrics().get("student")
         score = "" if accuracy is None else f"{accuracy:6.2f} %"
-        reason = f"  {run.result.reason}" if run.result and run.result.reason else ""
+        reason = f"  {' '.join(run.reason.split())}" if run.reason else ""
         yield f"  {run.status:<13}  {score:>8}  {run.name}{reason}"
 
 

@@ -9,31 +9,33 @@ from pathlib import Path
 from benchmark.errors import MachineError
 from benchmark.reports.page import render
 from benchmark.reports.page_data import Content
-from benchmark.store import METRICS, RESULT
+from benchmark.store import Results, folders, scan
 from benchmark.tables import Choice, Showing
 from methods.errors import InputError
 
 HOST = "127.0.0.1"
 
 
-def state(results: Path) -> str:
+def state(results: Results) -> str:
     """Return what changes when a run begins, gets on or ends."""
     digest = sha256()
-    for folder in sorted((results / "runs").glob("*")):
-        for name in (METRICS, RESULT):
-            try:
-                found = (folder / name).stat()
-            except OSError:
-                continue
-            digest.update(f"{folder.name}/{name} {found.st_mtime_ns} {found.st_size}\n".encode())
+    for root in folders(results):
+        digest.update(repr(scan(root)).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]
 
 
 class Pages:
     """The page for the state that the results folder is in; it is made when somebody asks."""
 
-    def __init__(self, results: Path, choice: Choice | None = None, showing: Showing | None = None) -> None:
+    def __init__(
+        self,
+        results: Results,
+        prefer: str | Path | None = None,
+        choice: Choice | None = None,
+        showing: Showing | None = None,
+    ) -> None:
         self.results = results
+        self.prefer = prefer
         self.choice = choice
         self.showing = showing
         self._lock = threading.Lock()
@@ -45,22 +47,25 @@ class Pages:
         with self._lock:
             now = state(self.results)
             if now != self._state:
-                self._page = render(Content.read(self.results, self.choice, self.showing), watched=now).encode()
+                content = Content.read(self.results, self.prefer, self.choice, self.showing)
+                self._page = render(content, watched=now).encode()
                 self._state = now
             return self._page
 
 
 def serve(
-    results: Path,
+    results: Results,
     port: int,
     ready: Callable[[str], None],
+    prefer: str | Path | None = None,
     choice: Choice | None = None,
     showing: Showing | None = None,
 ) -> None:
     """Serve the report until Ctrl-C.
 
     Args:
-        results: The results folder.
+        results: The results folder, or several.
+        prefer: The one whose runs count where the same run has other numbers.
         port: On the loopback address; 0 takes a free one.
         ready: Is told the address.
         choice: Which runs, rows and columns are shown.
@@ -70,10 +75,9 @@ def serve(
         InputError: If there is no such folder.
         MachineError: If the port is taken.
     """
-    if not results.is_dir():
-        raise InputError(f"no such results folder: {results}")
+    folders(results)
     try:
-        server = make_server(results, port, choice, showing)
+        server = make_server(results, port, prefer, choice, showing)
     except OSError as error:
         raise MachineError(f"cannot serve on {HOST}:{port}: {error.strerror} (--port names another)") from None
     with server:
@@ -82,10 +86,14 @@ def serve(
 
 
 def make_server(
-    results: Path, port: int, choice: Choice | None = None, showing: Showing | None = None
+    results: Results,
+    port: int,
+    prefer: str | Path | None = None,
+    choice: Choice | None = None,
+    showing: Showing | None = None,
 ) -> ThreadingHTTPServer:
     """Return the server, which listens already."""
-    pages = Pages(results, choice, showing)
+    pages = Pages(results, prefer, choice, showing)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -121,7 +121,7 @@ def train(settings: TrainingSettings, console: Console | None = None) -> Trained
         raise MachineError(
             f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); the same command goes on"
         )
-    frame = store.load(command.store.root)
+    frame = store.load(command.store.root, where={"run": {command.store.folder(run).name for run in command.runs}})
     roles = [
         {"run": command.store.folder(run).name, "factor": case.factor, "case": case.name, "label": case.label}
         for case in file.all()

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import mean, stdev
+
+import pandas as pd
 
 from benchmark.store import Status
 from benchmark.tables.scores import EACH, SCORES, Record, of_run
@@ -52,7 +55,7 @@ class Cell:
     endings: Sequence[Ending] = ()
     digits: int = 2
 
-    @property
+    @cached_property
     def mean(self) -> float | None:
         """Over the seeds; None if no run finished."""
         return mean(self.values.values()) if self.values else None
@@ -65,6 +68,20 @@ class Cell:
         """Return ``mean ± std (n)`` and how many runs did not finish, with the reason or without."""
         numbers = [self.numbers(n)] if self.values else []
         return ", ".join([*numbers, *(end.text if reasons else f"{end.count} {end.status}" for end in self.endings)])
+
+
+_UNSCORED = ("train.", "data.", "hyperparameters.", "files.", "environment.", "method.", "dataset.", "own.")
+"""Beginnings of the columns that no score is made of."""
+
+
+def records(runs: pd.DataFrame) -> list[Record]:
+    """Return the runs one by one, as ``to_dict`` does several times slower; without their settings.
+
+    Args:
+        runs: A row a run.
+    """
+    names = [name for name in runs.columns if not str(name).startswith(_UNSCORED)]
+    return [dict(zip(names, run, strict=True)) for run in zip(*(runs[name].tolist() for name in names), strict=True)]
 
 
 def cells_of(records: Sequence[Record], score: str) -> dict[str, Cell]:

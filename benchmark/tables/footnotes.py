@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from benchmark.store import DAMAGED
+
 KINDS = {
     "hardware": "devices",
     "precision": "arithmetic",
@@ -19,13 +21,14 @@ SHOWN = 4
 
 
 def footnotes(frame: pd.DataFrame) -> list[str]:
-    """Return one line for each thing that the finished runs of a table mix.
+    """Return one line for each thing that the finished runs of a table mix, and one for the runs that are left out.
 
     Args:
         frame: From :func:`benchmark.store.load`; a run that says nothing of a thing does not count for it.
     """
     finished = frame[frame["status"] == "finished"].drop_duplicates("run")
-    lines = []
+    damaged = len(frame.attrs.get(DAMAGED, ()))
+    lines = [f"note: {damaged} damaged {'run is' if damaged == 1 else 'runs are'} left out"] if damaged else []
     for kind, called in KINDS.items():
         column = f"environment.{kind}"
         if column not in finished.columns:

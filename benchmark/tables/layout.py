@@ -1,9 +1,10 @@
 """Which row and which column of a table a run belongs to; runs that differ in more than the seed never share a cell."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmark.tables import configurations, variants
@@ -152,8 +153,7 @@ def _words(runs: pd.DataFrame, key: str) -> "pd.Series[Any]":
 
 def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings: list[str]) -> "pd.Series[Any]":
     labels = runs[label].copy()
-    groups = (group for _, group in runs.groupby(keys, sort=False)) if keys else iter([runs])
-    for group in groups:
+    for group in _groups_that_differ(runs, keys, settings):
         for name in settings:
             if group[name].nunique(dropna=False) > 1:
                 short = name.rpartition(".")[2]
@@ -162,3 +162,17 @@ def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings:
                 words = group[name].map(lambda value, nothing=nothing: configurations.shown_setting(value, nothing))
                 labels.loc[group.index] += ", " + short + "=" + words
     return labels
+
+
+def _groups_that_differ(runs: pd.DataFrame, keys: list[str], settings: list[str]) -> Iterator[pd.DataFrame]:
+    """Yield the runs that agree in the keys but differ in a setting; most do not, which is seen at once for all."""
+    codes = {name: pd.factorize(runs[name], use_na_sentinel=False)[0] for name in settings}
+    several = [code for code in codes.values() if code.any()]
+    if not several:
+        return
+    table = np.column_stack(several)
+    groups = runs.groupby(keys, sort=False).indices.values() if keys else [np.arange(len(runs))]
+    for places in groups:
+        own = table[places]
+        if (own != own[0]).any():
+            yield runs.iloc[places]

@@ -140,6 +140,12 @@ SCORES: Mapping[str, Score] = {
     ),
     "seconds": Score("wall time of the run in seconds", _of("cost.seconds"), 0, None),
     "memory": Score("peak memory of the run's process in MiB", _of("cost.peak_memory_mib"), 0, None),
+    "state": Score(
+        "MiB of all weights and buffers that training holds, mean teachers and memory banks included",
+        _of("cost.state_mib"),
+        1,
+        None,
+    ),
     "parameters": Score(
         "millions of parameters of the deployed student", _of("cost.student_parameters", 1e-6), 3, None
     ),
@@ -156,8 +162,13 @@ def summaries(frame: pd.DataFrame) -> pd.DataFrame:
     """Return one row a run: its last epoch and ``best_epoch``.
 
     Args:
-        frame: From :func:`benchmark.store.load`.
+        frame: From :func:`benchmark.store.load`, of all epochs or of the last ones.
     """
+    if "best_epoch" in frame.columns:
+        last = frame.copy(deep=False)
+        # pandas would copy what stands there for every group of runs
+        last.attrs = {}
+        return last
     last = frame.drop_duplicates("run", keep="last").copy()
     if "student" not in frame.columns:
         return last.assign(best_epoch=float("nan"))

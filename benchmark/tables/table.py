@@ -7,7 +7,7 @@ import pandas as pd
 
 from benchmark.tables import aggregate, layout, rows as naming
 from benchmark.tables.aggregate import Aggregate, aggregates
-from benchmark.tables.cells import Cell, cells_of
+from benchmark.tables.cells import Cell, cells_of, records
 from benchmark.tables.choosing import Choice
 from benchmark.tables.ordering import method_order, natural
 from benchmark.tables.scores import EACH, SCORES, shown, summaries
@@ -198,12 +198,13 @@ def build(
     runs = arrangement.runs
     cells: dict[tuple[str, Heading], Cell] = {}
     row_methods: dict[str, str] = {}
+    every, places = records(runs), runs.groupby(["row", "column"], sort=False).indices
     for (row, column), group in runs.groupby(["row", "column"], sort=False):
-        records = group.to_dict("records")
+        own = [every[place] for place in places[row, column]]
         row_methods[str(row)] = str(group["method"].iloc[0])
-        mixed = scores is None and any("+" in str(record["backbone"]) for record in records)
+        mixed = scores is None and any("+" in str(record["backbone"]) for record in own)
         for score in [*wanted, *([EACH] if mixed else [])]:
-            for part, cell in cells_of(records, score).items():
+            for part, cell in cells_of(own, score).items():
                 cells[str(row), Heading(str(column), score, part)] = cell
     by_method, across = rows[0] == "method", columns[0] == "method"
     methods = dict(zip(runs["column"], runs["method"], strict=True)) if across else {}

@@ -17,7 +17,8 @@ def cost(trainer: Trainer) -> dict[str, float]:
     """Return what a run takes.
 
     Returns:
-        ``parameters`` that are trained and ``student_parameters`` of the deployed (first) student;
+        ``parameters`` that are trained and ``student_parameters`` of the deployed (first) student; ``state_mib`` of
+        all parameters and buffers, mean teachers and memory banks included;
         ``step_multiply_adds`` and ``student_multiply_adds``, of a training step (forward and backward) and of the
         deployed student, each an image, by ``torch.utils.flop_counter``; ``peak_memory_mib`` of this process so far: on
         CUDA of the device's tensors, else of the host. A run that ended in an error may lack the counts.

@@ -116,7 +116,7 @@ class TestListRuns:
     @pytest.fixture
     def results(self, tmp_path: Path) -> Path:
         folder = Store(tmp_path)
-        runs = request.plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 3}]), datasets)
+        runs = request.plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 3, "epochs": 1}]), datasets)
         for run, status in zip(runs, (Status.FINISHED, Status.FAILED, None), strict=True):
             folder.begin(run)
             folder.write_metrics(run, [{"epoch": 0, "student": 12.5}])

@@ -41,7 +41,8 @@ def again(bench: Bench, command: str, *more: str) -> str:
 
 
 def test_show_and_report(made: Bench, tmp_path: Path) -> None:
-    for run in lookup.stored_runs(tmp_path / "my results"):
+    results = tmp_path / "my results"
+    for run in [lookup.find(results, name) for name in lookup.names(results)]:
         command = made("show", run.identity, "--results", "my results").out.splitlines()[-1].strip()
         assert "--plugin" in command
         assert "1 of 1 runs are finished already" in again(made, command)

@@ -195,7 +195,7 @@ class TestRefusals:
         folder = next((finished_runs / "runs").glob("dml-*-s0-*"))
         bare = tmp_path / "runs" / folder.name
         bare.mkdir(parents=True)
-        for name in ("config.yaml", "result.json"):
+        for name in ("config.yaml", "metrics.jsonl", "result.json"):
             (bare / name).write_bytes((folder / name).read_bytes())
         with pytest.raises(InputError, match="--save-students"):
             export(lookup.find(tmp_path, "dml"), tmp_path / "s.pt2", None, tmp_path)

@@ -12,7 +12,7 @@ import pytest
 from benchmark import store
 from benchmark.reports import appearance, figures
 from methods.errors import InputError
-from tests.tables.test_tables import FINISHED, Runs
+from tests.tables.test_tables import Runs
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def frame(tmp_path: Path) -> pd.DataFrame:
     for number, method in enumerate(("independent", "dml", "one")):
         for seed in range(3):
             for backbone in ("resnet8", "resnet14"):
-                run = runs.add(methods=method, seed=seed, backbone=backbone, ending=FINISHED)
+                run = runs.add(methods=method, seed=seed, backbone=backbone, epochs=3)
                 accuracies = [50.0 + number + seed + 10 * epoch for epoch in range(3)]
                 rows = [
                     {"epoch": epoch, "student": value, "loss": 1.0, "distance/peers": 0.1, **Runs.scores(value)}

@@ -69,7 +69,8 @@ def results(tmp_path: Path) -> Path:
 
 class TestPage:
     def test_it_says_what_was_run_and_shows_the_tables(self, results: Path, tmp_path: Path) -> None:
-        runs, size = report.write(results, tmp_path / "r.html", baseline="independent")
+        runs, size, damaged = report.write(results, tmp_path / "r.html", baseline="independent")
+        assert damaged == []
         page = (tmp_path / "r.html").read_text(encoding="utf-8")
         assert runs == 10
         assert size == len(page.encode())

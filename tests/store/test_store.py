@@ -77,10 +77,10 @@ class TestLoad:
         assert pd.isna(row["epoch"])
 
     def test_other_things_beside_the_runs_are_passed_over(self, stored: Store, run: RunConfig) -> None:
-        stored.write_result(run, FINISHED)
+        finish(stored, run)
         (stored.runs / "notes").mkdir()
         (stored.runs / "todo.txt").touch()
-        assert len(frame_of(stored)) == 1
+        assert set(frame_of(stored)["run"]) == {stored.folder(run).name}
 
     def test_empty_folder_gives_an_empty_table(self, tmp_path: Path) -> None:
         assert store.load(tmp_path).empty
@@ -90,11 +90,13 @@ class TestLoad:
             store.load(tmp_path / "nowhere")
 
     @pytest.mark.parametrize("text", ["", "method: dml", "a: [", "- 1"])
-    def test_damaged_configuration_is_named(self, stored: Store, run: RunConfig, text: str) -> None:
+    def test_damaged_configuration_is_named_and_left_out(self, stored: Store, run: RunConfig, text: str) -> None:
         path = stored.begin(run) / "config.yaml"
         path.write_text(text, encoding="utf-8")
-        with pytest.raises(InputError, match=f"^{path} is not a run's configuration"):
-            frame_of(stored)
+        frame = frame_of(stored)
+        assert frame.empty
+        (line,) = frame.attrs[store.DAMAGED].values()
+        assert line.startswith(f"{path.parent} is damaged and left out: config.yaml is no configuration")
 
 
 class TestFinished:
@@ -123,7 +125,10 @@ class TestFinished:
         stored.write_result(run, FINISHED)
         (stored.folder(run) / "result.json").write_bytes(damaged)
         assert not stored.ended(run)
-        assert list(frame_of(stored)["status"]) == ["unfinished"]
+        frame = frame_of(stored)
+        assert frame.empty
+        (line,) = frame.attrs[store.DAMAGED].values()
+        assert "left out: result.json: " in line
 
     @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text('{"epoch": 0}\n')])
     def test_finished_run_without_all_its_metrics_is_repeated(

@@ -36,7 +36,10 @@ class Runs:
         return run
 
     def put(self, run: RunConfig, *accuracies: float, ending: Result = FINISHED) -> None:
-        scores = [{"student": value, **self.scores(value)} for value in accuracies]
+        # a finished run has all of its epochs
+        missing = run.train.epochs - len(accuracies) if ending.status is Status.FINISHED else 0
+        before = accuracies[:1] * missing
+        scores = [{"student": value, **self.scores(value)} for value in (*before, *accuracies)]
         self.store.begin(run)
         self.store.write_metrics(run, [{"epoch": epoch, **row} for epoch, row in enumerate(scores)])
         self.store.write_result(run, ending)
@@ -116,7 +119,7 @@ class TestCell:
         assert runs.table()["dml"]["digits/resnet8"] == "72.00 (1)"
 
     def test_score_that_a_method_does_not_have_is_empty(self, runs: Runs) -> None:
-        (run,) = running.prepare([{"methods": "independent", "seeds": 1}]).runs
+        (run,) = running.prepare([{"methods": "independent", "seeds": 1, "epochs": 1}]).runs
         runs.store.begin(run)
         runs.store.write_metrics(run, [{"epoch": 0, "student": 50.0, "top1/peer0": 50.0}])
         runs.store.write_result(run, replace(FINISHED, students=("peer0",)))
