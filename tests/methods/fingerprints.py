@@ -1,4 +1,4 @@
-"""What each method computes: its losses and weights after three steps on a small network of each family.
+"""What each method computes: its losses and weights after three steps on small networks.
 
 ``tests/golden/fingerprints.json`` holds them with the method's ``version``. Where a change of the code alters numbers,
 raise ``version`` in the method's class, so that runs that were stored before are not taken for the same, and renew the
@@ -27,13 +27,17 @@ from methods import Progress, registry
 from methods.backbones import Backbone
 from methods.backbones.densenet import densenet_bc
 from methods.backbones.imagenet_resnet import imagenet_resnet
-from methods.backbones.resnet import cifar_bottleneck_resnet, cifar_resnet
+from methods.backbones.mobilenet import mobilenet_v2
+from methods.backbones.resnet import cifar_bottleneck_resnet, cifar_resnet, cifar_resnet_x4
+from methods.backbones.shufflenet import shufflenet_v2
 from methods.backbones.vgg import vgg16
+from methods.backbones.vgg_bn import vgg_bn
+from methods.backbones.wide_resnet import wide_resnet
 from methods.interface import Batch
 
 PATH = Path(__file__).parents[1] / "golden" / "fingerprints.json"
 
-CLASSES, CHANNELS, SIDE, BATCH, STEPS = 3, 3, 8, 4, 3
+CLASSES, CHANNELS, BATCH, STEPS = 3, 3, 4, 3
 LEARNING_RATE = 0.02
 TOLERANCE = 1e-7
 """Relative to a number's own scale: processors round differently, and three steps carry that on."""
@@ -44,12 +48,23 @@ FAMILIES: Mapping[str, Factory] = {
     "resnet": partial(cifar_resnet, blocks=1),
     "bottleneck": partial(cifar_bottleneck_resnet, blocks=1),
     "densenet": partial(densenet_bc, layers=2, growth=4),
+    "resnet_x4": partial(cifar_resnet_x4, blocks=1),
+    "wide_resnet": partial(wide_resnet, blocks=1, widen=1),
     "imagenet": partial(imagenet_resnet, blocks=(1, 1, 1, 1), max_pool=False),
     "vgg": vgg16,
+    "vgg_bn": partial(vgg_bn, convolutions=1),
+    "mobilenet": partial(mobilenet_v2, width=0.5),
+    "shufflenet": partial(shufflenet_v2, widths=(16, 32, 64), features=64),
 }
-"""Small ones, but for VGG, whose widths are fixed; it takes seconds with every method, and is met by two."""
+"""A small network of each family."""
 
-MET_BY_VGG = ("dml", "one")
+SIDE, LARGER = 8, {"mobilenet": 32, "shufflenet": 32}
+"""Of the images: where one pixel is left, batch norm multiplies rounding errors of these networks by a million."""
+
+MET_BY_ALL = ("resnet", "bottleneck", "densenet")
+OTHERS_MET_BY = ("dml", "one")
+"""Methods of separate networks and of branches: wide networks take seconds with every method."""
+
 TEACHER = "resnet8"
 
 
@@ -86,7 +101,7 @@ class Fingerprint:
 def pairs() -> list[tuple[str, str]]:
     """Return every family and method that are looked at together."""
     own = [name for name, item in registry.catalogue().items() if item.own]
-    return [(family, name) for family in FAMILIES for name in own if family != "vgg" or name in MET_BY_VGG]
+    return [(family, name) for family in FAMILIES for name in (own if family in MET_BY_ALL else OTHERS_MET_BY)]
 
 
 @contextmanager
@@ -112,16 +127,17 @@ def taken(family: str, name: str, **changed: object) -> Fingerprint:
     """
     with _exact(), TemporaryDirectory() as folder:
         torch.manual_seed(0)
-        drawn = FAMILIES[family](name=family, num_classes=CLASSES, in_channels=CHANNELS, image_size=SIDE)
-        backbone = replace(drawn, in_channels=CHANNELS, image_size=SIDE)
+        side = LARGER.get(family, SIDE)
+        drawn = FAMILIES[family](name=family, num_classes=CLASSES, in_channels=CHANNELS, image_size=side)
+        backbone = replace(drawn, in_channels=CHANNELS, image_size=side)
         cls = registry.load(name)
-        example = cls.example(Path(folder), TEACHER, CLASSES, CHANNELS, SIDE)
+        example = cls.example(Path(folder), TEACHER, CLASSES, CHANNELS, side)
         chosen = cls.Hyperparameters.resolve({**example, **_peers(cls), **changed}, STEPS)
         method = cls([backbone], chosen)
         trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
         optimizer = torch.optim.SGD(trained, lr=LEARNING_RATE)
         method.train()
-        batches = _batches(method.views)
+        batches = _batches(method.views, side)
         method.start(batches)
         losses = []
         for step in range(STEPS):
@@ -143,10 +159,10 @@ def _peers(cls: type[methods.Method]) -> dict[str, int]:
     return {"peers": 2} if field is not None and field.get_default() > 1 else {}
 
 
-def _batches(views: int) -> Iterator[Batch]:
+def _batches(views: int, side: int) -> Iterator[Batch]:
     generator = torch.Generator().manual_seed(1)
     while True:
-        images = torch.randn(views, BATCH, CHANNELS, SIDE, SIDE, generator=generator, dtype=torch.float64)
+        images = torch.randn(views, BATCH, CHANNELS, side, side, generator=generator, dtype=torch.float64)
         yield images, torch.arange(BATCH) % CLASSES
 
 
