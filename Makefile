@@ -1,4 +1,6 @@
-# make demo: a table of six methods from a fresh clone.  make test: lint and all tests.
+# make demo: a table of methods from a fresh clone.  make test: lint and all tests.
+# make fuzz: for MINUTES, the property tests draw other examples than in make test.
+# make large: times of a large store, of RUNS runs.
 # make stress: commands are killed KILLS times at random moments, and must lose nothing.
 # make matrix: all tests on each Python that is here, and with the lowest versions; ONLY=3.12,lowest chooses some.
 PYTHON ?= python3
@@ -6,16 +8,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 KILLS ?= 100
+MINUTES ?= 20
 ONLY ?=
 PYTEST ?=
+RUNS ?= 1000 10000
 
-.PHONY: demo test stress matrix lint install clean
+.PHONY: demo test fuzz large stress matrix lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+fuzz: install
+	$(BIN)/python -m tests.fuzz $(MINUTES)
+
+large: install
+	$(BIN)/python -m tests.large_store $(RUNS)
 
 stress: install
 	$(BIN)/python -m tests.stress $(KILLS)
@@ -27,6 +37,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 install: $(INSTALLED)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.store import Epochs, Results, Where
+
 __all__ = ["load", "run"]
 
 
@@ -37,7 +39,7 @@ def run(
         epochs: Short for the setting ``train.epochs``.
         config: A YAML file or a recipe's name; the other arguments win.
         settings: Any further ones, such as ``{"train.lr": 0.05, "dml.temperature": 2.0}``.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods and data sets.
         force: Whether finished runs are repeated.
         quiet: Whether nothing is printed.
         **options: The command line's other flags with underscores: ``results``, ``data_root``, ``engine``, ``device``,
@@ -49,14 +51,19 @@ def run(
     Raises:
         methods.errors.InputError: For anything unknown or out of range.
     """
-    from benchmark import notebook
+    from benchmark import running
 
     words = {"methods": methods, "dataset": dataset, "backbone": backbone, "seeds": seeds, "epochs": epochs}
-    return notebook.run(words | options, config, settings or {}, plugins, force, quiet)
+    return running.run(words | options, config, settings or {}, plugins, force, quiet)
 
 
-def load(results: str | Path = "results") -> "pd.DataFrame":
-    """Return all runs below a results folder as one tidy table; see :func:`benchmark.store.load`."""
+def load(
+    results: "Results" = "results",
+    epochs: "Epochs" = "all",
+    where: "Where | None" = None,
+    prefer: str | Path | None = None,
+) -> "pd.DataFrame":
+    """Return all runs below a results folder, or several, as one tidy table; see :func:`benchmark.store.load`."""
     from benchmark import store
 
-    return store.load(results)
+    return store.load(results, epochs, where, prefer)

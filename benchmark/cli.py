@@ -3,7 +3,9 @@
 import shlex
 import signal
 import sys
+from errno import ENAMETOOLONG
 from importlib.metadata import version as package_version
+from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated
 
@@ -15,6 +17,8 @@ from benchmark.commands import (
     doctor,
     export,
     list_,
+    merge,
+    pack,
     plot,
     predict,
     report,
@@ -25,6 +29,7 @@ from benchmark.commands import (
     study,
     sweep,
     table,
+    verify,
 )
 from benchmark.errors import MachineError
 from methods.errors import InputError
@@ -49,6 +54,9 @@ def main() -> None:
         received.append(number)
         raise KeyboardInterrupt
 
+    # a character that the stream's encoding lacks is no reason to end; Python's standard error does the same
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     # a batch system announces the end of its patience by SIGTERM: the same as Ctrl-C
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
@@ -59,6 +67,11 @@ def main() -> None:
         _fail(str(error))
     except MachineError as error:
         _fail(str(error), code=1)
+    except OSError as error:
+        # a name that no file here can have was written by a person, whichever command first looks for it
+        if error.errno != ENAMETOOLONG:
+            raise
+        _fail(f"{error.strerror}: {error.filename}")
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
@@ -108,6 +121,12 @@ app.add_typer(study.app, name="study")
 app.command("list")(list_.list_)
 app.command()(show.show)
 app.command()(report.report)
+app.command()(pack.pack)
+app.command()(merge.merge)
+app.command()(verify.verify)
 app.command()(export.export)
 app.command()(predict.predict)
 app.command()(doctor.doctor)
+
+if __name__ == "__main__":
+    main()

@@ -10,18 +10,20 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmark import datasets, environment
+from benchmark import datasets
+from benchmark.store import environment
 
 NEEDED = ("torch", "torchvision", "ray", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
 OPTIONAL = {
     "onnx": "bench export --to FILE.onnx",
     "onnxruntime": "bench export and bench predict with .onnx",
     "onnxscript": "bench export --to FILE.onnx",
+    "datasets": "bench run --dataset hf:PATH",
     "tensorboard": "bench run --log tensorboard",
     "wandb": "bench run --log wandb",
     "mlflow": "bench run --log mlflow",
 }
-EXTRA_OF = {"onnxruntime": "onnx", "onnxscript": "onnx"}
+EXTRA_OF = {"datasets": "hf", "onnxruntime": "onnx", "onnxscript": "onnx"}
 
 LOW_DISK_GIB = 5.0
 LOW_SHARED_GIB = 1.0
@@ -109,7 +111,7 @@ def _disk(folders: dict[str, Path]) -> Iterator[Finding]:
 
 def _datasets(root: Path) -> Iterator[Finding]:
     for name in datasets.available():
-        if name.startswith(datasets.FOLDER):
+        if datasets.PLACE in name:
             continue
         if datasets.present(name, root):
             yield Finding(Grade.GOOD, name, "there")

@@ -1,27 +1,29 @@
-"""What ``bench run`` does: plan, skip what is finished, carry out the rest, print the table."""
+"""What ``bench run`` and ``benchmark.run`` do: plan, skip what is finished, carry out the rest, print the table."""
 
 import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import pandas as pd
 from rich.console import Console
 
-from benchmark import datasets, logging_backends, scratch
-from benchmark.config import RunConfig
-from benchmark.display import display, duration
+from benchmark import datasets
+from benchmark.configuration import Checksums, Layer, Request, RunConfig, layer_from_file, plan
 from benchmark.errors import MachineError
-from benchmark.footnotes import footnotes
-from benchmark.rendering import plain
-from benchmark.request import Layer, Request, plan
-from benchmark.scheduling import Cluster, Engine, run_serially, run_under_ray
-from benchmark.store import Result, Status, Store, load
-from benchmark.tables import build
-from methods import registry
+from benchmark.scheduling import Cluster, logging_backends, run_serially, run_under_ray, scratch
+from benchmark.scheduling.display import display
+from benchmark.store import DAMAGED, Result, Status, Store, load
+from benchmark.tables import build, plain
+from benchmark.tables.footnotes import footnotes
+from benchmark.words import duration
+from methods import paths, registry
 from methods.errors import InputError, unknown
+
+Engine = Literal["ray", "serial"]
 
 MIN_FREE_BYTES = 1_000_000
 """What a results folder must have room for before anything starts."""
@@ -38,6 +40,7 @@ class Command:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         save_students: Whether weights are kept.
         log: The logging backends that are told of everything.
+        shares: A line for each kind of run on what it spends, in a plan of equal cost.
     """
 
     runs: Sequence[RunConfig]
@@ -50,6 +53,11 @@ class Command:
     device: str
     save_students: bool
     log: tuple[str, ...] = ()
+    shares: Sequence[str] = ()
+
+    def of(self, runs: Sequence[RunConfig]) -> "Command":
+        """Return the same command for some of its runs."""
+        return replace(self, runs=runs)
 
     def missing(self) -> list[RunConfig]:
         """Return the runs that are still to be carried out."""
@@ -61,7 +69,7 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
 
     Args:
         layers: Keys and values, weakest first; below them lies each data set's recipe.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods and data sets.
         force: Whether finished runs are repeated.
 
     Raises:
@@ -77,11 +85,13 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
     save_students = options.option("save_students", False)
     if type(save_students) is not bool:
         raise InputError(f"save_students must be true or false (given: {save_students!r})")
-    texts = {"results": "results", "data_root": "data", "device": "auto", "address": None}
-    chosen = {key: _text(key, options.option(key, default)) for key, default in texts.items()}
-    data_root = Path(chosen["data_root"] or "data")
+    texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
+    chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
+    data_root = Path(chosen["data_root"]) if chosen["data_root"] else datasets.default_root()
+    runs, shares = _planned(Request(layers, plugins, data_root))
     return Command(
-        runs=plan(Request(layers, plugins, data_root)),
+        runs=runs,
+        shares=shares,
         store=Store(Path(chosen["results"] or "results")),
         data_root=data_root,
         plugins=plugins,
@@ -94,8 +104,28 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
     )
 
 
-def _text(key: str, value: Any) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value.strip() or "\0" in value):
+def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
+    """Return the runs, and for a plan of equal cost a line on what each kind of run spends."""
+    method, adds = request.option("equal_cost", None), request.option("budget", None)
+    if method is None and adds is None:
+        return plan(request, datasets), []
+    if method is not None and adds is not None:
+        raise InputError("equal_cost and budget say the same thing in two ways: give one")
+    if method is not None and not isinstance(method, str):
+        raise InputError(f"equal_cost must be a method's name (given: {method!r})")
+    if adds is not None and (type(adds) not in (int, float) or not 0 < adds < float("inf")):
+        raise InputError(f"budget must be a number of multiply-adds above 0, such as 2.5e15 (given: {adds!r})")
+    from benchmark.speed.equal_cost import Budget, at_equal_cost
+
+    checksums: Checksums = {}
+    sets = {run.dataset: run.data for run in plan(request, datasets, checksums)}
+    shapes = {name: datasets.shape(name, data, request.data_root, request.plugins) for name, data in sets.items()}
+    found = at_equal_cost(request, datasets, shapes, Budget(method, adds), checksums)
+    return [run for run, _ in found], list(dict.fromkeys(str(share) for _, share in found))
+
+
+def _word(key: str, value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value.strip() or not paths.possible(value)):
         raise InputError(f"{key} must be a word (given: {value!r})")
     return value
 
@@ -113,16 +143,29 @@ def print_plan(command: Command, console: Console) -> None:
         done = command.store.ended(run)
         if not done:
             missing.add(run.identity)
-        say(console, f"{'finished' if done else 'to do':<8}  {run.label}  ({run.train.epochs} epochs, {run.identity})")
+        settings = _differing(run, command.runs)
+        state = "finished" if done else "to do"
+        say(console, f"{state:<8}  {run.label}{settings}  ({run.train.epochs} epochs, {run.identity})")
+    for line in command.shares:
+        say(console, line)
     say(console, f"{len(command.runs)} runs, {len(command.runs) - len(missing)} finished already")
     if missing:
         say(console, _estimated(command, [run for run in command.runs if run.identity in missing]))
 
 
-def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
-    from benchmark.estimate import estimate, side_by_side
+def _differing(run: RunConfig, runs: Sequence[RunConfig]) -> str:
+    """Return the hyperparameters in which a command's runs of one method, data set and network differ."""
+    like = [(other.method, other.dataset, other.backbone) for other in runs]
+    mine = [o for o, key in zip(runs, like, strict=True) if key == (run.method, run.dataset, run.backbone)]
+    keys = [k for k, v in run.hyperparameters.items() if any(o.hyperparameters.get(k) != v for o in mine)]
+    return f" [{', '.join(f'{key}={run.hyperparameters[key]}' for key in keys)}]" if keys else ""
 
-    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root) for run in runs}
+
+def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
+    from benchmark.speed import side_by_side
+    from benchmark.speed.estimate import estimate
+
+    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root, command.plugins) for run in runs}
     found = estimate(runs, shapes, command.store.root, command.device, command.plugins, command.save_students)
     places = _places(command, runs)
     took = duration(side_by_side(found.seconds, places))
@@ -145,6 +188,11 @@ def carry_out(command: Command, console: Console) -> bool:
     """Carry out what is missing and print the table; return whether every run that was asked for is finished."""
     train_missing(command, console)
     _print_table(command, console)
+    return all_finished(command, console)
+
+
+def all_finished(command: Command, console: Console) -> bool:
+    """Return whether every run that was asked for is finished, and say how many are not."""
     endings = [command.store.result(run) for run in command.runs]
     unfinished = [result for result in endings if result is None or result.status is not Status.FINISHED]
     again = sum(result is None or not result.status.final for result in unfinished)
@@ -155,7 +203,13 @@ def carry_out(command: Command, console: Console) -> bool:
 
 
 def train_missing(command: Command, console: Console) -> None:
-    """Carry out what is missing, and tell the person who watches how it gets on."""
+    """Carry out what is missing, and tell the person who watches how it gets on.
+
+    Raises:
+        InputError: If a network does not take the images of a run, or the method's way of sharing it.
+    """
+    from benchmark.training import check_networks
+
     scratch.tidy()
     missing = command.missing()
     if skipped := len(command.runs) - len(missing):
@@ -163,20 +217,24 @@ def train_missing(command: Command, console: Console) -> None:
     if missing:
         check_writable(command.store)
         sets = load_sets(command, missing)
+        check_networks(missing, {name: found.shape for name, found in sets.items()}, command.plugins)
         for line in remarks(missing, sets, command.plugins):
             say(console, f"note: {line}")
         train(command, missing, sets, console)
     for run in command.runs:
         command.store.tidy(run)
+        command.store.claim(run)
 
 
 def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
     """Return one line for each setting that does not fit its run's length."""
     lines: dict[str, None] = {}
     for run in runs:
-        chosen = registry.load(run.method, plugins).Hyperparameters.resolve(run.hyperparameters, owner=run.method)
+        method = registry.load(run.method, plugins)
+        chosen = method.Hyperparameters.resolve(run.hyperparameters, owner=run.method)
         steps = -(-len(sets[run.dataset].train) // run.train.batch_size) * run.train.epochs
-        for remark in chosen.remarks(run.train.epochs, steps):
+        about_networks = method.architecture_remarks(run.backbone.split("+"), chosen)
+        for remark in (*chosen.remarks(run.train.epochs, steps), *about_networks):
             lines[f"{run.method} on {run.dataset}: {remark}"] = None
     return list(lines)
 
@@ -185,7 +243,7 @@ def train(
     command: Command, missing: Sequence[RunConfig], sets: Mapping[str, datasets.Dataset], console: Console
 ) -> list[Result]:
     """Carry out runs and return how they ended."""
-    from benchmark.execution import Job
+    from benchmark.scheduling import Job
 
     plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
     jobs = [
@@ -206,9 +264,9 @@ def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets
     """
     configs = {run.dataset: run.data for run in runs}
     planned = {run.dataset: run.dataset_checksum for run in runs}
-    sets = {name: datasets.load(name, config, command.data_root) for name, config in configs.items()}
+    sets = {name: datasets.load(name, config, command.data_root, command.plugins) for name, config in configs.items()}
     for name, config in configs.items():
-        if datasets.checksum(name, config, command.data_root) != planned[name]:
+        if datasets.checksum(name, config, command.data_root, command.plugins) != planned[name]:
             raise MachineError(f"the files of {name} have changed since its runs were planned: give the command again")
     return sets
 
@@ -224,11 +282,15 @@ def check_writable(store: Store) -> None:
 
 
 def _print_table(command: Command, console: Console) -> None:
-    frame = load(command.store.root) if command.store.runs.is_dir() else None
-    if frame is None or frame.empty:
+    frame = load(command.store.root, "last") if command.store.runs.is_dir() else None
+    if frame is None:
         return
     names = {command.store.folder(run).name for run in command.runs}
     mine = frame[frame["run"].isin(names)]
+    # the store may hold damaged runs of other commands
+    mine.attrs[DAMAGED] = {name: line for name, line in frame.attrs[DAMAGED].items() if name in names}
+    for line in mine.attrs[DAMAGED].values():
+        say(console, f"note: {line}; --force repeats it")
     if not mine.empty:
         say(console, f"\n{plain(build(mine))}\n")
         for line in footnotes(mine):
@@ -240,3 +302,37 @@ def _print_table(command: Command, console: Console) -> None:
 def say(console: Console, line: str) -> None:
     """Print a line as it is."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def run(
+    words: Mapping[str, Any],
+    config: str | Path | None,
+    settings: Mapping[str, Any],
+    plugins: Sequence[str | Path],
+    force: bool,
+    quiet: bool,
+) -> pd.DataFrame:
+    """Carry out what is missing and return the runs; the arguments are those of :func:`benchmark.run`."""
+    files = tuple(str(plugin) for plugin in plugins)
+    layers = [layer_from_file(str(config), files)] if config else []
+    given = {key: _plain(value) for key, value in words.items() if value is not None}
+    command = prepare([*layers, _nested(settings) | given], files, force)
+    carry_out(command, Console(quiet=quiet))
+    names = {command.store.folder(run).name for run in command.runs}
+    return load(command.store.root, where={"run": names}).dropna(axis="columns", how="all").reset_index(drop=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple | range) else value
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    sections: dict[str, Any] = {}
+    for key, value in settings.items():
+        section, dot, name = key.partition(".")
+        if not (dot and section and name):
+            raise InputError(f"settings are named as in {{'train.lr': 0.05}} (given: {key!r})")
+        sections.setdefault(section, {})[name] = _plain(value)
+    return sections

@@ -11,11 +11,11 @@ from methods.registry import available, build
 
 if TYPE_CHECKING:
     from methods.hyperparameters import BaseHyperparameters
-    from methods.interface import Method, Outputs, Progress
+    from methods.interface import Method, Outputs, ParameterGroup, Progress
 
-__all__ = ["BaseHyperparameters", "Method", "Outputs", "Progress", "available", "build"]
+__all__ = ["BaseHyperparameters", "Method", "Outputs", "ParameterGroup", "Progress", "available", "build"]
 
-_INTERFACE = frozenset({"BaseHyperparameters", "Method", "Outputs", "Progress"})
+_INTERFACE = frozenset({"BaseHyperparameters", "Method", "Outputs", "ParameterGroup", "Progress"})
 
 
 def __getattr__(name: str) -> Any:

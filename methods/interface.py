@@ -1,10 +1,10 @@
 """The one interface between a method and whatever trains it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
@@ -20,12 +20,15 @@ Batch = tuple[Tensor, Tensor]
 class Outputs:
     """Logits of one training step; what a method does not have is None.
 
+    A method with further tensors makes a dataclass of its own from this one and names it as its ``Outputs``.
+
     Attributes:
         peers: ``[K, B, C]``, every peer's own logits.
         ensemble: ``[B, C]``, the logits of the peers taken together.
         teachers: ``[K, B, C]``, the temporal mean teachers; no gradient.
         leader: ``[B, C]``, the group leader of OKDDip.
         targets: ``[K, B, C]``, what each peer is taught with, where it is its own (OKDDip).
+        features: ``[K, B, d]``, the peers' pooled features, where the method asks for them.
     """
 
     peers: Tensor
@@ -33,6 +36,11 @@ class Outputs:
     teachers: Tensor | None = None
     leader: Tensor | None = None
     targets: Tensor | None = None
+    features: Tensor | None = None
+
+
+AnyOutputs: TypeAlias = Outputs
+"""For annotations inside a class that has an ``Outputs`` of its own."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,29 @@ class Progress:
         epoch: 0-based.
         step: Optimiser steps taken before this one, 0-based over the whole run.
         epochs: How many epochs are planned.
+        last_of_epoch: Whether it is the epoch's last step; the evaluation follows it.
     """
 
     epoch: int
     step: int
     epochs: int
+    last_of_epoch: bool = False
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a learning rate.
+
+    Attributes:
+        parameters: Each with ``requires_grad``; a parameter belongs to exactly one group.
+        lr_factor: What the run's learning rate is multiplied by, at least 0.
+        schedule: The learning rate of an epoch as a share of the one at the start of the run, by the 0-based epoch and
+            the number of epochs, at least 0; None: as the run's own schedule has it.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    lr_factor: float = 1.0
+    schedule: Callable[[int, int], float] | None = None
 
 
 class Method(nn.Module, ABC):
@@ -67,9 +93,13 @@ class Method(nn.Module, ABC):
     extra_networks: ClassVar[int] = 0
     """Networks beside the ``peers`` that the hyperparameters count, such as a leader."""
     Hyperparameters: ClassVar[type[BaseHyperparameters]]
+    Outputs: ClassVar[type[AnyOutputs]] = AnyOutputs
+    """What ``forward`` returns: a dataclass whose further fields are tensors or None."""
+    needs_features: ClassVar[bool] = False
+    """Whether the common shapes of methods fill ``Outputs.features``."""
 
     views: int = 1
-    """Independently augmented views that a step needs: 1, or one a peer."""
+    """Independently augmented views that a step needs: 1, one a peer, or one more than that."""
     students: tuple[str, ...]
     """The predictors that a user may deploy; the headline is their mean accuracy."""
 
@@ -102,12 +132,17 @@ class Method(nn.Module, ABC):
         """
         return {}
 
+    @classmethod
+    def architecture_remarks(cls, architectures: Sequence[str], hyperparameters: BaseHyperparameters) -> list[str]:
+        """Return one line for each thing about these architectures that a person should know before the run."""
+        return []
+
     @abstractmethod
-    def forward(self, views: Tensor) -> Outputs:
+    def forward(self, views: Tensor) -> AnyOutputs:
         """Return the logits of one training step for views ``[V, B, C, H, W]``."""
 
     @abstractmethod
-    def losses(self, outputs: Outputs, labels: Tensor, progress: Progress) -> dict[str, Tensor]:
+    def losses(self, outputs: AnyOutputs, labels: Tensor, progress: Progress) -> dict[str, Tensor]:
         """Return the named scalar terms whose sum is minimised: a function of the arguments and hyperparameters."""
 
     @abstractmethod
@@ -121,11 +156,46 @@ class Method(nn.Module, ABC):
         The network is a copy: it maps images ``[B, C, H, W]`` to the logits that ``predict`` gives under that name.
         """
 
+    # ---- what a run calls, in this order; all of it does nothing unless a method has a use for it ----
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return what the optimiser is given: by default one group of all parameters with ``requires_grad``."""
+        return [ParameterGroup([parameter for parameter in self.parameters() if parameter.requires_grad])]
+
+    def labels(self, labels: Tensor) -> None:
+        """Learn the labels ``[N]`` of all training images, once: before ``start``, and before a state is loaded.
+
+        Buffers whose size depends on the training set are allocated here.
+        """
+
     def start(self, batches: Iterator[Batch]) -> None:
         """Prepare whatever must be ready before the first step; ``batches`` yields (views, labels) for ever."""
 
+    def begin_step(self, indices: Tensor, labels: Tensor) -> None:
+        """Learn before a forward pass which training images it will see.
+
+        Args:
+            indices: ``[B]``, their places among all training images, whose labels :meth:`labels` was given.
+            labels: ``[B]``, class indices.
+        """
+
+    def before_update(self, outputs: AnyOutputs, labels: Tensor, progress: Progress) -> None:
+        """Do what comes between the backward pass and the optimiser's step.
+
+        A parameter whose ``grad`` is set to None is left alone by the step: neither momentum nor weight decay moves it.
+
+        Args:
+            outputs: Of the step, in full precision.
+            labels: ``[B]``, class indices.
+            progress: Where in the run.
+        """
+
     def after_step(self, progress: Progress) -> None:
         """Do what follows each optimiser step, such as updating a mean teacher."""
+
+    def scores(self) -> dict[str, float]:
+        """Return numbers to record beside the epoch's losses, once after its last step; counters begin anew."""
+        return {}
 
     def check_student(self, name: str | None) -> str:
         """Return the student's name, the first one for None, or raise an InputError that lists them."""

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from methods.backbones import Backbone, Network, make
+from methods.backbones import Backbone, make
 from methods.errors import InputError
 from methods.hyperparameters import BaseHyperparameters, file_field
 from methods.interface import Outputs, Progress
@@ -98,8 +98,9 @@ def load_network(path: Path, run: Backbone) -> nn.Module:
     name = _word(path, metadata, "backbone")
     shared = _number(path, metadata, "shared_stages") if "shared_stages" in metadata else None
     try:
-        backbone = make(name, run.num_classes, run.in_channels, run.image_size)
-        network = Network(backbone.stem(shared), backbone.branch(shared))
+        # the run's own may be a plug-in's, whose file is not known here
+        same = name == run.name
+        network = (run if same else make(name, run.num_classes, run.in_channels, run.image_size)).network(shared)
         network.load_state_dict(weights)
     except InputError as error:
         raise InputError(f"teacher {path}: {error}") from None

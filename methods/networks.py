@@ -24,12 +24,18 @@ def standalone(network: nn.Module) -> nn.Module:
 
 
 class BranchedNetwork(nn.Module):
-    """One stem shared by K branches, every branch drawn separately."""
+    """One stem shared by K branches, every branch drawn separately.
 
-    def __init__(self, backbone: Backbone, peers: int, shared_stages: int | None = None) -> None:
+    The branches are of one backbone, or of a backbone each (of which all begin with the first one's stem).
+    """
+
+    def __init__(self, backbone: Backbone | Sequence[Backbone], peers: int, shared_stages: int | None = None) -> None:
         super().__init__()
-        self.stem = backbone.stem(shared_stages)
-        self.branches = nn.ModuleList(backbone.branch(shared_stages) for _ in range(peers))
+        own = [backbone] * peers if isinstance(backbone, Backbone) else backbone
+        if len(own) != peers:
+            raise InputError(f"{len(own)} backbones were given for {peers} branches")
+        self.stem = own[0].stem(shared_stages)
+        self.branches = nn.ModuleList(each.branch(shared_stages) for each in own)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Every branch sees the same images.
@@ -41,16 +47,16 @@ class BranchedNetwork(nn.Module):
         features, logits = zip(*(branch(maps) for branch in self.branches), strict=True)
         return maps, torch.stack(features), torch.stack(logits)
 
-    def forward_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_maps(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """Every branch sees the same images; as :meth:`forward`, for who reads the branches' maps.
 
         Returns:
-            The last maps of every branch ``[K, B, d, h, w]`` and logits ``[K, B, C]``.
+            The last maps of every branch, ``[B, d_k, h, w]`` each, and logits ``[K, B, C]``.
         """
         stem = self.stem(images)
         maps = [self.branch(index).maps(stem) for index in range(len(self.branches))]
         logits = [self.branch(index).read(last)[1] for index, last in enumerate(maps)]
-        return torch.stack(maps), torch.stack(logits)
+        return maps, torch.stack(logits)
 
     def forward_views(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Branch ``i`` sees view ``i``; the views pass the stem one by one, each with its own batch statistics.
@@ -98,6 +104,13 @@ def gated_ensemble(logits: Tensor, gate: Tensor) -> Tensor:
     return torch.einsum("bk,kbc->bc", gate, logits)
 
 
+def whole_network(module: nn.Module) -> Network:
+    """Return the module, which must be a stem and a branch."""
+    if not isinstance(module, Network):
+        raise TypeError(f"a whole network is expected (given: a {type(module).__name__})")
+    return module
+
+
 class NetworkGroup(nn.Module):
     """K separate networks, of one architecture or several."""
 
@@ -113,10 +126,7 @@ class NetworkGroup(nn.Module):
 
     def network(self, index: int) -> Network:
         """Return one network."""
-        network = self.networks[index]
-        if not isinstance(network, Network):
-            raise TypeError(f"network {index} is a {type(network).__name__}")
-        return network
+        return whole_network(self.networks[index])
 
 
 class PeerAttention(nn.Module):
@@ -216,8 +226,8 @@ class FusionModule(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return logits ``[B, C]`` for the branches' last maps ``[K, B, d, h, w]``."""
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return logits ``[B, C]`` for the branches' last maps, K of ``[B, d, h, w]``."""
         logits: Tensor = self.classifier(self.layers(torch.cat(tuple(maps), dim=1)).mean((2, 3)))
         return logits
 

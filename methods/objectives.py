@@ -46,9 +46,20 @@ def pairwise_distillation_loss(students: Tensor, teachers: Tensor, temperature: 
     Source: Zhang et al. (2018), "Deep Mutual Learning", equation 8, for the mean over the other peers.
     """
     peers = students.shape[0]
-    losses = _divergence(students.unsqueeze(1), teachers.unsqueeze(0), temperature).mean(-1)
+    losses = divergence_matrix(students, teachers, temperature)
     others = 1 - torch.eye(peers, dtype=losses.dtype, device=losses.device)
     return (losses * others).sum() / (peers - 1)
+
+
+def divergence_matrix(students: Tensor, teachers: Tensor, temperature: float) -> Tensor:
+    """Every student's divergence from every teacher: ``D_ij = KL_T(s_i <- t_j)``, ``[K, L]``.
+
+    Args:
+        students: Logits ``[K, B, C]``.
+        teachers: Logits ``[L, B, C]``.
+        temperature: ``T > 0``.
+    """
+    return _divergence(students.unsqueeze(1), teachers.unsqueeze(0), temperature).mean(-1)
 
 
 def mean_of_others(logits: Tensor) -> Tensor:

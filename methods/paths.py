@@ -1,5 +1,6 @@
 """Paths as people write them, of which some can be no file's on any machine."""
 
+import os
 from pathlib import Path
 
 from methods.errors import InputError
@@ -21,6 +22,14 @@ def written(text: str, what: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise InputError(f"{what}: nobody here has the home folder of {text!r}") from None
+
+
+def possible(text: str) -> bool:
+    """Return whether a text can be a path: a file's YAML may hold characters that no name has."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def is_file(path: Path) -> bool:

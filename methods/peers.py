@@ -7,9 +7,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from methods.backbones import Backbone
+from methods.errors import InputError
 from methods.hyperparameters import BaseHyperparameters
-from methods.interface import Method, Outputs
-from methods.networks import BranchedNetwork, check_views, separate_networks, standalone
+from methods.interface import Method, Outputs, ParameterGroup
+from methods.networks import BranchedNetwork, check_views, separate_networks, standalone, whole_network
 
 
 def numbered(kind: str, count: int) -> tuple[str, ...]:
@@ -45,19 +46,35 @@ class BranchHyperparameters(PeerHyperparameters):
 class SeparatePeers(Method):
     """K whole networks that see the same view; every one may be deployed.
 
-    Its predictors are ``peer0 ...`` and, for more than one, ``ensemble``: the mean of their logits.
+    Its predictors are ``peer0 ...`` and, for more than one, ``ensemble``: the mean of their logits. Each network has an
+    optimiser group of its own. A subclass with ``needs_features`` finds their pooled features in its outputs.
     """
 
     mixed_backbones = True
 
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: BaseHyperparameters, peers: int) -> None:
         super().__init__(backbones, hyperparameters)
+        sizes = {backbone.features for backbone in backbones}
+        if self.needs_features and len(sizes) > 1:
+            raise InputError(f"{self.name!r} needs peers whose pooled features have one size (given: {sorted(sizes)})")
         self.networks = separate_networks(backbones, peers)
         self.students = numbered("peer", peers)
 
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return a group for each network, and one for whatever else is trained."""
+        members = [[own for own in network.parameters() if own.requires_grad] for network in self.networks]
+        grouped = {id(own) for group in members for own in group}
+        rest = [own for own in self.parameters() if own.requires_grad and id(own) not in grouped]
+        return [ParameterGroup(group) for group in (*members, rest) if group]
+
     def forward(self, views: Tensor) -> Outputs:
         """Return the logits of every network for the one view ``[1, B, C, H, W]``."""
-        return Outputs(peers=self._logits(check_views(views, self.views)[0]))
+        images = check_views(views, self.views)[0]
+        if not self.needs_features:
+            return self.Outputs(peers=self._logits(images))
+        pairs = [whole_network(network).features_and_logits(images) for network in self.networks]
+        features, logits = (torch.stack(values) for values in zip(*pairs, strict=True))
+        return self.Outputs(peers=logits, features=features)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Return the logits of every network and of their mean."""
@@ -76,13 +93,19 @@ class SeparatePeers(Method):
 class BranchedPeers(Method):
     """K branches on one stem that see the same view; every branch may be deployed with the stem.
 
-    A subclass says in ``forward`` and ``predict`` what it makes of maps, features and logits.
+    A subclass says in ``forward`` and ``predict`` what it makes of maps, features and logits, and may say in
+    ``branch_backbones`` that the branches differ.
     """
 
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: BranchHyperparameters) -> None:
         super().__init__(backbones, hyperparameters)
-        self.network = BranchedNetwork(backbones[0], hyperparameters.peers, hyperparameters.shared_stages)
+        own = self.branch_backbones(backbones[0], hyperparameters.peers)
+        self.network = BranchedNetwork(own, hyperparameters.peers, hyperparameters.shared_stages)
         self.students = numbered("peer", hyperparameters.peers)
+
+    def branch_backbones(self, backbone: Backbone, peers: int) -> Sequence[Backbone]:
+        """Return the backbone of each of K branches: the same one for all."""
+        return [backbone] * peers
 
     def student(self, name: str | None = None) -> nn.Module:
         """Return the stem with one of the branches."""

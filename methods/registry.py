@@ -5,13 +5,9 @@ them loads neither torch nor the method; plugins are code of other people and ha
 """
 
 import ast
-import importlib.util
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from hashlib import sha256
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +17,8 @@ from methods import backbones
 from methods.errors import InputError, unknown
 from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters
 from methods.paths import is_file
+from methods.plugins import ARRAYS, BACKBONE, first_line, import_plugin, makers, reason_of
+from methods.sources import Source, source_of
 
 if TYPE_CHECKING:
     from methods.interface import Method
@@ -38,6 +36,8 @@ class Listing:
         year: Of publication, 0 if none is given; methods are listed in this order.
         origin: What to import: a module's name, or a file's path.
         broken: Why it cannot be used, or None.
+        distribution: Name and version of the package that it was installed with; empty for others.
+        own: Whether it is a file of this folder.
     """
 
     name: str
@@ -45,6 +45,8 @@ class Listing:
     year: int
     origin: str
     broken: str | None = None
+    distribution: str = ""
+    own: bool = False
 
 
 def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
@@ -81,6 +83,20 @@ def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
     Raises:
         InputError: If there is no such method, or its plugin is broken.
     """
+    return _method_class(import_plugin(_find(name, plugins).origin), name)
+
+
+def source(name: str, plugins: Iterable[str | Path] = ()) -> Source | None:
+    """Return the code of a plug-in's method; None for the methods of this folder, whose ``version`` tells a change.
+
+    Raises:
+        InputError: As :func:`load` does.
+    """
+    item = _find(name, plugins)
+    return None if item.own else source_of(import_plugin(item.origin), item.distribution)
+
+
+def _find(name: str, plugins: Iterable[str | Path]) -> Listing:
     found = {item.name: item for item in _own()}
     if name not in found:
         found = catalogue(plugins)
@@ -89,7 +105,7 @@ def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
     item = found[name]
     if item.broken:
         raise InputError(f"the method {name!r} is broken: {item.broken}")
-    return _method_class(_import(item.origin), name)
+    return item
 
 
 def build(
@@ -106,11 +122,11 @@ def build(
 
     Args:
         name: One of :func:`available`.
-        backbone: One of ``methods.backbones.available()``, or several joined by ``+`` for peers that differ.
+        backbone: A name that ``methods.backbones.make`` takes, or several joined by ``+`` for peers that differ.
         num_classes: C, at least 2.
         in_channels: Channels of the images, 1 or more.
         image_size: Side of the square images in pixels.
-        plugins: Python files that define further methods.
+        plugins: Python files that define further methods or backbones.
         **hyperparameters: The method's own, checked by its ``Hyperparameters``.
 
     Raises:
@@ -119,7 +135,8 @@ def build(
     method = load(name, plugins)
     architectures = backbone.split("+")
     chosen = resolve(method, hyperparameters, architectures)
-    return method([backbones.make(part, num_classes, in_channels, image_size) for part in architectures], chosen)
+    shape = num_classes, in_channels, image_size
+    return method([backbones.make(part, *shape, plugins=plugins) for part in architectures], chosen)
 
 
 def resolve(
@@ -163,7 +180,7 @@ def _listed_in(folder: Path) -> Iterator[Listing]:
                 constants = _class_constants(node)
                 if isinstance(name := constants.get("name"), str):
                     year = int(constants.get("year", 0))
-                    yield Listing(name, _first_line(ast.get_docstring(node)), year, f"methods.{path.stem}")
+                    yield Listing(name, first_line(ast.get_docstring(node)), year, f"methods.{path.stem}", own=True)
 
 
 def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
@@ -183,9 +200,10 @@ def _installed() -> Iterator[Listing]:
 def _from_entry_point(point: EntryPoint) -> Listing:
     origin = point.module
     try:
-        return _describe(_method_class(_import(origin), point.name), origin)
+        described = _describe(_method_class(import_plugin(origin), point.name), origin)
+        return replace(described, distribution=f"{point.dist.name} {point.dist.version}" if point.dist else "")
     except (Exception, SystemExit) as error:  # whatever a plugin raises, the other methods stay usable
-        return Listing(point.name, "", 0, origin, _reason(error))
+        return Listing(point.name, "", 0, origin, reason_of(error))
 
 
 def _from_file(path: Path) -> list[Listing]:
@@ -193,15 +211,19 @@ def _from_file(path: Path) -> list[Listing]:
         raise InputError(f"no such plugin file: {path}")
     origin = str(path.resolve())
     try:
-        return [_describe(method, origin) for method in _method_classes(_import(origin))]
+        module = import_plugin(origin)
+        if not _classes(module) and makers(module, BACKBONE, ARRAYS):
+            # a file of networks or data sets alone
+            return []
+        return [_describe(method, origin) for method in _method_classes(module)]
     except (Exception, SystemExit) as error:  # whatever a plugin raises, the other methods stay usable
-        return [Listing(path.stem, "", 0, origin, _reason(error))]
+        return [Listing(path.stem, "", 0, origin, reason_of(error))]
 
 
 def _describe(method: "type[Method]", origin: str) -> Listing:
     if not isinstance(method.name, str) or type(method.year) is not int:
         raise InputError(f"{method.__name__}: name must be a word and year a whole number")
-    return Listing(method.name, _first_line(method.__doc__), method.year, origin)
+    return Listing(method.name, first_line(method.__doc__), method.year, origin)
 
 
 def _method_class(module: ModuleType, name: str) -> "type[Method]":
@@ -212,9 +234,16 @@ def _method_class(module: ModuleType, name: str) -> "type[Method]":
 
 
 def _method_classes(module: ModuleType) -> "list[type[Method]]":
+    found = _classes(module)
+    if not found:
+        raise InputError(f"{module.__name__} defines no method")
+    return found
+
+
+def _classes(module: ModuleType) -> "list[type[Method]]":
     from methods.interface import Method
 
-    found = [
+    return [
         value
         for value in vars(module).values()
         if isinstance(value, type)
@@ -222,34 +251,3 @@ def _method_classes(module: ModuleType) -> "list[type[Method]]":
         and value.__module__ == module.__name__
         and "name" in vars(value)
     ]
-    if not found:
-        raise InputError(f"{module.__name__} defines no method")
-    return found
-
-
-def _import(origin: str) -> ModuleType:
-    if not origin.endswith(".py"):
-        return import_module(origin)
-    # the name carries the path, so that two files of one name do not meet and pickles find their classes again
-    name = f"okdbench_plugin_{sha256(origin.encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, origin)
-    if spec is None or spec.loader is None:
-        raise InputError(f"cannot import {origin}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-
-
-def _first_line(docstring: str | None) -> str:
-    return docstring.strip().splitlines()[0] if docstring and docstring.strip() else ""

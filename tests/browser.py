@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,11 +17,6 @@ FLAGS = [
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
 ]
-
-
-def missing() -> str:
-    """What is not installed here, or nothing."""
-    return ", ".join(name for name in ("chromium", "chromedriver") if shutil.which(name) is None)
 
 
 class Browser:
@@ -46,6 +41,13 @@ class Browser:
         """A real click on the first element that the selector finds."""
         found = self._post("element", {"using": "css selector", "value": selector})
         self._post(f"element/{next(iter(found.values()))}/click", {})
+
+    def wait(self, script: str, value: Any) -> None:
+        """Until a script returns a value."""
+        end = time.monotonic() + 20
+        while (last := self.run(script)) != value:
+            assert time.monotonic() < end, f"{script}: {last!r} instead of {value!r}"
+            time.sleep(0.05)
 
     def resize(self, width: int, height: int) -> None:
         """The size of the page itself, whatever the smallest window is."""
@@ -83,15 +85,13 @@ def _call(verb: str, address: str, body: dict[str, Any] | None = None) -> Any:
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
     """A browser with an empty profile in the folder; it is ended whatever happens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     environment = {**os.environ, "HOME": str(profile)}
+    # it takes a free port itself: one that is looked for here may be another's by then
     driver = subprocess.Popen(
-        ["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
     )
-    address = f"http://127.0.0.1:{port}"
     try:
+        address = f"http://127.0.0.1:{_port(driver)}"
         _wait_for(address)
         options = {"args": [*FLAGS, f"--user-data-dir={profile / 'chromium'}"], "binary": shutil.which("chromium")}
         wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
@@ -104,6 +104,15 @@ def browser(profile: Path) -> Iterator[Browser]:
     finally:
         driver.terminate()
         driver.wait(10)
+
+
+def _port(driver: "subprocess.Popen[str]") -> str:
+    """What chromedriver says that it listens on."""
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if found := re.search(r"started successfully on port (\d+)", line):
+            return found[1]
+    raise AssertionError("chromedriver did not start")
 
 
 def _wait_for(address: str) -> None:

@@ -1,28 +1,79 @@
 """What all tests share."""
 
+import random
 import re
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
 from rich.console import Console
 
-# how long an example takes says nothing about it where other work shares the machine
-settings.register_profile("okdbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("okdbench")
+from tests import profiles
+
+if TYPE_CHECKING:
+    from tests.tables.story import Story
+
+profiles.register()
+
+
+def seed_all() -> None:
+    """Let no random numbers, and no sums' order, depend on the tests that ran before in the same process."""
+    random.seed(0)
+    np.random.seed(0)
+    # where it is not imported yet it begins with a seed of its own that is always the same
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before the fixtures of wider scope: whichever test asks for them first, they draw the same."""
+    seed_all()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """After them, and before a test's own fixtures, which may choose another seed."""
+    seed_all()
+
+
+_REFERENCE = r"test_golden\w*\.py::test_(golden|trajectory)\w*(?:\[([a-z0-9-]+?)(?:-\w+=|-\d{3}\]|\]))?"
+"""A reference case: the kind of test, and what comes before the parameters in its id."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Count the reference cases that passed, by name."""
     passed: Counter[str] = Counter()
     for report in terminalreporter.stats.get("passed", []):
-        case = re.search(r"test_golden\.py::test_(golden|trajectory)\w*\[?(dkel-released|\w+)?", report.nodeid)
+        case = re.search(_REFERENCE, report.nodeid)
         if case:
             passed[f"{case[1]} {case[2] or 'schedules'}"] += 1
     if passed:
         counts = ", ".join(f"{name} {count}" for name, count in sorted(passed.items()))
         terminalreporter.write_line(f"reference cases passed: {sum(passed.values())} ({counts})")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Say last, after the numbers of tests, what was not tested and what it takes to have it tested.
+
+    A reason to skip ends in the command that removes it.
+    """
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    # the processes that run a share of the tests have no terminal
+    if reporter is None:
+        return
+    skipped = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", []))
+    if skipped:
+        reporter.write_line(f"NOT TESTED: {skipped.total()} skipped", yellow=True, bold=True)
+    for reason, count in sorted(skipped.items()):
+        reporter.write_line(f"{count:>4}  {reason}", yellow=True)
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +95,11 @@ def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     assert running.carry_out(running.prepare([layer]), Console(quiet=True))
     return results
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory) -> "Story":
+    """A paper's runs, to be read: three methods on two data sets and two networks, and a second setting of one."""
+    from tests.tables.story import Story, tell_all
+
+    return tell_all(Story(tmp_path_factory.mktemp("story")))

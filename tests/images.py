@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmark import datasets
-from benchmark.config import DataConfig
-from benchmark.datasets import Dataset, LabelledImages
+from benchmark.configuration.run_config import DataConfig
+from benchmark.datasets.images import Dataset, LabelledImages
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -1,13 +1,15 @@
 """``make stress``: commands are killed at random moments and given again, until their tables are complete.
 
-``python -m tests.stress [KILLS]`` prints what happened and ends with exit code 1 if anything was lost, repeated, left
-behind, or unlike the undisturbed runs.
+``python -m tests.stress [KILLS [SEED]]`` prints what happened and ends with exit code 1 if anything was lost, repeated,
+left behind, or unlike the undisturbed runs. Each time the moments are others, unless the seed of an earlier time is
+given; how far a command has come by then is up to the machine.
 """
 
 import json
 import multiprocessing
 import os
 import random
+import secrets
 import shutil
 import signal
 import subprocess
@@ -20,7 +22,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark import cli, scratch, store, tables
+from benchmark import cli, store, tables
+from benchmark.scheduling import scratch
 
 BENCH = str(Path(sys.executable).with_name("bench"))
 GRID = (
@@ -40,7 +43,7 @@ Metrics = dict[str, list[dict[str, float]]]
 
 # imported once: a serial command then begins within a tenth of a second
 _FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload(["benchmark.running", "benchmark.execution", "benchmark.datasets.digits"])
+_FORKED.set_forkserver_preload(["benchmark.running", "benchmark.scheduling.execution", "benchmark.datasets.digits"])
 
 
 @dataclass(frozen=True)
@@ -267,8 +270,14 @@ def grid(
         print(f"wrong: {path}")
 
 
-def stress(kills: int, seeds: int = 4, seed: int = 0) -> Figures:
-    """Kill commands so many times, over as many grids of three methods and so many seeds as it takes."""
+def stress(kills: int, seeds: int = 4, *, seed: int) -> Figures:
+    """Kill commands so many times, over as many grids of three methods and so many seeds as it takes.
+
+    Args:
+        kills: How many.
+        seeds: Of each method.
+        seed: Of the moments.
+    """
     words = [*GRID, "--seeds", str(seeds)]
     chance = random.Random(seed)
     figures = Figures()
@@ -285,5 +294,10 @@ def stress(kills: int, seeds: int = 4, seed: int = 0) -> Figures:
 
 
 if __name__ == "__main__":
-    if not stress(int(sys.argv[1]) if len(sys.argv) > 1 else 100).good:
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    chosen = int(sys.argv[2]) if len(sys.argv) > 2 else secrets.randbits(32)
+    again = f"python -m tests.stress {number} {chosen}"
+    print(f"with a seed: {again}", flush=True)
+    if not stress(number, seed=chosen).good:
+        print(f"failed, and this draws the same moments: {again}")
         sys.exit(1)

@@ -26,7 +26,7 @@ def test_the_wheel_carries_code_and_recipes_and_nothing_else(wheel: Path) -> Non
     names = zipfile.ZipFile(wheel).namelist()
     recipes = {path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
     assert {f"benchmark/configs/{name}" for name in recipes} <= set(names)
-    assert {f"benchmark/templates/report.{ending}" for ending in ("html.j2", "css", "js")} <= set(names)
+    assert {f"benchmark/reports/templates/report.{ending}" for ending in ("html.j2", "css", "js")} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"methods", "benchmark", "okdbench"}
 
 

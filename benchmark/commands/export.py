@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, Results, Run, Text
+from benchmark.commands.options import DataRoot, Plugins, Results, Run, Text
 
 
 def export(
@@ -13,15 +13,18 @@ def export(
     to: Annotated[Path, typer.Option("--to", help="A file ending in .safetensors, .onnx or .pt2.", metavar="FILE")],
     student: Annotated[Text, typer.Option(help="Which of the run's students; the first if not given.")] = None,
     results: Results = Path("results"),
-    data_root: DataRoot = Path("data"),
+    data_root: DataRoot = None,
+    plugin: Plugins = None,
 ) -> None:
     """Write a run's student to a file that works elsewhere, and check the file."""
-    from benchmark import deployed, lookup
+    from benchmark.datasets import default_root
+    from benchmark.deployment import deployed
+    from benchmark.store import lookup
 
     deployed.check_suffix(to)
     found = lookup.find(results, run)
     # torch is loaded once the words are known to be right
-    from benchmark.export import export as write
+    from benchmark.deployment.export import export as write
 
-    for line in write(found, to, student, data_root):
+    for line in write(found, to, student, data_root or default_root(), tuple(plugin or ())):
         print(line)

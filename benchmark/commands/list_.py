@@ -6,10 +6,25 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Plugins, Results, Text, one_of
+from benchmark.commands.options import (
+    Hide,
+    ManyResults,
+    Plugins,
+    Prefer,
+    Split,
+    Text,
+    Where,
+    given,
+    name_damaged,
+    one_of,
+    places,
+    shown,
+)
 from methods.errors import InputError, unknown
 
-KINDS = ("methods", "datasets", "backbones", "recipes", "runs")
+KINDS = ("methods", "datasets", "backbones", "recipes")
+MORE = ("hyperparameters", "scores", "settings", "runs")
+"""What is listed only if it is asked for."""
 
 
 def statuses() -> Iterable[str]:
@@ -23,34 +38,42 @@ def list_(
     what: Annotated[
         Text,
         typer.Argument(
-            help="methods, datasets, backbones, recipes or runs; all but the runs if not given.",
-            autocompletion=one_of(lambda: KINDS),
+            help="methods, datasets, backbones and recipes, which are listed if nothing is given; hyperparameters, "
+            "scores, settings, runs; or one method's name.",
+            autocompletion=one_of(lambda: (*KINDS, *MORE)),
         ),
     ] = None,
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     status: Annotated[
         Text, typer.Option(help="Only runs that stand so, such as failed.", autocompletion=one_of(statuses))
     ] = None,
+    where: Where = None,
+    split: Split = None,
+    hide: Hide = None,
     plugin: Plugins = None,
 ) -> None:
-    """List what can be named, with one line each."""
-    if what is not None and what not in KINDS:
-        raise unknown("kind", what, KINDS)
-    if status is not None and what != "runs":
-        raise InputError("--status goes with 'bench list runs'")
+    """List what can be named, with one line each; or all that is known of one method."""
+    plugins = tuple(plugin or ())
+    if what != "runs" and (asked := given(status=status, where=where, split=split, hide=hide)):
+        raise InputError(f"--{next(iter(asked))} goes with 'bench list runs'")
     if what == "runs":
-        _list_runs(results, status)
+        _list_runs(results, prefer, status, where, split, hide or ())
         return
-    from benchmark import datasets, recipes
+    if what is not None and what not in KINDS:
+        _describe(what, plugins)
+        return
+    from benchmark import datasets
+    from benchmark.configuration import recipes
     from methods import available, backbones
 
     kinds: dict[str, Callable[[], dict[str, str]]] = {
-        "methods": lambda: available(plugin or ()),
-        "datasets": datasets.available,
-        "backbones": backbones.available,
+        "methods": lambda: available(plugins),
+        "datasets": lambda: datasets.available(plugins),
+        "backbones": lambda: backbones.available(plugins) | backbones.sources(),
         "recipes": recipes.available,
     }
-    for kind in (what,) if what else kinds:
+    for kind in (what,) if what else KINDS:
         entries = kinds[kind]()
         width = max(map(len, entries), default=0)
         if what is None:
@@ -59,14 +82,37 @@ def list_(
             print(f"  {name:<{width}}  {description}")
 
 
-def _list_runs(results: Path, status: Text) -> None:
-    from benchmark import lookup, show
+def _describe(what: str, plugins: tuple[str, ...]) -> None:
+    from benchmark.reports import describing
+    from methods import registry
+
+    told: dict[str, Callable[[], Iterable[str]]] = {
+        "hyperparameters": lambda: describing.hyperparameters(plugins),
+        "scores": describing.scores,
+        "settings": describing.settings,
+    }
+    if what not in told and not registry.known(what, plugins):
+        raise unknown("kind or method", what, (*KINDS, *MORE, *registry.catalogue(plugins)))
+    for line in told[what]() if what in told else describing.method(what, plugins):
+        print(line)
+
+
+def _list_runs(
+    results: list[Path] | None, prefer: Path | None, status: Text, where: Text, split: Text, hide: Iterable[str]
+) -> None:
+    from benchmark import store
+    from benchmark.reports import show
+    from benchmark.tables import Choice
 
     if status is not None and status not in statuses():
         raise unknown("status", status, statuses())
-    shown = 0
-    for line in show.listing(run for run in lookup.stored_runs(results) if status in (None, run.status)):
-        shown += 1
-        print(line)
+    runs = store.read(places(results), prefer)
+    name_damaged(map(str, runs.damaged))
+    found = [run.record for run in runs.found if status in (None, run.record.status)]
+    if found and (where or split or hide):
+        frame, _ = Choice(where, split or "all").runs(store.last_epochs(runs))
+        names = set(frame["run"]) - Choice(hide=tuple(hide)).hidden(frame)
+        found = [record for record in found if record.name in names]
+    lines = list(show.listing(found))
     kind = f" {status}" if status else ""
-    print(f"{shown}{kind} {'run' if shown == 1 else 'runs'} in {results}")
+    print("\n".join([*lines, f"{len(lines)}{kind} {'run' if len(lines) == 1 else 'runs'} in {shown(results)}"]))

@@ -1,5 +1,6 @@
 """Options that several subcommands have, and the words that a shell completes for them."""
 
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,22 +38,23 @@ def method_names() -> Iterable[str]:
 
 
 def dataset_names() -> Iterable[str]:
-    """Return the data sets; of a folder the beginning."""
+    """Return the data sets; of a form such as folder:PATH the beginning."""
     from benchmark import datasets
 
-    return [name.removesuffix("PATH") for name in datasets.available()]
+    parts = [name.partition(datasets.PLACE) for name in datasets.available()]
+    return [name + colon for name, colon, _ in parts]
 
 
 def backbone_names() -> Iterable[str]:
-    """Return the backbones."""
+    """Return the backbones; of a library's the beginning."""
     from methods import backbones
 
-    return backbones.available()
+    return [*backbones.available(), *(form.removesuffix("NAME") for form in backbones.sources())]
 
 
 def recipe_names() -> Iterable[str]:
     """Return the recipes, read from their files' names alone."""
-    from benchmark import recipes
+    from benchmark.configuration import recipes
 
     root = recipes.folder()
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
@@ -60,9 +62,10 @@ def recipe_names() -> Iterable[str]:
 
 def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs of the results folder that the line names so far, by folder name and identity."""
-    from benchmark.lookup import names
+    from benchmark.store import names
 
-    found = names(Path(ctx.params.get("results") or "results"))
+    given = ctx.params.get("results") or "results"
+    found = [name for root in ([given] if isinstance(given, str | Path) else given) for name in names(Path(root))]
     return [name for name in found if name.startswith(incomplete)] or [
         identity for name in found if (identity := name.rpartition("-")[2]).startswith(incomplete)
     ]
@@ -71,6 +74,22 @@ def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
 def given(**flags: Any) -> dict[str, Any]:
     """Return the flags that a person gave, a path as its text."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in flags.items() if value is not None}
+
+
+def places(results: list[Path] | None) -> list[Path]:
+    """Return the results folders that ``--results`` names."""
+    return results or [Path("results")]
+
+
+def shown(results: list[Path] | None) -> str:
+    """Return the results folders in words."""
+    return ", ".join(map(str, places(results)))
+
+
+def name_damaged(lines: Iterable[str]) -> None:
+    """Name each run that is left out, on a line of its own where errors are printed."""
+    for line in lines:
+        print(f"note: {line}", file=sys.stderr)
 
 
 Text = str | None
@@ -83,8 +102,55 @@ Config = Annotated[
     ),
 ]
 Results = Annotated[Path, typer.Option(help="Where runs are stored.", metavar="DIR")]
-DataRoot = Annotated[Path, typer.Option(help="Where data sets lie.", metavar="DIR")]
-Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="A Python file with a method.", metavar="FILE")]
+ManyResults = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--results",
+        help="Where runs are stored; several, or a pattern in quotes, as one (default: results).",
+        metavar="DIR",
+    ),
+]
+Prefer = Annotated[
+    Path | None,
+    typer.Option(help="Of several --results the one that counts where the same run has other numbers.", metavar="DIR"),
+]
+DATA_ROOT_HELP = "Where data sets lie; else $OKDBENCH_DATA, else data."
+DataRoot = Annotated[Path | None, typer.Option(help=DATA_ROOT_HELP, metavar="DIR")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        help="A Python file with methods, backbones or data sets; once or more.",
+        metavar="FILE",
+    ),
+]
+Where = Annotated[
+    Text,
+    typer.Option(help="Only runs that fit, such as 'backbone=resnet8 and temperature=3'.", metavar="CONDITION"),
+]
+Split = Annotated[
+    Text,
+    typer.Option(
+        help="test, validation or all (default: test, where there are such runs).",
+        autocompletion=one_of(lambda: ("test", "validation", "all")),
+    ),
+]
+Hide = Annotated[
+    list[str] | None,
+    typer.Option("--hide", help="A row, or a method, that is left out; more than once.", metavar="ROW"),
+]
+Label = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        help="Another name for a method, row, data set, network or setting: dkel='DKEL (ours)'; more than once.",
+        metavar="OLD=NEW",
+    ),
+]
+Layout = Annotated[
+    Path | None,
+    typer.Option("--layout", help="A YAML file with rows in order, groups, labels, columns, digits.", metavar="FILE"),
+]
 Run = Annotated[
     str,
     typer.Argument(

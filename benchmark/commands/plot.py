@@ -1,31 +1,55 @@
 """``bench plot``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Results
+from benchmark.commands.options import (
+    Hide,
+    Label,
+    Layout,
+    ManyResults,
+    Prefer,
+    Split,
+    Where,
+    name_damaged,
+    places,
+    shown,
+)
 from benchmark.commands.schedules import schedules
 from methods.errors import InputError, unknown
 
-KINDS = ("curves", "homogeneity", "cost", "ranks", "schedules")
+KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "schedules")
 
 
 def plot(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}.", metavar="KIND")],
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     out: Annotated[
         Path | None, typer.Option(help="Ends in .svg, .pdf or .png (default: KIND.svg).", metavar="FILE")
     ] = None,
     value: Annotated[
         str | None,
         typer.Option(
-            help="curves: student, top1/ensemble, loss, gain/teachers, gain/ensemble; cost and ranks: a score of bench "
-            "table --value. Default: student.",
+            help="curves: student, top1/ensemble, loss, gain/teachers, gain/ensemble; cost, ranks and "
+            "critical-difference: a score of bench table --value. Default: student.",
         ),
     ] = None,
     against: Annotated[str, typer.Option(help="cost: multiply-adds, seconds or memory.")] = "multiply-adds",
+    where: Where = None,
+    split: Split = None,
+    hide: Hide = None,
+    label: Label = None,
+    layout_file: Layout = None,
+    look: Annotated[
+        str, typer.Option("--style", help="screen, or paper: small letters, thin lines, fonts in the file.")
+    ] = "screen",
+    width: Annotated[
+        str | None, typer.Option(help="Of the whole figure: 3.25in, 84mm, 240pt.", metavar="LENGTH")
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help="schedules: whose; --out is a folder then. bench schedules takes settings too.")
     ] = None,
@@ -40,19 +64,33 @@ def plot(
         return
     if value is not None and kind == "homogeneity":
         raise InputError("homogeneity has no --value: it shows every measure of the peers")
-    from benchmark import figures, store
+    from benchmark import store
+    from benchmark.reports import appearance, critical_difference, figures
+    from benchmark.tables import paper
 
-    path = figures.check_path(out or Path(f"{kind}.svg"))
-    frame = store.load(results)
+    wanted = paper.read(layout_file, {"where": where, "split": split, "hide": hide})
+    total = None if width is None else appearance.inches(width)
+    view = appearance.View(wanted.choice(), wanted.showing(label or ()), look, total)
+    path = appearance.check_path(out or Path(f"{kind}.svg"))
+    # only curves need more than the last epochs, and of the finished runs alone
+    needs_curves = kind in ("curves", "homogeneity")
+    finished = {"status": str(store.Status.FINISHED)} if needs_curves else None
+    frame = store.load(places(results), "all" if needs_curves else "last", finished, prefer)
+    name_damaged(frame.attrs[store.DAMAGED].values())
     if frame.empty:
-        raise InputError(f"no runs in {results} yet: bench run makes some")
+        raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
+    frame, left_out = view.choice.runs(frame)
     chosen = value or "student"
     if kind == "curves":
-        figure = figures.curves(frame, chosen)
+        figure = figures.curves(frame, chosen, view)
     elif kind == "homogeneity":
-        figure = figures.homogeneity(frame)
+        figure = figures.homogeneity(frame, view)
     elif kind == "cost":
-        figure = figures.cost(frame, against, chosen)
+        figure = figures.cost(frame, against, chosen, view)
+    elif kind == "ranks":
+        figure = figures.ranks(frame, chosen, view)
     else:
-        figure = figures.ranks(frame, chosen)
-    print(figures.save(figure, path))
+        figure = critical_difference.diagram(frame, chosen, view)
+    print(appearance.save(figure, path, view))
+    for line in left_out:
+        print(f"note: {line}", file=sys.stderr)

@@ -8,14 +8,17 @@ from rich.console import Console
 
 from benchmark.commands.options import (
     Config,
+    DataRoot,
     Plugins,
     Text,
     backbone_names,
     dataset_names,
     given,
     method_names,
+    one_of,
     several_of,
 )
+from methods.errors import InputError
 
 
 def run(
@@ -23,9 +26,20 @@ def run(
         Text,
         typer.Option(help="Names separated by commas; all if not given.", autocompletion=several_of(method_names)),
     ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            help="A method once more with settings of its own: 'dkel: decay=none', 'dml as dml-slow: train.lr=0.05'.",
+            metavar="METHOD [as NAME]: KEY=VALUE,...",
+        ),
+    ] = None,
     dataset: Annotated[
         Text,
-        typer.Option(help="Names separated by commas, or folder:PATH.", autocompletion=several_of(dataset_names)),
+        typer.Option(
+            help="Names separated by commas; forms such as folder:PATH.",
+            autocompletion=several_of(dataset_names),
+        ),
     ] = None,
     backbone: Annotated[
         Text,
@@ -40,12 +54,39 @@ def run(
         list[str] | None, typer.Option("--set", help="Any setting: train.lr=0.05, data.pad=2, dml.temperature=2.")
     ] = None,
     results: Annotated[Path | None, typer.Option(help="Where runs are stored.", metavar="DIR")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where data sets lie.", metavar="DIR")] = None,
+    data_root: DataRoot = None,
     engine: Annotated[Text, typer.Option(help="ray (side by side) or serial (in this process).")] = None,
     address: Annotated[Text, typer.Option(help="An existing Ray cluster to join.")] = None,
     device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     trials_per_gpu: Annotated[int | None, typer.Option(help="Runs side by side on one GPU.")] = None,
     save_students: Annotated[bool | None, typer.Option(help="Keep the students' weights.")] = None,
+    equal_cost: Annotated[
+        Text,
+        typer.Option(
+            help="Give every method the epochs that this method's training cost allows.",
+            metavar="METHOD",
+            autocompletion=one_of(method_names),
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="The same with a number of multiply-adds, such as 2.5e15.")
+    ] = None,
+    until_decided: Annotated[
+        float | None,
+        typer.Option(
+            help="Add seeds until every method is better, worse or the same within this many points.", metavar="POINTS"
+        ),
+    ] = None,
+    baseline: Annotated[
+        Text,
+        typer.Option(
+            help="With --until-decided: the method to compare with.",
+            metavar="NAME",
+            autocompletion=one_of(method_names),
+        ),
+    ] = None,
+    max_seeds: Annotated[int | None, typer.Option(help="With --until-decided: no more than these (20).")] = None,
+    seed_step: Annotated[int | None, typer.Option(help="With --until-decided: seeds added at a time (5).")] = None,
     log: Annotated[Text, typer.Option(help="tensorboard, wandb, mlflow: write the metrics there too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that are finished.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
@@ -53,10 +94,11 @@ def run(
 ) -> None:
     """Train methods and print their table; what is finished already is not repeated."""
     from benchmark import running
-    from benchmark.request import layer_from_assignments, layer_from_file
+    from benchmark.configuration import layer_from_assignments, layer_from_file
 
     flags = given(
         methods=methods,
+        variants=variant or None,
         dataset=dataset,
         backbone=backbone,
         seeds=seeds,
@@ -69,11 +111,26 @@ def run(
         trials_per_gpu=trials_per_gpu,
         save_students=save_students,
         log=log,
+        equal_cost=equal_cost,
+        budget=budget,
     )
     plugins = tuple(plugin or ())
     file_layer = [layer_from_file(config, plugins)] if config is not None else []
-    command = running.prepare([*file_layer, layer_from_assignments(set_ or ()) | flags], plugins, force)
+    layers = [*file_layer, layer_from_assignments(set_ or ()) | flags]
     console = Console()
+    looks = given(baseline=baseline, max_seeds=max_seeds, step=seed_step)
+    if until_decided is not None:
+        from benchmark import deciding
+
+        until = deciding.prepare(layers, plugins, force, until_decided, **({"baseline": None} | looks))
+        if dry_run:
+            deciding.print_plan(until, console)
+        elif not deciding.carry_out(until, console):
+            raise typer.Exit(1)
+        return
+    if looks:
+        raise InputError("--baseline, --max-seeds and --seed-step belong to --until-decided: give it, such as 0.5")
+    command = running.prepare(layers, plugins, force)
     if dry_run:
         running.print_plan(command, console)
     elif not running.carry_out(command, console):

@@ -19,8 +19,8 @@ def schedules(
     plugin: Plugins = None,
 ) -> None:
     """Draw every ramp and decay of a configuration over the epochs, and say which loss terms never act."""
-    from benchmark import schedule_figures
-    from benchmark.request import layer_from_assignments, layer_from_file
+    from benchmark.configuration import layer_from_assignments, layer_from_file
+    from benchmark.reports import schedule_figures
 
     plugins = tuple(plugin or ())
     file_layer = [layer_from_file(config, plugins)] if config is not None else []

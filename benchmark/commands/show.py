@@ -1,13 +1,11 @@
 """``bench show``."""
 
-from pathlib import Path
-
-from benchmark.commands.options import Results, Run
+from benchmark.commands.options import ManyResults, Prefer, Run, places
 
 
-def show(run: Run, results: Results = Path("results")) -> None:
+def show(run: Run, results: ManyResults = None, prefer: Prefer = None) -> None:
     """Print one run: its configuration, its result, its last metrics and the command that repeats it."""
-    from benchmark import lookup
-    from benchmark.show import lines
+    from benchmark.reports import lines
+    from benchmark.store import find
 
-    print("\n".join(lines(lookup.find(results, run))))
+    print("\n".join(lines(find(places(results), run, prefer))))

@@ -25,15 +25,15 @@ def speed(
     plugin: Plugins = None,
 ) -> None:
     """Measure how fast methods train here, beside the machine's rate of matrix products."""
-    from benchmark import speed_report
-    from benchmark.request import layer_from_assignments
+    from benchmark.configuration import layer_from_assignments
+    from benchmark.speed import report
 
     if baseline:
-        print(speed_report.baseline(repetitions, as_json))
+        print(report.baseline(repetitions, as_json))
         return
     settings = layer_from_assignments(set_ or ())
     train = {"batch_size": batch_size, "threads": threads or os.cpu_count() or 1} | settings.pop("train", {})
-    runs = speed_report.runs(methods, backbone, train, settings, tuple(plugin or ()))
-    shape = speed_report.shape(num_classes, image_size)
-    for text in speed_report.lines(runs, shape, device, repetitions, as_json, tuple(plugin or ())):
+    runs = report.runs(methods, backbone, train, settings, tuple(plugin or ()))
+    shape = report.shape(num_classes, image_size)
+    for text in report.lines(runs, shape, device, repetitions, as_json, tuple(plugin or ())):
         print(text, flush=True)

@@ -40,7 +40,7 @@ def study_command(name: str) -> Any:
     found = studies.find(name)
 
     def command(out: Path | None, **given: str | None) -> None:
-        from benchmark import yaml_files
+        from benchmark.configuration import yaml_files
         from methods.hyperparameters import validated
 
         texts = {field: text for field, text in given.items() if text is not None}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmark.commands.options import Plugins, Text, given
+from benchmark.commands.options import DataRoot, Plugins, Text, given
 
 
 def sweep(
@@ -21,7 +21,7 @@ def sweep(
     scheduler: Annotated[Text, typer.Option(help="none, or asha to stop what does badly early.")] = None,
     search_seed: Annotated[int | None, typer.Option(help="Of the choice of configurations.")] = None,
     best: Annotated[int | None, typer.Option(help="Only more seeds for the best N so far.", min=1)] = None,
-    dataset: Annotated[Text, typer.Option(help="A name, or folder:PATH.")] = None,
+    dataset: Annotated[Text, typer.Option(help="A name, or a form such as folder:PATH.")] = None,
     backbone: Annotated[Text, typer.Option(help="A name; a+b for peers that differ.")] = None,
     seeds: Annotated[Text, typer.Option(help="How many (3) or which (0,4,7) for every configuration.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Short for --set train.epochs=N.")] = None,
@@ -32,7 +32,7 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option(help="Where table and figures go; RESULTS/sweeps/NAME if not given.", metavar="DIR")
     ] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where data sets lie.", metavar="DIR")] = None,
+    data_root: DataRoot = None,
     engine: Annotated[Text, typer.Option(help="ray (side by side) or serial (in this process).")] = None,
     address: Annotated[Text, typer.Option(help="An existing Ray cluster to join.")] = None,
     device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
@@ -41,8 +41,8 @@ def sweep(
     plugin: Plugins = None,
 ) -> None:
     """Search a space of settings on a held-out part of the training set; the test set is not read."""
-    from benchmark import sweep_plan, sweeping
-    from benchmark.request import layer_from_assignments
+    from benchmark.configuration import layer_from_assignments
+    from benchmark.sweeps import plan, sweeping
 
     flags = given(
         method=method,
@@ -62,7 +62,7 @@ def sweep(
         trials_per_gpu=trials_per_gpu,
     )
     settings = layer_from_assignments(set_ or ())
-    prepared = sweep_plan.prepare(file, flags, settings, space or (), tuple(plugin or ()), out)
+    prepared = plan.prepare(file, flags, settings, space or (), tuple(plugin or ()), out)
     console = Console()
     if dry_run:
         sweeping.print_plan(prepared, console)

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Results
+from benchmark.commands.options import (
+    Hide,
+    Label,
+    Layout,
+    ManyResults,
+    Prefer,
+    Split,
+    Text,
+    Where,
+    name_damaged,
+    places,
+    shown,
+)
 from methods.errors import InputError
 
 VALUES = (
@@ -16,7 +28,8 @@ VALUES = (
 
 
 def table(
-    results: Results = Path("results"),
+    results: ManyResults = None,
+    prefer: Prefer = None,
     rows: Annotated[str, typer.Option(help="What makes a row: method, dataset, backbone, split, seed.")] = "method",
     columns: Annotated[
         str | None,
@@ -28,34 +41,97 @@ def table(
     value: Annotated[str | None, typer.Option(help=f"Scores, with commas (default: student): {VALUES}.")] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="A method: adds each gain over it, paired over seeds, with a 95 % interval.", metavar="NAME"),
+        typer.Option(
+            help="A row's label, a method, or 'method[key=value]': adds each gain over it, paired over seeds, with "
+            "interval and p value, both corrected for all comparisons.",
+            metavar="ROW",
+        ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="md, latex, csv, html or json.")] = "md",
+    resolve: Annotated[
+        float | None,
+        typer.Option(
+            help="With --baseline: the difference that matters, such as 0.5; adds a verdict on each method (better, "
+            "worse, same, undecided) and how many seeds would decide.",
+            metavar="DIFFERENCE",
+        ),
+    ] = None,
+    where: Where = None,
+    split: Split = None,
+    hide: Hide = None,
+    label: Label = None,
+    layout_file: Layout = None,
+    digits: Annotated[int | None, typer.Option(help="Decimal places of accuracies (default: 2).")] = None,
+    n: Annotated[bool | None, typer.Option("--n/--no-n", help="Say the number of seeds.")] = None,
+    p: Annotated[bool | None, typer.Option("--p/--no-p", help="Say the p values of gains.")] = None,
+    interval: Annotated[bool | None, typer.Option("--interval/--no-interval", help="Say their intervals.")] = None,
+    gains: Annotated[Text, typer.Option(help="Where gains stand: columns, cell or rows.")] = None,
+    rank: Annotated[bool | None, typer.Option("--rank/--no-rank", help="A column with the average rank.")] = None,
+    aggregates: Annotated[
+        bool | None, typer.Option("--aggregates/--no-aggregates", help="Columns with the gains over all columns.")
+    ] = None,
+    siunitx: Annotated[
+        bool | None, typer.Option("--siunitx/--no-siunitx", help="latex: columns that siunitx aligns.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="md, latex, csv, csv-wide, html, json or parquet.")] = "md",
+    out: Annotated[Path | None, typer.Option(help="Write it there and print nothing.", metavar="FILE")] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Set our numbers beside published ones, with sources.")
     ] = False,
 ) -> None:
     """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
-    from benchmark import layout, rendering, store, tables
-    from benchmark.footnotes import footnotes
+    from benchmark import store, tables
+    from benchmark.tables import layout, paper, published_table, rendering
+    from benchmark.tables.footnotes import footnotes
+    from benchmark.tables.tracebacks import located
 
-    rendering.check_format(form)
+    rendering.check_format(form, published)
+    if resolve is not None:
+        tables.check_bound("resolve", resolve)
     keys, scores = layout.keys_and_scores(layout.split_words(columns)) if columns is not None else ([], [])
     if value is not None:
         scores = layout.check_scores("value", layout.split_words(value)) + scores
     down = layout.check_keys("rows", layout.split_words(rows))
     across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
     if published:
-        from benchmark import published_table
-
-        frame = store.load(results) if results.is_dir() else None
+        there = results or Path("results").is_dir()
+        frame = store.load(places(results), "last", prefer=prefer) if there else None
+        name_damaged(frame.attrs[store.DAMAGED].values() if frame is not None else ())
         content = published_table.grid(published_table.compare(frame))
-        print(rendering.FORMATS[form](content))
+        _put(rendering.GRID_FORMATS[form](content), out)
         return
-    frame = store.load(results)
+    said = {"where": where, "split": split, "hide": hide, "baseline": baseline, "digits": digits, "n": n, "p": p}
+    said |= {"interval": interval, "gains": gains, "rank": rank, "aggregates": aggregates, "siunitx": siunitx}
+    wanted = paper.read(layout_file, said)
+    choice, showing = wanted.choice(), wanted.showing(label or ())
+    frame = store.load(places(results), "last", prefer=prefer)
+    name_damaged(frame.attrs[store.DAMAGED].values())
     if frame.empty:
-        raise InputError(f"no runs in {results} yet: bench run makes some")
-    print(rendering.rendered(tables.build(frame, list(dict.fromkeys(scores)) or None, down, across, baseline), form))
-    for line in footnotes(frame):
+        raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
+    frame, left_out = choice.runs(located(frame, store.folders(places(results))), "split" in (*down, *across))
+    if not scores and wanted.value:
+        scores = layout.check_scores("value", wanted.value)
+    judged = list(dict.fromkeys(scores)) or None
+    made = tables.build(frame, judged, down, across, wanted.baseline, resolve, choice, showing)
+    _put(rendering.parquet(made) if form == rendering.PARQUET else rendering.rendered(made, form), out)
+    for line in [*(f"note: {line}" for line in left_out), *footnotes(frame)]:
         # another program may read the other forms
         print(f"\n{line}" if form == "md" else line, file=sys.stdout if form == "md" else sys.stderr)
+
+
+def _put(content: str | bytes, out: Path | None) -> None:
+    """Print a table, or write it to a file."""
+    if out is not None:
+        from benchmark.store import atomic
+
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write_bytes(out, content if isinstance(content, bytes) else f"{content}\n".encode())
+        except OSError as error:
+            raise InputError(f"cannot write {out}: {error.strerror}") from None
+    elif isinstance(content, str):
+        print(content)
+    elif sys.stdout.isatty():
+        raise InputError("a Parquet file is no text: --out FILE.parquet says where it goes")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)

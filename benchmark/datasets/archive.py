@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
 
-from benchmark.progress import bar
+from benchmark.datasets.progress import bar
 from methods.errors import InputError
 
 TIMEOUT_S = 30

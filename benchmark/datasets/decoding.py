@@ -1,6 +1,7 @@
 """Image files to arrays of one shape."""
 
-from collections.abc import Generator, Sequence
+import io
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +9,33 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.progress import in_blocks
+from benchmark.datasets.progress import in_blocks
+from benchmark.datasets.resizing import REMEDY, centre_square
 from methods.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
 
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GREY = ("1", "L", "LA", "La", *_SIXTEEN_BIT)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An image file that lies inside another file.
+
+    Attributes:
+        name: How messages name it.
+        read: Gives its bytes.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Picture = Path | Encoded
 
 
 @dataclass(frozen=True)
@@ -31,7 +52,7 @@ class Form:
     channels: int
     side: int
     resize: bool
-    reference: Path
+    reference: Picture
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -39,7 +60,7 @@ class Form:
         return self.channels, self.side, self.side
 
 
-def form_of(paths: Sequence[Path], image_size: int | None, colour: bool = False) -> Form:
+def form_of(paths: Sequence[Picture], image_size: int | None, colour: bool = False) -> Form:
     """Return the form of a set: grey if all its images are, the first one's size unless another is asked for.
 
     Args:
@@ -60,28 +81,28 @@ def form_of(paths: Sequence[Path], image_size: int | None, colour: bool = False)
     return Form(channels, width, False, paths[0])
 
 
-def decoded(paths: Sequence[Path], form: Form) -> Generator[Pixels, None, None]:
+def decoded(paths: Sequence[Picture], form: Form) -> Generator[Pixels, None, None]:
     """Yield the images in their order as blocks ``[n, C, H, W]``.
 
     Raises:
         InputError: If a file is no image or has another size; the first such file is named.
     """
 
-    def block_of(block: Sequence[Path]) -> Pixels:
+    def block_of(block: Sequence[Picture]) -> Pixels:
         return np.ascontiguousarray(np.stack([_decode(path, form) for path in block]))
 
     return in_blocks(block_of, paths, "decoding images")
 
 
-_REMEDY = "all must be square and of one size, or data.image_size=N resizes and crops them to NxN"
+_REMEDY = f"all must be square and of one size, or {REMEDY}"
 
 
-def _decode(path: Path, form: Form) -> Pixels:
+def _decode(path: Picture, form: Form) -> Pixels:
     try:
-        with Image.open(path) as opened:
+        with _open(path) as opened:
             image = _eight_bit(opened).convert("L" if form.channels == 1 else "RGB")
             if form.resize:
-                image = _centre_square(image, form.side)
+                image = centre_square(image, form.side)
     except Exception as error:
         raise _unreadable(path, error) from None
     if image.size != (form.side, form.side):
@@ -104,25 +125,19 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray((values.astype(np.int64) >> 8).astype(np.uint8))
 
 
-def _centre_square(image: Image.Image, side: int) -> Image.Image:
-    """Resize the shorter side and cut the middle out, with the roundings of torchvision's Resize and CenterCrop."""
-    shorter = min(image.size)
-    width, height = (side if length == shorter else int(side * length / shorter) for length in image.size)
-    # on images, Pillow's bilinear filter is antialiased
-    resized = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((width - side) / 2), round((height - side) / 2)
-    return resized.crop((left, top, left + side, top + side))
+def _open(path: Picture) -> Image.Image:
+    return Image.open(path if isinstance(path, Path) else io.BytesIO(path.read()))
 
 
-def _header(path: Path) -> tuple[str, tuple[int, int]]:
+def _header(path: Picture) -> tuple[str, tuple[int, int]]:
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             return image.mode, image.size
     except Exception as error:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
+def _unreadable(path: Picture, error: Exception) -> InputError:
     # beside its own errors Pillow lets through whatever a damaged file provokes: SyntaxError, EOFError, struct.error
     if isinstance(error, OSError) and error.strerror:
         return InputError(f"cannot read {path}: {error.strerror}")

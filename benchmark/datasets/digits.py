@@ -9,8 +9,9 @@ import numpy.typing as npt
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from benchmark.config import DataConfig
-from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, stratified
+from benchmark.configuration import DataConfig
+from benchmark.datasets.arrays import Parts, assembled
+from benchmark.datasets.images import Dataset, LabelledImages
 
 TEST_SHARE = 0.2
 
@@ -34,12 +35,10 @@ def present(name: str, root: Path) -> bool:
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
-    """Return the digits, 8x8 and grey; nothing is read from the root folder."""
+    """Return the digits, 8x8 and grey unless they are resized; nothing is read from the root folder."""
     pixels, labels = _pixels_and_labels()
     train, test = train_test_split(np.arange(len(labels)), test_size=TEST_SHARE, stratify=labels, random_state=0)
     train, test = np.sort(train), np.sort(test)
-    train = train[stratified(labels[train], config.train_per_class, "train")]
-    test = test[stratified(labels[test], config.test_per_class, "test")] if not config.holdout else test[:0]
     everything = LabelledImages(pixels, labels)
-    mean, std = channel_statistics(pixels[train])
-    return Dataset(name, everything.take(train), everything.take(test), tuple("0123456789"), mean, std)
+    parts = Parts(everything.take(train), everything.take(test), tuple("0123456789"))
+    return assembled(name, parts, config, name)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.config import DataConfig
+from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
-from benchmark.datasets.images import Dataset, LabelledImages, statistics_of, stratified
+from benchmark.datasets.images import Dataset, stratified
 from benchmark.datasets.listing import Listing, files, folders, identity
+from benchmark.datasets.pictures import dataset_of
 from methods import paths
 from methods.errors import InputError
 
@@ -33,22 +34,7 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
     Raises:
         InputError: If the tree has another form, or a file is no image; the file is named.
     """
-    parts = _parts(_folder(name), config)
-    found = [image_cache.images(part, root, config.image_size) for part in parts]
-    if len({images.pixels.shape[1] for images in found}) > 1:
-        found = [
-            images if images.pixels.shape[1] == 3 else image_cache.images(part, root, config.image_size, colour=True)
-            for images, part in zip(found, parts, strict=True)
-        ]
-    sides = [images.pixels.shape[-1] for images in found]
-    if len(set(sides)) > 1:
-        raise InputError(
-            f"{parts[1].paths[0]} is {sides[1]}x{sides[1]}, the training images are {sides[0]}x{sides[0]}: "
-            "data.image_size=N resizes all to NxN"
-        )
-    mean, std = statistics_of(found[0].counts)
-    train, *others = (LabelledImages(images.pixels, part.labels) for images, part in zip(found, parts, strict=True))
-    return Dataset(name, train, others[0] if others else train.take(np.arange(0)), parts[0].classes, mean, std)
+    return dataset_of(name, _parts(_folder(name), config), config, root)
 
 
 def _folder(name: str) -> Path:
@@ -73,7 +59,7 @@ def _parts(folder: Path, config: DataConfig) -> list[Listing]:
 
 def _listing(folder: Path, part: str) -> Listing:
     base = folder / part
-    if not base.is_dir():
+    if not paths.is_folder(base):
         raise InputError(f"{folder} has no folder {part!r}: it must hold train/<class>/* and test/<class>/*")
     classes = folders(base)
     if len(classes) < 2:

@@ -21,10 +21,10 @@ import PIL
 from filelock import FileLock
 from rich.console import Console
 
-from benchmark import atomic
 from benchmark.datasets.decoding import Form, decoded, form_of
 from benchmark.datasets.images import Indices, Pixels, histogram
-from benchmark.datasets.listing import Listing
+from benchmark.datasets.listing import Pictures
+from benchmark.store import atomic
 
 FORMAT = 1
 
@@ -47,11 +47,11 @@ def folder(root: Path) -> Path:
     return root / ".cache"
 
 
-def images(listing: Listing, root: Path, image_size: int | None, colour: bool = False) -> Decoded:
+def images(listing: Pictures, root: Path, image_size: int | None, colour: bool = False) -> Decoded:
     """Return a listing's images, decoded at the first call and from the cache ever after.
 
     Args:
-        listing: The files.
+        listing: The encoded images.
         root: Where data sets lie.
         image_size: The side that images are resized to; None if they stay as they are.
         colour: Whether they are coloured even if every one is grey.
@@ -63,7 +63,8 @@ def images(listing: Listing, root: Path, image_size: int | None, colour: bool = 
     # another version of Pillow may decode a JPEG to slightly other pixels
     how = f"{FORMAT} {PIL.__version__} {image_size} {colour}"
     key = hashlib.sha256(f"{how} {listing.contents(cache)}".encode()).hexdigest()[:32]
-    entry = _Entry(cache / "images" / f"{key}.npy", len(listing.names))
+    pictures = listing.pictures
+    entry = _Entry(cache / "images" / f"{key}.npy", len(pictures))
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
         if (found := entry.open()) is not None:
@@ -73,13 +74,13 @@ def images(listing: Listing, root: Path, image_size: int | None, colour: bool = 
                 return found
             if entry.path.exists():
                 _note(f"{entry.path} is incomplete or damaged: its images are decoded anew")
-            form = form_of(listing.paths, image_size, colour)
-            return entry.write(form, decoded(listing.paths, form))
+            form = form_of(pictures, image_size, colour)
+            return entry.write(form, decoded(pictures, form))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         _note(f"cannot write {entry.path.parent} ({reason}): images are decoded into memory at every start")
-        form = form_of(listing.paths, image_size, colour)
-        return _in_memory(len(listing.names), form, decoded(listing.paths, form))
+        form = form_of(pictures, image_size, colour)
+        return _in_memory(len(pictures), form, decoded(pictures, form))
 
 
 @dataclass(frozen=True)

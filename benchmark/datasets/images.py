@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.config import DataConfig
+from benchmark.configuration import DataConfig
 from methods.errors import InputError
 
 Indices = npt.NDArray[np.int64]
@@ -93,7 +93,7 @@ class Shape:
         if config.holdout:
             test = round(train * config.holdout)
             train -= test
-        return replace(self, train=train, test=test)
+        return replace(self, train=train, test=test, image_size=config.image_size or self.image_size)
 
 
 @dataclass(frozen=True)

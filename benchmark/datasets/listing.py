@@ -7,14 +7,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
-from benchmark import atomic
+from benchmark.datasets.decoding import Picture
 from benchmark.datasets.images import Indices
-from benchmark.progress import in_blocks
+from benchmark.datasets.progress import in_blocks
+from benchmark.store import atomic
 from methods.errors import InputError
 
 # a file changed within a file system's tick of its last change can look unchanged; FAT's tick is the longest
 TICK_NS = 2 * 10**9
+
+
+class Pictures(Protocol):
+    """Encoded images in their order, wherever they lie."""
+
+    @property
+    def pictures(self) -> Sequence[Picture]:
+        """Each of them."""
+
+    @property
+    def labels(self) -> Indices:
+        """Class indices ``[N]``."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names in the order of their indices."""
+
+    def contents(self, cache: Path) -> str:
+        """Return the hash of the images' names and bytes; what takes long may be remembered in the folder."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +55,7 @@ class Listing:
     classes: tuple[str, ...]
 
     @property
-    def paths(self) -> list[Path]:
+    def pictures(self) -> list[Path]:
         """The files."""
         return [self.base / name for name in self.names]
 
@@ -68,11 +89,6 @@ class Listing:
             _remember(remembered, contents)
         return contents
 
-    def identity(self, cache: Path) -> str:
-        """Return the hash of everything that a run sees of this part: contents, labels, classes."""
-        text = "\n".join((self.contents(cache), *self.classes, *map(str, self.labels.tolist())))
-        return sha256(os.fsencode(text)).hexdigest()
-
     def _hash_contents(self) -> str:
         digest = sha256()
         for lines in in_blocks(self._hash_block, self.names, "reading images"):
@@ -84,9 +100,15 @@ class Listing:
         return os.fsencode("".join(lines))
 
 
-def identity(parts: Sequence[Listing], cache: Path) -> str:
+def identity(parts: Sequence[Pictures], cache: Path) -> str:
     """Return the hash of what a run sees of several parts."""
-    return sha256("\n".join(part.identity(cache) for part in parts).encode()).hexdigest()
+    return sha256("\n".join(identity_of(part, cache) for part in parts).encode()).hexdigest()
+
+
+def identity_of(part: Pictures, cache: Path) -> str:
+    """Return the hash of everything that a run sees of a part: contents, labels, classes."""
+    text = "\n".join((part.contents(cache), *part.classes, *map(str, part.labels.tolist())))
+    return sha256(os.fsencode(text)).hexdigest()
 
 
 def folders(base: Path) -> list[str]:

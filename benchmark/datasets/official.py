@@ -1,6 +1,7 @@
 """CIFAR-10, CIFAR-100 and Fashion-MNIST from their official files, downloaded and verified by torchvision."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from benchmark.config import DataConfig
-from benchmark.datasets.images import Dataset, LabelledImages, stratified
+from benchmark.configuration import DataConfig
+from benchmark.datasets.arrays import Parts, assembled
+from benchmark.datasets.images import Dataset, LabelledImages
+from methods import paths
 from methods.errors import InputError
 
 
@@ -23,6 +26,7 @@ class _Official:
     folder: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    unpacked: str = ""
 
 
 _OFFICIAL: Mapping[str, _Official] = {
@@ -33,6 +37,7 @@ _OFFICIAL: Mapping[str, _Official] = {
         "",
         (0.4914, 0.4822, 0.4465),
         (0.2470, 0.2435, 0.2616),
+        "cifar-10-batches-py",
     ),
     "cifar100": _Official(
         "CIFAR100",
@@ -41,6 +46,7 @@ _OFFICIAL: Mapping[str, _Official] = {
         "",
         (0.5071, 0.4866, 0.4409),
         (0.2675, 0.2565, 0.2761),
+        "cifar-100-python",
     ),
     "fashion-mnist": _Official(
         "FashionMNIST",
@@ -64,23 +70,34 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
 
 
 def present(name: str, root: Path) -> bool:
-    """Return whether its official files are there; they are verified when the set is loaded."""
-    official = _OFFICIAL[name]
-    return all((root / official.folder / file).is_file() for file in official.files)
+    """Return whether its official files are there, packed or unpacked; they are verified when the set is loaded."""
+    return _found(name, _home(name, root))
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
-    """Return the set, downloading it into the root folder first if it is not there."""
+    """Return the set, downloading it into the root folder first if it is not there.
+
+    Its files are looked for in the root folder and in ``<root>/<name>``; the root folder may be the unpacked one too.
+
+    Raises:
+        InputError: If it is neither there nor can be downloaded, or a file is not the official one.
+    """
+    official, home = _OFFICIAL[name], _home(name, root)
+    train, classes = _part(name, official, home, train=True)
+    test = None if config.holdout else _part(name, official, home, train=False)[0]
+    return assembled(name, Parts(train, test, classes), config, name, (official.mean, official.std))
+
+
+def _home(name: str, root: Path) -> Path:
+    """Return the folder that torchvision calls the root."""
+    nested = [root.parent] if root.name and root.name == _OFFICIAL[name].unpacked else []
+    return next((folder for folder in (root, root / name, *nested) if _found(name, folder)), root)
+
+
+def _found(name: str, root: Path) -> bool:
     official = _OFFICIAL[name]
-    train, classes = _part(name, official, root, train=True)
-    chosen = stratified(train.labels, config.train_per_class, "train")
-    train = train.take(chosen)
-    if config.holdout:
-        test = train.take(np.arange(0))
-    else:
-        test, _ = _part(name, official, root, train=False)
-        test = test.take(stratified(test.labels, config.test_per_class, "test"))
-    return Dataset(name, train, test, classes, official.mean, official.std)
+    packed = all(paths.is_file(root / official.folder / file) for file in official.files)
+    return packed or bool(official.unpacked and paths.is_folder(root / official.unpacked))
 
 
 def _part(name: str, official: _Official, root: Path, train: bool) -> tuple[LabelledImages, tuple[str, ...]]:
@@ -97,11 +114,12 @@ def _open(name: str, official: _Official, root: Path, train: bool) -> Any:
     factory: Callable[..., Any] = getattr(torchvision.datasets, official.torchvision)
     folder = root / official.folder
     try:
+        with suppress(RuntimeError):
+            # nothing is written where everything is unpacked: the folder may be read-only
+            return _verified(factory(str(root), train=train, download=False), factory, folder)
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{name}.lock"):
-            loaded = factory(str(root), train=train, download=True)
-            _verify_archives(factory, folder)
-            return loaded
+            return _verified(factory(str(root), train=train, download=True), factory, folder)
     except (OSError, RuntimeError) as error:
         wanted = ", ".join(f"{file} (MD5 {md5})" for file, md5 in official.files.items())
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -110,10 +128,11 @@ def _open(name: str, official: _Official, root: Path, train: bool) -> Any:
         ) from None
 
 
-def _verify_archives(factory: Any, folder: Path) -> None:
+def _verified(loaded: Any, factory: Any, folder: Path) -> Any:
     # torchvision checks CIFAR's unpacked files at every start, but of Fashion-MNIST's only that they exist
     from torchvision.datasets.utils import check_integrity
 
     for file, md5 in getattr(factory, "resources", ()):
         if not check_integrity(str(folder / file), md5):
             raise RuntimeError(f"{folder / file} is missing or damaged")
+    return loaded

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from benchmark import atomic
-from benchmark.config import DataConfig
+from benchmark.configuration import DataConfig
 from benchmark.datasets import archive, image_cache
 from benchmark.datasets.images import Dataset, LabelledImages, stratified
-from benchmark.datasets.listing import Listing, files, folders, identity
+from benchmark.datasets.listing import Listing, files, folders, identity, identity_of
+from benchmark.store import atomic
 from methods.errors import InputError
 
 ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -43,7 +43,7 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
     cache = image_cache.folder(root)
     listed = {part: _listing(folder, part) for part in (PARTS[:1] if config.holdout else PARTS)}
     origin = _origin(folder)
-    if origin and all(origin.get(part) == listing.identity(cache) for part, listing in listed.items()):
+    if origin and all(origin.get(part) == identity_of(listing, cache) for part, listing in listed.items()):
         return MD5
     return identity([_chosen(listing, part, config) for part, listing in listed.items()], cache)
 
@@ -168,7 +168,7 @@ def _present(root: Path) -> Path:
 
 def _note_origin(folder: Path, root: Path) -> None:
     cache = image_cache.folder(root)
-    identities = {part: _listing(folder, part).identity(cache) for part in PARTS}
+    identities = {part: identity_of(_listing(folder, part), cache) for part in PARTS}
     atomic.write_text(folder / ORIGIN, json.dumps({"archive": MD5, **identities}) + "\n")
 
 

@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field
 
+from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
 from benchmark.studies.homogeneity import mean_interval
-from benchmark.studies.output import LINES, PROVENANCE, new_figure, settings_text, styled, write_study
+from benchmark.studies.output import PROVENANCE, settings_text, write_study
 from benchmark.studies.runs import Trained, TrainingSettings, last_rows, train
 
 

@@ -16,16 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmark.studies.output import LINES, PROVENANCE, new_figure, settings_text, styled, write_study
-from benchmark.studies.simulation import (
-    NO_TEACHER,
-    PCL,
-    RELEASED,
-    ConvergenceSettings,
-    Outcome,
-    dkel,
-    simulate_all,
-)
+from benchmark.reports import LINES, new_figure, styled
+from benchmark.studies.output import PROVENANCE, settings_text, write_study
+from benchmark.studies.simulation import NO_TEACHER, PCL, RELEASED, ConvergenceSettings, Outcome, dkel, simulate_all
 from methods.schedules import Decay
 
 __all__ = ["ConvergenceResult", "ConvergenceSettings", "run", "write"]

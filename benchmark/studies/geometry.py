@@ -19,7 +19,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from benchmark.studies.output import LINES, PROVENANCE, new_figure, settings_text, styled, write_study
+from benchmark.reports import LINES, new_figure, styled
+from benchmark.studies.output import PROVENANCE, settings_text, write_study
 from methods.schedules import Ramp, ema_decay_at, ramped_weight
 
 Array = npt.NDArray[np.float64]

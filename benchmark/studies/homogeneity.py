@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from scipy import stats
 
+from benchmark.reports import LINES, Line, new_figure, styled
 from benchmark.store import Status
-from benchmark.studies.output import LINES, PROVENANCE, Line, new_figure, settings_text, styled, write_study
+from benchmark.studies.output import PROVENANCE, settings_text, write_study
 from benchmark.studies.runs import Trained, TrainingSettings, last_rows, train
 from methods.schedules import Ramp
 

@@ -10,10 +10,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
-from benchmark import datasets, recipes, running, store
-from benchmark.config import RunConfig
+from benchmark import datasets, running, store
+from benchmark.configuration import Layer, RunConfig, recipes
 from benchmark.errors import MachineError
-from benchmark.request import Layer
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import validated
@@ -122,7 +121,7 @@ def train(settings: TrainingSettings, console: Console | None = None) -> Trained
         raise MachineError(
             f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); the same command goes on"
         )
-    frame = store.load(command.store.root)
+    frame = store.load(command.store.root, where={"run": {command.store.folder(run).name for run in command.runs}})
     roles = [
         {"run": command.store.folder(run).name, "factor": case.factor, "case": case.name, "label": case.label}
         for case in file.all()

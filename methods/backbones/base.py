@@ -1,7 +1,7 @@
 """What a backbone is: stages in order and a classifier, each drawn anew whenever it is asked for."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -22,6 +22,8 @@ class Backbone:
         num_classes: C.
         in_channels: Channels of the images.
         image_size: Side of the square images in pixels.
+        deepen: The architecture with so many more blocks, layers or convolutions in its last stage, at least one; None
+            if it has no deeper form.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Backbone:
     num_classes: int
     in_channels: int = 3
     image_size: int = 32
+    deepen: Callable[[int], "Backbone"] | None = None
 
     @property
     def features(self) -> int:
@@ -58,9 +61,25 @@ class Backbone:
         """Draw the part that each peer has for itself: the stem's maps to features and logits."""
         return Branch([stage() for stage in self.stages[self.split(shared_stages) :]], self.classifier())
 
-    def network(self) -> "Network":
-        """Draw a whole network."""
-        return Network(self.stem(), self.branch())
+    def network(self, shared_stages: int | None = None) -> "Network":
+        """Draw a whole network; the number of shared stages decides its weights' names alone."""
+        return Network(self.stem(shared_stages), self.branch(shared_stages))
+
+    def deeper(self, extra: int) -> "Backbone":
+        """Return the architecture with ``extra`` more blocks, layers or convolutions in its last stage.
+
+        The earlier stages are the same, so that branches of different depth may share them.
+
+        Raises:
+            InputError: If ``extra`` is negative, or the architecture has no deeper form.
+        """
+        if extra < 0:
+            raise InputError(f"{self.name} can be made deeper by 0 or more (given: {extra})")
+        if extra == 0:
+            return self
+        if self.deepen is None:
+            raise InputError(f"{self.name} has no deeper form, which branches of different depth need")
+        return replace(self.deepen(extra), in_channels=self.in_channels, image_size=self.image_size)
 
 
 class Branch(nn.Module):

@@ -1,11 +1,19 @@
-"""The backbones by name; a family's module is imported when one of its networks is made."""
+"""The backbones by name; a family's module is imported when one of its networks is made.
 
-from collections.abc import Mapping, Sequence
+A name is one of the catalogue's, ``torchvision:NAME``, ``timm:NAME``, or a plug-in's.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from methods.backbones import brought
 from methods.errors import InputError, unknown
+from methods.plugins import import_plugin, reason_of
+from methods.sources import Source, source_of
 
 if TYPE_CHECKING:
     from methods.backbones.base import Backbone
@@ -13,13 +21,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a backbone comes from: ``methods.backbones.<module>.<factory>(..., **arguments)``."""
+    """Where a backbone comes from: ``methods.backbones.<module>.<factory>(..., **arguments)``, or a plug-in's function.
+
+    Attributes:
+        module: One of this package; of a plug-in what to import, a module's name or a file's path.
+        factory: A function of that module; what has the same is one family.
+        description: One line.
+        arguments: What the family's function is told beside name and shape.
+        min_image_size: The smallest side of the images in pixels.
+        plugin: Whether it is code of other people.
+        distribution: Of a plug-in, name and version of the package that it was installed with; empty for a file.
+    """
 
     module: str
     factory: str
     description: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     min_image_size: int = 8
+    plugin: bool = False
+    distribution: str = ""
+
+    def load(self) -> "Callable[..., Backbone]":
+        """Return the function that makes the backbone from ``name, num_classes, in_channels, image_size``."""
+        if self.plugin:
+            return brought.function(self.module, self.factory)
+        function = getattr(import_module(f"methods.backbones.{self.module}"), self.factory)
+        return partial(function, **self.arguments)
 
 
 def _cifar_resnet(depth: int) -> Entry:
@@ -40,6 +67,35 @@ def _imagenet_resnet(name: str, blocks: Sequence[int], max_pool: bool = True) ->
         + (", 7x7 stem and max-pool" if max_pool else " for 64x64 images: 7x7 stem without the max-pool"),
         {"blocks": blocks, "max_pool": max_pool},
         min_image_size=32 if max_pool else 8,
+    )
+
+
+def _wider_resnet(depth: int) -> Entry:
+    blocks = (depth - 2) // 6
+    return Entry(
+        "resnet",
+        "cifar_resnet_x4",
+        f"CIFAR ResNet, 3 stages of {blocks} basic block{'s' * (blocks > 1)}, 64 to 256 channels",
+        {"blocks": blocks},
+    )
+
+
+def _wide_resnet(depth: int, widen: int) -> Entry:
+    blocks = (depth - 4) // 6
+    return Entry(
+        "wide_resnet",
+        "wide_resnet",
+        f"pre-activation WRN-{depth}-{widen}, 3 stages of {blocks} basic blocks, {16 * widen} to {64 * widen} channels",
+        {"blocks": blocks, "widen": widen},
+    )
+
+
+def _vgg_bn(convolutions: int) -> Entry:
+    return Entry(
+        "vgg_bn",
+        "vgg_bn",
+        f"VGG-{5 * convolutions + 3} with batch norm and one linear layer, 64 to 512 channels",
+        {"convolutions": convolutions},
     )
 
 
@@ -67,44 +123,134 @@ _CATALOGUE: Mapping[str, Entry] = {
         "DenseNet-BC, 3 dense blocks of 6 bottleneck layers, growth rate 12",
         {"layers": 6, "growth": 12},
     ),
+    **{f"resnet{depth}x4": _wider_resnet(depth) for depth in (8, 32)},
+    **{f"wrn_{depth}_{widen}": _wide_resnet(depth, widen) for depth, widen in ((16, 2), (28, 2), (40, 2))},
+    "vgg8": _vgg_bn(1),
+    "vgg13": _vgg_bn(2),
+    **{
+        f"mobilenet_v2{suffix}": Entry(
+            "mobilenet",
+            "mobilenet_v2",
+            f"MobileNetV2 for 32x32 images, width {width}" + (", as the literature's tables mean it" * (not suffix)),
+            {"width": width},
+        )
+        for suffix, width in (("", 0.5), ("_x1_0", 1.0))
+    },
+    "shufflenet_v2": Entry(
+        "shufflenet",
+        "shufflenet_v2",
+        "ShuffleNetV2 for 32x32 images, width 1: 116, 232 and 464 channels",
+        {"widths": (116, 232, 464), "features": 1024},
+    ),
     **{name: _imagenet_resnet(name, blocks) for name, blocks in _IMAGENET_BLOCKS.items()},
     **{f"{name}_tiny": _imagenet_resnet(name, blocks, max_pool=False) for name, blocks in _IMAGENET_BLOCKS.items()},
 }
 
 
-def available() -> dict[str, str]:
-    """Return every backbone's name and one-line description."""
-    return {name: entry.description for name, entry in _CATALOGUE.items()}
+SOURCES: Mapping[str, Entry] = {
+    "torchvision": Entry("libraries", "torchvision_network", "any classification network of torchvision, untrained"),
+    "timm": Entry("libraries", "timm_network", "any network of timm, untrained (pip install 'okdbench[timm]')"),
+}
+"""Libraries whose networks are called ``<library>:<name there>``."""
 
 
-def describe(name: str) -> Entry:
-    """Return a backbone's entry, or raise an InputError that lists the valid names."""
-    if name not in _CATALOGUE:
-        raise unknown("backbone", name, _CATALOGUE)
-    return _CATALOGUE[name]
+def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
+    """Return every backbone's name and one-line description; a broken plug-in is described by its reason.
+
+    Args:
+        plugins: Python files that define further backbones.
+    """
+    listed = {name: entry.description for name, entry in _CATALOGUE.items()}
+    for item in brought.found(plugins):
+        if item.name in listed:
+            listed[f"{item.name} ({item.origin})"] = f"broken: the name {item.name!r} is taken"
+        else:
+            listed[item.name] = f"broken: {item.broken}" if item.broken else item.description
+    return listed
 
 
-def make(name: str, num_classes: int, in_channels: int = 3, image_size: int = 32) -> "Backbone":
+def sources() -> dict[str, str]:
+    """Return the forms of names that stand for a library's networks, and a line on each."""
+    return {f"{source}:NAME": entry.description for source, entry in SOURCES.items()}
+
+
+def describe(name: str, plugins: Iterable[str | Path] = ()) -> Entry:
+    """Return a backbone's entry.
+
+    Raises:
+        InputError: For an unknown name, with the valid ones, or a plug-in that is broken.
+    """
+    if name in _CATALOGUE:
+        return _CATALOGUE[name]
+    source, colon, network = name.partition(":")
+    if colon:
+        if source not in SOURCES:
+            raise unknown("source of backbones", source, SOURCES)
+        import_module("methods.backbones.libraries").check(source, network)
+        return SOURCES[source]
+    others: dict[str, brought.Brought] = {}
+    for item in brought.found(plugins):
+        # of two with one name the first found counts
+        others.setdefault(item.name, item)
+    if name not in others:
+        raise unknown("backbone", name, {*_CATALOGUE, *others, *sources()})
+    item = others[name]
+    if item.broken:
+        raise InputError(f"the backbone {name!r} is broken: {item.broken}")
+    return Entry(item.origin, name, item.description, min_image_size=1, plugin=True, distribution=item.distribution)
+
+
+def source(name: str, plugins: Iterable[str | Path] = ()) -> Source | None:
+    """Return the code of a plug-in's backbone; None for one that no plug-in brings.
+
+    Raises:
+        InputError: As :func:`describe` does.
+    """
+    entry = describe(name, plugins)
+    return source_of(import_plugin(entry.module), entry.distribution) if entry.plugin else None
+
+
+def make(
+    name: str,
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    plugins: Iterable[str | Path] = (),
+) -> "Backbone":
     """Return the backbone of that name for an image shape.
 
     Args:
-        name: One of :func:`available`.
+        name: One of :func:`available`, or a library's network as in :func:`sources`.
         num_classes: C, at least 2.
         in_channels: Channels of the images, at least 1.
         image_size: Side of the square images in pixels.
+        plugins: Python files that define further backbones.
 
     Raises:
         InputError: For an unknown name or a shape that the backbone cannot take.
     """
-    entry = describe(name)
+    entry = describe(name, plugins)
     if num_classes < 2:
         raise InputError(f"num_classes must be at least 2 (given: {num_classes})")
     if in_channels < 1:
         raise InputError(f"in_channels must be at least 1 (given: {in_channels})")
     if image_size < entry.min_image_size:
         raise InputError(f"{name} needs images of side {entry.min_image_size} or more (given: {image_size})")
-    factory = getattr(import_module(f"methods.backbones.{entry.module}"), entry.factory)
-    backbone: Backbone = factory(
-        name=name, num_classes=num_classes, in_channels=in_channels, image_size=image_size, **entry.arguments
-    )
+    shape = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    backbone = _brought(entry, name, shape) if entry.plugin else entry.load()(name=name, **shape)
     return replace(backbone, in_channels=in_channels, image_size=image_size)
+
+
+def _brought(entry: Entry, name: str, shape: Mapping[str, int]) -> "Backbone":
+    from methods.backbones.base import Backbone
+
+    try:
+        backbone = entry.load()(name=name, **shape)
+    except InputError:
+        raise
+    except Exception as error:
+        # code of other people
+        raise InputError(f"the backbone {name!r} cannot be made: {reason_of(error)} ({entry.module})") from None
+    if not isinstance(backbone, Backbone):
+        raise InputError(f"the backbone {name!r} is a {type(backbone).__name__}, not a Backbone ({entry.module})")
+    return backbone

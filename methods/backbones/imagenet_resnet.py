@@ -22,4 +22,8 @@ def imagenet_resnet(
         layers = [convolution(in_channels, 64, 7, stride=2), nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
         return [*layers, nn.MaxPool2d(3, stride=2, padding=1)] if max_pool else layers
 
-    return residual_backbone(name, num_classes, stem, basic_stages(widths, blocks), widths)
+    def deepen(more: int) -> Backbone:
+        deeper = (*blocks[:-1], blocks[-1] + more)
+        return imagenet_resnet(name, num_classes, in_channels, image_size, deeper, max_pool)
+
+    return residual_backbone(name, num_classes, stem, basic_stages(widths, blocks), widths, deepen)

@@ -10,13 +10,14 @@ from functools import partial
 from torch import nn
 
 from methods.backbones.base import Backbone
+from methods.backbones.layers import biased_convolution as _convolution, narrow_linear as _linear
 
 _WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the convolutions, a max-pool after each group."""
 
 
-def vgg16(name: str, num_classes: int, in_channels: int, image_size: int) -> Backbone:
-    """VGG of 13 convolutions and 3 linear layers; peers share the first 10 convolutions.
+def vgg16(name: str, num_classes: int, in_channels: int, image_size: int, extra: int = 0) -> Backbone:
+    """VGG of 13 convolutions, ``extra`` more in the last group, and 3 linear layers; peers share the first 10.
 
     Its three stages end with the max-pools behind the 256 and each of the 512 channels. A max-pool that would leave no
     pixel is left out (images smaller than 32 have fewer halvings); the parameters are the same for every size.
@@ -25,7 +26,7 @@ def vgg16(name: str, num_classes: int, in_channels: int, image_size: int) -> Bac
     def group(index: int) -> list[nn.Module]:
         inputs = _WIDTHS[index - 1][-1] if index else in_channels
         layers: list[nn.Module] = []
-        for width in _WIDTHS[index]:
+        for width in _WIDTHS[index] + ((_WIDTHS[index][-1],) * extra if index == len(_WIDTHS) - 1 else ()):
             layers += [_convolution(inputs, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             inputs = width
         leaves_a_pixel = image_size >> (index + 1) > 0
@@ -46,20 +47,5 @@ def vgg16(name: str, num_classes: int, in_channels: int, image_size: int) -> Bac
         classifier=classifier,
         linear=_linear,
         num_classes=num_classes,
+        deepen=lambda more: vgg16(name, num_classes, in_channels, image_size, extra + more),
     )
-
-
-def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return conv
-
-
-def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    linear = nn.Linear(inputs, outputs, bias)
-    nn.init.normal_(linear.weight, std=0.01)
-    if bias:
-        nn.init.zeros_(linear.bias)
-    return linear

@@ -1,0 +1,225 @@
+"""The configurations under which a method is checked, and the steps of training that are taken in them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+from annotated_types import Ge, Le
+from pydantic.fields import FieldInfo
+from torch import Tensor, nn
+
+from benchmark.configuration import TrainConfig
+from benchmark.training import StepBatch, learning_rate, optimise, parameter_groups
+from methods import Progress, backbones, registry
+from methods.hyperparameters import BaseHyperparameters
+from methods.interface import Batch, Method
+
+Depth = Literal["gates", "essential", "all"]
+"""How much of the contract is checked in a case."""
+
+BATCH_SIZE = 6
+_EPOCHS = (0, 0, 1, 1, 150, 299)
+WHEN = [
+    Progress(epoch, step, 300, last_of_epoch=epoch not in _EPOCHS[step + 1 :]) for step, epoch in enumerate(_EPOCHS)
+]
+"""Where in a run the steps are taken: more than one an epoch, and early, half-way and late."""
+
+RATES = TrainConfig(epochs=WHEN[0].epochs, lr=0.02, schedule="constant")
+"""The learning rate of the steps, of which a method's groups may have their own."""
+
+TRAINING_BATCHES = 4
+"""How many batches there are to take them on."""
+
+SMALL = "resnet8"
+OTHER = "resnet14"
+"""The quickest backbone, and one that differs from it."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One configuration under which a method is checked.
+
+    Attributes:
+        label: What is special about it.
+        method: The class.
+        hyperparameters: What is not left to the defaults.
+        backbone: As for :func:`methods.build`.
+        num_classes: C.
+        in_channels: Channels of the images.
+        image_size: Side of the square images in pixels.
+        depth: How much of the contract is checked.
+        may_refuse: Whether the method may answer with an InputError that it does not take these values together.
+        plugins: Python files that define further backbones.
+    """
+
+    label: str
+    method: type[Method]
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    backbone: str = SMALL
+    num_classes: int = 5
+    in_channels: int = 3
+    image_size: int = 8
+    depth: Depth = "all"
+    may_refuse: bool = False
+    plugins: tuple[str, ...] = ()
+
+    def resolve(self, hyperparameters: Mapping[str, Any] | None = None) -> BaseHyperparameters:
+        """Return the case's hyperparameters, or others for the same networks, with the defaults filled in."""
+        given = self.hyperparameters if hyperparameters is None else hyperparameters
+        return registry.resolve(self.method, given, self.backbone.split("+"))
+
+    def build(self, seed: int = 0) -> Method:
+        """Return the method with networks drawn from a seed."""
+        chosen = self.resolve()
+        shape = self.num_classes, self.in_channels, self.image_size
+        made = [backbones.make(part, *shape, plugins=self.plugins) for part in self.backbone.split("+")]
+        torch.manual_seed(seed)
+        return self.method(made, chosen)
+
+    def batch(self, number: int, views: int) -> Batch:
+        """Return the views and labels of one step."""
+        shape = (views, BATCH_SIZE, self.in_channels, self.image_size, self.image_size)
+        images = torch.randn(shape, generator=torch.Generator().manual_seed(number))
+        return images, self.labels()[:BATCH_SIZE]
+
+    def labels(self) -> Tensor:
+        """Return the labels of all training images, those of every batch alike."""
+        return (torch.arange(BATCH_SIZE) % self.num_classes).repeat(TRAINING_BATCHES)
+
+    def step_batch(self, number: int, views: int) -> StepBatch:
+        """Return what one step is taken on."""
+        indices = torch.arange(BATCH_SIZE) + BATCH_SIZE * (number % TRAINING_BATCHES)
+        return StepBatch(*self.batch(number, views), indices)
+
+    def images(self) -> Tensor:
+        """Return images that no step has seen."""
+        return self.batch(99, 1)[0][0]
+
+    @cached_property
+    def fresh(self) -> Method:
+        """The method in training mode before its first step; clauses move nothing but batch statistics."""
+        return self.build().train()
+
+    @cached_property
+    def trained(self) -> Method:
+        """The method in eval mode after a few steps; no clause may change it."""
+        method = self.build()
+        prepare(self, method)
+        for number in range(3 if self.depth == "all" else 1):
+            take_step(self, method, number)
+        return method.eval()
+
+
+def prepare(case: Case, method: Method, seed: int = 0) -> None:
+    """Do what a run does before its first step."""
+    method.train()
+    torch.manual_seed(seed)
+    method.labels(case.labels())
+    method.start(case.batch(1000 + number, method.views) for number in count())
+
+
+def step(case: Case, method: Method, number: int, seed: int | None = None) -> dict[str, Tensor]:
+    """Take one step of the optimiser and return its losses.
+
+    Args:
+        case: The configuration.
+        method: In training mode, prepared.
+        number: Of the step, 0-based.
+        seed: Of what the method draws; None goes on from where torch's generator is.
+    """
+    if seed is not None:
+        torch.manual_seed(seed)
+    groups = [
+        {"params": list(group.parameters), "lr": learning_rate(group, RATES, WHEN[number].epoch)}
+        for group in parameter_groups(method)
+    ]
+    optimizer = torch.optim.SGD(groups)
+    return optimise(method, optimizer, case.step_batch(number, method.views), WHEN[number])
+
+
+def take_step(case: Case, method: Method, number: int) -> dict[str, Tensor]:
+    """Take one whole step of training, with the step's number for its seed, and return its losses."""
+    losses = step(case, method, number, number)
+    method.after_step(WHEN[number])
+    return losses
+
+
+def trainable(method: Method) -> dict[str, nn.Parameter]:
+    """Return what the optimiser is given, by name."""
+    return {name: value for name, value in method.named_parameters() if value.requires_grad}
+
+
+def cases(method: type[Method], folder: Path) -> Iterator[Case]:
+    """Yield what a method is checked under, its defaults first; files that it needs are written to the folder."""
+    fields = method.Hyperparameters.model_fields
+    counts = [{"peers": peers} for peers in (2, 3, 4)] if "peers" in fields else []
+    fewest = counts[0] if counts else {}
+    example = _example(method, folder / "defaults", SMALL)
+    yield Case("defaults", method, example)
+    for chosen in counts:
+        yield Case(f"peers={chosen['peers']}", method, {**example, **chosen})
+    for name, info in fields.items():
+        if name == "peers" or name in example:
+            continue
+        few = {**example, **fewest}
+        for value in choices(info):
+            if value != info.default:
+                yield Case(f"{name}={value}", method, {**few, name: value}, may_refuse=True)
+        for value in _bounds(info):
+            yield Case(f"{name}={value}", method, {**few, name: value}, depth="gates", may_refuse=True)
+    grey = _example(method, folder / "grey", SMALL, num_classes=2, in_channels=1)
+    yield Case("grey images, two classes", method, grey, num_classes=2, in_channels=1, depth="essential")
+    if method.mixed_backbones:
+        two = f"{SMALL}+{OTHER}"
+        yield Case(f"backbone={two}", method, example, two, depth="essential", may_refuse=True)
+    for name in families():
+        size = backbones.describe(name).min_image_size
+        given = {**_example(method, folder / name, name, image_size=size), **fewest}
+        yield Case(f"backbone={name}", method, given, name, image_size=size, depth="essential")
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """Return the backbone of the fewest layers of each family but that of the other cases."""
+    sizes: dict[str, dict[str, int]] = {}
+    for name in backbones.available():
+        with torch.device("meta"):
+            layers = sum(1 for _ in backbones.make(name, 2).network().modules())
+        sizes.setdefault(backbones.describe(name).factory, {})[name] = layers
+    smallest = [min(family, key=family.__getitem__) for family in sizes.values() if SMALL not in family]
+    return tuple(smallest)
+
+
+def _example(
+    method: type[Method], folder: Path, backbone: str, num_classes: int = 5, in_channels: int = 3, image_size: int = 8
+) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return method.example(folder, backbone, num_classes, in_channels, image_size)
+
+
+def choices(info: FieldInfo) -> tuple[Any, ...]:
+    """Return what a hyperparameter may be if that is a closed set, or what its declaration gives as examples."""
+    return _choices(info.annotation) or tuple(info.examples or ())
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    if annotation is bool:
+        return (False, True)
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(choice for part in get_args(annotation) for choice in _choices(part))
+
+
+def _bounds(info: FieldInfo) -> list[Any]:
+    """Return the ends of a hyperparameter's range that belong to it."""
+    ends: list[Any] = [mark.ge if isinstance(mark, Ge) else mark.le for mark in info.metadata if _is_end(mark)]
+    # the end of a real range may be written as a whole number
+    return [float(end) if info.annotation is float else end for end in ends if end != info.default]
+
+
+def _is_end(mark: object) -> bool:
+    return isinstance(mark, Ge | Le)

@@ -1,0 +1,44 @@
+"""``bench verify``."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands.options import DataRoot, Plugins, Results, Text
+
+
+def verify(
+    target: Annotated[
+        Text,
+        typer.Argument(
+            help="A run, a bundle or a results folder; all of --results if not given.", metavar="RUN|BUNDLE"
+        ),
+    ] = None,
+    sample: Annotated[int | None, typer.Option(help="Repeat so many, drawn at random.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            help="Points of accuracy by which every epoch may differ, on another device or version.", min=0, max=100
+        ),
+    ] = 2.0,
+    results: Results = Path("results"),
+    data_root: DataRoot = None,
+    device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N; as recorded if not given.")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Repeat stored runs here and say of each whether the numbers are the same; exit code 1 if any differs."""
+    from benchmark import exchange
+    from benchmark.datasets import default_root
+
+    counts: Counter[str] = Counter()
+    for case in exchange.cases(target, results, sample, seed):
+        verdict = exchange.verify(case, data_root or default_root(), device, tuple(plugin or ()), tolerance)
+        counts[verdict.outcome] += 1
+        print(f"{verdict.outcome:<12}  {case.name}{f'  {verdict.text}' if verdict.text else ''}", flush=True)
+    total = sum(counts.values())
+    print(f"{total} {'run' if total == 1 else 'runs'}: " + ", ".join(f"{n} {word}" for word, n in counts.items()))
+    if counts[exchange.Outcome.DIFFERENT] or counts[exchange.Outcome.NOT_REPEATED]:
+        raise typer.Exit(1)

@@ -1,0 +1,296 @@
+"""What a person asks for, from recipe, file and command line, and the runs that this means."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from benchmark.configuration import entries, recipes, yaml_files
+from benchmark.configuration.code import CodeOfDatasets, sources
+from benchmark.configuration.entries import Entry
+from benchmark.configuration.run_config import SECTIONS, DataConfig, Origin, RunConfig, TrainConfig, Use
+from methods import backbones, paths, registry
+from methods.errors import InputError, unknown
+from methods.hyperparameters import validated
+
+if TYPE_CHECKING:
+    from methods.interface import Method
+
+MAX_RUNS = 100_000
+
+Layer = Mapping[str, Any]
+
+DATA_ROOT = "data"
+"""Where data sets lie if nothing is said."""
+
+LISTS = ("methods", "variants", "dataset", "backbone")
+OPTIONS = (
+    *("seeds", "epochs", "results", "data_root", "engine", "address"),
+    *("device", "trials_per_gpu", "save_students", "log", "equal_cost", "budget"),
+)
+"""The keys of a configuration file beside ``description``, the lists and the sections."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The layers of one command, weakest first below the data set's own recipe.
+
+    Attributes:
+        layers: The configuration file's keys and the command line's, each a mapping of keys to values.
+        plugins: Python files that define further methods, backbones and data sets.
+        data_root: Where data sets lie.
+    """
+
+    layers: Sequence[Layer]
+    plugins: Sequence[str] = ()
+    data_root: Path = field(default_factory=lambda: Path(DATA_ROOT))
+
+    @property
+    def origin(self) -> Origin:
+        """Where the request comes from, as its runs remember it: the same from any folder."""
+        usual = self.data_root == Path(DATA_ROOT)
+        files = [str(Path(plugin).resolve()) for plugin in self.plugins]
+        return Origin(plugins=files, data_root=None if usual else str(self.data_root.absolute()))
+
+    def option(self, key: str, default: Any) -> Any:
+        """Return the strongest layer's value of a key."""
+        return next((layer[key] for layer in reversed(self.layers) if key in layer), default)
+
+
+def layer_from_file(name: str, plugins: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the keys of a configuration file, checked to be known."""
+    content = recipes.read(recipes.find(name))
+    if "space" in content:
+        raise InputError(f"{name} describes a sweep: bench sweep {name}")
+    check_keys(content, plugins)
+    return content
+
+
+def layer_from_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return the layer that ``section.key=value`` words stand for; values are read as YAML.
+
+    Raises:
+        InputError: If a word has another form.
+    """
+    layer: dict[str, Any] = {}
+    for word in assignments:
+        key, equals, text = word.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot and section and name):
+            raise InputError(f"--set takes SECTION.KEY=VALUE, such as train.epochs=20 (given: {word!r})")
+        layer.setdefault(section, {})[name] = yaml_files.parse(text, f"--set {word}")
+    return layer
+
+
+def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
+    """Raise an InputError for a key that nothing reads, or a section that is no mapping."""
+    for key, value in layer.items():
+        if key in ("description", *LISTS, *OPTIONS):
+            continue
+        if key in SECTIONS or registry.known(key, plugins):
+            if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+                raise InputError(f"{key} must hold keys and values, as in '{key}: {{key: value}}' (given: {value!r})")
+            if key in SECTIONS:
+                for name in value:
+                    if name not in SECTIONS[key].model_fields:
+                        raise unknown(f"key in {key!r}", name, SECTIONS[key].model_fields)
+        else:
+            raise unknown("key", key, {*LISTS, *OPTIONS, *SECTIONS, *registry.catalogue(plugins)})
+
+
+Checksums = dict[tuple[str, DataConfig], str]
+
+
+class Datasets(CodeOfDatasets, Protocol):
+    """What planning has to know of data sets; :mod:`benchmark.datasets` knows it."""
+
+    def recipe(self, name: str, plugins: Sequence[str] = ()) -> str:
+        """Return the file in ``configs/`` with a data set's defaults, or raise an InputError."""
+
+    def checksum(self, name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
+        """Return what identifies the images that a configuration uses."""
+
+
+def plan(request: Request, datasets: Datasets, checksums: Checksums | None = None) -> list[RunConfig]:
+    """Return the runs that a request means, resolved, in the order data sets, methods, backbones, seeds.
+
+    Args:
+        request: What is asked for.
+        datasets: Knows their recipes and checksums.
+        checksums: What is known of data sets already; it is added to, so that many plans look at the files once.
+
+    Raises:
+        InputError: For anything that is unknown or out of range, before anything is run.
+    """
+    for layer in request.layers:
+        check_keys(layer, request.plugins)
+    names = _words("dataset", request.option("dataset", ["digits"]))
+    runs: list[RunConfig] = []
+    for name in names:
+        runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
+    _refuse_unused_sections(request, runs)
+    distinct: dict[str, RunConfig] = {}
+    for run in runs:
+        # two names for the same numbers are one run
+        other = distinct.get(run.identity)
+        distinct[run.identity] = run if other is None else other.also(run.uses)
+    return list(distinct.values())
+
+
+def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Checksums) -> list[RunConfig]:
+    base = layer_from_file(datasets.recipe(name, request.plugins), request.plugins)
+    scoped = Request((base, *request.layers), request.plugins, request.data_root)
+    chosen = _entries(scoped)
+    architectures = _words("backbone", scoped.option("backbone", ["resnet32"]))
+    seeds = parse_seeds(scoped.option("seeds", 1))
+    if len(chosen) * len(architectures) * len(seeds) > MAX_RUNS:
+        raise InputError(f"more than {MAX_RUNS:,} runs of {name}: ask for fewer seeds")
+    train = _train_config(section(scoped.layers, "train"))
+    data = validated(DataConfig, section(scoped.layers, "data"), "data")
+    for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
+        backbones.describe(part, request.plugins)
+    if (name, data) not in checksums:
+        checksums[name, data] = datasets.checksum(name, data, request.data_root, request.plugins)
+    runs = []
+    for entry in chosen:
+        cls = registry.load(entry.method, request.plugins)
+        _check_entry(entry, cls, request.plugins)
+        own = _train_config({**section(scoped.layers, "train"), **entry.train}) if entry.train else train
+        given = {**section(scoped.layers, entry.method), **entry.hyperparameters}
+        for architecture in architectures:
+            code = sources(entry.method, name, architecture, request.plugins, datasets)
+            resolved = registry.resolve(cls, given, architecture.split("+"), own.epochs).model_dump(mode="json")
+            run = RunConfig(
+                method=entry.method,
+                dataset=name,
+                backbone=architecture,
+                seed=seeds[0],
+                train=own,
+                data=data,
+                hyperparameters=resolved,
+                method_version=cls.version,
+                dataset_checksum=checksums[name, data],
+                files=_hash_files(cls, resolved),
+                sources={role: source.hash for role, source in code.items()},
+                uses=_uses(entry, train, own),
+                origin=request.origin,
+            )
+            runs += [run.model_copy(update={"seed": seed}) for seed in seeds]
+    return runs
+
+
+def _train_config(values: Mapping[str, Any]) -> TrainConfig:
+    train = validated(TrainConfig, values, "train")
+    if train.nesterov and train.momentum == 0:
+        raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
+    if train.warmup_epochs >= max(1, train.epochs):
+        raise InputError(
+            f"train.warmup_epochs must be below train.epochs, {train.epochs} (given: {train.warmup_epochs:g})"
+        )
+    return train
+
+
+def _entries(request: Request) -> list[Entry]:
+    """Return the methods of a command: those named, or all; and the variants, with the plain methods beside them."""
+    asked = any("variants" in layer for layer in request.layers)
+    added = entries.read_variants(request.option("variants", None)) if asked else []
+    if any("methods" in layer for layer in request.layers):
+        return entries.distinct([*entries.read("methods", request.option("methods", None)), *added])
+    plain = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
+    return [*entries.read("methods", plain), *added]
+
+
+def _check_entry(entry: Entry, method: "type[Method]", plugins: Sequence[str]) -> None:
+    for key in entry.train:
+        if key not in TrainConfig.model_fields:
+            raise unknown(f"training setting of {entry.name or entry.method!r}", key, TrainConfig.model_fields)
+    fields = getattr(method.Hyperparameters, "model_fields", {})
+    for key in entry.hyperparameters:
+        if key not in fields:
+            raise unknown(f"hyperparameter of {entry.method!r}", key, fields)
+    if entry.name and entry.name != entry.method and registry.known(entry.name, plugins):
+        raise InputError(f"{entry.method} cannot be called {entry.name!r}: that is another method's name")
+
+
+def _uses(entry: Entry, common: TrainConfig, own: TrainConfig) -> list[Use]:
+    usual, mine = common.model_dump(mode="json"), own.model_dump(mode="json")
+    instead = {key: usual[key] for key in entry.train if usual[key] != mine[key]}
+    name = "" if entry.name == entry.method else entry.name
+    return [Use(name=name, train=instead, chosen=dict(entry.hyperparameters))] if name or instead else []
+
+
+def complete_methods(request: Request) -> list[str]:
+    """Return the methods for which a person has given all that has no default, such as a teacher's weights."""
+    catalogue = registry.catalogue(request.plugins)
+    return [
+        name
+        for name, item in catalogue.items()
+        if not item.broken and _required(name, request.plugins) <= set(section(request.layers, name))
+    ]
+
+
+def _required(method: str, plugins: Sequence[str]) -> set[str]:
+    model = getattr(registry.load(method, plugins), "Hyperparameters", None)
+    return {name for name, field in getattr(model, "model_fields", {}).items() if field.is_required()}
+
+
+def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict[str, str]:
+    """Make the paths of files absolute, in place, and return the hash of each file's content."""
+    hashes = {}
+    for key in method.Hyperparameters.files():
+        path = paths.written(hyperparameters[key], f"{method.name}.{key}")
+        try:
+            path = path.resolve()
+            hashes[key] = sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"{method.name}.{key}: cannot read {path}: {error.strerror}") from None
+        hyperparameters[key] = str(path)
+    return hashes
+
+
+def section(layers: Iterable[Layer], key: str) -> dict[str, Any]:
+    """Return a section's values, the last layer's winning; ``epochs`` is short for a key of ``train``."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer.get(key, {})
+        if key == "train" and "epochs" in layer:
+            merged["epochs"] = layer["epochs"]
+    return merged
+
+
+def _refuse_unused_sections(request: Request, runs: Sequence[RunConfig]) -> None:
+    # a file may hold sections for methods of other runs; on the command line that is a slip
+    used = {*SECTIONS, *(run.method for run in runs)}
+    for key, value in request.layers[-1].items():
+        if isinstance(value, dict) and key not in used:
+            raise InputError(f"--set {key}.{next(iter(value))}: {key!r} is not among the methods of this run")
+
+
+def _words(key: str, value: Any) -> list[str]:
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise InputError(f"{key} takes names separated by commas (given: {value!r})")
+    stripped = [word.strip() for word in words if word.strip()]
+    if not stripped:
+        raise InputError(f"{key} names nothing")
+    return list(dict.fromkeys(stripped))
+
+
+def parse_seeds(value: Any) -> list[int]:
+    """Return the seeds that a value means: 3 is 0, 1, 2; "0,4,7" (or a list) is those three, "5," only 5.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    problem = InputError(f"seeds takes how many (3) or which (0,4,7), each from 0 to {2**32 - 1} (given: {value!r})")
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts if part) or not any(parts):
+            raise problem
+        value = int(parts[0]) if len(parts) == 1 else [int(part) for part in parts if part]
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_RUNS:
+        return list(range(value))
+    if isinstance(value, list) and value and all(type(seed) is int and 0 <= seed < 2**32 for seed in value):
+        return list(dict.fromkeys(value))
+    raise problem

@@ -1,0 +1,226 @@
+"""The configuration of one run, and its identity."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+EQUAL_EPOCHS = "equal epochs"
+"""The budget of a run whose length is the recipe's."""
+
+_ADDED = "absent_at_its_default"
+
+
+def _added(default: Any, **field: Any) -> Any:
+    """Return a field that came after runs had been stored: at its default it is no part of an identity."""
+    return Field(default, json_schema_extra={_ADDED: True}, **field)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def canonical(self) -> dict[str, Any]:
+        """Return what counts for the identity: all values but those that mean what was meant before they existed."""
+        added = {
+            name
+            for name, field in type(self).model_fields.items()
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(_ADDED)
+        }
+        values = self.model_dump(mode="json")
+        return {name: value for name, value in values.items() if name not in added or value != self._default(name)}
+
+    @classmethod
+    def _default(cls, name: str) -> Any:
+        return cls.model_fields[name].get_default()
+
+
+class TrainConfig(_Section):
+    """How a run is trained: the optimiser is SGD, the learning rate follows a schedule after a warm-up."""
+
+    epochs: int = Field(300, ge=1, le=100_000, description="passes over the training set")
+    batch_size: int = Field(128, ge=2, le=65_536, description="images a step; the last, smaller batch is kept")
+    lr: float = Field(0.1, gt=0, le=100, description="learning rate at the start")
+    lr_factor: float = Field(0.1, gt=0, le=1, description="what a milestone multiplies the learning rate by")
+    milestones: list[Fraction] = Field([0.5, 0.75], description="where it drops, as shares of the epochs")
+    schedule: Literal["step", "cosine", "constant"] = _added(
+        "step",
+        description="of the learning rate: dropped at the milestones; half a cosine from lr towards 0, epoch by epoch; "
+        "or always lr",
+    )
+    warmup_epochs: float = _added(
+        0.0, ge=0, le=100_000, description="linear warm-up, step by step: a share of the run below 1, from 1 on epochs"
+    )
+    warmup_from: float = _added(0.1, ge=0, le=1, description="share of the learning rate that a warm-up begins with")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    nesterov: bool = Field(True, description="Nesterov's form of the momentum; it needs momentum above 0")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on every parameter, but those of no_decay")
+    no_decay: Literal["none", "norm_and_bias"] = _added(
+        "none", description="what is spared weight decay: nothing, or the scales and shifts of norms and all biases"
+    )
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of the run; part of its numbers")
+    precision: Literal["fp32", "tf32", "bf16"] | None = Field(
+        None, description="arithmetic of the networks; null: fp32 on the CPU, tf32 on CUDA"
+    )
+    deterministic: bool | None = Field(
+        None, description="the same bits every time; null: on the CPU yes, on CUDA no, where it costs speed"
+    )
+    channels_last: bool = Field(True, description="memory layout of images and weights; faster, other rounding")
+    compile: bool = Field(False, description="torch.compile the training step; pays in runs of hours")
+    collapse_epochs: int = Field(10, ge=1, description="evaluations in a row at chance after which a run has collapsed")
+    eval_every: int = Field(1, ge=1, description="epochs between evaluations; the last epoch is always evaluated")
+
+    diagnostics_every: int = Field(
+        0,
+        ge=0,
+        description="epochs between diagnostics (diversity, calibration, gradients) among those that are evaluated; 0: "
+        "after the last one only. They change no other number and are no part of the run's identity",
+    )
+
+    def lr_at(self, epoch: int) -> float:
+        """Return the learning rate of a 0-based epoch e of E by the schedule, without the warm-up.
+
+        ``step``: ``lr f^m`` where m counts the milestones that the epoch has reached; none lies before the first
+        epoch, however short the run. ``cosine``: ``lr (1 + cos(pi e / E)) / 2``. ``constant``: ``lr``.
+        """
+        if self.schedule == "constant":
+            return self.lr
+        if self.schedule == "cosine":
+            return self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        reached = sum(epoch >= max(1, round(milestone * self.epochs)) for milestone in self.milestones)
+        return self.lr * self.lr_factor**reached
+
+    def warmup_at(self, step: int, steps_per_epoch: int) -> float:
+        """Return what the warm-up multiplies the learning rate by at a 0-based optimiser step s of W in the warm-up.
+
+        ``a + (1 - a) s / W`` with a = ``warmup_from``, and 1 from step W on; as ``torch.optim.lr_scheduler.LinearLR``.
+        """
+        epochs = self.warmup_epochs if self.warmup_epochs >= 1 else self.warmup_epochs * self.epochs
+        steps = round(epochs * steps_per_epoch)
+        return 1.0 if step >= steps else self.warmup_from + (1 - self.warmup_from) * step / steps
+
+
+class DataConfig(_Section):
+    """What a run is trained and scored on."""
+
+    train_per_class: int | None = Field(None, ge=1, description="a fixed subset of the training images; null: all")
+    test_per_class: int | None = Field(None, ge=1, description="a fixed subset of the test images; null: all")
+    holdout: float = Field(
+        0.0, ge=0, lt=1, description="share of the training images that is kept out and scored instead of the test set"
+    )
+    image_size: int | None = Field(
+        None,
+        ge=8,
+        le=1024,
+        description="side to resize (shorter side) and centre-crop images to; null: as they are",
+    )
+    pad: int = Field(4, ge=0, le=64, description="pixels of border before the random crop")
+    padding: Literal["black", "mean", "reflect"] = _added(
+        "black", description="what the border is: black, the training images' mean colour, or their mirrored rim"
+    )
+    flip: bool = Field(True, description="whether images are mirrored at random")
+
+
+class Use(_Section):
+    """What a run was asked for as: a table shows it once for each use. It changes no number.
+
+    Attributes:
+        name: What it is called; empty for the method's own name.
+        train: The training settings that the other methods of its command had instead of this run's.
+        chosen: The hyperparameters that were asked for.
+    """
+
+    name: str = ""
+    train: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+
+
+class Origin(_Section):
+    """Where the command lay that asked for a run: what has to be said to give it again. It changes no number.
+
+    Attributes:
+        plugins: Python files that defined further methods.
+        data_root: Where the data sets lay; None for the usual place.
+    """
+
+    plugins: list[str] = []
+    data_root: str | None = None
+
+
+class RunConfig(_Section):
+    """Everything that decides a run's numbers, with all defaults filled in, and what it was asked for as."""
+
+    method: str
+    dataset: str
+    backbone: str
+    seed: Seed
+    train: TrainConfig
+    data: DataConfig
+    hyperparameters: dict[str, Any]
+    method_version: int
+    dataset_checksum: str
+    files: dict[str, str] = Field({}, description="hyperparameters that name a file, and the hash of its content")
+    sources: dict[str, str] = Field(
+        {}, description="what comes from a plug-in (method, dataset, backbone), and the hash of its code"
+    )
+    uses: list[Use] = Field([], description="what it was asked for as; none: as the method itself. No part of identity")
+    origin: Origin = Field(Origin(), description="where its command lay; no part of its identity")
+    budgets: list[str] = Field(
+        [EQUAL_EPOCHS], min_length=1, description="the comparisons that asked for the run; no part of its identity"
+    )
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # without a plug-in there is no such key: runs that were stored before there was one keep their identity
+        content: dict[str, Any] = handler(self)
+        if not self.sources:
+            content.pop("sources", None)
+        return content
+
+    @property
+    def identity(self) -> str:
+        """The hash of the canonical form: equal exactly for runs that must give the same numbers."""
+        resolved = self.model_dump(mode="json")
+        resolved |= {"train": self.train.canonical(), "data": self.data.canonical()}
+        # what is looked at beside the numbers changes none of them, nor does who asked for the run
+        del resolved["train"]["diagnostics_every"]
+        for name in ("budgets", "uses", "origin"):
+            del resolved[name]
+        for name in self.files:
+            del resolved["hyperparameters"][name]
+        # what lies where is not what is trained on: the content's hashes say that
+        resolved["dataset"] = self.dataset.partition(":")[0]
+        canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
+        return sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """What a person calls the run."""
+        called = next((use.name for use in self.uses if use.name), self.method)
+        return f"{called} {self.dataset} {self.backbone} seed {self.seed}"
+
+    def also(self, uses: Sequence[Use], budgets: Sequence[str] = ()) -> "RunConfig":
+        """Return the same run as it was asked for elsewhere too.
+
+        Args:
+            uses: What it was asked for as; none are that of the method itself.
+            budgets: The comparisons that asked for it.
+        """
+        every = list(self.uses) or [Use()]
+        every += [use for use in (uses or [Use()]) if use not in every]
+        joined = list(dict.fromkeys([*budgets, *self.budgets]))
+        return self.model_copy(update={"uses": [] if every == [Use()] else every, "budgets": joined})
+
+    @property
+    def split(self) -> str:
+        """What the run is scored on: ``test``, or ``validation`` if a part of the training set is held out."""
+        return "validation" if self.data.holdout else "test"
+
+
+SECTIONS: Mapping[str, type[_Section]] = {"train": TrainConfig, "data": DataConfig}

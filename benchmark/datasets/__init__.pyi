@@ -1,0 +1,24 @@
+from .arrays import Arrays as Arrays
+from .catalogue import (
+    PLACE as PLACE,
+    Spec as Spec,
+    available as available,
+    checksum as checksum,
+    default_root as default_root,
+    describe as describe,
+    load as load,
+    present as present,
+    recipe as recipe,
+    shape as shape,
+    source as source,
+)
+from .decoding import Encoded as Encoded, Form as Form, Picture as Picture, decoded as decoded
+from .images import (
+    Dataset as Dataset,
+    Indices as Indices,
+    LabelledImages as LabelledImages,
+    Pixels as Pixels,
+    Shape as Shape,
+)
+from .placement import Images as Images, on_device as on_device
+from .random_images import random_dataset as random_dataset

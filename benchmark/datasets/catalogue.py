@@ -1,0 +1,183 @@
+"""Data sets by name: labelled uint8 images, in memory or in a mapped file."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.configuration import DataConfig
+from methods.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from benchmark.datasets.images import Dataset, Shape
+    from benchmark.datasets.plugin import Plugin
+    from methods.sources import Source
+
+PLACE = ":"
+"""Between a form and what a person names in it, as in ``folder:PATH``."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of a data set before it is loaded.
+
+    Attributes:
+        description: One line.
+        recipe: The file in ``configs/`` with its defaults.
+        module: The module in this folder with its ``load``, ``present`` and ``checksum``.
+        sizes: Training images, test images, classes, channels and side, where they are known before it is there.
+    """
+
+    description: str
+    recipe: str
+    module: str
+    sizes: tuple[int, int, int, int, int] | None = None
+
+
+_SPECS: Mapping[str, Spec] = {
+    "digits": Spec("1,797 scanned digits, 8x8 grey, 10 classes; ships with scikit-learn", "digits", "digits"),
+    "cifar10": Spec("60,000 photographs, 32x32 colour, 10 classes", "cifar", "official", (50_000, 10_000, 10, 3, 32)),
+    "cifar100": Spec(
+        "60,000 photographs, 32x32 colour, 100 classes", "cifar", "official", (50_000, 10_000, 100, 3, 32)
+    ),
+    "fashion-mnist": Spec(
+        "70,000 articles of clothing, 28x28 grey, 10 classes", "cifar", "official", (60_000, 10_000, 10, 1, 28)
+    ),
+    "tinyimagenet": Spec("110,000 photographs, 64x64 colour, 200 classes", "tinyimagenet", "tinyimagenet"),
+    "folder:PATH": Spec(
+        "a tree of images: PATH/train/<class>/*, PATH/test/<class>/* (or val); ImageNet with data.image_size=224",
+        "cifar",
+        "folder",
+    ),
+    "npz:FILE": Spec(
+        "a file of arrays: x_train, y_train, x_test, y_test; uint8 images [N, H, W, C] or [N, H, W]", "cifar", "npz"
+    ),
+    "torchvision:NAME": Spec(
+        "a classification set of torchvision with split= or train=, such as SVHN, STL10, Flowers102",
+        "cifar",
+        "torchvision_sets",
+    ),
+    "hf:PATH": Spec(
+        "a Hugging Face data set: a folder as save_to_disk writes it, or one that is in the cache; okdbench[hf]",
+        "cifar",
+        "hugging_face",
+    ),
+}
+_FORMS = {key.partition(PLACE)[0]: key for key in _SPECS if PLACE in key}
+_PLUGIN_RECIPE = "cifar"
+
+
+def default_root() -> Path:
+    """Return where data sets lie unless ``--data-root`` says it: the environment's ``OKDBENCH_DATA``, else ``data``."""
+    return Path(os.environ.get("OKDBENCH_DATA") or "data")
+
+
+def available(plugins: Sequence[str] = ()) -> dict[str, str]:
+    """Return every data set's name and one-line description; a broken plug-in is described by its reason.
+
+    Args:
+        plugins: Python files that define further data sets.
+    """
+    own = {name: spec.description for name, spec in _SPECS.items()}
+    return own | {name: item.description for name, item in _plugins(plugins).items() if name not in own}
+
+
+def describe(name: str, plugins: Sequence[str] = ()) -> Spec:
+    """Return what is known of a data set, or raise an InputError that lists the valid names."""
+    if (spec := _own(name)) is not None:
+        return spec
+    item = _plugin(name, plugins)
+    return Spec(item.description, _PLUGIN_RECIPE, "plugin")
+
+
+def recipe(name: str, plugins: Sequence[str] = ()) -> str:
+    """Return the file in ``configs/`` with a data set's defaults, or raise an InputError that lists the names."""
+    return describe(name, plugins).recipe
+
+
+def source(name: str, plugins: Sequence[str] = ()) -> "Source | None":
+    """Return the code of a plug-in's data set; None for one of this project, which its checksum tells."""
+    return None if _own(name) else _plugin(name, plugins).source
+
+
+def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
+    """Return what identifies the images of a data set, without decoding them.
+
+    Args:
+        name: One of :func:`available`, or with a form's word in capitals replaced, as in ``folder:photos``.
+        config: Which part of them is used.
+        root: Where data sets lie.
+        plugins: Python files that define further data sets.
+
+    Raises:
+        InputError: If files are there and are not what they should be.
+    """
+    result: str = _provider(name, plugins).checksum(name, config, root)
+    return result
+
+
+def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
+    """Return whether a data set's files seem to be there, so that loading it would download nothing.
+
+    Raises:
+        InputError: For an unknown name.
+    """
+    found: bool = _provider(name, plugins).present(name, root)
+    return found
+
+
+def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Dataset":
+    """Return a data set with the subset and the held-out part that the configuration asks for.
+
+    With ``config.holdout`` the test images are not read; the held-out training images stand in their place.
+
+    Raises:
+        InputError: If the files are missing or are not what they should be.
+    """
+    from benchmark.datasets.images import holdout_split
+
+    dataset: Dataset = _provider(name, plugins).load(name, config, root)
+    return holdout_split(dataset, config.holdout) if config.holdout else dataset
+
+
+def shape(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Shape":
+    """Return what the images of a data set look like; it is loaded only if that cannot be known before.
+
+    Raises:
+        InputError: If it has to be loaded and cannot be.
+    """
+    from benchmark.datasets.images import Shape
+
+    sizes = describe(name, plugins).sizes
+    return load(name, config, root, plugins).shape if sizes is None else Shape(*sizes).part(config)
+
+
+def _own(name: str) -> Spec | None:
+    form, colon, place = name.partition(PLACE)
+    if not colon:
+        return _SPECS.get(name)
+    if form in _FORMS and not place.strip():
+        raise InputError(f"dataset {name!r} names nothing: {_FORMS[form]}")
+    return _SPECS.get(_FORMS.get(form, ""))
+
+
+def _provider(name: str, plugins: Sequence[str]) -> Any:
+    spec = _own(name)
+    return _plugin(name, plugins) if spec is None else import_module(f"benchmark.datasets.{spec.module}")
+
+
+def _plugin(name: str, plugins: Sequence[str]) -> "Plugin":
+    found = _plugins(plugins)
+    if name in found:
+        return found[name]
+    if broken := next((item for item in found.values() if item.broken), None):
+        raise InputError(f"unknown dataset {name!r}, and the plug-in {broken.origin} is broken: {broken.broken}")
+    raise unknown("dataset", name, {*_SPECS, *found})
+
+
+def _plugins(plugins: Sequence[str]) -> "Mapping[str, Plugin]":
+    from benchmark.datasets.plugin import catalogue
+
+    return catalogue(plugins)

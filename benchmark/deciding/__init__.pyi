@@ -1,0 +1,1 @@
+from .adding import Deciding as Deciding, carry_out as carry_out, prepare as prepare, print_plan as print_plan

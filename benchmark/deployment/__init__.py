@@ -1,0 +1,1 @@
+"""A trained student to take away: exported, loaded and asked."""

@@ -1,0 +1,164 @@
+"""A student away from its run: the exported file, the card beside it, and what is read from both.
+
+What is exported takes float images ``[B, C, H, W]`` of pixels / 255, in [0, 1], and returns logits ``[B, classes]``:
+the normalisation is inside, so that nobody has to know it to get it right.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from methods.errors import InputError, unknown
+
+Floats = npt.NDArray[np.float32]
+Model = Callable[[Floats], Floats]
+"""From pixels / 255 ``[B, C, H, W]`` to logits ``[B, classes]``."""
+
+
+class Card(BaseModel):
+    """What goes with an exported file, as ``<file>.json``."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    input: str = Field(description="what the model takes")
+    output: str = Field(description="what it returns")
+    classes: list[str] = Field(min_length=2, description="the classes' names in the order of the logits")
+    mean: list[float] = Field(description="of each channel, for pixels / 255; applied inside the exported model")
+    std: list[float] = Field(description="of each channel, likewise")
+    normalised_inside: bool = Field(description="false for bare weights: who loads them normalises")
+    in_channels: int = Field(ge=1, description="1 (grey) or 3 (RGB)")
+    image_size: int = Field(ge=1, description="height and width")
+    accuracy: float | None = Field(description="of this student after the last epoch, in percent")
+    scored_on: Literal["test", "validation"] = Field(description="what the accuracy was measured on")
+    student: str
+    run: str = Field(description="the run's identity")
+    run_name: str
+    method: str
+    backbone: str
+    dataset: str
+    dataset_checksum: str
+    seed: int
+    epochs: int
+    versions: dict[str, str] = Field(description="what the file was exported with")
+
+
+def card_path(model: Path) -> Path:
+    """Return where the card of an exported file lies."""
+    return model.with_name(model.name + ".json")
+
+
+def read_card(model: Path) -> Card:
+    """Return the card of an exported file.
+
+    Raises:
+        InputError: If there is none, or it is damaged.
+    """
+    path = card_path(model)
+    try:
+        return Card.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; it belongs beside {model.name}") from None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise InputError(f"{path} is not the card of an exported student: {where}: {fault['msg']}") from None
+
+
+def load(path: Path, plugins: Sequence[str | Path] = ()) -> Model:
+    """Return the model in an exported file; none but a file of bare weights needs this package's networks.
+
+    Args:
+        path: Of the file.
+        plugins: Python files that define further backbones, for bare weights.
+
+    Raises:
+        InputError: If it cannot be read, or the package that reads it is not installed.
+    """
+    loader = LOADERS[check_suffix(path)]
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    try:
+        return loader(path, plugins)
+    except (InputError, MemoryError):
+        raise
+    except ImportError as error:
+        raise InputError(f"reading {path.name} needs {error.name}: pip install 'okdbench[onnx]'") from None
+    except Exception as error:
+        # every runtime has errors of its own for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not a readable {path.suffix.removeprefix('.')} file: {reason}") from None
+
+
+def check_suffix(path: Path) -> str:
+    """Return the file's ending, or raise an InputError that lists the valid ones."""
+    if path.suffix not in LOADERS:
+        raise unknown("file ending", path.suffix or path.name, LOADERS)
+    return path.suffix
+
+
+def read_images(paths: Sequence[Path], card: Card) -> Floats:
+    """Return image files as ``[B, C, H, W]`` of pixels / 255: other sizes are resized and centre-cropped.
+
+    Raises:
+        InputError: If a file is no image.
+    """
+    from benchmark.datasets import Form, decoded
+
+    form = Form(card.in_channels, card.image_size, True, paths[0])
+    pixels = np.concatenate(list(decoded(paths, form)))
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def probabilities(logits: Floats) -> npt.NDArray[np.float64]:
+    """Return the softmax ``[B, classes]`` of logits."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    result: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return result
+
+
+def _load_onnx(path: Path, plugins: Sequence[str | Path]) -> Model:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (name,) = (given.name for given in session.get_inputs())
+    return lambda images: np.asarray(session.run(None, {name: images})[0])
+
+
+def _load_pt2(path: Path, plugins: Sequence[str | Path]) -> Model:
+    import torch
+
+    # torch unpickles parts of the file, which can run anything: SECURITY.md counts it as code
+    # it logs a traceback beside the error that it raises
+    logging.getLogger("torch.export").setLevel(logging.CRITICAL)
+    return as_model(torch.export.load(path).module())
+
+
+def _load_safetensors(path: Path, plugins: Sequence[str | Path]) -> Model:
+    from benchmark.training import normalised, read_student
+
+    card = read_card(path)
+    return as_model(normalised(read_student(path, plugins).network, card.mean, card.std))
+
+
+def as_model(module: Callable[[Any], Any]) -> Model:
+    """Return a torch module as a function of arrays."""
+    import torch
+
+    def call(images: Floats) -> Floats:
+        with torch.no_grad():
+            return np.asarray(module(torch.from_numpy(images)).numpy())
+
+    return call
+
+
+LOADERS: Mapping[str, Callable[[Path, Sequence[str | Path]], Model]] = {
+    ".safetensors": _load_safetensors,
+    ".onnx": _load_onnx,
+    ".pt2": _load_pt2,
+}

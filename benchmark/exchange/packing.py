@@ -1,0 +1,112 @@
+"""A results folder as one file that can be attached to a paper."""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.exchange.compression import compressed, ending_of
+from benchmark.store import DamagedError, Store, atomic, read_files, scan
+from methods.errors import InputError
+
+FORMAT = 1
+LAST = "okdbench.json"
+"""The last file of a bundle: where it stands, nothing was cut off."""
+
+RUNS, SOURCES = "runs", "sources"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What went into a bundle.
+
+    Attributes:
+        runs: How many.
+        size: Of the bundle in bytes.
+        left_out: A line for each run that is damaged.
+    """
+
+    runs: int
+    size: int
+    left_out: list[str]
+
+
+def pack(results: Path, out: Path, weights: bool = False) -> Packed:
+    """Write all runs of a results folder into one file: the same runs give the same bytes.
+
+    In it are every run's configuration, metrics and result (with the environment), and the source of plug-ins where the
+    results folder keeps it; not checkpoints, tracebacks and, unless asked, weights.
+
+    Args:
+        results: The results folder.
+        out: The bundle; its ending says how it is compressed.
+        weights: Whether the students' weights go along.
+
+    Raises:
+        InputError: If there are no runs, or the file cannot be written.
+    """
+    ending = ending_of(out)
+    names = list(scan(results))
+    left_out: list[str] = []
+    packed = 0
+    temporary = out.with_name(f".{out.name}.{os.getpid()}{atomic.SUFFIX}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            with (
+                compressed(stream, ending) as inner,
+                tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+            ):
+                needed: set[str] = set()
+                for name in names:
+                    try:
+                        files = _files_of(results, name, weights, needed)
+                    except DamagedError as error:
+                        left_out.append(f"{results / RUNS / name} is damaged and left out: {error}")
+                        continue
+                    packed += 1
+                    for path, content in files.items():
+                        _add(archive, f"{RUNS}/{name}/{path}", content)
+                for path, content in _sources(results, needed):
+                    _add(archive, path, content)
+                _add(archive, LAST, json.dumps({"format": FORMAT, "runs": packed}).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        if not packed:
+            raise InputError(f"no runs in {results} that could be packed")
+        temporary.replace(out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Packed(packed, out.stat().st_size, left_out)
+
+
+def _files_of(results: Path, name: str, weights: bool, needed: set[str]) -> Mapping[str, bytes]:
+    folder = results / RUNS / name
+    files = read_files(folder)
+    config = files.contents.config
+    if (own := Store(results).folder(config).name) != name:
+        raise DamagedError(f"its configuration is that of {own}")
+    needed.update(getattr(config, "sources", {}).values())
+    found = dict(files.raw)
+    if weights:
+        found |= {path.name: path.read_bytes() for path in sorted(folder.glob("*.safetensors"))}
+    return found
+
+
+def _sources(results: Path, needed: set[str]) -> Iterator[tuple[str, bytes]]:
+    for source in sorted(needed):
+        path = results / SOURCES / f"{source}.py"
+        if path.is_file():
+            yield f"{SOURCES}/{source}.py", path.read_bytes()
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    # of what a header can say nothing but the name and the size: neither time nor owner
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))

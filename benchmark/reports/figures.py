@@ -1,0 +1,255 @@
+"""Figures of stored runs: readable in black and white and for colour-blind eyes, means with bands over seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
+
+from benchmark.reports.appearance import Look, View, legend, looks, name_y, panels, style
+from benchmark.store import Status
+from benchmark.tables import SCORES, layout, natural, of_run, summaries
+from methods.errors import InputError, unknown
+
+MAX_PANELS = 12
+MARKER_POINTS = 7.0
+MARKER_SHARE = 0.025
+"""Of the largest number of an axis, roughly what a marker covers."""
+
+COSTS: Mapping[str, tuple[str, str]] = {
+    "multiply-adds": ("training-multiply-adds", "multiply-adds of a training step an image, in millions"),
+    "seconds": ("seconds", "wall time of a run in seconds"),
+    "memory": ("memory", "peak memory in MiB"),
+}
+CURVES: Mapping[str, str] = {
+    "student": "student accuracy in %",
+    "top1/ensemble": "accuracy of the ensemble in %",
+    "loss": "training loss",
+    "gain/teachers": "teachers minus peers in points",
+    "gain/ensemble": "ensemble minus peers in points",
+}
+HOMOGENEITY: Mapping[str, str] = {
+    "distance/peers": "distance between peers' probabilities",
+    "kl/peers": "KL between peers in nats",
+    "disagreement/peers": "peers disagree in %",
+    "kl/teacher-peer": "KL(teacher || peer) in nats",
+}
+
+
+class Placed(NamedTuple):
+    """The finished runs' rows with ``row`` and ``column``, and these in the order in which they are drawn."""
+
+    runs: pd.DataFrame
+    rows: list[str]
+    columns: list[str]
+
+
+def placed(frame: pd.DataFrame, view: View) -> Placed:
+    """Return the finished runs in their places, as the table of all runs has them.
+
+    Args:
+        frame: From :func:`benchmark.store.load`.
+        view: Which of them are shown.
+
+    Raises:
+        InputError: If there is nothing to draw, or too much for one figure.
+    """
+    finished = frame[frame["status"] == str(Status.FINISHED)]
+    if finished.empty:
+        raise InputError("no finished run to draw")
+    # runs that did not finish count for the names: a row is called alike in table and figure
+    arrangement = layout.arranged(summaries(frame))
+    places = arrangement.runs.set_index("run")[["row", "column"]]
+    runs = finished.copy().join(places, on="run", how="inner")
+    every = {"row": list(looks(arrangement.runs)), "column": sorted(places["column"].unique(), key=natural)}
+    for axis, labels in every.items():
+        shown = view.choice.labels(arrangement.runs, labels, axis, arrangement.methods == axis)
+        runs = runs[runs[axis].isin(shown)]
+        there = set(runs[axis])
+        every[axis] = [label for label in shown if label in there]
+    if runs.empty:
+        raise InputError("no finished run of these rows and columns to draw")
+    if len(every["column"]) > MAX_PANELS:
+        raise InputError(
+            f"{len(every['column'])} data sets, backbones and settings are too many for one figure ({MAX_PANELS})"
+        )
+    return Placed(runs, every["row"], every["column"])
+
+
+def named(frame: pd.DataFrame, view: View) -> View:
+    """Return the view with its labels resolved for the rows and columns of a frame."""
+    runs = layout.labelled(summaries(frame))
+    labels = [*runs["row"].unique(), *runs["column"].unique()]
+    return replace(view, showing=view.showing.resolved(labels, {}))
+
+
+def curves(frame: pd.DataFrame, metric: str = "student", view: View | None = None) -> Figure:
+    """Draw a metric over the epochs, a panel a data set and backbone: mean, and a band of one standard deviation."""
+    if metric not in CURVES:
+        raise unknown("curve", metric, CURVES)
+    view = named(frame, view or View())
+    found = placed(frame, view)
+    shown = [(column, metric, view.showing.word(column)) for column in found.columns]
+    return _over_epochs(found, shown, CURVES[metric], view)
+
+
+def homogeneity(frame: pd.DataFrame, view: View | None = None) -> Figure:
+    """Draw how alike the predictors are over the epochs, a panel a measure, a row of panels a data set and backbone."""
+    view = named(frame, view or View())
+    found = placed(frame, view)
+    runs = found.runs
+    measures = [metric for metric in HOMOGENEITY if metric in runs.columns and runs[metric].notna().any()]
+    if not measures:
+        raise InputError("no run has diagnostics of its peers: bench run --set train.diagnostics_every=1")
+    columns = found.columns
+    word = view.showing.word
+    shown = [
+        (column, metric, HOMOGENEITY[metric] if len(columns) == 1 else f"{word(column)}\n{HOMOGENEITY[metric]}")
+        for column in columns
+        for metric in measures
+    ]
+    return _over_epochs(found, shown, "", view, width=len(measures) if len(columns) > 1 else 2)
+
+
+def cost(
+    frame: pd.DataFrame, against: str = "multiply-adds", score: str = "student", view: View | None = None
+) -> Figure:
+    """Draw a score against what training takes: a point a row, its mean and one standard deviation over the seeds.
+
+    Rows that take the same stand side by side, a marker's width apart.
+    """
+    if against not in COSTS:
+        raise unknown("cost", against, COSTS)
+    if score not in SCORES:
+        raise unknown("value", score, SCORES)
+    key, name = COSTS[against]
+    view = named(frame, view or View())
+    found = placed(frame, view)
+    runs = _scored(found.runs, {"x": key, "y": score})
+    if runs.empty:
+        raise InputError(f"no finished run has both {score} and {against}: runs of older versions stored no cost")
+    appearance = looks(runs, found.rows)
+    there = set(runs["column"])
+    columns = [column for column in found.columns if column in there]
+    figure, axes, side_by_side = panels(len(columns), view)
+    points = MARKER_POINTS * (0.6 if view.on_paper else 1.0)
+    for axis, column in zip(axes, columns, strict=True):
+        means = runs[runs["column"] == column].groupby("row", sort=False).agg({"x": "mean", "y": ["mean", "std"]})
+        width = MARKER_SHARE * means["x", "mean"].max()
+        place = -math.inf
+        for row, x, y, spread in means.sort_values(("x", "mean"), kind="stable").itertuples(name=None):
+            look = appearance[str(row)]
+            place = max(x, place + width)
+            aside = ScaledTranslation((place - x) / width * points / 72, 0, figure.dpi_scale_trans)
+            drawn = axis.errorbar(
+                x, y, yerr=None if pd.isna(spread) else spread, fmt=look.marker, color=look.colour, capsize=3,
+                markersize=points, markeredgecolor="white", markeredgewidth=0.5,
+            )  # fmt: skip
+            # moved afterwards: the axis takes its limits from what is drawn in data coordinates alone
+            for artist in drawn.get_children():
+                artist.set_transform(axis.transData + aside)
+        axis.set(title=view.showing.word(column), xlabel=name)
+        axis.margins(x=0.12, y=0.15)
+    name_y(figure, axes, SCORES[score].description.partition(",")[0], side_by_side, view)
+    legend(figure, appearance, lines=False, view=view)
+    return figure
+
+
+def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None) -> Figure:
+    """Draw each row's average rank, over every data set, backbone and seed in which all rows have a value."""
+    if score not in SCORES:
+        raise unknown("value", score, SCORES)
+    if SCORES[score].best is None:
+        raise InputError(f"of {score} neither end is better: there are no ranks")
+    view = named(frame, view or View())
+    found = placed(frame, view)
+    runs = _scored(found.runs, {"y": score})
+    table = runs.pivot_table(index=["column", "seed"], columns="row", values="y").dropna()
+    if table.empty or table.shape[1] < 2:
+        raise InputError("ranks need two methods and one seed at least that all of them have")
+    ranked = table.rank(axis=1, ascending=SCORES[score].best == "low")
+    order = ranked.mean().sort_values(ascending=False, kind="stable")
+    appearance = looks(runs, found.rows)
+    with style(view):
+        height_of_row = 0.28 if view.on_paper else 0.42
+        figure = Figure(figsize=(view.total or 5.6, 0.9 + height_of_row * len(order)), layout="constrained")
+        axis = figure.subplots()
+        for height, (row, average) in enumerate(order.items()):
+            look = appearance[str(row)]
+            counts = ranked[row].value_counts()
+            axis.scatter(
+                counts.index, [height] * len(counts), s=18 * counts, color=look.colour, alpha=0.35, linewidths=0
+            )
+            axis.plot(
+                [average],
+                [height],
+                marker=look.marker,
+                color=look.colour,
+                markersize=9,
+                markeredgecolor="white",
+                markeredgewidth=0.5,
+            )
+            axis.annotate(f"{average:.2f}", (average, height), (0, 8), textcoords="offset points", ha="center")
+        axis.set_yticks(range(len(order)), [view.showing.word(str(row)) for row in order.index])
+        axis.set_ylim(-0.6, len(order) - 0.2)
+        axis.set_xlim(0.5, len(order) + 0.5)
+        axis.set_xticks(range(1, len(order) + 1))
+        axis.grid(axis="y", visible=False)
+        blocks = f"{len(ranked)} block{'' if len(ranked) == 1 else 's'} (data set, backbone and seed)"
+        over = "\nover " if view.on_paper else " over "
+        faint = "faint: the ranks in each, larger where more often"
+        axis.set_xlabel(f"average rank by {score}{over}{blocks};\n{faint}")
+    return figure
+
+
+def _scored(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return a row a run with scores in the columns named, without runs that lack one."""
+    runs = summaries(frame)
+    records = runs.to_dict("records")
+    for column, score in names.items():
+        runs[column] = [of_run(score, run).get("") for run in records]
+    return runs.dropna(subset=[*names])
+
+
+def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, view: View, width: int = 3) -> Figure:
+    runs = found.runs
+    appearance = looks(runs, found.rows)
+    drawn: dict[str, Look] = {}
+    figure, axes, across = panels(len(shown), view, width)
+    with style(view):
+        for axis, (column, metric, title) in zip(axes, shown, strict=True):
+            here = runs[(runs["column"] == column)]
+            here = here[here[metric].notna()] if metric in here.columns else here.iloc[:0]
+            for row, look in appearance.items():
+                if len(group := here[here["row"] == row]):
+                    drawn[row] = look
+                    _line(axis, group, metric, look, view)
+            if here.empty:
+                axis.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axis.transAxes, color="#666666")
+            axis.set(title=title, xlabel="epoch")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if y:
+        name_y(figure, axes, y, across, view)
+    if not drawn:
+        raise InputError("no finished run has these numbers")
+    legend(figure, {row: look for row, look in appearance.items() if row in drawn}, lines=True, view=view)
+    return figure
+
+
+def _line(axis: Axes, group: pd.DataFrame, metric: str, look: Look, view: View) -> None:
+    by_epoch = group.assign(epoch=group["epoch"].astype(float) + 1).groupby("epoch")[metric]
+    mean, spread = by_epoch.mean(), by_epoch.std()
+    axis.plot(
+        mean.index, mean, color=look.colour, linestyle=look.dashes, marker=look.marker,
+        markevery=max(1, len(mean) // 8), markeredgecolor="white", markeredgewidth=0.3 if view.on_paper else 0.5,
+        linewidth=0.9 if view.on_paper else 1.4,
+    )  # fmt: skip
+    if spread.notna().any():
+        # what is never negative has no band below 0
+        low = (mean - spread).clip(lower=0) if (group[metric] >= 0).all() else mean - spread
+        axis.fill_between(mean.index, low, mean + spread, color=look.colour, alpha=0.12, linewidth=0)

@@ -1,0 +1,194 @@
+"""All stored runs as one HTML page that needs no network."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from benchmark import tables
+from benchmark.reports.cautions import cautions
+from benchmark.reports.page_data import Content, Group, page_data
+from benchmark.store import Results, Status, StoredRun, atomic, environment, folders
+from benchmark.tables import Choice, Showing
+from benchmark.tables.grids import grid as text_grid
+from benchmark.words import duration
+from methods.errors import InputError
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Accuracy": ("student", "ensemble", "peers", "teachers", "best-epoch"),
+    "Calibration": ("nll", "ece"),
+    "Homogenisation": ("distance", "kl", "disagreement", "ensemble-gain", "teacher-gain", "teacher-kl"),
+    "Cost": ("seconds", "memory", "parameters", "multiply-adds", "training-multiply-adds"),
+}
+"""The tables beside the headline's, and the scores in each."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    title: str
+    header: list[str]
+    rows: list[list[tuple[str, str]]]
+    notes: list[str]
+
+
+def write(
+    results: Results,
+    out: Path,
+    baseline: str | None = None,
+    prefer: str | Path | None = None,
+    choice: Choice | None = None,
+    showing: Showing | None = None,
+) -> tuple[int, int, list[str]]:
+    """Write the page and return how many runs it shows, its size in bytes, and a line for each run that is left out.
+
+    Args:
+        results: The results folder, or several.
+        out: The file.
+        baseline: The row that the others are compared with.
+        prefer: The results folder whose runs count where the same run has other numbers.
+        choice: Which runs, rows and columns are shown.
+        showing: What they are called.
+
+    Raises:
+        InputError: If there are no runs, or the file cannot be written.
+    """
+    content = Content.read(results, prefer, choice, showing)
+    if not content.runs:
+        raise InputError(f"no runs in {', '.join(map(str, folders(results)))} yet: bench run makes some")
+    page = render(content, baseline).encode()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(out, page)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}") from None
+    return len(content.runs), len(page), content.damaged
+
+
+def render(content: Content, baseline: str | None = None, watched: str = "") -> str:
+    """Return the page.
+
+    Args:
+        content: The runs.
+        baseline: A method that the others are compared with.
+        watched: What a page that is served polls for: it loads itself anew when that changes.
+    """
+    templates = Environment(
+        loader=PackageLoader("benchmark.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    data = page_data(content)
+    return templates.get_template("report.html.j2").render(
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        by=environment.versions(),
+        facts=_facts(content),
+        warnings=[*content.left_out, *_damaged(content), *cautions(_columns(content))],
+        headline=_table("Students", _built(content, None, baseline)) if content.runs else None,
+        tables=_sections(content),
+        lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
+        runs=[_run(content, group, name, data["runs"][name]) for group in content.groups for name in group.runs],
+        data=_script_json(data),
+        watched=watched,
+    )
+
+
+def _built(content: Content, scores: Sequence[str] | None, baseline: str | None = None) -> tables.Table:
+    return tables.build(content.frame, scores, baseline=baseline, choice=content.choice, showing=content.showing)
+
+
+def _damaged(content: Content) -> list[str]:
+    count = len(content.damaged)
+    return [f"{count} damaged {'run is' if count == 1 else 'runs are'} left out"] if count else []
+
+
+def _sections(content: Content) -> list[_Table]:
+    if not content.runs:
+        return []
+    scores = [score for names in SECTIONS.values() for score in names]
+    every = _built(content, scores)
+    parts = {
+        title: replace(every, headings=[heading for heading in every.headings if heading.score in names])
+        for title, names in SECTIONS.items()
+    }
+    return [table for title, part in parts.items() if (table := _table(title, part))]
+
+
+def _columns(content: Content) -> dict[str, dict[str, list[StoredRun]]]:
+    columns: dict[str, dict[str, list[StoredRun]]] = {panel: {} for panel in content.panels}
+    for group in content.groups:
+        columns[group.panel][group.row] = [content.runs[name] for name in group.runs]
+    return columns
+
+
+def _table(title: str, table: tables.Table) -> _Table | None:
+    # what no method has is left out
+    there = [heading for heading in table.headings if any(_filled(table, row, heading) for row in table.rows)]
+    if not there:
+        return None
+    grid = text_grid(replace(table, headings=there))
+    rows = [
+        [(text, grid.marks.get((number, column), "")) for column, text in enumerate(row)]
+        for number, row in enumerate(grid.rows)
+    ]
+    return _Table(title, list(grid.header), rows, list(grid.notes))
+
+
+def _filled(table: tables.Table, row: str, heading: tables.Heading) -> bool:
+    cell = table.cells.get((row, heading))
+    # a table of runs that all failed still says so, in the first section
+    return cell is not None and bool(cell.values or (cell.endings and heading.score == tables.HEADLINE))
+
+
+def _facts(content: Content) -> dict[str, str]:
+    """Return what was run and on what."""
+    runs = list(content.runs.values())
+    found = [run.result.environment or {} for run in runs if run.result]
+    seconds = sum(run.result.seconds for run in runs if run.result)
+    statuses = Counter(str(run.status) for run in runs)
+    facts = {
+        "runs": f"{len(runs)}: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()),
+        "methods": _names(group.method for group in content.groups),
+        "data sets": _names(run.config.dataset for run in runs),
+        "backbones": _names(run.config.backbone for run in runs),
+        "seeds": _names(str(run.config.seed) for run in sorted(runs, key=lambda run: run.config.seed)),
+        "epochs": _names(str(length) for length in sorted({run.config.train.epochs for run in runs})),
+        "scored on": _names(run.config.split for run in runs),
+        "hardware": _names(env.get("hardware", "") for env in found),
+        "precision": _names(env.get("precision", "") for env in found),
+        "torch": _names(env.get("torch", "") for env in found),
+        "okdbench": _names(f"{env.get('okdbench', '')} {env.get('commit', '')}".strip() for env in found),
+        "time": f"{duration(seconds)} of runs in all" if seconds else "",
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _names(words: Iterable[str]) -> str:
+    found = [word for word in dict.fromkeys(words) if word]
+    return ", ".join(found[:20]) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
+
+
+def _run(content: Content, group: Group, name: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    run = content.runs[name]
+    return {
+        "name": name,
+        "row": group.row,
+        "panel": group.panel,
+        "seed": run.config.seed,
+        "status": str(run.status),
+        "accuracy": details["metrics"].get("student"),
+        "epochs": f"{details['epochs']}/{run.config.train.epochs}",
+        "seconds": run.result.seconds if run.result else None,
+        "time": duration(run.result.seconds) if run.result else "",
+    }
+
+
+def _script_json(data: Any) -> Markup:
+    """Return JSON that may stand in a script element: nothing in it ends the element or begins a comment."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)  # noqa: S704 - escaped above

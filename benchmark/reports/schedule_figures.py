@@ -1,0 +1,139 @@
+"""What ``bench schedules`` shows: every ramp and decay of a configuration over the epochs, and their product."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.configuration import Layer, check_keys, section
+from benchmark.store import atomic
+from methods import registry
+from methods.errors import InputError
+from methods.hyperparameters import REFERENCE_EPOCHS, validated
+from methods.schedules import DEAD_SHARE, Schedule, schedule_remarks
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The schedules of one method's configuration.
+
+    Attributes:
+        method: Its name.
+        epochs: The length of the run.
+        schedules: By loss term.
+    """
+
+    method: str
+    epochs: int
+    schedules: Mapping[str, Schedule]
+
+    @property
+    def remarks(self) -> list[str]:
+        """A line for each term that never acts."""
+        return schedule_remarks(self.schedules)
+
+    def summary(self) -> pd.DataFrame:
+        """Return a row a term: its weight, the most that acts of it, and in how many epochs it acts at all."""
+        rows = [
+            {
+                "term": term,
+                "weight": f"{schedule.weight:g}",
+                "factors": " x ".join(schedule.factors),
+                "at most": f"{100 * max(schedule.product):.2f} %",
+                f"epochs above {100 * DEAD_SHARE:g} %": f"{len(schedule.alive)} of {self.epochs}",
+            }
+            for term, schedule in self.schedules.items()
+        ]
+        return pd.DataFrame(rows)
+
+    def curves(self) -> pd.DataFrame:
+        """Return a row a term and epoch: every factor, their product, and the weight."""
+        rows = [
+            {
+                "term": term,
+                "epoch": epoch,
+                **{name: values[epoch] for name, values in schedule.factors.items()},
+                "product": schedule.product[epoch],
+                "weight": schedule.values[epoch],
+            }
+            for term, schedule in self.schedules.items()
+            for epoch in range(self.epochs)
+        ]
+        return pd.DataFrame(rows)
+
+
+def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -> Drawn:
+    """Return a configuration's schedules; of no other length given, for the published one.
+
+    Args:
+        method: Its name.
+        layers: The configuration file's keys and the command line's, weakest first.
+        plugins: Python files that define further methods.
+
+    Raises:
+        InputError: For anything unknown or out of range, or a method without schedules.
+    """
+    from benchmark.configuration import TrainConfig
+
+    cls = registry.load(method, plugins)
+    for layer in layers:
+        check_keys(layer, plugins)
+    # a file may hold sections for other methods; on the command line that is a slip
+    if others := [key for key in layers[-1] if key in registry.catalogue(plugins) and key != method]:
+        raise InputError(f"--set {others[0]}: the schedules of {method!r} are drawn")
+    train = {"epochs": REFERENCE_EPOCHS} | section(layers, "train")
+    epochs = validated(TrainConfig, train, "train").epochs
+    chosen = cls.Hyperparameters.resolve(section(layers, method), epochs, owner=method)
+    schedules = chosen.schedules(epochs)
+    if not schedules:
+        raise InputError(f"{method!r} has no schedules: the weights of its loss terms stay as they are")
+    return Drawn(method, epochs, schedules)
+
+
+def write(drawn: Drawn, folder: Path) -> list[Path]:
+    """Write ``METHOD.svg``, ``METHOD.png`` and ``METHOD.csv`` into a folder, which is made; return the files."""
+    from benchmark.reports.drawing import LINES, new_figure, styled, write_figure
+
+    terms = drawn.schedules
+    with styled():
+        figure = new_figure(9.0, 1.4 + 1.15 * max(2, len(terms)))
+        grid = figure.add_gridspec(len(terms), 2, width_ratios=[1, 1.2])
+        left = figure.add_subplot(grid[:, 0])
+        for (name, values), line in zip(_factors(terms).items(), LINES * 2, strict=False):
+            left.plot(values, color=line.color, linestyle=line.dash, linewidth=1.8, label=name)
+        left.set_title("Ramps and decays")
+        left.set_ylim(-0.03, 1.05)
+        left.set_xlabel("epoch")
+        figure.legend(handles=left.lines, loc="outside lower left", ncols=2)
+        for row, (term, schedule) in enumerate(terms.items()):
+            axes = figure.add_subplot(grid[row, 1], sharex=left)
+            axes.fill_between(range(drawn.epochs), schedule.values, color="#0072B2", alpha=0.35, linewidth=0)
+            axes.plot(schedule.values, color="black", linewidth=1.4)
+            axes.set_ylim(-0.03 * (schedule.weight or 1), 1.08 * (schedule.weight or 1))
+            axes.set_yticks([0, schedule.weight] if schedule.weight else [0])
+            axes.set_title(_caption(term, schedule), loc="left", fontsize=8.5)
+            axes.tick_params(axis="x", labelbottom=row == len(terms) - 1)
+        axes.set_xlabel("epoch; the height is the weight, the product of all ramps and decays")
+        figure.suptitle(f"{drawn.method}, {drawn.epochs} epochs", fontsize=10)
+    written = write_figure(folder, drawn.method, figure)
+    path = folder / f"{drawn.method}.csv"
+    atomic.write_text(path, drawn.curves().to_csv(index=False, float_format="%.10g"))
+    return [*written, path]
+
+
+def _factors(terms: Mapping[str, Schedule]) -> dict[str, Sequence[float]]:
+    """Return every ramp and decay once, by a name that says whose it is where terms differ."""
+    factors: dict[str, Sequence[float]] = {}
+    for term, schedule in terms.items():
+        for name, values in schedule.factors.items():
+            shared = all(other.factors.get(name, values) == values for other in terms.values())
+            factors[name if shared else f"{name} of {term}"] = values
+    return factors
+
+
+def _caption(term: str, schedule: Schedule) -> str:
+    most = f"at most {100 * max(schedule.product):.3g} % of its weight {schedule.weight:g}"
+    if schedule.switched_off:
+        return f"{term}: switched off"
+    return f"{term}: {most}" if schedule.alive else f"{term}: DEAD, {most}"

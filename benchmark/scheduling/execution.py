@@ -1,0 +1,227 @@
+"""One run from its folder to its result: what every engine does with it."""
+
+import errno
+import time
+import traceback
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark import datasets
+from benchmark.configuration import RunConfig, sources
+from benchmark.datasets import Dataset
+from benchmark.store import ERROR, Result, Status, Store, atomic, environment
+from benchmark.training import CollapsedError, DivergedError, Row, Trainer, checkpoints, choose_device
+from benchmark.training.cost import cost
+
+PATIENCE_S = 20.0
+"""For another process to let go of a run: a worker whose driver was killed needs a moment to notice."""
+
+CHECKPOINT_SHARE = 0.01
+"""Of a run's time that writing checkpoints may take; an epoch a hundred times as long as the writing is always kept."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and how to carry it out; nothing here beside ``config`` changes its numbers on a given device.
+
+    Attributes:
+        config: The run.
+        results: The results folder.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        save_students: Whether the students' weights are kept.
+        plugins: Python files that define further methods and data sets.
+        force: Whether the run begins anew even if it has ended or can be resumed.
+    """
+
+    config: RunConfig
+    results: Path
+    device: str = "auto"
+    save_students: bool = False
+    plugins: tuple[str, ...] = ()
+    force: bool = False
+
+
+class Execution:
+    """A job under way: call :meth:`advance` until :attr:`result` is there.
+
+    It goes on from the run's checkpoint, if there is one. Whatever goes wrong inside the run becomes its result; it
+    never disturbs another run.
+
+    Attributes:
+        result: How the run ended, once it has.
+        notes: Lines for the person who watches, since they were last taken.
+    """
+
+    def __init__(self, job: Job, dataset: Dataset) -> None:
+        self.job = job
+        self.dataset = dataset
+        self.result: Result | None = None
+        self.notes: list[str] = []
+        self._store = Store(job.results)
+        self._folder = self._store.folder(job.config)
+        self._held = ExitStack()
+        self._trainer: Trainer | None = None
+        self._rows: list[Row] = []
+        self._seconds = 0.0
+        self._begun = self._saved = time.perf_counter()
+        self._saving_took = 0.0
+
+    def advance(self) -> Row | None:
+        """Train one epoch and return its metrics; None if the run ended without it."""
+        try:
+            return self._advance()
+        except DivergedError as error:
+            self._end(Status.DIVERGED, str(error))
+        except CollapsedError as error:
+            self._end(Status.COLLAPSED, str(error))
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            self._end(Status.OUT_OF_MEMORY, _first_line(error))
+        except Exception as error:
+            self._keep_traceback()
+            self._end(Status.FAILED, f"{type(error).__name__}: {_first_line(error)}")
+        return None
+
+    def stop(self, reason: str) -> None:
+        """End the run before its last epoch, in a way that it can be gone on with."""
+        self._save_checkpoint()
+        self._end(Status.STOPPED, reason)
+
+    def release(self) -> None:
+        """Let go of the run without a result: another process may take it up from its checkpoint."""
+        self._trainer = None
+        self._held.close()
+
+    def take_notes(self) -> list[str]:
+        """Return the notes so far, once."""
+        notes, self.notes = self.notes, []
+        return notes
+
+    def _advance(self) -> Row | None:
+        trainer = self._trainer or self._start()
+        if trainer is None:
+            return None
+        row = trainer.epoch()
+        self._rows.append(row)
+        self._store.write_metrics(self.job.config, self._rows)
+        trainer.check_collapse(self._rows)
+        if trainer.done:
+            self._finish(trainer)
+        elif time.perf_counter() - self._saved >= self._saving_took / CHECKPOINT_SHARE:
+            self._save_checkpoint()
+        return row
+
+    def _start(self) -> Trainer | None:
+        """Take hold of the run and set it up; None if there is nothing left to do."""
+        config = self.job.config
+        if not self._held.enter_context(self._store.lock(config, PATIENCE_S)):
+            self.result = Result(Status.BUSY, "another command is carrying it out")
+            return None
+        if not self.job.force and (ended := self._store.final_result(config)) is not None:
+            # another command finished it while this one waited
+            self._held.close()
+            self.result = ended
+            return None
+        self._keep_sources()
+        self._store.begin(config)
+        checkpoints.remove_temporary(self._folder)
+        state = None if self.job.force else self._load_checkpoint()
+        trainer = Trainer(config, self.dataset, choose_device(self.job.device), self.job.plugins)
+        if state is not None:
+            trainer.load_state(state["trainer"])
+            self._rows = state["rows"]
+            self._seconds = state["seconds"]
+        self._store.write_metrics(config, self._rows)
+        self._trainer = trainer
+        return trainer
+
+    def _keep_sources(self) -> None:
+        """Keep the plug-ins' code beside the runs; refuse to run another than the run was planned with."""
+        config = self.job.config
+        found = (
+            sources(config.method, config.dataset, config.backbone, self.job.plugins, datasets)
+            if config.sources
+            else {}
+        )
+        for role, planned in config.sources.items():
+            if role in found and found[role].hash != planned:
+                raise RuntimeError(
+                    f"the code of the {role} has changed since the run was planned: give the command again"
+                )
+        self._store.keep_sources(found.values())
+
+    def _load_checkpoint(self) -> dict[str, Any] | None:
+        try:
+            state = checkpoints.load(self._folder)
+        except checkpoints.DamagedError as error:
+            aside = checkpoints.set_aside(self._folder)
+            self.notes.append(f"{error}: set aside as {aside.name}, the run starts from its beginning")
+            return None
+        if state is not None:
+            self.notes.append(f"goes on after epoch {state['trainer']['next_epoch']}")
+        return state
+
+    def _save_checkpoint(self) -> None:
+        if self._trainer is None:
+            return
+        begin = time.perf_counter()
+        state = {"trainer": self._trainer.state(), "rows": self._rows, "seconds": self._elapsed()}
+        checkpoints.save(self._folder, state)
+        self._saved = time.perf_counter()
+        self._saving_took = self._saved - begin
+
+    def _finish(self, trainer: Trainer) -> None:
+        if self.job.save_students:
+            trainer.save_students(self._folder)
+        self._end(Status.FINISHED)
+        checkpoints.remove(self._folder)
+
+    def _elapsed(self) -> float:
+        return self._seconds + time.perf_counter() - self._begun
+
+    def _end(self, status: Status, reason: str = "") -> None:
+        trainer = self._trainer
+        result = Result(
+            status=status,
+            reason=reason,
+            seconds=self._elapsed(),
+            environment=environment.versions() | self._device(),
+            cost=cost(trainer) if trainer else None,
+            students=trainer.method.students if trainer else (),
+        )
+        try:
+            self._store.write_result(self.job.config, result)
+        except OSError as error:
+            # a full disk: the run is not ended on the disk, and the person is told what the store could not be
+            result = replace(result, status=Status.FAILED, reason=_first_line(error))
+        self.result = result
+        self._trainer = None
+        self._held.close()
+
+    def _keep_traceback(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            atomic.write_text(self._folder / ERROR, traceback.format_exc())
+        except OSError as error:
+            self.notes.append(f"no room for the error's traceback: {error.strerror}")
+
+    def _device(self) -> dict[str, str]:
+        if self._trainer is None:
+            return {}
+        arithmetic = self._trainer.arithmetic
+        return {
+            "device": arithmetic.device.type,
+            "hardware": environment.device_name(str(arithmetic.device)),
+            "precision": arithmetic.precision,
+            "deterministic": str(arithmetic.deterministic).lower(),
+            **({"cuda": str(torch.version.cuda)} if arithmetic.device.type == "cuda" else {}),
+        }
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk of {error.filename or 'the results folder'}"
+    return str(error).splitlines()[0] if str(error) else "no message"

@@ -1,0 +1,245 @@
+"""What ``--log`` names: observers that pass the runs' metrics on to other people's tools.
+
+They listen in the driver, so that under Ray and in one process the same is written. Nothing of a run depends on them:
+a backend that fails says so once and is left alone from then on.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmark.configuration import RunConfig
+from benchmark.scheduling.observer import Observer
+from benchmark.store import Result, Store
+from methods.errors import InputError, unknown
+
+Row = Mapping[str, float]
+
+PROJECT = "okdbench"
+
+
+class RunLog(Protocol):
+    """Where one run's metrics go."""
+
+    def epoch(self, row: Row) -> None:
+        """Take an epoch's metrics."""
+
+    def end(self, result: Result) -> None:
+        """The run has ended: write what is left."""
+
+
+Opener = Callable[[RunConfig, Path, int], RunLog]
+"""Opens the log of a run in its folder, from an epoch on."""
+
+
+class TensorBoardLog:
+    """Event files in ``<run folder>/tensorboard``: ``tensorboard --logdir results/runs`` shows them all."""
+
+    def __init__(self, config: RunConfig, folder: Path, first_epoch: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # what an earlier attempt wrote from here on is hidden
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_epoch)
+        self.writer.add_text("configuration", "\n".join(f"    {key}: {value}" for key, value in _flat(config).items()))
+
+    def epoch(self, row: Row) -> None:
+        """Write a scalar for each metric."""
+        for key, value in _metrics(row).items():
+            self.writer.add_scalar(key, value, int(row["epoch"]))
+        self.writer.flush()
+
+    def end(self, result: Result) -> None:
+        """Note how the run ended."""
+        self.writer.add_text("result", f"{result.status} {result.reason}".strip())
+        self.writer.close()
+
+
+class WandbLog:
+    """A run of Weights & Biases; offline, in ``<run folder>/wandb``, unless WANDB_MODE says otherwise."""
+
+    def __init__(self, config: RunConfig, folder: Path, first_epoch: int) -> None:
+        import wandb
+
+        self.run: Any = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            id=f"{config.identity}-{first_epoch}" if first_epoch else config.identity,
+            name=config.label,
+            group=f"{config.method} {config.dataset} {config.backbone}",
+            dir=str(folder),
+            config=_flat(config),
+            # without an account there would be a question to answer, and nothing here asks questions
+            mode=os.environ.get("WANDB_MODE", "offline"),
+            # under Ray several runs are open side by side
+            reinit="create_new",
+            settings=wandb.Settings(console="off", silent=True),
+        )
+
+    def epoch(self, row: Row) -> None:
+        """Log the metrics as one step."""
+        self.run.log(_metrics(row), step=int(row["epoch"]))
+
+    def end(self, result: Result) -> None:
+        """Note how the run ended."""
+        self.run.summary["status"] = str(result.status)
+        self.run.finish(exit_code=0 if result.status.final else 1)
+
+
+class MlflowLog:
+    """A run of MLflow in ``<results>/mlflow.db`` unless MLFLOW_TRACKING_URI names another place."""
+
+    def __init__(self, config: RunConfig, folder: Path, first_epoch: int) -> None:
+        from mlflow.entities import Metric, Param
+        from mlflow.tracking import MlflowClient
+
+        results = folder.parents[1]
+        self.metric = Metric
+        self.client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{results.absolute()}/mlflow.db"))
+        found = self.client.get_experiment_by_name(PROJECT)
+        artifacts = (results.absolute() / "mlflow-artifacts").as_uri()
+        experiment = found.experiment_id if found else self.client.create_experiment(PROJECT, artifacts)
+        tags = {"mlflow.runName": config.label, "identity": config.identity}
+        self.run_id = self.client.create_run(experiment, tags=tags).info.run_id
+        self.client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in _flat(config).items()])
+
+    def epoch(self, row: Row) -> None:
+        """Log the metrics as one batch."""
+        epoch = int(row["epoch"])
+        metrics = [self.metric(key, value, _now(), epoch) for key, value in _metrics(row).items()]
+        self.client.log_batch(self.run_id, metrics=metrics)
+
+    def end(self, result: Result) -> None:
+        """Note how the run ended."""
+        self.client.set_tag(self.run_id, "status", str(result.status))
+        self.client.set_terminated(self.run_id, "FINISHED" if result.status.final else "FAILED")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One of the words that ``--log`` takes; the extra of this package that installs it has the same name."""
+
+    opener: Opener
+    module: str
+
+
+BACKENDS: Mapping[str, Backend] = {
+    "tensorboard": Backend(TensorBoardLog, "tensorboard"),
+    "wandb": Backend(WandbLog, "wandb"),
+    "mlflow": Backend(MlflowLog, "mlflow"),
+}
+
+
+def check(value: Any) -> tuple[str, ...]:
+    """Return the backends' names for what ``log`` says: words between commas, a list, or None.
+
+    Raises:
+        InputError: For an unknown name, or a backend that is not installed.
+    """
+    words = value.split(",") if isinstance(value, str) else value or []
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise InputError(f"log takes names separated by commas (given: {value!r})")
+    names = tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
+    for name in names:
+        if name not in BACKENDS:
+            raise unknown("log", name, BACKENDS)
+        if find_spec(BACKENDS[name].module) is None:
+            raise InputError(f"--log {name} needs a package: pip install 'okdbench[{name}]'")
+    return names
+
+
+class LoggingObserver:
+    """Tells one backend of everything."""
+
+    def __init__(self, name: str, store: Store, say: Callable[[RunConfig, str], None]) -> None:
+        """Say on ``say`` if the backend fails."""
+        self.name = name
+        self.store = store
+        self.say = say
+        self.broken = False
+        self.open: dict[str, RunLog] = {}
+
+    def started(self, run: RunConfig) -> None:
+        """Nothing is opened before there is something to write."""
+
+    def note(self, run: RunConfig, line: str) -> None:
+        """Notes are for the person who watches."""
+
+    def epoch(self, run: RunConfig, row: Row) -> None:
+        """Pass the metrics on."""
+
+        def write() -> None:
+            if run.identity not in self.open:
+                opener = BACKENDS[self.name].opener
+                self.open[run.identity] = opener(run, self.store.folder(run), int(row["epoch"]))
+            self.open[run.identity].epoch(row)
+
+        self._guarded(run, write)
+
+    def ended(self, run: RunConfig, result: Result) -> None:
+        """Close the run's log."""
+        log = self.open.pop(run.identity, None)
+        if log is not None:
+            self._guarded(run, lambda: log.end(result))
+
+    def _guarded(self, run: RunConfig, action: Callable[[], None]) -> None:
+        if self.broken:
+            return
+        try:
+            action()
+        except Exception as error:
+            self.broken = True
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.say(run, f"--log {self.name} failed and is left alone from here on: {reason}")
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self.observers = observers
+
+    def started(self, run: RunConfig) -> None:
+        """A run has begun."""
+        for observer in self.observers:
+            observer.started(run)
+
+    def note(self, run: RunConfig, line: str) -> None:
+        """There is something to say of a run."""
+        for observer in self.observers:
+            observer.note(run, line)
+
+    def epoch(self, run: RunConfig, row: Any) -> None:
+        """A run has finished an epoch."""
+        for observer in self.observers:
+            observer.epoch(run, row)
+
+    def ended(self, run: RunConfig, result: Result) -> None:
+        """A run has ended."""
+        for observer in self.observers:
+            observer.ended(run, result)
+
+
+def with_logs(display: Observer, names: Iterable[str], store: Store) -> Observer:
+    """Return an observer that tells the display and each of the backends."""
+    logs = [LoggingObserver(name, store, display.note) for name in names]
+    return Observers([display, *logs]) if logs else display
+
+
+def _metrics(row: Row) -> dict[str, float]:
+    return {key: float(value) for key, value in row.items() if key != "epoch" and value is not None}
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    content = config.model_dump(mode="json")
+    flat = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    for section in ("train", "data", "hyperparameters"):
+        flat |= {f"{section}.{key}": value for key, value in content[section].items()}
+    return flat | {"identity": config.identity}
+
+
+def _now() -> int:
+    from time import time
+
+    return int(1000 * time())

@@ -1,0 +1,24 @@
+from .atomic import write_text as write_text
+from .collection import Damaged as Damaged, Found as Found, Runs as Runs, scan as scan
+from .ending import Result as Result, Status as Status
+from .files import (
+    CHECKPOINT as CHECKPOINT,
+    CONFIG as CONFIG,
+    ERROR as ERROR,
+    LIMITS as LIMITS,
+    METRICS as METRICS,
+    RESULT as RESULT,
+    Contents as Contents,
+    DamagedError as DamagedError,
+    Row as Row,
+    parse as parse,
+)
+from .folder import Files as Files, read_files as read_files
+from .frames import BUDGETS_JOINED_BY as BUDGETS_JOINED_BY
+from .loading import DAMAGED as DAMAGED, Epochs as Epochs, Where as Where, last_epochs as last_epochs, load as load
+from .lookup import StoredRun as StoredRun, names as names
+from .places import Results as Results, folders as folders
+from .records import Record as Record, Scores as Scores, brief as brief, digest as digest
+from .runs import Store as Store, read_result as read_result
+from .selection import fits as fits, select as select
+from .several import agree as agree, better as better, dispute as dispute, find as find, read as read

@@ -1,0 +1,112 @@
+"""The stored runs as one tidy table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pandas as pd
+
+from benchmark.store import frames, selection, several
+from benchmark.store.collection import Damaged, Found, Runs
+from benchmark.store.files import DamagedError
+from benchmark.store.folder import read
+from benchmark.store.places import Results
+from benchmark.store.records import Scores
+from methods.errors import InputError, unknown
+
+Epochs = Literal["all", "last"]
+Where = str | Mapping[str, Any] | Callable[[pd.DataFrame], "pd.Series[bool]"]
+
+DAMAGED = "damaged"
+"""The key of ``frame.attrs`` under which a table says which runs were left out: a line for each, by its name."""
+
+
+def load(
+    results: Results, epochs: Epochs = "all", where: Where | None = None, prefer: str | Path | None = None
+) -> pd.DataFrame:
+    """Return all runs below a results folder as one tidy table, a row a run and epoch.
+
+    The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
+    joined by commas), ``split`` and ``budgets`` (joined by `` | ``), then the metrics, then every key of the
+    configuration as ``train.lr``, ``data.pad`` or ``hyperparameters.temperature``, ``uses`` (as JSON, where a run was
+    asked for as something else than its method), ``method.version``, ``dataset.checksum``, the hash of each file that
+    a hyperparameter names, as ``files.teacher``, and of each plug-in's code, as ``method.source``, then what the run
+    took, as ``cost.seconds``, and what it was made with, as ``environment.torch``. A run that ended before its first
+    epoch has one row without epoch and metrics.
+
+    A run whose files are damaged is left out; ``frame.attrs["damaged"]`` has a line for each.
+
+    Args:
+        results: The folder that ``--results`` names, or several, or patterns such as ``lab*/results``; of the same run
+            in several folders one counts, see :func:`benchmark.store.several.read`.
+        epochs: ``"all"``, or ``"last"`` for a row a run: the last epoch, and in the column ``best_epoch`` the highest
+            accuracy of any. The last epochs come from an index beside the runs and not from their metrics, so that
+            thousands of runs take a second.
+        where: Which runs: a condition such as ``backbone=resnet8 and temperature=3``, see
+            :mod:`benchmark.store.selection`; a mapping of columns to a value or a list of values; or a function that
+            returns a truth value for each row of the table of last epochs. The curves of no other run are read.
+        prefer: Of several results folders the one whose runs count where the same run has other numbers.
+
+    Raises:
+        InputError: If there is no such folder or column, or runs of the same identity disagree.
+    """
+    if epochs not in get_args(Epochs):
+        raise unknown("epochs", str(epochs), get_args(Epochs))
+    whole = epochs == "all" and where is None
+    runs = several.read(results, prefer, every_epoch=whole)
+    damaged = list(runs.damaged)
+    if whole:
+        found = list(runs.found)
+        frame = frames.all_epochs(found, [run.curve for run in found if run.curve is not None])
+    else:
+        frame = frames.last_epochs(runs.found)
+        found = list(runs.found)
+        if where is not None and not frame.empty:
+            chosen = _mask(frame, where)
+            frame = frame[chosen].reset_index(drop=True)
+            found = [run for run, wanted in zip(found, chosen, strict=True) if wanted]
+        if epochs == "all":
+            found, curves = _curves(found, damaged)
+            frame = frames.all_epochs(found, curves)
+    return _named(frame, damaged)
+
+
+def last_epochs(runs: Runs) -> pd.DataFrame:
+    """Return the table of last epochs of runs that are read already; see :func:`load`."""
+    return _named(frames.last_epochs(runs.found), runs.damaged)
+
+
+def _named(frame: pd.DataFrame, damaged: Sequence[Damaged]) -> pd.DataFrame:
+    frame.attrs[DAMAGED] = {one.folder.name: str(one) for one in damaged}
+    return frame
+
+
+def _mask(frame: pd.DataFrame, where: Where) -> "pd.Series[bool]":
+    if isinstance(where, str):
+        return selection.fits(frame, where)
+    if not isinstance(where, Mapping):
+        return where(frame).astype(bool)
+    mask = pd.Series(True, index=frame.index)
+    for column, value in where.items():
+        if column not in frame.columns:
+            raise unknown("column", column, map(str, frame.columns))
+        values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+        given = frame[column]
+        try:
+            mask &= given.isin(values) | (given.isna() if None in values else False)
+        except TypeError as error:
+            raise InputError(f"where {column}: {error}") from None
+    return mask
+
+
+def _curves(found: list[Found], damaged: list[Damaged]) -> tuple[list[Found], list[Scores]]:
+    """Return runs that can be read with the metrics of all their epochs, and add the others to the damaged ones."""
+    kept, curves = [], []
+    for run in found:
+        try:
+            curves.append(Scores.over_epochs(read(run.folder).rows))
+        except DamagedError as error:
+            damaged.append(Damaged(run.folder, str(error)))
+        else:
+            kept.append(run)
+    return kept, curves

@@ -1,0 +1,201 @@
+"""A run in brief: all that is asked of a run but its curves."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.configuration import RunConfig
+from benchmark.store.ending import Result, Status
+from benchmark.store.files import Contents, Row
+
+MAX_POINTS = 120
+"""Epochs of a reduced curve, of each kind: all, evaluated, diagnosed."""
+
+COST = "cost."
+_DECIDING = frozenset(("lr", "loss", "student", "top1", "top5", "nll"))
+"""What two runs of one identity must agree in, by the part before a slash; the rest is time, or looked at beside."""
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Named numbers; those that a run has not are nan.
+
+    Attributes:
+        names: In the order of the file.
+        values: ``[len(names)]``, or ``[epochs, len(names)]``.
+    """
+
+    names: tuple[str, ...]
+    values: Numbers
+
+    @classmethod
+    def of(cls, row: Mapping[str, float]) -> "Scores":
+        """Return the numbers of one row."""
+        return cls(tuple(row), np.array([*row.values()], dtype=np.float64))
+
+    @classmethod
+    def over_epochs(cls, rows: Sequence[Row]) -> "Scores":
+        """Return the numbers of several rows, a row each, by all names that any of them has."""
+        names = tuple(dict.fromkeys(name for row in rows for name in row))
+        nothing = float("nan")
+        values = [[row.get(name, nothing) for name in names] for row in rows]
+        return cls(names, np.array(values, dtype=np.float64).reshape(len(rows), len(names)))
+
+    def named(self) -> dict[str, float]:
+        """Return one row's numbers by name, without those that it has not."""
+        return {name: value for name, value in zip(self.names, self.values.tolist(), strict=True) if value == value}
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run in brief.
+
+    Attributes:
+        name: Of its folder.
+        seed: Of its configuration.
+        identity: Of its configuration.
+        settings: The configuration without the seed, as JSON; runs that differ in the seed alone have the same text.
+        ending: ``status``, ``reason``, ``students`` and ``environment``, as JSON; status ``unfinished`` if it has not
+            ended.
+        last: The last epoch's metrics, and what the run took, as ``cost.seconds``.
+        scored: The metrics of the last epoch that was evaluated; None where that is the last one.
+        best: The highest accuracy of the students in any epoch; None if there is none.
+        epochs: How many it has.
+        digest: Of the numbers that a run of the same identity must have on the same device.
+        damage: What is wrong with its files, on one line; nothing else is set then.
+    """
+
+    name: str
+    seed: int = 0
+    identity: str = ""
+    settings: str = ""
+    ending: str = ""
+    last: Scores = Scores((), np.empty(0))
+    scored: Scores | None = None
+    best: float | None = None
+    epochs: int = 0
+    digest: str = ""
+    damage: str = ""
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The resolved configuration."""
+        return RunConfig(**json.loads(self.settings), seed=self.seed)
+
+    @cached_property
+    def end(self) -> Mapping[str, Any]:
+        """What :attr:`ending` says."""
+        found: dict[str, Any] = json.loads(self.ending)
+        return found
+
+    @property
+    def status(self) -> Status:
+        """How far it is."""
+        return Status(self.end["status"])
+
+    @property
+    def reason(self) -> str:
+        """Why it did not finish; empty if it did, or is not at its end."""
+        return str(self.end["reason"])
+
+    @property
+    def result(self) -> Result | None:
+        """How it ended; None if it has not."""
+        if self.end["environment"] == _NOT_ENDED:
+            return None
+        cost = {name.removeprefix(COST): value for name, value in self.last.named().items() if name.startswith(COST)}
+        seconds = cost.pop("seconds", 0.0)
+        end = self.end
+        return Result(self.status, end["reason"], seconds, end["environment"], cost or None, tuple(end["students"]))
+
+    def last_metrics(self) -> dict[str, float]:
+        """Return the metrics of the last epoch that was evaluated, or of the last one; nothing if there is none."""
+        named = (self.scored or self.last).named()
+        return {name: value for name, value in named.items() if not name.startswith(COST)}
+
+    def asked_as(self, other: "Record") -> "Record":
+        """Return the record with what the same run was asked for as elsewhere, and its budgets there."""
+        if self.settings == other.settings:
+            return self
+        joined = self.config.also(other.config.uses, other.config.budgets)
+        return self if joined == self.config else replace(self, settings=_settings(joined))
+
+
+_NOT_ENDED = "not ended"
+
+
+def _settings(config: RunConfig) -> str:
+    settings = config.model_dump(mode="json")
+    del settings["seed"]
+    return json.dumps(settings, separators=(",", ":"))
+
+
+def brief(name: str, contents: Contents) -> Record:
+    """Return a run in brief."""
+    config, result, rows = contents.config, contents.result, contents.rows
+    ending = {
+        "status": str(contents.status),
+        "reason": result.reason if result else "",
+        "students": list(result.students) if result else [],
+        "environment": result.environment if result else _NOT_ENDED,
+    }
+    costs = {f"{COST}{key}": value for key, value in ((result.cost or {}) if result else {}).items()}
+    seconds = {f"{COST}seconds": result.seconds} if result else {}
+    last, scored = (rows[-1] if rows else {}), contents.scored
+    accuracies = [row["student"] for row in rows if "student" in row]
+    return Record(
+        name=name,
+        seed=config.seed,
+        identity=config.identity,
+        settings=_settings(config),
+        ending=json.dumps(ending, separators=(",", ":")),
+        last=Scores.of({**last, **costs, **seconds}),
+        scored=Scores.of(scored) if scored is not None and scored is not last else None,
+        best=max(accuracies, default=None),
+        epochs=len(rows),
+        digest=digest(rows),
+    )
+
+
+def digest(rows: Sequence[Row]) -> str:
+    """Return what is equal for runs whose numbers are: losses and accuracies of every epoch, to the last bit.
+
+    How long epochs took does not count, nor diagnostics, which change no other number.
+    """
+    names = {name for row in rows for name in row}
+    deciding = sorted(name for name in names if name.partition("/")[0] in _DECIDING)
+    nothing = float("nan")
+    values = np.array([[row.get(name, nothing) for name in deciding] for row in rows], dtype="<f8")
+    return sha256(repr((len(rows), deciding)).encode() + values.tobytes()).hexdigest()[:16]
+
+
+def reduced(contents: Contents) -> Scores:
+    """Return a run's curves at so few epochs that thousands of runs are quickly drawn.
+
+    Which epochs these are follows from the configuration alone, so that the curves of runs that differ in their seeds
+    have the same ones, however far the runs are: :data:`MAX_POINTS` of all, as many of those that are evaluated and of
+    those that are diagnosed, evenly spread, and the last that there is.
+    """
+    train, rows = contents.config.train, contents.rows
+    every = range(train.epochs)
+    last = train.epochs - 1
+    evaluated = [epoch for epoch in every if (epoch + 1) % train.eval_every == 0 or epoch == last]
+    often = train.diagnostics_every
+    diagnosed = [epoch for epoch in evaluated if often and (epoch + 1) % often == 0]
+    chosen = {*spread(every), *spread(evaluated), *spread(diagnosed), len(rows) - 1}
+    return Scores.over_epochs([row for epoch, row in enumerate(rows) if epoch in chosen])
+
+
+def spread(epochs: Sequence[int], points: int = MAX_POINTS) -> list[int]:
+    """Return at most so many of the epochs, evenly spread, with the first and the last."""
+    if len(epochs) <= points:
+        return list(epochs)
+    return [epochs[round(index * (len(epochs) - 1) / (points - 1))] for index in range(points)]

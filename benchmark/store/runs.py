@@ -1,0 +1,187 @@
+"""One results folder as those see it who write to it."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+
+from benchmark.configuration import RunConfig, Use
+from benchmark.store import atomic
+from benchmark.store.ending import Result as Result, Status as Status
+from benchmark.store.files import (
+    CHECKPOINT as CHECKPOINT,
+    CONFIG as CONFIG,
+    ERROR as ERROR,
+    METRICS as METRICS,
+    RESULT as RESULT,
+    DamagedError,
+    parse_config,
+    parse_metrics,
+    parse_result,
+)
+from benchmark.store.folder import content_of
+from methods.sources import Source
+
+CLAIM_S = 5.0
+"""For another process to let go of a run that this one only wants to write a word on."""
+
+
+class Store:
+    """The runs below one results folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    @property
+    def runs(self) -> Path:
+        """The folder that holds a folder a run."""
+        return self.root / "runs"
+
+    def folder(self, config: RunConfig) -> Path:
+        """Return where a run lies; its name ends with the identity."""
+        dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in config.dataset)[-40:]
+        # a library's network has a colon in its name, and may have a slash
+        backbone = "".join(char if char.isalnum() or char in "-+_." else "_" for char in config.backbone)
+        return self.runs / f"{config.method}-{dataset}-{backbone}-s{config.seed}-{config.identity}"
+
+    def begin(self, config: RunConfig) -> Path:
+        """Make a run's folder with its configuration, without how an earlier attempt ended; return the folder."""
+        folder = self.folder(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (RESULT, ERROR):
+            (folder / name).unlink(missing_ok=True)
+        self._write_config(config.also(*asked) if (asked := _asked(folder)) else config)
+        return folder
+
+    def keep_sources(self, sources: Iterable[Source]) -> None:
+        """Keep the code of plug-ins below ``sources/``, each once, by the hash that configurations name."""
+        for source in sources:
+            path = self.root / "sources" / f"{source.hash}.py"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                atomic.write_text(path, source.text)
+
+    def claim(self, config: RunConfig) -> None:
+        """Add what a run is asked for as, and its budgets, to what its stored configuration says already."""
+        folder = self.folder(config)
+        known = _asked(folder)
+        if known is not None and _news(config, *known):
+            # a folder that cannot be written to is read without what this command calls it
+            with suppress(OSError), self.lock(config, patience=CLAIM_S) as held:
+                if held and (known := _asked(folder)) is not None:
+                    self._write_config(config.also(*known))
+
+    def _write_config(self, config: RunConfig) -> None:
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        atomic.write_text(self.folder(config) / CONFIG, text)
+
+    def write_metrics(self, config: RunConfig, rows: list[dict[str, float]]) -> None:
+        """Write the metrics of all epochs so far, a line an epoch; a score that is no finite number becomes null."""
+        lines = (
+            json.dumps({name: value if math.isfinite(value) else None for name, value in row.items()}) for row in rows
+        )
+        atomic.write_text(self.folder(config) / METRICS, "".join(f"{line}\n" for line in lines))
+
+    def write_result(self, config: RunConfig, result: Result) -> None:
+        """Write how a run ended: from then on it counts as ended."""
+        folder = self.folder(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / CONFIG).is_file():
+            self.begin(config)
+        atomic.write_text(folder / RESULT, json.dumps(vars(result), indent=2) + "\n")
+
+    def metrics(self, config: RunConfig) -> list[dict[str, float]]:
+        """Return the metrics of all epochs so far; none if they are damaged."""
+        try:
+            return parse_metrics(content_of(self.folder(config), METRICS) or b"")
+        except DamagedError:
+            return []
+
+    def result(self, config: RunConfig) -> Result | None:
+        """Return how a run ended, or None if it has not (or not readably)."""
+        return read_result(self.folder(config))
+
+    def ended(self, config: RunConfig) -> bool:
+        """Return whether a run has ended for good: there is nothing left to do."""
+        return self.final_result(config) is not None
+
+    def final_result(self, config: RunConfig) -> Result | None:
+        """Return how a run ended for good; None if it has not, or if the metrics of a finished run are not there."""
+        result = self.result(config)
+        if result is None or not result.status.final:
+            return None
+        return result if result.status is not Status.FINISHED or self._complete(config) else None
+
+    def _complete(self, config: RunConfig) -> bool:
+        # lines are counted, not read: this is asked of hundreds of runs
+        try:
+            return (self.folder(config) / METRICS).read_bytes().count(b"\n") == config.train.epochs
+        except OSError:
+            return False
+
+    def tidy(self, config: RunConfig) -> None:
+        """Remove what a process that was killed left in the folder of a run that has ended for good."""
+        leftovers = self._leftovers(config)
+        if not leftovers:
+            return
+        # the folder may be someone else's, or read-only: then they stay
+        with suppress(OSError), self.lock(config, patience=0) as held:
+            if held and self.ended(config):
+                for path in self._leftovers(config):
+                    path.unlink(missing_ok=True)
+
+    def _leftovers(self, config: RunConfig) -> list[Path]:
+        folder = self.folder(config)
+        return [*folder.glob(f".*{atomic.SUFFIX}"), *folder.glob(CHECKPOINT)]
+
+    @contextmanager
+    def lock(self, config: RunConfig, patience: float) -> Iterator[bool]:
+        """Hold a run for this process alone; yield whether that was possible.
+
+        The system frees the lock of a process that dies.
+
+        Args:
+            config: The run.
+            patience: Seconds to wait for another process that holds it.
+        """
+        locks = self.runs / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / f"{config.identity}.lock")
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+
+def _asked(folder: Path) -> tuple[list[Use], list[str]] | None:
+    """Return what a stored run was asked for as, and its budgets; None if it is not there or not readable."""
+    try:
+        content = content_of(folder, CONFIG)
+        stored = None if content is None else parse_config(content)
+    except DamagedError:
+        return None
+    return None if stored is None else (stored.uses, stored.budgets)
+
+
+def _news(config: RunConfig, uses: list[Use], budgets: list[str]) -> bool:
+    """Return whether a configuration is asked for as something that is not known of it yet."""
+    other = any(use not in (uses or [Use()]) for use in config.uses or [Use()])
+    return other or not set(config.budgets) <= set(budgets)
+
+
+def read_result(folder: Path) -> Result | None:
+    """Return how the run in a folder ended, or None if it has not (or not readably)."""
+    try:
+        content = content_of(folder, RESULT)
+        return None if content is None else parse_result(content)
+    except DamagedError:
+        return None

@@ -1,0 +1,265 @@
+"""Which recipe is short and yet says something: every method arrives, and there is something to regularise.
+
+Recipes are tried from the cheapest on; the first that keeps all conditions is taken. Everything is scored on training
+images that were held out: the test set is not read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+
+from benchmark import running, store
+from benchmark.configuration import RunConfig
+from benchmark.errors import MachineError
+from benchmark.reports import LINES, new_figure, styled
+from benchmark.store import Status, write_text
+from benchmark.studies.output import settings_text, write_study
+from benchmark.studies.regime_grid import Candidate, Grid, plans, read_grid
+from benchmark.studies.runs import WHERE
+
+LAST_PART = 0.2
+TABLE_SEEDS, TABLE_PLACES = 10, 2
+
+
+class RegimeSettings(BaseModel):
+    """What the study assumes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    grid: str = Field("studies/regime", min_length=1, description="a YAML file with the recipes, or its name")
+    seeds: int = Field(2, ge=1, le=1000, description="runs of each method under each recipe")
+    max_fall: float = Field(
+        2.0, gt=0, le=100, description="percent by which a training loss may fall in the last fifth of a run"
+    )
+    max_behind: float = Field(3.0, ge=0, le=100, description="points that a method may be behind the reference")
+    min_gap: float = Field(
+        15.0, ge=0, le=100, description="points that the reference's training accuracy must lie above the held-out one"
+    )
+    max_hours: float = Field(
+        4.0, gt=0, le=10_000, description="hours that ten seeds of all methods may take, two runs side by side"
+    )
+    results: str = Field("results", min_length=1, exclude=True, description=WHERE)
+    engine: str = Field("ray", min_length=1, exclude=True, description="ray (side by side) or serial")
+    device: str = Field("auto", min_length=1, exclude=True, description="auto, cpu, cuda or cuda:N")
+
+
+@dataclass(frozen=True)
+class RegimeResult:
+    """Everything that the study found.
+
+    Attributes:
+        settings: What it assumed.
+        grid: What was varied.
+        table: One row a recipe that was tried and method: loss, fall, accuracies, seconds.
+        verdicts: One row a recipe that was tried: which condition it breaks; nothing for the one that is taken.
+        curves: Training loss by recipe, method, epoch: the mean over the seeds, relative to the first epoch.
+        chosen: The first recipe that keeps all conditions, as a configuration file; None if there is none.
+    """
+
+    settings: RegimeSettings
+    grid: Grid
+    table: pd.DataFrame
+    verdicts: pd.DataFrame
+    curves: pd.DataFrame
+    chosen: dict[str, Any] | None
+
+
+def fall_in_the_last_part(losses: Sequence[float], part: float = LAST_PART) -> float:
+    """Return by how much of itself a loss falls over the last part of a run, in percent, along a fitted line.
+
+    With the least-squares line l through the losses of the last ``max(2, round(part E))`` of E epochs it is
+    ``100 (l(first) - l(last)) / l(first)``; negative for a loss that rises.
+
+    Args:
+        losses: One an epoch, at least two.
+        part: Of the run, in (0, 1].
+    """
+    length = max(2, round(part * len(losses)))
+    last = np.asarray(losses[-length:], dtype=np.float64)
+    epochs = np.arange(length)
+    slope, start = np.polyfit(epochs, last, 1)
+    return float(100 * (-slope * (length - 1)) / start)
+
+
+def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str) -> list[str]:
+    """Return which conditions a recipe breaks, a line each.
+
+    Args:
+        rows: One a method: ``method, fall, held_out, training, seconds``.
+        settings: The conditions.
+        reference: The method that the others are compared with.
+    """
+    known = rows.set_index("method")
+    own = known.loc[reference]
+    found = []
+    gap = own["training"] - own["held_out"]
+    if not gap >= settings.min_gap:
+        found.append(f"{reference} fits its training images only {gap:.1f} points better than held-out ones")
+    for method, row in known.iterrows():
+        if not row["fall"] < settings.max_fall:
+            found.append(f"{method} has not arrived: its loss falls by {row['fall']:.1f} %")
+        if not row["held_out"] >= own["held_out"] - settings.max_behind:
+            found.append(f"{method} is {own['held_out'] - row['held_out']:.1f} points behind {reference}")
+    if (hours := table_hours(known["seconds"])) > settings.max_hours:
+        found.append(f"ten seeds of all methods take {hours:.1f} h")
+    return found
+
+
+def table_hours(seconds: "pd.Series[float]") -> float:
+    """Return the hours of a table at equal epochs and at the cost of the dearest method, ten seeds, two at a time."""
+    equal_epochs, equal_cost = seconds.sum(), len(seconds) * seconds.max()
+    return float(TABLE_SEEDS * (equal_epochs + equal_cost) / TABLE_PLACES / 3600)
+
+
+def run(settings: RegimeSettings) -> RegimeResult:
+    """Try the recipes from the cheapest on, until one keeps all conditions.
+
+    The reference is trained first: where it leaves nothing to regularise, the others are not trained.
+
+    Raises:
+        InputError: For a grid that means no runs.
+        MachineError: If a run could not be brought to an end.
+    """
+    grid = read_grid(settings.grid)
+    options = {key: str(getattr(settings, key)) for key in ("results", "engine", "device")}
+    tables, verdicts, curves, chosen = [], [], [], None
+    for candidate, command in plans(grid, settings.seeds, **options):
+        first = [run for run in command.runs if run.method == grid.reference]
+        rows, lines = _trained(command, first, candidate)
+        if not faults(rows, settings, grid.reference):
+            rows, lines = _trained(command, command.runs, candidate)
+        broken = faults(rows, settings, grid.reference)
+        tables.append(rows)
+        curves.append(lines)
+        verdicts.append({"recipe": str(candidate), "methods": len(rows), "breaks": "; ".join(broken)})
+        if not broken:
+            chosen = _recipe(command)
+            break
+    return RegimeResult(settings, grid, pd.concat(tables), pd.DataFrame(verdicts), pd.concat(curves), chosen)
+
+
+def _trained(
+    command: running.Command, runs: Sequence[RunConfig], candidate: Candidate
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Carry out runs of a recipe, and return what is judged of each method, and its losses."""
+    some = command.of(runs)
+    running.train_missing(some, Console(stderr=True))
+    if unfinished := [run for run in runs if not command.store.ended(run)]:
+        raise MachineError(
+            f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); the same command goes on"
+        )
+    frame = store.load(command.store.root)
+    frame = frame[frame["run"].isin([command.store.folder(run).name for run in runs])]
+    rows, lines = [], []
+    for method, mine in frame.groupby("method", sort=False):
+        last = mine.groupby("run").tail(1)
+        losses = mine.groupby("epoch")["loss"].mean()
+        finished = (last["status"] == Status.FINISHED).all()
+        rows.append(
+            {
+                "recipe": str(candidate),
+                "method": method,
+                "n": len(last),
+                "loss": losses.iloc[-1] if finished else np.nan,
+                "fall": fall_in_the_last_part(losses.tolist()) if finished else np.nan,
+                "training": last["train_student"].mean(),
+                "held_out": last["student"].mean(),
+                "seconds": last["cost.seconds"].mean(),
+            }
+        )
+        lines.append(pd.DataFrame({"recipe": str(candidate), "method": method, "loss": losses}).reset_index())
+    return pd.DataFrame(rows), pd.concat(lines)
+
+
+def _recipe(command: running.Command) -> dict[str, Any]:
+    """Return a recipe as a configuration file has it: without what was held out to choose it."""
+    run = command.runs[0]
+    train = {key: getattr(run.train, key) for key in ("epochs", "batch_size", "lr", "warmup_epochs")}
+    held_out = round((run.data.train_per_class or 0) * run.data.holdout)
+    own = {run.method: run.hyperparameters for run in command.runs if "ema_decay" in run.hyperparameters}
+    return {
+        "methods": list(dict.fromkeys(run.method for run in command.runs)),
+        "dataset": run.dataset,
+        "backbone": run.backbone,
+        "seeds": TABLE_SEEDS,
+        "train": train,
+        "data": {"train_per_class": (run.data.train_per_class or 0) - held_out},
+        **{method: {"ema_decay": values["ema_decay"]} for method, values in own.items()},
+    }
+
+
+def draw(result: RegimeResult) -> Figure:
+    """Return the figure: for every recipe that was tried with all methods, the training losses over the epochs."""
+    whole = result.verdicts.loc[result.verdicts["methods"] > 1, "recipe"].tolist() or result.verdicts["recipe"].tolist()
+    with styled():
+        figure = new_figure(7.5, 2.4 * len(whole))
+        axes = figure.subplots(len(whole), 1, squeeze=False)[:, 0]
+        for axis, recipe in zip(axes, whole, strict=True):
+            mine = result.curves[result.curves["recipe"] == recipe]
+            for index, (method, curve) in enumerate(mine.groupby("method", sort=False)):
+                line = LINES[index % len(LINES)]
+                relative = 100 * curve["loss"] / curve["loss"].iloc[0]
+                every = max(1, len(curve) // 8)
+                look: dict[str, Any] = {"color": line.color, "ls": line.dash, "marker": line.marker, "ms": 3}
+                axis.plot(curve["epoch"] + 1, relative, markevery=(index % every, every), label=method, **look)
+            axis.axvspan(curve["epoch"].max() * (1 - LAST_PART) + 1, curve["epoch"].max() + 1, color="0.92", zorder=0)
+            axis.set_title(recipe)
+            axis.set_ylabel("loss, % of the first epoch's")
+        axes[0].legend(ncol=3)
+        axes[-1].set_xlabel("epoch (shaded: the part in which losses must have arrived)")
+    return figure
+
+
+def write(result: RegimeResult, folder: Path) -> list[Path]:
+    """Write figure, tables, text, and the recipe that was chosen into a folder, which is made; return the files."""
+    tables = {"regime": result.table, "verdicts": result.verdicts}
+    written = write_study(folder, "regime", draw(result), tables, _text(result))
+    if result.chosen is not None:
+        written.append(folder / "recipe.yaml")
+        write_text(written[-1], yaml.safe_dump(result.chosen, sort_keys=False))
+    return written
+
+
+def _text(result: RegimeResult) -> str:
+    settings, grid = result.settings, result.grid
+    tried = result.verdicts.assign(breaks=result.verdicts["breaks"].replace("", "nothing: taken"))
+    ending = (
+        "No recipe of the grid keeps all conditions."
+        if result.chosen is None
+        else f"Taken: **{result.verdicts['recipe'].iloc[-1]}** (`recipe.yaml`)."
+    )
+    return f"""# Regime: a short recipe that says something
+
+{grid.description}. {settings.seeds} seeds of each method, scored on {grid.held_out_per_class} training images a
+class that were held out. The test set was not read. {settings_text("regime", settings)}
+
+A recipe is taken if
+
+- in the last fifth of the run no method's training loss falls by {settings.max_fall:g} % or more (on a fitted line);
+- no method is more than {settings.max_behind:g} points behind `{grid.reference}`;
+- `{grid.reference}` fits its training images at least {settings.min_gap:g} points better than the held-out ones:
+  there is something to regularise;
+- ten seeds of all methods, at equal epochs and at the cost of the dearest, take at most {settings.max_hours:g} hours,
+  two runs side by side, by the seconds that these runs took.
+
+Recipes are tried from the cheapest on (multiply-adds of all methods). `{grid.reference}` is trained first; where it
+breaks a condition the others are not trained.
+
+{tried.to_markdown(index=False)}
+
+{ending}
+
+## What was judged
+
+{result.table.round(2).to_markdown(index=False)}
+
+![Training losses](regime.svg)
+"""

@@ -1,0 +1,279 @@
+"""What a sweep is: a space around one method on one data set, and the runs that each configuration means."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from benchmark import datasets, running
+from benchmark.configuration import SECTIONS, Checksums, Layer, Request, RunConfig, check_keys, plan, recipes
+from benchmark.sweeps.grammar import parse_space
+from benchmark.sweeps.space import Assignment, Space, described
+from methods import registry
+from methods.errors import InputError, unknown
+
+SEARCHES = ("grid", "random", "optuna")
+SCHEDULERS = ("none", "asha")
+KEYS = ("method", "space", "trials", "search", "scheduler", "search_seed")
+"""The keys of a sweep's file beside those of a configuration file."""
+
+HOLDOUT = 0.2
+TRIALS = 20
+MAX_TRIALS = 10_000
+SEARCHABLE_DATA = ("pad", "flip")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration of a sweep.
+
+    Attributes:
+        number: Its place in the order of the search, from 1.
+        assignment: The keys that count in it, and their values.
+        runs: One a seed.
+    """
+
+    number: int
+    assignment: Assignment
+    runs: tuple[RunConfig, ...]
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return described(self.assignment)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep with everything resolved.
+
+    Attributes:
+        name: Of its folder.
+        command: How runs are carried out; its runs are the space's surroundings, with the defaults, one a seed.
+        layers: The keys and values below each configuration's own.
+        trials: How many configurations are tried; None for the whole grid.
+        search_seed: Of the random choice of configurations.
+        folder: Where table, figures and best.yaml go.
+    """
+
+    name: str
+    command: running.Command
+    layers: Sequence[Layer]
+    space: Space
+    trials: int | None
+    search: str
+    scheduler: str
+    search_seed: int
+    folder: Path
+    checksums: Checksums = field(default_factory=dict)
+
+    @property
+    def base(self) -> RunConfig:
+        """The surroundings of the space."""
+        return self.command.runs[0]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of every configuration."""
+        return [run.seed for run in self.command.runs]
+
+    @property
+    def definition(self) -> str:
+        """The hash of what is searched: equal for sweeps whose configurations can be compared."""
+        surroundings = self.base.model_copy(update={"seed": 0}).identity
+        text = "\n".join([surroundings, *map(str, self.space.parameters)])
+        return sha256(text.encode()).hexdigest()[:12]
+
+    def configuration(self, number: int, assignment: Assignment) -> Configuration:
+        """Return the runs that a configuration means.
+
+        Raises:
+            InputError: If a value is out of range.
+        """
+        layer: dict[str, Any] = {}
+        for key, value in assignment.items():
+            section, _, name = key.rpartition(".")
+            layer.setdefault(section or self.base.method, {})[name] = value
+        request = Request((*self.layers, layer), self.command.plugins, self.command.data_root)
+        return Configuration(number, assignment, tuple(plan(request, datasets, self.checksums)))
+
+    def numbered(self, assignments: Sequence[Assignment]) -> list[Configuration]:
+        """Return the configurations, those that mean the same runs once."""
+        found: dict[str, Configuration] = {}
+        for assignment in assignments:
+            configuration = self.configuration(len(found) + 1, assignment)
+            found.setdefault(configuration.runs[0].identity, configuration)
+        return list(found.values())
+
+    def listed(self) -> list[Configuration]:
+        """Return the configurations of a search that needs no results to go on: grid or random."""
+        if self.search == "random":
+            return self.numbered(self.space.random(self.search_seed, self.trials or TRIALS))
+        grid = self.space.grid()
+        if self.trials is not None and self.trials < len(grid):
+            # a part of the grid is a part of all its sides, and a larger part contains a smaller one
+            Random(f"grid:{self.search_seed}").shuffle(grid)  # noqa: S311 - nothing secret
+            grid = grid[: self.trials]
+        return self.numbered(grid)
+
+
+def prepare(
+    file: str | None,
+    given: Layer,
+    settings: Layer,
+    words: Sequence[str] = (),
+    plugins: tuple[str, ...] = (),
+    out: Path | None = None,
+) -> Sweep:
+    """Resolve a sweep.
+
+    Args:
+        file: The sweep's file, if there is one.
+        given: The flags, which win over the file; sweep's keys among them.
+        settings: What ``--set`` says.
+        words: What ``--space`` says; each replaces the file's key.
+        plugins: Python files that define further methods and data sets.
+        out: Where table and figures go.
+
+    Raises:
+        InputError: For anything unknown or out of range.
+    """
+    content = _read(file) if file else {}
+    chosen = {key: (given if key in given else content).get(key) for key in KEYS}
+    below = {key: value for key, value in content.items() if key not in (*KEYS, "description")}
+    check_keys(below, plugins)
+    method = chosen["method"]
+    if not isinstance(method, str):
+        hint = "say which: --method dkel" if method is None else f"given: {method!r}"
+        raise InputError(f"a sweep takes one method ({hint}; valid: {', '.join(registry.available(plugins))})")
+    above = {key: value for key, value in given.items() if key not in KEYS} | dict(settings) | {"methods": [method]}
+    layers = [{"data": {"holdout": HOLDOUT}}, below, above]
+    space = parse_space(chosen["space"] or {}, words, lambda key: canonical(key, method, plugins))
+    _refuse_settled(settings, method, space)
+    command = running.prepare(layers, plugins)
+    _check_surroundings(command)
+    search = _one_of("search", chosen["search"], "random", SEARCHES)
+    scheduler = _one_of("scheduler", chosen["scheduler"], "none", SCHEDULERS)
+    if "optuna" in (search,) and not _installed("optuna"):
+        raise InputError("search optuna needs the package optuna: pip install 'okdbench[sweep]'")
+    if command.engine == "serial" and (search == "optuna" or scheduler == "asha"):
+        raise InputError(
+            "search optuna and scheduler asha go through Ray: engine serial takes grid or random, and none"
+        )
+    base = command.runs[0]
+    name = "-".join([Path(file).stem if file else method, _word(base.dataset)])
+    sweep = Sweep(
+        name=name,
+        command=command,
+        layers=layers,
+        space=space,
+        trials=_whole("trials", chosen["trials"], 1, MAX_TRIALS),
+        search=search,
+        scheduler=scheduler,
+        search_seed=_whole("search_seed", chosen["search_seed"], 0, 2**32 - 1) or 0,
+        folder=out or command.store.root / "sweeps" / name,
+    )
+    _check_values(sweep)
+    return sweep
+
+
+def find(name: str) -> Path:
+    """Return a sweep's file: a path, or a name in ``configs/sweeps``."""
+    try:
+        return recipes.find(name)
+    except InputError:
+        if f"sweeps/{name}" in recipes.available():
+            return recipes.find(f"sweeps/{name}")
+        raise
+
+
+def canonical(key: str, method: str, plugins: Sequence[str] = ()) -> str:
+    """Return a key of the space as the tables show it: a bare hyperparameter, or a section and its key.
+
+    Raises:
+        InputError: If there is none, or it must not be searched.
+    """
+    section, dot, name = key.rpartition(".")
+    if section == method or not dot:
+        fields = registry.load(method, plugins).Hyperparameters.model_fields
+        if name in fields:
+            return name
+        owner = next((other for other, model in SECTIONS.items() if name in model.model_fields), None)
+        if owner and not dot:
+            raise InputError(f"{method!r} has no hyperparameter {name!r}: the setting is {owner}.{name}")
+        raise unknown(f"hyperparameter of {method!r}", name, fields)
+    if section not in SECTIONS:
+        raise unknown("section", section, (*SECTIONS, method))
+    if name not in SECTIONS[section].model_fields:
+        raise unknown(f"key in {section!r}", name, SECTIONS[section].model_fields)
+    if section == "data" and name not in SEARCHABLE_DATA:
+        allowed = ", ".join(f"data.{other}" for other in SEARCHABLE_DATA)
+        raise InputError(f"{key} decides which images a configuration is scored on: of data a space takes {allowed}")
+    return key
+
+
+def _read(file: str) -> dict[str, Any]:
+    content = recipes.read(find(file))
+    if "space" not in content:
+        raise InputError(f"{file} holds no 'space': bench run --config {file} carries out its runs")
+    if "methods" in content:
+        raise InputError(f"{file}: a sweep takes one method: write 'method: dkel' instead of 'methods'")
+    return content
+
+
+def _refuse_settled(settings: Layer, method: str, space: Space) -> None:
+    for section, values in settings.items():
+        for name in values:
+            key = name if section == method else f"{section}.{name}"
+            if key in space.keys:
+                raise InputError(
+                    f"{section}.{name} is both set and searched: leave out --set, or search only this value"
+                )
+
+
+def _check_surroundings(command: running.Command) -> None:
+    for what in ("dataset", "backbone"):
+        found = {getattr(run, what) for run in command.runs}
+        if len(found) > 1:
+            raise InputError(f"a sweep takes one {what} (given: {', '.join(sorted(found))})")
+    if not command.runs[0].data.holdout:
+        raise InputError(
+            f"a sweep scores on a held-out part of the training set: data.holdout must be above 0 ({HOLDOUT})"
+        )
+
+
+def _check_values(sweep: Sweep) -> None:
+    """Raise an InputError for a value of the space that a run would refuse."""
+    for parameter in sweep.space.parameters:
+        beside = {key: values[0] for key, values in parameter.when.items()}
+        for value in parameter.domain.probes:
+            try:
+                sweep.configuration(0, {**beside, parameter.key: value})
+            except InputError as error:
+                raise InputError(f"space: {error}") from None
+
+
+def _one_of(key: str, value: Any, default: str, valid: Sequence[str]) -> str:
+    if value is None:
+        return default
+    if value not in valid:
+        raise unknown(key, str(value), valid)
+    return str(value)
+
+
+def _whole(key: str, value: Any, low: int, high: int) -> int | None:
+    if value is not None and (type(value) is not int or not low <= value <= high):
+        raise InputError(f"{key} must be a whole number from {low} to {high} (given: {value!r})")
+    return value
+
+
+def _word(text: str) -> str:
+    return "".join(char if char.isalnum() or char == "-" else "_" for char in text)[-40:]
+
+
+def _installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None

@@ -1,0 +1,218 @@
+"""What a sweep leaves behind: table, best configuration, importance, figures."""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from rich.console import Console
+
+from benchmark.reports import places
+from benchmark.running import say
+from benchmark.store import atomic
+from benchmark.sweeps.importance import importances
+from benchmark.sweeps.outcomes import Outcome, ranked
+from benchmark.sweeps.plan import Sweep
+from benchmark.sweeps.space import shown
+from benchmark.tables import Gain, paired_gain
+
+MAX_ROWS = 40
+BEST = "best.yaml"
+INACTIVE = "–"  # noqa: RUF001 - a dash in a table
+
+
+def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) -> None:
+    """Write table, best configuration, importance and figures into the sweep's folder, and print the table.
+
+    Args:
+        sweep: The sweep.
+        outcomes: Of every configuration, in the order of the search.
+        console: For the person who watches.
+    """
+    from benchmark.reports import write_figure
+    from benchmark.sweeps.figures import figures
+
+    folder = sweep.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    order = ranked(outcomes)
+    table = configurations_table(sweep, order)
+    _write_csv(folder / "configurations.csv", table)
+    _write_csv(folder / "runs.csv", runs_table(sweep, outcomes))
+    text = markdown_table(sweep, order[:MAX_ROWS])
+    say(console, f"\n{text}\n")
+    if len(order) > MAX_ROWS:
+        say(console, f"(the best {MAX_ROWS} of {len(order)}; all of them: {folder / 'configurations.csv'})")
+    say(console, _explained(sweep))
+    found, how = importances(sweep.space.keys, outcomes)
+    if found:
+        shares = ", ".join(f"{key} {share:.0%}" for key, share in found.items())
+        say(console, f"importance, {how}: {shares}")
+        rows = [{"key": key, "importance": share, "how": how} for key, share in found.items()]
+        _write_csv(folder / "importance.csv", pd.DataFrame(rows))
+    best = order[0] if order and order[0].n else None
+    if best is None:
+        say(console, "no configuration has finished: there is no best one yet")
+    else:
+        atomic.write_text(folder / BEST, best_yaml(sweep, best, len(order)))
+        say(console, f"best: {best.configuration.label}; on the test set: {_best_command(sweep)}")
+    drawn = figures(sweep, outcomes, found, how)
+    for name, figure in drawn.items():
+        write_figure(folder, name, figure)
+    atomic.write_text(folder / "README.md", _readme(sweep, text, best, found, how, list(drawn)))
+    say(console, f"figures and tables: {_path(folder)}")
+
+
+def _best_command(sweep: Sweep) -> str:
+    """Return the command that scores the best configuration on the test set; its file says where the data lie."""
+    command = sweep.command
+    return shlex.join(
+        ["bench", "run", "--config", _path(sweep.folder / BEST), *places(command.plugins, command.store.root, None)]
+    )
+
+
+def _path(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _gains(order: Sequence[Outcome]) -> list[Gain | None]:
+    best = order[0] if order else None
+    return [None if best is None or x is best else paired_gain(x.scores, best.scores) for x in order]
+
+
+def configurations_table(sweep: Sweep, order: Sequence[Outcome]) -> pd.DataFrame:
+    """Return a row a configuration, the best first, in numbers."""
+    rows = []
+    for rank, (x, gain) in enumerate(zip(order, _gains(order), strict=True), start=1):
+        values = {key: x.configuration.assignment.get(key) for key in sweep.space.keys}
+        rows.append(
+            {"rank": rank, "configuration": x.configuration.number}
+            | {key: str(value) if isinstance(value, list) else value for key, value in values.items()}
+            | {
+                "mean": x.mean,
+                "std": x.std,
+                "n": x.n,
+                "minus_best": gain.mean if gain else None,
+                "minus_best_low": gain.low if gain else None,
+                "minus_best_high": gain.high if gain else None,
+                "epochs": x.epochs,
+                "status": x.status,
+                "dead_terms": " ".join(x.dead),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def runs_table(sweep: Sweep, outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """Return a row a run: configuration, seed, accuracy, status and folder."""
+    store = sweep.command.store
+    rows = []
+    for x in outcomes:
+        for run in x.configuration.runs:
+            result = store.result(run)
+            rows.append(
+                {
+                    "configuration": x.configuration.number,
+                    **{key: x.configuration.assignment.get(key) for key in sweep.space.keys},
+                    "seed": run.seed,
+                    "accuracy": x.scores.get(run.seed, x.last.get(run.seed)),
+                    "status": str(result.status) if result else "",
+                    "reason": result.reason if result else "",
+                    "run": store.folder(run).name,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def markdown_table(sweep: Sweep, order: Sequence[Outcome]) -> str:
+    """Return the table that is printed."""
+    dead = any(x.dead for x in order)
+    rows = []
+    for x, gain in zip(order, _gains(order), strict=True):
+        values = [x.configuration.assignment.get(key, INACTIVE) for key in sweep.space.keys]
+        rows.append(
+            [x.configuration.number, *map(shown, values), _accuracy(x), _shown_gain(gain), x.epochs, x.status]
+            + ([", ".join(x.dead)] if dead else [])
+        )
+    headings = ["#", *sweep.space.keys, "validation accuracy", "minus the best", "epochs", "runs"]
+    table = pd.DataFrame(rows, columns=[*headings, *(["dead terms"] if dead else [])])
+    return table.to_markdown(index=False, disable_numparse=True)
+
+
+def _accuracy(x: Outcome) -> str:
+    if not x.n:
+        return f"({sum(x.last.values()) / len(x.last):.2f})" if x.last else INACTIVE
+    return f"{x.mean:.2f} ({x.n})" if x.n == 1 else f"{x.mean:.2f} ± {x.std:.2f} ({x.n})"
+
+
+def _shown_gain(gain: Gain | None) -> str:
+    if gain is None:
+        return ""
+    if gain.low is None or gain.high is None:
+        return f"{gain.mean:+.2f}"
+    return f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
+
+
+def _explained(sweep: Sweep) -> str:
+    return (
+        f"accuracy in % of the students after the last epoch on {sweep.base.data.holdout:.0%} of the training images, "
+        "which were held out; mean ± standard deviation (seeds), in brackets alone: of runs that did not finish; "
+        "differences are paired, with 95 % intervals where there are three seeds"
+    )
+
+
+def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
+    """Return the best configuration as a file for ``bench run --config``, which scores it on the test set."""
+    run = best.configuration.runs[0]
+    content: dict[str, Any] = {
+        "description": (
+            f"Best of {tried} configurations of the sweep {sweep.name} ({best.configuration.label}): "
+            f"{_accuracy(best)} % on held-out training images"
+        ),
+        "methods": [run.method],
+        "dataset": run.dataset,
+        "backbone": run.backbone,
+        "seeds": [seeded.seed for seeded in best.configuration.runs],
+        "train": run.train.model_dump(mode="json"),
+        "data": {**run.data.model_dump(mode="json"), "holdout": 0.0},
+        run.method: run.hyperparameters,
+    }
+    if sweep.command.data_root != Path("data"):
+        content["data_root"] = str(sweep.command.data_root)
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _readme(
+    sweep: Sweep,
+    table: str,
+    best: Outcome | None,
+    found: Mapping[str, float],
+    how: str,
+    drawn: Sequence[str],
+) -> str:
+    base = sweep.base
+    space = "\n".join(f"- `{parameter}`" for parameter in sweep.space.parameters)
+    counts = f"search {sweep.search}, scheduler {sweep.scheduler}, seeds {', '.join(map(str, sweep.seeds))}"
+    shares = "\n".join(f"- {key}: {share:.1%}" for key, share in found.items())
+    parts = [
+        f"# Sweep {sweep.name}",
+        f"{base.method} on {base.dataset}, {base.backbone}, {base.train.epochs} epochs; {counts}.",
+        space,
+        table,
+        f"{_explained(sweep)}. The best of many is flattered by having been chosen: what it is worth, new "
+        f"seeds and the test set say (`{_best_command(sweep)}`).",
+    ]
+    if found:
+        note = " What explains less than the seed is not told from luck." if "seed" in found else ""
+        parts.append(f"Share of the variance that a key explains, {how}.{note}\n\n{shares}")
+    if best is None:
+        parts.append("No configuration has finished.")
+    parts += [f"![{name}]({name}.svg)" for name in drawn]
+    return "\n\n".join(parts) + "\n"
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    table = table.map(lambda value: None if isinstance(value, float) and math.isnan(value) else value)
+    atomic.write_text(path, table.to_csv(index=False, float_format="%.10g"))

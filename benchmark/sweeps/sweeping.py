@@ -1,0 +1,172 @@
+"""What ``bench sweep`` does: choose configurations, carry out what is missing, report."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+
+from rich.console import Console
+
+from benchmark import running
+from benchmark.configuration import RunConfig
+from benchmark.datasets import Dataset
+from benchmark.scheduling import logging_backends
+from benchmark.scheduling.display import display
+from benchmark.store import Status, atomic
+from benchmark.sweeps.outcomes import Outcome, outcome, ranked
+from benchmark.sweeps.plan import TRIALS, Configuration, Sweep
+from benchmark.sweeps.report import write_report
+from benchmark.sweeps.space import Assignment, identity
+from methods.errors import InputError
+
+RECORD = "trials.json"
+MAX_NOTES = 8
+
+
+@dataclass
+class Record:
+    """The configurations that a learning search has chosen so far, in a file: they cannot be drawn again."""
+
+    path: Path
+    sweep: Sweep
+    assignments: list[Assignment]
+
+    @classmethod
+    def read(cls, sweep: Sweep) -> "Record":
+        """Return what an earlier sweep of the same definition wrote down."""
+        path = sweep.folder / RECORD
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            same = content["definition"] == sweep.definition
+            known = [x for x in content["assignments"] if sweep.space.contains(x)] if same else []
+        except (OSError, ValueError, KeyError, TypeError):
+            known = []
+        return cls(path, sweep, known)
+
+    def add(self, assignment: Assignment) -> Configuration:
+        """Write a configuration down and return it."""
+        self.assignments.append(assignment)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"definition": self.sweep.definition, "assignments": self.assignments}
+        atomic.write_text(self.path, json.dumps(content, indent=1) + "\n")
+        return self.sweep.configuration(len(self.assignments), assignment)
+
+
+def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
+    """Carry out what is missing, and write table, best configuration and figures; return whether all is done.
+
+    Args:
+        sweep: The sweep.
+        console: For the person who watches.
+        best: Carry out the missing seeds of only so many configurations, the best so far.
+    """
+    configurations = known(sweep)
+    if best is not None:
+        top = ranked([outcome(x, sweep.command.store, sweep.command.plugins) for x in configurations])[:best]
+        todo = [x.configuration for x in top if x.n]
+        if not todo:
+            raise InputError("--best needs configurations that have finished: carry out the sweep without it first")
+    else:
+        todo = configurations
+    missing = [run for x in todo for run in x.runs if not stands(sweep, run)]
+    total = sum(len(x.runs) for x in todo)
+    wanted = new_configurations(sweep, configurations) if best is None else 0
+    plural = "configuration" if len(todo) == 1 else "configurations"
+    running_out = f", and {wanted} configurations to be chosen" if wanted else ""
+    running.say(console, f"{sweep.name}: {len(todo)} {plural}, {total} runs, {len(missing)} new runs{running_out}")
+    if missing or wanted:
+        running.check_writable(sweep.command.store)
+        _train(sweep, todo, missing, wanted, console)
+        configurations = known(sweep)
+    outcomes = [outcome(x, sweep.command.store, sweep.command.plugins) for x in configurations]
+    write_report(sweep, outcomes, console)
+    return all(stands(sweep, run) for x in (todo if best is not None else configurations) for run in x.runs)
+
+
+def known(sweep: Sweep) -> list[Configuration]:
+    """Return the configurations that are settled: all of a listed search, those on record of one that learns."""
+    if sweep.search != "optuna":
+        return sweep.listed()
+    return sweep.numbered(Record.read(sweep).assignments[: sweep.trials or TRIALS])
+
+
+def new_configurations(sweep: Sweep, configurations: Sequence[Configuration]) -> int:
+    """Return how many configurations are still to be chosen."""
+    return max(0, (sweep.trials or TRIALS) - len(configurations)) if sweep.search == "optuna" else 0
+
+
+def stands(sweep: Sweep, run: RunConfig) -> bool:
+    """Return whether a run needs nothing more in this sweep; what ASHA stopped is not taken up again by ASHA."""
+    result = sweep.command.store.result(run)
+    return result is not None and result.status in _done(sweep)
+
+
+def _done(sweep: Sweep) -> list[Status]:
+    stopped = [Status.STOPPED] if sweep.scheduler == "asha" else []
+    return [*(status for status in Status if status.final), *stopped]
+
+
+def _train(
+    sweep: Sweep, todo: Sequence[Configuration], missing: Sequence[RunConfig], wanted: int, console: Console
+) -> None:
+    command = sweep.command
+    sets = running.load_sets(command, [sweep.base])
+    for line in notes(sweep, todo, sets):
+        running.say(console, f"note: {line}")
+    if sweep.search != "optuna" and sweep.scheduler == "none":
+        running.train(replace(command, runs=missing), missing, sets, console)
+        return
+    from benchmark.scheduling import set_environment
+
+    set_environment(command.cluster)
+    from benchmark.sweeps import search
+
+    if sweep.scheduler == "asha":
+        # what is done is told again, an epoch at a time, so that the scheduler compares with it
+        waiting, done = list(todo), []
+    else:
+        waiting = [x for x in todo if not all(stands(sweep, run) for run in x.runs)]
+        done = [x for x in todo if x not in waiting]
+    if sweep.search == "optuna":
+        outcomes: list[Outcome] = [outcome(x, command.store, command.plugins) for x in done]
+        # a run that came to nothing counts as nothing
+        scores = {
+            identity(x.configuration.assignment): mean(x.scores.get(s, 0.0) for s in sweep.seeds) for x in outcomes
+        }
+        searcher: search.Listed = search.Suggested(sweep, waiting, scores, Record.read(sweep).add)
+    else:
+        searcher = search.Listed(waiting)
+    with display(len(missing) + wanted * len(sweep.seeds), console) as shown:
+        observer = logging_backends.with_logs(shown, command.log, command.store)
+        search.carry_out(sweep, searcher, len(waiting) + wanted, _done(sweep), sets[sweep.base.dataset], observer)
+
+
+def notes(sweep: Sweep, configurations: Sequence[Configuration], sets: Mapping[str, Dataset]) -> list[str]:
+    """Return what does not fit the runs' length, one line each, and which configurations it concerns."""
+    found: dict[str, list[str]] = {}
+    for configuration in configurations:
+        for line in running.remarks(configuration.runs[:1], sets, sweep.command.plugins):
+            found.setdefault(line, []).append(configuration.label)
+    lines = [f"{line} [{_which(labels, len(configurations))}]" for line, labels in found.items()]
+    more = [f"{len(lines) - MAX_NOTES} more such lines: the table says which terms are dead"] * (len(lines) > MAX_NOTES)
+    return [*lines[:MAX_NOTES], *more]
+
+
+def _which(labels: Sequence[str], total: int) -> str:
+    if len(labels) == total:
+        return "all configurations"
+    more = f" and {len(labels) - 2} more" if len(labels) > 2 else ""
+    return "; ".join(labels[:2]) + more
+
+
+def print_plan(sweep: Sweep, console: Console) -> None:
+    """Print the space and every configuration that is settled, and whether it is done already."""
+    for parameter in sweep.space.parameters:
+        running.say(console, f"space: {parameter}")
+    configurations = known(sweep)
+    for x in configurations:
+        done = sum(stands(sweep, run) for run in x.runs)
+        running.say(console, f"{x.number:>4}  {x.label}  ({done} of {len(x.runs)} seeds done)")
+    if wanted := new_configurations(sweep, configurations):
+        running.say(console, f"{wanted} more configurations are chosen on the way")

@@ -1,0 +1,5 @@
+"""From runs to cells: scores, statistics, layout, and published numbers beside them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,36 @@
+from .aggregate import critical_difference as critical_difference
+from .choosing import Choice as Choice
+from .ordering import method_order as method_order, natural as natural
+from .power import (
+    ALPHA as ALPHA,
+    Equivalence as Equivalence,
+    paired_sd as paired_sd,
+    seeds_needed as seeds_needed,
+    tost as tost,
+)
+from .rendering import plain as plain, rendered as rendered
+from .scores import SCORES as SCORES, of_run as of_run, summaries as summaries
+from .sequential import level as level
+from .showing import Showing as Showing
+from .significance import (
+    MIN_PAIRS as MIN_PAIRS,
+    Gain as Gain,
+    differences as differences,
+    paired_gain as paired_gain,
+)
+from .table import (
+    HEADLINE as HEADLINE,
+    Heading as Heading,
+    Table as Table,
+    accuracy_table as accuracy_table,
+    build as build,
+)
+from .verdicts import (
+    Judgement as Judgement,
+    Verdict as Verdict,
+    Word as Word,
+    check_bound as check_bound,
+    direction as direction,
+    same_text as same_text,
+    spread_note as spread_note,
+)

@@ -1,0 +1,178 @@
+"""Which row and which column of a table a run belongs to; runs that differ in more than the seed never share a cell."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.tables import configurations, variants
+from benchmark.tables.budgets import one_budget_a_row
+from benchmark.tables.scores import SCORES
+from benchmark.words import short_name
+from methods.errors import InputError, unknown
+
+KEYS = ("method", "dataset", "backbone", "split", "seed")
+ROWS: tuple[str, ...] = ("method",)
+COLUMNS: tuple[str, ...] = ("dataset", "backbone")
+
+_UNSEEN = ("train.diagnostics_every",)
+"""Settings that change no number."""
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def check_keys(option: str, names: Sequence[str]) -> list[str]:
+    """Return the layout keys, or raise an InputError for an unknown one, a repeated one or none."""
+    if not names:
+        raise InputError(f"{option} names nothing (valid: {', '.join(KEYS)})")
+    for name in names:
+        if name not in KEYS:
+            raise unknown(option.removesuffix("s"), name, KEYS)
+    return list(dict.fromkeys(names))
+
+
+def check_scores(option: str, names: Sequence[str]) -> list[str]:
+    """Return the scores' names, or raise an InputError for an unknown one, or for none at all."""
+    if not names:
+        raise InputError(f"{option} names nothing (valid: {', '.join(sorted(SCORES))})")
+    for name in names:
+        if name not in SCORES:
+            raise unknown(option.removesuffix("s"), name, SCORES)
+    return list(dict.fromkeys(names))
+
+
+def keys_and_scores(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what ``--columns`` means: layout keys and scores may be mixed; either may be missing."""
+    valid = (*KEYS, *SCORES)
+    if not names:
+        raise InputError(f"columns names nothing (valid: {', '.join(sorted(valid))})")
+    for name in names:
+        if name not in valid:
+            raise unknown("column", name, valid)
+    keys = [name for name in dict.fromkeys(names) if name in KEYS]
+    return keys, [name for name in dict.fromkeys(names) if name in SCORES]
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Runs in their places.
+
+    Attributes:
+        runs: With ``row``, ``column``, ``variant`` (the method, or the name that its runs were asked for under) and
+            ``base`` (the row, or the column where methods stand there, without settings); a run that was asked for
+            under several names stands there as often.
+        methods: ``row`` or ``column``: where the methods stand.
+        naming: What they are called, and what that leaves unsaid.
+    """
+
+    runs: pd.DataFrame
+    methods: str
+    naming: configurations.Naming
+
+    def notes(self, labels: Collection[str], word: Callable[[str], str] = str) -> list[str]:
+        """Return what the labels that are shown leave unsaid, a line each.
+
+        Args:
+            labels: Those that are shown.
+            word: What a label is called.
+        """
+        shown = self.runs[self.runs[self.methods].isin(labels)]
+        return [*self.naming.notes(set(shown["variant"]), word), *variants.notes(shown, self.methods, word)]
+
+
+def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+    """Return the runs of :func:`arranged`."""
+    return arranged(frame, rows, columns).runs
+
+
+def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> Arrangement:
+    """Return the runs with ``row`` and ``column``: the keys' values, each with the settings in which runs differ.
+
+    What a method's runs differ in stands beside the method, alike in the whole table; what all differ in stands beside
+    the data set. Scores on the validation split always say so.
+
+    Args:
+        frame: With the columns of :func:`benchmark.store.load`; a row a run.
+        rows: Keys of :data:`KEYS`.
+        columns: Keys of :data:`KEYS`; none of the rows'.
+    """
+    if both := [key for key in columns if key in rows]:
+        raise InputError(f"{both[0]} cannot be in the rows and in the columns")
+    runs = one_budget_a_row(variants.expanded(frame))
+    runs["dataset"] = runs["dataset"].map(short_name)
+    hashes = [name for name in runs.columns if name.startswith("files.") or name.endswith((".source", ".checksum"))]
+    for name in hashes:
+        runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
+    # a file counts by its content, wherever it lies
+    files = {name.removeprefix("files.") for name in hashes if name.startswith("files.")}
+    of_method = ("method.version", "method.source")
+    beginnings = ("hyperparameters.", "files.", variants.OWN)
+    own = [name for name in runs.columns if name.startswith(beginnings) or name in of_method]
+    own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
+    shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in _UNSEEN]
+    about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
+    about_method = "column" if "method" in columns else "row"
+    runs["row"], runs["column"] = (_joined(runs, keys) for keys in (rows, columns))
+    free = [key for key in ("dataset", "backbone") if key not in (*rows, *columns)]
+    runs[about_data] = _with_differences(runs, [], about_data, free)
+    if "split" not in (*rows, *columns):
+        validation = runs["split"].map(lambda split: ", split=validation" if split == "validation" else "")
+        runs[about_data] += validation
+    runs[about_data] += runs["budget"].map(lambda budget: f", {budget}" if budget else "")
+    runs[about_data] = _with_differences(runs, ["dataset", "backbone", "budget"], about_data, shared)
+    # a subset has a checksum of its own, which says nothing more than its size
+    checksum = [name for name in hashes if not name.startswith(("files.", "method."))]
+    runs[about_data] = _with_differences(runs, ["dataset", "backbone", about_data], about_data, checksum)
+    if "method" not in (*rows, *columns) and runs["variant"].nunique() > 1:
+        runs[about_method] += ", method=" + runs["variant"]
+    runs["base"] = runs[about_method]
+    runs["place"] = runs["dataset"] + "/" + runs["backbone"] if about_data == about_method else runs[about_data]
+    naming = configurations.named(runs, "variant", "place", own)
+    runs[about_method] += naming.suffixes
+    return Arrangement(runs.drop(columns="place"), about_method, naming)
+
+
+def _joined(runs: pd.DataFrame, keys: Sequence[str]) -> "pd.Series[Any]":
+    labels = _words(runs, keys[0])
+    for key in keys[1:]:
+        labels = labels + "/" + _words(runs, key)
+    return labels
+
+
+def _words(runs: pd.DataFrame, key: str) -> "pd.Series[Any]":
+    """Return what each run is called by one key."""
+    if key == "seed":
+        return runs["seed"].map(lambda value: f"seed {value}").astype(object)
+    return runs["variant" if key == "method" else key].astype(object)
+
+
+def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings: list[str]) -> "pd.Series[Any]":
+    labels = runs[label].copy()
+    for group in _groups_that_differ(runs, keys, settings):
+        for name in settings:
+            if group[name].nunique(dropna=False) > 1:
+                short = name.rpartition(".")[2]
+                # code is not known of runs from before it was noted
+                nothing = "all" if short.endswith("_per_class") else "unknown" if short == "source" else "default"
+                words = group[name].map(lambda value, nothing=nothing: configurations.shown_setting(value, nothing))
+                labels.loc[group.index] += ", " + short + "=" + words
+    return labels
+
+
+def _groups_that_differ(runs: pd.DataFrame, keys: list[str], settings: list[str]) -> Iterator[pd.DataFrame]:
+    """Yield the runs that agree in the keys but differ in a setting; most do not, which is seen at once for all."""
+    codes = {name: pd.factorize(runs[name], use_na_sentinel=False)[0] for name in settings}
+    several = [code for code in codes.values() if code.any()]
+    if not several:
+        return
+    table = np.column_stack(several)
+    groups = runs.groupby(keys, sort=False).indices.values() if keys else [np.arange(len(runs))]
+    for places in groups:
+        own = table[places]
+        if (own != own[0]).any():
+            yield runs.iloc[places]

@@ -1,0 +1,138 @@
+"""How many seeds a comparison takes: power of the paired t-test, and equivalence by two one-sided tests."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import stdev
+
+from benchmark.tables.significance import CONFIDENCE, MIN_PAIRS, differences
+
+ALPHA = 1 - CONFIDENCE
+POWER = 0.8
+MAX_SEEDS = 100_000
+"""More seeds than anyone runs: a search for a number of seeds ends here."""
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided tests of whether a mean paired difference lies within a bound.
+
+    Attributes:
+        p: The larger of the two one-sided p values.
+        low: Lower end of the interval with confidence 1 - 2 alpha: it lies within the bound exactly where p < alpha.
+        high: Its upper end.
+    """
+
+    p: float
+    low: float
+    high: float
+
+
+def paired_sd(ours: Mapping[int, float], baseline: Mapping[int, float]) -> float | None:
+    """Return the sample's standard deviation of the paired differences; None if fewer than two seeds are shared.
+
+    Args:
+        ours: Scores by seed.
+        baseline: Scores by seed.
+    """
+    found = differences(ours, baseline)
+    return stdev(found) if len(found) > 1 else None
+
+
+def power_of_paired_t(n: int, effect: float, sd: float, alpha: float = ALPHA) -> float:
+    """Return the probability that the two-sided paired t-test sees a true difference.
+
+    With ``d = effect / sd``, T has the noncentral t distribution with n - 1 degrees of freedom and noncentrality
+    ``d sqrt(n)``; the power is ``P(|T| > t(1 - alpha/2, n - 1))``.
+
+    Source: Cohen (1988), "Statistical Power Analysis for the Behavioral Sciences", chapter 2.
+
+    Args:
+        n: Pairs, at least 2.
+        effect: The true mean difference.
+        sd: Standard deviation of the differences, above 0, in the same unit.
+        alpha: Two-sided level.
+    """
+    from scipy.stats import nct, t
+
+    critical, shift = t.isf(alpha / 2, n - 1), abs(effect) / sd * math.sqrt(n)
+    return float(nct.sf(critical, n - 1, shift) + nct.cdf(-critical, n - 1, shift))
+
+
+def seeds_needed(effect: float, sd: float, power: float = POWER, alpha: float = ALPHA) -> int | None:
+    """Return the smallest number of seeds at which the paired t-test sees a difference with a probability.
+
+    Args:
+        effect: The true mean difference, not 0.
+        sd: Standard deviation of the paired differences, at least 0, in the same unit.
+        power: The probability.
+        alpha: Two-sided level.
+
+    Returns:
+        At least :data:`MIN_PAIRS`; None if it is more than :data:`MAX_SEEDS`.
+    """
+    return MIN_PAIRS if sd == 0 else _smallest(lambda n: power_of_paired_t(n, effect, sd, alpha) >= power)
+
+
+def tost(mean: float, sd: float, n: int, bound: float, alpha: float = ALPHA) -> Equivalence:
+    """Return whether a mean paired difference lies within ± bound, by two one-sided t-tests.
+
+    ``p = max(P(T > (mean + bound) / se), P(T < (mean - bound) / se))`` with ``se = sd / sqrt(n)`` and n - 1 degrees of
+    freedom; the interval is ``mean ± t(1 - alpha, n - 1) se``.
+
+    Source: Schuirmann (1987), "A Comparison of the Two One-Sided Tests Procedure and the Power Approach".
+
+    Args:
+        mean: Of the paired differences.
+        sd: Their standard deviation, above 0.
+        n: How many, at least 2.
+        bound: Half-width of what counts as the same, above 0.
+        alpha: Level of each of the two tests; the interval has confidence 1 - 2 alpha.
+    """
+    # of scipy.stats the same takes a hundred times as long, which simulations of many looks feel
+    from scipy.special import stdtr, stdtrit
+
+    error = sd / math.sqrt(n)
+    p = max(stdtr(n - 1, -(mean + bound) / error), stdtr(n - 1, (mean - bound) / error))
+    half = -float(stdtrit(n - 1, alpha)) * error
+    return Equivalence(float(p), mean - half, mean + half)
+
+
+def seeds_that_decide(bound: float, sd: float, comparisons: int = 1, alpha: float = ALPHA) -> int | None:
+    """Return the smallest number of seeds at which there must be a verdict, whatever the mean difference.
+
+    It is the smallest n with ``(t(1 - alpha / (2 m), n - 1) + t(1 - alpha, n - 1)) sd / sqrt(n) <= bound``. Then a mean
+    farther than the first term from zero differs in the least favourable step of Holm's correction for m comparisons,
+    and any nearer one has its interval of :func:`tost` within the bound. No guess at the true difference enters, and no
+    power: what is taken for granted is that the standard deviation stays as it is. Where the runs there are leave a
+    comparison undecided, this number is larger than theirs.
+
+    Args:
+        bound: Half-width of what counts as the same, above 0.
+        sd: Standard deviation of the paired differences, at least 0.
+        comparisons: How many Holm's correction is for, m.
+        alpha: Two-sided level of the differences, and level of each one-sided test of equivalence.
+
+    Returns:
+        At least :data:`MIN_PAIRS`; None if it is more than :data:`MAX_SEEDS`.
+    """
+    from scipy.stats import t
+
+    def enough(n: int) -> bool:
+        reach = t.isf(alpha / (2 * comparisons), n - 1) + t.isf(alpha, n - 1)
+        return bool(reach * sd / math.sqrt(n) <= bound)
+
+    return _smallest(enough)
+
+
+def _smallest(enough: Callable[[int], bool]) -> int | None:
+    """Return the smallest number of seeds that is enough, where all larger ones are as well."""
+    low, high = MIN_PAIRS - 1, MIN_PAIRS
+    while not enough(high):
+        if high == MAX_SEEDS:
+            return None
+        low, high = high, min(2 * high, MAX_SEEDS)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

@@ -1,0 +1,20 @@
+from . import checkpoints as checkpoints
+from .augmentation import Augmentation as Augmentation, Normalisation as Normalisation
+from .devices import Arithmetic as Arithmetic, choose_device as choose_device
+from .drawing import draw_method as draw_method
+from .optimizer import learning_rate as learning_rate, parameter_groups as parameter_groups
+from .refusals import check_networks as check_networks
+from .stepping import StepBatch as StepBatch, optimise as optimise
+from .students import (
+    Normalised as Normalised,
+    Student as Student,
+    normalised as normalised,
+    read_student as read_student,
+)
+from .trainer import (
+    CollapsedError as CollapsedError,
+    DivergedError as DivergedError,
+    Row as Row,
+    Trainer as Trainer,
+    chance_limit as chance_limit,
+)

@@ -1,0 +1,60 @@
+"""What a run takes: weights, operations, memory."""
+
+import resource
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.training.gradients import without_a_trace
+from benchmark.training.stepping import StepBatch, outputs_and_losses
+from benchmark.training.trainer import Trainer
+from methods import Progress
+
+COUNTED_IMAGES = 4
+
+
+def cost(trainer: Trainer) -> dict[str, float]:
+    """Return what a run takes.
+
+    Returns:
+        ``parameters`` that are trained and ``student_parameters`` of the deployed (first) student; ``state_mib`` of
+        all parameters and buffers, mean teachers and memory banks included;
+        ``step_multiply_adds`` and ``student_multiply_adds``, of a training step (forward and backward) and of the
+        deployed student, each an image, by ``torch.utils.flop_counter``; ``peak_memory_mib`` of this process so far: on
+        CUDA of the device's tensors, else of the host. A run that ended in an error may lack the counts.
+    """
+    return {**trainer.cost(), **_operations(trainer), **_memory(trainer.labels.device)}
+
+
+def _operations(trainer: Trainer) -> dict[str, float]:
+    try:
+        device = trainer.labels.device
+        return without_a_trace(trainer.method, device, lambda: _counted(trainer))
+    except Exception:
+        # what broke the run may break this too; how the run ended must be told all the same
+        return {}
+
+
+def _counted(trainer: Trainer) -> dict[str, float]:
+    # on the device rather than the meta device, where a backward pass takes seconds
+    method = trainer.method.train()
+    labels = trainer.labels[:COUNTED_IMAGES]
+    indices = torch.arange(len(labels), device=labels.device)
+    shape = (method.views, len(labels), *trainer.test_images.shape[1:])
+    views = torch.rand(shape, device=labels.device)
+    with FlopCounterMode(display=False) as step:
+        progress = Progress(0, 0, trainer.config.train.epochs)
+        _, terms = outputs_and_losses(method, StepBatch(views, labels, indices), progress)
+        torch.autograd.grad(torch.stack(list(terms.values())).sum(), trainer.parameters, allow_unused=True)
+    with FlopCounterMode(display=False) as deployed, torch.no_grad():
+        method.student()(views[0])
+    return {
+        "step_multiply_adds": step.get_total_flops() / 2 / len(labels),
+        "student_multiply_adds": deployed.get_total_flops() / 2 / len(labels),
+    }
+
+
+def _memory(device: torch.device) -> dict[str, float]:
+    if device.type == "cuda":
+        return {"peak_memory_mib": torch.cuda.max_memory_allocated(device) / 2**20}
+    return {"peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}

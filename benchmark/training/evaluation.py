@@ -1,0 +1,81 @@
+"""How well each predictor of a method does on labelled images."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmark.datasets import Images
+from benchmark.training import diagnostics
+from benchmark.training.augmentation import Normalisation, channels_inside
+from methods import Method
+
+BATCH_SIZE = 500
+
+
+@torch.no_grad()
+def evaluate(
+    method: Method,
+    images: Images,
+    labels: Tensor,
+    normalisation: Normalisation,
+    layout: torch.memory_format = torch.contiguous_format,
+    diagnose: bool = False,
+) -> dict[str, float]:
+    """Return the scores of every predictor over all images, each image counting the same.
+
+    Args:
+        method: In any mode; it is evaluated in eval mode and left in the mode it had.
+        images: ``[N, C, H, W]``, uint8, on the method's device.
+        labels: ``[N]``, on the same device.
+        normalisation: From pixels to what the networks see.
+        layout: The memory layout in which the networks are given images.
+        diagnose: Whether the scores of :mod:`benchmark.training.diagnostics` are wanted too.
+
+    Returns:
+        ``top1/<predictor>`` and ``top5/<predictor>`` in percent, ``nll/<predictor>`` in nats; ``gain/ensemble`` and
+        ``gain/teachers``, what ensemble and teachers (their mean) are better than the peers' mean by, in points.
+    """
+    training = method.training
+    method.eval()
+    totals: dict[str, Tensor] = {}
+    for start in range(0, len(labels), BATCH_SIZE):
+        batch = slice(start, start + BATCH_SIZE)
+        views = normalisation(channels_inside(images[batch])).contiguous(memory_format=layout)
+        predictions = method.predict(views)
+        sums = {f"/{name}": _sums(logits, labels[batch]) for name, logits in predictions.items()}
+        if diagnose:
+            sums |= diagnostics.batch_sums(predictions, labels[batch])
+        totals = {name: totals[name] + value if name in totals else value for name, value in sums.items()}
+    method.train(training)
+    # one transfer for all scores: this is the only point of an epoch that waits for the device
+    flat = torch.cat(list(totals.values())).tolist()
+    lengths = [len(value) for value in totals.values()]
+    starts = [sum(lengths[:index]) for index in range(len(lengths))]
+    host = {name: flat[start : start + length] for name, start, length in zip(totals, starts, lengths, strict=True)}
+    scores: dict[str, float] = {}
+    for name in [name for name in host if name.startswith("/")]:
+        top1, top5, nll = (value / len(labels) for value in host.pop(name))
+        scores |= {f"top1{name}": 100 * top1, f"top5{name}": 100 * top5, f"nll{name}": nll}
+    return scores | _gains(scores) | diagnostics.summary(host, len(labels))
+
+
+def _gains(scores: dict[str, float]) -> dict[str, float]:
+    accuracies = {name.removeprefix("top1/"): value for name, value in scores.items() if name.startswith("top1/")}
+    peers, teachers = ([accuracies[name] for name in diagnostics.members(kind, accuracies)] for kind in _KINDS)
+    gains: dict[str, float] = {}
+    if peers and "ensemble" in accuracies:
+        gains["gain/ensemble"] = accuracies["ensemble"] - sum(peers) / len(peers)
+    if peers and teachers:
+        gains["gain/teachers"] = sum(teachers) / len(teachers) - sum(peers) / len(peers)
+    return gains
+
+
+_KINDS = ("peer", "teacher")
+
+
+def _sums(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the sums over the batch of: in the first, in the first five, and negative log-likelihood."""
+    logits = logits.double()
+    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    nll = F.cross_entropy(logits, labels, reduction="sum")
+    return torch.stack([ranked[:, 0].sum(), ranked.any(1).sum(), nll])

@@ -1,0 +1,120 @@
+"""The students' weights that a run keeps, and the networks that they are of."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from benchmark.datasets import Dataset
+from methods.backbones import make
+from methods.errors import InputError
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student as it was saved.
+
+    Attributes:
+        network: In eval mode: normalised images ``[B, C, H, W]`` to logits.
+        weights: Its state.
+        metadata: Of the file.
+    """
+
+    network: nn.Module
+    weights: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes' names in the order of the logits."""
+        return list(json.loads(self.metadata["classes"]))
+
+    @property
+    def mean(self) -> list[float]:
+        """Of each channel, for pixels in [0, 1]."""
+        return [float(value) for value in json.loads(self.metadata["mean"])]
+
+    @property
+    def std(self) -> list[float]:
+        """Of each channel, likewise."""
+        return [float(value) for value in json.loads(self.metadata["std"])]
+
+
+def describe_data(dataset: Dataset) -> dict[str, str]:
+    """Return what a weight file says of the data, so that the student is of use without them."""
+    return {
+        "num_classes": str(len(dataset.classes)),
+        "in_channels": str(dataset.in_channels),
+        "image_size": str(dataset.image_size),
+        "classes": json.dumps(list(dataset.classes)),
+        "mean": json.dumps(list(dataset.mean)),
+        "std": json.dumps(list(dataset.std)),
+    }
+
+
+def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
+    """Return the student in a weight file of a run.
+
+    Args:
+        path: Of the file.
+        plugins: Python files that define further backbones.
+
+    Raises:
+        InputError: If it is none, or was saved by a version that did not write all that is needed.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a readable safetensors file: {error}") from None
+    try:
+        sizes = {key: int(metadata[key]) for key in ("num_classes", "in_channels", "image_size")}
+        student = Student(_network(metadata, sizes, plugins), weights, metadata)
+        student.network.load_state_dict(weights)
+        if not len(student.mean) == len(student.std) == sizes["in_channels"]:
+            raise ValueError("mean and std are not one a channel")
+        if len(student.classes) != sizes["num_classes"]:
+            raise ValueError("classes and num_classes differ")
+    except KeyError as error:
+        raise InputError(
+            f"{path} does not say its {error.args[0]}: bench run --save-students --force writes it anew"
+        ) from None
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{path} is not a student of this version's networks: {str(error).splitlines()[0]}") from None
+    return student
+
+
+def _network(metadata: Mapping[str, str], sizes: Mapping[str, int], plugins: Sequence[str | Path]) -> nn.Module:
+    backbone = make(metadata["backbone"], **sizes, plugins=plugins)
+    shared = int(metadata["shared_stages"]) if "shared_stages" in metadata else None
+    return backbone.network(shared).eval()
+
+
+class Normalised(nn.Module):
+    """A network that takes pixels / 255, in [0, 1]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits ``[B, classes]`` for ``[B, C, H, W]`` in [0, 1]."""
+        logits: Tensor = self.network((images - self.mean) / self.std)
+        return logits
+
+
+def normalised(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Normalised:
+    """Return the network with its normalisation inside, in eval mode."""
+    wrapped = Normalised(network, mean, std)
+    wrapped.eval()
+    return wrapped

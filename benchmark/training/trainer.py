@@ -1,0 +1,296 @@
+"""One run: an epoch of training and its evaluation at a time."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from benchmark.configuration import RunConfig
+from benchmark.datasets import Dataset, on_device
+from benchmark.store import atomic
+from benchmark.training.augmentation import Augmentation, Normalisation
+from benchmark.training.devices import Arithmetic
+from benchmark.training.drawing import draw_method
+from benchmark.training.evaluation import evaluate
+from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
+from benchmark.training.optimizer import decayed_groups, parameter_groups, set_rates
+from benchmark.training.randomness import axis_seed, generator
+from benchmark.training.stepping import StepBatch, optimise, outputs_and_losses
+from benchmark.training.students import describe_data
+from methods import Outputs, Progress
+from methods.interface import Batch
+
+Row = dict[str, float]
+
+TRAINING_SAMPLE = 2000
+"""Training images, at most, on which the students are scored to see how much they fit what they were trained on."""
+
+
+class DivergedError(RuntimeError):
+    """The training loss is no finite number any more."""
+
+
+class CollapsedError(RuntimeError):
+    """The students are no better than chance, and have not been for some time."""
+
+
+class Trainer:
+    """A run in progress: call :meth:`epoch` until :attr:`done`."""
+
+    def __init__(
+        self, config: RunConfig, dataset: Dataset, device: torch.device, plugins: Sequence[str | Path] = ()
+    ) -> None:
+        """Draw the networks, move the data to the device and let the method prepare itself."""
+        train = config.train
+        self.arithmetic = Arithmetic.of(device, train.precision, train.deterministic)
+        self.arithmetic.apply(train.threads)
+        self.config = config
+        self.dataset = dataset
+        self.next_epoch = 0
+        self.step = 0
+        self.layout = torch.channels_last if train.channels_last else torch.contiguous_format
+        self.method = draw_method(config, dataset.shape, plugins).to(device).to(memory_format=self.layout)
+        # the compiled form shares the method's weights; everything but the training step uses the plain one
+        self.forward: Callable[[Tensor], Outputs] = torch.compile(self.method) if train.compile else self.method
+        self.normalisation = Normalisation.of(dataset.mean, dataset.std, device)
+        images, self.labels = on_device(dataset.train, device)
+        self.test_images, self.test_labels = on_device(dataset.test, device)
+        data = config.data
+        self.augmentation = Augmentation(images, self.normalisation, data.pad, data.flip, data.padding)
+        self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
+        self.groups = decayed_groups(parameter_groups(self.method), train)
+        self.optimizer = torch.optim.SGD(
+            [group.as_torch() for group in self.groups],
+            lr=train.lr,
+            momentum=train.momentum,
+            nesterov=train.nesterov,
+            fused=True,
+        )
+        self.method.train()
+        # whatever a method draws during training comes from an axis of its own
+        torch.manual_seed(axis_seed(config.seed, "method"))
+        self.method.labels(self.labels)
+        self.method.start(self._endless_batches("start"))
+
+    @property
+    def done(self) -> bool:
+        """Whether all planned epochs are trained."""
+        return self.next_epoch >= self.config.train.epochs
+
+    def epoch(self) -> Row:
+        """Train one epoch, evaluate, and return its metrics.
+
+        Returns:
+            ``epoch`` (0-based), ``lr`` (of its last step), ``seconds``, ``loss`` and ``loss/<term>`` (means over
+            the images), ``method/<score>`` of what the method itself records, the scores of
+            :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students;
+            the latter two only in epochs that are evaluated. Of those the last one and every
+            ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics` and
+            :mod:`benchmark.training.gradients`, and ``train_student``, the students' accuracy on training images.
+
+        Raises:
+            DivergedError: If the loss is not finite.
+        """
+        begin = time.perf_counter()
+        epoch = self.next_epoch
+        losses = self._train(epoch)
+        lr = self.config.train.lr_at(epoch) * self._warmup(self.step - 1)
+        self.next_epoch += 1
+        scores: Row = {}
+        if self.done or self.next_epoch % self.config.train.eval_every == 0:
+            diagnosed = self._diagnosed()
+            scores = self.evaluate(diagnosed)
+            if diagnosed:
+                scores |= self._on_training_images() | self._gradients(epoch)
+        return {"epoch": epoch, "lr": lr, "seconds": time.perf_counter() - begin, **losses, **scores}
+
+    def evaluate(self, diagnose: bool = False) -> Row:
+        """Return the scores of every predictor, and the students' mean accuracy as ``student``."""
+        with self.arithmetic.autocast():
+            scores = evaluate(
+                self.method, self.test_images, self.test_labels, self.normalisation, self.layout, diagnose
+            )
+        students = [scores[f"top1/{name}"] for name in self.method.students]
+        return {"student": sum(students) / len(students), **scores}
+
+    def _on_training_images(self) -> Row:
+        """Return ``train_student``, the students' mean accuracy on training images, without augmentation."""
+        count = len(self.labels)
+        # spread over all of them: the images of a folder lie class by class
+        indices = torch.arange(0, count, max(1, count // TRAINING_SAMPLE), device=self.labels.device)[:TRAINING_SAMPLE]
+        images, labels = self.augmentation.images[indices], self.labels[indices]
+        with self.arithmetic.autocast():
+            scores = evaluate(self.method, images, labels, self.normalisation, self.layout)
+        return {"train_student": fmean(scores[f"top1/{name}"] for name in self.method.students)}
+
+    def train_step(
+        self, views: Tensor, labels: Tensor, progress: Progress, indices: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Take one optimiser step and return the loss terms, detached.
+
+        Args:
+            views: ``[V, B, C, H, W]``.
+            labels: ``[B]``, class indices.
+            progress: Where in the run.
+            indices: ``[B]``, the images' places in the training set; None if they are none of its images.
+        """
+        batch = StepBatch(views, labels, indices)
+        terms = optimise(self.method, self.optimizer, batch, progress, self.forward, self.arithmetic.autocast())
+        self.method.after_step(progress)
+        return terms
+
+    def check_collapse(self, rows: Sequence[Row]) -> None:
+        """Raise a CollapsedError if the last evaluations of a run were all at chance.
+
+        At chance is an accuracy that guessing exceeds by luck once in a thousand times (three standard deviations of
+        the share of hits among the scored images). How many in a row is ``train.collapse_epochs``. Where there are so
+        few images that guessing may well get all of them right, nothing is said.
+
+        Args:
+            rows: The metrics of all epochs so far.
+        """
+        needed = self.config.train.collapse_epochs
+        scored = [row for row in rows if "student" in row]
+        limit = chance_limit(len(self.dataset.classes), len(self.test_labels))
+        if limit < 100 and len(scored) >= needed and all(row["student"] <= limit for row in scored[-needed:]):
+            last = scored[-1]["epoch"]
+            raise CollapsedError(
+                f"at chance (at most {limit:.2f} %) in {needed} evaluations in a row, until epoch {last}"
+            )
+
+    def cost(self) -> dict[str, float]:
+        """Return what the run takes: ``parameters`` that are trained, and of the deployed student; ``state_mib``."""
+        student = self.method.student()
+        state = (*self.method.parameters(), *self.method.buffers())
+        return {
+            "parameters": sum(parameter.numel() for parameter in self.parameters),
+            "student_parameters": sum(parameter.numel() for parameter in student.parameters()),
+            # mean teachers and memory banks are held beside what is trained
+            "state_mib": sum(value.nbytes for value in state) / 2**20,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the rest of the run depends on, as plain data and tensors."""
+        return {
+            "next_epoch": self.next_epoch,
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self.labels.device) if self.labels.is_cuda else None,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from where :meth:`state` was taken: the numbers are those of a run that was never interrupted."""
+        self.next_epoch = state["next_epoch"]
+        self.step = state["step"]
+        self.method.load_state_dict(state["method"])
+        # the groups and their rates follow from the configuration: the state is each parameter's own, in their order
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
+        torch.set_rng_state(state["random"])
+        if self.labels.is_cuda and state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"], self.labels.device)
+
+    def save_students(self, folder: Path) -> None:
+        """Write each student's weights to ``<folder>/<student>.safetensors``, with what is needed to rebuild it."""
+        for name in self.method.students:
+            student = self.method.student(name)
+            metadata = {
+                "student": name,
+                "method": self.config.method,
+                "backbone": self._backbone_of(name),
+                **describe_data(self.dataset),
+                "run": self.config.identity,
+            }
+            shared = self.config.hyperparameters.get("shared_stages")
+            if shared is not None:
+                metadata["shared_stages"] = str(shared)
+            weights = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
+            atomic.write_bytes(folder / f"{name}.safetensors", save(weights, metadata))
+
+    def _backbone_of(self, student: str) -> str:
+        parts = self.config.backbone.split("+")
+        return parts[self.method.students.index(student)] if len(parts) > 1 else parts[0]
+
+    def _train(self, epoch: int) -> Row:
+        totals: dict[str, Tensor] = {}
+        self.method.train()
+        train = self.config.train
+        for batch, last in self._step_batches("order", "augmentation", epoch):
+            set_rates(self.optimizer, self.groups, train, epoch, self._warmup(self.step))
+            progress = Progress(epoch, self.step, train.epochs, last)
+            terms = self.train_step(batch.views, batch.labels, progress, batch.indices)
+            self.step += 1
+            for name, term in terms.items():
+                weighted = term * len(batch.labels)
+                totals[name] = totals[name] + weighted if name in totals else weighted
+        # one transfer an epoch: the device is never waited for in between
+        means = (torch.stack(list(totals.values())) / len(self.labels)).tolist()
+        losses = {f"loss/{name}": mean for name, mean in zip(totals, means, strict=True)}
+        broken = [name for name, mean in losses.items() if not math.isfinite(mean)]
+        if broken:
+            raise DivergedError(f"epoch {epoch}: {', '.join(broken)} is not finite")
+        own = {f"method/{name}": score for name, score in self.method.scores().items()}
+        return {"loss": sum(means), **losses, **own}
+
+    def _warmup(self, step: int) -> float:
+        """Return what the warm-up multiplies the learning rates of a step by."""
+        steps = len(_without_single(torch.arange(len(self.labels)).split(self.config.train.batch_size)))
+        return self.config.train.warmup_at(step, steps)
+
+    def _diagnosed(self) -> bool:
+        every = self.config.train.diagnostics_every
+        return self.done or (every > 0 and self.next_epoch % every == 0)
+
+    def _gradients(self, epoch: int) -> Row:
+        """Return how much each loss term pulls at the weights, on one batch of its own; the run goes on unchanged."""
+
+        def norms() -> Row:
+            batch, _ = next(self._step_batches("diagnostics-order", "diagnostics-augmentation", epoch))
+            progress = Progress(epoch, self.step, self.config.train.epochs)
+            # not the compiled form, whose graph can be walked only once
+            _, terms = outputs_and_losses(self.method, batch, progress, autocast=self.arithmetic.autocast())
+            return gradient_norms(terms, self.parameters)
+
+        return gradient_scores(without_a_trace(self.method, self.labels.device, norms))
+
+    def _step_batches(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[tuple[StepBatch, bool]]:
+        """Yield an epoch's batches, each with whether it is the last."""
+        seed, size = self.config.seed, self.config.train.batch_size
+        device = self.labels.device
+        draw = self.augmentation.draw(seed, view_axis, epoch, self.method.views)
+        order = torch.randperm(len(self.labels), generator=generator(seed, order_axis, epoch)).to(device)
+        parts = _without_single(order.split(size))
+        for number, indices in enumerate(parts, start=1):
+            views = self.augmentation.views(indices, draw)
+            laid_out = views if self.config.train.channels_last else views.contiguous()
+            yield StepBatch(laid_out, self.labels[indices], indices), number == len(parts)
+
+    def _batches(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[Batch]:
+        for batch, _ in self._step_batches(order_axis, view_axis, epoch):
+            yield batch.views, batch.labels
+
+    def _endless_batches(self, axis: str) -> Iterator[Batch]:
+        for epoch in count():
+            yield from self._batches(f"{axis}-order", f"{axis}-augmentation", epoch)
+
+
+def chance_limit(classes: int, images: int) -> float:
+    """Return the accuracy in percent up to which guessing explains it: three standard deviations above chance."""
+    chance = 1 / classes
+    return 100 * (chance + 3 * math.sqrt(chance * (1 - chance) / images))
+
+
+def _without_single(batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Join a last batch of one image to the one before it: batch statistics of a single value are not defined."""
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        return (*batches[:-2], torch.cat(batches[-2:]))
+    return batches

@@ -1,0 +1,106 @@
+"""Imports the code of other people: a Python file that is named on the command line, or an installed module."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from importlib import import_module
+from importlib.abc import SourceLoader
+from inspect import isfunction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from methods.errors import InputError
+
+_PREFIX = "okdbench_plugin_"
+
+BACKBONE, ARRAYS = "Backbone", "Arrays"
+"""What a function of a plug-in returns, by its annotation, if it is a network or a data set of its own."""
+
+
+class _Loader(SourceLoader):
+    """Gives the bytes that were read, so that what is run is what is hashed; no stale bytecode stands in between."""
+
+    def __init__(self, path: str, content: bytes) -> None:
+        self.path = path
+        self.content = content
+
+    def get_filename(self, fullname: str) -> str:
+        """Return the file that tracebacks name."""
+        return self.path
+
+    def get_data(self, path: str | bytes) -> bytes:
+        """Return the source, whatever the file holds by now."""
+        return self.content
+
+
+def import_plugin(origin: str) -> ModuleType:
+    """Return a module, imported at the first call; a file that has changed since then is imported anew.
+
+    Args:
+        origin: A module's name, or the path of a ``.py`` file.
+
+    Raises:
+        InputError: If the file cannot be read.
+        Exception: Whatever the module raises while it is imported.
+    """
+    if not origin.endswith(".py"):
+        return import_module(origin)
+    try:
+        content = Path(origin).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {origin}: {error.strerror}") from None
+    # the name carries the path, so that two files of one name do not meet, and the content; pickles find it again
+    key = sha256(origin.encode() + b"\0" + content).hexdigest()[:12]
+    name = f"{_PREFIX}{key}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, origin, loader=_Loader(origin, content))
+    if spec is None or spec.loader is None:
+        raise InputError(f"cannot import {origin}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def makers(module: ModuleType, *results: str) -> dict[str, Callable[..., Any]]:
+    """Return a module's own public functions that are annotated to return one of these classes, by name.
+
+    Args:
+        module: A plug-in.
+        results: Names of classes, such as :data:`ARRAYS`.
+    """
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+        if _class_name(value.__annotations__.get("return")) in results
+    }
+
+
+def _class_name(annotation: Any) -> str:
+    # with ``from __future__ import annotations`` it is the text as it stands in the file
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return text.rpartition(".")[2]
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error's kind and the first line of its message."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+
+
+def first_line(docstring: str | None) -> str:
+    """Return a docstring's first line; nothing if there is none."""
+    return docstring.strip().splitlines()[0] if docstring and docstring.strip() else ""
+
+
+def plugin_file_of(module: str) -> tuple[Path, ...]:
+    """Return the file of a plug-in's module; nothing for a module that is found without naming a file."""
+    file = sys.modules[module].__file__
+    return (Path(file),) if module.startswith(_PREFIX) and file else ()

@@ -1,0 +1,148 @@
+"""The code of plug-ins as text and as a hash that tells a changed program from a changed comment."""
+
+import ast
+import site
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+DIGITS = 32
+
+_OWN = ("methods", "benchmark")
+"""This project's packages: what they compute is told by the methods' versions."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The code behind a name.
+
+    Attributes:
+        hash: Equal for programs that differ in comments, docstrings and formatting alone.
+        text: All of it; the module itself first, then what it imports, each below a comment with its name.
+    """
+
+    hash: str
+    text: str
+
+
+def source_of(module: ModuleType, distribution: str = "") -> Source:
+    """Return the code of a plug-in's module and of the modules that it imports and that belong to it.
+
+    Those are the modules of the same package, and modules that lie beside it rather than in a folder of installed
+    packages. A module that was imported counts as it was at its first look, since this process goes on with that.
+
+    Args:
+        module: As it was imported.
+        distribution: Name and version of the installed package; it is a part of the hash.
+    """
+    main = module.__name__
+    found: dict[str, str] = {}
+    waiting = [main]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and (text := _text(name)) is not None:
+            found[name] = text
+            waiting += [other for other in _imported(name, text) if _belongs(other, main)]
+    others = sorted(set(found) - {main})
+    # the name of a file's module carries its path, which does not count
+    lines = [distribution, code_hash(found.get(main, "")), *(f"{name} {code_hash(found[name])}" for name in others)]
+    text = "\n\n".join([found.get(main, ""), *(f"# {name}\n{found[name]}" for name in others)])
+    return Source(sha256("\n".join(lines).encode()).hexdigest()[:DIGITS], text)
+
+
+def code_hash(text: str) -> str:
+    """Return the hash of a program's syntax tree without docstrings, comments and formatting.
+
+    Raises:
+        SyntaxError: If it is none.
+    """
+    digest = sha256()
+    for word in _words(ast.parse(text)):
+        digest.update(word.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
+
+
+def _words(tree: ast.AST) -> Iterator[str]:
+    """Yield the tree in words; fields that are empty, as those that newer versions of Python add, are left out."""
+    waiting: list[Any] = [tree]
+    while waiting:
+        item = waiting.pop()
+        match item:
+            case str():
+                yield item
+            case ast.Constant():
+                yield f"{type(item.value).__name__} {item.value!r}"
+            case ast.AST():
+                yield f"({type(item).__name__}"
+                waiting.append(")")
+                for name, value in reversed([*ast.iter_fields(item)]):
+                    waiting += [] if value is None or value == [] else [value, f".{name}"]
+            case list():
+                yield "["
+                waiting += ["]", *(part for part in reversed(item) if not _is_text(part))]
+            case _:
+                yield f"{type(item).__name__} {item!r}"
+
+
+def _is_text(item: Any) -> bool:
+    """Return whether a statement is a docstring, or another string that stands by itself and does nothing."""
+    return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
+
+
+def _imported(name: str, text: str) -> Iterator[str]:
+    """Yield the modules that a module's source may import, wherever in it; names that are no module are among them."""
+    spec = _spec(name)
+    package = spec.parent if spec and spec.parent else ""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _with_parents(alias.name)
+        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
+            base = resolve_name("." * node.level + (node.module or ""), package or None)
+            yield from _with_parents(base)
+            yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    yield from (".".join(parts[: count + 1]) for count in range(len(parts)))
+
+
+def _belongs(name: str, main: str) -> bool:
+    top, own = name.partition(".")[0], main.partition(".")[0]
+    if top in _OWN:
+        return False
+    # asked of the package first: looking for a module in a package imports the package
+    found = _spec(top)
+    if found is None or not found.has_location or not found.origin:
+        return False
+    return top == own or not any(Path(found.origin).is_relative_to(folder) for folder in _installed())
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    return (*(paths[kind] for kind in kinds), *site.getsitepackages(), site.getusersitepackages())
+
+
+@cache
+def _text(name: str) -> str | None:
+    spec = _spec(name)
+    reader = getattr(spec.loader, "get_source", None) if spec else None
+    return None if reader is None else reader(name)
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        # a name in a module that is no package, for example
+        return None

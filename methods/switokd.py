@@ -1,0 +1,115 @@
+"""Switchable online knowledge distillation."""
+
+from collections.abc import Sequence
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from methods.backbones import Backbone
+from methods.hyperparameters import BaseHyperparameters
+from methods.interface import Outputs, Progress
+from methods.objectives import cross_entropy, divergence_matrix
+from methods.peers import PeerHyperparameters, SeparatePeers, named, numbered
+from methods.switching import Switches, switches
+
+
+class SwitOKD(SeparatePeers):
+    """Switchable distillation: a larger teacher trains with the student, and waits where it gets too far ahead.
+
+    The student comes first, the teacher last: ``--backbone resnet20+resnet56``. By a switch for each batch
+    (:func:`methods.switching.switches`) a teacher is in learning mode or in expert mode; in expert mode it takes no
+    step: neither momentum nor weight decay moves it, only its batch statistics go on.
+
+    Student: ``CE(z_s) + KL_T(z_s <- sg z_t)`` in both modes. Teacher, learning: ``CE(z_t) + KL_T(z_t <- sg z_s)``. With
+    three networks or more each learns from all others, sums and not means; a teacher has a switch against every
+    student, leaves out those before whom it is the expert, and waits if that is all of them. With a switch that never
+    says expert two networks are DML.
+
+    Source: Qian et al. (2022), "Switchable Online Knowledge Distillation", as released.
+    """
+
+    name = "switokd"
+    year = 2022
+
+    class Hyperparameters(PeerHyperparameters):
+        """The released values."""
+
+        peers: int = Field(2, ge=2, le=64, description="K, the number of networks, teachers included")
+        teachers: int = Field(1, ge=1, le=63, description="how many of them are teachers, the last ones")
+        temperature: float = Field(1.0, gt=0, description="T of the switch and of the distillation terms")
+        thresholds: Literal["intended", "released"] = Field(
+            "intended", description="with three networks: whether each threshold has its own pair's epsilon"
+        )
+
+        @model_validator(mode="after")
+        def _a_student_is_left(self) -> Self:
+            if self.teachers >= self.peers:
+                raise ValueError(f"teachers must be fewer than the {self.peers} peers (given: {self.teachers})")
+            return self
+
+    hyperparameters: Hyperparameters
+    counts: Tensor
+
+    def __init__(self, backbones: Sequence[Backbone], hyperparameters: Hyperparameters) -> None:
+        super().__init__(backbones, hyperparameters, hyperparameters.peers)
+        self.students = numbered("peer", hyperparameters.peers - hyperparameters.teachers)
+        # of the epoch: steps, and sums over them of the share of switches at expert, of gaps and of thresholds
+        self.register_buffer("counts", torch.zeros(4))
+
+    @classmethod
+    def architecture_remarks(cls, architectures: Sequence[str], hyperparameters: BaseHyperparameters) -> list[str]:
+        """Say that a teacher like its student has little to wait for."""
+        if len(set(architectures)) > 1:
+            return []
+        return ["with equal networks it is nearly DML; a student and a larger teacher: --backbone resnet20+resnet56"]
+
+    def losses(self, outputs: Outputs, labels: Tensor, progress: Progress) -> dict[str, Tensor]:
+        """Return the cross-entropies and the distillation of students and of teachers, the latter where they learn."""
+        peers, count = outputs.peers, len(self.students)
+        learns = (~self._switches(outputs, labels).expert).to(peers.dtype)
+        active = learns.amax(1)
+        divergences = divergence_matrix(peers, peers.detach(), self.hyperparameters.temperature)
+        others = divergences * (1 - torch.eye(len(peers), dtype=peers.dtype, device=peers.device))
+        own = torch.stack([cross_entropy(logits, labels) for logits in peers[count:]])
+        from_students = (learns * others[count:, :count]).sum(1)
+        from_teachers = others[count:, count:].sum(1)
+        return {
+            "cross_entropy": cross_entropy(peers[:count], labels),
+            "distillation": others[:count].sum(),
+            "teacher_cross_entropy": (active * own).sum(),
+            "teacher_distillation": (active * (from_students + from_teachers)).sum(),
+        }
+
+    def _switches(self, outputs: Outputs, labels: Tensor) -> Switches:
+        chosen, count = self.hyperparameters, len(self.students)
+        students, teachers = outputs.peers[:count], outputs.peers[count:]
+        return switches(students, teachers, labels, chosen.temperature, chosen.thresholds == "released")
+
+    @torch.no_grad()
+    def before_update(self, outputs: Outputs, labels: Tensor, progress: Progress) -> None:
+        """Take the gradients of the teachers that wait, so that the step leaves them alone, and count."""
+        switch = self._switches(outputs, labels)
+        means = [value.to(self.counts.dtype).mean() for value in (switch.expert, switch.gap, switch.threshold)]
+        self.counts += torch.stack((torch.ones_like(means[0]), *means))
+        # a decision of the batch has to reach the host: the one wait of a step
+        for network, waits in zip(self.networks[len(self.students) :], switch.expert.all(1).tolist(), strict=True):
+            if waits:
+                for parameter in network.parameters():
+                    parameter.grad = None
+
+    def scores(self) -> dict[str, float]:
+        """Return the share of switches at expert in %, the mean gap and the mean threshold of the epoch."""
+        steps, *sums = self.counts.tolist()
+        self.counts.zero_()
+        if not steps:
+            return {}
+        expert, gap, threshold = (value / steps for value in sums)
+        return {"expert_share": 100 * expert, "gap": gap, "threshold": threshold}
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the logits of every student and every teacher."""
+        logits, count = self._logits(images), len(self.students)
+        teachers = {"teacher": logits[-1]} if self.hyperparameters.teachers == 1 else named("teacher", logits[count:])
+        return {**named("peer", logits[:count]), **teachers}

@@ -1,0 +1,405 @@
+"""The ``bench`` command as a person meets it: its answers to bad words, what it repeats, keeps and prints."""
+
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from safetensors import safe_open
+
+from benchmark import cli, datasets, store
+from benchmark.configuration.run_config import RunConfig
+from methods import backbones
+from methods.kd import load_network
+
+BENCH = str(Path(sys.executable).with_name("bench"))
+SMALL = {"epochs": 1, "engine": "serial", "device": "cpu", "data": {"train_per_class": 2, "test_per_class": 2}}
+PLUGIN = '''
+from methods.independent import Independent
+
+class Explosive(Independent):
+    """Fails on purpose."""
+    name = "explosive"
+    def losses(self, outputs, labels, progress):
+        raise RuntimeError("the fuse was short")
+'''
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command gave back."""
+
+    code: int
+    out: str
+    err: str
+
+    def assert_refused(self, *fragments: str) -> None:
+        """One line that says what is wrong, and nothing else."""
+        assert (self.code, self.out) == (2, "")
+        assert self.err.startswith("bench: ")
+        assert len(self.err.splitlines()) == 1
+        for fragment in fragments:
+            assert fragment in self.err
+
+
+Bench = Callable[..., Answer]
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path: Path) -> None:
+    """``--config small``: runs of a second in this process."""
+    (tmp_path / "small").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    """The command in this process and an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["bench", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Answer(code, *capsys.readouterr())
+
+    return call
+
+
+def process(folder: Path, *words: str, program: Sequence[str] = (BENCH,)) -> Answer:
+    """The command in a process of its own."""
+    done = subprocess.run([*program, *words], cwd=folder, capture_output=True, text=True, timeout=120)
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+class TestBadWords:
+    @pytest.mark.parametrize(
+        ("words", "fragment"),
+        [
+            ("run --methods dkle", "unknown method 'dkle', did you mean 'dkel'? (valid: "),
+            ("run --methods pcl,dmll", "did you mean 'dml'?"),
+            ("run --methods ,", "methods names nothing"),
+            ("run --dataset cifar1000", "unknown dataset 'cifar1000', did you mean 'cifar100'? (valid: cifar10, "),
+            ("run --dataset folder:nowhere", "no such folder: nowhere"),
+            ("run --backbone resnet33", "unknown backbone 'resnet33', did you mean 'resnet"),
+            ("run --backbone resnet8+resnt14 --methods dml", "did you mean 'resnet14'?"),
+            ("run --backbone x1,x2,x3,x4,x5,x6,x7,x8 --methods dml", "unknown backbone 'x1'"),
+            ("run --backbone resnet8+resnet14 --methods pcl", "'pcl' takes one backbone"),
+            ("run --set train.epoch=3", "did you mean 'epochs'? (valid: "),
+            ("run --set trian.epochs=3", "did you mean 'train'? (valid: "),
+            ("run --set pcl.temprature=3 --methods pcl", "did you mean 'temperature'? (valid: "),
+            ("run --set pcl.temperature=3 --methods dml", "'pcl' is not among the methods of this run"),
+            ("run --set train.lr", "SECTION.KEY=VALUE"),
+            ("run --set train.lr=[1", "--set train.lr=[1"),
+            ("run --set train.lr=0", "train.lr: Input should be greater than 0 (given: 0)"),
+            ("run --set train.lr=fast", "train.lr: Input should be a valid number (given: 'fast')"),
+            ("run --set pcl.temperature=-1 --methods pcl", "pcl.temperature: Input should be greater than 0"),
+            ("run --set data.train_per_class=1000 --seeds 1 --methods dml", "class 0 has only"),
+            ("run --epochs 0", "train.epochs: Input should be greater than or equal to 1 (given: 0)"),
+            ("run --epochs few", "--epochs"),
+            ("run --seeds two", "seeds takes how many (3) or which (0,4,7)"),
+            ("run --seeds 0", "seeds takes how many"),
+            ("run --config demmo", "unknown configuration 'demmo', did you mean 'demo'? (valid: "),
+            ("run --config nowhere.yaml", "no such configuration file: nowhere.yaml (recipes: "),
+            ("run --plugin nowhere.py", "no such plugin file: nowhere.py"),
+            ("run --engine rey", "unknown engine 'rey', did you mean 'ray'? (valid: ray, serial)"),
+            ("run --device tpu", "unknown device 'tpu', did you mean 'cpu'? (valid: auto, cpu, cuda, cuda:N)"),
+            ("run --trials-per-gpu 0", "trials_per_gpu must be a whole number from 1 to 100 (given: 0)"),
+            ("run --epoch 3", "No such option"),
+            ("run --methods", "--methods"),
+            ("run pcl", "pcl"),
+            ("table --results nowhere", "no such results folder: nowhere"),
+            ("table --columns studnet", "unknown column 'studnet', did you mean 'student'? (valid: "),
+            ("table --columns ,", "columns names nothing (valid: "),
+            ("list method", "unknown kind or method 'method', did you mean 'methods'? (valid: "),
+            ("tabel", "table"),
+            ("--verson", "--version"),
+        ],
+    )
+    def test_one_line_with_the_valid_ones_and_exit_code_2(
+        self, bench: Bench, tmp_path: Path, words: str, fragment: str
+    ) -> None:
+        bench(*words.split()).assert_refused(fragment)
+        assert list(tmp_path.rglob("config.yaml")) == []
+
+    def test_bad_key_in_a_file_names_it(self, bench: Bench, tmp_path: Path) -> None:
+        (tmp_path / "mine.yaml").write_text("train:\n  epoch: 3\n", encoding="utf-8")
+        bench("run", "--config", "mine.yaml").assert_refused("did you mean 'epochs'?")
+
+    def test_bad_format(self, bench: Bench, finished_runs: Path) -> None:
+        answer = bench("table", "--results", str(finished_runs), "--format", "cvs")
+        answer.assert_refused("unknown format 'cvs', did you mean 'csv'? (valid: csv, ")
+
+    def test_results_that_cannot_be_written_are_a_fault_of_the_machine(self, bench: Bench, tmp_path: Path) -> None:
+        (tmp_path / "taken").touch()
+        answer = bench("run", "--methods", "dml", "--config", "small", "--results", "taken")
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.err == f"bench: cannot write results to {tmp_path}/taken: Not a directory\n"
+
+    def test_in_a_process_of_its_own(self, tmp_path: Path) -> None:
+        answer = process(tmp_path, "run", "--methods", "dkle", "--dataset", "digits")
+        answer.assert_refused("did you mean 'dkel'?")
+
+    def test_no_command_at_all_is_answered_with_the_help(self, tmp_path: Path) -> None:
+        answer = process(tmp_path)
+        assert "Usage: bench" in answer.out
+        assert (answer.code, answer.err) == (2, "")
+
+
+@pytest.mark.parametrize("words", ["--help", "table --published"])
+def test_characters_that_a_stream_cannot_write_are_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    answer = process(tmp_path, *words.split())
+    assert (answer.code, answer.err) == (0, "")
+    assert "\\xb1" in answer.out
+
+
+class TestWithoutTorch:
+    """``--help``, ``list`` and ``table`` answer at once."""
+
+    LIGHT = ("--help", "run --help", "--version", "list", "table --results {}", "table --format csv --results {}")
+
+    @pytest.mark.parametrize("words", LIGHT)
+    def test_neither_torch_nor_ray_is_imported(self, tmp_path: Path, finished_runs: Path, words: str) -> None:
+        program = "import sys, atexit\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        call = [sys.executable, "-c", program + "from benchmark.cli import main\nmain()"]
+        answer = process(tmp_path, *words.format(finished_runs).split(), program=call)
+        assert answer.code == 0
+        assert {"torch", "ray", "torchvision", "sklearn"} & set(answer.err.split()) == set()
+
+    @pytest.mark.parametrize("words", ["--help", "list", "table --results {}"])
+    def test_answer_takes_less_than_a_second_and_a_half(self, tmp_path: Path, finished_runs: Path, words: str) -> None:
+        def seconds() -> float:
+            # of the processor, and the least of a few: what else the machine does makes it more
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            assert process(tmp_path, *words.format(finished_runs).split()).code == 0
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+        assert min(seconds() for _ in range(3)) < 1.5
+
+
+class TestList:
+    def test_methods_data_sets_backbones_and_recipes_with_a_line_each(self, bench: Bench) -> None:
+        lines = bench("list").out.splitlines()
+        assert [line for line in lines if not line.startswith(" ")] == [
+            "methods:",
+            "datasets:",
+            "backbones:",
+            "recipes:",
+        ]
+        described = {name: text.strip() for name, _, text in (line.strip().partition(" ") for line in lines)}
+        for name in ("dkel", "digits", "folder:PATH", "resnet32", "cifar"):
+            assert described[name]
+
+    def test_one_kind(self, bench: Bench) -> None:
+        answer = bench("list", "datasets")
+        assert [line.split()[0] for line in answer.out.splitlines()] == list(datasets.available())
+
+    @pytest.mark.parametrize(
+        ("code", "reason"),
+        [
+            ("def (", "SyntaxError: invalid syntax"),
+            ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+            ("import sys; sys.exit(0)", "SystemExit: 0"),
+            ("1 / 0", "ZeroDivisionError"),
+            ("x = 1", "defines no method"),
+            (PLUGIN.replace('"explosive"', "5"), "name must be a word"),
+            (PLUGIN.replace('name = "explosive"', 'name = "explosive"; year = "new"'), "year a whole number"),
+        ],
+    )
+    def test_broken_plugin_is_listed_with_its_reason_and_hides_no_other(
+        self, bench: Bench, tmp_path: Path, code: str, reason: str
+    ) -> None:
+        (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+        (tmp_path / "other.py").write_text(PLUGIN, encoding="utf-8")
+        answer = bench("list", "methods", "--plugin", "mine.py", "--plugin", "other.py")
+        listed = {line.split()[0]: line for line in answer.out.splitlines()}
+        assert {"mine", "explosive", "independent", "dkel"} <= set(listed)
+        assert reason in listed["mine"].partition(" broken: ")[2]
+        bench("run", "--plugin", "mine.py", "--methods", "mine").assert_refused("the method 'mine' is broken: ", reason)
+
+    def test_plugin_cannot_take_the_name_of_a_method(self, bench: Bench, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text(PLUGIN.replace("explosive", "pcl"), encoding="utf-8")
+        lines = bench("list", "methods", "--plugin", "mine.py").out.splitlines()
+        assert [line.split("broken: ")[-1] for line in lines if "mine.py" in line] == [
+            "the name 'pcl' is taken by methods.pcl"
+        ]
+
+    def test_plugin_without_hyperparameters_is_refused_in_one_line(self, bench: Bench, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text(f"{PLUGIN}    Hyperparameters = dict\n", encoding="utf-8")
+        bench("run", "--plugin", "mine.py", "--config", "small").assert_refused("'explosive' has no Hyperparameters")
+
+
+class TestDryRun:
+    def test_shows_the_runs_and_which_are_finished(self, bench: Bench) -> None:
+        assert bench("run", "--methods", "dml", "--seeds", "1", "--config", "small").code == 0
+        lines = bench("run", "--methods", "dml,one", "--seeds", "2", "--dry-run", "--config", "small").out.splitlines()
+        assert [" ".join(line.partition("(")[0].split()) for line in lines[:4]] == [
+            "finished dml digits resnet8 seed 0",
+            "to do dml digits resnet8 seed 1",
+            "to do one digits resnet8 seed 0",
+            "to do one digits resnet8 seed 1",
+        ]
+        assert lines[4] == "4 runs, 1 finished already"
+
+    def test_carries_nothing_out(self, bench: Bench, tmp_path: Path) -> None:
+        assert bench("run", "--methods", "dml", "--seeds", "1", "--dry-run", "--config", "small").code == 0
+        assert not (tmp_path / "results/runs").exists()
+
+    def test_data_set_need_not_be_there(self, bench: Bench) -> None:
+        words = ["--dataset", "cifar100", "--methods", "independent", "--backbone", "resnet8", "--config", "small"]
+        assert "3 runs, 0 finished already" in bench("run", "--dry-run", *words).out
+
+
+class TestRun:
+    def test_finished_runs_are_not_repeated(self, bench: Bench, tmp_path: Path) -> None:
+        words = ["run", "--methods", "independent,dml", "--seeds", "1", "--config", "small"]
+        first = bench(*words)
+        results = {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/runs/*/*")}
+        second = process(tmp_path, *words)
+        assert (first.code, second.code) == (0, 0)
+        assert "2 of 2 runs are finished already: skipped" in second.out
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/runs/*/*")} == results
+        assert table_of(first) == table_of(second)
+        assert [row[0] for row in table_of(first)] == ["method", "independent", "dml"]
+
+    def test_force_repeats_them_with_the_same_numbers(self, bench: Bench, tmp_path: Path) -> None:
+        words = ["run", "--methods", "dml", "--seeds", "1", "--config", "small"]
+        first = bench(*words)
+        (before,) = tmp_path.glob("results/runs/*/result.json")
+        stamp = before.stat().st_mtime_ns
+        again = bench(*words, "--force")
+        assert "skipped" not in again.out
+        assert before.stat().st_mtime_ns > stamp
+        assert table_of(first) == table_of(again)
+
+    def test_failed_run_ends_with_its_reason_while_the_others_finish(self, bench: Bench, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text(PLUGIN, encoding="utf-8")
+        words = [
+            "run",
+            "--plugin",
+            "mine.py",
+            "--methods",
+            "explosive,independent",
+            "--seeds",
+            "1",
+            "--config",
+            "small",
+        ]
+        answer = bench(*words)
+        assert answer.code == 1
+        cells = dict(table_of(answer))
+        assert cells["explosive"] == "1 failed: RuntimeError: the fuse was short"
+        assert cells["independent"].endswith(" (1)")
+        assert "1 of 2 runs did not finish" in answer.out
+        assert "Traceback" not in answer.out + answer.err
+        frame = store.load(tmp_path / "results")
+        assert dict(zip(frame["method"], frame["status"], strict=True)) == {
+            "explosive": "failed",
+            "independent": "finished",
+        }
+
+    def test_failed_run_is_tried_again(self, bench: Bench, tmp_path: Path) -> None:
+        # a cure that lies outside of the configuration, as more memory would
+        cured = PLUGIN.replace("        raise", "        if not __import__('pathlib').Path('cure').exists(): raise")
+        (tmp_path / "mine.py").write_text(f"{cured}        return super().losses(outputs, labels, progress)\n", "utf-8")
+        words = ["run", "--plugin", "mine.py", "--methods", "explosive", "--seeds", "1", "--config", "small"]
+        assert bench(*words).code == 1
+        (tmp_path / "cure").touch()
+        answer = bench(*words)
+        assert answer.code == 0
+        assert dict(table_of(answer))["explosive"].endswith(" (1)")
+
+    def test_file_may_hold_everything_and_the_command_line_wins(self, bench: Bench, tmp_path: Path) -> None:
+        content = {
+            "methods": ["dml"],
+            "dataset": "digits",
+            "seeds": "5,",
+            "epochs": 2,
+            "results": "elsewhere",
+            "engine": "serial",
+            "device": "cpu",
+            "data": {"train_per_class": 2, "test_per_class": 2},
+            "dml": {"temperature": 2},
+        }
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        assert bench("run", "--config", "mine.yaml", "--epochs", "1", "--set", "dml.temperature=3").code == 0
+        (path,) = tmp_path.glob("elsewhere/runs/*/config.yaml")
+        config = RunConfig(**yaml.safe_load(path.read_text()))
+        assert (config.seed, config.train.epochs, config.hyperparameters["temperature"]) == (5, 1, 3.0)
+
+    def test_interrupt_says_how_to_go_on(self, tmp_path: Path) -> None:
+        words = ["run", "--methods", "dml", "--seeds", "1", "--config", "small", "--epochs", "100000"]
+        running = subprocess.Popen([BENCH, *words], cwd=tmp_path, stdout=-1, stderr=-1, text=True)
+        with running:
+            assert running.stdout is not None
+            assert running.stdout.readline().startswith("started")
+            running.send_signal(signal.SIGINT)
+            _, err = running.communicate(timeout=60)
+        assert running.returncode == 130
+        assert f"bench {' '.join(words)}" in err
+        assert "Traceback" not in err
+
+
+class TestTable:
+    def test_markdown_and_csv_hold_the_same(self, bench: Bench, finished_runs: Path) -> None:
+        words = ["table", "--results", str(finished_runs), "--columns", "student,best-epoch,nll"]
+        # the best cells of a column are marked
+        markdown = [[re.sub(r"\*\*|</?u>", "", cell) for cell in row] for row in table_of(bench(*words))]
+        csv = [line.split(",") for line in bench(*words, "--format", "csv-wide").out.splitlines()]
+        # settings in which all runs agree stand in no heading, so that no cell holds a comma
+        assert csv == markdown
+        assert [row[0] for row in markdown] == ["method", "dml", "pcl"]
+        assert all("±" in row[1] and row[1].endswith("(2)") for row in markdown[1:])
+
+    def test_no_runs_yet(self, bench: Bench, tmp_path: Path) -> None:
+        (tmp_path / "results").mkdir()
+        bench("table").assert_refused("no runs in results yet")
+
+
+class TestSavedStudents:
+    def test_weights_give_the_students_logits(self, finished_runs: Path) -> None:
+        for folder in finished_runs.glob("runs/*-*"):
+            config = RunConfig(**yaml.safe_load((folder / "config.yaml").read_text()))
+            scored = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+            digits = datasets.load(config.dataset, config.data, Path())
+            pixels = torch.tensor((digits.test.images / 255 - digits.mean) / digits.std, dtype=torch.float32)
+            for path in folder.glob("*.safetensors"):
+                network = load_network(path, backbones.make(config.backbone, 10, in_channels=1, image_size=8)).eval()
+                with torch.no_grad():
+                    nll = F.cross_entropy(network(pixels).double(), torch.tensor(digits.test.labels)).item()
+                assert nll == pytest.approx(scored[f"nll/{path.stem}"], rel=1e-4)
+
+    def test_metadata_say_how_to_rebuild_the_network(self, finished_runs: Path) -> None:
+        for path in finished_runs.glob("runs/*/*.safetensors"):
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+            assert (metadata["student"], metadata["backbone"]) == (path.stem, "resnet8")
+            assert [metadata[key] for key in ("num_classes", "in_channels", "image_size")] == ["10", "1", "8"]
+            assert path.parent.name.endswith(metadata["run"])
+
+
+def test_version_is_that_of_the_package(bench: Bench) -> None:
+    assert bench("--version").out == f"{version('okdbench')}\n"
+
+
+def table_of(answer: Answer) -> list[list[str]]:
+    """The cells of the markdown table in an output, without the rule below its heading."""
+    rows = [line for line in answer.out.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    return [row for row in cells if not row[0].startswith(":--")]

@@ -1,0 +1,115 @@
+"""Networks of torchvision and timm from the command line: run, table, export, prediction, and words that are wrong."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark import cli
+from benchmark.configuration import DataConfig, RunConfig, TrainConfig
+from benchmark.store import Store
+from tests import images
+
+
+@pytest.fixture(autouse=True)
+def needs_extras() -> None:
+    for package in ("timm", "onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+
+
+def bench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["bench", *words])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_they_train_in_both_kinds_of_methods_and_are_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images.tree(tmp_path / "photos", 20, 26, 3)
+    settings = (
+        "--dataset folder:photos --seeds 1 --epochs 1 --engine serial --device cpu --save-students"
+        " --set data.image_size=32"
+    )
+    for methods, network in (("dml,pcl", "torchvision:mobilenet_v3_small"), ("dml", "timm:vit_tiny_patch16_224")):
+        assert bench(monkeypatch, *f"run --methods {methods} --backbone {network} {settings}".split()) == 0
+        table = capsys.readouterr().out
+        for method in methods.split(","):
+            assert re.search(rf"^\| {method} +\| +\d+\.\d\d \(1\)", table, re.MULTILINE)
+    folders = {path.name.rpartition("-s0-")[0] for path in Path("results/runs").glob("*-*")}
+    assert folders == {
+        "dml-folder_photos-torchvision_mobilenet_v3_small",
+        "pcl-folder_photos-torchvision_mobilenet_v3_small",
+        "dml-folder_photos-timm_vit_tiny_patch16_224",
+    }
+    assert bench(monkeypatch, "export", "pcl-folder_photos-torchvision", "--to", "student.onnx") == 0
+    assert "read back: the student's logits" in capsys.readouterr().out
+    assert bench(monkeypatch, "predict", "student.onnx", "photos/test/cat/0.png") == 0
+    assert re.fullmatch(r"photos/test/cat/0.png  (cat|dog) .* %  (cat|dog) .* %\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--methods dml --backbone timm:resnet19", "unknown network of timm 'resnet19', did you mean 'resnet18'?"),
+        ("--methods dml --backbone tim:resnet18", "unknown source of backbones 'tim', did you mean 'timm'?"),
+        ("--methods dml --backbone torchvision:googlenet", "torchvision:googlenet does not take images of 1x8x8"),
+        ("--methods pcl --backbone timm:ghostnet_050", "timm:ghostnet_050 has no stages for branches on a shared stem"),
+        ("--methods ahbf --backbone timm:resnet10t", "timm:resnet10t has no deeper form, which branches of"),
+        ("--methods dml --backbone resnet18", "resnet18 needs images of side 32 or more (given: 8)"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_runs(
+    words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = f"run {words} --dataset digits --engine serial --device cpu --results {tmp_path}/results"
+    assert bench(monkeypatch, *command.split()) == 2
+    found = capsys.readouterr()
+    assert found.err.startswith(f"bench: {said}")
+    assert found.err.count("\n") == 1
+    assert not list(tmp_path.glob("results/runs/*/config.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "part"),
+    [
+        ("resnet8+wide_resnet20_8", "resnet8+wide_resnet20_8"),
+        ("densenet40_12", "densenet40_12"),
+        ("timm:resnet18+torchvision:vgg11", "timm_resnet18+torchvision_vgg11"),
+        ("a/b:c d", "a_b_c_d"),
+    ],
+)
+def test_a_runs_folder_has_a_sane_name(backbone: str, part: str, tmp_path: Path) -> None:
+    config = RunConfig(
+        method="dml",
+        dataset="digits",
+        backbone=backbone,
+        seed=3,
+        train=TrainConfig(),
+        data=DataConfig(),
+        hyperparameters={},
+        method_version=1,
+        dataset_checksum="",
+    )
+    folder = Store(tmp_path).folder(config)
+    assert folder.parent == tmp_path / "runs"
+    assert folder.name == f"dml-digits-{part}-s3-{config.identity}"
+
+
+def test_listing_names_both_libraries_without_loading_them() -> None:
+    program = (
+        "import sys; from benchmark.cli import main; sys.argv = ['bench', 'list', 'backbones']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"
+    )
+    listed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert re.search(
+        r"^ +torchvision:NAME +any classification network of torchvision, untrained$", listed, re.MULTILINE
+    )
+    assert re.search(r"^ +timm:NAME +any network of timm, untrained", listed, re.MULTILINE)

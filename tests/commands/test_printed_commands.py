@@ -1,0 +1,93 @@
+"""Every command that the program prints is whole: given again, it runs and means the same."""
+
+import html
+import json
+import re
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmark.store import lookup
+from tests.commands.test_cli import BENCH, PLUGIN, SMALL, Bench, bench, small
+
+__all__ = ["bench", "small"]
+
+CALM = PLUGIN.replace('raise RuntimeError("the fuse was short")', "return super().losses(outputs, labels, progress)")
+
+
+@pytest.fixture
+def made(bench: Bench, tmp_path: Path) -> Bench:
+    """Runs of a plug-in, with results and data in folders of their own."""
+    (tmp_path / "plug in.py").write_text(CALM)
+    (tmp_path / "my data").mkdir()
+    words = ["run", "--config", "small", "--methods", "explosive", "--seeds", "2", "--plugin", "plug in.py"]
+    answer = bench(*words, "--results", "my results", "--data-root", "my data", "--save-students")
+    assert answer.code == 0, answer.err
+    return bench
+
+
+def again(bench: Bench, command: str, *more: str) -> str:
+    """Give a printed command again and return what it prints."""
+    words = shlex.split(command)
+    assert words[0] == "bench"
+    answer = bench(*words[1:], *more)
+    assert answer.code == 0, (command, answer.err)
+    return answer.out
+
+
+def test_show_and_report(made: Bench, tmp_path: Path) -> None:
+    results = tmp_path / "my results"
+    for run in [lookup.find(results, name) for name in lookup.names(results)]:
+        command = made("show", run.identity, "--results", "my results").out.splitlines()[-1].strip()
+        assert "--plugin" in command
+        assert "1 of 1 runs are finished already" in again(made, command)
+        assert "finished" in again(made, command, "--dry-run")
+    assert made("report", "--results", "my results", "--out", "page.html").code == 0
+    commands = re.findall(r'"command":"((?:[^"\\]|\\.)*)"', html.unescape((tmp_path / "page.html").read_text()))
+    assert len(commands) == 2
+    for text in commands:
+        assert "1 of 1 runs are finished already" in again(made, json.loads(f'"{text}"'))
+    assert len(list(tmp_path.glob("my results/runs/explosive-*"))) == 2
+    assert not (tmp_path / "results").exists()
+
+
+def test_best_of_a_sweep(made: Bench, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(
+        yaml.safe_dump(
+            SMALL
+            | {"data": {"train_per_class": 6}, "method": "explosive", "space": {"train.lr": [0.1, 0.2]}, "seeds": 1}
+        )
+    )
+    places = ["--plugin", "plug in.py", "--results", "my results", "--data-root", "my data", "--search", "grid"]
+    answer = made("sweep", "space.yaml", *places)
+    assert answer.code == 0, answer.err
+    (line,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
+    command = line.partition("on the test set: ")[2]
+    again(made, command)
+    assert f"(`{command}`)" in (tmp_path / "my results/sweeps/space-digits/README.md").read_text()
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_was_stopped_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "plug in.py").write_text(CALM)
+    slow = SMALL | {"epochs": 5000}
+    (tmp_path / "slow.yaml").write_text(yaml.safe_dump(slow))
+    words = ["run", "--config", "slow.yaml", "--methods", "explosive", "--seeds", "1", "--plugin", "plug in.py"]
+    words += ["--results", "my results"]
+    running = subprocess.Popen(
+        [BENCH, *words], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    while running.poll() is None and not list(tmp_path.glob("my results/runs/*/metrics.jsonl")):
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=60)
+    command = told.partition("this goes on: ")[2].strip()
+    assert shlex.split(command) == ["bench", *words]
+    done = subprocess.run([BENCH, *shlex.split(command)[1:], "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1 runs, 0 finished already" in done.stdout

@@ -1,0 +1,68 @@
+"""Runs that were stored before a setting came into being are still found: identities as they were."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmark import datasets
+from benchmark.configuration import Layer, Request, plan
+from benchmark.configuration.run_config import RunConfig
+
+DIGITS = {
+    "independent": "362cccffb61d",
+    "cl": "ee880c7dda72",
+    "dml": "e46196b1a797",
+    "one": "d45168b9580a",
+    "ffl": "768968432f8c",
+    "kdcl": "7d0740c88592",
+    "okddip": "d8fbff6c6971",
+    "pcl": "151be02199f3",
+    "dkel": "ce8627d9c7b9",
+}
+MUCH_SET: Layer = {
+    "dataset": "digits",
+    "methods": ["dkel"],
+    "seeds": "3,",
+    "dkel": {"ramp": "none"},
+    "train": {"lr": 0.05, "milestones": [0.4]},
+    "data": {"holdout": 0.2, "pad": 2},
+}
+
+
+def planned(layer: Layer) -> list[RunConfig]:
+    return plan(Request([layer], data_root=Path("nowhere")), datasets)
+
+
+@pytest.mark.parametrize("method", DIGITS)
+def test_default_runs_on_digits(method: str) -> None:
+    [run] = planned({"dataset": "digits", "methods": [method], "seeds": 1})
+    assert run.identity == DIGITS[method]
+
+
+def test_published_recipe() -> None:
+    runs = planned({"dataset": "cifar100", "methods": ["dml", "pcl"], "seeds": 1})
+    assert [run.identity for run in runs] == ["a4be2ed98dda", "d0e2cb72959b"]
+
+
+def test_settings_that_were_changed() -> None:
+    [run] = planned(MUCH_SET)
+    assert run.identity == "b20b963e4fbc"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "default", "other"),
+    [
+        ("train", "schedule", "step", "cosine"),
+        ("train", "warmup_epochs", 0.0, 2.0),
+        ("train", "no_decay", "none", "norm_and_bias"),
+        ("data", "padding", "black", "mean"),
+    ],
+)
+def test_a_later_setting_counts_unless_it_means_what_was_meant_before(
+    section: str, key: str, default: object, other: object
+) -> None:
+    [plain] = planned(MUCH_SET)
+    [same, changed] = (
+        planned({**MUCH_SET, section: {**MUCH_SET[section], key: value}})[0] for value in (default, other)
+    )
+    assert same.identity == plain.identity != changed.identity

@@ -1,0 +1,440 @@
+"""Data sets: what is in them, which part is used, and what is said about files that are not as they should be."""
+
+import gzip
+import io
+import pickle
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torchvision.datasets
+from hypothesis import given, strategies as st
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from benchmark import datasets, running
+from benchmark.configuration.run_config import DataConfig
+from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, holdout_split, stratified
+from methods.errors import InputError
+
+Pixels = npt.NDArray[np.uint8]
+NOWHERE = Path("no-such-folder")
+SIZES = st.lists(st.integers(10, 20), min_size=1, max_size=5)
+
+
+def random_pixels(*shape: int, seed: int = 0) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def shuffled_labels(sizes: Sequence[int], seed: int = 0) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+
+
+def same(first: LabelledImages, second: LabelledImages) -> bool:
+    return np.array_equal(first.images, second.images) and np.array_equal(first.labels, second.labels)
+
+
+def numbered_images(labels: npt.NDArray[np.int64]) -> Dataset:
+    """A data set whose one pixel is the image's number."""
+    train = LabelledImages(np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1), labels)
+    return Dataset("numbers", train, train.take(np.arange(0)), tuple("01234"), (0.5,), (0.5,))
+
+
+class TestSubsets:
+    @given(SIZES, st.integers(1, 10), st.integers(0, 9))
+    def test_subset_has_the_same_number_of_every_class(self, sizes: list[int], per_class: int, seed: int) -> None:
+        labels = shuffled_labels(sizes, seed)
+        chosen = stratified(labels, per_class, "train")
+        assert (np.diff(chosen) > 0).all()
+        assert np.bincount(labels[chosen]).tolist() == [per_class] * len(sizes)
+
+    @given(SIZES, st.integers(1, 10), st.integers(1, 10))
+    def test_smaller_subset_is_part_of_a_larger_one(self, sizes: list[int], first: int, second: int) -> None:
+        labels = shuffled_labels(sizes)
+        smaller, larger = (set(stratified(labels, count, "train")) for count in sorted((first, second)))
+        assert smaller <= larger
+
+    def test_no_number_means_all(self) -> None:
+        assert stratified(shuffled_labels([3, 2]), None, "train").tolist() == [0, 1, 2, 3, 4]
+
+    def test_more_than_there_are_is_refused(self) -> None:
+        with pytest.raises(InputError, match=r"data\.test_per_class: class 1 has only 2 images \(3 asked\)"):
+            stratified(np.array([0, 0, 0, 1, 1]), 3, "test")
+
+
+class TestHoldout:
+    @given(SIZES, st.floats(0.1, 0.9), st.integers(0, 9))
+    def test_parts_are_disjoint_complete_and_stratified(self, sizes: list[int], share: float, seed: int) -> None:
+        labels = shuffled_labels(sizes, seed)
+        parts = holdout_split(numbered_images(labels), share)
+        kept, held = parts.train.images.reshape(-1), parts.test.images.reshape(-1)
+        assert sorted([*kept, *held]) == list(range(len(labels)))
+        assert np.bincount(labels[held]).tolist() == [round(share * size) for size in sizes]
+        assert np.array_equal(labels[held], parts.test.labels)
+
+    @given(SIZES, st.floats(0.1, 0.9))
+    def test_class_of_one_image_cannot_be_split(self, sizes: list[int], share: float) -> None:
+        with pytest.raises(InputError, match=r"leaves no image on one side for class \d \(1\)"):
+            holdout_split(numbered_images(shuffled_labels([*sizes, 1])), share)
+
+    def test_held_out_images_are_training_images_and_the_test_set_stays_unseen(self) -> None:
+        whole = datasets.load("digits", DataConfig(), NOWHERE)
+        parts = datasets.load("digits", DataConfig(holdout=0.25), NOWHERE)
+        together = np.concatenate([parts.train.images, parts.test.images])
+        assert sorted(map(bytes, together)) == sorted(map(bytes, whole.train.images))
+
+    def test_subset_is_taken_before_the_split(self) -> None:
+        parts = datasets.load("digits", DataConfig(holdout=0.2, train_per_class=10), NOWHERE)
+        assert (len(parts.train), len(parts.test)) == (80, 20)
+
+
+class TestStatistics:
+    @given(st.integers(1, 3), st.integers(1, 50), st.integers(0, 99))
+    def test_mean_and_deviation_of_each_channel(self, channels: int, count: int, seed: int) -> None:
+        images = random_pixels(count, channels, 4, 4, seed=seed)
+        mean, std = channel_statistics(images)
+        np.testing.assert_allclose(mean, (images / 255).mean((0, 2, 3)))
+        np.testing.assert_allclose(std, (images / 255).std((0, 2, 3)))
+
+    def test_constant_images_can_be_divided_by_their_deviation(self) -> None:
+        assert channel_statistics(np.full((2, 1, 3, 3), 7, dtype=np.uint8)) == ((7 / 255,), (1 / 255,))
+
+
+class TestDigits:
+    def test_a_fifth_is_the_test_set(self) -> None:
+        digits = datasets.load("digits", DataConfig(), NOWHERE)
+        assert (digits.train.images.shape, digits.test.images.shape) == ((1437, 1, 8, 8), (360, 1, 8, 8))
+        shares = np.bincount(digits.test.labels) / np.bincount(load_digits().target)
+        assert shares == pytest.approx(0.2, abs=0.004)
+
+    def test_images_are_the_scanned_ones_as_bytes(self) -> None:
+        digits = datasets.load("digits", DataConfig(), NOWHERE)
+        ours = np.concatenate([digits.train.images, digits.test.images])[:, 0]
+        assert ours.dtype == np.uint8
+        scanned = np.rint(load_digits().images * 255 / 16).astype(np.uint8)
+        assert sorted(map(bytes, ours)) == sorted(map(bytes, scanned))
+        assert (digits.in_channels, digits.image_size, len(digits.classes)) == (1, 8, 10)
+
+    def test_split_and_subset_are_always_the_same(self) -> None:
+        config = DataConfig(train_per_class=3, test_per_class=2)
+        first, second = (datasets.load("digits", config, NOWHERE) for _ in range(2))
+        assert (len(first.train), len(first.test)) == (30, 20)
+        assert same(first.train, second.train)
+        assert same(first.test, second.test)
+
+    def test_checksum_is_that_of_the_pixels_on_every_machine(self) -> None:
+        checksum = datasets.checksum("digits", DataConfig(), NOWHERE)
+        assert checksum == "0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382"
+
+
+class TestFolder:
+    """``folder:PATH``, on trees of two classes with three training and two test images each."""
+
+    @staticmethod
+    def tree(root: Path, *shape: int) -> dict[Path, Pixels]:
+        names = [f"{part}/{label}/{index}.png" for label in ("cat", "dog") for part, index in PLACES]
+        pixels = {root / name: random_pixels(*shape, seed=seed) for seed, name in enumerate(names)}
+        for path, image in pixels.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+        return pixels
+
+    @staticmethod
+    def load(root: Path, **config: Any) -> Dataset:
+        return datasets.load(f"folder:{root}", DataConfig(**config), root.parent / "data")
+
+    @staticmethod
+    def checksum(root: Path, **config: Any) -> str:
+        return datasets.checksum(f"folder:{root}", DataConfig(**config), root.parent / "data")
+
+    @pytest.fixture
+    def photos(self, tmp_path: Path) -> Path:
+        return tmp_path / "photos"
+
+    def test_colour(self, photos: Path) -> None:
+        pixels = self.tree(photos, 8, 8, 3)
+        loaded = self.load(photos)
+        assert loaded.classes == ("cat", "dog")
+        assert loaded.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+        assert loaded.test.labels.tolist() == [0, 0, 1, 1]
+        for part, images in (("train", loaded.train.images), ("test", loaded.test.images)):
+            expected = [image for path, image in sorted(pixels.items()) if path.parts[-3] == part]
+            assert np.array_equal(images.transpose(0, 2, 3, 1), np.stack(expected))
+        assert (loaded.mean, loaded.std) == channel_statistics(loaded.train.images)
+
+    def test_grey(self, photos: Path) -> None:
+        pixels = self.tree(photos, 8, 8)
+        loaded = self.load(photos)
+        assert loaded.train.images.shape == (6, 1, 8, 8)
+        assert np.array_equal(loaded.train.images[0, 0], pixels[photos / "train/cat/0.png"])
+
+    def test_grey_among_colour_counts_as_colour(self, photos: Path) -> None:
+        self.tree(photos, 8, 8, 3)
+        grey = random_pixels(8, 8)
+        Image.fromarray(grey).save(photos / "test/dog/1.png")
+        assert np.array_equal(self.load(photos).test.images[-1], np.stack([grey] * 3))
+
+    def test_hidden_files_and_folders_are_passed_over(self, photos: Path) -> None:
+        self.tree(photos, 8, 8)
+        (photos / "train/cat/.DS_Store").touch()
+        (photos / "train/.ipynb_checkpoints").mkdir()
+        assert self.load(photos).classes == ("cat", "dog")
+
+    def test_grey_of_16_bits_keeps_its_range(self, photos: Path) -> None:
+        pixels = self.tree(photos, 8, 8)
+        for path, image in pixels.items():
+            Image.fromarray(image.astype(np.uint16) * 257).save(path)
+        assert np.array_equal(self.load(photos).train.images[0, 0], pixels[photos / "train/cat/0.png"])
+
+    @pytest.mark.parametrize(
+        ("damage", "message"),
+        [
+            (lambda path: Image.fromarray(random_pixels(9, 9)).save(path), "is 9x9, "),
+            (lambda path: Image.fromarray(random_pixels(8, 9)).save(path), "is 9x8, "),
+            (lambda path: path.write_text("no image"), "is not a readable image"),
+            (lambda path: path.write_bytes(path.read_bytes()[:60]), "is not a readable image"),
+        ],
+        ids=["size", "not-square", "text", "truncated"],
+    )
+    @pytest.mark.parametrize("name", ["train/cat/2.png", "test/dog/1.png"])
+    def test_bad_image_is_named(self, photos: Path, name: str, damage: Callable[[Path], None], message: str) -> None:
+        self.tree(photos, 8, 8)
+        damage(photos / name)
+        with pytest.raises(InputError, match=f"^{photos}/{name} {message}"):
+            self.load(photos)
+
+    @pytest.mark.parametrize(
+        ("damage", "message"),
+        [
+            (lambda root: shutil.rmtree(root), "no such folder"),
+            (lambda root: shutil.rmtree(root / "test"), "has no folder 'test'"),
+            (lambda root: shutil.rmtree(root / "train/dog"), "train has 1 class folders: at least 2"),
+            (lambda root: (root / "train/ape").mkdir(), "train/ape holds no image"),
+            (lambda root: (root / "test/dog").rename(root / "test/fox"), "different classes: dog, fox"),
+        ],
+    )
+    def test_tree_of_another_form_is_refused(self, photos: Path, damage: Callable[[Path], None], message: str) -> None:
+        self.tree(photos, 8, 8)
+        damage(photos)
+        with pytest.raises(InputError, match=message):
+            self.load(photos)
+
+    def test_holdout_needs_no_test_folder(self, photos: Path) -> None:
+        self.tree(photos, 8, 8)
+        before, checksum = self.load(photos, holdout=0.4), self.checksum(photos, holdout=0.4)
+        shutil.rmtree(photos / "test")
+        after = self.load(photos, holdout=0.4)
+        assert same(after.train, before.train)
+        assert same(after.test, before.test)
+        assert after.test.labels.tolist() == [0, 1]
+        assert self.checksum(photos, holdout=0.4) == checksum
+
+    def test_checksum_is_of_the_images_wherever_they_lie(self, photos: Path) -> None:
+        self.tree(photos, 8, 8)
+        copy = photos.with_name("copy")
+        shutil.copytree(photos, copy)
+        assert self.checksum(copy) == self.checksum(photos)
+        Image.fromarray(random_pixels(8, 8, seed=99)).save(copy / "test/dog/1.png")
+        assert self.checksum(copy) != self.checksum(photos)
+
+    def test_checksum_tells_a_relabelled_image(self, photos: Path) -> None:
+        self.tree(photos, 8, 8)
+        before = self.checksum(photos)
+        (photos / "train/cat/0.png").rename(photos / "train/dog/7.png")
+        assert self.checksum(photos) != before
+
+    def test_checksum_is_of_the_images_in_use(self, photos: Path) -> None:
+        pixels = self.tree(photos, 8, 8)
+        before = self.checksum(photos, train_per_class=2)
+        used = [bytes(image) for image in self.load(photos, train_per_class=2).train.images[:, 0]]
+        (spare,) = [path for path, image in pixels.items() if "train/cat" in str(path) and bytes(image) not in used]
+        Image.fromarray(random_pixels(8, 8, seed=99)).save(spare)
+        assert self.checksum(photos, train_per_class=2) == before
+        assert self.checksum(photos) != before
+
+
+PLACES = [("train", 0), ("train", 1), ("train", 2), ("test", 0), ("test", 1)]
+
+
+def cifar(root: Path, patch: pytest.MonkeyPatch, cls: Any, label_key: str, classes: int) -> tuple[Pixels, Pixels]:
+    """Write an archive in CIFAR's format, four images a file, and make its sums the expected ones."""
+
+    def batch(name: str) -> bytes:
+        values = random_pixels(4, 3072, seed=len(name))
+        return pickle.dumps({"data": values, label_key: [0, 1, classes - 1, 0]})
+
+    names = [name for name, _ in (*cls.train_list, *cls.test_list)]
+    meta = pickle.dumps({cls.meta["key"]: [f"class{index}" for index in range(classes)]})
+    members = {**{name: batch(name) for name in names}, cls.meta["filename"]: meta}
+    with tarfile.open(root / cls.filename, "w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"{cls.base_folder}/{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    sums = {name: md5(content).hexdigest() for name, content in members.items()}
+    patch.setattr(cls, "tgz_md5", md5((root / cls.filename).read_bytes()).hexdigest())
+    patch.setattr(cls, "train_list", [[name, sums[name]] for name, _ in cls.train_list])
+    patch.setattr(cls, "test_list", [[name, sums[name]] for name, _ in cls.test_list])
+    patch.setattr(cls, "meta", {**cls.meta, "md5": sums[cls.meta["filename"]]})
+    parts = [[pickle.loads(members[name])["data"] for name, _ in listed] for listed in (cls.train_list, cls.test_list)]
+    train, test = (np.concatenate(part).reshape(-1, 3, 32, 32) for part in parts)
+    return train, test
+
+
+def fashion(root: Path, patch: pytest.MonkeyPatch) -> tuple[Pixels, Pixels]:
+    """Write four files in the IDX format, with six training and four test images."""
+    cls = torchvision.datasets.FashionMNIST
+    raw = root / "FashionMNIST/raw"
+    raw.mkdir(parents=True)
+    images = {"train": random_pixels(6, 28, 28), "t10k": random_pixels(4, 28, 28, seed=1)}
+    for part, pixels in images.items():
+        sizes = b"".join(size.to_bytes(4, "big") for size in pixels.shape)
+        (raw / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x03" + sizes + pixels.tobytes()))
+        labels = bytes(index % 2 for index in range(len(pixels)))
+        header = b"\0\0\x08\x01" + len(labels).to_bytes(4, "big")
+        (raw / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(header + labels))
+    patch.setattr(cls, "resources", [(name, md5((raw / name).read_bytes()).hexdigest()) for name, _ in cls.resources])
+    return images["train"][:, None], images["t10k"][:, None]
+
+
+Writer = Callable[[Path, pytest.MonkeyPatch], tuple[Pixels, Pixels]]
+OFFICIAL: Mapping[str, Writer] = {
+    "cifar10": lambda root, patch: cifar(root, patch, torchvision.datasets.CIFAR10, "labels", 10),
+    "cifar100": lambda root, patch: cifar(root, patch, torchvision.datasets.CIFAR100, "fine_labels", 100),
+    "fashion-mnist": fashion,
+}
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads go to a port of this machine where nobody listens."""
+    for cls in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
+        monkeypatch.setattr(cls, "url", f"http://127.0.0.1:9/{cls.filename}")
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+
+
+@pytest.mark.usefixtures("offline")
+class TestOfficial:
+    """CIFAR-10, CIFAR-100 and Fashion-MNIST, on small files in their official formats."""
+
+    @pytest.mark.parametrize("name", OFFICIAL)
+    def test_files_in_the_data_folder_are_read(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        train, test = OFFICIAL[name](tmp_path, monkeypatch)
+        loaded = datasets.load(name, DataConfig(), tmp_path)
+        assert np.array_equal(loaded.train.images, train)
+        assert np.array_equal(loaded.test.images, test)
+        assert loaded.train.images.dtype == np.uint8
+        assert loaded.test.labels[:2].tolist() == [0, 1]
+        assert len(loaded.classes) == (100 if name == "cifar100" else 10)
+
+    def test_holdout_comes_from_the_training_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        train, _ = fashion(tmp_path, monkeypatch)
+        parts = datasets.load("fashion-mnist", DataConfig(holdout=0.4), tmp_path)
+        assert (len(parts.train), len(parts.test)) == (4, 2)
+        assert sorted(map(bytes, [*parts.train.images, *parts.test.images])) == sorted(map(bytes, train))
+
+    @pytest.mark.parametrize("name", OFFICIAL)
+    def test_missing_files_are_named_with_sum_and_place(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(InputError) as caught:
+            datasets.load(name, DataConfig(), tmp_path / "data")
+        message = str(caught.value)
+        assert message.startswith(f"{name} is not in {tmp_path}/data and cannot be downloaded (")
+        for file, checksum in FILES[name].items():
+            assert f"{file} (MD5 {checksum})" in message
+        assert f"into {tmp_path}/data" in message
+        assert "\n" not in message
+
+    @pytest.mark.parametrize("name", OFFICIAL)
+    def test_damaged_file_is_not_used(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        OFFICIAL[name](tmp_path, monkeypatch)
+        (archive,) = tmp_path.rglob("train-images*.gz") if name == "fashion-mnist" else tmp_path.glob("*.tar.gz")
+        archive.write_bytes(archive.read_bytes()[:-1] + b"\xff")
+        with pytest.raises(InputError, match=f"{name} is not in .* cannot be downloaded"):
+            datasets.load(name, DataConfig(), tmp_path)
+
+    def test_damage_after_the_first_use_is_seen(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fashion(tmp_path, monkeypatch)
+        datasets.load("fashion-mnist", DataConfig(), tmp_path)
+        archive = tmp_path / "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz"
+        archive.write_bytes(b"damaged")
+        with pytest.raises(InputError, match=f"{archive.name} is missing or damaged"):
+            datasets.load("fashion-mnist", DataConfig(), tmp_path)
+
+    @pytest.mark.parametrize("name", OFFICIAL)
+    def test_checksum_needs_no_files(self, name: str) -> None:
+        assert datasets.checksum(name, DataConfig(), NOWHERE) in FILES[name].values()
+
+
+FILES = {
+    "cifar10": {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
+    "cifar100": {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
+    "fashion-mnist": {
+        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    },
+}
+
+
+def test_unknown_name_is_answered_with_the_valid_ones() -> None:
+    with pytest.raises(InputError, match="unknown dataset 'digts', did you mean 'digits'") as caught:
+        datasets.load("digts", DataConfig(), NOWHERE)
+    assert all(name in str(caught.value) for name in datasets.available())
+
+
+@pytest.mark.usefixtures("offline")
+class TestWhereOfficialFilesLie:
+    """The archive or the unpacked folder of CIFAR-10, wherever the data root points."""
+
+    @pytest.fixture
+    def unpacked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        cifar(tmp_path, monkeypatch, torchvision.datasets.CIFAR10, "labels", 10)
+        with tarfile.open(tmp_path / "cifar-10-python.tar.gz") as archive:
+            archive.extractall(tmp_path / "there", filter="data")
+        return tmp_path / "there"
+
+    def test_archive_or_folder(self, unpacked: Path) -> None:
+        packed = datasets.load("cifar10", DataConfig(), unpacked.parent)
+        assert not list(unpacked.glob(".*"))
+        for root in (unpacked, unpacked / "cifar-10-batches-py"):
+            assert datasets.present("cifar10", root)
+            assert np.array_equal(datasets.load("cifar10", DataConfig(), root).train.images, packed.train.images)
+        # nothing was written beside them
+        assert [path.name for path in unpacked.iterdir()] == ["cifar-10-batches-py"]
+
+    def test_in_a_folder_of_its_name(self, unpacked: Path) -> None:
+        unpacked.rename(unpacked.parent / "cifar10")
+        (unpacked.parent / "cifar-10-python.tar.gz").unlink()
+        assert datasets.present("cifar10", unpacked.parent)
+        assert len(datasets.load("cifar10", DataConfig(), unpacked.parent).train) == 20
+
+    def test_absent(self, tmp_path: Path) -> None:
+        assert not datasets.present("cifar10", tmp_path)
+
+    def test_smaller_images_keep_checksum_and_normalisation(self, unpacked: Path) -> None:
+        config = DataConfig(image_size=16)
+        whole, small = (datasets.load("cifar10", chosen, unpacked) for chosen in (DataConfig(), config))
+        assert small.train.shape == small.test.shape == (3, 16, 16)
+        image = Image.fromarray(whole.train.images[0].transpose(1, 2, 0)).resize((16, 16), Image.Resampling.BILINEAR)
+        assert np.array_equal(small.train.images[0].transpose(1, 2, 0), np.asarray(image))
+        assert (small.mean, small.std) == (whole.mean, whole.std)
+        assert datasets.checksum("cifar10", config, unpacked) == datasets.checksum("cifar10", DataConfig(), unpacked)
+        assert datasets.shape("cifar10", config, unpacked).image_size == 16
+
+
+def test_the_environment_says_where_data_sets_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OKDBENCH_DATA", raising=False)
+    layer = {"methods": "dml", "dataset": "digits", "seeds": 1}
+    assert running.prepare([layer]).data_root == datasets.default_root() == Path("data")
+    monkeypatch.setenv("OKDBENCH_DATA", "/elsewhere")
+    assert running.prepare([layer]).data_root == datasets.default_root() == Path("/elsewhere")
+    assert running.prepare([{**layer, "data_root": "here"}]).data_root == Path("here")

@@ -1,0 +1,163 @@
+"""Images that stay in their file: subsets, other processes, batches on a device; and work in blocks."""
+
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import datasets
+from benchmark.configuration.request import Request, plan
+from benchmark.datasets import placement
+from benchmark.datasets.images import LabelledImages, holdout_split
+from benchmark.datasets.progress import BLOCK, in_blocks
+from benchmark.training.trainer import Trainer
+from methods.errors import InputError
+from tests.images import Place, in_memory, same, tree
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    found = Place(tmp_path)
+    tree(found.photos, 8, 8, 3)
+    return found
+
+
+class TestMappedImages:
+    def test_subset_of_a_file_is_not_read(self, place: Place) -> None:
+        whole = place.load().train
+        order = np.array([5, 0, 3])
+        part = whole.take(order).take(np.array([2, 0]))
+        assert part.pixels is whole.pixels
+        assert part.rows is not None
+        assert part.rows.tolist() == [3, 5]
+        assert np.array_equal(part.images, whole.images[[3, 5]])
+        assert np.array_equal(part.labels, whole.labels[[3, 5]])
+
+    def test_holdout_equals_that_of_images_in_memory(self, place: Place) -> None:
+        mapped = place.load(holdout=0.4)
+        memory = holdout_split(in_memory(place.load()), 0.4)
+        assert isinstance(mapped.test.pixels, np.memmap)
+        assert not isinstance(memory.test.pixels, np.memmap)
+        assert same(mapped, memory)
+
+    def test_file_goes_to_another_process_as_its_name(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        tree(place.photos, 64, 64, 3)
+        loaded = place.load(holdout=0.4)
+        content = pickle.dumps(loaded)
+        assert len(content) < 3000
+        assert same(pickle.loads(content), loaded)
+        for path in place.images.glob("*.npy"):
+            path.unlink()
+        with pytest.raises(InputError, match="has gone while a run needed it"):
+            pickle.loads(content)
+
+    def test_without_file_it_goes_whole_and_uncopied(self, place: Place) -> None:
+        loaded = place.load().without_files()
+        buffers: list[pickle.PickleBuffer] = []
+        content = pickle.dumps(loaded, protocol=5, buffer_callback=buffers.append)
+        assert sum(buffer.raw().nbytes for buffer in buffers) >= loaded.train.pixels.nbytes + loaded.test.pixels.nbytes
+        for path in place.images.glob("*.npy"):
+            path.unlink()
+        assert same(pickle.loads(content, buffers=buffers), loaded)
+
+    def test_part_of_a_mapped_array_keeps_its_place(self, place: Place) -> None:
+        whole = place.load().train
+        part = LabelledImages(whole.pixels[2:4], whole.labels[2:4])
+        assert np.array_equal(pickle.loads(pickle.dumps(part)).images, whole.images[2:4])
+
+
+class TestPlacement:
+    def test_on_the_cpu_nothing_is_copied(self, place: Place) -> None:
+        part = place.load().train
+        images, _ = placement.on_device(part, torch.device("cpu"))
+        assert isinstance(images, torch.Tensor)
+        assert images.data_ptr() == part.pixels.__array_interface__["data"][0]
+
+    @pytest.mark.parametrize("index", [torch.tensor([3, 0, 3]), slice(1, 3), slice(2, 99)])
+    @pytest.mark.parametrize("rows", [None, [5, 1, 0, 2]])
+    def test_batches(self, place: Place, index: torch.Tensor | slice, rows: list[int] | None) -> None:
+        whole = place.load().train
+        part = whole if rows is None else whole.take(np.array(rows))
+        images, labels = placement.on_device(part, torch.device("cpu"))
+        assert images.shape == part.images.shape
+        assert torch.equal(images[index], torch.from_numpy(part.images.copy())[index])
+        assert labels.tolist() == part.labels.tolist()
+
+    @pytest.mark.parametrize(("free", "copied"), [(1000 * 6 * 192, True), (2 * 6 * 192, True), (6 * 192, False)])
+    def test_device_takes_what_half_of_its_memory_holds(
+        self, place: Place, free: int, copied: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # a device without memory of its own stands in for a GPU
+        monkeypatch.setattr(placement, "free_memory", lambda device: free)
+        for part in (place.load().train, place.load().train.take(np.arange(6))):
+            images, labels = placement.on_device(part, torch.device("meta"))
+            assert isinstance(images, torch.Tensor) == copied
+            assert (images.shape, images.device.type, labels.device.type) == ((6, 3, 8, 8), "meta", "meta")
+            assert images[1:3].shape == (2, 3, 8, 8)
+            assert images[1:3].device.type == "meta"
+
+    def test_run_on_a_mapped_file_equals_one_in_memory(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        tree(place.photos, 16, 16, 3, train=12)
+        name = f"folder:{place.photos}"
+        layer = {
+            "methods": "dml",
+            "dataset": name,
+            "backbone": "resnet8",
+            "seeds": 1,
+            "train": {"epochs": 2, "batch_size": 5},
+            "data": {"holdout": 0.25},
+        }
+        [config] = plan(Request([layer], data_root=place.root), datasets)
+        mapped = datasets.load(name, config.data, place.root)
+        rows = []
+        for dataset in (mapped, mapped.without_files()):
+            trainer = Trainer(config, dataset, torch.device("cpu"))
+            rows.append([{**trainer.epoch(), "seconds": 0.0} for _ in range(2)])
+        assert mapped.train.rows is not None
+        assert rows[0] == rows[1]
+
+
+class TestInBlocks:
+    def test_results_come_in_order(self) -> None:
+        items = range(10 * BLOCK + 3)
+        assert [item for block in in_blocks(list, items, "") for item in block] == list(items)
+
+    def test_no_item(self) -> None:
+        assert list(in_blocks(list, [], "")) == []
+
+    def test_no_more_is_worked_on_than_is_taken(self) -> None:
+        begun: list[int] = []
+        blocks = in_blocks(lambda block: begun.append(block[0]), range(1000 * BLOCK), "")
+        next(blocks)
+        blocks.close()
+        assert len(begun) < 100
+
+    def test_first_error_ends_it(self) -> None:
+        def fail(block: object) -> None:
+            raise InputError("broken")
+
+        with pytest.raises(InputError, match="broken"):
+            list(in_blocks(fail, range(100 * BLOCK), ""))
+
+    def test_nothing_is_shown_where_there_is_no_terminal(self, capsys: pytest.CaptureFixture[str]) -> None:
+        list(in_blocks(list, range(100), "decoding"))
+        assert capsys.readouterr() == ("", "")
+
+    def test_bar_on_a_terminal_appears_after_a_while(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from benchmark.datasets import progress
+
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        for after, shown in ((60.0, False), (0.0, True)):
+            screen = Terminal()
+            monkeypatch.setattr("sys.stderr", screen)
+            monkeypatch.setattr(progress, "SHOWN_AFTER_S", after)
+            list(in_blocks(list, range(10 * BLOCK), "decoding images"))
+            assert ("decoding images" in screen.getvalue()) == shown

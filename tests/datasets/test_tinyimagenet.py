@@ -1,0 +1,176 @@
+"""TinyImageNet on small trees in its official layout: what is read, how it comes out, what is refused."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark import datasets
+from benchmark.configuration.request import Request, plan
+from benchmark.configuration.run_config import DataConfig
+from benchmark.datasets import decoding, tinyimagenet
+from benchmark.datasets.images import Dataset
+from methods.errors import InputError
+from tests.images import TINY, WNIDS, random_pixels, save, tiny_tree
+
+
+def load(root: Path, **config: Any) -> Dataset:
+    return datasets.load("tinyimagenet", DataConfig(**config), root)
+
+
+def checksum(root: Path, **config: Any) -> str:
+    return datasets.checksum("tinyimagenet", DataConfig(**config), root)
+
+
+@pytest.fixture(autouse=True)
+def address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads go to a port of this machine where nobody listens."""
+    monkeypatch.setattr(tinyimagenet, "ADDRESS", f"http://127.0.0.1:9/{TINY}.zip")
+
+
+class TestLayout:
+    def test_official_layout(self, tmp_path: Path) -> None:
+        folder = tiny_tree(tmp_path)
+        loaded = load(tmp_path)
+        assert loaded.classes == WNIDS
+        assert loaded.train.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+        assert loaded.test.labels.tolist() == [0, 1, 2, 0, 1, 2]
+        assert loaded.train.shape == (3, 16, 16)
+        for images, name, index in [
+            (loaded.train, "train/n03/images/n03_1.JPEG", 1),
+            (loaded.train, "train/n02/images/n02_3.JPEG", 11),
+            (loaded.test, "val/images/val_4.JPEG", 4),
+        ]:
+            assert np.array_equal(images.images[index].transpose(1, 2, 0), np.asarray(Image.open(folder / name)))
+
+    def test_grey_image_is_coloured(self, tmp_path: Path) -> None:
+        folder = tiny_tree(tmp_path)
+        grey = np.asarray(Image.open(folder / "train/n01/images/n01_0.JPEG"))
+        assert grey.ndim == 2
+        assert np.array_equal(load(tmp_path).train.images[4], np.stack([grey] * 3))
+
+    def test_normalisation_is_that_of_the_released_code(self, tmp_path: Path) -> None:
+        tiny_tree(tmp_path)
+        loaded = load(tmp_path)
+        assert (loaded.mean, loaded.std) == ((0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262))
+
+    def test_official_archive(self) -> None:
+        assert tinyimagenet.MD5 == "90528d7ca1a48142e341f4ef8d21d0de"
+
+    def test_subset(self, tmp_path: Path) -> None:
+        tiny_tree(tmp_path)
+        loaded = load(tmp_path, train_per_class=2, test_per_class=1)
+        assert loaded.train.labels.tolist() == [0, 0, 1, 1, 2, 2]
+        assert loaded.test.labels.tolist() == [0, 1, 2] or sorted(loaded.test.labels) == [0, 1, 2]
+
+    def test_holdout_does_not_read_the_validation_images(self, tmp_path: Path) -> None:
+        folder = tiny_tree(tmp_path)
+        before = checksum(tmp_path, holdout=0.25)
+        shutil.rmtree(folder / "val")
+        loaded = load(tmp_path, holdout=0.25)
+        assert (len(loaded.train), loaded.test.labels.tolist()) == (9, [0, 1, 2])
+        assert checksum(tmp_path, holdout=0.25) == before
+
+    def test_resized(self, tmp_path: Path) -> None:
+        tiny_tree(tmp_path)
+        assert load(tmp_path, image_size=8).train.shape == (3, 8, 8)
+
+    def test_images_are_decoded_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        tiny_tree(tmp_path)
+        first = load(tmp_path)
+
+        def refuse(path: Path, form: decoding.Form) -> None:
+            raise AssertionError(f"{path} was decoded")
+
+        monkeypatch.setattr(decoding, "_decode", refuse)
+        second = load(tmp_path)
+        assert isinstance(second.train.pixels, np.memmap)
+        assert np.array_equal(first.train.images, second.train.images)
+
+    def test_checksum_tells_images_and_labels(self, tmp_path: Path) -> None:
+        folder = tiny_tree(tmp_path)
+        found = {checksum(tmp_path)}
+        save(folder / "val/images/val_0.JPEG", random_pixels(16, 16, 3, seed=999))
+        found.add(checksum(tmp_path))
+        annotations = folder / "val/val_annotations.txt"
+        annotations.write_text(annotations.read_text().replace("val_0.JPEG\tn03", "val_0.JPEG\tn01"))
+        found.add(checksum(tmp_path))
+        (folder / "wnids.txt").write_text("n01\nn02\nn03\n")
+        found.add(checksum(tmp_path))
+        assert len(found) == 4
+
+    def test_recipe(self, tmp_path: Path) -> None:
+        runs = plan(Request([{"methods": "dkel", "dataset": "tinyimagenet"}], data_root=tmp_path), datasets)
+        assert [run.seed for run in runs] == [0, 1, 2]
+        train = runs[0].train
+        assert (runs[0].backbone, train.epochs, train.batch_size, train.weight_decay) == (
+            "resnet18_tiny",
+            100,
+            128,
+            5e-4,
+        )
+        assert [train.lr_at(epoch) for epoch in (0, 29, 30, 59, 60, 99)] == pytest.approx(
+            [0.1] * 2 + [0.01] * 2 + [1e-3] * 2
+        )
+        assert (runs[0].data.pad, runs[0].data.flip) == (4, True)
+
+
+def edit(name: str, old: str, new: str) -> Callable[[Path], object]:
+    def edited(folder: Path) -> None:
+        path = folder / name
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return edited
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+ANNOTATIONS = "val/val_annotations.txt"
+FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
+    ("no wnids", lambda f: (f / "wnids.txt").unlink(), r"cannot read .*wnids\.txt: No such file"),
+    ("binary wnids", lambda f: (f / "wnids.txt").write_bytes(b"\xff\xfe\x00"), r"wnids\.txt is no text file"),
+    ("empty wnids", lambda f: (f / "wnids.txt").write_text("\n"), r"wnids\.txt must hold one class name a line"),
+    ("class twice", edit("wnids.txt", "n01", "n02"), r"wnids\.txt must hold .*3 lines, 2 of them different"),
+    ("class outside", edit("wnids.txt", "n01", "../n01"), r"wnids\.txt must hold .*'\.\./n01'"),
+    ("class too many", edit("wnids.txt", "n01", "n01\nn09"), r"name different classes: n09"),
+    ("class too few", edit("wnids.txt", "n01\n", ""), r"name different classes: n01"),
+    ("no train", lambda f: shutil.rmtree(f / "train"), r"has no folder 'train'"),
+    ("no images", lambda f: shutil.rmtree(f / "train/n01/images"), r"cannot read .*train/n01/images: No such file"),
+    ("empty class", lambda f: empty(f / "train/n01/images"), r"n01/images holds no image"),
+    ("text", lambda f: (f / "train/n02/images/a.txt").write_text("x"), r"n02/images/a\.txt is not a readable image"),
+    ("size", lambda f: save(f / "train/n02/images/n02_3.JPEG", random_pixels(9, 9)), r"n02_3\.JPEG is 9x9, "),
+    ("no annotations", lambda f: (f / ANNOTATIONS).unlink(), r"cannot read .*val_annotations\.txt: No such file"),
+    ("unknown class", edit(ANNOTATIONS, "val_1.JPEG\tn01", "val_1.JPEG\tn07"), r"line 2: class 'n07' is not in wnids"),
+    (
+        "no class",
+        edit(ANNOTATIONS, "val_5.JPEG\tn02\t0\t32\t44\t62", "val_5.JPEG"),
+        r"line 6: class '' is not in wnids",
+    ),
+    ("image twice", edit(ANNOTATIONS, "val_4.JPEG", "val_3.JPEG"), r"line 5: val_3\.JPEG has a line already"),
+    ("image gone", lambda f: (f / "val/images/val_2.JPEG").unlink(), r"val/images/val_2\.JPEG is not there"),
+    (
+        "cut short",
+        edit(ANNOTATIONS, "val_5.JPEG\tn02\t0\t32\t44\t62\n", ""),
+        r"val_5\.JPEG has no line in .*annotations",
+    ),
+    ("outside", edit(ANNOTATIONS, "val_5.JPEG", "../../test/images/test_0.JPEG"), r"test_0\.JPEG is not there"),
+    ("class unscored", edit(ANNOTATIONS, "\tn02\t", "\tn01\t"), r"val_annotations\.txt: class n02 has no image"),
+    ("val size", lambda f: [save(p, random_pixels(9, 9, 3)) for p in (f / "val/images").iterdir()], r"different sizes"),
+]
+
+
+class TestFaults:
+    @pytest.mark.parametrize(("damage", "message"), [case[1:] for case in FAULTS], ids=[case[0] for case in FAULTS])
+    def test_fault_is_named_on_one_line(self, tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
+        damage(tiny_tree(tmp_path))
+        with pytest.raises(InputError, match=message) as raised:
+            load(tmp_path)
+        assert "\n" not in str(raised.value)

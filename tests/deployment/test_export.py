@@ -1,0 +1,241 @@
+"""A student is taken away from its run: the file, its card, and predictions that need no code of this repository."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import safe_open
+from sklearn.datasets import load_digits
+
+from benchmark import cli, datasets
+from benchmark.deployment import deployed
+from benchmark.deployment.export import export
+from benchmark.errors import MachineError
+from benchmark.store import lookup
+from methods.errors import InputError
+from tests import needs
+
+FORMATS = (".safetensors", ".onnx", ".pt2")
+
+
+@pytest.fixture(autouse=True)
+def needs_onnx(request: pytest.FixtureRequest) -> None:
+    """The extra ``onnx`` is part of ``dev``; without it only the tests of .onnx are skipped."""
+    if "onnx" in request.node.name:
+        needs.extra("onnx", "onnx", "onnxruntime", "onnxscript")
+
+
+@pytest.fixture(scope="module")
+def exported(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, list[str]]]:
+    """One run's student in every format that can be written here, with what the export said."""
+    folder = tmp_path_factory.mktemp("exported")
+    run = lookup.find(finished_runs, "pcl-digits-resnet8-s0")
+    found = {}
+    for suffix in FORMATS:
+        path = folder / f"student{suffix}"
+        try:
+            found[suffix] = path, export(run, path, None, folder)
+        except InputError:
+            # the tests of that format are skipped
+            continue
+    return found
+
+
+def bench(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+class TestEveryFormat:
+    def test_the_card_says_what_a_user_needs(
+        self, suffix: str, exported: dict[str, tuple[Path, list[str]]], finished_runs: Path
+    ) -> None:
+        path, _ = exported[suffix]
+        run = lookup.find(finished_runs, "pcl-digits-resnet8-s0")
+        card = deployed.read_card(path)
+        assert card.classes == list("0123456789")
+        assert (card.in_channels, card.image_size, card.scored_on) == (1, 8, "test")
+        assert (card.run, card.method, card.backbone, card.seed) == (run.identity, "pcl", "resnet8", 0)
+        assert card.accuracy == run.last_metrics()[f"top1/{card.student}"]
+        assert card.normalised_inside == (suffix != ".safetensors")
+        dataset = datasets.load("digits", run.config.data, Path())
+        assert (tuple(card.mean), tuple(card.std)) == (dataset.mean, dataset.std)
+
+    def test_the_accuracy_is_the_runs_to_the_digit(
+        self, suffix: str, exported: dict[str, tuple[Path, list[str]]], finished_runs: Path
+    ) -> None:
+        path, said = exported[suffix]
+        card = deployed.read_card(path)
+        run = lookup.find(finished_runs, card.run)
+        test = datasets.load("digits", run.config.data, Path()).test
+        logits = deployed.load(path)(test.images.astype(np.float32) / np.float32(255))
+        accuracy = 100 * float((logits.argmax(axis=1) == test.labels).mean())
+        assert accuracy == pytest.approx(card.accuracy, abs=1e-12)
+        assert any(f"accuracy of the file: {accuracy:.4f} % (50 images)" in line for line in said)
+        assert not any(line.startswith("note:") for line in said)
+
+    def test_any_number_of_images_goes_in(self, suffix: str, exported: dict[str, tuple[Path, list[str]]]) -> None:
+        model = deployed.load(exported[suffix][0])
+        images = np.random.default_rng(3).random((5, 1, 8, 8), dtype=np.float32)
+        together = model(images)
+        apart = np.concatenate([model(images[i : i + 1]) for i in range(5)])
+        np.testing.assert_allclose(together, apart, rtol=1e-4, atol=1e-4)
+
+    def test_images_are_named(
+        self,
+        suffix: str,
+        exported: dict[str, tuple[Path, list[str]]],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        pixels = np.rint(load_digits().images[0] * (255 / 16)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "own.png")
+        Image.fromarray(np.kron(np.stack([pixels] * 3, -1), np.ones((4, 4, 1), np.uint8))).save(tmp_path / "large.png")
+        words = ("predict", exported[suffix][0], tmp_path / "own.png", tmp_path / "large.png", "--top", "2")
+        assert bench(monkeypatch, *words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        expected = deployed.probabilities(deployed.load(exported[suffix][0])(pixels[None, None].astype("f4") / 255))[0]
+        assert lines[0].startswith(f"{tmp_path / 'own.png'}  {expected.argmax()} {100 * expected.max():.2f} %  ")
+        assert len(lines) == 2
+
+
+def test_an_onnx_file_predicts_without_torch_and_this_repositorys_networks(
+    exported: dict[str, tuple[Path, list[str]]], tmp_path: Path
+) -> None:
+    path, _ = exported[".onnx"]
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    program = (
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('torch', 'ray') or name.startswith('methods.backbones.'):\n"
+        "            # these two know names alone\n"
+        "            if name.rpartition('.')[2] not in ('catalogue', 'brought'): raise AssertionError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        f"sys.argv = ['bench', 'predict', {str(path)!r}, {str(tmp_path / 'a.png')!r}]\n"
+        "from benchmark import cli; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("%") == 5
+
+
+def test_an_onnx_file_carries_its_card_and_no_path_of_this_machine(
+    exported: dict[str, tuple[Path, list[str]]],
+) -> None:
+    import onnx
+
+    path, _ = exported[".onnx"]
+    graph = onnx.load(str(path))
+    card = {entry.key: entry.value for entry in graph.metadata_props}["okdbench"]
+    assert json.loads(card)["classes"] == list("0123456789")
+    assert [value.name for value in (*graph.graph.input, *graph.graph.output)] == ["images", "logits"]
+    assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
+
+
+def test_a_weight_file_can_teach_another_run(exported: dict[str, tuple[Path, list[str]]]) -> None:
+    from methods.backbones import make
+    from methods.kd import load_network
+
+    load_network(exported[".safetensors"][0], make("resnet8", 10, 1, 8))
+
+
+def test_what_a_run_saves_says_what_its_data_were(finished_runs: Path) -> None:
+    for path in (finished_runs / "runs").glob("*/*.safetensors"):
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata()
+        assert json.loads(metadata["classes"]) == list("0123456789")
+        assert len(json.loads(metadata["mean"])) == len(json.loads(metadata["std"])) == 1
+
+
+class TestRefusals:
+    def refused(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object, code: int = 2
+    ) -> str:
+        assert bench(monkeypatch, *words) == code
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1
+        return error
+
+    @pytest.mark.parametrize(
+        ("words", "fragment"),
+        [
+            ("pcl-digits-resnet8-s0 --to s.onx", "unknown file ending '.onx', did you mean '.onnx'?"),
+            ("pcl-digits-resnet8-s9 --to s.pt2", "unknown run 'pcl-digits-resnet8-s9', did you mean"),
+            ("pcl --to s.pt2", "run 'pcl' means 2 runs: "),
+            ("dml-digits-resnet8-s0 --to s.pt2 --student peer7", "unknown student 'peer7', did you mean 'peer"),
+        ],
+    )
+    def test_bad_words(
+        self,
+        words: str,
+        fragment: str,
+        finished_runs: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert fragment in self.refused(monkeypatch, capsys, "export", *words.split(), "--results", finished_runs)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_run_without_students(self, finished_runs: Path, tmp_path: Path) -> None:
+        folder = next((finished_runs / "runs").glob("dml-*-s0-*"))
+        bare = tmp_path / "runs" / folder.name
+        bare.mkdir(parents=True)
+        for name in ("config.yaml", "metrics.jsonl", "result.json"):
+            (bare / name).write_bytes((folder / name).read_bytes())
+        with pytest.raises(InputError, match="--save-students"):
+            export(lookup.find(tmp_path, "dml"), tmp_path / "s.pt2", None, tmp_path)
+
+    def test_a_file_that_gives_other_logits_is_not_kept(
+        self, finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = deployed.load
+
+        def off(path: Path, plugins: Sequence[str | Path] = ()) -> deployed.Model:
+            model = real(path, plugins)
+            return lambda images: np.asarray(model(images) + np.float32(1e-3))
+
+        monkeypatch.setattr(deployed, "load", off)
+        with pytest.raises(MachineError, match="other logits than the student, by up to"):
+            export(lookup.find(finished_runs, "dml-digits-resnet8-s1"), tmp_path / "s.pt2", None, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_damaged_files(
+        self,
+        exported: dict[str, tuple[Path, list[str]]],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        image = tmp_path / "a.png"
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(image)
+        for suffix, (path, _) in exported.items():
+            damaged = tmp_path / f"s{suffix}"
+            damaged.write_bytes(path.read_bytes()[:500])
+            assert "belongs beside" in self.refused(monkeypatch, capsys, "predict", damaged, image)
+            card: dict[str, Any] = json.loads(deployed.card_path(path).read_text())
+            deployed.card_path(damaged).write_text(json.dumps(card))
+            assert "is not a readable" in self.refused(monkeypatch, capsys, "predict", damaged, image)
+            deployed.card_path(damaged).write_text(json.dumps({**card, "classes": []}))
+            assert "is not the card" in self.refused(monkeypatch, capsys, "predict", damaged, image)
+
+
+@pytest.mark.parametrize(("name", "there"), [("digits", True), ("cifar10", False), ("tinyimagenet", False)])
+def test_what_is_at_hand_is_known_without_loading_it(name: str, there: bool, tmp_path: Path) -> None:
+    assert datasets.present(name, tmp_path) is there
+    assert datasets.present(f"folder:{tmp_path}", tmp_path)
+    assert list(tmp_path.iterdir()) == []

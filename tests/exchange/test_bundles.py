@@ -1,0 +1,370 @@
+"""Bundles: the same bytes every time, the same table elsewhere, and nothing written of what is not a run."""
+
+import io
+import json
+import os
+import shutil
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmark import cli, exchange, store
+from benchmark.configuration import Use
+from benchmark.exchange import compression, packing
+from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store
+from methods.errors import InputError
+from tests.store.test_index import config, finish
+
+Members = dict[str, bytes | tarfile.TarInfo]
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Three finished runs, one that failed, one that goes on."""
+    root = tmp_path / "results"
+    for seed in range(3):
+        finish(root, seed, 50.0 + seed)
+    Store(root).write_result(config(3), Result(Status.FAILED, "no luck"))
+    Store(root).begin(config(4))
+    return root
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Everything below a folder but the index."""
+    found = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
+    # hidden are the index and the locks
+    return {name: path.read_bytes() for name, path in found.items() if "/." not in name}
+
+
+@pytest.mark.parametrize("ending", exchange.ENDINGS)
+class TestThereAndBack:
+    def test_the_same_runs_give_the_same_bytes(self, results: Path, tmp_path: Path, ending: str) -> None:
+        one, other = tmp_path / f"one{ending}", tmp_path / "deep" / f"other{ending}"
+        exchange.pack(results, one)
+        for path in results.rglob("*.json*"):
+            os.utime(path, (5, 5))
+            path.chmod(0o600)
+        assert exchange.pack(results, other).runs == 5
+        assert one.read_bytes() == other.read_bytes()
+        assert {path.name for path in tmp_path.iterdir()} == {"results", "deep", one.name}
+
+    def test_the_same_table_cell_by_cell(self, results: Path, tmp_path: Path, ending: str) -> None:
+        bundle, into = tmp_path / f"b{ending}", tmp_path / "there"
+        exchange.pack(results, bundle)
+        assert exchange.merge([bundle], into) == exchange.Merged(5, 0, 0)
+        assert files(into) == files(results)
+        pd.testing.assert_frame_equal(store.load(into), store.load(results))
+        pd.testing.assert_frame_equal(store.load(into, "last"), store.load(results, "last"))
+
+
+class TestMerge:
+    @pytest.fixture
+    def bundle(self, results: Path, tmp_path: Path) -> Path:
+        exchange.pack(results, tmp_path / "b.tar.xz")
+        return tmp_path / "b.tar.xz"
+
+    def test_a_dry_run_writes_nothing_and_repeats_are_nothing(self, bundle: Path, tmp_path: Path) -> None:
+        into = tmp_path / "there"
+        assert exchange.merge([bundle], into, dry_run=True).added == 5
+        assert not into.exists()
+        exchange.merge([bundle, bundle], into)
+        before = {path: path.stat().st_mtime_ns for path in into.rglob("*")}
+        assert exchange.merge([bundle], into) == exchange.Merged(0, 0, 5)
+        assert {path: path.stat().st_mtime_ns for path in into.rglob("*")} == before
+
+    def test_what_has_ended_takes_the_place_of_what_has_not(self, bundle: Path, tmp_path: Path) -> None:
+        into = tmp_path / "there"
+        Store(into).begin(config(0))
+        ended = finish(into, 4, 70.0)
+        mine = files(ended)
+        assert exchange.merge([bundle], into) == exchange.Merged(3, 1, 1)
+        assert Store(into).ended(config(0))
+        assert files(ended) == mine
+
+    def test_a_run_in_progress_is_left(self, bundle: Path, tmp_path: Path) -> None:
+        into = tmp_path / "there"
+        Store(into).begin(config(0))
+        with Store(into).lock(config(0), 0):
+            assert exchange.merge([bundle], into) == exchange.Merged(4, 0, 0, busy=1)
+        assert not Store(into).ended(config(0))
+
+    def test_other_numbers_are_named_and_nothing_is_written(self, bundle: Path, tmp_path: Path) -> None:
+        into = tmp_path / "there"
+        folder = finish(into, 1, 20.0)
+        before = files(into)
+        with pytest.raises(InputError, match="other numbers") as error:
+            exchange.merge([bundle], into)
+        assert str(folder) in str(error.value)
+        assert str(bundle) in str(error.value)
+        assert "student 21 %" in str(error.value)
+        assert files(into) == before
+
+    def test_weights_come_along_where_asked(self, finished_runs: Path, tmp_path: Path) -> None:
+        for weights in (False, True):
+            exchange.pack(finished_runs, tmp_path / f"{weights}.tar.gz", weights)
+            exchange.merge([tmp_path / f"{weights}.tar.gz"], tmp_path / str(weights))
+            there = [path for path in files(tmp_path / str(weights)) if path.endswith(".safetensors")]
+            assert bool(there) is weights
+        assert files(tmp_path / "True") == files(finished_runs)
+
+    def test_what_a_run_was_asked_for_as_is_joined(self, bundle: Path, tmp_path: Path) -> None:
+        into = tmp_path / "there"
+        finish(into, 0)
+        Store(into).claim(config(0).also([Use(name="mine")]))
+        assert exchange.merge([bundle], into) == exchange.Merged(4, 0, 1)
+        frame = store.load(into, "last", "seed=0")
+        assert json.loads(frame["uses"][0]) == [{}, {"name": "mine"}]
+
+    def test_sources_of_plugins_go_along_by_their_hash(self, results: Path, tmp_path: Path) -> None:
+        content = b"class Mine: ...\n"
+        name = f"{sha256(content).hexdigest()}.py"
+        bundle = bundled(tmp_path, {**members(results), f"sources/{name}": content})
+        exchange.merge([bundle], tmp_path / "there")
+        assert (tmp_path / "there/sources" / name).read_bytes() == content
+        with pytest.raises(InputError, match="is no program"):
+            exchange.merge([bundled(tmp_path, {**members(results), f"sources/{name}": b"a b"})], tmp_path / "no")
+
+    def test_damaged_runs_are_named_and_not_packed(self, results: Path, tmp_path: Path) -> None:
+        (finish(results, 2) / METRICS).write_text("x\n")
+        packed = exchange.pack(results, tmp_path / "c.tar.gz")
+        assert packed.runs == 4
+        (line,) = packed.left_out
+        assert "-s2-" in line
+        assert f"{METRICS}, line 1" in line
+
+
+def members(results: Path) -> Members:
+    """The files of a bundle of a results folder's runs, without the last one."""
+    return {name: content for name, content in sorted(files(results).items()) if not name.startswith("runs/.")}
+
+
+def bundled(folder: Path, contents: Members, last: bool = True) -> Path:
+    """A bundle of any files."""
+    path = folder / "hostile.tar.gz"
+    runs = len({name.split("/")[1] for name in contents if name.startswith("runs/") and name.count("/") == 2})
+    with (
+        path.open("wb") as stream,
+        compression.compressed(stream, ".tar.gz") as inner,
+        tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name, content in contents.items():
+            put(archive, name, content)
+        if last:
+            put(archive, packing.LAST, json.dumps({"format": 1, "runs": runs}).encode())
+    return path
+
+
+def put(archive: tarfile.TarFile, name: str, content: bytes | tarfile.TarInfo) -> None:
+    if isinstance(content, tarfile.TarInfo):
+        archive.addfile(content)
+        return
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def altered(file: str, change: Callable[[bytes], bytes]) -> Callable[[Members], Members]:
+    """The bundle with one file of its second run changed."""
+
+    def alter(good: Members) -> Members:
+        name = [name for name in good if name.endswith(file)][1]
+        content = good[name]
+        assert isinstance(content, bytes)
+        assert change(content) != content
+        return {**good, name: change(content)}
+
+    return alter
+
+
+def added(name: str, content: bytes | tarfile.TarInfo = b"x") -> Callable[[Members], Members]:
+    return lambda good: {**good, name: content}
+
+
+def renamed(good: Members) -> Members:
+    """The first run under a name whose identity is another's."""
+    first, second = sorted({name.split("/")[1] for name in good})[:2]
+    wrong = first.rpartition("-")[0] + "-" + second.rpartition("-")[2]
+    return {name.replace(first, wrong): content for name, content in good.items() if second not in name}
+
+
+RUN = "runs/dml-digits-resnet8-s9-0123456789ab"
+HOSTILE: dict[str, Callable[[Members], Members]] = {
+    "path outside": added("../evil.yaml"),
+    "path outside from within": added(f"{RUN}/../../../evil.yaml"),
+    "absolute path": added("/tmp/evil.yaml"),
+    "another file": added(f"{RUN}/evil.py"),
+    "pickled checkpoint": added(f"{RUN}/checkpoint.pt"),
+    "hidden folder": added("runs/.locks/config.yaml"),
+    "symlink": added("l", special(f"{RUN}/{CONFIG}", tarfile.SYMTYPE, "/etc/passwd")),
+    "symlinked folder": added("l", special(RUN, tarfile.SYMTYPE, "/tmp")),
+    "hard link": added("l", special(f"{RUN}/{CONFIG}", tarfile.LNKTYPE, "/etc/passwd")),
+    "device file": added("l", special(f"{RUN}/{CONFIG}", tarfile.CHRTYPE)),
+    "fifo": added("l", special(f"{RUN}/{CONFIG}", tarfile.FIFOTYPE)),
+    "folder": added("l", special(RUN, tarfile.DIRTYPE)),
+    "wrong identity": renamed,
+    "another seed": altered(CONFIG, lambda content: content.replace(b"seed: 1", b"seed: 7")),
+    "NaN": altered(METRICS, lambda content: content.replace(b'"loss": 1.0', b'"loss": NaN', 1)),
+    "infinity": altered(METRICS, lambda content: content.replace(b'"loss": 1.0', b'"loss": 1e999', 1)),
+    "string for a number": altered(METRICS, lambda content: content.replace(b'"loss": 1.0', b'"loss": "1"', 1)),
+    "truth for a number": altered(METRICS, lambda content: content.replace(b'"loss": 1.0', b'"loss": true', 1)),
+    "accuracy above 100": altered(METRICS, lambda content: content.replace(b'"student": 5', b'"student": 5111', 1)),
+    "an epoch twice": altered(METRICS, lambda content: content.split(b"\n")[0] + b"\n" + content),
+    "an epoch missing": altered(METRICS, lambda content: content.partition(b"\n")[2]),
+    "string for seconds": altered(RESULT, lambda content: content.replace(b"2.0", b'"2.0"')),
+    "unknown status": altered(RESULT, lambda content: content.replace(b"finished", b"finishes")),
+    "no configuration": lambda good: {name: part for name, part in good.items() if not name.endswith(CONFIG)},
+    "no weights": added(f"{RUN}/peer0.safetensors"),
+    "python in YAML": altered(CONFIG, lambda content: content + b"x: !!python/object/apply:os.system ['true']\n"),
+    "nesting": altered(CONFIG, lambda content: content + b"x: " + b"[" * 100_000),
+    "aliases": altered(CONFIG, lambda content: b"a: &a [1]\nb: [*a, *a]\n" + content),
+}
+
+
+class TestHostile:
+    def refused(self, bundle: Path, tmp_path: Path) -> str:
+        into = tmp_path / "there"
+        before = set(tmp_path.rglob("*"))
+        with pytest.raises(InputError) as error:
+            exchange.merge([bundle], into)
+        line = str(error.value)
+        assert len(line.splitlines()) == 1
+        assert str(bundle) in line
+        assert set(tmp_path.rglob("*")) == before
+        return line
+
+    @pytest.mark.parametrize("kind", HOSTILE)
+    def test_one_line_and_nothing_written(self, results: Path, tmp_path: Path, kind: str) -> None:
+        good = members(results)
+        self.refused(bundled(tmp_path, HOSTILE[kind](good)), tmp_path)
+
+    def test_the_bundle_itself_is_fine(self, results: Path, tmp_path: Path) -> None:
+        assert exchange.merge([bundled(tmp_path, members(results))], tmp_path / "there").added == 5
+
+    @pytest.mark.parametrize("name", [f"{RUN}/{METRICS}", "zeros"])
+    def test_ten_gigabytes_are_not_read(self, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        info = tarfile.TarInfo(name)
+        info.size = 10 * 2**30
+        path = tmp_path / "hostile.tar.gz"
+        with path.open("wb") as stream, compression.compressed(stream, ".tar.gz") as inner:
+            inner.write(info.tobuf(tarfile.GNU_FORMAT) + bytes(2**22))
+        assert "no place" in (line := self.refused(path, tmp_path)) or "10,737,418,240 bytes" in line
+
+    @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
+    def test_headers_of_ten_gigabytes_are_not_held_in_memory(self, tmp_path: Path, kind: bytes) -> None:
+        info = special("x", kind)
+        info.size = 10 * 2**30
+        path = tmp_path / "hostile.tar.gz"
+        with path.open("wb") as stream, compression.compressed(stream, ".tar.gz") as inner:
+            inner.write(info.tobuf(tarfile.GNU_FORMAT))
+            for _ in range(8):
+                inner.write(bytes(2**20))
+        assert "absurd number of bytes" in self.refused(path, tmp_path)
+
+    def test_nothing_but_zeros(self, tmp_path: Path) -> None:
+        path = tmp_path / "hostile.tar.gz"
+        with path.open("wb") as stream, compression.compressed(stream, ".tar.gz") as inner:
+            inner.write(bytes(2**24))
+        assert "absurd number of bytes" in self.refused(path, tmp_path)
+
+    @pytest.mark.parametrize("ending", exchange.ENDINGS)
+    @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+    def test_a_bundle_that_was_cut(self, results: Path, tmp_path: Path, ending: str, share: float) -> None:
+        path = tmp_path / f"cut{ending}"
+        exchange.pack(results, path)
+        os.truncate(path, int(share * path.stat().st_size))
+        self.refused(path, tmp_path)
+
+    def test_a_bundle_that_was_cut_between_its_files(self, results: Path, tmp_path: Path) -> None:
+        self.refused(bundled(tmp_path, members(results), last=False), tmp_path)
+        short = dict(list(members(results).items())[:3])
+        path = bundled(tmp_path, short | {packing.LAST: b'{"format": 1, "runs": 5}'}, last=False)
+        assert "does not say format 1 and 1 runs" in self.refused(path, tmp_path)
+
+    @pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"text" * 999, b"\x28\xb5\x2f\xfd" + b"\xff" * 999])
+    @pytest.mark.parametrize("ending", exchange.ENDINGS)
+    def test_what_is_no_bundle_at_all(self, tmp_path: Path, content: bytes, ending: str) -> None:
+        path = tmp_path / f"no{ending}"
+        path.write_bytes(content)
+        self.refused(path, tmp_path)
+
+
+class TestCommands:
+    @pytest.fixture
+    def bench(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+        def call(*words: object) -> tuple[int, str, str]:
+            monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
+            capsys.readouterr()
+            code = 0
+            try:
+                cli.main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+            return code, *capsys.readouterr()
+
+        return call
+
+    def test_pack_and_merge(self, bench: Bench, results: Path, tmp_path: Path) -> None:
+        code, out, _ = bench("pack", results, "--out", tmp_path / "b.tar.zst")
+        assert (code, "5 runs, " in out) == (0, True)
+        for extra, said in (
+            (["--dry-run"], "5 would be added"),
+            ([], "5 added"),
+            ([], "0 added, 0 completed, 5 there"),
+        ):
+            code, out, _ = bench("merge", tmp_path / "b.tar.zst", "--into", tmp_path / "there", *extra)
+            assert (code, said in out) == (0, True), out
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("pack nowhere --out b.tar.zst", "no such results folder: nowhere"),
+            ("pack . --out b.zip", "(valid: .tar.gz, .tar.xz, .tar.zst)"),
+            ("pack . --out b.tar.xz", "no runs in . that could be packed"),
+            ("merge nowhere.tar.zst --into there", "no such bundle: nowhere.tar.zst"),
+            ("merge b.zip --into there", "(valid: .tar.gz, .tar.xz, .tar.zst)"),
+            ("verify nowhere.tar.zst", "no such bundle"),
+            ("verify dml", "no such results folder: results"),
+        ],
+    )
+    def test_bad_words(
+        self,
+        bench: Bench,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        words: str,
+        said: str,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        code, out, err = bench(*words.split())
+        assert (code, out) == (2, "")
+        assert said in err
+        assert len(err.splitlines()) == 1
+        assert list(tmp_path.iterdir()) == []
+
+    def test_without_zstandard_the_other_endings_are_named(
+        self, bench: Bench, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "zstandard", None)
+        code, _, err = bench("pack", results, "--out", tmp_path / "b.tar.zst")
+        assert code == 2
+        assert "pip install 'okdbench[bundles]'" in err
+        assert ".tar.xz" in err
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    assert not list(tmp_path.rglob("*.tmp"))
+    shutil.rmtree(tmp_path, ignore_errors=True)

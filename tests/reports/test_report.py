@@ -1,0 +1,288 @@
+"""The page of a report: what stands in it, how large it gets, and what a browser makes of it."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark import cli
+from benchmark.configuration.run_config import DataConfig, RunConfig, TrainConfig
+from benchmark.reports import page as report, watching
+from benchmark.reports.cautions import cautions
+from benchmark.reports.page_data import Content, page_data
+from benchmark.store.lookup import StoredRun
+from benchmark.store.runs import Result, Status, Store
+from methods.errors import InputError
+from tests import needs
+from tests.browser import Browser, browser
+
+EVIL = "</script><img src=x onerror=\"document.title='broken'\"> & <b>\u2028"
+ENVIRONMENT = {"torch": "2.15.0", "okdbench": "0.1.0", "commit": "abc", "hardware": "H200", "device": "cpu"}
+METHODS = ("independent", "dml", "pcl")
+
+
+def config(method: str, seed: int, epochs: int = 20, dataset: str = "digits", **hyperparameters: Any) -> RunConfig:
+    return RunConfig(
+        method=method,
+        dataset=dataset,
+        backbone="resnet8",
+        seed=seed,
+        train=TrainConfig(epochs=epochs),
+        data=DataConfig(),
+        hyperparameters=hyperparameters,
+        method_version=1,
+        dataset_checksum="0" * 64,
+    )
+
+
+def store_run(store: Store, run: RunConfig, level: float, ending: Status = Status.FINISHED, reason: str = "") -> None:
+    """A run with plausible metrics, as if it had been trained."""
+    store.begin(run)
+    rows: list[dict[str, float]] = []
+    for epoch in range(run.train.epochs if ending is Status.FINISHED else 2):
+        accuracy = level * (1 - 0.5 ** (1 + epoch))
+        scores = {f"top1/peer{k}": accuracy for k in range(3)} | {"top1/ensemble": accuracy + 1}
+        share = {"distance/peers": 1 / (1 + epoch), "nll/peer0": 0.51234567, "loss": 2.0 / (1 + epoch)}
+        rows.append({"epoch": epoch, "lr": 0.1, "seconds": 1.0, "student": accuracy, **scores, **share})
+    store.write_metrics(run, rows)
+    cost = {"parameters": 1e5 * (1 + len(run.method)), "step_multiply_adds": 1e7}
+    store.write_result(run, Result(ending, reason, 60.0, ENVIRONMENT, cost, ("peer0", "peer1")))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Three methods with three seeds, and a run that failed in the worst words."""
+    store = Store(tmp_path / "results")
+    for number, method in enumerate(METHODS):
+        for seed in range(3):
+            store_run(store, config(method, seed), 90 - 3 * number + seed / 10)
+    store_run(store, config("pcl", 3), 50, Status.FAILED, EVIL)
+    return store.root
+
+
+class TestPage:
+    def test_it_says_what_was_run_and_shows_the_tables(self, results: Path, tmp_path: Path) -> None:
+        runs, size, damaged = report.write(results, tmp_path / "r.html", baseline="independent")
+        assert damaged == []
+        page = (tmp_path / "r.html").read_text(encoding="utf-8")
+        assert runs == 10
+        assert size == len(page.encode())
+        for text in (
+            "10: 9 finished, 1 failed",
+            "independent, dml, pcl",
+            "H200",
+            "digits/resnet8 gain",
+            "Not finished",
+        ):
+            assert text in page
+        assert "90.10 ± 0.10 (3)" in page
+        assert "Homogenisation" in page
+
+    def test_nothing_in_it_leads_out(self, results: Path, tmp_path: Path) -> None:
+        report.write(results, tmp_path / "r.html")
+        page = (tmp_path / "r.html").read_text(encoding="utf-8")
+        assert re.findall(r"https?://", page) == []
+        assert re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"(?!data:)", page) == []
+        assert "default-src 'none'" in page
+
+    def test_what_runs_say_is_text(self, results: Path, tmp_path: Path) -> None:
+        report.write(results, tmp_path / "r.html")
+        page = (tmp_path / "r.html").read_text(encoding="utf-8")
+        assert "<img" not in page
+        assert page.count("</script>") == 2
+        data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+        assert data is not None
+        assert EVIL in {run["reason"] for run in json.loads(data[1])["runs"].values()}
+
+    def test_five_hundred_long_runs_stay_small(self, tmp_path: Path) -> None:
+        # how much of a long run is drawn is the next test's matter
+        store = Store(tmp_path / "many")
+        for number in range(500):
+            store_run(store, config(METHODS[number % 3], number // 3, 12), 80, Status.FINISHED)
+        assert len(Content.read(store.root).runs) == 500
+        assert report.write(store.root, tmp_path / "many.html")[1] < 10e6
+
+    def test_a_long_run_is_drawn_at_some_of_its_epochs(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        store_run(store, config("dml", 0, 1000), 90)
+        data = page_data(Content.read(tmp_path))
+        epochs, means = data["groups"][0]["curves"][str(data["metrics"].index("student accuracy"))]
+        assert len(epochs) == len(means) <= 120
+        assert (epochs[0], epochs[-1]) == (1, 1000)
+
+    def test_there_must_be_runs(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="no such results folder"):
+            report.write(tmp_path / "nowhere", tmp_path / "r.html")
+        with pytest.raises(InputError, match="bench run makes some"):
+            report.write(tmp_path, tmp_path / "r.html")
+
+    def test_the_command(self, results: Path, tmp_path: Path) -> None:
+        out = tmp_path / "deep" / "r.html"
+        answer = CliRunner().invoke(cli.app, ["report", "--results", str(results), "--out", str(out)])
+        assert answer.exit_code == 0, answer.output
+        assert "10 runs" in answer.output
+        assert out.is_file()
+
+
+class TestCautions:
+    def lines(self, *runs: StoredRun) -> str:
+        rows: dict[str, list[StoredRun]] = {}
+        for run in runs:
+            rows.setdefault(f"{run.config.method} {run.config.hyperparameters}", []).append(run)
+        return "\n".join(cautions({"digits/resnet8": rows}))
+
+    def run(
+        self, tmp_path: Path, *arguments: Any, hardware: str = "H200", status: Status = Status.FINISHED
+    ) -> StoredRun:
+        result = Result(status, "", 1.0, {**ENVIRONMENT, "hardware": hardware})
+        return StoredRun(tmp_path, config(*arguments), result)
+
+    def test_a_clean_comparison_has_none(self, tmp_path: Path) -> None:
+        assert self.lines(*(self.run(tmp_path, method, seed) for method in METHODS for seed in range(3))) == ""
+
+    @pytest.mark.parametrize(
+        ("change", "expected"),
+        [
+            (lambda t: t.run(Path(), "dml", 5, hardware="CPU"), "different devices are compared: H200 (3), CPU (1)"),
+            (lambda t: t.run(Path(), "pcl", 0), "fewer than 3 finished seeds, too few for an interval: pcl {} (1)"),
+            (lambda t: t.run(Path(), "dml", 7, 5), "runs are shorter than the recipe: 5 epochs instead of 20"),
+            (lambda t: t.run(Path(), "dml", 8, status=Status.COLLAPSED), "1 of 4 runs did not finish (1 collapsed)"),
+        ],
+    )
+    def test_what_weakens_it_is_said(self, change: Callable[[Any], StoredRun], expected: str, tmp_path: Path) -> None:
+        assert expected in self.lines(*(self.run(tmp_path, "dml", seed) for seed in range(3)), change(self))
+
+    def test_choosing_settings_on_the_test_set_is_said(self, tmp_path: Path) -> None:
+        tuned = [StoredRun(tmp_path, config("dml", 0, temperature=t), None) for t in (1.0, 2.0)]
+        assert "scored on the test set: dml (2); picking the best" in self.lines(*tuned)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    needs.programs("chromium", "chromedriver", packages="chromium chromium-driver")
+    with browser(tmp_path_factory.mktemp("chromium")) as window:
+        yield window
+
+
+class TestInABrowser:
+    @pytest.fixture
+    def page(self, results: Path, tmp_path: Path, chromium: Browser) -> Iterator[Browser]:
+        report.write(results, tmp_path / "r.html")
+        chromium.resize(1280, 900)
+        chromium.open((tmp_path / "r.html").as_uri())
+        chromium.run("sessionStorage.clear()")
+        chromium.open((tmp_path / "r.html").as_uri())
+        yield chromium
+        assert chromium.complaints() == []
+        assert chromium.run("return document.title") == "okdbench report"
+        assert chromium.run("return performance.getEntriesByType('resource').map((entry) => entry.name)") == []
+
+    def test_a_click_on_a_heading_sorts(self, page: Browser) -> None:
+        column = "return [...document.querySelectorAll('#headline tbody tr')].map((row) => row.cells[{}].textContent)"
+        assert page.run(column.format(0)) == list(METHODS)
+        heading = "#headline thead th:nth-child({}) button"
+        page.click(heading.format(1))
+        assert page.run(column.format(0)) == sorted(METHODS)
+        page.click(heading.format(2))
+        descending = [float(text.split()[0]) for text in page.run(column.format(1))]
+        assert descending == sorted(descending, reverse=True)
+        page.click(heading.format(2))
+        assert page.run(column.format(0)) == ["pcl", "dml", "independent"]
+        assert page.run("return document.querySelector('#headline th:nth-child(2)').ariaSort") == "ascending"
+
+    def test_the_legend_switches_methods(self, page: Browser) -> None:
+        drawn = "return [...document.querySelectorAll('#chart path.line')].map((line) => line.dataset.row)"
+        assert page.run(drawn) == list(METHODS)
+        page.click("#legend button[data-row=dml]")
+        assert page.run(drawn) == ["independent", "pcl"]
+        assert page.run("return document.querySelector('#legend button[data-row=dml]').ariaPressed") == "false"
+        page.click("#legend button[data-row=dml]")
+        assert page.run(drawn) == list(METHODS)
+
+    def test_other_metrics_are_drawn_and_the_pointer_reads_them(self, page: Browser) -> None:
+        names = page.run("return [...document.querySelectorAll('#metric option')].map((o) => o.textContent)")
+        assert {"student accuracy", "top1: ensemble", "nll: students", "distance: peers", "loss"} <= set(names)
+        page.run(
+            "const box = document.getElementById('metric');"
+            "box.value = [...box.options].find((o) => o.textContent === 'distance: peers').value; box.onchange();"
+            "const svg = document.querySelector('#chart svg'), at = svg.getBoundingClientRect();"
+            "svg.dispatchEvent(new PointerEvent('pointermove', {clientX: at.right - 20, clientY: at.top + 50}));"
+        )
+        tip = page.run("return document.getElementById('tip').innerText")
+        assert tip.splitlines()[0] == "epoch 20"
+        assert "dml: 0.05 ± 0 (3)" in tip
+
+    def test_a_run_shows_its_command(self, page: Browser) -> None:
+        page.run("document.querySelector('tr[data-run^=pcl-digits-resnet8-s3] button').click()")
+        command = page.run("return document.getElementById('command').textContent")
+        assert command.startswith("bench run --methods pcl --dataset digits --backbone resnet8 --seeds 3,")
+        assert "onerror" in page.run("return document.getElementById('details-body').textContent")
+        assert page.run("return document.querySelectorAll('img').length") == 0
+
+    def test_runs_are_found_by_words(self, page: Browser) -> None:
+        page.run(
+            "const f = document.getElementById('find'); f.value = 'pcl failed'; f.dispatchEvent(new Event('input'))"
+        )
+        assert page.run("return document.getElementById('found').textContent") == "1 of 10"
+
+    def test_a_phone_shows_it_without_scrolling_sideways(self, page: Browser) -> None:
+        page.resize(375, 700)
+        page.wait("return [document.documentElement.scrollWidth, innerWidth]", [375, 375])
+        page.run("document.querySelector('#run-table button.link').click()")
+        assert page.run("return document.documentElement.scrollWidth") == 375
+        assert page.run("return document.querySelector('dialog').getBoundingClientRect().width") <= 375
+
+
+class TestWatch:
+    @pytest.fixture
+    def address(self, results: Path) -> Iterator[str]:
+        server = watching.make_server(results, 0)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    def get(self, address: str, host: str | None = None) -> str:
+        request = Request(address, headers={"Host": host} if host else {})
+        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def test_the_page_is_renewed_when_a_run_gets_on(self, address: str, results: Path) -> None:
+        before = self.get(f"{address}/state")
+        assert f'data-watched="{before}"' in self.get(address)
+        assert self.get(f"{address}/state") == before
+        store_run(Store(results), config("one", 0), 80)
+        after = self.get(f"{address}/state")
+        assert after != before
+        page = self.get(address)
+        assert f'data-watched="{after}"' in page
+        assert "11: 10 finished, 1 failed" in page
+
+    def test_it_answers_this_machine_and_its_own_paths_alone(self, address: str) -> None:
+        for path, host, status in (("/", "evil.example:80", 403), ("/../etc/passwd", None, 404)):
+            with pytest.raises(HTTPError) as error:
+                self.get(address + path, host)
+            assert error.value.code == status
+
+    def test_a_folder_without_runs_is_served_and_fills(self, tmp_path: Path) -> None:
+        pages = watching.Pages(tmp_path)
+        assert b"No runs yet" in pages.page()
+        store_run(Store(tmp_path), config("dml", 0), 90)
+        assert b"1: 1 finished" in pages.page()
+
+    def test_an_open_page_loads_itself_anew(self, address: str, results: Path, chromium: Browser) -> None:
+        chromium.open(address)
+        assert chromium.run("return document.querySelectorAll('#run-table tbody tr').length") == 10
+        store_run(Store(results), config("one", 0), 80)
+        chromium.wait("return document.querySelectorAll('#run-table tbody tr').length", 11)
+        assert chromium.complaints() == []

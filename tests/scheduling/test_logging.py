@@ -1,0 +1,146 @@
+"""``--log``: what other tools are told is what the store holds, and no tool can hurt a run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmark import running
+from benchmark.configuration.run_config import RunConfig
+from benchmark.scheduling import logging_backends
+from benchmark.scheduling.logging_backends import BACKENDS, Backend, LoggingObserver
+from benchmark.store.runs import Result, Store
+from methods.errors import InputError
+from tests import needs
+
+LAYER: dict[str, Any] = {
+    "methods": ["dml"],
+    "dataset": "digits",
+    "seeds": 2,
+    "epochs": 2,
+    "data": {"train_per_class": 2, "test_per_class": 2},
+    "engine": "serial",
+    "device": "cpu",
+}
+
+
+def run_with(name: str, results: Path) -> list[tuple[RunConfig, list[dict[str, float]]]]:
+    """Carry the runs out with a backend and return what the store holds."""
+    command = running.prepare([{**LAYER, "results": str(results), "log": name}])
+    assert running.carry_out(command, Console(quiet=True))
+    folders = [(run, command.store.folder(run)) for run in command.runs]
+    return [
+        (run, [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()])
+        for run, folder in folders
+    ]
+
+
+def numbers(row: dict[str, float]) -> dict[str, float]:
+    return {key: value for key, value in row.items() if key != "epoch" and value is not None}
+
+
+def test_tensorboard_gets_every_metric_of_every_epoch(tmp_path: Path) -> None:
+    needs.extra("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for run, rows in run_with("tensorboard", tmp_path):
+        events = EventAccumulator(str(Store(tmp_path).folder(run) / "tensorboard"))
+        events.Reload()
+        assert set(events.Tags()["scalars"]) == set(numbers(rows[-1]))
+        for key in numbers(rows[0]):
+            stored = [(int(row["epoch"]), pytest.approx(row[key], rel=1e-6)) for row in rows]
+            assert [(event.step, event.value) for event in events.Scalars(key)] == stored
+
+
+def test_wandb_writes_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs.extra("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for run, _ in run_with("wandb", tmp_path):
+        written = list((Store(tmp_path).folder(run) / "wandb").glob(f"offline-run-*/run-{run.identity}*.wandb"))
+        assert len(written) == 1
+        assert b"top1/peer0" in written[0].read_bytes()
+
+
+def test_mlflow_writes_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs.extra("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    stored = run_with("mlflow", tmp_path)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (experiment,) = (found for found in client.search_experiments() if found.name == "okdbench")
+    found = {entry.data.tags["identity"]: entry for entry in client.search_runs([experiment.experiment_id])}
+    assert set(found) == {run.identity for run, _ in stored}
+    for run, rows in stored:
+        entry = found[run.identity]
+        assert entry.info.status == "FINISHED"
+        assert entry.data.params["train.epochs"] == "2"
+        history = client.get_metric_history(entry.info.run_id, "student")
+        assert [(point.step, point.value) for point in history] == [(row["epoch"], row["student"]) for row in rows]
+
+
+class Fragile:
+    """A backend that fails at its second epoch."""
+
+    written: list[float]
+
+    def __init__(self, config: RunConfig, folder: Path, first_epoch: int) -> None:
+        self.written = []
+
+    def epoch(self, row: logging_backends.Row) -> None:
+        if row["epoch"] > 0:
+            raise RuntimeError("the service is down")
+
+    def end(self, result: Result) -> None:
+        raise RuntimeError("never reached")
+
+
+def test_a_backend_that_fails_says_so_once_and_the_runs_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging_backends, "BACKENDS", {**BACKENDS, "fragile": Backend(Fragile, "json")})
+    command = running.prepare([{**LAYER, "results": str(tmp_path), "log": ["fragile"]}])
+    assert running.carry_out(command, Console(force_terminal=False))
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ")]
+    assert len(notes) == 1
+    assert notes[0].endswith("--log fragile failed and is left alone from here on: the service is down")
+
+
+def test_a_run_that_goes_on_opens_its_log_where_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+
+    class Recorder(Fragile):
+        def __init__(self, config: RunConfig, folder: Path, first_epoch: int) -> None:
+            opened.append(first_epoch)
+
+        def epoch(self, row: logging_backends.Row) -> None:
+            """Nothing."""
+
+    monkeypatch.setattr(logging_backends, "BACKENDS", {"recorder": Backend(Recorder, "json")})
+    (run,) = running.prepare([{**LAYER, "seeds": 1, "results": str(tmp_path)}]).runs
+    observer = LoggingObserver("recorder", Store(tmp_path), lambda run, line: None)
+    observer.epoch(run, {"epoch": 7})
+    observer.epoch(run, {"epoch": 8})
+    assert opened == [7]
+
+
+@pytest.mark.parametrize(
+    ("value", "fragment"),
+    [
+        ("tensorbord", "unknown log 'tensorbord', did you mean 'tensorboard'? (valid: mlflow, tensorboard, wandb)"),
+        (3, "log takes names separated by commas"),
+    ],
+)
+def test_bad_words(value: Any, fragment: str) -> None:
+    with pytest.raises(InputError) as error:
+        logging_backends.check(value)
+    assert fragment in str(error.value)
+
+
+def test_a_backend_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging_backends, "BACKENDS", {"nothing": Backend(Fragile, "no_such_module_at_all")})
+    with pytest.raises(InputError, match=r"pip install 'okdbench\[nothing\]'"):
+        logging_backends.check("nothing")
+    assert logging_backends.check(None) == ()

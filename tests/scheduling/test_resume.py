@@ -1,0 +1,176 @@
+"""A run that is killed goes on from its checkpoint as if nothing had happened."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import methods
+from benchmark import running
+from benchmark.configuration.run_config import RunConfig
+from benchmark.datasets.catalogue import load
+from benchmark.scheduling.execution import Execution, Job
+from benchmark.store.runs import Status, Store
+from benchmark.training import checkpoints
+from methods import registry
+
+
+def prepare(results: Path, method: str, **changes: Any) -> RunConfig:
+    """A run of three short epochs."""
+    layer = {
+        "methods": method,
+        "dataset": "digits",
+        "seeds": 1,
+        "epochs": 3,
+        "data": {"train_per_class": 4, "test_per_class": 4},
+        "train": {"batch_size": 16},
+        "results": str(results),
+    }
+    (run,) = running.prepare([layer | changes]).runs
+    return run
+
+
+def execution(run: RunConfig, results: Path, **changes: Any) -> Execution:
+    return Execution(Job(run, results, device="cpu", save_students=True, **changes), load("digits", run.data, Path()))
+
+
+def finish(begun: Execution) -> None:
+    while begun.result is None:
+        begun.advance()
+
+
+def outcome(run: RunConfig, results: Path) -> tuple[list[dict[str, float]], dict[str, bytes]]:
+    """The metrics without times, and the bytes of each of the students' tensors."""
+    folder = Store(results).folder(run)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        del row["seconds"]
+    files = {path.name: load_file(path) for path in folder.glob("*.safetensors")}
+    weights = {f"{file} {name}": x.numpy().tobytes() for file, tensors in files.items() for name, x in tensors.items()}
+    return rows, weights
+
+
+@pytest.mark.parametrize("method", methods.available())
+def test_three_epochs_are_one_and_a_kill_and_two(method: str, tmp_path: Path) -> None:
+    example = registry.load(method).example(tmp_path, "resnet8", 10, 1, 8)
+    run = prepare(tmp_path / "whole", method, **({method: example} if example else {}))
+    finish(execution(run, tmp_path / "whole"))
+    killed = execution(run, tmp_path / "killed")
+    killed.advance()
+    killed.release()
+    resumed = execution(run, tmp_path / "killed")
+    resumed.advance()
+    assert resumed.take_notes() == ["goes on after epoch 1"]
+    finish(resumed)
+    whole, pieces = outcome(run, tmp_path / "whole"), outcome(run, tmp_path / "killed")
+    assert whole == pieces
+    assert len(whole[0]) == 3
+    assert whole[1]
+
+
+def test_a_finished_run_leaves_neither_checkpoint_nor_temporary_file(tmp_path: Path) -> None:
+    run = prepare(tmp_path, "dml")
+    finish(execution(run, tmp_path))
+    names = {path.name for path in Store(tmp_path).folder(run).iterdir()}
+    assert names == {"config.yaml", "metrics.jsonl", "result.json", "peer0.safetensors", "peer1.safetensors"}
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered", "emptied"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(damage: str, tmp_path: Path) -> None:
+    run = prepare(tmp_path, "pcl")
+    begun = execution(run, tmp_path)
+    begun.advance()
+    begun.release()
+    path = Store(tmp_path).folder(run) / checkpoints.NAME
+    content = path.read_bytes()
+    altered = content[:-7] + bytes([content[-7] ^ 1]) + content[-6:]
+    path.write_bytes({"cut": content[: len(content) // 2], "altered": altered, "emptied": b""}[damage])
+    resumed = execution(run, tmp_path)
+    row = resumed.advance()
+    (note,) = resumed.take_notes()
+    assert "cut short or altered" in note
+    assert "from its beginning" in note
+    assert row is not None
+    assert row["epoch"] == 0
+    finish(resumed)
+    assert resumed.result is not None
+    assert resumed.result.status is Status.FINISHED
+
+
+def test_no_code_is_run_by_loading_a_checkpoint(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, {"path": tmp_path})  # an object that is no plain data
+    with pytest.raises(Exception, match=r"weights_only|Unsupported|WeightsUnpickler"):
+        checkpoints.load(tmp_path)
+
+
+def test_a_run_that_another_process_holds_is_not_run_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.scheduling.execution.PATIENCE_S", 0.2)
+    run = prepare(tmp_path, "dml")
+    first, second = execution(run, tmp_path), execution(run, tmp_path)
+    first.advance()
+    second.advance()
+    assert second.result is not None
+    assert second.result.status is Status.BUSY
+    finish(first)
+    third = execution(run, tmp_path)
+    assert third.advance() is None
+    assert third.result is not None
+    assert third.result.status is Status.FINISHED
+
+
+def test_force_begins_anew_and_ignores_the_checkpoint(tmp_path: Path) -> None:
+    run = prepare(tmp_path, "dml")
+    begun = execution(run, tmp_path)
+    begun.advance()
+    begun.release()
+    row = execution(run, tmp_path, force=True).advance()
+    assert row is not None
+    assert row["epoch"] == 0
+
+
+def test_a_stopped_run_can_be_gone_on_with(tmp_path: Path) -> None:
+    run = prepare(tmp_path, "dkel")
+    begun = execution(run, tmp_path)
+    begun.advance()
+    begun.stop("stopped at epoch 1")
+    assert begun.result is not None
+    assert begun.result.status is Status.STOPPED
+    row = execution(run, tmp_path).advance()
+    assert row is not None
+    assert row["epoch"] == 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tmp_path: Path) -> None:
+    run = prepare(tmp_path, "dml", train={"batch_size": 16, "lr": 100.0, "weight_decay": 1.0}, epochs=60)
+    begun = execution(run, tmp_path)
+    finish(begun)
+    assert begun.result is not None
+    assert begun.result.status is Status.DIVERGED
+    assert "epoch" in begun.result.reason
+    assert "loss/" in begun.result.reason
+
+
+def test_students_at_chance_are_counted_as_collapsed(tmp_path: Path) -> None:
+    run = prepare(tmp_path, "independent", train={"batch_size": 16, "lr": 1e-9, "collapse_epochs": 2})
+    begun = execution(run, tmp_path)
+    finish(begun)
+    assert begun.result is not None
+    assert begun.result.status is Status.COLLAPSED
+    assert "at chance" in begun.result.reason
+
+
+def test_running_out_of_memory_has_a_status_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = prepare(tmp_path, "independent")
+    begun = execution(run, tmp_path)
+    begun.advance()
+
+    def exhausted(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr("benchmark.training.trainer.Trainer.train_step", exhausted)
+    finish(begun)
+    assert begun.result is not None
+    assert begun.result.status is Status.OUT_OF_MEMORY

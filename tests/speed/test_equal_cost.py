@@ -1,0 +1,123 @@
+"""Equal cost: epochs in inverse proportion to counted multiply-adds, and the column that such runs share."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmark import datasets, running, store
+from benchmark.configuration import EQUAL_EPOCHS, Request, RunConfig, plan
+from benchmark.datasets import Shape
+from benchmark.speed.equal_cost import Budget, Share, at_equal_cost
+from benchmark.tables import build
+from methods.errors import InputError
+
+SHAPE = {"digits": Shape(1437, 360, 10, 1, 8)}
+THREE: dict[str, Any] = {"methods": ["independent", "dml", "pcl"], "dataset": "digits", "seeds": 1, "epochs": 40}
+
+
+def planned(budget: Budget, **layer: Any) -> dict[str, tuple[RunConfig, Share]]:
+    request = Request([THREE | layer])
+    return {run.method: (run, share) for run, share in at_equal_cost(request, datasets, SHAPE, budget, {})}
+
+
+class TestPlan:
+    def test_totals_are_equal_within_an_epochs_worth(self) -> None:
+        found = planned(Budget("pcl"))
+        total = found["pcl"][1].total
+        assert found["pcl"][0].train.epochs == 40
+        for _, share in found.values():
+            assert share.budget == total
+            assert abs(share.total - total) <= share.multiply_adds_per_epoch / 2
+
+    def test_two_networks_cost_twice_what_one_costs(self) -> None:
+        found = planned(Budget("dml"))
+        # separate networks of the same kind: the count is exact
+        assert found["independent"][1].multiply_adds_per_epoch * 2 == found["dml"][1].multiply_adds_per_epoch
+        assert {method: run.train.epochs for method, (run, _) in found.items()} | {"pcl": 0} == {
+            "independent": 80,
+            "dml": 40,
+            "pcl": 0,
+        }
+
+    def test_a_number_of_multiply_adds(self) -> None:
+        epoch = planned(Budget("dml"))["independent"][1].multiply_adds_per_epoch
+        found = planned(Budget(multiply_adds=10.4 * epoch))
+        assert [run.train.epochs for run, _ in found.values()][:2] == [10, 5]
+
+    def test_there_is_at_least_one_epoch(self) -> None:
+        assert {run.train.epochs for run, _ in planned(Budget(multiply_adds=1.0)).values()} == {1}
+
+    def test_schedules_scale_with_the_length(self) -> None:
+        run, _ = planned(Budget("independent"))["pcl"]
+        assert run.train.epochs < 40
+        assert run.hyperparameters["rampup_epochs"] == max(1, round(80 * run.train.epochs / 300))
+
+    def test_a_run_of_the_same_length_is_the_same_run(self) -> None:
+        [plain] = plan(Request([THREE | {"methods": "pcl"}]), datasets)
+        run, _ = planned(Budget("pcl"))["pcl"]
+        assert (run.identity, run.budgets, plain.budgets) == (plain.identity, ["equal cost: pcl"], [EQUAL_EPOCHS])
+
+    def test_nothing_else_differs(self) -> None:
+        plain = {run.method: run for run in plan(Request([THREE]), datasets)}
+        for method, (run, _) in planned(Budget("pcl")).items():
+            same = {"train": plain[method].train, "budgets": [EQUAL_EPOCHS]}
+            scaled = {name for name in run.hyperparameters if name.endswith("_epochs")}
+            kept = run.hyperparameters | {name: plain[method].hyperparameters[name] for name in scaled}
+            assert run.model_copy(update=same | {"hyperparameters": kept}) == plain[method]
+            assert run.train.model_copy(update={"epochs": 40}) == plain[method].train
+
+    @pytest.mark.parametrize(
+        ("layer", "message"),
+        [
+            ({"equal_cost": "pcl", "budget": 1e9}, "give one"),
+            ({"equal_cost": "plc"}, "did you mean 'pcl'"),
+            ({"equal_cost": 3}, "equal_cost must be a method's name"),
+            ({"budget": "much"}, "budget must be a number"),
+            ({"budget": -1.0}, "budget must be a number"),
+            ({"budget": 1e20}, "more than 100,000"),
+        ],
+    )
+    def test_bad_words_are_answered_in_one_line(self, layer: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            running.prepare([THREE | layer])
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One method at the epochs of the recipe, then both at the cost of the one."""
+    folder = tmp_path_factory.mktemp("results")
+    layer = {
+        "methods": ["dml"],
+        "dataset": "digits",
+        "seeds": 1,
+        "epochs": 2,
+        "data": {"train_per_class": 2, "test_per_class": 2},
+        "results": str(folder),
+        "engine": "serial",
+        "device": "cpu",
+    }
+    quiet = Console(quiet=True)
+    assert running.carry_out(running.prepare([layer]), quiet)
+    both = layer | {"methods": ["independent", "dml"], "equal_cost": "dml"}
+    assert running.carry_out(running.prepare([both]), quiet)
+    return folder
+
+
+class TestStore:
+    def test_a_finished_run_is_claimed_and_not_repeated(self, results: Path) -> None:
+        frame = store.load(results).groupby("method").last()
+        assert frame["budgets"].to_dict() == {
+            "dml": f"{EQUAL_EPOCHS} | equal cost: dml",
+            "independent": "equal cost: dml",
+        }
+        assert frame["train.epochs"].to_dict() == {"dml": 2, "independent": 4}
+
+    def test_the_runs_share_a_column(self, results: Path) -> None:
+        table = build(store.load(results))
+        assert [heading.column for heading in table.headings] == [
+            "digits/resnet8, equal cost: dml",
+            "digits/resnet8, equal epochs",
+        ]
+        assert sorted(table.rows) == ["dml", "independent"]

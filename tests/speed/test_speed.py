@@ -1,0 +1,96 @@
+"""``bench speed`` measures, and ``bench run --dry-run`` says what a plan takes before it starts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from benchmark.configuration.run_config import RunConfig
+from benchmark.datasets.images import Shape
+from benchmark.speed import report
+from benchmark.speed.estimate import estimate, operations_per_image, side_by_side
+from benchmark.speed.measure import measure
+
+SHAPE = Shape(train=1000, test=200, num_classes=10, in_channels=1, image_size=8)
+
+
+def run_of(method: str = "independent", **train: Any) -> RunConfig:
+    (run,) = report.runs(method, "resnet8", {"epochs": 4, "batch_size": 8, "threads": 1, **train}, {})
+    return run
+
+
+class TestSpeed:
+    def test_the_training_rate_stands_beside_the_rate_of_matrix_products(self) -> None:
+        found = measure(run_of("pcl"), SHAPE, "cpu", repetitions=2)
+        rates = (found.train_images_per_s, found.augmentation_images_per_s, found.evaluation_images_per_s)
+        assert all(0 < rate.low <= rate.median <= rate.high for rate in rates)
+        # of neighbouring measurements, however fast the machine is just then
+        train, matmul = found.train_images_per_s, found.matmul_gflop_per_s
+        low, high = (found.gflop_per_image * rate for rate in (train.low / matmul.high, train.high / matmul.low))
+        assert low * (1 - 1e-9) <= found.fraction_of_matmul_rate <= high * (1 + 1e-9)
+        assert found.peak_memory_mib > 50
+
+    def test_json_has_an_object_for_one_method_and_a_list_for_several(self) -> None:
+        for methods, kind in (("independent", dict), ("independent,dml", list)):
+            runs = report.runs(methods, "resnet8", {"batch_size": 4, "threads": 1}, {})
+            (text,) = report.lines(runs, SHAPE, "cpu", 1, as_json=True)
+            assert isinstance(json.loads(text), kind)
+
+    def test_a_run_takes_what_its_images_take(self) -> None:
+        found = measure(run_of(eval_every=3), SHAPE, "cpu", repetitions=1)
+        training = 4 * 1000 * (1 / found.train_images_per_s.median + 1 / found.augmentation_images_per_s.median)
+        evaluation = 2 * 200 / found.evaluation_images_per_s.median
+        assert found.recipe_seconds == pytest.approx(training + evaluation)
+
+
+class TestOperations:
+    def test_a_training_step_is_three_forward_passes_but_for_the_gradient_of_the_images(self) -> None:
+        found = operations_per_image(run_of(), SHAPE)
+        # the first convolution's: 8 x 8 places, 3 x 3 weights, 16 maps, a multiplication and an addition each
+        assert found.train == 3 * found.evaluation - 2 * 8 * 8 * 3 * 3 * 16
+
+    def test_two_peers_take_twice_as_much_as_one(self) -> None:
+        assert operations_per_image(run_of("dml"), SHAPE) == operations_per_image(run_of(), SHAPE).times(2)
+
+
+class TestEstimate:
+    def test_time_grows_with_epochs_and_with_evaluations(self, tmp_path: Path) -> None:
+        runs = [run_of(), run_of(epochs=8), run_of(eval_every=4)]
+        once, twice, rarely = self.seconds(runs, tmp_path)
+        assert twice == pytest.approx(2 * once)
+        assert rarely < once
+
+    def test_paces_are_measured_once_and_kept(self, tmp_path: Path) -> None:
+        first = self.seconds([run_of()], tmp_path)
+        kept = (tmp_path / "pace.json").read_text()
+        assert self.seconds([run_of()], tmp_path) == first
+        assert (tmp_path / "pace.json").read_text() == kept
+
+    @pytest.mark.parametrize("content", ["", "[]", '{"independent resnet8": 3}', '{"a": {"train": "fast"}}'])
+    def test_a_damaged_file_of_paces_is_measured_anew(self, content: str, tmp_path: Path) -> None:
+        (tmp_path / "pace.json").write_text(content)
+        assert self.seconds([run_of()], tmp_path)[0] > 0
+
+    def test_kinds_beyond_the_budget_are_scaled_by_their_operations(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("benchmark.speed.estimate.BUDGET_S", 0.0)
+        found = estimate([run_of("dml"), run_of()], {"random": SHAPE}, tmp_path, "cpu")
+        assert (found.kinds, found.scaled) == (2, 1)
+        two_peers, one = found.seconds
+        assert two_peers == pytest.approx(2 * one, rel=0.5)
+
+    @staticmethod
+    def seconds(runs: list[RunConfig], folder: Path) -> list[float]:
+        return list(estimate(runs, {"random": SHAPE}, folder, "cpu").seconds)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30), st.integers(1, 5))
+def test_places_that_take_the_next_run_when_free_are_never_worse_than_one_and_never_better_than_even(
+    seconds: list[float], places: int
+) -> None:
+    took = side_by_side(seconds, places)
+    assert took <= sum(seconds) * (1 + 1e-9)
+    assert took >= max(*seconds, sum(seconds) / places) * (1 - 1e-9)

@@ -1,0 +1,165 @@
+"""A store that others wrote: whatever its files hold, a run is named and left out, and nothing ends in a traceback."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from benchmark import store
+from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store, files
+from benchmark.tables import build, rendered
+from benchmark.tables.footnotes import footnotes
+from tests.store.test_index import config, finish
+
+MANY = settings(max_examples=150, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def real(finished_runs: Path) -> dict[str, bytes]:
+    """The files of a run that was trained."""
+    folder = next(iter(sorted(finished_runs.glob("runs/*-*"))))
+    return {name: (folder / name).read_bytes() for name in (CONFIG, METRICS, RESULT)}
+
+
+def attempt(contents: dict[str, bytes]) -> files.Contents | str:
+    """What the files say, or the one line that says why they say nothing."""
+    try:
+        return files.parse(contents[CONFIG], contents.get(RESULT), contents.get(METRICS))
+    except files.DamagedError as error:
+        return str(error)
+
+
+ALTERATIONS: dict[str, Callable[[bytes, int, int, bytes], bytes]] = {
+    "altered": lambda content, start, end, other: content[:start] + other + content[end:],
+    "cut": lambda content, start, end, other: content[:start] + content[end:],
+    "cut off": lambda content, start, end, other: content[:start],
+    "doubled": lambda content, start, end, other: content[:end] + content[start:],
+    "zeros": lambda content, start, end, other: content[:start] + bytes(end - start) + content[end:],
+}
+
+
+@pytest.mark.parametrize("name", [CONFIG, METRICS, RESULT])
+@pytest.mark.parametrize("kind", ALTERATIONS)
+@MANY
+@given(data=st.data())
+def test_any_region_of_a_run_altered(real: dict[str, bytes], name: str, kind: str, data: st.DataObject) -> None:
+    content = real[name]
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, min(len(content), start + 400)))
+    other = data.draw(
+        st.binary(max_size=12) | st.sampled_from([b"NaN", b"1e999", b"null", b"true", b'"x"', b"[", b"-1"])
+    )
+    found = attempt({**real, name: ALTERATIONS[kind](content, start, end, other)})
+    if isinstance(found, str):
+        assert len(found.splitlines()) == 1
+        assert found.startswith((name, "it is finished", "it goes on"))
+    else:
+        # what is read all the same is plain and within its bounds
+        assert len(found.rows) <= found.config.train.epochs
+        assert all(0 <= row.get("student", 0.0) <= 100 for row in found.rows)
+        assert json.dumps(found.config.model_dump(mode="json"), allow_nan=False)
+
+
+@MANY
+@given(content=st.binary(max_size=300), name=st.sampled_from([CONFIG, METRICS, RESULT]))
+def test_any_bytes(real: dict[str, bytes], content: bytes, name: str) -> None:
+    found = attempt({**real, name: content})
+    assert not isinstance(found, str) or len(found.splitlines()) == 1
+
+
+@pytest.mark.parametrize("bomb", [b"[", b"{a: ", b"- ", b"? ", b"&x [", b"!!seq [", b"a:\n "])
+@pytest.mark.parametrize("depth", [1000, 20_000])
+def test_nesting_ends_nothing(real: dict[str, bytes], bomb: bytes, depth: int) -> None:
+    assert isinstance(attempt({**real, CONFIG: bomb * depth}), str)
+    assert isinstance(attempt({**real, RESULT: bomb * depth}), str)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"epoch": 1, "loss": "1"}', "line 2: loss: Input should be a valid number"),
+        ('{"epoch": 1, "loss": NaN}', "line 2: loss: Input should be a finite number"),
+        ('{"epoch": 1, "loss": true}', "line 2: loss: Input should be a valid number"),
+        ('{"epoch": 1, "student": 100.1}', "line 2: student is no percentage (100.1)"),
+        ('{"epoch": 1, "nll/peer0": -1}', "line 2: nll/peer0 is below 0 (-1)"),
+        ('{"epoch": 2}', "line 2: not epoch 1"),
+        ('{"loss": 2}', "line 2: not epoch 1"),
+        ('{"epoch": 1, "run": 2}', "'run' is no name of a metric"),
+        ("word", "line 2: Invalid JSON"),
+        ("", "line 2: Invalid JSON"),
+        ("[]", "line 2: Input should be an object"),
+    ],
+)
+def test_a_bad_line_of_metrics_is_named(line: str, said: str) -> None:
+    with pytest.raises(files.DamagedError, match=r"^metrics\.jsonl") as error:
+        files.parse_metrics(f'{{"epoch": 0}}\n{line}\n'.encode())
+    assert said in str(error.value)
+
+
+def test_a_score_that_is_no_finite_number_is_stored_as_none(tmp_path: Path) -> None:
+    run = config(0)
+    Store(tmp_path).begin(run)
+    Store(tmp_path).write_metrics(run, [{"epoch": 0, "student": 10.0, "nll/peer0": float("nan")}])
+    assert json.loads((Store(tmp_path).folder(run) / METRICS).read_text()) == {
+        "epoch": 0, "student": 10.0, "nll/peer0": None,
+    }  # fmt: skip
+    assert Store(tmp_path).metrics(run) == [{"epoch": 0, "student": 10.0}]
+    assert store.load(tmp_path)["student"].tolist() == [10.0]
+
+
+class TestInAStore:
+    @pytest.fixture
+    def results(self, tmp_path: Path) -> Path:
+        for seed in range(3):
+            finish(tmp_path, seed, 50.0 + seed)
+        return tmp_path
+
+    @pytest.mark.parametrize("epochs", ["all", "last"])
+    def test_it_is_named_once_left_out_and_counted(self, results: Path, epochs: store.Epochs) -> None:
+        folder = finish(results, 1, 90.0)
+        with (folder / METRICS).open("a") as stream:
+            stream.write('{"epoch": 4, "student": "word"}\n')
+        for _ in range(2):
+            frame = store.load(results, epochs)
+            assert set(frame["seed"]) == {0, 2}
+            assert list(frame.attrs[store.DAMAGED].values()) == [
+                f"{folder} is damaged and left out: metrics.jsonl, line 5: student: Input should be a valid number"
+            ]
+            assert footnotes(frame)[0] == "note: 1 damaged run is left out"
+            assert "(2)" in rendered(build(frame))
+
+    def test_more_epochs_than_planned(self, results: Path) -> None:
+        run = config(5)
+        Store(results).begin(run)
+        Store(results).write_metrics(run, [{"epoch": epoch} for epoch in range(6)])
+        (line,) = store.load(results).attrs[store.DAMAGED].values()
+        assert line.endswith("it goes on with 6 of 4 epochs in metrics.jsonl")
+
+    def test_finished_with_fewer_epochs_than_it_says(self, results: Path) -> None:
+        folder = finish(results, 2)
+        lines = (folder / METRICS).read_bytes().splitlines(keepends=True)
+        (folder / METRICS).write_bytes(b"".join(lines[:-1]))
+        (line,) = store.load(results, "last").attrs[store.DAMAGED].values()
+        assert line.endswith("it is finished with 3 of 4 epochs in metrics.jsonl")
+
+    @pytest.mark.parametrize("name", [CONFIG, METRICS, RESULT])
+    def test_what_is_no_file_or_too_large(self, results: Path, name: str) -> None:
+        folder = finish(results, 2)
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        (line,) = store.load(results, "last").attrs[store.DAMAGED].values()
+        assert line.endswith(f"{name} is no file")
+        (folder / name).unlink()
+        with (folder / name).open("wb") as stream:
+            stream.truncate(10 * 2**30)
+        (line,) = store.load(results, "last").attrs[store.DAMAGED].values()
+        assert f"{name} has 10,737,418,240 bytes" in line
+
+    def test_failed_runs_without_metrics_are_whole(self, results: Path) -> None:
+        Store(results).write_result(config(7), Result(Status.FAILED, "no luck"))
+        frame = store.load(results, "last")
+        assert frame.attrs[store.DAMAGED] == {}
+        assert dict(zip(frame["seed"], frame["status"], strict=True))[7] == "failed"

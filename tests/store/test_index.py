@@ -1,0 +1,311 @@
+"""The index beside the runs: what is read for a table, and that nothing that befalls it makes a table wrong."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark import store
+from benchmark.configuration import DataConfig, RunConfig, TrainConfig, Use
+from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, files, folder as folder_of_run, records
+from benchmark.store.index import NAME
+from benchmark.store.records import reduced, spread
+
+HOUR_AGO = 1_700_000_000
+EPOCHS = 4
+
+
+def config(seed: int, epochs: int = EPOCHS, method: str = "dml") -> RunConfig:
+    return RunConfig(
+        method=method, dataset="digits", backbone="resnet8", seed=seed, train=TrainConfig(epochs=epochs),
+        data=DataConfig(), hyperparameters={"peers": 2}, method_version=1, dataset_checksum="0" * 64,
+    )  # fmt: skip
+
+
+def finish(root: Path, seed: int, level: float = 50.0, when: int = HOUR_AGO, **settings: object) -> Path:
+    """A finished run whose files were last changed at a given second."""
+    run = config(seed, **settings)  # type: ignore[arg-type]
+    folder = Store(root).begin(run)
+    accuracies = [level + (epoch * 3) % 4 for epoch in range(run.train.epochs)]
+    rows = [{"epoch": e, "student": x, "top1/peer0": x, "loss": 1.0} for e, x in enumerate(accuracies)]
+    Store(root).write_metrics(run, rows)
+    Store(root).write_result(run, Result(Status.FINISHED, "", 2.0, {"torch": "2"}, {"parameters": 5.0}, ("peer0",)))
+    for path in folder.iterdir():
+        os.utime(path, (when, when))
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for seed in range(6):
+        finish(tmp_path, seed, 50.0 + seed)
+    return tmp_path
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs whose metrics were parsed, as they are."""
+    read: list[str] = []
+    real = folder_of_run.content_of
+
+    def counted(folder: Path, name: str) -> bytes | None:
+        if name == METRICS:
+            read.append(folder.name)
+        return real(folder, name)
+
+    monkeypatch.setattr(folder_of_run, "content_of", counted)
+    return read
+
+
+def table(root: Path) -> pd.DataFrame:
+    return store.load(root, "last")
+
+
+class TestWhatIsRead:
+    def test_metrics_are_read_once_whatever_the_number_of_tables(self, results: Path, parsed: list[str]) -> None:
+        first = table(results)
+        assert len(parsed) == 6
+        for _ in range(3):
+            pd.testing.assert_frame_equal(table(results), first)
+        assert len(parsed) == 6
+
+    def test_only_what_changed_is_read_again(self, results: Path, parsed: list[str]) -> None:
+        table(results)
+        changed = finish(results, 2, 80.0, HOUR_AGO + 1)
+        new = finish(results, 9, 60.0)
+        parsed.clear()
+        frame = table(results)
+        assert sorted(parsed) == sorted([changed.name, new.name])
+        assert dict(zip(frame["seed"], frame["student"], strict=True))[2] == 81.0
+        assert 9 in set(frame["seed"])
+
+    def test_a_file_that_changed_a_moment_ago_is_not_trusted_to_stay(self, results: Path, parsed: list[str]) -> None:
+        folder = finish(results, 7)
+        os.utime(folder / METRICS)
+        table(results)
+        parsed.clear()
+        table(results)
+        assert parsed == [folder.name]
+
+    def test_a_run_that_is_claimed_is_read_again(self, results: Path, parsed: list[str]) -> None:
+        assert "uses" not in table(results)
+        parsed.clear()
+        Store(results).claim(config(2).also([Use(name="again")], ["equal cost: pcl"]))
+        frame = table(results).set_index("seed")
+        assert parsed == [Store(results).folder(config(2)).name]
+        assert {"name": "again"} in json.loads(frame["uses"][2])
+        assert frame["budgets"].value_counts().to_dict() == {"equal epochs": 5, "equal epochs | equal cost: pcl": 1}
+
+    def test_curves_of_the_chosen_runs_alone(self, results: Path, parsed: list[str]) -> None:
+        table(results)
+        parsed.clear()
+        frame = store.load(results, where={"seed": [1, 4]})
+        assert len(frame) == 2 * EPOCHS
+        assert len(parsed) == 2
+
+    def test_a_run_that_is_gone_leaves_the_table(self, results: Path) -> None:
+        table(results)
+        gone = finish(results, 3, 53.0)
+        for path in gone.iterdir():
+            path.unlink()
+        gone.rmdir()
+        assert set(table(results)["seed"]) == {0, 1, 2, 4, 5}
+        with sqlite3.connect(results / "runs" / NAME) as opened:
+            assert opened.execute("SELECT count(*) FROM runs").fetchone() == (5,)
+
+    def test_runs_that_differ_in_their_seeds_share_their_settings(self, results: Path) -> None:
+        table(results)
+        with sqlite3.connect(results / "runs" / NAME) as opened:
+            assert opened.execute("SELECT count(DISTINCT settings) FROM runs").fetchone() == (1,)
+
+
+class TestSameNumbers:
+    def test_the_last_epochs_are_those_of_all_epochs(self, results: Path) -> None:
+        finish(results, 8, 40.0, epochs=2, method="one")
+        for _ in range(2):
+            last, every = table(results), store.load(results)
+            ends = every.drop_duplicates("run", keep="last").reset_index(drop=True)
+            pd.testing.assert_frame_equal(last.drop(columns="best_epoch"), ends)
+            assert last["best_epoch"].tolist() == every.groupby("run", sort=False)["student"].max().tolist()
+
+    def test_records_come_back_as_they_were(self, results: Path) -> None:
+        made = store.read(results).found
+        again = store.read(results).found
+        for one, other in zip(made, again, strict=True):
+            assert one.record.config == other.record.config == folder_of_run.read(one.folder).config
+            assert one.record.result == other.record.result == folder_of_run.read(one.folder).result
+            assert one.record.last_metrics() == other.record.last_metrics() == folder_of_run.read(one.folder).scored
+            assert one.record.digest == other.record.digest
+
+    def test_curves_come_back_as_they_were(self, results: Path) -> None:
+        runs = store.read(results)
+        names = [found.record.name for found in runs.found]
+        stored = dict(runs.curves(names))
+        assert set(stored) == set(names)
+        for found in runs.found:
+            expected = reduced(folder_of_run.read(found.folder))
+            assert stored[found.record.name].names == expected.names
+            np.testing.assert_array_equal(stored[found.record.name].values, expected.values)
+
+
+class TestReduced:
+    @pytest.mark.parametrize("epochs", [1, 2, 119, 120, 121, 300, 5000])
+    def test_few_epochs_with_the_first_and_the_last(self, epochs: int) -> None:
+        chosen = spread(range(epochs))
+        assert chosen == sorted(set(chosen))
+        assert len(chosen) == min(epochs, 120)
+        assert (chosen[0], chosen[-1]) == (0, epochs - 1)
+
+    def test_evaluated_epochs_are_kept_where_they_are_few(self) -> None:
+        run = RunConfig(**(config(0).model_dump() | {"train": TrainConfig(epochs=300, eval_every=25)}))
+        rows = [{"epoch": e} | ({"student": 1.0} if (e + 1) % 25 == 0 else {}) for e in range(300)]
+        curve = reduced(files.Contents(run, None, rows))
+        student = curve.values[:, curve.names.index("student")]
+        assert np.isfinite(student).sum() == 12
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "deleted": Path.unlink,
+    "cut in half": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "cut in its first page": lambda path: os.truncate(path, 1000),
+    "empty": lambda path: os.truncate(path, 0),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "second half zeros": lambda path: path.write_bytes(
+        path.read_bytes()[: path.stat().st_size // 2] + bytes(path.stat().st_size // 2)
+    ),
+    "another database": lambda path: sqlite3.connect(path).execute("DROP TABLE curves"),
+    "text": lambda path: path.write_text("not a database" * 1000),
+}
+
+
+class TestBefallsTheIndex:
+    @pytest.mark.parametrize("damage", DAMAGES)
+    def test_the_table_is_right_and_the_index_is_made_anew(self, results: Path, damage: str, parsed: list[str]) -> None:
+        expected = table(results)
+        DAMAGES[damage](results / "runs" / NAME)
+        pd.testing.assert_frame_equal(table(results), expected)
+        parsed.clear()
+        pd.testing.assert_frame_equal(table(results), expected)
+        assert parsed == []
+
+    def test_every_page_of_it_altered(self, results: Path) -> None:
+        expected = table(results)
+        path = results / "runs" / NAME
+        whole = path.read_bytes()
+        for start in range(0, len(whole), 2048):
+            path.write_bytes(
+                whole[:start] + bytes(byte ^ 0x5A for byte in whole[start : start + 64]) + whole[start + 64 :]
+            )
+            pd.testing.assert_frame_equal(table(results), expected)
+            assert {name for name, _ in store.read(results).curves(list(expected["run"]))} == set(expected["run"])
+
+    def test_another_version_made_it(self, results: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        expected = table(results)
+        monkeypatch.setattr("benchmark.store.index._version", lambda: 7)
+        parsed.clear()
+        pd.testing.assert_frame_equal(table(results), expected)
+        assert len(parsed) == 6
+
+    def test_a_number_altered_in_place_is_not_believed(self, results: Path) -> None:
+        expected = table(results)
+        with sqlite3.connect(results / "runs" / NAME) as opened:
+            opened.execute("UPDATE runs SET best = 99, seed = 7")
+        pd.testing.assert_frame_equal(table(results), expected)
+
+    def test_a_folder_stands_where_the_index_goes(self, results: Path, parsed: list[str]) -> None:
+        (results / "runs" / NAME).mkdir()
+        pd.testing.assert_frame_equal(table(results), table(results))
+        assert len(parsed) == 12
+
+    def test_another_process_holds_it(self, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        expected = table(results)
+        monkeypatch.setattr("benchmark.store.index.PATIENCE_S", 0.01)
+        holder = sqlite3.connect(results / "runs" / NAME, isolation_level=None)
+        holder.execute("BEGIN EXCLUSIVE")
+        finish(results, 1, 20.0, HOUR_AGO + 5)
+        frame = table(results)
+        assert dict(zip(frame["seed"], frame["student"], strict=True))[1] == 21.0
+        holder.execute("ROLLBACK")
+        holder.close()
+        assert len(table(results)) == len(expected)
+
+    def test_a_folder_that_cannot_be_written(self, results: Path) -> None:
+        # for the superuser no folder is read-only: a file system that refuses is what SQLite says here
+        expected = table(results)
+        program = (
+            "import sys, sqlite3, pathlib\n"
+            "real = sqlite3.connect\n"
+            "def refused(path, **options):\n"
+            "    return real(str(path).replace('mode=rwc', 'mode=ro'), **options)\n"
+            "sqlite3.connect = refused\n"
+            "from benchmark import store\n"
+            "print(len(store.load(pathlib.Path(sys.argv[1]), 'last')))\n"
+        )
+        for damage in (lambda path: None, Path.unlink):
+            damage(results / "runs" / NAME)
+            done = subprocess.run(
+                [sys.executable, "-c", program, str(results)], capture_output=True, text=True, check=True, timeout=60
+            )
+            assert done.stdout == f"{len(expected)}\n"
+
+    def test_two_tables_at_once_while_runs_are_written(self, results: Path) -> None:
+        program = (
+            "import sys, pathlib\n"
+            "from benchmark import store\n"
+            "for _ in range(40):\n"
+            "    frame = store.load(pathlib.Path(sys.argv[1]), 'last')\n"
+            "    assert not frame.attrs['damaged'], frame.attrs\n"
+            "    done = frame[frame['status'] == 'finished']\n"
+            "    assert len(done) >= 6\n"
+            "    assert (done['student'] == 51.0 + done['seed']).all(), done\n"
+        )
+        readers = [
+            subprocess.Popen([sys.executable, "-c", program, str(results)], stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        seed = 6
+        while any(reader.poll() is None for reader in readers):
+            finish(results, seed, 50.0 + seed)
+            seed = seed + 1 if seed < 40 else 6
+        for reader in readers:
+            _, errors = reader.communicate(timeout=60)
+            assert reader.returncode == 0, errors
+        frame = table(results)
+        assert (frame["student"] == 51.0 + frame["seed"]).all()
+
+
+def test_a_command_that_is_killed_leaves_what_it_has_indexed(
+    results: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection, "BATCH", 2)
+    real = records.brief
+
+    def killed(name: str, contents: files.Contents) -> store.Record:
+        if contents.config.seed == 4:
+            raise KeyboardInterrupt
+        return real(name, contents)
+
+    monkeypatch.setattr("benchmark.store.collection.brief", killed)
+    with pytest.raises(KeyboardInterrupt):
+        table(results)
+    monkeypatch.setattr("benchmark.store.collection.brief", real)
+    parsed.clear()
+    assert len(table(results)) == 6
+    assert len(parsed) == 2
+
+
+def test_result_of_an_older_version_is_read(results: Path) -> None:
+    folder = finish(results, 0)
+    path = folder / RESULT
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({"status": content["status"], "students": content["students"]}))
+    frame = table(results)
+    assert frame["cost.seconds"].isna().sum() == 0
+    assert len(frame) == 6

@@ -1,0 +1,97 @@
+"""Conditions on runs: what they mean, and how other words are answered."""
+
+import pandas as pd
+import pytest
+from hypothesis import given, strategies as st
+
+from benchmark.store import fits, select
+from methods.errors import InputError
+
+FRAME = pd.DataFrame(
+    {
+        "run": ["a", "a", "b", "c", "d"],
+        "method": ["dml", "dml", "dkel", "dkel", "kd"],
+        "dataset": ["digits", "digits", "folder:/long/way/cifar5k", "digits", "digits"],
+        "backbone": ["resnet8", "resnet8", "resnet14", "resnet8", "resnet8"],
+        "seed": [0, 0, 1, 2, 0],
+        "epoch": [0, 1, 0, 0, 0],
+        "student": [50.0, 70.0, 60.0, 80.0, None],
+        "train.lr": [0.1, 0.1, 0.05, 0.1, 0.1],
+        "train.nesterov": [True, True, True, False, True],
+        "data.train_per_class": [None, None, 5.0, None, None],
+        "hyperparameters.temperature": [1, 1, 3, 3.0, None],
+        "hyperparameters.decay": [None, None, "none", "exp", None],
+        "cost.seconds": [1.0, 1.0, 2.0, 3.0, 4.0],
+        "environment.seconds": ["x", "x", "x", "x", "x"],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "runs"),
+    [
+        ("backbone=resnet8", "acd"),
+        ("backbone=resnet8 and temperature=3", "c"),
+        ("method=dml or method=dkel", "abc"),
+        ("method=kd or method=dkel and backbone=resnet8", "cd"),
+        ("(method=kd or method=dkel) and backbone=resnet8", "cd"),
+        ("not method=dkel", "ad"),
+        ("not (method=dkel or method=kd)", "a"),
+        ("method!=dkel", "ad"),
+        ("lr<0.1", "b"),
+        ("train.lr >= 0.1 and seed <= 1", "ad"),
+        ("student > 60", "ac"),
+        ("dataset=folder:cifar5k", "b"),
+        ("dataset='folder:/long/way/cifar5k'", "b"),
+        ("decay=none", "b"),
+        ("decay != none", "acd"),
+        ("train_per_class=null", "acd"),
+        ("train_per_class!=null", "b"),
+        ("nesterov=false", "c"),
+        ("cost.seconds==4", "d"),
+    ],
+)
+def test_what_a_condition_means(condition: str, runs: str) -> None:
+    assert "".join(dict.fromkeys(select(FRAME, condition)["run"])) == runs
+
+
+def test_all_epochs_of_a_run_are_kept_and_its_last_one_is_judged() -> None:
+    assert select(FRAME, "student=70")["epoch"].tolist() == [0, 1]
+    assert select(FRAME, "student=50").empty
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("bakcbone=resnet8", "unknown word in --where 'bakcbone', did you mean 'backbone'? (valid: backbone, "),
+        ("tempratur=3", "did you mean 'temperature'?"),
+        ("backbone=resnet9", "unknown backbone 'resnet9', did you mean 'resnet8'? (valid: resnet14, resnet8)"),
+        ("seconds=1", "'seconds' means several columns: cost.seconds, environment.seconds"),
+        ("method", "a comparison after 'method' is missing"),
+        ("method=", "a value after 'method=' is missing"),
+        ("=3", "a key is missing before '='"),
+        ("method=dml backbone=resnet8", "'and' or 'or' must stand before 'backbone'"),
+        ("(method=dml", "a bracket is not closed"),
+        ("method=dml and", "a key is missing"),
+        ("method<dml", "method is a word, which is only = or !="),
+        ("", "a key is missing"),
+        ("__import__('os').system('x')", "a comparison after '__import__' is missing"),
+        ("method='dml", 'nothing can begin with "\'"'),
+    ],
+)
+def test_other_words_are_answered(condition: str, message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        fits(FRAME, condition)
+    assert message in str(refused.value)
+
+
+@given(
+    st.lists(st.sampled_from(["method", "=", "dml", "(", ")", "not", "and", "or", "lr", "<", "0.1", "'"]), max_size=9)
+)
+def test_anything_is_read_or_refused(words: list[str]) -> None:
+    try:
+        found = fits(FRAME, " ".join(words))
+    except InputError:
+        return
+    assert found.dtype == bool
+    assert len(found) == len(FRAME)

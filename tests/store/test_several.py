@@ -1,0 +1,141 @@
+"""Several results folders as one."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmark import cli, store
+from benchmark.configuration import RunConfig, Use
+from benchmark.store import Result, Status, Store
+from methods.errors import InputError
+from tests.store.test_index import config, finish
+
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def labs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Laboratory a has seeds 0 and 1, b has 1 (the same numbers) and 2."""
+    for lab, seeds in {"a": (0, 1), "b": (1, 2)}.items():
+        for seed in seeds:
+            finish(tmp_path / lab / "results", seed, 50.0 + seed)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+BOTH = ["a/results", "b/results"]
+
+
+@pytest.mark.parametrize("epochs", ["all", "last"])
+@pytest.mark.parametrize("places", [BOTH, ["*/results"], [*BOTH, "a/results"], "[ab]/results"])
+def test_what_agrees_counts_once(labs: Path, places: list[str], epochs: store.Epochs) -> None:
+    frame = store.load(places, epochs)
+    assert sorted(set(frame["seed"])) == [0, 1, 2]
+    assert not frame.duplicated(["run", "epoch"]).any()
+
+
+def test_names_and_budgets_of_both_folders_stand(labs: Path) -> None:
+    Store(labs / "b/results").claim(config(1).also([Use(name="again")], ["equal cost: pcl"]))
+    (budgets,) = store.load(BOTH, "last", where="seed=1")["budgets"]
+    assert sorted(budgets.split(store.BUDGETS_JOINED_BY)) == ["equal cost: pcl", "equal epochs"]
+    (uses,) = store.load(BOTH, "last", where="seed=1")["uses"]
+    assert {"name": "again"} in json.loads(uses)
+
+
+def test_the_time_that_epochs_took_is_no_disagreement(labs: Path) -> None:
+    run = config(1)
+    rows = Store(labs / "b/results").metrics(run)
+    Store(labs / "b/results").write_metrics(run, [{**row, "seconds": 7.0, "ece/peer0": 0.1} for row in rows])
+    assert len(store.load(BOTH, "last")) == 3
+
+
+def test_what_disagrees_is_named_with_folders_numbers_and_environments(labs: Path) -> None:
+    folder = finish(labs / "b/results", 1, 60.0)
+    with pytest.raises(InputError, match="the same run has other numbers") as error:
+        store.load(BOTH, "last")
+    line = str(error.value)
+    assert f"a/results/runs/{folder.name} (student 52 % after 4 epochs; torch 2)" in line
+    assert f"b/results/runs/{folder.name} (student 61 % after 4 epochs; torch 2)" in line
+    assert line.endswith("--prefer names a folder")
+    for prefer, accuracy in (("a/results", 52.0), ("b/results", 61.0)):
+        frame = store.load(BOTH, "last", where={"seed": 1}, prefer=prefer)
+        assert frame["student"].tolist() == [accuracy]
+    with pytest.raises(InputError, match="unknown results folder 'c'"):
+        store.load(BOTH, prefer="c")
+
+
+def test_a_loss_in_the_last_bit_is_a_disagreement(labs: Path) -> None:
+    run = config(1)
+    rows = Store(labs / "b/results").metrics(run)
+    rows[0]["loss"] = 1.0 + 2**-52
+    Store(labs / "b/results").write_metrics(run, rows)
+    with pytest.raises(InputError, match="other numbers"):
+        store.load(BOTH)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_run_that_has_ended_comes_before_one_that_has_not(labs: Path, swapped: bool) -> None:
+    lost: RunConfig = config(2)
+    Store(labs / "a/results").write_result(lost, Result(Status.FAILED, "no luck"))
+    frame = store.load(BOTH[::-1] if swapped else BOTH, "last")
+    assert set(frame["status"]) == {"finished"}
+
+
+class TestCommands:
+    def test_tables_lists_and_pages_take_several(self, labs: Path, bench: Bench) -> None:
+        both = ["--results", "a/results", "--results", "b/results"]
+        for given in (both, ["--results", "*/results"]):
+            code, out, _ = bench("table", *given)
+            assert code == 0
+            assert "(3)" in out
+            code, out, _ = bench("list", "runs", *given)
+            assert out.splitlines()[-1].startswith("3 runs in ")
+            code, out, _ = bench("report", *given, "--out", "r.html")
+            assert out.startswith("r.html: 3 runs")
+            code, out, _ = bench("plot", "curves", *given, "--out", "c.svg")
+            assert (code, out) == (0, "c.svg\n")
+            code, out, _ = bench("show", "dml-digits-resnet8-s2", *given)
+            assert "b/results/runs/dml-digits-resnet8-s2" in out
+
+    def test_disagreement_is_one_line(self, labs: Path, bench: Bench) -> None:
+        finish(labs / "b/results", 1, 60.0)
+        both = ["--results", "a/results", "--results", "b/results"]
+        for words in (["table"], ["list", "runs"], ["report"], ["plot", "curves"], ["show", "dml-digits-resnet8-s1"]):
+            code, out, err = bench(*words, *both)
+            assert (code, out) == (2, "")
+            assert "other numbers" in err
+            assert len(err.splitlines()) == 1
+            assert bench(*words, *both, "--prefer", "b/results")[0] == 0
+
+    def test_a_folder_that_is_not_there(self, labs: Path, bench: Bench) -> None:
+        for place in ("nowhere", "no*"):
+            code, _, err = bench("table", "--results", "a/results", "--results", place)
+            assert (code, err) == (2, f"bench: no such results folder: {place}\n")
+
+    def test_a_damaged_run_is_named_once_where_errors_are_printed(self, labs: Path, bench: Bench) -> None:
+        folder = finish(labs / "a/results", 0)
+        (folder / "result.json").write_text("{")
+        for words in (["table"], ["list", "runs"], ["report"], ["plot", "curves"]):
+            code, _, err = bench(*words, "--results", "a/results")
+            assert code == 0
+            (line,) = err.splitlines()
+            assert line.startswith(f"note: a/results/runs/{folder.name} is damaged and left out: result.json: ")
+        assert "note: 1 damaged run is left out" in bench("table", "--results", "a/results")[1]

@@ -1,0 +1,185 @@
+"""Runs on disk: what counts as finished, what is tried again, and the one table of all of them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmark import datasets, running, store
+from benchmark.configuration.run_config import RunConfig
+from benchmark.scheduling.execution import Execution, Job
+from benchmark.store import atomic
+from benchmark.store.runs import Result, Status, Store
+from methods.errors import InputError
+
+FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))
+FAILED = Result(Status.FAILED, "RuntimeError: no luck")
+
+
+def command(results: Path) -> running.Command:
+    """Two seeds of DML on thirty digits, in this process."""
+    data = {"train_per_class": 3, "test_per_class": 5}
+    layer = {"methods": "dml", "seeds": 2, "epochs": 2, "data": data, "results": str(results), "engine": "serial"}
+    return running.prepare([layer])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunConfig:
+    return command(tmp_path).runs[0]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def finish(stored: Store, run: RunConfig) -> None:
+    """Write a finished run of as many epochs as it has."""
+    stored.write_result(run, FINISHED)
+    stored.write_metrics(run, [{"epoch": epoch, "student": 50.0} for epoch in range(run.train.epochs)])
+
+
+def frame_of(stored: Store) -> pd.DataFrame:
+    return store.load(stored.root)
+
+
+class TestLoad:
+    def test_one_row_a_run_and_epoch(self, finished_runs: Path) -> None:
+        frame = store.load(finished_runs)
+        assert not frame.duplicated(["run", "epoch"]).any()
+        rows = set(
+            frame[["method", "dataset", "backbone", "seed", "epoch", "status"]].itertuples(index=False, name=None)
+        )
+        assert rows == {
+            (method, "digits", "resnet8", seed, epoch, "finished")
+            for method in ("dml", "pcl")
+            for seed in (0, 1)
+            for epoch in (0, 1)
+        }
+
+    def test_metrics_and_settings_are_columns(self, finished_runs: Path) -> None:
+        frame = store.load(finished_runs)
+        leading = ["run", "method", "dataset", "backbone", "seed", "epoch", "status", "reason", "students"]
+        assert list(frame.columns[: len(leading)]) == leading
+        assert {"loss", "student", "top1/peer0", "nll/ensemble", "train.lr", "data.pad"} <= set(frame.columns)
+        dml = frame[frame["method"] == "dml"]
+        assert set(dml["hyperparameters.temperature"]) == {1.0}
+        assert dml["hyperparameters.ema_decay"].isna().all()
+        assert (dml["student"] == dml[["top1/peer0", "top1/peer1"]].mean(axis=1)).all()
+        assert set(dml["students"]) == {"peer0,peer1"}
+
+    def test_run_without_an_epoch_has_one_row(self, stored: Store, run: RunConfig) -> None:
+        stored.write_result(run, FAILED)
+        (row,) = frame_of(stored).to_dict("records")
+        assert (row["status"], row["reason"]) == ("failed", "RuntimeError: no luck")
+        assert pd.isna(row["epoch"])
+
+    def test_other_things_beside_the_runs_are_passed_over(self, stored: Store, run: RunConfig) -> None:
+        finish(stored, run)
+        (stored.runs / "notes").mkdir()
+        (stored.runs / "todo.txt").touch()
+        assert set(frame_of(stored)["run"]) == {stored.folder(run).name}
+
+    def test_empty_folder_gives_an_empty_table(self, tmp_path: Path) -> None:
+        assert store.load(tmp_path).empty
+
+    def test_missing_folder_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="no such results folder"):
+            store.load(tmp_path / "nowhere")
+
+    @pytest.mark.parametrize("text", ["", "method: dml", "a: [", "- 1"])
+    def test_damaged_configuration_is_named_and_left_out(self, stored: Store, run: RunConfig, text: str) -> None:
+        path = stored.begin(run) / "config.yaml"
+        path.write_text(text, encoding="utf-8")
+        frame = frame_of(stored)
+        assert frame.empty
+        (line,) = frame.attrs[store.DAMAGED].values()
+        assert line.startswith(f"{path.parent} is damaged and left out: config.yaml is no configuration")
+
+
+class TestFinished:
+    def test_only_a_finished_run_is_done(self, tmp_path: Path) -> None:
+        asked = command(tmp_path)
+        first, second = asked.runs
+        finish(asked.store, first)
+        asked.store.write_result(second, FAILED)
+        assert asked.missing() == [second]
+
+    def test_interrupted_run_is_not(self, tmp_path: Path) -> None:
+        run = command(tmp_path).runs[0]
+        execution = Execution(Job(run, tmp_path, "cpu"), datasets.load(run.dataset, run.data, tmp_path))
+        execution.advance()
+        assert not Store(tmp_path).ended(run)
+        assert list(store.load(tmp_path)["status"]) == ["unfinished"]
+        execution.advance()
+        assert Store(tmp_path).ended(run)
+        assert list(store.load(tmp_path)["status"]) == ["finished", "finished"]
+
+    @pytest.mark.parametrize(
+        "damaged",
+        [b"", b"{", b"[]", b"null", b"\xff", b'{"status": "finished"}', b'{"status": "done", "students": []}'],
+    )
+    def test_damaged_result_is_none(self, stored: Store, run: RunConfig, damaged: bytes) -> None:
+        stored.write_result(run, FINISHED)
+        (stored.folder(run) / "result.json").write_bytes(damaged)
+        assert not stored.ended(run)
+        frame = frame_of(stored)
+        assert frame.empty
+        (line,) = frame.attrs[store.DAMAGED].values()
+        assert "left out: result.json: " in line
+
+    @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text('{"epoch": 0}\n')])
+    def test_finished_run_without_all_its_metrics_is_repeated(
+        self, stored: Store, run: RunConfig, damage: Callable[[Path], object]
+    ) -> None:
+        finish(stored, run)
+        assert stored.ended(run)
+        damage(stored.folder(run) / "metrics.jsonl")
+        assert not stored.ended(run)
+
+    def test_result_comes_back_as_it_was_written(self, stored: Store, run: RunConfig) -> None:
+        result = Result(Status.DIVERGED, "loss", 1.5, {"torch": "2"}, {"parameters": 3.0}, ("peer0",))
+        stored.write_result(run, result)
+        assert stored.result(run) == result
+
+    def test_new_attempt_leaves_nothing_of_how_the_old_one_ended(self, stored: Store, run: RunConfig) -> None:
+        stored.begin(run)
+        stored.write_metrics(run, [{"epoch": 0}])
+        (stored.folder(run) / "error.txt").touch()
+        stored.write_result(run, FAILED)
+        stored.begin(run)
+        assert {path.name for path in stored.folder(run).iterdir()} == {"config.yaml", "metrics.jsonl"}
+
+
+class TestFiles:
+    def test_every_run_has_its_own_and_no_temporary_ones_stay(self, finished_runs: Path) -> None:
+        for folder in finished_runs.glob("runs/*-*"):
+            peers = 2 if folder.name.startswith("dml") else 3
+            kind = "peer" if folder.name.startswith("dml") else "teacher"
+            students = {f"{kind}{index}.safetensors" for index in range(peers)}
+            assert {path.name for path in folder.iterdir()} == {
+                "config.yaml",
+                "metrics.jsonl",
+                "result.json",
+            } | students
+
+    def test_result_is_written_last(self, finished_runs: Path) -> None:
+        for folder in finished_runs.glob("runs/*-*"):
+            assert max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns).name == "result.json"
+
+    def test_metrics_are_a_line_of_json_an_epoch(self, finished_runs: Path) -> None:
+        for path in finished_runs.glob("runs/*/metrics.jsonl"):
+            assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [0, 1]
+
+    def test_failed_write_keeps_what_is_there(self, tmp_path: Path) -> None:
+        path, taken = tmp_path / "file.txt", tmp_path / "folder"
+        taken.mkdir()
+        atomic.write_text(path, "old")
+        with pytest.raises(UnicodeEncodeError):
+            atomic.write_text(path, "new\ud800")
+        with pytest.raises(IsADirectoryError):
+            atomic.write_text(taken, "new")
+        assert path.read_text() == "old"
+        assert set(tmp_path.iterdir()) == {path, taken}

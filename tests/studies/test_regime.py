@@ -1,0 +1,125 @@
+"""The study of regimes: what has arrived, which condition a recipe breaks, and the recipe that comes out."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from benchmark import running
+from benchmark.configuration import layer_from_file
+from benchmark.studies import regime
+from benchmark.studies.regime import RegimeSettings, fall_in_the_last_part, faults, table_hours
+from benchmark.studies.regime_grid import plans, read_grid
+from methods.errors import InputError
+
+GRID = """
+description: "Recipes for thirty digits"
+dataset: digits
+reference: independent
+methods: [independent, pcl]
+images_per_class: [6, 3]
+held_out_per_class: 5
+backbones: [resnet8]
+epochs: [5]
+warmup_epochs: [0.0, 0.4]
+train: {batch_size: 16, lr: 0.05}
+data: {pad: 1}
+"""
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> str:
+    path = tmp_path / "grid.yaml"
+    path.write_text(GRID, encoding="utf-8")
+    return str(path)
+
+
+class TestFall:
+    def test_of_a_straight_line(self) -> None:
+        # of ten epochs the last two count: from 0.2 to 0.1
+        assert fall_in_the_last_part([1 - 0.1 * epoch for epoch in range(10)]) == pytest.approx(50)
+
+    def test_of_a_constant_is_nothing(self) -> None:
+        assert fall_in_the_last_part([2.0] * 10) == pytest.approx(0, abs=1e-9)
+
+    def test_noise_around_a_level_is_no_fall(self) -> None:
+        # a fitted line, not the two ends: those differ by a tenth here
+        losses = [9.0] * 20 + [1.0, 0.9, 1.0, 0.9, 0.9, 1.0]
+        assert abs(fall_in_the_last_part(losses, 6 / 26)) < 3.5 < 100 * 0.1
+
+    def test_rising_is_negative(self) -> None:
+        assert fall_in_the_last_part([1.0, 1.0, 1.0, 2.0]) == pytest.approx(-100)
+
+
+class TestConditions:
+    def rows(self, **changed: float) -> pd.DataFrame:
+        good = {"fall": 1.0, "held_out": 50.0, "training": 80.0, "seconds": 100.0}
+        return pd.DataFrame([{"method": "alone", **good}, {"method": "other", **good, **changed}])
+
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            ({}, []),
+            ({"fall": 2.0}, ["other has not arrived: its loss falls by 2.0 %"]),
+            ({"fall": float("nan")}, ["other has not arrived: its loss falls by nan %"]),
+            ({"held_out": 46.9}, ["other is 3.1 points behind alone"]),
+            ({"held_out": 47.0}, []),
+            ({"seconds": 3600.0}, ["ten seeds of all methods take 15.1 h"]),
+        ],
+    )
+    def test_each(self, changed: dict[str, float], said: list[str]) -> None:
+        assert faults(self.rows(**changed), RegimeSettings(), "alone") == said
+
+    def test_nothing_to_regularise(self) -> None:
+        rows = self.rows().assign(training=64.9)
+        assert faults(rows, RegimeSettings(), "alone") == [
+            "alone fits its training images only 14.9 points better than held-out ones"
+        ]
+
+    def test_hours_of_the_table(self) -> None:
+        # ten seeds, two at a time: once each method's own seconds, once the dearest's
+        assert table_hours(pd.Series([60.0, 300.0])) == pytest.approx(10 * (360 + 600) / 2 / 3600)
+
+
+class TestGrid:
+    def test_the_cheapest_comes_first(self, grid: str, tmp_path: Path) -> None:
+        found = plans(read_grid(grid), 1, results=str(tmp_path))
+        assert [(one.images, one.warmup) for one, _ in found] == [(3, 0.0), (3, 0.4), (6, 0.0), (6, 0.4)]
+
+    def test_mean_teachers_look_back_a_tenth_of_the_steps(self, grid: str, tmp_path: Path) -> None:
+        _, command = plans(read_grid(grid), 1, results=str(tmp_path))[-1]
+        decays = {run.method: run.hyperparameters.get("ema_decay") for run in command.runs}
+        # sixty images in batches of 16 are four steps an epoch, twenty in all
+        assert decays == {"independent": None, "pcl": 0.5}
+
+    def test_the_packaged_one_takes_every_method_that_needs_nothing(self) -> None:
+        found = read_grid("studies/regime").methods
+        assert {"independent", "dml", "pcl", "dkel"} <= set(found)
+        assert "kd" not in found
+
+    def test_a_reference_that_is_not_compared_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "grid.yaml"
+        path.write_text(GRID.replace("reference: independent", "reference: dml"), encoding="utf-8")
+        with pytest.raises(InputError, match="'dml' is not among the methods"):
+            read_grid(str(path))
+
+
+def test_the_study_ends_in_a_recipe_that_runs(grid: str, tmp_path: Path) -> None:
+    settings = RegimeSettings(
+        grid=grid, seeds=1, max_fall=100.0, max_behind=100.0, min_gap=0.0, results=str(tmp_path), engine="serial"
+    )
+    result = regime.run(settings)
+    files = {path.name for path in regime.write(result, tmp_path / "out")}
+    assert {"regime.svg", "regime.csv", "verdicts.csv", "README.md"} <= files
+    assert set(result.table["method"]) >= {"independent"}
+    if result.chosen is None:
+        pytest.fail("with no condition to speak of, some recipe is taken")
+    content = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert content["data"]["train_per_class"] in (3, 6)
+    command = running.prepare([layer_from_file(str(tmp_path / "out" / "recipe.yaml")), {}])
+    assert {run.method for run in command.runs} == {"independent", "pcl"}
+    assert {run.data.holdout for run in command.runs} == {0.0}
+    # again: nothing is trained
+    again = regime.run(settings)
+    pd.testing.assert_frame_equal(again.table, result.table)

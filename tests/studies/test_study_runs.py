@@ -1,0 +1,247 @@
+"""``bench study``: its options, and the studies that are made of training runs."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from scipy import stats
+
+from benchmark import cli, studies
+from benchmark.configuration import recipes
+from benchmark.studies import ablation, homogeneity, runs
+from benchmark.studies.ablation import AblationSettings
+from benchmark.studies.homogeneity import HomogeneityResult, HomogeneitySettings
+from methods.errors import InputError
+
+Answer = tuple[int, str, str]
+Bench = Callable[..., Answer]
+
+TINY: dict[str, Any] = {"epochs": 2, "seeds": 2, "train_per_class": 3, "engine": "serial", "device": "cpu"}
+FILE = {
+    "description": "for tests",
+    "dataset": "digits",
+    "backbone": "resnet8",
+    "data": {"test_per_class": 5},
+    "reference": {"name": "both", "method": "dkel"},
+    "cases": [
+        {"name": "PCL", "method": "pcl"},
+        {"factor": "rate", "name": "0.5", "method": "dkel"},
+        {"factor": "rate", "name": "1.0", "method": "dkel", "set": {"decay_rate": 1.0}},
+    ],
+}
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    def call(*words: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["bench", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``cases.yaml``, and with the runs of every test here."""
+    root = tmp_path_factory.mktemp("studies")
+    (root / "cases.yaml").write_text(yaml.safe_dump(FILE), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> HomogeneityResult:
+    places = {"cases": str(folder / "cases.yaml"), "results": str(folder)}
+    return homogeneity.run(HomogeneitySettings(**{**TINY, **places}))
+
+
+class TestCommand:
+    def test_geometry_prints_that_closed_forms_and_simulation_agree(self, bench: Bench, tmp_path: Path) -> None:
+        code, out, _ = bench(
+            "study", "geometry", "--draws", "7", "--steps=120", "--noise", "5e-1", "--out", str(tmp_path)
+        )
+        assert code == 0
+        sentence = next(line for line in out.splitlines() if "Closed forms and simulation differ by at most" in line)
+        assert float(sentence.rpartition(" ")[2].rstrip(".")) <= 1e-9
+        assert "Made by `bench study geometry --draws 7 --steps 120 --noise 0.5`" in out
+        assert "| separation_at_0" in out
+        for name in ("geometry.svg", "geometry.png", "geometry.csv", "README.md"):
+            assert str(tmp_path / name) in out
+            assert (tmp_path / name).stat().st_size > 0
+
+    @pytest.mark.parametrize(
+        ("words", "fragment"),
+        [
+            ("geometri", "unknown study 'geometri', did you mean 'geometry'? (valid: ablation, "),
+            ("geometry --nois 1", "--noise"),
+            ("geometry --noise", "--noise"),
+            ("geometry --noise=-1", "geometry.noise: Input should be greater than or equal to 0 (given: -1)"),
+            ("geometry --draws many", "geometry.draws: Input should be a valid integer (given: 'many')"),
+            ("geometry --ramp sideways", "geometry.ramp: Input should be 'intended', 'released' or 'none'"),
+            ("convergence --trials 1", "convergence.trials: Input should be greater than or equal to 2"),
+            ("convergence --draws 1", "No such option"),
+            ("homogeneity --seeds 1", "homogeneity.seeds"),
+            ("homogeneity --cases studies/homogenity", "unknown configuration 'studies/homogenity'"),
+            ("homogeneity --cases demo", "cases.reference: Field required"),
+            ("ablation --engine fast", "unknown engine 'fast'"),
+        ],
+    )
+    def test_a_bad_word_is_answered_on_one_line(self, bench: Bench, words: str, fragment: str) -> None:
+        code, out, err = bench("study", *words.split())
+        assert (code, out) == (2, "")
+        assert fragment in err
+        assert len(err.splitlines()) == 1
+
+    @pytest.mark.parametrize("name", studies.STUDIES)
+    def test_every_setting_is_an_option(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.setenv("COLUMNS", "200")
+        code, out, _ = bench("study", name, "--help")
+        assert code == 0
+        settings = studies.find(name).settings
+        for field, info in settings.model_fields.items():
+            assert f"--{field.replace('_', '-')} " in out
+            assert info.description
+            assert not info.is_required()
+
+    def test_help_lists_the_studies(self, bench: Bench) -> None:
+        code, out, _ = bench("study", "--help")
+        assert code == 0
+        for name in studies.STUDIES:
+            assert name in out
+
+
+class TestCases:
+    @pytest.mark.parametrize("name", ["homogeneity", "ablation"])
+    def test_files_that_come_with_the_studies(self, name: str, tmp_path: Path) -> None:
+        assert f"studies/{name}" not in recipes.available()
+        settings = studies.find(name).settings(results=str(tmp_path))
+        assert isinstance(settings, runs.TrainingSettings)
+        file = runs.read_cases(settings.cases)
+        command, of_case = runs.plan(settings, file)
+        assert {len(mine) for mine in of_case.values()} == {settings.seeds}
+        identities = [run.identity for run in command.runs]
+        assert len(set(identities)) == len(identities)
+        assert [run.seed for run in command.runs] == sorted(run.seed for run in command.runs)
+        assert {run.train.diagnostics_every for run in command.runs} == {1}
+
+    def test_settings_give_way_to_a_case_of_its_own(self, tmp_path: Path) -> None:
+        settings = HomogeneitySettings(seeds=2, ramp="none", ema_decay=0.5, results=str(tmp_path))
+        _, of_case = runs.plan(settings, runs.read_cases(settings.cases))
+        assert of_case["", "PCL (weight 1)"][0].hyperparameters["ramp"] == "none"
+        assert of_case["", "PCL (weight 1)"][0].hyperparameters["ema_decay"] == 0.5
+        assert of_case["", "DKEL as released (weight 0.1)"][0].hyperparameters["ramp"] == "released"
+
+    @pytest.mark.parametrize(
+        ("change", "fragment"),
+        [
+            ({"cases": [{"name": "both", "method": "pcl"}]}, "the case 'both' stands twice"),
+            ({"cases": [{"name": "x", "method": "dkle"}]}, "did you mean 'dkel'"),
+            ({"cases": [{"name": "x", "method": "dkel", "set": {"decay_rat": 1}}]}, "did you mean 'decay_rate'"),
+            ({"cases": []}, "cases.cases"),
+            ({"case": []}, "did you mean 'cases'"),
+        ],
+    )
+    def test_a_file_with_a_slip_is_refused(self, tmp_path: Path, change: dict[str, object], fragment: str) -> None:
+        path = tmp_path / "slip.yaml"
+        path.write_text(yaml.safe_dump({**FILE, **change}), encoding="utf-8")
+        with pytest.raises(InputError, match=fragment):
+            runs.train(HomogeneitySettings(seeds=2, cases=str(path), results=str(tmp_path)))
+
+
+class TestHomogeneity:
+    @pytest.mark.parametrize(("count", "number"), [(0, 3), (3, 3), (1, 2), (4, 12), (11, 12)])
+    def test_exact_interval_is_clopper_and_pearsons(self, count: int, number: int) -> None:
+        low, high = homogeneity.exact_interval(count, number)
+        assert low == pytest.approx(stats.beta.ppf(0.025, count, number - count + 1) if count else 0.0)
+        assert high == pytest.approx(stats.beta.ppf(0.975, count + 1, number - count) if count < number else 1.0)
+        if count == 0:
+            assert high == pytest.approx(1 - 0.025 ** (1 / number))
+        assert low <= count / number <= high
+
+    def test_counts_have_an_interval_that_holds_the_share(self, found: HomogeneityResult) -> None:
+        table = found.table
+        assert table["case"].tolist() == ["both", "PCL", "rate 0.5", "rate 1.0"]
+        assert (table["runs"] == 2).all()
+        assert (table["share"] == table["collapsed"] / 2).all()
+        assert (table["share_low"] <= table["share"]).all()
+        assert (table["share"] <= table["share_high"]).all()
+        assert table["p_value"].between(0, 1).all()
+        assert (table.loc[0, ["only_this_collapsed", "only_reference_collapsed"]] == 0).all()
+
+    def test_homogenisation_is_followed_over_the_epochs(self, found: HomogeneityResult) -> None:
+        curves = found.curves
+        assert set(curves["measure"]) == set(homogeneity.MEASURES)
+        assert set(curves["epoch"]) == {1, 2}
+        assert (curves["runs"] == 2).all()
+        # two runs have no interval
+        assert curves["low"].isna().all()
+        assert (curves["mean"] >= 0).all()
+
+    def test_what_counts_as_collapsed(self) -> None:
+        ends = pd.DataFrame(
+            {
+                "student": [50.0, 14.0, 60.0, float("nan"), 14.1],
+                "status": ["finished", "finished", "diverged", "diverged", "finished"],
+            }
+        )
+        assert homogeneity.collapsed(ends, limit=14.0).tolist() == [False, True, True, True, False]
+
+    def test_paired_test_is_mcnemars(self) -> None:
+        lost, reference = pd.Series([True] * 3 + [False] * 7), pd.Series([True, False, False] + [True] * 6 + [False])
+        here, there, p_value = homogeneity.paired_test(lost, reference)
+        assert (here, there) == (2, 6)
+        assert p_value == pytest.approx(2 * stats.binom.cdf(2, 8, 0.5))
+        assert homogeneity.paired_test(lost, lost) == (0, 0, 1.0)
+
+    def test_writes_and_does_not_train_again(self, bench: Bench, folder: Path, found: HomogeneityResult) -> None:
+        before = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("metrics.jsonl")}
+        assert len(before) == 6  # two cases are the same runs
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+        words += [f"--cases={folder / 'cases.yaml'}", f"--results={folder}", f"--out={folder / 'out'}"]
+        code, out, err = bench("study", "homogeneity", *words)
+        assert code == 0
+        assert "6 of 6 runs are finished already" in err
+        assert {path: path.stat().st_mtime_ns for path in before} == before
+        assert "share, exact 95 % interval" in out
+        names = ["README.md", "curves.csv", "homogeneity.csv", "homogeneity.png", "homogeneity.svg"]
+        assert sorted(path.name for path in (folder / "out").iterdir()) == names
+        assert (
+            pd.read_csv(folder / "out" / "homogeneity.csv")["collapsed"].tolist() == found.table["collapsed"].tolist()
+        )
+        assert str(folder) not in out.split("Settings:")[1].partition("--seeds")[2].splitlines()[0]
+
+
+class TestAblation:
+    def test_table_compares_with_the_reference_seed_by_seed(self, folder: Path, found: HomogeneityResult) -> None:
+        places = {"cases": str(folder / "cases.yaml"), "results": str(folder)}
+        chosen = {name: getattr(found.settings, name) for name in ("lr", "batch_size", "ramp")}
+        result = ablation.run(AblationSettings(**{**TINY, **places, **chosen}))
+        table = result.table
+        assert set(table) == {
+            *("factor", "case", "accuracy", "std", "n", "collapsed", "diverged"),
+            *("difference", "difference_low", "difference_high", "pairs", "is_reference"),
+        }
+        assert table["is_reference"].tolist() == [True, False, True, False]
+        assert (table["n"] == 2).all()
+        expected = table["accuracy"] - table["accuracy"].iloc[0]
+        assert table["difference"].tolist() == pytest.approx(expected.tolist())
+        assert (table.loc[table["is_reference"], "difference"] == 0).all()
+        files = ablation.write(result, folder / "ablation")
+        assert {path.name for path in files} == {
+            *("ablation.svg", "ablation.png", "ablation.csv", "differences.csv", "README.md")
+        }
+
+    def test_interval_of_a_mean_is_students(self) -> None:
+        values = pd.Series([1.0, 2.0, 4.0, 5.0])
+        expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        mean, low, high = homogeneity.mean_interval(values)
+        assert (mean, low, high) == pytest.approx((3.0, expected.low, expected.high))
+        assert homogeneity.mean_interval(values[:2])[1:] == pytest.approx((float("nan"),) * 2, nan_ok=True)

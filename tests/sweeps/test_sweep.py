@@ -1,0 +1,334 @@
+"""Sweeps: what is tried, never repeated, stopped, and what is left behind."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from rich.console import Console
+
+from benchmark import cli, datasets, running
+from benchmark.configuration import recipes
+from benchmark.configuration.request import Request, layer_from_file, plan
+from benchmark.configuration.run_config import DataConfig
+from benchmark.store.runs import Status, Store
+from benchmark.sweeps import plan as planning, sweeping
+from benchmark.sweeps.importance import FANOVA, PERMUTATION, importances
+from benchmark.sweeps.outcomes import Outcome, outcome, ranked
+from benchmark.sweeps.plan import Sweep
+from benchmark.sweeps.space import described
+from methods.errors import InputError
+
+FILE = {
+    "description": "Small",
+    "method": "dkel",
+    "dataset": "digits",
+    "backbone": "resnet8",
+    "seeds": 2,
+    "epochs": 3,
+    "engine": "serial",
+    "device": "cpu",
+    "data": {"train_per_class": 10},
+    "train": {"batch_size": 40},
+    "search": "grid",
+    "space": {"decay": ["exp", "none"], "decay_rate": {"values": [0.1, 1.0], "when": {"decay": "exp"}}},
+}
+QUIET = Console(quiet=True)
+FIGURES = {"configurations", "progress", "parallel", "importance"}
+SWEEPS = [name for name in recipes.available() if name.startswith("sweeps/")]
+
+Bench = Callable[..., tuple[int, str]]
+
+
+def prepare(folder: Path, *words: str, **given: Any) -> Sweep:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(FILE), encoding="utf-8")
+    return planning.prepare(str(path), {"results": str(folder / "results"), **given}, {}, words)
+
+
+def outcomes(sweep: Sweep) -> list[Outcome]:
+    return [outcome(configuration, sweep.command.store) for configuration in sweeping.known(sweep)]
+
+
+def stored(sweep: Sweep) -> dict[str, float]:
+    """Every run's folder and when its metrics were written last."""
+    return {path.parent.name: path.stat().st_mtime for path in sweep.command.store.runs.glob("*/metrics.jsonl")}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    """The command in this process and an empty folder; its exit code and what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out + err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """The whole grid with two seeds."""
+    sweep = prepare(tmp_path_factory.mktemp("swept"))
+    assert sweeping.carry_out(sweep, QUIET)
+    return sweep
+
+
+class TestFiles:
+    @pytest.mark.parametrize("name", SWEEPS)
+    def test_every_sweep_means_configurations(self, name: str) -> None:
+        sweep = planning.prepare(name, {}, {})
+        assert len(sweep.listed()) > 5
+        assert all(run.split == "validation" for x in sweep.listed() for run in x.runs)
+
+    def test_decay_has_every_shape_under_both_ramps(self) -> None:
+        found = [x.assignment for x in planning.prepare("decay", {}, {}).listed()]
+        assert len({(x["decay"], x["ramp"]) for x in found}) == 12
+
+    def test_decay_paper_is_the_papers_own_ablation(self) -> None:
+        assert len(planning.prepare("decay_paper", {}, {}).listed()) == 25
+
+    def test_a_sweep_is_no_recipe_of_runs(self, bench: Bench) -> None:
+        code, said = bench("run", "--config", "sweeps/decay")
+        assert (code, said) == (2, "bench: sweeps/decay describes a sweep: bench sweep sweeps/decay\n")
+
+
+class TestBadWords:
+    @pytest.mark.parametrize(
+        ("words", "reason"),
+        [
+            (["--method", "dkel", "--space", "decay_rat=[1]"], "did you mean 'decay_rate'"),
+            (["--method", "dkel", "--space", "decay_rate=uniform(-1,1)"], "dkel.decay_rate"),
+            (["--method", "dkel", "--space", "decay=[exp,expp]"], "dkel.decay"),
+            (["--method", "dkel", "--space", "lr=[1]"], "the setting is train.lr"),
+            (["--method", "dkel", "--space", "train.lrr=[1]"], "did you mean 'lr'"),
+            (["--method", "dkel", "--space", "data.holdout=[0.1]"], "data.pad, data.flip"),
+            (["--method", "dkel", "--space", "weight=[1]", "--set", "dkel.weight=2"], "both set and searched"),
+            (["--method", "dkel", "--space", "weight=[1]", "--set", "data.holdout=0"], "data.holdout must be above 0"),
+            (["--method", "dkel", "--space", "weight=[1]", "--dataset", "digits,cifar10"], "one dataset"),
+            (["--method", "dkel", "--space", "weight=uniform(0,1)", "--search", "grid"], "grid needs lists"),
+            (["--method", "dkel", "--space", "weight=[1]", "--search", "grit"], "did you mean 'grid'"),
+            (["--method", "dkel", "--space", "weight=[1]", "--scheduler", "ashe"], "did you mean 'asha'"),
+            (["--method", "dkel", "--space", "weight=[1]", "--trials", "0"], "trials must be"),
+            (["--method", "dkel", "--space", "weight=[1]", "--scheduler", "asha", "--engine", "serial"], "Ray"),
+            (["--method", "dkel"], "nothing to search"),
+            (["--space", "weight=[1]"], "a sweep takes one method"),
+            (["--method", "dkle", "--space", "weight=[1]"], "did you mean 'dkel'"),
+            (["decai"], "unknown configuration 'decai'"),
+            (["demo"], "holds no 'space'"),
+        ],
+    )
+    def test_one_line_and_exit_code_2(self, bench: Bench, tmp_path: Path, words: list[str], reason: str) -> None:
+        code, said = bench("sweep", *words)
+        assert code == 2
+        assert reason in said
+        assert len(said.splitlines()) == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestSweep:
+    def test_leaves_tables_figures_and_the_best(self, swept: Sweep) -> None:
+        names = {path.name for path in swept.folder.iterdir()}
+        assert names == {
+            *(f"{figure}.{ending}" for figure in FIGURES for ending in ("svg", "png")),
+            *("README.md", "best.yaml", "configurations.csv", "runs.csv", "importance.csv"),
+        }
+        table = pd.read_csv(swept.folder / "configurations.csv")
+        assert list(table["n"]) == [2, 2, 2]
+        assert list(table["mean"]) == sorted(table["mean"], reverse=True)
+        assert list(table["epochs"]) == [6, 6, 6]
+        assert set(table["status"]) == {"2 finished"}
+        runs = pd.read_csv(swept.folder / "runs.csv")
+        assert table["mean"].max() == pytest.approx(runs.groupby("configuration")["accuracy"].mean().max())
+
+    def test_asked_again_it_runs_nothing(self, swept: Sweep, bench: Bench) -> None:
+        before = stored(swept)
+        file = swept.command.store.root.parent / "small.yaml"
+        code, said = bench("sweep", str(file), "--results", str(swept.command.store.root), "--out", "elsewhere")
+        assert code == 0
+        assert "small-digits: 3 configurations, 6 runs, 0 new runs" in said
+        assert "| validation accuracy" in said
+        assert stored(swept) == before
+        assert Path("elsewhere/best.yaml").is_file()
+
+    def test_the_best_runs_as_it_is_on_the_test_set(self, swept: Sweep, bench: Bench) -> None:
+        path = swept.folder / "best.yaml"
+        content = yaml.safe_load(path.read_text())
+        winner = ranked(outcomes(swept))[0].configuration
+        assert content["dkel"] == winner.runs[0].hyperparameters
+        runs = plan(Request([layer_from_file(str(path)), {}]), datasets)
+        assert [run.split for run in runs] == ["test", "test"]
+        assert [run.model_copy(update={"data": winner.runs[0].data}).identity for run in runs] == [
+            run.identity for run in winner.runs
+        ]
+        code, said = bench("run", "--config", str(path), "--engine", "serial", "--seeds", "1", "--results", "test")
+        assert code == 0
+        assert "| dkel" in said
+
+    def test_more_seeds_for_the_best_repeat_nothing(self, swept: Sweep, tmp_path: Path) -> None:
+        before = stored(swept)
+        first = ranked(outcomes(swept))[0].configuration.label
+        folder = swept.command.store.root.parent
+        more = prepare(folder, seeds=3)
+        assert sweeping.carry_out(more, QUIET, best=1)
+        assert {name: stored(more)[name] for name in before} == before
+        assert len(stored(more)) == len(before) + 1
+        assert {x.configuration.label: x.n for x in outcomes(more)}[first] == 3
+        assert ranked(outcomes(more))[0].configuration.label == first
+
+    def test_best_of_nothing_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="carry out the sweep without it first"):
+            sweeping.carry_out(prepare(tmp_path), QUIET, best=3)
+
+    def test_plan_says_what_is_done(self, swept: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+        sweeping.print_plan(swept, Console(width=200))
+        assert capsys.readouterr().out.count("(2 of 2 seeds done)") == 3
+
+    def test_part_of_a_grid_is_part_of_a_larger_part(self, tmp_path: Path) -> None:
+        labels = [[x.label for x in prepare(tmp_path, trials=trials).listed()] for trials in (1, 2, 3)]
+        assert labels[1][:1] == labels[0]
+        assert set(labels[1]) < set(labels[2])
+
+    def test_what_does_not_fit_is_said_once_with_its_configurations(self, tmp_path: Path) -> None:
+        sweep = prepare(tmp_path, "ramp=[released, none]", "decay=[cosine]")
+        sets = running.load_sets(sweep.command, [sweep.base])
+        lines = sweeping.notes(sweep, sweep.listed(), sets)
+        [dead] = [line for line in lines if "is dead" in line]
+        assert "teacher_ensemble_distillation" in dead
+        assert dead.endswith("[ramp=released, decay=cosine]") or dead.endswith("[decay=cosine, ramp=released]")
+        [horizon] = [line for line in lines if "ema_decay" in line]
+        assert horizon.endswith("[all configurations]")
+
+    def test_test_images_are_not_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("train/cat", "train/dog"):
+            folder = tmp_path / "photos" / name
+            folder.mkdir(parents=True)
+            for index in range(6):
+                pixels = np.random.default_rng(index).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+        asked: list[float] = []
+        load = datasets.load
+
+        def listening(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> datasets.Dataset:
+            asked.append(config.holdout)
+            return load(name, config, root, plugins)
+
+        monkeypatch.setattr(datasets, "load", listening)
+        given = {"dataset": f"folder:{tmp_path / 'photos'}", "data_root": str(tmp_path / "data"), "epochs": 1}
+        path = tmp_path / "photos.yaml"
+        path.write_text(yaml.safe_dump({**FILE, "data": {"holdout": 0.34}, "seeds": 1}), encoding="utf-8")
+        sweep = planning.prepare(str(path), {"results": str(tmp_path / "results"), **given}, {})
+        assert sweeping.carry_out(sweep, QUIET)
+        assert asked == [0.34]
+        with pytest.raises(InputError, match="has no folder 'test'"):
+            plan(Request([layer_from_file(str(sweep.folder / "best.yaml")), {}]), datasets)
+
+
+class TestOutcomes:
+    def made(self, sweep: Sweep, scores: dict[int, float], number: int) -> Outcome:
+        configuration = sweep.numbered(sweep.space.grid())[number]
+        return Outcome(configuration, scores, {}, 0, {}, {})
+
+    def test_a_lucky_seed_does_not_win(self, tmp_path: Path) -> None:
+        sweep = prepare(tmp_path)
+        lucky, steady = self.made(sweep, {0: 99.0}, 0), self.made(sweep, {0: 90.0, 1: 91.0}, 1)
+        assert ranked([lucky, self.made(sweep, {}, 2), steady])[0] is steady
+
+    @pytest.mark.parametrize("with_optuna", [True, False])
+    def test_importance_finds_what_matters(
+        self, tmp_path: Path, with_optuna: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not with_optuna:
+            monkeypatch.setattr("benchmark.sweeps.importance.find_spec", lambda name: None)
+        sweep = prepare(tmp_path, "decay_rate=[0.1,0.5,1.0] if decay=exp", "temperature=[1.0,2.0,3.0]")
+        values = [
+            Outcome(x, {seed: 10 * x.assignment["temperature"] + seed for seed in (0, 1)}, {}, 0, {}, {})
+            for x in sweep.listed()
+        ]
+        found, how = importances(sweep.space.keys, values)
+        assert how == (FANOVA if with_optuna else PERMUTATION)
+        assert next(iter(found)) == "temperature"
+        assert found["temperature"] > 0.9
+        assert found["seed"] > max(found["decay"], found["decay_rate"])
+        assert sum(found.values()) == pytest.approx(1)
+
+    def test_nothing_to_compare_has_no_importance(self, tmp_path: Path) -> None:
+        sweep = prepare(tmp_path)
+        assert importances(sweep.space.keys, [self.made(sweep, {0: 1.0, 1: 2.0}, 0)])[0] == {}
+
+
+@pytest.mark.timeout(300)
+class TestUnderRay:
+    """Each once, with Ray."""
+
+    def test_optuna_learns_resumes_and_repeats_nothing(self, tmp_path: Path) -> None:
+        word = "weight=loguniform(0.01,1)"
+        drawn = prepare(tmp_path, word, search="random", trials=2, epochs=1)
+        assert sweeping.carry_out(drawn, QUIET)
+        sweep = prepare(tmp_path, word, search="optuna", trials=3, engine="ray", epochs=1)
+        for x in drawn.listed():
+            sweeping.Record.read(sweep).add(x.assignment)
+        before, first = stored(sweep), outcomes(sweep)
+        assert [x.n for x in first] == [2, 2]
+        assert new_runs(sweep) == 1
+        # an interrupted search goes on with what it had chosen
+        run = first[1].configuration.runs[0]
+        (sweep.command.store.folder(run) / "result.json").unlink()
+        assert sweeping.carry_out(sweep, QUIET)
+        after = outcomes(sweep)
+        assert [x.configuration.label for x in after[:2]] == [x.configuration.label for x in first]
+        assert [x.n for x in after] == [2, 2, 2]
+        assert len(stored(sweep)) == len(before) + 2
+        again = {name for name, time in before.items() if stored(sweep)[name] != time}
+        assert again == {sweep.command.store.folder(run).name}
+        record = json.loads((sweep.folder / sweeping.RECORD).read_text())
+        assert [described(x) for x in record["assignments"]] == [x.configuration.label for x in after]
+        assert new_runs(sweep) == 0
+
+    def test_asha_stops_and_what_it_stopped_goes_on(self, tmp_path: Path) -> None:
+        words = ("train.lr=[0.2,0.1,1e-9]", "decay=[none]")
+        sweep = prepare(tmp_path, *words, scheduler="asha", engine="ray")
+        assert sweeping.carry_out(sweep, QUIET)
+        store = sweep.command.store
+        found = [store.result(run) for x in sweep.listed() for run in x.runs]
+        stopped = [x for x in outcomes(sweep) if not x.n]
+        assert stopped
+        assert all(result and result.status in (Status.FINISHED, Status.STOPPED) for result in found)
+        assert all("2 stopped: stopped at epoch" in x.status for x in stopped)
+        table = pd.read_csv(sweep.folder / "configurations.csv")
+        assert table["status"].str.contains("stopped at epoch").sum() == len(stopped)
+        assert new_runs(sweep) == 0
+        # a sweep without it goes on from the checkpoints, and the numbers are those of runs that were never stopped
+        onward = prepare(tmp_path, *words)
+        assert sweeping.carry_out(onward, QUIET)
+        assert all(x.n == 2 for x in outcomes(onward))
+        fresh = tmp_path / "fresh"
+        fresh.mkdir()
+        alone = prepare(fresh, *words)
+        assert sweeping.carry_out(alone, QUIET)
+        for x in alone.listed():
+            for run in x.runs:
+                assert metrics(alone.command.store, run) == metrics(store, run)
+
+
+def metrics(store: Store, run: Any) -> list[dict[str, float]]:
+    return [{key: value for key, value in row.items() if "second" not in key} for row in store.metrics(run)]
+
+
+def new_runs(sweep: Sweep) -> int:
+    configurations = sweeping.known(sweep)
+    missing = sum(not sweeping.stands(sweep, run) for x in configurations for run in x.runs)
+    return missing + sweeping.new_configurations(sweep, configurations)

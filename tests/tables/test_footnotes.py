@@ -1,0 +1,53 @@
+"""A table whose runs were made on different machines says so under itself."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmark import store
+from benchmark.tables.footnotes import footnotes
+from tests.commands.test_cli import Bench, bench
+
+__all__ = ["bench"]
+
+
+def with_change(results: Path, to: Path, key: str, value: str) -> Path:
+    """A copy of a results folder in which one run was made with something else."""
+    shutil.copytree(results, to)
+    path = min(to.glob("runs/*/result.json"))
+    content = json.loads(path.read_text())
+    content["environment"][key] = value
+    path.write_text(json.dumps(content))
+    return to
+
+
+def test_runs_that_were_made_alike_have_no_footnote(finished_runs: Path) -> None:
+    assert footnotes(store.load(finished_runs)) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "called"),
+    [
+        ("hardware", "NVIDIA H200", "devices"),
+        ("torch", "2.0.0", "versions of torch"),
+        ("commit", "0123456789ab", "commits of okdbench"),
+    ],
+)
+def test_what_differs_is_named_with_how_many_runs(
+    bench: Bench, finished_runs: Path, tmp_path: Path, key: str, value: str, called: str
+) -> None:
+    mixed = with_change(finished_runs, tmp_path / "mixed", key, value)
+    (line,) = footnotes(store.load(mixed))
+    assert line.startswith(f"note: this table mixes {called}: ")
+    assert "(3 runs)" in line
+    assert f"{value} (1 run)" in line
+    assert bench("table", "--results", str(mixed)).out.endswith(f"\n{line}\n")
+    csv = bench("table", "--results", str(mixed), "--format", "csv")
+    assert "note:" not in csv.out
+    assert csv.err == f"{line}\n"
+
+
+def test_what_a_run_does_not_say_is_no_difference(finished_runs: Path, tmp_path: Path) -> None:
+    assert footnotes(store.load(with_change(finished_runs, tmp_path / "mixed", "cuda", "13.0"))) == []

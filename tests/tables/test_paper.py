@@ -1,0 +1,246 @@
+"""A table as its author means it: what is shown, in which order, under which names, in which form."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+import pytest
+
+from benchmark.tables import paper
+from benchmark.tables.choosing import Choice
+from benchmark.tables.grids import grid
+from benchmark.tables.latex import chosen, text
+from benchmark.tables.rendering import parquet, rendered
+from benchmark.tables.showing import Showing, assigned
+from benchmark.tables.table import Table, build
+from benchmark.tables.tidy import tidy
+from methods.errors import InputError
+from tests import needs
+from tests.commands.test_cli import Bench, bench
+from tests.tables.story import Story
+
+__all__ = ["bench"]
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "example_layout.yaml"
+
+
+@pytest.fixture(scope="module")
+def frame(story: Story) -> pd.DataFrame:
+    return story.frame
+
+
+def made(frame: pd.DataFrame, baseline: str | None = "independent", **layout: Any) -> Table:
+    wanted = paper.read(None, layout)
+    return build(frame, baseline=baseline, choice=wanted.choice(), showing=wanted.showing())
+
+
+class TestChoice:
+    def test_validation_runs_stand_beside_test_runs_only_if_asked_for(self, frame: pd.DataFrame) -> None:
+        mixed = pd.concat([frame, frame[frame["method"] == "dml"].assign(split="validation", run="v")])
+        kept, notes = Choice().runs(mixed)
+        assert (set(kept["split"]), notes) == ({"test"}, ["1 run on validation images not shown (--split all)"])
+        assert set(Choice(split="all").runs(mixed)[0]["split"]) == {"test", "validation"}
+        assert set(Choice(split="validation").runs(mixed)[0]["run"]) == {"v"}
+        assert Choice().runs(frame.assign(split="validation"))[1] == []
+
+    def test_where_and_what_is_left(self, frame: pd.DataFrame) -> None:
+        kept, _ = Choice(where="backbone=resnet8 and decay!=none").runs(frame)
+        assert set(kept["backbone"]) == {"resnet8"}
+        with pytest.raises(InputError, match="no run fits --where 'seed=7'"):
+            Choice(where="seed=7").runs(frame)
+        with pytest.raises(InputError, match="unknown split 'tests', did you mean 'test'"):
+            Choice(split="tests").runs(frame)
+
+    def test_hidden_rows_count_for_nothing(self, frame: pd.DataFrame) -> None:
+        table = made(frame, hide=["dkel"])
+        assert table.rows == ["independent", "dml"]
+        assert len(table.gains) == 4
+        assert not any("dkel" in note for note in table.notes())
+        assert made(frame, hide=["dkel[decay=none]"]).rows == ["independent", "dml", "dkel"]
+        with pytest.raises(InputError, match="unknown method to hide 'dkle', did you mean 'dkel'"):
+            made(frame, hide=["dkle"])
+        with pytest.raises(InputError, match="leaves nothing"):
+            made(frame, None, hide=["dkel", "dml", "independent"])
+
+    def test_rows_and_columns_stand_as_they_are_named(self, frame: pd.DataFrame) -> None:
+        table = made(frame, rows=["dkel", {"Others": ["pcl", "dml"]}, "independent"], columns=["digits", "resnet8"])
+        assert table.rows == ["dkel", "dml", "independent"]
+        assert [heading.column for heading in table.headings] == [
+            "digits/resnet8",
+            "digits/resnet14",
+            "cifar10/resnet8",
+        ]
+        assert table.showing.groups == {"dml": "Others"}
+
+    @pytest.mark.parametrize(
+        ("layout", "message"),
+        [
+            ({"rows": ["dkle"]}, "unknown row 'dkle', did you mean 'dkel'"),
+            ({"rows": ["pcl"]}, "there are no runs of these rows: 'pcl'"),
+            ({"columns": ["digits/resnet9"]}, "unknown column 'digits/resnet9', did you mean 'digits/resnet8'"),
+            ({"labels": {"dkle": "x"}}, "unknown label 'dkle', did you mean 'dkel'"),
+            ({"gains": "below"}, "gains: Input should be 'columns', 'cell' or 'rows'"),
+            ({"digit": 1}, "unknown key 'digit', did you mean 'digits'"),
+            ({"digits": -1}, "digits: Input should be greater than or equal to 0"),
+        ],
+    )
+    def test_other_words_are_answered(self, frame: pd.DataFrame, layout: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError) as refused:
+            made(frame, **layout)
+        assert message in str(refused.value)
+
+
+class TestNames:
+    LABELS: ClassVar = {
+        "dkel": "DKEL (ours)",
+        "cifar10": "CIFAR-10 (5k)",
+        "decay=none": "no decay",
+        "resnet8": "ResNet-8",
+    }
+
+    def test_every_form_has_them(self, frame: pd.DataFrame) -> None:
+        table = made(frame, labels=self.LABELS)
+        for form in ("md", "latex", "html", "csv", "csv-wide", "json"):
+            assert "DKEL (ours), no decay" in rendered(table, form), form
+        assert "CIFAR-10 (5k)/ResNet-8" in grid(table).header
+        assert "- DKEL (ours) alone stands for decay=exp" in rendered(table)
+
+    def test_a_whole_label_comes_before_its_parts(self) -> None:
+        showing = Showing(labels={"dkel": "A", "dkel, decay=none": "B", "digits/resnet8": "C"})
+        assert [showing.word(word) for word in ("dkel", "dkel, decay=none", "digits/resnet8, lr=1")] == [
+            "A",
+            "B",
+            "C, lr=1",
+        ]
+
+    def test_assignments_know_their_words(self) -> None:
+        known = ["dkel", "dkel, decay=none", "folder:cifar5k", "decay=none"]
+        assert assigned(["dkel=a=b", "dkel, decay=none=B", "folder:cifar5k=CIFAR-10 (5k)"], known) == {
+            "dkel": "a=b",
+            "dkel, decay=none": "B",
+            "folder:cifar5k": "CIFAR-10 (5k)",
+        }
+        with pytest.raises(InputError, match="unknown label 'dkl', did you mean 'dkel'"):
+            assigned(["dkl=A"], known)
+        with pytest.raises(InputError, match="--label takes OLD=NEW"):
+            assigned(["dkel"], known)
+
+
+class TestForms:
+    def test_csv_has_every_number_in_a_column(self, frame: pd.DataFrame) -> None:
+        table = made(frame)
+        rows = list(csv.DictReader(io.StringIO(rendered(table, "csv"))))
+        assert len(rows) == len(table.cells) == 13
+        (row,) = [row for row in rows if (row["method"], row["column"]) == ("dml", "digits/resnet8")]
+        numbers = {key: float(row[key]) for key in ("mean", "std", "n", "gain", "low", "high", "pairs", "p")}
+        assert numbers["mean"] == pytest.approx(64.1)
+        assert numbers["std"] == pytest.approx(1.1)
+        assert (numbers["n"], numbers["pairs"]) == (3, 3)
+        assert numbers["low"] < numbers["gain"] < numbers["high"]
+        (base,) = [row for row in rows if (row["method"], row["column"]) == ("independent", "digits/resnet8")]
+        assert (base["gain"], base["p"], base["pairs"]) == ("", "", "")
+        assert "gain" not in rendered(made(frame, None), "csv").splitlines()[0]
+
+    def test_parquet_holds_the_same(self, frame: pd.DataFrame) -> None:
+        pytest.importorskip("pyarrow")
+        table = made(frame)
+        found = pd.read_parquet(io.BytesIO(parquet(table)))
+        wanted = tidy(table)
+        assert found.columns.tolist() == wanted.columns.tolist() == rendered(table, "csv").splitlines()[0].split(",")
+        pd.testing.assert_frame_equal(found, wanted, check_dtype=False)
+
+    def test_json_has_interval_and_level(self, frame: pd.DataFrame) -> None:
+        content = json.loads(rendered(made(frame), "json"))
+        (cell,) = [c for c in content["cells"] if (c["row"], c["column"]) == ("dml", "digits/resnet8")]
+        assert {"mean", "std", "n"} < set(cell)
+        assert {"mean", "low", "high", "p", "adjusted", "confidence", "n"} < set(cell["gain"])
+
+    def test_switches_of_a_cell(self, frame: pd.DataFrame) -> None:
+        text_of = {
+            name: dict(zip(content.header, content.rows[1], strict=True))
+            for name, content in {
+                "bare": grid(made(frame, n=False, p=False, interval=False, digits=1)),
+                "cell": grid(made(frame, gains="cell", p=False)),
+            }.items()
+        }
+        assert text_of["bare"]["digits/resnet8"] == "64.1 ± 1.1"
+        assert text_of["bare"]["digits/resnet8 gain"] == "+3.1"
+        assert re.fullmatch(r"64.10 ± 1.10 \(3\); \+3.10 \[.*\], n=3", text_of["cell"]["digits/resnet8"])
+        own = grid(made(frame, gains="rows"))
+        first = [row[0] for row in own.rows]
+        assert first == [name + end for name in made(frame).rows for end in ("", ": gain")[: 2 - (name[0] == "i")]]
+
+    def test_neither_rank_nor_aggregates(self, frame: pd.DataFrame) -> None:
+        table = made(frame, rank=False, aggregates=False, hide=["dkel[decay=none]"])
+        assert not {"average rank", "gain over columns"} & set(grid(table).header)
+        assert not any("rank" in note or "bootstrap" in note for note in table.notes())
+
+
+class TestLatex:
+    def test_words_of_ones_own(self) -> None:
+        assert chosen(r"$\alpha$-KD & \textsc{x}") == r"$\alpha$-KD & \textsc{x}"
+        assert chosen("R&D, 5 $") == text("R&D, 5 $") == r"R\&D, 5 \$"
+        assert text("Müller ≤") == "Müller ?"
+
+    def test_headings_of_two_levels_and_the_gain_of_a_cell(self, frame: pd.DataFrame) -> None:
+        latex = rendered(made(frame, gains="cell", p=False, n=False), "latex")
+        assert r"\multicolumn{2}{c}{cifar10} & \multicolumn{2}{c}{digits}" in latex
+        assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-5}" in latex
+        assert re.search(r"\$\+3\.10\$ \{\\scriptsize \[\$[+-]\d+\.\d\d, [+-]\d+\.\d\d\$\]\}", latex)
+
+    def test_siunitx_does_not_go_with_gains_in_the_cell(self) -> None:
+        with pytest.raises(InputError, match="--gains columns or --gains rows"):
+            paper.read(None, {"siunitx": True, "gains": "cell"}).showing()
+
+    def test_pages_of_two_columns_have_no_overfull_box(self, bench: Bench, story: Story, tmp_path: Path) -> None:
+        needs.programs("pdflatex", packages="texlive-latex-recommended texlive-science")
+        words = ["table", "--results", str(story.store.root), "--layout", str(EXAMPLE), "--format", "latex"]
+        aligned = ["--siunitx", "--gains", "columns", "--no-interval", "--no-rank", "--where", "backbone=resnet8"]
+        for name, more in {"example": [], "aligned": aligned}.items():
+            answer = bench(*words, *more, "--out", f"{name}.tex")
+            assert (answer.code, answer.out) == (0, ""), answer.err
+        (tmp_path / "main.tex").write_text(
+            "\\documentclass[10pt,twocolumn]{article}\\usepackage[margin=0.75in]{geometry}\n"
+            "\\usepackage{booktabs}\\usepackage{siunitx}\\begin{document}\\input{example}\\input{aligned}\n"
+            "Table~\\ref{tab:accuracy}.\\end{document}\n"
+        )
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout[-2000:]
+        assert "Overfull" not in done.stdout
+        assert "siunitx" in (tmp_path / "aligned.tex").read_text().splitlines()[0]
+
+
+class TestCommand:
+    def test_the_command_line_wins_over_the_file(self, bench: Bench, story: Story) -> None:
+        words = ["table", "--results", str(story.store.root), "--layout", str(EXAMPLE)]
+        assert "DKEL (ours)" in bench(*words).out
+        answer = bench(*words, "--label", "dkel=Mine", "--baseline", "dml", "--digits", "1", "--hide", "independent")
+        assert (answer.code, answer.err) == (0, "")
+        assert "Mine" in answer.out
+        assert "gain: mean difference to DML" in answer.out
+        assert re.search(r"\*\*\d\d\.\d ± ", answer.out)
+        bench(*words, "--label", "dkle=Mine").assert_refused("unknown label 'dkle', did you mean 'dkel'")
+        bench("table", "--layout", "no.yaml").assert_refused("cannot read no.yaml")
+        bench(*words, "--where", "backbon=resnet8").assert_refused("did you mean 'backbone'")
+
+    def test_a_failed_run_names_its_traceback(self, bench: Bench, finished_runs: Path, tmp_path: Path) -> None:
+        shutil.copytree(finished_runs, tmp_path / "mine")
+        (folder,) = tmp_path.glob("mine/runs/dml-*-s1-*")
+        result = json.loads((folder / "result.json").read_text())
+        (folder / "result.json").write_text(json.dumps(result | {"status": "failed", "reason": "no luck"}))
+        assert "error.txt" not in bench("table", "--results", "mine").out
+        (folder / "error.txt").write_text("Traceback")
+        out = bench("table", "--results", "mine").out
+        assert f"1 failed: no luck (mine/runs/{folder.name}/error.txt)" in out
+
+    def test_headings_of_seeds_down_and_methods_across(self, bench: Bench, story: Story) -> None:
+        words = ["table", "--results", str(story.store.root), "--rows", "seed", "--columns", "method"]
+        header = bench(*words, "--where", "dataset=digits and backbone=resnet8").out.splitlines()[0]
+        assert [part.strip() for part in header.split("|")[1:-1]] == ["seed", "independent", "dml", "dkel"]

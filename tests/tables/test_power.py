@@ -1,0 +1,101 @@
+"""How many seeds a comparison takes, against published values and against scipy's own tests."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy import stats
+
+from benchmark.tables.power import (
+    MAX_SEEDS,
+    paired_sd,
+    power_of_paired_t,
+    seeds_needed,
+    seeds_that_decide,
+    tost,
+)
+
+
+def test_paired_sd_is_that_of_the_differences_of_shared_seeds() -> None:
+    """Differences 1, 2 and 3, whose sample has the standard deviation 1."""
+    assert paired_sd({0: 11, 1: 22, 2: 33, 9: 0}, {0: 10, 1: 20, 2: 30, 8: 0}) == pytest.approx(1)
+    assert paired_sd({0: 1.0, 1: 2.0}, {0: 0.0, 7: 1.0}) is None
+
+
+@pytest.mark.parametrize(("n", "d", "power"), [(34, 0.5, 0.8078), (15, 0.8, 0.8213), (199, 0.2, 0.8017)])
+def test_power_is_that_of_published_tables(n: int, d: float, power: float) -> None:
+    """G*Power: t tests, difference between two dependent means, two-sided, 5 %; in units of the deviation, or not."""
+    assert power_of_paired_t(n, d, 1.0) == pytest.approx(power, abs=5e-5)
+    assert power_of_paired_t(n, 3 * d, 3.0) == pytest.approx(power, abs=5e-5)
+    assert power_of_paired_t(n, -d, 1.0) == pytest.approx(power, abs=5e-5)
+
+
+def test_power_without_a_difference_is_the_level() -> None:
+    assert power_of_paired_t(7, 0.0, 1.0, alpha=0.03) == pytest.approx(0.03)
+
+
+def test_power_is_the_share_of_samples_in_which_the_test_sees_the_difference() -> None:
+    samples = np.random.default_rng(5).normal(0.5, 0.7, (20_000, 9))
+    seen = stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05
+    assert power_of_paired_t(9, 0.5, 0.7) == pytest.approx(seen.mean(), abs=0.011)
+
+
+@pytest.mark.parametrize(("d", "n"), [(0.5, 34), (0.8, 15), (0.2, 199), (1.0, 10)])
+def test_seeds_needed_are_those_of_published_tables(d: float, n: int) -> None:
+    """G*Power: 80 % power, two-sided, 5 %."""
+    assert seeds_needed(d, 1.0) == n
+    assert seeds_needed(0.5, 0.5 / d) == n
+
+
+def test_seeds_needed_have_ends() -> None:
+    assert seeds_needed(0.5, 0.0) == seeds_needed(0.5, 1e-9) == 3
+    assert seeds_needed(0.5, 1e9) is None
+    assert seeds_that_decide(0.5, 0.0) == 3
+    assert seeds_that_decide(0.5, 1e9) is None
+
+
+def test_tost_on_a_published_example() -> None:
+    """The paired example of pingouin's page on tost: bound 0.5, 5 degrees of freedom, p = 0.954854."""
+    differences = np.array([4, 7, 8, 6, 3, 2]) - np.array([6, 8, 7, 10, 11, 9])
+    found = tost(float(differences.mean()), float(differences.std(ddof=1)), 6, 0.5)
+    assert found.p == pytest.approx(0.954854, abs=5e-7)
+
+
+@given(st.lists(st.floats(-3, 3), min_size=3, max_size=12), st.floats(0.05, 5), st.floats(0.01, 0.2))
+def test_tost_is_two_of_scipys_one_sided_tests_and_its_interval_says_the_same(
+    differences: list[float], bound: float, alpha: float
+) -> None:
+    sample = np.array([*differences, -1.0, 1.0])
+    mean, sd = float(sample.mean()), float(sample.std(ddof=1))
+    found = tost(mean, sd, len(sample), bound, alpha)
+    above = stats.ttest_1samp(sample, -bound, alternative="greater").pvalue
+    below = stats.ttest_1samp(sample, bound, alternative="less").pvalue
+    assert found.p == pytest.approx(max(above, below), rel=1e-6, abs=1e-12)
+    interval = stats.ttest_1samp(sample, 0).confidence_interval(1 - 2 * alpha)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-6, abs=1e-9)
+    if abs(found.p - alpha) > 1e-6:
+        assert (found.p < alpha) == (-bound < found.low and found.high < bound)
+
+
+@given(st.floats(0.05, 3), st.integers(1, 20))
+def test_no_mean_is_left_undecided_by_the_seeds_that_decide_and_one_is_by_fewer(sd: float, comparisons: int) -> None:
+    bound = 0.5
+    n = seeds_that_decide(bound, sd, comparisons)
+    assert n is not None
+    assert n < MAX_SEEDS
+
+    def undecided(count: int) -> float:
+        """The width of the means that are neither far enough from zero nor near enough."""
+        error = sd / math.sqrt(count)
+        differs = stats.t.isf(0.05 / (2 * comparisons), count - 1) * error
+        return float(differs - (bound - stats.t.isf(0.05, count - 1) * error))
+
+    assert undecided(n) <= 1e-9
+    assert n == 3 or undecided(n - 1) > -1e-9
+
+
+def test_seeds_that_decide_grow_with_the_comparisons() -> None:
+    """For the normal limit and one comparison: ((1.95996 + 1.64485) sd / bound) squared."""
+    assert seeds_that_decide(0.02, 1.0) == pytest.approx(((1.95996 + 1.64485) / 0.02) ** 2, rel=1e-3)
+    assert seeds_that_decide(0.5, 0.5, 1) < seeds_that_decide(0.5, 0.5, 9)  # type: ignore[operator]

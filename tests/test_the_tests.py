@@ -1,0 +1,129 @@
+"""What the tests promise of themselves: the same examples every time, and no skipped test that nobody hears of."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import fuzz
+
+ROOT = Path(fuzz.__file__).parents[1]
+OURS = ("-p", "tests.conftest")
+PROPERTY = """
+from hypothesis import given, strategies as st
+from tests.profiles import examples
+
+DRAWN = []
+
+
+@examples(25)
+@given(st.integers() | st.text())
+def test_draws(value):
+    DRAWN.append(value)
+
+
+def test_says_so():
+    print("drawn:", len(DRAWN), ascii(DRAWN))
+"""
+FAILS = """
+from hypothesis import given, strategies as st
+
+
+@given(st.integers(0, 2**64))
+def test_fails(number):
+    assert number < 2**63 + 12345
+"""
+SKIPS = """
+import pytest
+from tests import needs
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_needs(number):
+    needs.extra("nothing", "no_such_module")
+
+
+@pytest.mark.skip(reason="no patience: sleep 1")
+def test_waits():
+    pass
+"""
+
+
+def run(path: Path, content: str, *words: str) -> str:
+    """What pytest prints of a file of tests, with this folder's configuration."""
+    path.write_text(content, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", *OURS, "-p", "no:cacheprovider", *words, str(path)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120).stdout
+
+
+def drawn(path: Path, *words: str, content: str = PROPERTY) -> str:
+    _, _, after = run(path, content, "-p", "no:xdist", "-s", *words).partition("drawn: ")
+    return after.partition("\n")[0]
+
+
+def test_examples_are_the_same_every_time_whatever_was_imported_before(tmp_path: Path) -> None:
+    first = drawn(tmp_path / "test_it.py")
+    assert first.startswith("25 ")
+    assert drawn(tmp_path / "test_it.py", content=f"import benchmark.configuration.run_config\n{PROPERTY}") == first
+    # a seed has no say
+    assert drawn(tmp_path / "test_it.py", "--hypothesis-seed=1") == first
+
+
+def test_the_other_profile_draws_more_and_others_by_its_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OKDBENCH_EXAMPLES", "200")
+    one, again, two = (
+        drawn(tmp_path / "test_it.py", "--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}") for seed in (1, 1, 2)
+    )
+    assert one == again != two
+    assert one.startswith("50 ")
+
+
+def test_no_test_has_a_number_of_examples_that_the_profile_cannot_scale() -> None:
+    # profiles.py turns numbers into settings; this file names them
+    others = {Path(fuzz.__file__).with_name("profiles.py"), Path(__file__)}
+    files = [path for path in Path(fuzz.__file__).parent.rglob("*.py") if path not in others]
+    assert [path.name for path in files if "max_examples" in path.read_text(encoding="utf-8")] == []
+
+
+def test_fuzz_ends_with_the_first_failure_and_the_command_that_repeats_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "test_it.py"
+    path.write_text(FAILS, encoding="utf-8")
+    assert not fuzz.fuzz(10, [*OURS, str(path)])
+    printed = capfd.readouterr().out
+    assert "round 1 failed" in printed
+    command = printed.splitlines()[-1]
+    again = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=120)
+    assert again.returncode == 1
+    (blob,) = re.findall(r"@reproduce_failure\(.*\)", printed)
+    assert blob in again.stdout
+
+
+def test_fuzz_without_a_failure_begins_rounds_until_its_time_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "test_it.py"
+    path.write_text(PROPERTY, encoding="utf-8")
+    assert fuzz.fuzz(0, [*OURS, str(path)])
+    assert "1 passed, 1 deselected" in (printed := capfd.readouterr().out)
+    assert printed.endswith("1 round without a failure\n")
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "1")])
+def test_the_last_lines_say_what_was_skipped_and_how_it_is_not(tmp_path: Path, processes: tuple[str, ...]) -> None:
+    lines = run(tmp_path / "test_it.py", SKIPS, *processes).splitlines()
+    assert lines[-3:] == [
+        "NOT TESTED: 4 skipped",
+        f"   3  no no_such_module: {sys.executable} -m pip install 'okdbench[nothing]'",
+        "   1  no patience: sleep 1",
+    ]
+
+
+def test_nothing_skipped_adds_no_line(tmp_path: Path) -> None:
+    assert "2 passed" in run(tmp_path / "test_it.py", PROPERTY).splitlines()[-1]

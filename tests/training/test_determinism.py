@@ -1,0 +1,108 @@
+"""One run gives the same bits in this process, under Ray, beside another run, and when it was interrupted."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from benchmark import running
+from benchmark.configuration.run_config import RunConfig
+from benchmark.datasets.catalogue import load
+from benchmark.datasets.images import Dataset
+from benchmark.scheduling.execution import Execution, Job
+from benchmark.scheduling.ray_tune import Cluster, run_under_ray
+from benchmark.scheduling.serial import run_serially
+from benchmark.store.runs import METRICS, Result, Status, Store
+from benchmark.training.trainer import Row
+
+Outcome = dict[str, tuple[list[Row], dict[str, bytes]]]
+
+
+@dataclass
+class Listener:
+    """An observer that keeps the order of events."""
+
+    events: list[str] = field(default_factory=list)
+
+    def started(self, run: RunConfig) -> None:
+        self.events.append("started")
+
+    def note(self, run: RunConfig, line: str) -> None:
+        self.events.append("note")
+
+    def epoch(self, run: RunConfig, row: Mapping[str, float]) -> None:
+        self.events.append("epoch")
+
+    def ended(self, run: RunConfig, result: Result) -> None:
+        assert result.status is Status.FINISHED, result.reason
+        self.events.append("ended")
+
+
+def jobs(results: Path) -> list[Job]:
+    """Two runs long enough to be under way at the same time."""
+    layer = {
+        "methods": ["dkel", "dml"],
+        "dataset": "digits",
+        "seeds": 1,
+        "epochs": 12,
+        "data": {"train_per_class": 10, "test_per_class": 5},
+        "train": {"batch_size": 16},
+        "results": str(results),
+    }
+    runs = running.prepare([layer]).runs
+    return [Job(run, results, device="cpu", save_students=True) for run in runs]
+
+
+def outcome(results: Path, chosen: list[Job]) -> Outcome:
+    """The metrics without times, and the bytes of the students' weights."""
+    found = {}
+    for job in chosen:
+        folder = Store(results).folder(job.config)
+        rows = [json.loads(line) | {"seconds": 0.0} for line in (folder / METRICS).read_text().splitlines()]
+        # the files' own bytes differ in the order of their metadata
+        tensors = {path.stem: load_file(path) for path in folder.glob("*.safetensors")}
+        weights = {f"{file} {name}": x.numpy().tobytes() for file, part in tensors.items() for name, x in part.items()}
+        found[job.config.method] = rows, weights
+    return found
+
+
+def digits(chosen: list[Job]) -> dict[str, Dataset]:
+    return {"digits": load("digits", chosen[0].config.data, Path())}
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    results = tmp_path_factory.mktemp("serial")
+    run_serially(chosen := jobs(results), digits(chosen), Listener())
+    whole = outcome(results, chosen)
+    assert all(len(rows) == 12 and weights for rows, weights in whole.values())
+    return whole
+
+
+def test_alone_under_ray(tmp_path: Path, serial: Outcome) -> None:
+    first, *_ = jobs(tmp_path)
+    run_under_ray([first], digits([first]), Listener(), Cluster())
+    assert outcome(tmp_path, [first]) == {"dkel": serial["dkel"]}
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: two runs side by side need a machine with two")
+def test_side_by_side_under_ray(tmp_path: Path, serial: Outcome) -> None:
+    run_under_ray(chosen := jobs(tmp_path), digits(chosen), listener := Listener(), Cluster())
+    assert listener.events.index("ended") > [i for i, event in enumerate(listener.events) if event == "started"][1]
+    assert outcome(tmp_path, chosen) == serial
+
+
+def test_interrupted_after_every_epoch(tmp_path: Path, serial: Outcome) -> None:
+    for job in (chosen := jobs(tmp_path)):
+        dataset = load("digits", job.config.data, Path())
+        result = None
+        while result is None:
+            execution = Execution(job, dataset)
+            execution.advance()
+            if (result := execution.result) is None:
+                execution.stop("between two epochs")
+    assert outcome(tmp_path, chosen) == serial

@@ -1,0 +1,177 @@
+"""Diversity, calibration and gradients: equal to their definitions, and without a trace in the run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+import methods
+from benchmark import running
+from benchmark.datasets.catalogue import load
+from benchmark.store.runs import Store
+from benchmark.training import diagnostics
+from benchmark.training.gradients import gradient_norms, gradient_scores
+from benchmark.training.trainer import Trainer
+
+
+def summary(predictions: dict[str, Tensor], labels: Tensor, batches: int = 1) -> dict[str, float]:
+    """The scores as an evaluation adds them up."""
+    totals: dict[str, Tensor] = {}
+    parts = [{name: x.chunk(batches)[i] for name, x in predictions.items()} for i in range(batches)]
+    for part, batch in zip(parts, labels.chunk(batches), strict=True):
+        for name, value in diagnostics.batch_sums(part, batch).items():
+            totals[name] = totals.get(name, torch.zeros_like(value)) + value
+    return diagnostics.summary({name: value.tolist() for name, value in totals.items()}, len(labels))
+
+
+def drawn(*names: str, images: int = 200, classes: int = 7, scale: float = 3.0) -> tuple[dict[str, Tensor], Tensor]:
+    source = torch.Generator().manual_seed(0)
+    logits = {name: scale * torch.randn(images, classes, generator=source) for name in names}
+    return logits, torch.randint(classes, (images,), generator=source)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 5.0, 1000.0])
+def test_calibration_error_is_that_of_torchmetrics(scale: float) -> None:
+    predictions, labels = drawn("peer0", scale=scale)
+    probabilities = predictions["peer0"].double().softmax(1)
+    expected = multiclass_calibration_error(probabilities, labels, num_classes=7, n_bins=15, norm="l1")
+    assert summary(predictions, labels, batches=4)["ece/peer0"] == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_calibration_is_of_probabilities_and_not_of_logits() -> None:
+    labels = torch.zeros(10, dtype=torch.int64)
+    sure = torch.zeros(10, 2)
+    sure[:, 0] = 100.0
+    assert summary({"peer0": sure}, labels)["ece/peer0"] == pytest.approx(0, abs=1e-9)
+    assert summary({"peer0": sure}, 1 - labels)["ece/peer0"] == pytest.approx(1)
+    assert summary({"peer0": torch.zeros(10, 2)}, labels)["ece/peer0"] == pytest.approx(0.5)
+
+
+def test_diversity_is_the_mean_over_pairs() -> None:
+    predictions, labels = drawn("peer0", "peer1", "peer2")
+    p = [predictions[f"peer{i}"].double().softmax(1) for i in range(3)]
+    ordered = [(a, b) for a in range(3) for b in range(3) if a != b]
+    scores = summary(predictions, labels, batches=3)
+    distance = sum(float((p[a] - p[b]).norm(dim=1).mean()) for a, b in ordered) / 6
+    kl = sum(float((p[a] * (p[a].log() - p[b].log())).sum(1).mean()) for a, b in ordered) / 6
+    disagreement = sum(float((p[a].argmax(1) != p[b].argmax(1)).double().mean()) for a, b in ordered) / 6
+    assert scores["distance/peers"] == pytest.approx(distance)
+    assert scores["kl/peers"] == pytest.approx(kl)
+    assert scores["disagreement/peers"] == pytest.approx(100 * disagreement)
+
+
+def test_copies_of_each_other_are_homogeneous() -> None:
+    predictions, labels = drawn("peer0")
+    scores = summary({"peer0": predictions["peer0"], "peer1": predictions["peer0"]}, labels)
+    assert [scores[f"{kind}/peers"] for kind in ("distance", "kl", "disagreement")] == [0, 0, 0]
+
+
+def test_predictors_are_told_apart_by_their_names_alone() -> None:
+    peers = [("peer0", "peer1"), ("peer1", "peer0")]
+    assert diagnostics.pairs(["peer0", "peer1", "ensemble", "leader"]) == {"peers": peers}
+    assert diagnostics.pairs(["peer0"]) == {}
+    assert diagnostics.pairs(["peer0", "teacher"]) == {"teacher-peer": [("teacher", "peer0")]}
+    assert diagnostics.pairs(["teacher0", "teacher1", "peer0", "peer1", "teacher_ensemble"]) == {
+        "peers": peers,
+        "teachers": [("teacher0", "teacher1"), ("teacher1", "teacher0")],
+        "teacher-peer": [("teacher0", "peer0"), ("teacher1", "peer1")],
+    }
+
+
+def test_teacher_and_peer_are_compared_by_kl_from_the_teacher() -> None:
+    predictions, labels = drawn("teacher", "peer0")
+    t, p = (predictions[name].double().softmax(1) for name in ("teacher", "peer0"))
+    expected = float((t * (t.log() - p.log())).sum(1).mean())
+    assert summary(predictions, labels)["kl/teacher-peer"] == pytest.approx(expected)
+
+
+def test_gradient_norms_and_their_shares() -> None:
+    weight, idle = torch.tensor([3.0, 4.0], requires_grad=True), torch.ones(2, requires_grad=True)
+    terms = {"half": 0.5 * weight.square().sum(), "sum": weight.sum(), "none": torch.tensor(1.0)}
+    norms = gradient_norms(terms, [weight, idle])
+    assert norms == {"half": pytest.approx(5.0), "sum": pytest.approx(2**0.5), "none": 0.0}
+    scores = gradient_scores(norms)
+    assert sum(scores[f"gradient_share/{name}"] for name in terms) == pytest.approx(100)
+    assert gradient_scores({"a": 0.0})["gradient_share/a"] == 0.0
+
+
+def small(results: Path, method: str, every: int, **layer: Any) -> running.Command:
+    return running.prepare(
+        [
+            {
+                "methods": method,
+                "dataset": "digits",
+                "seeds": 1,
+                "epochs": 3,
+                "data": {"train_per_class": 4, "test_per_class": 4},
+                "train": {"batch_size": 16, "diagnostics_every": every},
+                "results": str(results),
+                "engine": "serial",
+                "save_students": True,
+            }
+            | layer
+        ]
+    )
+
+
+def rows_of(command: running.Command) -> list[dict[str, float]]:
+    (run,) = command.runs
+    lines = (command.store.folder(run) / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("method", ["pcl", "okddip"])
+def test_looking_changes_no_number_of_the_run(method: str, tmp_path: Path) -> None:
+    seldom, often = small(tmp_path / "seldom", method, 0), small(tmp_path / "often", method, 1)
+    assert seldom.runs[0].identity == often.runs[0].identity
+    for command in (seldom, often):
+        assert running.carry_out(command, Console(quiet=True))
+    for row, watched in zip(rows_of(seldom), rows_of(often), strict=True):
+        assert {k: v for k, v in row.items() if k != "seconds"}.items() <= watched.items()
+        assert "ece/peer0" in watched
+    assert ["ece/peer0" in row for row in rows_of(seldom)] == [False, False, True]
+    folders = [command.store.folder(command.runs[0]) for command in (seldom, often)]
+    for path in folders[0].glob("*.safetensors"):
+        weights, watched_weights = (load_file(folder / path.name) for folder in folders)
+        assert all(torch.equal(weights[name], watched_weights[name]) for name in weights)
+
+
+def test_diagnostics_add_no_evaluation(tmp_path: Path) -> None:
+    command = small(tmp_path, "dml", 1, train={"batch_size": 16, "diagnostics_every": 1, "eval_every": 2})
+    assert running.carry_out(command, Console(quiet=True))
+    assert ["student" in row for row in rows_of(command)] == [False, True, True]
+
+
+@pytest.mark.parametrize("method", [name for name in methods.available() if name != "kd"])
+def test_every_method_is_diagnosed_and_costed(method: str, tmp_path: Path) -> None:
+    (run,) = small(tmp_path, method, 0, epochs=1).runs
+    trainer = Trainer(run, load("digits", run.data, Path()), torch.device("cpu"))
+    row = trainer.epoch()
+    terms = [name.removeprefix("loss/") for name in row if name.startswith("loss/")]
+    assert sum(row[f"gradient_share/{term}"] for term in terms) == pytest.approx(100)
+    assert {f"ece/{name}" for name in trainer.method.students} <= row.keys()
+    peers = sum(name.startswith("top1/peer") for name in row)
+    assert ("distance/peers" in row) == (peers > 1)
+    if "top1/ensemble" in row:
+        mean = sum(value for name, value in row.items() if name.startswith("top1/peer")) / peers
+        assert row["gain/ensemble"] == pytest.approx(row["top1/ensemble"] - mean)
+
+
+def test_cost_of_a_run(tmp_path: Path) -> None:
+    command = small(tmp_path, "dml", 0, epochs=1)
+    assert running.carry_out(command, Console(quiet=True))
+    result = Store(tmp_path).result(command.runs[0])
+    assert result is not None
+    assert result.cost is not None
+    # two networks, forward and twice as much backward; but nobody needs the gradient of the image
+    student, first_layer = 763_520, 8 * 8 * 9 * 16
+    assert result.cost["student_multiply_adds"] == student
+    assert result.cost["step_multiply_adds"] == 2 * (3 * student - first_layer)
+    assert result.cost["student_parameters"] * 2 == result.cost["parameters"]
+    assert result.cost["peak_memory_mib"] > 10

@@ -1,0 +1,82 @@
+"""What makes training fast changes no number beyond rounding: the same steps with every fast path on and off."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import methods
+from benchmark import running
+from benchmark.configuration.run_config import RunConfig
+from benchmark.datasets.catalogue import load
+from benchmark.training.trainer import Trainer
+from methods import Progress
+
+METHODS = tuple(name for name in methods.available() if name != "kd")  # which needs a teacher's file
+TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
+"""Relative; float64 is equal but for the order in which sums are taken."""
+STEPS = {torch.float32: 2, torch.float64: 5}
+"""Rounding grows a hundredfold a step once an activation falls on the other side of zero: in float32 in the third."""
+
+
+def losses(run: RunConfig, dtype: torch.dtype, fast: bool) -> list[float]:
+    """The total loss of some steps on the run's own batches."""
+    trainer = Trainer(run, load(run.dataset, run.data, Path("data")), torch.device("cpu"))
+    trainer.method.to(dtype)
+    if not fast:
+        trainer.optimizer = torch.optim.SGD(
+            trainer.parameters,
+            lr=run.train.lr,
+            momentum=run.train.momentum,
+            nesterov=run.train.nesterov,
+            weight_decay=run.train.weight_decay,
+            foreach=False,
+            fused=False,
+        )
+    batches = trainer._batches("order", "augmentation", 0)
+    found = []
+    for step, (views, labels) in zip(range(STEPS[dtype]), batches, strict=False):
+        terms = trainer.train_step(views.to(dtype), labels, Progress(5, step, run.train.epochs))
+        found.append(sum(term.item() for term in terms.values()))
+    return found
+
+
+def planned(method: str, folder: Path, **train: object) -> RunConfig:
+    layer = {
+        "methods": [method],
+        "dataset": "digits",
+        "seeds": 1,
+        "epochs": 10,
+        "results": str(folder),
+        "data": {"train_per_class": 10},
+        "train": {"batch_size": 24, "lr": 0.02, **train},
+    }
+    (run,) = running.prepare([layer]).runs
+    return run
+
+
+def one_by_one(targets: Iterable[Tensor], ends: Sequence[Tensor], weight: float) -> None:
+    """Move every tensor towards its end by a share, as the definition has it."""
+    for target, end in zip(targets, ends, strict=True):
+        target.mul_(1 - weight).add_(end * weight)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_layout_and_the_fused_updates_change_no_loss(
+    method: str, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = losses(planned(method, tmp_path), dtype, fast=True)
+    monkeypatch.setattr(torch, "_foreach_lerp_", one_by_one)
+    slow = losses(planned(method, tmp_path, channels_last=False), dtype, fast=False)
+    assert fast == pytest.approx(slow, rel=TOLERANCES[dtype])
+    assert len(fast) == STEPS[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+def test_compilation_changes_no_loss(dtype: torch.dtype, tmp_path: Path) -> None:
+    compiled = losses(planned("independent", tmp_path, compile=True), dtype, fast=True)
+    plain = losses(planned("independent", tmp_path), dtype, fast=True)
+    assert compiled == pytest.approx(plain, rel=TOLERANCES[dtype])
