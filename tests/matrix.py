@@ -166,6 +166,8 @@ def own_environment() -> dict[str, str]:
     if "PIP_INDEX_URL" in environment and "UV_INDEX_URL" not in environment:
         environment.setdefault("UV_DEFAULT_INDEX", environment["PIP_INDEX_URL"])
     environment.setdefault("UV_HTTP_TIMEOUT", "300")
+    # as make test sets it
+    environment["PYTHONHASHSEED"] = "0"
     # pip compiles what it installs; without that every worker of every test would compile torch for itself
     environment.setdefault("UV_COMPILE_BYTECODE", "1")
     return environment

@@ -41,7 +41,9 @@ def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
     try:
         yield advance
     finally:
-        progress.stop()
+        # older versions of Rich end a bar that never appeared with an empty line
+        if progress.live.is_started:
+            progress.stop()
 
 
 def in_blocks(
