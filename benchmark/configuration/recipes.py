@@ -50,10 +50,14 @@ def find(name: str) -> Path:
     path = Path(name)
     if paths.is_file(path):
         return path
+    packaged = folder() / f"{name}.yaml"
+    # ./demo is a file here, whatever recipes are called
+    inside = name == path.as_posix() and ".." not in path.parts and not path.is_absolute()
+    if inside and paths.is_file(packaged):
+        return packaged
     names = available()
-    if name in names:
-        return folder() / f"{name}.yaml"
     # a word with a slash or a suffix is a path, and means no recipe that happens to be called like its end
-    if path.suffix in (".yaml", ".yml") or "/" in name or os.sep in name:
+    within = inside and paths.is_folder(packaged.parent)
+    if path.suffix in (".yaml", ".yml") or (("/" in name or os.sep in name) and not within):
         raise InputError(f"no such configuration file: {name} (recipes: {', '.join(names)})")
     raise unknown("configuration", name, names)

@@ -447,7 +447,7 @@ def test_bench_check_shows_a_broken_plugin_with_its_reason_and_the_others_too(
     arguments = [part for path in (broken, write_plugin(tmp_path)) for part in ("--plugin", str(path))]
     assert bench(monkeypatch, *arguments) == 1
     first, second = sorted(capsys.readouterr().out.splitlines())
-    assert first == "FAIL  mine    can be imported: ModuleNotFoundError: No module named 'no_such_module'"
+    assert first == "FAIL  mine    can be imported: ModuleNotFoundError, line 1: No module named 'no_such_module'"
     assert second.startswith("ok    plugin")
 
 

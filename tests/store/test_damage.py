@@ -6,15 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, strategies as st
 
 from benchmark import store
 from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store, files
 from benchmark.tables import build, rendered
 from benchmark.tables.footnotes import footnotes
+from tests.profiles import examples
 from tests.store.test_index import config, finish
 
-MANY = settings(max_examples=150, suppress_health_check=list(HealthCheck))
+MANY = examples(150, list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
