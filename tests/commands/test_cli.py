@@ -213,9 +213,9 @@ class TestList:
     @pytest.mark.parametrize(
         ("code", "reason"),
         [
-            ("def (", "SyntaxError: invalid syntax"),
-            ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-            ("import sys; sys.exit(0)", "SystemExit: 0"),
+            ("def (", "SyntaxError, line 1: invalid syntax"),
+            ("import no_such_module", "ModuleNotFoundError, line 1: No module named 'no_such_module'"),
+            ("import sys; sys.exit(0)", "SystemExit, line 1: 0"),
             ("1 / 0", "ZeroDivisionError"),
             ("x = 1", "defines no method"),
             (PLUGIN.replace('"explosive"', "5"), "name must be a word"),
