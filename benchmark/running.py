@@ -305,7 +305,10 @@ def _print_table(command: Command, console: Console) -> None:
     for line in mine.attrs[DAMAGED].values():
         say(console, f"note: {line}; --force repeats it")
     if not mine.empty:
-        say(console, f"\n{plain(build(mine))}\n")
+        table = build(mine)
+        say(console, f"\n{plain(table)}\n")
+        for line in table.remarks:
+            say(console, line)
         for line in footnotes(mine):
             say(console, line)
         say(console, "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)")

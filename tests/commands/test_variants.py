@@ -31,6 +31,7 @@ def made(bench: Bench, tmp_path: Path) -> Bench:
     (tmp_path / "paper.yaml").write_text(yaml.safe_dump(FILE), encoding="utf-8")
     answer = bench("run", "--config", "paper.yaml")
     assert answer.code == 0, answer.err
+    assert "\ndml-small-lr: dml with train.lr=0.05 (the others: 0.1)\n" in answer.out
     return bench
 
 
