@@ -1,5 +1,10 @@
 """How values are said to a person, everywhere alike."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 def duration(seconds: float | None) -> str:
     """Return a time as a person says it: ``45 s``, ``12 min``, ``3 h 05 min``, ``4 d 02 h``; ``?`` for None."""
@@ -19,3 +24,8 @@ def short_name(dataset: str) -> str:
     kind, separator, place = dataset.partition(":")
     last = place.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
     return f"{kind}{separator}{last or place}"
+
+
+def say(console: "Console", line: str) -> None:
+    """Print a line as it is."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -43,7 +43,9 @@ Metrics = dict[str, list[dict[str, float]]]
 
 # imported once: a serial command then begins within a tenth of a second
 _FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload(["benchmark.running", "benchmark.scheduling.execution", "benchmark.datasets.digits"])
+_FORKED.set_forkserver_preload(
+    ["benchmark.running.carrying_out", "benchmark.scheduling.execution", "benchmark.datasets.digits"]
+)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from .request import (
     Request as Request,
     check_keys as check_keys,
     complete_methods as complete_methods,
+    distinct as distinct,
+    expanded as expanded,
     layer_from_assignments as layer_from_assignments,
     layer_from_file as layer_from_file,
     plan as plan,

@@ -114,7 +114,15 @@ class Datasets(CodeOfDatasets, Protocol):
 
 
 def plan(request: Request, datasets: Datasets, checksums: Checksums | None = None) -> list[RunConfig]:
+    """Return the runs of :func:`expanded`, those of one identity once."""
+    return distinct(expanded(request, datasets, checksums))
+
+
+def expanded(request: Request, datasets: Datasets, checksums: Checksums | None = None) -> list[RunConfig]:
     """Return the runs that a request means, resolved, in the order data sets, methods, backbones, seeds.
+
+    Two names for the same numbers are two runs here, so that requests that differ in their epochs alone expand to runs
+    in the same places.
 
     Args:
         request: What is asked for.
@@ -131,12 +139,16 @@ def plan(request: Request, datasets: Datasets, checksums: Checksums | None = Non
     for name in names:
         runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
     _refuse_unused_sections(request, runs)
-    distinct: dict[str, RunConfig] = {}
+    return runs
+
+
+def distinct(runs: Iterable[RunConfig]) -> list[RunConfig]:
+    """Return the runs of one identity once, with all names that they were asked for under."""
+    found: dict[str, RunConfig] = {}
     for run in runs:
-        # two names for the same numbers are one run
-        other = distinct.get(run.identity)
-        distinct[run.identity] = run if other is None else other.also(run.uses)
-    return list(distinct.values())
+        other = found.get(run.identity)
+        found[run.identity] = run if other is None else other.also(run.uses)
+    return list(found.values())
 
 
 def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Checksums) -> list[RunConfig]:

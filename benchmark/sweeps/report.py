@@ -11,13 +11,13 @@ import yaml
 from rich.console import Console
 
 from benchmark.reports import places
-from benchmark.running import say
 from benchmark.store import atomic
 from benchmark.sweeps.importance import importances
 from benchmark.sweeps.outcomes import Outcome, ranked
 from benchmark.sweeps.plan import Sweep
 from benchmark.sweeps.space import shown
 from benchmark.tables import Gain, paired_gain
+from benchmark.words import say
 
 MAX_ROWS = 40
 BEST = "best.yaml"

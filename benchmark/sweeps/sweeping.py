@@ -18,6 +18,7 @@ from benchmark.sweeps.outcomes import Outcome, outcome, ranked
 from benchmark.sweeps.plan import TRIALS, Configuration, Sweep
 from benchmark.sweeps.report import write_report
 from benchmark.sweeps.space import Assignment, identity
+from benchmark.words import say
 from methods.errors import InputError
 
 RECORD = "trials.json"
@@ -74,7 +75,7 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
     wanted = new_configurations(sweep, configurations) if best is None else 0
     plural = "configuration" if len(todo) == 1 else "configurations"
     running_out = f", and {wanted} configurations to be chosen" if wanted else ""
-    running.say(console, f"{sweep.name}: {len(todo)} {plural}, {total} runs, {len(missing)} new runs{running_out}")
+    say(console, f"{sweep.name}: {len(todo)} {plural}, {total} runs, {len(missing)} new runs{running_out}")
     if missing or wanted:
         running.check_writable(sweep.command.store)
         _train(sweep, todo, missing, wanted, console)
@@ -113,7 +114,7 @@ def _train(
     command = sweep.command
     sets = running.load_sets(command, [sweep.base])
     for line in notes(sweep, todo, sets):
-        running.say(console, f"note: {line}")
+        say(console, f"note: {line}")
     if sweep.search != "optuna" and sweep.scheduler == "none":
         running.train(replace(command, runs=missing), missing, sets, console)
         return
@@ -163,10 +164,10 @@ def _which(labels: Sequence[str], total: int) -> str:
 def print_plan(sweep: Sweep, console: Console) -> None:
     """Print the space and every configuration that is settled, and whether it is done already."""
     for parameter in sweep.space.parameters:
-        running.say(console, f"space: {parameter}")
+        say(console, f"space: {parameter}")
     configurations = known(sweep)
     for x in configurations:
         done = sum(stands(sweep, run) for run in x.runs)
-        running.say(console, f"{x.number:>4}  {x.label}  ({done} of {len(x.runs)} seeds done)")
+        say(console, f"{x.number:>4}  {x.label}  ({done} of {len(x.runs)} seeds done)")
     if wanted := new_configurations(sweep, configurations):
-        running.say(console, f"{wanted} more configurations are chosen on the way")
+        say(console, f"{wanted} more configurations are chosen on the way")

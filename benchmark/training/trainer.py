@@ -62,6 +62,8 @@ class Trainer:
         self.normalisation = Normalisation.of(dataset.mean, dataset.std, device)
         images, self.labels = on_device(dataset.train, device)
         self.test_images, self.test_labels = on_device(dataset.test, device)
+        # counted once: a step asks for it
+        self.steps_per_epoch = len(_without_single(torch.arange(len(self.labels)).split(train.batch_size)))
         data = config.data
         self.augmentation = Augmentation(images, self.normalisation, data.pad, data.flip, data.padding)
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
@@ -243,8 +245,7 @@ class Trainer:
 
     def _warmup(self, step: int) -> float:
         """Return what the warm-up multiplies the learning rates of a step by."""
-        steps = len(_without_single(torch.arange(len(self.labels)).split(self.config.train.batch_size)))
-        return self.config.train.warmup_at(step, steps)
+        return self.config.train.warmup_at(step, self.steps_per_epoch)
 
     def _diagnosed(self) -> bool:
         every = self.config.train.diagnostics_every

@@ -105,7 +105,7 @@ def test_the_documented_commands_are_valid(
     monkeypatch.chdir(slim.parent)
     # the check itself has a test of its own, and the plan's time is not of interest
     monkeypatch.setattr("benchmark.checking.network_check.check_network", lambda name, plugins: [])
-    monkeypatch.setattr("benchmark.running._estimated", lambda command, runs: "")
+    monkeypatch.setattr("benchmark.running.planning._estimated", lambda command, runs: "")
     assert bench(monkeypatch, command + (" --dry-run" if command.startswith("run") else "")) == 0
     assert "slim" in capsys.readouterr().out
 

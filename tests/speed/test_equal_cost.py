@@ -13,13 +13,13 @@ from benchmark.speed.equal_cost import Budget, Share, at_equal_cost
 from benchmark.tables import build
 from methods.errors import InputError
 
-SHAPE = {"digits": Shape(1437, 360, 10, 1, 8)}
+SHAPE = Shape(1437, 360, 10, 1, 8)
 THREE: dict[str, Any] = {"methods": ["independent", "dml", "pcl"], "dataset": "digits", "seeds": 1, "epochs": 40}
 
 
 def planned(budget: Budget, **layer: Any) -> dict[str, tuple[RunConfig, Share]]:
-    request = Request([THREE | layer])
-    return {run.method: (run, share) for run, share in at_equal_cost(request, datasets, SHAPE, budget, {})}
+    runs, shares = at_equal_cost(Request([THREE | layer]), datasets, lambda run: SHAPE, budget)
+    return {run.method: (run, share) for run, share in zip(runs, shares, strict=True)}
 
 
 class TestPlan:
@@ -68,9 +68,38 @@ class TestPlan:
             assert run.model_copy(update=same | {"hyperparameters": kept}) == plain[method]
             assert run.train.model_copy(update={"epochs": 40}) == plain[method].train
 
+    def test_another_setting_of_the_named_method_does_not_change_the_budget(self) -> None:
+        # three branches cost more than two; the plain method's cost is what is given
+        variants = [{"name": "pcl", "peers": 2}]
+        runs, shares = at_equal_cost(
+            Request([THREE | {"methods": ["pcl"], "variants": variants}]), datasets, lambda run: SHAPE, Budget("pcl")
+        )
+        by_peers = {run.hyperparameters["peers"]: run.train.epochs for run in runs}
+        assert by_peers[3] == 40 < by_peers[2]
+        assert len({share.budget for share in shares}) == 1
+
+    def test_two_names_that_meet_at_another_length_are_one_run(self) -> None:
+        # at 40 epochs the ramp-up's default is 11 of them, at the length that the budget gives it is another
+        epochs = planned(Budget("independent"), methods=["pcl"])["pcl"][0].train.epochs
+        default = max(1, round(80 * epochs / 300))
+        variants = [{"name": "pcl", "rampup_epochs": default}]
+        runs, _ = at_equal_cost(
+            Request([THREE | {"methods": ["pcl"], "variants": variants}]),
+            datasets,
+            lambda run: SHAPE,
+            Budget("independent"),
+        )
+        assert [(run.train.epochs, run.hyperparameters["rampup_epochs"]) for run in runs] == [(epochs, default)]
+
     @pytest.mark.parametrize(
         ("layer", "message"),
         [
+            ({"equal_cost": "pcl", "train": {"warmup_epochs": 5.0}}, "as shares of the run"),
+            ({"equal_cost": "pcl", "train": {"milestones": [20, 30]}}, "as shares of the run"),
+            (
+                {"equal_cost": "pcl", "variants": [{"name": "dml", "train": {"epochs": 7}}]},
+                "dml has train.epochs of its own",
+            ),
             ({"equal_cost": "pcl", "budget": 1e9}, "give one"),
             ({"equal_cost": "plc"}, "did you mean 'pcl'"),
             ({"equal_cost": 3}, "equal_cost must be a method's name"),

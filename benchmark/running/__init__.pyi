@@ -1,0 +1,12 @@
+from .carrying_out import (
+    all_finished as all_finished,
+    carry_out as carry_out,
+    check_writable as check_writable,
+    load_sets as load_sets,
+    remarks as remarks,
+    train as train,
+    train_missing as train_missing,
+)
+from .command import Command as Command, prepare as prepare
+from .notebook import run as run
+from .planning import print_plan as print_plan

@@ -1,0 +1,142 @@
+"""What ``bench run`` does with a command: skip what is finished, carry out the rest, print the table."""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmark import datasets
+from benchmark.configuration import RunConfig
+from benchmark.errors import MachineError
+from benchmark.running.command import Command
+from benchmark.scheduling import logging_backends, run_serially, run_under_ray, scratch
+from benchmark.scheduling.display import display
+from benchmark.store import DAMAGED, Result, Status, Store, load
+from benchmark.tables import build, plain
+from benchmark.tables.footnotes import footnotes
+from benchmark.words import say
+from methods import registry
+
+MIN_FREE_BYTES = 1_000_000
+"""What a results folder must have room for before anything starts."""
+
+
+def carry_out(command: Command, console: Console) -> bool:
+    """Carry out what is missing and print the table; return whether every run that was asked for is finished."""
+    train_missing(command, console)
+    _print_table(command, console)
+    return all_finished(command, console)
+
+
+def all_finished(command: Command, console: Console) -> bool:
+    """Return whether every run that was asked for is finished, and say how many are not."""
+    endings = [command.store.result(run) for run in command.runs]
+    unfinished = [result for result in endings if result is None or result.status is not Status.FINISHED]
+    again = sum(result is None or not result.status.final for result in unfinished)
+    if unfinished:
+        tries = f"; the same command tries {again} of them again" if again else ""
+        say(console, f"{len(unfinished)} of {len(endings)} runs did not finish{tries}")
+    return not unfinished
+
+
+def train_missing(command: Command, console: Console) -> None:
+    """Carry out what is missing, and tell the person who watches how it gets on.
+
+    Raises:
+        InputError: If a network does not take the images of a run, or the method's way of sharing it.
+    """
+    scratch.tidy()
+    for line in command.broken:
+        say(console, f"note: {line}")
+    missing = command.missing()
+    if skipped := len(command.runs) - len(missing):
+        say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
+    if missing:
+        from benchmark.training import check_networks
+
+        check_writable(command.store)
+        sets = load_sets(command, missing)
+        check_networks(missing, {name: found.shape for name, found in sets.items()}, command.plugins)
+        for line in remarks(missing, sets, command.plugins):
+            say(console, f"note: {line}")
+        train(command, missing, sets, console)
+    for run in command.runs:
+        command.store.tidy(run)
+        command.store.claim(run)
+
+
+def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
+    """Return one line for each setting that does not fit its run's length."""
+    lines: dict[str, None] = {}
+    for run in runs:
+        method = registry.load(run.method, plugins)
+        chosen = method.Hyperparameters.resolve(run.hyperparameters, owner=run.method)
+        steps = -(-len(sets[run.dataset].train) // run.train.batch_size) * run.train.epochs
+        about_networks = method.architecture_remarks(run.backbone.split("+"), chosen)
+        for remark in (*chosen.remarks(run.train.epochs, steps), *about_networks):
+            lines[f"{run.method} on {run.dataset}: {remark}"] = None
+    return list(lines)
+
+
+def train(
+    command: Command, missing: Sequence[RunConfig], sets: Mapping[str, datasets.Dataset], console: Console
+) -> list[Result]:
+    """Carry out runs and return how they ended."""
+    from benchmark.scheduling import Job
+
+    plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
+    jobs = [
+        Job(run, command.store.root, command.device, command.save_students, plugins, command.force) for run in missing
+    ]
+    with display(len(jobs), console) as shown:
+        observer = logging_backends.with_logs(shown, command.log, command.store)
+        if command.engine == "serial":
+            return run_serially(jobs, sets, observer)
+        return run_under_ray(jobs, sets, observer, command.cluster)
+
+
+def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Dataset]:
+    """Return the data sets that runs need, by name.
+
+    Raises:
+        MachineError: If their files are not those any more that the runs were planned with.
+    """
+    configs = {run.dataset: run.data for run in runs}
+    planned = {run.dataset: run.dataset_checksum for run in runs}
+    sets = {name: datasets.load(name, config, command.data_root, command.plugins) for name, config in configs.items()}
+    for name, config in configs.items():
+        if datasets.checksum(name, config, command.data_root, command.plugins) != planned[name]:
+            raise MachineError(f"the files of {name} have changed since its runs were planned: give the command again")
+    return sets
+
+
+def check_writable(store: Store) -> None:
+    """Raise a MachineError if results cannot be written."""
+    try:
+        store.runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=store.runs) as probe:
+            probe.write(bytes(MIN_FREE_BYTES))
+    except OSError as error:
+        raise MachineError(f"cannot write results to {store.root}: {error.strerror}") from None
+
+
+def _print_table(command: Command, console: Console) -> None:
+    frame = load(command.store.root, "last") if command.store.runs.is_dir() else None
+    if frame is None:
+        return
+    names = {command.store.folder(run).name for run in command.runs}
+    mine = frame[frame["run"].isin(names)]
+    # the store may hold damaged runs of other commands
+    mine.attrs[DAMAGED] = {name: line for name, line in frame.attrs[DAMAGED].items() if name in names}
+    for line in mine.attrs[DAMAGED].values():
+        say(console, f"note: {line}; --force repeats it")
+    if not mine.empty:
+        table = build(mine)
+        say(console, f"\n{plain(table)}\n")
+        for line in table.remarks:
+            say(console, line)
+        for line in footnotes(mine):
+            say(console, line)
+        say(console, "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)")
+        say(console, f"runs: {command.store.runs}")

@@ -1,0 +1,127 @@
+"""A request of ``bench run`` with everything resolved."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from benchmark import datasets
+from benchmark.configuration import Layer, Request, RunConfig, plan
+from benchmark.scheduling import Cluster, logging_backends
+from benchmark.store import Store
+from methods import paths, registry
+from methods.errors import InputError, unknown
+
+Engine = Literal["ray", "serial"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A request with everything resolved.
+
+    Attributes:
+        runs: All runs that were asked for.
+        force: Whether finished ones are repeated.
+        engine: ``ray`` or ``serial``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        save_students: Whether weights are kept.
+        log: The logging backends that are told of everything.
+        shares: A line for each kind of run on what it spends, in a plan of equal cost.
+        broken: A line for each plug-in that cannot be used.
+    """
+
+    runs: Sequence[RunConfig]
+    store: Store
+    data_root: Path
+    plugins: tuple[str, ...]
+    force: bool
+    engine: Engine
+    cluster: Cluster
+    device: str
+    save_students: bool
+    log: tuple[str, ...] = ()
+    shares: Sequence[str] = ()
+    broken: Sequence[str] = ()
+
+    def of(self, runs: Sequence[RunConfig]) -> "Command":
+        """Return the same command for some of its runs."""
+        return replace(self, runs=runs)
+
+    def missing(self) -> list[RunConfig]:
+        """Return the runs that are still to be carried out."""
+        return [run for run in self.runs if self.force or not self.store.ended(run)]
+
+
+def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool = False) -> Command:
+    """Resolve a request.
+
+    Args:
+        layers: Keys and values, weakest first; below them lies each data set's recipe.
+        plugins: Python files that define further methods and data sets.
+        force: Whether finished runs are repeated.
+
+    Raises:
+        InputError: For anything unknown or out of range.
+    """
+    options = Request(layers, plugins)
+    engine = options.option("engine", "ray")
+    if engine not in get_args(Engine):
+        raise unknown("engine", str(engine), get_args(Engine))
+    trials_per_gpu = options.option("trials_per_gpu", 1)
+    if type(trials_per_gpu) is not int or not 1 <= trials_per_gpu <= 100:
+        raise InputError(f"trials_per_gpu must be a whole number from 1 to 100 (given: {trials_per_gpu!r})")
+    save_students = options.option("save_students", False)
+    if type(save_students) is not bool:
+        raise InputError(f"save_students must be true or false (given: {save_students!r})")
+    texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
+    chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
+    data_root = Path(chosen["data_root"]) if chosen["data_root"] else datasets.default_root()
+    broken = registry.broken_files(plugins)
+    runs, shares = _planned(Request(layers, plugins, data_root))
+    return Command(
+        runs=runs,
+        shares=shares,
+        broken=tuple(broken),
+        store=Store(Path(chosen["results"] or "results")),
+        data_root=data_root,
+        plugins=plugins,
+        force=force,
+        engine=engine,
+        cluster=Cluster(chosen["address"], trials_per_gpu),
+        device=_device(chosen["device"] or "auto"),
+        save_students=save_students,
+        log=logging_backends.check(options.option("log", None)),
+    )
+
+
+def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
+    """Return the runs, and for a plan of equal cost a line on what each kind of run spends."""
+    method, adds = request.option("equal_cost", None), request.option("budget", None)
+    if method is None and adds is None:
+        return plan(request, datasets), []
+    if method is not None and adds is not None:
+        raise InputError("equal_cost and budget say the same thing in two ways: give one")
+    if method is not None and not isinstance(method, str):
+        raise InputError(f"equal_cost must be a method's name (given: {method!r})")
+    if adds is not None and (type(adds) not in (int, float) or not 0 < adds < float("inf")):
+        raise InputError(f"budget must be a number of multiply-adds above 0, such as 2.5e15 (given: {adds!r})")
+    from benchmark.speed.equal_cost import Budget, at_equal_cost
+
+    def shape_of(run: RunConfig) -> datasets.Shape:
+        return datasets.shape(run.dataset, run.data, request.data_root, request.plugins)
+
+    runs, shares = at_equal_cost(request, datasets, shape_of, Budget(method, adds))
+    return runs, list(map(str, shares))
+
+
+def _word(key: str, value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value.strip() or not paths.possible(value)):
+        raise InputError(f"{key} must be a word (given: {value!r})")
+    return value
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
+        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:N"))
+    return name
