@@ -5,7 +5,7 @@ from torch import nn
 
 from methods.schedules import ema_decay_at
 
-__all__ = ["ema_decay_at", "ema_remarks", "update_mean"]
+__all__ = ["ema_decay_at", "ema_remarks", "longest_decay", "update_mean"]
 
 
 @torch.no_grad()
@@ -17,13 +17,17 @@ def update_mean(teacher: nn.Module, student: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - decay)
 
 
+def longest_decay(steps: int) -> float:
+    """Return the decay whose horizon of ``1 / (1 - decay)`` steps is a tenth of a run's steps, at least 0."""
+    return max(0.0, 1.0 - 10.0 / steps)
+
+
 def ema_remarks(decay: float, steps: int) -> list[str]:
     """Return a line if the mean's horizon of ``1 / (1 - decay)`` steps is more than a tenth of the run's steps."""
     horizon = 1.0 / (1.0 - decay)
     if horizon <= steps / 10:
         return []
-    fitting = max(0.0, 1.0 - 10.0 / steps)
     return [
         f"ema_decay {decay:g} looks back about {horizon:.0f} steps, more than a tenth of the run's {steps}: "
-        f"the mean teacher lags behind (fitting: at most {fitting:.3g})"
+        f"the mean teacher lags behind (fitting: at most {longest_decay(steps):.3g})"
     ]

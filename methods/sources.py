@@ -3,7 +3,7 @@
 import ast
 import site
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -15,6 +15,9 @@ from typing import Any
 
 DIGITS = 32
 
+_HEAD = "# okdbench module: "
+"""Begins the line above each module of a source: the distribution that it was installed with, and its name."""
+
 _OWN = ("methods", "benchmark")
 """This project's packages: what they compute is told by the methods' versions."""
 
@@ -25,7 +28,8 @@ class Source:
 
     Attributes:
         hash: Equal for programs that differ in comments, docstrings and formatting alone.
-        text: All of it; the module itself first, then what it imports, each below a comment with its name.
+        text: All of it; the module itself first, then what it imports, each below a comment that names it. The hash can
+            be made from it, see :func:`hash_of`.
     """
 
     hash: str
@@ -52,9 +56,26 @@ def source_of(module: ModuleType, distribution: str = "") -> Source:
             waiting += [other for other in _imported(name, text) if _belongs(other, main)]
     others = sorted(set(found) - {main})
     # the name of a file's module carries its path, which does not count
-    lines = [distribution, code_hash(found.get(main, "")), *(f"{name} {code_hash(found[name])}" for name in others)]
-    text = "\n\n".join([found.get(main, ""), *(f"# {name}\n{found[name]}" for name in others)])
-    return Source(sha256("\n".join(lines).encode()).hexdigest()[:DIGITS], text)
+    modules = [("", found.get(main, "")), *((name, found[name]) for name in others)]
+    parts = [(f"{distribution} {name}".strip(), program) for name, program in modules]
+    return Source(_hash(parts), "".join(f"{_HEAD}{head}\n{program}\n" for head, program in parts))
+
+
+def hash_of(text: str) -> str:
+    """Return the hash of a :attr:`Source.text`: of each module's name and syntax tree, and of the distribution.
+
+    Raises:
+        SyntaxError: If a module in it is no program, or it is no such text.
+    """
+    first, *parts = f"\n{text}".split(f"\n{_HEAD}")
+    if first or not parts:
+        raise SyntaxError("it does not begin with a module")
+    return _hash([(head, program) for head, _, program in (part.partition("\n") for part in parts)])
+
+
+def _hash(parts: Sequence[tuple[str, str]]) -> str:
+    lines = (f"{head}\n{code_hash(program)}\n" for head, program in parts)
+    return sha256("".join(lines).encode()).hexdigest()[:DIGITS]
 
 
 def code_hash(text: str) -> str:

@@ -20,7 +20,6 @@ from .run_config import (
     EQUAL_EPOCHS as EQUAL_EPOCHS,
     SECTIONS as SECTIONS,
     DataConfig as DataConfig,
-    Origin as Origin,
     RunConfig as RunConfig,
     TrainConfig as TrainConfig,
     Use as Use,

@@ -1,7 +1,6 @@
 from .arrays import Arrays as Arrays
 from .catalogue import (
     PLACE as PLACE,
-    Spec as Spec,
     available as available,
     checksum as checksum,
     default_root as default_root,
@@ -12,7 +11,7 @@ from .catalogue import (
     shape as shape,
     source as source,
 )
-from .decoding import Encoded as Encoded, Form as Form, Picture as Picture, decoded as decoded
+from .decoding import Form as Form, decoded as decoded
 from .images import (
     Dataset as Dataset,
     Indices as Indices,

@@ -1,1 +1,1 @@
-from .adding import Deciding as Deciding, carry_out as carry_out, prepare as prepare, print_plan as print_plan
+from .adding import carry_out as carry_out, prepare as prepare, print_plan as print_plan

@@ -1,5 +1,5 @@
-from .comparison import Outcome as Outcome, Verdict as Verdict
-from .compression import ENDINGS as ENDINGS, is_bundle as is_bundle
+from .comparison import Outcome as Outcome
+from .compression import ENDINGS as ENDINGS
 from .merging import Merged as Merged, merge as merge
-from .packing import Packed as Packed, pack as pack
-from .verification import Case as Case, cases as cases, verify as verify
+from .packing import pack as pack
+from .verification import cases as cases, verify as verify

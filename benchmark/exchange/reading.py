@@ -1,6 +1,5 @@
 """The runs in a bundle: nothing that it holds is believed, and nothing of it is written here."""
 
-import ast
 import json
 import re
 import tarfile
@@ -13,9 +12,10 @@ from typing import IO
 from safetensors import SafetensorError, deserialize
 
 from benchmark.exchange.compression import decompressed, ending_of, faults
-from benchmark.exchange.packing import FORMAT, LAST
+from benchmark.exchange.packing import FORMAT, LAST, SOURCES
 from benchmark.store import CONFIG, LIMITS, METRICS, RESULT, Contents, DamagedError, Store, parse
 from methods.errors import InputError
+from methods.sources import hash_of
 
 MAX_WEIGHTS = 2**30
 MAX_SOURCE = 1_000_000
@@ -163,11 +163,12 @@ def _named(run: BundledRun) -> BundledRun:
 
 
 def _check_program(name: str, content: bytes) -> None:
-    # its name is the hash of a syntax tree and of a package's version, which the text alone does not tell
     try:
-        ast.parse(content.decode())
+        found = hash_of(content.decode())
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise DamagedError(f"{name} is no program") from None
+        raise DamagedError(f"{name} is no plug-in's code") from None
+    if name != f"{SOURCES}/{found}.py":
+        raise DamagedError(f"{name} is other code than its name says")
 
 
 def _check_last(content: bytes, runs: int) -> None:

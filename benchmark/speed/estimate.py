@@ -17,6 +17,7 @@ from benchmark.speed.measure import count_flops, timed, trainer_for, training_st
 from benchmark.store import atomic, environment
 from benchmark.training import choose_device, draw_method
 from methods import Progress
+from methods.errors import InputError
 
 BUDGET_S = 20.0
 """For timing a plan's kinds of runs, the quickest first; what is left over is scaled by its operations."""
@@ -117,10 +118,15 @@ def operations_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = 
             terms = method.losses(method(views), labels, Progress(0, 0, run.train.epochs))
             torch.autograd.backward(torch.stack(list(terms.values())).sum())
 
-        train = count_flops(step)
-        method.eval()
-        with torch.no_grad():
-            evaluation = count_flops(lambda: method.predict(views[0]))
+        try:
+            train = count_flops(step)
+            method.eval()
+            with torch.no_grad():
+                evaluation = count_flops(lambda: method.predict(views[0]))
+        except Exception as error:
+            # a plug-in may raise anything; a plan is answered in one line
+            reason = str(error).splitlines()[0] if str(error) else "no message"
+            raise InputError(f"{run.method} takes no training step: {type(error).__name__}: {reason}") from None
     return Pace(train, evaluation).times(1 / batch)
 
 

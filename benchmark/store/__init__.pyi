@@ -1,5 +1,5 @@
 from .atomic import write_text as write_text
-from .collection import Damaged as Damaged, Found as Found, Runs as Runs, scan as scan
+from .collection import Found as Found, Runs as Runs, scan as scan
 from .ending import Result as Result, Status as Status
 from .files import (
     CHECKPOINT as CHECKPOINT,
@@ -13,14 +13,14 @@ from .files import (
     Row as Row,
     parse as parse,
 )
-from .folder import Files as Files, read_files as read_files
+from .folder import read_files as read_files
 from .frames import BUDGETS_JOINED_BY as BUDGETS_JOINED_BY
 from .loading import DAMAGED as DAMAGED, Epochs as Epochs, Where as Where, last_epochs as last_epochs, load as load
 from .lookup import StoredRun as StoredRun, names as names
 from .places import Results as Results, folders as folders
-from .records import Record as Record, Scores as Scores, brief as brief, digest as digest
+from .records import Record as Record, Scores as Scores, brief as brief
 from .runs import Store as Store, read_result as read_result
 from .selection import fits as fits, select as select
-from .several import agree as agree, better as better, dispute as dispute, find as find, read as read
-from .sizes import Kind as Kind, kinds as kinds
-from .trash import Moved as Moved, described as described, move as move
+from .several import better as better, dispute as dispute, find as find, read as read
+from .sizes import kinds as kinds
+from .trash import described as described, move as move

@@ -1,1 +1,1 @@
-from .catalogue import STUDIES as STUDIES, Study as Study, find as find
+from .catalogue import STUDIES as STUDIES, find as find

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,9 +14,7 @@ from benchmark.speed.estimate import operations_per_image
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import validated
-
-HORIZON = 0.1
-"""Share of a run's steps that a mean teacher may look back."""
+from methods.mean_teacher import longest_decay
 
 
 class Grid(BaseModel):
@@ -58,6 +56,20 @@ class Candidate:
         return f"{self.images} images a class, {self.backbone}, {self.epochs} epochs, warm-up {self.warmup:g}"
 
 
+class Plan(NamedTuple):
+    """A recipe and what is made of it.
+
+    Attributes:
+        candidate: The recipe.
+        layer: The same as the keys of a configuration file, without what is held out to judge it.
+        command: Its runs.
+    """
+
+    candidate: Candidate
+    layer: dict[str, Any]
+    command: Command
+
+
 def read_grid(name: str) -> Grid:
     """Return the grid in a YAML file, with the methods' names filled in.
 
@@ -78,7 +90,7 @@ def _without_teacher() -> list[str]:
     return [name for name, model in models.items() if not any(f.is_required() for f in model.model_fields.values())]
 
 
-def plans(grid: Grid, seeds: int, **options: str) -> list[tuple[Candidate, Command]]:
+def plans(grid: Grid, seeds: int, **options: str) -> list[Plan]:
     """Return every recipe with its runs, scored on held-out training images; the cheapest first.
 
     A recipe's cost is the multiply-adds of training all methods once, counted by ``torch.utils.flop_counter``.
@@ -88,26 +100,38 @@ def plans(grid: Grid, seeds: int, **options: str) -> list[tuple[Candidate, Comma
         seeds: Runs of each method.
         **options: Of the command line: ``results``, ``engine``, ``device``.
     """
+    shape = datasets.shape(grid.dataset, DataConfig(), datasets.default_root())
     choices = product(grid.images_per_class, grid.backbones, grid.epochs, grid.warmup_epochs)
-    found = [(candidate := Candidate(*choice), _command(grid, candidate, seeds, options)) for choice in choices]
-    by_backbone = {candidate.backbone: command for candidate, command in found}
-    an_image = {backbone: _multiply_adds(command) for backbone, command in by_backbone.items()}
-    return sorted(found, key=lambda one: (one[0].images * one[0].epochs * an_image[one[0].backbone], one[0].warmup))
+    found = []
+    for candidate in (Candidate(*choice) for choice in choices):
+        recipe = layer(grid, candidate, shape.num_classes)
+        found.append(Plan(candidate, recipe, _command(grid, candidate, recipe, seeds, options)))
+    by_backbone = {plan.candidate.backbone: plan.command for plan in found}
+    an_image = {backbone: _multiply_adds(command, shape) for backbone, command in by_backbone.items()}
+
+    def cost(plan: Plan) -> tuple[float, float]:
+        one = plan.candidate
+        return one.images * one.epochs * an_image[one.backbone], one.warmup
+
+    return sorted(found, key=cost)
 
 
-def layer(grid: Grid, candidate: Candidate, steps: int) -> dict[str, Any]:
+def layer(grid: Grid, candidate: Candidate, classes: int) -> dict[str, Any]:
     """Return a recipe's keys, but for what is held out.
 
     Args:
         grid: What all recipes share.
         candidate: What is its own.
-        steps: Of a run; a mean teacher that looks back too far for it is shortened.
+        classes: Of the data set: they say how many steps a run has, and a mean teacher that looks back too far for it
+            is shortened.
     """
-    horizon = 1 - 1 / max(1.0, HORIZON * steps)
+    batch_size = int(grid.train.get("batch_size", TrainConfig().batch_size))
+    steps = candidate.epochs * -(-classes * candidate.images // batch_size)
+    fitting = round(longest_decay(steps), 4)
     shortened = {
-        name: {"ema_decay": round(horizon, 4)}
+        name: {"ema_decay": fitting}
         for name in grid.methods
-        if (field := registry.load(name, ()).Hyperparameters.model_fields.get("ema_decay")) and field.default > horizon
+        if (field := registry.load(name, ()).Hyperparameters.model_fields.get("ema_decay")) and field.default > fitting
     }
     return {
         "methods": grid.methods,
@@ -119,20 +143,17 @@ def layer(grid: Grid, candidate: Candidate, steps: int) -> dict[str, Any]:
     }
 
 
-def _command(grid: Grid, candidate: Candidate, seeds: int, options: Mapping[str, str]) -> Command:
-    classes = datasets.shape(grid.dataset, DataConfig(), datasets.default_root()).num_classes
-    batch_size = int(grid.train.get("batch_size", TrainConfig().batch_size))
-    steps = candidate.epochs * -(-classes * candidate.images // batch_size)
+def _command(
+    grid: Grid, candidate: Candidate, recipe: Mapping[str, Any], seeds: int, options: Mapping[str, str]
+) -> Command:
     taken = candidate.images + grid.held_out_per_class
-    recipe = layer(grid, candidate, steps)
     held = {"train_per_class": taken, "holdout": grid.held_out_per_class / taken}
     scored = {"eval_every": candidate.epochs, "collapse_epochs": candidate.epochs}
     own = {"train": recipe["train"] | scored, "data": recipe["data"] | held, "seeds": seeds}
-    return prepare([recipe | own | dict(options)])
+    return prepare([{**recipe, **own, **options}])
 
 
-def _multiply_adds(command: Command) -> float:
+def _multiply_adds(command: Command, shape: datasets.Shape) -> float:
     """Return what an image costs in a training step of every method once."""
     of_method = {run.method: run for run in command.runs}
-    shape = datasets.shape(command.runs[0].dataset, command.runs[0].data, command.data_root)
     return sum(operations_per_image(run, shape).train / 2 for run in of_method.values())

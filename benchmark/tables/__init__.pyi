@@ -3,7 +3,6 @@ from .choosing import Choice as Choice
 from .ordering import method_order as method_order, natural as natural
 from .power import (
     ALPHA as ALPHA,
-    Equivalence as Equivalence,
     paired_sd as paired_sd,
     seeds_needed as seeds_needed,
     tost as tost,
@@ -15,7 +14,6 @@ from .showing import Showing as Showing
 from .significance import (
     MIN_PAIRS as MIN_PAIRS,
     Gain as Gain,
-    differences as differences,
     paired_gain as paired_gain,
 )
 from .table import (

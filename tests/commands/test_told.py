@@ -184,3 +184,10 @@ class TestSlips:
     def test_a_baseline_needs_methods_in_the_rows(self, bench: Bench, finished_runs: Path) -> None:
         words = ["table", "--results", str(finished_runs), "--rows", "seed", "--columns", "method"]
         bench(*words, "--baseline", "dml").assert_refused("methods stand in the columns")
+
+
+@pytest.mark.usefixtures("small")
+def test_a_plan_with_a_plugin_that_cannot_be_trained_is_one_line(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    answer = bench("run", "--config", "small", "--methods", "explosive", "--plugin", "mine.py", "--dry-run")
+    answer.assert_refused("explosive takes no training step: RuntimeError: the fuse was short")

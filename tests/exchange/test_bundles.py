@@ -7,7 +7,6 @@ import shutil
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +17,8 @@ from benchmark.configuration import Use
 from benchmark.exchange import compression, packing
 from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store
 from methods.errors import InputError
+from methods.plugins import import_plugin
+from methods.sources import source_of
 from tests.store.test_index import config, finish
 
 Members = dict[str, bytes | tarfile.TarInfo]
@@ -122,13 +123,19 @@ class TestMerge:
         assert json.loads(frame["uses"][0]) == [{}, {"name": "mine"}]
 
     def test_sources_of_plugins_go_along_by_their_hash(self, results: Path, tmp_path: Path) -> None:
-        content = b"class Mine: ...\n"
-        name = f"{sha256(content).hexdigest()}.py"
+        (tmp_path / "mine.py").write_text("class Mine: ...\n")
+        source = source_of(import_plugin(str(tmp_path / "mine.py")))
+        name, content = f"{source.hash}.py", source.text.encode()
         bundle = bundled(tmp_path, {**members(results), f"sources/{name}": content})
         exchange.merge([bundle], tmp_path / "there")
         assert (tmp_path / "there/sources" / name).read_bytes() == content
-        with pytest.raises(InputError, match="is no program"):
-            exchange.merge([bundled(tmp_path, {**members(results), f"sources/{name}": b"a b"})], tmp_path / "no")
+        for other, fault in (
+            (content + b"evil = 1\n", "is other code than its name says"),
+            (content + b"a b\n", "is no plug-in's code"),
+            (b"class Mine: ...\n", "is no plug-in's code"),
+        ):
+            with pytest.raises(InputError, match=fault):
+                exchange.merge([bundled(tmp_path, {**members(results), f"sources/{name}": other})], tmp_path / "no")
 
     def test_damaged_runs_are_named_and_not_packed(self, results: Path, tmp_path: Path) -> None:
         (finish(results, 2) / METRICS).write_text("x\n")
