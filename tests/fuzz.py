@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests import profiles
 
@@ -22,18 +22,19 @@ ROUND = (
 )
 
 
-def fuzz(minutes: float, only: Sequence[str] = ()) -> bool:
+def fuzz(minutes: float, only: Sequence[str] = (), draw: Callable[[int], int] = secrets.randbits) -> bool:
     """Begin rounds until the time is up, at least one; return whether all were good.
 
     Args:
         minutes: The last round may end later.
         only: Files, or further words for pytest; all property tests if there are none.
+        draw: Gives each round's seed, of so many bits.
     """
     end = time.monotonic() + 60 * minutes
     rounds = 0
     while not rounds or time.monotonic() < end:
         rounds += 1
-        seed = secrets.randbits(32)
+        seed = draw(32)
         words = [sys.executable, *ROUND, f"--hypothesis-seed={seed}", *only]
         # the order in which sets are gone through is another thing that chance must not decide
         environment = {"PYTHONHASHSEED": str(seed), profiles.EXAMPLES: str(profiles.fuzz_examples())}

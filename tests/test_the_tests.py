@@ -94,7 +94,7 @@ def test_fuzz_ends_with_the_first_failure_and_the_command_that_repeats_it(
     monkeypatch.chdir(ROOT)
     path = tmp_path / "test_it.py"
     path.write_text(FAILS, encoding="utf-8")
-    assert not fuzz.fuzz(10, [*OURS, str(path)])
+    assert not fuzz.fuzz(10, [*OURS, str(path)], lambda bits: 1)
     printed = capfd.readouterr().out
     assert "round 1 failed" in printed
     command = printed.splitlines()[-1]
@@ -110,7 +110,7 @@ def test_fuzz_without_a_failure_begins_rounds_until_its_time_is_up(
     monkeypatch.chdir(ROOT)
     path = tmp_path / "test_it.py"
     path.write_text(PROPERTY, encoding="utf-8")
-    assert fuzz.fuzz(0, [*OURS, str(path)])
+    assert fuzz.fuzz(0, [*OURS, str(path)], lambda bits: 1)
     assert "1 passed, 1 deselected" in (printed := capfd.readouterr().out)
     assert printed.endswith("1 round without a failure\n")
 
