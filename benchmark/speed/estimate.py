@@ -107,26 +107,39 @@ def side_by_side(seconds: Iterable[float], places: int) -> float:
 
 
 def operations_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) -> Pace:
-    """Return the floating-point operations an image, counted without computing anything."""
+    """Return the floating-point operations an image, counted without computing anything where the method lets one.
+
+    Raises:
+        InputError: If the method takes no training step, with its reason.
+    """
+    try:
+        return _operations(run, shape, plugins, "meta")
+    except Exception:
+        # the meta device has no autocast, for example, and no values to branch on
+        with torch.random.fork_rng(devices=[]):
+            try:
+                return _operations(run, shape, plugins, "cpu")
+            except Exception as error:
+                # a plug-in may raise anything; a plan is answered in one line
+                reason = str(error).splitlines()[0] if str(error) else "no message"
+                raise InputError(f"{run.method} takes no training step: {type(error).__name__}: {reason}") from None
+
+
+def _operations(run: RunConfig, shape: Shape, plugins: Sequence[str], device: str) -> Pace:
     batch = 4
-    with torch.device("meta"):
+    with torch.device(device):
         method = draw_method(run, shape, plugins)
-        views = torch.empty(method.views, batch, shape.in_channels, shape.image_size, shape.image_size)
+        views = torch.zeros(method.views, batch, shape.in_channels, shape.image_size, shape.image_size)
         labels = torch.zeros(batch, dtype=torch.int64)
 
         def step() -> None:
             terms = method.losses(method(views), labels, Progress(0, 0, run.train.epochs))
             torch.autograd.backward(torch.stack(list(terms.values())).sum())
 
-        try:
-            train = count_flops(step)
-            method.eval()
-            with torch.no_grad():
-                evaluation = count_flops(lambda: method.predict(views[0]))
-        except Exception as error:
-            # a plug-in may raise anything; a plan is answered in one line
-            reason = str(error).splitlines()[0] if str(error) else "no message"
-            raise InputError(f"{run.method} takes no training step: {type(error).__name__}: {reason}") from None
+        train = count_flops(step)
+        method.eval()
+        with torch.no_grad():
+            evaluation = count_flops(lambda: method.predict(views[0]))
     return Pace(train, evaluation).times(1 / batch)
 
 

@@ -11,6 +11,7 @@ from benchmark.configuration import EQUAL_EPOCHS, Request, RunConfig, plan
 from benchmark.datasets import Shape
 from benchmark.speed.equal_cost import Budget, Share, at_equal_cost
 from benchmark.tables import build
+from methods import registry
 from methods.errors import InputError
 
 SHAPE = Shape(1437, 360, 10, 1, 8)
@@ -30,6 +31,13 @@ class TestPlan:
         for _, share in found.values():
             assert share.budget == total
             assert abs(share.total - total) <= share.multiply_adds_per_epoch / 2
+
+    def test_every_method_can_be_counted(self) -> None:
+        methods = [name for name in registry.available() if name != "kd"]
+        found = planned(Budget("independent"), methods=methods)
+        cost = {name: share.multiply_adds_per_epoch for name, (_, share) in found.items()}
+        assert cost.keys() == set(methods)
+        assert min(cost, key=cost.__getitem__) == "independent"
 
     def test_two_networks_cost_twice_what_one_costs(self) -> None:
         found = planned(Budget("dml"))
