@@ -18,7 +18,7 @@ from methods import Progress, backbones, registry
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Batch, Method
 
-Depth = Literal["gates", "essential", "all"]
+Depth = Literal["gates", "essential", "steps", "all"]
 """How much of the contract is checked in a case."""
 
 BATCH_SIZE = 6
@@ -109,7 +109,7 @@ class Case:
         """The method in eval mode after a few steps; no clause may change it."""
         method = self.build()
         prepare(self, method)
-        for number in range(3 if self.depth == "all" else 1):
+        for number in range(3 if self.depth in ("steps", "all") else 1):
             take_step(self, method, number)
         return method.eval()
 
@@ -161,14 +161,15 @@ def cases(method: type[Method], folder: Path) -> Iterator[Case]:
     example = _example(method, folder / "defaults", SMALL)
     yield Case("defaults", method, example)
     for chosen in counts:
-        yield Case(f"peers={chosen['peers']}", method, {**example, **chosen})
+        depth: Depth = "all" if chosen is fewest else "steps"
+        yield Case(f"peers={chosen['peers']}", method, {**example, **chosen}, depth=depth)
     for name, info in fields.items():
         if name == "peers" or name in example:
             continue
         few = {**example, **fewest}
         for value in choices(info):
             if value != info.default:
-                yield Case(f"{name}={value}", method, {**few, name: value}, may_refuse=True)
+                yield Case(f"{name}={value}", method, {**few, name: value}, depth="steps", may_refuse=True)
         for value in _bounds(info):
             yield Case(f"{name}={value}", method, {**few, name: value}, depth="gates", may_refuse=True)
     grey = _example(method, folder / "grey", SMALL, num_classes=2, in_channels=1)

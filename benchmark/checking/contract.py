@@ -251,18 +251,23 @@ _ESSENTIAL = {
     "parameter_groups: every trained parameter in one": hooks.every_parameter_in_one_group,
 }
 
+_STEPS = {
+    **_ESSENTIAL,
+    "the same weights from the same seed": same_weights_from_the_same_seed,
+    "hyperparameters survive storage": hyperparameters_survive_storage,
+    "losses: a function of their arguments": losses_a_function_of_their_arguments,
+    "only after_step moves untrained parameters": only_after_step_moves_untrained_parameters,
+    "train and eval mode kept by a step": modes_kept_by_a_step,
+    "state goes on in a fresh instance": state_goes_on_in_a_fresh_instance,
+    "random numbers from the run's axis": hooks.draws_from_the_runs_axis_alone,
+}
+
 CLAUSES: Mapping[Depth, Mapping[str, Callable[[Case], None]]] = {
     "gates": _GATES,
     "essential": _ESSENTIAL,
+    "steps": _STEPS,
     "all": {
-        **_ESSENTIAL,
-        "the same weights from the same seed": same_weights_from_the_same_seed,
-        "hyperparameters survive storage": hyperparameters_survive_storage,
-        "losses: a function of their arguments": losses_a_function_of_their_arguments,
-        "only after_step moves untrained parameters": only_after_step_moves_untrained_parameters,
-        "train and eval mode kept by a step": modes_kept_by_a_step,
-        "state goes on in a fresh instance": state_goes_on_in_a_fresh_instance,
-        "random numbers from the run's axis": hooks.draws_from_the_runs_axis_alone,
+        **_STEPS,
         "a run in bfloat16": trainer_runs.computes_in_bfloat16,
         "a run goes on from its checkpoint": trainer_runs.goes_on_from_a_checkpoint,
     },
