@@ -1,7 +1,7 @@
 """The recipes that the study of regimes chooses from, the cheapest first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -28,6 +28,10 @@ class Grid(BaseModel):
     methods: list[str] = Field([], description="those that are to arrive; none stands for all that need no teacher")
     images_per_class: list[int] = Field(min_length=1)
     held_out_per_class: int = Field(ge=1)
+    image_sizes: list[int | None] = Field(
+        [None], min_length=1, description="sides that images are brought to; null: own"
+    )
+    equal_cost: str = Field("", description="whose cost the table at equal cost has; none stands for the dearest")
     backbones: list[str] = Field(min_length=1)
     epochs: list[int] = Field(min_length=1)
     warmup_epochs: list[float] = Field(min_length=1)
@@ -41,19 +45,22 @@ class Candidate:
 
     Attributes:
         images: Training images a class.
+        side: That images are brought to, in pixels; None: their own.
         backbone: The network.
         epochs: The length of a run.
         warmup: ``train.warmup_epochs``.
     """
 
     images: int
+    side: int | None
     backbone: str
     epochs: int
     warmup: float
 
     def __str__(self) -> str:
         """What a person calls it."""
-        return f"{self.images} images a class, {self.backbone}, {self.epochs} epochs, warm-up {self.warmup:g}"
+        side = f" of {self.side}x{self.side}" if self.side else ""
+        return f"{self.images} images a class{side}, {self.backbone}, {self.epochs} epochs, warm-up {self.warmup:g}"
 
 
 class Plan(NamedTuple):
@@ -79,8 +86,9 @@ def read_grid(name: str) -> Grid:
     grid = validated(Grid, recipes.read(recipes.find(name)), "regime")
     if not grid.methods:
         grid = grid.model_copy(update={"methods": _without_teacher()})
-    if grid.reference not in grid.methods:
-        raise InputError(f"regime: the reference {grid.reference!r} is not among the methods")
+    for word, method in (("reference", grid.reference), ("method of equal cost", grid.equal_cost or grid.reference)):
+        if method not in grid.methods:
+            raise InputError(f"regime: the {word} {method!r} is not among the methods")
     return grid
 
 
@@ -101,17 +109,20 @@ def plans(grid: Grid, seeds: int, **options: str) -> list[Plan]:
         **options: Of the command line: ``results``, ``engine``, ``device``.
     """
     shape = datasets.shape(grid.dataset, DataConfig(), datasets.default_root())
-    choices = product(grid.images_per_class, grid.backbones, grid.epochs, grid.warmup_epochs)
+    choices = product(grid.images_per_class, grid.image_sizes, grid.backbones, grid.epochs, grid.warmup_epochs)
     found = []
     for candidate in (Candidate(*choice) for choice in choices):
         recipe = layer(grid, candidate, shape.num_classes)
         found.append(Plan(candidate, recipe, _command(grid, candidate, recipe, seeds, options)))
-    by_backbone = {plan.candidate.backbone: plan.command for plan in found}
-    an_image = {backbone: _multiply_adds(command, shape) for backbone, command in by_backbone.items()}
+    of_a_kind = {(plan.candidate.backbone, plan.candidate.side): plan.command for plan in found}
+    an_image = {
+        (backbone, side): _multiply_adds(command, replace(shape, image_size=side or shape.image_size))
+        for (backbone, side), command in of_a_kind.items()
+    }
 
     def cost(plan: Plan) -> tuple[float, float]:
         one = plan.candidate
-        return one.images * one.epochs * an_image[one.backbone], one.warmup
+        return one.images * one.epochs * an_image[one.backbone, one.side], one.warmup
 
     return sorted(found, key=cost)
 
@@ -133,12 +144,13 @@ def layer(grid: Grid, candidate: Candidate, classes: int) -> dict[str, Any]:
         for name in grid.methods
         if (field := registry.load(name, ()).Hyperparameters.model_fields.get("ema_decay")) and field.default > fitting
     }
+    side = {"image_size": candidate.side} if candidate.side else {}
     return {
         "methods": grid.methods,
         "dataset": grid.dataset,
         "backbone": candidate.backbone,
         "train": {**grid.train, "epochs": candidate.epochs, "warmup_epochs": candidate.warmup},
-        "data": {**grid.data, "train_per_class": candidate.images},
+        "data": {**grid.data, "train_per_class": candidate.images, **side},
         **shortened,
     }
 

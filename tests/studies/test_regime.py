@@ -9,7 +9,7 @@ import yaml
 from benchmark import running
 from benchmark.configuration import layer_from_file
 from benchmark.studies import regime
-from benchmark.studies.regime import RegimeSettings, fall_in_the_last_part, faults, table_hours
+from benchmark.studies.regime import RegimeSettings, fall_in_the_last_part, faults, table_hours, undisturbed_seconds
 from benchmark.studies.regime_grid import plans, read_grid
 from methods.errors import InputError
 
@@ -80,6 +80,15 @@ class TestConditions:
     def test_hours_of_the_table(self) -> None:
         # ten seeds, two at a time: once each method's own seconds, once the dearest's
         assert table_hours(pd.Series([60.0, 300.0])) == pytest.approx(10 * (360 + 600) / 2 / 3600)
+
+    def test_hours_of_the_table_at_the_cost_of_a_method(self) -> None:
+        seconds = pd.Series({"alone": 60.0, "other": 120.0, "dear": 300.0})
+        assert table_hours(seconds, "other") == pytest.approx(10 * (480 + 360) / 2 / 3600)
+        # before it has been trained the dearest so far is all that is known
+        assert table_hours(seconds[["alone"]], "other") == pytest.approx(10 * (60 + 60) / 2 / 3600)
+
+    def test_what_slowed_some_epochs_does_not_count(self) -> None:
+        assert undisturbed_seconds(pd.Series([3.0, 2.0, 9.0])) == 6.0
 
 
 class TestGrid:
