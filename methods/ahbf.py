@@ -79,6 +79,7 @@ class AHBF(BranchedPeers):
 
     name = "ahbf"
     year = 2023
+    mixed_labels = True
     Outputs = AssistantOutputs
 
     class Hyperparameters(BranchHyperparameters):

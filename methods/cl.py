@@ -24,6 +24,7 @@ class CL(BranchedPeers):
 
     name = "cl"
     year = 2018
+    mixed_labels = True
 
     class Hyperparameters(BranchHyperparameters):
         """The values of OKDDip's code."""

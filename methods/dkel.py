@@ -31,6 +31,7 @@ class DKEL(MeanTeacherMethod):
 
     name = "dkel"
     year = 2022
+    mixed_labels = True
 
     class Hyperparameters(MeanTeacherHyperparameters):
         """The released values where they are not what undoes the method."""

@@ -22,6 +22,7 @@ class DML(SeparatePeers):
 
     name = "dml"
     year = 2018
+    mixed_labels = True
 
     class Hyperparameters(PeerHyperparameters):
         """The paper's values."""

@@ -31,6 +31,7 @@ class FFL(BranchedPeers):
 
     name = "ffl"
     year = 2019
+    mixed_labels = True
 
     class Hyperparameters(BranchHyperparameters):
         """The authors' values."""

@@ -19,6 +19,7 @@ class Independent(SeparatePeers):
     """
 
     name = "independent"
+    mixed_labels = True
 
     class Hyperparameters(BaseHyperparameters):
         """One network unless told otherwise."""

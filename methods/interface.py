@@ -13,7 +13,7 @@ from methods.errors import InputError
 from methods.hyperparameters import BaseHyperparameters
 
 Batch = tuple[Tensor, Tensor]
-"""Views ``[V, B, C, H, W]`` and their labels ``[B]``."""
+"""Views ``[V, B, C, H, W]`` and their labels, as :meth:`Method.losses` is given them."""
 
 
 @dataclass
@@ -95,6 +95,8 @@ class Method(nn.Module, ABC):
     Hyperparameters: ClassVar[type[BaseHyperparameters]]
     Outputs: ClassVar[type[AnyOutputs]] = AnyOutputs
     """What ``forward`` returns: a dataclass whose further fields are tensors or None."""
+    mixed_labels: ClassVar[bool | None] = None
+    """Whether the losses take labels of more than one class an image (``data.mix``); None: a step without data says."""
     needs_features: ClassVar[bool] = False
     """Whether the common shapes of methods fill ``Outputs.features``."""
 
@@ -143,7 +145,15 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, outputs: AnyOutputs, labels: Tensor, progress: Progress) -> dict[str, Tensor]:
-        """Return the named scalar terms whose sum is minimised: a function of the arguments and hyperparameters."""
+        """Return the named scalar terms whose sum is minimised: a function of the arguments and hyperparameters.
+
+        Args:
+            outputs: Of the step, in full precision.
+            labels: ``[B]``, class indices; with ``train.label_smoothing`` or ``data.mix`` probabilities ``[B, C]``,
+                which :func:`methods.objectives.cross_entropy` takes as well. Where a loss needs the class of an image,
+                it is :func:`methods.objectives.hard_labels` of them.
+            progress: Where in the run.
+        """
 
     @abstractmethod
     def predict(self, images: Tensor) -> dict[str, Tensor]:
@@ -186,7 +196,7 @@ class Method(nn.Module, ABC):
 
         Args:
             outputs: Of the step, in full precision.
-            labels: ``[B]``, class indices.
+            labels: As ``losses`` was given them.
             progress: Where in the run.
         """
 

@@ -30,6 +30,7 @@ class KD(SeparatePeers):
 
     name = "kd"
     year = 2015
+    mixed_labels = True
     mixed_backbones = False
 
     class Hyperparameters(BaseHyperparameters):

@@ -15,6 +15,7 @@ from methods.objectives import (
     cross_entropy,
     distillation_loss,
     error_matrix,
+    hard_labels,
     least_error_weights,
     linear_target,
     lowest_loss_target,
@@ -54,6 +55,7 @@ class KDCL(SeparatePeers):
 
     name = "kdcl"
     year = 2020
+    mixed_labels = False
 
     class Hyperparameters(PeerHyperparameters):
         """The values stated for CIFAR."""
@@ -94,7 +96,7 @@ class KDCL(SeparatePeers):
     def losses(self, outputs: Outputs, labels: Tensor, progress: Progress) -> dict[str, Tensor]:
         """Return the cross-entropies' sum and the distillation from the common target."""
         chosen = self.hyperparameters
-        target = self._target(outputs, labels)
+        target = self._target(outputs, hard_labels(labels))
         return {
             "cross_entropy": chosen.label_weight * cross_entropy(outputs.peers, labels),
             "distillation": chosen.weight * distillation_loss(outputs.peers, target, chosen.temperature),
@@ -121,7 +123,7 @@ class KDCL(SeparatePeers):
         if self.hyperparameters.variant == "general":
             taken = list(islice(batches, self.hyperparameters.probe_batches))
             self.probe_images = torch.cat([views for views, _ in taken], dim=1).flatten(0, 1)
-            self.probe_labels = torch.cat([labels for _, labels in taken])
+            self.probe_labels = torch.cat([hard_labels(labels) for _, labels in taken])
 
     def after_step(self, progress: Progress) -> None:
         """For ``general``, renew the weights after an epoch's first step."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from methods.backbones import Backbone
 from methods.contrast import similarity_distillation, supervised_contrast
 from methods.interface import AnyOutputs, Outputs, Progress
-from methods.objectives import cross_entropy, distillation_loss
+from methods.objectives import cross_entropy, distillation_loss, hard_labels
 from methods.peers import PeerHyperparameters, SeparatePeers
 
 
@@ -42,6 +42,7 @@ class MCL(SeparatePeers):
 
     name = "mcl"
     year = 2022
+    mixed_labels = False
     Outputs = ProjectedOutputs
     needs_features = True
 
@@ -84,7 +85,10 @@ class MCL(SeparatePeers):
         if not isinstance(outputs, ProjectedOutputs) or outputs.projections is None:
             raise ValueError("MCL needs the projected features")
         chosen, peers = self.hyperparameters, outputs.peers
-        terms = {"cross_entropy": cross_entropy(peers, labels), **self._contrastive(outputs.projections, labels)}
+        terms = {
+            "cross_entropy": cross_entropy(peers, labels),
+            **self._contrastive(outputs.projections, hard_labels(labels)),
+        }
         if chosen.logit_distill:
             taught = peers if len(peers) == 2 else peers[-1:]
             terms["distillation"] = distillation_loss(taught, peers.detach().mean(0), chosen.temperature)

@@ -45,6 +45,7 @@ class MCLOKD(BranchedPeers):
 
     name = "mcl_okd"
     year = 2021
+    mixed_labels = False
     Outputs = ContrastiveOutputs
 
     class Hyperparameters(BranchHyperparameters):

@@ -12,14 +12,41 @@ from torch import Tensor
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy with the labels: ``sum_k mean_b -log softmax(z_kb)[y_b]``.
 
+    For labels that are probabilities ``q``: ``sum_k mean_b -sum_c q_bc log softmax(z_kb)[c]``.
+
     Args:
         logits: ``[..., B, C]``.
-        labels: ``[B]``, class indices.
+        labels: ``[B]``, class indices, or ``[B, C]``, probabilities (smoothed or mixed labels).
     """
     classes = logits.shape[-1]
     leading = logits.shape[:-2].numel()
-    repeated = labels.expand(leading, -1).reshape(-1)
+    repeated = labels.expand(leading, *labels.shape).flatten(0, 1)
+    if labels.dim() == 2:
+        repeated = repeated.to(logits.dtype)
     return F.cross_entropy(logits.reshape(-1, classes), repeated) * leading
+
+
+def soft_labels(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:
+    """Labels as probabilities, smoothed: ``(1 - s) q + s / C``, ``[B, C]``.
+
+    Args:
+        labels: ``[B]``, class indices, or ``[B, C]``, probabilities q.
+        classes: C.
+        smoothing: s, the share that is spread evenly over all classes, in [0, 1).
+
+    Source: Szegedy et al. (2016), "Rethinking the Inception Architecture for Computer Vision", section 7.
+    """
+    probabilities = labels if labels.dim() == 2 else F.one_hot(labels, classes).to(torch.get_default_dtype())
+    return (1 - smoothing) * probabilities + smoothing / classes
+
+
+def hard_labels(labels: Tensor) -> Tensor:
+    """The class of each label, ``[B]``: an index as it is, of probabilities ``[B, C]`` the largest.
+
+    A smoothed label keeps its class; a mixed one has none, so that whoever needs this refuses mixed labels
+    (``Method.mixed_labels``).
+    """
+    return labels if labels.dim() == 1 else labels.argmax(-1)
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -41,6 +41,7 @@ class OKDDip(Method):
 
     name = "okddip"
     year = 2020
+    mixed_labels = True
     mixed_backbones = True
     extra_networks = 1
 

@@ -44,6 +44,7 @@ class OKDPH(SeparatePeers):
 
     name = "okdph"
     year = 2023
+    mixed_labels = True
     mixed_backbones = False
     Outputs = HybridOutputs
 

@@ -26,6 +26,7 @@ class ONE(BranchedPeers):
 
     name = "one"
     year = 2018
+    mixed_labels = True
 
     class Hyperparameters(BranchHyperparameters):
         """The authors' values."""

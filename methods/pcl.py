@@ -128,6 +128,7 @@ class PCL(MeanTeacherMethod):
 
     name = "pcl"
     year = 2021
+    mixed_labels = True
     Hyperparameters = MeanTeacherHyperparameters
 
     def teacher_losses(self, peers: Tensor, teachers: Tensor) -> dict[str, Tensor]:

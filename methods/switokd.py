@@ -10,7 +10,7 @@ from torch import Tensor
 from methods.backbones import Backbone
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Outputs, Progress
-from methods.objectives import cross_entropy, divergence_matrix
+from methods.objectives import cross_entropy, divergence_matrix, hard_labels
 from methods.peers import PeerHyperparameters, SeparatePeers, named, numbered
 from methods.switching import Switches, switches
 
@@ -32,6 +32,7 @@ class SwitOKD(SeparatePeers):
 
     name = "switokd"
     year = 2022
+    mixed_labels = False
 
     class Hyperparameters(PeerHyperparameters):
         """The released values."""
@@ -85,7 +86,7 @@ class SwitOKD(SeparatePeers):
     def _switches(self, outputs: Outputs, labels: Tensor) -> Switches:
         chosen, count = self.hyperparameters, len(self.students)
         students, teachers = outputs.peers[:count], outputs.peers[count:]
-        return switches(students, teachers, labels, chosen.temperature, chosen.thresholds == "released")
+        return switches(students, teachers, hard_labels(labels), chosen.temperature, chosen.thresholds == "released")
 
     @torch.no_grad()
     def before_update(self, outputs: Outputs, labels: Tensor, progress: Progress) -> None:

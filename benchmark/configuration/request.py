@@ -161,6 +161,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
         raise InputError(f"more than {MAX_RUNS:,} runs of {name}: ask for fewer seeds")
     train = _train_config(section(scoped.layers, "train"))
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
+    _check_labels(chosen, data, request.plugins)
     for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
         backbones.describe(part, request.plugins)
     if (name, data) not in checksums:
@@ -196,7 +197,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
 def _train_config(values: Mapping[str, Any]) -> TrainConfig:
     epochs = values.get("epochs", TrainConfig.model_fields["epochs"].default)
     train = validated(TrainConfig, {**values, **_milestones(values.get("milestones"), epochs)}, "train")
-    if train.nesterov and train.momentum == 0:
+    if "nesterov" not in train.unused() and train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
     if train.warmup_epochs >= max(1, train.epochs):
         raise InputError(
@@ -240,6 +241,17 @@ def _check_entry(entry: Entry, method: "type[Method]", plugins: Sequence[str]) -
             raise unknown(f"hyperparameter of {entry.method!r}", key, fields)
     if entry.name and entry.name != entry.method and registry.known(entry.name, plugins):
         raise InputError(f"{entry.method} cannot be called {entry.name!r}: that is another method's name")
+
+
+def _check_labels(chosen: Iterable[Entry], data: DataConfig, plugins: Sequence[str]) -> None:
+    methods = dict.fromkeys(entry.method for entry in chosen)
+    refusing = [name for name in methods if registry.load(name, plugins).mixed_labels is False]
+    if data.mix != "none" and refusing:
+        taking = [name for name in registry.available(plugins) if registry.load(name, plugins).mixed_labels]
+        raise InputError(
+            f"data.mix={data.mix} does not go with {', '.join(refusing)}, which must know every image's one class "
+            f"(methods that take mixed labels: {', '.join(taking)})"
+        )
 
 
 def _uses(entry: Entry, common: TrainConfig, own: TrainConfig) -> list[Use]:

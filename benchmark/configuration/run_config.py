@@ -27,14 +27,18 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def canonical(self) -> dict[str, Any]:
-        """Return what counts for the identity: all values but those that mean what was meant before they existed."""
+        """Return what counts for the identity: the values that are read, but those that mean what was meant before."""
         added = {
             name
             for name, field in type(self).model_fields.items()
             if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(_ADDED)
         }
-        values = self.model_dump(mode="json")
+        values = self.model_dump(mode="json", exclude=self.unused())
         return {name: value for name, value in values.items() if name not in added or value != self._default(name)}
+
+    def unused(self) -> set[str]:
+        """Return the settings that nothing reads beside the others' values."""
+        return set()
 
     @classmethod
     def _default(cls, name: str) -> Any:
@@ -42,7 +46,7 @@ class _Section(BaseModel):
 
 
 class TrainConfig(_Section):
-    """How a run is trained: the optimiser is SGD, the learning rate follows a schedule after a warm-up."""
+    """How a run is trained: the optimiser, and a learning rate that follows a schedule after a warm-up."""
 
     epochs: int = Field(300, ge=1, le=100_000, description="passes over the training set")
     batch_size: int = Field(128, ge=2, le=65_536, description="images a step; the last, smaller batch is kept")
@@ -58,11 +62,19 @@ class TrainConfig(_Section):
         0.0, ge=0, le=100_000, description="linear warm-up, step by step: a share of the run below 1, from 1 on epochs"
     )
     warmup_from: float = _added(0.1, ge=0, le=1, description="share of the learning rate that a warm-up begins with")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
-    nesterov: bool = Field(True, description="Nesterov's form of the momentum; it needs momentum above 0")
+    optimizer: Literal["sgd", "adamw"] = _added(
+        "sgd", description="sgd with momentum, or adamw: betas 0.9 and 0.999, decoupled weight decay, no momentum"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; adamw does not read it")
+    nesterov: bool = Field(
+        True, description="Nesterov's form of sgd's momentum, which must be above 0; adamw does not read it"
+    )
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on every parameter, but those of no_decay")
     no_decay: Literal["none", "norm_and_bias"] = _added(
         "none", description="what is spared weight decay: nothing, or the scales and shifts of norms and all biases"
+    )
+    label_smoothing: float = _added(
+        0.0, ge=0, lt=1, description="share of every label that is spread evenly over all classes"
     )
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of the run; part of its numbers")
     precision: Literal["fp32", "tf32", "bf16"] | None = Field(
@@ -82,6 +94,10 @@ class TrainConfig(_Section):
         description="epochs between diagnostics (diversity, calibration, gradients) among those that are evaluated; 0: "
         "after the last one only. They change no other number and are no part of the run's identity",
     )
+
+    def unused(self) -> set[str]:
+        """Return the settings that nothing reads beside the others' values."""
+        return {"momentum", "nesterov"} if self.optimizer == "adamw" else set()
 
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of a 0-based epoch e of E by the schedule, without the warm-up.
@@ -125,6 +141,24 @@ class DataConfig(_Section):
         "black", description="what the border is: black, the training images' mean colour, or their mirrored rim"
     )
     flip: bool = Field(True, description="whether images are mirrored at random")
+    augment: Literal["none", "standard", "randaugment", "trivialaugment"] = _added(
+        "standard",
+        description="none; standard: crop (pad, padding) and flip; or that and torchvision's policy of this name",
+    )
+    erase: float = _added(
+        0.0, ge=0, le=1, description="probability with which a random rectangle of an image gets the mean colour"
+    )
+    mix: Literal["none", "mixup", "cutmix"] = _added(
+        "none", description="how images and labels of a batch are mixed; not with methods that need unmixed labels"
+    )
+    mix_alpha: float = _added(
+        1.0, gt=0, le=1000, description="both parameters of the Beta distribution of which mix draws its share"
+    )
+
+    def unused(self) -> set[str]:
+        """Return the settings that nothing reads beside the others' values."""
+        cropping = {"pad", "padding", "flip"} if self.augment == "none" else set()
+        return cropping | ({"mix_alpha"} if self.mix == "none" else set())
 
 
 class Use(_Section):
@@ -216,6 +250,11 @@ class RunConfig(_Section):
         every += [use for use in (uses or [Use()]) if use not in every]
         joined = list(dict.fromkeys([*budgets, *self.budgets]))
         return self.model_copy(update={"uses": [] if every == [Use()] else every, "budgets": joined})
+
+    @property
+    def soft_labels(self) -> bool:
+        """Whether losses are given probabilities instead of class indices."""
+        return self.train.label_smoothing > 0 or self.data.mix != "none"
 
     @property
     def split(self) -> str:

@@ -44,7 +44,8 @@ def train_missing(command: Command, console: Console) -> None:
     """Carry out what is missing, and tell the person who watches how it gets on.
 
     Raises:
-        InputError: If a network does not take the images of a run, or the method's way of sharing it.
+        InputError: If a network does not take the images of a run, or the method's way of sharing it, or the method's
+            losses do not take the run's labels.
     """
     scratch.tidy()
     for line in command.broken:
@@ -53,11 +54,13 @@ def train_missing(command: Command, console: Console) -> None:
     if skipped := len(command.runs) - len(missing):
         say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
     if missing:
-        from benchmark.training import check_networks
+        from benchmark.training import check_labels, check_networks
 
         check_writable(command.store)
         sets = load_sets(command, missing)
-        check_networks(missing, {name: found.shape for name, found in sets.items()}, command.plugins)
+        shapes = {name: found.shape for name, found in sets.items()}
+        check_networks(missing, shapes, command.plugins)
+        check_labels(missing, shapes, command.plugins)
         for line in remarks(missing, sets, command.plugins):
             say(console, f"note: {line}")
         train(command, missing, sets, console)

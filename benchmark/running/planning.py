@@ -46,8 +46,10 @@ def _differing(runs: Sequence[RunConfig]) -> dict[str, str]:
 def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
     from benchmark.speed import side_by_side
     from benchmark.speed.estimate import estimate
+    from benchmark.training import check_labels
 
     shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root, command.plugins) for run in runs}
+    check_labels(runs, shapes, command.plugins)
     found = estimate(runs, shapes, command.store.root, command.device, command.plugins, command.save_students)
     places = _places(command, runs)
     took = duration(side_by_side(found.seconds, places))

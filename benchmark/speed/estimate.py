@@ -13,7 +13,7 @@ import torch
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
-from benchmark.speed.measure import count_flops, timed, trainer_for, training_step
+from benchmark.speed.measure import count_flops, preparation, timed, trainer_for, training_step
 from benchmark.store import atomic, environment
 from benchmark.training import choose_device, draw_method
 from methods import Progress
@@ -151,9 +151,9 @@ def _seconds(run: RunConfig, shape: Shape, pace: Pace) -> float:
 def _measure(run: RunConfig, shape: Shape, device_name: str, plugins: Sequence[str]) -> Pace:
     trainer = trainer_for(run, shape, device_name, plugins)
     device = trainer.arithmetic.device
-    step = training_step(trainer)
+    step, prepare = training_step(trainer), preparation(trainer)
     step()
-    train = timed(step, TIMED_STEPS, device) / run.train.batch_size
+    train = sum(timed(action, TIMED_STEPS, device) for action in (step, prepare)) / run.train.batch_size
     return Pace(train, timed(trainer.evaluate, 1, device) / len(trainer.test_labels))
 
 
@@ -165,8 +165,11 @@ def _weights(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> int:
 
 def _kind(run: RunConfig, shape: Shape, device: torch.device) -> str:
     """Return what decides a run's pace, as one word."""
-    train = run.train.model_dump(include={"batch_size", "threads", "precision", "deterministic", "channels_last"})
-    looks = (shape.num_classes, shape.in_channels, shape.image_size)
+    train = run.train.model_dump(
+        include={"batch_size", "threads", "precision", "deterministic", "channels_last", "optimizer", "label_smoothing"}
+    )
+    images = run.data.model_dump(include={"pad", "flip", "padding", "augment", "erase", "mix"})
+    looks = (shape.num_classes, shape.in_channels, shape.image_size, images)
     hardware = environment.device_name(str(device))
     parts = (run.method, run.backbone, run.hyperparameters, train, looks, hardware, torch.__version__)
     return f"{run.method} {run.backbone} {sha256(repr(parts).encode()).hexdigest()[:16]}"

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape, random_dataset
-from benchmark.training import Arithmetic, Trainer, choose_device
+from benchmark.training import Arithmetic, StepBatch, Trainer, choose_device
 from methods import Progress
 
 WARM_UP_STEPS = 2
@@ -40,7 +40,7 @@ class Speed:
 
     Attributes:
         train_images_per_s: Optimiser steps on ready views, in images (each counts once, whatever its views).
-        augmentation_images_per_s: Images whose views are made.
+        augmentation_images_per_s: Images whose views and labels are made.
         evaluation_images_per_s: Images that all predictors are evaluated on.
         gflop_per_image: Floating-point operations of a training step, by ``torch.utils.flop_counter``.
         matmul_gflop_per_s: The device's rate on square float32 (or the run's precision) matrix products.
@@ -87,9 +87,7 @@ def measure(
     train, batch_size = run.train, run.train.batch_size
     trainer = trainer_for(run, shape, device_name, plugins)
     device = trainer.arithmetic.device
-    draw = trainer.augmentation.draw(0, "augmentation", 0, trainer.method.views)
-    indices = torch.arange(batch_size, device=device)
-    step = training_step(trainer)
+    step, prepare = training_step(trainer), preparation(trainer)
     flops = count_flops(step)
     for _ in range(WARM_UP_STEPS):
         step()
@@ -106,7 +104,7 @@ def measure(
         rates["matmul"].append(matmul)
         rates["train"].append(batch_size / seconds)
         rates["fraction"].append(flops / seconds / matmul)
-        augmented = timed(lambda: trainer.augmentation.views(indices, draw), 10, device)
+        augmented = timed(prepare, 10, device)
         rates["augmentation"].append(batch_size / augmented)
         rates["evaluation"].append(len(trainer.test_labels) / timed(trainer.evaluate, 1, device))
     summary = {key: Rate.of(values) for key, values in rates.items()}
@@ -141,16 +139,20 @@ def trainer_for(run: RunConfig, shape: Shape, device_name: str = "auto", plugins
 
 def training_step(trainer: Trainer) -> Callable[[], None]:
     """Return the action of one optimiser step on views that are ready, in the middle of the run."""
-    epochs, batch_size = trainer.config.train.epochs, trainer.config.train.batch_size
-    draw = trainer.augmentation.draw(0, "augmentation", 0, trainer.method.views)
-    indices = torch.arange(batch_size, device=trainer.arithmetic.device)
-    views, labels = trainer.augmentation.views(indices, draw), trainer.labels[indices]
+    epochs, batch = trainer.config.train.epochs, preparation(trainer)()
     progress = Progress(epoch=epochs // 2, step=10_000, epochs=epochs)
 
     def step() -> None:
-        trainer.train_step(views, labels, progress, indices)
+        trainer.train_step(batch.views, batch.labels, progress, batch.indices, batch.targets)
 
     return step
+
+
+def preparation(trainer: Trainer) -> Callable[[], StepBatch]:
+    """Return the action of making the views and labels of one optimiser step."""
+    draw = trainer.augmentation.draw(0, "augmentation", 0, trainer.method.views)
+    indices = torch.arange(trainer.config.train.batch_size, device=trainer.arithmetic.device)
+    return lambda: trainer.prepare(indices, draw, 0)
 
 
 def count_flops(step: Callable[[], object]) -> int:

@@ -22,7 +22,7 @@ KEYS = ("method", "space", "trials", "search", "scheduler", "search_seed")
 HOLDOUT = 0.2
 TRIALS = 20
 MAX_TRIALS = 10_000
-SEARCHABLE_DATA = ("pad", "flip")
+SEARCHABLE_DATA = ("pad", "flip", "padding", "augment", "erase", "mix", "mix_alpha")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from .augmentation import Augmentation as Augmentation, Normalisation as Normali
 from .devices import Arithmetic as Arithmetic, choose_device as choose_device
 from .drawing import draw_method as draw_method
 from .optimizer import learning_rate as learning_rate, parameter_groups as parameter_groups
-from .refusals import check_networks as check_networks
+from .refusals import check_labels as check_labels, check_networks as check_networks
 from .stepping import StepBatch as StepBatch, optimise as optimise
 from .students import (
     Normalised as Normalised,

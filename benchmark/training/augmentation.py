@@ -1,14 +1,18 @@
 """V independently augmented views of a batch, made on the training device."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from benchmark.configuration import DataConfig
 from benchmark.datasets import Images
-from benchmark.training.randomness import generator
+from benchmark.training.randomness import axis_seed, generator
 from methods.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmark.training.policies import Changes, Policy
 
 Padding = Literal["black", "mean", "reflect"]
 
@@ -47,14 +51,21 @@ def channels_inside(images: Tensor) -> Tensor:
 
 
 class Augmentation:
-    """Pad, crop at random, mirror at random: drawn for each image and view of an epoch.
+    """Pad, crop and mirror at random, then change by a policy and erase, if wanted: drawn for each image and view.
 
     View v of image n in epoch e depends on (seed, e, v, n) alone: a method that needs fewer views sees the same
     first ones.
     """
 
     def __init__(
-        self, images: Images, normalisation: Normalisation, pad: int, flip: bool, padding: Padding = "black"
+        self,
+        images: Images,
+        normalisation: Normalisation,
+        pad: int,
+        flip: bool,
+        padding: Padding = "black",
+        policy: Literal["randaugment", "trivialaugment"] | None = None,
+        erase: float = 0.0,
     ) -> None:
         """Keep a reference to the images.
 
@@ -64,6 +75,12 @@ class Augmentation:
             pad: Width of the border in pixels; below the images' sides for ``reflect``.
             flip: Whether images are mirrored at random.
             padding: What the border is: ``black``, the ``mean`` colour, or the image's rim, mirrored (``reflect``).
+            policy: torchvision's policy that changes the crops; None: none.
+            erase: Probability with which a rectangle of a view gets the mean colour.
+
+        Raises:
+            InputError: For a border that is wider than a mirrored image, or a policy on images that are neither grey
+                nor of three colours.
         """
         self.count, self.channels, self.height, self.width = images.shape
         if padding == "reflect" and pad >= min(self.height, self.width):
@@ -75,10 +92,31 @@ class Augmentation:
         self.padding = padding
         self.normalisation = normalisation
         self.images = images
+        self.erase = erase
+        self.policy = self._policy(policy) if policy else None
+
+    @classmethod
+    def of(cls, data: DataConfig, images: Images, normalisation: Normalisation) -> "Augmentation":
+        """Make what a run's configuration asks for."""
+        policy = None if data.augment in ("none", "standard") else data.augment
+        if data.augment == "none":
+            return cls(images, normalisation, 0, False, erase=data.erase)
+        return cls(images, normalisation, data.pad, data.flip, data.padding, policy, data.erase)
+
+    def _policy(self, name: Literal["randaugment", "trivialaugment"]) -> "Policy":
+        if self.channels not in (1, 3):
+            raise InputError(
+                f"data.augment={name} takes grey images or three colours (given: {self.channels} channels)"
+            )
+        # torchvision takes seconds to import
+        from benchmark.training.policies import Policy
+
+        return Policy(name, self.height, self.width)
 
     def draw(self, seed: int, axis: str, epoch: int, views: int) -> "Draw":
-        """Draw the crops and flips of every image for an epoch."""
+        """Draw everything that is done to every image in an epoch."""
         rows, columns, mirrored = [], [], []
+        changes: list[Changes] = []
         for view in range(views):
             source = generator(seed, axis, epoch, view)
             offsets = torch.randint(0, 2 * self.pad + 1, (2, self.count), generator=source)
@@ -86,8 +124,18 @@ class Augmentation:
             rows.append(offsets[0])
             columns.append(offsets[1])
             mirrored.append(coins if self.flip else torch.zeros_like(coins))
+            if self.policy:
+                changes.append(self.policy.draw(generator(seed, f"{axis}-policy", epoch, view), self.count))
         device = self.images.device
-        return Draw(*(torch.stack(drawn).to(device) for drawn in (rows, columns, mirrored)))
+        drawn = (torch.stack(own).to(device) for own in (rows, columns, mirrored))
+        boxes = self._boxes(seed, axis, epoch, views).to(device) if self.erase else None
+        return Draw(*drawn, changes, boxes)
+
+    def _boxes(self, seed: int, axis: str, epoch: int, views: int) -> Tensor:
+        from benchmark.training.policies import draw_boxes
+
+        seeds = [axis_seed(seed, f"{axis}-erase", epoch, view) for view in range(views)]
+        return torch.stack([draw_boxes(own, self.count, self.erase, self.height, self.width) for own in seeds])
 
     def views(self, indices: Tensor, draw: "Draw") -> Tensor:
         """Return normalised views ``[V, B, C, H, W]``, channels-last, of the images at ``indices`` ``[B]``."""
@@ -97,7 +145,25 @@ class Augmentation:
         # column c of an image is column 2 pad - c of its mirror image
         columns = torch.where(mirrored.bool(), 2 * self.pad - columns, columns)
         batch = torch.arange(len(indices), device=indices.device)
-        return self.normalisation(windows[mirrored, batch, draw.rows[:, indices], columns])
+        pixels = windows[mirrored, batch, draw.rows[:, indices], columns]
+        if self.policy:
+            pixels = self._changed(self.policy, pixels, draw.changes, indices)
+        views = self.normalisation(pixels)
+        if draw.boxes is None:
+            return views
+        from benchmark.training.policies import erase
+
+        return erase(views, draw.boxes[:, indices])
+
+    def _changed(self, policy: "Policy", pixels: Tensor, changes: "list[Changes]", indices: Tensor) -> Tensor:
+        """Return ``[V, B, H, W, C]`` changed by the policy."""
+        from benchmark.training.policies import Changes
+
+        # which images change alike is decided on the host: the one wait of a step
+        chosen = indices.cpu()
+        every = Changes(*(torch.cat([part[chosen] for part in parts]) for parts in zip(*changes, strict=True)))
+        changed = policy(pixels.flatten(0, 1).movedim(-1, -3), every)
+        return channels_inside(changed).view_as(pixels)
 
     def _windows(self, images: Tensor) -> Tensor:
         """Return every crop of ``[B, C, H, W]`` and of its mirror images: a view ``[2, B, rows, columns, H, W, C]``.
@@ -132,8 +198,18 @@ def _mirrored_rim(side: int, pad: int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn for an epoch, each ``[V, N]``: the crops' upper and left edges, and 1 for who is mirrored."""
+    """What was drawn for an epoch.
+
+    Attributes:
+        rows: ``[V, N]``, the crops' upper edges.
+        columns: ``[V, N]``, their left edges.
+        mirrored: ``[V, N]``, 1 for who is mirrored.
+        changes: Of a policy, for each view; they stay on the CPU.
+        boxes: ``[V, N, 4]``, what is erased; None: nothing.
+    """
 
     rows: Tensor
     columns: Tensor
     mirrored: Tensor
+    changes: "list[Changes]"
+    boxes: Tensor | None

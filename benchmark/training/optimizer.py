@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -73,6 +74,21 @@ def decayed_groups(groups: Sequence[ParameterGroup], train: TrainConfig) -> list
         for group in groups
     ]
     return [part for part in parts if part.parameters]
+
+
+def make_optimizer(groups: Sequence[DecayedGroup], train: TrainConfig) -> Optimizer:
+    """Return a run's optimiser: SGD, or AdamW, whose betas and epsilon are torch's defaults.
+
+    AdamW at step t, counted from 1, with the gradient g, the learning rate r and the weight decay w:
+    ``m <- 0.9 m + 0.1 g``, ``v <- 0.999 v + 0.001 g^2``,
+    ``x <- x - r w x - r (m / (1 - 0.9^t)) / (sqrt(v / (1 - 0.999^t)) + 1e-8)``.
+
+    Source: Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization", algorithm 2, as in torch.
+    """
+    given = [group.as_torch() for group in groups]
+    if train.optimizer == "adamw":
+        return torch.optim.AdamW(given, lr=train.lr, fused=True)
+    return torch.optim.SGD(given, lr=train.lr, momentum=train.momentum, nesterov=train.nesterov, fused=True)
 
 
 def learning_rate(group: ParameterGroup, train: TrainConfig, epoch: int) -> float:

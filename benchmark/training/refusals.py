@@ -1,14 +1,17 @@
-"""Whether the networks that runs ask for can be made, before any of them begins."""
+"""Whether runs can be carried out, as far as that can be told before any of them begins."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
 from benchmark.training.drawing import draw_method
-from methods import backbones
+from methods import Method, Progress, backbones
+from methods.errors import InputError
+from methods.objectives import soft_labels
 
 
 def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins: Sequence[str | Path] = ()) -> None:
@@ -36,3 +39,48 @@ def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugi
                 draw_method(run, shape, plugins)
         for part in run.backbone.split("+"):
             backbones.make(part, shape.num_classes, shape.in_channels, shape.image_size, plugins)
+
+
+def check_labels(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins: Sequence[str | Path] = ()) -> None:
+    """Refuse smoothed or mixed labels where a plug-in's losses take class indices alone.
+
+    Its losses are computed once on the meta device, for class indices and for probabilities: no number comes of it.
+
+    Args:
+        runs: What is to be carried out.
+        shapes: Of the data sets by name.
+        plugins: Python files that define further methods or backbones.
+
+    Raises:
+        InputError: For the first that is refused.
+    """
+    tried: set[tuple[object, ...]] = set()
+    for run in runs:
+        key = (run.method, run.backbone, run.dataset, repr(run.hyperparameters))
+        # the methods of the house are tested with both
+        if not run.soft_labels or "method" not in run.sources or key in tried:
+            continue
+        tried.add(key)
+        with torch.device("meta"):
+            shape = shapes[run.dataset]
+            method = draw_method(run, shape, plugins)
+            views = torch.empty(method.views, 2, shape.in_channels, shape.image_size, shape.image_size)
+            indices = torch.zeros(2, dtype=torch.int64)
+            fault = _fault(method, views, soft_labels(indices, shape.num_classes))
+            # what fails with either kind fails for another reason, such as values that the meta device does not have
+            if fault and not _fault(method, views, indices):
+                setting = "data.mix" if run.data.mix != "none" else "train.label_smoothing"
+                raise InputError(
+                    f"{setting}: the losses of {run.method} take no probabilities as labels ({fault}); "
+                    "methods.objectives has cross_entropy and hard_labels, which do"
+                )
+
+
+def _fault(method: Method, views: Tensor, labels: Tensor) -> str | None:
+    """Return how a method fails to give losses for some labels, on one line; None if it does give them."""
+    try:
+        method.losses(method(views), labels, Progress(0, 0, 1))
+    except Exception as error:
+        # a plug-in may raise anything
+        return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+    return None

@@ -20,11 +20,18 @@ class StepBatch(NamedTuple):
         views: ``[V, B, C, H, W]``.
         labels: ``[B]``, class indices.
         indices: ``[B]``, the images' places in the training set; None if they are none of its images.
+        targets: ``[B, C]``, the labels as probabilities where they are smoothed or mixed; None: as they are.
     """
 
     views: Tensor
     labels: Tensor
     indices: Tensor | None = None
+    targets: Tensor | None = None
+
+    @property
+    def given(self) -> Tensor:
+        """The labels that losses are given."""
+        return self.labels if self.targets is None else self.targets
 
 
 def outputs_and_losses(
@@ -48,7 +55,7 @@ def outputs_and_losses(
     with nullcontext() if autocast is None else autocast:
         outputs = method(batch.views) if forward is None else forward(batch.views)
     outputs = full_precision(outputs)
-    return outputs, method.losses(outputs, batch.labels, progress)
+    return outputs, method.losses(outputs, batch.given, progress)
 
 
 def optimise(
@@ -63,7 +70,7 @@ def optimise(
     outputs, terms = outputs_and_losses(method, batch, progress, forward, autocast)
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(torch.stack(list(terms.values())).sum())
-    method.before_update(outputs, batch.labels, progress)
+    method.before_update(outputs, batch.given, progress)
     optimizer.step()
     return {name: term.detach() for name, term in terms.items()}
 

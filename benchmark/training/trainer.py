@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save
@@ -15,17 +15,21 @@ from torch import Tensor
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset, on_device
 from benchmark.store import atomic
-from benchmark.training.augmentation import Augmentation, Normalisation
+from benchmark.training.augmentation import Augmentation, Draw, Normalisation
 from benchmark.training.devices import Arithmetic
 from benchmark.training.drawing import draw_method
 from benchmark.training.evaluation import evaluate
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
-from benchmark.training.optimizer import decayed_groups, parameter_groups, set_rates
+from benchmark.training.optimizer import decayed_groups, make_optimizer, parameter_groups, set_rates
 from benchmark.training.randomness import axis_seed, generator
 from benchmark.training.stepping import StepBatch, optimise, outputs_and_losses
 from benchmark.training.students import describe_data
 from methods import Outputs, Progress
 from methods.interface import Batch
+from methods.objectives import soft_labels
+
+if TYPE_CHECKING:
+    from benchmark.training.mixing import Mixing
 
 Row = dict[str, float]
 
@@ -64,17 +68,11 @@ class Trainer:
         self.test_images, self.test_labels = on_device(dataset.test, device)
         # counted once: a step asks for it
         self.steps_per_epoch = len(_without_single(torch.arange(len(self.labels)).split(train.batch_size)))
-        data = config.data
-        self.augmentation = Augmentation(images, self.normalisation, data.pad, data.flip, data.padding)
+        self.augmentation = Augmentation.of(config.data, images, self.normalisation)
+        self.mixing = self._mixing()
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
         self.groups = decayed_groups(parameter_groups(self.method), train)
-        self.optimizer = torch.optim.SGD(
-            [group.as_torch() for group in self.groups],
-            lr=train.lr,
-            momentum=train.momentum,
-            nesterov=train.nesterov,
-            fused=True,
-        )
+        self.optimizer = make_optimizer(self.groups, train)
         self.method.train()
         # whatever a method draws during training comes from an axis of its own
         torch.manual_seed(axis_seed(config.seed, "method"))
@@ -133,7 +131,12 @@ class Trainer:
         return {"train_student": fmean(scores[f"top1/{name}"] for name in self.method.students)}
 
     def train_step(
-        self, views: Tensor, labels: Tensor, progress: Progress, indices: Tensor | None = None
+        self,
+        views: Tensor,
+        labels: Tensor,
+        progress: Progress,
+        indices: Tensor | None = None,
+        targets: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Take one optimiser step and return the loss terms, detached.
 
@@ -142,8 +145,9 @@ class Trainer:
             labels: ``[B]``, class indices.
             progress: Where in the run.
             indices: ``[B]``, the images' places in the training set; None if they are none of its images.
+            targets: ``[B, C]``, the labels as probabilities where they are smoothed or mixed; None: as they are.
         """
-        batch = StepBatch(views, labels, indices)
+        batch = StepBatch(views, labels, indices, targets)
         terms = optimise(self.method, self.optimizer, batch, progress, self.forward, self.arithmetic.autocast())
         self.method.after_step(progress)
         return terms
@@ -229,7 +233,7 @@ class Trainer:
         for batch, last in self._step_batches("order", "augmentation", epoch):
             set_rates(self.optimizer, self.groups, train, epoch, self._warmup(self.step))
             progress = Progress(epoch, self.step, train.epochs, last)
-            terms = self.train_step(batch.views, batch.labels, progress, batch.indices)
+            terms = self.train_step(batch.views, batch.labels, progress, batch.indices, batch.targets)
             self.step += 1
             for name, term in terms.items():
                 weighted = term * len(batch.labels)
@@ -271,13 +275,38 @@ class Trainer:
         order = torch.randperm(len(self.labels), generator=generator(seed, order_axis, epoch)).to(device)
         parts = _without_single(order.split(size))
         for number, indices in enumerate(parts, start=1):
-            views = self.augmentation.views(indices, draw)
-            laid_out = views if self.config.train.channels_last else views.contiguous()
-            yield StepBatch(laid_out, self.labels[indices], indices), number == len(parts)
+            mixing_seed = axis_seed(seed, f"{view_axis}-mixing", epoch, number)
+            yield self.prepare(indices, draw, mixing_seed), number == len(parts)
+
+    def prepare(self, indices: Tensor, draw: Draw, mixing_seed: int) -> StepBatch:
+        """Return what a step is taken on.
+
+        Args:
+            indices: ``[B]``, places in the training set.
+            draw: Of the epoch.
+            mixing_seed: Of the batch: how its images are mixed.
+        """
+        train, labels = self.config.train, self.labels[indices]
+        views, targets = self.augmentation.views(indices, draw), None
+        if self.mixing:
+            views, targets = self.mixing(views, labels, mixing_seed)
+        if train.label_smoothing:
+            classes = len(self.dataset.classes)
+            targets = soft_labels(labels if targets is None else targets, classes, train.label_smoothing)
+        return StepBatch(views if train.channels_last else views.contiguous(), labels, indices, targets)
+
+    def _mixing(self) -> "Mixing | None":
+        data = self.config.data
+        if data.mix == "none":
+            return None
+        # torchvision takes seconds to import
+        from benchmark.training.mixing import Mixing
+
+        return Mixing(data.mix, data.mix_alpha, len(self.dataset.classes))
 
     def _batches(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[Batch]:
         for batch, _ in self._step_batches(order_axis, view_axis, epoch):
-            yield batch.views, batch.labels
+            yield batch.views, batch.given
 
     def _endless_batches(self, axis: str) -> Iterator[Batch]:
         for epoch in count():
