@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.checking import hooks, trainer_runs
+from benchmark.checking import hooks, labels as labels_clause, trainer_runs
 from benchmark.checking.cases import BATCH_SIZE, WHEN, Case, Depth, prepare, step, take_step, trainable
 from benchmark.checking.comparing import ContractError, State, difference, first, kind
 from methods import Outputs
@@ -256,6 +256,7 @@ _STEPS = {
     "the same weights from the same seed": same_weights_from_the_same_seed,
     "hyperparameters survive storage": hyperparameters_survive_storage,
     "losses: a function of their arguments": losses_a_function_of_their_arguments,
+    "losses: smoothed and mixed labels": labels_clause.losses_take_probabilities,
     "only after_step moves untrained parameters": only_after_step_moves_untrained_parameters,
     "train and eval mode kept by a step": modes_kept_by_a_step,
     "state goes on in a fresh instance": state_goes_on_in_a_fresh_instance,

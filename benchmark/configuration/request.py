@@ -247,7 +247,11 @@ def _check_labels(chosen: Iterable[Entry], data: DataConfig, plugins: Sequence[s
     methods = dict.fromkeys(entry.method for entry in chosen)
     refusing = [name for name in methods if registry.load(name, plugins).mixed_labels is False]
     if data.mix != "none" and refusing:
-        taking = [name for name in registry.available(plugins) if registry.load(name, plugins).mixed_labels]
+        taking = [
+            name
+            for name, item in registry.catalogue(plugins).items()
+            if not item.broken and registry.load(name, plugins).mixed_labels
+        ]
         raise InputError(
             f"data.mix={data.mix} does not go with {', '.join(refusing)}, which must know every image's one class "
             f"(methods that take mixed labels: {', '.join(taking)})"

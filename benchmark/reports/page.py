@@ -14,6 +14,7 @@ from markupsafe import Markup
 from benchmark import tables
 from benchmark.reports.cautions import cautions
 from benchmark.reports.page_data import Content, Group, page_data
+from benchmark.reports.recipe import recipe
 from benchmark.store import Results, Status, StoredRun, atomic, environment, folders
 from benchmark.tables import Choice, Showing
 from benchmark.tables.grids import grid as text_grid
@@ -156,6 +157,7 @@ def _facts(content: Content) -> dict[str, str]:
         "backbones": _names(run.config.backbone for run in runs),
         "seeds": _names(str(run.config.seed) for run in sorted(runs, key=lambda run: run.config.seed)),
         "epochs": _names(str(length) for length in sorted({run.config.train.epochs for run in runs})),
+        "recipe": _names(recipe(run.config) for run in runs),
         "scored on": _names(run.config.split for run in runs),
         "hardware": _names(env.get("hardware", "") for env in found),
         "precision": _names(env.get("precision", "") for env in found),

@@ -98,9 +98,9 @@ class Augmentation:
     @classmethod
     def of(cls, data: DataConfig, images: Images, normalisation: Normalisation) -> "Augmentation":
         """Make what a run's configuration asks for."""
-        policy = None if data.augment in ("none", "standard") else data.augment
         if data.augment == "none":
             return cls(images, normalisation, 0, False, erase=data.erase)
+        policy = None if data.augment == "standard" else data.augment
         return cls(images, normalisation, data.pad, data.flip, data.padding, policy, data.erase)
 
     def _policy(self, name: Literal["randaugment", "trivialaugment"]) -> "Policy":
@@ -127,9 +127,13 @@ class Augmentation:
             if self.policy:
                 changes.append(self.policy.draw(generator(seed, f"{axis}-policy", epoch, view), self.count))
         device = self.images.device
-        drawn = (torch.stack(own).to(device) for own in (rows, columns, mirrored))
-        boxes = self._boxes(seed, axis, epoch, views).to(device) if self.erase else None
-        return Draw(*drawn, changes, boxes)
+        return Draw(
+            rows=torch.stack(rows).to(device),
+            columns=torch.stack(columns).to(device),
+            mirrored=torch.stack(mirrored).to(device),
+            changes=changes,
+            boxes=self._boxes(seed, axis, epoch, views).to(device) if self.erase else None,
+        )
 
     def _boxes(self, seed: int, axis: str, epoch: int, views: int) -> Tensor:
         from benchmark.training.policies import draw_boxes

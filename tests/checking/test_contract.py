@@ -172,6 +172,30 @@ BROKEN = {
         "    return {'log': outputs.peers.mean() + torch.log(torch.tensor(0.0 if progress.epoch > 200 else 1.0))}",
         "the loss 'log' is -inf in epoch 299 of 300",
     ),
+    "labels that only class indices are": (
+        "mixed_labels = False\ndef losses(self, outputs, labels, progress):\n"
+        "    logits = outputs.peers.gather(-1, labels.expand(2, -1).unsqueeze(-1))\n"
+        "    return {'mine': -logits.mean()}",
+        "losses: smoothed and mixed labels: RuntimeError",
+    ),
+    "labels whose probabilities are never read": (
+        "mixed_labels = False\ndef losses(self, outputs, labels, progress):\n"
+        "    from methods.objectives import hard_labels\n"
+        "    return {'cross_entropy': cross_entropy(outputs.peers, hard_labels(labels))}",
+        "no loss is changed by train.label_smoothing",
+    ),
+    "mixed labels that count as their larger half": (
+        "mixed_labels = True\ndef losses(self, outputs, labels, progress):\n"
+        "    from methods.objectives import hard_labels, soft_labels\n"
+        "    smoothed = soft_labels(hard_labels(labels), 5, float(1 - labels.amax()) if labels.dim() == 2 else 0.0)\n"
+        "    return {'cross_entropy': cross_entropy(outputs.peers, smoothed)}",
+        "mixed_labels is True, and no loss is changed by the second class of a label",
+    ),
+    "labels that are counted otherwise": (
+        "mixed_labels = True\ndef losses(self, outputs, labels, progress):\n"
+        "    return {'cross_entropy': cross_entropy(outputs.peers, labels) * labels.dim()}",
+        "the loss 'cross_entropy' is another one when a sure label is written as probabilities",
+    ),
     "a loss without a gradient": (
         "def losses(self, outputs, labels, progress):\n    return {'constant': outputs.peers.detach().mean()}",
         "no loss has a gradient",

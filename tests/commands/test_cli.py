@@ -107,6 +107,12 @@ class TestBadWords:
             ("run --set train.lr=fast", "train.lr: Input should be a valid number (given: 'fast')"),
             ("run --set pcl.temperature=-1 --methods pcl", "pcl.temperature: Input should be greater than 0"),
             ("run --set data.train_per_class=1000 --seeds 1 --methods dml", "class 0 has only"),
+            ("run --set train.optimizer=adam", "train.optimizer: Input should be 'sgd' or 'adamw'"),
+            (
+                "run --set data.mix=mixup --methods dml,kdcl,mcl",
+                "data.mix=mixup does not go with kdcl, mcl, which must know every image's one class (methods that take "
+                "mixed labels: independent, kd, ",
+            ),
             ("run --epochs 0", "train.epochs: Input should be greater than or equal to 1 (given: 0)"),
             ("run --epochs few", "--epochs"),
             ("run --seeds two", "seeds takes how many (3) or which (0,4,7 or 0-4)"),

@@ -57,6 +57,9 @@ OTHER_VALUES = (
     "norm_and_bias",
     "mean",
     "black",
+    "adamw",
+    "randaugment",
+    "mixup",
 )
 SETTINGS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
 
@@ -107,8 +110,25 @@ class TestIdentity:
         ]
         leaves.remove(("train", "diagnostics_every"))  # it only says when is looked
         leaves.remove(("budgets", ""))  # they only say who asked
+        leaves.remove(("data", "mix_alpha"))  # it is read only where something is mixed
         identities = {config.identity, *(with_another(config, key, name).identity for key, name in leaves)}
         assert len(identities) == 1 + len(leaves)
+
+    @pytest.mark.parametrize(
+        ("unread", "beside"),
+        [
+            ({"train": {"momentum": 0.5}}, {"train": {"optimizer": "adamw"}}),
+            ({"train": {"nesterov": False}}, {"train": {"optimizer": "adamw"}}),
+            ({"data": {"pad": 3, "flip": True, "padding": "mean"}}, {"data": {"augment": "none"}}),
+            ({"data": {"mix_alpha": 0.2}}, {"data": {"mix": "none"}}),
+        ],
+    )
+    def test_what_nothing_reads_does_not_count(self, unread: Layer, beside: Layer) -> None:
+        assert planned(beside, unread).identity == planned(beside).identity
+
+    def test_alpha_counts_where_something_is_mixed(self) -> None:
+        mixed = {"data": {"mix": "cutmix"}}
+        assert planned(mixed, {"data": {"mix_alpha": 0.2}}).identity != planned(mixed).identity
 
     @given(CONFIGS, st.randoms())
     def test_order_of_keys_does_not_count(self, config: RunConfig, random: Any) -> None:
@@ -275,6 +295,12 @@ class TestRanges:
             "data.train_per_class=0",
             "data.holdout=1",
             "data.pad=-1",
+            "train.optimizer=adam",
+            "train.label_smoothing=1",
+            "data.augment=autoaugment",
+            "data.erase=1.5",
+            "data.mix=both",
+            "data.mix_alpha=0",
             "pcl.temperature=0",
             "pcl.temperature=1" + "0" * 400,
             "pcl.peers=1",
@@ -291,6 +317,7 @@ class TestRanges:
     def test_nesterov_needs_momentum(self) -> None:
         with pytest.raises(InputError, match=r"set train\.nesterov=false"):
             planned({"train": {"momentum": 0}})
+        assert planned({"train": {"momentum": 0, "optimizer": "adamw"}}).train.momentum == 0
 
     @pytest.mark.parametrize("number", [-1, 2**32])
     def test_seed_is_a_32_bit_number(self, number: int) -> None:

@@ -56,6 +56,11 @@ def test_settings_that_were_changed() -> None:
         ("train", "warmup_epochs", 0.0, 2.0),
         ("train", "no_decay", "none", "norm_and_bias"),
         ("data", "padding", "black", "mean"),
+        ("train", "optimizer", "sgd", "adamw"),
+        ("train", "label_smoothing", 0.0, 0.1),
+        ("data", "augment", "standard", "trivialaugment"),
+        ("data", "erase", 0.0, 0.25),
+        ("data", "mix", "none", "mixup"),
     ],
 )
 def test_a_later_setting_counts_unless_it_means_what_was_meant_before(

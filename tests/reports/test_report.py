@@ -78,6 +78,7 @@ class TestPage:
             "10: 9 finished, 1 failed",
             "independent, dml, pcl",
             "H200",
+            "sgd + standard augmentation",
             "digits/resnet8 gain",
             "Not finished",
         ):

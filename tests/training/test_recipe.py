@@ -1,6 +1,8 @@
 """Learning rate, weight decay and padding: each value as its formula or its like in PyTorch gives it."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Dataset, LabelledImages
 from benchmark.training import Augmentation, Normalisation, Trainer
-from benchmark.training.optimizer import decayed_groups
-from methods import ParameterGroup
+from benchmark.training.optimizer import decayed_groups, make_optimizer, set_rates
+from methods import ParameterGroup, Progress
 from methods.errors import InputError
+from methods.objectives import soft_labels
 
 CPU = torch.device("cpu")
 
@@ -76,13 +79,15 @@ class TestSchedule:
         assert [row["lr"] for row in rows] == pytest.approx(expected[1::2], rel=1e-12)
 
 
-def trained(train: TrainConfig, data: DataConfig | None = None) -> Trainer:
+def trained(
+    train: TrainConfig, data: DataConfig | None = None, method: str = "independent", plugins: tuple[Path, ...] = ()
+) -> Trainer:
     source = np.random.default_rng(0)
     pixels = source.integers(0, 256, (9, 1, 8, 8), dtype=np.uint8)
     part = LabelledImages(pixels, source.integers(0, 3, 9))
     dataset = Dataset("digits", part, part, ("a", "b", "c"), (0.5,), (0.25,))
     config = RunConfig(
-        method="independent",
+        method=method,
         dataset="digits",
         backbone="resnet8",
         seed=0,
@@ -92,7 +97,7 @@ def trained(train: TrainConfig, data: DataConfig | None = None) -> Trainer:
         method_version=1,
         dataset_checksum="",
     )
-    return Trainer(config, dataset, CPU)
+    return Trainer(config, dataset, CPU, plugins)
 
 
 class TestWeightDecay:
@@ -119,6 +124,136 @@ class TestWeightDecay:
         trainer.optimizer.step()
         for old, new in zip(before, trainer.parameters, strict=True):
             torch.testing.assert_close(new.detach(), old * (0.95 if old.ndim > 1 else 1.0))
+
+
+class TestAdamW:
+    RECIPE = TrainConfig(optimizer="adamw", lr=0.01, schedule="cosine", weight_decay=0.1, no_decay="norm_and_bias")
+    TRAIN = RECIPE.model_copy(update={"epochs": 4, "batch_size": 4})
+
+    def test_two_epochs_are_those_of_the_formula(self) -> None:
+        """Every step of a run with its schedule and its spared parameters, in double precision by hand."""
+        trainer = trained(self.TRAIN)
+        weights = [parameter.detach().double().clone() for parameter in trainer.parameters]
+        first, second = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
+        step = 0
+
+        def by_hand(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            nonlocal step
+            step += 1
+            rate = 0.01 * (1 + math.cos(math.pi * trainer.next_epoch / 4)) / 2
+            for own, m, v, parameter in zip(weights, first, second, trainer.parameters, strict=True):
+                assert parameter.grad is not None
+                gradient = parameter.grad.double()
+                m.mul_(0.9).add_(0.1 * gradient)
+                v.mul_(0.999).add_(0.001 * gradient**2)
+                decay = 0.1 if parameter.ndim > 1 else 0.0
+                own.mul_(1 - rate * decay)
+                own.sub_(rate * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8))
+
+        trainer.optimizer.register_step_pre_hook(by_hand)
+        trainer.epoch()
+        trainer.epoch()
+        assert step == 4
+        for ours, parameter in zip(weights, trainer.parameters, strict=True):
+            torch.testing.assert_close(parameter.detach().double(), ours, rtol=1e-4, atol=1e-6)
+
+    def test_a_group_of_the_method_keeps_its_rate(self) -> None:
+        groups = [ParameterGroup([nn.Parameter(torch.ones(2, 2))], lr_factor=0.5)]
+        decayed = decayed_groups(groups, self.TRAIN)
+        optimizer = make_optimizer(decayed, self.TRAIN)
+        set_rates(optimizer, decayed, self.TRAIN, 0, 0.1)
+        assert isinstance(optimizer, torch.optim.AdamW)
+        [group] = optimizer.param_groups
+        assert group["lr"] == pytest.approx(0.01 * 0.5 * 0.1)
+        assert (group["weight_decay"], group["betas"], group["eps"]) == (0.1, (0.9, 0.999), 1e-8)
+
+
+class TestLabels:
+    def test_smoothed_labels_are_what_all_losses_are_given(self) -> None:
+        trainer = trained(TrainConfig(epochs=1, batch_size=4, label_smoothing=0.3))
+        batch, _ = next(trainer._step_batches("order", "augmentation", 0))
+        assert batch.targets is not None
+        torch.testing.assert_close(batch.targets, soft_labels(batch.labels, 3, 0.3))
+        outputs = trainer.method(batch.views)
+        [term] = trainer.method.losses(outputs, batch.given, Progress(0, 0, 1)).values()
+        theirs = nn.functional.cross_entropy(outputs.peers[0], batch.labels, label_smoothing=0.3)
+        assert term.item() == pytest.approx(theirs.item(), rel=1e-6)
+
+    def test_mixed_labels_are_smoothed_after_they_are_mixed(self) -> None:
+        train = TrainConfig(epochs=1, batch_size=4, label_smoothing=0.3)
+        smoothed, plain = (trained(each, DataConfig(pad=1, mix="mixup")) for each in (train, TrainConfig(batch_size=4)))
+        ours, theirs = (next(one._step_batches("order", "augmentation", 0))[0] for one in (smoothed, plain))
+        assert ours.targets is not None
+        assert theirs.targets is not None
+        assert torch.equal(ours.views, theirs.views)
+        torch.testing.assert_close(ours.targets, 0.7 * theirs.targets + 0.1)
+
+    def test_a_plug_in_that_uses_the_common_cross_entropy_needs_nothing_else(self, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text(MINE)
+        train = TrainConfig(epochs=2, batch_size=4, label_smoothing=0.3)
+        data = DataConfig(pad=1, mix="cutmix")
+        mine, ours = trained(train, data, "mine", (tmp_path / "mine.py",)), trained(train, data)
+        assert [mine.epoch()["loss"] for _ in range(2)] == [ours.epoch()["loss"] for _ in range(2)]
+        # a hook before the forward pass is told the images' own classes
+        assert mine.method.seen == [mine.labels[indices].tolist() for indices in mine.method.indices]  # type: ignore[union-attr]
+
+
+MINE = '''
+from methods.independent import Independent
+
+
+class Mine(Independent):
+    """As the method that it is made from."""
+
+    name = "mine"
+
+    def __init__(self, backbones, hyperparameters):
+        super().__init__(backbones, hyperparameters)
+        self.seen, self.indices = [], []
+
+    def begin_step(self, indices, labels):
+        self.seen.append(labels.tolist())
+        self.indices.append(indices)
+'''
+
+EVERYTHING = DataConfig(pad=1, augment="randaugment", erase=0.5, mix="cutmix")
+
+
+class TestEverythingAtOnce:
+    TRAIN = TrainConfig(epochs=3, batch_size=4, optimizer="adamw", lr=0.01, label_smoothing=0.1)
+
+    def test_a_run_goes_on_bit_for_bit(self) -> None:
+        whole, begun, resumed = (trained(self.TRAIN, EVERYTHING, "dml") for _ in range(3))
+        rows = [whole.epoch() for _ in range(3)]
+        again = [begun.epoch()]
+        resumed.load_state(begun.state())
+        again += [resumed.epoch() for _ in range(2)]
+        assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in rows]
+        for ours, theirs in zip(whole.parameters, resumed.parameters, strict=True):
+            assert torch.equal(ours, theirs)
+        states = (trainer.optimizer.state_dict()["state"] for trainer in (whole, resumed))
+        for one, other in zip(*(state.values() for state in states), strict=True):
+            assert set(one) == {"step", "exp_avg", "exp_avg_sq"}
+            assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+    def test_methods_of_one_seed_see_the_same_images_and_labels(self) -> None:
+        one, several = trained(self.TRAIN, EVERYTHING, "dml"), trained(self.TRAIN, EVERYTHING, "pcl")
+        assert (one.method.views, several.method.views) == (1, 3)
+        batches = [list(trainer._step_batches("order", "augmentation", 1)) for trainer in (one, several)]
+        for (ours, _), (theirs, _) in zip(*batches, strict=True):
+            assert torch.equal(ours.views[0], theirs.views[0])
+            assert ours.targets is not None
+            assert theirs.targets is not None
+            assert torch.equal(ours.targets, theirs.targets)
+            assert not torch.equal(theirs.views[0], theirs.views[1])
+
+    def test_what_a_method_prepares_itself_on_is_of_the_same_recipe(self) -> None:
+        views, labels = next(trained(self.TRAIN, EVERYTHING)._endless_batches("start"))
+        assert views.shape[:2] == (1, 4)
+        assert labels.shape == (4, 3)
+        assert labels.sum(1).tolist() == pytest.approx([1] * 4)
+        # no entry is 0: they are smoothed
+        assert labels.amin() > 0.03
 
 
 class TestPadding:

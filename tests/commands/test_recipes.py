@@ -1,0 +1,92 @@
+"""A recipe of one's own through the command: trained, stored, shown, and refused where a loss cannot take it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmark.configuration import DataConfig, TrainConfig
+from benchmark.reports.recipe import recipe
+from tests.commands.test_cli import Bench, bench, small
+from tests.reports.test_report import config
+
+__all__ = ["bench", "small"]
+
+RECIPE = (
+    *("--set", "train.optimizer=adamw", "--set", "train.lr=0.003", "--set", "train.label_smoothing=0.1"),
+    *("--set", "data.augment=randaugment", "--set", "data.erase=0.25", "--set", "data.mix=mixup"),
+)
+WORDS = ("run", "--config", "small", "--methods", "dml", "--backbone", "resnet8", "--seeds", "1", *RECIPE)
+INDICES_ALONE = '''
+from methods.independent import Independent
+
+class Picky(Independent):
+    """Knows labels as class indices alone."""
+    name = "picky"
+    mixed_labels = None
+    def losses(self, outputs, labels, progress):
+        return {"mine": -outputs.peers[0].log_softmax(-1).gather(1, labels[:, None]).mean()}
+'''
+
+
+def test_a_run_with_all_of_it_is_trained_once_and_said_everywhere(bench: Bench) -> None:
+    planned = bench(*WORDS, "--dry-run")
+    assert planned.out.startswith("to do     dml digits resnet8 seed 0")
+    assert "about " in planned.out
+    assert bench(*WORDS).code == 0
+    again = bench(*WORDS)
+    assert "1 of 1 runs are finished already" in again.out
+    [folder] = Path("results/runs").glob("dml-*")
+    # the order of what is set is no difference, and alpha 1 is what is meant anyway
+    assert "finished  dml" in bench(*WORDS, "--set", "data.mix_alpha=1.0", "--dry-run").out
+    shown = bench("show", folder.name).out
+    for line in (r"optimizer +adamw", r"label_smoothing +0.1", r"augment +randaugment", r"erase +0.25", r"mix +mixup"):
+        assert re.search(line, shown), line
+    # the command that repeats it says all that differs from the data set's recipe
+    for word in RECIPE[1::2]:
+        assert word in shown
+    assert bench("report", "--out", "r.html").code == 0
+    assert "adamw + randaugment augmentation + erase 0.25 + mixup + label smoothing 0.1" in Path("r.html").read_text()
+    losses = [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert len(losses) == 1
+
+
+@pytest.mark.parametrize("setting", ["data.mix=cutmix", "train.label_smoothing=0.1"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_plug_in_that_knows_indices_alone_is_refused_before_anything_trains(
+    bench: Bench, setting: str, more: tuple[str, ...]
+) -> None:
+    Path("picky.py").write_text(INDICES_ALONE)
+    words = ("run", "--config", "small", "--plugin", "picky.py", "--methods", "picky,dml", "--seeds", "1", *more)
+    bench(*words, "--set", setting).assert_refused(
+        f"{setting.partition('=')[0]}: the losses of picky take no probabilities as labels (RuntimeError: ",
+        "methods.objectives has cross_entropy and hard_labels",
+    )
+    assert not list(Path("results").glob("runs/*/metrics.jsonl"))
+
+
+def test_such_a_plug_in_keeps_the_contract_and_trains_without(bench: Bench) -> None:
+    Path("picky.py").write_text(INDICES_ALONE)
+    words = ("run", "--config", "small", "--plugin", "picky.py", "--methods", "picky", "--seeds", "1", *RECIPE[:4])
+    assert bench(*words, "--set", "data.augment=trivialaugment").code == 0
+
+
+def test_settings_are_listed_with_what_they_may_be(bench: Bench) -> None:
+    listed = bench("list", "settings").out
+    for line in (
+        r"train\.optimizer +sgd\|adamw +default sgd ",
+        r"train\.label_smoothing +number at least 0 below 1 +default 0 ",
+        r"data\.augment +none\|standard\|randaugment\|trivialaugment +default standard ",
+        r"data\.erase +number at least 0 at most 1 +default 0 ",
+        r"data\.mix +none\|mixup\|cutmix +default none ",
+        r"data\.mix_alpha +number above 0 at most 1000 +default 1 ",
+    ):
+        assert re.search(line, listed), line
+
+
+def test_a_recipe_in_words() -> None:
+    plain = config("dml", 0)
+    assert recipe(plain) == "sgd + standard augmentation"
+    other = {"train": TrainConfig(optimizer="adamw"), "data": DataConfig(augment="none", mix="cutmix", mix_alpha=0.2)}
+    assert recipe(plain.model_copy(update=other)) == "adamw + no augmentation + cutmix (alpha 0.2)"

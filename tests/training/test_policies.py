@@ -1,0 +1,155 @@
+"""Automatic augmentation and erasing: torchvision's operations, an image's own draw, a batch at a time."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import RandAugment, TrivialAugmentWide
+
+from benchmark.configuration import DataConfig
+from benchmark.training import Augmentation, Normalisation
+from benchmark.training.policies import Changes, Name, Policy, draw_boxes, erase
+from benchmark.training.randomness import generator
+from methods.errors import InputError
+
+CPU = torch.device("cpu")
+SIDE = 12
+
+
+def pictures(count: int = 6, channels: int = 3) -> Tensor:
+    source = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (count, channels, SIDE, SIDE), dtype=torch.uint8, generator=source)
+
+
+def single(operation: int, magnitude: float) -> Changes:
+    return Changes(torch.tensor([[operation]]), torch.tensor([[magnitude]], dtype=torch.float64))
+
+
+def test_one_operation_of_randaugment_is_always_one_of_ours_and_each_of_ours_is_met() -> None:
+    policy, image = Policy("randaugment", SIDE, SIDE), pictures(1)
+    drawn = policy.draw(torch.Generator().manual_seed(0), 2000)
+    changes = set(zip(drawn.operations.flatten().tolist(), drawn.magnitudes.flatten().tolist(), strict=True))
+    # fourteen operations, seven of which have a sign, two of which have no strength
+    assert len(policy.names) == 14
+    assert len(changes) == 14 + sum(policy._signed.tolist())
+    ours = {policy(image, single(*change)).numpy().tobytes() for change in changes}
+    theirs = set()
+    transform = RandAugment(num_ops=1)
+    for seed in range(300):
+        torch.manual_seed(seed)
+        theirs.add(transform(image[0]).numpy().tobytes())
+    assert theirs == ours
+
+
+def test_trivialaugment_draws_every_strength_that_torchvision_has() -> None:
+    policy, image = Policy("trivialaugment", SIDE, SIDE), pictures(1)
+    drawn = policy.draw(torch.Generator().manual_seed(0), 20_000)
+    assert drawn.operations.shape == (20_000, 1)
+    changes = set(zip(drawn.operations.flatten().tolist(), drawn.magnitudes.flatten().tolist(), strict=True))
+    ours = {policy(image, single(*change)).numpy().tobytes() for change in changes}
+    transform = TrivialAugmentWide()
+    for seed in range(40):
+        torch.manual_seed(seed)
+        assert transform(image[0]).numpy().tobytes() in ours
+
+
+@pytest.mark.parametrize("name", ["randaugment", "trivialaugment"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_batch_is_its_images_one_by_one(name: Name, channels: int) -> None:
+    policy, images = Policy(name, SIDE, SIDE), pictures(40, channels)
+    before = images.clone()
+    changes = policy.draw(torch.Generator().manual_seed(1), 40)
+    together = policy(images, changes)
+    alone = [policy(images[n : n + 1], Changes(*(part[n : n + 1] for part in changes))) for n in range(40)]
+    assert torch.equal(together, torch.cat(alone))
+    assert torch.equal(images, before)
+    assert not torch.equal(together, images)
+
+
+def test_randaugment_does_two_things_one_after_the_other() -> None:
+    policy, images = Policy("randaugment", SIDE, SIDE), pictures(30)
+    changes = policy.draw(torch.Generator().manual_seed(1), 30)
+    first, second = (Changes(*(part[:, layer : layer + 1] for part in changes)) for layer in (0, 1))
+    assert torch.equal(policy(images, changes), policy(policy(images, first), second))
+
+
+class TestErasing:
+    def test_the_rectangles_are_torchvisions(self) -> None:
+        boxes = draw_boxes(5, 400, 0.5, 16, 8)
+        erased = boxes[boxes[:, 2] > 0]
+        # 200 expected, ten being the standard deviation
+        assert 160 < len(erased) < 240
+        top, left, height, width = erased.T.double()
+        assert ((top >= 0) & (top + height <= 16) & (left >= 0) & (left + width <= 8)).all()
+        # sides are rounded to whole pixels
+        assert (((height + 0.5) * (width + 0.5) >= 0.02 * 128) & ((height - 0.5) * (width - 0.5) <= 0.33 * 128)).all()
+        assert torch.equal(boxes, draw_boxes(5, 400, 0.5, 16, 8))
+        assert not draw_boxes(5, 9, 0.0, 16, 8).any()
+
+    def test_drawing_leaves_torchs_generator_alone(self) -> None:
+        before = torch.get_rng_state()
+        draw_boxes(1, 5, 1.0, 8, 8)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_what_is_inside_becomes_0_in_all_channels(self) -> None:
+        images = torch.ones(2, 2, 4, 5)
+        erase(images, torch.tensor([[1, 2, 2, 3], [0, 0, 0, 0]]))
+        wanted = torch.ones(4, 5)
+        wanted[1:3, 2:5] = 0
+        assert torch.equal(images[0], wanted.expand(2, 4, 5))
+        assert images[1].all()
+
+
+def augmentation(**data: Any) -> Augmentation:
+    normalisation = Normalisation.of((0.5, 0.4, 0.3), (0.2, 0.2, 0.3), CPU)
+    return Augmentation.of(DataConfig(**{"pad": 2, **data}), pictures(), normalisation)
+
+
+class TestViews:
+    INDICES = torch.tensor([4, 1, 2])
+
+    def views(self, count: int = 2, **data: Any) -> Tensor:
+        made = augmentation(**data)
+        return made.views(self.INDICES, made.draw(0, "augmentation", 1, count))
+
+    def test_none_is_the_image_itself(self) -> None:
+        made = augmentation(augment="none")
+        for view in self.views(augment="none"):
+            assert torch.equal(view, made.normalisation(made.images[self.INDICES].movedim(1, -1)))
+
+    @pytest.mark.parametrize("data", [{"augment": "randaugment"}, {"augment": "trivialaugment"}, {"erase": 0.9}])
+    def test_the_first_view_does_not_depend_on_how_many_there_are(self, data: dict[str, Any]) -> None:
+        one, three = self.views(1, **data), self.views(3, **data)
+        assert torch.equal(one[0], three[0])
+        assert not torch.equal(three[0], three[1])
+
+    def test_an_image_is_changed_alike_whatever_its_batch(self) -> None:
+        made = augmentation(augment="randaugment", erase=0.5)
+        draw = made.draw(0, "augmentation", 1, 1)
+        every = made.views(torch.arange(6), draw)
+        assert torch.equal(made.views(self.INDICES, draw), every[:, self.INDICES])
+
+    def test_the_policy_changes_the_very_crops_of_the_standard_augmentation(self) -> None:
+        made, plain = augmentation(augment="trivialaugment"), augmentation()
+        ours, theirs = (one.draw(0, "augmentation", 1, 2) for one in (made, plain))
+        for name in ("rows", "columns", "mirrored"):
+            assert torch.equal(getattr(ours, name), getattr(theirs, name))
+        policy = Policy("trivialaugment", SIDE, SIDE)
+        for view in range(2):
+            changes = policy.draw(generator(0, "augmentation-policy", 1, view), 6)
+            mine = Changes(*(part[self.INDICES] for part in changes))
+            # from what the network sees back to pixels
+            seen = plain.views(self.INDICES, theirs)[view].movedim(1, -1) - plain.normalisation.shift
+            pixels = (seen / plain.normalisation.scale).round().to(torch.uint8)
+            wanted = plain.normalisation(policy(pixels.movedim(-1, 1), mine).movedim(1, -1).contiguous())
+            torch.testing.assert_close(made.views(self.INDICES, ours)[view], wanted)
+
+    def test_views_keep_their_layout(self) -> None:
+        for views in (self.views(), self.views(augment="randaugment", erase=0.9)):
+            assert views[0].is_contiguous(memory_format=torch.channels_last)
+
+    def test_a_policy_takes_grey_images_or_three_colours(self) -> None:
+        images, normalisation = pictures(2, 2), Normalisation.of((0.5, 0.5), (0.5, 0.5), CPU)
+        with pytest.raises(InputError, match=r"grey images or three colours \(given: 2 channels\)"):
+            Augmentation.of(DataConfig(augment="randaugment"), images, normalisation)
