@@ -18,6 +18,9 @@ from benchmark.tables.footnotes import footnotes
 from benchmark.words import say
 from methods import registry
 
+RATE_OF_SGD = 0.02
+"""From which learning rate on AdamW, whose steps have about its size in every weight, hardly learns."""
+
 MIN_FREE_BYTES = 1_000_000
 """What a results folder must have room for before anything starts."""
 
@@ -70,7 +73,7 @@ def train_missing(command: Command, console: Console) -> None:
 
 
 def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
-    """Return one line for each setting that does not fit its run's length."""
+    """Return one line for each setting that does not fit its run's length, network or optimiser."""
     lines: dict[str, None] = {}
     for run in runs:
         method = registry.load(run.method, plugins)
@@ -79,6 +82,10 @@ def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plu
         about_networks = method.architecture_remarks(run.backbone.split("+"), chosen)
         for remark in (*chosen.remarks(run.train.epochs, steps), *about_networks):
             lines[f"{run.method} on {run.dataset}: {remark}"] = None
+        if run.train.optimizer == "adamw" and run.train.lr >= RATE_OF_SGD:
+            lines[f"{run.dataset}: train.lr={run.train.lr:g} is a learning rate for sgd; adamw takes about 0.001"] = (
+                None
+            )
     return list(lines)
 
 

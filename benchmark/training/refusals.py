@@ -44,7 +44,7 @@ def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugi
 def check_labels(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins: Sequence[str | Path] = ()) -> None:
     """Refuse smoothed or mixed labels where a plug-in's losses take class indices alone.
 
-    Its losses are computed once on the meta device, for class indices and for probabilities: no number comes of it.
+    Its losses are computed once for class indices and once for probabilities, without numbers where that is possible.
 
     Args:
         runs: What is to be carried out.
@@ -61,19 +61,25 @@ def check_labels(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins
         if not run.soft_labels or "method" not in run.sources or key in tried:
             continue
         tried.add(key)
-        with torch.device("meta"):
-            shape = shapes[run.dataset]
+        if fault := _refused_probabilities(run, shapes[run.dataset], plugins):
+            setting = "data.mix" if run.data.mix != "none" else "train.label_smoothing"
+            raise InputError(
+                f"{setting}: the losses of {run.method} take no probabilities as labels ({fault}); "
+                "methods.objectives has cross_entropy and hard_labels, which do"
+            )
+
+
+def _refused_probabilities(run: RunConfig, shape: Shape, plugins: Sequence[str | Path]) -> str | None:
+    """Return how a method fails with labels that are probabilities; None if it does not, or not for that reason."""
+    # the meta device has no autocast, for example, and no values to branch on
+    for device in ("meta", "cpu"):
+        with torch.random.fork_rng(devices=[]), torch.device(device):
             method = draw_method(run, shape, plugins)
-            views = torch.empty(method.views, 2, shape.in_channels, shape.image_size, shape.image_size)
+            views = torch.zeros(method.views, 2, shape.in_channels, shape.image_size, shape.image_size)
             indices = torch.zeros(2, dtype=torch.int64)
-            fault = _fault(method, views, soft_labels(indices, shape.num_classes))
-            # what fails with either kind fails for another reason, such as values that the meta device does not have
-            if fault and not _fault(method, views, indices):
-                setting = "data.mix" if run.data.mix != "none" else "train.label_smoothing"
-                raise InputError(
-                    f"{setting}: the losses of {run.method} take no probabilities as labels ({fault}); "
-                    "methods.objectives has cross_entropy and hard_labels, which do"
-                )
+            if not _fault(method, views, indices):
+                return _fault(method, views, soft_labels(indices, shape.num_classes))
+    return None
 
 
 def _fault(method: Method, views: Tensor, labels: Tensor) -> str | None:

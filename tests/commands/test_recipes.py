@@ -2,11 +2,14 @@
 
 import json
 import re
+import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from benchmark.configuration import DataConfig, TrainConfig
+from benchmark import datasets
+from benchmark.configuration import DataConfig, Request, TrainConfig, layer_from_assignments, plan
 from benchmark.reports.recipe import recipe
 from tests.commands.test_cli import Bench, bench, small
 from tests.reports.test_report import config
@@ -52,12 +55,20 @@ def test_a_run_with_all_of_it_is_trained_once_and_said_everywhere(bench: Bench) 
     assert len(losses) == 1
 
 
-@pytest.mark.parametrize("setting", ["data.mix=cutmix", "train.label_smoothing=0.1"])
+# with a value that decides something it cannot be tried without numbers
+BRANCHING = INDICES_ALONE.replace(
+    "        return", "        assert float(outputs.peers.detach().sum()) < 1e9\n        return"
+)
+
+
+@pytest.mark.parametrize(
+    ("setting", "source"), [("data.mix=cutmix", INDICES_ALONE), ("train.label_smoothing=0.1", BRANCHING)]
+)
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_a_plug_in_that_knows_indices_alone_is_refused_before_anything_trains(
-    bench: Bench, setting: str, more: tuple[str, ...]
+    bench: Bench, setting: str, source: str, more: tuple[str, ...]
 ) -> None:
-    Path("picky.py").write_text(INDICES_ALONE)
+    Path("picky.py").write_text(source)
     words = ("run", "--config", "small", "--plugin", "picky.py", "--methods", "picky,dml", "--seeds", "1", *more)
     bench(*words, "--set", setting).assert_refused(
         f"{setting.partition('=')[0]}: the losses of picky take no probabilities as labels (RuntimeError: ",
@@ -83,6 +94,29 @@ def test_settings_are_listed_with_what_they_may_be(bench: Bench) -> None:
         r"data\.mix_alpha +number above 0 at most 1000 +default 1 ",
     ):
         assert re.search(line, listed), line
+
+
+def test_the_commands_of_the_page_are_plans() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line) for line in page.splitlines() if line.startswith("bench run --methods")]
+    assert len(commands) == 3
+    for words in commands:
+        flags = dict(zip(words[2:6:2], words[3:6:2], strict=True))
+        assigned = [word for flag, word in pairwise(words) if flag == "--set"]
+        asked = {key.removeprefix("--"): value for key, value in flags.items()}
+        runs = plan(Request([asked, layer_from_assignments(assigned)], data_root=Path("nowhere")), datasets)
+        assert [run.method for run in runs[:1]] == ["dml"]
+        for word in assigned:
+            key, _, value = word.partition("=")
+            section, _, name = key.partition(".")
+            assert str(getattr(getattr(runs[0], section), name)) == value
+
+
+def test_a_learning_rate_of_sgd_is_remarked_upon(bench: Bench) -> None:
+    words = ("run", "--config", "small", "--methods", "independent", "--seeds", "1", "--set", "train.optimizer=adamw")
+    remark = "note: digits: train.lr=0.1 is a learning rate for sgd; adamw takes about 0.001"
+    assert remark in bench(*words).out
+    assert "note: " not in bench(*words, "--set", "train.lr=0.002").out
 
 
 def test_a_recipe_in_words() -> None:

@@ -80,7 +80,11 @@ class TestSchedule:
 
 
 def trained(
-    train: TrainConfig, data: DataConfig | None = None, method: str = "independent", plugins: tuple[Path, ...] = ()
+    train: TrainConfig,
+    data: DataConfig | None = None,
+    method: str = "independent",
+    plugins: tuple[Path, ...] = (),
+    **hyperparameters: Any,
 ) -> Trainer:
     source = np.random.default_rng(0)
     pixels = source.integers(0, 256, (9, 1, 8, 8), dtype=np.uint8)
@@ -93,7 +97,7 @@ def trained(
         seed=0,
         train=train,
         data=data or DataConfig(pad=1),
-        hyperparameters={},
+        hyperparameters=hyperparameters,
         method_version=1,
         dataset_checksum="",
     )
@@ -187,6 +191,28 @@ class TestLabels:
         assert theirs.targets is not None
         assert torch.equal(ours.views, theirs.views)
         torch.testing.assert_close(ours.targets, 0.7 * theirs.targets + 0.1)
+
+    @pytest.mark.parametrize(
+        ("method", "chosen"),
+        [
+            ("kdcl", {"variant": "general"}),
+            ("kdcl", {"variant": "naive"}),
+            ("mcl", {}),
+            ("mcl_okd", {}),
+            ("switokd", {}),
+        ],
+    )
+    def test_what_needs_the_class_of_an_image_finds_it_in_smoothed_labels(self, method: str, chosen: Any) -> None:
+        trainers = [
+            trained(TrainConfig(epochs=2, batch_size=4, label_smoothing=share), None, method, **chosen)
+            for share in (0.0, 0.3)
+        ]
+        plain, smoothed = (trainer.epoch() for trainer in trainers)
+        assert plain["loss/cross_entropy"] != smoothed["loss/cross_entropy"]
+        assert all(trainer.epoch()["loss"] < 100 for trainer in trainers)
+        if chosen == {"variant": "general"}:
+            # what is looked at before the first step is of the same classes
+            assert torch.equal(*(trainer.method.probe_labels for trainer in trainers))  # type: ignore[arg-type]
 
     def test_a_plug_in_that_uses_the_common_cross_entropy_needs_nothing_else(self, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text(MINE)
