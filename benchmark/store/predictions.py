@@ -23,9 +23,8 @@ LogitsType = Literal["float16", "float32"]
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
-Digests = NDArray[np.uint64]
 
-_LOGITS = "logits/"
+_LOGITS, _HASH = "logits/", "sha256"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Predictions:
     run: str
     logits: Mapping[str, Floats]
     labels: Indices
-    images: Digests
+    images: Indices
     classes: tuple[str, ...]
     students: tuple[str, ...]
     split: str = "test"
@@ -100,8 +99,8 @@ def write_predictions(folder: Path, predictions: Predictions, kept_as: LogitsTyp
         "students": json.dumps(predictions.students),
         "split": predictions.split,
         "complete": json.dumps(predictions.complete),
-        "sha256": _content(tensors),
     }
+    metadata[_HASH] = _content(tensors, metadata)
     path = folder / PREDICTIONS
     atomic.write_bytes(path, save(tensors, metadata))
     return path
@@ -143,9 +142,9 @@ def _kept(logits: Floats, kept_as: LogitsType) -> NDArray[Any]:
     return half if np.array_equal(np.isfinite(half), np.isfinite(wide)) else wide
 
 
-def _content(tensors: Mapping[str, NDArray[Any]]) -> str:
-    """Return the hash of all tensors: the format itself would not notice a byte that has changed."""
-    found = sha256()
+def _content(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> str:
+    """Return the hash of all that a file holds: the format itself would not notice a byte that has changed."""
+    found = sha256(repr(sorted((key, value) for key, value in metadata.items() if key != _HASH)).encode())
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode() + tensor.tobytes())
     return found.hexdigest()
@@ -154,7 +153,7 @@ def _content(tensors: Mapping[str, NDArray[Any]]) -> str:
 def _parsed(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> Predictions:
     if metadata["format"] != FORMAT:
         raise ValueError(f"format {metadata['format']!r} is none that this version knows")
-    if metadata["sha256"] != _content(tensors):
+    if metadata[_HASH] != _content(tensors, metadata):
         raise ValueError("its content is not what was written")
     predictors = [str(name) for name in json.loads(metadata["predictors"])]
     found = Predictions(

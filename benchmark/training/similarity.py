@@ -22,6 +22,9 @@ from benchmark.training.diagnostics import members
 from methods import Method
 from methods.backbones import Branch
 
+ROUNDING = 1e-12
+"""Share of a sum of products that is left over where the features are the same for all images."""
+
 Read = tuple[Tensor, Tensor]
 """Features ``[B, d]`` that a classifier read, and the logits ``[B, C]`` that it gave."""
 
@@ -52,13 +55,20 @@ class FeatureSimilarity:
     def mean(self) -> Tensor:
         """Return the mean over all pairs as a scalar; nan where the features of one do not vary."""
         centred = self._products - torch.outer(self._sums, self._sums) / self._images
-        blocks = [part.split(self._sizes, dim=1) for part in centred.split(self._sizes)]
-        norms = [torch.linalg.matrix_norm(blocks[index][index]) for index in range(len(blocks))]
+        sizes = self._sizes
+        blocks, raw = ([part.split(sizes, dim=1) for part in x.split(sizes)] for x in (centred, self._products))
+        norms = [_above_rounding(blocks[index][index], raw[index][index]) for index in range(len(blocks))]
         values = [
             blocks[one][other].square().sum() / (norms[one] * norms[other])
             for one, other in combinations(range(len(blocks)), 2)
         ]
         return torch.stack(values).mean()
+
+
+def _above_rounding(centred: Tensor, raw: Tensor) -> Tensor:
+    """Return the Frobenius norm of centred products, or nan where it is but the rounding of those that are not."""
+    norm = torch.linalg.matrix_norm(centred)
+    return norm.where(norm > ROUNDING * torch.linalg.matrix_norm(raw), torch.nan)
 
 
 def linear_cka(one: Tensor, other: Tensor) -> float:
