@@ -16,6 +16,9 @@ EACH = "each"
 CLASSES = "classes"
 """The score that is a number a class."""
 
+CLASS_PREFIX = "class_top1/"
+"""Of the metrics that it comes from."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -93,9 +96,10 @@ def _each(run: Record) -> Mapping[str, float]:
 
 
 def _by_class(run: Record) -> Mapping[str, float]:
-    prefix = "class_top1/"
-    places = sorted(int(str(key).removeprefix(prefix)) for key in run if str(key).startswith(prefix))
-    return {f"class {place}": value for place in places for value in _values(run, [f"{prefix}{place}"])}
+    # a damaged name would be no number: what is no index is no class
+    words = (str(key).removeprefix(CLASS_PREFIX) for key in run if str(key).startswith(CLASS_PREFIX))
+    places = sorted(int(word) for word in words if word.isdecimal())
+    return {f"class {place}": value for place in places for value in _values(run, [f"{CLASS_PREFIX}{place}"])}
 
 
 SCORES: Mapping[str, Score] = {
