@@ -170,10 +170,20 @@ def _weights(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> int:
 
 
 def _logits(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> int:
-    with torch.device("meta"), torch.no_grad():
+    """Return how many logits a run's predictors give on the scored images."""
+    try:
+        predictors = _predictors(run, shape, plugins, "meta")
+    except Exception:
+        # as for the operations
+        with torch.random.fork_rng(devices=[]):
+            predictors = _predictors(run, shape, plugins, "cpu")
+    return shape.test * shape.num_classes * predictors
+
+
+def _predictors(run: RunConfig, shape: Shape, plugins: Sequence[str], device: str) -> int:
+    with torch.device(device), torch.no_grad():
         method = draw_method(run, shape, plugins).eval()
-        images = torch.empty(2, shape.in_channels, shape.image_size, shape.image_size)
-        return shape.test * shape.num_classes * len(method.predict(images))
+        return len(method.predict(torch.zeros(2, shape.in_channels, shape.image_size, shape.image_size)))
 
 
 def _kind(run: RunConfig, shape: Shape, device: torch.device) -> str:

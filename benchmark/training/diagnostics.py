@@ -95,7 +95,7 @@ def _class_sums(predictions: Mapping[str, Tensor], labels: Tensor) -> dict[str, 
     """Return the images ``[C]`` of each class in the batch, and by predictor how many of them it got right."""
     classes = next(iter(predictions.values())).shape[1]
     # a matrix product instead of scattered additions, as below
-    member = F.one_hot(labels, classes).double()
+    member = (labels[:, None] == torch.arange(classes, device=labels.device)).double()
     hits = {f"{_HITS}{name}": (own.argmax(1) == labels).double() @ member for name, own in predictions.items()}
     return {_COUNTS: member.sum(0), **hits}
 

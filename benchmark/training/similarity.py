@@ -67,7 +67,7 @@ class FeatureSimilarity:
 
 def _above_rounding(centred: Tensor, raw: Tensor) -> Tensor:
     """Return the Frobenius norm of centred products, or nan where it is but the rounding of those that are not."""
-    norm = torch.linalg.matrix_norm(centred)
+    norm: Tensor = torch.linalg.matrix_norm(centred)
     return norm.where(norm > ROUNDING * torch.linalg.matrix_norm(raw), torch.nan)
 
 

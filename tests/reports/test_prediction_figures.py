@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from numpy.typing import NDArray
 
 from benchmark import store
 from benchmark.reports import appearance, prediction_figures as figures
@@ -64,6 +67,11 @@ def kept(results: Path) -> tuple[pd.DataFrame, dict[str, Path], list[str]]:
     return (frame, *figures.kept(frame, [results]))
 
 
+def matrix(axis: Axes) -> NDArray[np.float64]:
+    """The numbers that a panel shows."""
+    return np.asarray(axis.images[0].get_array(), dtype=np.float64)
+
+
 class TestFigures:
     def test_runs_without_predictions_are_counted(self, results: Path) -> None:
         frame, folders, notes = kept(results)
@@ -77,21 +85,21 @@ class TestFigures:
         dml, one, *_ = figures.confusion(frame, folders).axes
         assert [dml.get_title(), one.get_title()] == ["dml (2)", "one (1)"]
         # peer0 takes half of class 0 for 1 in one seed, peer1 half of class 1 for 0
-        np.testing.assert_allclose(dml.images[0].get_array(), [[87.5, 12.5], [12.5, 87.5]])
-        np.testing.assert_allclose(one.images[0].get_array(), [[75, 25], [25, 75]])
+        np.testing.assert_allclose(matrix(dml), [[87.5, 12.5], [12.5, 87.5]])
+        np.testing.assert_allclose(matrix(one), [[75, 25], [25, 75]])
         assert [label.get_text() for label in dml.get_yticklabels()] == ["cat", "a dog of more let…"]
         assert [text.get_text() for text in one.texts] == ["75.0", "25.0", "25.0", "75.0"]
         (perfect, *_) = figures.confusion(frame, folders, "ensemble").axes
-        np.testing.assert_array_equal(perfect.images[0].get_array(), [[100, 0], [0, 100]])
+        np.testing.assert_array_equal(matrix(perfect), [[100, 0], [0, 100]])
 
     def test_agreement_within_runs(self, results: Path) -> None:
         frame, folders, _ = kept(results)
         dml, one, *_ = figures.agreement(frame, folders).axes
-        np.testing.assert_allclose(one.images[0].get_array(), [[100, 50, 75], [50, 100, 75], [75, 75, 100]])
-        np.testing.assert_allclose(dml.images[0].get_array()[0], [100, 75, 87.5])
+        np.testing.assert_allclose(matrix(one), [[100, 50, 75], [50, 100, 75], [75, 75, 100]])
+        np.testing.assert_allclose(matrix(dml)[0], [100, 75, 87.5])
         assert [label.get_text() for label in one.get_xticklabels()] == list(SAID)
         (errors, *_) = figures.agreement(frame[frame["method"] == "one"], folders, "errors").axes
-        assert np.asarray(errors.images[0].get_array())[0, 1] == 0
+        assert matrix(errors)[0, 1] == 0
         # the ensemble makes no error: nothing to share with itself
         assert errors.texts[-1].get_text() == "–"  # noqa: RUF001
 
@@ -99,7 +107,7 @@ class TestFigures:
         frame, folders, _ = kept(results)
         (axis, *_) = figures.agreement_of_runs(frame, folders, predictor="peer1").axes
         assert [label.get_text() for label in axis.get_yticklabels()] == ["dml, seed 0", "dml, seed 1", "one, seed 0"]
-        np.testing.assert_allclose(axis.images[0].get_array(), [[100, 75, 100], [75, 100, 75], [100, 75, 100]])
+        np.testing.assert_allclose(matrix(axis), [[100, 75, 100], [75, 100, 75], [100, 75, 100]])
         (first, *_) = figures.agreement_of_runs(frame, folders).axes
         assert first.get_title() == "first student"
 
@@ -114,7 +122,7 @@ class TestFigures:
 
     def test_many_classes_have_no_names_and_no_numbers(self) -> None:
         many = figures.Panel("many", np.eye(100) * 100, [str(index) for index in range(100)])
-        figure = figures._drawn([many], figures.PowerNorm(0.5, 0, 100), "", appearance.View())
+        figure = figures._drawn([many], Normalize(0, 100), "", appearance.View())
         assert not figure.axes[0].texts
         assert len(figure.axes[0].get_xticks()) < 20
 

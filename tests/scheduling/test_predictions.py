@@ -131,4 +131,4 @@ def test_bundles_have_them_where_asked(kept: Path, tmp_path: Path) -> None:
 )
 def test_bad_options_are_one_line(options: dict[str, object], fragment: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=fragment):
-        command(tmp_path, **options)
+        running.prepare([LAYER | {"results": str(tmp_path)} | options])

@@ -9,6 +9,8 @@ from torch import Tensor
 
 import methods
 from benchmark.training.similarity import FeatureSimilarity, PeerSimilarity, linear_cka
+from methods.networks import whole_network
+from methods.peers import SeparatePeers
 
 
 def drawn(images: int, features: int, seed: int = 0) -> Tensor:
@@ -71,16 +73,20 @@ class TestPeers:
     def test_it_is_that_of_the_peers_pooled_features(self) -> None:
         method = methods.build("dml", backbone="resnet8", num_classes=3, in_channels=1, image_size=8, peers=3)
         images = torch.randn(12, 1, 8, 8)
-        pooled = [network.features_and_logits(images)[0].detach() for network in method.eval().networks]
+        assert isinstance(method, SeparatePeers)
+        pooled = [whole_network(own).features_and_logits(images)[0].detach() for own in method.eval().networks]
         expected = sum(linear_cka(x, y) for x, y in itertools.combinations(pooled, 2)) / 3
         assert watched(method, images)["cka/peers"].tolist() == [pytest.approx(expected, rel=1e-5)]
 
     def test_copies_are_the_same_and_other_networks_may_have_other_sizes(self) -> None:
-        both = {"num_classes": 3, "in_channels": 1, "image_size": 8}
-        method = methods.build("dml", backbone="resnet8", **both)
+        def built(backbone: str) -> methods.Method:
+            return methods.build("dml", backbone=backbone, num_classes=3, in_channels=1, image_size=8)
+
+        method = built("resnet8")
+        assert isinstance(method, SeparatePeers)
         method.networks[1].load_state_dict(method.networks[0].state_dict())
         assert watched(method, torch.randn(12, 1, 8, 8))["cka/peers"].tolist() == [pytest.approx(1, abs=1e-9)]
-        mixed = methods.build("dml", backbone="resnet8+wide_resnet20_8", **both)
+        mixed = built("resnet8+wide_resnet20_8")
         assert 0 < float(watched(mixed, torch.randn(12, 1, 8, 8))["cka/peers"]) < 1
 
     def test_one_peer_has_none_and_nothing_stays_behind(self) -> None:
