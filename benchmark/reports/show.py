@@ -42,9 +42,9 @@ def _ending(run: StoredRun) -> dict[str, Any]:
         return {}
     reason = {"reason": run.result.reason} if run.result.reason else {}
     saved = ", ".join(path.stem for path in students_files(run.folder)) or "none (--save-students)"
-    predictions = "yes" if (run.folder / PREDICTIONS).is_file() else "none (--save-predictions)"
+    predictions = "kept" if (run.folder / PREDICTIONS).is_file() else "none (--save-predictions)"
     took = duration(run.result.seconds)
-    return {**reason, "took": took, "saved students": saved, "saved predictions": predictions}
+    return {**reason, "took": took, "saved students": saved, "predictions": predictions}
 
 
 def _block(title: str, values: Mapping[str, Any]) -> Iterator[str]:

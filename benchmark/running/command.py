@@ -73,6 +73,8 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
     trials_per_gpu = options.option("trials_per_gpu", 1)
     if type(trials_per_gpu) is not int or not 1 <= trials_per_gpu <= 100:
         raise InputError(f"trials_per_gpu must be a whole number from 1 to 100 (given: {trials_per_gpu!r})")
+    # before the plan, which takes a key with a mapping for a method
+    save_students, predictions = _yes_or_no(options, "save_students"), _predictions(options)
     texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
     chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
     data_root = Path(chosen["data_root"]) if chosen["data_root"] else datasets.default_root()
@@ -89,8 +91,8 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
         engine=engine,
         cluster=Cluster(chosen["address"], trials_per_gpu),
         device=_device(chosen["device"] or "auto"),
-        save_students=_yes_or_no(options, "save_students"),
-        predictions=_predictions(options),
+        save_students=save_students,
+        predictions=predictions,
         log=logging_backends.check(options.option("log", None)),
     )
 

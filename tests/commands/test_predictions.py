@@ -23,7 +23,7 @@ def test_a_run_s_predictions_from_training_to_figures_and_arrays(bench: Bench, t
     assert answer.code == 0, answer.err
     folder = folder_of(tmp_path / "results")
     shown = bench("show", folder.name).out
-    assert "saved predictions  yes" in shown
+    assert "predictions     kept" in shown
     assert shown.rstrip().endswith(" --save-predictions")
     assert f"{(folder / PREDICTIONS).stat().st_size / 2**20:.2f} MiB  predictions " in bench("du").out
     answer = bench("table", "--value", "worst-class,cka,classes")
