@@ -25,6 +25,9 @@ from methods.backbones import Branch
 ROUNDING = 1e-12
 """Share of a sum of products that is left over where the features are the same for all images."""
 
+MOST_FEATURES = 8192
+"""Of all peers together: their products take half a gigabyte then, and no score is worth a run that ends for memory."""
+
 Read = tuple[Tensor, Tensor]
 """Features ``[B, d]`` that a classifier read, and the logits ``[B, C]`` that it gave."""
 
@@ -45,22 +48,26 @@ class FeatureSimilarity:
             features: ``[B, d_k]`` of each network, in the same order every time.
         """
         joined = torch.cat([own.flatten(1).double() for own in features], dim=1)
-        sums, products = joined.sum(0), joined.T @ joined
-        if self._images:
-            sums, products = self._sums + sums, self._products + products
-        self._sizes = [own.flatten(1).shape[1] for own in features]
+        if not self._images:
+            self._sizes = [own.flatten(1).shape[1] for own in features]
+            self._sums = joined.new_zeros(joined.shape[1])
+            self._products = joined.new_zeros(joined.shape[1], joined.shape[1])
         self._images += len(joined)
-        self._sums, self._products = sums, products
+        self._sums += joined.sum(0)
+        self._products.addmm_(joined.T, joined)
 
     def mean(self) -> Tensor:
         """Return the mean over all pairs as a scalar; nan where the features of one do not vary."""
-        centred = self._products - torch.outer(self._sums, self._sums) / self._images
-        sizes = self._sizes
-        blocks, raw = ([part.split(sizes, dim=1) for part in x.split(sizes)] for x in (centred, self._products))
-        norms = [_above_rounding(blocks[index][index], raw[index][index]) for index in range(len(blocks))]
+        sums = self._sums.split(self._sizes)
+        products = [part.split(self._sizes, dim=1) for part in self._products.split(self._sizes)]
+
+        def centred(one: int, other: int) -> Tensor:
+            return products[one][other] - torch.outer(sums[one], sums[other]) / self._images
+
+        every = range(len(self._sizes))
+        norms = [_above_rounding(centred(one, one), products[one][one]) for one in every]
         values = [
-            blocks[one][other].square().sum() / (norms[one] * norms[other])
-            for one, other in combinations(range(len(blocks)), 2)
+            centred(one, other).square().sum() / (norms[one] * norms[other]) for one, other in combinations(every, 2)
         ]
         return torch.stack(values).mean()
 
@@ -82,7 +89,8 @@ class PeerSimilarity:
     """The peers' linear CKA on what their classifiers read, found by watching a method predict.
 
     Whose features are whose follows from the logits: a classifier that gave a peer's logits read its features. A method
-    whose peers have no classifier of their own that reads features has no such score.
+    whose peers have no classifier of their own that reads features has no such score, nor have peers with more than
+    :data:`MOST_FEATURES` features together.
     """
 
     def __init__(self, method: Method) -> None:
@@ -115,7 +123,9 @@ class PeerSimilarity:
         if self._places is None:
             # every batch is predicted in the same order: the device is waited for once
             peers = members("peer", predictions)
-            self._places = _places(read, [predictions[name] for name in peers]) if len(peers) > 1 else []
+            places = _places(read, [predictions[name] for name in peers]) if len(peers) > 1 else []
+            wide = sum(read[place][0].flatten(1).shape[1] for place in places) > MOST_FEATURES
+            self._places = [] if wide else places
         if self._places:
             self._similarity.add([read[place][0] for place in self._places])
 

@@ -93,3 +93,10 @@ class TestPeers:
         method = methods.build("independent", backbone="resnet8", num_classes=3, in_channels=1, image_size=8, peers=1)
         assert watched(method, torch.randn(6, 1, 8, 8)) == {}
         assert not any(module._forward_hooks for module in method.modules())
+
+    def test_peers_that_are_too_wide_together_have_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        method = methods.build("dml", backbone="resnet8", num_classes=3, in_channels=1, image_size=8)
+        monkeypatch.setattr("benchmark.training.similarity.MOST_FEATURES", 128)
+        assert "cka/peers" in watched(method, torch.randn(6, 1, 8, 8))
+        monkeypatch.setattr("benchmark.training.similarity.MOST_FEATURES", 127)
+        assert watched(method, torch.randn(6, 1, 8, 8)) == {}
