@@ -62,7 +62,8 @@ class FeatureSimilarity:
         products = [part.split(self._sizes, dim=1) for part in self._products.split(self._sizes)]
 
         def centred(one: int, other: int) -> Tensor:
-            return products[one][other] - torch.outer(sums[one], sums[other]) / self._images
+            found: Tensor = products[one][other] - torch.outer(sums[one], sums[other]) / self._images
+            return found
 
         every = range(len(self._sizes))
         norms = [_above_rounding(centred(one, one), products[one][one]) for one in every]
