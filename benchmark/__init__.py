@@ -1,7 +1,8 @@
 """Everything that runs methods: data, training, scheduling, the store of results and what is made of them.
 
 In a notebook ``benchmark.run(...)`` is what ``bench run`` is on the command line, and ``benchmark.load(...)`` gives
-the stored runs as one table. Importing this package is cheap: torch and pandas are loaded by the first call.
+the stored runs as one table, ``benchmark.predictions(...)`` what a run's predictors said of each image. Importing this
+package is cheap: torch and pandas are loaded by the first call.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmark.store import Epochs, Results, Where
+    from benchmark.store import Epochs, Predictions, Results, Where
 
-__all__ = ["load", "run"]
+__all__ = ["load", "predictions", "run"]
 
 
 def run(
@@ -43,7 +44,7 @@ def run(
         force: Whether finished runs are repeated.
         quiet: Whether nothing is printed.
         **options: The command line's other flags with underscores: ``results``, ``data_root``, ``engine``, ``device``,
-            ``save_students``, ``log`` and so on.
+            ``save_students``, ``save_predictions``, ``log`` and so on.
 
     Returns:
         A row a run and epoch, as :func:`load` gives them, of these runs alone.
@@ -67,3 +68,23 @@ def load(
     from benchmark import store
 
     return store.load(results, epochs, where, prefer)
+
+
+def predictions(run: str | Path, results: "Results" = "results", prefer: str | Path | None = None) -> "Predictions":
+    """Return what a run's predictors said of every scored image; the run was made with ``save_predictions``.
+
+    Args:
+        run: Its folder's name or the beginning of it, or its identity, as ``bench show`` takes it.
+        results: The results folder, or several.
+        prefer: Of several the one that counts where the same run has other numbers.
+
+    Returns:
+        ``logits`` by predictor, ``labels``, ``classes`` and what the images are known by; see
+        :class:`benchmark.store.Predictions`.
+
+    Raises:
+        methods.errors.InputError: If there is no such run, it kept no predictions, or their file is damaged.
+    """
+    from benchmark import store
+
+    return store.read_predictions(store.find(results, str(run), prefer).folder)

@@ -1,8 +1,9 @@
 """``bench plot``."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,13 +16,18 @@ from benchmark.commands.options import (
     Split,
     Where,
     places,
+    run_names,
     say_notes,
     shown,
 )
 from benchmark.commands.schedules import schedules
 from methods.errors import InputError, unknown
 
-KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "schedules")
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "confusion", "agreement", "schedules")
+OF_PREDICTIONS = ("confusion", "agreement")
 
 
 def plot(
@@ -35,7 +41,23 @@ def plot(
         str | None,
         typer.Option(
             help="curves: student, top1/ensemble, loss, gain/teachers, gain/ensemble; cost, ranks and "
-            "critical-difference: a score of bench table --value. Default: student.",
+            "critical-difference: a score of bench table --value. Default: student. agreement: agreement or errors.",
+        ),
+    ] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run",
+            help="confusion, agreement: only this run; agreement of several runs: between them.",
+            metavar="RUN",
+            autocompletion=run_names,
+        ),
+    ] = None,
+    predictor: Annotated[
+        str | None,
+        typer.Option(
+            help="confusion (the students' mean if not given), agreement between runs (the first student): whose.",
+            metavar="NAME",
         ),
     ] = None,
     against: Annotated[str, typer.Option(help="cost: multiply-adds, seconds or memory.")] = "multiply-adds",
@@ -64,8 +86,15 @@ def plot(
         return
     if value is not None and kind == "homogeneity":
         raise InputError("homogeneity has no --value: it shows every measure of the peers")
+    runs = run or []
+    if kind == "confusion" and value is not None:
+        raise InputError("confusion has no --value: it shows the images of each class in %")
+    if runs and kind not in OF_PREDICTIONS:
+        raise InputError(f"--run goes with bench plot {' and '.join(OF_PREDICTIONS)}; others take --where")
+    if predictor is not None and kind != "confusion" and (kind != "agreement" or len(runs) < 2):
+        raise InputError("--predictor goes with bench plot confusion, and with agreement of two or more --run")
     from benchmark import store
-    from benchmark.reports import appearance, critical_difference, figures
+    from benchmark.reports import appearance, critical_difference, figures, prediction_figures
     from benchmark.tables import paper
 
     wanted = paper.read(layout_file, {"where": where, "split": split, "hide": hide})
@@ -79,7 +108,10 @@ def plot(
     say_notes(frame.attrs[store.DAMAGED].values())
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
-    frame, left_out = view.choice.runs(frame)
+    frame, left_out = view.choice.runs(_only(frame, runs, results, prefer))
+    if kind in OF_PREDICTIONS:
+        folders, without = prediction_figures.kept(frame, store.folders(places(results)))
+        left_out = [*left_out, *without]
     chosen = value or "student"
     if kind == "curves":
         figure = figures.curves(frame, chosen, view)
@@ -89,8 +121,25 @@ def plot(
         figure = figures.cost(frame, against, chosen, view)
     elif kind == "ranks":
         figure = figures.ranks(frame, chosen, view)
+    elif kind == "confusion":
+        figure = prediction_figures.confusion(frame, folders, predictor, view)
+    elif kind == "agreement" and len(runs) > 1:
+        figure = prediction_figures.agreement_of_runs(frame, folders, value or kind, predictor, view)
+    elif kind == "agreement":
+        figure = prediction_figures.agreement(frame, folders, value or kind, view)
     else:
         figure = critical_difference.diagram(frame, chosen, view)
     print(appearance.save(figure, path, view))
     for line in left_out:
         print(f"note: {line}", file=sys.stderr)
+
+
+def _only(
+    frame: "pd.DataFrame", runs: Sequence[str], results: list[Path] | None, prefer: Path | None
+) -> "pd.DataFrame":
+    """Return the rows of the runs that a person names, all of them if none is named."""
+    from benchmark.store import find
+
+    if not runs:
+        return frame
+    return frame[frame["run"].isin([find(places(results), word, prefer).name for word in runs])]

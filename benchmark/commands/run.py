@@ -60,6 +60,17 @@ def run(
     device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     trials_per_gpu: Annotated[int | None, typer.Option(help="Runs side by side on one GPU.")] = None,
     save_students: Annotated[bool | None, typer.Option(help="Keep the students' weights.")] = None,
+    save_predictions: Annotated[
+        bool | None, typer.Option(help="Keep every predictor's logits on the scored images, after the last epoch.")
+    ] = None,
+    predictions_type: Annotated[
+        Text,
+        typer.Option(
+            help="With --save-predictions: float16 (if not given) or float32.",
+            metavar="TYPE",
+            autocompletion=one_of(lambda: ("float16", "float32")),
+        ),
+    ] = None,
     equal_cost: Annotated[
         Text,
         typer.Option(
@@ -110,6 +121,8 @@ def run(
         device=device,
         trials_per_gpu=trials_per_gpu,
         save_students=save_students,
+        save_predictions=save_predictions,
+        predictions_type=predictions_type,
         log=log,
         equal_cost=equal_cost,
         budget=budget,

@@ -22,8 +22,9 @@ from benchmark.commands.options import (
 from methods.errors import InputError
 
 VALUES = (
-    "student, first, best, each, ensemble, peers, teachers, best-epoch, top5, nll, ece, ensemble-gain, teacher-gain, "
-    "distance, kl, disagreement, teacher-kl, seconds, memory, parameters, multiply-adds, training-multiply-adds"
+    "student, first, best, each, ensemble, peers, teachers, best-epoch, top5, worst-class, classes, nll, ece, "
+    "ensemble-gain, teacher-gain, distance, kl, disagreement, cka, teacher-kl, seconds, memory, parameters, "
+    "multiply-adds, training-multiply-adds"
 )
 
 

@@ -15,6 +15,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 EQUAL_EPOCHS = "equal epochs"
 """The budget of a run whose length is the recipe's."""
 
+_LOOKED_AT = ("diagnostics_every", "class_accuracy")
+"""Settings of training that add scores and change no number."""
+
 _ADDED = "absent_at_its_default"
 
 
@@ -93,6 +96,10 @@ class TrainConfig(_Section):
         ge=0,
         description="epochs between diagnostics (diversity, calibration, gradients) among those that are evaluated; 0: "
         "after the last one only. They change no other number and are no part of the run's identity",
+    )
+    class_accuracy: bool = _added(
+        False,
+        description="whether the diagnostics have the students' accuracy on each class too; likewise no part of it",
     )
 
     def unused(self) -> set[str]:
@@ -223,7 +230,8 @@ class RunConfig(_Section):
         resolved = self.model_dump(mode="json")
         resolved |= {"train": self.train.canonical(), "data": self.data.canonical()}
         # what is looked at beside the numbers changes none of them, nor does who asked for the run
-        del resolved["train"]["diagnostics_every"]
+        for name in _LOOKED_AT:
+            resolved["train"].pop(name, None)
         for name in ("budgets", "uses", "origin"):
             del resolved[name]
         for name in self.files:

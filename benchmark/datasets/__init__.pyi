@@ -12,6 +12,7 @@ from .catalogue import (
     source as source,
 )
 from .decoding import Form as Form, decoded as decoded
+from .digests import digests as digests
 from .images import (
     Dataset as Dataset,
     Indices as Indices,

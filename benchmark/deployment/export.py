@@ -17,7 +17,7 @@ from benchmark.datasets import Indices, Pixels
 from benchmark.deployment import deployed
 from benchmark.deployment.deployed import Card, Floats, Model
 from benchmark.errors import MachineError
-from benchmark.store import StoredRun, atomic, environment
+from benchmark.store import StoredRun, atomic, environment, students_files
 from benchmark.training import Normalised, Student, normalised, read_student
 from methods.errors import InputError, unknown
 
@@ -67,7 +67,7 @@ def export(
 
 
 def _weights(run: StoredRun, name: str | None) -> Path:
-    saved = sorted(path.stem for path in run.folder.glob("*.safetensors"))
+    saved = [path.stem for path in students_files(run.folder)]
     if not saved:
         raise InputError(f"{run.name} kept no students: bench run --save-students keeps them (with --force, anew)")
     # the run's own order, of which the first is the default

@@ -18,6 +18,7 @@ MADE_WITH = (
 )
 """What of a run's environment may change its last bits."""
 
+_VERSION = ("okdbench", "commit")
 _TIME = "seconds"
 
 
@@ -50,6 +51,7 @@ def compared(
     They are identical if every number but the time is the same to the last bit. If not, and only if something of
     :data:`MADE_WITH` differs or kernels are not deterministic, they are close where in every epoch the students'
     accuracies differ by at most ``points`` and the losses by at most :data:`LOSS_SHARE`. Everything else is different.
+    Scores that the stored run has in no epoch do not count where another version made it: it may not have known them.
 
     Args:
         stored: Metrics, a row an epoch.
@@ -58,6 +60,9 @@ def compared(
         here: What the repetition was made with.
         points: Of the students' accuracy in %, 0 or more.
     """
+    if any(made.get(key, "") != here.get(key, "") for key in _VERSION):
+        known = {name for row in stored for name in row}
+        repeated = [{name: value for name, value in row.items() if name in known} for row in repeated]
     first = first_difference(stored, repeated)
     if first is None:
         return Verdict(Outcome.IDENTICAL)

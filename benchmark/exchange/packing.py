@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.exchange.compression import compressed, ending_of
-from benchmark.store import DamagedError, Store, atomic, read_files, scan
+from benchmark.store import PREDICTIONS, DamagedError, Store, atomic, read_files, scan, students_files
 from methods.errors import InputError
 
 FORMAT = 1
@@ -34,16 +34,17 @@ class Packed:
     left_out: list[str]
 
 
-def pack(results: Path, out: Path, weights: bool = False) -> Packed:
+def pack(results: Path, out: Path, weights: bool = False, predictions: bool = False) -> Packed:
     """Write all runs of a results folder into one file: the same runs give the same bytes.
 
     In it are every run's configuration, metrics and result (with the environment), and the source of plug-ins where the
-    results folder keeps it; not checkpoints, tracebacks and, unless asked, weights.
+    results folder keeps it; not checkpoints, tracebacks and, unless asked, weights and predictions.
 
     Args:
         results: The results folder.
         out: The bundle; its ending says how it is compressed.
         weights: Whether the students' weights go along.
+        predictions: Whether the predictors' logits on the scored images do.
 
     Raises:
         InputError: If there are no runs, or the file cannot be written.
@@ -63,7 +64,7 @@ def pack(results: Path, out: Path, weights: bool = False) -> Packed:
                 needed: set[str] = set()
                 for name in names:
                     try:
-                        files = _files_of(results, name, weights, needed)
+                        files = _files_of(results, name, weights, predictions, needed)
                     except DamagedError as error:
                         left_out.append(f"{results / RUNS / name} is damaged and left out: {error}")
                         continue
@@ -85,7 +86,7 @@ def pack(results: Path, out: Path, weights: bool = False) -> Packed:
     return Packed(packed, out.stat().st_size, left_out)
 
 
-def _files_of(results: Path, name: str, weights: bool, needed: set[str]) -> Mapping[str, bytes]:
+def _files_of(results: Path, name: str, weights: bool, predictions: bool, needed: set[str]) -> Mapping[str, bytes]:
     folder = results / RUNS / name
     files = read_files(folder)
     config = files.contents.config
@@ -94,7 +95,9 @@ def _files_of(results: Path, name: str, weights: bool, needed: set[str]) -> Mapp
     needed.update(getattr(config, "sources", {}).values())
     found = dict(files.raw)
     if weights:
-        found |= {path.name: path.read_bytes() for path in sorted(folder.glob("*.safetensors"))}
+        found |= {path.name: path.read_bytes() for path in students_files(folder)}
+    if predictions and (kept := folder / PREDICTIONS).is_file():
+        found[kept.name] = kept.read_bytes()
     return found
 
 

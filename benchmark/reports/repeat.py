@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark import datasets
 from benchmark.configuration import DATA_ROOT, SECTIONS, RunConfig, recipes, yaml_files
@@ -18,7 +18,16 @@ RESULTS = "results"
 _Sections = dict[str, dict[str, Any]]
 
 
-def command(config: RunConfig, result: Result | None = None, results: Path | None = None, saved: bool = False) -> str:
+class Kept(NamedTuple):
+    """What of a run was kept beside its numbers: its students' weights, and what its predictors said."""
+
+    students: bool = False
+    predictions: bool = False
+
+
+def command(
+    config: RunConfig, result: Result | None = None, results: Path | None = None, kept: Kept | None = None
+) -> str:
     """Return the ``bench run`` line that means exactly this run, by the recipes of this version.
 
     Of training and data it says what differs from the recipe, of the method every hyperparameter: the line means the
@@ -28,7 +37,7 @@ def command(config: RunConfig, result: Result | None = None, results: Path | Non
         config: The run.
         result: How it ended; the device that it ran on belongs to its numbers.
         results: The results folder that it lies in; None for the usual one.
-        saved: Whether its students were kept.
+        kept: What was kept of it; None for nothing.
     """
     words = ["bench", "run", "--methods", config.method, "--dataset", config.dataset, "--backbone", config.backbone]
     words += ["--seeds", f"{config.seed},"]
@@ -37,7 +46,8 @@ def command(config: RunConfig, result: Result | None = None, results: Path | Non
     for assignment in _assignments(config):
         words += ["--set", assignment]
     root = Path(config.origin.data_root) if config.origin.data_root else None
-    return shlex.join([*words, *places(config.origin.plugins, results, root), *(["--save-students"] if saved else [])])
+    flags = [f"--save-{name}" for name, there in (kept or Kept())._asdict().items() if there]
+    return shlex.join([*words, *places(config.origin.plugins, results, root), *flags])
 
 
 def places(plugins: Sequence[str], results: Path | None, data_root: Path | None) -> list[str]:

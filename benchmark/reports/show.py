@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from benchmark.reports import repeat
-from benchmark.store import Record, StoredRun
+from benchmark.store import PREDICTIONS, Record, StoredRun, students_files
 from benchmark.words import duration
 
 
@@ -23,8 +23,8 @@ def lines(run: StoredRun) -> Iterator[str]:
         yield from _block("cost", run.result.cost or {})
         yield from _block("made with", run.result.environment or {})
     yield from _block("last metrics", run.last_metrics())
-    saved = any(run.folder.glob("*.safetensors"))
-    line = repeat.command(config, run.result, run.folder.parents[1], saved)
+    kept = repeat.Kept(bool(students_files(run.folder)), (run.folder / PREDICTIONS).is_file())
+    line = repeat.command(config, run.result, run.folder.parents[1], kept)
     yield from ("", "repeat it (with --force, where it has ended):", f"  {line}")
 
 
@@ -41,8 +41,10 @@ def _ending(run: StoredRun) -> dict[str, Any]:
     if not run.result:
         return {}
     reason = {"reason": run.result.reason} if run.result.reason else {}
-    saved = ", ".join(sorted(path.stem for path in run.folder.glob("*.safetensors"))) or "none (--save-students)"
-    return {**reason, "took": duration(run.result.seconds), "saved students": saved}
+    saved = ", ".join(path.stem for path in students_files(run.folder)) or "none (--save-students)"
+    predictions = "kept" if (run.folder / PREDICTIONS).is_file() else "none (--save-predictions)"
+    took = duration(run.result.seconds)
+    return {**reason, "took": took, "saved students": saved, "predictions": predictions}
 
 
 def _block(title: str, values: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from benchmark import datasets
 from benchmark.configuration import RunConfig
 from benchmark.errors import MachineError
 from benchmark.running.command import Command
+from benchmark.running.keeping import keep_predictions
 from benchmark.scheduling import logging_backends, run_serially, run_under_ray, scratch
 from benchmark.scheduling.display import display
 from benchmark.store import DAMAGED, Result, Status, Store, load
@@ -67,6 +68,7 @@ def train_missing(command: Command, console: Console) -> None:
         for line in remarks(missing, sets, command.plugins):
             say(console, f"note: {line}")
         train(command, missing, sets, console)
+    keep_predictions(command, console)
     for run in command.runs:
         command.store.tidy(run)
         command.store.claim(run)
@@ -96,9 +98,8 @@ def train(
     from benchmark.scheduling import Job
 
     plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
-    jobs = [
-        Job(run, command.store.root, command.device, command.save_students, plugins, command.force) for run in missing
-    ]
+    how = (command.store.root, command.device, command.save_students, plugins, command.force, command.predictions)
+    jobs = [Job(run, *how) for run in missing]
     with display(len(jobs), console) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
         if command.engine == "serial":

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from benchmark import datasets
 from benchmark.configuration import Layer, Request, RunConfig, plan
 from benchmark.scheduling import Cluster, logging_backends
-from benchmark.store import Store
+from benchmark.store import LogitsType, Store, check_type
 from methods import paths, registry
 from methods.errors import InputError, unknown
 
@@ -26,6 +26,7 @@ class Command:
         engine: ``ray`` or ``serial``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         save_students: Whether weights are kept.
+        predictions: What the predictors' logits on the scored images are kept as; None if they are not.
         log: The logging backends that are told of everything.
         shares: A line for each kind of run on what it spends, in a plan of equal cost.
         broken: A line for each plug-in that cannot be used.
@@ -40,6 +41,7 @@ class Command:
     cluster: Cluster
     device: str
     save_students: bool
+    predictions: LogitsType | None = None
     log: tuple[str, ...] = ()
     shares: Sequence[str] = ()
     broken: Sequence[str] = ()
@@ -71,9 +73,8 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
     trials_per_gpu = options.option("trials_per_gpu", 1)
     if type(trials_per_gpu) is not int or not 1 <= trials_per_gpu <= 100:
         raise InputError(f"trials_per_gpu must be a whole number from 1 to 100 (given: {trials_per_gpu!r})")
-    save_students = options.option("save_students", False)
-    if type(save_students) is not bool:
-        raise InputError(f"save_students must be true or false (given: {save_students!r})")
+    # before the plan, which takes a key with a mapping for a method
+    save_students, predictions = _yes_or_no(options, "save_students"), _predictions(options)
     texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
     chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
     data_root = Path(chosen["data_root"]) if chosen["data_root"] else datasets.default_root()
@@ -91,8 +92,23 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
         cluster=Cluster(chosen["address"], trials_per_gpu),
         device=_device(chosen["device"] or "auto"),
         save_students=save_students,
+        predictions=predictions,
         log=logging_backends.check(options.option("log", None)),
     )
+
+
+def _yes_or_no(options: Request, key: str) -> bool:
+    value = options.option(key, False)
+    if type(value) is not bool:
+        raise InputError(f"{key} must be true or false (given: {value!r})")
+    return value
+
+
+def _predictions(options: Request) -> LogitsType | None:
+    wanted, kept_as = _yes_or_no(options, "save_predictions"), options.option("predictions_type", None)
+    if kept_as is not None and not wanted:
+        raise InputError("predictions_type says what save_predictions keeps: give both")
+    return check_type("float16" if kept_as is None else kept_as) if wanted else None
 
 
 def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:

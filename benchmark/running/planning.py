@@ -50,7 +50,8 @@ def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
 
     shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root, command.plugins) for run in runs}
     check_labels(runs, shapes, command.plugins)
-    found = estimate(runs, shapes, command.store.root, command.device, command.plugins, command.save_students)
+    kept = (command.save_students, command.predictions)
+    found = estimate(runs, shapes, command.store.root, command.device, command.plugins, *kept)
     places = _places(command, runs)
     took = duration(side_by_side(found.seconds, places))
     how = f", {found.scaled} of {found.kinds} kinds of runs scaled by their operations" if found.scaled else ""

@@ -13,7 +13,16 @@ import torch
 from benchmark import datasets
 from benchmark.configuration import RunConfig, sources
 from benchmark.datasets import Dataset
-from benchmark.store import ERROR, Result, Status, Store, atomic, environment
+from benchmark.store import (
+    ERROR,
+    LogitsType,
+    Result,
+    Status,
+    Store,
+    atomic,
+    environment,
+    write_predictions,
+)
 from benchmark.training import CollapsedError, DivergedError, Row, Trainer, checkpoints, choose_device
 from benchmark.training.cost import cost
 
@@ -35,6 +44,7 @@ class Job:
         save_students: Whether the students' weights are kept.
         plugins: Python files that define further methods and data sets.
         force: Whether the run begins anew even if it has ended or can be resumed.
+        predictions: What the predictors' logits on the scored images are kept as; None if they are not.
     """
 
     config: RunConfig
@@ -43,6 +53,7 @@ class Job:
     save_students: bool = False
     plugins: tuple[str, ...] = ()
     force: bool = False
+    predictions: LogitsType | None = None
 
 
 class Execution:
@@ -176,6 +187,8 @@ class Execution:
     def _finish(self, trainer: Trainer) -> None:
         if self.job.save_students:
             trainer.save_students(self._folder)
+        if self.job.predictions:
+            write_predictions(self._folder, trainer.predictions(), self.job.predictions)
         self._end(Status.FINISHED)
         checkpoints.remove(self._folder)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
 from benchmark.speed.measure import count_flops, preparation, timed, trainer_for, training_step
-from benchmark.store import atomic, environment
+from benchmark.store import LogitsType, atomic, environment
 from benchmark.training import choose_device, draw_method
 from methods import Progress
 from methods.errors import InputError
@@ -61,6 +62,7 @@ def estimate(
     device_name: str = "auto",
     plugins: Sequence[str] = (),
     save_students: bool = False,
+    predictions: LogitsType | None = None,
 ) -> Estimate:
     """Estimate a plan; the measured paces are kept in ``<folder>/pace.json`` and not measured again.
 
@@ -71,6 +73,7 @@ def estimate(
         device_name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         plugins: Python files that define further methods.
         save_students: Whether weights are kept.
+        predictions: What logits on the scored images are kept as; None if they are not.
     """
     device = choose_device(device_name)
     kinds = {_kind(run, shapes[run.dataset], device): run for run in runs}
@@ -94,6 +97,9 @@ def estimate(
     seconds = [_seconds(run, shapes[run.dataset], pace[_kind(run, shapes[run.dataset], device)]) for run in runs]
     weights = sum(_weights(run, shapes[run.dataset], plugins) for run in runs) if save_students else 0
     stored = sum(run.train.epochs for run in runs) * BYTES_PER_EPOCH + 4 * weights
+    if predictions is not None:
+        each = np.dtype(predictions).itemsize
+        stored += sum(_logits(run, shapes[run.dataset], plugins) for run in runs) * each
     return Estimate(seconds, stored / 2**20, len(kinds), len(set(kinds) - set(known)))
 
 
@@ -161,6 +167,23 @@ def _weights(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> int:
     with torch.device("meta"):
         method = draw_method(run, shape, plugins)
         return sum(weight.numel() for name in method.students for weight in method.student(name).parameters())
+
+
+def _logits(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> int:
+    """Return how many logits a run's predictors give on the scored images."""
+    try:
+        predictors = _predictors(run, shape, plugins, "meta")
+    except Exception:
+        # as for the operations
+        with torch.random.fork_rng(devices=[]):
+            predictors = _predictors(run, shape, plugins, "cpu")
+    return shape.test * shape.num_classes * predictors
+
+
+def _predictors(run: RunConfig, shape: Shape, plugins: Sequence[str], device: str) -> int:
+    with torch.device(device), torch.no_grad():
+        method = draw_method(run, shape, plugins).eval()
+        return len(method.predict(torch.zeros(2, shape.in_channels, shape.image_size, shape.image_size)))
 
 
 def _kind(run: RunConfig, shape: Shape, device: torch.device) -> str:

@@ -18,6 +18,15 @@ from .frames import BUDGETS_JOINED_BY as BUDGETS_JOINED_BY
 from .loading import DAMAGED as DAMAGED, Epochs as Epochs, Where as Where, last_epochs as last_epochs, load as load
 from .lookup import StoredRun as StoredRun, names as names
 from .places import Results as Results, folders as folders
+from .predictions import (
+    PREDICTIONS as PREDICTIONS,
+    LogitsType as LogitsType,
+    Predictions as Predictions,
+    check_type as check_type,
+    read_predictions as read_predictions,
+    students_files as students_files,
+    write_predictions as write_predictions,
+)
 from .records import Record as Record, Scores as Scores, brief as brief
 from .runs import Store as Store, read_result as read_result
 from .selection import fits as fits, select as select

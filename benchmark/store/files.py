@@ -43,8 +43,8 @@ RESERVED = frozenset(
 
 Row = dict[str, float]
 
-_PERCENT = frozenset(("student", "top1", "top5", "disagreement", "gradient_share"))
-_NEVER_NEGATIVE = frozenset(("lr", "seconds", "nll", "ece", "distance", "kl", "gradient"))
+_PERCENT = frozenset(("student", "top1", "top5", "disagreement", "gradient_share", "worst_class", "class_top1"))
+_NEVER_NEGATIVE = frozenset(("lr", "seconds", "nll", "ece", "distance", "kl", "gradient", "cka"))
 _ROUNDING = 1e-6
 """By which rounding may leave a bound."""
 

@@ -24,6 +24,7 @@ from benchmark.store.files import (
     parse_result,
 )
 from benchmark.store.folder import content_of
+from benchmark.store.predictions import PREDICTIONS
 from methods.sources import Source
 
 CLAIM_S = 5.0
@@ -52,7 +53,7 @@ class Store:
         """Make a run's folder with its configuration, without how an earlier attempt ended; return the folder."""
         folder = self.folder(config)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (RESULT, ERROR):
+        for name in (RESULT, ERROR, PREDICTIONS):
             (folder / name).unlink(missing_ok=True)
         self._write_config(config.also(*asked) if (asked := _asked(folder)) else config)
         return folder

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.store import atomic
+from benchmark.store.predictions import PREDICTIONS
 from benchmark.store.runs import CHECKPOINT, CONFIG, ERROR, METRICS, RESULT, read_result
 
 
@@ -27,6 +28,7 @@ class Kind:
 
 REMARKS = {
     "students": "bench export reads them; no table does",
+    "predictions": "bench plot confusion, bench plot agreement and bench predict read them; no table does",
     "checkpoints": "of runs that go on from them: they keep what was trained so far",
     "left checkpoints": "of runs that have ended: may go, and the next bench run of them removes it",
     "logs": "of tensorboard: may go, no table reads them",
@@ -76,4 +78,6 @@ def _kind(results: Path, path: Path) -> str:
     if path.name == CHECKPOINT:
         result = read_result(path.parent)
         return "left checkpoints" if result is not None and result.status.final else "checkpoints"
+    if path.name == PREDICTIONS:
+        return "predictions"
     return "students" if path.suffix == ".safetensors" else "records" if path.name in RECORDS else "other"

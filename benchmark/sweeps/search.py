@@ -200,6 +200,7 @@ def carry_out(
         command.device,
         command.save_students,
         tuple(str(Path(plugin).resolve()) for plugin in command.plugins),
+        predictions=command.predictions,
     )
     with ray_cluster(command.cluster):
         gpus = gpus_of_a_run([template], command.cluster)

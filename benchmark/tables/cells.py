@@ -8,7 +8,7 @@ from statistics import mean, stdev
 import pandas as pd
 
 from benchmark.store import Status
-from benchmark.tables.scores import EACH, SCORES, Record, of_run
+from benchmark.tables.scores import CLASSES, EACH, SCORES, Record, of_run
 
 MAX_REASON = 60
 
@@ -108,7 +108,7 @@ def cells_of(records: Sequence[Record], score: str) -> dict[str, Cell]:
         for status, given in reasons.items()
         if given and status is not Status.FINISHED
     ]
-    if not values and score == EACH:
+    if not values and score in (EACH, CLASSES):
         return {}
     return {
         part: Cell(dict(sorted(found.items())), endings, SCORES[score].digits)

@@ -17,7 +17,7 @@ KEYS = ("method", "dataset", "backbone", "split", "seed")
 ROWS: tuple[str, ...] = ("method",)
 COLUMNS: tuple[str, ...] = ("dataset", "backbone")
 
-_UNSEEN = ("train.diagnostics_every",)
+_UNSEEN = ("train.diagnostics_every", "train.class_accuracy")
 """Settings that change no number."""
 
 

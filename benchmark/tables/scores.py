@@ -13,6 +13,12 @@ Record = Mapping[Any, Any]
 EACH = "each"
 """The score that is a number a student."""
 
+CLASSES = "classes"
+"""The score that is a number a class."""
+
+CLASS_PREFIX = "class_top1/"
+"""Of the metrics that it comes from."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -20,7 +26,7 @@ class Score:
 
     Attributes:
         description: What it is.
-        of: How it comes from the run; nothing if the method has none, else by part: ``""``, or the student's name.
+        of: How it comes from the run; nothing if the method has none, else by part: ``""``, or the student or class.
         digits: Decimal places that it is shown with.
         best: Which end is better; None where neither is.
     """
@@ -89,6 +95,13 @@ def _each(run: Record) -> Mapping[str, float]:
     return found
 
 
+def _by_class(run: Record) -> Mapping[str, float]:
+    # a damaged name would be no number: what is no index is no class
+    words = (str(key).removeprefix(CLASS_PREFIX) for key in run if str(key).startswith(CLASS_PREFIX))
+    places = sorted(int(word) for word in words if word.isdecimal())
+    return {f"class {place}": value for place in places for value in _values(run, [f"{CLASS_PREFIX}{place}"])}
+
+
 SCORES: Mapping[str, Score] = {
     "student": Score("mean accuracy of the students in %, last epoch", _students_mean("top1")),
     "first": Score("accuracy of the first student in %, last epoch", _first),
@@ -107,6 +120,15 @@ SCORES: Mapping[str, Score] = {
         None,
     ),
     "top5": Score("mean top-5 accuracy of the students in %, last epoch", _students_mean("top5")),
+    "worst-class": Score(
+        "accuracy in % on the class on which a student's is lowest, mean over the students, last epoch",
+        _students_mean("worst_class"),
+    ),
+    CLASSES: Score(
+        "accuracy in % on each class, by its index, mean over the students, last epoch; of runs with "
+        "--set train.class_accuracy=true",
+        _by_class,
+    ),
     "nll": Score("mean negative log-likelihood of the students in nats, last epoch", _students_mean("nll"), 3, "low"),
     "ece": Score(
         "mean expected calibration error of the students in % (15 bins), last epoch",
@@ -127,6 +149,12 @@ SCORES: Mapping[str, Score] = {
     "kl": Score("KL divergence between two peers in nats, mean over pairs, last epoch", _of("kl/peers"), 3, None),
     "disagreement": Score(
         "images on which two peers disagree in %, mean over pairs, last epoch", _of("disagreement/peers"), 2, None
+    ),
+    "cka": Score(
+        "linear CKA between two peers' features, 1 for the same up to rotation, mean over pairs, last epoch",
+        _of("cka/peers"),
+        3,
+        None,
     ),
     "teacher-kl": Score("KL(teacher || its peer) in nats, last epoch", _of("kl/teacher-peer"), 3, None),
     "expert-share": Score(

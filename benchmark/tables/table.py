@@ -10,7 +10,7 @@ from benchmark.tables.aggregate import Aggregate, aggregates
 from benchmark.tables.cells import Cell, cells_of, records
 from benchmark.tables.choosing import Choice
 from benchmark.tables.ordering import method_order, natural
-from benchmark.tables.scores import EACH, SCORES, shown, summaries
+from benchmark.tables.scores import CLASS_PREFIX, CLASSES, EACH, SCORES, shown, summaries
 from benchmark.tables.showing import Showing
 from benchmark.tables.significance import CONFIDENCE, MIN_PAIRS, Gain, gains
 from benchmark.tables.verdicts import Judgement, judged
@@ -194,6 +194,10 @@ def build(
     if resolve is not None and baseline is None:
         raise InputError("resolve judges differences to a method: name it with baseline, such as independent")
     wanted = layout.check_scores("columns", scores) if scores is not None else [HEADLINE]
+    if CLASSES in wanted and not any(str(name).startswith(CLASS_PREFIX) for name in frame.columns):
+        raise InputError(
+            "no run noted its accuracy on each class: bench run --set train.class_accuracy=true (with --force, anew)"
+        )
     arrangement = layout.arranged(summaries(frame), rows, columns)
     runs = arrangement.runs
     cells: dict[tuple[str, Heading], Cell] = {}

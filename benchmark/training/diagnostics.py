@@ -7,11 +7,15 @@ number; a single ``teacher`` belongs to every peer. What a method does not have 
 All of it is computed on softmax probabilities (temperature 1), as means over the images:
 
 - ``ece/<predictor>``: expected calibration error, 15 bins of equal width, in 0..1
+- ``worst_class/<predictor>``: accuracy in percent on the class on which it is lowest; of the logits alone
+- ``class_top1/<index>``, where asked for: accuracy in percent on each class, mean over the students; likewise
 - ``distance/peers``: Euclidean distance between the probabilities of two peers, mean over all pairs
 - ``kl/peers``: Kullback-Leibler divergence between two peers in nats, mean over all ordered pairs
 - ``disagreement/peers``: images in percent on which two peers' first classes differ, mean over all pairs
 - the same with ``/teachers`` among the teachers and ``/teacher-peer`` between teacher and peer, there with
   ``KL(teacher || peer)``
+
+- ``cka/peers``: see :mod:`benchmark.training.similarity`, which reads features instead
 
 Distance and divergence go to 0 where peers become copies of each other: homogenisation. The distance is what OKDDip
 calls diversity: Chen et al. (2020), "Online Knowledge Distillation with Diverse Peers", section 4.4.
@@ -20,6 +24,7 @@ calls diversity: Chen et al. (2020), "Online Knowledge Distillation with Diverse
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +32,7 @@ from torch import Tensor
 
 BINS = 15
 
+_HITS, _COUNTS = "hits/", "counts"
 _PAIRED = ("distance", "kl", "disagreement")
 _Pair = tuple[str, str]
 
@@ -58,21 +64,55 @@ def batch_sums(predictions: Mapping[str, Tensor], labels: Tensor) -> dict[str, T
     """
     logs = {name: F.log_softmax(logits.double(), dim=1) for name, logits in predictions.items()}
     sums = {f"ece/{name}": calibration_sums(log.exp(), labels) for name, log in logs.items()}
+    sums |= _class_sums(predictions, labels)
     for what, compared in pairs(list(predictions)).items():
         each = [_difference(logs[reference], logs[other]) for reference, other in compared]
         sums[what] = torch.stack(each).mean(0)
     return sums
 
 
-def summary(sums: Mapping[str, Sequence[float]], images: int) -> dict[str, float]:
-    """Return the scores of all images from the added sums of :func:`batch_sums`, brought to the host."""
-    scores: dict[str, float] = {}
+def summary(sums: Mapping[str, Sequence[float]], images: int, by_class_of: Sequence[str] = ()) -> dict[str, float]:
+    """Return the scores of all images from the added sums of :func:`batch_sums`, brought to the host.
+
+    Args:
+        sums: By name.
+        images: N.
+        by_class_of: The predictors, usually the students, whose mean accuracy on each class is wanted too.
+    """
+    scores = _class_scores(sums, by_class_of)
     for name, values in sums.items():
         if name.startswith("ece/"):
             scores[name] = calibration_error(values, images)
+        elif name.startswith(_HITS) or name == _COUNTS:
+            continue
         else:
             distance, kl, disagreement = (value / images for value in values)
             scores |= dict(zip((f"{kind}/{name}" for kind in _PAIRED), (distance, kl, 100 * disagreement), strict=True))
+    return scores
+
+
+def _class_sums(predictions: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """Return the images ``[C]`` of each class in the batch, and by predictor how many of them it got right."""
+    classes = next(iter(predictions.values())).shape[1]
+    # a matrix product instead of scattered additions, as below
+    member = (labels[:, None] == torch.arange(classes, device=labels.device)).double()
+    hits = {f"{_HITS}{name}": (own.argmax(1) == labels).double() @ member for name, own in predictions.items()}
+    return {_COUNTS: member.sum(0), **hits}
+
+
+def _class_scores(sums: Mapping[str, Sequence[float]], by_class_of: Sequence[str]) -> dict[str, float]:
+    if _COUNTS not in sums:
+        return {}
+    counts = sums[_COUNTS]
+    there = [index for index, count in enumerate(counts) if count]
+    shares = {
+        name.removeprefix(_HITS): {index: 100 * hits[index] / counts[index] for index in there}
+        for name, hits in sums.items()
+        if name.startswith(_HITS)
+    }
+    scores = {f"worst_class/{name}": min(own.values()) for name, own in shares.items()}
+    if by_class_of:
+        scores |= {f"class_top1/{index}": fmean(shares[name][index] for name in by_class_of) for index in there}
     return scores
 
 

@@ -1,5 +1,10 @@
 """How well each predictor of a method does on labelled images."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,9 +12,14 @@ from torch import Tensor
 from benchmark.datasets import Images
 from benchmark.training import diagnostics
 from benchmark.training.augmentation import Normalisation, channels_inside
+from benchmark.training.similarity import PeerSimilarity, Read
 from methods import Method
 
 BATCH_SIZE = 500
+
+Floats = npt.NDArray[np.float32]
+Predict = Callable[[Tensor], Mapping[str, Tensor]]
+"""From normalised images ``[B, C, H, W]`` to the logits ``[B, C]`` of every predictor."""
 
 
 @torch.no_grad()
@@ -20,6 +30,7 @@ def evaluate(
     normalisation: Normalisation,
     layout: torch.memory_format = torch.contiguous_format,
     diagnose: bool = False,
+    by_class_of: Sequence[str] = (),
 ) -> dict[str, float]:
     """Return the scores of every predictor over all images, each image counting the same.
 
@@ -30,23 +41,25 @@ def evaluate(
         normalisation: From pixels to what the networks see.
         layout: The memory layout in which the networks are given images.
         diagnose: Whether the scores of :mod:`benchmark.training.diagnostics` are wanted too.
+        by_class_of: With ``diagnose``: the predictors whose mean accuracy on each class is wanted as well.
 
     Returns:
         ``top1/<predictor>`` and ``top5/<predictor>`` in percent, ``nll/<predictor>`` in nats; ``gain/ensemble`` and
         ``gain/teachers``, what ensemble and teachers (their mean) are better than the peers' mean by, in points.
     """
-    training = method.training
-    method.eval()
     totals: dict[str, Tensor] = {}
-    for start in range(0, len(labels), BATCH_SIZE):
-        batch = slice(start, start + BATCH_SIZE)
-        views = normalisation(channels_inside(images[batch])).contiguous(memory_format=layout)
-        predictions = method.predict(views)
-        sums = {f"/{name}": _sums(logits, labels[batch]) for name, logits in predictions.items()}
-        if diagnose:
-            sums |= diagnostics.batch_sums(predictions, labels[batch])
-        totals = {name: totals[name] + value if name in totals else value for name, value in sums.items()}
-    method.train(training)
+    similarity = PeerSimilarity(method)
+    watched: AbstractContextManager[list[Read]] = similarity.watching() if diagnose else nullcontext([])
+    with evaluating(method), watched as read:
+        for batch, predictions in _batches(method.predict, images, len(labels), normalisation, layout):
+            sums = {f"/{name}": _sums(logits, labels[batch]) for name, logits in predictions.items()}
+            if diagnose:
+                sums |= diagnostics.batch_sums(predictions, labels[batch])
+                similarity.add(read, predictions)
+                read.clear()
+            totals = {name: totals[name] + value if name in totals else value for name, value in sums.items()}
+    similar = similarity.scores()
+    totals |= similar
     # one transfer for all scores: this is the only point of an epoch that waits for the device
     flat = torch.cat(list(totals.values())).tolist()
     lengths = [len(value) for value in totals.values()]
@@ -56,7 +69,51 @@ def evaluate(
     for name in [name for name in host if name.startswith("/")]:
         top1, top5, nll = (value / len(labels) for value in host.pop(name))
         scores |= {f"top1{name}": 100 * top1, f"top5{name}": 100 * top5, f"nll{name}": nll}
-    return scores | _gains(scores) | diagnostics.summary(host, len(labels))
+    cka = {name: host.pop(name)[0] for name in similar}
+    return scores | _gains(scores) | diagnostics.summary(host, len(labels), by_class_of) | cka
+
+
+@torch.no_grad()
+def predicted(
+    predict: Predict,
+    images: Images,
+    normalisation: Normalisation,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> dict[str, Floats]:
+    """Return the logits ``[N, C]`` of every predictor on all images.
+
+    Args:
+        predict: What the predictors are, in eval mode, such as a method's own ``predict``.
+        images: ``[N, C, H, W]``, uint8, on the predictors' device.
+        normalisation: From pixels to what the networks see.
+        layout: The memory layout in which the networks are given images.
+    """
+    parts: dict[str, list[Tensor]] = {}
+    for _, predictions in _batches(predict, images, images.shape[0], normalisation, layout):
+        for name, logits in predictions.items():
+            parts.setdefault(name, []).append(logits.float().cpu())
+    return {name: torch.cat(logits).numpy() for name, logits in parts.items()}
+
+
+@contextmanager
+def evaluating(method: Method) -> Iterator[None]:
+    """Hold a method in eval mode; it is left in the mode it had."""
+    training = method.training
+    method.eval()
+    try:
+        yield
+    finally:
+        method.train(training)
+
+
+def _batches(
+    predict: Predict, images: Images, count: int, normalisation: Normalisation, layout: torch.memory_format
+) -> Iterator[tuple[slice, Mapping[str, Tensor]]]:
+    """Yield which images a batch has, and the logits of every predictor for them."""
+    for start in range(0, count, BATCH_SIZE):
+        batch = slice(start, start + BATCH_SIZE)
+        views = normalisation(channels_inside(images[batch])).contiguous(memory_format=layout)
+        yield batch, predict(views)
 
 
 def _gains(scores: dict[str, float]) -> dict[str, float]:

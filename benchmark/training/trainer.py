@@ -14,12 +14,13 @@ from torch import Tensor
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset, on_device
-from benchmark.store import atomic
+from benchmark.store import Predictions, atomic
 from benchmark.training.augmentation import Augmentation, Draw, Normalisation
 from benchmark.training.devices import Arithmetic
 from benchmark.training.drawing import draw_method
-from benchmark.training.evaluation import evaluate
+from benchmark.training.evaluation import evaluate, evaluating, predicted
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
+from benchmark.training.keeping import predictions_of
 from benchmark.training.optimizer import decayed_groups, make_optimizer, parameter_groups, set_rates
 from benchmark.training.randomness import axis_seed, generator
 from benchmark.training.stepping import StepBatch, optimise, outputs_and_losses
@@ -92,8 +93,9 @@ class Trainer:
             the images), ``method/<score>`` of what the method itself records, the scores of
             :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students;
             the latter two only in epochs that are evaluated. Of those the last one and every
-            ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics` and
-            :mod:`benchmark.training.gradients`, and ``train_student``, the students' accuracy on training images.
+            ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics`,
+            :mod:`benchmark.training.similarity` and :mod:`benchmark.training.gradients`, and ``train_student``, the
+            students' accuracy on training images.
 
         Raises:
             DivergedError: If the loss is not finite.
@@ -115,7 +117,13 @@ class Trainer:
         """Return the scores of every predictor, and the students' mean accuracy as ``student``."""
         with self.arithmetic.autocast():
             scores = evaluate(
-                self.method, self.test_images, self.test_labels, self.normalisation, self.layout, diagnose
+                self.method,
+                self.test_images,
+                self.test_labels,
+                self.normalisation,
+                self.layout,
+                diagnose,
+                self.method.students if self.config.train.class_accuracy else (),
             )
         students = [scores[f"top1/{name}"] for name in self.method.students]
         return {"student": sum(students) / len(students), **scores}
@@ -204,6 +212,12 @@ class Trainer:
         torch.set_rng_state(state["random"])
         if self.labels.is_cuda and state["cuda_random"] is not None:
             torch.cuda.set_rng_state(state["cuda_random"], self.labels.device)
+
+    def predictions(self) -> Predictions:
+        """Return the logits of every predictor on the scored images, as they are now."""
+        with evaluating(self.method), self.arithmetic.autocast():
+            logits = predicted(self.method.predict, self.test_images, self.normalisation, self.layout)
+        return predictions_of(self.config, self.dataset, logits, self.method.students)
 
     def save_students(self, folder: Path) -> None:
         """Write each student's weights to ``<folder>/<student>.safetensors``, with what is needed to rebuild it."""

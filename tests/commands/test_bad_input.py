@@ -135,9 +135,11 @@ class TestLayers:
         assume(not is_right(value))
         refused_layer({key: value})
 
+    SAVED = ("save_students", "save_predictions", "predictions_type")
+
     @MANY
     @given(
-        key=st.sampled_from(["seeds", "epochs", "engine", "device", "trials_per_gpu", "save_students"]),
+        key=st.sampled_from(["seeds", "epochs", "engine", "device", "trials_per_gpu", *SAVED]),
         value=NESTED.filter(lambda value: not isinstance(value, bool | None)) | STRANGE,
     )
     @example(key="seeds", value="1,2")

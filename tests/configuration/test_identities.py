@@ -71,3 +71,11 @@ def test_a_later_setting_counts_unless_it_means_what_was_meant_before(
         planned({**MUCH_SET, section: {**MUCH_SET[section], key: value}})[0] for value in (default, other)
     )
     assert same.identity == plain.identity != changed.identity
+
+
+@pytest.mark.parametrize(("key", "value"), [("diagnostics_every", 3), ("class_accuracy", True)])
+def test_what_is_looked_at_beside_the_numbers_never_counts(key: str, value: object) -> None:
+    [plain] = planned(MUCH_SET)
+    [watched] = planned({**MUCH_SET, "train": {**MUCH_SET["train"], key: value}})
+    assert getattr(watched.train, key) == value
+    assert watched.identity == plain.identity

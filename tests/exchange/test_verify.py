@@ -52,6 +52,14 @@ class TestCompared:
         free = {**MADE, "deterministic": "false"}
         assert compared(curve(10), curve(10.5), free, free).outcome is Outcome.CLOSE
 
+    def test_scores_of_a_later_version_are_no_difference(self) -> None:
+        later = [{**row, "cka/peers": 0.5} for row in curve(10, 20)]
+        older = {**MADE, "okdbench": "0.1.0"}
+        assert compared(curve(10, 20), later, older, {**MADE, "okdbench": "0.2.0"}).outcome is Outcome.IDENTICAL
+        # of the same version, or where the stored run has what the other lacks, they are one
+        assert compared(curve(10, 20), later, older, older).outcome is Outcome.DIFFERENT
+        assert compared(later, curve(10, 20), older, MADE).outcome is Outcome.DIFFERENT
+
     def test_losses_and_lengths_count(self) -> None:
         elsewhere = {**MADE, "torch": "3"}
         other = curve(10, 20)

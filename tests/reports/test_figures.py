@@ -101,7 +101,7 @@ def test_ten_rows_still_look_different() -> None:
     [
         (
             ("plot", "curvs"),
-            "unknown figure 'curvs', did you mean 'curves'? (valid: cost, critical-difference, "
+            "unknown figure 'curvs', did you mean 'curves'? (valid: agreement, confusion, cost, critical-difference, "
             "curves, homogeneity, ranks, schedules)",
         ),
         (("plot", "cost", "--against", "tme"), "unknown cost 'tme'"),

@@ -82,6 +82,16 @@ class TestEstimate:
         two_peers, one = found.seconds
         assert two_peers == pytest.approx(2 * one, rel=0.5)
 
+    def test_predictions_take_their_logits(self, tmp_path: Path) -> None:
+        runs = [run_of("dml")]
+        without, half, whole = (
+            estimate(runs, {"random": SHAPE}, tmp_path, "cpu", predictions=kind).mebibytes
+            for kind in (None, "float16", "float32")
+        )
+        # two peers and their ensemble
+        assert half - without == pytest.approx(2 * 3 * SHAPE.test * SHAPE.num_classes / 2**20)
+        assert whole - without == pytest.approx(2 * (half - without))
+
     @staticmethod
     def seconds(runs: list[RunConfig], folder: Path) -> list[float]:
         return list(estimate(runs, {"random": SHAPE}, folder, "cpu").seconds)

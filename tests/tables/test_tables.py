@@ -236,7 +236,9 @@ class TestForm:
 
     @pytest.mark.parametrize("names", [["studnet"], ["student", "accuracy"], []])
     def test_unknown_columns_are_refused(self, names: list[str]) -> None:
-        with pytest.raises(InputError, match="valid: best, best-epoch, disagreement, distance, each, ece, ensemble"):
+        with pytest.raises(
+            InputError, match="valid: best, best-epoch, cka, classes, disagreement, distance, each, ece, ensemble"
+        ):
             check_scores("value", names)
 
     def test_unknown_format_is_refused(self) -> None:

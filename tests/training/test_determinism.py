@@ -54,11 +54,11 @@ def jobs(results: Path) -> list[Job]:
         "results": str(results),
     }
     runs = running.prepare([layer]).runs
-    return [Job(run, results, device="cpu", save_students=True) for run in runs]
+    return [Job(run, results, device="cpu", save_students=True, predictions="float32") for run in runs]
 
 
 def outcome(results: Path, chosen: list[Job]) -> Outcome:
-    """The metrics without times, and the bytes of the students' weights."""
+    """The metrics without times, and the bytes of the students' weights and of all predictions."""
     found = {}
     for job in chosen:
         folder = Store(results).folder(job.config)

@@ -20,14 +20,17 @@ from benchmark.training.gradients import gradient_norms, gradient_scores
 from benchmark.training.trainer import Trainer
 
 
-def summary(predictions: dict[str, Tensor], labels: Tensor, batches: int = 1) -> dict[str, float]:
+def summary(
+    predictions: dict[str, Tensor], labels: Tensor, batches: int = 1, by_class_of: tuple[str, ...] = ()
+) -> dict[str, float]:
     """The scores as an evaluation adds them up."""
     totals: dict[str, Tensor] = {}
     parts = [{name: x.chunk(batches)[i] for name, x in predictions.items()} for i in range(batches)]
     for part, batch in zip(parts, labels.chunk(batches), strict=True):
         for name, value in diagnostics.batch_sums(part, batch).items():
             totals[name] = totals.get(name, torch.zeros_like(value)) + value
-    return diagnostics.summary({name: value.tolist() for name, value in totals.items()}, len(labels))
+    sums = {name: value.tolist() for name, value in totals.items()}
+    return diagnostics.summary(sums, len(labels), by_class_of)
 
 
 def drawn(*names: str, images: int = 200, classes: int = 7, scale: float = 3.0) -> tuple[dict[str, Tensor], Tensor]:
@@ -51,6 +54,22 @@ def test_calibration_is_of_probabilities_and_not_of_logits() -> None:
     assert summary({"peer0": sure}, labels)["ece/peer0"] == pytest.approx(0, abs=1e-9)
     assert summary({"peer0": sure}, 1 - labels)["ece/peer0"] == pytest.approx(1)
     assert summary({"peer0": torch.zeros(10, 2)}, labels)["ece/peer0"] == pytest.approx(0.5)
+
+
+def test_the_worst_class_and_each_class_of_known_predictions() -> None:
+    # class 0: two of four right, class 1: all, class 3: one of two; there is no image of class 2
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 3, 3])
+    said = torch.tensor([0, 0, 1, 2, 1, 1, 3, 0])
+    predictions = {"peer0": torch.eye(4)[said], "peer1": torch.eye(4)[labels]}
+    scores = summary(predictions, labels, batches=2, by_class_of=("peer0", "peer1"))
+    assert {name: value for name, value in scores.items() if "class" in name} == {
+        "worst_class/peer0": 50.0,
+        "worst_class/peer1": 100.0,
+        "class_top1/0": 75.0,
+        "class_top1/1": 100.0,
+        "class_top1/3": 75.0,
+    }
+    assert not any(name.startswith("class_top1") for name in summary(predictions, labels))
 
 
 def test_diversity_is_the_mean_over_pairs() -> None:
@@ -158,6 +177,8 @@ def test_every_method_is_diagnosed_and_costed(method: str, tmp_path: Path) -> No
     assert {f"ece/{name}" for name in trainer.method.students} <= row.keys()
     peers = sum(name.startswith("top1/peer") for name in row)
     assert ("distance/peers" in row) == (peers > 1)
+    assert ("cka/peers" in row) == (peers > 1)
+    assert 0 <= row.get("cka/peers", 0) <= 1
     if "top1/ensemble" in row:
         mean = sum(value for name, value in row.items() if name.startswith("top1/peer")) / peers
         assert row["gain/ensemble"] == pytest.approx(row["top1/ensemble"] - mean)

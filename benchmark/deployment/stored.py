@@ -1,0 +1,81 @@
+"""What a stored run's predictors say of the images that it was scored on, as a file for other programs."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmark import datasets
+from benchmark.store import PREDICTIONS, Predictions, StoredRun, atomic, read_predictions, students_files
+from methods.errors import InputError, unknown
+
+ENDING = ".npz"
+
+
+def check_target(path: Path) -> None:
+    """Raise an InputError for a file ending that predictions are not written to."""
+    if path.suffix != ENDING:
+        raise unknown("file ending", path.suffix or path.name, [ENDING])
+
+
+def predictions(run: StoredRun, data_root: Path, plugins: Sequence[str] = ()) -> Predictions:
+    """Return the predictions that a run kept, or what its saved students say of its images now.
+
+    Args:
+        run: Finished, with predictions or students.
+        data_root: Where data sets lie; only students need the run's own.
+        plugins: Python files that define further backbones and data sets.
+
+    Raises:
+        InputError: If it kept neither, a file is damaged, or the run's images are not there.
+    """
+    if (run.folder / PREDICTIONS).is_file() or not students_files(run.folder):
+        return read_predictions(run.folder)
+    import torch
+
+    from benchmark.training import predictions_of_students
+
+    config = run.config
+    if not datasets.present(config.dataset, data_root, plugins):
+        raise InputError(f"{run.name} kept its students but no predictions, and {config.dataset} is not in {data_root}")
+    if datasets.checksum(config.dataset, config.data, data_root, plugins) != config.dataset_checksum:
+        raise InputError(f"the images of {config.dataset} are not here those that {run.name} was made with")
+    dataset = datasets.load(config.dataset, config.data, data_root, plugins)
+    return predictions_of_students(run.folder, config, dataset, torch.device("cpu"), plugins)
+
+
+def write(found: Predictions, path: Path) -> list[str]:
+    """Write predictions as arrays of numpy, and return what was written in words.
+
+    The arrays are ``predictors`` and ``classes``, the names; ``logits`` ``[P, N, C]``, float32; ``predicted``
+    ``[P, N]``, the likeliest classes; ``labels`` and ``images`` ``[N]``, as in
+    :class:`benchmark.store.Predictions`.
+
+    Args:
+        found: What to write.
+        path: The file; its folder is made.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    check_target(path)
+    names = list(found.logits)
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        predictors=np.array(names),
+        classes=np.array(found.classes),
+        logits=np.stack([found.logits[name] for name in names]),
+        predicted=np.stack([found.predicted(name) for name in names]),
+        labels=found.labels,
+        images=found.images,
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(path, stream.getbuffer())
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    shape = f"{len(names)} predictors, {len(found.labels)} {found.split} images, {len(found.classes)} classes"
+    lines = [f"{path}: {shape} ({', '.join(names)})"]
+    return lines if found.complete else [*lines, "from the saved students: no ensembles, no teachers"]

@@ -1,0 +1,174 @@
+"""What a run's predictors said of every scored image after the last epoch, kept beside the run."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from benchmark.store import atomic
+from methods.errors import InputError, unknown
+
+PREDICTIONS = "predictions.safetensors"
+FORMAT = "1"
+
+LogitsType = Literal["float16", "float32"]
+"""What logits are kept as."""
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+_LOGITS, _HASH = "logits/", "sha256"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Logits of a run's predictors on the scored images, after the last epoch.
+
+    Attributes:
+        run: The run's identity.
+        logits: ``[N, C]`` by predictor: peers, ensembles, teachers and whatever else the method predicts with.
+        labels: ``[N]``, class indices.
+        images: ``[N]``, a digest of each image's pixels: what two runs are joined by.
+        classes: The classes' names in the order of the logits.
+        students: Which of the predictors may be deployed.
+        split: ``test``, or ``validation`` if the images are a held-out part of the training set.
+        complete: Whether all predictors are there; those made from saved students are the students alone.
+    """
+
+    run: str
+    logits: Mapping[str, Floats]
+    labels: Indices
+    images: Indices
+    classes: tuple[str, ...]
+    students: tuple[str, ...]
+    split: str = "test"
+    complete: bool = True
+
+    def of(self, predictor: str) -> Floats:
+        """Return a predictor's logits ``[N, C]``.
+
+        Raises:
+            InputError: If there is none of that name.
+        """
+        if predictor not in self.logits:
+            raise unknown("predictor", predictor, self.logits)
+        return self.logits[predictor]
+
+    def predicted(self, predictor: str) -> Indices:
+        """Return the class ``[N]`` that a predictor finds likeliest, the first of several."""
+        return np.asarray(self.of(predictor).argmax(axis=1), dtype=np.int64)
+
+    def confusion(self, predictor: str) -> Indices:
+        """Return how many images ``[C, C]`` of the class of the row were taken for the class of the column."""
+        count = len(self.classes)
+        pairs = self.labels * count + self.predicted(predictor)
+        return np.bincount(pairs, minlength=count * count).reshape(count, count).astype(np.int64)
+
+
+def check_type(name: object) -> LogitsType:
+    """Return what logits are to be kept as, or raise an InputError that lists what there is."""
+    for known in get_args(LogitsType):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise unknown("type of predictions", str(name), get_args(LogitsType))
+
+
+def write_predictions(folder: Path, predictions: Predictions, kept_as: LogitsType = "float16") -> Path:
+    """Write predictions into a run's folder, wholly or not at all.
+
+    Args:
+        folder: The run's.
+        predictions: What to write.
+        kept_as: The type of the logits; those of a predictor that float16 cannot hold, beyond 65,504, stay float32.
+    """
+    tensors: dict[str, NDArray[Any]] = {"labels": predictions.labels, "images": predictions.images}
+    for name, logits in predictions.logits.items():
+        tensors[_LOGITS + name] = _kept(logits, kept_as)
+    metadata = {
+        "format": FORMAT,
+        "run": predictions.run,
+        "classes": json.dumps(predictions.classes),
+        "predictors": json.dumps([*predictions.logits]),
+        "students": json.dumps(predictions.students),
+        "split": predictions.split,
+        "complete": json.dumps(predictions.complete),
+    }
+    metadata[_HASH] = _content(tensors, metadata)
+    path = folder / PREDICTIONS
+    atomic.write_bytes(path, save(tensors, metadata))
+    return path
+
+
+def read_predictions(folder: Path) -> Predictions:
+    """Return the predictions in a run's folder.
+
+    Raises:
+        InputError: If there are none, or the file is damaged.
+    """
+    path = folder / PREDICTIONS
+    if not path.is_file():
+        raise InputError(
+            f"{folder.name} kept no predictions: bench run --save-predictions keeps them; a finished run without saved "
+            "students needs --force too"
+        )
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        return _parsed(metadata, tensors)
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise InputError(f"{path} is damaged: {reason}") from None
+
+
+def students_files(folder: Path) -> list[Path]:
+    """Return the files of the students' weights in a run's folder, by name."""
+    return sorted(path for path in folder.glob("*.safetensors") if path.name != PREDICTIONS)
+
+
+def _kept(logits: Floats, kept_as: LogitsType) -> NDArray[Any]:
+    wide = np.ascontiguousarray(logits, dtype=np.float32)
+    if kept_as == "float32":
+        return wide
+    with np.errstate(over="ignore"):
+        half = wide.astype(np.float16)
+    return half if np.array_equal(np.isfinite(half), np.isfinite(wide)) else wide
+
+
+def _content(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> str:
+    """Return the hash of all that a file holds: the format itself would not notice a byte that has changed."""
+    found = sha256(repr(sorted((key, value) for key, value in metadata.items() if key != _HASH)).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode() + tensor.tobytes())
+    return found.hexdigest()
+
+
+def _parsed(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> Predictions:
+    if metadata["format"] != FORMAT:
+        raise ValueError(f"format {metadata['format']!r} is none that this version knows")
+    if metadata[_HASH] != _content(tensors, metadata):
+        raise ValueError("its content is not what was written")
+    predictors = [str(name) for name in json.loads(metadata["predictors"])]
+    found = Predictions(
+        run=metadata["run"],
+        logits={name: tensors[_LOGITS + name].astype(np.float32) for name in predictors},
+        labels=tensors["labels"],
+        images=tensors["images"],
+        classes=tuple(map(str, json.loads(metadata["classes"]))),
+        students=tuple(map(str, json.loads(metadata["students"]))),
+        split=metadata["split"],
+        complete=bool(json.loads(metadata["complete"])),
+    )
+    shape = (len(found.labels), len(found.classes))
+    if any(logits.shape != shape for logits in found.logits.values()) or found.images.shape != shape[:1]:
+        raise ValueError(f"its tensors are not of {shape[0]} images and {shape[1]} classes")
+    if shape[0] and not 0 <= found.labels.min() <= found.labels.max() < shape[1]:
+        raise ValueError("its labels are no classes")
+    return found

@@ -1,0 +1,84 @@
+"""The commands that keep, show and write predictions, and their answers to bad words."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.store import PREDICTIONS, read_predictions
+from tests.commands.test_cli import Bench, bench, small
+
+__all__ = ["bench", "small"]
+
+RUN = "run --methods dml --dataset digits --seeds 1 --backbone resnet8 --config small"
+
+
+def folder_of(results: Path) -> Path:
+    (found,) = (results / "runs").glob("dml-*")
+    return found
+
+
+def test_a_run_s_predictions_from_training_to_figures_and_arrays(bench: Bench, tmp_path: Path) -> None:
+    answer = bench(*RUN.split(), "--save-predictions", "--set", "train.class_accuracy=true")
+    assert answer.code == 0, answer.err
+    folder = folder_of(tmp_path / "results")
+    shown = bench("show", folder.name).out
+    assert "predictions     kept" in shown
+    assert shown.rstrip().endswith(" --save-predictions")
+    assert f"{(folder / PREDICTIONS).stat().st_size / 2**20:.2f} MiB  predictions " in bench("du").out
+    answer = bench("table", "--value", "worst-class,cka,classes")
+    assert answer.code == 0
+    assert "digits/resnet8 worst-class | digits/resnet8 cka | digits/resnet8 class 0 | " in answer.out
+    assert "digits/resnet8 class 9 |" in answer.out
+    for words in ("confusion", "confusion --predictor ensemble", f"agreement --run {folder.name} --value errors"):
+        assert bench("plot", *words.split(), "--out", "figure.svg").out == "figure.svg\n"
+    bench("plot", "confusion", "--predictor", "peer7").assert_refused("unknown predictor 'peer7'", "valid: ensemble, p")
+    assert (
+        "predictors, 20 test images, 10 classes (peer0, peer1, ensemble)"
+        in bench("predict", folder.name, "--out", "new/dml.npz").out
+    )
+    written, kept = np.load("new/dml.npz"), read_predictions(folder)
+    assert written["predictors"].tolist() == list(kept.logits)
+    assert written["classes"].tolist() == list(kept.classes)
+    np.testing.assert_array_equal(written["logits"], np.stack([*kept.logits.values()]))
+    np.testing.assert_array_equal(written["predicted"], written["logits"].argmax(axis=2))
+    np.testing.assert_array_equal(written["labels"], kept.labels)
+    np.testing.assert_array_equal(written["images"], kept.images)
+    content = (folder / PREDICTIONS).read_bytes()
+    (folder / PREDICTIONS).write_bytes(content[:-1])
+    for words in ("plot confusion", f"predict {folder.name} --out x.npz"):
+        bench(*words.split()).assert_refused(f"{PREDICTIONS} is damaged: ")
+    assert not Path("x.npz").exists()
+
+
+def test_a_run_with_students_alone_is_asked_again(bench: Bench, tmp_path: Path) -> None:
+    assert bench(*RUN.split(), "--save-students").code == 0
+    folder = folder_of(tmp_path / "results")
+    answer = bench("predict", folder.name, "--out", "dml.npz")
+    assert answer.out.splitlines()[1] == "from the saved students: no ensembles, no teachers"
+    assert np.load("dml.npz")["predictors"].tolist() == ["peer0", "peer1"]
+    assert not (folder / PREDICTIONS).exists()
+    bench("plot", "confusion").assert_refused("no finished run of these kept predictions: bench run --save-predictions")
+    bench("table", "--value", "classes").assert_refused("--set train.class_accuracy=true")
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    bench("predict", folder.name, "--out", "none.npz").assert_refused("kept no predictions: bench run --save-pred")
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        ("run --save-predictions --predictions-type float64", "did you mean 'float"),
+        ("run --predictions-type float32", "predictions_type says what save_predictions keeps"),
+        ("plot curves --run a", "--run goes with bench plot confusion and agreement"),
+        ("plot confusion --value student", "confusion has no --value"),
+        ("plot agreement --predictor peer0", "--predictor goes with bench plot confusion"),
+        ("predict a --out a.npy", "did you mean '.npz'?"),
+        ("predict a b.png --out a.npz", "--out goes with a stored run"),
+        ("predict a --top 3 --out a.npz", "--out goes with a stored run"),
+        ("predict a", "bench predict takes FILE IMAGE..."),
+        ("predict a --out a.npz", "no such results folder: results"),
+    ],
+)
+def test_bad_words_are_one_line(words: str, fragment: str, bench: Bench) -> None:
+    bench(*words.split()).assert_refused(fragment)

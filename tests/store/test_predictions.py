@@ -1,0 +1,135 @@
+"""Predictions on the disk: what is read back is what was written, and damage is named."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.store import (
+    PREDICTIONS,
+    Predictions,
+    check_type,
+    kinds,
+    read_predictions,
+    students_files,
+    write_predictions,
+)
+from benchmark.store.runs import CONFIG
+from methods.errors import InputError
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    """Two predictors, four images, three classes."""
+    logits = np.random.default_rng(0).normal(0, 5, (2, 4, 3)).astype(np.float32)
+    return Predictions(
+        run="abc",
+        logits={"peer0": logits[0], "ensemble": logits[1]},
+        labels=np.array([0, 1, 2, 1]),
+        images=np.array([7, -8, 9, 10]),
+        classes=("a", "b", "ß/c"),
+        students=("peer0",),
+        split="validation",
+        complete=False,
+    )
+
+
+class TestFile:
+    def test_everything_comes_back_and_logits_to_eleven_bits(self, predictions: Predictions, tmp_path: Path) -> None:
+        write_predictions(tmp_path, predictions)
+        found = read_predictions(tmp_path)
+        for name in ("run", "classes", "students", "split", "complete"):
+            assert getattr(found, name) == getattr(predictions, name)
+        assert list(found.logits) == ["peer0", "ensemble"]
+        for name, logits in predictions.logits.items():
+            assert found.logits[name].dtype == np.float32
+            np.testing.assert_allclose(found.logits[name], logits, rtol=2**-11)
+        np.testing.assert_array_equal(found.labels, predictions.labels)
+        np.testing.assert_array_equal(found.images, predictions.images)
+        assert not list(tmp_path.glob(".*"))
+
+    def test_float32_is_exact_and_larger(self, predictions: Predictions, tmp_path: Path) -> None:
+        small = write_predictions(tmp_path, predictions).stat().st_size
+        assert write_predictions(tmp_path, predictions, "float32").stat().st_size - small == 2 * 4 * 3 * 2
+        found = read_predictions(tmp_path)
+        assert all((found.logits[name] == logits).all() for name, logits in predictions.logits.items())
+
+    def test_what_float16_cannot_hold_stays_float32(self, predictions: Predictions, tmp_path: Path) -> None:
+        large = predictions.logits["peer0"] * 1e5
+        write_predictions(tmp_path, replace(predictions, logits={**predictions.logits, "peer0": large}))
+        found = read_predictions(tmp_path)
+        np.testing.assert_array_equal(found.logits["peer0"], large)
+        assert not np.array_equal(found.logits["ensemble"], predictions.logits["ensemble"])
+
+    def test_a_run_without_says_how_to_get_them(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"kept no predictions: bench run --save-predictions"):
+            read_predictions(tmp_path)
+
+    @pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 1.0])
+    def test_a_changed_byte_is_damage(self, place: float, predictions: Predictions, tmp_path: Path) -> None:
+        path = write_predictions(tmp_path, predictions)
+        content = bytearray(path.read_bytes())
+        content[round(place * (len(content) - 1))] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=re.escape(f"{path} is damaged: ")):
+            read_predictions(tmp_path)
+
+    @pytest.mark.parametrize("kept", [0, 20, 400])
+    def test_a_cut_file_is_damage(self, kept: int, predictions: Predictions, tmp_path: Path) -> None:
+        path = write_predictions(tmp_path, predictions)
+        path.write_bytes(path.read_bytes()[:kept])
+        with pytest.raises(InputError, match="is damaged"):
+            read_predictions(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"classes": ("a", "b")}, "its tensors are not of 4 images and 2 classes"),
+            ({"labels": np.array([0, 1, 2, 3])}, "its labels are no classes"),
+            ({"images": np.array([1])}, "its tensors are not of 4 images"),
+        ],
+    )
+    def test_parts_that_do_not_fit_are_damage(
+        self, change: dict[str, object], reason: str, predictions: Predictions, tmp_path: Path
+    ) -> None:
+        write_predictions(tmp_path, replace(predictions, **change))  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=reason):
+            read_predictions(tmp_path)
+
+    def test_other_weights_are_no_predictions(self, finished_runs: Path, tmp_path: Path) -> None:
+        weights = students_files(next(iter(sorted((finished_runs / "runs").glob("dml-*")))))[0]
+        (tmp_path / PREDICTIONS).write_bytes(weights.read_bytes())
+        with pytest.raises(InputError, match="is damaged: it lacks 'format'"):
+            read_predictions(tmp_path)
+
+    def test_they_are_no_students_and_have_a_line_of_their_own(self, predictions: Predictions, tmp_path: Path) -> None:
+        folder = tmp_path / "runs" / "one"
+        folder.mkdir(parents=True)
+        (folder / CONFIG).write_text("{}")
+        size = write_predictions(folder, predictions).stat().st_size
+        (folder / "peer0.safetensors").write_bytes(b"12345")
+        assert students_files(folder) == [folder / "peer0.safetensors"]
+        sizes = {kind.name: kind.bytes for kind in kinds(tmp_path)}
+        assert sizes == {"predictions": size, "students": 5, "records": 2}
+
+
+class TestPredictions:
+    def test_confusion_of_known_logits(self, predictions: Predictions) -> None:
+        said = np.eye(3, dtype=np.float32)[[0, 2, 2, 1]]
+        known = replace(predictions, logits={"peer0": said})
+        np.testing.assert_array_equal(known.predicted("peer0"), [0, 2, 2, 1])
+        np.testing.assert_array_equal(known.confusion("peer0"), [[1, 0, 0], [0, 1, 1], [0, 0, 1]])
+
+    def test_an_unknown_predictor_is_answered_with_those_there_are(self, predictions: Predictions) -> None:
+        with pytest.raises(
+            InputError, match=r"unknown predictor 'peer1', did you mean 'peer0'\? \(valid: ensemble, pe"
+        ):
+            predictions.predicted("peer1")
+
+    def test_unknown_types_are_refused(self) -> None:
+        assert check_type("float32") == "float32"
+        for word in ("float64", None, 16):
+            with pytest.raises(InputError, match=r"valid: float16, float32"):
+                check_type(word)
