@@ -20,11 +20,13 @@ from benchmark.training.devices import Arithmetic
 from benchmark.training.drawing import draw_method
 from benchmark.training.evaluation import evaluate
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
+from benchmark.training.graph import RecordedStep
 from benchmark.training.optimizer import decayed_groups, parameter_groups, set_rates
 from benchmark.training.randomness import axis_seed, generator
-from benchmark.training.stepping import StepBatch, optimise, outputs_and_losses
+from benchmark.training.stepping import StepBatch, Terms, optimise, outputs_and_losses
 from benchmark.training.students import describe_data
 from methods import Outputs, Progress
+from methods.errors import InputError
 from methods.interface import Batch
 
 Row = dict[str, float]
@@ -50,6 +52,8 @@ class Trainer:
         """Draw the networks, move the data to the device and let the method prepare itself."""
         train = config.train
         self.arithmetic = Arithmetic.of(device, train.precision, train.deterministic)
+        if train.graph and device.type != "cuda":
+            raise InputError(f"train.graph needs a CUDA device (here: {device.type})")
         self.arithmetic.apply(train.threads)
         self.config = config
         self.dataset = dataset
@@ -74,6 +78,10 @@ class Trainer:
             momentum=train.momentum,
             nesterov=train.nesterov,
             fused=True,
+        )
+        self._told = False
+        self.recorded = (
+            RecordedStep(self._plain_step, self.method, self.optimizer, train.batch_size) if train.graph else None
         )
         self.method.train()
         # whatever a method draws during training comes from an axis of its own
@@ -144,9 +152,19 @@ class Trainer:
             indices: ``[B]``, the images' places in the training set; None if they are none of its images.
         """
         batch = StepBatch(views, labels, indices)
+        return self.recorded(batch, progress) if self.recorded else self._plain_step(batch, progress)
+
+    def _plain_step(self, batch: StepBatch, progress: Progress) -> Terms:
         terms = optimise(self.method, self.optimizer, batch, progress, self.forward, self.arithmetic.autocast())
         self.method.after_step(progress)
         return terms
+
+    def take_notes(self) -> list[str]:
+        """Return what a person should know of the steps so far, once."""
+        if self.recorded is None or self.recorded.refusal is None or self._told:
+            return []
+        self._told = True
+        return [f"train.graph: {self.config.method} takes the plain way: {self.recorded.refusal}"]
 
     def check_collapse(self, rows: Sequence[Row]) -> None:
         """Raise a CollapsedError if the last evaluations of a run were all at chance.
