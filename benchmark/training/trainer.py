@@ -25,8 +25,8 @@ from benchmark.training.optimizer import decayed_groups, parameter_groups, set_r
 from benchmark.training.randomness import axis_seed, generator
 from benchmark.training.stepping import StepBatch, Terms, optimise, outputs_and_losses
 from benchmark.training.students import describe_data
+from benchmark.training.suitability import check_train_settings
 from methods import Outputs, Progress
-from methods.errors import InputError
 from methods.interface import Batch
 
 Row = dict[str, float]
@@ -52,8 +52,7 @@ class Trainer:
         """Draw the networks, move the data to the device and let the method prepare itself."""
         train = config.train
         self.arithmetic = Arithmetic.of(device, train.precision, train.deterministic)
-        if train.graph and device.type != "cuda":
-            raise InputError(f"train.graph needs a CUDA device (here: {device.type})")
+        check_train_settings(train, device)
         self.arithmetic.apply(train.threads)
         self.config = config
         self.dataset = dataset
