@@ -19,14 +19,15 @@ def update_mean(teacher: nn.Module, student: nn.Module, decay: float | Tensor) -
         student: A network of the same architecture.
         decay: In 0..1; a number, or a tensor of no axes on the networks' device.
     """
-    means, ends = list(teacher.parameters()), list(student.parameters())
+    means: list[Tensor] = list(teacher.parameters())
+    ends: list[Tensor] = list(student.parameters())
     if not isinstance(decay, Tensor):
         torch._foreach_lerp_(means, ends, 1.0 - decay)
         return
     # the same formula: a lerp of many tensors takes numbers alone
     ways = torch._foreach_sub(ends, means)
-    torch._foreach_mul_(ways, 1.0 - decay)
-    torch._foreach_add_(means, ways)
+    torch._foreach_mul_(list(ways), 1.0 - decay)
+    torch._foreach_add_(means, list(ways))
 
 
 def longest_decay(steps: int) -> float:

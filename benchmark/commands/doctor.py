@@ -54,6 +54,6 @@ def _deep(minutes: float, folder: Path, device: str) -> None:
     except OSError as error:
         raise MachineError(f"cannot write to {folder}: {error.strerror}") from None
     print(f"{folder}/doctor.md and {folder}/doctor.json")
-    differs = [own for own in found.agreements if not own.agrees] or [own for own in found.repeats if own.differs]
+    differs = any(not own.agrees for own in found.agreements) or any(own.differs for own in found.repeats)
     if differs or any(part.ending == "failed" for part in found.parts):
         raise typer.Exit(1)

@@ -20,9 +20,9 @@ def cell(subject: Subject, steps: list[StepSpeed], together: list[Together], fee
     """
     method, wanted = subject.methods[0], subject.cell_backbone
     own = [step for step in steps if step.method == method and step.images_per_s is not None]
-    backbone = (
-        wanted if any(step.backbone == wanted for step in own) else max((s.backbone for s in own), default=wanted)
-    )
+    measured = {step.backbone for step in own}
+    # of several smaller ones the first that was measured
+    backbone = wanted if wanted in measured else next((name for name in subject.backbones if name in measured), wanted)
     first = subject.run(method, wanted, subject.precisions[0], "eager")
     epochs, shape = first.train.epochs, subject.shape
     factor = 1.0

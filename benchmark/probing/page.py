@@ -28,7 +28,8 @@ def _lines(found: Probe) -> Iterator[str]:
     )
     if found.agreements:
         yield from _head("1. Stored numbers")
-        yield "The largest difference, relative to a number's size or to 1, whichever is more."
+        yield "The largest difference, relative to a number's size or to 1, whichever is more; in tf32 and bf16 that of"
+        yield "the first step's cross-entropy."
         yield ""
         yield from _table(
             ("", "arithmetic", "difference", "tolerance", ""),

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmark.probing import reference
@@ -10,7 +10,7 @@ from benchmark.probing.cell import cell
 from benchmark.probing.clock import Clock
 from benchmark.probing.feeding import feeding
 from benchmark.probing.page import page
-from benchmark.probing.records import Part, Probe
+from benchmark.probing.records import Mode, Part, Precision, Probe
 from benchmark.probing.repeating import repeats
 from benchmark.probing.sharing import Crowd, counts
 from benchmark.probing.steps import Steps
@@ -19,14 +19,20 @@ from benchmark.store import atomic, environment
 from benchmark.training import choose_device
 
 PARTS: dict[str, float] = {
-    "stored losses and trajectories": 0.12,
-    "the same bits again, and resumed": 0.26,
+    "stored losses and trajectories": 0.14,
+    "the same bits again, and resumed": 0.28,
     "training steps": 0.66,
     "runs side by side": 0.86,
     "augmentation and evaluation": 0.96,
     "a cell of the table": 1.0,
 }
 """The parts, and the share of the time by which each has to end."""
+
+USED = 0.93
+"""Of the time that is given."""
+
+ROOM_S = 45.0
+"""Below which some parts may come away empty, and no processes are started, which would not be ready in time."""
 
 JSON, PAGE = "doctor.json", "doctor.md"
 
@@ -46,7 +52,8 @@ def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[
     Raises:
         InputError: If the device is not there.
     """
-    clock = Clock(60 * minutes)
+    # what is under way when the time is over still ends
+    clock = Clock(60 * minutes * USED)
     device = choose_device(device_name)
     subject = Subject.of(device)
     found = Probe(
@@ -60,6 +67,16 @@ def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[
     folder.mkdir(parents=True, exist_ok=True)
     work = _Work(subject, found, clock)
     measurements = (work.agreements, work.repeats, work.steps, work.together, work.feeding, work.cell)
+    try:
+        _measure(found, folder, clock, measurements, say)
+    finally:
+        work.close()
+    return found
+
+
+def _measure(
+    found: Probe, folder: Path, clock: Clock, measurements: Sequence[Callable[[], Notes]], say: Callable[[str], None]
+) -> None:
     for part, until, measure in zip(found.parts, PARTS.values(), measurements, strict=True):
         clock.part(until)
         begin = time.perf_counter()
@@ -78,7 +95,11 @@ def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[
         say(f"{part.title}: {part.ending} ({part.seconds:.1f} s)")
         for note in part.notes:
             say(f"  {note}")
-    return found
+
+
+def _crowd(subject: Subject) -> Crowd:
+    run = subject.run(subject.methods[0], subject.backbones[0], subject.precisions[0], "eager")
+    return Crowd(run, subject.shape, subject.device, 8 if subject.device.type == "cuda" else min(8, _cores()))
 
 
 def _write(found: Probe, folder: Path, clock: Clock) -> None:
@@ -92,9 +113,20 @@ class _Work:
 
     def __init__(self, subject: Subject, found: Probe, clock: Clock) -> None:
         self.subject = subject
+        self.crowd: Crowd | None = None
         self.found = found
         self.clock = clock
         self.speeds = Steps(subject)
+
+    def close(self) -> None:
+        """End the processes, if there are any."""
+        if self.crowd is not None:
+            self.crowd.close()
+
+    @property
+    def roomy(self) -> bool:
+        """Whether there is time for something of every part."""
+        return self.clock.limit >= ROOM_S
 
     def agreements(self) -> Notes:
         """Stored losses and trajectories, in every arithmetic of the device."""
@@ -103,27 +135,31 @@ class _Work:
         yield ""
         arithmetics = ["float64", "fp32", *(name for name in self.subject.precisions if name != "fp32")]
         # the table's own method first
-        wanted = [
-            (method, own) for method in self.subject.methods if method in stored["trajectories"] for own in arithmetics
-        ]
+        known = [method for method in self.subject.methods if method in stored["trajectories"]]
+        wanted = [(method, own) for method in known for own in arithmetics]
         took = 0.0
         for number, (method, arithmetic) in enumerate(wanted):
-            if not self.clock.allows(took):
+            if (number or not self.roomy) and not self.clock.allows(took):
                 yield _cut(len(wanted) - number, len(wanted), "trajectories")
                 return
             begin = time.perf_counter()
             self.found.agreements.append(reference.trajectory_agreement(device, stored, method, arithmetic))
-            took = max(took, time.perf_counter() - begin)
+            took = time.perf_counter() - begin
             yield ""
 
     def repeats(self) -> Notes:
         """Runs again and resumed, of the table's own method in every setting, then of the others."""
-        modes = ("eager", "graph") if self.subject.device.type == "cuda" else ("eager",)
-        first = [(self.subject.methods[0], own, mode) for mode in modes for own in self.subject.precisions]
-        wanted = first + [(method, self.subject.precisions[0], "eager") for method in self.subject.methods[1:]]
+        # its processes get ready while nothing is timed
+        self.crowd = _crowd(self.subject) if self.roomy else None
+        modes: list[Mode] = ["eager", "graph"] if self.subject.device.type == "cuda" else ["eager"]
+        own, *others = self.subject.methods
+        wanted: list[tuple[str, Precision, Mode]] = [
+            (own, precision, mode) for mode in modes for precision in self.subject.precisions
+        ]
+        wanted += [(method, self.subject.precisions[0], "eager") for method in others]
         took = 3.0
         for number, (method, precision, mode) in enumerate(wanted):
-            if not self.clock.allows(took):
+            if (number or not self.roomy) and not self.clock.allows(took):
                 yield _cut(len(wanted) - number, len(wanted), "settings")
                 return
             begin = time.perf_counter()
@@ -132,46 +168,42 @@ class _Work:
             yield ""
 
     def steps(self) -> Notes:
-        """Every method on every network, in every precision and mode: what is cheap to prepare and wanted most first."""
+        """Every method on every network, in every precision and mode: the quickest to prepare first."""
         subject = self.subject
         pairs = [(subject.methods[0], network) for network in subject.backbones]
         pairs += [(method, network) for network in subject.backbones for method in subject.methods[1:]]
         wanted = [(*pair, own, mode) for mode in subject.modes for pair in pairs for own in subject.precisions]
-        # a mode that the device has not is said once
-        missing: set[str] = set()
+        # what the device has not is said once
+        refused = {mode: found for mode in subject.modes if (found := self.speeds.refused(mode)) is not None}
+        self.found.steps += refused.values()
+        yield ""
+        wanted = [own for own in wanted if own[-1] not in refused]
         left = 0
         for method, network, precision, mode in wanted:
-            if mode in missing:
-                continue
-            if self.clock.left <= 0 or not self.clock.allows(self.speeds.foretold(method, network, precision, mode)):
+            # operations are counted only where there is time at all
+            if not self.clock.allows(self.speeds.preparation(mode)) or not self.clock.allows(
+                self.speeds.foretold(method, network, precision, mode)
+            ):
                 left += 1
                 continue
             measured = self.speeds.measured(method, network, precision, mode)
             self.found.steps.append(measured)
             self.found.matrix_gflop_per_s = self.speeds.matrix_rates
-            if mode == "graph" and subject.device.type != "cuda":
-                missing.add(mode)
             yield ""
         if left:
             yield _cut(left, len(wanted), "combinations")
 
     def together(self) -> Notes:
         """One, two, four and eight runs side by side."""
-        subject = self.subject
         wanted = list(counts(8))
-        size = 8 if subject.device.type == "cuda" else min(8, _cores())
-        if not self.clock.allows(6.0):
-            yield _cut(len(wanted), len(wanted), "numbers of runs")
-            return
-        run = subject.run(subject.methods[0], subject.backbones[0], subject.precisions[0], "eager")
-        with Crowd(run, subject.shape, subject.device, size) as crowd:
-            ready = crowd.wait(self.clock.left - 2.0)
-            for count in counts(ready):
+        if self.crowd is not None:
+            for count in counts(self.crowd.wait(max(0.0, self.clock.left - 2.0))):
                 seconds = min(3.0, self.clock.left / 4)
-                if seconds <= 0.1 or (measured := crowd.together(count, seconds)) is None:
+                if seconds <= 0.1 or (measured := self.crowd.together(count, seconds)) is None:
                     break
                 self.found.together.append(measured)
                 yield ""
+            self.close()
         if len(self.found.together) < len(wanted):
             yield _cut(len(wanted) - len(self.found.together), len(wanted), "numbers of runs")
 

@@ -45,7 +45,8 @@ class Agreement(_Record):
         what: ``loss`` (of given logits) or ``trajectory`` (three training steps from stored weights).
         case: Which.
         arithmetic: ``float64``, or a precision in which runs are trained.
-        difference: The largest one, relative to the number's size or to 1, whichever is more; None if it is not finite.
+        difference: The largest one (in tf32 and bf16: of the first step's cross-entropy), relative to the number's
+            size or to 1, whichever is more; None if it is not finite.
         tolerance: What it may be.
     """
 

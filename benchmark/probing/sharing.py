@@ -4,8 +4,6 @@ import multiprocessing
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Self
 
 import torch
 
@@ -39,12 +37,8 @@ class Crowd:
             self._ends.append(ours)
             self._processes.append(process)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End the processes."""
         for process in self._processes:
             process.terminate()
         for process in self._processes:

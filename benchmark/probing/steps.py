@@ -1,5 +1,6 @@
 """How fast a training step is, and what it waits for."""
 
+import os
 from collections.abc import Callable
 from statistics import median
 
@@ -11,7 +12,7 @@ from benchmark.probing.records import Mode, Precision, Range, StepSpeed
 from benchmark.probing.subject import Subject
 from benchmark.speed.estimate import operations_per_image
 from benchmark.speed.measure import matrix_rate, peak_memory, timed, trainer_for, training_step
-from benchmark.training import Arithmetic
+from benchmark.training import Arithmetic, check_settings
 from methods.errors import InputError
 
 REPETITIONS = 3
@@ -28,6 +29,7 @@ class Steps:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self._matrix: dict[Precision, float] = {}
+        self._operations: dict[tuple[str, str], float] = {}
         self._share = 0.2  # of the matrix rate, until one was measured
 
     def matrix(self, precision: Precision) -> float:
@@ -45,20 +47,28 @@ class Steps:
 
     def foretold(self, method: str, backbone: str, precision: Precision, mode: Mode) -> float:
         """Return the seconds that a measurement will take, about."""
-        run = self.subject.run(method, backbone, precision, "eager")
-        operations = operations_per_image(run, self.subject.shape).train * self.subject.batch_size
-        step = operations / (self._share * self.matrix(precision))
-        # drawing networks, the first step, the profile
-        overhead = 3.0 if self.subject.device.type == "cuda" else 1.0
-        return overhead + (3 * REPETITIONS + 4) * step + (COMPILATION_S if mode == "compiled" else 0.0)
+        step = self._of(method, backbone) / (self._share * self.matrix(precision))
+        return self.preparation(mode) + (REPETITIONS + 5) * step
+
+    def preparation(self, mode: Mode) -> float:
+        """Return the seconds that any measurement takes beside its steps: drawing networks, compiling, the profile."""
+        return (3.0 if self.subject.device.type == "cuda" else 1.0) + (COMPILATION_S if mode == "compiled" else 0.0)
+
+    def refused(self, mode: Mode) -> StepSpeed | None:
+        """Return what is to be said of a mode that the device has not, or None."""
+        subject = self.subject
+        run = subject.run(subject.methods[0], subject.backbones[0], subject.precisions[0], mode)
+        try:
+            check_settings([run], subject.device)
+        except InputError as error:
+            return self._empty(run, subject.precisions[0], mode).model_copy(update={"refusal": str(error)})
+        return None
 
     def measured(self, method: str, backbone: str, precision: Precision, mode: Mode) -> StepSpeed:
         """Measure one combination; one that the device has not is said to be refused."""
         subject, device = self.subject, self.subject.device
         run = subject.run(method, backbone, precision, mode)
-        found = StepSpeed(
-            method=method, backbone=backbone, batch_size=subject.batch_size, precision=precision, mode=mode
-        )
+        found = self._empty(run, precision, mode)
         try:
             trainer = trainer_for(run, subject.shape, str(device))
             step = training_step(trainer)
@@ -73,7 +83,7 @@ class Steps:
             torch.cuda.reset_peak_memory_stats(device)
         seconds = _repeated(step, device)
         rates = [subject.batch_size / each for each in seconds]
-        operations = self._operations(run)
+        operations = self._of(method, backbone)
         share = operations / median(seconds) / self.matrix(precision)
         if mode == "eager":
             self._share = min(self._share, share) if self._share < 0.2 else share
@@ -89,8 +99,18 @@ class Steps:
             }
         )
 
-    def _operations(self, run: RunConfig) -> float:
-        return operations_per_image(run, self.subject.shape).train * self.subject.batch_size
+    def _empty(self, run: RunConfig, precision: Precision, mode: Mode) -> StepSpeed:
+        return StepSpeed(
+            method=run.method, backbone=run.backbone, batch_size=run.train.batch_size, precision=precision, mode=mode
+        )
+
+    def _of(self, method: str, backbone: str) -> float:
+        """Return the operations of a step."""
+        if (method, backbone) not in self._operations:
+            run = self.subject.run(method, backbone, self.subject.precisions[0], "eager")
+            counted = operations_per_image(run, self.subject.shape).train
+            self._operations[method, backbone] = counted * self.subject.batch_size
+        return self._operations[method, backbone]
 
 
 def _repeated(step: Callable[[], None], device: torch.device) -> list[float]:
@@ -103,6 +123,8 @@ def _repeated(step: Callable[[], None], device: torch.device) -> list[float]:
 def _profiled(step: Callable[[], None], device: torch.device) -> tuple[int, bool]:
     """Return what a step launches, and whether it waits for the device."""
     cuda = device.type == "cuda"
+    # where there is no accelerator the profiler's library complains of it
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as seen:
         step()
     counts = {event.key: event.count for event in seen.key_averages()}
