@@ -137,7 +137,10 @@ def test_a_graph_needs_cuda() -> None:
         trainer("dml", {}, graph=True)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: run the tests where there is one")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(),
+    reason="no CUDA device: where there is one, python -m pytest tests/training/test_recorded_steps.py",
+)
 @pytest.mark.parametrize(("method", "hyperparameters"), RECORDED, ids=[name for name, _ in RECORDED])
 def test_a_cuda_graph_gives_the_plain_numbers(method: str, hyperparameters: dict[str, Any]) -> None:
     exact = {"precision": "fp32", "deterministic": True}
