@@ -33,6 +33,8 @@ RECORDED: list[tuple[str, dict[str, Any]]] = [
     ("switokd", {}),
     ("ahbf", {"rampup_epochs": 2}),
 ]
+NO_CUDA = "no CUDA device: where there is one, python -m pytest tests/training/test_recorded_steps.py"
+
 UNLIKE = [pair for pair in RECORDED if pair[0] in ("cl", "okddip", "mcl_okd", "pcl", "dkel", "switokd", "ahbf")]
 """Those whose steps have a schedule, a memory, a draw or a switch; the others' are like one of them."""
 REFUSED = [
@@ -139,7 +141,7 @@ def test_a_graph_needs_cuda() -> None:
 
 @pytest.mark.skipif(
     not torch.cuda.is_available(),
-    reason="no CUDA device: where there is one, python -m pytest tests/training/test_recorded_steps.py",
+    reason=NO_CUDA,
 )
 @pytest.mark.parametrize(("method", "hyperparameters"), RECORDED, ids=[name for name, _ in RECORDED])
 def test_a_cuda_graph_gives_the_plain_numbers(method: str, hyperparameters: dict[str, Any]) -> None:
