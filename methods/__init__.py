@@ -11,11 +11,11 @@ from methods.registry import available, build
 
 if TYPE_CHECKING:
     from methods.hyperparameters import BaseHyperparameters
-    from methods.interface import Method, Outputs, ParameterGroup, Progress
+    from methods.interface import Held, Method, Outputs, ParameterGroup, Progress
 
-__all__ = ["BaseHyperparameters", "Method", "Outputs", "ParameterGroup", "Progress", "available", "build"]
+__all__ = ["BaseHyperparameters", "Held", "Method", "Outputs", "ParameterGroup", "Progress", "available", "build"]
 
-_INTERFACE = frozenset({"BaseHyperparameters", "Method", "Outputs", "ParameterGroup", "Progress"})
+_INTERFACE = frozenset({"BaseHyperparameters", "Held", "Method", "Outputs", "ParameterGroup", "Progress"})
 
 
 def __getattr__(name: str) -> Any:

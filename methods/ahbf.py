@@ -126,7 +126,7 @@ class AHBF(BranchedPeers):
         if not isinstance(outputs, AssistantOutputs) or outputs.assistants is None:
             raise ValueError("AHBF needs the assistants' logits")
         chosen, peers, assistants = self.hyperparameters, outputs.peers, outputs.assistants
-        ramped = chosen.weight * sigmoid_rampup(progress.epoch, chosen.rampup_epochs)
+        ramped = progress.scheduled(lambda at: chosen.weight * sigmoid_rampup(at.epoch, chosen.rampup_epochs))
         below = torch.cat((peers[:1], assistants[:-1]))
         from_assistants = assistants.detach() if chosen.detach else assistants
         from_branches = peers[1:].detach() if chosen.detach else peers[1:]

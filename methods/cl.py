@@ -47,7 +47,7 @@ class CL(BranchedPeers):
     def losses(self, outputs: Outputs, labels: Tensor, progress: Progress) -> dict[str, Tensor]:
         """Return the cross-entropies' sum and the ramped distillation from the mean of the others."""
         peers = outputs.peers
-        ramp = sigmoid_rampup(progress.epoch, self.hyperparameters.rampup_epochs)
+        ramp = progress.scheduled(lambda at: sigmoid_rampup(at.epoch, self.hyperparameters.rampup_epochs))
         targets = mean_of_others(peers.detach())
         return {
             "cross_entropy": cross_entropy(peers, labels),

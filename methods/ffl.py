@@ -62,7 +62,7 @@ class FFL(BranchedPeers):
         if outputs.ensemble is None:
             raise ValueError("FFL needs the fused classifier's logits as the ensemble's")
         temperature = self.hyperparameters.temperature
-        ramp = sigmoid_rampup(progress.epoch, self.hyperparameters.rampup_epochs)
+        ramp = progress.scheduled(lambda at: sigmoid_rampup(at.epoch, self.hyperparameters.rampup_epochs))
         peers, fused = outputs.peers, outputs.ensemble
         return {
             "cross_entropy": cross_entropy(peers, labels),

@@ -59,6 +59,30 @@ class Progress:
     epochs: int
     last_of_epoch: bool = False
 
+    def scheduled(self, value: Callable[["Progress"], float]) -> "float | Tensor":
+        """Return a number that changes over the run, such as the weight of a loss term: ``value(self)``.
+
+        A step that is recorded once and then replayed is given a progress whose numbers are tensors on the device,
+        renewed before each step: what a method computes from ``epoch`` and ``step`` it asks for here.
+
+        Args:
+            value: The number by the progress, of which it may use everything.
+        """
+        return value(self)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Parameters that a step leaves alone where a decision made on the device says so; nothing waits for it.
+
+    Attributes:
+        parameters: Neither the gradient nor momentum or weight decay moves them, and their momentum stays.
+        decision: A boolean of no axes.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    decision: Tensor
+
 
 @dataclass(frozen=True)
 class ParameterGroup:
@@ -189,16 +213,21 @@ class Method(nn.Module, ABC):
             labels: ``[B]``, class indices.
         """
 
-    def before_update(self, outputs: AnyOutputs, labels: Tensor, progress: Progress) -> None:
+    def before_update(self, outputs: AnyOutputs, labels: Tensor, progress: Progress) -> Sequence[Held] | None:
         """Do what comes between the backward pass and the optimiser's step.
 
         A parameter whose ``grad`` is set to None is left alone by the step: neither momentum nor weight decay moves it.
+        Where that depends on numbers on the device, they need not be waited for: return what is to be held.
 
         Args:
             outputs: Of the step, in full precision.
             labels: As ``losses`` was given them.
             progress: Where in the run.
+
+        Returns:
+            Parameters that the step leaves alone if their decision says so; None for none.
         """
+        return None
 
     def after_step(self, progress: Progress) -> None:
         """Do what follows each optimiser step, such as updating a mean teacher."""

@@ -103,7 +103,8 @@ class MCL(SeparatePeers):
         pairs = [(i, j) for i in peers for j in peers if i != j]
         across = torch.stack([cosines[i, j] for i, j in pairs])
         reverse = torch.stack([cosines[j, i] for i, j in pairs])
-        firsts, seconds = (own[list(side)] for side in zip(*pairs, strict=True))
+        # one by one: a list as an index would be brought to the device in every step
+        firsts, seconds = (torch.stack([own[peer] for peer in side]) for side in zip(*pairs, strict=True))
         hard, soft = chosen.contrast_temperature, chosen.temperature
         return {
             "vcl": chosen.vcl_weight * supervised_contrast(own, labels, hard),

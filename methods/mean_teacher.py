@@ -1,7 +1,7 @@
 """The temporal mean of a network's weights."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from methods.schedules import ema_decay_at
 
@@ -9,12 +9,25 @@ __all__ = ["ema_decay_at", "ema_remarks", "longest_decay", "update_mean"]
 
 
 @torch.no_grad()
-def update_mean(teacher: nn.Module, student: nn.Module, decay: float) -> None:
+def update_mean(teacher: nn.Module, student: nn.Module, decay: float | Tensor) -> None:
     """Move every parameter of the teacher: ``theta_t <- decay theta_t + (1 - decay) theta_s``, in place.
 
     Buffers stay as they are: the teacher keeps batch statistics of its own.
+
+    Args:
+        teacher: What is moved.
+        student: A network of the same architecture.
+        decay: In 0..1; a number, or a tensor of no axes on the networks' device.
     """
-    torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - decay)
+    means: list[Tensor] = list(teacher.parameters())
+    ends: list[Tensor] = list(student.parameters())
+    if not isinstance(decay, Tensor):
+        torch._foreach_lerp_(means, ends, 1.0 - decay)
+        return
+    # the same formula: a lerp of many tensors takes numbers alone
+    ways = torch._foreach_sub(ends, means)
+    torch._foreach_mul_(list(ways), 1.0 - decay)
+    torch._foreach_add_(means, list(ways))
 
 
 def longest_decay(steps: int) -> float:

@@ -105,7 +105,7 @@ class OKDDip(Method):
         if outputs.leader is None or outputs.targets is None:
             raise ValueError("OKDDip needs the leader's logits and the peers' targets")
         temperature = self.hyperparameters.temperature
-        ramp = sigmoid_rampup(progress.epoch, self.hyperparameters.rampup_epochs)
+        ramp = progress.scheduled(lambda at: sigmoid_rampup(at.epoch, self.hyperparameters.rampup_epochs))
         leader_target = outputs.peers.mean(0)
         return {
             "cross_entropy": cross_entropy(outputs.peers, labels),

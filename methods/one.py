@@ -55,7 +55,7 @@ class ONE(BranchedPeers):
         """Return the branches' and the ensemble's cross-entropy and the ramped distillation."""
         if outputs.ensemble is None:
             raise ValueError("ONE needs the ensemble's logits")
-        ramp = sigmoid_rampup(progress.epoch, self.hyperparameters.rampup_epochs)
+        ramp = progress.scheduled(lambda at: sigmoid_rampup(at.epoch, self.hyperparameters.rampup_epochs))
         target = outputs.ensemble.detach()
         return {
             "cross_entropy": cross_entropy(outputs.peers, labels),

@@ -80,15 +80,18 @@ class MeanTeacherMethod(Method):
         if outputs.ensemble is None or outputs.teachers is None:
             raise ValueError(f"{self.name} needs the logits of the ensemble and of the teachers")
         chosen = self.hyperparameters
-        weight, shares = chosen.weight_at(progress.epoch), chosen.shares_at(progress.epoch)
+        weight = progress.scheduled(lambda at: chosen.weight_at(at.epoch))
         target = outputs.ensemble.detach()
         taught = self.teacher_losses(outputs.peers, outputs.teachers.detach())
         return {
             "cross_entropy": cross_entropy(outputs.peers, labels),
             "ensemble_cross_entropy": cross_entropy(outputs.ensemble, labels),
             "ensemble_distillation": weight * distillation_loss(outputs.peers, target, chosen.temperature),
-            **{name: weight * (shares[name] * loss) for name, loss in taught.items()},
+            **{name: weight * (self._share(name, progress) * loss) for name, loss in taught.items()},
         }
+
+    def _share(self, term: str, progress: Progress) -> float | Tensor:
+        return progress.scheduled(lambda at: self.hyperparameters.shares_at(at.epoch)[term])
 
     def teacher_losses(self, peers: Tensor, teachers: Tensor) -> dict[str, Tensor]:
         """Return the terms by which peers ``[K, B, C]`` learn from teachers ``[K, B, C]``, without weight and share."""
@@ -97,7 +100,7 @@ class MeanTeacherMethod(Method):
     def after_step(self, progress: Progress) -> None:
         """Move the mean teacher towards the student."""
         chosen = self.hyperparameters
-        decay = ema_decay_at(progress.step, chosen.ema_decay, chosen.ema_warmup)
+        decay = progress.scheduled(lambda at: ema_decay_at(at.step, chosen.ema_decay, chosen.ema_warmup))
         update_mean(self.teacher, self.network, decay)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:

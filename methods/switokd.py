@@ -9,7 +9,7 @@ from torch import Tensor
 
 from methods.backbones import Backbone
 from methods.hyperparameters import BaseHyperparameters
-from methods.interface import Outputs, Progress
+from methods.interface import Held, Outputs, Progress
 from methods.objectives import cross_entropy, divergence_matrix, hard_labels
 from methods.peers import PeerHyperparameters, SeparatePeers, named, numbered
 from methods.switching import Switches, switches
@@ -89,16 +89,16 @@ class SwitOKD(SeparatePeers):
         return switches(students, teachers, hard_labels(labels), chosen.temperature, chosen.thresholds == "released")
 
     @torch.no_grad()
-    def before_update(self, outputs: Outputs, labels: Tensor, progress: Progress) -> None:
-        """Take the gradients of the teachers that wait, so that the step leaves them alone, and count."""
+    def before_update(self, outputs: Outputs, labels: Tensor, progress: Progress) -> Sequence[Held]:
+        """Count, and hold the teachers that wait: the step leaves them alone."""
         switch = self._switches(outputs, labels)
         means = [value.to(self.counts.dtype).mean() for value in (switch.expert, switch.gap, switch.threshold)]
         self.counts += torch.stack((torch.ones_like(means[0]), *means))
-        # a decision of the batch has to reach the host: the one wait of a step
-        for network, waits in zip(self.networks[len(self.students) :], switch.expert.all(1).tolist(), strict=True):
-            if waits:
-                for parameter in network.parameters():
-                    parameter.grad = None
+        teachers = self.networks[len(self.students) :]
+        return [
+            Held(list(network.parameters()), waits)
+            for network, waits in zip(teachers, switch.expert.all(1), strict=True)
+        ]
 
     def scores(self) -> dict[str, float]:
         """Return the share of switches at expert in %, the mean gap and the mean threshold of the epoch."""

@@ -88,6 +88,9 @@ class TrainConfig(_Section):
     )
     channels_last: bool = Field(True, description="memory layout of images and weights; faster, other rounding")
     compile: bool = Field(False, description="torch.compile the training step; pays in runs of hours")
+    graph: bool = _added(
+        False, description="record the training step as a CUDA graph and replay it; CUDA alone, where it is unmeasured"
+    )
     collapse_epochs: int = Field(10, ge=1, description="evaluations in a row at chance after which a run has collapsed")
     eval_every: int = Field(1, ge=1, description="epochs between evaluations; the last epoch is always evaluated")
 

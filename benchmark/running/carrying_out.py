@@ -48,8 +48,8 @@ def train_missing(command: Command, console: Console) -> None:
     """Carry out what is missing, and tell the person who watches how it gets on.
 
     Raises:
-        InputError: If a network does not take the images of a run, or the method's way of sharing it, or the method's
-            losses do not take the run's labels.
+        InputError: If a network does not take the images of a run, or the method's way of sharing it; if the method's
+            losses do not take the run's labels; or if the device is not there, or has not what a setting asks for.
     """
     scratch.tidy()
     for line in command.broken:
@@ -58,14 +58,20 @@ def train_missing(command: Command, console: Console) -> None:
     if skipped := len(command.runs) - len(missing):
         say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
     if missing:
-        from benchmark.training import check_labels, check_networks
+        from benchmark.training import check_labels, check_networks, check_settings, choose_device, setting_remarks
 
+        # where other machines train, this one's devices say nothing
+        device = choose_device(command.device) if command.trains_here else None
+        if device is not None:
+            check_settings(missing, device)
         check_writable(command.store)
         sets = load_sets(command, missing)
         shapes = {name: found.shape for name, found in sets.items()}
         check_networks(missing, shapes, command.plugins)
         check_labels(missing, shapes, command.plugins)
         for line in remarks(missing, sets, command.plugins):
+            say(console, f"note: {line}")
+        for line in setting_remarks(missing, device) if device is not None else ():
             say(console, f"note: {line}")
         train(command, missing, sets, console)
     keep_predictions(command, console)

@@ -1,5 +1,6 @@
 """A request of ``bench run`` with everything resolved."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +46,11 @@ class Command:
     log: tuple[str, ...] = ()
     shares: Sequence[str] = ()
     broken: Sequence[str] = ()
+
+    @property
+    def trains_here(self) -> bool:
+        """Whether this machine is the only one that trains."""
+        return self.engine == "serial" or not (self.cluster.address or os.environ.get("RAY_ADDRESS"))
 
     def of(self, runs: Sequence[RunConfig]) -> "Command":
         """Return the same command for some of its runs."""

@@ -116,6 +116,7 @@ class Execution:
         if trainer is None:
             return None
         row = trainer.epoch()
+        self.notes += trainer.take_notes()
         self._rows.append(row)
         self._store.write_metrics(self.job.config, self._rows)
         trainer.check_collapse(self._rows)

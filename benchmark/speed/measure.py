@@ -124,7 +124,7 @@ def measure(
         gflop_per_image=flops / batch_size / 1e9,
         matmul_gflop_per_s=Rate.of([rate / 1e9 for rate in rates["matmul"]]),
         fraction_of_matmul_rate=summary["fraction"].median,
-        peak_memory_mib=_peak_memory(device),
+        peak_memory_mib=peak_memory(device),
         epochs=train.epochs,
         recipe_seconds=train.epochs * epoch + evaluations * shape.test / summary["evaluation"].median,
         repetitions=repetitions,
@@ -236,6 +236,13 @@ def _matmul_rate(product: Callable[[], torch.Tensor], device: torch.device) -> f
     return 2 * side**3 / timed(product, 4, device)
 
 
+def matrix_rate(arithmetic: Arithmetic) -> float:
+    """Return the device's rate of matrix products in a precision, in FLOP/s."""
+    product = _matrix_product(arithmetic)
+    product()
+    return _matmul_rate(product, arithmetic.device)
+
+
 def _steps_within(seconds: float, step: Callable[[], None], device: torch.device) -> int:
     return max(1, round(seconds / timed(step, 1, device)))
 
@@ -255,7 +262,8 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak_memory(device: torch.device) -> float:
+def peak_memory(device: torch.device) -> float:
+    """Return the most memory in MiB: of a CUDA device since it was last asked to forget, or of this process."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device)) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -12,6 +12,7 @@ from .students import (
     normalised as normalised,
     read_student as read_student,
 )
+from .suitability import check_settings as check_settings, setting_remarks as setting_remarks
 from .trainer import (
     CollapsedError as CollapsedError,
     DivergedError as DivergedError,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from benchmark.configuration import TrainConfig
@@ -112,4 +112,9 @@ def set_rates(
 ) -> None:
     """Give every group of an optimiser its learning rate: its own in that epoch, times what the warm-up makes of it."""
     for group, given in zip(optimizer.param_groups, groups, strict=True):
-        group["lr"] = learning_rate(given.own, train, epoch) * warmup
+        rate = learning_rate(given.own, train, epoch) * warmup
+        if isinstance(group["lr"], Tensor):
+            # the same tensor all through the run: a recorded step reads it
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

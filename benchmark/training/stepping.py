@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from benchmark.training.holding import step_but_for
 from methods import Method, Outputs, Progress
 
 Terms = dict[str, Tensor]
@@ -70,8 +71,7 @@ def optimise(
     outputs, terms = outputs_and_losses(method, batch, progress, forward, autocast)
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(torch.stack(list(terms.values())).sum())
-    method.before_update(outputs, batch.given, progress)
-    optimizer.step()
+    step_but_for(optimizer, method.before_update(outputs, batch.given, progress) or ())
     return {name: term.detach() for name, term in terms.items()}
 
 

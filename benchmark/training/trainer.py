@@ -20,11 +20,13 @@ from benchmark.training.devices import Arithmetic
 from benchmark.training.drawing import draw_method
 from benchmark.training.evaluation import evaluate, evaluating, predicted
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
+from benchmark.training.graph import RecordedStep
 from benchmark.training.keeping import predictions_of
 from benchmark.training.optimizer import decayed_groups, make_optimizer, parameter_groups, set_rates
 from benchmark.training.randomness import axis_seed, generator
-from benchmark.training.stepping import StepBatch, optimise, outputs_and_losses
+from benchmark.training.stepping import StepBatch, Terms, optimise, outputs_and_losses
 from benchmark.training.students import describe_data
+from benchmark.training.suitability import check_train_settings
 from methods import Outputs, Progress
 from methods.interface import Batch
 from methods.objectives import soft_labels
@@ -55,6 +57,7 @@ class Trainer:
         """Draw the networks, move the data to the device and let the method prepare itself."""
         train = config.train
         self.arithmetic = Arithmetic.of(device, train.precision, train.deterministic)
+        check_train_settings(train, device)
         self.arithmetic.apply(train.threads)
         self.config = config
         self.dataset = dataset
@@ -74,6 +77,10 @@ class Trainer:
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
         self.groups = decayed_groups(parameter_groups(self.method), train)
         self.optimizer = make_optimizer(self.groups, train)
+        self._told = False
+        self.recorded = (
+            RecordedStep(self._plain_step, self.method, self.optimizer, train.batch_size) if train.graph else None
+        )
         self.method.train()
         # whatever a method draws during training comes from an axis of its own
         torch.manual_seed(axis_seed(config.seed, "method"))
@@ -156,9 +163,19 @@ class Trainer:
             targets: ``[B, C]``, the labels as probabilities where they are smoothed or mixed; None: as they are.
         """
         batch = StepBatch(views, labels, indices, targets)
+        return self.recorded(batch, progress) if self.recorded else self._plain_step(batch, progress)
+
+    def _plain_step(self, batch: StepBatch, progress: Progress) -> Terms:
         terms = optimise(self.method, self.optimizer, batch, progress, self.forward, self.arithmetic.autocast())
         self.method.after_step(progress)
         return terms
+
+    def take_notes(self) -> list[str]:
+        """Return what a person should know of the steps so far, once."""
+        if self.recorded is None or self.recorded.refusal is None or self._told:
+            return []
+        self._told = True
+        return [f"train.graph: {self.config.method} takes the plain way: {self.recorded.refusal}"]
 
     def check_collapse(self, rows: Sequence[Row]) -> None:
         """Raise a CollapsedError if the last evaluations of a run were all at chance.

@@ -55,6 +55,7 @@ def test_settings_that_were_changed() -> None:
         ("train", "schedule", "step", "cosine"),
         ("train", "warmup_epochs", 0.0, 2.0),
         ("train", "no_decay", "none", "norm_and_bias"),
+        ("train", "graph", False, True),
         ("data", "padding", "black", "mean"),
         ("train", "optimizer", "sgd", "adamw"),
         ("train", "label_smoothing", 0.0, 0.1),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import methods
 from benchmark.configuration import recipes
+from benchmark.training.holding import step_but_for
 from methods import Method, Outputs, Progress, backbones, registry
 from methods.errors import InputError
 from methods.okdph import HybridOutputs
@@ -196,8 +197,7 @@ def test_a_waiting_teacher_is_left_alone_and_its_statistics_go_on() -> None:
         terms = method.losses(outputs, labels, Progress(0, number, 1))
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
-        method.before_update(outputs, labels, Progress(0, number, 1))
-        optimizer.step()
+        step_but_for(optimizer, method.before_update(outputs, labels, Progress(0, number, 1)))
         moved = [not same(old, weights(network)) for old, network in zip(before, method.networks, strict=True)]
         # in learning mode weight decay and momentum alone move it here
         assert moved == [True, not expert]

@@ -1,0 +1,2 @@
+from .probe import deep as deep
+from .records import Probe as Probe

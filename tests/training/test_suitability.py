@@ -1,0 +1,68 @@
+"""Settings that a device has not are refused before anything begins; those that cost more than they bring are said."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark import cli, running
+from benchmark.configuration import RunConfig
+from benchmark.speed import report
+from benchmark.training import check_settings, setting_remarks
+from methods.errors import InputError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def run(**train: Any) -> RunConfig:
+    (made,) = report.runs("independent", "resnet8", {"epochs": 1, **train}, {})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("train", "line"),
+    [
+        ({"graph": True}, "train.graph needs a CUDA device (here: cpu)"),
+        ({"precision": "tf32"}, "train.precision tf32 exists on CUDA devices alone (valid here: fp32, bf16)"),
+    ],
+)
+def test_what_a_cpu_has_not_is_refused(train: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError) as refused:
+        check_settings([run(), run(**train)], CPU)
+    assert str(refused.value) == line
+    # a device by its name: nothing is asked of CUDA
+    check_settings([run(**train)], CUDA)
+    check_settings([run(precision="bf16")], CPU)
+
+
+def test_a_compiled_step_on_a_cpu_is_remarked_once() -> None:
+    compiled = run(compile=True)
+    (line,) = setting_remarks([compiled, compiled, run()], CPU)
+    assert line.startswith("train.compile brings nothing on a CPU")
+    _, reduced = setting_remarks([compiled, run(compile=True, precision="bf16")], CPU)
+    assert "12 times slower" in reduced
+    assert setting_remarks([run(), run(precision="bf16")], CPU) == []
+    assert setting_remarks([compiled], CUDA) == []
+
+
+def test_a_refused_setting_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "run --methods independent --dataset digits --seeds 1 --engine serial --device cpu --set train.graph=true"
+    monkeypatch.setattr("sys.argv", ["bench", *words.split(), "--results", str(tmp_path / "results")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == ["bench: train.graph needs a CUDA device (here: cpu)"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_elsewhere_has_devices_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = {"methods": ["independent"], "dataset": "digits", "seeds": 1, "results": str(tmp_path)}
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert running.prepare([layer]).trains_here
+    assert not running.prepare([{**layer, "address": "10.0.0.1:6379"}]).trains_here
+    assert running.prepare([{**layer, "address": "10.0.0.1:6379", "engine": "serial"}]).trains_here
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert not running.prepare([layer]).trains_here
