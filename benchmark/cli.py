@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+import time
 from errno import ENAMETOOLONG
 from importlib.metadata import version as package_version
 from io import TextIOWrapper
@@ -33,7 +34,7 @@ from benchmark.commands import (
     table,
     verify,
 )
-from benchmark.errors import MachineError
+from benchmark.errors import MachineError, TimeIsUpError
 from methods.errors import InputError
 
 app = typer.Typer(
@@ -45,10 +46,13 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
+TRY_AGAIN = 75
+"""What programs end with where the same command later, or once more, does it: EX_TEMPFAIL of sysexits.h."""
 
 
 def main() -> None:
-    """Run the command; bad input ends in one line and exit code 2, a machine that fails in exit code 1."""
+    """Run the command; bad input ends in one line and exit code 2, a machine that fails in 1, time that is up in 75."""
+    begun = time.time()
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -64,7 +68,7 @@ def main() -> None:
         signal.signal(number, interrupt)
     try:
         # without Typer's standalone mode an exit code comes back as the value
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, obj=begun)
     except InputError as error:
         _fail(str(error))
     except MachineError as error:
@@ -74,6 +78,10 @@ def main() -> None:
         if error.errno != ENAMETOOLONG:
             raise
         _fail(f"{error.strerror}: {error.filename}")
+    except TimeIsUpError as error:
+        if not received:
+            _fail(f"{error}; this goes on: {_same_command()}", TRY_AGAIN)
+        code = INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
@@ -85,10 +93,13 @@ def main() -> None:
             sys.exit(2)
         _fail(message + _setting_meant(str(getattr(error, "option_name", "") or "")))
     if received or code == INTERRUPTED:
-        goes_on = shlex.join(["bench", *sys.argv[1:]])
-        _fail(f"stopped; what is finished is kept, and this goes on: {goes_on}", INTERRUPTED)
+        _fail(f"stopped; what is finished is kept, and this goes on: {_same_command()}", INTERRUPTED)
     if code:
         sys.exit(code)
+
+
+def _same_command() -> str:
+    return shlex.join(["bench", *sys.argv[1:]])
 
 
 def _setting_meant(option: str) -> str:

@@ -10,8 +10,10 @@ from benchmark.commands.options import (
     Config,
     DataRoot,
     Plugins,
+    StopAfter,
     Text,
     backbone_names,
+    begun,
     dataset_names,
     given,
     method_names,
@@ -22,6 +24,7 @@ from methods.errors import InputError
 
 
 def run(
+    ctx: typer.Context,
     methods: Annotated[
         Text,
         typer.Option(help="Names separated by commas; all if not given.", autocompletion=several_of(method_names)),
@@ -87,6 +90,7 @@ def run(
     ] = None,
     max_seeds: Annotated[int | None, typer.Option(help="With --until-decided: no more than these (20).")] = None,
     seed_step: Annotated[int | None, typer.Option(help="With --until-decided: seeds added at a time (5).")] = None,
+    stop_after: StopAfter = None,
     log: Annotated[Text, typer.Option(help="tensorboard, wandb, mlflow: write the metrics there too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that are finished.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
@@ -113,6 +117,7 @@ def run(
         log=log,
         equal_cost=equal_cost,
         budget=budget,
+        stop_after=stop_after,
     )
     plugins = tuple(plugin or ())
     file_layer = [layer_from_file(config, plugins)] if config is not None else []
@@ -122,7 +127,9 @@ def run(
     if until_decided is not None:
         from benchmark import deciding
 
-        until = deciding.prepare(layers, plugins, force, until_decided, **({"baseline": None} | looks))
+        until = deciding.prepare(
+            layers, plugins, force, until_decided, begun=begun(ctx), **({"baseline": None} | looks)
+        )
         if dry_run:
             deciding.print_plan(until, console)
         elif not deciding.carry_out(until, console):
@@ -130,7 +137,7 @@ def run(
         return
     if looks:
         raise InputError("--baseline, --max-seeds and --seed-step belong to --until-decided: give it, such as 0.5")
-    command = running.prepare(layers, plugins, force)
+    command = running.prepare(layers, plugins, force, begun(ctx))
     if dry_run:
         running.print_plan(command, console)
     elif not running.carry_out(command, console):

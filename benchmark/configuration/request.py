@@ -28,7 +28,7 @@ DATA_ROOT = "data"
 LISTS = ("methods", "variants", "dataset", "backbone")
 OPTIONS = (
     *("seeds", "epochs", "results", "data_root", "engine", "address"),
-    *("device", "trials_per_gpu", "save_students", "log", "equal_cost", "budget"),
+    *("device", "trials_per_gpu", "save_students", "log", "equal_cost", "budget", "stop_after"),
 )
 """The keys of a configuration file beside ``description``, the lists and the sections."""
 

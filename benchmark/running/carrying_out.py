@@ -8,7 +8,7 @@ from rich.console import Console
 
 from benchmark import datasets
 from benchmark.configuration import RunConfig
-from benchmark.errors import MachineError
+from benchmark.errors import MachineError, TimeIsUpError
 from benchmark.running.command import Command
 from benchmark.scheduling import logging_backends, run_serially, run_under_ray, scratch
 from benchmark.scheduling.display import display
@@ -23,8 +23,16 @@ MIN_FREE_BYTES = 1_000_000
 
 
 def carry_out(command: Command, console: Console) -> bool:
-    """Carry out what is missing and print the table; return whether every run that was asked for is finished."""
-    train_missing(command, console)
+    """Carry out what is missing and print the table; return whether every run that was asked for is finished.
+
+    Raises:
+        TimeIsUpError: If the command's time was up before that, after the table of what there is.
+    """
+    try:
+        train_missing(command, console)
+    except TimeIsUpError:
+        _print_table(command, console)
+        raise
     _print_table(command, console)
     return all_finished(command, console)
 
@@ -45,11 +53,13 @@ def train_missing(command: Command, console: Console) -> None:
 
     Raises:
         InputError: If a network does not take the images of a run, or the method's way of sharing it.
+        TimeIsUpError: If the command's time was up before all of it was carried out.
     """
     scratch.tidy()
     for line in command.broken:
         say(console, f"note: {line}")
     missing = command.missing()
+    results: list[Result] = []
     if skipped := len(command.runs) - len(missing):
         say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
     if missing:
@@ -60,10 +70,18 @@ def train_missing(command: Command, console: Console) -> None:
         check_networks(missing, {name: found.shape for name, found in sets.items()}, command.plugins)
         for line in remarks(missing, sets, command.plugins):
             say(console, f"note: {line}")
-        train(command, missing, sets, console)
+        results = train(command, missing, sets, console)
     for run in command.runs:
         command.store.tidy(run)
         command.store.claim(run)
+    if time_was_up(results):
+        unfinished = sum(command.store.final_result(run) is None for run in command.runs)
+        raise TimeIsUpError(f"the time is up before {unfinished} of {len(command.runs)} runs were finished")
+
+
+def time_was_up(results: Iterable[Result]) -> bool:
+    """Return whether there was no time for some runs, or for all of their epochs."""
+    return any(result.status is Status.UNFINISHED for result in results)
 
 
 def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
@@ -87,7 +105,8 @@ def train(
 
     plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
     jobs = [
-        Job(run, command.store.root, command.device, command.save_students, plugins, command.force) for run in missing
+        Job(run, command.store.root, command.device, command.save_students, plugins, command.force, command.limit)
+        for run in missing
     ]
     with display(len(jobs), console) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)

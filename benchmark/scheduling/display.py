@@ -55,7 +55,7 @@ class Tally:
         """A run has ended; return its last accuracy."""
         state = self.running.pop(run.identity, None)
         self.ended += 1
-        self.failed += result.status is not Status.FINISHED
+        self.failed += result.status not in (Status.FINISHED, Status.UNFINISHED)
         return state.student if state else None
 
 

@@ -41,10 +41,11 @@ class Listed(Searcher):
     def __init__(self, configurations: Sequence[Configuration]) -> None:
         super().__init__(metric=ACCURACY, mode="max")
         self.waiting = list(configurations)
+        self.closed: Callable[[], bool] = lambda: False
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next one."""
-        if not self.waiting:
+        """Return the next one, unless there is no time for it."""
+        if not self.waiting or self.closed():
             return Searcher.FINISHED
         configuration = self.waiting.pop(0)
         return packed(configuration.runs, configuration.number)
@@ -116,6 +117,8 @@ class Suggested(Listed):
 
     def suggest(self, trial_id: str) -> Any:
         """Return what Optuna wants to know next; None if it only asks for what is under way already."""
+        if self.closed():
+            return Searcher.FINISHED
         for attempt in range(ATTEMPTS):
             own = f"{trial_id}-{attempt}"
             self.optuna.suggest(own)
@@ -177,13 +180,13 @@ class Asha(ASHAScheduler):
 
 def carry_out(
     sweep: Sweep,
-    searcher: Searcher,
+    searcher: Listed,
     count: int,
     done: Sequence[Status],
     dataset: Dataset,
     observer: Observer,
-) -> None:
-    """Carry out configurations as trials of Ray Tune, which hold all their seeds.
+) -> bool:
+    """Carry out configurations as trials of Ray Tune, which hold all their seeds; return whether time was short.
 
     Args:
         sweep: The sweep.
@@ -200,11 +203,13 @@ def carry_out(
         command.device,
         command.save_students,
         tuple(str(Path(plugin).resolve()) for plugin in command.plugins),
+        limit=command.limit,
     )
     with ray_cluster(command.cluster):
         gpus = gpus_of_a_run([template], command.cluster)
         check_room([template])
-        ear = Ear(command.store, observer)
+        ear = Ear(command.store, observer, command.limit)
+        searcher.closed = ear.closes
         trainable = tune.with_parameters(
             ConfigurationTrial,
             template=template,
@@ -237,3 +242,4 @@ def carry_out(
         while not ear.all_written() and time.monotonic() < patience:
             time.sleep(0.1)
         ear.finish()
+    return ear.time_is_up
