@@ -11,8 +11,8 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from benchmark import libraries
 from benchmark.commands import (
     check,
     doctor,
@@ -34,6 +34,7 @@ from benchmark.commands import (
     table,
     verify,
 )
+from benchmark.consoles import coloured, new_console
 from benchmark.errors import MachineError, TimeIsUpError
 from methods.errors import InputError
 
@@ -41,7 +42,7 @@ app = typer.Typer(
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="rich" if coloured() else None,
     help="A benchmark for online knowledge distillation: train, compare, trust the table.",
 )
 
@@ -73,6 +74,10 @@ def main() -> None:
         _fail(str(error))
     except MachineError as error:
         _fail(str(error), code=1)
+    except ModuleNotFoundError as error:
+        if error.name not in libraries.DISTRIBUTIONS:
+            raise
+        _fail(libraries.missing_line(" ".join(["bench", *sys.argv[1:2]]), error.name), code=1)
     except OSError as error:
         # a name that no file here can have was written by a person, whichever command first looks for it
         if error.errno != ENAMETOOLONG:
@@ -118,7 +123,7 @@ def _setting_meant(option: str) -> str:
 
 
 def _fail(message: str, code: int = 2) -> None:
-    Console(stderr=True).print(
+    new_console(stderr=True).print(
         f"bench: {' '.join(message.split())}", style="red", highlight=False, markup=False, soft_wrap=True
     )
     sys.exit(code)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from benchmark.commands.options import (
     Config,
@@ -20,6 +19,7 @@ from benchmark.commands.options import (
     one_of,
     several_of,
 )
+from benchmark.consoles import new_console
 from methods.errors import InputError
 
 
@@ -122,7 +122,7 @@ def run(
     plugins = tuple(plugin or ())
     file_layer = [layer_from_file(config, plugins)] if config is not None else []
     layers = [*file_layer, layer_from_assignments(set_ or ()) | flags]
-    console = Console()
+    console = new_console()
     looks = given(baseline=baseline, max_seeds=max_seeds, step=seed_step)
     if until_decided is not None:
         from benchmark import deciding

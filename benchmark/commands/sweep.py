@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from benchmark.commands.options import DataRoot, Plugins, StopAfter, Text, begun, given
+from benchmark.consoles import new_console
 
 
 def sweep(
@@ -66,7 +66,7 @@ def sweep(
     )
     settings = layer_from_assignments(set_ or ())
     prepared = plan.prepare(file, flags, settings, space or (), tuple(plugin or ()), out, begun(ctx))
-    console = Console()
+    console = new_console()
     if dry_run:
         sweeping.print_plan(prepared, console)
     elif not sweeping.carry_out(prepared, console, best):

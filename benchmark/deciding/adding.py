@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from rich.console import Console
 
 from benchmark import running
 from benchmark.configuration import Layer, RunConfig
+from benchmark.consoles import Console
 from benchmark.deciding.looking import Decision, decided
 from benchmark.deciding.telling import judgement, statement, summary
 from benchmark.running import Command

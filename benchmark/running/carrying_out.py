@@ -4,10 +4,9 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from benchmark import datasets
 from benchmark.configuration import RunConfig
+from benchmark.consoles import Console
 from benchmark.errors import MachineError, TimeIsUpError
 from benchmark.running.command import Command
 from benchmark.scheduling import logging_backends, run_serially, run_under_ray, scratch

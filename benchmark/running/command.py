@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from benchmark import datasets
+from benchmark import datasets, libraries
 from benchmark.configuration import Layer, Request, RunConfig, plan
 from benchmark.scheduling import Cluster, TimeLimit, logging_backends
 from benchmark.store import Store
@@ -68,11 +68,14 @@ def prepare(
 
     Raises:
         InputError: For anything unknown or out of range.
+        MachineError: If the engine is not installed.
     """
     options = Request(layers, plugins)
     engine = options.option("engine", "ray")
     if engine not in get_args(Engine):
         raise unknown("engine", str(engine), get_args(Engine))
+    if engine == "ray":
+        libraries.need("engine ray", "ray", instead="--engine serial")
     trials_per_gpu = options.option("trials_per_gpu", 1)
     if type(trials_per_gpu) is not int or not 1 <= trials_per_gpu <= 100:
         raise InputError(f"trials_per_gpu must be a whole number from 1 to 100 (given: {trials_per_gpu!r})")

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from benchmark.configuration import layer_from_file
+from benchmark.consoles import new_console
 from benchmark.errors import TimeIsUpError
 from benchmark.running.carrying_out import carry_out
 from benchmark.running.command import prepare
@@ -29,7 +29,7 @@ def run(
     layers = [layer_from_file(str(config), files)] if config else []
     given = {key: _plain(value) for key, value in words.items() if value is not None}
     command = prepare([*layers, _nested(settings) | given], files, force)
-    console = Console(quiet=quiet)
+    console = new_console(quiet=quiet)
     try:
         carry_out(command, console)
     except TimeIsUpError as error:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from rich.console import Console
-
-from benchmark import running
+from benchmark import libraries, running
 from benchmark.configuration import RunConfig
+from benchmark.consoles import Console
 from benchmark.datasets import Dataset
 from benchmark.errors import TimeIsUpError
 from benchmark.scheduling import logging_backends
@@ -64,8 +63,11 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
         best: Carry out the missing seeds of only so many configurations, the best so far.
 
     Raises:
+        MachineError: If a library that the report is made with is missing.
         TimeIsUpError: If the command's time was up before that; the report shows what there is.
     """
+    # before anything is trained
+    libraries.need("the report of a sweep", "matplotlib", "scipy", "sklearn")
     configurations = known(sweep)
     if best is not None:
         top = ranked([outcome(x, sweep.command.store, sweep.command.plugins) for x in configurations])[:best]
