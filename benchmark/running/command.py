@@ -75,7 +75,7 @@ def prepare(
     if engine not in get_args(Engine):
         raise unknown("engine", str(engine), get_args(Engine))
     if engine == "ray":
-        libraries.need("engine ray", "ray", instead="--engine serial")
+        libraries.need("engine ray", "ray", instead="give --engine serial")
     trials_per_gpu = options.option("trials_per_gpu", 1)
     if type(trials_per_gpu) is not int or not 1 <= trials_per_gpu <= 100:
         raise InputError(f"trials_per_gpu must be a whole number from 1 to 100 (given: {trials_per_gpu!r})")
