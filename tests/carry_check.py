@@ -1,7 +1,7 @@
 """``make carry-check``: what ``make carry`` writes, on a Python with torch and numpy alone and with no other path.
 
-``python -m tests.carry_check`` makes that Python in ``.carry/``, with the lowest torch that ``pyproject.toml`` allows; it
-ends with exit code 1 if a command there fails.
+``python -m tests.carry_check`` makes that Python in ``.carry/``, with the lowest torch that ``pyproject.toml`` allows.
+It ends with exit code 1 if a command there fails.
 """
 
 import os
