@@ -38,11 +38,11 @@ EARLY = {"serial": 0.2, "ray": 0.1}
 """Share of the kills that come while the command is still getting ready, which takes so long:"""
 READY_S = {"serial": 0.3, "ray": 8.0}
 
-STOP_AFTER_S = {"serial": 8, "ray": 25}
+STOP_AFTER_S = {"serial": 20, "ray": 40}
 """What commands with a time to end in are given, by engine,"""
 GRACE_S = 3.0
 """and how much longer they may take."""
-TIMED_EPOCHS = 120
+TIMED_EPOCHS = 200
 
 Words = Sequence[str]
 Metrics = dict[str, list[dict[str, float]]]
