@@ -134,7 +134,7 @@ def _fit(
             tune.with_resources(trainable, place),
             param_space={"job": tune.grid_search(list(chosen))},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=1 if alone else None),
-            run_config=ray_run_config(folder, progress, Closing(progress)),
+            run_config=ray_run_config(folder, progress, Closing(progress.nothing_left)),
         )
         tuner.fit()
 

@@ -1,7 +1,7 @@
 """The two sides of a run under Ray Tune: the worker that trains and the driver that listens."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -127,7 +127,6 @@ class Progress(tune.Callback):
         self._time_is_up = self._time_is_up or (self.limit is not None and self.limit.left <= 0)
         return self._time_is_up
 
-    @property
     def nothing_left(self) -> bool:
         """Whether all that was begun has ended, and nothing more will be: Ray need not ask for the rest."""
         return self.limit is not None and self.limit.left <= 0 and not self._begun_in_time
@@ -161,8 +160,8 @@ class Progress(tune.Callback):
 class Closing(tune.Stopper):
     """Ends the experiment once the time is up and every run that was begun has ended: the queue is left alone."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self, nothing_left: Callable[[], bool]) -> None:
+        self.nothing_left = nothing_left
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Return that no single trial is ended this way: the workers end them when it is time."""
@@ -170,7 +169,7 @@ class Closing(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Return whether nothing is left to wait for."""
-        return self.progress.nothing_left
+        return self.nothing_left()
 
 
 def _limit(jobs: Sequence[Job]) -> TimeLimit | None:

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from benchmark.datasets import Dataset
 from benchmark.scheduling import Job, Observer, check_room, gpus_of_a_run, ray_cluster, ray_run_config, scratch
+from benchmark.scheduling.trial import Closing
 from benchmark.store import Status
 from benchmark.sweeps.plan import Configuration, Sweep
 from benchmark.sweeps.space import Assignment, Choice, Space, identity
@@ -235,7 +236,7 @@ def carry_out(
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: str(trial.trial_id),
                 ),
-                run_config=ray_run_config(folder, ear),
+                run_config=ray_run_config(folder, ear, Closing(ear.nothing_left)),
             )
             tuner.fit()
         patience = time.monotonic() + PATIENCE_S

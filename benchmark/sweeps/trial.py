@@ -174,12 +174,22 @@ class Ear(tune.Callback):
         self.limit = limit
         self.time_is_up = False
         self.started: set[str] = set()
+        self.under_way: set[str] = set()
         self.ended: set[str] = set()
         self.stopped: dict[str, tuple[RunConfig, int]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its callbacks to restore them, and here the store is what is restored from."""
         return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A worker has taken a configuration up."""
+        if self.limit is not None and self.limit.left > 0:
+            self.under_way.add(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A configuration is done."""
+        self.under_way.discard(trial.trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -200,6 +210,13 @@ class Ear(tune.Callback):
         self.time_is_up = self.time_is_up or (self.limit is not None and self.limit.left <= 0)
         return self.time_is_up
 
+    def nothing_left(self) -> bool:
+        """Return whether all that was begun has ended, and nothing more will be: workers may still be starting."""
+        if self.limit is None or self.limit.left > 0 or self.under_way:
+            return False
+        self.time_is_up = True
+        return True
+
     def stop(self, config: Mapping[str, Any], epochs: int) -> None:
         """The scheduler stops a configuration: its worker is told, which does not have to be alive to hear it."""
         runs = unpacked(config)
@@ -212,6 +229,7 @@ class Ear(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A configuration's process has died: the runs' own errors never come this way."""
+        self.under_way.discard(trial.trial_id)
         for run in unpacked(trial.config):
             if self.store.result(run) is None:
                 self._write(run, Result(Status.FAILED, "its process died (killed, or out of memory)"))

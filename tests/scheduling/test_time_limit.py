@@ -200,7 +200,7 @@ class TestUnderRay:
         limit = TimeLimit(10.0, clock)
         runs = prepared(tmp_path, seeds=4).runs
         progress = Progress([Job(run, tmp_path, "cpu", limit=limit) for run in runs], listener := Listener())
-        closing = Closing(progress)
+        closing = Closing(progress.nothing_left)
         paused = Result(Status.UNFINISHED, "time is up")
         for index in (0, 1):
             progress.on_trial_start(1, [], self.trial(index))
@@ -227,7 +227,7 @@ class TestUnderRay:
 
     def test_without_a_limit_a_silent_run_has_failed(self, tmp_path: Path) -> None:
         progress = Progress([Job(run, tmp_path, "cpu") for run in prepared(tmp_path, seeds=1).runs], Listener())
-        assert not Closing(progress).stop_all()
+        assert not Closing(progress.nothing_left).stop_all()
         (result,) = progress.results()
         assert result.status is Status.FAILED
 
