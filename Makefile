@@ -1,7 +1,9 @@
 # make demo: a table of methods from a fresh clone.  make test: lint and all tests.
 # make fuzz: for MINUTES, the property tests draw other examples than in make test.
 # make large: times of a large store, of RUNS runs.
-# make stress: commands are killed KILLS times at random moments, and must lose nothing.
+# make stress: commands are killed KILLS times at random moments, or given a time to end in, and must lose nothing.
+# make carry: OUT=carry gets wheels for a machine without a network: TARGET=cp312 that has what WITHOUT=torch,numpy names.
+# make carry-check: they are tried on a Python that has torch and numpy alone.
 # make matrix: all tests on each Python that is here, and with the lowest versions; ONLY=3.12,lowest chooses some.
 PYTHON ?= python3
 VENV := .venv
@@ -10,10 +12,13 @@ INSTALLED := $(VENV)/.installed
 KILLS ?= 100
 MINUTES ?= 20
 ONLY ?=
+OUT := carry
+TARGET := cp312
+WITHOUT := ray,torch,torchvision,numpy,scipy,scikit-learn,matplotlib
 PYTEST ?=
 RUNS ?= 1000 10000
 
-.PHONY: demo test fuzz large stress matrix lint install clean
+.PHONY: demo test fuzz large stress matrix carry carry-check lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
@@ -33,6 +38,12 @@ stress: install
 matrix: install
 	$(BIN)/python -m tests.matrix --only "$(ONLY)" $(PYTEST)
 
+carry: install
+	$(BIN)/python -m tests.carry --target "$(TARGET)" --without "$(WITHOUT)" --out "$(OUT)"
+
+carry-check: install
+	$(BIN)/python -m tests.carry_check
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +59,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .matrix build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .matrix .carry build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -44,7 +44,8 @@ def run(
         force: Whether finished runs are repeated.
         quiet: Whether nothing is printed.
         **options: The command line's other flags with underscores: ``results``, ``data_root``, ``engine``, ``device``,
-            ``save_students``, ``save_predictions``, ``log`` and so on.
+            ``save_students``, ``save_predictions``, ``log`` and so on; with ``stop_after="9m"`` no epoch is begun that
+            would not end by then, the same call goes on, and what it returns says how far it came.
 
     Returns:
         A row a run and epoch, as :func:`load` gives them, of these runs alone.

@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+import time
 from errno import ENAMETOOLONG
 from importlib.metadata import version as package_version
 from io import TextIOWrapper
@@ -10,8 +11,8 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from benchmark import libraries
 from benchmark.commands import (
     check,
     doctor,
@@ -33,22 +34,26 @@ from benchmark.commands import (
     table,
     verify,
 )
-from benchmark.errors import MachineError
+from benchmark.consoles import coloured, new_console
+from benchmark.errors import MachineError, TimeIsUpError
 from methods.errors import InputError
 
 app = typer.Typer(
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="rich" if coloured() else None,
     help="A benchmark for online knowledge distillation: train, compare, trust the table.",
 )
 
 INTERRUPTED = 130
+TRY_AGAIN = 75
+"""What programs end with where the same command later, or once more, does it: EX_TEMPFAIL of sysexits.h."""
 
 
 def main() -> None:
-    """Run the command; bad input ends in one line and exit code 2, a machine that fails in exit code 1."""
+    """Run the command; bad input ends in one line and exit code 2, a machine that fails in 1, time that is up in 75."""
+    begun = time.time()
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -64,16 +69,24 @@ def main() -> None:
         signal.signal(number, interrupt)
     try:
         # without Typer's standalone mode an exit code comes back as the value
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, obj=begun)
     except InputError as error:
         _fail(str(error))
     except MachineError as error:
         _fail(str(error), code=1)
+    except ModuleNotFoundError as error:
+        if error.name not in libraries.DISTRIBUTIONS:
+            raise
+        _fail(libraries.missing_line(" ".join(["bench", *sys.argv[1:2]]), error.name), code=1)
     except OSError as error:
         # a name that no file here can have was written by a person, whichever command first looks for it
         if error.errno != ENAMETOOLONG:
             raise
         _fail(f"{error.strerror}: {error.filename}")
+    except TimeIsUpError as error:
+        if not received:
+            _fail(f"{error}; this goes on: {_same_command()}", TRY_AGAIN)
+        code = INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
@@ -85,10 +98,13 @@ def main() -> None:
             sys.exit(2)
         _fail(message + _setting_meant(str(getattr(error, "option_name", "") or "")))
     if received or code == INTERRUPTED:
-        goes_on = shlex.join(["bench", *sys.argv[1:]])
-        _fail(f"stopped; what is finished is kept, and this goes on: {goes_on}", INTERRUPTED)
+        _fail(f"stopped; what is finished is kept, and this goes on: {_same_command()}", INTERRUPTED)
     if code:
         sys.exit(code)
+
+
+def _same_command() -> str:
+    return shlex.join(["bench", *sys.argv[1:]])
 
 
 def _setting_meant(option: str) -> str:
@@ -107,7 +123,7 @@ def _setting_meant(option: str) -> str:
 
 
 def _fail(message: str, code: int = 2) -> None:
-    Console(stderr=True).print(
+    new_console(stderr=True).print(
         f"bench: {' '.join(message.split())}", style="red", highlight=False, markup=False, soft_wrap=True
     )
     sys.exit(code)

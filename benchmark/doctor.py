@@ -13,7 +13,17 @@ from pathlib import Path
 from benchmark import datasets
 from benchmark.store import environment
 
-NEEDED = ("torch", "torchvision", "ray", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
+NEEDED = ("torch", "numpy", "pandas", "pydantic")
+USED = {
+    "ray": "for runs side by side: pip install 'ray[tune]', or bench run --engine serial",
+    "torchvision": "for torchvision:NAME, cifar10 and cifar100: pip install torchvision",
+    "scipy": "for intervals, p values and bench sweep: pip install scipy",
+    "scikit-learn": "for the data set digits and bench sweep: pip install scikit-learn",
+    "matplotlib": "for figures: pip install matplotlib",
+    "rich": "for colours and live displays: pip install rich",
+}
+"""Part of an installation, and missed by those who use it alone."""
+
 OPTIONAL = {
     "onnx": "bench export --to FILE.onnx",
     "onnxruntime": "bench export and bench predict with .onnx",
@@ -81,6 +91,9 @@ def _packages() -> Iterator[Finding]:
             yield Finding(Grade.PROBLEM, package, "not installed", "pip install okdbench brings it")
         else:
             yield Finding(Grade.GOOD, package, found)
+    for package, remedy in USED.items():
+        found = _installed(package)
+        yield Finding(Grade.GOOD if found else Grade.REMARK, package, found or "not installed", "" if found else remedy)
     for package, use in OPTIONAL.items():
         found = _installed(package)
         remedy = "" if found else f"for {use}: pip install 'okdbench[{EXTRA_OF.get(package, package)}]'"
@@ -116,15 +129,16 @@ def _datasets(root: Path) -> Iterator[Finding]:
         if datasets.present(name, root):
             yield Finding(Grade.GOOD, name, "there")
         else:
-            remedy = f"bench run --dataset {name} --data-root {root} downloads it, where there is a network"
+            remedy = (
+                "it comes with scikit-learn: pip install scikit-learn"
+                if name == "digits"
+                else f"bench run --dataset {name} --data-root {root} downloads it, where there is a network"
+            )
             yield Finding(Grade.REMARK, name, f"not in {root}", remedy)
 
 
 def _ray() -> Iterator[Finding]:
-    # whether it can be imported is seen without importing it, which takes seconds
-    if _installed("ray") is None:
-        yield Finding(Grade.PROBLEM, "ray", "not installed", "pip install 'ray[tune]', or bench run --engine serial")
-    elif address := os.environ.get("RAY_ADDRESS"):
+    if _installed("ray") is not None and (address := os.environ.get("RAY_ADDRESS")):
         remedy = "unset RAY_ADDRESS, or join it by bench run --address auto"
         yield Finding(Grade.REMARK, "ray", f"RAY_ADDRESS is {address}: runs join that cluster", remedy)
 

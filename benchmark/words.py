@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from benchmark.consoles import Console
 
 
 def duration(seconds: float | None) -> str:

@@ -2,7 +2,7 @@
 
 ``python -m tests.stress [KILLS [SEED]]`` prints what happened and ends with exit code 1 if anything was lost, repeated,
 left behind, or unlike the undisturbed runs. Each time the moments are others, unless the seed of an earlier time is
-given; how far a command has come by then is up to the machine.
+given; how far a command has come by then is up to the machine. Afterwards commands are given a time to end in.
 """
 
 import json
@@ -37,6 +37,12 @@ WORKERS_A_COMMAND = 3
 EARLY = {"serial": 0.2, "ray": 0.1}
 """Share of the kills that come while the command is still getting ready, which takes so long:"""
 READY_S = {"serial": 0.3, "ray": 8.0}
+
+STOP_AFTER_S = {"serial": 20, "ray": 40}
+"""What commands with a time to end in are given, by engine,"""
+GRACE_S = 3.0
+"""and how much longer they may take."""
+TIMED_EPOCHS = 200
 
 Words = Sequence[str]
 Metrics = dict[str, list[dict[str, float]]]
@@ -295,6 +301,47 @@ def stress(kills: int, seeds: int = 4, *, seed: int) -> Figures:
     return figures
 
 
+@dataclass
+class Timed:
+    """What commands did that were given a time to end in."""
+
+    engine: str
+    seconds: list[float] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+    equal: bool = False
+
+    @property
+    def good(self) -> bool:
+        in_time = max(self.seconds) <= STOP_AFTER_S[self.engine] + GRACE_S
+        return self.equal and in_time and self.codes == [75] * (len(self.codes) - 1) + [0] and len(self.codes) > 1
+
+    def __str__(self) -> str:
+        took = ", ".join(f"{seconds:.1f} s ({code})" for seconds, code in zip(self.seconds, self.codes, strict=True))
+        equal = "equal" if self.equal else "NOT EQUAL"
+        return (
+            f"{self.engine} --stop-after {STOP_AFTER_S[self.engine]}s: {took}; table and metrics {equal} to one run's"
+        )
+
+
+def timed(engines: Sequence[str] = ("serial", "ray")) -> Iterator[Timed]:
+    """Give a command with ``--stop-after`` again until it is through, with each engine."""
+    words = [*GRID, "--epochs", str(TIMED_EPOCHS), "--seeds", "1"]
+    with working_folder() as folder:
+        whole = folder / "undisturbed"
+        finish([*words, "--results", str(whole)], Watch(whole))
+        for engine in engines:
+            results, log, found = folder / engine, folder / "log", Timed(engine)
+            while not found.codes or (found.codes[-1] == 75 and len(found.codes) < 50):
+                begin = time.monotonic()
+                limit = ["--stop-after", f"{STOP_AFTER_S[engine]}s"]
+                command = start(engine, [*words, "--results", str(results), *limit], log, folder)
+                Watch(results).until(lambda command=command: command.code() is not None, 300)  # type: ignore[misc]
+                found.seconds.append(time.monotonic() - begin)
+                found.codes.append(-9 if (code := command.code()) is None else code)
+            found.equal = outcome(results) == outcome(whole)
+            yield found
+
+
 if __name__ == "__main__":
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     chosen = int(sys.argv[2]) if len(sys.argv) > 2 else secrets.randbits(32)
@@ -302,4 +349,10 @@ if __name__ == "__main__":
     print(f"with a seed: {again}", flush=True)
     if not stress(number, seed=chosen).good:
         print(f"failed, and this draws the same moments: {again}")
+        sys.exit(1)
+    verdicts = []
+    for timing in timed():
+        print(timing, flush=True)
+        verdicts.append(timing.good)
+    if not all(verdicts):
         sys.exit(1)

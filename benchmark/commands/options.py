@@ -76,6 +76,11 @@ def given(**flags: Any) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, Path) else value for key, value in flags.items() if value is not None}
 
 
+def begun(ctx: typer.Context) -> float | None:
+    """Return when the command began, as ``time.time()`` gave it; None if its context does not know."""
+    return ctx.obj if isinstance(ctx.obj, float) else None
+
+
 def places(results: list[Path] | None) -> list[Path]:
     """Return the results folders that ``--results`` names."""
     return results or [Path("results")]
@@ -116,6 +121,13 @@ Prefer = Annotated[
 ]
 DATA_ROOT_HELP = "Where data sets lie; else $OKDBENCH_DATA, else data."
 DataRoot = Annotated[Path | None, typer.Option(help=DATA_ROOT_HELP, metavar="DIR")]
+StopAfter = Annotated[
+    Text,
+    typer.Option(
+        help="A time such as 9m, 2h or 1h30m: begin no epoch that would end later; the same command goes on.",
+        metavar="TIME",
+    ),
+]
 Plugins = Annotated[
     list[str] | None,
     typer.Option(

@@ -4,24 +4,27 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from benchmark.commands.options import (
     Config,
     DataRoot,
     Plugins,
+    StopAfter,
     Text,
     backbone_names,
+    begun,
     dataset_names,
     given,
     method_names,
     one_of,
     several_of,
 )
+from benchmark.consoles import new_console
 from methods.errors import InputError
 
 
 def run(
+    ctx: typer.Context,
     methods: Annotated[
         Text,
         typer.Option(help="Names separated by commas; all if not given.", autocompletion=several_of(method_names)),
@@ -98,6 +101,7 @@ def run(
     ] = None,
     max_seeds: Annotated[int | None, typer.Option(help="With --until-decided: no more than these (20).")] = None,
     seed_step: Annotated[int | None, typer.Option(help="With --until-decided: seeds added at a time (5).")] = None,
+    stop_after: StopAfter = None,
     log: Annotated[Text, typer.Option(help="tensorboard, wandb, mlflow: write the metrics there too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that are finished.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
@@ -126,16 +130,19 @@ def run(
         log=log,
         equal_cost=equal_cost,
         budget=budget,
+        stop_after=stop_after,
     )
     plugins = tuple(plugin or ())
     file_layer = [layer_from_file(config, plugins)] if config is not None else []
     layers = [*file_layer, layer_from_assignments(set_ or ()) | flags]
-    console = Console()
+    console = new_console()
     looks = given(baseline=baseline, max_seeds=max_seeds, step=seed_step)
     if until_decided is not None:
         from benchmark import deciding
 
-        until = deciding.prepare(layers, plugins, force, until_decided, **({"baseline": None} | looks))
+        until = deciding.prepare(
+            layers, plugins, force, until_decided, begun=begun(ctx), **({"baseline": None} | looks)
+        )
         if dry_run:
             deciding.print_plan(until, console)
         elif not deciding.carry_out(until, console):
@@ -143,7 +150,7 @@ def run(
         return
     if looks:
         raise InputError("--baseline, --max-seeds and --seed-step belong to --until-decided: give it, such as 0.5")
-    command = running.prepare(layers, plugins, force)
+    command = running.prepare(layers, plugins, force, begun(ctx))
     if dry_run:
         running.print_plan(command, console)
     elif not running.carry_out(command, console):

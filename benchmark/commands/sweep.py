@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from benchmark.commands.options import DataRoot, Plugins, Text, given
+from benchmark.commands.options import DataRoot, Plugins, StopAfter, Text, begun, given
+from benchmark.consoles import new_console
 
 
 def sweep(
+    ctx: typer.Context,
     file: Annotated[Text, typer.Argument(help="A YAML file or a sweep's name; the command line wins.")] = None,
     method: Annotated[Text, typer.Option(help="The method that is searched.")] = None,
     space: Annotated[
@@ -37,6 +38,7 @@ def sweep(
     address: Annotated[Text, typer.Option(help="An existing Ray cluster to join.")] = None,
     device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     trials_per_gpu: Annotated[int | None, typer.Option(help="Runs side by side on one GPU.")] = None,
+    stop_after: StopAfter = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configurations and stop.")] = False,
     plugin: Plugins = None,
 ) -> None:
@@ -60,10 +62,11 @@ def sweep(
         address=address,
         device=device,
         trials_per_gpu=trials_per_gpu,
+        stop_after=stop_after,
     )
     settings = layer_from_assignments(set_ or ())
-    prepared = plan.prepare(file, flags, settings, space or (), tuple(plugin or ()), out)
-    console = Console()
+    prepared = plan.prepare(file, flags, settings, space or (), tuple(plugin or ()), out, begun(ctx))
+    console = new_console()
     if dry_run:
         sweeping.print_plan(prepared, console)
     elif not sweeping.carry_out(prepared, console, best):

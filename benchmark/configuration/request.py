@@ -29,7 +29,7 @@ LISTS = ("methods", "variants", "dataset", "backbone")
 OPTIONS = (
     *("seeds", "epochs", "results", "data_root", "engine", "address"),
     *("device", "trials_per_gpu", "save_students", "save_predictions", "predictions_type"),
-    *("log", "equal_cost", "budget"),
+    *("log", "equal_cost", "budget", "stop_after"),
 )
 """The keys of a configuration file beside ``description``, the lists and the sections."""
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
+from benchmark import libraries
 from benchmark.configuration import DataConfig
 from benchmark.datasets.arrays import Parts, assembled
 from benchmark.datasets.images import Dataset, LabelledImages
@@ -18,6 +17,9 @@ TEST_SHARE = 0.2
 
 @cache
 def _pixels_and_labels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    libraries.need("the data set digits", "sklearn")
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
     return pixels, digits.target.astype(np.int64)
@@ -30,13 +32,15 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
 
 
 def present(name: str, root: Path) -> bool:
-    """Return that they are there: they come with scikit-learn."""
-    return True
+    """Return whether scikit-learn is there: they come with it."""
+    return libraries.present("sklearn")
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
     """Return the digits, 8x8 and grey unless they are resized; nothing is read from the root folder."""
     pixels, labels = _pixels_and_labels()
+    from sklearn.model_selection import train_test_split
+
     train, test = train_test_split(np.arange(len(labels)), test_size=TEST_SHARE, stratify=labels, random_state=0)
     train, test = np.sort(train), np.sort(test)
     everything = LabelledImages(pixels, labels)

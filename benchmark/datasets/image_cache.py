@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import PIL
 from filelock import FileLock
-from rich.console import Console
 
+from benchmark.consoles import new_console
 from benchmark.datasets.decoding import Form, decoded, form_of
 from benchmark.datasets.images import Indices, Pixels, histogram
 from benchmark.datasets.listing import Pictures
@@ -177,4 +177,4 @@ def _in_memory(count: int, form: Form, blocks: Iterator[Pixels]) -> Decoded:
 
 
 def _note(line: str) -> None:
-    Console(stderr=True).print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+    new_console(stderr=True).print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from os import cpu_count
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import Progress
+from benchmark.consoles import new_console
 
 SHOWN_AFTER_S = 1.0
 BLOCK = 32
@@ -28,8 +27,13 @@ def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
         description: What is being done.
         total: Pieces in all.
     """
-    console = Console(stderr=True)
-    progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+    if not new_console(stderr=True).is_terminal:
+        yield lambda pieces: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    progress = Progress(console=Console(stderr=True), transient=True)
     task = progress.add_task(description, total=total)
     begin = time.monotonic()
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from rich.console import Console
 
 from benchmark.configuration import DataConfig
+from benchmark.consoles import new_console
 from benchmark.datasets import image_cache
 from benchmark.datasets.arrays import Parts, assembled, check_labels, checked_classes
 from benchmark.datasets.encoded import EncodedImages
@@ -116,7 +116,7 @@ def _open(name: str, kind: Any, part: str, root: Path, remark: bool) -> Any:
         return _downloaded(name, kind, arguments, root)
     if remark and not published:
         line = f"note: the files of {name} in {root} are not the published ones; they are taken as they are"
-        Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+        new_console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
     return found
 
 

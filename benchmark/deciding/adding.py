@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from rich.console import Console
 
 from benchmark import running
 from benchmark.configuration import Layer, RunConfig
+from benchmark.consoles import Console
 from benchmark.deciding.looking import Decision, decided
 from benchmark.deciding.telling import judgement, statement, summary
 from benchmark.running import Command
@@ -63,6 +63,7 @@ def prepare(
     baseline: str | None,
     max_seeds: int = MAX_SEEDS,
     step: int = STEP,
+    begun: float | None = None,
 ) -> Deciding:
     """Resolve a request.
 
@@ -74,6 +75,7 @@ def prepare(
         baseline: One of the methods.
         max_seeds: Where to stop at the latest; at least a step.
         step: Seeds that are added at a time, at least :data:`benchmark.tables.significance.MIN_PAIRS`.
+        begun: When the command began, as in :func:`benchmark.running.prepare`.
 
     Raises:
         InputError: For anything unknown or out of range.
@@ -87,7 +89,7 @@ def prepare(
         raise InputError(
             f"--seed-step takes a whole number from {MIN_PAIRS} to --max-seeds (given: {step} of at most {max_seeds})"
         )
-    command = running.prepare([*layers[:-1], {**layers[-1], "seeds": max_seeds}], plugins, force)
+    command = running.prepare([*layers[:-1], {**layers[-1], "seeds": max_seeds}], plugins, force, begun)
     methods = list(dict.fromkeys(run.method for run in command.runs))
     if baseline not in methods:
         raise unknown("baseline among the methods of this run", baseline, methods)
@@ -102,6 +104,9 @@ def carry_out(deciding: Deciding, console: Console) -> bool:
 
     Nothing is remembered but the runs: the looks are taken anew from the store, so a repeated command goes on where the
     last one ended and comes to the same verdicts.
+
+    Raises:
+        TimeIsUpError: If the command's time was up before a look was complete: there is no verdict on a part of one.
     """
     for index, look in enumerate(deciding.looks):
         before = deciding.looks[index - 1] if index else 0

@@ -4,6 +4,7 @@ from .carrying_out import (
     check_writable as check_writable,
     load_sets as load_sets,
     remarks as remarks,
+    time_was_up as time_was_up,
     train as train,
     train_missing as train_missing,
 )

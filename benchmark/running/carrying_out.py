@@ -4,11 +4,10 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from benchmark import datasets
 from benchmark.configuration import RunConfig
-from benchmark.errors import MachineError
+from benchmark.consoles import Console
+from benchmark.errors import MachineError, TimeIsUpError
 from benchmark.running.command import Command
 from benchmark.running.keeping import keep_predictions
 from benchmark.scheduling import logging_backends, run_serially, run_under_ray, scratch
@@ -27,8 +26,16 @@ MIN_FREE_BYTES = 1_000_000
 
 
 def carry_out(command: Command, console: Console) -> bool:
-    """Carry out what is missing and print the table; return whether every run that was asked for is finished."""
-    train_missing(command, console)
+    """Carry out what is missing and print the table; return whether every run that was asked for is finished.
+
+    Raises:
+        TimeIsUpError: If the command's time was up before that, after the table of what there is.
+    """
+    try:
+        train_missing(command, console)
+    except TimeIsUpError:
+        _print_table(command, console)
+        raise
     _print_table(command, console)
     return all_finished(command, console)
 
@@ -50,11 +57,13 @@ def train_missing(command: Command, console: Console) -> None:
     Raises:
         InputError: If a network does not take the images of a run, or the method's way of sharing it; if the method's
             losses do not take the run's labels; or if the device is not there, or has not what a setting asks for.
+        TimeIsUpError: If the command's time was up before all of it was carried out.
     """
     scratch.tidy()
     for line in command.broken:
         say(console, f"note: {line}")
     missing = command.missing()
+    results: list[Result] = []
     if skipped := len(command.runs) - len(missing):
         say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
     if missing:
@@ -73,11 +82,20 @@ def train_missing(command: Command, console: Console) -> None:
             say(console, f"note: {line}")
         for line in setting_remarks(missing, device) if device is not None else ():
             say(console, f"note: {line}")
-        train(command, missing, sets, console)
-    keep_predictions(command, console)
+        results = train(command, missing, sets, console)
+    if not time_was_up(results):
+        keep_predictions(command, console)
     for run in command.runs:
         command.store.tidy(run)
         command.store.claim(run)
+    if time_was_up(results):
+        unfinished = sum(command.store.final_result(run) is None for run in command.runs)
+        raise TimeIsUpError(f"the time is up before {unfinished} of {len(command.runs)} runs were finished")
+
+
+def time_was_up(results: Iterable[Result]) -> bool:
+    """Return whether there was no time for some runs, or for all of their epochs."""
+    return any(result.status is Status.UNFINISHED for result in results)
 
 
 def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
@@ -104,8 +122,8 @@ def train(
     from benchmark.scheduling import Job
 
     plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
-    how = (command.store.root, command.device, command.save_students, plugins, command.force, command.predictions)
-    jobs = [Job(run, *how) for run in missing]
+    how = (command.store.root, command.device, command.save_students, plugins, command.force)
+    jobs = [Job(run, *how, command.predictions, command.limit) for run in missing]
     with display(len(jobs), console) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
         if command.engine == "serial":

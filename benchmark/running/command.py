@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from benchmark import datasets
+from benchmark import datasets, libraries
 from benchmark.configuration import Layer, Request, RunConfig, plan
-from benchmark.scheduling import Cluster, logging_backends
+from benchmark.scheduling import Cluster, TimeLimit, logging_backends
 from benchmark.store import LogitsType, Store, check_type
 from methods import paths, registry
 from methods.errors import InputError, unknown
@@ -31,6 +31,7 @@ class Command:
         log: The logging backends that are told of everything.
         shares: A line for each kind of run on what it spends, in a plan of equal cost.
         broken: A line for each plug-in that cannot be used.
+        limit: By when it has to end, all being done or not.
     """
 
     runs: Sequence[RunConfig]
@@ -46,6 +47,7 @@ class Command:
     log: tuple[str, ...] = ()
     shares: Sequence[str] = ()
     broken: Sequence[str] = ()
+    limit: TimeLimit | None = None
 
     @property
     def trains_here(self) -> bool:
@@ -61,25 +63,32 @@ class Command:
         return [run for run in self.runs if self.force or not self.store.ended(run)]
 
 
-def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool = False) -> Command:
+def prepare(
+    layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool = False, begun: float | None = None
+) -> Command:
     """Resolve a request.
 
     Args:
         layers: Keys and values, weakest first; below them lies each data set's recipe.
         plugins: Python files that define further methods and data sets.
         force: Whether finished runs are repeated.
+        begun: When the command began, as ``time.time()`` gives it, which its time is counted from; now for None.
 
     Raises:
         InputError: For anything unknown or out of range.
+        MachineError: If the engine is not installed.
     """
     options = Request(layers, plugins)
     engine = options.option("engine", "ray")
     if engine not in get_args(Engine):
         raise unknown("engine", str(engine), get_args(Engine))
+    if engine == "ray":
+        libraries.need("engine ray", "ray", instead="give --engine serial")
     trials_per_gpu = options.option("trials_per_gpu", 1)
     if type(trials_per_gpu) is not int or not 1 <= trials_per_gpu <= 100:
         raise InputError(f"trials_per_gpu must be a whole number from 1 to 100 (given: {trials_per_gpu!r})")
     # before the plan, which takes a key with a mapping for a method
+    limit = _limit(options.option("stop_after", None), force, begun)
     save_students, predictions = _yes_or_no(options, "save_students"), _predictions(options)
     texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
     chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
@@ -100,6 +109,7 @@ def prepare(layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool 
         save_students=save_students,
         predictions=predictions,
         log=logging_backends.check(options.option("log", None)),
+        limit=limit,
     )
 
 
@@ -135,6 +145,17 @@ def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
 
     runs, shares = at_equal_cost(request, datasets, shape_of, Budget(method, adds))
     return runs, list(map(str, shares))
+
+
+def _limit(words: Any, force: bool, begun: float | None) -> TimeLimit | None:
+    if words is None:
+        return None
+    if force:
+        raise InputError(
+            "stop_after means that the command is given again, and force that it begins anew each time: "
+            "leave out force, and move the old runs away with bench rm"
+        )
+    return TimeLimit.after(words, begun)
 
 
 def _word(key: str, value: Any) -> str | None:

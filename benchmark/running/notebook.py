@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from benchmark.configuration import layer_from_file
+from benchmark.consoles import new_console
+from benchmark.errors import TimeIsUpError
 from benchmark.running.carrying_out import carry_out
 from benchmark.running.command import prepare
 from benchmark.store import load
+from benchmark.words import say
 from methods.errors import InputError
 
 
@@ -27,7 +29,11 @@ def run(
     layers = [layer_from_file(str(config), files)] if config else []
     given = {key: _plain(value) for key, value in words.items() if value is not None}
     command = prepare([*layers, _nested(settings) | given], files, force)
-    carry_out(command, Console(quiet=quiet))
+    console = new_console(quiet=quiet)
+    try:
+        carry_out(command, console)
+    except TimeIsUpError as error:
+        say(console, f"{error}; the same call goes on")
     names = {command.store.folder(run).name for run in command.runs}
     return load(command.store.root, where={"run": names}).dropna(axis="columns", how="all").reset_index(drop=True)
 

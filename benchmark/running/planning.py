@@ -3,10 +3,9 @@
 import os
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from benchmark import datasets
 from benchmark.configuration import RunConfig
+from benchmark.consoles import Console
 from benchmark.running.command import Command
 from benchmark.words import duration, say
 

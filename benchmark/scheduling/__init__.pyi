@@ -10,3 +10,4 @@ from .ray_tune import (
     set_environment as set_environment,
 )
 from .serial import run_serially as run_serially
+from .time_limit import NOT_BEGUN as NOT_BEGUN, Pace as Pace, TimeLimit as TimeLimit

@@ -13,6 +13,7 @@ import torch
 from benchmark import datasets
 from benchmark.configuration import RunConfig, sources
 from benchmark.datasets import Dataset
+from benchmark.scheduling.time_limit import Pace, TimeLimit
 from benchmark.store import (
     ERROR,
     LogitsType,
@@ -45,6 +46,7 @@ class Job:
         plugins: Python files that define further methods and data sets.
         force: Whether the run begins anew even if it has ended or can be resumed.
         predictions: What the predictors' logits on the scored images are kept as; None if they are not.
+        limit: By when it has to have ended, or to be ready to be gone on with.
     """
 
     config: RunConfig
@@ -54,6 +56,7 @@ class Job:
     plugins: tuple[str, ...] = ()
     force: bool = False
     predictions: LogitsType | None = None
+    limit: TimeLimit | None = None
 
 
 class Execution:
@@ -67,7 +70,14 @@ class Execution:
         notes: Lines for the person who watches, since they were last taken.
     """
 
-    def __init__(self, job: Job, dataset: Dataset) -> None:
+    def __init__(self, job: Job, dataset: Dataset, pace: Pace | None = None) -> None:
+        """Look at nothing yet.
+
+        Args:
+            job: What to carry out.
+            dataset: Its images.
+            pace: What the epochs of this process take; its own alone for None.
+        """
         self.job = job
         self.dataset = dataset
         self.result: Result | None = None
@@ -80,9 +90,16 @@ class Execution:
         self._seconds = 0.0
         self._begun = self._saved = time.perf_counter()
         self._saving_took = 0.0
+        self._unsaved = False
+        self._pace = pace or Pace(job.limit)
+        self._kind = job.config.model_copy(update={"seed": 0}).identity
+
+    def has_time(self) -> bool:
+        """Return whether an epoch that begins now would end in time."""
+        return self._pace.allows(self._kind, self._saving_took)
 
     def advance(self) -> Row | None:
-        """Train one epoch and return its metrics; None if the run ended without it."""
+        """Train one epoch and return its metrics; None if the run ended without it, or there was no time for it."""
         try:
             return self._advance()
         except DivergedError as error:
@@ -112,12 +129,32 @@ class Execution:
         return notes
 
     def _advance(self) -> Row | None:
+        if not self.has_time():
+            self._pause()
+            return None
         trainer = self._trainer or self._start()
         if trainer is None:
             return None
+        # another process may have been waited for, or a teacher trained
+        if not self.has_time():
+            self._pause()
+            return None
+        with self._pace.epoch(self._kind):
+            return self._epoch(trainer)
+
+    def _pause(self) -> None:
+        """End for now, because the time is up: nothing of the run is lost, and it has no result."""
+        if self._unsaved:
+            self._save_checkpoint()
+        self.release()
+        done = f" after epoch {len(self._rows)} of {self.job.config.train.epochs}" if self._rows else ""
+        self.result = Result(Status.UNFINISHED, f"time is up{done}", seconds=self._elapsed())
+
+    def _epoch(self, trainer: Trainer) -> Row:
         row = trainer.epoch()
         self.notes += trainer.take_notes()
         self._rows.append(row)
+        self._unsaved = True
         self._store.write_metrics(self.job.config, self._rows)
         trainer.check_collapse(self._rows)
         if trainer.done:
@@ -182,6 +219,7 @@ class Execution:
         begin = time.perf_counter()
         state = {"trainer": self._trainer.state(), "rows": self._rows, "seconds": self._elapsed()}
         checkpoints.save(self._folder, state)
+        self._unsaved = False
         self._saved = time.perf_counter()
         self._saving_took = self._saved - begin
 

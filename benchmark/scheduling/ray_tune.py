@@ -124,6 +124,8 @@ def _fit(
 ) -> None:
     from ray import tune
 
+    from benchmark.scheduling.trial import Closing
+
     def place(config: dict[str, int]) -> tune.PlacementGroupFactory:
         return tune.PlacementGroupFactory([{"CPU": jobs[config["job"]].config.train.threads, "GPU": gpus}])
 
@@ -132,13 +134,13 @@ def _fit(
             tune.with_resources(trainable, place),
             param_space={"job": tune.grid_search(list(chosen))},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=1 if alone else None),
-            run_config=ray_run_config(folder, progress),
+            run_config=ray_run_config(folder, progress, Closing(progress.nothing_left)),
         )
         tuner.fit()
 
 
-def ray_run_config(folder: Path, callback: Any) -> Any:
-    """Return how Ray Tune keeps files, which is hardly at all, whom it tells, and how often it tries again."""
+def ray_run_config(folder: Path, callback: Any, stop: Any = None) -> Any:
+    """Return how Ray Tune keeps files, which is hardly at all, whom it tells and asks, and how often it tries again."""
     from ray import tune
 
     return tune.RunConfig(
@@ -146,6 +148,7 @@ def ray_run_config(folder: Path, callback: Any) -> Any:
         name="runs",
         verbose=0,
         callbacks=[callback],
+        stop=stop,
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         # a worker or node that dies costs the time since the run's checkpoint: the run goes on elsewhere
         failure_config=tune.FailureConfig(max_failures=LOSSES),

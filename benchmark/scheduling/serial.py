@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.datasets import Dataset
 from benchmark.scheduling.observer import Observer
+from benchmark.scheduling.time_limit import NOT_BEGUN, Pace
 from benchmark.store import Result
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 def run_serially(jobs: Sequence["Job"], datasets: Mapping[str, Dataset], observer: Observer) -> list[Result]:
     """Carry out the jobs in this process, in order, and return how they ended.
 
+    When their time is up the rest is not begun.
+
     Args:
         jobs: What to run.
         datasets: By name.
@@ -21,10 +24,14 @@ def run_serially(jobs: Sequence["Job"], datasets: Mapping[str, Dataset], observe
     """
     from benchmark.scheduling.execution import Execution
 
-    results = []
+    results: list[Result] = []
+    pace = Pace(jobs[0].limit if jobs else None)
     for job in jobs:
+        execution = Execution(job, datasets[job.config.dataset], pace)
+        if not execution.has_time():
+            results.append(NOT_BEGUN)
+            continue
         observer.started(job.config)
-        execution = Execution(job, datasets[job.config.dataset])
         while execution.result is None:
             row = execution.advance()
             for line in execution.take_notes():

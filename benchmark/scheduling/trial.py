@@ -1,7 +1,7 @@
 """The two sides of a run under Ray Tune: the worker that trains and the driver that listens."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from ray import tune
 from benchmark.datasets import Dataset
 from benchmark.scheduling.execution import Execution, Job
 from benchmark.scheduling.observer import Observer
+from benchmark.scheduling.time_limit import NOT_BEGUN, Pace, TimeLimit
 from benchmark.store import Result, Status, Store
 from benchmark.training import Row
 
@@ -33,6 +34,7 @@ class Trial(tune.Trainable):
         """Take the first job; ``tune.with_parameters`` hands over all of them and the data sets."""
         self.jobs = jobs
         self.datasets = datasets or {}
+        self.pace = Pace(_limit(jobs))
         self.execution = self._execution(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -43,7 +45,7 @@ class Trial(tune.Trainable):
 
     def _execution(self, config: dict[str, Any]) -> Execution:
         job = self.jobs[config["job"]]
-        return Execution(job, ray.get(self.datasets[job.config.dataset]))
+        return Execution(job, ray.get(self.datasets[job.config.dataset]), self.pace)
 
     def step(self) -> dict[str, Any]:
         """Train for a while; the report carries each epoch's metrics and, at the end, the result."""
@@ -68,21 +70,30 @@ class Progress(tune.Callback):
         self.observer = observer
         self.ended: dict[int, Result] = {}
         self.tried_alone: set[int] = set()
+        self.limit = _limit(jobs)
+        self._time_is_up = False
+        self._told: set[int] = set()
+        self._begun_in_time: set[int] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its callbacks to restore them, and here the store is what is restored from."""
         return {}
 
     def results(self) -> list[Result]:
-        """Return how the jobs ended, in their order; a job of which nothing was heard has failed."""
+        """Return how the jobs ended, in their order; one of which nothing was heard has failed, if there was time."""
         for index in range(len(self.jobs)):
-            if index not in self.ended:
+            if index not in self.ended and index not in self._told and self.time_is_up:
+                self.ended[index] = NOT_BEGUN
+            elif index not in self.ended:
                 self._lost(index, "its process never reported")
         return [self.ended[index] for index in range(len(self.jobs))]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Ray has begun a trial."""
-        self.observer.started(self.jobs[trial.config["job"]].config)
+        if self.limit is not None and self.limit.left > 0:
+            self._begun_in_time.add(trial.config["job"])
+        if not self.time_is_up:
+            self._tell_start(trial.config["job"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -90,6 +101,15 @@ class Progress(tune.Callback):
         """A trial has reported epochs, or its end, or both."""
         index = trial.config["job"]
         run = self.jobs[index].config
+        unfinished = result["result"] is not None and result["result"].status is Status.UNFINISHED
+        self._time_is_up = self._time_is_up or unfinished
+        if result["result"] is not None:
+            self._begun_in_time.discard(index)
+        if unfinished and not result["rows"] and index not in self._told:
+            # what a worker turns away at once was never begun
+            self.ended[index] = NOT_BEGUN
+            return
+        self._tell_start(index)
         for line in result["notes"]:
             self.observer.note(run, line)
         for row in result["rows"]:
@@ -101,6 +121,21 @@ class Progress(tune.Callback):
             else:
                 self.observer.ended(run, result["result"])
 
+    @property
+    def time_is_up(self) -> bool:
+        """Whether no further run is begun."""
+        self._time_is_up = self._time_is_up or (self.limit is not None and self.limit.left <= 0)
+        return self._time_is_up
+
+    def nothing_left(self) -> bool:
+        """Whether all that was begun has ended, and nothing more will be: Ray need not ask for the rest."""
+        return self.limit is not None and self.limit.left <= 0 and not self._begun_in_time
+
+    def _tell_start(self, index: int) -> None:
+        if index not in self._told:
+            self._told.add(index)
+            self.observer.started(self.jobs[index].config)
+
     def take_out_of_memory(self) -> list[int]:
         """Return the jobs that ran out of memory, to be tried once more."""
         hungry = [index for index, result in self.ended.items() if result.status is Status.OUT_OF_MEMORY]
@@ -111,6 +146,7 @@ class Progress(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process has died: the run's own errors never come this way."""
+        self._begun_in_time.discard(trial.config["job"])
         self._lost(trial.config["job"], "its process died (killed, or out of memory)")
 
     def _lost(self, index: int, reason: str) -> None:
@@ -119,6 +155,25 @@ class Progress(tune.Callback):
         job = self.jobs[index]
         result = self.ended[index] = _written(job, Result(Status.FAILED, reason))
         self.observer.ended(job.config, result)
+
+
+class Closing(tune.Stopper):
+    """Ends the experiment once the time is up and every run that was begun has ended: the queue is left alone."""
+
+    def __init__(self, nothing_left: Callable[[], bool]) -> None:
+        self.nothing_left = nothing_left
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return that no single trial is ended this way: the workers end them when it is time."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether nothing is left to wait for."""
+        return self.nothing_left()
+
+
+def _limit(jobs: Sequence[Job]) -> TimeLimit | None:
+    return jobs[0].limit if jobs else None
 
 
 def _written(job: Job, result: Result) -> Result:

@@ -14,10 +14,10 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
 
 from benchmark import running, store
 from benchmark.configuration import RunConfig
+from benchmark.consoles import new_console
 from benchmark.errors import MachineError
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status, write_text
@@ -168,7 +168,7 @@ def _trained(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Carry out runs of a recipe, and return what is judged of each method, and its losses."""
     some = command.of(runs)
-    running.train_missing(some, Console(stderr=True))
+    running.train_missing(some, new_console(stderr=True))
     if unfinished := [run for run in runs if not command.store.ended(run)]:
         raise MachineError(
             f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); the same command goes on"

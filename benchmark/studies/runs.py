@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
 
 from benchmark import datasets, running, store
 from benchmark.configuration import Layer, RunConfig, recipes
+from benchmark.consoles import Console, new_console
 from benchmark.errors import MachineError
 from methods import registry
 from methods.errors import InputError
@@ -115,7 +115,7 @@ def train(settings: TrainingSettings, console: Console | None = None) -> Trained
     """
     file = read_cases(settings.cases)
     command, runs = plan(settings, file)
-    running.train_missing(command, console or Console(stderr=True))
+    running.train_missing(command, console or new_console(stderr=True))
     unfinished = [run for run in command.runs if not command.store.ended(run)]
     if unfinished:
         raise MachineError(

@@ -126,6 +126,7 @@ def prepare(
     words: Sequence[str] = (),
     plugins: tuple[str, ...] = (),
     out: Path | None = None,
+    begun: float | None = None,
 ) -> Sweep:
     """Resolve a sweep.
 
@@ -136,6 +137,7 @@ def prepare(
         words: What ``--space`` says; each replaces the file's key.
         plugins: Python files that define further methods and data sets.
         out: Where table and figures go.
+        begun: When the command began, as in :func:`benchmark.running.prepare`.
 
     Raises:
         InputError: For anything unknown or out of range.
@@ -152,7 +154,7 @@ def prepare(
     layers = [{"data": {"holdout": HOLDOUT}}, below, above]
     space = parse_space(chosen["space"] or {}, words, lambda key: canonical(key, method, plugins))
     _refuse_settled(settings, method, space)
-    command = running.prepare(layers, plugins)
+    command = running.prepare(layers, plugins, begun=begun)
     _check_surroundings(command)
     search = _one_of("search", chosen["search"], "random", SEARCHES)
     scheduler = _one_of("scheduler", chosen["scheduler"], "none", SCHEDULERS)

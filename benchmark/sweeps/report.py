@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from rich.console import Console
 
+from benchmark.consoles import Console
 from benchmark.reports import places
 from benchmark.store import atomic
 from benchmark.sweeps.importance import importances

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from benchmark.datasets import Dataset
 from benchmark.scheduling import Job, Observer, check_room, gpus_of_a_run, ray_cluster, ray_run_config, scratch
+from benchmark.scheduling.trial import Closing
 from benchmark.store import Status
 from benchmark.sweeps.plan import Configuration, Sweep
 from benchmark.sweeps.space import Assignment, Choice, Space, identity
@@ -41,10 +42,11 @@ class Listed(Searcher):
     def __init__(self, configurations: Sequence[Configuration]) -> None:
         super().__init__(metric=ACCURACY, mode="max")
         self.waiting = list(configurations)
+        self.closed: Callable[[], bool] = lambda: False
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next one."""
-        if not self.waiting:
+        """Return the next one, unless there is no time for it."""
+        if not self.waiting or self.closed():
             return Searcher.FINISHED
         configuration = self.waiting.pop(0)
         return packed(configuration.runs, configuration.number)
@@ -116,6 +118,8 @@ class Suggested(Listed):
 
     def suggest(self, trial_id: str) -> Any:
         """Return what Optuna wants to know next; None if it only asks for what is under way already."""
+        if self.closed():
+            return Searcher.FINISHED
         for attempt in range(ATTEMPTS):
             own = f"{trial_id}-{attempt}"
             self.optuna.suggest(own)
@@ -177,13 +181,13 @@ class Asha(ASHAScheduler):
 
 def carry_out(
     sweep: Sweep,
-    searcher: Searcher,
+    searcher: Listed,
     count: int,
     done: Sequence[Status],
     dataset: Dataset,
     observer: Observer,
-) -> None:
-    """Carry out configurations as trials of Ray Tune, which hold all their seeds.
+) -> bool:
+    """Carry out configurations as trials of Ray Tune, which hold all their seeds; return whether time was short.
 
     Args:
         sweep: The sweep.
@@ -201,11 +205,13 @@ def carry_out(
         command.save_students,
         tuple(str(Path(plugin).resolve()) for plugin in command.plugins),
         predictions=command.predictions,
+        limit=command.limit,
     )
     with ray_cluster(command.cluster):
         gpus = gpus_of_a_run([template], command.cluster)
         check_room([template])
-        ear = Ear(command.store, observer)
+        ear = Ear(command.store, observer, command.limit)
+        searcher.closed = ear.closes
         trainable = tune.with_parameters(
             ConfigurationTrial,
             template=template,
@@ -231,10 +237,11 @@ def carry_out(
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: str(trial.trial_id),
                 ),
-                run_config=ray_run_config(folder, ear),
+                run_config=ray_run_config(folder, ear, Closing(ear.nothing_left)),
             )
             tuner.fit()
         patience = time.monotonic() + PATIENCE_S
         while not ear.all_written() and time.monotonic() < patience:
             time.sleep(0.1)
         ear.finish()
+    return ear.time_is_up

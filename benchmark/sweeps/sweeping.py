@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from rich.console import Console
-
-from benchmark import running
+from benchmark import libraries, running
 from benchmark.configuration import RunConfig
+from benchmark.consoles import Console
 from benchmark.datasets import Dataset
+from benchmark.errors import TimeIsUpError
 from benchmark.scheduling import logging_backends
 from benchmark.scheduling.display import display
 from benchmark.store import Status, atomic
@@ -61,7 +61,13 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
         sweep: The sweep.
         console: For the person who watches.
         best: Carry out the missing seeds of only so many configurations, the best so far.
+
+    Raises:
+        MachineError: If a library that the report is made with is missing.
+        TimeIsUpError: If the command's time was up before that; the report shows what there is.
     """
+    # before anything is trained
+    libraries.need("the report of a sweep", "matplotlib", "scipy", "sklearn")
     configurations = known(sweep)
     if best is not None:
         top = ranked([outcome(x, sweep.command.store, sweep.command.plugins) for x in configurations])[:best]
@@ -76,13 +82,17 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
     plural = "configuration" if len(todo) == 1 else "configurations"
     running_out = f", and {wanted} configurations to be chosen" if wanted else ""
     say(console, f"{sweep.name}: {len(todo)} {plural}, {total} runs, {len(missing)} new runs{running_out}")
+    time_is_up = False
     if missing or wanted:
         running.check_writable(sweep.command.store)
-        _train(sweep, todo, missing, wanted, console)
+        time_is_up = _train(sweep, todo, missing, wanted, console)
         configurations = known(sweep)
     outcomes = [outcome(x, sweep.command.store, sweep.command.plugins) for x in configurations]
     write_report(sweep, outcomes, console)
-    return all(stands(sweep, run) for x in (todo if best is not None else configurations) for run in x.runs)
+    done = all(stands(sweep, run) for x in (todo if best is not None else configurations) for run in x.runs)
+    if time_is_up and not (done and (best is not None or not new_configurations(sweep, configurations))):
+        raise TimeIsUpError("the time is up before the sweep was finished")
+    return done
 
 
 def known(sweep: Sweep) -> list[Configuration]:
@@ -110,14 +120,14 @@ def _done(sweep: Sweep) -> list[Status]:
 
 def _train(
     sweep: Sweep, todo: Sequence[Configuration], missing: Sequence[RunConfig], wanted: int, console: Console
-) -> None:
+) -> bool:
+    """Carry out what is missing; return whether there was no time for some of it."""
     command = sweep.command
     sets = running.load_sets(command, [sweep.base])
     for line in notes(sweep, todo, sets):
         say(console, f"note: {line}")
     if sweep.search != "optuna" and sweep.scheduler == "none":
-        running.train(replace(command, runs=missing), missing, sets, console)
-        return
+        return running.time_was_up(running.train(replace(command, runs=missing), missing, sets, console))
     from benchmark.scheduling import set_environment
 
     set_environment(command.cluster)
@@ -140,7 +150,8 @@ def _train(
         searcher = search.Listed(waiting)
     with display(len(missing) + wanted * len(sweep.seeds), console) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
-        search.carry_out(sweep, searcher, len(waiting) + wanted, _done(sweep), sets[sweep.base.dataset], observer)
+        images = sets[sweep.base.dataset]
+        return search.carry_out(sweep, searcher, len(waiting) + wanted, _done(sweep), images, observer)
 
 
 def notes(sweep: Sweep, configurations: Sequence[Configuration], sets: Mapping[str, Dataset]) -> list[str]:

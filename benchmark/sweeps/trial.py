@@ -11,7 +11,7 @@ from ray import tune
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset
-from benchmark.scheduling import Execution, Job, Observer
+from benchmark.scheduling import Execution, Job, Observer, Pace, TimeLimit
 from benchmark.store import Result, Status, Store
 from benchmark.training import Row
 
@@ -40,12 +40,12 @@ def stop_mark(store: Store, run: RunConfig) -> Path:
 class Lane:
     """One seed of a configuration: trained as far as it is asked for, or read from the store where it has ended."""
 
-    def __init__(self, job: Job, dataset: Dataset, done: bool) -> None:
+    def __init__(self, job: Job, dataset: Dataset, done: bool, pace: Pace) -> None:
         """Look at the store: of what is done there nothing is trained."""
         self.store = Store(job.results)
         self.run = job.config
         self.rows: list[Row] = self.store.metrics(job.config) if done else []
-        self.execution = None if done else Execution(job, dataset)
+        self.execution = None if done else Execution(job, dataset, pace)
         self.begun = False
         self._random: list[torch.Tensor] = []
 
@@ -59,7 +59,7 @@ class Lane:
         events: list[tuple[str, Any]] = []
         if self.execution is None or self.ended:
             return events
-        if not self.begun:
+        if not self.begun and self.execution.has_time():
             events.append(("started", None))
         self._give_back_random_state()
         while not self.ended and len(self.rows) < epochs:
@@ -78,7 +78,7 @@ class Lane:
     def accuracy(self, epochs: int) -> float:
         """Return the accuracy after so many epochs, or the last one before; 0 if the run came to nothing."""
         result = self.execution.result if self.execution else None
-        if result is not None and result.status not in (Status.FINISHED, Status.STOPPED):
+        if result is not None and result.status not in (Status.FINISHED, Status.STOPPED, Status.UNFINISHED):
             return 0.0
         return next((row["student"] for row in reversed(self.rows[:epochs]) if "student" in row), 0.0)
 
@@ -118,6 +118,7 @@ class ConfigurationTrial(tune.Trainable):
         self.dataset: Dataset = given["dataset"]
         self.done: Sequence[Status] = given["done"]
         self.store = Store(template.results)
+        self.pace = Pace(template.limit)
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -132,8 +133,12 @@ class ConfigurationTrial(tune.Trainable):
         events: list[Event] = []
         for index, lane in enumerate(self.lanes):
             events += [(kind, index, what) for kind, what in lane.train(self.epochs)]
+        if self.pace.over:
+            # those before the seed that there was no time for are to be gone on with too
+            for index, lane in enumerate(self.lanes):
+                events += [(kind, index, what) for kind, what in lane.train(self.epochs + 1)]
         accuracy = sum(lane.accuracy(self.epochs) for lane in self.lanes) / len(self.lanes)
-        done = all(lane.ended and len(lane.rows) <= self.epochs for lane in self.lanes)
+        done = self.pace.over or all(lane.ended and len(lane.rows) <= self.epochs for lane in self.lanes)
         return {ACCURACY: accuracy, "events": events, "done": done}
 
     def cleanup(self) -> None:
@@ -148,19 +153,28 @@ class ConfigurationTrial(tune.Trainable):
         self.epochs = 0
         runs = unpacked(config)
         stop_mark(self.store, runs[0]).unlink(missing_ok=True)
+        jobs = [replace(self.template, config=run) for run in runs]
         endings = [self.store.result(run) for run in runs]
         self.lanes = [
-            Lane(replace(self.template, config=run), self.dataset, ending is not None and ending.status in self.done)
-            for run, ending in zip(runs, endings, strict=True)
+            Lane(job, self.dataset, ending is not None and ending.status in self.done, self.pace)
+            for job, ending in zip(jobs, endings, strict=True)
         ]
 
 
 class Ear(tune.Callback):
-    """The driver's side: passes what the seeds report on to the observer."""
+    """The driver's side: passes what the seeds report on to the observer.
 
-    def __init__(self, store: Store, observer: Observer) -> None:
+    Attributes:
+        time_is_up: Whether a worker, or the next configuration, had no time left.
+    """
+
+    def __init__(self, store: Store, observer: Observer, limit: TimeLimit | None = None) -> None:
         self.store = store
         self.observer = observer
+        self.limit = limit
+        self.time_is_up = False
+        self.started: set[str] = set()
+        self.under_way: set[str] = set()
         self.ended: set[str] = set()
         self.stopped: dict[str, tuple[RunConfig, int]] = {}
 
@@ -168,19 +182,40 @@ class Ear(tune.Callback):
         """Nothing: Ray pickles its callbacks to restore them, and here the store is what is restored from."""
         return {}
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A worker has taken a configuration up."""
+        if self.limit is not None and self.limit.left > 0:
+            self.under_way.add(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A configuration is done."""
+        self.under_way.discard(trial.trial_id)
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A configuration has reported an epoch."""
         runs = unpacked(trial.config)
         tell: dict[str, Callable[..., None]] = {
-            "started": lambda run, _: self.observer.started(run),
+            "started": lambda run, _: self._start(run),
             "note": self.observer.note,
             "epoch": self.observer.epoch,
             "ended": self._end,
         }
         for kind, index, what in result["events"]:
             tell[kind](runs[index], what)
+
+    def closes(self) -> bool:
+        """Return whether no further configuration is begun, and remember that one was asked for."""
+        self.time_is_up = self.time_is_up or (self.limit is not None and self.limit.left <= 0)
+        return self.time_is_up
+
+    def nothing_left(self) -> bool:
+        """Return whether all that was begun has ended, and nothing more will be: workers may still be starting."""
+        if self.limit is None or self.limit.left > 0 or self.under_way:
+            return False
+        self.time_is_up = True
+        return True
 
     def stop(self, config: Mapping[str, Any], epochs: int) -> None:
         """The scheduler stops a configuration: its worker is told, which does not have to be alive to hear it."""
@@ -194,6 +229,7 @@ class Ear(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A configuration's process has died: the runs' own errors never come this way."""
+        self.under_way.discard(trial.trial_id)
         for run in unpacked(trial.config):
             if self.store.result(run) is None:
                 self._write(run, Result(Status.FAILED, "its process died (killed, or out of memory)"))
@@ -210,11 +246,17 @@ class Ear(tune.Callback):
             else:
                 self._write(run, Result(Status.STOPPED, f"stopped at epoch {epochs}"))
 
+    def _start(self, run: RunConfig) -> None:
+        self.started.add(run.identity)
+        self.observer.started(run)
+
     def _write(self, run: RunConfig, result: Result) -> None:
         self.store.write_result(run, result)
         self._end(run, result)
 
     def _end(self, run: RunConfig, result: Result) -> None:
-        if run.identity not in self.ended:
+        self.time_is_up = self.time_is_up or result.status is Status.UNFINISHED
+        # a run that there was no time to begin is not spoken of
+        if run.identity not in self.ended and (result.status is not Status.UNFINISHED or run.identity in self.started):
             self.ended.add(run.identity)
             self.observer.ended(run, result)

@@ -91,3 +91,18 @@ def test_what_was_stopped_goes_on(tmp_path: Path) -> None:
     done = subprocess.run([BENCH, *shlex.split(command)[1:], "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "1 runs, 0 finished already" in done.stdout
+
+
+def test_what_there_was_no_time_for_goes_on(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "plug in.py").write_text(CALM)
+    words = ["run", "--config", "small", "--methods", "explosive", "--seeds", "2", "--plugin", "plug in.py"]
+    words += ["--results", "my results", "--stop-after", "0.001s"]
+    answer = bench(*words)
+    assert answer.code == 75
+    (line,) = answer.err.splitlines()
+    command = line.partition("; this goes on: ")[2]
+    assert shlex.split(command) == ["bench", *words]
+    assert "2 runs, 0 finished already" in again(bench, command, "--dry-run")
+    # the last word counts: now there is time
+    assert "| explosive " in again(bench, command, "--stop-after", "100d")
+    assert "2 of 2 runs are finished already" in again(bench, command)

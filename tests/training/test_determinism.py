@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from benchmark.datasets.images import Dataset
 from benchmark.scheduling.execution import Execution, Job
 from benchmark.scheduling.ray_tune import Cluster, run_under_ray
 from benchmark.scheduling.serial import run_serially
+from benchmark.scheduling.time_limit import TimeLimit
 from benchmark.store.runs import METRICS, Result, Status, Store
 from benchmark.training.trainer import Row
 
@@ -40,6 +41,13 @@ class Listener:
     def ended(self, run: RunConfig, result: Result) -> None:
         assert result.status is Status.FINISHED, result.reason
         self.events.append("ended")
+
+
+class Pausing(Listener):
+    """An observer of runs that there may be no time for."""
+
+    def ended(self, run: RunConfig, result: Result) -> None:
+        assert result.status is Status.UNFINISHED, result.reason
 
 
 def jobs(results: Path) -> list[Job]:
@@ -93,6 +101,28 @@ def test_alone_under_ray(tmp_path: Path, serial: Outcome) -> None:
 def test_side_by_side_under_ray(tmp_path: Path, serial: Outcome) -> None:
     run_under_ray(chosen := jobs(tmp_path), digits(chosen), listener := Listener(), Cluster())
     assert listener.events.index("ended") > [i for i, event in enumerate(listener.events) if event == "started"][1]
+    assert outcome(tmp_path, chosen) == serial
+
+
+@dataclass(frozen=True)
+class EpochsDone:
+    """A clock that all processes share and no machine makes faster: the epochs so far."""
+
+    results: Path
+
+    def __call__(self) -> float:
+        return sum(path.read_text().count("\n") for path in self.results.glob(f"runs/*/{METRICS}"))
+
+
+def test_ray_ends_in_time_and_this_process_goes_on(tmp_path: Path, serial: Outcome) -> None:
+    chosen, now = jobs(tmp_path), EpochsDone(tmp_path)
+    limited = [replace(job, limit=TimeLimit(8.0, now)) for job in chosen]
+    ends = run_under_ray(limited, digits(chosen), Pausing(), Cluster())
+    assert [end.status for end in ends] == [Status.UNFINISHED] * 2
+    # side by side each of the two may be in an epoch at the end
+    assert 1 <= now() <= 9
+    assert [Store(tmp_path).result(job.config) for job in chosen] == [None, None]
+    run_serially(chosen, digits(chosen), Listener())
     assert outcome(tmp_path, chosen) == serial
 
 

@@ -1,0 +1,43 @@
+"""Libraries that a part of this program needs and the rest does without: the line where one is missing."""
+
+import shlex
+from importlib.util import find_spec
+
+from benchmark.errors import MachineError
+
+DISTRIBUTIONS = {
+    **{"PIL": "pillow", "yaml": "PyYAML", "sklearn": "scikit-learn", "ray": "ray[tune]"},
+    **{name: name for name in ("matplotlib", "numpy", "pandas", "pydantic", "rich", "scipy", "torch", "torchvision")},
+    **{name: name for name in ("filelock", "jinja2", "markupsafe", "safetensors", "tabulate")},
+}
+"""What pip calls a module that is imported."""
+
+
+def present(module: str) -> bool:
+    """Return whether a module can be imported, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def missing_line(use: str, module: str) -> str:
+    """Return the line that says what is missing for what."""
+    name = DISTRIBUTIONS[module]
+    return f"{use} needs {name.partition('[')[0]}, which is not installed: pip install {shlex.quote(name)}"
+
+
+def need(use: str, *modules: str, instead: str = "") -> None:
+    """Look for libraries, without importing them.
+
+    Args:
+        use: What needs them, as the beginning of a sentence.
+        modules: As they are imported; of :data:`DISTRIBUTIONS`.
+        instead: What does without them.
+
+    Raises:
+        MachineError: If one is missing.
+    """
+    for module in modules:
+        if not present(module):
+            raise MachineError(missing_line(use, module) + (f", or {instead}" if instead else ""))

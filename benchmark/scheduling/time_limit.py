@@ -1,0 +1,98 @@
+"""When no further epoch is begun: the limit of ``--stop-after``, and whether another epoch ends before it."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.store import Result, Status
+from methods.errors import InputError
+
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+ENDING_S = 5.0
+"""Of the time, for what comes after the last epoch: Ray's end and the table; of short times a tenth."""
+
+NOT_BEGUN = Result(Status.UNFINISHED, "time was up before it began")
+
+_WORDS = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?){unit})?" for unit in UNITS))
+
+
+@dataclass(frozen=True)
+class TimeLimit:
+    """A moment by which training has to have ended.
+
+    Attributes:
+        end: In seconds, on the clock.
+        clock: The time of day, which all machines of a cluster share.
+    """
+
+    end: float
+    clock: Callable[[], float] = time.time
+
+    @classmethod
+    def after(cls, text: Any, begun: float | None = None) -> "TimeLimit":
+        """Return the limit that words such as ``9m``, ``2h``, ``90s`` or ``1h30m`` mean, with time to end.
+
+        Args:
+            text: The words.
+            begun: When the time began to run, as ``time.time()`` gives it; now for None.
+
+        Raises:
+            InputError: If they have another form, or mean no time at all.
+        """
+        found = _WORDS.fullmatch(text.strip()) if isinstance(text, str) else None
+        parts = found.groupdict() if found else {}
+        seconds = sum(float(number) * UNITS[unit] for unit, number in parts.items() if number)
+        if not seconds:
+            raise InputError(f"stop_after takes a time such as 9m, 2h, 90s or 1h30m (given: {text!r})")
+        return cls((time.time() if begun is None else begun) + seconds - min(ENDING_S, seconds / 10))
+
+    @property
+    def left(self) -> float:
+        """The seconds until then; below 0 afterwards."""
+        return self.end - self.clock()
+
+
+class Pace:
+    """Whether a process has time for another epoch, by what its epochs have taken so far.
+
+    An epoch of a kind that the process has not trained yet is begun while any time is left. Once there was none for an
+    epoch, there is none for any other: what begins late would end late.
+    """
+
+    def __init__(self, limit: TimeLimit | None) -> None:
+        self.limit = limit
+        self.over = False
+        self._first: dict[str, float] = {}
+        self._longest: dict[str, float] = {}
+
+    def allows(self, kind: str, besides: float = 0.0) -> bool:
+        """Return whether an epoch that begins now would end in time.
+
+        Args:
+            kind: Of runs whose epochs take the same time.
+            besides: Seconds that are needed after it.
+        """
+        if self.limit is not None and not self.over:
+            # the first epoch of a process also warms the device up: it counts until there is another
+            expected = self._longest.get(kind, self._first.get(kind))
+            left = self.limit.left
+            self.over = left <= 0 or (expected is not None and expected + besides > left)
+        return not self.over
+
+    @contextmanager
+    def epoch(self, kind: str) -> Iterator[None]:
+        """Remember how long an epoch takes, with all that belongs to it."""
+        if self.limit is None:
+            yield
+            return
+        begin = self.limit.clock()
+        yield
+        took = self.limit.clock() - begin
+        if kind in self._first:
+            self._longest[kind] = max(took, self._longest.get(kind, 0.0))
+        else:
+            self._first[kind] = took

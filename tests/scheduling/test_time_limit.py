@@ -1,0 +1,298 @@
+"""``--stop-after``: no epoch is begun that would not end in time, and the same command goes on."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+import benchmark
+from benchmark import running
+from benchmark.configuration import RunConfig
+from benchmark.datasets.catalogue import load
+from benchmark.errors import TimeIsUpError
+from benchmark.running import Command
+from benchmark.scheduling.execution import Job
+from benchmark.scheduling.serial import run_serially
+from benchmark.scheduling.time_limit import ENDING_S, Pace, TimeLimit
+from benchmark.scheduling.trial import Closing, Progress
+from benchmark.store import Result, Status, Store
+from benchmark.sweeps.trial import ConfigurationTrial, packed
+from benchmark.training import checkpoints
+from methods.errors import InputError
+from tests.commands.test_cli import SMALL, Bench, bench
+from tests.stress import Metrics, outcome
+
+__all__ = ["bench"]
+
+QUIET = Console(quiet=True)
+
+
+@dataclass
+class Clock:
+    """A clock that a test sets, or that goes on by a step whenever it is looked at."""
+
+    now: float = 0.0
+    step: float = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+class Listener:
+    """An observer that counts."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def started(self, run: RunConfig) -> None:
+        self.events.append(f"started {run.seed}")
+
+    def note(self, run: RunConfig, line: str) -> None:
+        self.events.append(line)
+
+    def epoch(self, run: RunConfig, row: Mapping[str, float]) -> None:
+        self.events.append(f"epoch {row['epoch']:.0f}")
+
+    def ended(self, run: RunConfig, result: Result) -> None:
+        self.events.append(f"{result.status} {run.seed}: {result.reason}")
+
+
+def prepared(results: Path, **changes: Any) -> Command:
+    layer = {
+        "methods": "dml",
+        "dataset": "digits",
+        "seeds": 2,
+        "epochs": 4,
+        "data": {"train_per_class": 4, "test_per_class": 4},
+        "train": {"batch_size": 20},
+        "results": str(results),
+        "engine": "serial",
+        "device": "cpu",
+    }
+    return running.prepare([layer | changes])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
+    """What runs give that were never interrupted."""
+    results = tmp_path_factory.mktemp("whole")
+    assert running.carry_out(prepared(results), QUIET)
+    return outcome(results)[1]
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("words", "seconds"),
+        [("90s", 90), ("9m", 540), ("2h", 7200), ("1h30m", 5400), ("1.5h", 5400), ("1d2h3m4s", 93784), (" 9m ", 540)],
+    )
+    def test_a_time_is_kept_for_the_end(self, words: str, seconds: float) -> None:
+        assert TimeLimit.after(words, begun=1000.0).end == 1000 + seconds - ENDING_S
+
+    def test_of_a_short_time_a_tenth(self) -> None:
+        assert TimeLimit.after("20s", begun=0.0).end == 18
+
+    @pytest.mark.parametrize("words", ["", "9", "m", "9 minutes", "30m1h", "-9m", "0s", "0h0m", "1e3s", 9, True, []])
+    def test_others_are_refused(self, words: Any, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="stop_after takes a time such as 9m, 2h, 90s or 1h30m"):
+            prepared(tmp_path, stop_after=words)
+
+    def test_beginning_anew_each_time_would_never_end(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="leave out force"):
+            running.prepare([{"dataset": "digits", "stop_after": "9m"}], force=True)
+
+
+class TestPace:
+    def epoch(self, pace: Pace, clock: Clock, kind: str, seconds: float) -> None:
+        with pace.epoch(kind):
+            clock.now += seconds
+
+    def test_the_first_epoch_is_begun_while_any_time_is_left(self) -> None:
+        clock = Clock(99.9)
+        assert Pace(TimeLimit(100.0, clock)).allows("dml")
+        clock.now = 100.0
+        assert not Pace(TimeLimit(100.0, clock)).allows("dml")
+
+    def test_a_second_one_if_it_ends_in_time(self) -> None:
+        for left, besides, allowed in ((10, 0, True), (9.9, 0, False), (10.5, 0.5, True), (10.4, 0.5, False)):
+            clock = Clock()
+            pace = Pace(TimeLimit(10.0 + left, clock))
+            self.epoch(pace, clock, "dml", 10)
+            assert pace.allows("dml", besides) is allowed
+
+    def test_the_longest_counts_but_not_the_one_that_warms_up(self) -> None:
+        clock = Clock()
+        pace = Pace(TimeLimit(100.0, clock))
+        for seconds in (50, 5, 7, 6):
+            self.epoch(pace, clock, "dml", seconds)
+        clock.now = 93.0
+        assert pace.allows("dml")
+        clock.now = 93.1
+        assert not pace.allows("dml")
+
+    def test_kinds_have_paces_of_their_own_and_one_end(self) -> None:
+        clock = Clock()
+        pace = Pace(TimeLimit(12.0, clock))
+        self.epoch(pace, clock, "pcl", 1)
+        self.epoch(pace, clock, "dml", 8)
+        assert pace.allows("pcl")
+        assert not pace.allows("dml")
+        assert not pace.allows("pcl")
+        assert not pace.allows("one")
+
+    def test_without_a_limit_no_clock_is_looked_at(self) -> None:
+        pace = Pace(None)
+        with pace.epoch("dml"):
+            pass
+        assert pace.allows("dml", 1e9)
+
+
+class TestSerial:
+    def test_calls_until_all_is_done_are_one_call(self, tmp_path: Path, whole: Metrics) -> None:
+        ends: list[str] = []
+        while not ends or ends[-1]:
+            # each look at the clock takes a second: a run is set up, and trains two or three epochs
+            limit = TimeLimit(12.0, Clock(step=1.0))
+            try:
+                assert running.carry_out(replace(prepared(tmp_path), limit=limit), QUIET)
+                ends.append("")
+            except TimeIsUpError as error:
+                ends.append(str(error))
+            assert len(ends) < 9
+        assert outcome(tmp_path)[1] == whole
+        assert ends[0] == "the time is up before 2 of 2 runs were finished"
+        assert len(ends) > 2
+        assert not list(tmp_path.rglob(f"*{checkpoints.NAME}"))
+
+    def test_what_was_not_begun_leaves_nothing(self, tmp_path: Path) -> None:
+        command = prepared(tmp_path)
+        limit = TimeLimit(9.0, Clock(step=1.0))
+        jobs = [Job(run, tmp_path, "cpu", limit=limit) for run in command.runs]
+        images = {"digits": load("digits", command.runs[0].data, Path())}
+        results = run_serially(jobs, images, listener := Listener())
+        assert [result.status for result in results] == [Status.UNFINISHED, Status.UNFINISHED]
+        assert listener.events == [
+            "started 0",
+            "epoch 0",
+            "epoch 1",
+            "unfinished 0: time is up after epoch 2 of 4",
+        ]
+        (folder,) = tmp_path.glob("runs/dml-*")
+        state = checkpoints.load(folder)
+        assert state is not None
+        assert state["trainer"]["next_epoch"] == 2
+        assert Store(tmp_path).result(command.runs[0]) is None
+
+
+class TestUnderRay:
+    """The driver's and the workers' sides, without Ray between them."""
+
+    def trial(self, index: int) -> Any:
+        return type("Trial", (), {"config": {"job": index}})()
+
+    def test_the_queue_is_left_alone_when_the_last_run_under_way_has_ended(self, tmp_path: Path) -> None:
+        clock = Clock()
+        limit = TimeLimit(10.0, clock)
+        runs = prepared(tmp_path, seeds=4).runs
+        progress = Progress([Job(run, tmp_path, "cpu", limit=limit) for run in runs], listener := Listener())
+        closing = Closing(progress.nothing_left)
+        paused = Result(Status.UNFINISHED, "time is up")
+        for index in (0, 1):
+            progress.on_trial_start(1, [], self.trial(index))
+        clock.now = 9.0
+        answer = {"rows": [{"epoch": 0}], "notes": [], "result": paused}
+        progress.on_trial_result(1, [], self.trial(0), answer)
+        # Ray hands the worker the next one, which it turns away
+        progress.on_trial_start(1, [], self.trial(2))
+        progress.on_trial_result(1, [], self.trial(2), {"rows": [], "notes": [], "result": paused})
+        assert not closing.stop_all()
+        clock.now = 11.0
+        assert not closing.stop_all()
+        progress.on_trial_result(1, [], self.trial(1), answer)
+        assert closing.stop_all()
+        assert listener.events == [
+            *("started 0", "started 1", "epoch 0", "unfinished 0: time is up"),
+            *("epoch 0", "unfinished 1: time is up"),
+        ]
+        assert [result.reason for result in progress.results()] == [
+            *("time is up", "time is up"),
+            *("time was up before it began", "time was up before it began"),
+        ]
+        assert not list(tmp_path.rglob("result.json"))
+
+    def test_without_a_limit_a_silent_run_has_failed(self, tmp_path: Path) -> None:
+        progress = Progress([Job(run, tmp_path, "cpu") for run in prepared(tmp_path, seeds=1).runs], Listener())
+        assert not Closing(progress.nothing_left).stop_all()
+        (result,) = progress.results()
+        assert result.status is Status.FAILED
+
+    def test_all_seeds_of_a_configuration_can_be_gone_on_with(self, tmp_path: Path, whole: Metrics) -> None:
+        command = prepared(tmp_path)
+        for end in (11.0, 14.0, 200.0):
+            # two seeds take turns: at one of the ends the second one has a shorter way behind it
+            template = Job(command.runs[0], tmp_path, "cpu", limit=TimeLimit(end, Clock(step=1.0)))
+            worker = object.__new__(ConfigurationTrial)
+            images = load("digits", command.runs[0].data, Path())
+            worker.setup(packed(command.runs, 1), template=template, dataset=images, done=[Status.FINISHED])
+            reports = [worker.step()]
+            while not reports[-1]["done"]:
+                reports.append(worker.step())
+            worker.cleanup()
+            trained = {path.parent.name: path.read_text().count("\n") for path in tmp_path.rglob("metrics.jsonl")}
+            kept = {path.parent.name: checkpoints.load(path.parent) for path in tmp_path.rglob(checkpoints.NAME)}
+            assert {name: state["trainer"]["next_epoch"] for name, state in kept.items() if state} == (
+                trained if end < 200 else {}
+            )
+            events = [event for report in reports for event in report["events"]]
+            endings = [what.status for kind, _, what in events if kind == "ended"]
+            assert endings == [Status.UNFINISHED if end < 200 else Status.FINISHED] * 2
+        assert outcome(tmp_path)[1] == whole
+
+
+class TestCommands:
+    WORDS = ("run", "--config", "small", "--methods", "dml", "--dataset", "digits", "--stop-after")
+
+    @pytest.fixture(autouse=True)
+    def small(self, tmp_path: Path) -> None:
+        (tmp_path / "small").write_text(yaml.safe_dump(SMALL | {"seeds": 1}), encoding="utf-8")
+
+    @pytest.mark.parametrize("words", ["soon", "9", "0s"])
+    def test_wrong_words_are_one_line(self, bench: Bench, words: str) -> None:
+        bench(*self.WORDS, words).assert_refused("stop_after takes a time such as 9m", repr(words))
+        bench("sweep", "decay", "--stop-after", words).assert_refused("stop_after takes a time such as 9m", repr(words))
+
+    def test_75_and_the_line_that_goes_on_until_0(self, bench: Bench) -> None:
+        # whatever the machine: a millisecond is over before anything begins
+        answer = bench(*self.WORDS, "0.001s")
+        assert answer.code == 75
+        lines = answer.err.splitlines()
+        said, _, command = lines[-1].partition("; this goes on: ")
+        assert said == "bench: the time is up before 1 of 1 runs were finished"
+        assert shlex.split(command) == ["bench", *self.WORDS, "0.001s"]
+        assert "dml" not in answer.out.partition("runs: ")[0].replace("note: dml", "")
+        assert bench(*self.WORDS, "100d").code == 0
+        again = bench(*shlex.split(command)[1:])
+        assert again.code == 0
+        assert "1 of 1 runs are finished already" in again.out
+
+    def test_a_sweep_says_so_too(self, bench: Bench, tmp_path: Path) -> None:
+        space = {"method": "dml", "space": {"train.lr": [0.1, 0.2]}, "search": "grid", "seeds": 1}
+        (tmp_path / "space.yaml").write_text(yaml.safe_dump(SMALL | {"data": {"train_per_class": 6}} | space))
+        words = ["sweep", "space.yaml", "--dataset", "digits", "--stop-after"]
+        answer = bench(*words, "0.001s")
+        assert answer.code == 75
+        assert answer.err.splitlines()[-1] == (
+            "bench: the time is up before the sweep was finished; this goes on: bench sweep space.yaml "
+            "--dataset digits --stop-after 0.001s"
+        )
+        assert not list(tmp_path.glob("results/runs/*"))
+
+    def test_a_file_may_say_it_and_a_notebook_gets_what_there_is(self, tmp_path: Path) -> None:
+        asked: dict[str, Any] = {"methods": "dml", "config": tmp_path / "small", "results": tmp_path / "results"}
+        assert benchmark.run(stop_after="0.001s", quiet=True, **asked).empty
+        assert len(benchmark.run(stop_after="100d", quiet=True, **asked)) == 1
