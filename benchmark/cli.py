@@ -27,6 +27,7 @@ from benchmark.commands import (
     run,
     schedules,
     show,
+    site,
     speed,
     study,
     sweep,
@@ -138,6 +139,7 @@ app.add_typer(study.app, name="study")
 app.command("list")(list_.list_)
 app.command()(show.show)
 app.command()(report.report)
+app.command()(site.site)
 app.command()(pack.pack)
 app.command()(merge.merge)
 app.command()(verify.verify)

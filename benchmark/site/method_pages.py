@@ -1,0 +1,142 @@
+"""What a method's page says beside its results: from the registry, its docstring and what others have published."""
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from markupsafe import Markup
+
+from benchmark.reports import (
+    Drawn,
+    PageCell,
+    PageTable,
+    described,
+    differences,
+    schedule_figure,
+    styled,
+)
+from benchmark.site.docstrings import paragraphs
+from benchmark.tables import published_table
+from benchmark.tables.published_table import Comparison
+from methods import registry
+from methods.errors import InputError
+from methods.hyperparameters import REFERENCE_EPOCHS
+from methods.interface import Method
+
+
+@dataclass(frozen=True)
+class About:
+    """A method, as its page introduces it.
+
+    Attributes:
+        name: As on the command line.
+        description: One line.
+        year: Of publication; 0 if none is given.
+        text: The rest of the docstring as HTML, a paragraph each.
+        facts: Version, networks and the like, by what they are.
+        tables: Hyperparameters, schedules, differences to released code, published numbers.
+        figure: The file of the drawn schedules below the site; empty if it has none.
+        missing: Why there is nothing of all this; empty if there is.
+    """
+
+    name: str
+    description: str = ""
+    year: int = 0
+    text: Sequence[Markup] = ()
+    facts: Mapping[str, str] | None = None
+    tables: Sequence[PageTable] = ()
+    figure: str = ""
+    missing: str = ""
+
+
+def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison], out: Path) -> About:
+    """Return what there is to say of a method; its schedules are drawn into ``figures/NAME.svg``.
+
+    Args:
+        name: As on the command line.
+        plugins: Python files that define further methods.
+        comparisons: All published numbers, see :func:`benchmark.tables.published_table.compare`.
+        out: The folder of the site.
+    """
+    try:
+        cls = registry.load(name, plugins)
+    except InputError:
+        return About(name, missing="Its code is a plug-in and is not read here; bench site --plugin FILE.py reads it.")
+    listing = registry.catalogue(plugins)[name]
+    text = inspect.getdoc(cls) or ""
+    drawn = _schedules(cls)
+    found = [
+        _hyperparameters(cls),
+        _of_schedules(drawn) if drawn else None,
+        _differences(name),
+        _published([one for one in comparisons if one.number.method == name]),
+    ]
+    return About(
+        name=name,
+        description=listing.description,
+        year=listing.year,
+        text=paragraphs(text, cls.Hyperparameters.model_fields),
+        facts={
+            "version": str(cls.version),
+            "networks": "any, or several joined by +" if cls.mixed_backbones else "one for all peers",
+            "defined in": listing.origin if listing.own else Path(listing.origin).name,
+            "use it": f"bench run --methods {name}",
+        },
+        tables=[table for table in found if table],
+        figure=_draw(drawn, out) if drawn else "",
+    )
+
+
+def _hyperparameters(cls: type[Method]) -> PageTable | None:
+    rows = [
+        [PageCell(text, mark="wrap" if place else "") for place, text in enumerate(described(key, info))]
+        for key, info in cls.Hyperparameters.model_fields.items()
+    ]
+    notes = [f"set with --set {cls.name}.KEY=VALUE, in YAML or in methods.build(...)"]
+    return PageTable("Hyperparameters", ("name", "values", "default", "what it is"), rows, notes) if rows else None
+
+
+def _schedules(cls: type[Method]) -> Drawn | None:
+    if any(info.is_required() for info in cls.Hyperparameters.model_fields.values()):
+        return None
+    chosen = cls.Hyperparameters.resolve({}, owner=cls.name)
+    schedules = chosen.schedules(REFERENCE_EPOCHS)
+    return Drawn(cls.name, REFERENCE_EPOCHS, schedules) if schedules else None
+
+
+def _of_schedules(drawn: Drawn) -> PageTable:
+    summary = drawn.summary()
+    rows = [[PageCell(str(value)) for value in row] for row in summary.itertuples(index=False)]
+    notes = [f"at the defaults, in a run of {drawn.epochs} epochs", *drawn.remarks]
+    return PageTable("Schedules", [str(name) for name in summary.columns], rows, notes)
+
+
+def _draw(drawn: Drawn, out: Path) -> str:
+    name = f"figures/{drawn.method}.svg"
+    path = out / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # letters stay letters: the file is a third of the size
+    with styled(), mpl.rc_context({"svg.fonttype": "none"}):
+        schedule_figure(drawn).savefig(path, format="svg", metadata={"Date": None})
+    return name
+
+
+def _differences(name: str) -> PageTable | None:
+    rows = [
+        [PageCell(text.replace("`", ""), mark="wrap") for text in (one.released, one.here, one.why, one.test)]
+        for one in differences(name)
+    ]
+    header = ("the released code", "here", "why", "held by the test")
+    return PageTable("Where released code and paper differ", header, rows) if rows else None
+
+
+def _published(comparisons: Sequence[Comparison]) -> PageTable | None:
+    if not comparisons:
+        return None
+    grid = published_table.grid(comparisons)
+    wide = {"protocol of the source", "ours differs"}
+    marks = ["wrap" if title in wide else "" for title in grid.header]
+    rows = [[PageCell(text, mark) for text, mark in list(zip(row, marks, strict=True))[1:]] for row in grid.rows]
+    return PageTable("Published numbers", list(grid.header)[1:], rows, grid.notes)
