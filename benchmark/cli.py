@@ -30,6 +30,7 @@ from benchmark.commands import (
     site,
     speed,
     study,
+    submit,
     sweep,
     table,
     verify,
@@ -143,6 +144,7 @@ app.command()(site.site)
 app.command()(pack.pack)
 app.command()(merge.merge)
 app.command()(verify.verify)
+app.command()(submit.submit)
 app.command()(rm.rm)
 app.command()(du.du)
 app.command()(export.export)

@@ -21,7 +21,7 @@ TITLES = {
 }
 """What stands above a score's column."""
 
-_LEFT_OUT = "paired sd"
+_VERDICT = "verdict"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str, resolve: flo
         baseline: A row's label or a method; where a leaderboard has none of it, it has no gains.
         resolve: The difference that matters, in points.
     """
-    showing = replace(content.showing, rank=False, aggregates=False)
+    showing = replace(content.showing, rank=False, aggregates=False, n=False, p=False)
     table = tables.build(content.frame, [tables.HEADLINE, *COSTS], choice=content.choice, showing=showing)
     runs = layout.labelled(content.frame)
     by_cell = {(one.group.row, one.group.panel): one for one in sets}
@@ -91,26 +91,33 @@ def _board(
     reference = naming.meant(baseline, runs, rows)
     if len(reference) == 1 and len(rows) > 1:
         headline = tables.compared(headline, reference[0], resolve)
-    cost = _part(table, rows, [key for key in table.headings if key.column == column and key.score in COSTS])
-    shown = [part for part in (page_table("", headline), page_table("", cost)) if part]
-    titles = [_title(text, column) for part in shown for text in part.header[1:]]
-    kept = [place for place, title in enumerate(titles) if title != _LEFT_OUT]
-    every = [[cell for part in shown for cell in part.rows[number][1:]] for number in range(len(rows))]
+    grid = page_table("", headline)
+    if grid is None:
+        grid = PageTable("", ["method"], [[PageCell(row)] for row in rows])
+    titles = [_title(text, column) for text in grid.header]
+    # what a verdict rests on stands in its words
+    kept = [place for place, title in enumerate(titles) if place and (place < 3 or title == _VERDICT)]
+    costs = [key for key in table.headings if key.column == column and key.score in COSTS]
+    costs = [key for key in costs if any(table.cells[row, key].values for row in rows if (row, key) in table.cells)]
     sets = [by_cell[row, column] for row in rows]
     lines = [
         [
             PageCell(one.group.row, href=f"methods/{one.group.method}.html"),
             *(cells[place] for place in kept),
-            PageCell(f"{len(one.group.runs)} runs", href=f"runs/{one.slug}.html"),
+            *(_mean(table, one.group.row, key) for key in costs),
+            PageCell(_counted(one), href=f"runs/{one.slug}.html"),
             PageCell(one.checked, f"mark {one.mark}"),
         ]
-        for one, cells in zip(sets, every, strict=True)
+        for one, cells in zip(sets, grid.rows, strict=True)
     ]
-    notes = [*dict.fromkeys(note for part in shown for note in part.notes)]
+    notes = [
+        *grid.notes,
+        *(f"{TITLES[key.score]}: {tables.SCORES[key.score].description}, mean over seeds" for key in costs),
+    ]
     notes += [] if reference or len(rows) == 1 else [f"no gains: no row is {baseline}"]
     data = [{"mark": str(one.mark), "method": one.group.method} for one in sets]
     first = runs.iloc[0]
-    header = ["method", *(titles[place] for place in kept), "runs", "checked"]
+    header = ["method", *(titles[place] for place in kept), *(TITLES[key.score] for key in costs), "seeds", "checked"]
     return Board(
         anchor=re.sub(r"[^A-Za-z0-9.+]+", "-", column).strip("-"),
         column=column,
@@ -120,6 +127,18 @@ def _board(
         table=PageTable(column, header, lines, notes, data),
         methods=[one.group.method for one in sets],
     )
+
+
+def _mean(table: tables.Table, row: str, heading: tables.Heading) -> PageCell:
+    cell = table.cells.get((row, heading))
+    if cell is None or cell.mean is None:
+        return PageCell("")
+    return PageCell(f"{cell.mean:,.{cell.digits}f}", value=cell.mean)
+
+
+def _counted(one: RunSet) -> str:
+    count = len(one.group.runs)
+    return f"{count} {'seed' if count == 1 else 'seeds'}"
 
 
 def _part(table: tables.Table, rows: Sequence[str], headings: Sequence[tables.Heading]) -> tables.Table:

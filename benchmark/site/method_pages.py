@@ -91,7 +91,10 @@ def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison], 
 
 def _hyperparameters(cls: type[Method]) -> PageTable | None:
     rows = [
-        [PageCell(text, mark="wrap" if place else "") for place, text in enumerate(described(key, info))]
+        [
+            PageCell(text.removeprefix("default "), "wrap" if place else "")
+            for place, text in enumerate(described(key, info))
+        ]
         for key, info in cls.Hyperparameters.model_fields.items()
     ]
     notes = [f"set with --set {cls.name}.KEY=VALUE, in YAML or in methods.build(...)"]

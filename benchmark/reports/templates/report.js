@@ -153,7 +153,7 @@
   };
 
   // ---- accuracy against cost
-  const COSTS = { seconds: "wall time of a run, s", step_multiply_adds: "multiply-adds of a training step, an image", student_multiply_adds: "multiply-adds of the deployed student, an image", parameters: "trained parameters", student_parameters: "parameters of the deployed student", peak_memory_mib: "peak memory, MiB" };
+  const COSTS = { seconds: "wall time of a run, s", step_multiply_adds: "multiply-adds of a training step, an image", student_multiply_adds: "multiply-adds of the deployed student, an image", parameters: "trained parameters", student_parameters: "parameters of the deployed student", peak_memory_mib: "peak memory, MiB", state_mib: "weights and buffers held in training, MiB" };
   const costBox = byId("cost-key");
   [...new Set(data.groups.flatMap((g) => Object.keys(g.cost)))].sort((a, b) => Object.keys(COSTS).indexOf(a) - Object.keys(COSTS).indexOf(b))
     .forEach((key) => costBox.append(make("option", { value: key }, COSTS[key] ?? key)));
