@@ -52,8 +52,8 @@ def compared(
 
     They are identical if every number but the time is the same to the last bit. If not, and only if something of
     :data:`MADE_WITH` differs or kernels are not deterministic, they are close where in every epoch the students'
-    accuracies differ by at most ``points`` and the losses by at most :data:`LOSS_SHARE`. Everything else is different,
-    and so are, on the same device and libraries, other accuracies of networks whose losses are the same to the last bit.
+    accuracies differ by at most ``points`` and the losses by at most :data:`LOSS_SHARE`. Everything else is different;
+    on the same device and libraries so are other accuracies where every loss is the same to the last bit.
 
     Args:
         stored: Metrics, a row an epoch.

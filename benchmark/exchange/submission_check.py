@@ -165,7 +165,8 @@ def _inconsistent(case: Case) -> Iterator[str]:
     for epoch, row in enumerate(case.contents.rows):
         own = [row[f"top1/{name}"] for name in students if f"top1/{name}" in row]
         if own and "student" in row and abs(row["student"] - fmean(own)) > _ROUNDING:
-            yield f"protocol: student in epoch {epoch} is {row['student']:g}, its students' mean {fmean(own):g} ({case.name})"
+            said = f"student in epoch {epoch} is {row['student']:g}, the students' mean {fmean(own):g}"
+            yield f"protocol: {said} ({case.name})"
             return
 
 

@@ -9,7 +9,7 @@ from .drawing import (
 from .page import facts as facts, run_row as run_row
 from .page_data import Content as Content, Group as Group, page_data as page_data
 from .repeat import command as command, places as places
-from .schedule_figures import Drawn as Drawn, schedule_figure as schedule_figure
+from .schedule_figures import Drawn as Drawn
 from .show import lines as lines
 from .templating import (
     PageCell as PageCell,

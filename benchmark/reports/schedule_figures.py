@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,9 +12,6 @@ from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import REFERENCE_EPOCHS, validated
 from methods.schedules import DEAD_SHARE, Schedule, schedule_remarks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -95,9 +91,9 @@ def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -
     return Drawn(method, epochs, schedules)
 
 
-def schedule_figure(drawn: Drawn) -> "Figure":
-    """Return the figure of all ramps and decays of a method, and of what they leave of each term's weight."""
-    from benchmark.reports.drawing import LINES, new_figure, styled
+def write(drawn: Drawn, folder: Path) -> list[Path]:
+    """Write ``METHOD.svg``, ``METHOD.png`` and ``METHOD.csv`` into a folder, which is made; return the files."""
+    from benchmark.reports.drawing import LINES, new_figure, styled, write_figure
 
     terms = drawn.schedules
     with styled():
@@ -120,14 +116,7 @@ def schedule_figure(drawn: Drawn) -> "Figure":
             axes.tick_params(axis="x", labelbottom=row == len(terms) - 1)
         axes.set_xlabel("epoch; the height is the weight, the product of all ramps and decays")
         figure.suptitle(f"{drawn.method}, {drawn.epochs} epochs", fontsize=10)
-    return figure
-
-
-def write(drawn: Drawn, folder: Path) -> list[Path]:
-    """Write ``METHOD.svg``, ``METHOD.png`` and ``METHOD.csv`` into a folder, which is made; return the files."""
-    from benchmark.reports.drawing import write_figure
-
-    written = write_figure(folder, drawn.method, schedule_figure(drawn))
+    written = write_figure(folder, drawn.method, figure)
     path = folder / f"{drawn.method}.csv"
     atomic.write_text(path, drawn.curves().to_csv(index=False, float_format="%.10g"))
     return [*written, path]

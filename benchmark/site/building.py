@@ -29,7 +29,7 @@ MANIFEST = "site.json"
 LIMIT = 20_000_000
 """Bytes that a site may have, bundles included."""
 
-BUNDLES = 10_000_000
+BUNDLES = 6_000_000
 """Bytes of them that bundles may take."""
 
 NUMBERS = 40_000
@@ -144,7 +144,7 @@ def _built(
     names = list(dict.fromkeys([*listed, *(one.group.method for one in sets)]))
     comparisons = published_table.compare(content.frame)
     usable = [name for name in names if name not in listed or not listed[name].broken]
-    introduced = [about(name, plugins, comparisons, out) for name in usable]
+    introduced = [about(name, plugins, comparisons) for name in usable]
     site = _Site(
         out,
         templates("benchmark.site"),
@@ -155,7 +155,6 @@ def _built(
         },
     )
     site.written += [f"bundles/{path.name}" for path in packed.values()]
-    site.written += [one.figure for one in introduced if one.figure]
     for name in ("site.css", "leaderboard.js", "page.js", "report.js"):
         site.put(f"assets/{name}", site.environment.get_template(name).render())
     site.page(

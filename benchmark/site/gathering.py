@@ -46,9 +46,9 @@ def gather(
     """
     places = [place for given in results for place in _below(given, workplace)]
     notes: list[str] = []
-    own = [place.root for place in places]
-    known = _by_identity(own, prefer)
-    for handed_in in submission.below(submissions) if submissions is not None else []:
+    handed = submission.below(submissions) if submissions is not None else []
+    known = _by_identity([place.root for place in places], prefer) if handed else {}
+    for handed_in in handed:
         root = _unpacked(handed_in.bundle, workplace)
         disputed = set()
         for found in store.read(root).found:

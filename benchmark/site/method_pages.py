@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 from markupsafe import Markup
 
 from benchmark.reports import (
@@ -14,10 +13,9 @@ from benchmark.reports import (
     PageTable,
     described,
     differences,
-    schedule_figure,
-    styled,
 )
 from benchmark.site.docstrings import paragraphs
+from benchmark.site.schedules import drawing
 from benchmark.tables import published_table
 from benchmark.tables.published_table import Comparison
 from methods import registry
@@ -37,7 +35,7 @@ class About:
         text: The rest of the docstring as HTML, a paragraph each.
         facts: Version, networks and the like, by what they are.
         tables: Hyperparameters, schedules, differences to released code, published numbers.
-        figure: The file of the drawn schedules below the site; empty if it has none.
+        figure: The drawn schedules as HTML; empty if it has none.
         missing: Why there is nothing of all this; empty if there is.
     """
 
@@ -51,14 +49,13 @@ class About:
     missing: str = ""
 
 
-def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison], out: Path) -> About:
-    """Return what there is to say of a method; its schedules are drawn into ``figures/NAME.svg``.
+def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison]) -> About:
+    """Return what there is to say of a method; its schedules are drawn.
 
     Args:
         name: As on the command line.
         plugins: Python files that define further methods.
         comparisons: All published numbers, see :func:`benchmark.tables.published_table.compare`.
-        out: The folder of the site.
     """
     try:
         cls = registry.load(name, plugins)
@@ -85,7 +82,7 @@ def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison], 
             "use it": f"bench run --methods {name}",
         },
         tables=[table for table in found if table],
-        figure=_draw(drawn, out) if drawn else "",
+        figure=drawing(drawn) if drawn else "",
     )
 
 
@@ -114,16 +111,6 @@ def _of_schedules(drawn: Drawn) -> PageTable:
     rows = [[PageCell(str(value)) for value in row] for row in summary.itertuples(index=False)]
     notes = [f"at the defaults, in a run of {drawn.epochs} epochs", *drawn.remarks]
     return PageTable("Schedules", [str(name) for name in summary.columns], rows, notes)
-
-
-def _draw(drawn: Drawn, out: Path) -> str:
-    name = f"figures/{drawn.method}.svg"
-    path = out / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # letters stay letters: the file is a third of the size
-    with styled(), mpl.rc_context({"svg.fonttype": "none"}):
-        schedule_figure(drawn).savefig(path, format="svg", metadata={"Date": None})
-    return name
 
 
 def _differences(name: str) -> PageTable | None:
