@@ -73,7 +73,12 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str, resolve: flo
         rows = [row for row in table.rows if (row, column) in by_cell]
         if rows:
             found.append(_board(table, column, own, rows, by_cell, baseline, resolve))
-    return found
+    # two columns may be told apart by signs alone, which addresses have not
+    anchors = [board.anchor for board in found]
+    return [
+        replace(board, anchor=f"{board.anchor}-{place}") if board.anchor in anchors[:place] else board
+        for place, board in enumerate(found)
+    ]
 
 
 def _board(
@@ -114,7 +119,8 @@ def _board(
         *grid.notes,
         *(f"{TITLES[key.score]}: {tables.SCORES[key.score].description}, mean over seeds" for key in costs),
     ]
-    notes += [] if reference or len(rows) == 1 else [f"no gains: no row is {baseline}"]
+    if len(reference) != 1 and len(rows) > 1:
+        notes.append(f"no gains: {len(reference) or 'no'} rows are {baseline}")
     data = [{"mark": str(one.mark), "method": one.group.method} for one in sets]
     first = runs.iloc[0]
     header = ["method", *(titles[place] for place in kept), *(TITLES[key.score] for key in costs), "seeds", "checked"]
@@ -154,12 +160,11 @@ def _title(text: str, column: str) -> str:
 def of_method(found: Sequence[Board], method: str) -> PageTable | None:
     """Return a method's rows of all leaderboards as one table; None if it has none."""
     lines = []
-    header: Sequence[str] = ()
     for board in found:
         for cells, name in zip(board.table.rows, board.methods, strict=True):
             if name == method:
-                title = "method" if cells[0].text == method else f"method: {cells[0].text}"
-                place = board.column if title == "method" else f"{board.column}: {cells[0].text}"
+                # a row with settings of its own is told apart from the plain method's
+                place = board.column if cells[0].text == method else f"{board.column}: {cells[0].text}"
                 by_title = dict(zip(board.table.header[1:], cells[1:], strict=True))
                 lines.append((PageCell(place, href=f"../index.html#{board.view}"), by_title))
     if not lines:

@@ -144,7 +144,7 @@ def _built(
     names = list(dict.fromkeys([*listed, *(one.group.method for one in sets)]))
     comparisons = published_table.compare(content.frame)
     usable = [name for name in names if name not in listed or not listed[name].broken]
-    introduced = [about(name, plugins, comparisons) for name in usable]
+    introduced = [about(name, plugins, comparisons, _source(name, content, places)) for name in usable]
     site = _Site(
         out,
         templates("benchmark.site"),
@@ -184,6 +184,17 @@ def _built(
     if size > LIMIT:
         every.append(f"the site has {size / 1e6:.1f} MB, more than {LIMIT / 1e6:.0f}")
     return Built(len(found), len(introduced), len(sets), len(content.runs), size, every)
+
+
+def _source(name: str, content: Content, places: Sequence[Place]) -> str:
+    """Return the code of a plug-in's method as its runs kept it; nothing where they did not, or have none."""
+    configs = (run.config for run in content.runs.values())
+    hashes = {config.sources["method"] for config in configs if config.method == name and "method" in config.sources}
+    for place in places:
+        for path in (place.root / "sources" / f"{one}.py" for one in sorted(hashes)):
+            if path.is_file():
+                return path.read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
 def _method_page(

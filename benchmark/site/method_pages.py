@@ -1,5 +1,6 @@
 """What a method's page says beside its results: from the registry, its docstring and what others have published."""
 
+import ast
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from benchmark.site.schedules import drawing
 from benchmark.tables import published_table
 from benchmark.tables.published_table import Comparison
 from methods import registry
-from methods.errors import InputError
 from methods.hyperparameters import REFERENCE_EPOCHS
 from methods.interface import Method
 
@@ -36,7 +36,7 @@ class About:
         facts: Version, networks and the like, by what they are.
         tables: Hyperparameters, schedules, differences to released code, published numbers.
         figure: The drawn schedules as HTML; empty if it has none.
-        missing: Why there is nothing of all this; empty if there is.
+        missing: Why there is no more of this; empty if there is.
     """
 
     name: str
@@ -49,19 +49,19 @@ class About:
     missing: str = ""
 
 
-def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison]) -> About:
+def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison], source: str = "") -> About:
     """Return what there is to say of a method; its schedules are drawn.
 
     Args:
         name: As on the command line.
         plugins: Python files that define further methods.
         comparisons: All published numbers, see :func:`benchmark.tables.published_table.compare`.
+        source: The code that its runs had, where it is a plug-in that is not named; it is read and not run.
     """
-    try:
-        cls = registry.load(name, plugins)
-    except InputError:
-        return About(name, missing="Its code is a plug-in and is not read here; bench site --plugin FILE.py reads it.")
-    listing = registry.catalogue(plugins)[name]
+    listing = registry.catalogue(plugins).get(name)
+    if listing is None or listing.broken:
+        return _unread(name, source)
+    cls = registry.load(name, plugins)
     text = inspect.getdoc(cls) or ""
     drawn = _schedules(cls)
     found = [
@@ -84,6 +84,21 @@ def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison]) 
         tables=[table for table in found if table],
         figure=drawing(drawn) if drawn else "",
     )
+
+
+def _unread(name: str, source: str) -> About:
+    """Return what a plug-in's source says of its method; nothing of it is run."""
+    missing = "Its code is a plug-in, which is not run here: bench site --plugin FILE.py shows its hyperparameters too."
+    try:
+        classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        classes = []
+    for node in classes:
+        named = [ast.unparse(line.value) for line in node.body if isinstance(line, ast.Assign)]
+        text = ast.get_docstring(node) or ""
+        if repr(name) in named and text:
+            return About(name, text.splitlines()[0], text=paragraphs(text), missing=missing)
+    return About(name, missing=missing)
 
 
 def _hyperparameters(cls: type[Method]) -> PageTable | None:

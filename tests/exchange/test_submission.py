@@ -60,6 +60,13 @@ class TestExample:
         (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
         assert (EXAMPLE / "consensus.py").read_text(encoding="utf-8") == code
 
+    def test_the_documented_form_is_its_own(self) -> None:
+        page = (ROOT / "docs" / "handing_in.md").read_text(encoding="utf-8")
+        (form,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        assert (EXAMPLE / "submission.yaml").read_text(encoding="utf-8") == form
+        keys = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+        assert keys == list(submission.Form.model_fields)
+
     def test_it_is_small_and_says_nothing_of_the_machine_that_made_it(self) -> None:
         assert sum(path.stat().st_size for path in EXAMPLE.iterdir()) < 10_000
         origins = [case.contents.config.origin for case in exchange.cases(str(EXAMPLE / "runs.tar.gz"), Path())]

@@ -187,6 +187,14 @@ class TestMarks:
         (page,) = (site[0] / "runs").glob("consensus-*")
         assert "CC0-1.0" in text_of(page)
 
+    def test_a_plugin_that_is_not_named_is_read_and_not_run(self, site: tuple[Path, Built], tmp_path: Path) -> None:
+        page = text_of(site[0] / "methods" / "consensus.html")
+        assert "separate networks that all learn from the mean of their probabilities" in page
+        assert "<h2>Hyperparameters</h2>" not in page
+        build([], tmp_path / "site", ROOT / "submissions", plugins=[str(EXAMPLE / "consensus.py")])
+        found = rows(text_of(tmp_path / "site" / "methods" / "consensus.html"))
+        assert found["rampup_epochs"][1] == "80 of 300 epochs"
+
     def test_a_submission_that_disputes_runs_from_here_differs(self, tmp_path: Path) -> None:
         shutil.copytree(EXAMPLE, tmp_path / "submissions" / "theirs")
         exchange.merge([EXAMPLE / "runs.tar.gz"], tmp_path / "results")
