@@ -23,6 +23,9 @@ from methods import registry
 from methods.hyperparameters import REFERENCE_EPOCHS
 from methods.interface import Method
 
+_LONG = frozenset(("backbone", "protocol of the source", "ours differs"))
+"""Columns of published numbers whose words take several lines."""
+
 
 @dataclass(frozen=True)
 class About:
@@ -141,7 +144,8 @@ def _published(comparisons: Sequence[Comparison]) -> PageTable | None:
     if not comparisons:
         return None
     grid = published_table.grid(comparisons)
-    wide = {"protocol of the source", "ours differs"}
-    marks = ["wrap" if title in wide else "" for title in grid.header]
-    rows = [[PageCell(text, mark) for text, mark in list(zip(row, marks, strict=True))[1:]] for row in grid.rows]
-    return PageTable("Published numbers", list(grid.header)[1:], rows, grid.notes)
+    # the method's own name goes without saying, and so does what no row has
+    kept = [place for place in range(1, len(grid.header)) if any(row[place] for row in grid.rows)]
+    marks = ["wrap" if title in _LONG else "" for title in grid.header]
+    rows = [[PageCell(row[place], marks[place]) for place in kept] for row in grid.rows]
+    return PageTable("Published numbers", [grid.header[place] for place in kept], rows, grid.notes)
