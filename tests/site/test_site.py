@@ -13,6 +13,7 @@ from benchmark import cli, exchange, tables
 from benchmark.exchange import Outcome, records
 from benchmark.reports import page as report
 from benchmark.site import Built, build
+from benchmark.site.building import LIMIT
 from benchmark.store import METRICS, Status, Store, load, read
 from benchmark.tables import Showing
 from benchmark.tables.grids import grid
@@ -267,3 +268,14 @@ def test_the_report_and_the_site_have_one_script(site: tuple[Path, Built], resul
     script = text_of(site[0] / "assets/report.js").strip()
     assert len(script) > 10_000
     assert script in text_of(tmp_path / "r.html")
+
+
+def test_the_results_of_the_repository_are_a_site(tmp_path: Path) -> None:
+    built = build([ROOT / "results"], tmp_path / "site", ROOT / "submissions")
+    assert built.methods >= len(registry.catalogue()) >= 15
+    assert built.runs >= 50
+    assert built.size < LIMIT
+    assert built.notes == []
+    found = rows(text_of(tmp_path / "site" / "index.html"))
+    assert {*registry.catalogue()} <= found.keys()
+    assert {cells[-1].partition(" ")[0] for cells in found.values()} == {"verified", "claimed"}
