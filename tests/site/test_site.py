@@ -14,12 +14,12 @@ from benchmark.exchange import Outcome, records
 from benchmark.reports import page as report
 from benchmark.site import Built, build
 from benchmark.site.building import LIMIT
-from benchmark.store import METRICS, Status, Store, load, read
+from benchmark.store import METRICS, Store, load, read
 from benchmark.tables import Showing
 from benchmark.tables.grids import grid
 from methods import registry
 from methods.errors import InputError
-from tests.reports.test_report import EVIL, config, store_run
+from tests.reports.test_report import config, store_run
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "submissions" / "example"
@@ -27,32 +27,6 @@ EXAMPLE = ROOT / "submissions" / "example"
 
 def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
-
-
-def make_results(root: Path) -> Path:
-    """Three methods with three seeds on one data set, two of them on another, in a bundle; one run failed."""
-    store = Store(root)
-    for number, method in enumerate(("independent", "dml", "pcl")):
-        for seed in range(3):
-            store_run(store, config(method, seed), 90 - 3 * number + (1 + number) * seed / 10)
-    store_run(store, config("pcl", 3), 50, Status.FAILED, EVIL)
-    other = Store(root / "other")
-    for method in ("independent", "dml"):
-        store_run(other, config(method, 0, dataset="cifar10"), 70)
-    exchange.pack(other.root, root / "lab" / "runs.tar.gz")
-    shutil.rmtree(other.root)
-    return root
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_results(tmp_path_factory.mktemp("results"))
-
-
-@pytest.fixture(scope="module")
-def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Built]:
-    out = tmp_path_factory.mktemp("made") / "site"
-    return out, build([results], out, ROOT / "submissions")
 
 
 def rows(page: str) -> dict[str, list[str]]:

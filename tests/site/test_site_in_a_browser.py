@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.site import build
+from benchmark.site import Built
 from tests import needs
 from tests.browser import Browser, browser
-from tests.site.test_site import ROOT, make_results
 
 WIDE, NARROW = (1280, 900), (375, 700)
 PAGES = ("index.html", "methods/dml.html", "methods/dkel.html", "runs/*pcl*.html")
@@ -47,13 +46,6 @@ return low;
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("browsed")
-    build([make_results(folder / "results")], folder / "site", ROOT / "submissions")
-    return folder / "site"
-
-
-@pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     needs.programs("chromium", "chromedriver", packages="chromium chromium-driver")
     with browser(tmp_path_factory.mktemp("chromium")) as window:
@@ -61,14 +53,14 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def index(site: Path, chromium: Browser) -> Iterator[Browser]:
+def index(site: tuple[Path, Built], chromium: Browser) -> Iterator[Browser]:
     chromium.resize(*WIDE)
     chromium.open("about:blank")
     chromium.requests()
-    chromium.open((site / "index.html").as_uri())
+    chromium.open((site[0] / "index.html").as_uri())
     yield chromium
     assert chromium.complaints() == []
-    assert_all_inside(site, chromium.requests())
+    assert_all_inside(site[0], chromium.requests())
 
 
 def assert_all_inside(site: Path, requests: list[str]) -> None:
@@ -79,9 +71,9 @@ def assert_all_inside(site: Path, requests: list[str]) -> None:
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["desktop", "phone"])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_can_be_read_and_asks_for_nothing(
-    name: str, size: tuple[int, int], site: Path, chromium: Browser
+    name: str, size: tuple[int, int], site: tuple[Path, Built], chromium: Browser
 ) -> None:
-    page = next(site.glob(name))
+    page = next(site[0].glob(name))
     chromium.resize(*size)
     chromium.requests()
     chromium.complaints()
@@ -92,10 +84,12 @@ def test_a_page_fits_can_be_read_and_asks_for_nothing(
         assert chromium.run(CONTRAST) == []
     chromium.dark(False)
     assert chromium.complaints() == []
-    assert_all_inside(site, chromium.requests())
+    assert_all_inside(site[0], chromium.requests())
 
 
-def test_a_click_on_a_heading_sorts_every_leaderboard_and_the_address_keeps_it(index: Browser, site: Path) -> None:
+def test_a_click_on_a_heading_sorts_every_leaderboard_and_the_address_keeps_it(
+    index: Browser, site: tuple[Path, Built]
+) -> None:
     heading = ".board[data-data=digits] thead th:nth-child(2) button"
     index.click(heading)
     assert ["digits", ["independent", "dml", "pcl"]] in index.run(SHOWN)
@@ -162,14 +156,14 @@ def test_the_keyboard_reaches_everything(index: Browser) -> None:
     assert reached == expected
 
 
-def test_a_method_page_draws_curves_and_leads_to_the_bundle(site: Path, chromium: Browser) -> None:
+def test_a_method_page_draws_curves_and_leads_to_the_bundle(site: tuple[Path, Built], chromium: Browser) -> None:
     chromium.resize(*WIDE)
-    chromium.open((site / "methods/dml.html").as_uri())
+    chromium.open((site[0] / "methods/dml.html").as_uri())
     drawn = "return [...document.querySelectorAll('#chart path.line')].map((line) => line.dataset.row)"
     assert set(chromium.run(drawn)) == {"independent", "dml"}
     chromium.run("document.querySelector('tr[data-run^=dml-digits] button').click()")
     links = chromium.run("return [...document.querySelectorAll('#details-body a')].map((link) => link.href)")
     assert [link.rpartition(".")[2] for link in links] == ["html", "gz"]
-    assert all((site / link.removeprefix(f"{site.as_uri()}/")).is_file() for link in links)
+    assert all((site[0] / link.removeprefix(f"{site[0].as_uri()}/")).is_file() for link in links)
     assert chromium.run("return document.getElementById('command').textContent").startswith("bench run --methods dml")
     assert chromium.complaints() == []
