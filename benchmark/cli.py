@@ -28,8 +28,10 @@ from benchmark.commands import (
     run,
     schedules,
     show,
+    site,
     speed,
     study,
+    submit,
     sweep,
     table,
     verify,
@@ -154,9 +156,11 @@ app.add_typer(study.app, name="study")
 app.command("list")(list_.list_)
 app.command()(show.show)
 app.command()(report.report)
+app.command()(site.site)
 app.command()(pack.pack)
 app.command()(merge.merge)
 app.command()(verify.verify)
+app.command()(submit.submit)
 app.command()(rm.rm)
 app.command()(du.du)
 app.command()(export.export)

@@ -69,9 +69,22 @@ class Browser:
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def complaints(self) -> list[str]:
-        """The console's errors and warnings so far."""
+        """The console's errors and warnings since the last call."""
         entries = self._post("se/log", {"type": "browser"})
         return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
+
+    def requests(self) -> list[str]:
+        """The addresses of everything that was asked for since the last call."""
+        entries = [json.loads(entry["message"])["message"] for entry in self._post("se/log", {"type": "performance"})]
+        return [one["params"]["request"]["url"] for one in entries if one["method"] == "Network.requestWillBeSent"]
+
+    def press(self, key: str) -> None:
+        """A key on the keyboard, such as Tab or Enter."""
+        code = {"Tab": 9, "Enter": 13}[key]
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            params = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, **text}
+            self._post("goog/cdp/execute", {"cmd": "Input.dispatchKeyEvent", "params": params})
 
 
 def _call(verb: str, address: str, body: dict[str, Any] | None = None) -> Any:
@@ -94,7 +107,11 @@ def browser(profile: Path) -> Iterator[Browser]:
         address = f"http://127.0.0.1:{_port(driver)}"
         _wait_for(address)
         options = {"args": [*FLAGS, f"--user-data-dir={profile / 'chromium'}"], "binary": shutil.which("chromium")}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        wanted = {
+            "browserName": "chrome",
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
         opened = _call("POST", f"{address}/session", {"capabilities": {"alwaysMatch": wanted}})
         try:
             yield Browser(address, opened["sessionId"])

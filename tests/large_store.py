@@ -1,4 +1,4 @@
-"""``make large``: a store of many long runs is made and tabled, listed and reported, and what that took is printed.
+"""``make large``: a store of many long runs is made, and what tables, lists, a report and a site of it take is printed.
 
 ``python -m tests.large_store [RUNS ...] [--epochs N]`` makes a store of each size (1,000 and 10,000 if none is given)
 in a temporary folder and times the commands, each in a process of its own: the first table, which builds the index, and
@@ -33,6 +33,7 @@ COMMANDS = (
     ("bench table", ("table",)),
     ("bench list runs", ("list", "runs")),
     ("bench report", ("report", "--out", "report.html")),
+    ("bench site", ("site", "--out", "site")),
     ("bench table after ten runs more", ("table",)),
 )
 

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +49,25 @@ def pack(results: Path, out: Path, weights: bool = False, predictions: bool = Fa
     Raises:
         InputError: If there are no runs, or the file cannot be written.
     """
+    packed = pack_runs([results / RUNS / name for name in scan(results)], out, weights, predictions)
+    if not packed.runs:
+        raise InputError(f"no runs in {results} that could be packed")
+    return packed
+
+
+def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predictions: bool = False) -> Packed:
+    """Write some runs into one file; nothing is written if none of them can be packed.
+
+    Args:
+        folders: Of the runs, each below ``runs/`` of a results folder; no two have one name.
+        out: The bundle; its ending says how it is compressed.
+        weights: Whether the students' weights go along.
+        predictions: Whether the predictors' logits on the scored images do.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
     ending = ending_of(out)
-    names = list(scan(results))
     left_out: list[str] = []
     packed = 0
     temporary = out.with_name(f".{out.name}.{os.getpid()}{atomic.SUFFIX}")
@@ -61,38 +78,37 @@ def pack(results: Path, out: Path, weights: bool = False, predictions: bool = Fa
                 compressed(stream, ending) as inner,
                 tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
             ):
-                needed: set[str] = set()
-                for name in names:
+                needed: dict[str, Path] = {}
+                for folder in sorted(folders, key=lambda folder: folder.name):
                     try:
-                        files = _files_of(results, name, weights, predictions, needed)
+                        files = _files_of(folder, weights, predictions, needed)
                     except DamagedError as error:
-                        left_out.append(f"{results / RUNS / name} is damaged and left out: {error}")
+                        left_out.append(f"{folder} is damaged and left out: {error}")
                         continue
                     packed += 1
                     for path, content in files.items():
-                        _add(archive, f"{RUNS}/{name}/{path}", content)
-                for path, content in _sources(results, needed):
+                        _add(archive, f"{RUNS}/{folder.name}/{path}", content)
+                for path, content in _sources(needed):
                     _add(archive, path, content)
                 _add(archive, LAST, json.dumps({"format": FORMAT, "runs": packed}).encode())
             stream.flush()
             os.fsync(stream.fileno())
-        if not packed:
-            raise InputError(f"no runs in {results} that could be packed")
-        temporary.replace(out)
+        if packed:
+            temporary.replace(out)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
-    return Packed(packed, out.stat().st_size, left_out)
+    return Packed(packed, out.stat().st_size if packed else 0, left_out)
 
 
-def _files_of(results: Path, name: str, weights: bool, predictions: bool, needed: set[str]) -> Mapping[str, bytes]:
-    folder = results / RUNS / name
+def _files_of(folder: Path, weights: bool, predictions: bool, needed: dict[str, Path]) -> Mapping[str, bytes]:
+    results = folder.parents[1]
     files = read_files(folder)
     config = files.contents.config
-    if (own := Store(results).folder(config).name) != name:
+    if (own := Store(results).folder(config).name) != folder.name:
         raise DamagedError(f"its configuration is that of {own}")
-    needed.update(getattr(config, "sources", {}).values())
+    needed.update(dict.fromkeys(getattr(config, "sources", {}).values(), results))
     found = dict(files.raw)
     if weights:
         found |= {path.name: path.read_bytes() for path in students_files(folder)}
@@ -101,8 +117,8 @@ def _files_of(results: Path, name: str, weights: bool, predictions: bool, needed
     return found
 
 
-def _sources(results: Path, needed: set[str]) -> Iterator[tuple[str, bytes]]:
-    for source in sorted(needed):
+def _sources(needed: Mapping[str, Path]) -> Iterator[tuple[str, bytes]]:
+    for source, results in sorted(needed.items()):
         path = results / SOURCES / f"{source}.py"
         if path.is_file():
             yield f"{SOURCES}/{source}.py", path.read_bytes()

@@ -1,3 +1,4 @@
+from .describing import Difference as Difference, described as described, differences as differences
 from .drawing import (
     LINES as LINES,
     Line as Line,
@@ -5,5 +6,15 @@ from .drawing import (
     styled as styled,
     write_figure as write_figure,
 )
-from .repeat import places as places
+from .page import facts as facts, run_row as run_row
+from .page_data import Content as Content, Group as Group, page_data as page_data
+from .repeat import command as command, places as places
+from .schedule_figures import Drawn as Drawn
 from .show import lines as lines
+from .templating import (
+    PageCell as PageCell,
+    PageTable as PageTable,
+    page_table as page_table,
+    script_json as script_json,
+    templates as templates,
+)

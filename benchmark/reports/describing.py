@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
@@ -37,7 +37,7 @@ def method(name: str, plugins: Sequence[str] = ()) -> Iterator[str]:
     for paragraph in text:
         yield f"  {paragraph}"
     yield from ("", "hyperparameters, set as " + f"{name}.KEY=VALUE:")
-    yield from _table(_row(key, info) for key, info in cls.Hyperparameters.model_fields.items())
+    yield from _table(described(key, info) for key, info in cls.Hyperparameters.model_fields.items())
     yield from _predicted(name, plugins)
     yield from _schedules(cls)
     networks = "any, or several joined by +" if cls.mixed_backbones else "one for all peers"
@@ -71,8 +71,26 @@ def _schedules(cls: "type[Method]") -> Iterator[str]:
         yield f"schedules (bench schedules --method {cls.name} draws them): {', '.join(terms)}"
 
 
-def quirks(name: str) -> list[str]:
-    """Return what is known of a method's released code, a line each."""
+class Difference(NamedTuple):
+    """Something in which a method's released code and its paper, or this project, differ.
+
+    Attributes:
+        methods: Whom it is about.
+        released: What the released code does.
+        here: What is done here.
+        why: The reason.
+        test: What holds it.
+    """
+
+    methods: str
+    released: str
+    here: str
+    why: str
+    test: str
+
+
+def differences(name: str) -> list[Difference]:
+    """Return what is known of a method's released code; nothing where the page that says it is not there."""
     packaged = Path(str(files("benchmark"))) / FIDELITY
     path = packaged if packaged.is_file() else packaged.parents[2] / FIDELITY
     try:
@@ -80,15 +98,20 @@ def quirks(name: str) -> list[str]:
     except OSError:
         return []
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines if line.startswith("|")]
-    own = [row for row in rows if len(row) > 3 and name in re.split(r",\s*", row[0])]
-    return [f"released: {row[1]}; here: {row[2]}; why: {row[3]}" for row in own]
+    whole = [Difference(*row) for row in rows if len(row) == len(Difference._fields)]
+    return [row for row in whole if name in re.split(r",\s*", row.methods)]
+
+
+def quirks(name: str) -> list[str]:
+    """Return what is known of a method's released code, a line each."""
+    return [f"released: {row.released}; here: {row.here}; why: {row.why}" for row in differences(name)]
 
 
 def hyperparameters(plugins: Sequence[str] = ()) -> Iterator[str]:
     """Yield every hyperparameter of every method."""
     usable = [name for name, item in registry.catalogue(plugins).items() if not item.broken]
     yield from _table(
-        _row(f"{name}.{key}", info)
+        described(f"{name}.{key}", info)
         for name in usable
         for key, info in registry.load(name, plugins).Hyperparameters.model_fields.items()
     )
@@ -97,7 +120,7 @@ def hyperparameters(plugins: Sequence[str] = ()) -> Iterator[str]:
 def settings() -> Iterator[str]:
     """Yield every setting of training and data."""
     yield from _table(
-        _row(f"{section}.{key}", info)
+        described(f"{section}.{key}", info)
         for section, model in SECTIONS.items()
         for key, info in model.model_fields.items()
     )
@@ -109,7 +132,8 @@ def scores() -> Iterator[str]:
     yield from _table((name, ends[score.best], "", score.description) for name, score in SCORES.items())
 
 
-def _row(key: str, info: FieldInfo) -> tuple[str, str, str, str]:
+def described(key: str, info: FieldInfo) -> tuple[str, str, str, str]:
+    """Return a setting's name, which values it takes, its default and what it is."""
     default = "must be given" if info.is_required() else f"default {_word(info.get_default(call_default_factory=True))}"
     if scales_with_epochs(info):
         default += f" of {REFERENCE_EPOCHS} epochs"

@@ -1,23 +1,19 @@
 """All stored runs as one HTML page that needs no network."""
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from benchmark import tables
 from benchmark.reports.cautions import cautions
 from benchmark.reports.page_data import Content, Group, page_data
 from benchmark.reports.recipe import recipe
+from benchmark.reports.templating import PageTable, page_table, script_json, templates
 from benchmark.store import Results, Status, StoredRun, atomic, environment, folders
 from benchmark.tables import Choice, Showing
-from benchmark.tables.grids import grid as text_grid
 from benchmark.words import duration
 from methods.errors import InputError
 
@@ -28,14 +24,6 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Cost": ("seconds", "memory", "parameters", "multiply-adds", "training-multiply-adds"),
 }
 """The tables beside the headline's, and the scores in each."""
-
-
-@dataclass(frozen=True)
-class _Table:
-    title: str
-    header: list[str]
-    rows: list[list[tuple[str, str]]]
-    notes: list[str]
 
 
 def write(
@@ -79,21 +67,22 @@ def render(content: Content, baseline: str | None = None, watched: str = "") -> 
         baseline: A method that the others are compared with.
         watched: What a page that is served polls for: it loads itself anew when that changes.
     """
-    templates = Environment(
-        loader=PackageLoader("benchmark.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     data = page_data(content)
-    return templates.get_template("report.html.j2").render(
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        by=environment.versions(),
-        facts=_facts(content),
-        warnings=[*content.left_out, *_damaged(content), *cautions(_columns(content))],
-        headline=_table("Students", _built(content, None, baseline)) if content.runs else None,
-        tables=_sections(content),
-        lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
-        runs=[_run(content, group, name, data["runs"][name]) for group in content.groups for name in group.runs],
-        data=_script_json(data),
-        watched=watched,
+    return (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            by=environment.versions(),
+            facts=facts(content.runs.values()),
+            warnings=[*content.left_out, *_damaged(content), *cautions(_columns(content))],
+            headline=page_table("Students", _built(content, None, baseline)) if content.runs else None,
+            tables=_sections(content),
+            lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
+            runs=[run_row(content, group, name, data["runs"][name]) for group in content.groups for name in group.runs],
+            data=script_json(data),
+            watched=watched,
+        )
     )
 
 
@@ -106,7 +95,7 @@ def _damaged(content: Content) -> list[str]:
     return [f"{count} damaged {'run is' if count == 1 else 'runs are'} left out"] if count else []
 
 
-def _sections(content: Content) -> list[_Table]:
+def _sections(content: Content) -> list[PageTable]:
     if not content.runs:
         return []
     scores = [score for names in SECTIONS.values() for score in names]
@@ -115,7 +104,7 @@ def _sections(content: Content) -> list[_Table]:
         title: replace(every, headings=[heading for heading in every.headings if heading.score in names])
         for title, names in SECTIONS.items()
     }
-    return [table for title, part in parts.items() if (table := _table(title, part))]
+    return [table for title, part in parts.items() if (table := page_table(title, part))]
 
 
 def _columns(content: Content) -> dict[str, dict[str, list[StoredRun]]]:
@@ -125,34 +114,14 @@ def _columns(content: Content) -> dict[str, dict[str, list[StoredRun]]]:
     return columns
 
 
-def _table(title: str, table: tables.Table) -> _Table | None:
-    # what no method has is left out
-    there = [heading for heading in table.headings if any(_filled(table, row, heading) for row in table.rows)]
-    if not there:
-        return None
-    grid = text_grid(replace(table, headings=there))
-    rows = [
-        [(text, grid.marks.get((number, column), "")) for column, text in enumerate(row)]
-        for number, row in enumerate(grid.rows)
-    ]
-    return _Table(title, list(grid.header), rows, list(grid.notes))
-
-
-def _filled(table: tables.Table, row: str, heading: tables.Heading) -> bool:
-    cell = table.cells.get((row, heading))
-    # a table of runs that all failed still says so, in the first section
-    return cell is not None and bool(cell.values or (cell.endings and heading.score == tables.HEADLINE))
-
-
-def _facts(content: Content) -> dict[str, str]:
+def facts(runs: Collection[StoredRun]) -> dict[str, str]:
     """Return what was run and on what."""
-    runs = list(content.runs.values())
     found = [run.result.environment or {} for run in runs if run.result]
     seconds = sum(run.result.seconds for run in runs if run.result)
     statuses = Counter(str(run.status) for run in runs)
-    facts = {
+    said = {
         "runs": f"{len(runs)}: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()),
-        "methods": _names(group.method for group in content.groups),
+        "methods": _names(sorted({run.config.method for run in runs}, key=tables.method_order)),
         "data sets": _names(run.config.dataset for run in runs),
         "backbones": _names(run.config.backbone for run in runs),
         "seeds": _names(str(run.config.seed) for run in sorted(runs, key=lambda run: run.config.seed)),
@@ -165,7 +134,7 @@ def _facts(content: Content) -> dict[str, str]:
         "okdbench": _names(f"{env.get('okdbench', '')} {env.get('commit', '')}".strip() for env in found),
         "time": f"{duration(seconds)} of runs in all" if seconds else "",
     }
-    return {key: value for key, value in facts.items() if value}
+    return {key: value for key, value in said.items() if value}
 
 
 def _names(words: Iterable[str]) -> str:
@@ -173,7 +142,15 @@ def _names(words: Iterable[str]) -> str:
     return ", ".join(found[:20]) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
 
 
-def _run(content: Content, group: Group, name: str, details: Mapping[str, Any]) -> dict[str, Any]:
+def run_row(content: Content, group: Group, name: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the table of single runs says of one.
+
+    Args:
+        content: The runs.
+        group: The run's own.
+        name: The run's.
+        details: Of :func:`benchmark.reports.page_data.page_data`.
+    """
     run = content.runs[name]
     return {
         "name": name,
@@ -186,11 +163,3 @@ def _run(content: Content, group: Group, name: str, details: Mapping[str, Any]) 
         "seconds": run.result.seconds if run.result else None,
         "time": duration(run.result.seconds) if run.result else "",
     }
-
-
-def _script_json(data: Any) -> Markup:
-    """Return JSON that may stand in a script element: nothing in it ends the element or begins a comment."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return Markup(text)  # noqa: S704 - escaped above

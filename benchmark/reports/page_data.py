@@ -1,7 +1,7 @@
 """What the report shows, gathered from the stored runs: plain data, rounded, small enough for a page."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,19 +130,28 @@ def _groups(frame: pd.DataFrame, choice: Choice, showing: Showing) -> list[Group
     return [group for _, _, group in sorted(found, key=lambda item: item[:2])]
 
 
-def page_data(content: Content) -> dict[str, Any]:
-    """Return what the page's script draws."""
+def page_data(
+    content: Content, numbers: int = MAX_NUMBERS, command: Callable[[StoredRun], str] | None = None
+) -> dict[str, Any]:
+    """Return what the page's script draws.
+
+    Args:
+        content: The runs.
+        numbers: How many the curves may have, above 0; longer curves are drawn at fewer epochs.
+        command: Returns the line that repeats a run; None for the one that does it where the run lies.
+    """
+    command = command or _repeated_there
     records = {found.record.name: found for found in content.stored.found}
     means: list[GroupCurves] = []
     details: dict[str, dict[str, Any]] = {}
-    run_points = min(MAX_RUN_POINTS, max(MIN_RUN_POINTS, MAX_NUMBERS // (4 * max(1, len(records)))))
+    run_points = min(MAX_RUN_POINTS, max(MIN_RUN_POINTS, numbers // (4 * max(1, len(records)))))
     for groups in _together(content.groups):
         curves = dict(content.stored.curves([name for group in groups for name in group.runs]))
         for group in groups:
             means.append(_of_group(content, group, curves))
             for name in group.runs:
-                details[name] = _details(content, group, records[name], curves.get(name), run_points)
-    curves_of, names = _drawn(means)
+                details[name] = _details(content, group, records[name], curves.get(name), run_points, command)
+    curves_of, names = _drawn(means, numbers)
     panels = {panel: index for index, panel in enumerate(content.panels)}
     rows = {row: index for index, row in enumerate(content.rows)}
     return {
@@ -190,12 +199,12 @@ def _of_group(content: Content, group: Group, curves: Mapping[str, Scores]) -> G
     return group_curves(fit, list(dict.fromkeys(students)))
 
 
-def _drawn(groups: Sequence[GroupCurves]) -> tuple[list[dict[str, Any]], list[str]]:
+def _drawn(groups: Sequence[GroupCurves], numbers: int) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the curves of each group by metric, at so many epochs as fit the page, and all metrics' names."""
     names = list(dict.fromkeys(name for group in groups for name in group.means))
     position = {name: str(index) for index, name in enumerate(names)}
     count = sum(len(group.means) for group in groups)
-    points = min(MAX_POINTS, max(MIN_POINTS, MAX_NUMBERS // (2 * max(1, count))))
+    points = min(MAX_POINTS, max(MIN_POINTS, numbers // (2 * max(1, count))))
     curves = []
     for group in groups:
         own: dict[str, Any] = {}
@@ -219,7 +228,9 @@ def _spread(length: int, points: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(length, points)).round()).astype(int).tolist() if length else []
 
 
-def _details(content: Content, group: Group, found: Found, curve: Scores | None, points: int) -> dict[str, Any]:
+def _details(
+    content: Content, group: Group, found: Found, curve: Scores | None, points: int, command: Callable[[StoredRun], str]
+) -> dict[str, Any]:
     run = content.runs[found.record.name]
     result = run.result
     metrics = {key: _rounded(value) for key, value in found.record.last_metrics().items() if key != "epoch"}
@@ -237,9 +248,13 @@ def _details(content: Content, group: Group, found: Found, curve: Scores | None,
         "metrics": {key: value for key, value in metrics.items() if value is not None},
         "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in line.tolist()],
         "epochs": found.record.epochs,
-        "command": repeat.command(run.config, result, run.folder.parents[1]),
+        "command": command(run),
         "label": f"{group.row}, {group.panel}, seed {run.config.seed}",
     }
+
+
+def _repeated_there(run: StoredRun) -> str:
+    return repeat.command(run.config, run.result, run.folder.parents[1])
 
 
 def costs(content: Content, group: Group) -> dict[str, float]:

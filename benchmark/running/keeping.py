@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from benchmark import datasets
 from benchmark.configuration import RunConfig
+from benchmark.consoles import Console
 from benchmark.running.command import Command
 from benchmark.store import PREDICTIONS, LogitsType, Status, students_files, write_predictions
 from benchmark.words import say

@@ -22,6 +22,7 @@ from .table import (
     Table as Table,
     accuracy_table as accuracy_table,
     build as build,
+    compared as compared,
 )
 from .verdicts import (
     Judgement as Judgement,

@@ -62,11 +62,17 @@ def compare(frame: pd.DataFrame | None) -> list[Comparison]:
 
 
 def _ours(frame: pd.DataFrame) -> dict[tuple[str, str, str], list[Comparison]]:
-    """Return our cells by method, data set and backbone: more than one where runs differ in their settings."""
+    """Return our cells by method, data set and backbone, where others have published some.
+
+    There is more than one where runs differ in their settings.
+    """
     found: dict[tuple[str, str, str], list[Comparison]] = {}
     tested = frame[frame["split"] == "test"]
     for key, runs in tested.groupby(["method", "dataset", "backbone"], sort=False):
         method, dataset, backbone = map(str, key)
+        name = short_name(dataset).removeprefix("folder:")
+        if not published.find(method, name, backbone):
+            continue
         table = build(runs, ["student"])
         labels = layout.labelled(summaries(runs))
         for (row, heading), cell in table.cells.items():
@@ -76,7 +82,6 @@ def _ours(frame: pd.DataFrame) -> dict[tuple[str, str, str], list[Comparison]]:
             place = "" if dataset.partition(":")[0] == dataset else f"dataset={short_name(dataset)}"
             parts = [place, _departures(same), *(part.partition(", ")[2] for part in (row, heading.column))]
             settings = ", ".join(dict.fromkeys(word for part in parts for word in part.split(", ") if word))
-            name = short_name(dataset).removeprefix("folder:")
             found.setdefault((method, name, backbone), []).append(Comparison(_NONE, cell, settings))
     return found
 

@@ -1,9 +1,7 @@
 "use strict";
 (() => {
+  {% include "tables.js" +%}
   const data = JSON.parse(document.getElementById("data").textContent);
-  // the name of SVG's elements looks like an address; the page shall have none
-  const SVG = document.getElementById("tip").nextElementSibling.namespaceURI;
-  const byId = (id) => document.getElementById(id);
   const COLOURS = matchMedia("(prefers-color-scheme: dark)").matches
     ? ["#7fb8f0", "#ffb454", "#5fd0a5", "#f2879a", "#c9a6ff", "#e5d85c", "#6fd6e8", "#b8bfc8"]
     : ["#0b62b0", "#d55e00", "#00805f", "#b3256e", "#6a4fc0", "#8a6d00", "#0090a8", "#4d5560"];
@@ -11,54 +9,17 @@
   const colour = (row) => COLOURS[row % COLOURS.length];
   const dash = (row) => DASHES[Math.floor(row / COLOURS.length) % DASHES.length];
 
-  function make(name, attributes = {}, ...children) {
-    const svg = ["svg", "g", "line", "path", "text", "circle", "rect"].includes(name);
-    const node = svg ? document.createElementNS(SVG, name) : document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    node.append(...children);
-    return node;
-  }
-
   const round = (x) => (Math.abs(x) >= 1e5 ? x.toExponential(2) : String(Number(x.toPrecision(4))));
   const large = (x) => {
     for (const [size, unit] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]])
       if (Math.abs(x) >= size) return Number((x / size).toPrecision(3)) + unit;
     return round(x);
   };
-
   // what a reader has chosen survives a page that renews itself
   const kept = {
-    get: (key, otherwise) => { try { return JSON.parse(sessionStorage.getItem(key)) ?? otherwise; } catch { return otherwise; } },
-    set: (key, value) => { try { sessionStorage.setItem(key, JSON.stringify(value)); } catch { /* a page without storage forgets */ } },
+    get: (key, otherwise) => { try { return JSON.parse(sessionStorage.getItem(location.pathname + key)) ?? otherwise; } catch { return otherwise; } },
+    set: (key, value) => { try { sessionStorage.setItem(location.pathname + key, JSON.stringify(value)); } catch { /* a page without storage forgets */ } },
   };
-
-  // ---- tables
-  function sortKey(cell) {
-    const text = cell.dataset.value ?? cell.textContent.trim();
-    const number = parseFloat(text);
-    return Number.isNaN(number) ? text.toLowerCase() : number;
-  }
-  function sortBy(table, index, direction) {
-    const body = table.tBodies[0];
-    const keyed = [...body.rows].map((row, place) => [sortKey(row.cells[index]), place, row]);
-    const sign = direction === "ascending" ? 1 : -1;
-    keyed.sort(([a, i], [b, j]) => {
-      if ((a === "") !== (b === "")) return a === "" ? 1 : -1;
-      if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
-      return sign * (typeof a === "number" ? a - b : a.localeCompare(b, undefined, { numeric: true })) || i - j;
-    });
-    body.append(...keyed.map(([, , row]) => row));
-    [...table.tHead.rows[0].cells].forEach((cell, i) => i === index ? cell.setAttribute("aria-sort", direction) : cell.removeAttribute("aria-sort"));
-  }
-  for (const table of document.querySelectorAll("table.sortable")) {
-    [...table.tHead.rows[0].cells].forEach((cell, index) => cell.firstChild.addEventListener("click", () => {
-      // numbers begin with the largest, words with the first
-      const numeric = [...table.tBodies[0].rows].some((row) => typeof sortKey(row.cells[index]) === "number") && index > 0;
-      const now = cell.getAttribute("aria-sort");
-      const first = numeric ? "descending" : "ascending";
-      sortBy(table, index, now === first ? (first === "ascending" ? "descending" : "ascending") : first);
-    }));
-  }
 
   // ---- the tooltip
   const tip = byId("tip");
@@ -192,7 +153,7 @@
   };
 
   // ---- accuracy against cost
-  const COSTS = { seconds: "wall time of a run, s", step_multiply_adds: "multiply-adds of a training step, an image", student_multiply_adds: "multiply-adds of the deployed student, an image", parameters: "trained parameters", student_parameters: "parameters of the deployed student", peak_memory_mib: "peak memory, MiB" };
+  const COSTS = { seconds: "wall time of a run, s", step_multiply_adds: "multiply-adds of a training step, an image", student_multiply_adds: "multiply-adds of the deployed student, an image", parameters: "trained parameters", student_parameters: "parameters of the deployed student", peak_memory_mib: "peak memory, MiB", state_mib: "weights and buffers held in training, MiB" };
   const costBox = byId("cost-key");
   [...new Set(data.groups.flatMap((g) => Object.keys(g.cost)))].sort((a, b) => Object.keys(COSTS).indexOf(a) - Object.keys(COSTS).indexOf(b))
     .forEach((key) => costBox.append(make("option", { value: key }, COSTS[key] ?? key)));
@@ -228,7 +189,7 @@
     const run = data.runs[name], body = byId("details-body"), chart = make("div", { class: "chart" });
     const ended = run.status === "finished" ? "add --force to repeat a run that is finished" : "";
     body.replaceChildren(make("h2", {}, run.label), make("p", { class: "muted" }, `${name}: ${run.status}${run.reason ? `: ${run.reason}` : ""}`),
-      make("h3", {}, "Command"), make("pre", { id: "command" }, run.command), make("p", { class: "muted" }, ended), chart,
+      ...(run.links ?? []).map(([text, href]) => make("p", {}, make("a", { href }, text))), make("h3", {}, "Command"), make("pre", { id: "command" }, run.command), make("p", { class: "muted" }, ended), chart,
       make("h3", {}, "Last epoch"), list(run.metrics), make("h3", {}, "Cost"), list({ ...(run.seconds == null ? {} : { seconds: run.seconds }), ...run.cost }),
       make("h3", {}, "Made with"), list(run.environment));
     byId("details").showModal();

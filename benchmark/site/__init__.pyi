@@ -1,0 +1,1 @@
+from .building import Built as Built, build as build

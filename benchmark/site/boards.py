@@ -1,0 +1,178 @@
+"""The leaderboards: a table a data set, network and budget."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from benchmark import tables
+from benchmark.configuration import EQUAL_EPOCHS
+from benchmark.reports import Content, PageCell, PageTable, page_table
+from benchmark.site.run_sets import RunSet
+from benchmark.tables import layout, rows as naming
+
+COSTS = ("training-multiply-adds", "seconds", "memory")
+TITLES = {
+    "student": "accuracy, %",
+    "training-multiply-adds": "multiply-adds, M",
+    "seconds": "time, s",
+    "memory": "memory, MiB",
+}
+"""What stands above a score's column."""
+
+_VERDICT = "verdict"
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard.
+
+    Attributes:
+        anchor: Its place on the page.
+        column: The tables' column.
+        dataset: In short.
+        network: Of the peers.
+        budget: What the runs have in common: equal epochs, or a cost.
+        table: With a row a method.
+        methods: Of the rows.
+    """
+
+    anchor: str
+    column: str
+    dataset: str
+    network: str
+    budget: str
+    table: PageTable
+    methods: Sequence[str]
+
+    @property
+    def view(self) -> str:
+        """The fragment of an address that shows this leaderboard alone."""
+        return f"board={self.anchor}"
+
+
+def boards(content: Content, sets: Sequence[RunSet], baseline: str, resolve: float) -> list[Board]:
+    """Return the leaderboards, in the order of the tables' columns.
+
+    Intervals and p values are corrected for the comparisons of one leaderboard: each is a table of its own.
+
+    Args:
+        content: The runs.
+        sets: All of their run sets.
+        baseline: A row's label or a method; where a leaderboard has none of it, it has no gains.
+        resolve: The difference that matters, in points.
+    """
+    showing = replace(content.showing, rank=False, aggregates=False, n=False, p=False)
+    table = tables.build(content.frame, [tables.HEADLINE, *COSTS], choice=content.choice, showing=showing)
+    runs = layout.labelled(content.frame)
+    by_cell = {(one.group.row, one.group.panel): one for one in sets}
+    found = []
+    for column in dict.fromkeys(heading.column for heading in table.headings):
+        own = runs[runs["column"] == column]
+        rows = [row for row in table.rows if (row, column) in by_cell]
+        if rows:
+            found.append(_board(table, column, own, rows, by_cell, baseline, resolve))
+    # two columns may be told apart by signs alone, which addresses have not
+    anchors = [board.anchor for board in found]
+    return [
+        replace(board, anchor=f"{board.anchor}-{place}") if board.anchor in anchors[:place] else board
+        for place, board in enumerate(found)
+    ]
+
+
+def _board(
+    table: tables.Table,
+    column: str,
+    runs: pd.DataFrame,
+    rows: Sequence[str],
+    by_cell: Mapping[tuple[str, str], RunSet],
+    baseline: str,
+    resolve: float,
+) -> Board:
+    headline = _part(
+        table, rows, [key for key in table.headings if key.column == column and key.score == tables.HEADLINE]
+    )
+    reference = naming.meant(baseline, runs, rows)
+    if len(reference) == 1 and len(rows) > 1:
+        headline = tables.compared(headline, reference[0], resolve)
+    grid = page_table("", headline)
+    if grid is None:
+        grid = PageTable("", ["method"], [[PageCell(row)] for row in rows])
+    titles = [_title(text, column) for text in grid.header]
+    # what a verdict rests on stands in its words
+    kept = [place for place, title in enumerate(titles) if place and (place < 3 or title == _VERDICT)]
+    costs = [key for key in table.headings if key.column == column and key.score in COSTS]
+    costs = [key for key in costs if any(table.cells[row, key].values for row in rows if (row, key) in table.cells)]
+    sets = [by_cell[row, column] for row in rows]
+    lines = [
+        [
+            PageCell(one.group.row, href=f"methods/{one.group.method}.html"),
+            *(cells[place] for place in kept),
+            *(_mean(table, one.group.row, key) for key in costs),
+            PageCell(_counted(one), href=f"runs/{one.slug}.html"),
+            PageCell(one.checked, f"mark {one.mark}"),
+        ]
+        for one, cells in zip(sets, grid.rows, strict=True)
+    ]
+    notes = [
+        *grid.notes,
+        *(f"{TITLES[key.score]}: {tables.SCORES[key.score].description}, mean over seeds" for key in costs),
+    ]
+    if len(reference) != 1 and len(rows) > 1:
+        notes.append(f"no gains: {len(reference) or 'no'} rows are {baseline}")
+    data = [{"mark": str(one.mark), "method": one.group.method} for one in sets]
+    first = runs.iloc[0]
+    header = ["method", *(titles[place] for place in kept), *(TITLES[key.score] for key in costs), "seeds", "checked"]
+    return Board(
+        anchor=re.sub(r"[^A-Za-z0-9.+]+", "-", column).strip("-"),
+        column=column,
+        dataset=str(first["dataset"]),
+        network=str(first["backbone"]),
+        budget=str(first["budget"]) or EQUAL_EPOCHS,
+        table=PageTable(column, header, lines, notes, data),
+        methods=[one.group.method for one in sets],
+    )
+
+
+def _mean(table: tables.Table, row: str, heading: tables.Heading) -> PageCell:
+    cell = table.cells.get((row, heading))
+    if cell is None or cell.mean is None:
+        return PageCell("")
+    return PageCell(f"{cell.mean:,.{cell.digits}f}", value=cell.mean)
+
+
+def _counted(one: RunSet) -> str:
+    count = len(one.group.runs)
+    return f"{count} {'seed' if count == 1 else 'seeds'}"
+
+
+def _part(table: tables.Table, rows: Sequence[str], headings: Sequence[tables.Heading]) -> tables.Table:
+    cells = {key: cell for key, cell in table.cells.items() if key[0] in rows and key[1] in headings}
+    return replace(table, rows=rows, headings=headings, cells=cells)
+
+
+def _title(text: str, column: str) -> str:
+    short = text.removeprefix(column).strip()
+    return TITLES.get(short, short.removeprefix(tables.HEADLINE).strip() or short)
+
+
+def of_method(found: Sequence[Board], method: str) -> PageTable | None:
+    """Return a method's rows of all leaderboards as one table; None if it has none."""
+    lines = []
+    for board in found:
+        for cells, name in zip(board.table.rows, board.methods, strict=True):
+            if name == method:
+                # a row with settings of its own is told apart from the plain method's
+                place = board.column if cells[0].text == method else f"{board.column}: {cells[0].text}"
+                by_title = dict(zip(board.table.header[1:], cells[1:], strict=True))
+                lines.append((PageCell(place, href=f"../index.html#{board.view}"), by_title))
+    if not lines:
+        return None
+    header = list(dict.fromkeys(title for _, by_title in lines for title in by_title))
+    rows = [[first, *(_from_below(by_title.get(title, PageCell(""))) for title in header)] for first, by_title in lines]
+    return PageTable("Results", ["data and network", *header], rows)
+
+
+def _from_below(cell: PageCell) -> PageCell:
+    return replace(cell, href=f"../{cell.href}") if cell.href else cell

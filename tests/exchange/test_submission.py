@@ -1,0 +1,215 @@
+"""What is handed in: the form, what must be equal, the runs that are repeated, and the example of the repository."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmark import cli, exchange
+from benchmark.exchange import Mark, records, submission, submission_check
+from benchmark.exchange.comparison import Outcome, compared
+from benchmark.exchange.verification import Case
+from benchmark.store import METRICS, Contents, Result, Status, read
+from methods import registry
+from methods.errors import InputError
+from tests.reports.test_report import config
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "submissions" / "example"
+FORM = yaml.safe_load((EXAMPLE / "submission.yaml").read_text())
+
+
+@pytest.fixture
+def handed_in(tmp_path: Path) -> Path:
+    """The example, to be changed."""
+    folder = tmp_path / "handed_in"
+    shutil.copytree(EXAMPLE, folder)
+    return folder
+
+
+def say(folder: Path, **changed: Any) -> Path:
+    """Change what submission.yaml says; a key that is None is left out."""
+    form = {key: value for key, value in (FORM | changed).items() if value is not None}
+    (folder / "submission.yaml").write_text(yaml.safe_dump(form))
+    return folder
+
+
+def repacked(folder: Path, change: Callable[[Path], None], workplace: Path) -> Path:
+    """Change the runs of a submission's bundle."""
+    exchange.merge([folder / "runs.tar.gz"], workplace)
+    change(workplace / "runs")
+    exchange.pack(workplace, folder / "runs.tar.gz")
+    return folder
+
+
+def found(folder: Path) -> list[str]:
+    handed = submission.read(folder)
+    cases = exchange.cases(str(handed.bundle), Path())
+    return list(submission_check.unequal(handed, cases, Path("data")))
+
+
+class TestExample:
+    def test_it_is_the_method_of_the_documentation(self) -> None:
+        page = (ROOT / "docs" / "adding_a_method.md").read_text(encoding="utf-8")
+        (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        assert (EXAMPLE / "consensus.py").read_text(encoding="utf-8") == code
+
+    def test_the_documented_form_is_its_own(self) -> None:
+        page = (ROOT / "docs" / "handing_in.md").read_text(encoding="utf-8")
+        (form,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        assert (EXAMPLE / "submission.yaml").read_text(encoding="utf-8") == form
+        keys = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+        assert keys == list(submission.Form.model_fields)
+
+    def test_it_is_small_and_says_nothing_of_the_machine_that_made_it(self) -> None:
+        assert sum(path.stat().st_size for path in EXAMPLE.iterdir()) < 10_000
+        origins = [case.contents.config.origin for case in exchange.cases(str(EXAMPLE / "runs.tar.gz"), Path())]
+        assert {(*origin.plugins, origin.data_root) for origin in origins} == {
+            ("submissions/example/consensus.py", None)
+        }
+
+    def test_its_record_is_of_these_runs(self, tmp_path: Path) -> None:
+        exchange.merge([EXAMPLE / "runs.tar.gz"], tmp_path)
+        record = records.read(EXAMPLE)
+        outcomes = [record.outcome(one.record.name, one.record.digest) for one in read(tmp_path).found]
+        assert records.mark(outcomes) is record.verdict is Mark.VERIFIED
+
+    def test_it_is_verified(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr(sys, "argv", ["bench", "submit", "--check", str(EXAMPLE), "--sample", "2"])
+        cli.main()
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 3
+        assert {line.split()[0] for line in lines[:-1]} <= {"identical", "close"}
+        assert lines[-1] == "verified: example, 2 of 4 runs repeated"
+
+
+def test_an_edited_number_differs(
+    handed_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(runs: Path) -> None:
+        for other in runs.glob("*-s1-*"):
+            shutil.rmtree(other)
+        (path,) = runs.glob(f"consensus-*-s0-*/{METRICS}")
+        row = json.loads(path.read_text())
+        for name in ("student", "top1/peer0", "top1/peer1"):
+            row[name] += 1
+        path.write_text(json.dumps(row) + "\n")
+
+    repacked(handed_in, edit, tmp_path / "work")
+    monkeypatch.setattr(sys, "argv", ["bench", "submit", "--check", str(handed_in), "--record"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[1].rpartition("-")[0] for line in out if line.startswith("different")] == [
+        "consensus-digits-resnet8-s0"
+    ]
+    assert out[-1].startswith("differs: handed_in, 2 of 2 runs repeated")
+    assert records.read(handed_in).verdict is Mark.DIFFERS
+
+
+class TestForm:
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            ({"who": None}, "submission.yaml.who: Field required"),
+            ({"licence": ""}, "submission.yaml.licence: String should have at least 1 character"),
+            ({"machines": "two"}, "unknown key in 'submission.yaml' 'machines'"),
+            ({"bundle": "../runs.tar.gz"}, "submission.yaml.bundle: String should match pattern"),
+            ({"bundle": "other.tar.gz"}, "names other.tar.gz, which is not beside it"),
+            ({"bundle": "consensus.py"}, "unknown kind of bundle 'consensus.py'"),
+            ({"code": {"file": "consensus.py"}}, "submission.yaml.code.hash: Field required"),
+            ({"settings": {"trains": {}}}, "settings has no section 'trains' (valid: train, data)"),
+            ({"settings": {"train": {"epochs": 0}}}, "settings.train.epochs: Input should be greater than"),
+        ],
+    )  # fmt: skip
+    def test_a_wrong_word_is_one_line(self, changed: dict[str, Any], said: str, handed_in: Path) -> None:
+        with pytest.raises(InputError, match=re.escape(said)):
+            submission.read(say(handed_in, **changed))
+
+    def test_there_must_be_one(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"there is no submission\.yaml"):
+            submission.read(tmp_path)
+
+    def test_all_of_a_folder_are_found(self) -> None:
+        assert "example" in [one.name for one in submission.below(ROOT / "submissions")]
+
+
+class TestEqual:
+    def test_nothing_differs_in_the_example(self) -> None:
+        assert found(EXAMPLE) == []
+
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            ({"settings": None}, "recipe: train.epochs is 1, here 20 ("),
+            ({"settings": {"train": {"epochs": 1, "lr": 0.2}}}, "recipe: train.lr is 0.1, here 0.2 ("),
+            ({"method": "dml", "code": None}, "method: no run is of dml"),
+            ({"code": {"file": "consensus.py", "hash": "0" * 32}}, "code: consensus.py has the hash "),
+            ({"recipe": "nothing"}, "unknown configuration 'nothing'"),
+        ],
+    )
+    def test_what_must_be_equal_is_named(self, changed: dict[str, Any], said: str, handed_in: Path) -> None:
+        assert any(said in line for line in found(say(handed_in, **changed)))
+
+    def test_other_code_than_the_runs_had(self, handed_in: Path) -> None:
+        path = handed_in / "consensus.py"
+        path.write_text(path.read_text().replace('"distillation": weight *', '"distillation": 2 * weight *'))
+        own = registry.source("consensus", [path])
+        assert own is not None
+        lines = found(say(handed_in, code={"file": "consensus.py", "hash": own.hash}))
+        assert [line.partition(":")[0] for line in lines] == ["code", "code"]
+        assert lines[0].startswith(
+            f"code: sources.method is {FORM['code']['hash']}, here {own.hash} (consensus-digits-"
+        )
+
+    def test_seeds_are_paired_and_the_headline_is_a_mean(self, handed_in: Path, tmp_path: Path) -> None:
+        def change(runs: Path) -> None:
+            (lost,) = runs.glob("independent-*-s1-*")
+            shutil.rmtree(lost)
+            (path,) = runs.glob(f"consensus-*-s0-*/{METRICS}")
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"student": 60.0}) + "\n")
+
+        lines = found(repacked(handed_in, change, tmp_path / "work"))
+        assert lines[0] == "protocol: on digits/resnet8 the methods have other seeds than one another"
+        assert lines[1].startswith("protocol: student in epoch 0 is 60, the students' mean ")
+        assert len(lines) == 2
+
+
+class TestDraw:
+    def case(self, seed: int, seconds: float) -> Case:
+        own = config("dml", seed, epochs=1)
+        return Case(f"run-{seed}", Contents(own, Result(Status.FINISHED, "", seconds), []))
+
+    def test_as_many_as_fit_into_the_time(self) -> None:
+        every = [self.case(seed, 60) for seed in range(5)] + [self.case(5, 1000)]
+        drawn = submission_check.draw(every, 200)
+        assert (len(drawn.cases), drawn.left) == (3, 3)
+        assert "run-5" not in [case.name for case in drawn.cases]
+        assert len(submission_check.draw(every, 2000, sample=2).cases) == 2
+        assert submission_check.draw(every, 30).cases == []
+
+    def test_the_draw_is_that_of_its_seed(self) -> None:
+        every = [self.case(seed, 1) for seed in range(20)]
+        names = [[case.name for case in submission_check.draw(every, 3, seed=seed).cases] for seed in (0, 0, 1)]
+        assert names[0] == names[1] != names[2]
+
+    def test_what_cannot_be_repeated_in_time_stays_claimed(self) -> None:
+        told: list[str] = []
+        record = submission_check.check(submission.read(EXAMPLE), Path("data"), 0.0001, tell=told.append)
+        assert (record.verdict, record.reasons, told) == (Mark.CLAIMED, ["0 of 4 runs repeated"], [])
+
+
+def test_other_scores_with_the_same_losses_are_no_rounding() -> None:
+    stored, here = ([{"epoch": 0, "loss": 1.25, "student": value}] for value in (50.0, 51.0))
+    made = {"hardware": "one", "torch": "2", "commit": "a", "deterministic": "true"}
+    assert compared(stored, here, made, {**made, "commit": "b"}).outcome is Outcome.DIFFERENT
+    assert compared(stored, here, made, {**made, "hardware": "two"}).outcome is Outcome.CLOSE
+    moved = [{**here[0], "loss": 1.25 + 2**-50}]
+    assert compared(stored, moved, made, {**made, "commit": "b"}).outcome is Outcome.CLOSE

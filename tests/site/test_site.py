@@ -1,0 +1,255 @@
+"""What stands on the pages of a site, whose runs are verified, and what a folder that is written to keeps."""
+
+import json
+import re
+import shutil
+from html import unescape
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark import cli, exchange, tables
+from benchmark.exchange import Outcome, records
+from benchmark.reports import page as report
+from benchmark.site import Built, build
+from benchmark.site.building import LIMIT
+from benchmark.store import METRICS, Store, load, read
+from benchmark.tables import Showing
+from benchmark.tables.grids import grid
+from methods import registry
+from methods.errors import InputError
+from tests.reports.test_report import config, store_run
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "submissions" / "example"
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The cells of all tables' rows by their first one."""
+    found = re.findall(r"<tr[^>]*><th scope=\"row\"[^>]*>(.*?)</th>(.*?)</tr>", page)
+    cells = {head: re.findall(r"<td[^>]*>(.*?)</td>", rest) for head, rest in found}
+    return {bare(head): [unescape(bare(cell)) for cell in own] for head, own in cells.items()}
+
+
+def bare(markup: str) -> str:
+    return re.sub(r"<[^>]+>", "", markup)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("small")
+    store_run(Store(root), config("dml", 0), 80)
+    return root
+
+
+class TestPages:
+    def test_there_is_a_page_a_method_and_a_page_a_run_set(self, site: tuple[Path, Built]) -> None:
+        out, built = site
+        methods = {path.stem for path in (out / "methods").iterdir()}
+        assert methods == {*registry.catalogue(), "consensus"}
+        assert (built.boards, built.methods, built.run_sets, built.runs) == (3, len(methods), 7, 16)
+        assert len(list((out / "runs").iterdir())) == len(list((out / "bundles").iterdir())) == 7
+        assert built.size == sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+
+    def test_a_leaderboard_says_what_the_table_says(self, site: tuple[Path, Built], results: Path) -> None:
+        out, _ = site
+        board = re.findall(r"<section class=\"board\".*?</section>", text_of(out / "index.html"), re.DOTALL)
+        (digits,) = [part for part in board if "pcl.html" in part]
+        found = rows(digits)
+        showing = Showing(n=False, p=False, rank=False)
+        table = tables.build(load(results, "last"), ["student"], baseline="independent", resolve=0.5, showing=showing)
+        expected = {row[0]: [row[1], row[2], row[-1]] for row in grid(table).rows}
+        assert list(found) == list(expected) == ["independent", "dml", "pcl"]
+        assert {row: cells[:3] for row, cells in found.items()} == expected
+        assert expected["dml"][0] == "87.20 ± 0.20"
+        assert expected["dml"][1].startswith("-2.90 [-3.")
+        assert found["dml"][2:] == ["worse", "10.00", "60", "3 seeds", "claimed"]
+        assert found["pcl"][0].startswith("84.30 ± 0.30, 1 failed: ")
+
+    def test_a_method_is_introduced_with_all_that_is_known(self, site: tuple[Path, Built]) -> None:
+        page = text_of(site[0] / "methods" / "dkel.html")
+        for title in ("Hyperparameters", "Schedules", "Where released code and paper differ"):
+            assert f"<h2>{title}</h2>" in page
+        found = rows(page)
+        assert found["teacher_init_steps"][:2] == ["whole number at least 0", "2"]
+        assert found["ramp-up divided by the weight 0.1 (D1)"][-1] == "test_released.py"
+        assert "No runs of it are here." in page
+        assert "teacher_ensemble_distillation: never acts</figcaption><svg" in page
+        assert "<h2>Published numbers</h2>" in text_of(site[0] / "methods" / "dml.html")
+
+    def test_every_run_has_a_command_without_paths_of_this_machine(
+        self, site: tuple[Path, Built], results: Path
+    ) -> None:
+        out, _ = site
+        commands = [
+            line for path in (out / "runs").iterdir() for line in re.findall(r"<pre[^>]*>(.*?)</pre>", text_of(path))
+        ]
+        assert len(commands) == 16
+        assert all(command.startswith("bench run --methods ") for command in commands)
+        assert sum("--plugin submissions/example/consensus.py" in command for command in commands) == 4
+        pages = [path for path in out.rglob("*") if path.suffix in (".html", ".js", ".json", ".css")]
+        assert [path.name for path in pages if str(results) in text_of(path) or "/tmp/" in text_of(path)] == []
+
+    def test_nothing_leads_out_and_what_runs_say_is_text(self, site: tuple[Path, Built]) -> None:
+        for path in site[0].rglob("*.html"):
+            page = text_of(path)
+            links = re.findall(r"(?:href|src)=\"([^\"]*)\"", page)
+            assert [link for link in links if "//" in link] == []
+            local = [link.partition("#")[0] for link in links if not link.startswith(("#", "data:"))]
+            assert [link for link in local if not (path.parent / link).is_file()] == [], path
+            assert "<img src=x" not in page
+            assert "default-src 'none'" in page
+
+    def test_a_bundle_gives_the_runs_back(self, site: tuple[Path, Built], results: Path, tmp_path: Path) -> None:
+        (bundle,) = (site[0] / "bundles").glob("pcl-digits-*")
+        assert exchange.merge([bundle], tmp_path).added == 4
+        here = {one.record.name: one.record.digest for one in read(results).found}
+        assert {one.record.name: one.record.digest for one in read(tmp_path).found}.items() <= here.items()
+
+    def test_the_address_of_a_run_set_stays_when_others_come(
+        self, site: tuple[Path, Built], results: Path, tmp_path: Path
+    ) -> None:
+        more = Store(tmp_path / "more")
+        store_run(more, config("one", 0), 80)
+        store_run(more, config("dml", 3), 87)
+        build([results, more.root], tmp_path / "site", ROOT / "submissions")
+        before, after = ({path.name for path in (where / "runs").iterdir()} for where in (site[0], tmp_path / "site"))
+        assert before < after
+
+
+class TestMarks:
+    @pytest.fixture
+    def own(self, tmp_path: Path) -> Path:
+        store = Store(tmp_path / "own")
+        for seed in range(2):
+            store_run(store, config("dml", seed), 80)
+        return store.root
+
+    def marks(self, results: Path, out: Path, submissions: Path | None = None) -> dict[str, str]:
+        build([results], out, submissions)
+        return {head: cells[-1] for head, cells in rows(text_of(out / "index.html")).items()}
+
+    def record(self, root: Path, *outcomes: Outcome) -> None:
+        found = sorted(read(root).found, key=lambda one: one.record.name)
+        verdicts = {
+            one.record.name: (one.record.digest, outcome, "") for one, outcome in zip(found, outcomes, strict=False)
+        }
+        records.write(root, records.repeated(verdicts, {"torch": "2"}))
+
+    def test_runs_are_claimed_until_one_was_repeated(self, own: Path, tmp_path: Path) -> None:
+        assert self.marks(own, tmp_path / "site") == {"dml": "claimed"}
+        self.record(own, Outcome.IDENTICAL)
+        assert self.marks(own, tmp_path / "site") == {"dml": "verified (1 of 2)"}
+        self.record(own, Outcome.CLOSE, Outcome.DIFFERENT)
+        assert self.marks(own, tmp_path / "site") == {"dml": "differs (2 of 2)"}
+
+    def test_what_was_verified_is_claimed_again_after_an_edit(self, own: Path, tmp_path: Path) -> None:
+        self.record(own, Outcome.IDENTICAL)
+        (first, *_) = sorted((own / "runs").glob("dml-*"))
+        lines = (first / METRICS).read_text().splitlines()
+        row = json.loads(lines[-1]) | {"student": 99.0}
+        (first / METRICS).write_text("\n".join([*lines[:-1], json.dumps(row)]) + "\n")
+        assert self.marks(own, tmp_path / "site") == {"dml": "claimed"}
+
+    def test_a_submission_has_the_mark_of_its_check(self, site: tuple[Path, Built]) -> None:
+        found = rows(text_of(site[0] / "index.html"))
+        assert found["consensus"][-1] == "verified (2 of 2)"
+        (page,) = (site[0] / "runs").glob("consensus-*")
+        assert "CC0-1.0" in text_of(page)
+
+    def test_a_plugin_that_is_not_named_is_read_and_not_run(self, site: tuple[Path, Built], tmp_path: Path) -> None:
+        page = text_of(site[0] / "methods" / "consensus.html")
+        assert "separate networks that all learn from the mean of their probabilities" in page
+        assert "<h2>Hyperparameters</h2>" not in page
+        build([], tmp_path / "site", ROOT / "submissions", plugins=[str(EXAMPLE / "consensus.py")])
+        found = rows(text_of(tmp_path / "site" / "methods" / "consensus.html"))
+        assert found["rampup_epochs"][1] == "80 of 300 epochs"
+
+    def test_a_submission_that_disputes_runs_from_here_differs(self, tmp_path: Path) -> None:
+        shutil.copytree(EXAMPLE, tmp_path / "submissions" / "theirs")
+        exchange.merge([EXAMPLE / "runs.tar.gz"], tmp_path / "results")
+        (own,) = (tmp_path / "results/runs").glob("independent-*-s0-*")
+        row = json.loads((own / METRICS).read_text())
+        (own / METRICS).write_text(json.dumps(row | {"student": row["student"] + 1}) + "\n")
+        built = build([tmp_path / "results"], tmp_path / "site", tmp_path / "submissions")
+        assert [note for note in built.notes if note.startswith("theirs: independent-")] != []
+
+    def test_a_damaged_record_is_one_line(self, own: Path, tmp_path: Path) -> None:
+        (own / records.RECORD).write_text('{"format": 1, "runs": {"a": {"digest": "x", "outcome": "fine"}}}')
+        with pytest.raises(InputError, match=r"verification\.json is damaged: runs\.a\.digest"):
+            build([own], tmp_path / "site")
+
+
+class TestFolder:
+    def test_what_is_no_site_is_left_alone(self, small: Path, tmp_path: Path) -> None:
+        (tmp_path / "mine.txt").touch()
+        with pytest.raises(InputError, match="is not empty and no site"):
+            build([small], tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+    def test_a_page_that_is_no_more_goes_and_other_files_stay(self, small: Path, tmp_path: Path) -> None:
+        build([small], tmp_path / "site")
+        (tmp_path / "site" / "CNAME").write_text("example.org")
+        old = {path.name for path in (tmp_path / "site/runs").iterdir()}
+        other = Store(tmp_path / "other")
+        store_run(other, config("pcl", 0), 80)
+        build([other.root], tmp_path / "site")
+        assert old & {path.name for path in (tmp_path / "site/runs").iterdir()} == set()
+        assert (tmp_path / "site" / "CNAME").is_file()
+
+    @pytest.mark.parametrize("named", ["../outside.txt", "/etc/hostname"])
+    def test_a_manifest_removes_nothing_outside(self, named: str, small: Path, tmp_path: Path) -> None:
+        (tmp_path / "outside.txt").touch()
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site/site.json").write_text(json.dumps({"files": [named]}))
+        build([small], tmp_path / "site")
+        assert (tmp_path / "outside.txt").is_file()
+
+    def test_too_many_runs_for_bundles_are_said(
+        self, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("benchmark.site.building.BUNDLES", 10)
+        built = build([small], tmp_path / "site")
+        assert built.notes == ["1 of 1 run sets have no bundle, which would make the site too large"]
+        assert "no bundle" in text_of(next((tmp_path / "site/runs").iterdir()))
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--results", "nowhere"], "no such results folder: nowhere"),
+            (["--results", "empty"], "no runs and no bundles below empty yet: bench run makes some"),
+            (["--results", "empty", "--submissions", "none"], "no such folder of submissions: none"),
+            (["--results", "empty", "--resolve", "0"], "resolve takes a difference above 0"),
+        ],
+    )
+    def test_bad_input_is_one_line(
+        self, words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "empty").mkdir()
+        answer = CliRunner().invoke(cli.app, ["site", *words])
+        assert isinstance(answer.exception, InputError)
+        assert said in str(answer.exception)
+
+
+def test_the_report_and_the_site_have_one_script(site: tuple[Path, Built], results: Path, tmp_path: Path) -> None:
+    report.write(results, tmp_path / "r.html")
+    script = text_of(site[0] / "assets/report.js").strip()
+    assert len(script) > 10_000
+    assert script in text_of(tmp_path / "r.html")
+
+
+def test_the_results_of_the_repository_are_a_site(tmp_path: Path) -> None:
+    built = build([ROOT / "results"], tmp_path / "site", ROOT / "submissions")
+    assert built.methods >= len(registry.catalogue()) >= 15
+    assert built.runs >= 50
+    assert built.size < LIMIT
+    assert built.notes == []
+    found = rows(text_of(tmp_path / "site" / "index.html"))
+    assert {*registry.catalogue()} <= found.keys()
+    assert {cells[-1].partition(" ")[0] for cells in found.values()} == {"verified", "claimed"}
