@@ -10,6 +10,7 @@ from benchmark import datasets
 from benchmark.configuration import RunConfig
 from benchmark.errors import MachineError
 from benchmark.running.command import Command
+from benchmark.running.forecast import forecast
 from benchmark.scheduling import logging_backends, run_serially, run_under_ray, scratch
 from benchmark.scheduling.display import display
 from benchmark.store import DAMAGED, Result, Status, Store, load
@@ -57,9 +58,13 @@ def train_missing(command: Command, console: Console) -> None:
 
         check_writable(command.store)
         sets = load_sets(command, missing)
-        check_networks(missing, {name: found.shape for name, found in sets.items()}, command.plugins)
+        shapes = {name: found.shape for name, found in sets.items()}
+        check_networks(missing, shapes, command.plugins)
         for line in remarks(missing, sets, command.plugins):
             say(console, f"note: {line}")
+        # who does not watch waits for no forecast
+        for line in [] if console.quiet else forecast(command, missing, shapes):
+            say(console, line)
         train(command, missing, sets, console)
     for run in command.runs:
         command.store.tidy(run)
