@@ -3,6 +3,8 @@
 # make large: times of a large store, of RUNS runs.
 # make stress: commands are killed KILLS times at random moments, and must lose nothing.
 # make matrix: all tests on each Python that is here, and with the lowest versions; ONLY=3.12,lowest chooses some.
+# make docs: the documentation as pages that need no network.
+# make release-check: what would be published, built twice and tried out where nothing else is.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,10 +15,12 @@ ONLY ?=
 PYTEST ?=
 RUNS ?= 1000 10000
 
-.PHONY: demo test fuzz large stress matrix lint install clean
+.PHONY: demo test fuzz large stress matrix docs release-check lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
+	@$(BIN)/bench report --results results/demo --out results/demo/report.html
+	@echo "to look at it: $(BIN)/python -m webbrowser -t 'file://$(CURDIR)/results/demo/report.html'"
 
 test: lint
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -32,6 +36,13 @@ stress: install
 
 matrix: install
 	$(BIN)/python -m tests.matrix --only "$(ONLY)" $(PYTEST)
+
+docs: install
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "to look at it: $(BIN)/python -m webbrowser -t 'file://$(CURDIR)/build/docs/index.html'"
+
+release-check: install
+	$(BIN)/python -m tests.release
 
 lint: install
 	$(BIN)/ruff check .
