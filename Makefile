@@ -38,7 +38,7 @@ matrix: install
 	$(BIN)/python -m tests.matrix --only "$(ONLY)" $(PYTEST)
 
 docs: install
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "to look at it: $(BIN)/python -m webbrowser -t 'file://$(CURDIR)/build/docs/index.html'"
 
 release-check: install
