@@ -1,7 +1,6 @@
 """Multi-view contrastive learning for online knowledge distillation."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,8 +116,7 @@ class MCLOKD(BranchedPeers):
         if rows is None or len(rows) != features.shape[1]:
             # nobody said which images these are
             rows = self._first_rows(features.shape[1])
-        # where operations are only counted there is no autocast to switch off
-        with nullcontext() if features.is_meta else torch.autocast(features.device.type, enabled=False):
+        with torch.autocast(features.device.type, enabled=False):
             # what is divided by a small temperature is not computed in half precision
             whole = features.float() if features.dtype.itemsize < 4 else features
             embeddings = torch.stack(
