@@ -9,6 +9,7 @@ from benchmark.configuration import RunConfig
 from benchmark.consoles import Console
 from benchmark.errors import MachineError, TimeIsUpError
 from benchmark.running.command import Command
+from benchmark.running.forecast import forecast
 from benchmark.running.keeping import keep_predictions
 from benchmark.scheduling import logging_backends, run_serially, run_under_ray, scratch
 from benchmark.scheduling.display import display
@@ -82,6 +83,9 @@ def train_missing(command: Command, console: Console) -> None:
             say(console, f"note: {line}")
         for line in setting_remarks(missing, device) if device is not None else ():
             say(console, f"note: {line}")
+        # who does not watch waits for no forecast
+        for line in [] if console.quiet else forecast(command, missing, shapes):
+            say(console, line)
         results = train(command, missing, sets, console)
     if not time_was_up(results):
         keep_predictions(command, console)

@@ -51,13 +51,13 @@ def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
     check_labels(runs, shapes, command.plugins)
     kept = (command.save_students, command.predictions)
     found = estimate(runs, shapes, command.store.root, command.device, command.plugins, *kept)
-    places = _places(command, runs)
-    took = duration(side_by_side(found.seconds, places))
+    wide = places(command, runs)
+    took = duration(side_by_side(found.seconds, wide))
     how = f", {found.scaled} of {found.kinds} kinds of runs scaled by their operations" if found.scaled else ""
-    return f"about {took} on this machine ({places} side by side{how}) and {found.mebibytes:.1f} MiB"
+    return f"about {took} on this machine ({wide} side by side{how}) and {found.mebibytes:.1f} MiB"
 
 
-def _places(command: Command, runs: Sequence[RunConfig]) -> int:
+def places(command: Command, runs: Sequence[RunConfig]) -> int:
     """Return how many of the runs this machine holds side by side."""
     import torch
 

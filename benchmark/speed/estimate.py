@@ -24,6 +24,7 @@ BUDGET_S = 20.0
 """For timing a plan's kinds of runs, the quickest first; what is left over is scaled by its operations."""
 
 TIMED_STEPS = 3
+PACES = "pace.json"
 BYTES_PER_EPOCH = 1500
 
 
@@ -36,6 +37,11 @@ class Pace(NamedTuple):
     def times(self, factor: float) -> "Pace":
         """Return both, multiplied."""
         return Pace(self.train * factor, self.evaluation * factor)
+
+    def seconds(self, run: RunConfig, shape: Shape, epochs: int) -> float:
+        """Return what so many epochs of a run take, with their evaluations."""
+        evaluations = -(-epochs // run.train.eval_every)
+        return self.train * epochs * shape.train + self.evaluation * evaluations * shape.test
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,8 @@ def estimate(
         predictions: What logits on the scored images are kept as; None if they are not.
     """
     device = choose_device(device_name)
-    kinds = {_kind(run, shapes[run.dataset], device): run for run in runs}
-    known = _read(folder / "pace.json")
+    kinds = {kind_of(run, shapes[run.dataset], device): run for run in runs}
+    known = read_paces(folder)
     missing = {kind: run for kind, run in kinds.items() if kind not in known}
     operations = {kind: operations_per_image(run, shapes[run.dataset], plugins) for kind, run in missing.items()}
     begin = time.perf_counter()
@@ -91,10 +97,13 @@ def estimate(
         known |= measured
         folder.mkdir(parents=True, exist_ok=True)
         kept = {kind: pace._asdict() for kind, pace in known.items()}
-        atomic.write_text(folder / "pace.json", json.dumps(kept, indent=2) + "\n")
+        atomic.write_text(folder / PACES, json.dumps(kept, indent=2) + "\n")
     per_operation = median(measured[kind].train / operations[kind].train for kind in measured) if measured else 0.0
     pace = {kind: known.get(kind) or operations[kind].times(per_operation) for kind in kinds}
-    seconds = [_seconds(run, shapes[run.dataset], pace[_kind(run, shapes[run.dataset], device)]) for run in runs]
+    seconds = [
+        pace[kind_of(run, shapes[run.dataset], device)].seconds(run, shapes[run.dataset], run.train.epochs)
+        for run in runs
+    ]
     weights = sum(_weights(run, shapes[run.dataset], plugins) for run in runs) if save_students else 0
     stored = sum(run.train.epochs for run in runs) * BYTES_PER_EPOCH + 4 * weights
     if predictions is not None:
@@ -149,11 +158,6 @@ def _operations(run: RunConfig, shape: Shape, plugins: Sequence[str], device: st
     return Pace(train, evaluation).times(1 / batch)
 
 
-def _seconds(run: RunConfig, shape: Shape, pace: Pace) -> float:
-    evaluations = -(-run.train.epochs // run.train.eval_every)
-    return pace.train * run.train.epochs * shape.train + pace.evaluation * evaluations * shape.test
-
-
 def _measure(run: RunConfig, shape: Shape, device_name: str, plugins: Sequence[str]) -> Pace:
     trainer = trainer_for(run, shape, device_name, plugins)
     device = trainer.arithmetic.device
@@ -186,7 +190,7 @@ def _predictors(run: RunConfig, shape: Shape, plugins: Sequence[str], device: st
         return len(method.predict(torch.zeros(2, shape.in_channels, shape.image_size, shape.image_size)))
 
 
-def _kind(run: RunConfig, shape: Shape, device: torch.device) -> str:
+def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
     """Return what decides a run's pace, as one word."""
     train = run.train.model_dump(
         include={"batch_size", "threads", "precision", "deterministic", "channels_last", "optimizer", "label_smoothing"}
@@ -198,9 +202,10 @@ def _kind(run: RunConfig, shape: Shape, device: torch.device) -> str:
     return f"{run.method} {run.backbone} {sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
-def _read(path: Path) -> dict[str, Pace]:
+def read_paces(folder: Path) -> dict[str, Pace]:
+    """Return the paces that were measured for a results folder, by :func:`kind_of`; none if they cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads((folder / PACES).read_text(encoding="utf-8"))
         return {str(kind): Pace(float(pace["train"]), float(pace["evaluation"])) for kind, pace in content.items()}
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}

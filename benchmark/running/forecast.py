@@ -1,0 +1,151 @@
+"""What ``bench run`` says before it starts on the CPU: how long the plan takes there, and what would make it shorter."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import floor, log10
+from typing import TYPE_CHECKING
+
+from benchmark import datasets
+from benchmark.configuration import RunConfig
+from benchmark.running.command import Command
+from benchmark.running.planning import places
+from benchmark.words import duration
+
+if TYPE_CHECKING:
+    from benchmark.speed.estimate import Pace
+
+WORTH_IT_PIXELS = 20_000_000
+"""A plan that trains on fewer, all epochs and runs together, is through in a few minutes and not timed before."""
+
+LONG_S = 2 * 3600.0
+"""From here on a plan is told what would make it shorter."""
+
+SMALLEST_SUBSET = 5
+"""Images a class; fewer are no advice."""
+
+SHARE = 10
+"""The subset that is advised has one image of so many."""
+
+
+def forecast(command: Command, runs: Sequence[RunConfig], shapes: Mapping[str, datasets.Shape]) -> list[str]:
+    """Return a line on what the runs take on this machine's CPU, and for a long plan one on what would be shorter.
+
+    Args:
+        command: The command.
+        runs: Those of its runs that are still to be carried out.
+        shapes: Of their data sets by name.
+
+    Returns:
+        Nothing for a plan of a few minutes, on a GPU, on a cluster, or where no step can be timed.
+    """
+    if command.cluster.address is not None or not _on_cpu(command):
+        return []
+    from benchmark.speed.rough import pixels, rough
+
+    if sum(pixels(run, shapes[run.dataset]) for run in runs) < WORTH_IT_PIXELS:
+        return []
+    found = rough(runs, shapes, command.store.root, command.plugins)
+    if found is None:
+        return []
+    plan = _Plan(command, runs, shapes, found.paces)
+    took = plan.seconds()
+    several = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    side_by_side = f", {plan.places} side by side" if plan.places > 1 else ""
+    guessed = f"; {found.guessed} of {found.kinds} kinds of runs guessed from the others" if found.guessed else ""
+    line = f"about {duration(took)} on this machine's CPU ({several}{side_by_side}{guessed})"
+    return [line] if took < LONG_S else [line, f"what makes it shorter: {'; or '.join(plan.advice())}"]
+
+
+class _Plan:
+    """The runs with their paces."""
+
+    def __init__(
+        self,
+        command: Command,
+        runs: Sequence[RunConfig],
+        shapes: Mapping[str, datasets.Shape],
+        paces: Sequence["Pace"],
+    ) -> None:
+        self.command = command
+        self.shapes = shapes
+        self.runs = list(zip(runs, paces, strict=True))
+        self.places = places(command, runs)
+        # what an earlier command has trained of them is not trained again
+        self.done = {run.identity: 0 if command.force else len(command.store.metrics(run)) for run in runs}
+
+    def seconds(self, factor: float = 1.0, images_per_class: int | None = None) -> float:
+        """Return what the plan takes, at paces or on subsets of another size than its own."""
+        from benchmark.speed import side_by_side
+
+        each = []
+        for run, pace in self.runs:
+            shape, left = self.shapes[run.dataset], max(0, run.train.epochs - self.done[run.identity])
+            if images_per_class is not None:
+                shape = replace(shape, train=min(shape.train, images_per_class * shape.num_classes))
+                left = run.train.epochs
+            each.append(factor * pace.seconds(run, shape, left))
+        return side_by_side(each, self.places)
+
+    def advice(self) -> list[str]:
+        """Return what would make the plan shorter, with the time that it would then take."""
+        return [*self._subset(), *self._network(), *self._budget(), "a machine with a GPU"]
+
+    def _longest(self) -> tuple[RunConfig, "Pace"]:
+        return max(self.runs, key=lambda each: each[1].seconds(each[0], self.shapes[each[0].dataset], 1))
+
+    def _subset(self) -> list[str]:
+        shape = self.shapes[self._longest()[0].dataset]
+        images = shape.train // shape.num_classes // SHARE
+        if images < SMALLEST_SUBSET:
+            return []
+        took = duration(self.seconds(images_per_class=images))
+        return [f"fewer images (--set data.train_per_class={images}: about {took})"]
+
+    def _network(self) -> list[str]:
+        from benchmark.speed.rough import time_small_batches
+        from methods import backbones
+
+        run, pace = self._longest()
+        smallest = next(iter(backbones.available()))
+        try:
+            small = run.model_copy(update={"backbone": smallest})
+            factor = time_small_batches(small, self.shapes[run.dataset], self.command.plugins).train / pace.train
+        except Exception:
+            return []
+        # a network that hardly helps is no advice
+        return [f"a smaller network (--backbone {smallest}: about {duration(self.seconds(factor))})"] * (factor < 0.7)
+
+    def _budget(self) -> list[str]:
+        """Return the multiply-adds a run with which the plan would take as long as is not called long."""
+        from benchmark.speed.rough import operations_of_a_step
+
+        if self.command.shares:
+            return []
+        run, pace = self._longest()
+        try:
+            rate = operations_of_a_step(run, self.shapes[run.dataset], self.command.plugins) / 2 / pace.train
+        except Exception:
+            return []
+        # a run of a budget takes budget / rate for training, and in proportion for its evaluations
+        overheads = [
+            each.seconds(one, shape, one.train.epochs) / (each.train * one.train.epochs * shape.train)
+            for one, each, shape in ((one, each, self.shapes[one.dataset]) for one, each in self.runs)
+        ]
+        budget = _rounded_down(LONG_S * self.places * rate / sum(overheads))
+        if budget < rate * pace.train * self.shapes[run.dataset].train:
+            # not even an epoch
+            return []
+        took = duration(budget / rate * sum(overheads) / self.places)
+        return [f"fewer epochs, of equal cost for every method (--budget {budget:.2g}: about {took})"]
+
+
+def _rounded_down(value: float) -> float:
+    """Return a number with two significant digits."""
+    unit = 10.0 ** (floor(log10(value)) - 1)
+    return floor(value / unit) * unit
+
+
+def _on_cpu(command: Command) -> bool:
+    from benchmark.training import choose_device
+
+    return choose_device(command.device).type == "cpu"

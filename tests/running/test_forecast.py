@@ -1,0 +1,137 @@
+"""What ``bench run`` says on the CPU before it starts: how long the plan takes, and what would make a long one shorter."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+
+from benchmark import cli, running
+from benchmark.datasets import Shape
+from benchmark.running import Command
+from benchmark.running.forecast import forecast
+from benchmark.speed.estimate import Pace, kind_of
+from benchmark.speed.rough import rough
+from tests.datasets.test_datasets import cifar
+
+CIFAR100 = Shape(50_000, 10_000, 100, 3, 32)
+SERIAL = {"engine": "serial", "device": "cpu"}
+
+
+def planned(results: Path, **layer: Any) -> Command:
+    return running.prepare([{"dataset": "cifar100", "results": str(results), **SERIAL, **layer}])
+
+
+def lines(command: Command) -> list[str]:
+    return forecast(command, command.missing(), {"cifar100": CIFAR100})
+
+
+def know(command: Command, pace: Pace) -> None:
+    """Let the results folder know how fast its runs are."""
+    kinds = {kind_of(run, CIFAR100, torch.device("cpu")): pace._asdict() for run in command.runs}
+    command.store.root.mkdir(parents=True, exist_ok=True)
+    (command.store.root / "pace.json").write_text(json.dumps(kinds))
+
+
+def test_a_plan_of_days_is_told_its_time_and_what_is_shorter(tmp_path: Path) -> None:
+    command = planned(tmp_path, methods=["pcl", "dkel"], seeds=1)
+    # slower than any machine, so that what is timed for the advice is faster
+    know(command, Pace(0.1, 0.01))
+    told, advice = forecast(command, command.missing(), {"cifar100": replace(CIFAR100, train=20_000, test=1000)})
+    # 300 epochs of 20,000 images at 100 ms and 1,000 at 10 ms, twice; then of 2,000 images
+    assert told == "about 13 d 22 h on this machine's CPU (2 runs)"
+    time = r"about (\d+ s|\d+ min|\d+ h \d\d min|\d+ d \d\d h)"
+    assert re.fullmatch(
+        r"what makes it shorter: fewer images \(--set data\.train_per_class=20: about 35 h 00 min\); or "
+        rf"a smaller network \(--backbone resnet8: {time}\); or "
+        rf"fewer epochs, of equal cost for every method \(--budget \d\.?\d?e\+1\d: {time}\); or a machine with a GPU",
+        advice,
+    )
+
+
+def test_the_budget_that_is_advised_is_one_that_the_plan_takes_and_fits_two_hours(tmp_path: Path) -> None:
+    command = planned(tmp_path, methods=["independent"], backbone="resnet8", seeds=1)
+    know(command, Pace(0.01, 0.001))
+    _, advice = lines(command)
+    budget = re.search(r"--budget (\S+): about (\S+ h \d\d min|\d+ min)", advice)
+    assert budget is not None
+    (run,) = planned(tmp_path, methods=["independent"], backbone="resnet8", seeds=1, budget=float(budget[1])).runs
+    # an epoch is 500 s of training and 10 s of evaluation
+    assert run.train.epochs == 14
+    assert 0.8 * 7200 < run.train.epochs * 510 <= 7200
+
+
+def test_paces_that_were_measured_before_are_used(tmp_path: Path) -> None:
+    command = planned(tmp_path, methods=["dml"], backbone="resnet8", seeds=2)
+    know(command, Pace(0.01, 0.001))
+    # 300 epochs of 50,000 images at 10 ms and 10,000 at 1 ms, twice
+    assert lines(command)[0] == "about 3 d 13 h on this machine's CPU (2 runs)"
+
+
+def test_what_is_trained_already_takes_no_time(tmp_path: Path) -> None:
+    layer = {"dataset": "cifar100", "methods": ["dml"], "backbone": "resnet8", "seeds": 1, "results": str(tmp_path)}
+    command = running.prepare([layer | SERIAL])
+    know(command, Pace(0.01, 0.0))
+    (run,) = command.runs
+    assert lines(command)[0].startswith("about 41 h 40 min on")
+    command.store.begin(run)
+    command.store.write_metrics(run, [{"epoch": float(epoch), "student": 1.0} for epoch in range(290)])
+    assert lines(command)[0].startswith("about 83 min on")
+    # who repeats it trains all of it again
+    assert lines(running.prepare([layer | SERIAL], force=True))[0].startswith("about 41 h 40 min on")
+
+
+def test_two_hours_are_not_yet_long(tmp_path: Path) -> None:
+    command = planned(tmp_path, methods=["dml"], backbone="resnet8", seeds=1, epochs=100)
+    know(command, Pace(0.00143, 0.0))
+    assert lines(command) == ["about 1 h 59 min on this machine's CPU (1 run)"]
+
+
+def test_nothing_is_said_of_minutes_nor_of_other_machines(tmp_path: Path) -> None:
+    short = planned(tmp_path, methods=["dml"], seeds=1, epochs=1)
+    assert forecast(short, short.missing(), {"cifar100": Shape(1000, 100, 100, 3, 32)}) == []
+    assert lines(planned(tmp_path, methods=["dml"], address="10.0.0.7:6379", engine="ray")) == []
+
+
+def test_kinds_beyond_the_budget_are_guessed_by_their_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.speed.rough.BUDGET_S", 0.0)
+    command = planned(tmp_path, methods=["independent", "dml"], backbone="resnet8", seeds=1)
+    shape = Shape(500, 100, 10, 1, 8)
+    found = rough(command.runs, {"cifar100": shape}, tmp_path)
+    assert found is not None
+    assert (found.kinds, found.guessed) == (2, 1)
+    assert found.paces[0] == pytest.approx(found.paces[1])
+    assert found.paces[0].train > 0
+
+
+def test_a_method_that_takes_no_step_is_left_to_its_run(tmp_path: Path) -> None:
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(
+        "from methods.independent import Independent\n\n\n"
+        'class Broken(Independent):\n    """Fails."""\n\n    name = "broken"\n\n'
+        "    def losses(self, outputs, labels, progress):\n        raise RuntimeError\n"
+    )
+    layer = {"dataset": "cifar100", "methods": ["broken"], "backbone": "resnet8", "results": str(tmp_path), **SERIAL}
+    assert lines(running.prepare([layer], (str(plugin),))) == []
+
+
+def test_it_is_said_before_the_first_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cifar(tmp_path, monkeypatch, torchvision.datasets.CIFAR100, "fine_labels", 100)
+    # the files of a test are no plan of hours
+    monkeypatch.setattr("benchmark.running.forecast.WORTH_IT_PIXELS", 0)
+    monkeypatch.setattr("benchmark.running.forecast.LONG_S", 0.01)
+    monkeypatch.chdir(tmp_path)
+    words = "run --methods pcl,dkel --backbone resnet8 --dataset cifar100 --data-root . --epochs 1 --seeds 1"
+    monkeypatch.setattr("sys.argv", ["bench", *words.split(), "--engine", "serial", "--device", "cpu"])
+    cli.main()
+    said = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("note: ")]
+    assert re.fullmatch(r"about \d+ s on this machine's CPU \(2 runs\)", said[0])
+    assert said[1].startswith("what makes it shorter: ")
+    assert said[1].endswith("a machine with a GPU")
+    assert said[2] == "started   pcl cifar100 resnet8 seed 0"
