@@ -1,4 +1,4 @@
-"""What ``bench run`` says before it starts on the CPU: how long the plan takes there, and what would make it shorter."""
+"""What ``bench run`` says before it starts on the CPU: how long the plan takes, and what makes a long one shorter."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

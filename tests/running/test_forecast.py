@@ -1,4 +1,4 @@
-"""What ``bench run`` says on the CPU before it starts: how long the plan takes, and what would make a long one shorter."""
+"""What ``bench run`` says on the CPU before it starts: how long a plan takes, and what makes a long one shorter."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def test_a_plan_of_days_is_told_its_time_and_what_is_shorter(tmp_path: Path) -> 
     know(command, Pace(0.1, 0.01))
     told, advice = forecast(command, command.missing(), {"cifar100": replace(CIFAR100, train=20_000, test=1000)})
     # 300 epochs of 20,000 images at 100 ms and 1,000 at 10 ms, twice; then of 2,000 images
-    assert told == "about 13 d 22 h on this machine's CPU (2 runs)"
+    assert told == "about 13 d 23 h on this machine's CPU (2 runs)"
     time = r"about (\d+ s|\d+ min|\d+ h \d\d min|\d+ d \d\d h)"
     assert re.fullmatch(
         r"what makes it shorter: fewer images \(--set data\.train_per_class=20: about 35 h 00 min\); or "
