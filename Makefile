@@ -5,6 +5,8 @@
 # make carry: OUT=carry gets wheels for a machine without a network: TARGET=cp312 that has what WITHOUT=torch,numpy names.
 # make carry-check: they are tried on a Python that has torch and numpy alone.
 # make matrix: all tests on each Python that is here, and with the lowest versions; ONLY=3.12,lowest chooses some.
+# make docs: the documentation as pages that need no network.
+# make release-check: what would be published, built twice and tried out where nothing else is.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,10 +20,12 @@ WITHOUT := ray,torch,torchvision,numpy,scipy,scikit-learn,matplotlib
 PYTEST ?=
 RUNS ?= 1000 10000
 
-.PHONY: demo test fuzz large stress matrix carry carry-check lint install clean
+.PHONY: demo test fuzz large stress matrix carry carry-check docs release-check lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
+	@$(BIN)/bench report --results results/demo --out results/demo/report.html
+	@echo "to look at it: $(BIN)/python -m webbrowser -t 'file://$(CURDIR)/results/demo/report.html'"
 
 test: lint
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -43,6 +47,13 @@ carry: install
 
 carry-check: install
 	$(BIN)/python -m tests.carry_check
+
+docs: install
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "to look at it: $(BIN)/python -m webbrowser -t 'file://$(CURDIR)/build/docs/index.html'"
+
+release-check: install
+	$(BIN)/python -m tests.release
 
 lint: install
 	$(BIN)/ruff check .

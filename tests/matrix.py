@@ -158,6 +158,12 @@ def _versions(python: Path, environment: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in json.loads(answer.stdout).items())
 
 
+def find_uv() -> str | None:
+    """Return the path of uv: of this environment, or of the machine; None if there is none."""
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.is_file() else shutil.which("uv")
+
+
 def own_environment() -> dict[str, str]:
     """Return this process's environment as interpreters, uv and pytest are to see it."""
     away = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "UV_CONSTRAINT", "UV_PYTHON", "UV_RESOLUTION")
@@ -182,8 +188,7 @@ def main(words: Sequence[str]) -> int:
     asked = [name for name in chosen.only.split(",") if name]
     if strange := [name for name in asked if name not in known]:
         parser.error(f"no combination {', '.join(strange)}: there are {', '.join(known)}")
-    beside = Path(sys.executable).with_name("uv")
-    uv = str(beside) if beside.is_file() else shutil.which("uv")
+    uv = find_uv()
     if uv is None:
         parser.error("uv is not there: make install brings it")
     FOLDER.mkdir(exist_ok=True)

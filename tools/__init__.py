@@ -1,0 +1,1 @@
+"""What builds the documentation and checks a release; no part of the package."""

@@ -1,0 +1,42 @@
+"""What mkdocs does not do by itself: links to the code, and diagrams that no script from elsewhere draws."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tools.diagrams import flowchart  # noqa: E402 - mkdocs gives hooks no package
+
+_MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<!!)\[([^]]+)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Return a page's text with its diagrams drawn and without links that lead out of the documentation."""
+    return inside_only(drawn(markdown), Path(page.file.abs_src_path))
+
+
+def drawn(markdown: str) -> str:
+    """Return a text whose flowcharts of Mermaid are pictures."""
+    return _MERMAID.sub(lambda found: flowchart(found[1]), markdown)
+
+
+def inside_only(markdown: str, page: Path) -> str:
+    """Return a text in which links to files of the repository that are no pages are the files' names.
+
+    Args:
+        markdown: The text.
+        page: Its file.
+    """
+
+    def resolved(found: re.Match[str]) -> str:
+        words, target = found[1], (page.parent / found[2]).resolve()
+        if target.is_relative_to(ROOT / "docs") or not target.is_relative_to(ROOT):
+            return found[0]
+        name = f"`{target.relative_to(ROOT)}`"
+        return name if words.strip("`") in name else f"{words} ({name})"
+
+    return _LINK.sub(resolved, markdown)
