@@ -35,7 +35,10 @@ WHEEL = (
     *_DATA,
     "benchmark/configs/*.yaml",
     "benchmark/docs/fidelity.md",
-    *(f"okdbench-*.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")),
+    *(
+        f"okdbench-*.dist-info/{name}"
+        for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
+    ),
 )
 """What may be in the wheel; a star stands for any characters, slashes too."""
 
@@ -217,7 +220,7 @@ def try_out(wheel: Path, folder: Path, version: str) -> list[str]:
     pins = ["--constraint", str(ROOT / "constraints.txt")]
     _done([uv, "venv", "--python", sys.executable, venv], work, environment)
     _done([uv, "pip", "install", "--python", venv / "bin" / "python", *pins, wheel], work, environment)
-    where = [venv / "bin" / "python", "-c", "import benchmark; print(benchmark.__file__)"]
+    where = [str(venv / "bin" / "python"), "-c", "import benchmark; print(benchmark.__file__)"]
     if not (place := _done(where, work, environment).strip()).startswith(str(venv)):
         raise ReleaseError(f"the installed package is not what is imported, but {place}")
     bench = venv / "bin" / "bench"

@@ -8,7 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
+
+from tests import release
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +29,40 @@ def test_the_wheel_carries_code_and_recipes_and_nothing_else(wheel: Path) -> Non
     assert {f"benchmark/configs/{name}" for name in recipes} <= set(names)
     assert {f"benchmark/reports/templates/report.{ending}" for ending in ("html.j2", "css", "js")} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"methods", "benchmark", "okdbench"}
+    assert "all of them on the list" in release.check_contents(wheel, release.tracked_files())
+
+
+def test_what_is_too_much_and_what_is_lacking_is_named(wheel: Path, tmp_path: Path) -> None:
+    changed = tmp_path / wheel.name
+    with zipfile.ZipFile(wheel) as given, zipfile.ZipFile(changed, "w") as made:
+        for name in given.namelist():
+            made.writestr(name if name != "methods/dml.py" else "methods/notes.txt", given.read(name))
+    with pytest.raises(release.ReleaseError, match=r"has what is on no list: methods/notes\.txt$"):
+        release.check_contents(changed, [])
+    lacking = tmp_path / "less" / wheel.name
+    lacking.parent.mkdir()
+    with zipfile.ZipFile(wheel) as given, zipfile.ZipFile(lacking, "w") as made:
+        for name in set(given.namelist()) - {"methods/dml.py", "benchmark/configs/demo.yaml"}:
+            made.writestr(name, given.read(name))
+    with pytest.raises(release.ReleaseError, match=r"lacks benchmark/configs/demo\.yaml, methods/dml\.py$"):
+        release.check_contents(lacking, release.tracked_files())
+
+
+def test_other_bytes_are_told(tmp_path: Path) -> None:
+    for name, content in (("one", b"1"), ("two", b"2"), ("same", b"1")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.whl").write_bytes(content)
+    one, two, same = ([tmp_path / name / "a.whl"] for name in ("one", "two", "same"))
+    assert release.compare(one, same)[0].startswith(f"a.whl: {release.TWICE}")
+    with pytest.raises(release.ReleaseError, match=r"two builds of a\.whl differ"):
+        release.compare(one, two)
+
+
+def test_the_long_description_renders(wheel: Path) -> None:
+    said = release.metadata(wheel)
+    assert "renders" in release.check_description(said)
+    with pytest.raises(release.ReleaseError, match="no Markdown: text/x-rst"):
+        release.check_description(said.replace("text/markdown", "text/x-rst"))
 
 
 def test_bench_runs_from_an_unpacked_wheel_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
@@ -58,19 +93,13 @@ def test_no_method_is_named_by_the_harness() -> None:
 
 
 def test_one_version_everywhere() -> None:
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    released = re.findall(r"^## \[([^]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert released[0] == "Unreleased"
     bench = subprocess.run(
         [Path(sys.executable).with_name("bench"), "--version"], check=True, capture_output=True, text=True
     )
-    versions = {
-        "CHANGELOG.md": released[1],
-        "pyproject.toml": settings["project"]["version"],
-        "CITATION.cff": yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"],
-        "bench --version": bench.stdout.strip(),
-    }
-    assert len(set(versions.values())) == 1, versions
+    version = release.agreed(release.stated_versions() | {"bench --version": bench.stdout.strip()})
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    with pytest.raises(release.ReleaseError, match=r"versions differ: a 1\.0, b 1\.1"):
+        release.agreed({"a": "1.0", "b": "1.1"})
 
 
 def test_what_the_source_archive_names_is_there() -> None:

@@ -1,12 +1,18 @@
-"""The pages for people: no link leads to a file that is not there."""
+"""The pages for people: no link leads to a file that is not there, and the site has all of them."""
 
 import re
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 import pytest
+import yaml
+
+import methods
+from tools import diagrams, site_hooks
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(path for where in ("*.md", "docs/*.md", "results/**/*.md") for path in ROOT.glob(where))
+PAGES = sorted(path for where in ("*.md", "docs/**/*.md", "results/**/*.md") for path in ROOT.glob(where))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[path.relative_to(ROOT).as_posix() for path in PAGES])
@@ -22,3 +28,75 @@ def test_every_wing_stands_in_the_architecture() -> None:
     wings = [path.parent.name for path in (ROOT / "benchmark").glob("*/__init__.py")]
     assert len(wings) > 10
     assert [wing for wing in wings if f"`{wing}`" not in page] == []
+
+
+def entries(nav: Any) -> list[str]:
+    """The pages of a navigation, from top to bottom."""
+    if isinstance(nav, str):
+        return [nav]
+    return [page for item in (nav.values() if isinstance(nav, dict) else nav) for page in entries(item)]
+
+
+def test_the_navigation_has_every_page_once() -> None:
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(entries(settings["nav"])) == sorted(pages)
+    assert settings["strict"] is True
+
+
+def test_links_out_of_the_documentation_are_named_instead() -> None:
+    page = ROOT / "docs" / "architecture.md"
+    text = (
+        "[the store](../benchmark/store/runs.py), [pyproject.toml](../pyproject.toml), [a method](adding_a_method.md)"
+    )
+    assert site_hooks.inside_only(text, page) == (
+        "the store (`benchmark/store/runs.py`), `pyproject.toml`, [a method](adding_a_method.md)"
+    )
+    kept = "[x](https://example.org/a.py) ![y](../docs/figures/dkel_released.svg) [z](#here)"
+    assert site_hooks.inside_only(kept, page) == kept
+
+
+def test_the_architecture_s_diagram_is_drawn_and_points_down() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = site_hooks.drawn(page)
+    assert "mermaid" not in drawn
+    assert drawn == site_hooks.drawn(page)
+    (source,) = re.findall(r"```mermaid\n(.*?)```", page, re.DOTALL)
+    labels, arrows = diagrams.parse(source)
+    assert labels["methods"] == "methods/"
+    assert {("cli", "commands"), ("studies", "running"), ("training", "methods")} <= set(arrows)
+    depth = {name: level for level, row in enumerate(diagrams.layers(arrows)) for name in row}
+    assert all(depth[start] < depth[end] for start, end in arrows)
+    # each node's name is in the picture as text
+    assert [label for label in labels.values() if f">{label}</text>" not in drawn] == []
+    # a blank line would end the picture for Markdown
+    (picture,) = re.findall(r"<svg .*?</svg>", drawn, re.DOTALL)
+    assert "\n\n" not in picture
+
+
+@pytest.mark.parametrize("text", ["graph TD\na --> b", "flowchart TD\na", "flowchart TD\na --> (b)"])
+def test_a_diagram_that_cannot_be_read_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r"flowchart TD|no arrow|no node"):
+        diagrams.parse(text)
+
+
+def test_what_a_browser_would_fetch_from_elsewhere_is_found() -> None:
+    page = (
+        '<a href="https://example.org">x</a><link rel="canonical" href="https://example.org/"><img src="a.png">'
+        '<script src="https://example.org/a.js"></script><link rel="stylesheet" href="//example.org/a.css">'
+        '<img src="http://example.org/a.png"><style>@import url(https://example.org/b.css)</style>'
+    )
+    assert sorted(site_hooks.fetched_from_elsewhere(page)) == [
+        "//example.org/a.css",
+        "http://example.org/a.png",
+        "https://example.org/a.js",
+        "https://example.org/b.css",
+    ]
+
+
+def test_the_reference_names_what_is_there_and_every_method() -> None:
+    named = [name for page in PAGES for name in re.findall(r"^::: (\S+)$", page.read_text("utf-8"), re.MULTILINE)]
+    assert len(named) == len(set(named)) > 30
+    assert [name for name in named if resolve_name(name) is None] == []
+    modules = {methods.registry.load(name).__module__ for name in methods.available()}
+    assert modules <= set(named)

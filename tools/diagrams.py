@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 import matplotlib as mpl
 import networkx as nx
@@ -29,7 +30,7 @@ def parse(text: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
         groups = [list(_names(part, labels)) for part in _ARROW.split(line)]
         if len(groups) < 2:
             raise ValueError(f"no arrow: {line!r}")
-        for left, right in zip(groups, groups[1:], strict=False):
+        for left, right in pairwise(groups):
             arrows.extend((a, b) for a in left for b in right)
     return labels, arrows
 
@@ -48,7 +49,7 @@ def layers(arrows: list[tuple[str, str]]) -> list[list[str]]:
     graph = nx.DiGraph(arrows)
     rows = [sorted(row) for row in nx.topological_generations(graph)]
     for _ in range(4):
-        for above, row in zip(rows, rows[1:], strict=False):
+        for above, row in pairwise(rows):
             _sort_below(row, above, graph)
     return rows
 
@@ -69,7 +70,9 @@ def flowchart(text: str) -> str:
     rows = layers(arrows)
     width = max(map(len, rows))
     place = {
-        name: ((index + 0.5) / len(row) * width, -depth) for depth, row in enumerate(rows) for index, name in enumerate(row)
+        name: ((index + 0.5) / len(row) * width, -depth)
+        for depth, row in enumerate(rows)
+        for index, name in enumerate(row)
     }
     figure = Figure(figsize=(1.15 * width, 0.7 * len(rows)), dpi=72)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -81,7 +84,7 @@ def flowchart(text: str) -> str:
         for name, (x, y) in place.items()
     }
     # arrows end at the boxes, whose sizes are known once they are drawn
-    FigureCanvasAgg(figure).draw()
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
     for start, end in arrows:
         ends = {"patchA": drawn[start].get_bbox_patch(), "patchB": drawn[end].get_bbox_patch()}
         style = {"arrowstyle": "-|>", "color": INK, "lw": 0.8, "shrinkA": 0, "shrinkB": 1}

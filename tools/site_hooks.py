@@ -11,6 +11,11 @@ sys.path.insert(0, str(ROOT))
 from tools.diagrams import flowchart  # noqa: E402 - mkdocs gives hooks no package
 
 _MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FETCHED = re.compile(
+    r"""<(?!a\b|link\b)[^>]*\bsrc(?:set)?=["']?((?:https?:)?//[^"'\s>]+)"""
+    r"""|<link\b(?=[^>]*\brel=["']?(?:stylesheet|icon|preload|preconnect|modulepreload))[^>]*\bhref=["']?((?:https?:)?//[^"'\s>]+)"""
+    r"""|url\(["']?((?:https?:)?//[^"')]+)"""
+)
 _LINK = re.compile(r"(?<!!)\[([^]]+)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -40,3 +45,22 @@ def inside_only(markdown: str, page: Path) -> str:
         return name if words.strip("`") in name else f"{words} ({name})"
 
     return _LINK.sub(resolved, markdown)
+
+
+def on_post_build(*, config: Any, **_: Any) -> None:
+    """End the build if a page would have a browser fetch something from elsewhere.
+
+    Raises:
+        RuntimeError: With the pages and the addresses.
+    """
+    site = Path(config["site_dir"])
+    files = [path for ending in ("html", "css") for path in sorted(site.rglob(f"*.{ending}"))]
+    found = {path: fetched_from_elsewhere(path.read_text(encoding="utf-8")) for path in files}
+    told = [f"{path.relative_to(site)}: {', '.join(addresses)}" for path, addresses in found.items() if addresses]
+    if told:
+        raise RuntimeError(f"what the site would fetch from elsewhere: {'; '.join(told)}")
+
+
+def fetched_from_elsewhere(text: str) -> list[str]:
+    """Return the addresses that a browser loads for a page or a style sheet, without those that wait for a click."""
+    return [address for found in _FETCHED.findall(text) for address in found if address]
