@@ -46,6 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich" if coloured() else None,
     help="A benchmark for online knowledge distillation: train, compare, trust the table.",
+    epilog="To begin: bench run --methods pcl,dkel --dataset digits. What can be named: bench list.",
 )
 
 INTERRUPTED = 130

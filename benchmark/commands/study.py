@@ -25,12 +25,14 @@ class Studies(TyperGroup):
         return study_command(cmd_name)
 
 
-app = typer.Typer(cls=Studies, no_args_is_help=True, help="Study why the method works: figure, table and text.")
+app = typer.Typer(
+    cls=Studies, no_args_is_help=True, help="Study what decoupling, decay and short recipes do: figure, table and text."
+)
 
 
 @app.callback()
 def study() -> None:
-    """Study why the method works: figure, table and text."""
+    """Study what decoupling, decay and short recipes do: figure, table and text."""
 
 
 def study_command(name: str) -> Any:

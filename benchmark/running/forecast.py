@@ -36,23 +36,22 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Mapping[str, d
         shapes: Of their data sets by name.
 
     Returns:
-        Nothing for a plan of a few minutes, on a GPU, on a cluster, or where no step can be timed.
+        No time for a plan of a few minutes or where no step can be timed; nothing at all on a GPU or a cluster.
     """
     if command.cluster.address is not None or not _on_cpu(command):
         return []
     from benchmark.speed.rough import pixels, rough
 
-    if sum(pixels(run, shapes[run.dataset]) for run in runs) < WORTH_IT_PIXELS:
-        return []
-    found = rough(runs, shapes, command.store.root, command.plugins)
+    several, wide = "1 run" if len(runs) == 1 else f"{len(runs)} runs", places(command, runs)
+    which = f"{several}, {wide} side by side" if wide > 1 else several
+    worth_it = sum(pixels(run, shapes[run.dataset]) for run in runs) >= WORTH_IT_PIXELS
+    found = rough(runs, shapes, command.store.root, command.plugins) if worth_it else None
     if found is None:
-        return []
+        return [which]
     plan = _Plan(command, runs, shapes, found.paces)
     took = plan.seconds()
-    several = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    side_by_side = f", {plan.places} side by side" if plan.places > 1 else ""
     guessed = f"; {found.guessed} of {found.kinds} kinds of runs guessed from the others" if found.guessed else ""
-    line = f"about {duration(took)} on this machine's CPU ({several}{side_by_side}{guessed})"
+    line = f"about {duration(took)} on this machine's CPU ({which}{guessed})"
     return [line] if took < LONG_S else [line, f"what makes it shorter: {'; or '.join(plan.advice())}"]
 
 

@@ -54,7 +54,7 @@ def _cifar_resnet(depth: int) -> Entry:
     return Entry(
         "resnet",
         "cifar_resnet",
-        f"CIFAR ResNet, 3 stages of {blocks} basic blocks, 16 to 64 channels",
+        f"CIFAR ResNet, 3 stages of {blocks} basic block{'s' * (blocks > 1)}, 16 to 64 channels",
         {"blocks": blocks},
     )
 

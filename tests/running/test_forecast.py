@@ -91,9 +91,10 @@ def test_two_hours_are_not_yet_long(tmp_path: Path) -> None:
     assert lines(command) == ["about 1 h 59 min on this machine's CPU (1 run)"]
 
 
-def test_nothing_is_said_of_minutes_nor_of_other_machines(tmp_path: Path) -> None:
+def test_no_time_is_said_of_minutes_and_nothing_of_other_machines(tmp_path: Path) -> None:
     short = planned(tmp_path, methods=["dml"], seeds=1, epochs=1)
-    assert forecast(short, short.missing(), {"cifar100": Shape(1000, 100, 100, 3, 32)}) == []
+    assert forecast(short, short.missing(), {"cifar100": Shape(1000, 100, 100, 3, 32)}) == ["1 run"]
+    assert not (tmp_path / "pace.json").exists()
     assert lines(planned(tmp_path, methods=["dml"], address="10.0.0.7:6379", engine="ray")) == []
 
 
@@ -116,7 +117,7 @@ def test_a_method_that_takes_no_step_is_left_to_its_run(tmp_path: Path) -> None:
         "    def losses(self, outputs, labels, progress):\n        raise RuntimeError\n"
     )
     layer = {"dataset": "cifar100", "methods": ["broken"], "backbone": "resnet8", "results": str(tmp_path), **SERIAL}
-    assert lines(running.prepare([layer], (str(plugin),))) == []
+    assert lines(running.prepare([layer], (str(plugin),))) == ["3 runs"]
 
 
 def test_it_is_said_before_the_first_epoch(
