@@ -49,7 +49,7 @@ carry-check: install
 	$(BIN)/python -m tests.carry_check
 
 docs: install
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "to look at it: $(BIN)/python -m webbrowser -t 'file://$(CURDIR)/build/docs/index.html'"
 
 release-check: install
