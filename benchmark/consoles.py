@@ -13,6 +13,10 @@ class Console(Protocol):
     def is_terminal(self) -> bool:
         """Whether a person watches, and something may move."""
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is printed."""
+
     def print(
         self,
         *objects: Any,
