@@ -27,10 +27,12 @@ TESTED_ELSEWHERE = {
     "more_than_logits.md": "tests/checking/test_more_than_logits.py",
     "notebook.md": "tests/test_notebook.py",
 }
-"""Pages with whole programs, and what runs them with their commands."""
+"""Pages with whole programs, and what runs them."""
+
+PLUGIN = re.compile(r"Save this as `(\w+\.py)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PLANNED = ("run", "sweep")
-READ = ("check", "doctor", "export", "speed", "study", "verify")
+READ = ("check", "doctor", "export", "speed", "study", "submit", "verify")
 """What takes long and has tests of its own, or speaks of this machine: only its words are checked."""
 
 
@@ -47,7 +49,7 @@ def commands(page: Path) -> list[str]:
 
 
 # what several pages say is carried out once; a page's commands build on each other, so they keep their order
-ALL = list(dict.fromkeys(command for page in PAGES if page.name not in TESTED_ELSEWHERE for command in commands(page)))
+ALL = list(dict.fromkeys(command for page in PAGES for command in commands(page)))
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +61,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, network in enumerate(("resnet8", "resnet14")):
             for seed in range(3):
                 story.tell(method, f"digits/{network}", seed, 60.0 + len(method) + number + seed, epochs=100)
-    for other in ("a/results", "lab1/results"):
+    for other in ("a/results", "lab1/results", "mine"):
         shutil.copytree(place / "results", place / other)
+    for name, program in PLUGIN.findall("\n".join(page.read_text(encoding="utf-8") for page in PAGES)):
+        (place / name).write_text(program, encoding="utf-8")
+    # what a bundle of one's own lies beside when it is handed in
+    (place / "submissions" / "consensus").mkdir(parents=True)
     (place / "docs").symlink_to(ROOT / "docs")
     return place
 
@@ -126,7 +132,7 @@ def test_the_readme_s_program_runs(place: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("page", "block"),
-    [(page, block) for page in PAGES for block in blocks(page, "yaml")],
+    [(page, block) for page in PAGES for block in blocks(page, "yaml") if "methods" in yaml.safe_load(block)],
     ids=lambda value: value.name if isinstance(value, Path) else "",
 )
 def test_the_configurations_are_plans(page: Path, block: str, tmp_path: Path) -> None:
