@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tools.diagrams import flowchart  # noqa: E402 - mkdocs gives hooks no package
+
+# the reader of annotations tries to read what stands in Annotated too, and "3.25in" of a help text is no Python
+warnings.filterwarnings("ignore", "invalid decimal literal", SyntaxWarning)
 
 _MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FETCHED = re.compile(
