@@ -1,5 +1,6 @@
 """The pages' commands and programs: each one is carried out, or planned where it would train, or at least read."""
 
+import itertools
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import yaml
 
 from benchmark import cli, load, running
 from benchmark.configuration import layer_from_file
+from benchmark.consoles import new_console
 from tests.tables.story import Story
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +63,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, network in enumerate(("resnet8", "resnet14")):
             for seed in range(3):
                 story.tell(method, f"digits/{network}", seed, 60.0 + len(method) + number + seed, epochs=100)
+    kept = {"methods": ["dml"], "dataset": "digits", "seeds": 2, "epochs": 1, "save_predictions": True}
+    small = {"data": {"train_per_class": 2, "test_per_class": 2}, "engine": "serial", "device": "cpu"}
+    command = running.prepare([kept | small | {"results": str(place / "results")}])
+    assert running.carry_out(command, new_console(quiet=True))
+    names = [command.store.folder(run).name for run in command.runs]
+    (place / "runs.txt").write_text("\n".join(names), encoding="utf-8")
     for other in ("a/results", "lab1/results", "mine"):
         shutil.copytree(place / "results", place / other)
     for name, program in PLUGIN.findall("\n".join(page.read_text(encoding="utf-8") for page in PAGES)):
@@ -81,8 +89,9 @@ def words(*given: str) -> Iterator[None]:
 
 
 def carried_out(command: str) -> int:
-    run = min(path.name for path in Path("results/runs").glob("dml-*"))
-    given = [run if word == "RUN" else word for word in shlex.split(command)[1:]]
+    # of two runs that are named, each is another
+    runs = itertools.cycle(Path("runs.txt").read_text(encoding="utf-8").split())
+    given = [next(runs) if word == "RUN" else word for word in shlex.split(command)[1:]]
     with words(*given, *(["--dry-run"] if given[0] in PLANNED and "--dry-run" not in given else [])):
         try:
             cli.main()
@@ -123,7 +132,8 @@ def test_the_readme_s_program_runs(place: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(place)
     names: dict[str, object] = {}
     (program,) = blocks(ROOT / "README.md", "python")
-    exec(program, names)
+    (run, _) = Path("runs.txt").read_text(encoding="utf-8").split()
+    exec(program.replace("RUN", run), names)
     runs = len(load("results", "last"))
     # the others are copies, and a run counts once
     assert len(names["ends"]) == runs  # type: ignore[arg-type]
