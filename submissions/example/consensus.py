@@ -29,7 +29,7 @@ class Consensus(SeparatePeers):
         chosen = self.hyperparameters
         log_probabilities = torch.log_softmax(outputs.peers.detach() / chosen.temperature, dim=-1)
         consensus = chosen.temperature * torch.logsumexp(log_probabilities, dim=0)
-        weight = chosen.weight * sigmoid_rampup(progress.epoch, chosen.rampup_epochs)
+        weight = progress.scheduled(lambda at: chosen.weight * sigmoid_rampup(at.epoch, chosen.rampup_epochs))
         return {
             "cross_entropy": cross_entropy(outputs.peers, labels),
             "distillation": weight * distillation_loss(outputs.peers, consensus, chosen.temperature),
