@@ -28,7 +28,7 @@ demo: install
 	@echo "to look at it: $(BIN)/python -m webbrowser -t 'file://$(CURDIR)/results/demo/report.html'"
 
 test: lint
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 fuzz: install
 	$(BIN)/python -m tests.fuzz $(MINUTES)

@@ -42,6 +42,27 @@ def seeded() -> None:
     seed_all()
 
 
+SLOW = (
+    *("checking/test_contract", "training/test_determinism", "scheduling/test_cluster", "scheduling/test_kills"),
+    *(
+        "sweeps/test_sweep",
+        "training/test_training",
+        "commands/test_printed_commands",
+        "commands/test_library_networks",
+    ),
+    *("scheduling/test_faults", "methods/test_backbones", "commands/test_cli", "test_the_tests"),
+    *("commands/test_bad_input", "speed/test_speed", "methods/test_fingerprints", "checking/test_network_contract"),
+)
+"""The files that take longest, the longest first: one that a worker begins last is one that the others wait for."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow files first, whole and in the same order in every process."""
+    places = {str(Path(__file__).parent / f"{name}.py"): place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: places.get(str(item.path), len(places)))
+
+
 _REFERENCE = r"test_golden\w*\.py::test_(golden|trajectory)\w*(?:\[([a-z0-9-]+?)(?:-\w+=|-\d{3}\]|\]))?"
 """A reference case: the kind of test, and what comes before the parameters in its id."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".matrix"
-PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile")
+PYTEST = ("-m", "pytest", "-q", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 SHOWN = ("torch", "ray", "numpy", "pandas")
 
 _PROBE = "import platform, sys; print(platform.python_version(), getattr(sys, '_base_executable', sys.executable))"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import fuzz
+from tests import conftest, fuzz
 
 ROOT = Path(fuzz.__file__).parents[1]
 OURS = ("-p", "tests.conftest")
@@ -57,6 +57,10 @@ def run(path: Path, content: str, *words: str) -> str:
     path.write_text(content, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", *OURS, "-p", "no:cacheprovider", *words, str(path)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120).stdout
+
+
+def test_the_files_that_are_called_slow_are_there() -> None:
+    assert [name for name in conftest.SLOW if not (ROOT / "tests" / f"{name}.py").is_file()] == []
 
 
 def drawn(path: Path, *words: str, content: str = PROPERTY) -> str:
