@@ -62,6 +62,7 @@ def findings(results: Path, data_root: Path) -> Iterator[Finding]:
     yield _python()
     yield from _packages()
     yield _processor()
+    yield from _reduced_precision()
     yield from _disk({"results": results, "data": data_root})
     yield from _datasets(data_root)
     yield from _ray()
@@ -103,6 +104,12 @@ def _packages() -> Iterator[Finding]:
 def _processor() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Finding(Grade.GOOD, "processor", f"{environment.device_name('cpu')}, {cores} cores for this process")
+
+
+def _reduced_precision() -> Iterator[Finding]:
+    if environment.multiplies_bfloat16():
+        found = "the processor multiplies bfloat16: training steps of 16 channels and more are 1.3 to 1.8 times as fast"
+        yield Finding(Grade.REMARK, "bfloat16", found, "--set train.precision=bf16, for all runs that are compared")
 
 
 def _disk(folders: dict[str, Path]) -> Iterator[Finding]:

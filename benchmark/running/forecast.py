@@ -9,6 +9,7 @@ from benchmark import datasets
 from benchmark.configuration import RunConfig
 from benchmark.running.command import Command
 from benchmark.running.planning import places
+from benchmark.store import environment
 from benchmark.words import duration
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ WORTH_IT_PIXELS = 20_000_000
 
 LONG_S = 2 * 3600.0
 """From here on a plan is told what would make it shorter."""
+
+WORTH_IT = 0.7
+"""A change after which a plan takes a larger part of its time is no advice."""
 
 SMALLEST_SUBSET = 5
 """Images a class; fewer are no advice."""
@@ -87,7 +91,7 @@ class _Plan:
 
     def advice(self) -> list[str]:
         """Return what would make the plan shorter, with the time that it would then take."""
-        return [*self._subset(), *self._network(), *self._budget(), "a machine with a GPU"]
+        return [*self._subset(), *self._network(), *self._precision(), *self._budget(), "a machine with a GPU"]
 
     def _longest(self) -> tuple[RunConfig, "Pace"]:
         return max(self.runs, key=lambda each: each[1].seconds(each[0], self.shapes[each[0].dataset], 1))
@@ -112,7 +116,23 @@ class _Plan:
         except Exception:
             return []
         # a network that hardly helps is no advice
-        return [f"a smaller network (--backbone {smallest}: about {duration(self.seconds(factor))})"] * (factor < 0.7)
+        return [f"a smaller network (--backbone {smallest}: about {duration(self.seconds(factor))})"] * (
+            factor < WORTH_IT
+        )
+
+    def _precision(self) -> list[str]:
+        from benchmark.speed.rough import time_small_batches
+
+        run, pace = self._longest()
+        if run.train.precision == "bf16" or not environment.multiplies_bfloat16():
+            return []
+        reduced = run.model_copy(update={"train": run.train.model_copy(update={"precision": "bf16"})})
+        try:
+            factor = time_small_batches(reduced, self.shapes[run.dataset], self.command.plugins).train / pace.train
+        except Exception:
+            return []
+        took = duration(self.seconds(factor))
+        return [f"less precision (--set train.precision=bf16: about {took})"] * (factor < WORTH_IT)
 
     def _budget(self) -> list[str]:
         """Return the multiply-adds a run with which the plan would take as long as is not called long."""

@@ -14,7 +14,7 @@ from benchmark.configuration import request
 from benchmark.configuration.request import Request, layer_from_assignments
 from benchmark.configuration.run_config import RunConfig
 from benchmark.reports import repeat
-from benchmark.store import lookup
+from benchmark.store import environment, lookup
 from benchmark.store.runs import Result, Status, Store
 from methods.errors import InputError
 
@@ -158,6 +158,13 @@ class TestDoctor:
             assert subject in out
         assert f"-> bench run --dataset cifar10 --data-root {tmp_path}" in out
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_processor_that_multiplies_bfloat16_is_told_by_its_flags(self) -> None:
+        assert environment.in_hardware("model name\t: X\nflags\t\t: fpu avx512f avx512_bf16 sse\n")
+        assert environment.in_hardware("Features\t: fp asimd bf16\n")
+        assert not environment.in_hardware("model name\t: bf16 of avx512_bf16\nflags\t\t: fpu avx512f\n")
+        found = {finding.subject for finding in doctor.findings(Path(), Path())}
+        assert ("bfloat16" in found) == environment.multiplies_bfloat16()
 
     def test_every_problem_has_a_remedy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "NEEDED", ("torch", "no-such-package"))

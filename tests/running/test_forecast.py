@@ -48,6 +48,7 @@ def test_a_plan_of_days_is_told_its_time_and_what_is_shorter(tmp_path: Path) -> 
     assert re.fullmatch(
         r"what makes it shorter: fewer images \(--set data\.train_per_class=20: about 35 h 00 min\); or "
         rf"a smaller network \(--backbone resnet8: {time}\); or "
+        rf"(less precision \(--set train\.precision=bf16: {time}\); or )?"
         rf"fewer epochs, of equal cost for every method \(--budget \d\.?\d?e\+1\d: {time}\); or a machine with a GPU",
         advice,
     )
