@@ -29,7 +29,7 @@ def doctor(
 
         raise InputError(f"--{given} goes with --deep")
     from benchmark.datasets import default_root
-    from benchmark.doctor import Grade, findings
+    from benchmark.probing import Grade, findings
 
     worst = False
     for finding in findings(results, data_root or default_root()):

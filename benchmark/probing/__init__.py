@@ -1,4 +1,4 @@
-"""What a machine is good for, measured part by part within a limit of time."""
+"""What a machine has and is good for: looked over at once, or measured part by part within a limit of time."""
 
 import lazy_loader
 

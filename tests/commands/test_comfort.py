@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from benchmark import cli, datasets, doctor, store
+from benchmark import cli, datasets, store
 from benchmark.configuration import request
 from benchmark.configuration.request import Request, layer_from_assignments
 from benchmark.configuration.run_config import RunConfig
+from benchmark.probing import machine
 from benchmark.reports import repeat
 from benchmark.store import environment, lookup
 from benchmark.store.runs import Result, Status, Store
@@ -163,18 +164,18 @@ class TestDoctor:
         assert environment.in_hardware("model name\t: X\nflags\t\t: fpu avx512f avx512_bf16 sse\n")
         assert environment.in_hardware("Features\t: fp asimd bf16\n")
         assert not environment.in_hardware("model name\t: bf16 of avx512_bf16\nflags\t\t: fpu avx512f\n")
-        found = {finding.subject for finding in doctor.findings(Path(), Path())}
+        found = {finding.subject for finding in machine.findings(Path(), Path())}
         assert ("bfloat16" in found) == environment.multiplies_bfloat16()
 
     def test_every_problem_has_a_remedy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor, "NEEDED", ("torch", "no-such-package"))
-        monkeypatch.setattr(doctor, "LOW_DISK_GIB", 1e9)
+        monkeypatch.setattr(machine, "NEEDED", ("torch", "no-such-package"))
+        monkeypatch.setattr(machine, "LOW_DISK_GIB", 1e9)
         monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-        found = {finding.subject: finding for finding in doctor.findings(tmp_path, tmp_path)}
-        assert found["no-such-package"].grade is doctor.Grade.PROBLEM
+        found = {finding.subject: finding for finding in machine.findings(tmp_path, tmp_path)}
+        assert found["no-such-package"].grade is machine.Grade.PROBLEM
         assert "make room" in found["results folder"].remedy
         assert "RAY_ADDRESS" in found["ray"].remedy
-        assert all(finding.remedy for finding in found.values() if finding.grade is not doctor.Grade.GOOD)
+        assert all(finding.remedy for finding in found.values() if finding.grade is not machine.Grade.GOOD)
 
 
 class TestCompletion:
