@@ -15,8 +15,9 @@ from benchmark.training import checkpoints
 from tests import needs
 from tests.stress import BENCH, Command, Watch, fork, outcome, working_folder
 
+# so long that both nodes are in the middle of a run at the same time, however late the second one's worker begins
 GRID = (
-    *("run", "--methods", "independent,dml", "--dataset", "digits", "--seeds", "2", "--epochs", "40"),
+    *("run", "--methods", "independent,dml", "--dataset", "digits", "--seeds", "2", "--epochs", "160"),
     *("--set", "data.train_per_class=10", "--set", "data.test_per_class=10", "--set", "train.batch_size=32"),
     *("--device", "cpu"),
 )
