@@ -16,7 +16,7 @@ from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
 from benchmark.speed.measure import count_flops, preparation, timed, trainer_for, training_step
 from benchmark.store import LogitsType, atomic, environment
-from benchmark.training import choose_device, draw_method
+from benchmark.training import choose_device, draw_method, without_numbers
 from methods import Progress
 from methods.errors import InputError
 
@@ -127,22 +127,9 @@ def operations_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = 
     Raises:
         InputError: If the method takes no training step, with its reason.
     """
-    try:
-        return _operations(run, shape, plugins, "meta")
-    except Exception:
-        # the meta device has no autocast, for example, and no values to branch on
-        with torch.random.fork_rng(devices=[]):
-            try:
-                return _operations(run, shape, plugins, "cpu")
-            except Exception as error:
-                # a plug-in may raise anything; a plan is answered in one line
-                reason = str(error).splitlines()[0] if str(error) else "no message"
-                raise InputError(f"{run.method} takes no training step: {type(error).__name__}: {reason}") from None
-
-
-def _operations(run: RunConfig, shape: Shape, plugins: Sequence[str], device: str) -> Pace:
     batch = 4
-    with torch.device(device):
+
+    def counted() -> Pace:
         method = draw_method(run, shape, plugins)
         views = torch.zeros(method.views, batch, shape.in_channels, shape.image_size, shape.image_size)
         labels = torch.zeros(batch, dtype=torch.int64)
@@ -154,8 +141,14 @@ def _operations(run: RunConfig, shape: Shape, plugins: Sequence[str], device: st
         train = count_flops(step)
         method.eval()
         with torch.no_grad():
-            evaluation = count_flops(lambda: method.predict(views[0]))
-    return Pace(train, evaluation).times(1 / batch)
+            return Pace(train, count_flops(lambda: method.predict(views[0])))
+
+    try:
+        return without_numbers(counted).times(1 / batch)
+    except Exception as error:
+        # a plug-in may raise anything; a plan is answered in one line
+        reason = str(error).splitlines()[0] if str(error) else "no message"
+        raise InputError(f"{run.method} takes no training step: {type(error).__name__}: {reason}") from None
 
 
 def _measure(run: RunConfig, shape: Shape, device_name: str, plugins: Sequence[str]) -> Pace:
@@ -175,19 +168,13 @@ def _weights(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> int:
 
 def _logits(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> int:
     """Return how many logits a run's predictors give on the scored images."""
-    try:
-        predictors = _predictors(run, shape, plugins, "meta")
-    except Exception:
-        # as for the operations
-        with torch.random.fork_rng(devices=[]):
-            predictors = _predictors(run, shape, plugins, "cpu")
-    return shape.test * shape.num_classes * predictors
 
-
-def _predictors(run: RunConfig, shape: Shape, plugins: Sequence[str], device: str) -> int:
-    with torch.device(device), torch.no_grad():
+    def predictors() -> int:
         method = draw_method(run, shape, plugins).eval()
         return len(method.predict(torch.zeros(2, shape.in_channels, shape.image_size, shape.image_size)))
+
+    with torch.no_grad():
+        return shape.test * shape.num_classes * without_numbers(predictors)
 
 
 def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:

@@ -41,12 +41,12 @@ def _cpu_name() -> str:
 def multiplies_bfloat16() -> bool:
     """Return whether this machine's processor has instructions for matrix products of bfloat16 numbers."""
     try:
-        return in_hardware(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        return has_bfloat16(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:
         return False
 
 
-def in_hardware(cpuinfo: str) -> bool:
+def has_bfloat16(cpuinfo: str) -> bool:
     """Return whether the flags in a ``/proc/cpuinfo`` name such instructions: AVX-512's, AMX's or those of Arm."""
     lines = (line for line in cpuinfo.splitlines() if line.lower().startswith(("flags", "features")))
     return not {word for line in lines for word in line.split()}.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})

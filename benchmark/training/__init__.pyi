@@ -1,7 +1,7 @@
 from . import checkpoints as checkpoints
 from .augmentation import Augmentation as Augmentation, Normalisation as Normalisation
 from .devices import Arithmetic as Arithmetic, choose_device as choose_device
-from .drawing import draw_method as draw_method
+from .drawing import draw_method as draw_method, without_numbers as without_numbers
 from .keeping import predictions_of_students as predictions_of_students
 from .optimizer import learning_rate as learning_rate, parameter_groups as parameter_groups
 from .refusals import check_labels as check_labels, check_networks as check_networks

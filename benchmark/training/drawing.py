@@ -1,7 +1,8 @@
-"""A run's method with its initial weights."""
+"""A run's method with its initial weights, and what can be told of it before it trains."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -9,6 +10,8 @@ import methods
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
 from benchmark.training.randomness import axis_seed
+
+Answer = TypeVar("Answer")
 
 
 def draw_method(config: RunConfig, shape: Shape, plugins: Sequence[str | Path] = ()) -> methods.Method:
@@ -24,3 +27,20 @@ def draw_method(config: RunConfig, shape: Shape, plugins: Sequence[str | Path] =
             plugins=plugins,
             **config.hyperparameters,
         )
+
+
+def without_numbers(action: Callable[[], Answer]) -> Answer:
+    """Return what an action gives on the meta device, where nothing is computed, or where that fails on the CPU.
+
+    A method may ask for values to branch on, which the meta device has not. Torch's generator is left as it was.
+
+    Args:
+        action: Makes its tensors on the default device.
+    """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return action()
+        except Exception:
+            with torch.device("cpu"):
+                return action()

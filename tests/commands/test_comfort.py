@@ -161,9 +161,9 @@ class TestDoctor:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_processor_that_multiplies_bfloat16_is_told_by_its_flags(self) -> None:
-        assert environment.in_hardware("model name\t: X\nflags\t\t: fpu avx512f avx512_bf16 sse\n")
-        assert environment.in_hardware("Features\t: fp asimd bf16\n")
-        assert not environment.in_hardware("model name\t: bf16 of avx512_bf16\nflags\t\t: fpu avx512f\n")
+        assert environment.has_bfloat16("model name\t: X\nflags\t\t: fpu avx512f avx512_bf16 sse\n")
+        assert environment.has_bfloat16("Features\t: fp asimd bf16\n")
+        assert not environment.has_bfloat16("model name\t: bf16 of avx512_bf16\nflags\t\t: fpu avx512f\n")
         found = {finding.subject for finding in machine.findings(Path(), Path())}
         assert ("bfloat16" in found) == environment.multiplies_bfloat16()
 
