@@ -20,6 +20,9 @@ WITHOUT := ray,torch,torchvision,numpy,scipy,scikit-learn,matplotlib
 PYTEST ?=
 RUNS ?= 1000 10000
 
+# a module is compiled once, not by each of the hundreds of processes that tests start
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test fuzz large stress matrix carry carry-check docs release-check lint install clean
 
 demo: install

@@ -227,7 +227,7 @@ def try_out(wheel: Path, folder: Path, version: str) -> list[str]:
     if (said := _done([bench, "--version"], work, environment).strip()) != version:
         raise ReleaseError(f"bench --version says {said!r}, not {version!r}")
     lines = ["installed away from the checkout, with nothing else"]
-    commands = ["list", "run --dataset digits --epochs 1", "table", "report --out report.html"]
+    commands = ["list", "check", "run --dataset digits --epochs 1", "table", "report --out report.html"]
     if re.search(r"^\W*site\s", _done([bench, "--help"], work, environment), re.MULTILINE):
         commands.append("site --results results --out site")
     for command in commands:

@@ -50,7 +50,11 @@ Metrics = dict[str, list[dict[str, float]]]
 # imported once: a serial command then begins within a tenth of a second
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
-    ["benchmark.running.carrying_out", "benchmark.scheduling.execution", "benchmark.datasets.digits"]
+    [
+        *("benchmark.running.carrying_out", "benchmark.scheduling.execution", "benchmark.datasets.digits"),
+        # the first optimiser imports it, which takes a second
+        "torch._dynamo",
+    ]
 )
 
 
@@ -156,7 +160,7 @@ class Watch:
         end = time.monotonic() + seconds
         while not (met := condition()) and time.monotonic() < end:
             self.look()
-            time.sleep(0.02)
+            time.sleep(0.05)
         return met
 
 

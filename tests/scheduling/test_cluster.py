@@ -15,12 +15,28 @@ from benchmark.training import checkpoints
 from tests import needs
 from tests.stress import BENCH, Command, Watch, fork, outcome, working_folder
 
-# so long that both nodes are in the middle of a run at the same time, however late the second one's worker begins
 GRID = (
-    *("run", "--methods", "independent,dml", "--dataset", "digits", "--seeds", "2", "--epochs", "160"),
+    *("run", "--methods", "dml", "--dataset", "digits", "--seeds", "4", "--epochs", "6"),
     *("--set", "data.train_per_class=10", "--set", "data.test_per_class=10", "--set", "train.batch_size=32"),
     *("--device", "cpu"),
 )
+WAITING = '''
+import time
+from pathlib import Path
+
+from methods.dml import DML
+
+
+class Waiting(DML):
+    """DML that is in the middle of its run until it is told to go on."""
+
+    name = "waiting"
+
+    def after_step(self, progress):
+        super().after_step(progress)
+        while progress.epoch == 2 and not Path(__file__).with_name("go").exists():
+            time.sleep(0.05)
+'''
 RAY = str(Path(BENCH).with_name("ray"))
 SETTINGS = {
     **{"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0"},
@@ -80,16 +96,19 @@ def test_a_grid_over_two_nodes_is_completed_by_one_when_the_other_dies() -> None
     with working_folder() as folder, nodes(folder) as (address, (_, second)):
         results = folder / "results"
         watch = Watch(results)
-        driver = started([BENCH, *GRID, "--address", address], folder, "log")
-        assert watch.until(lambda: len(list(results.glob(f"runs/*/{checkpoints.NAME}"))) >= 2, 120)
+        (folder / "waiting.py").write_text(WAITING, encoding="utf-8")
+        words = (*GRID, "--methods", "waiting", "--plugin", str(folder / "waiting.py"))
+        driver = started([BENCH, *words, "--address", address], folder, "log")
+        assert watch.until(lambda: len(list(results.glob(f"runs/*/{checkpoints.NAME}"))) == 2, 120)
         assert second.workers()
         second.kill_all()
+        (folder / "go").touch()
         assert watch.until(lambda: driver.code() is not None, 240)
         printed = (folder / "log").read_text()
         assert driver.code() == 0, printed
         assert "goes on after epoch" in printed
         assert not watch.repeated
-        undisturbed = fork([*GRID, "--engine", "serial", "--results", "alone"], folder / "log2", folder)
+        undisturbed = fork([*words, "--engine", "serial", "--results", "alone"], folder / "log2", folder)
         assert Watch(folder).until(lambda: undisturbed.code() is not None, 120)
         assert outcome(results) == outcome(folder / "alone")
 

@@ -91,12 +91,6 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return whole
 
 
-def test_alone_under_ray(tmp_path: Path, serial: Outcome) -> None:
-    first, *_ = jobs(tmp_path)
-    run_under_ray([first], digits([first]), Listener(), Cluster())
-    assert outcome(tmp_path, [first]) == {"dkel": serial["dkel"]}
-
-
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: two runs side by side need a machine with two")
 def test_side_by_side_under_ray(tmp_path: Path, serial: Outcome) -> None:
     run_under_ray(chosen := jobs(tmp_path), digits(chosen), listener := Listener(), Cluster())
