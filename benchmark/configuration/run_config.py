@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -195,6 +196,10 @@ class Origin(_Section):
 
     plugins: list[str] = []
     data_root: str | None = None
+
+    def anywhere(self) -> "Origin":
+        """Return what of it means something on another machine: the files' names, not the folders they lay in."""
+        return Origin(plugins=[PurePath(plugin).name for plugin in self.plugins])
 
 
 class RunConfig(_Section):

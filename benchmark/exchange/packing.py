@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from benchmark.exchange.compression import compressed, ending_of
-from benchmark.store import PREDICTIONS, DamagedError, Store, atomic, read_files, scan, students_files
+from benchmark.store import CONFIG, PREDICTIONS, DamagedError, Store, atomic, read_files, scan, students_files
 from methods.errors import InputError
 
 FORMAT = 1
@@ -38,7 +40,8 @@ def pack(results: Path, out: Path, weights: bool = False, predictions: bool = Fa
     """Write all runs of a results folder into one file: the same runs give the same bytes.
 
     In it are every run's configuration, metrics and result (with the environment), and the source of plug-ins where the
-    results folder keeps it; not checkpoints, tracebacks and, unless asked, weights and predictions.
+    results folder keeps it; not checkpoints, tracebacks and, unless asked, weights and predictions. Where this machine
+    keeps plug-ins and data sets is left out too.
 
     Args:
         results: The results folder.
@@ -110,6 +113,9 @@ def _files_of(folder: Path, weights: bool, predictions: bool, needed: dict[str, 
         raise DamagedError(f"its configuration is that of {own}")
     needed.update(dict.fromkeys(getattr(config, "sources", {}).values(), results))
     found = dict(files.raw)
+    if config.origin != (anywhere := config.origin.anywhere()):
+        settings = yaml.safe_load(found[CONFIG]) | {"origin": anywhere.model_dump(mode="json")}
+        found[CONFIG] = yaml.safe_dump(settings, sort_keys=False).encode()
     if weights:
         found |= {path.name: path.read_bytes() for path in students_files(folder)}
     if predictions and (kept := folder / PREDICTIONS).is_file():

@@ -14,6 +14,7 @@ import pytest
 
 from benchmark import cli, exchange, store
 from benchmark.configuration import Use
+from benchmark.configuration.run_config import Origin
 from benchmark.exchange import compression, packing
 from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store
 from methods.errors import InputError
@@ -136,6 +137,20 @@ class TestMerge:
         ):
             with pytest.raises(InputError, match=fault):
                 exchange.merge([bundled(tmp_path, {**members(results), f"sources/{name}": other})], tmp_path / "no")
+
+    def test_where_this_machine_keeps_its_files_does_not_go_along(self, results: Path, tmp_path: Path) -> None:
+        there = Origin(plugins=[str(tmp_path / "mine.py")], data_root=str(tmp_path / "data"))
+        own = config(5).model_copy(update={"origin": there})
+        Store(results).begin(own)
+        assert str(tmp_path) in (Store(results).folder(own) / CONFIG).read_text()
+        exchange.pack(results, tmp_path / "c.tar.gz")
+        exchange.merge([tmp_path / "c.tar.gz"], tmp_path / "there")
+        stored = (Store(tmp_path / "there").folder(own) / CONFIG).read_text()
+        assert str(tmp_path) not in stored
+        assert "mine.py" in stored
+        # what is there keeps what it knows of its own machine
+        assert exchange.merge([tmp_path / "c.tar.gz"], results).present == 6
+        assert str(tmp_path) in (Store(results).folder(own) / CONFIG).read_text()
 
     def test_damaged_runs_are_named_and_not_packed(self, results: Path, tmp_path: Path) -> None:
         (finish(results, 2) / METRICS).write_text("x\n")
