@@ -12,15 +12,15 @@ def feeding(subject: Subject, method: str, backbone: str, precision: Precision) 
     run = subject.run(method, backbone, precision, "eager")
     trainer = trainer_for(run, subject.shape, str(subject.device))
     device, batch = subject.device, subject.batch_size
-    draw = trainer.augmentation.draw(0, "augmentation", 0, trainer.method.views)
+    draw = trainer.batches.augmentation.draw(0, "augmentation", 0, trainer.method.views)
     indices = torch.arange(batch, device=device)
     step = training_step(trainer)
     for _ in range(2):
         step()
-        trainer.augmentation.views(indices, draw)
+        trainer.batches.augmentation.views(indices, draw)
     trainer.evaluate()
     training = timed(step, 3, device) / batch
-    augmented = timed(lambda: trainer.augmentation.views(indices, draw), 10, device) / batch
+    augmented = timed(lambda: trainer.batches.augmentation.views(indices, draw), 10, device) / batch
     evaluated = timed(trainer.evaluate, 1, device) / len(trainer.test_labels)
     shape = subject.shape
     epoch = shape.train * (training + augmented) + shape.test * evaluated

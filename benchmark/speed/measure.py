@@ -150,9 +150,9 @@ def training_step(trainer: Trainer) -> Callable[[], None]:
 
 def preparation(trainer: Trainer) -> Callable[[], StepBatch]:
     """Return the action of making the views and labels of one optimiser step."""
-    draw = trainer.augmentation.draw(0, "augmentation", 0, trainer.method.views)
+    draw = trainer.batches.augmentation.draw(0, "augmentation", 0, trainer.method.views)
     indices = torch.arange(trainer.config.train.batch_size, device=trainer.arithmetic.device)
-    return lambda: trainer.prepare(indices, draw, 0)
+    return lambda: trainer.batches.prepared(indices, draw, 0)
 
 
 def count_flops(step: Callable[[], object]) -> int:

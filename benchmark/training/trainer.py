@@ -2,11 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -15,7 +14,8 @@ from torch import Tensor
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset, on_device
 from benchmark.store import Predictions, atomic
-from benchmark.training.augmentation import Augmentation, Draw, Normalisation
+from benchmark.training.augmentation import Normalisation
+from benchmark.training.batches import Batches
 from benchmark.training.devices import Arithmetic
 from benchmark.training.drawing import draw_method
 from benchmark.training.evaluation import evaluate, evaluating, predicted
@@ -23,16 +23,11 @@ from benchmark.training.gradients import gradient_norms, gradient_scores, withou
 from benchmark.training.graph import RecordedStep
 from benchmark.training.keeping import predictions_of
 from benchmark.training.optimizer import decayed_groups, make_optimizer, parameter_groups, set_rates
-from benchmark.training.randomness import axis_seed, generator
+from benchmark.training.randomness import axis_seed
 from benchmark.training.stepping import StepBatch, Terms, optimise, outputs_and_losses
 from benchmark.training.students import describe_data
 from benchmark.training.suitability import check_train_settings
 from methods import Outputs, Progress
-from methods.interface import Batch
-from methods.objectives import soft_labels
-
-if TYPE_CHECKING:
-    from benchmark.training.mixing import Mixing
 
 Row = dict[str, float]
 
@@ -68,12 +63,9 @@ class Trainer:
         # the compiled form shares the method's weights; everything but the training step uses the plain one
         self.forward: Callable[[Tensor], Outputs] = torch.compile(self.method) if train.compile else self.method
         self.normalisation = Normalisation.of(dataset.mean, dataset.std, device)
-        images, self.labels = on_device(dataset.train, device)
+        self.batches = Batches(config, dataset, self.normalisation, device, self.method.views)
+        self.labels = self.batches.labels
         self.test_images, self.test_labels = on_device(dataset.test, device)
-        # counted once: a step asks for it
-        self.steps_per_epoch = len(_without_single(torch.arange(len(self.labels)).split(train.batch_size)))
-        self.augmentation = Augmentation.of(config.data, images, self.normalisation)
-        self.mixing = self._mixing()
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
         self.groups = decayed_groups(parameter_groups(self.method), train)
         self.optimizer = make_optimizer(self.groups, train)
@@ -85,7 +77,7 @@ class Trainer:
         # whatever a method draws during training comes from an axis of its own
         torch.manual_seed(axis_seed(config.seed, "method"))
         self.method.labels(self.labels)
-        self.method.start(self._endless_batches("start"))
+        self.method.start(self.batches.endless("start"))
 
     @property
     def done(self) -> bool:
@@ -140,7 +132,7 @@ class Trainer:
         count = len(self.labels)
         # spread over all of them: the images of a folder lie class by class
         indices = torch.arange(0, count, max(1, count // TRAINING_SAMPLE), device=self.labels.device)[:TRAINING_SAMPLE]
-        images, labels = self.augmentation.images[indices], self.labels[indices]
+        images, labels = self.batches.augmentation.images[indices], self.labels[indices]
         with self.arithmetic.autocast():
             scores = evaluate(self.method, images, labels, self.normalisation, self.layout)
         return {"train_student": fmean(scores[f"top1/{name}"] for name in self.method.students)}
@@ -261,7 +253,7 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         self.method.train()
         train = self.config.train
-        for batch, last in self._step_batches("order", "augmentation", epoch):
+        for batch, last in self.batches.of_epoch("order", "augmentation", epoch):
             set_rates(self.optimizer, self.groups, train, epoch, self._warmup(self.step))
             progress = Progress(epoch, self.step, train.epochs, last)
             terms = self.train_step(batch.views, batch.labels, progress, batch.indices, batch.targets)
@@ -280,7 +272,7 @@ class Trainer:
 
     def _warmup(self, step: int) -> float:
         """Return what the warm-up multiplies the learning rates of a step by."""
-        return self.config.train.warmup_at(step, self.steps_per_epoch)
+        return self.config.train.warmup_at(step, self.batches.per_epoch)
 
     def _diagnosed(self) -> bool:
         every = self.config.train.diagnostics_every
@@ -290,7 +282,7 @@ class Trainer:
         """Return how much each loss term pulls at the weights, on one batch of its own; the run goes on unchanged."""
 
         def norms() -> Row:
-            batch, _ = next(self._step_batches("diagnostics-order", "diagnostics-augmentation", epoch))
+            batch, _ = next(self.batches.of_epoch("diagnostics-order", "diagnostics-augmentation", epoch))
             progress = Progress(epoch, self.step, self.config.train.epochs)
             # not the compiled form, whose graph can be walked only once
             _, terms = outputs_and_losses(self.method, batch, progress, autocast=self.arithmetic.autocast())
@@ -298,60 +290,8 @@ class Trainer:
 
         return gradient_scores(without_a_trace(self.method, self.labels.device, norms))
 
-    def _step_batches(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[tuple[StepBatch, bool]]:
-        """Yield an epoch's batches, each with whether it is the last."""
-        seed, size = self.config.seed, self.config.train.batch_size
-        device = self.labels.device
-        draw = self.augmentation.draw(seed, view_axis, epoch, self.method.views)
-        order = torch.randperm(len(self.labels), generator=generator(seed, order_axis, epoch)).to(device)
-        parts = _without_single(order.split(size))
-        for number, indices in enumerate(parts, start=1):
-            mixing_seed = axis_seed(seed, f"{view_axis}-mixing", epoch, number)
-            yield self.prepare(indices, draw, mixing_seed), number == len(parts)
-
-    def prepare(self, indices: Tensor, draw: Draw, mixing_seed: int) -> StepBatch:
-        """Return what a step is taken on.
-
-        Args:
-            indices: ``[B]``, places in the training set.
-            draw: Of the epoch.
-            mixing_seed: Of the batch: how its images are mixed.
-        """
-        train, labels = self.config.train, self.labels[indices]
-        views, targets = self.augmentation.views(indices, draw), None
-        if self.mixing:
-            views, targets = self.mixing(views, labels, mixing_seed)
-        if train.label_smoothing:
-            classes = len(self.dataset.classes)
-            targets = soft_labels(labels if targets is None else targets, classes, train.label_smoothing)
-        return StepBatch(views if train.channels_last else views.contiguous(), labels, indices, targets)
-
-    def _mixing(self) -> "Mixing | None":
-        data = self.config.data
-        if data.mix == "none":
-            return None
-        # torchvision takes seconds to import
-        from benchmark.training.mixing import Mixing
-
-        return Mixing(data.mix, data.mix_alpha, len(self.dataset.classes))
-
-    def _batches(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[Batch]:
-        for batch, _ in self._step_batches(order_axis, view_axis, epoch):
-            yield batch.views, batch.given
-
-    def _endless_batches(self, axis: str) -> Iterator[Batch]:
-        for epoch in count():
-            yield from self._batches(f"{axis}-order", f"{axis}-augmentation", epoch)
-
 
 def chance_limit(classes: int, images: int) -> float:
     """Return the accuracy in percent up to which guessing explains it: three standard deviations above chance."""
     chance = 1 / classes
     return 100 * (chance + 3 * math.sqrt(chance * (1 - chance) / images))
-
-
-def _without_single(batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Join a last batch of one image to the one before it: batch statistics of a single value are not defined."""
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        return (*batches[:-2], torch.cat(batches[-2:]))
-    return batches

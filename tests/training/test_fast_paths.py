@@ -35,10 +35,10 @@ def losses(run: RunConfig, dtype: torch.dtype, fast: bool) -> list[float]:
             foreach=False,
             fused=False,
         )
-    batches = trainer._batches("order", "augmentation", 0)
+    batches = trainer.batches.of_epoch("order", "augmentation", 0)
     found = []
-    for step, (views, labels) in zip(range(STEPS[dtype]), batches, strict=False):
-        terms = trainer.train_step(views.to(dtype), labels, Progress(5, step, run.train.epochs))
+    for step, (batch, _) in zip(range(STEPS[dtype]), batches, strict=False):
+        terms = trainer.train_step(batch.views.to(dtype), batch.labels, Progress(5, step, run.train.epochs))
         found.append(sum(term.item() for term in terms.values()))
     return found
 

@@ -90,10 +90,11 @@ def trainer(method: str, hyperparameters: dict[str, Any], plugins: tuple[Path, .
     )
     made = Trainer(config, IMAGES, torch.device("cpu"), plugins)
     without_values(made.method)
-    made.labels = made.labels.to("meta")
-    made.augmentation.images = torch.as_tensor(made.augmentation.images).to("meta")
-    normalisation = made.augmentation.normalisation
-    made.augmentation.normalisation = Normalisation(normalisation.scale.to("meta"), normalisation.shift.to("meta"))
+    made.labels = made.batches.labels = made.labels.to("meta")
+    augmentation = made.batches.augmentation
+    augmentation.images = torch.as_tensor(augmentation.images).to("meta")
+    normalisation = augmentation.normalisation
+    augmentation.normalisation = Normalisation(normalisation.scale.to("meta"), normalisation.shift.to("meta"))
     made.groups = decayed_groups(parameter_groups(made.method), config.train)
     # there is no fused step without values
     made.optimizer = torch.optim.SGD([group.as_torch() for group in made.groups], lr=0.1, momentum=0.9, nesterov=True)
@@ -115,7 +116,7 @@ def without_values(module: nn.Module) -> None:
 
 def steps(made: Trainer, count: int = 1) -> None:
     """Take steps of a later epoch as the trainer does, from the choice of images to the losses' sum."""
-    batches = made._step_batches("order", "augmentation", 1)
+    batches = made.batches.of_epoch("order", "augmentation", 1)
     # the epoch's order and its crops are drawn on the host, before its first step
     batch, _ = next(batches)
     for step in range(count):

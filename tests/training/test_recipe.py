@@ -175,7 +175,7 @@ class TestAdamW:
 class TestLabels:
     def test_smoothed_labels_are_what_all_losses_are_given(self) -> None:
         trainer = trained(TrainConfig(epochs=1, batch_size=4, label_smoothing=0.3))
-        batch, _ = next(trainer._step_batches("order", "augmentation", 0))
+        batch, _ = next(trainer.batches.of_epoch("order", "augmentation", 0))
         assert batch.targets is not None
         torch.testing.assert_close(batch.targets, soft_labels(batch.labels, 3, 0.3))
         outputs = trainer.method(batch.views)
@@ -186,7 +186,7 @@ class TestLabels:
     def test_mixed_labels_are_smoothed_after_they_are_mixed(self) -> None:
         train = TrainConfig(epochs=1, batch_size=4, label_smoothing=0.3)
         smoothed, plain = (trained(each, DataConfig(pad=1, mix="mixup")) for each in (train, TrainConfig(batch_size=4)))
-        ours, theirs = (next(one._step_batches("order", "augmentation", 0))[0] for one in (smoothed, plain))
+        ours, theirs = (next(one.batches.of_epoch("order", "augmentation", 0))[0] for one in (smoothed, plain))
         assert ours.targets is not None
         assert theirs.targets is not None
         assert torch.equal(ours.views, theirs.views)
@@ -265,7 +265,7 @@ class TestEverythingAtOnce:
     def test_methods_of_one_seed_see_the_same_images_and_labels(self) -> None:
         one, several = trained(self.TRAIN, EVERYTHING, "dml"), trained(self.TRAIN, EVERYTHING, "pcl")
         assert (one.method.views, several.method.views) == (1, 3)
-        batches = [list(trainer._step_batches("order", "augmentation", 1)) for trainer in (one, several)]
+        batches = [list(trainer.batches.of_epoch("order", "augmentation", 1)) for trainer in (one, several)]
         for (ours, _), (theirs, _) in zip(*batches, strict=True):
             assert torch.equal(ours.views[0], theirs.views[0])
             assert ours.targets is not None
@@ -274,7 +274,7 @@ class TestEverythingAtOnce:
             assert not torch.equal(theirs.views[0], theirs.views[1])
 
     def test_what_a_method_prepares_itself_on_is_of_the_same_recipe(self) -> None:
-        views, labels = next(trained(self.TRAIN, EVERYTHING)._endless_batches("start"))
+        views, labels = next(trained(self.TRAIN, EVERYTHING).batches.endless("start"))
         assert views.shape[:2] == (1, 4)
         assert labels.shape == (4, 3)
         assert labels.sum(1).tolist() == pytest.approx([1] * 4)

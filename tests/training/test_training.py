@@ -39,10 +39,10 @@ def trainer(run: RunConfig) -> Trainer:
 def test_every_method_sees_the_same_batches_and_first_view(tmp_path: Path) -> None:
     seen = {}
     for run in small(tmp_path, methods=SIX).runs:
-        begun = trainer(run)
-        seen[run.method] = [(views[0], labels) for views, labels in begun._batches("order", "augmentation", 1)]
-    for batches in seen.values():
-        for (views, labels), (expected_views, expected_labels) in zip(batches, seen["independent"], strict=True):
+        batches = trainer(run).batches.of_epoch("order", "augmentation", 1)
+        seen[run.method] = [(batch.views[0], batch.labels) for batch, _ in batches]
+    for found in seen.values():
+        for (views, labels), (expected_views, expected_labels) in zip(found, seen["independent"], strict=True):
             assert torch.equal(views, expected_views)
             assert torch.equal(labels, expected_labels)
 
@@ -96,7 +96,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_images(tmp_path: Path) -> None:
 
 def test_no_batch_of_one_image_is_left_over(tmp_path: Path) -> None:
     (run,) = small(tmp_path, methods="dml", train={"batch_size": 7}).runs  # 50 images: 7 batches of 7, and 1
-    sizes = [len(labels) for _, labels in trainer(run)._batches("order", "augmentation", 0)]
+    sizes = [len(batch.labels) for batch, _ in trainer(run).batches.of_epoch("order", "augmentation", 0)]
     assert sizes == [7, 7, 7, 7, 7, 7, 8]
 
 
