@@ -1,19 +1,21 @@
 from .code import sources as sources
+from .planning import (
+    Checksums as Checksums,
+    Datasets as Datasets,
+    complete_methods as complete_methods,
+    distinct as distinct,
+    expanded as expanded,
+    plan as plan,
+)
 from .request import (
     DATA_ROOT as DATA_ROOT,
     LISTS as LISTS,
     OPTIONS as OPTIONS,
-    Checksums as Checksums,
-    Datasets as Datasets,
     Layer as Layer,
     Request as Request,
     check_keys as check_keys,
-    complete_methods as complete_methods,
-    distinct as distinct,
-    expanded as expanded,
     layer_from_assignments as layer_from_assignments,
     layer_from_file as layer_from_file,
-    plan as plan,
     section as section,
 )
 from .run_config import (

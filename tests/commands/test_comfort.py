@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmark import cli, datasets, store
-from benchmark.configuration import request
+from benchmark.configuration.planning import plan
 from benchmark.configuration.request import Request, layer_from_assignments
 from benchmark.configuration.run_config import RunConfig
 from benchmark.probing import machine
@@ -39,7 +39,7 @@ def meant_by(command: str) -> list[RunConfig]:
     pairs = list(zip(words[2::2], words[3::2], strict=True))
     flags: dict[str, Any] = {flag.removeprefix("--"): value for flag, value in pairs if flag != "--set"}
     settings = layer_from_assignments(value for flag, value in pairs if flag == "--set")
-    return request.plan(Request([flags | settings]), datasets)
+    return plan(Request([flags | settings]), datasets)
 
 
 class TestRepeat:
@@ -59,18 +59,18 @@ class TestRepeat:
         ],
     )
     def test_the_command_means_the_same_run(self, layer: dict[str, Any]) -> None:
-        (run,) = request.plan(Request([layer]), datasets)
+        (run,) = plan(Request([layer]), datasets)
         (again,) = meant_by(repeat.command(run))
         assert again == run
         assert again.identity == run.identity
 
     def test_the_device_belongs_to_it(self) -> None:
-        (run,) = request.plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 1}]), datasets)
+        (run,) = plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 1}]), datasets)
         result = Result(Status.FINISHED, environment={"device": "cuda"})
         assert "--device cuda" in repeat.command(run, result)
 
     def test_words_with_spaces_are_quoted(self) -> None:
-        (run,) = request.plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 1}]), datasets)
+        (run,) = plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 1}]), datasets)
         command = repeat.command(run.model_copy(update={"dataset": "folder:/a b/$c"}))
         assert "--dataset 'folder:/a b/$c'" in command
 
@@ -117,7 +117,7 @@ class TestListRuns:
     @pytest.fixture
     def results(self, tmp_path: Path) -> Path:
         folder = Store(tmp_path)
-        runs = request.plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 3, "epochs": 1}]), datasets)
+        runs = plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 3, "epochs": 1}]), datasets)
         for run, status in zip(runs, (Status.FINISHED, Status.FAILED, None), strict=True):
             folder.begin(run)
             folder.write_metrics(run, [{"epoch": 0, "student": 12.5}])

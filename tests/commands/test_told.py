@@ -8,7 +8,7 @@ import pytest
 
 from benchmark import datasets, store
 from benchmark.configuration import DataConfig, Request, plan
-from benchmark.configuration.request import parse_seeds
+from benchmark.configuration.words import parse_seeds
 from benchmark.store import lookup
 from benchmark.store.runs import Store
 from methods.errors import InputError

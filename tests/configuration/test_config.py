@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from benchmark import datasets
 from benchmark.configuration import recipes, yaml_files
-from benchmark.configuration.request import Request, layer_from_assignments, layer_from_file, parse_seeds, plan
+from benchmark.configuration.planning import plan
+from benchmark.configuration.request import Request, layer_from_assignments, layer_from_file
 from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig
+from benchmark.configuration.words import parse_seeds
 from methods.errors import InputError
 from methods.hyperparameters import validated
 from tests.profiles import examples

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from benchmark import datasets
-from benchmark.configuration.request import Request, plan
+from benchmark.configuration.planning import plan
+from benchmark.configuration.request import Request
 from benchmark.datasets import placement
 from benchmark.datasets.images import LabelledImages, holdout_split
 from benchmark.datasets.progress import BLOCK, in_blocks

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from benchmark import datasets
-from benchmark.configuration.request import Request, plan
+from benchmark.configuration.planning import plan
+from benchmark.configuration.request import Request
 from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets import archive, tinyimagenet
 from benchmark.datasets.images import Dataset

@@ -1,0 +1,219 @@
+"""The runs that a request means, resolved."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from benchmark.configuration import entries
+from benchmark.configuration.code import CodeOfDatasets, sources
+from benchmark.configuration.entries import Entry
+from benchmark.configuration.request import Request, check_keys, layer_from_file, section
+from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig, Use
+from benchmark.configuration.words import MAX_RUNS, names, parse_seeds
+from methods import backbones, paths, registry
+from methods.errors import InputError, unknown
+from methods.hyperparameters import validated
+
+if TYPE_CHECKING:
+    from methods.interface import Method
+
+Checksums = dict[tuple[str, DataConfig], str]
+
+
+class Datasets(CodeOfDatasets, Protocol):
+    """What planning has to know of data sets; :mod:`benchmark.datasets` knows it."""
+
+    def recipe(self, name: str, plugins: Sequence[str] = ()) -> str:
+        """Return the file in ``configs/`` with a data set's defaults, or raise an InputError."""
+
+    def checksum(self, name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
+        """Return what identifies the images that a configuration uses."""
+
+
+def plan(request: Request, datasets: Datasets, checksums: Checksums | None = None) -> list[RunConfig]:
+    """Return the runs of :func:`expanded`, those of one identity once."""
+    return distinct(expanded(request, datasets, checksums))
+
+
+def expanded(request: Request, datasets: Datasets, checksums: Checksums | None = None) -> list[RunConfig]:
+    """Return the runs that a request means, resolved, in the order data sets, methods, backbones, seeds.
+
+    Two names for the same numbers are two runs here, so that requests that differ in their epochs alone expand to runs
+    in the same places.
+
+    Args:
+        request: What is asked for.
+        datasets: Knows their recipes and checksums.
+        checksums: What is known of data sets already; it is added to, so that many plans look at the files once.
+
+    Raises:
+        InputError: For anything that is unknown or out of range, before anything is run.
+    """
+    for layer in request.layers:
+        check_keys(layer, request.plugins)
+    runs: list[RunConfig] = []
+    for name in names("dataset", request.option("dataset", ["digits"])):
+        runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
+    _refuse_unused_sections(request, runs)
+    return runs
+
+
+def distinct(runs: Iterable[RunConfig]) -> list[RunConfig]:
+    """Return the runs of one identity once, with all names that they were asked for under."""
+    found: dict[str, RunConfig] = {}
+    for run in runs:
+        other = found.get(run.identity)
+        found[run.identity] = run if other is None else other.also(run.uses)
+    return list(found.values())
+
+
+def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Checksums) -> list[RunConfig]:
+    base = layer_from_file(datasets.recipe(name, request.plugins), request.plugins)
+    scoped = Request((base, *request.layers), request.plugins, request.data_root)
+    chosen = _entries(scoped)
+    architectures = names("backbone", scoped.option("backbone", ["resnet32"]))
+    seeds = parse_seeds(scoped.option("seeds", 1))
+    if len(chosen) * len(architectures) * len(seeds) > MAX_RUNS:
+        raise InputError(f"more than {MAX_RUNS:,} runs of {name}: ask for fewer seeds")
+    train = _train_config(section(scoped.layers, "train"))
+    data = validated(DataConfig, section(scoped.layers, "data"), "data")
+    _check_labels(chosen, data, request.plugins)
+    for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
+        backbones.describe(part, request.plugins)
+    if (name, data) not in checksums:
+        checksums[name, data] = datasets.checksum(name, data, request.data_root, request.plugins)
+    runs = []
+    for entry in chosen:
+        cls = registry.load(entry.method, request.plugins)
+        _check_entry(entry, cls, request.plugins)
+        own = _train_config({**section(scoped.layers, "train"), **entry.train}) if entry.train else train
+        given = {**section(scoped.layers, entry.method), **entry.hyperparameters}
+        for architecture in architectures:
+            code = sources(entry.method, name, architecture, request.plugins, datasets)
+            resolved = registry.resolve(cls, given, architecture.split("+"), own.epochs).model_dump(mode="json")
+            run = RunConfig(
+                method=entry.method,
+                dataset=name,
+                backbone=architecture,
+                seed=seeds[0],
+                train=own,
+                data=data,
+                hyperparameters=resolved,
+                method_version=cls.version,
+                dataset_checksum=checksums[name, data],
+                files=_hash_files(cls, resolved),
+                sources={role: source.hash for role, source in code.items()},
+                uses=_uses(entry, train, own),
+                origin=request.origin,
+            )
+            runs += [run.model_copy(update={"seed": seed}) for seed in seeds]
+    return runs
+
+
+def _train_config(values: Mapping[str, Any]) -> TrainConfig:
+    epochs = values.get("epochs", TrainConfig.model_fields["epochs"].default)
+    train = validated(TrainConfig, {**values, **_milestones(values.get("milestones"), epochs)}, "train")
+    if "nesterov" not in train.unused() and train.nesterov and train.momentum == 0:
+        raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
+    if train.warmup_epochs >= max(1, train.epochs):
+        raise InputError(
+            f"train.warmup_epochs must be below train.epochs, {train.epochs} (given: {train.warmup_epochs:g})"
+        )
+    return train
+
+
+def _milestones(value: Any, epochs: Any) -> dict[str, list[float]]:
+    """Return milestones as shares of the run, where whole epochs above 1 were given; nothing where nothing was."""
+    if not isinstance(value, list) or not all(type(milestone) in (int, float) for milestone in value):
+        return {}
+    if all(0 < milestone < 1 for milestone in value):
+        return {}
+    whole = all(type(milestone) is int and milestone > 1 for milestone in value)
+    if type(epochs) is not int or not whole or max(value) >= epochs:
+        raise InputError(
+            "train.milestones takes shares of the epochs, such as [0.5, 0.75], or whole epochs above 1 and below "
+            f"train.epochs, {epochs} (given: {value})"
+        )
+    return {"milestones": [milestone / epochs for milestone in value]}
+
+
+def _entries(request: Request) -> list[Entry]:
+    """Return the methods of a command: those named, or all; and the variants, with the plain methods beside them."""
+    asked = any("variants" in layer for layer in request.layers)
+    added = entries.read_variants(request.option("variants", None)) if asked else []
+    if any("methods" in layer for layer in request.layers):
+        return entries.distinct([*entries.read("methods", request.option("methods", None)), *added])
+    plain = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
+    return [*entries.read("methods", plain), *added]
+
+
+def _check_entry(entry: Entry, method: "type[Method]", plugins: Sequence[str]) -> None:
+    for key in entry.train:
+        if key not in TrainConfig.model_fields:
+            raise unknown(f"training setting of {entry.name or entry.method!r}", key, TrainConfig.model_fields)
+    fields = getattr(method.Hyperparameters, "model_fields", {})
+    for key in entry.hyperparameters:
+        if key not in fields:
+            raise unknown(f"hyperparameter of {entry.method!r}", key, fields)
+    if entry.name and entry.name != entry.method and registry.known(entry.name, plugins):
+        raise InputError(f"{entry.method} cannot be called {entry.name!r}: that is another method's name")
+
+
+def _check_labels(chosen: Iterable[Entry], data: DataConfig, plugins: Sequence[str]) -> None:
+    methods = dict.fromkeys(entry.method for entry in chosen)
+    refusing = [name for name in methods if registry.load(name, plugins).mixed_labels is False]
+    if data.mix != "none" and refusing:
+        taking = [
+            name
+            for name, item in registry.catalogue(plugins).items()
+            if not item.broken and registry.load(name, plugins).mixed_labels
+        ]
+        raise InputError(
+            f"data.mix={data.mix} does not go with {', '.join(refusing)}, which must know every image's one class "
+            f"(methods that take mixed labels: {', '.join(taking)})"
+        )
+
+
+def _uses(entry: Entry, common: TrainConfig, own: TrainConfig) -> list[Use]:
+    usual, mine = common.model_dump(mode="json"), own.model_dump(mode="json")
+    instead = {key: usual[key] for key in entry.train if usual[key] != mine[key]}
+    name = "" if entry.name == entry.method else entry.name
+    return [Use(name=name, train=instead, chosen=dict(entry.hyperparameters))] if name or instead else []
+
+
+def complete_methods(request: Request) -> list[str]:
+    """Return the methods for which a person has given all that has no default, such as a teacher's weights."""
+    catalogue = registry.catalogue(request.plugins)
+    return [
+        name
+        for name, item in catalogue.items()
+        if not item.broken and _required(name, request.plugins) <= set(section(request.layers, name))
+    ]
+
+
+def _required(method: str, plugins: Sequence[str]) -> set[str]:
+    model = getattr(registry.load(method, plugins), "Hyperparameters", None)
+    return {name for name, field in getattr(model, "model_fields", {}).items() if field.is_required()}
+
+
+def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict[str, str]:
+    """Make the paths of files absolute, in place, and return the hash of each file's content."""
+    hashes = {}
+    for key in method.Hyperparameters.files():
+        path = paths.written(hyperparameters[key], f"{method.name}.{key}")
+        try:
+            path = path.resolve()
+            hashes[key] = sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"{method.name}.{key}: cannot read {path}: {error.strerror}") from None
+        hyperparameters[key] = str(path)
+    return hashes
+
+
+def _refuse_unused_sections(request: Request, runs: Sequence[RunConfig]) -> None:
+    # a file may hold sections for methods of other runs; on the command line that is a slip
+    used = {*SECTIONS, *(run.method for run in runs)}
+    for key, value in request.layers[-1].items():
+        if isinstance(value, dict) and key not in used:
+            raise InputError(f"--set {key}.{next(iter(value))}: {key!r} is not among the methods of this run")
