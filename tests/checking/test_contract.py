@@ -38,7 +38,7 @@ def tried(name: str) -> list[str]:
     narrow = [family for family in families() if family not in WIDE]
     if name in IN_ALL | IN_NARROW:
         return [*narrow, *(WIDE if name in IN_ALL else ())]
-    return [narrow[covered().index(name) % len(narrow)]]
+    return [narrow[list(methods.available()).index(name) % len(narrow)]]
 
 
 def test_wide_families_are_those_of_many_parameters() -> None:
