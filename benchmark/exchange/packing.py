@@ -111,7 +111,7 @@ def _files_of(folder: Path, weights: bool, predictions: bool, needed: dict[str, 
     config = files.contents.config
     if (own := Store(results).folder(config).name) != folder.name:
         raise DamagedError(f"its configuration is that of {own}")
-    needed.update(dict.fromkeys(getattr(config, "sources", {}).values(), results))
+    needed.update(dict.fromkeys(config.sources.values(), results))
     found = dict(files.raw)
     if config.origin != (anywhere := config.origin.anywhere()):
         settings = yaml.safe_load(found[CONFIG]) | {"origin": anywhere.model_dump(mode="json")}
