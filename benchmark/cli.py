@@ -5,10 +5,11 @@ import signal
 import sys
 import time
 from errno import ENAMETOOLONG
+from functools import cache
 from importlib.metadata import version as package_version
 from io import TextIOWrapper
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -72,7 +73,7 @@ def main() -> None:
         signal.signal(number, interrupt)
     try:
         # without Typer's standalone mode an exit code comes back as the value
-        code = app(standalone_mode=False, obj=begun)
+        code = program()(standalone_mode=False, obj=begun)
     except InputError as error:
         _fail(str(error))
     except MachineError as error:
@@ -104,6 +105,12 @@ def main() -> None:
         _fail(f"stopped; what is finished is kept, and this goes on: {_same_command()}", INTERRUPTED)
     if code:
         sys.exit(code)
+
+
+@cache
+def program() -> Any:
+    """Return the command with its parts as Click has them; to put them together takes longer than many an answer."""
+    return typer.main.get_command(app)
 
 
 def _same_command() -> str:

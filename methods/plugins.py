@@ -4,9 +4,11 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from importlib import import_module
 from importlib.abc import SourceLoader
+from importlib.metadata import EntryPoint, entry_points
 from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
@@ -68,6 +70,17 @@ def import_plugin(origin: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def installed(group: str) -> tuple[EntryPoint, ...]:
+    """Return what the installed packages declare in a group of entry points, sorted by name."""
+    return _declared(group, tuple(sys.path))
+
+
+@cache
+def _declared(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    # all packages are looked through, which takes longer than most that is asked of a catalogue
+    return tuple(sorted(entry_points(group=group), key=lambda point: point.name))
 
 
 def makers(module: ModuleType, *results: str) -> dict[str, Callable[..., Any]]:

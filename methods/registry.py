@@ -8,7 +8,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from methods import backbones
 from methods.errors import InputError, unknown
 from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters
 from methods.paths import is_file
-from methods.plugins import ARRAYS, BACKBONE, first_line, import_plugin, makers, reason_of
+from methods.plugins import ARRAYS, BACKBONE, first_line, import_plugin, installed, makers, reason_of
 from methods.sources import Source, source_of
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
 
 
 def _installed() -> Iterator[Listing]:
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+    for point in installed(ENTRY_POINT_GROUP):
         yield _from_entry_point(point)
 
 

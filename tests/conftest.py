@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 profiles.register()
 
+# until all tests are collected: it would find nothing among the modules that they import
+gc.disable()
+
 
 def seed_all() -> None:
     """Let no random numbers, and no sums' order, depend on the tests that ran before in the same process."""
@@ -68,6 +71,7 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector leave alone what stays to the end: all modules, and thousands of tests."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 _REFERENCE = r"test_golden\w*\.py::test_(golden|trajectory)\w*(?:\[([a-z0-9-]+?)(?:-\w+=|-\d{3}\]|\]))?"

@@ -109,11 +109,11 @@ def test_the_commands_work(place: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.chdir(place)
     # a plan's time is measured, and there are tests of it
     monkeypatch.setattr("benchmark.running.planning._estimated", lambda command, runs: "")
-    program = typer.main.get_command(cli.app)
+    program = cli.program()
     for command in ALL:
         name, *options = shlex.split(command)[1:]
         if name in READ:
-            found = program.commands[name]  # type: ignore[attr-defined]
+            found = program.commands[name]
             assert found.make_context(name, options, parent=typer.Context(program)), command
         else:
             assert carried_out(command) == 0, (command, capsys.readouterr().err)

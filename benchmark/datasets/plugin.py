@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from inspect import getsourcefile
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from benchmark.datasets.arrays import Arrays, Parts, as_arrays, assembled, check
 from benchmark.datasets.images import Dataset
 from methods import paths
 from methods.errors import InputError
-from methods.plugins import ARRAYS, first_line, import_plugin, makers, reason_of
+from methods.plugins import ARRAYS, first_line, import_plugin, installed, makers, reason_of
 from methods.sources import Source, source_of
 
 ENTRY_POINT_GROUP = "okdbench.datasets"
@@ -101,7 +101,7 @@ def _made(make: Maker, root: Path) -> Any:
 
 
 def _installed() -> Iterator[Plugin]:
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+    for point in installed(ENTRY_POINT_GROUP):
         yield _from_entry_point(point)
 
 

@@ -18,6 +18,8 @@ from methods import Progress
 
 WARM_UP_STEPS = 2
 MATRIX_SIDE = 2048
+MEASURED_S = 1.0
+"""For how long steps are taken at each measurement."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def measure(
     product = _matrix_product(trainer.arithmetic)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    steps = _steps_within(1.0, step, device)
+    steps = _steps_within(MEASURED_S, step, device)
     rates: dict[str, list[float]] = {key: [] for key in ("train", "matmul", "fraction", "augmentation", "evaluation")}
     for _ in range(repetitions):
         before = _matmul_rate(product, device)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from benchmark import libraries
 from benchmark.configuration import TrainConfig
 from methods import Method, ParameterGroup
 from methods.errors import InputError
@@ -86,9 +87,11 @@ def make_optimizer(groups: Sequence[DecayedGroup], train: TrainConfig) -> Optimi
     Source: Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization", algorithm 2, as in torch.
     """
     given = [group.as_torch() for group in groups]
-    if train.optimizer == "adamw":
-        return torch.optim.AdamW(given, lr=train.lr, fused=True)
-    return torch.optim.SGD(given, lr=train.lr, momentum=train.momentum, nesterov=train.nesterov, fused=True)
+    # the first optimiser of a process has torch import its compiler
+    with libraries.loading():
+        if train.optimizer == "adamw":
+            return torch.optim.AdamW(given, lr=train.lr, fused=True)
+        return torch.optim.SGD(given, lr=train.lr, momentum=train.momentum, nesterov=train.nesterov, fused=True)
 
 
 def learning_rate(group: ParameterGroup, train: TrainConfig, epoch: int) -> float:

@@ -6,13 +6,13 @@ in the same files by :mod:`methods.registry`.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from methods.errors import InputError
 from methods.paths import is_file
-from methods.plugins import BACKBONE, first_line, import_plugin, makers, reason_of
+from methods.plugins import BACKBONE, first_line, import_plugin, installed, makers, reason_of
 
 if TYPE_CHECKING:
     from methods.backbones.base import Backbone
@@ -41,7 +41,7 @@ class Brought:
 
 def found(plugins: Iterable[str | Path] = ()) -> Iterator[Brought]:
     """Yield the backbones of installed packages and of files; a broken one with its reason."""
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+    for point in installed(ENTRY_POINT_GROUP):
         yield _from_entry_point(point)
     for plugin in plugins:
         yield from _from_file(Path(plugin))

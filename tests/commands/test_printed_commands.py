@@ -63,17 +63,28 @@ def test_best_of_a_sweep(made: Bench, tmp_path: Path) -> None:
             | {"data": {"train_per_class": 6}, "method": "explosive", "space": {"train.lr": [0.1, 0.2]}, "seeds": 1}
         )
     )
-    places = ["--plugin", "plug in.py", "--results", "my results", "--data-root", "my data", "--search", "grid"]
+    places = [
+        "--plugin",
+        "plug in.py",
+        "--results",
+        "my results",
+        "--data-root",
+        "my data",
+        "--search",
+        "grid",
+        "--engine",
+        "serial",
+    ]
     answer = made("sweep", "space.yaml", *places)
     assert answer.code == 0, answer.err
     (line,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
     command = line.partition("on the test set: ")[2]
-    again(made, command)
+    again(made, command, "--engine", "serial")
     assert f"(`{command}`)" in (tmp_path / "my results/sweeps/space-digits/README.md").read_text()
     assert not (tmp_path / "results").exists()
 
 
-def test_what_was_stopped_goes_on(tmp_path: Path) -> None:
+def test_what_was_stopped_goes_on(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "plug in.py").write_text(CALM)
     slow = SMALL | {"epochs": 5000}
     (tmp_path / "slow.yaml").write_text(yaml.safe_dump(slow))
@@ -88,9 +99,7 @@ def test_what_was_stopped_goes_on(tmp_path: Path) -> None:
     _, told = running.communicate(timeout=60)
     command = told.partition("this goes on: ")[2].strip()
     assert shlex.split(command) == ["bench", *words]
-    done = subprocess.run([BENCH, *shlex.split(command)[1:], "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "1 runs, 0 finished already" in done.stdout
+    assert "1 runs, 0 finished already" in again(bench, command, "--dry-run")
 
 
 def test_what_there_was_no_time_for_goes_on(bench: Bench, tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ import torchvision.datasets
 from hypothesis import given, strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from benchmark import datasets, running
 from benchmark.configuration.run_config import DataConfig
+from benchmark.datasets.digits import _pixels_and_labels
 from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, holdout_split, stratified
 from methods.errors import InputError
 
@@ -112,6 +114,18 @@ class TestDigits:
         assert (digits.train.images.shape, digits.test.images.shape) == ((1437, 1, 8, 8), (360, 1, 8, 8))
         shares = np.bincount(digits.test.labels) / np.bincount(load_digits().target)
         assert shares == pytest.approx(0.2, abs=0.004)
+        pixels = np.rint(load_digits().images * 255 / 16).astype(np.uint8)
+        drawn = train_test_split(pixels, test_size=0.2, stratify=load_digits().target, random_state=0)
+        for part, images in zip((digits.train, digits.test), drawn, strict=True):
+            assert sorted(map(bytes, part.images[:, 0])) == sorted(map(bytes, images))
+
+    def test_they_are_those_that_scikit_learn_gives_where_its_file_lies_elsewhere(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = datasets.checksum("digits", DataConfig(), NOWHERE)
+        monkeypatch.setattr("benchmark.datasets.digits.FILE", "no/such/file")
+        _pixels_and_labels.cache_clear()
+        assert datasets.checksum("digits", DataConfig(), NOWHERE) == here
 
     def test_images_are_the_scanned_ones_as_bytes(self) -> None:
         digits = datasets.load("digits", DataConfig(), NOWHERE)

@@ -286,10 +286,14 @@ def test_every_name_gives_a_classifier_of_images(name: str) -> None:
         assert make(name, 10, image_size=64).network()(torch.empty(2, 3, 64, 64)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
-    ("name", "side"),
-    [(name, side) for name in KINDS for side in (8, 28, 32, 64) if side >= describe(name).min_image_size],
+    ("name", "side", "channels"),
+    [
+        (name, side, channels)
+        for name in KINDS
+        for side, channels in ((8, 3), (28, 1), (32, 3), (64, 3))
+        if side >= describe(name).min_image_size
+    ],
 )
 def test_maps_features_and_logits_have_their_shape(name: str, side: int, channels: int) -> None:
     backbone = make(name, 10, channels, side)

@@ -1,5 +1,6 @@
 """Equal cost: epochs in inverse proportion to counted multiply-adds, and the column that such runs share."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from methods.errors import InputError
 SHAPE = Shape(1437, 360, 10, 1, 8)
 THREE: dict[str, Any] = {"methods": ["independent", "dml", "pcl"], "dataset": "digits", "seeds": 1, "epochs": 40}
 
+Planned = dict[str, tuple[RunConfig, Share]]
 
-def planned(budget: Budget, **layer: Any) -> dict[str, tuple[RunConfig, Share]]:
-    runs, shares = at_equal_cost(Request([THREE | layer]), datasets, lambda run: SHAPE, budget)
+
+@cache
+def planned(budget: Budget, methods: tuple[str, ...] = ("independent", "dml", "pcl")) -> Planned:
+    layer = THREE | {"methods": list(methods)}
+    runs, shares = at_equal_cost(Request([layer]), datasets, lambda run: SHAPE, budget)
     return {run.method: (run, share) for run, share in zip(runs, shares, strict=True)}
 
 
@@ -34,7 +39,7 @@ class TestPlan:
 
     def test_every_method_can_be_counted(self) -> None:
         methods = [name for name in registry.available() if name != "kd"]
-        found = planned(Budget("independent"), methods=methods)
+        found = planned(Budget("independent"), tuple(methods))
         cost = {name: share.multiply_adds_per_epoch for name, (_, share) in found.items()}
         assert cost.keys() == set(methods)
         assert min(cost, key=cost.__getitem__) == "independent"
@@ -88,7 +93,7 @@ class TestPlan:
 
     def test_two_names_that_meet_at_another_length_are_one_run(self) -> None:
         # at 40 epochs the ramp-up's default is 11 of them, at the length that the budget gives it is another
-        epochs = planned(Budget("independent"), methods=["pcl"])["pcl"][0].train.epochs
+        epochs = planned(Budget("independent"), ("pcl",))["pcl"][0].train.epochs
         default = max(1, round(80 * epochs / 300))
         variants = [{"name": "pcl", "rampup_epochs": default}]
         runs, _ = at_equal_cost(

@@ -21,6 +21,14 @@ def run_of(method: str = "independent", **train: Any) -> RunConfig:
     return run
 
 
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure for moments: no rate is compared with another machine's."""
+    monkeypatch.setattr("benchmark.speed.measure.MATRIX_SIDE", 128)
+    monkeypatch.setattr("benchmark.speed.measure.MEASURED_S", 0.05)
+
+
+@pytest.mark.usefixtures("brief")
 class TestSpeed:
     def test_the_training_rate_stands_beside_the_rate_of_matrix_products(self) -> None:
         found = measure(run_of("pcl"), SHAPE, "cpu", repetitions=2)
