@@ -38,7 +38,7 @@ def tried(name: str) -> list[str]:
     """Return a method's families: the others use networks as one of those does; ``make release-check`` tries all."""
     narrow = [family for family in families() if family not in WIDE]
     if name in IN_ALL | IN_NARROW:
-        return [*narrow, *(WIDE if name in IN_ALL else ())]
+        return [*narrow, *(sorted(WIDE) if name in IN_ALL else ())]
     return [narrow[list(methods.available()).index(name) % len(narrow)]]
 
 

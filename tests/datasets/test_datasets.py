@@ -16,8 +16,6 @@ import pytest
 import torchvision.datasets
 from hypothesis import given, strategies as st
 from PIL import Image
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from benchmark import datasets, running
 from benchmark.configuration.run_config import DataConfig
@@ -110,6 +108,9 @@ class TestStatistics:
 
 class TestDigits:
     def test_a_fifth_is_the_test_set(self) -> None:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
         digits = datasets.load("digits", DataConfig(), NOWHERE)
         assert (digits.train.images.shape, digits.test.images.shape) == ((1437, 1, 8, 8), (360, 1, 8, 8))
         shares = np.bincount(digits.test.labels) / np.bincount(load_digits().target)
@@ -128,6 +129,8 @@ class TestDigits:
         assert datasets.checksum("digits", DataConfig(), NOWHERE) == here
 
     def test_images_are_the_scanned_ones_as_bytes(self) -> None:
+        from sklearn.datasets import load_digits
+
         digits = datasets.load("digits", DataConfig(), NOWHERE)
         ours = np.concatenate([digits.train.images, digits.test.images])[:, 0]
         assert ours.dtype == np.uint8

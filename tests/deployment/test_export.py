@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors import safe_open
-from sklearn.datasets import load_digits
 
 from benchmark import cli, datasets
 from benchmark.deployment import deployed
@@ -100,6 +99,8 @@ class TestEveryFormat:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
+        from sklearn.datasets import load_digits
+
         pixels = np.rint(load_digits().images[0] * (255 / 16)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / "own.png")
         Image.fromarray(np.kron(np.stack([pixels] * 3, -1), np.ones((4, 4, 1), np.uint8))).save(tmp_path / "large.png")

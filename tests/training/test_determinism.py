@@ -22,6 +22,42 @@ from benchmark.training.trainer import Row
 
 Outcome = dict[str, tuple[list[Row], dict[str, bytes]]]
 
+two_cores = pytest.mark.skipif(
+    (os.cpu_count() or 1) < 2, reason="one core: two runs side by side need a machine with two"
+)
+
+EPOCHS = 6
+BESIDE = '''
+import time
+from pathlib import Path
+
+from methods.dkel import DKEL
+from methods.dml import DML
+
+
+class Beside:
+    """Waits for the other run before its first step, however much longer that one's process takes to begin."""
+
+    def start(self, batches):
+        super().start(batches)
+        here = Path(__file__)
+        here.with_name(self.name).touch()
+        while not all(here.with_name(name).exists() for name in ("dkel_beside", "dml_beside")):
+            time.sleep(0.05)
+
+
+class DKELBeside(Beside, DKEL):
+    """DKEL, under way at the same time as another run."""
+
+    name = "dkel_beside"
+
+
+class DMLBeside(Beside, DML):
+    """DML, likewise."""
+
+    name = "dml_beside"
+'''
+
 
 @dataclass
 class Listener:
@@ -50,19 +86,41 @@ class Pausing(Listener):
         assert result.status is Status.UNFINISHED, result.reason
 
 
-def jobs(results: Path) -> list[Job]:
-    """Two runs long enough to be under way at the same time."""
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The methods' file, in a folder of its own."""
+    path = tmp_path_factory.mktemp("plugin") / "beside.py"
+    path.write_text(BESIDE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def waiting(plugin: Path) -> None:
+    """Let the runs wait for each other."""
+    for name in ("dkel_beside", "dml_beside"):
+        plugin.with_name(name).unlink(missing_ok=True)
+
+
+def alone(plugin: Path) -> None:
+    """Let them not wait."""
+    for name in ("dkel_beside", "dml_beside"):
+        plugin.with_name(name).touch()
+
+
+def jobs(results: Path, plugin: Path) -> list[Job]:
+    """Two runs."""
     layer = {
-        "methods": ["dkel", "dml"],
+        "methods": ["dkel_beside", "dml_beside"],
         "dataset": "digits",
         "seeds": 1,
-        "epochs": 12,
+        "epochs": EPOCHS,
         "data": {"train_per_class": 10, "test_per_class": 5},
         "train": {"batch_size": 16},
         "results": str(results),
     }
-    runs = running.prepare([layer]).runs
-    return [Job(run, results, device="cpu", save_students=True, predictions="float32") for run in runs]
+    plugins = (str(plugin),)
+    runs = running.prepare([layer], plugins).runs
+    return [Job(run, results, "cpu", save_students=True, plugins=plugins, predictions="float32") for run in runs]
 
 
 def outcome(results: Path, chosen: list[Job]) -> Outcome:
@@ -83,17 +141,19 @@ def digits(chosen: list[Job]) -> dict[str, Dataset]:
 
 
 @pytest.fixture(scope="module")
-def serial(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def serial(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Outcome:
     results = tmp_path_factory.mktemp("serial")
-    run_serially(chosen := jobs(results), digits(chosen), Listener())
+    alone(plugin)
+    run_serially(chosen := jobs(results, plugin), digits(chosen), Listener())
     whole = outcome(results, chosen)
-    assert all(len(rows) == 12 and weights for rows, weights in whole.values())
+    assert all(len(rows) == EPOCHS and weights for rows, weights in whole.values())
     return whole
 
 
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: two runs side by side need a machine with two")
-def test_side_by_side_under_ray(tmp_path: Path, serial: Outcome) -> None:
-    run_under_ray(chosen := jobs(tmp_path), digits(chosen), listener := Listener(), Cluster())
+@two_cores
+@pytest.mark.usefixtures("waiting")
+def test_side_by_side_under_ray(tmp_path: Path, serial: Outcome, plugin: Path) -> None:
+    run_under_ray(chosen := jobs(tmp_path, plugin), digits(chosen), listener := Listener(), Cluster())
     assert listener.events.index("ended") > [i for i, event in enumerate(listener.events) if event == "started"][1]
     assert outcome(tmp_path, chosen) == serial
 
@@ -108,20 +168,23 @@ class EpochsDone:
         return sum(path.read_text().count("\n") for path in self.results.glob(f"runs/*/{METRICS}"))
 
 
-def test_ray_ends_in_time_and_this_process_goes_on(tmp_path: Path, serial: Outcome) -> None:
-    chosen, now = jobs(tmp_path), EpochsDone(tmp_path)
-    limited = [replace(job, limit=TimeLimit(8.0, now)) for job in chosen]
+@two_cores
+@pytest.mark.usefixtures("waiting")
+def test_ray_ends_in_time_and_this_process_goes_on(tmp_path: Path, serial: Outcome, plugin: Path) -> None:
+    chosen, now = jobs(tmp_path, plugin), EpochsDone(tmp_path)
+    limited = [replace(job, limit=TimeLimit(EPOCHS, now)) for job in chosen]
     ends = run_under_ray(limited, digits(chosen), Pausing(), Cluster())
     assert [end.status for end in ends] == [Status.UNFINISHED] * 2
     # side by side each of the two may be in an epoch at the end
-    assert 1 <= now() <= 9
+    assert 1 <= now() <= EPOCHS + 1
     assert [Store(tmp_path).result(job.config) for job in chosen] == [None, None]
     run_serially(chosen, digits(chosen), Listener())
     assert outcome(tmp_path, chosen) == serial
 
 
-def test_interrupted_after_every_epoch(tmp_path: Path, serial: Outcome) -> None:
-    for job in (chosen := jobs(tmp_path)):
+def test_interrupted_after_every_epoch(tmp_path: Path, serial: Outcome, plugin: Path) -> None:
+    alone(plugin)
+    for job in (chosen := jobs(tmp_path, plugin)):
         dataset = load("digits", job.config.data, Path())
         result = None
         while result is None:
