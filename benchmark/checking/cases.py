@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
+from benchmark.checking.comparing import State, difference
 from benchmark.configuration import TrainConfig
 from benchmark.training import StepBatch, learning_rate, optimise, parameter_groups
 from methods import Progress, backbones, registry
@@ -104,14 +105,51 @@ class Case:
         """The method in training mode before its first step; clauses move nothing but batch statistics."""
         return self.build().train()
 
-    @cached_property
+    @property
     def trained(self) -> Method:
         """The method in eval mode after a few steps; no clause may change it."""
-        method = self.build()
+        return self.followed.method
+
+    @cached_property
+    def followed(self) -> "Followed":
+        """What was seen of the method in these steps."""
+        method = self.build().train()
+        found = Followed(method)
+        modes = {name: module.training for name, module in method.named_modules()}
+        needing = set(trainable(method))
         prepare(self, method)
+        found.switched = needing ^ set(trainable(method))
         for number in range(3 if self.depth in ("steps", "all") else 1):
-            take_step(self, method, number)
-        return method.eval()
+            before = _untrained(method)
+            step(self, method, number, number)
+            found.moved = found.moved or difference(before, _untrained(method))
+            method.after_step(WHEN[number])
+            found.left.update(
+                {name: own.training for name, own in method.named_modules() if own.training != modes[name]}
+            )
+        method.eval()
+        return found
+
+
+@dataclass
+class Followed:
+    """What was seen of a method in its first steps.
+
+    Attributes:
+        method: In eval mode after them.
+        switched: The parameters that ``start`` left with another ``requires_grad``.
+        moved: A parameter that needs no gradient and was moved before ``after_step``.
+        left: The modules that were found in another mode after a step, and whether that is training.
+    """
+
+    method: Method
+    switched: set[str] = field(default_factory=set)
+    moved: str | None = None
+    left: dict[str, bool] = field(default_factory=dict)
+
+
+def _untrained(method: Method) -> State:
+    return {name: value.detach().clone() for name, value in method.named_parameters() if not value.requires_grad}
 
 
 def prepare(case: Case, method: Method, seed: int = 0) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.checking import hooks, labels as labels_clause, trainer_runs
-from benchmark.checking.cases import BATCH_SIZE, WHEN, Case, Depth, prepare, step, take_step, trainable
+from benchmark.checking.cases import BATCH_SIZE, WHEN, Case, Depth, prepare, take_step, trainable
 from benchmark.checking.comparing import ContractError, State, difference, first, kind
 from methods import Outputs
 from methods.errors import InputError
@@ -147,29 +147,16 @@ def _gradients(method: Method) -> set[str]:
 
 def only_after_step_moves_untrained_parameters(case: Case) -> None:
     """What needs no gradient stays bit for bit through ``forward``, ``losses`` and the optimiser's step."""
-    method = case.build()
-    trained = set(trainable(method))
-    prepare(case, method)
-    if set(trainable(method)) != trained:
-        raise ContractError(f"start leaves {first(set(trainable(method)) ^ trained)} with another requires_grad")
-    for number in range(2):
-        before = _untrained(method)
-        step(case, method, number, number)
-        if name := difference(before, _untrained(method)):
-            raise ContractError(f"{name} needs no gradient and is moved by the step itself")
-        method.after_step(WHEN[number])
+    if case.followed.switched:
+        raise ContractError(f"start leaves {first(case.followed.switched)} with another requires_grad")
+    if case.followed.moved:
+        raise ContractError(f"{case.followed.moved} needs no gradient and is moved by the step itself")
 
 
 def modes_kept_by_a_step(case: Case) -> None:
     """What a method turns to eval mode for its own purposes, it turns back."""
-    method = case.build().train()
-    modes = {name: module.training for name, module in method.named_modules()}
-    prepare(case, method)
-    for number in range(3):
-        take_step(case, method, number)
-        for name, module in method.named_modules():
-            if module.training != modes[name]:
-                raise ContractError(f"{name or 'the method'} is left in {'train' if module.training else 'eval'} mode")
+    for name, training in case.followed.left.items():
+        raise ContractError(f"{name or 'the method'} is left in {'train' if training else 'eval'} mode")
 
 
 def predictions_deterministic_for_all_students(case: Case) -> None:
@@ -274,10 +261,6 @@ CLAUSES: Mapping[Depth, Mapping[str, Callable[[Case], None]]] = {
     },
 }
 """By how deep a case is checked; each clause relies on the gates."""
-
-
-def _untrained(method: Method) -> State:
-    return {name: value.detach().clone() for name, value in method.named_parameters() if not value.requires_grad}
 
 
 def _snapshot(method: Method) -> State:

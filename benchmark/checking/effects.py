@@ -1,7 +1,7 @@
 """Whether every hyperparameter changes something: one that does not is a name without a meaning."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from benchmark.checking.cases import WHEN, Case, choices, prepare, take_step
 from benchmark.checking.comparing import State, difference
 from methods.errors import InputError
+from methods.interface import Method
 
 _BASES = 12
 """How many configurations a hyperparameter is tried in at most: some act only beside another one's value."""
@@ -22,9 +23,9 @@ def without_effect(case: Case) -> list[str]:
     Args:
         case: The method at its defaults. What its example gives, such as a file, is left alone.
     """
-    trajectories: dict[str, State | None] = {}
+    trajectories: dict[str, _Trajectory | None] = {}
 
-    def trajectory(changes: Mapping[str, Any]) -> State | None:
+    def trajectory(changes: Mapping[str, Any]) -> _Trajectory | None:
         key = repr(sorted(changes.items()))
         if key not in trajectories:
             trajectories[key] = _trajectory(replace(case, hyperparameters={**case.hyperparameters, **changes}))
@@ -36,7 +37,7 @@ def without_effect(case: Case) -> list[str]:
             before = trajectory(base)
             for value in values if before is not None else ():
                 after = trajectory({**base, name: value})
-                if after is not None and before is not None and difference(before, after):
+                if after is not None and before is not None and before.differs(after):
                     return True
         # what has no other value that could be tried is not judged
         return not values
@@ -58,17 +59,41 @@ def _bases(case: Case, name: str) -> Iterator[dict[str, Any]]:
     yield from ([{"peers": 3}, *pairs] if "peers" in fields else pairs)[:_BASES]
 
 
-def _trajectory(case: Case) -> State | None:
-    """Return all that a few steps lead to; None if the method does not take these values."""
+@dataclass
+class _Trajectory:
+    """What a few steps lead to, part after part: as far as anybody has asked, for most values differ in the first."""
+
+    ahead: Iterator[State]
+    behind: list[State] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[State]:
+        yield from self.behind
+        for part in self.ahead:
+            self.behind.append(part)
+            yield part
+
+    def differs(self, other: "_Trajectory") -> bool:
+        """Return whether a part is another one."""
+        return any(difference(ours, theirs) for ours, theirs in zip(self, other, strict=True))
+
+
+def _trajectory(case: Case) -> _Trajectory | None:
+    """Return the trajectory of a case; None if the method does not take these values."""
     try:
         method = case.build()
     except InputError:
         return None
+    return _Trajectory(_parts(case, method))
+
+
+def _parts(case: Case, method: Method) -> Iterator[State]:
+    """Yield the losses of each step, then all that the steps have led to."""
     prepare(case, method)
-    losses = [take_step(case, method, number) for number in range(len(WHEN))]
+    for number in range(len(WHEN)):
+        yield take_step(case, method, number)
     with torch.no_grad():
         predictions = method.eval().predict(case.images())
-    return {"losses": losses, "state": method.state_dict(), "predictions": predictions, "students": method.students}
+    yield {"state": method.state_dict(), "predictions": predictions, "students": method.students}
 
 
 def _alternatives(info: FieldInfo) -> Iterator[Any]:

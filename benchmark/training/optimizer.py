@@ -39,8 +39,9 @@ def parameter_groups(method: Method) -> list[ParameterGroup]:
         InputError: Unless every parameter with ``requires_grad`` is in exactly one of them, and no other is.
     """
     groups = method.parameter_groups()
-    names = {id(parameter): name for name, parameter in method.named_parameters()}
-    trained = {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
+    named = list(method.named_parameters())
+    names = {id(parameter): name for name, parameter in named}
+    trained = {id(parameter) for _, parameter in named if parameter.requires_grad}
     given: set[int] = set()
     for group in groups:
         if not group.parameters:

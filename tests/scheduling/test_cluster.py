@@ -3,10 +3,9 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -57,47 +56,34 @@ def started(words: list[str], folder: Path, log: str) -> Command:
     return Command(process.pid, process.poll)
 
 
-COMMON = ("--num-cpus=1", "--num-gpus=0", "--block", "--disable-usage-stats")
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The address of a cluster of one node with one CPU, which others may join."""
-    with working_folder() as folder:
-        # it takes a free port itself: one that is looked for here may be another's by then
-        head = [RAY, "start", "--head", "--port=0", "--node-ip-address=127.0.0.2", *COMMON]
-        node = started([*head, "--include-dashboard=false", f"--temp-dir={folder / 'ray'}"], folder, "head")
-
-        def said() -> str:
-            found = re.search(r"--address='(127\.0\.0\.2:\d+)'", (folder / "head").read_text())
-            return found[1] if found else ""
-
-        try:
-            assert Watch(folder).until(lambda: said() != "", 90)
-            yield said()
-        finally:
-            node.kill_all()
-
-
 @contextmanager
-def second_node(address: str, folder: Path, hidden: Path | None = None) -> Iterator[Command]:
-    """Another node of one CPU, of which a folder may be hidden, for as long as the context lasts."""
-    words = [RAY, "start", f"--address={address}", "--node-ip-address=127.0.0.3", *COMMON]
-    if hidden is not None:
-        hide = f'mount -t tmpfs tmpfs "{hidden}" && exec "$0" "$@"'
-        words = ["unshare", "--mount", "sh", "-c", hide, *words]
-    node = started(words, folder, "second")
+def nodes(folder: Path, hidden: Path | None = None) -> Iterator[tuple[str, list[Command]]]:
+    """A cluster's address and its two nodes of one CPU each; of the second one a folder may be hidden."""
+    common = ["--num-cpus=1", "--num-gpus=0", "--block", "--disable-usage-stats"]
+    # it takes a free port itself: one that is looked for here may be another's by then
+    head = [RAY, "start", "--head", "--port=0", "--node-ip-address=127.0.0.2", *common]
+    head += ["--include-dashboard=false", f"--temp-dir={folder / 'ray'}"]
+    running = [started(head, folder, "head")]
+
+    def said() -> str:
+        found = re.search(r"--address='(127\.0\.0\.2:\d+)'", (folder / "head").read_text())
+        return found[1] if found else ""
+
     try:
+        assert Watch(folder).until(lambda: said() != "", 90)
+        address = said()
+        second = [RAY, "start", f"--address={address}", "--node-ip-address=127.0.0.3", *common]
+        if hidden is not None:
+            hide = f'mount -t tmpfs tmpfs "{hidden}" && exec "$0" "$@"'
+            second = ["unshare", "--mount", "sh", "-c", hide, *second]
+        running.append(started(second, folder, "second"))
         assert Watch(folder).until(lambda: "Ray runtime started" in (folder / "second").read_text(), 90), (
             folder / "second"
         ).read_text()
-        yield node
+        yield address, running
     finally:
-        # asked to end it leaves the cluster, which takes a while to miss one that is killed
-        with suppress(ProcessLookupError):
-            os.kill(node.pid, signal.SIGTERM)
-        Watch(folder).until(lambda: node.code() is not None, 30)
-        node.kill_all()
+        for node in running:
+            node.kill_all()
 
 
 def may_hide() -> bool:
@@ -107,10 +93,8 @@ def may_hide() -> bool:
 
 
 @pytest.mark.timeout(400)
-def test_a_grid_over_two_nodes_is_completed_by_one_when_the_other_dies(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with working_folder() as folder, second_node(address, folder) as second:
+def test_a_grid_over_two_nodes_is_completed_by_one_when_the_other_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    with working_folder() as folder, nodes(folder) as (address, (_, second)):
         results = folder / "results"
         watch = Watch(results)
         (folder / "waiting.py").write_text(WAITING, encoding="utf-8")
@@ -131,10 +115,10 @@ def test_a_grid_over_two_nodes_is_completed_by_one_when_the_other_dies(
 
 
 @pytest.mark.skipif(not may_hide(), reason=needs.MOUNT)
-def test_a_node_without_the_results_folder_is_named_before_anything_runs(address: str) -> None:
+def test_a_node_without_the_results_folder_is_named_before_anything_runs() -> None:
     with working_folder() as folder:
         (results := folder / "results").mkdir()
-        with second_node(address, folder, hidden=results):
+        with nodes(folder, hidden=results) as (address, _):
             driver = started([BENCH, *GRID, "--address", address], folder, "log")
             assert Watch(results).until(lambda: driver.code() is not None, 120)
             assert driver.code() == 1
