@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import atexit
 import gc
 import random
 import re
@@ -72,6 +73,8 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    # at the very end libraries look for what they leaked, and are to find nothing
+    atexit.register(gc.unfreeze)
 
 
 _REFERENCE = r"test_golden\w*\.py::test_(golden|trajectory)\w*(?:\[([a-z0-9-]+?)(?:-\w+=|-\d{3}\]|\]))?"
@@ -96,8 +99,6 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 
     A reason to skip ends in the command that removes it.
     """
-    # libraries that look for what they leaked are to find nothing
-    gc.unfreeze()
     yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     # the processes that run a share of the tests have no terminal
