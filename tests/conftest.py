@@ -48,15 +48,10 @@ def seeded() -> None:
 
 
 SLOW = (
-    *("checking/test_contract", "training/test_determinism", "scheduling/test_cluster", "scheduling/test_kills"),
-    *(
-        "sweeps/test_sweep",
-        "training/test_training",
-        "commands/test_printed_commands",
-        "commands/test_library_networks",
-    ),
-    *("scheduling/test_faults", "methods/test_backbones", "commands/test_cli", "test_the_tests"),
-    *("commands/test_bad_input", "speed/test_speed", "methods/test_fingerprints", "checking/test_network_contract"),
+    *("checking/test_contract", "scheduling/test_faults", "training/test_determinism", "scheduling/test_cluster"),
+    *("sweeps/test_sweep", "methods/test_backbones", "commands/test_cli", "scheduling/test_resume"),
+    *("commands/test_library_networks", "test_the_tests", "methods/test_fingerprints", "probing/test_deep"),
+    *("checking/test_more_than_logits", "checking/test_network_contract", "speed/test_equal_cost"),
 )
 """The files that take longest, the longest first: one that a worker begins last is one that the others wait for."""
 

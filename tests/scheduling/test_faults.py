@@ -20,7 +20,7 @@ from benchmark.datasets.images import Dataset
 from benchmark.scheduling import execution
 from benchmark.training import checkpoints
 from tests import needs
-from tests.stress import Command, Watch, fork, outcome
+from tests.stress import Command, Watch, fork, outcome, stress
 
 RUN = (
     *("run", "--methods", "dml", "--dataset", "digits", "--seeds", "1", "--engine", "serial", "--device", "cpu"),
@@ -200,3 +200,12 @@ def test_two_commands_at_once_share_the_work(tmp_path: Path, undisturbed: Path) 
     assert len(metrics) == 4
     assert outcome(undisturbed)[1].items() <= metrics.items()
     assert "failed" not in table
+
+
+# on a machine that is busy with other things a command takes ten times as long
+@pytest.mark.timeout(900)
+def test_killed_commands_go_on_and_end_with_the_undisturbed_table() -> None:
+    # the short form of make stress, with moments that are always the same
+    figures = stress(kills=4, seeds=3, seed=0)
+    assert figures.good, str(figures)
+    assert figures.kills.total() == 4
