@@ -103,13 +103,20 @@ def _words(tree: ast.AST) -> Iterator[str]:
             case ast.AST():
                 yield f"({type(item).__name__}"
                 waiting.append(")")
-                for name, value in reversed([*ast.iter_fields(item)]):
+                for name, value in reversed(_fields(item)):
                     waiting += [] if value is None or value == [] else [value, f".{name}"]
             case list():
                 yield "["
                 waiting += ["]", *(part for part in reversed(item) if not _is_text(part))]
             case _:
                 yield f"{type(item).__name__} {item!r}"
+
+
+def _fields(node: ast.AST) -> list[tuple[str, Any]]:
+    if isinstance(node, ast.JoinedStr):
+        # some releases of Python 3.12 see an empty text behind a format, others do not
+        return [("values", [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")])]
+    return [*ast.iter_fields(node)]
 
 
 def _is_text(item: Any) -> bool:
