@@ -1,5 +1,6 @@
 """The package works away from its repository, and its start-up stays light."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from tests import release
 
 ROOT = Path(__file__).parents[1]
+DOORS = sorted((ROOT / "benchmark").glob("**/__init__.pyi"))
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,21 @@ def test_the_wheel_carries_code_and_recipes_and_nothing_else(wheel: Path) -> Non
     assert {f"benchmark/reports/templates/report.{ending}" for ending in ("html.j2", "css", "js")} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"methods", "benchmark", "okdbench"}
     assert "all of them on the list" in release.check_contents(wheel, release.tracked_files())
+
+
+@pytest.mark.parametrize(
+    "door", sorted((ROOT / "benchmark").glob("**/__init__.pyi")), ids=lambda path: path.parent.name
+)
+def test_what_a_wing_offers_has_no_file_s_name(door: Path) -> None:
+    # whoever imports the file first would find it under the name, and not what it holds
+    offered = {alias.asname or alias.name for node in ast.walk(ast.parse(door.read_text())) for alias in names_of(node)}
+    assert offered
+    assert offered & {path.stem for path in door.parent.glob("*.py")} == set()
+
+
+def names_of(node: ast.AST) -> list[ast.alias]:
+    # what is offered of the folder itself is files
+    return node.names if isinstance(node, ast.ImportFrom) and node.module else []
 
 
 def test_what_is_too_much_and_what_is_lacking_is_named(wheel: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from .catalogue import (
     source as source,
 )
 from .decoding import Form as Form, decoded as decoded
-from .digests import digests as digests
+from .digests import image_digests as image_digests
 from .images import (
     Dataset as Dataset,
     Indices as Indices,

@@ -7,7 +7,7 @@ import numpy as np
 from benchmark.datasets.images import Indices, LabelledImages
 
 
-def digests(part: LabelledImages) -> Indices:
+def image_digests(part: LabelledImages) -> Indices:
     """Return eight bytes of BLAKE2b over each image's pixels as a whole number, ``[N]``, in the images' order.
 
     Images are read one by one: a mapped file never lies in memory as a whole.

@@ -7,7 +7,7 @@ from .drawing import (
     write_figure as write_figure,
 )
 from .page import facts as facts, run_row as run_row
-from .page_data import Content as Content, Group as Group, page_data as page_data
+from .page_data import Content as Content, Group as Group, as_page_data as as_page_data
 from .repeat import command as command, places as places
 from .schedule_figures import Drawn as Drawn
 from .show import lines as lines

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark import tables
 from benchmark.reports.cautions import cautions
-from benchmark.reports.page_data import Content, Group, page_data
+from benchmark.reports.page_data import Content, Group, as_page_data
 from benchmark.reports.recipe import recipe
 from benchmark.reports.templating import PageTable, page_table, script_json, templates
 from benchmark.store import Results, Status, StoredRun, atomic, environment, folders
@@ -67,7 +67,7 @@ def render(content: Content, baseline: str | None = None, watched: str = "") -> 
         baseline: A method that the others are compared with.
         watched: What a page that is served polls for: it loads itself anew when that changes.
     """
-    data = page_data(content)
+    data = as_page_data(content)
     return (
         templates()
         .get_template("report.html.j2")
@@ -149,7 +149,7 @@ def run_row(content: Content, group: Group, name: str, details: Mapping[str, Any
         content: The runs.
         group: The run's own.
         name: The run's.
-        details: Of :func:`benchmark.reports.page_data.page_data`.
+        details: Of :func:`benchmark.reports.page_data.as_page_data`.
     """
     run = content.runs[name]
     return {

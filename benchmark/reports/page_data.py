@@ -130,7 +130,7 @@ def _groups(frame: pd.DataFrame, choice: Choice, showing: Showing) -> list[Group
     return [group for _, _, group in sorted(found, key=lambda item: item[:2])]
 
 
-def page_data(
+def as_page_data(
     content: Content, numbers: int = MAX_NUMBERS, command: Callable[[StoredRun], str] | None = None
 ) -> dict[str, Any]:
     """Return what the page's script draws.

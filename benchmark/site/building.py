@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment
 
 from benchmark.exchange import Mark, Submission
-from benchmark.reports import Content, facts, page_data, run_row, script_json, templates
+from benchmark.reports import Content, as_page_data, facts, run_row, script_json, templates
 from benchmark.site import bundles
 from benchmark.site.boards import Board, boards, of_method
 from benchmark.site.gathering import Place, gather
@@ -212,7 +212,7 @@ def _method_page(
     groups = [one.group for one in sets if one in own or one.group in beside]
     part = within(content, groups)
     submitted = {name: one.submissions for one in sets for name in one.group.runs}
-    data = page_data(part, NUMBERS, lambda run: repeating(run, submitted[run.name])) if own else None
+    data = as_page_data(part, NUMBERS, lambda run: repeating(run, submitted[run.name])) if own else None
     rows: list[dict[str, Any]] = []
     if data:
         details = data["runs"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmark.configuration import RunConfig
-from benchmark.datasets import Dataset, digests, on_device
+from benchmark.datasets import Dataset, image_digests, on_device
 from benchmark.store import Predictions, students_files
 from benchmark.training.augmentation import Normalisation
 from benchmark.training.devices import Arithmetic
@@ -32,7 +32,7 @@ def predictions_of(
         run=config.identity,
         logits=logits,
         labels=dataset.test.labels,
-        images=digests(dataset.test),
+        images=image_digests(dataset.test),
         classes=tuple(dataset.classes),
         students=tuple(students),
         split=config.split,

@@ -16,7 +16,7 @@ from benchmark import cli
 from benchmark.configuration.run_config import DataConfig, RunConfig, TrainConfig
 from benchmark.reports import page as report, watching
 from benchmark.reports.cautions import cautions
-from benchmark.reports.page_data import Content, page_data
+from benchmark.reports.page_data import Content, as_page_data
 from benchmark.store.lookup import StoredRun
 from benchmark.store.runs import Result, Status, Store
 from methods.errors import InputError
@@ -113,7 +113,7 @@ class TestPage:
     def test_a_long_run_is_drawn_at_some_of_its_epochs(self, tmp_path: Path) -> None:
         store = Store(tmp_path)
         store_run(store, config("dml", 0, 1000), 90)
-        data = page_data(Content.read(tmp_path))
+        data = as_page_data(Content.read(tmp_path))
         epochs, means = data["groups"][0]["curves"][str(data["metrics"].index("student accuracy"))]
         assert len(epochs) == len(means) <= 120
         assert (epochs[0], epochs[-1]) == (1, 1000)
