@@ -38,7 +38,7 @@ def _pixels_and_labels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
 
 
 def _read() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    # read without scikit-learn, which takes a second to import: a short run's third
+    # read without scikit-learn, which takes a second to import: of a short run nearly a quarter
     spec = find_spec("sklearn")
     for folder in (spec and spec.submodule_search_locations) or ():
         if (path := Path(folder) / FILE).is_file():

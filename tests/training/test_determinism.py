@@ -27,6 +27,7 @@ two_cores = pytest.mark.skipif(
 )
 
 EPOCHS = 6
+NAMES = ("dkel_beside", "dml_beside")
 BESIDE = '''
 import time
 from pathlib import Path
@@ -97,20 +98,20 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def waiting(plugin: Path) -> None:
     """Let the runs wait for each other."""
-    for name in ("dkel_beside", "dml_beside"):
+    for name in NAMES:
         plugin.with_name(name).unlink(missing_ok=True)
 
 
 def alone(plugin: Path) -> None:
     """Let them not wait."""
-    for name in ("dkel_beside", "dml_beside"):
+    for name in NAMES:
         plugin.with_name(name).touch()
 
 
 def jobs(results: Path, plugin: Path) -> list[Job]:
     """Two runs."""
     layer = {
-        "methods": ["dkel_beside", "dml_beside"],
+        "methods": list(NAMES),
         "dataset": "digits",
         "seeds": 1,
         "epochs": EPOCHS,
