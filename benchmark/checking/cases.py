@@ -1,5 +1,6 @@
 """The configurations under which a method is checked, and the steps of training that are taken in them."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -31,6 +32,12 @@ WHEN = [
 
 RATES = TrainConfig(epochs=WHEN[0].epochs, lr=0.02, schedule="constant")
 """The learning rate of the steps, of which a method's groups may have their own."""
+
+LAST_OF_EPOCH = next(number for number, progress in enumerate(WHEN) if progress.last_of_epoch)
+"""The number of the first step that ends an epoch."""
+
+INTERRUPTED = 3
+"""The number of the step before which a run is thought to be interrupted, to go on in a fresh instance."""
 
 TRAINING_BATCHES = 4
 """How many batches there are to take them on."""
@@ -114,19 +121,28 @@ class Case:
     def followed(self) -> "Followed":
         """What was seen of the method in these steps."""
         method = self.build().train()
-        found = Followed(method)
         modes = {name: module.training for name, module in method.named_modules()}
-        needing = set(trainable(method))
+        found = Followed(method, lacking=set(trainable(method)))
         prepare(self, method)
-        found.switched = needing ^ set(trainable(method))
-        for number in range(3 if self.depth in ("steps", "all") else 1):
+        found.switched = found.lacking ^ set(trainable(method))
+        goes_on = self.depth in ("steps", "all")
+        for number in range(len(WHEN)):
+            if number == INTERRUPTED and goes_on:
+                found.middle = copy.deepcopy(method.state_dict())
+                found.predicted = predictions(method.eval(), self.images())
+                method.train()
             before = _untrained(method)
-            step(self, method, number, number)
+            losses = step(self, method, number, number)
             found.moved = found.moved or difference(before, _untrained(method))
+            found.look_at_gradients(trainable(method))
             method.after_step(WHEN[number])
             found.left.update(
                 {name: own.training for name, own in method.named_modules() if own.training != modes[name]}
             )
+            if number >= INTERRUPTED and goes_on:
+                found.later[number] = losses, copy.deepcopy(method.state_dict())
+            if not goes_on and not found.lacking:
+                break
         method.eval()
         return found
 
@@ -137,15 +153,33 @@ class Followed:
 
     Attributes:
         method: In eval mode after them.
+        lacking: The parameters that needed a gradient and got none in any step.
+        infinite: The first parameter whose gradient was not finite in a step.
         switched: The parameters that ``start`` left with another ``requires_grad``.
         moved: A parameter that needs no gradient and was moved before ``after_step``.
         left: The modules that were found in another mode after a step, and whether that is training.
+        middle: The state before the step of the number INTERRUPTED.
+        predicted: The logits of the case's images then, by predictor.
+        later: The losses of each step from that one on, and the state after it, by the step's number.
     """
 
     method: Method
+    lacking: set[str]
+    infinite: str | None = None
     switched: set[str] = field(default_factory=set)
     moved: str | None = None
     left: dict[str, bool] = field(default_factory=dict)
+    middle: State = field(default_factory=dict)
+    predicted: dict[str, Tensor] = field(default_factory=dict)
+    later: dict[int, tuple[dict[str, Tensor], State]] = field(default_factory=dict)
+
+    def look_at_gradients(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Take note of a step's gradients, which are still there."""
+        for name, parameter in parameters.items():
+            if parameter.grad is not None:
+                self.lacking.discard(name)
+                if self.infinite is None and not parameter.grad.isfinite().all():
+                    self.infinite = name
 
 
 def _untrained(method: Method) -> State:
@@ -184,6 +218,12 @@ def take_step(case: Case, method: Method, number: int) -> dict[str, Tensor]:
     losses = step(case, method, number, number)
     method.after_step(WHEN[number])
     return losses
+
+
+def predictions(method: Method, images: Tensor) -> dict[str, Tensor]:
+    """Return the logits of every predictor."""
+    with torch.no_grad():
+        return method.predict(images)
 
 
 def trainable(method: Method) -> dict[str, nn.Parameter]:

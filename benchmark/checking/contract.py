@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.checking import hooks, labels as labels_clause, trainer_runs
-from benchmark.checking.cases import BATCH_SIZE, WHEN, Case, Depth, prepare, take_step, trainable
+from benchmark.checking.cases import BATCH_SIZE, WHEN, Case, Depth, predictions, take_step, trainable
 from benchmark.checking.comparing import ContractError, State, difference, first, kind
 from methods import Outputs
 from methods.errors import InputError
@@ -124,25 +124,11 @@ def gradient_for_every_trainable_parameter(case: Case) -> None:
     """Whatever the optimiser is given must be trained by some step, or need no gradient in the first place."""
     if not trainable(case.fresh):
         raise ContractError("no parameter needs a gradient")
-    # the gradients of its last step are still there, and mostly they are all
-    missing = trainable(case.trained).keys() - _gradients(case.trained)
-    if not missing:
-        return
-    method = case.build()
-    prepare(case, method)
-    for number in range(len(WHEN)):
-        take_step(case, method, number)
-        missing -= _gradients(method)
-    if missing:
-        raise ContractError(f"{first(missing)} gets none: use it in a loss, or turn its requires_grad off")
-
-
-def _gradients(method: Method) -> set[str]:
-    gradients = {name: value.grad for name, value in trainable(method).items() if value.grad is not None}
-    for name, gradient in gradients.items():
-        if not gradient.isfinite().all():
-            raise ContractError(f"the gradient of {name} is not finite")
-    return set(gradients)
+    if case.followed.infinite:
+        raise ContractError(f"the gradient of {case.followed.infinite} is not finite")
+    if case.followed.lacking:
+        missing = first(case.followed.lacking)
+        raise ContractError(f"{missing} gets none: use it in a loss, or turn its requires_grad off")
 
 
 def only_after_step_moves_untrained_parameters(case: Case) -> None:
@@ -163,16 +149,16 @@ def predictions_deterministic_for_all_students(case: Case) -> None:
     """``predict`` gives the same finite logits again, image by image, for every student, and changes nothing."""
     images = case.images()
     before = _snapshot(case.trained)
-    once = _predictions(case.trained, images)
+    once = predictions(case.trained, images)
     if missing := set(case.trained.students) - once.keys():
         raise ContractError(f"predict does not give the student {first(missing)}")
     for name, logits in once.items():
         _check_logits(f"predict's {name}", logits, (BATCH_SIZE, case.num_classes))
-    if predictor := difference(once, _predictions(case.trained, images)):
+    if predictor := difference(once, predictions(case.trained, images)):
         raise ContractError(f"{predictor} predicts something else the second time")
     if changed := difference(before, case.trained.state_dict()):
         raise ContractError(f"predict changes {changed}")
-    for name, logits in _predictions(case.trained, images[:2]).items():
+    for name, logits in predictions(case.trained, images[:2]).items():
         if _distance(logits, once[name][:2]) > 1e-4:
             raise ContractError(f"{name} predicts an image by the others of its batch")
 
@@ -181,7 +167,7 @@ def students_equal_to_their_predictors(case: Case) -> None:
     """``student`` gives copies that predict what ``predict`` gives under their names."""
     method, images = case.trained, case.images()
     before = _snapshot(method)
-    predicted = _predictions(method, images)
+    predicted = predictions(method, images)
     for name in (None, *method.students):
         student = method.student(name)
         shown = name or method.students[0]
@@ -206,22 +192,17 @@ def students_equal_to_their_predictors(case: Case) -> None:
 
 def state_goes_on_in_a_fresh_instance(case: Case) -> None:
     """The state after ``start`` and some steps is all that a run needs to go on, bit for bit."""
-    method, fresh = case.build(), case.build(1)
-    prepare(case, method)
-    for number in range(3):
-        take_step(case, method, number)
+    fresh = case.build(1)
     # a run lets it know its labels before it loads the state
     fresh.labels(case.labels())
-    fresh.load_state_dict(_snapshot(method))
-    images = case.images()
-    ours, theirs = (_predictions(part.eval(), images) for part in (method, fresh))
-    if predictor := difference(ours, theirs):
+    fresh.load_state_dict(copy.deepcopy(case.followed.middle))
+    if predictor := difference(case.followed.predicted, predictions(fresh.eval(), case.images())):
         raise ContractError(f"a fresh instance with the same state predicts another {predictor}")
-    for number in range(3, len(WHEN)):
-        losses = [take_step(case, part.train(), number) for part in (method, fresh)]
-        if term := difference(*losses):
+    fresh.train()
+    for number, (losses, state) in case.followed.later.items():
+        if term := difference(losses, take_step(case, fresh, number)):
             raise ContractError(f"a fresh instance with the same state has another loss {term!r} at its next step")
-        if name := difference(method.state_dict(), fresh.state_dict()):
+        if name := difference(state, fresh.state_dict()):
             raise ContractError(f"a fresh instance with the same state has another {name} after its next step")
 
 
@@ -265,11 +246,6 @@ CLAUSES: Mapping[Depth, Mapping[str, Callable[[Case], None]]] = {
 
 def _snapshot(method: Method) -> State:
     return copy.deepcopy(method.state_dict())
-
-
-def _predictions(method: Method, images: Tensor) -> dict[str, Tensor]:
-    with torch.no_grad():
-        return method.predict(images)
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> float:

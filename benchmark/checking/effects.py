@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -33,11 +34,13 @@ def without_effect(case: Case) -> list[str]:
 
     def acts(name: str) -> bool:
         values = list(_alternatives(case.method.Hyperparameters.model_fields[name]))
-        for base in _bases(case, name):
+        defaults, *others = _bases(case, name)
+        # before steps are taken beside other values, those are looked for beside which the losses differ at once
+        for base, parts in ((defaults, None), *((base, 1) for base in others), *((base, None) for base in others)):
             before = trajectory(base)
             for value in values if before is not None else ():
                 after = trajectory({**base, name: value})
-                if after is not None and before is not None and before.differs(after):
+                if after is not None and before is not None and before.differs(after, parts):
                     return True
         # what has no other value that could be tried is not judged
         return not values
@@ -72,9 +75,10 @@ class _Trajectory:
             self.behind.append(part)
             yield part
 
-    def differs(self, other: "_Trajectory") -> bool:
-        """Return whether a part is another one."""
-        return any(difference(ours, theirs) for ours, theirs in zip(self, other, strict=True))
+    def differs(self, other: "_Trajectory", parts: int | None) -> bool:
+        """Return whether one of the first parts, or of all, is another one."""
+        pairs = zip(islice(self, parts), islice(other, parts), strict=True)
+        return any(difference(ours, theirs) for ours, theirs in pairs)
 
 
 def _trajectory(case: Case) -> _Trajectory | None:
@@ -87,7 +91,14 @@ def _trajectory(case: Case) -> _Trajectory | None:
 
 
 def _parts(case: Case, method: Method) -> Iterator[State]:
-    """Yield the losses of each step, then all that the steps have led to."""
+    """Yield the losses of the first outputs all along a run, those of each step, then all that the steps led to."""
+    method.train()
+    torch.manual_seed(0)
+    views, labels = case.batch(0, method.views)
+    with torch.no_grad():
+        outputs = method(views)
+        losses = {str(number): method.losses(outputs, labels, where) for number, where in enumerate(WHEN)}
+    yield losses
     prepare(case, method)
     for number in range(len(WHEN)):
         yield take_step(case, method, number)
