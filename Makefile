@@ -1,4 +1,5 @@
-# make demo: a table of methods from a fresh clone.  make test: lint and all tests.
+# make demo: a table of methods from a fresh clone.  make test: lint and all tests, side by side.
+# make lint, make suite: one of them alone.
 # make fuzz: for MINUTES, the property tests draw other examples than in make test.
 # make large: times of a large store, of RUNS runs.
 # make stress: commands are killed KILLS times at random moments, or given a time to end in, and must lose nothing.
@@ -23,14 +24,18 @@ RUNS ?= 1000 10000
 # a module is compiled once, not by each of the hundreds of processes that tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fuzz large stress matrix carry carry-check docs release-check lint install clean
+.PHONY: demo test suite fuzz large stress matrix carry carry-check docs release-check lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
 	@$(BIN)/bench report --results results/demo --out results/demo/report.html
 	@echo "to look at it: $(BIN)/python -m webbrowser -t 'file://$(CURDIR)/results/demo/report.html'"
 
-test: lint
+# the compiler of types leaves a processor idle at times; what one finds does not keep the other from ending
+test: install
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going lint suite
+
+suite: install
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 fuzz: install
