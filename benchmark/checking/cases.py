@@ -128,7 +128,7 @@ class Case:
         goes_on = self.depth in ("steps", "all")
         for number in range(len(WHEN)):
             if number == INTERRUPTED and goes_on:
-                found.middle = copy.deepcopy(method.state_dict())
+                found.middle = snapshot(method)
                 found.predicted = predictions(method.eval(), self.images())
                 method.train()
             before = _untrained(method)
@@ -140,7 +140,7 @@ class Case:
                 {name: own.training for name, own in method.named_modules() if own.training != modes[name]}
             )
             if number >= INTERRUPTED and goes_on:
-                found.later[number] = losses, copy.deepcopy(method.state_dict())
+                found.later[number] = losses, snapshot(method)
             if not goes_on and not found.lacking:
                 break
         method.eval()
@@ -220,6 +220,14 @@ def take_step(case: Case, method: Method, number: int) -> dict[str, Tensor]:
     return losses
 
 
+def snapshot(method: Method) -> State:
+    """Return a copy of a method's state, which can be loaded."""
+    state = method.state_dict()
+    for name, value in state.items():
+        state[name] = value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+    return state
+
+
 def predictions(method: Method, images: Tensor) -> dict[str, Tensor]:
     """Return the logits of every predictor."""
     with torch.no_grad():
@@ -239,8 +247,7 @@ def cases(method: type[Method], folder: Path) -> Iterator[Case]:
     example = _example(method, folder / "defaults", SMALL)
     yield Case("defaults", method, example)
     for chosen in counts:
-        depth: Depth = "all" if chosen is fewest else "steps"
-        yield Case(f"peers={chosen['peers']}", method, {**example, **chosen}, depth=depth)
+        yield Case(f"peers={chosen['peers']}", method, {**example, **chosen}, depth="steps")
     for name, info in fields.items():
         if name == "peers" or name in example:
             continue

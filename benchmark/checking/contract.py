@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.checking import hooks, labels as labels_clause, trainer_runs
-from benchmark.checking.cases import BATCH_SIZE, WHEN, Case, Depth, predictions, take_step, trainable
-from benchmark.checking.comparing import ContractError, State, difference, first, kind
+from benchmark.checking.cases import BATCH_SIZE, WHEN, Case, Depth, predictions, snapshot, take_step, trainable
+from benchmark.checking.comparing import ContractError, difference, first, kind
 from methods import Outputs
 from methods.errors import InputError
-from methods.interface import Method
 
 
 def same_weights_from_the_same_seed(case: Case) -> None:
@@ -110,7 +109,7 @@ def losses_a_function_of_their_arguments(case: Case) -> None:
     method, other = case.build().train(), case.build(1).train()
     views, labels = case.batch(0, method.views)
     outputs = method(views)
-    before = _snapshot(method)
+    before = snapshot(method)
     terms = method.losses(outputs, labels, WHEN[0])
     if name := difference(terms, method.losses(outputs, labels, WHEN[0])):
         raise ContractError(f"the loss {name!r} is another one when it is computed twice")
@@ -148,7 +147,7 @@ def modes_kept_by_a_step(case: Case) -> None:
 def predictions_deterministic_for_all_students(case: Case) -> None:
     """``predict`` gives the same finite logits again, image by image, for every student, and changes nothing."""
     images = case.images()
-    before = _snapshot(case.trained)
+    before = snapshot(case.trained)
     once = predictions(case.trained, images)
     if missing := set(case.trained.students) - once.keys():
         raise ContractError(f"predict does not give the student {first(missing)}")
@@ -166,7 +165,7 @@ def predictions_deterministic_for_all_students(case: Case) -> None:
 def students_equal_to_their_predictors(case: Case) -> None:
     """``student`` gives copies that predict what ``predict`` gives under their names."""
     method, images = case.trained, case.images()
-    before = _snapshot(method)
+    before = snapshot(method)
     predicted = predictions(method, images)
     for name in (None, *method.students):
         student = method.student(name)
@@ -242,10 +241,6 @@ CLAUSES: Mapping[Depth, Mapping[str, Callable[[Case], None]]] = {
     },
 }
 """By how deep a case is checked; each clause relies on the gates."""
-
-
-def _snapshot(method: Method) -> State:
-    return copy.deepcopy(method.state_dict())
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> float:

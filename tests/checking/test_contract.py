@@ -30,8 +30,8 @@ WIDE = {"vgg16", "wide_resnet20_8", "resnet18_tiny"}
 IN_ALL = "one"
 """Branches: what is shared and what is not, which a wide family has to bear."""
 
-IN_NARROW = {"dml", "ahbf", "okdph", "pcl", "mcl"}
-"""What separate networks, fused branches, fused weights, a mean teacher and embeddings add to it."""
+IN_NARROW = {"ahbf", "okdph", "pcl"}
+"""What fused branches, fused weights and a mean teacher with embeddings add to it."""
 
 
 def tried(name: str) -> list[str]:

@@ -16,10 +16,9 @@ from methods.backbones import available, describe, make
 from methods.errors import InputError
 from methods.networks import BranchedNetwork
 
-# One architecture of every kind; the other names differ from these in the number of blocks alone.
+# One architecture of every kind; the other names differ from these in the number and width of blocks alone.
 KINDS = (
     "resnet32",
-    "resnet110",
     "wide_resnet20_8",
     "vgg16",
     "densenet40_12",
