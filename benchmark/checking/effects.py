@@ -95,10 +95,9 @@ def _parts(case: Case, method: Method) -> Iterator[State]:
     method.train()
     torch.manual_seed(0)
     views, labels = case.batch(0, method.views)
-    with torch.no_grad():
-        outputs = method(views)
-        losses = {str(number): method.losses(outputs, labels, where) for number, where in enumerate(WHEN)}
-    yield losses
+    outputs = method(views)
+    terms = {number: method.losses(outputs, labels, where) for number, where in enumerate(WHEN)}
+    yield {f"{number} {name}": term.detach() for number, own in terms.items() for name, term in own.items()}
     prepare(case, method)
     for number in range(len(WHEN)):
         yield take_step(case, method, number)
