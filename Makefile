@@ -1,5 +1,5 @@
-# make demo: a table of methods from a fresh clone.  make test: lint and all tests, side by side.
-# make lint, make suite: one of them alone.
+# make demo: a table of methods from a fresh clone.  make test: lint and the tests, side by side.
+# make lint, make suite: one of them alone.  make thorough: the tests that take long.
 # make fuzz: for MINUTES, the property tests draw other examples than in make test.
 # make large: times of a large store, of RUNS runs.
 # make stress: commands are killed KILLS times at random moments, or given a time to end in, and must lose nothing.
@@ -20,11 +20,12 @@ TARGET := cp312
 WITHOUT := ray,torch,torchvision,numpy,scipy,scikit-learn,matplotlib
 PYTEST ?=
 RUNS ?= 1000 10000
+PARALLEL := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # a module is compiled once, not by each of the hundreds of processes that tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test suite fuzz large stress matrix carry carry-check docs release-check lint install clean
+.PHONY: demo test suite thorough fuzz large stress matrix carry carry-check docs release-check lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
@@ -36,7 +37,11 @@ test: install
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going lint suite
 
 suite: install
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	PYTHONHASHSEED=0 $(PARALLEL) -m "not thorough"
+	@echo "not among them: those that take long (make thorough)"
+
+thorough: install
+	PYTHONHASHSEED=0 $(PARALLEL) -m thorough
 
 fuzz: install
 	$(BIN)/python -m tests.fuzz $(MINUTES)

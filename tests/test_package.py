@@ -82,6 +82,7 @@ def test_the_long_description_renders(wheel: Path) -> None:
         release.check_description(said.replace("text/markdown", "text/x-rst"))
 
 
+@pytest.mark.thorough
 def test_bench_runs_from_an_unpacked_wheel_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     site, work = tmp_path / "site", tmp_path / "work"
     work.mkdir()

@@ -45,7 +45,7 @@ def test_every_step_is_a_target_of_the_makefile(jobs: dict[str, Any]) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     called = [command.split()[:2] for command in commands(jobs)]
     assert {make for make, _ in called} == {"make"}
-    assert {"lint", "test", "matrix", "docs", "release-check"} == {target for _, target in called}
+    assert {"lint", "test", "thorough", "matrix", "docs", "release-check"} == {target for _, target in called}
     assert {target for _, target in called} <= targets
 
 

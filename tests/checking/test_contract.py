@@ -24,39 +24,21 @@ def covered() -> list[str]:
     return names
 
 
-WIDE = {"vgg16", "wide_resnet20_8", "resnet18_tiny"}
-"""Families with as much to compute as all the others together."""
-
-IN_ALL = "one"
-"""Branches: what is shared and what is not, which a wide family has to bear."""
-
-IN_NARROW = {"ahbf", "okdph", "pcl"}
-"""What fused branches, fused weights and a mean teacher with embeddings add to it."""
-
-
-def tried(name: str) -> list[str]:
-    """Return a method's families: the others use networks as one of those does; ``make release-check`` tries all."""
-    narrow = [family for family in families() if family not in WIDE]
-    if name == IN_ALL:
-        return [*narrow, *sorted(WIDE)]
-    if name in IN_NARROW:
-        return narrow
-    return [narrow[list(methods.available()).index(name) % len(narrow)]]
-
-
-def test_wide_families_are_those_of_many_parameters() -> None:
-    sizes = {name: sum(p.numel() for p in backbones.make(name, 10).network().parameters()) for name in families()}
-    assert {name for name, size in sizes.items() if size > 5 * 10**6} == WIDE
-
-
 @pytest.mark.parametrize("name", covered())
-def test_the_contract_is_kept_by(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = tried(name)
-    monkeypatch.setattr("benchmark.checking.cases.families", lambda: chosen)
+def test_the_contract_is_kept_at_the_defaults_by(name: str, tmp_path: Path) -> None:
+    case = next(cases(registry.load(name), tmp_path))
+    findings = check_case(case)
+    assert faults(findings) == []
+    assert {finding.what for finding in findings} >= CLAUSES["all"].keys()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", covered())
+def test_the_contract_is_kept_by(name: str) -> None:
     findings = check(name)
     assert faults(findings) == []
     labels = {finding.case for finding in findings}
-    assert {f"backbone={family}" for family in chosen} <= labels
+    assert {f"backbone={family}" for family in families()} <= labels
     if "peers" in registry.load(name).Hyperparameters.model_fields:
         assert {"peers=2", "peers=3", "peers=4"} <= labels
     assert {finding.what for finding in findings if finding.case == "defaults"} >= CLAUSES["all"].keys()

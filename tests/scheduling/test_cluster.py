@@ -92,6 +92,7 @@ def may_hide() -> bool:
     return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(400)
 def test_a_grid_over_two_nodes_is_completed_by_one_when_the_other_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     with working_folder() as folder, nodes(folder) as (address, (_, second)):
@@ -114,6 +115,7 @@ def test_a_grid_over_two_nodes_is_completed_by_one_when_the_other_dies(monkeypat
         assert outcome(results) == outcome(folder / "alone")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not may_hide(), reason=needs.MOUNT)
 def test_a_node_without_the_results_folder_is_named_before_anything_runs() -> None:
     with working_folder() as folder:

@@ -203,6 +203,7 @@ def test_two_commands_at_once_share_the_work(tmp_path: Path, undisturbed: Path) 
 
 
 # on a machine that is busy with other things a command takes ten times as long
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_killed_commands_go_on_and_end_with_the_undisturbed_table() -> None:
     # the short form of make stress, with moments that are always the same

@@ -271,6 +271,7 @@ class TestOutcomes:
         assert importances(sweep.space.keys, [self.made(sweep, {0: 1.0, 1: 2.0}, 0)])[0] == {}
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 class TestUnderRay:
     """Each once, with Ray."""

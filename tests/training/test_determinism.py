@@ -169,6 +169,7 @@ class EpochsDone:
         return sum(path.read_text().count("\n") for path in self.results.glob(f"runs/*/{METRICS}"))
 
 
+@pytest.mark.thorough
 @two_cores
 @pytest.mark.usefixtures("waiting")
 def test_ray_ends_in_time_and_this_process_goes_on(tmp_path: Path, serial: Outcome, plugin: Path) -> None:
