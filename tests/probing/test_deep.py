@@ -137,6 +137,7 @@ class TestParts:
         assert found.launches > 100
         assert speeds.foretold("independent", "resnet20", "fp32", "eager") > speeds.preparation("eager")
 
+    @pytest.mark.thorough
     def test_runs_side_by_side_report_their_rates(self, subject: Subject) -> None:
         run = subject.run("independent", "resnet8", "fp32", "eager")
         crowd = Crowd(run, subject.shape, CPU, 1)

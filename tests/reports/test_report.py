@@ -102,6 +102,7 @@ class TestPage:
         assert data is not None
         assert EVIL in {run["reason"] for run in json.loads(data[1])["runs"].values()}
 
+    @pytest.mark.thorough
     def test_five_hundred_long_runs_stay_small(self, tmp_path: Path) -> None:
         # how much of a long run is drawn is the next test's matter
         store = Store(tmp_path / "many")

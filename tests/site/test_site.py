@@ -244,6 +244,7 @@ def test_the_report_and_the_site_have_one_script(site: tuple[Path, Built], resul
     assert script in text_of(tmp_path / "r.html")
 
 
+@pytest.mark.thorough
 def test_the_results_of_the_repository_are_a_site(tmp_path: Path) -> None:
     built = build([ROOT / "results"], tmp_path / "site", ROOT / "submissions")
     assert built.methods >= len(registry.catalogue()) >= 15

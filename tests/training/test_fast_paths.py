@@ -104,8 +104,8 @@ def test_the_layout_and_the_fused_updates_change_no_loss(
     assert len(fast) == STEPS[dtype]
 
 
-# the other one shows the same to twelve digits
-@pytest.mark.parametrize("dtype", [pytest.param(torch.float32, marks=pytest.mark.thorough), torch.float64], ids=str)
+@pytest.mark.thorough
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 def test_compilation_changes_no_loss(dtype: torch.dtype, tmp_path: Path) -> None:
     plugin = tmp_path / "one_block.py"
     plugin.write_text(NETWORK)

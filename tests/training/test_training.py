@@ -100,6 +100,7 @@ def test_no_batch_of_one_image_is_left_over(tmp_path: Path) -> None:
     assert sizes == [7, 7, 7, 7, 7, 7, 8]
 
 
+@pytest.mark.thorough
 def test_digits_recipe_reaches_96_percent(tmp_path: Path) -> None:
     command = running.prepare([{"methods": "independent", "dataset": "digits", "seeds": 1, "results": str(tmp_path)}])
     (run,) = command.runs
