@@ -255,6 +255,7 @@ class TestBefallsTheIndex:
             )
             assert done.stdout == f"{len(expected)}\n"
 
+    @pytest.mark.thorough
     def test_two_tables_at_once_while_runs_are_written(self, results: Path) -> None:
         program = (
             "import sys, pathlib\n"
