@@ -32,7 +32,7 @@ demo: install
 	@$(BIN)/bench report --results results/demo --out results/demo/report.html
 	@echo "to look at it: $(BIN)/python -m webbrowser -t 'file://$(CURDIR)/results/demo/report.html'"
 
-# the compiler of types leaves a processor idle at times; what one finds does not keep the other from ending
+# mypy has a processor that a test waits with; what one finds does not keep the other from ending
 test: install
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going lint suite
 

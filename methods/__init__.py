@@ -1,24 +1,26 @@
 """Online knowledge distillation: the methods, their losses and their networks.
 
-``available()`` lists the methods and ``build(name, ...)`` makes one. Importing this package is cheap: torch is
-loaded by the first name that needs it.
+``available()`` lists the methods and ``build(name, ...)`` makes one. Importing this package is cheap: torch and
+pydantic are loaded by the first name that needs them.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from methods.registry import available, build
-
 if TYPE_CHECKING:
     from methods.hyperparameters import BaseHyperparameters
     from methods.interface import Held, Method, Outputs, ParameterGroup, Progress
+    from methods.registry import available, build
 
 __all__ = ["BaseHyperparameters", "Held", "Method", "Outputs", "ParameterGroup", "Progress", "available", "build"]
 
+_REGISTRY = frozenset({"available", "build"})
 _INTERFACE = frozenset({"BaseHyperparameters", "Held", "Method", "Outputs", "ParameterGroup", "Progress"})
 
 
 def __getattr__(name: str) -> Any:
+    if name in _REGISTRY:
+        return getattr(import_module("methods.registry"), name)
     if name in _INTERFACE:
         return getattr(import_module("methods.interface"), name)
     try:

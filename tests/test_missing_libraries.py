@@ -83,7 +83,6 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
     return {name: (code, out, err) for name, (code, out, err) in zip(names, said, strict=True)}
 
 
-@pytest.mark.thorough
 def test_trains_and_tables(answers: dict[str, Answer]) -> None:
     code, out, err = answers["run"]
     assert (code, err) == (0, ""), out

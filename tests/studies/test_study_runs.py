@@ -166,7 +166,6 @@ class TestHomogeneity:
             assert high == pytest.approx(1 - 0.025 ** (1 / number))
         assert low <= count / number <= high
 
-    @pytest.mark.thorough
     def test_counts_have_an_interval_that_holds_the_share(self, found: HomogeneityResult) -> None:
         table = found.table
         assert table["case"].tolist() == ["both", "PCL", "rate 0.5", "rate 1.0"]
