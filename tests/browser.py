@@ -13,6 +13,9 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
+PATIENCE = 120
+"""Seconds after which a browser is taken to hang; what is waited for is there within one."""
+
 FLAGS = [
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
@@ -44,7 +47,7 @@ class Browser:
 
     def wait(self, script: str, value: Any) -> None:
         """Until a script returns a value."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while (last := self.run(script)) != value:
             assert time.monotonic() < end, f"{script}: {last!r} instead of {value!r}"
             time.sleep(0.05)
@@ -91,7 +94,7 @@ def _call(verb: str, address: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = Request(address, data, {"Content-Type": "application/json"}, method=verb)
     # whatever proxy the environment names is not for this machine
-    with build_opener(ProxyHandler({})).open(request, timeout=60) as answer:
+    with build_opener(ProxyHandler({})).open(request, timeout=PATIENCE) as answer:
         return json.load(answer)["value"]
 
 
@@ -120,7 +123,7 @@ def browser(profile: Path) -> Iterator[Browser]:
                 _call("DELETE", f"{address}/session/{opened['sessionId']}")
     finally:
         driver.terminate()
-        driver.wait(10)
+        driver.wait(PATIENCE)
 
 
 def _port(driver: "subprocess.Popen[str]") -> str:
@@ -133,7 +136,8 @@ def _port(driver: "subprocess.Popen[str]") -> str:
 
 
 def _wait_for(address: str) -> None:
-    for _ in range(200):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         with suppress(URLError, OSError):
             if _call("GET", f"{address}/status")["ready"]:
                 return

@@ -56,7 +56,7 @@ def run(path: Path, content: str, *words: str) -> str:
     """What pytest prints of a file of tests, with this folder's configuration."""
     path.write_text(content, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", *OURS, "-p", "no:cacheprovider", *words, str(path)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240).stdout
 
 
 def test_the_files_that_are_called_slow_are_there() -> None:
@@ -102,7 +102,7 @@ def test_fuzz_ends_with_the_first_failure_and_the_command_that_repeats_it(
     printed = capfd.readouterr().out
     assert "round 1 failed" in printed
     command = printed.splitlines()[-1]
-    again = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=120)
+    again = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=240)
     assert again.returncode == 1
     # where CI is set, pytest does not shorten its summary, and the line stands there a second time
     (blob,) = set(re.findall(r"@reproduce_failure\(.*\)", printed))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmark.checking.comparing import State, difference
 from benchmark.configuration import TrainConfig
-from benchmark.training import StepBatch, learning_rate, optimise, parameter_groups
+from benchmark.training import StepBatch, learning_rate, on_meta, optimise, parameter_groups
 from methods import Progress, backbones, registry
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Batch, Method
@@ -273,7 +273,7 @@ def families() -> tuple[str, ...]:
     """Return the backbone of the fewest layers of each family but that of the other cases."""
     sizes: dict[str, dict[str, int]] = {}
     for name in backbones.available():
-        with torch.device("meta"):
+        with on_meta():
             layers = sum(1 for _ in backbones.make(name, 2).network().modules())
         sizes.setdefault(backbones.describe(name).factory, {})[name] = layers
     smallest = [min(family, key=family.__getitem__) for family in sizes.values() if SMALL not in family]

@@ -16,7 +16,7 @@ from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
 from benchmark.speed.measure import count_flops, preparation, timed, trainer_for, training_step
 from benchmark.store import LogitsType, atomic, environment
-from benchmark.training import choose_device, draw_method, without_numbers
+from benchmark.training import choose_device, draw_method, on_meta, without_numbers
 from methods import Progress
 from methods.errors import InputError
 
@@ -161,7 +161,7 @@ def _measure(run: RunConfig, shape: Shape, device_name: str, plugins: Sequence[s
 
 
 def _weights(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> int:
-    with torch.device("meta"):
+    with on_meta():
         method = draw_method(run, shape, plugins)
         return sum(weight.numel() for name in method.students for weight in method.student(name).parameters())
 

@@ -3,6 +3,7 @@ from .augmentation import Augmentation as Augmentation, Normalisation as Normali
 from .devices import Arithmetic as Arithmetic, choose_device as choose_device
 from .drawing import draw_method as draw_method, without_numbers as without_numbers
 from .keeping import predictions_of_students as predictions_of_students
+from .meta import on_meta as on_meta
 from .optimizer import learning_rate as learning_rate, parameter_groups as parameter_groups
 from .refusals import check_labels as check_labels, check_networks as check_networks
 from .stepping import StepBatch as StepBatch, optimise as optimise

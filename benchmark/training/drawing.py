@@ -9,6 +9,7 @@ import torch
 import methods
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
+from benchmark.training.meta import on_meta
 from benchmark.training.randomness import axis_seed
 
 Answer = TypeVar("Answer")
@@ -39,7 +40,7 @@ def without_numbers(action: Callable[[], Answer]) -> Answer:
     """
     with torch.random.fork_rng(devices=[]):
         try:
-            with torch.device("meta"):
+            with on_meta():
                 return action()
         except Exception:
             with torch.device("cpu"):

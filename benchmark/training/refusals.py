@@ -8,6 +8,7 @@ import torch
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
 from benchmark.training.drawing import draw_method, without_numbers
+from benchmark.training.meta import on_meta
 from methods import Progress, backbones
 from methods.errors import InputError
 from methods.objectives import soft_labels
@@ -34,7 +35,7 @@ def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugi
             continue
         tried.add(key)
         if brought:
-            with torch.device("meta"):
+            with on_meta():
                 draw_method(run, shape, plugins)
         for part in run.backbone.split("+"):
             backbones.make(part, shape.num_classes, shape.in_channels, shape.image_size, plugins)

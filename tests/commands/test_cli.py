@@ -2,7 +2,6 @@
 
 import json
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -80,7 +79,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def process(folder: Path, *words: str, program: Sequence[str] = (BENCH,)) -> Answer:
     """The command in a process of its own."""
-    done = subprocess.run([*program, *words], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*program, *words], cwd=folder, capture_output=True, text=True, timeout=240)
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
@@ -175,28 +174,31 @@ def test_characters_that_a_stream_cannot_write_are_escaped(
 
 
 class TestWithoutTorch:
-    """``--help``, ``list`` and ``table`` answer at once."""
+    """``--help``, ``list`` and ``table`` answer at once: what would take long to import, they leave alone."""
 
-    LIGHT = ("--help", "run --help", "--version", "list", "table --results {}", "table --format csv --results {}")
+    HEAVY = frozenset({"torch", "torchvision", "ray", "sklearn", "scipy", "matplotlib", "skimage"})
+    NUMBERS = frozenset({"pandas", "numpy", "pyarrow"})
+    SETTINGS = frozenset({"pydantic", "yaml"})
+    LIGHT = (
+        ("--help", HEAVY | NUMBERS | SETTINGS | {"importlib.metadata"}),
+        ("--version", HEAVY | NUMBERS | SETTINGS | {"rich"}),
+        ("run --help", HEAVY | NUMBERS),
+        ("list", HEAVY | {"pandas", "pyarrow"}),
+        ("table --results {}", HEAVY),
+        ("table --format csv --results {}", HEAVY),
+    )
 
-    @pytest.mark.parametrize("words", LIGHT)
-    def test_neither_torch_nor_ray_is_imported(self, tmp_path: Path, finished_runs: Path, words: str) -> None:
+    @pytest.mark.parametrize(("words", "left_alone"), LIGHT, ids=[words for words, _ in LIGHT])
+    def test_what_takes_long_is_not_imported(
+        self, tmp_path: Path, finished_runs: Path, words: str, left_alone: frozenset[str]
+    ) -> None:
         program = "import sys, atexit\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
         call = [sys.executable, "-c", program + "from benchmark.cli import main\nmain()"]
         answer = process(tmp_path, *words.format(finished_runs).split(), program=call)
         assert answer.code == 0
-        assert {"torch", "ray", "torchvision", "sklearn"} & set(answer.err.split()) == set()
-
-    @pytest.mark.parametrize("words", ["--help", "list", "table --results {}"])
-    def test_answer_takes_less_than_a_second_and_a_half(self, tmp_path: Path, finished_runs: Path, words: str) -> None:
-        def seconds() -> float:
-            # of the processor, and the least of a few: what else the machine does makes it more
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            assert process(tmp_path, *words.format(finished_runs).split()).code == 0
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-        assert min(seconds() for _ in range(3)) < 1.5
+        imported = set(answer.err.split())
+        assert "benchmark.cli" in imported
+        assert left_alone & imported == set()
 
 
 class TestList:
@@ -356,7 +358,7 @@ class TestRun:
             assert running.stdout is not None
             assert any(line.startswith("started") for line in running.stdout)
             running.send_signal(signal.SIGINT)
-            _, err = running.communicate(timeout=60)
+            _, err = running.communicate(timeout=240)
         assert running.returncode == 130
         assert f"bench {' '.join(words)}" in err
         assert "Traceback" not in err

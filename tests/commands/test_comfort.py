@@ -183,7 +183,7 @@ class TestCompletion:
         count = len(line.split()) if line.endswith(" ") else len(line.split()) - 1
         environment = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(count)}
         done = subprocess.run(
-            [BENCH], cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
+            [BENCH], cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}, timeout=240
         )
         assert done.stderr == ""
         return done.stdout.split()

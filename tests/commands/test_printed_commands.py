@@ -96,7 +96,7 @@ def test_what_was_stopped_goes_on(bench: Bench, tmp_path: Path) -> None:
     while running.poll() is None and not list(tmp_path.glob("my results/runs/*/metrics.jsonl")):
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    _, told = running.communicate(timeout=60)
+    _, told = running.communicate(timeout=240)
     command = told.partition("this goes on: ")[2].strip()
     assert shlex.split(command) == ["bench", *words]
     assert "1 runs, 0 finished already" in again(bench, command, "--dry-run")

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import methods
+from benchmark.training.meta import on_meta
 from methods.backbones import available, describe, make
 from methods.errors import InputError
 from methods.networks import BranchedNetwork
@@ -139,14 +140,14 @@ TINY = {
 
 @pytest.mark.parametrize(("name", "classes", "expected"), by_classes(SINGLE))
 def test_parameters_of_a_single_network(name: str, classes: int, expected: int) -> None:
-    with torch.device("meta"):
+    with on_meta():
         assert parameters(make(name, classes).network()) == expected
 
 
 @pytest.mark.parametrize(("name", "classes", "expected"), by_classes(PARTS))
 def test_parameters_of_trunk_branch_and_ensemble_classifier(name: str, classes: int, expected: tuple[int, ...]) -> None:
     backbone = make(name, classes)
-    with torch.device("meta"):
+    with on_meta():
         parts = backbone.stem(), backbone.branch(), backbone.linear(3 * backbone.features, classes, True)
     assert tuple(parameters(part) for part in parts) == expected
 
@@ -160,13 +161,13 @@ def test_parameters_of_trunk_branch_and_ensemble_classifier(name: str, classes: 
     ],
 )
 def test_parameters_of_a_method(method: str, peers: int, name: str, classes: int, expected: int) -> None:
-    with torch.device("meta"):
+    with on_meta():
         assert parameters(methods.build(method, backbone=name, num_classes=classes, peers=peers)) == expected
 
 
 @pytest.mark.parametrize(("name", "classes", "expected"), by_classes(BRANCHES))
 def test_parameters_of_four_branches(name: str, classes: int, expected: int) -> None:
-    with torch.device("meta"):
+    with on_meta():
         assert parameters(BranchedNetwork(make(name, classes), peers=4)) == expected
 
 
@@ -174,7 +175,7 @@ def test_parameters_of_four_branches(name: str, classes: int, expected: int) -> 
     ("name", "expected"), [pytest.param(name, count, id=f"{name}-C100") for name, count in ONE_SHARED_STAGE.items()]
 )
 def test_parameters_of_four_branches_that_share_one_stage(name: str, expected: int) -> None:
-    with torch.device("meta"):
+    with on_meta():
         assert parameters(BranchedNetwork(make(name, 100), peers=4, shared_stages=1)) == expected
 
 
@@ -183,7 +184,7 @@ def test_parameters_of_four_branches_that_share_one_stage(name: str, expected: i
 )
 def test_parameters_of_the_networks_for_tiny_imagenet(name: str, expected: tuple[int, ...]) -> None:
     backbone = make(name, 200, image_size=64)
-    with torch.device("meta"):
+    with on_meta():
         dkel = methods.build("dkel", backbone=name, num_classes=200, image_size=64, peers=3)
         counted = [parameters(part) for part in (backbone.network(), backbone.stem(), backbone.branch(), dkel)]
         ensemble_classifier = backbone.linear(3 * backbone.features, 200, True)
@@ -193,7 +194,7 @@ def test_parameters_of_the_networks_for_tiny_imagenet(name: str, expected: tuple
 
 @pytest.mark.parametrize("name", KINDS)
 def test_parameters_do_not_depend_on_the_image_size(name: str) -> None:
-    with torch.device("meta"):
+    with on_meta():
         smallest, large = (make(name, 10, image_size=side).network() for side in (describe(name).min_image_size, 224))
     assert parameters(smallest) == parameters(large)
 
@@ -222,7 +223,7 @@ MULTIPLY_ADDS = [
     [pytest.param(*case, id=f"{case[0]}-C{case[1]}") for case in MULTIPLY_ADDS],
 )
 def test_flops_are_twice_the_multiply_adds(name: str, classes: int, side: int, expected: int) -> None:
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+    with on_meta(), FlopCounterMode(display=False) as counter:
         make(name, classes, image_size=side).network()(torch.empty(1, 3, side, side))
     assert counter.get_total_flops() == 2 * expected
 
@@ -268,7 +269,7 @@ def test_network_computes_what_torchvision_computes(name: str, torchvision_netwo
     network = make(name, 10).network().train()
     images = torch.randn(4, 3, 32, 32)
     network(images)  # moves the batch statistics away from 0 and 1
-    with torch.device("meta"):
+    with on_meta():
         reference = torchvision_network()
     state = zip(reference.state_dict(), network.state_dict().values(), strict=True)  # both in the order of definition
     reference.load_state_dict(dict(state), assign=True)
@@ -281,7 +282,7 @@ def test_network_computes_what_torchvision_computes(name: str, torchvision_netwo
 
 @pytest.mark.parametrize("name", sorted(available()))
 def test_every_name_gives_a_classifier_of_images(name: str) -> None:
-    with torch.device("meta"):
+    with on_meta():
         assert make(name, 10, image_size=64).network()(torch.empty(2, 3, 64, 64)).shape == (2, 10)
 
 
@@ -296,7 +297,7 @@ def test_every_name_gives_a_classifier_of_images(name: str) -> None:
 )
 def test_maps_features_and_logits_have_their_shape(name: str, side: int, channels: int) -> None:
     backbone = make(name, 10, channels, side)
-    with torch.device("meta"):
+    with on_meta():
         maps = backbone.stem()(torch.empty(2, channels, side, side))
         features, logits = backbone.branch()(maps)
     assert maps.shape[:2] == (2, backbone.channels[backbone.split() - 1])

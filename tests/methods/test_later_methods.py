@@ -12,6 +12,7 @@ from torch import Tensor
 import methods
 from benchmark.configuration import recipes
 from benchmark.training.holding import step_but_for
+from benchmark.training.meta import on_meta
 from methods import Method, Outputs, Progress, backbones, registry
 from methods.errors import InputError
 from methods.okdph import HybridOutputs
@@ -77,7 +78,7 @@ def test_parameters_of_mcl_okd(peers: int, classes: int, network: int, heads: in
     ],
 )
 def test_parameters_of_ahbf(backbone: str, peers: int, extra_blocks: int, expected: tuple[int, int]) -> None:
-    with torch.device("meta"):
+    with on_meta():
         found = [
             trained(
                 methods.build("ahbf", backbone=backbone, num_classes=classes, peers=peers, extra_blocks=extra_blocks)
@@ -108,7 +109,7 @@ def test_the_student_of_ahbf_is_exactly_the_single_network() -> None:
 
 @pytest.mark.parametrize("name", ["resnet8", "resnet110", "wide_resnet20_8", "vgg16", "densenet40_12", "resnet18_tiny"])
 def test_a_deeper_backbone_shares_all_stages_but_the_last(name: str) -> None:
-    with torch.device("meta"):
+    with on_meta():
         plain = backbones.make(name, 5)
         deeper = plain.deeper(2)
         again = plain.deeper(1).deeper(1)

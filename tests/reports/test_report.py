@@ -255,7 +255,7 @@ class TestWatch:
 
     def get(self, address: str, host: str | None = None) -> str:
         request = Request(address, headers={"Host": host} if host else {})
-        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+        with build_opener(ProxyHandler({})).open(request, timeout=240) as answer:
             text: str = answer.read().decode()
             return text
 

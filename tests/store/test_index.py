@@ -251,7 +251,7 @@ class TestBefallsTheIndex:
         for damage in (lambda path: None, Path.unlink):
             damage(results / "runs" / NAME)
             done = subprocess.run(
-                [sys.executable, "-c", program, str(results)], capture_output=True, text=True, check=True, timeout=60
+                [sys.executable, "-c", program, str(results)], capture_output=True, text=True, check=True, timeout=240
             )
             assert done.stdout == f"{len(expected)}\n"
 
@@ -276,7 +276,7 @@ class TestBefallsTheIndex:
             finish(results, seed, 50.0 + seed)
             seed = seed + 1 if seed < 40 else 6
         for reader in readers:
-            _, errors = reader.communicate(timeout=60)
+            _, errors = reader.communicate(timeout=240)
             assert reader.returncode == 0, errors
         frame = table(results)
         assert (frame["student"] == 51.0 + frame["seed"]).all()

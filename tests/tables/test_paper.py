@@ -211,7 +211,7 @@ class TestLatex:
             "Table~\\ref{tab:accuracy}.\\end{document}\n"
         )
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stdout[-2000:]
         assert "Overfull" not in done.stdout
         assert "siunitx" in (tmp_path / "aligned.tex").read_text().splitlines()[0]

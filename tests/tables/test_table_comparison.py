@@ -102,6 +102,6 @@ class TestLatex:
             "\\documentclass{article}\\usepackage{booktabs}\n\\begin{document}\\input{t}\\end{document}\n"
         )
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stdout[-2000:]
         assert (tmp_path / "main.pdf").stat().st_size > 1000

@@ -15,6 +15,7 @@ import methods
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.training import Normalisation, Trainer
+from benchmark.training.meta import ShapesAlone
 from benchmark.training.optimizer import decayed_groups, parameter_groups, set_rates
 from methods import Progress, registry
 
@@ -120,7 +121,7 @@ def steps(made: Trainer, count: int = 1) -> None:
     # the epoch's order and its crops are drawn on the host, before its first step
     batch, _ = next(batches)
     for step in range(count):
-        with Transfers(), Uploads():
+        with ShapesAlone(), Transfers(), Uploads():
             set_rates(made.optimizer, made.groups, made.config.train, 1, 1.0)
             terms = made.train_step(batch.views, batch.labels, Progress(1, 3 + step, EPOCHS, True), batch.indices)
             sum(term * len(batch.labels) for term in terms.values())

@@ -1,0 +1,124 @@
+"""Operations answered by the shape alone: what torch itself says on the meta device, errors too."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.training.meta import ShapesAlone
+from methods.backbones import make
+
+Made = list[tuple[torch.Size, torch.dtype, tuple[int, ...], torch.device] | None]
+
+
+class Refusing(TorchDispatchMode):
+    """Nothing reaches torch but what makes a tensor or writes over one."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        allowed = ("empty", "zeros", "ones", "detach", "zero_", "fill_", "add_", "lift_fresh")
+        if not any(word in func.name() for word in allowed):
+            raise AssertionError(f"{func} is left to torch")
+        return func(*args, **(kwargs or {}))
+
+
+def described(*tensors: Tensor | None) -> Made:
+    return [None if each is None else (each.shape, each.dtype, each.stride(), each.device) for each in tensors]
+
+
+def images(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.empty(shape or (4, 6, 5, 5), device="meta", dtype=dtype, requires_grad=True)
+
+
+def integers() -> Tensor:
+    return torch.empty(3, dtype=torch.int64, device="meta")
+
+
+def normalised(train: bool, affine: bool = True, channels: int = 6, *shape: int) -> Made:
+    layer = nn.BatchNorm2d(channels, affine=affine, device="meta").train(train)
+    given = images(*shape)
+    result = layer(given)
+    result.backward(torch.empty_like(result))
+    return described(result, given.grad, *(weight.grad for weight in layer.parameters()))
+
+
+def rectified() -> Made:
+    given = images()
+    result = functional.relu(given)
+    result.backward(torch.empty_like(result))
+    return described(result, given.grad)
+
+
+ACTIONS: dict[str, Callable[[], Made]] = {
+    "batch statistics": lambda: normalised(True),
+    "running statistics": lambda: normalised(False),
+    "rectified": rectified,
+    "sum": lambda: described(images() + images()),
+    "difference": lambda: described(images() - images()),
+    "product": lambda: described(images() * images()),
+    "quotient": lambda: described(images() / images()),
+    "drawn": lambda: described(nn.init.normal_(images()), nn.init.uniform_(images())),
+}
+LEFT: dict[str, Callable[[], Made]] = {
+    "without weights": lambda: normalised(True, affine=False),
+    "a row beside images": lambda: described(images() + images(5)),
+    "a number": lambda: described(images() + 1, images() * 2.0),
+    "two types": lambda: described(images() + images(dtype=torch.float64)),
+    "integers": lambda: described(
+        torch.ones(3, dtype=torch.int64, device="meta") / torch.ones(3, device="meta").long()
+    ),
+}
+
+
+@pytest.mark.parametrize("action", [*ACTIONS.values(), *LEFT.values()], ids=[*ACTIONS, *LEFT])
+def test_the_answer_is_torchs_own(action: Callable[[], Made]) -> None:
+    expected = action()
+    with ShapesAlone():
+        assert action() == expected
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_torch_takes_none_of_them_apart(action: Callable[[], Made]) -> None:
+    with Refusing(), ShapesAlone():
+        assert action()
+
+
+def test_sizes_that_do_not_fit_are_refused_as_without() -> None:
+    with pytest.raises(RuntimeError):
+        normalised(True, True, 7)
+    with ShapesAlone(), pytest.raises(RuntimeError):
+        normalised(True, True, 7)
+    with ShapesAlone(), pytest.raises(RuntimeError):
+        images() + images(4, 6, 5, 4)
+
+
+def test_tensors_with_values_keep_them() -> None:
+    def step() -> tuple[Tensor, ...]:
+        torch.manual_seed(0)
+        layer = nn.BatchNorm2d(3)
+        given = torch.randn(4, 3, 2, 2, requires_grad=True)
+        result = functional.relu(layer(given) + given)
+        return result, *torch.autograd.grad(result.sum(), (given, layer.weight)), layer.running_mean
+
+    expected = step()
+    with ShapesAlone():
+        found = step()
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("name", ["resnet8", "densenet40_12", "shufflenet_v2"])
+def test_multiply_adds_of_a_step_are_the_same(name: str) -> None:
+    def counted() -> int:
+        network = make(name, 10).network()
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(2, 3, 32, 32)).sum().backward()
+        return int(counter.get_total_flops())
+
+    with torch.device("meta"):
+        expected = counted()
+        with ShapesAlone():
+            assert counted() == expected
+    assert expected > 0
