@@ -11,6 +11,8 @@ from PIL import Image
 
 from benchmark import libraries
 
+pytestmark = pytest.mark.thorough
+
 LACKING = ("ray", "matplotlib", "scipy", "sklearn", "rich", "torchvision", "optuna", "pyarrow", "numexpr", "bottleneck")
 
 PROGRAM = f"""

@@ -24,6 +24,7 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z/]+\d?", text)
 
 
+@pytest.mark.thorough
 def test_the_blocks_of_the_page_print_what_stands_below_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

@@ -68,6 +68,7 @@ def drawn(path: Path, *words: str, content: str = PROPERTY) -> str:
     return after.partition("\n")[0]
 
 
+@pytest.mark.thorough
 def test_examples_are_the_same_every_time_whatever_was_imported_before(tmp_path: Path) -> None:
     first = drawn(tmp_path / "test_it.py")
     assert first.startswith("25 ")
@@ -76,6 +77,7 @@ def test_examples_are_the_same_every_time_whatever_was_imported_before(tmp_path:
     assert drawn(tmp_path / "test_it.py", "--hypothesis-seed=1") == first
 
 
+@pytest.mark.thorough
 def test_the_other_profile_draws_more_and_others_by_its_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OKDBENCH_EXAMPLES", "200")
     one, again, two = (
@@ -92,6 +94,7 @@ def test_no_test_has_a_number_of_examples_that_the_profile_cannot_scale() -> Non
     assert [path.name for path in files if "max_examples" in path.read_text(encoding="utf-8")] == []
 
 
+@pytest.mark.thorough
 def test_fuzz_ends_with_the_first_failure_and_the_command_that_repeats_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

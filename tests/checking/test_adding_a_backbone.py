@@ -59,6 +59,7 @@ def test_a_network_that_is_there_is_cut_as_the_document_says(ready: Path) -> Non
     assert (tuple(backbone.channels), backbone.split()) == ((24, 48, 96), 2)
 
 
+@pytest.mark.thorough
 def test_the_documented_network_trains_and_is_taken_away(
     slim: Path, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +111,7 @@ def test_the_documented_commands_are_valid(
     assert "slim" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_an_installed_package_is_found_by_its_entry_point(slim: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     package, declared = site / "my_package", site / "my_package-1.0.dist-info"

@@ -87,6 +87,7 @@ def test_a_file_may_define_several_methods(plugin: Path) -> None:
     assert methods.registry.load("second", [plugin]).__name__ == "Second"
 
 
+@pytest.mark.thorough
 def test_an_installed_package_is_found_by_its_entry_point(plugin: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     package, declared = site / "my_package", site / "my_package-1.0.dist-info"

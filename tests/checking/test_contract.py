@@ -419,6 +419,7 @@ def test_hyperparameters_that_json_does_not_give_back_are_caught(tmp_path: Path)
     assert any("hyperparameters survive storage: refused when" in line for line in first_case(path, tmp_path))
 
 
+@pytest.mark.thorough
 def test_what_holds_for_some_numbers_of_peers_or_backbones_only_is_caught(tmp_path: Path) -> None:
     peers = '        peers: int = Field(2, ge=2, le=3, description="K")\n        weight: float'
     ranged = PLUGIN.replace("        weight: float", peers)

@@ -65,6 +65,7 @@ def test_the_example_keeps_the_contract(name: str, plugins: dict[str, Path], mon
     assert faults(check(name, [plugins[name]])) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["weighed", "remembering"])
 def test_the_examples_own_outputs_are_carried_through_compilation(
     name: str, plugins: dict[str, Path], tmp_path: Path

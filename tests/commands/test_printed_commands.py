@@ -84,6 +84,7 @@ def test_best_of_a_sweep(made: Bench, tmp_path: Path) -> None:
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.thorough
 def test_what_was_stopped_goes_on(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "plug in.py").write_text(CALM)
     slow = SMALL | {"epochs": 5000}

@@ -53,6 +53,7 @@ def test_it_stops_once_all_is_decided(bench: Bench, tmp_path: Path) -> None:
     assert "p=" not in answer.out
 
 
+@pytest.mark.thorough
 def test_it_adds_seeds_to_all_methods_alike_and_goes_on_where_it_was(bench: Bench, tmp_path: Path) -> None:
     results = tmp_path / "results"
     stored(results, "independent,dml,one", {"independent": BASE[:3], "dml": CLEAR[:3], "one": NOISY[:3]})

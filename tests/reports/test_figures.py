@@ -128,6 +128,7 @@ def test_bad_words(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_the_command_writes_every_kind_without_torch(finished_runs: Path, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom benchmark import cli\n"

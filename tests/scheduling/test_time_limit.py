@@ -153,6 +153,7 @@ class TestPace:
 
 
 class TestSerial:
+    @pytest.mark.thorough
     def test_calls_until_all_is_done_are_one_call(self, tmp_path: Path, whole: Metrics) -> None:
         ends: list[str] = []
         while not ends or ends[-1]:
@@ -231,6 +232,7 @@ class TestUnderRay:
         (result,) = progress.results()
         assert result.status is Status.FAILED
 
+    @pytest.mark.thorough
     def test_all_seeds_of_a_configuration_can_be_gone_on_with(self, tmp_path: Path, whole: Metrics) -> None:
         command = prepared(tmp_path)
         for end in (11.0, 14.0, 200.0):

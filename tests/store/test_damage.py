@@ -42,6 +42,7 @@ ALTERATIONS: dict[str, Callable[[bytes, int, int, bytes], bytes]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [CONFIG, METRICS, RESULT])
 @pytest.mark.parametrize("kind", ALTERATIONS)
 @MANY

@@ -119,6 +119,7 @@ class TestGrid:
             read_grid(str(path))
 
 
+@pytest.mark.thorough
 def test_the_study_ends_in_a_recipe_that_runs(grid: str, tmp_path: Path) -> None:
     settings = RegimeSettings(
         grid=grid, seeds=1, max_fall=100.0, max_behind=100.0, min_gap=0.0, results=str(tmp_path), engine="serial"

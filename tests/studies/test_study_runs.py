@@ -64,6 +64,7 @@ def found(folder: Path) -> HomogeneityResult:
 
 
 class TestCommand:
+    @pytest.mark.thorough
     def test_geometry_prints_that_closed_forms_and_simulation_agree(self, bench: Bench, tmp_path: Path) -> None:
         code, out, _ = bench(
             "study", "geometry", "--draws", "7", "--steps=120", "--noise", "5e-1", "--out", str(tmp_path)

@@ -151,6 +151,7 @@ def serial(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Outcome:
     return whole
 
 
+@pytest.mark.thorough
 @two_cores
 @pytest.mark.usefixtures("waiting")
 def test_side_by_side_under_ray(tmp_path: Path, serial: Outcome, plugin: Path) -> None:
@@ -184,6 +185,7 @@ def test_ray_ends_in_time_and_this_process_goes_on(tmp_path: Path, serial: Outco
     assert outcome(tmp_path, chosen) == serial
 
 
+@pytest.mark.thorough
 def test_interrupted_after_every_epoch(tmp_path: Path, serial: Outcome, plugin: Path) -> None:
     alone(plugin)
     for job in (chosen := jobs(tmp_path, plugin)):
