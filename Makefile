@@ -20,7 +20,7 @@ TARGET := cp312
 WITHOUT := ray,torch,torchvision,numpy,scipy,scikit-learn,matplotlib
 PYTEST ?=
 RUNS ?= 1000 10000
-PARALLEL := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+PARALLEL := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # a module is compiled once, not by each of the hundreds of processes that tests start
 unexport PYTHONDONTWRITEBYTECODE

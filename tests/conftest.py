@@ -48,10 +48,10 @@ def seeded() -> None:
 
 
 SLOW = (
-    *("checking/test_contract", "scheduling/test_faults", "training/test_determinism", "scheduling/test_cluster"),
-    *("sweeps/test_sweep", "methods/test_backbones", "commands/test_cli", "scheduling/test_resume"),
-    *("commands/test_library_networks", "test_the_tests", "methods/test_fingerprints", "probing/test_deep"),
-    *("checking/test_more_than_logits", "checking/test_network_contract", "speed/test_equal_cost"),
+    *("checking/test_contract", "training/test_determinism", "scheduling/test_faults", "scheduling/test_cluster"),
+    *("methods/test_backbones", "scheduling/test_resume", "commands/test_cli", "test_page_commands"),
+    *("commands/test_bad_input", "sweeps/test_sweep", "methods/test_brought_networks", "speed/test_equal_cost"),
+    *("training/test_fast_paths", "checking/test_more_than_logits", "commands/test_library_networks"),
 )
 """The files that take longest, the longest first: one that a worker begins last is one that the others wait for."""
 
@@ -65,7 +65,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Let the garbage collector leave alone what stays to the end: all modules, and thousands of tests."""
-    gc.collect()
     gc.freeze()
     gc.enable()
     # at the very end libraries look for what they leaked, and are to find nothing

@@ -112,6 +112,7 @@ def test_fuzz_ends_with_the_first_failure_and_the_command_that_repeats_it(
     assert blob in again.stdout
 
 
+@pytest.mark.thorough
 def test_fuzz_without_a_failure_begins_rounds_until_its_time_is_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +124,7 @@ def test_fuzz_without_a_failure_begins_rounds_until_its_time_is_up(
     assert printed.endswith("1 round without a failure\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("processes", [(), ("-n", "1")])
 def test_the_last_lines_say_what_was_skipped_and_how_it_is_not(tmp_path: Path, processes: tuple[str, ...]) -> None:
     lines = run(tmp_path / "test_it.py", SKIPS, *processes).splitlines()

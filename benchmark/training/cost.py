@@ -3,6 +3,7 @@
 import resource
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.training.gradients import without_a_trace
@@ -23,19 +24,30 @@ def cost(trainer: Trainer) -> dict[str, float]:
         deployed student, each an image, by ``torch.utils.flop_counter``; ``peak_memory_mib`` of this process so far: on
         CUDA of the device's tensors, else of the host. A run that ended in an error may lack the counts.
     """
-    return {**trainer.cost(), **_operations(trainer), **_memory(trainer.labels.device)}
+    student = trainer.method.student()
+    return {**_weights(trainer, student), **_operations(trainer, student), **_memory(trainer.labels.device)}
 
 
-def _operations(trainer: Trainer) -> dict[str, float]:
+def _weights(trainer: Trainer, student: nn.Module) -> dict[str, float]:
+    # mean teachers and memory banks are held beside what is trained
+    state = (*trainer.method.parameters(), *trainer.method.buffers())
+    return {
+        "parameters": sum(parameter.numel() for parameter in trainer.parameters),
+        "student_parameters": sum(parameter.numel() for parameter in student.parameters()),
+        "state_mib": sum(value.nbytes for value in state) / 2**20,
+    }
+
+
+def _operations(trainer: Trainer, student: nn.Module) -> dict[str, float]:
     try:
         device = trainer.labels.device
-        return without_a_trace(trainer.method, device, lambda: _counted(trainer))
+        return without_a_trace(trainer.method, device, lambda: _counted(trainer, student))
     except Exception:
         # what broke the run may break this too; how the run ended must be told all the same
         return {}
 
 
-def _counted(trainer: Trainer) -> dict[str, float]:
+def _counted(trainer: Trainer, student: nn.Module) -> dict[str, float]:
     # on the device rather than the meta device, where a backward pass takes seconds
     method = trainer.method.train()
     labels = trainer.labels[:COUNTED_IMAGES]
@@ -47,7 +59,7 @@ def _counted(trainer: Trainer) -> dict[str, float]:
         _, terms = outputs_and_losses(method, StepBatch(views, labels, indices), progress)
         torch.autograd.grad(torch.stack(list(terms.values())).sum(), trainer.parameters, allow_unused=True)
     with FlopCounterMode(display=False) as deployed, torch.no_grad():
-        method.student()(views[0])
+        student(views[0])
     return {
         "step_multiply_adds": step.get_total_flops() / 2 / len(labels),
         "student_multiply_adds": deployed.get_total_flops() / 2 / len(labels),

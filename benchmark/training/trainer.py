@@ -188,17 +188,6 @@ class Trainer:
                 f"at chance (at most {limit:.2f} %) in {needed} evaluations in a row, until epoch {last}"
             )
 
-    def cost(self) -> dict[str, float]:
-        """Return what the run takes: ``parameters`` that are trained, and of the deployed student; ``state_mib``."""
-        student = self.method.student()
-        state = (*self.method.parameters(), *self.method.buffers())
-        return {
-            "parameters": sum(parameter.numel() for parameter in self.parameters),
-            "student_parameters": sum(parameter.numel() for parameter in student.parameters()),
-            # mean teachers and memory banks are held beside what is trained
-            "state_mib": sum(value.nbytes for value in state) / 2**20,
-        }
-
     def state(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on, as plain data and tensors."""
         return {

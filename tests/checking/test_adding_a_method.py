@@ -35,6 +35,7 @@ def test_the_documented_method_has_at_most_40_lines() -> None:
     assert len(only_block("python").splitlines()) <= 40
 
 
+@pytest.mark.thorough
 def test_the_documented_method_keeps_the_contract(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # the larger backbones have tests of their own
     monkeypatch.setattr("benchmark.checking.cases.families", tuple)

@@ -58,6 +58,7 @@ def trainer(run: RunConfig, plugin: Path) -> Trainer:
     return Trainer(run, load(run.dataset, run.data, Path()), torch.device("cpu"), [plugin])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_example_keeps_the_contract(name: str, plugins: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     # the larger backbones have tests of their own

@@ -35,6 +35,7 @@ def made(bench: Bench, tmp_path: Path) -> Bench:
     return bench
 
 
+@pytest.mark.thorough
 def test_one_table_paired_by_seed_and_what_is_remembered(made: Bench, tmp_path: Path) -> None:
     table = json.loads(made("table", "--baseline", "independent", "--format", "json").out)
     assert table["rows"] == ROWS

@@ -42,6 +42,7 @@ def step(backbone: str, rate: float, precision: str = "fp32", method: str = "pcl
 
 
 class TestWithinItsTime:
+    @pytest.mark.thorough
     def test_a_short_time_cuts_parts_and_says_which(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -119,10 +120,12 @@ class TestStoredNumbers:
 
 
 class TestParts:
+    @pytest.mark.thorough
     def test_runs_give_the_same_bits(self, subject: Subject) -> None:
         found = list(repeats(subject, "dkel", "fp32", "eager"))
         assert [(own.what, own.differs) for own in found] == [("again", None), ("resumed", None)]
 
+    @pytest.mark.thorough
     def test_a_step_is_measured_and_what_the_device_has_not_is_refused(self, subject: Subject) -> None:
         speeds = Steps(subject)
         refused = speeds.refused("graph")

@@ -259,6 +259,7 @@ def test_every_setting_can_be_an_option(model: type[GeometrySettings] | type[Con
         assert field.metadata or name == "ramp", name  # a range, or a choice of words
 
 
+@pytest.mark.thorough
 def test_studies_write_figure_table_and_text(tmp_path: Path, found: ConvergenceResult) -> None:
     small = small_geometry()
     files = [*geometry.write(small, tmp_path / "geometry"), *convergence.write(found, tmp_path / "convergence")]

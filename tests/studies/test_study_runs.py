@@ -157,6 +157,7 @@ class TestCases:
             runs.train(HomogeneitySettings(seeds=2, cases=str(path), results=str(tmp_path)))
 
 
+@pytest.mark.thorough
 class TestHomogeneity:
     @pytest.mark.parametrize(("count", "number"), [(0, 3), (3, 3), (1, 2), (4, 12), (11, 12)])
     def test_exact_interval_is_clopper_and_pearsons(self, count: int, number: int) -> None:

@@ -140,6 +140,7 @@ class TestBadWords:
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 class TestSweep:
     def test_leaves_tables_figures_and_the_best(self, swept: Sweep) -> None:
         names = {path.name for path in swept.folder.iterdir()}
