@@ -368,6 +368,7 @@ def test_a_hyperparameter_that_changes_nothing_is_reported(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("one_family")
 def test_a_hyperparameter_that_acts_beside_another_alone_is_not_reported(tmp_path: Path) -> None:
     field = (

@@ -13,8 +13,8 @@ from methods import backbones
 from methods.errors import InputError
 
 # The quickest of each family; a library's networks are cut as the second one of docs/adding_a_backbone.md is.
-NAMES = ("resnet8", "densenet40_12")
-FURTHER = ("resnet8x4", "wrn_16_2", "vgg8", "mobilenet_v2", "shufflenet_v2")
+NAMES = ("resnet8", "vgg8")
+FURTHER = ("densenet40_12", "resnet8x4", "wrn_16_2", "mobilenet_v2", "shufflenet_v2")
 
 
 @pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.thorough) for name in FURTHER)])

@@ -27,6 +27,7 @@ KINDS: dict[str, tuple[int, tuple[int, ...]]] = {
     "timm:regnety_002": (32, (152, 368)),
     "timm:vit_tiny_patch16_224": (32, (192, 192, 192, 192)),
 }
+FIRST, *FURTHER = KINDS
 
 
 def original(name: str, side: int) -> nn.Module:
@@ -39,7 +40,7 @@ def original(name: str, side: int) -> nn.Module:
     return made
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [FIRST, *(pytest.param(name, marks=pytest.mark.thorough) for name in FURTHER)])
 def test_the_cut_network_is_the_librarys_own(name: str) -> None:
     side, channels = KINDS[name]
     torch.manual_seed(3)

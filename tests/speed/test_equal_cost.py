@@ -37,6 +37,7 @@ class TestPlan:
             assert share.budget == total
             assert abs(share.total - total) <= share.multiply_adds_per_epoch / 2
 
+    @pytest.mark.thorough
     def test_every_method_can_be_counted(self) -> None:
         methods = [name for name in registry.available() if name != "kd"]
         found = planned(Budget("independent"), tuple(methods))

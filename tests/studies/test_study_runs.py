@@ -222,6 +222,7 @@ class TestHomogeneity:
 
 
 class TestAblation:
+    @pytest.mark.thorough
     def test_table_compares_with_the_reference_seed_by_seed(self, folder: Path, found: HomogeneityResult) -> None:
         places = {"cases": str(folder / "cases.yaml"), "results": str(folder)}
         chosen = {name: getattr(found.settings, name) for name in ("lr", "batch_size", "ramp")}
