@@ -54,9 +54,9 @@ def _drawn(values: Tensor, *_: Any) -> Tensor:
 
 
 def _normalised(
-    images: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, *_: Any
+    images: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, variance: Tensor | None, *_: Any
 ) -> tuple[Tensor, ...] | None:
-    if not _fit(images, weight, bias, mean, variance):
+    if mean is None or not _fit(images, weight, bias, mean, variance):
         return None
     statistics = images.new_empty(images.shape[1], dtype=mean.dtype)
     return torch.empty_like(images), statistics, torch.empty_like(statistics)

@@ -49,6 +49,13 @@ def normalised(train: bool, affine: bool = True, channels: int = 6, *shape: int)
     return described(result, given.grad, *(weight.grad for weight in layer.parameters()))
 
 
+def batch_statistics_alone() -> Made:
+    given = images()
+    result = functional.batch_norm(given, None, None, training=True)
+    result.backward(torch.empty_like(result))
+    return described(result, given.grad)
+
+
 def rectified() -> Made:
     given = images()
     result = functional.relu(given)
@@ -68,6 +75,7 @@ ACTIONS: dict[str, Callable[[], Made]] = {
 }
 LEFT: dict[str, Callable[[], Made]] = {
     "without weights": lambda: normalised(True, affine=False),
+    "no running statistics": batch_statistics_alone,
     "a row beside images": lambda: described(images() + images(5)),
     "a number": lambda: described(images() + 1, images() * 2.0),
     "two types": lambda: described(images() + images(dtype=torch.float64)),
