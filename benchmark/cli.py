@@ -8,7 +8,7 @@ from errno import ENAMETOOLONG
 from functools import cache
 from io import TextIOWrapper
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -73,37 +73,44 @@ def main() -> None:
     try:
         # without Typer's standalone mode an exit code comes back as the value
         code = program()(standalone_mode=False, obj=begun)
-    except InputError as error:
-        _fail(str(error))
-    except MachineError as error:
-        _fail(str(error), code=1)
-    except ModuleNotFoundError as error:
-        if error.name not in libraries.DISTRIBUTIONS:
-            raise
-        _fail(libraries.missing_line(" ".join(["bench", *sys.argv[1:2]]), error.name), code=1)
-    except OSError as error:
-        # a name that no file here can have was written by a person, whichever command first looks for it
-        if error.errno != ENAMETOOLONG:
-            raise
-        _fail(f"{error.strerror}: {error.filename}")
-    except TimeIsUpError as error:
-        if not received:
-            _fail(f"{error}; this goes on: {_same_command()}", TRY_AGAIN)
-        code = INTERRUPTED
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except Exception as error:
-        # Typer's own usage errors carry an exit code; anything else is a fault of ours and keeps its traceback
-        if not hasattr(error, "format_message"):
-            raise
-        if not (message := error.format_message()):
-            # no command at all: the help has been printed
-            sys.exit(2)
-        _fail(message + _setting_meant(str(getattr(error, "option_name", "") or "")))
+    except BaseException as error:
+        # a library that is interrupted may make an error of its own of it, and what ends then ends for that
+        code = INTERRUPTED if received else _answered(error)
     if received or code == INTERRUPTED:
         _fail(f"stopped; what is finished is kept, and this goes on: {_same_command()}", INTERRUPTED)
     if code:
         sys.exit(code)
+
+
+def _answered(error: BaseException) -> int:
+    """Return the exit code of what ended a command, or end here with a line that says it."""
+    try:
+        raise error
+    except InputError:
+        _fail(str(error))
+    except MachineError:
+        _fail(str(error), code=1)
+    except ModuleNotFoundError as missing:
+        if missing.name not in libraries.DISTRIBUTIONS:
+            raise
+        _fail(libraries.missing_line(" ".join(["bench", *sys.argv[1:2]]), missing.name), code=1)
+    except OSError as fault:
+        # a name that no file here can have was written by a person, whichever command first looks for it
+        if fault.errno != ENAMETOOLONG:
+            raise
+        _fail(f"{fault.strerror}: {fault.filename}")
+    except TimeIsUpError:
+        _fail(f"{error}; this goes on: {_same_command()}", TRY_AGAIN)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as fault:
+        # Typer's own usage errors carry an exit code; anything else is a fault of ours and keeps its traceback
+        if not hasattr(fault, "format_message"):
+            raise
+        if not (message := fault.format_message()):
+            # no command at all: the help has been printed
+            sys.exit(2)
+        _fail(message + _setting_meant(str(getattr(fault, "option_name", "") or "")))
 
 
 @cache
@@ -131,7 +138,7 @@ def _setting_meant(option: str) -> str:
     return f"; the setting is given as --set {section}.{key}={value}"
 
 
-def _fail(message: str, code: int = 2) -> None:
+def _fail(message: str, code: int = 2) -> NoReturn:
     new_console(stderr=True).print(
         f"bench: {' '.join(message.split())}", style="red", highlight=False, markup=False, soft_wrap=True
     )

@@ -363,6 +363,24 @@ class TestRun:
         assert f"bench {' '.join(words)}" in err
         assert "Traceback" not in err
 
+    @pytest.mark.parametrize("error", ["RuntimeError('x')", "MachineError('x')", "SystemExit(1)", "ImportError('x')"])
+    def test_interrupt_that_a_library_turns_into_an_error_is_one_all_the_same(self, tmp_path: Path, error: str) -> None:
+        lines = (
+            "import os, signal",
+            "from benchmark import cli",
+            "from benchmark.errors import MachineError",
+            "def call(**_):",
+            "    try:",
+            "        os.kill(os.getpid(), signal.SIGTERM)",
+            "    except KeyboardInterrupt:",
+            f"        raise {error}",
+            "cli.program = lambda: call",
+            "cli.main()",
+        )
+        answer = process(tmp_path, "run", program=[sys.executable, "-c", "\n".join(lines)])
+        assert answer.code == 130
+        assert answer.err.startswith("bench: stopped; what is finished is kept, and this goes on: bench")
+
 
 class TestTable:
     def test_markdown_and_csv_hold_the_same(self, bench: Bench, finished_runs: Path) -> None:

@@ -93,7 +93,7 @@ def may_hide() -> bool:
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_grid_over_two_nodes_is_completed_by_one_when_the_other_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     with working_folder() as folder, nodes(folder) as (address, (_, second)):
         results = folder / "results"

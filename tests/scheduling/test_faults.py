@@ -184,7 +184,7 @@ def test_second_command_names_the_runs_that_the_first_is_busy_with(tmp_path: Pat
     assert "1 of 1 runs did not finish; the same command tries 1 of them again" in printed
     assert first.code() is None
     os.kill(first.pid, signal.SIGTERM)
-    assert ended(first, tmp_path) == 130
+    assert ended(first, tmp_path) == 130, (tmp_path / "first").read_text()
     assert has_checkpoint(tmp_path)()
 
 

@@ -273,7 +273,7 @@ class TestOutcomes:
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 class TestUnderRay:
     """Each once, with Ray."""
 
