@@ -48,7 +48,7 @@ def _operations(trainer: Trainer, student: nn.Module) -> dict[str, float]:
 
 
 def _counted(trainer: Trainer, student: nn.Module) -> dict[str, float]:
-    # on the device rather than the meta device, where a backward pass takes seconds
+    # on the device, where the method is: for the meta device it would have to be made once more
     method = trainer.method.train()
     labels = trainer.labels[:COUNTED_IMAGES]
     indices = torch.arange(len(labels), device=labels.device)

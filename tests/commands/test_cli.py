@@ -176,12 +176,12 @@ def test_characters_that_a_stream_cannot_write_are_escaped(
 class TestWithoutTorch:
     """``--help``, ``list`` and ``table`` answer at once: what would take long to import, they leave alone."""
 
-    HEAVY = frozenset({"torch", "torchvision", "ray", "sklearn", "scipy", "matplotlib", "skimage"})
+    HEAVY = frozenset({"torch", "torchvision", "ray", "sklearn", "scipy", "matplotlib"})
     NUMBERS = frozenset({"pandas", "numpy", "pyarrow"})
     SETTINGS = frozenset({"pydantic", "yaml"})
     LIGHT = (
-        ("--help", HEAVY | NUMBERS | SETTINGS | {"importlib.metadata"}),
-        ("--version", HEAVY | NUMBERS | SETTINGS | {"rich"}),
+        ("--help", HEAVY | NUMBERS | SETTINGS),
+        ("--version", HEAVY | NUMBERS | SETTINGS),
         ("run --help", HEAVY | NUMBERS),
         ("list", HEAVY | {"pandas", "pyarrow"}),
         ("table --results {}", HEAVY),

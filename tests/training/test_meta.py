@@ -41,9 +41,9 @@ def integers() -> Tensor:
     return torch.empty(3, dtype=torch.int64, device="meta")
 
 
-def normalised(train: bool, affine: bool = True, channels: int = 6, *shape: int) -> Made:
+def normalised(train: bool, affine: bool = True, channels: int = 6) -> Made:
     layer = nn.BatchNorm2d(channels, affine=affine, device="meta").train(train)
-    given = images(*shape)
+    given = images()
     result = layer(given)
     result.backward(torch.empty_like(result))
     return described(result, given.grad, *(weight.grad for weight in layer.parameters()))
@@ -79,9 +79,7 @@ LEFT: dict[str, Callable[[], Made]] = {
     "a row beside images": lambda: described(images() + images(5)),
     "a number": lambda: described(images() + 1, images() * 2.0),
     "two types": lambda: described(images() + images(dtype=torch.float64)),
-    "integers": lambda: described(
-        torch.ones(3, dtype=torch.int64, device="meta") / torch.ones(3, device="meta").long()
-    ),
+    "integers": lambda: described(integers() / integers()),
 }
 
 
