@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from benchmark.tables.significance import CONFIDENCE, MIN_PAIRS
+from benchmark.tables.significance import ALPHA, CONFIDENCE, MIN_PAIRS
 
 Column = TypeVar("Column", bound=Hashable)
 
@@ -122,7 +122,7 @@ def aggregate(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], low: boo
     return Aggregate(gain, improvement, len(pairs))
 
 
-def critical_difference(methods: int, columns: int, alpha: float = 1 - CONFIDENCE) -> float:
+def critical_difference(methods: int, columns: int, alpha: float = ALPHA) -> float:
     """Return how far two average ranks must be apart to differ, by Nemenyi's test for all pairs of methods.
 
     ``CD = q sqrt(k (k + 1) / (6 N))``, with q the upper quantile of the studentised range of k means with infinitely
@@ -168,5 +168,5 @@ def rank_note(ranks: Mapping[str, float], columns: int) -> str:
     possible = "" if distance <= len(ranks) - 1 else ", which so few columns can never show"
     return (
         f"average ranks differ where they are {distance:.2f} apart or more{possible} (Nemenyi's test at "
-        f"{1 - CONFIDENCE:.0%}, {len(ranks)} rows, {columns} column{'' if columns == 1 else 's'}): {which}"
+        f"{ALPHA:.0%}, {len(ranks)} rows, {columns} column{'' if columns == 1 else 's'}): {which}"
     )

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import stdev
 
-from benchmark.tables.significance import CONFIDENCE, MIN_PAIRS, differences
+from benchmark.tables.significance import ALPHA, MIN_PAIRS, differences
 
-ALPHA = 1 - CONFIDENCE
 POWER = 0.8
 MAX_SEEDS = 100_000
 """More seeds than anyone runs: a search for a number of seeds ends here."""

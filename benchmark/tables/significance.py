@@ -8,7 +8,10 @@ from typing import TypeVar
 Column = TypeVar("Column", bound=Hashable)
 """What tells the columns of a table apart."""
 
-CONFIDENCE = 0.95
+ALPHA = 0.05
+"""The level of the tests: itself, and not 1 - 0.95, which is a little more, so that a p of 0.05 is not below it."""
+
+CONFIDENCE = 1 - ALPHA
 MIN_PAIRS = 3
 """Fewer say too little of their spread: the difference is shown without an interval."""
 
@@ -38,7 +41,7 @@ class Gain:
     @property
     def significant(self) -> bool:
         """Whether it is more than luck at the level of the interval, among all comparisons of the table."""
-        return self.adjusted is not None and self.adjusted < 1 - CONFIDENCE
+        return self.adjusted is not None and self.adjusted < ALPHA
 
 
 def differences(ours: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
@@ -110,7 +113,7 @@ def _at_level(gain: Gain, confidence: float) -> Gain:
     return replace(gain, low=gain.mean - half, high=gain.mean + half, confidence=confidence)
 
 
-def holm_levels(p_values: Sequence[float], alpha: float = 1 - CONFIDENCE) -> list[float]:
+def holm_levels(p_values: Sequence[float], alpha: float = ALPHA) -> list[float]:
     """Return the level at which Holm's procedure tests each of several p values, in the order given.
 
     The i-th smallest of m (0-based) is tested at ``alpha / (m - i)`` as long as all before it were found significant;
@@ -121,10 +124,12 @@ def holm_levels(p_values: Sequence[float], alpha: float = 1 - CONFIDENCE) -> lis
     """
     levels = [alpha] * len(p_values)
     level, stopped = alpha, False
+    # by the adjusted p: p and alpha / (m - i) can round to the other side where they are all but equal
+    adjusted = holm(p_values)
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         if not stopped:
             level = alpha / (len(p_values) - rank)
-            stopped = p_values[index] >= level
+            stopped = adjusted[index] >= alpha
         levels[index] = level
     return levels
 

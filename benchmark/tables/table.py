@@ -12,7 +12,7 @@ from benchmark.tables.choosing import Choice
 from benchmark.tables.ordering import method_order, natural
 from benchmark.tables.scores import CLASS_PREFIX, CLASSES, EACH, SCORES, shown, summaries
 from benchmark.tables.showing import Showing
-from benchmark.tables.significance import CONFIDENCE, MIN_PAIRS, Gain, gains
+from benchmark.tables.significance import ALPHA, CONFIDENCE, MIN_PAIRS, Gain, gains
 from benchmark.tables.verdicts import Judgement, judged
 from methods.errors import InputError
 
@@ -153,8 +153,8 @@ class Table:
         return (
             f"{start}, with its t interval from n = {MIN_PAIRS} on and p of the paired t-test; p and interval are both "
             f"Holm-corrected for {tested} {several}: an interval, at the level of its step of Holm's procedure "
-            f"({1 - (1 - CONFIDENCE) / tested:.4g} for the first, {CONFIDENCE:.4g} for one comparison), leaves 0 out "
-            f"exactly where p is below {1 - CONFIDENCE:.2g}{marked}"
+            f"({1 - ALPHA / tested:.4g} for the first, {CONFIDENCE:.4g} for one comparison), leaves 0 out "
+            f"exactly where p is below {ALPHA:.2g}{marked}"
         )
 
 

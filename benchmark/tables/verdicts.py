@@ -4,17 +4,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
-from benchmark.tables.power import (
-    ALPHA,
-    POWER,
-    Equivalence,
-    paired_sd,
-    seeds_needed,
-    seeds_that_decide,
-    tost,
-)
+from benchmark.tables.power import POWER, Equivalence, paired_sd, seeds_needed, seeds_that_decide, tost
 from benchmark.tables.scores import SCORES
-from benchmark.tables.significance import MIN_PAIRS, Gain
+from benchmark.tables.significance import ALPHA, MIN_PAIRS, Gain
 from methods.errors import InputError
 
 Column = TypeVar("Column", bound=Hashable)

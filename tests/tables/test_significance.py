@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from benchmark.tables.significance import Gain, gains, holm, holm_levels, paired_gain
 
@@ -58,11 +58,18 @@ def test_holm_lies_between_no_correction_and_bonferroni(p_values: list[float]) -
 
 class TestIntervalsOfTheSameCorrection:
     @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+    @example([1.0, 1.0, 1.0, 0.01171875, 0.01])
     def test_a_p_is_below_its_level_exactly_where_holm_rejects(self, p_values: list[float]) -> None:
         levels = holm_levels(p_values)
         for p, level, adjusted in zip(p_values, levels, holm(p_values), strict=True):
             assert (p < level) == (adjusted < 0.05) or p == pytest.approx(level, rel=1e-9)
         assert all(0.05 / len(p_values) <= level * (1 + 1e-12) for level in levels)
+
+    def test_a_p_of_exactly_5_percent_ends_it(self) -> None:
+        """Five times 0.01 is not below 0.05: what comes after is tested at the level of that step too."""
+        p_values = [1.0, 1.0, 1.0, 0.01171875, 0.01]
+        assert holm_levels(p_values) == pytest.approx([0.01] * 5)
+        assert not any(Gain(1.0, 5, adjusted=p).significant for p in holm(p_values))
 
     def test_levels_of_the_worked_example(self) -> None:
         """0.005 < 0.05 / 4, 0.01 < 0.05 / 3, then 0.03 > 0.05 / 2 ends it."""
