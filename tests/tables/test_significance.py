@@ -59,6 +59,8 @@ def test_holm_lies_between_no_correction_and_bonferroni(p_values: list[float]) -
 class TestIntervalsOfTheSameCorrection:
     @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
     @example([1.0, 1.0, 1.0, 0.01171875, 0.01])
+    # 0.05 / 38 is not above the first, but 38 times the first rounds to less than 0.05
+    @example([0.0013157894736842105, 0.00132, *[1.0] * 36])
     def test_a_p_is_below_its_level_exactly_where_holm_rejects(self, p_values: list[float]) -> None:
         levels = holm_levels(p_values)
         for p, level, adjusted in zip(p_values, levels, holm(p_values), strict=True):
