@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from methods.hyperparameters import BaseHyperparameters
     from methods.interface import Held, Method, Outputs, ParameterGroup, Progress
-    from methods.registry import available, build
+    from methods.registry import available, build, restored
 
-__all__ = ["BaseHyperparameters", "Held", "Method", "Outputs", "ParameterGroup", "Progress", "available", "build"]
+__all__ = [
+    "BaseHyperparameters",
+    "Held",
+    "Method",
+    "Outputs",
+    "ParameterGroup",
+    "Progress",
+    "available",
+    "build",
+    "restored",
+]
 
-_REGISTRY = frozenset({"available", "build"})
+_REGISTRY = frozenset({"available", "build", "restored"})
 _INTERFACE = frozenset({"BaseHyperparameters", "Held", "Method", "Outputs", "ParameterGroup", "Progress"})
 
 

@@ -14,6 +14,8 @@ REFERENCE_EPOCHS = 300
 
 _SCALES = "scales_with_epochs"
 _FILE = "names_a_file"
+_BEFORE = "value_before_it_existed"
+_SINCE = "since_version"
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -46,6 +48,45 @@ class BaseHyperparameters(BaseModel):
         return validated(cls, values, owner)
 
     @classmethod
+    def restored(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a stored configuration, with what those fields meant that are newer than it is.
+
+        The inverse of :meth:`stored`; fields made with :func:`since_field` are filled in.
+        """
+        return {name: before for name, (before, _) in cls._later_fields().items()} | dict(stored)
+
+    def stored(self) -> dict[str, Any]:
+        """Return all values as JSON, without the later fields that have the value which was meant before them.
+
+        A configuration that means the same as one which was stored earlier is written, and so identified, like it.
+        """
+        values = self.model_dump(mode="json")
+        later = self._later_fields()
+        return {key: value for key, value in values.items() if key not in later or value != later[key][0]}
+
+    def stored_version(self, version: int) -> int:
+        """Return the version of the method that first gave these numbers.
+
+        Args:
+            version: The method's present one, for a model without later fields.
+        """
+        later = self._later_fields()
+        # what came after the last of these fields changed the numbers of every configuration
+        if not later or version > max(since for _, since in later.values()):
+            return version
+        oldest = min(since for _, since in later.values()) - 1
+        return max([oldest, *(since for name, (before, since) in later.items() if getattr(self, name) != before)])
+
+    @classmethod
+    def _later_fields(cls) -> dict[str, tuple[Any, int]]:
+        marked = {name: field.json_schema_extra for name, field in cls.model_fields.items()}
+        return {
+            name: (extra[_BEFORE], int(str(extra[_SINCE])))
+            for name, extra in marked.items()
+            if isinstance(extra, dict) and _SINCE in extra
+        }
+
+    @classmethod
     def files(cls) -> list[str]:
         """Return the names of the hyperparameters that name a file, whose content counts and not its path."""
         return [name for name, field in cls.model_fields.items() if _marked(field.json_schema_extra, _FILE)]
@@ -53,8 +94,12 @@ class BaseHyperparameters(BaseModel):
     def schedules(self, epochs: int) -> dict[str, Schedule]:
         """Return how the weights of loss terms change in a run of so many epochs, by the terms' names in ``losses``.
 
-        Terms of constant weight are left out. ``bench schedules`` draws these, and a term that never acts is remarked.
+        Terms of constant weight are left out. ``bench schedules`` plots these, and an inactive term is remarked on.
         """
+        return {}
+
+    def declared_inactive(self) -> dict[str, str]:
+        """Return the loss terms that are meant to be inactive with these values, and for what reason."""
         return {}
 
     def remarks(self, epochs: int, steps: int) -> list[str]:
@@ -93,6 +138,18 @@ def scales_with_epochs(field: FieldInfo) -> bool:
 def file_field(description: str) -> Any:
     """The path of a file that must be given."""
     return Field(min_length=1, description=description, json_schema_extra={_FILE: True})
+
+
+def since_field(default: Any, before: Any, version: int, description: str) -> Any:
+    """A value that came with a version of its method and whose default changes the numbers.
+
+    Args:
+        default: Of new configurations.
+        before: What configurations without the field mean; at this value the field is no part of a run's identity.
+        version: Of the method.
+        description: For lists and pages.
+    """
+    return Field(default, description=description, json_schema_extra={_BEFORE: before, _SINCE: version})
 
 
 def epochs_field(default: int, description: str) -> Any:

@@ -13,7 +13,7 @@ from methods.mean_teacher import ema_decay_at, ema_remarks, update_mean
 from methods.networks import PeerNetwork, check_views, standalone
 from methods.objectives import cross_entropy, distillation_loss, pairwise_distillation_loss
 from methods.peers import BranchHyperparameters, named, number_of, numbered
-from methods.schedules import Ramp, Schedule, ramp_factor, ramped_weight
+from methods.schedules import Ramp, Schedule, ramp_factor
 
 
 class MeanTeacherHyperparameters(BranchHyperparameters):
@@ -26,26 +26,35 @@ class MeanTeacherHyperparameters(BranchHyperparameters):
     ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the mean teacher")
     ema_warmup: bool = Field(True, description="whether the mean teacher's decay is min(1 - 1/(step + 1), ema_decay)")
 
-    def weight_at(self, epoch: int) -> float:
-        """Return the ramped weight of all distillation terms."""
-        return ramped_weight(self.ramp, epoch, self.rampup_epochs, self.weight)
+    def weight_at(self, epoch: int, term: str) -> float:
+        """Return the weight of a distillation term, without its share."""
+        return self.weight * self.ramp_at(epoch, term)
+
+    def ramp_at(self, epoch: int, term: str) -> float:
+        """Return what the ramp-up multiplies a distillation term's weight by."""
+        return ramp_factor(self.ramp, epoch, self.rampup_epochs, self.weight) if self.ramped(term) else 1.0
+
+    def ramped(self, term: str) -> bool:
+        """Return whether the ramp-up applies to a distillation term: to all of them."""
+        return True
 
     def shares_at(self, epoch: int) -> dict[str, float]:
         """Return the share of that weight which each term by which peers learn from teachers has."""
         return {"peer_distillation": 1.0}
 
     def schedules(self, epochs: int) -> dict[str, Schedule]:
-        """Return the ramp-up of all distillation terms and the shares of what the teachers teach."""
-        rampup = [ramp_factor(self.ramp, epoch, self.rampup_epochs, self.weight) for epoch in range(epochs)]
+        """Return the ramp-ups of the distillation terms and the shares of what the teachers teach."""
         shares = [self.shares_at(epoch) for epoch in range(epochs)]
-        factors = {name: {"share": [share[name] for share in shares]} for name in self.shares_at(0)}
-        return {
-            name: Schedule(self.weight, {"ramp-up": rampup} | {key: x for key, x in own.items() if set(x) != {1.0}})
-            for name, own in {"ensemble_distillation": {}, **factors}.items()
-        }
+        found = {}
+        for name in ("ensemble_distillation", *self.shares_at(0)):
+            rampup = {"ramp-up": [self.ramp_at(epoch, name) for epoch in range(epochs)]} if self.ramped(name) else {}
+            share = {"share": [share.get(name, 1.0) for share in shares]}
+            changing = {key: values for key, values in share.items() if set(values) != {1.0} or not rampup}
+            found[name] = Schedule(self.weight, rampup | changing)
+        return found
 
     def remarks(self, epochs: int, steps: int) -> list[str]:
-        """Say when a term never acts, and when the mean teacher looks back too far for the run."""
+        """Say which terms are inactive, and when the mean teacher looks back too far for the run."""
         return [*super().remarks(epochs, steps), *ema_remarks(self.ema_decay, steps)]
 
 
@@ -80,15 +89,18 @@ class MeanTeacherMethod(Method):
         if outputs.ensemble is None or outputs.teachers is None:
             raise ValueError(f"{self.name} needs the logits of the ensemble and of the teachers")
         chosen = self.hyperparameters
-        weight = progress.scheduled(lambda at: chosen.weight_at(at.epoch))
         target = outputs.ensemble.detach()
         taught = self.teacher_losses(outputs.peers, outputs.teachers.detach())
         return {
             "cross_entropy": cross_entropy(outputs.peers, labels),
             "ensemble_cross_entropy": cross_entropy(outputs.ensemble, labels),
-            "ensemble_distillation": weight * distillation_loss(outputs.peers, target, chosen.temperature),
-            **{name: weight * (self._share(name, progress) * loss) for name, loss in taught.items()},
+            "ensemble_distillation": self._weight("ensemble_distillation", progress)
+            * distillation_loss(outputs.peers, target, chosen.temperature),
+            **{name: self._weight(name, progress) * (self._share(name, progress) * x) for name, x in taught.items()},
         }
+
+    def _weight(self, term: str, progress: Progress) -> float | Tensor:
+        return progress.scheduled(lambda at: self.hyperparameters.weight_at(at.epoch, term))
 
     def _share(self, term: str, progress: Progress) -> float | Tensor:
         return progress.scheduled(lambda at: self.hyperparameters.shares_at(at.epoch)[term])

@@ -169,6 +169,20 @@ def resolve(
     return chosen
 
 
+def restored(name: str, stored: Mapping[str, Any], plugins: Iterable[str | Path] = ()) -> dict[str, Any]:
+    """Return the hyperparameters that a stored configuration means, also one that is older than some of them.
+
+    Args:
+        name: The method.
+        stored: As ``BaseHyperparameters.stored`` wrote them.
+        plugins: Python files that define further methods.
+
+    Raises:
+        InputError: As :func:`load` does.
+    """
+    return load(name, plugins).Hyperparameters.restored(stored)
+
+
 @cache
 def _own() -> tuple[Listing, ...]:
     return tuple(_listed_in(Path(__file__).parent))

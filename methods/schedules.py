@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-DEAD_SHARE = 0.01
-"""Of its weight that a term must exceed in some epoch; one that never does has no practical effect."""
+INACTIVE_SHARE = 0.01
+"""Of its weight that a term must exceed in some epoch; one that never does is inactive: without practical effect."""
 
 Ramp = Literal["intended", "released", "none"]
 Decay = Literal["exp", "linear", "cosine", "step", "constant", "none"]
@@ -40,31 +40,31 @@ class Schedule:
         return self.weight == 0 or any(not any(values) for values in self.factors.values())
 
     @property
-    def alive(self) -> list[int]:
-        """The epochs in which the term acts with more than :data:`DEAD_SHARE` of its weight."""
-        return [epoch for epoch, share in enumerate(self.product) if share > DEAD_SHARE and self.weight > 0]
+    def active(self) -> list[int]:
+        """The epochs in which the term acts with more than :data:`INACTIVE_SHARE` of its weight."""
+        return [epoch for epoch, share in enumerate(self.product) if share > INACTIVE_SHARE and self.weight > 0]
 
 
-def dead_terms(schedules: Mapping[str, Schedule]) -> list[str]:
-    """Return the terms that are not switched off and yet never act."""
-    return [name for name, schedule in schedules.items() if not schedule.switched_off and not schedule.alive]
+def inactive_terms(schedules: Mapping[str, Schedule]) -> list[str]:
+    """Return the terms that the configuration has not switched off and that are active in no epoch."""
+    return [name for name, schedule in schedules.items() if not schedule.switched_off and not schedule.active]
 
 
 def schedule_remarks(schedules: Mapping[str, Schedule]) -> list[str]:
-    """Return a line for each term that never exceeds :data:`DEAD_SHARE` of its weight, with the epochs.
+    """Return a line for each inactive term, one that never exceeds :data:`INACTIVE_SHARE` of its weight.
 
     A term that a configuration switches off, by a weight or a share of 0 throughout, is not meant to act.
     """
     lines = []
-    living = {name: schedule.alive for name, schedule in schedules.items() if schedule.alive}
-    for name in dead_terms(schedules):
+    active = {name: schedule.active for name, schedule in schedules.items() if schedule.active}
+    for name in inactive_terms(schedules):
         shares = schedules[name].product
         peak = max(range(len(shares)), key=shares.__getitem__)
-        others = ", ".join(f"{other} is above in {_spans(epochs)}" for other, epochs in living.items())
-        beside = f", while {others}" if others else ", and no other distillation does"
+        others = ", ".join(f"{other} is active in {_spans(epochs)}" for other, epochs in active.items())
+        beside = f", while {others}" if others else ", and so is all other distillation"
         lines.append(
-            f"{name} is dead: in {_spans(range(len(shares)))} it never rises above {100 * DEAD_SHARE:g} % of its "
-            f"weight {schedules[name].weight:g} (most: {100 * shares[peak]:.2f} % in epoch {peak}){beside}"
+            f"{name} is inactive: in {_spans(range(len(shares)))} it never exceeds {100 * INACTIVE_SHARE:g} % of its "
+            f"weight {schedules[name].weight:g} (largest: {100 * shares[peak]:.2f} % in epoch {peak}){beside}"
         )
     return lines
 
@@ -110,7 +110,7 @@ def ramp_factor(ramp: Ramp, epoch: int, length: int, weight: float) -> float:
 
 
 def ramped_weight(ramp: Ramp, epoch: int, length: int, weight: float) -> float:
-    """The weight of the distillation terms at an epoch under one of the three readings of the ramp-up."""
+    """The weight of a distillation term at an epoch under one of the three readings of the ramp-up."""
     return weight * ramp_factor(ramp, epoch, length, weight)
 
 
@@ -145,6 +145,16 @@ def decay_weight(decay: Decay, epoch: int, rate: float, floor: float, horizon: i
         "none": 0.0,
     }[decay]
     return share if share > floor else 0.0
+
+
+def rate_to_floor(floor: float, horizon: int) -> float:
+    """The rate r per epoch at which ``exp(-r e)`` has fallen to the floor at the horizon: ``-ln(floor) / H``.
+
+    Args:
+        floor: In [0, 1); 0 counts as :data:`INACTIVE_SHARE`, since an exponential never reaches 0.
+        horizon: H in epochs; 0 counts as 1.
+    """
+    return -math.log(floor or INACTIVE_SHARE) / max(horizon, 1)
 
 
 def ema_decay_at(step: int, decay: float, warmup: bool) -> float:

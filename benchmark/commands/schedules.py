@@ -18,7 +18,7 @@ def schedules(
     out: Annotated[Path, typer.Option(help="Where figure and table go.", metavar="DIR")] = Path("results/schedules"),
     plugin: Plugins = None,
 ) -> None:
-    """Draw every ramp and decay of a configuration over the epochs, and say which loss terms never act."""
+    """Draw every ramp and decay of a configuration over the epochs, and say which loss terms are inactive."""
     from benchmark.configuration import layer_from_assignments, layer_from_file
     from benchmark.reports import schedule_figures
     from methods import registry

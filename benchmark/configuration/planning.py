@@ -91,7 +91,8 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
         given = {**section(scoped.layers, entry.method), **entry.hyperparameters}
         for architecture in architectures:
             code = sources(entry.method, name, architecture, request.plugins, datasets)
-            resolved = registry.resolve(cls, given, architecture.split("+"), own.epochs).model_dump(mode="json")
+            values = registry.resolve(cls, given, architecture.split("+"), own.epochs)
+            resolved = values.stored()
             run = RunConfig(
                 method=entry.method,
                 dataset=name,
@@ -100,7 +101,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
                 train=own,
                 data=data,
                 hyperparameters=resolved,
-                method_version=cls.version,
+                method_version=values.stored_version(cls.version),
                 dataset_checksum=checksums[name, data],
                 files=_hash_files(cls, resolved),
                 sources={role: source.hash for role, source in code.items()},

@@ -154,7 +154,9 @@ def shape(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()
     from benchmark.datasets.images import Shape
 
     sizes = describe(name, plugins).sizes
-    return load(name, config, root, plugins).shape if sizes is None else Shape(*sizes).part(config)
+    if sizes is None or not _provider(name, plugins).usual(name, config, root):
+        return load(name, config, root, plugins).shape
+    return Shape(*sizes).part(config)
 
 
 def _own(name: str) -> Spec | None:

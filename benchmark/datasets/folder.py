@@ -46,10 +46,10 @@ def _folder(name: str) -> Path:
 
 def _parts(folder: Path, config: DataConfig) -> list[Listing]:
     """Return the chosen training files and, unless a part of them is scored, the chosen test files."""
-    train = _listing(folder, "train")
+    train = listing(folder, "train")
     parts = [train.take(stratified(train.labels, config.train_per_class, "train"))]
     if not config.holdout:
-        test = _listing(folder, next((part for part in TEST_FOLDERS if (folder / part).is_dir()), TEST_FOLDERS[0]))
+        test = listing(folder, "test")
         if test.classes != train.classes:
             differing = sorted(set(train.classes) ^ set(test.classes))
             raise InputError(f"{folder}: train and test have different classes: {', '.join(differing[:5])}")
@@ -57,7 +57,14 @@ def _parts(folder: Path, config: DataConfig) -> list[Listing]:
     return parts
 
 
-def _listing(folder: Path, part: str) -> Listing:
+def listing(folder: Path, part: str) -> Listing:
+    """Return the files of ``train`` or ``test`` of a tree, class by class.
+
+    Raises:
+        InputError: If it has another form.
+    """
+    if part == "test":
+        part = next((name for name in TEST_FOLDERS if (folder / name).is_dir()), part)
     base = folder / part
     if not paths.is_folder(base):
         raise InputError(f"{folder} has no folder {part!r}: it must hold train/<class>/* and test/<class>/*")

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -74,20 +74,7 @@ class Listing:
         Raises:
             InputError: If a file cannot be read.
         """
-        begin = time.time_ns()
-        digest = sha256(os.fsencode(self.base.absolute()))
-        newest = 0
-        for name in self.names:
-            found = _stat(self.base, name)
-            newest = max(newest, found.st_mtime_ns)
-            digest.update(os.fsencode(f"\n{name}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"))
-        remembered = cache / "contents" / f"{digest.hexdigest()}.sha256"
-        if (known := _read(remembered)) is not None:
-            return known
-        contents = self._hash_contents()
-        if newest < begin - TICK_NS:
-            _remember(remembered, contents)
-        return contents
+        return remembered_of_files(cache, self.base, self.names, self._hash_contents)
 
     def _hash_contents(self) -> str:
         digest = sha256()
@@ -98,6 +85,46 @@ class Listing:
     def _hash_block(self, names: Sequence[str]) -> bytes:
         lines = (f"{name}\0{_hash(self.base / name)}\n" for name in names)
         return os.fsencode("".join(lines))
+
+
+def remembered_of_files(cache: Path, base: Path, names: Sequence[str], compute: Callable[[], str]) -> str:
+    """Return a hash that depends on files alone; it is computed again if a file's size or one of its times changes.
+
+    Args:
+        cache: The folder in which the answer is remembered; it may be read-only.
+        base: The files' folder.
+        names: Paths below it.
+        compute: Returns the hash.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    begin = time.time_ns()
+    digest = sha256(os.fsencode(base.absolute()))
+    newest = 0
+    for name in names:
+        found = _stat(base, name)
+        newest = max(newest, found.st_mtime_ns)
+        digest.update(os.fsencode(f"\n{name}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"))
+    if newest < begin - TICK_NS:
+        return remembered(cache, digest.hexdigest(), compute)
+    return compute()
+
+
+def remembered(cache: Path, key: str, compute: Callable[[], str]) -> str:
+    """Return a hash that was computed for a key before, or compute and remember it.
+
+    Args:
+        cache: The folder in which the answer is remembered; it may be read-only.
+        key: All that the hash depends on.
+        compute: Returns the hash.
+    """
+    path = cache / "contents" / f"{sha256(key.encode()).hexdigest()}.sha256"
+    if (known := _read(path)) is not None:
+        return known
+    found = compute()
+    _remember(path, found)
+    return found
 
 
 def identity(parts: Sequence[Pictures], cache: Path) -> str:

@@ -1,8 +1,9 @@
-"""CIFAR-10, CIFAR-100 and Fashion-MNIST from their official files, downloaded and verified by torchvision."""
+"""CIFAR-10, CIFAR-100 and Fashion-MNIST: official files, downloaded and verified by torchvision, or image files."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,39 @@ import numpy as np
 from filelock import FileLock
 
 from benchmark.configuration import DataConfig
-from benchmark.datasets.arrays import Parts, assembled
+from benchmark.datasets import canonical, folder, image_cache
 from benchmark.datasets.images import Dataset, LabelledImages
+from benchmark.datasets.listing import remembered_of_files
 from methods import paths
 from methods.errors import InputError
 
 
 @dataclass(frozen=True)
 class _Official:
-    """Where a set comes from, what identifies it, and the normalisation that the published recipes use."""
+    """Where a set comes from, what identifies it, and the normalisation that the published recipes use.
+
+    Attributes:
+        torchvision: Its class there.
+        files: The archive's files and their MD5.
+        folder: Where torchvision puts them.
+        mean: Of each channel.
+        std: Of each channel.
+        unpacked: The folder that the archive unpacks to.
+        contents: The content hashes of the training and the test images, where the official pixels have been at hand.
+    """
 
     torchvision: str
-    checksum: str
     files: Mapping[str, str]
     folder: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     unpacked: str = ""
+    contents: tuple[str, ...] = ()
 
 
 _OFFICIAL: Mapping[str, _Official] = {
     "cifar10": _Official(
         "CIFAR10",
-        "c58f30108f718f92721af3b95e74349a",
         {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
         "",
         (0.4914, 0.4822, 0.4465),
@@ -41,16 +52,18 @@ _OFFICIAL: Mapping[str, _Official] = {
     ),
     "cifar100": _Official(
         "CIFAR100",
-        "eb9058c3a382ffc7106e4002c42a8d85",
         {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
         "",
         (0.5071, 0.4866, 0.4409),
         (0.2675, 0.2565, 0.2761),
         "cifar-100-python",
+        (
+            "859956f3b1d0f91a8024ff8de75d135312c8c8b0528bf095f227e0adb3491872",
+            "b7e8905ee5938baed20915ff9e6f180e659f0791fdd68c8306feee104cc03106",
+        ),
     ),
     "fashion-mnist": _Official(
         "FashionMNIST",
-        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         {
             "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
             "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
@@ -65,27 +78,91 @@ _OFFICIAL: Mapping[str, _Official] = {
 
 
 def checksum(name: str, config: DataConfig, root: Path) -> str:
-    """Return the official archive's MD5; files with another are refused when the set is loaded."""
-    return _OFFICIAL[name].checksum
+    """Return the hash of the images, from whatever they are read; for a set that is not there what is expected of it.
+
+    Of a set whose official content has not been seen that is its archive's MD5.
+    """
+    official, container = _OFFICIAL[name], _container(name, root)
+    known = canonical.expected(official.contents, config) if official.contents else ""
+    if container is None:
+        return known or next(iter(official.files.values()))
+    found = canonical.checksum(container, config)
+    if known and found != known:
+        canonical.note_once(
+            f"{name} in {container.where} is not the official content: its runs have a checksum of their own, "
+            f"{found[:12]}, and are not those of the official set, {known[:12]}"
+        )
+    return found
 
 
 def present(name: str, root: Path) -> bool:
-    """Return whether its official files are there, packed or unpacked; they are verified when the set is loaded."""
-    return _found(name, _home(name, root))
+    """Return whether its official files, packed or unpacked, or a folder of its images are there."""
+    return _container(name, root) is not None
+
+
+def usual(name: str, config: DataConfig, root: Path) -> bool:
+    """Return whether the set has the official sizes, as far as that can be told: it is not there, or is official."""
+    official = _OFFICIAL[name]
+    known = canonical.expected(official.contents, config) if official.contents else ""
+    return not present(name, root) or checksum(name, config, root) == known
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
     """Return the set, downloading it into the root folder first if it is not there.
 
-    Its files are looked for in the root folder and in ``<root>/<name>``; the root folder may be the unpacked one too.
+    Its files are looked for in the root folder and in ``<root>/<name>``, and the root folder may be the unpacked one
+    too; a folder of images is ``<root>/<name>/{train,test}/<class>/*``.
 
     Raises:
         InputError: If it is neither there nor can be downloaded, or a file is not the official one.
     """
-    official, home = _OFFICIAL[name], _home(name, root)
-    train, classes = _part(name, official, home, train=True)
-    test = None if config.holdout else _part(name, official, home, train=False)[0]
-    return assembled(name, Parts(train, test, classes), config, name, (official.mean, official.std))
+    official = _OFFICIAL[name]
+    container = _container(name, root) or _Archive(name, _home(name, root), root)
+    return canonical.dataset(name, container, config, official.mean, official.std)
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """The official files, packed or unpacked."""
+
+    name: str
+    where: Path
+    root: Path
+
+    def part(self, part: str) -> tuple[LabelledImages, tuple[str, ...]]:
+        loaded = _open(self.name, _OFFICIAL[self.name], self.where, part == "train")
+        pixels = np.asarray(loaded.data, dtype=np.uint8)
+        images = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
+        labels = np.asarray(loaded.targets, dtype=np.int64)
+        return LabelledImages(np.ascontiguousarray(images), labels), tuple(loaded.classes)
+
+    def content(self, part: str) -> str:
+        official = _OFFICIAL[self.name]
+        found = [self.where / official.folder / file for file in official.files]
+        if official.unpacked:
+            found += (self.where / official.unpacked).glob("*")
+        names = sorted(str(path.relative_to(self.where)) for path in found if paths.is_file(path))
+        cache = image_cache.folder(self.root)
+
+        def compute() -> str:
+            return canonical.content_hash(*self.part(part))
+
+        # the files hold both parts
+        return remembered_of_files(cache / part, self.where, names, compute)
+
+
+class _Folder(canonical.ImageFiles):
+    @property
+    def where(self) -> Path:
+        return self.listings("train").base
+
+
+def _container(name: str, root: Path) -> "_Archive | _Folder | None":
+    if _found(name, home := _home(name, root)):
+        return _Archive(name, home, root)
+    if paths.is_folder(root / name / "train"):
+        return _Folder(partial(folder.listing, root / name), root, colour=len(_OFFICIAL[name].mean) == 3)
+    return None
 
 
 def _home(name: str, root: Path) -> Path:
@@ -100,31 +177,23 @@ def _found(name: str, root: Path) -> bool:
     return packed or bool(official.unpacked and paths.is_folder(root / official.unpacked))
 
 
-def _part(name: str, official: _Official, root: Path, train: bool) -> tuple[LabelledImages, tuple[str, ...]]:
-    loaded = _open(name, official, root, train)
-    pixels = np.asarray(loaded.data, dtype=np.uint8)
-    images = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
-    labels = np.asarray(loaded.targets, dtype=np.int64)
-    return LabelledImages(np.ascontiguousarray(images), labels), tuple(loaded.classes)
-
-
 def _open(name: str, official: _Official, root: Path, train: bool) -> Any:
     import torchvision.datasets
 
     factory: Callable[..., Any] = getattr(torchvision.datasets, official.torchvision)
-    folder = root / official.folder
+    where = root / official.folder
     try:
         with suppress(RuntimeError):
             # nothing is written where everything is unpacked: the folder may be read-only
-            return _verified(factory(str(root), train=train, download=False), factory, folder)
+            return _verified(factory(str(root), train=train, download=False), factory, where)
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{name}.lock"):
-            return _verified(factory(str(root), train=train, download=True), factory, folder)
+            return _verified(factory(str(root), train=train, download=True), factory, where)
     except (OSError, RuntimeError) as error:
         wanted = ", ".join(f"{file} (MD5 {md5})" for file, md5 in official.files.items())
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{name} is not in {root} and cannot be downloaded ({reason}): put {wanted} into {folder}"
+            f"{name} is not in {root} and cannot be downloaded ({reason}): put {wanted} into {where}"
         ) from None
 
 

@@ -1,21 +1,20 @@
-"""TinyImageNet in its official layout; its validation images are the test set, as everybody uses it.
+"""TinyImageNet in its official layout or as a tree of images; its validation images are the test set, as is usual.
 
 ``wnids.txt`` names the classes in their order, ``train/<wnid>/images/`` holds their training images,
 ``val/val_annotations.txt`` the classes of ``val/images/``. The test images, whose classes are unknown, are not used.
 """
 
-import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
 from benchmark.configuration import DataConfig
-from benchmark.datasets import archive, image_cache
-from benchmark.datasets.images import Dataset, LabelledImages, stratified
-from benchmark.datasets.listing import Listing, files, folders, identity, identity_of
-from benchmark.store import atomic
+from benchmark.datasets import archive, canonical, folder
+from benchmark.datasets.images import Dataset
+from benchmark.datasets.listing import Listing, files, folders
 from methods.errors import InputError
 
 ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -26,61 +25,49 @@ FOLDER = "tiny-imagenet-200"
 MEAN = (0.4802, 0.4481, 0.3975)
 STD = (0.2302, 0.2265, 0.2262)
 
-# what was unpacked from the official archive; hidden, so that no listing counts it
-ORIGIN = ".official.json"
-PARTS = ("train", "val")
+NAME = "tinyimagenet"
 
 
 def checksum(name: str, config: DataConfig, root: Path) -> str:
-    """Return the official archive's MD5 for its images, or for those that are to be fetched; else a hash of contents.
+    """Return the hash of the decoded images that are there; the official archive's MD5 for one that is to be fetched.
 
     Raises:
         InputError: If the folder is there but has another layout.
     """
-    folder = root / FOLDER
-    if not folder.is_dir():
-        return MD5
-    cache = image_cache.folder(root)
-    listed = {part: _listing(folder, part) for part in (PARTS[:1] if config.holdout else PARTS)}
-    origin = _origin(folder)
-    if origin and all(origin.get(part) == identity_of(listing, cache) for part, listing in listed.items()):
-        return MD5
-    return identity([_chosen(listing, part, config) for part, listing in listed.items()], cache)
+    return canonical.checksum(_files(root), config) if present(name, root) else MD5
 
 
 def present(name: str, root: Path) -> bool:
     """Return whether its folder is there."""
-    return (root / FOLDER).is_dir()
+    return (root / FOLDER).is_dir() or _is_tree(root)
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
     """Return the set, fetching it into the root folder first if it is not there.
 
+    It is ``<root>/tiny-imagenet-200`` in the official layout, or ``<root>/tinyimagenet/{train,test}/<class>/*``.
+
     Raises:
         InputError: If it is neither there nor can be fetched, or a file is not what it should be; it is named.
     """
-    folder = _present(root)
-    train = _part(folder, "train", config, root)
-    test = train.take(np.arange(0)) if config.holdout else _part(folder, "val", config, root)
-    if test.shape != train.shape:
-        raise InputError(f"{folder}: train and val have images of different sizes: data.image_size=N resizes them")
-    return Dataset(name, train, test, _classes(folder), MEAN, STD)
+    if not present(name, root):
+        _fetch(root)
+    return canonical.dataset(name, _files(root), config, MEAN, STD)
 
 
-def _part(folder: Path, part: str, config: DataConfig, root: Path) -> LabelledImages:
-    listing = _chosen(_listing(folder, part), part, config)
+def _is_tree(root: Path) -> bool:
+    return (root / NAME / "train").is_dir()
+
+
+def _files(root: Path) -> canonical.ImageFiles:
+    official = root / FOLDER
+    listings = partial(_listing, official) if official.is_dir() else partial(folder.listing, root / NAME)
     # some of its photographs are grey
-    return LabelledImages(image_cache.images(listing, root, config.image_size, colour=True).pixels, listing.labels)
+    return canonical.ImageFiles(listings, root, colour=True)
 
 
-def _chosen(listing: Listing, part: str, config: DataConfig) -> Listing:
-    train = part == "train"
-    per_class = config.train_per_class if train else config.test_per_class
-    return listing.take(stratified(listing.labels, per_class, "train" if train else "test"))
-
-
-def _listing(folder: Path, part: str) -> Listing:
-    return _train(folder) if part == "train" else _val(folder)
+def _listing(base: Path, part: str) -> Listing:
+    return _train(base) if part == "train" else _val(base)
 
 
 def _train(folder: Path) -> Listing:
@@ -141,40 +128,26 @@ def _lines(path: Path) -> Sequence[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-def _present(root: Path) -> Path:
-    """Return the data set's folder; unpack the archive that lies beside it, or fetch that first, if it is not there."""
-    folder, zipped = root / FOLDER, root / f"{FOLDER}.zip"
-    if folder.is_dir():
-        return folder
+def _fetch(root: Path) -> None:
+    """Unpack the archive that is beside the dataset's folder, or download that first."""
+    target, zipped = root / FOLDER, root / f"{FOLDER}.zip"
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".tinyimagenet.lock"):
-            if folder.is_dir():
-                return folder
+            if target.is_dir():
+                return
             if zipped.is_file():
                 archive.verify(zipped, MD5)
             else:
                 archive.download(ADDRESS, zipped, MD5)
             with archive.unpacked(zipped, FOLDER) as unpacked:
-                _note_origin(unpacked, root)
-                return unpacked.rename(folder)
+                # before it has its name: what is there is read as it is
+                for part in canonical.PARTS:
+                    _listing(unpacked, part)
+                unpacked.rename(target)
     except OSError as error:
         reason = str(error.strerror or getattr(error, "reason", "") or error)
         raise InputError(
             f"tinyimagenet is not in {root} and cannot be fetched from {ADDRESS} ({reason}): "
             f"put {zipped.name} (MD5 {MD5}) or its folder {FOLDER} into {root}"
         ) from None
-
-
-def _note_origin(folder: Path, root: Path) -> None:
-    cache = image_cache.folder(root)
-    identities = {part: identity_of(_listing(folder, part), cache) for part in PARTS}
-    atomic.write_text(folder / ORIGIN, json.dumps({"archive": MD5, **identities}) + "\n")
-
-
-def _origin(folder: Path) -> dict[str, str]:
-    try:
-        content = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) and content.get("archive") == MD5 else {}

@@ -7,6 +7,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import methods
 from benchmark import datasets
 from benchmark.configuration import DATA_ROOT, SECTIONS, RunConfig, recipes, yaml_files
 from benchmark.store import Result
@@ -67,8 +68,16 @@ def _assignments(config: RunConfig) -> Iterator[str]:
         for key in model.model_fields:
             if (value := getattr(own, key)) != getattr(base, key):
                 yield f"{section}.{key}={_text(value)}"
-    for key, value in config.hyperparameters.items():
+    for key, value in _hyperparameters(config).items():
         yield f"{config.method}.{key}={_text(value)}"
+
+
+def _hyperparameters(config: RunConfig) -> dict[str, Any]:
+    """Return all of them, also those that are newer than the stored configuration; a plug-in's as they were stored."""
+    try:
+        return methods.restored(config.method, config.hyperparameters)
+    except InputError:
+        return config.hyperparameters
 
 
 @cache

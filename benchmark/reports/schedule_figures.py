@@ -11,7 +11,7 @@ from benchmark.store import atomic
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import REFERENCE_EPOCHS, validated
-from methods.schedules import DEAD_SHARE, Schedule, schedule_remarks
+from methods.schedules import INACTIVE_SHARE, Schedule, schedule_remarks
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Drawn:
 
     @property
     def remarks(self) -> list[str]:
-        """A line for each term that never acts."""
+        """A line for each inactive term."""
         return schedule_remarks(self.schedules)
 
     def summary(self) -> pd.DataFrame:
@@ -41,7 +41,7 @@ class Drawn:
                 "weight": f"{schedule.weight:g}",
                 "factors": " x ".join(schedule.factors),
                 "at most": f"{100 * max(schedule.product):.2f} %",
-                f"epochs above {100 * DEAD_SHARE:g} %": f"{len(schedule.alive)} of {self.epochs}",
+                f"epochs above {100 * INACTIVE_SHARE:g} %": f"{len(schedule.active)} of {self.epochs}",
             }
             for term, schedule in self.schedules.items()
         ]
@@ -136,4 +136,4 @@ def _caption(term: str, schedule: Schedule) -> str:
     most = f"at most {100 * max(schedule.product):.3g} % of its weight {schedule.weight:g}"
     if schedule.switched_off:
         return f"{term}: switched off"
-    return f"{term}: {most}" if schedule.alive else f"{term}: DEAD, {most}"
+    return f"{term}: {most}" if schedule.active else f"{term}: INACTIVE, {most}"

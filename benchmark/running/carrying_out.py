@@ -107,7 +107,7 @@ def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plu
     lines: dict[str, None] = {}
     for run in runs:
         method = registry.load(run.method, plugins)
-        chosen = method.Hyperparameters.resolve(run.hyperparameters, owner=run.method)
+        chosen = method.Hyperparameters.resolve(method.Hyperparameters.restored(run.hyperparameters), owner=run.method)
         steps = -(-len(sets[run.dataset].train) // run.train.batch_size) * run.train.epochs
         about_networks = method.architecture_remarks(run.backbone.split("+"), chosen)
         for remark in (*chosen.remarks(run.train.epochs, steps), *about_networks):

@@ -18,7 +18,7 @@ def drawing(drawn: Drawn) -> Markup:
     """
     figures = []
     for term, schedule in drawn.schedules.items():
-        state = "" if schedule.alive else ": switched off" if schedule.switched_off else ": never acts"
+        state = "" if schedule.active else ": switched off" if schedule.switched_off else ": inactive"
         figures.append(
             Markup("<figure><figcaption>{}{}</figcaption>{}</figure>").format(
                 term, state, _curve(term, schedule.values, schedule.weight)

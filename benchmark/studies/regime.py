@@ -1,12 +1,13 @@
-"""Which recipe is short and yet says something: every method arrives, and there is something to regularise.
+"""Which recipe is short and yet says something: methods converge, there is something to regularise, seeds agree.
 
 Recipes are tried from the cheapest on; the first that keeps all conditions is taken. Everything is scored on training
-images that were held out: the test set is not read.
+images that were held out: the test set is not read. No condition looks at what a method gains.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, Field
+from scipy import stats
 
 from benchmark import running, store
 from benchmark.configuration import RunConfig
@@ -24,6 +26,7 @@ from benchmark.store import Status, write_text
 from benchmark.studies.output import settings_text, write_study
 from benchmark.studies.regime_grid import Candidate, Grid, plans, read_grid
 from benchmark.studies.runs import WHERE
+from benchmark.tables import ALPHA
 
 LAST_PART = 0.2
 TABLE_SEEDS, TABLE_PLACES = 10, 2
@@ -46,6 +49,12 @@ class RegimeSettings(BaseModel):
     max_hours: float = Field(
         4.0, gt=0, le=10_000, description="hours that ten seeds of all methods may take, two runs side by side"
     )
+    precision_seeds: int = Field(
+        0, ge=0, le=1000, description="seeds that the table will have, of which its precision is found; 0: not looked at"
+    )
+    max_half_width: float = Field(
+        0.7, gt=0, le=100, description="points that the half-width of a confidence interval of the table may have"
+    )
     results: str = Field("results", min_length=1, exclude=True, description=WHERE)
     engine: str = Field("ray", min_length=1, exclude=True, description="ray (side by side) or serial")
     device: str = Field("auto", min_length=1, exclude=True, description="auto, cpu, cuda or cuda:N")
@@ -62,6 +71,7 @@ class RegimeResult:
         verdicts: One row a recipe that was tried: which condition it breaks; nothing for the one that is taken.
         curves: Training loss by recipe, method, epoch: the mean over the seeds, relative to the first epoch.
         chosen: The first recipe that keeps all conditions, as a configuration file; None if there is none.
+        precision: One row a recipe whose precision was looked at: standard deviations, half-width, seeds for the bound.
     """
 
     settings: RegimeSettings
@@ -70,6 +80,7 @@ class RegimeResult:
     verdicts: pd.DataFrame
     curves: pd.DataFrame
     chosen: dict[str, Any] | None
+    precision: pd.DataFrame
 
 
 def fall_in_the_last_part(losses: Sequence[float], part: float = LAST_PART) -> float:
@@ -114,6 +125,25 @@ def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str, equal_c
     return found
 
 
+def half_width(spread: float, seeds: int, comparisons: int) -> float:
+    """Return the half-width of the confidence interval of a mean paired difference at the level of a table.
+
+    ``t(1 - 0.05/(2 m), n - 1) s / sqrt(n)`` for the hardest of m comparisons, by Bonferroni and Holm alike.
+
+    Args:
+        spread: s, the standard deviation of the paired differences.
+        seeds: n, at least 2.
+        comparisons: m that the table makes.
+    """
+    return float(stats.t.isf(ALPHA / (2 * comparisons), seeds - 1) * spread / seeds**0.5)
+
+
+def seeds_for(bound: float, spread: float, comparisons: int, most: int = 1000) -> int:
+    """Return the smallest number of seeds whose :func:`half_width` is at most a bound; ``most`` if none is."""
+    fitting = (n for n in range(2, most) if half_width(spread, n, comparisons) <= bound)
+    return next(fitting, most)
+
+
 def table_hours(seconds: "pd.Series[float]", equal_cost: str = "") -> float:
     """Return the hours of a table at equal epochs and at a method's cost, ten seeds, two at a time.
 
@@ -139,7 +169,8 @@ def undisturbed_seconds(epochs: "pd.Series[float]") -> float:
 def run(settings: RegimeSettings) -> RegimeResult:
     """Try the recipes from the cheapest on, until one keeps all conditions.
 
-    The reference is trained first: where it leaves nothing to regularise, the others are not trained.
+    The reference is trained first: where it leaves nothing to regularise, the others are not trained; nor where the
+    spread of the paired differences between it and one other method makes the table's intervals too wide.
 
     Raises:
         InputError: For a grid that means no runs.
@@ -147,34 +178,65 @@ def run(settings: RegimeSettings) -> RegimeResult:
     """
     grid = read_grid(settings.grid)
     options = {key: str(getattr(settings, key)) for key in ("results", "engine", "device")}
-    tables, verdicts, curves, chosen = [], [], [], None
-    for candidate, layer, command in plans(grid, settings.seeds, **options):
-        first = [run for run in command.runs if run.method == grid.reference]
-        rows, lines = _trained(command, first, candidate)
-        if not faults(rows, settings, grid.reference, grid.equal_cost):
-            rows, lines = _trained(command, command.runs, candidate)
+    tables, verdicts, curves, precision, chosen = [], [], [], [], None
+    for candidate, layer, command in plans(grid, max(settings.seeds, settings.precision_seeds), **options):
+        few = [run for run in command.runs if run.seed < settings.seeds]
+        rows, lines = _trained(command, [run for run in few if run.method == grid.reference], candidate)
         broken = faults(rows, settings, grid.reference, grid.equal_cost)
+        if not broken and settings.precision_seeds:
+            paired = [run for run in command.runs if run.method in (grid.reference, grid.paired_with)]
+            precision.append(_precision(command, paired, candidate, grid, settings))
+            if precision[-1]["half-width"] > settings.max_half_width:
+                broken = [
+                    f"intervals of {settings.precision_seeds} seeds have a half-width of "
+                    f"{precision[-1]['half-width']:.2f} points ({precision[-1]['seeds for it']} seeds would do)"
+                ]
+        if not broken:
+            rows, lines = _trained(command, few, candidate)
+            broken = faults(rows, settings, grid.reference, grid.equal_cost)
         tables.append(rows)
         curves.append(lines)
         verdicts.append({"recipe": str(candidate), "methods": len(rows), "breaks": "; ".join(broken)})
         if not broken:
-            chosen = layer | {"seeds": TABLE_SEEDS}
+            chosen = layer | {"seeds": settings.precision_seeds or TABLE_SEEDS}
             break
-    return RegimeResult(settings, grid, pd.concat(tables), pd.DataFrame(verdicts), pd.concat(curves), chosen)
+    return RegimeResult(
+        settings,
+        grid,
+        pd.concat(tables),
+        pd.DataFrame(verdicts),
+        pd.concat(curves),
+        chosen,
+        pd.DataFrame(precision),
+    )
+
+
+def _precision(
+    command: running.Command, runs: Sequence[RunConfig], candidate: Candidate, grid: Grid, settings: RegimeSettings
+) -> dict[str, Any]:
+    """Carry out runs of two methods, and return how far their paired differences spread over the seeds."""
+    frame = _carried_out(command, runs)
+    ends = frame.groupby("run").tail(1).pivot_table(index="seed", columns="method", values="student")
+    reference, other = ends[grid.reference], ends[grid.paired_with]
+    spread = stdev((other - reference).tolist())
+    comparisons = grid.comparisons or 2 * (len(grid.methods) - 1)
+    return {
+        "recipe": str(candidate),
+        "n": len(ends),
+        f"sd of {grid.reference}": stdev(reference.tolist()),
+        f"sd of {grid.paired_with}": stdev(other.tolist()),
+        "sd of paired differences": spread,
+        "comparisons": comparisons,
+        "half-width": half_width(spread, settings.precision_seeds, comparisons),
+        "seeds for it": seeds_for(settings.max_half_width, spread, comparisons),
+    }
 
 
 def _trained(
     command: running.Command, runs: Sequence[RunConfig], candidate: Candidate
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Carry out runs of a recipe, and return what is judged of each method, and its losses."""
-    some = command.of(runs)
-    running.train_missing(some, new_console(stderr=True))
-    if unfinished := [run for run in runs if not command.store.ended(run)]:
-        raise MachineError(
-            f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); the same command goes on"
-        )
-    frame = store.load(command.store.root)
-    frame = frame[frame["run"].isin([command.store.folder(run).name for run in runs])]
+    frame = _carried_out(command, runs)
     rows, lines = [], []
     for method, mine in frame.groupby("method", sort=False):
         last = mine.groupby("run").tail(1)
@@ -194,6 +256,17 @@ def _trained(
         )
         lines.append(pd.DataFrame({"recipe": str(candidate), "method": method, "loss": losses}).reset_index())
     return pd.DataFrame(rows), pd.concat(lines)
+
+
+def _carried_out(command: running.Command, runs: Sequence[RunConfig]) -> pd.DataFrame:
+    """Carry out the runs that are missing, and return the metrics of all: one row per run and epoch."""
+    running.train_missing(command.of(runs), new_console(stderr=True))
+    if unfinished := [run for run in runs if not command.store.ended(run)]:
+        raise MachineError(
+            f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); resume with the same command"
+        )
+    frame = store.load(command.store.root)
+    return frame[frame["run"].isin([command.store.folder(run).name for run in runs])]
 
 
 def draw(result: RegimeResult) -> Figure:
@@ -220,12 +293,27 @@ def draw(result: RegimeResult) -> Figure:
 
 def write(result: RegimeResult, folder: Path) -> list[Path]:
     """Write figure, tables, text, and the recipe that was chosen into a folder, which is made; return the files."""
-    tables = {"regime": result.table, "verdicts": result.verdicts}
+    tables = {"regime": result.table, "verdicts": result.verdicts, "precision": result.precision}
     written = write_study(folder, "regime", draw(result), tables, _text(result))
     if result.chosen is not None:
         written.append(folder / "recipe.yaml")
         write_text(written[-1], yaml.safe_dump(result.chosen, sort_keys=False))
     return written
+
+
+def _precision_text(result: RegimeResult) -> str:
+    if result.precision.empty:
+        return ""
+    return f"""
+## Precision
+
+How wide the confidence intervals of the table will be, from the spread over {result.settings.precision_seeds} seeds of
+`{result.grid.reference}` and `{result.grid.paired_with}` on held-out images: the half-width of the interval of a mean
+paired difference at 0.05 divided by the number of comparisons, and the smallest number of seeds whose half-width is at
+most {result.settings.max_half_width:g} points. The gain itself is not looked at.
+
+{result.precision.round(2).to_markdown(index=False)}
+"""
 
 
 def _text(result: RegimeResult) -> str:
@@ -258,7 +346,7 @@ breaks a condition the others are not trained.
 {tried.to_markdown(index=False)}
 
 {ending}
-
+{_precision_text(result)}
 ## What was judged
 
 {result.table.round(2).to_markdown(index=False)}

@@ -25,11 +25,15 @@ class Grid(BaseModel):
     description: str
     dataset: str
     reference: str
-    methods: list[str] = Field([], description="those that are to arrive; none stands for all that need no teacher")
+    methods: list[str] = Field([], description="those that have to converge; none stands for all that need no teacher")
+    paired_with: str = Field("dml", description="the method whose paired differences to the reference give the spread")
     images_per_class: list[int] = Field(min_length=1)
     held_out_per_class: int = Field(ge=1)
     image_sizes: list[int | None] = Field(
         [None], min_length=1, description="sides that images are brought to; null: own"
+    )
+    comparisons: int | None = Field(
+        None, ge=1, description="that the table makes; null: every method with the reference at two budgets"
     )
     equal_cost: str = Field("", description="whose cost the table at equal cost has; none stands for the dearest")
     backbones: list[str] = Field(min_length=1)

@@ -222,6 +222,8 @@ def _heatmap(sweep: Sweep, one: Parameter, other: Parameter, finished: Sequence[
     """The mean accuracy over two numeric keys: a field a pair of values, or a dot a configuration."""
     figure = new_figure(6.2, 4.6)
     axes = figure.add_subplot()
+    # a key that is not used may have no number: its default then says so
+    finished = [x for x in finished if None not in (value_of(x, one.key), value_of(x, other.key))]
     places = [(float(value_of(x, one.key)), float(value_of(x, other.key))) for x in finished]
     means = [outcome.mean for outcome in finished]
     others = [key for key in sweep.space.keys if key not in (one.key, other.key)]

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
+import methods
 from benchmark.store import Status, Store
 from benchmark.sweeps.plan import Configuration
 from methods import registry
-from methods.schedules import Schedule, dead_terms
+from methods.schedules import Schedule, inactive_terms
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Outcome:
         epochs: That were trained, over all seeds.
         statuses: How many runs ended how, and the first reason of each kind.
         schedules: How the weights of its loss terms change, by term.
+        hyperparameters: All of them, with the defaults filled in.
     """
 
     configuration: Configuration
@@ -31,6 +33,7 @@ class Outcome:
     epochs: int
     statuses: Mapping[str, tuple[int, str]]
     schedules: Mapping[str, Schedule]
+    hyperparameters: Mapping[str, Any]
 
     @property
     def n(self) -> int:
@@ -53,9 +56,9 @@ class Outcome:
         return "; ".join(f"{n} {status}{f': {reason}' * bool(reason)}" for status, (n, reason) in self.statuses.items())
 
     @property
-    def dead(self) -> list[str]:
-        """The loss terms that never act."""
-        return dead_terms(self.schedules)
+    def inactive_terms(self) -> list[str]:
+        """The inactive loss terms."""
+        return inactive_terms(self.schedules)
 
 
 def outcome(configuration: Configuration, store: Store, plugins: Sequence[str] = ()) -> Outcome:
@@ -76,9 +79,12 @@ def outcome(configuration: Configuration, store: Store, plugins: Sequence[str] =
         if accuracy is not None:
             (scores if status is Status.FINISHED else last)[run.seed] = accuracy
     run = configuration.runs[0]
-    chosen = registry.load(run.method, plugins).Hyperparameters.resolve(run.hyperparameters, owner=run.method)
+    values = methods.restored(run.method, run.hyperparameters, plugins)
+    chosen = registry.load(run.method, plugins).Hyperparameters.resolve(values, owner=run.method)
     endings = {word: (count, reasons[word]) for word, count in statuses.items()}
-    return Outcome(configuration, scores, last, epochs, endings, chosen.schedules(run.train.epochs))
+    return Outcome(
+        configuration, scores, last, epochs, endings, chosen.schedules(run.train.epochs), chosen.model_dump(mode="json")
+    )
 
 
 def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -91,6 +97,6 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def value_of(outcome: Outcome, key: str) -> Any:
     """Return the value that a configuration has for a key of the space, also where the key does not count."""
-    run = outcome.configuration.runs[0]
     section, _, name = key.rpartition(".")
-    return getattr(getattr(run, section), name) if section else run.hyperparameters[name]
+    run = outcome.configuration.runs[0]
+    return getattr(getattr(run, section), name) if section else outcome.hyperparameters[name]

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+import methods
 from benchmark.consoles import Console
 from benchmark.reports import places
 from benchmark.store import atomic
@@ -99,7 +100,7 @@ def configurations_table(sweep: Sweep, order: Sequence[Outcome]) -> pd.DataFrame
                 "minus_best_high": gain.high if gain else None,
                 "epochs": x.epochs,
                 "status": x.status,
-                "dead_terms": " ".join(x.dead),
+                "inactive_terms": " ".join(x.inactive_terms),
             }
         )
     return pd.DataFrame(rows)
@@ -177,7 +178,7 @@ def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
         "seeds": [seeded.seed for seeded in best.configuration.runs],
         "train": run.train.model_dump(mode="json"),
         "data": {**run.data.model_dump(mode="json"), "holdout": 0.0},
-        run.method: run.hyperparameters,
+        run.method: methods.restored(run.method, run.hyperparameters, sweep.command.plugins),
     }
     if sweep.command.data_root != Path("data"):
         content["data_root"] = str(sweep.command.data_root)

@@ -26,7 +26,7 @@ def draw_method(config: RunConfig, shape: Shape, plugins: Sequence[str | Path] =
             in_channels=shape.in_channels,
             image_size=shape.image_size,
             plugins=plugins,
-            **config.hyperparameters,
+            **methods.restored(config.method, config.hyperparameters, plugins),
         )
 
 

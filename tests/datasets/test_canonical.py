@@ -1,0 +1,183 @@
+"""An official set is its content: the archive, its unpacked form and a folder of PNG files are one dataset."""
+
+import io
+import pickle
+import shutil
+import tarfile
+from dataclasses import replace
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+import torchvision.datasets
+from PIL import Image
+
+from benchmark import datasets
+from benchmark.configuration import RunConfig
+from benchmark.configuration.run_config import DataConfig
+from benchmark.datasets import official
+from benchmark.running import prepare
+from benchmark.training import Trainer
+from tests.images import Pixels, random_pixels, same, save
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer")
+Labels = npt.NDArray[np.int64]
+
+
+def archive(root: Path, patch: pytest.MonkeyPatch, parts: dict[str, tuple[Pixels, Labels]], names: Any) -> None:
+    """Write CIFAR-10's official format with these images, one training file, and make its sums the expected ones."""
+    cls = torchvision.datasets.CIFAR10
+    members = {
+        part: pickle.dumps({"data": pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1), "labels": labels.tolist()})
+        for part, (pixels, labels) in parts.items()
+    }
+    members["batches.meta"] = pickle.dumps({"label_names": list(names)})
+    root.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(root / cls.filename, "w:gz") as packed:
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"{cls.base_folder}/{name}")
+            info.size = len(content)
+            packed.addfile(info, io.BytesIO(content))
+    sums = {name: md5(content).hexdigest() for name, content in members.items()}
+    patch.setattr(cls, "tgz_md5", md5((root / cls.filename).read_bytes()).hexdigest())
+    patch.setattr(cls, "train_list", [["train", sums["train"]]])
+    patch.setattr(cls, "test_list", [["test", sums["test"]]])
+    patch.setattr(cls, "meta", {**cls.meta, "md5": sums["batches.meta"]})
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A data root with ``cifar10/{train,test}/<class>/*.png``."""
+    root = tmp_path / "as_png"
+    for part, count in (("train", 6), ("test", 3)):
+        for label, name in enumerate(CLASSES):
+            for index in range(count):
+                pixels = random_pixels(32, 32, 3, seed=1000 * label + 10 * index + (part == "test"))
+                save(root / "cifar10" / part / name / f"{name}_s_{index:06d}.png", pixels)
+    return root
+
+
+@pytest.fixture
+def packed(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with the same images as an official archive, in another order and with classes in another order."""
+    names = CLASSES[::-1]
+    parts = {}
+    for seed, part in enumerate(("train", "test")):
+        files = sorted((tree / "cifar10" / part).rglob("*.png"))
+        order = np.random.default_rng(seed).permutation(len(files))
+        pixels = np.stack([np.asarray(Image.open(files[index])) for index in order])
+        parts[part] = pixels, np.array([names.index(files[index].parent.name) for index in order])
+    archive(tmp_path / "as_archive", monkeypatch, parts, names)
+    return tmp_path / "as_archive"
+
+
+def planned(root: Path, results: Path, **data: Any) -> RunConfig:
+    layer = {
+        "methods": "dml",
+        "dataset": "cifar10",
+        "backbone": "resnet8",
+        "seeds": [3],
+        "data_root": str(root),
+        "results": str(results),
+        "train": {"epochs": 1, "batch_size": 8},
+        "data": data,
+    }
+    [run] = prepare([layer]).runs
+    return run
+
+
+@pytest.mark.parametrize("data", [{}, {"holdout": 0.5}, {"train_per_class": 2, "test_per_class": 1}, {"image_size": 8}])
+def test_archive_and_image_files_are_one_dataset(tree: Path, packed: Path, tmp_path: Path, data: Any) -> None:
+    first, second = (planned(root, tmp_path, **data) for root in (tree, packed))
+    assert first.identity == second.identity
+    loaded = [datasets.load("cifar10", first.data, root) for root in (tree, packed)]
+    assert same(*loaded)
+    assert datasets.shape("cifar10", first.data, tree) == loaded[0].shape
+    rows = [Trainer(first, dataset, torch.device("cpu")).epoch() for dataset in loaded]
+    scores = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    assert scores[0] == scores[1]
+
+
+def test_unpacked_form_is_the_same_dataset(packed: Path, tmp_path: Path) -> None:
+    before = datasets.checksum("cifar10", DataConfig(), packed)
+    with tarfile.open(packed / "cifar-10-python.tar.gz") as opened:
+        opened.extractall(tmp_path / "unpacked", filter="data")
+    assert datasets.checksum("cifar10", DataConfig(), tmp_path / "unpacked") == before
+
+
+def test_order_is_by_class_and_pixels(tree: Path) -> None:
+    loaded = datasets.load("cifar10", DataConfig(), tree)
+    assert loaded.classes == CLASSES
+    keys = [(int(label), image.tobytes()) for label, image in zip(loaded.train.labels, loaded.train.images, strict=True)]
+    assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_one_pixel_tells(tree: Path, part: str) -> None:
+    before = datasets.checksum("cifar10", DataConfig(), tree)
+    path = tree / "cifar10" / part / "bird" / "bird_s_000001.png"
+    pixels = np.array(Image.open(path))
+    pixels[4, 5, 0] ^= 1
+    save(path, pixels)
+    assert datasets.checksum("cifar10", DataConfig(), tree) != before
+
+
+def test_a_label_and_a_name_tell(tree: Path) -> None:
+    found = {datasets.checksum("cifar10", DataConfig(), tree)}
+    folder = tree / "cifar10"
+    (folder / "train/bird/bird_s_000001.png").rename(folder / "train/cat/bird_s_000001.png")
+    found.add(datasets.checksum("cifar10", DataConfig(), tree))
+    for part in ("train", "test"):
+        (folder / part / "deer").rename(folder / part / "elk")
+    found.add(datasets.checksum("cifar10", DataConfig(), tree))
+    assert len(found) == 3
+
+
+def test_file_names_do_not_tell(tree: Path) -> None:
+    before = datasets.checksum("cifar10", DataConfig(), tree)
+    (tree / "cifar10/train/cat/cat_s_000000.png").rename(tree / "cifar10/train/cat/z.png")
+    assert datasets.checksum("cifar10", DataConfig(), tree) == before
+
+
+def test_held_out_runs_need_no_test_images(tree: Path) -> None:
+    config = DataConfig(holdout=0.5)
+    before = datasets.checksum("cifar10", config, tree)
+    shutil.rmtree(tree / "cifar10/test")
+    assert datasets.checksum("cifar10", config, tree) == before
+    assert len(datasets.load("cifar10", config, tree).test) == 15
+
+
+class TestKnownContent:
+    """CIFAR-100's content hashes are constants: what is there is compared with them."""
+
+    def test_before_the_files_are_there_the_constant_is_planned_with(self, tmp_path: Path) -> None:
+        whole, held_out = (datasets.checksum("cifar100", DataConfig(holdout=share), tmp_path) for share in (0, 0.1))
+        assert whole == "6a741571707ca1e7d790febc9859c9d8e4a2f23dcf9e1d39ef78d3f7291b8b1b"
+        assert held_out != whole
+
+    def test_other_content_has_a_checksum_of_its_own_and_is_said(
+        self, tree: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tree / "cifar10").rename(tree / "cifar100")
+        known = datasets.checksum("cifar100", DataConfig(), tree / "nothing")
+        assert datasets.checksum("cifar100", DataConfig(), tree) != known
+        [line] = capsys.readouterr().err.splitlines()
+        assert str(tree / "cifar100") in line
+        assert datasets.shape("cifar100", DataConfig(), tree).num_classes == len(CLASSES)
+
+    def test_content_that_is_the_expected_one_is_not_remarked(
+        self, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        container = official._container("cifar10", tree)
+        assert container is not None
+        contents = tuple(container.content(part) for part in ("train", "test"))
+        changed = replace(official._OFFICIAL["cifar10"], contents=contents)
+        monkeypatch.setitem(official._OFFICIAL, "cifar10", changed)
+        assert datasets.checksum("cifar10", DataConfig(), tree) == datasets.checksum(
+            "cifar10", DataConfig(), tree / "nothing"
+        )
+        assert capsys.readouterr().err == ""
