@@ -73,6 +73,12 @@ class OKDPH(SeparatePeers):
             "stale", description="whether networks move to the hybrid from before the step, as released, or after it"
         )
 
+        def declared_inactive(self) -> dict[str, str]:
+            """Return the hybrid's cross-entropy where the hybrid's weights are copies, as in the released code."""
+            if self.hybrid_gradient == "flows":
+                return {}
+            return {"hybrid_cross_entropy": "the released code copies the mean of the weights: it has no gradient"}
+
     hyperparameters: Hyperparameters
 
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: Hyperparameters) -> None:

@@ -154,7 +154,8 @@ def rate_to_floor(floor: float, horizon: int) -> float:
         floor: In [0, 1); 0 counts as :data:`INACTIVE_SHARE`, since an exponential never reaches 0.
         horizon: H in epochs; 0 counts as 1.
     """
-    return -math.log(floor or INACTIVE_SHARE) / max(horizon, 1)
+    # a rounding further, so that at the horizon the share is not above the floor
+    return -math.log(floor or INACTIVE_SHARE) / max(horizon, 1) * (1 + 1e-12)
 
 
 def ema_decay_at(step: int, decay: float, warmup: bool) -> float:

@@ -50,7 +50,10 @@ class RegimeSettings(BaseModel):
         4.0, gt=0, le=10_000, description="hours that ten seeds of all methods may take, two runs side by side"
     )
     precision_seeds: int = Field(
-        0, ge=0, le=1000, description="seeds that the table will have, of which its precision is found; 0: not looked at"
+        0,
+        ge=0,
+        le=1000,
+        description="seeds that the table will have, for the width of its intervals; 0: not looked at",
     )
     max_half_width: float = Field(
         0.7, gt=0, le=100, description="points that the half-width of a confidence interval of the table may have"

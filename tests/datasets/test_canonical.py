@@ -112,7 +112,9 @@ def test_unpacked_form_is_the_same_dataset(packed: Path, tmp_path: Path) -> None
 def test_order_is_by_class_and_pixels(tree: Path) -> None:
     loaded = datasets.load("cifar10", DataConfig(), tree)
     assert loaded.classes == CLASSES
-    keys = [(int(label), image.tobytes()) for label, image in zip(loaded.train.labels, loaded.train.images, strict=True)]
+    keys = [
+        (int(label), image.tobytes()) for label, image in zip(loaded.train.labels, loaded.train.images, strict=True)
+    ]
     assert keys == sorted(keys)
 
 

@@ -347,9 +347,9 @@ class TestOfficial:
         train, test = OFFICIAL[name](tmp_path, monkeypatch)
         loaded = datasets.load(name, DataConfig(), tmp_path)
         for part, images in ((loaded.train, train), (loaded.test, test)):
-            assert sorted(map(bytes, part.images)) == sorted(map(bytes, images))
+            assert sorted(image.tobytes() for image in part.images) == sorted(image.tobytes() for image in images)
         assert loaded.train.images.dtype == np.uint8
-        assert sorted(set(loaded.test.labels.tolist()))[:2] == [0, 1]
+        assert loaded.classes == tuple(sorted(loaded.classes))
         assert len(loaded.classes) == (100 if name == "cifar100" else 10)
 
     def test_holdout_comes_from_the_training_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

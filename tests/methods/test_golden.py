@@ -71,6 +71,8 @@ def test_golden_losses(case: dict[str, Any]) -> None:
     hyperparameters = {key: value for key, value in case["params"].items() if key != "epoch"}
     if released:
         hyperparameters["ramp"] = "released"
+    if case["case"] == "dkel":
+        hyperparameters["ramped_ensemble"] = True
     inputs = tensors(case)
     classes = inputs["peers"].shape[-1]
     method = methods.build(name, backbone="resnet8", num_classes=classes, image_size=8, **hyperparameters)

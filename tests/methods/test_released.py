@@ -9,6 +9,7 @@ import torch
 import methods
 from benchmark.configuration import recipes
 from methods import Method, Outputs, Progress
+from methods.errors import InputError
 from methods.schedules import decay_weight, ramped_weight
 
 RELEASED = recipes.read(recipes.find("dkel_released"))["dkel"]
@@ -26,8 +27,14 @@ def random_outputs() -> tuple[Outputs, torch.Tensor]:
     return Outputs(peers=peers, ensemble=ensemble, teachers=teachers), torch.randint(0, 10, (16,))
 
 
-def test_the_recipe_sets_the_two_switches_and_nothing_else() -> None:
-    assert RELEASED == {"ramp": "released", "ema_warmup": True}
+def test_the_recipe_sets_the_released_values_and_nothing_else() -> None:
+    assert RELEASED == {"ramp": "released", "ema_warmup": True, "decay_rate": 0.5}
+
+
+def test_the_released_ramp_applies_to_the_ensemble_as_well() -> None:
+    assert released().hyperparameters.model_dump()["ramped_ensemble"] is True
+    with pytest.raises(InputError, match="ramped_ensemble"):
+        released(ramped_ensemble=False)
 
 
 def test_d1_the_released_weight_is_zero_until_epoch_80_and_then_a_step() -> None:
@@ -40,7 +47,7 @@ def test_d1_the_released_weight_is_zero_until_epoch_80_and_then_a_step() -> None
     assert sum(ramped_weight("intended", epoch, 80, 0.1) for epoch in range(300)) == pytest.approx(25.12, abs=0.005)
 
 
-def test_d2_the_decaying_ensemble_is_dead() -> None:
+def test_d2_the_decaying_ensemble_is_inactive() -> None:
     products = [
         ramped_weight("released", epoch, 80, 0.1) * decay_weight("exp", epoch, 0.5, 0.01, 80) for epoch in range(300)
     ]
@@ -101,7 +108,7 @@ def test_p1_pcl_released_has_one_epoch_of_full_weight_and_then_none_until_epoch_
 
 
 def test_every_recipe_names_methods_that_exist() -> None:
-    for name in ("pcl_table", "okddip", "dkel", "dkel_released"):
+    for name in ("pcl_table", "okddip", "dkel", "dkel_released", "dkel_ramped"):
         content = recipes.read(Path(recipes.find(name)))
         named = content["methods"] if isinstance(content["methods"], list) else [content["methods"]]
         assert set(named) <= set(methods.available())
