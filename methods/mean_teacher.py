@@ -1,5 +1,7 @@
 """The temporal mean of a network's weights."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -31,8 +33,11 @@ def update_mean(teacher: nn.Module, student: nn.Module, decay: float | Tensor) -
 
 
 def longest_decay(steps: int) -> float:
-    """Return the decay whose horizon of ``1 / (1 - decay)`` steps is a tenth of a run's steps, at least 0."""
-    return max(0.0, 1.0 - 10.0 / steps)
+    """Return the decay whose horizon of ``1 / (1 - decay)`` steps is a tenth of a run's steps, at least 0.
+
+    It is rounded down to four decimals: a decay that is written as it is advised fits.
+    """
+    return max(0.0, math.floor(1e4 * (1.0 - 10.0 / steps)) / 1e4)
 
 
 def ema_remarks(decay: float, steps: int) -> list[str]:
@@ -41,6 +46,6 @@ def ema_remarks(decay: float, steps: int) -> list[str]:
     if horizon <= steps / 10:
         return []
     return [
-        f"ema_decay {decay:g} looks back about {horizon:.0f} steps, more than a tenth of the run's {steps}: "
-        f"the mean teacher lags behind (fitting: at most {longest_decay(steps):.3g})"
+        f"ema_decay {decay:g} has a horizon of {horizon:.0f} steps, more than a tenth of the run's {steps}: "
+        f"the mean teacher lags behind (use: at most {longest_decay(steps):g})"
     ]

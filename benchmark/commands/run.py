@@ -141,7 +141,7 @@ def run(
         from benchmark import deciding
 
         until = deciding.prepare(
-            layers, plugins, force, until_decided, begun=begun(ctx), **({"baseline": None} | looks)
+            layers, plugins, force, until_decided, begun=begun(ctx), fetch=not dry_run, **({"baseline": None} | looks)
         )
         if dry_run:
             deciding.print_plan(until, console)
@@ -150,7 +150,7 @@ def run(
         return
     if looks:
         raise InputError("--baseline, --max-seeds and --seed-step belong to --until-decided: give it, such as 0.5")
-    command = running.prepare(layers, plugins, force, begun(ctx))
+    command = running.prepare(layers, plugins, force, begun(ctx), fetch=not dry_run)
     if dry_run:
         running.print_plan(command, console)
     elif not running.carry_out(command, console):

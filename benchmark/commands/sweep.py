@@ -65,7 +65,7 @@ def sweep(
         stop_after=stop_after,
     )
     settings = layer_from_assignments(set_ or ())
-    prepared = plan.prepare(file, flags, settings, space or (), tuple(plugin or ()), out, begun(ctx))
+    prepared = plan.prepare(file, flags, settings, space or (), tuple(plugin or ()), out, begun(ctx), fetch=not dry_run)
     console = new_console()
     if dry_run:
         sweeping.print_plan(prepared, console)

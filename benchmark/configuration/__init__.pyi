@@ -26,3 +26,4 @@ from .run_config import (
     TrainConfig as TrainConfig,
     Use as Use,
 )
+from .words import names as names

@@ -5,6 +5,7 @@ from .catalogue import (
     checksum as checksum,
     default_root as default_root,
     describe as describe,
+    fetch as fetch,
     load as load,
     present as present,
     recipe as recipe,

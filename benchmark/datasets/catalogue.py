@@ -1,7 +1,7 @@
 """Data sets by name: labelled uint8 images, in memory or in a mapped file."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -128,6 +128,17 @@ def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
     """
     found: bool = _provider(name, plugins).present(name, root)
     return found
+
+
+def fetch(name: str, root: Path, plugins: Sequence[str] = ()) -> None:
+    """Download a dataset that is identified by its content and is not there yet, so that its runs can be planned.
+
+    Raises:
+        InputError: For an unknown name, or if it cannot be downloaded.
+    """
+    download: Callable[[str, Path], None] | None = getattr(_provider(name, plugins), "fetch", None)
+    if download is not None:
+        download(name, root)
 
 
 def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Dataset":

@@ -100,6 +100,16 @@ def present(name: str, root: Path) -> bool:
     return _container(name, root) is not None
 
 
+def fetch(name: str, root: Path) -> None:
+    """Download the set if it is not there and only its content, which is not known before, can identify it.
+
+    Raises:
+        InputError: If it cannot be downloaded.
+    """
+    if not present(name, root) and not _OFFICIAL[name].contents:
+        _open(name, _OFFICIAL[name], root, train=True)
+
+
 def usual(name: str, config: DataConfig, root: Path) -> bool:
     """Return whether the set has the official sizes, as far as that can be told: it is not there, or is official."""
     official = _OFFICIAL[name]

@@ -50,8 +50,7 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
     Raises:
         InputError: If it is neither there nor can be fetched, or a file is not what it should be; it is named.
     """
-    if not present(name, root):
-        _fetch(root)
+    fetch(name, root)
     return canonical.dataset(name, _files(root), config, MEAN, STD)
 
 
@@ -128,8 +127,14 @@ def _lines(path: Path) -> Sequence[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-def _fetch(root: Path) -> None:
-    """Unpack the archive that is beside the dataset's folder, or download that first."""
+def fetch(name: str, root: Path) -> None:
+    """Unpack the archive that is beside the dataset's folder, or download that first, if the set is not there.
+
+    Raises:
+        InputError: If it cannot be fetched, or has not the official layout.
+    """
+    if present(name, root):
+        return
     target, zipped = root / FOLDER, root / f"{FOLDER}.zip"
     try:
         root.mkdir(parents=True, exist_ok=True)

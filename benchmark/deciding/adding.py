@@ -64,6 +64,7 @@ def prepare(
     max_seeds: int = MAX_SEEDS,
     step: int = STEP,
     begun: float | None = None,
+    fetch: bool = False,
 ) -> Deciding:
     """Resolve a request.
 
@@ -76,6 +77,7 @@ def prepare(
         max_seeds: Where to stop at the latest; at least a step.
         step: Seeds that are added at a time, at least :data:`benchmark.tables.significance.MIN_PAIRS`.
         begun: When the command began, as in :func:`benchmark.running.prepare`.
+        fetch: Whether datasets are downloaded, likewise.
 
     Raises:
         InputError: For anything unknown or out of range.
@@ -89,7 +91,7 @@ def prepare(
         raise InputError(
             f"--seed-step takes a whole number from {MIN_PAIRS} to --max-seeds (given: {step} of at most {max_seeds})"
         )
-    command = running.prepare([*layers[:-1], {**layers[-1], "seeds": max_seeds}], plugins, force, begun)
+    command = running.prepare([*layers[:-1], {**layers[-1], "seeds": max_seeds}], plugins, force, begun, fetch)
     methods = list(dict.fromkeys(run.method for run in command.runs))
     if baseline not in methods:
         raise unknown("baseline among the methods of this run", baseline, methods)

@@ -1,6 +1,5 @@
 """Figures of stored runs: readable in black and white and for colour-blind eyes, means with bands over seeds."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
 
 from benchmark.reports.appearance import Look, View, legend, looks, name_y, panels, style
 from benchmark.store import Status
@@ -18,11 +16,8 @@ from methods.errors import InputError, unknown
 
 MAX_PANELS = 12
 MARKER_POINTS = 7.0
-MARKER_SHARE = 0.025
-"""Of the largest number of an axis, roughly what a marker covers."""
-
 COSTS: Mapping[str, tuple[str, str]] = {
-    "multiply-adds": ("training-multiply-adds", "multiply-adds of a training step an image, in millions"),
+    "multiply-adds": ("training-multiply-adds", "training MACs per image, in millions"),
     "seconds": ("seconds", "wall time of a run in seconds"),
     "memory": ("memory", "peak memory in MiB"),
 }
@@ -121,7 +116,7 @@ def cost(
 ) -> Figure:
     """Draw a score against what training takes: a point a row, its mean and one standard deviation over the seeds.
 
-    Rows that take the same stand side by side, a marker's width apart.
+    Points that overlap are seen through each other: none is moved.
     """
     if against not in COSTS:
         raise unknown("cost", against, COSTS)
@@ -140,19 +135,12 @@ def cost(
     points = MARKER_POINTS * (0.6 if view.on_paper else 1.0)
     for axis, column in zip(axes, columns, strict=True):
         means = runs[runs["column"] == column].groupby("row", sort=False).agg({"x": "mean", "y": ["mean", "std"]})
-        width = MARKER_SHARE * means["x", "mean"].max()
-        place = -math.inf
-        for row, x, y, spread in means.sort_values(("x", "mean"), kind="stable").itertuples(name=None):
+        for row, x, y, spread in means.itertuples(name=None):
             look = appearance[str(row)]
-            place = max(x, place + width)
-            aside = ScaledTranslation((place - x) / width * points / 72, 0, figure.dpi_scale_trans)
-            drawn = axis.errorbar(
+            axis.errorbar(
                 x, y, yerr=None if pd.isna(spread) else spread, fmt=look.marker, color=look.colour, capsize=3,
-                markersize=points, markeredgecolor="white", markeredgewidth=0.5,
+                markersize=points, markeredgecolor="white", markeredgewidth=0.5, elinewidth=1.0, alpha=0.8,
             )  # fmt: skip
-            # moved afterwards: the axis takes its limits from what is drawn in data coordinates alone
-            for artist in drawn.get_children():
-                artist.set_transform(axis.transData + aside)
         axis.set(title=view.showing.word(column), xlabel=name)
         axis.margins(x=0.12, y=0.15)
     name_y(figure, axes, SCORES[score].description.partition(",")[0], side_by_side, view)

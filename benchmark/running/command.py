@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from benchmark import datasets, libraries
-from benchmark.configuration import Layer, Request, RunConfig, plan
+from benchmark.configuration import Layer, Request, RunConfig, names, plan
 from benchmark.scheduling import Cluster, TimeLimit, logging_backends
 from benchmark.store import LogitsType, Store, check_type
 from methods import paths, registry
@@ -64,7 +64,11 @@ class Command:
 
 
 def prepare(
-    layers: Sequence[Layer], plugins: tuple[str, ...] = (), force: bool = False, begun: float | None = None
+    layers: Sequence[Layer],
+    plugins: tuple[str, ...] = (),
+    force: bool = False,
+    begun: float | None = None,
+    fetch: bool = False,
 ) -> Command:
     """Resolve a request.
 
@@ -73,6 +77,7 @@ def prepare(
         plugins: Python files that define further methods and data sets.
         force: Whether finished runs are repeated.
         begun: When the command began, as ``time.time()`` gives it, which its time is counted from; now for None.
+        fetch: Whether datasets that are not there are downloaded, where only their content can identify the runs.
 
     Raises:
         InputError: For anything unknown or out of range.
@@ -94,6 +99,9 @@ def prepare(
     chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
     data_root = Path(chosen["data_root"]) if chosen["data_root"] else datasets.default_root()
     broken = registry.broken_files(plugins)
+    if fetch:
+        for name in names("dataset", options.option("dataset", ["digits"])):
+            datasets.fetch(name, data_root, plugins)
     runs, shares = _planned(Request(layers, plugins, data_root))
     return Command(
         runs=runs,

@@ -55,7 +55,8 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Mapping[str, d
     plan = _Plan(command, runs, shapes, found.paces)
     took = plan.seconds()
     guessed = f"; {found.guessed} of {found.kinds} kinds of runs guessed from the others" if found.guessed else ""
-    line = f"about {duration(took)} on this machine's CPU ({which}{guessed})"
+    beside = "; timed beside other work, which makes it longer" if found.busy else ""
+    line = f"about {duration(took)} on this machine's CPU ({which}{guessed}{beside})"
     return [line] if took < LONG_S else [line, f"what makes it shorter: {'; or '.join(plan.advice())}"]
 
 
@@ -110,9 +111,11 @@ class _Plan:
 
         run, pace = self._longest()
         smallest = next(iter(backbones.available()))
+        if run.backbone == smallest:
+            return []
         try:
             small = run.model_copy(update={"backbone": smallest})
-            factor = time_small_batches(small, self.shapes[run.dataset], self.command.plugins).train / pace.train
+            factor = time_small_batches(small, self.shapes[run.dataset], self.command.plugins)[0].train / pace.train
         except Exception:
             return []
         # a network that hardly helps is no advice
@@ -128,7 +131,7 @@ class _Plan:
             return []
         reduced = run.model_copy(update={"train": run.train.model_copy(update={"precision": "bf16"})})
         try:
-            factor = time_small_batches(reduced, self.shapes[run.dataset], self.command.plugins).train / pace.train
+            factor = time_small_batches(reduced, self.shapes[run.dataset], self.command.plugins)[0].train / pace.train
         except Exception:
             return []
         took = duration(self.seconds(factor))

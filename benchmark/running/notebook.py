@@ -28,7 +28,7 @@ def run(
     files = tuple(str(plugin) for plugin in plugins)
     layers = [layer_from_file(str(config), files)] if config else []
     given = {key: _plain(value) for key, value in words.items() if value is not None}
-    command = prepare([*layers, _nested(settings) | given], files, force)
+    command = prepare([*layers, _nested(settings) | given], files, force, fetch=True)
     console = new_console(quiet=quiet)
     try:
         carry_out(command, console)

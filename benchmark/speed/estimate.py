@@ -14,7 +14,7 @@ import torch
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
-from benchmark.speed.measure import count_flops, preparation, timed, trainer_for, training_step
+from benchmark.speed.measure import count_flops, preparation, timed_alone, trainer_for, training_step
 from benchmark.store import LogitsType, atomic, environment
 from benchmark.training import choose_device, draw_method, on_meta, without_numbers
 from methods import Progress
@@ -156,8 +156,10 @@ def _measure(run: RunConfig, shape: Shape, device_name: str, plugins: Sequence[s
     device = trainer.arithmetic.device
     step, prepare = training_step(trainer), preparation(trainer)
     step()
-    train = sum(timed(action, TIMED_STEPS, device) for action in (step, prepare)) / run.train.batch_size
-    return Pace(train, timed(trainer.evaluate, 1, device) / len(trainer.test_labels))
+    threads = run.train.threads
+    train = sum(timed_alone(action, TIMED_STEPS, device, threads).seconds for action in (step, prepare))
+    evaluation = timed_alone(trainer.evaluate, 1, device, threads).seconds
+    return Pace(train / run.train.batch_size, evaluation / len(trainer.test_labels))
 
 
 def _weights(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -257,6 +257,39 @@ def timed(action: Callable[[], object], times: int, device: torch.device) -> flo
         action()
     _wait(device)
     return (time.perf_counter() - begin) / times
+
+
+BUSY = 1.3
+"""A machine on which an action takes so many times what it takes of the processor does other work too."""
+
+
+class Timing(NamedTuple):
+    """What an action takes on a machine of its own, and how much longer it took here.
+
+    Attributes:
+        seconds: Of a device, or of as many processors as a run has threads.
+        load: The time that it took here as a multiple of that; from :data:`BUSY` on something else was running.
+    """
+
+    seconds: float
+    load: float
+
+
+def timed_alone(action: Callable[[], object], times: int, device: torch.device, threads: int = 1) -> Timing:
+    """Return what an action takes where nothing else runs: on the CPU its processor time, shared among its threads.
+
+    Args:
+        action: What is timed.
+        times: How often, for the mean.
+        device: Where it runs; on CUDA the time that passes is all that is known.
+        threads: That the action computes with.
+    """
+    begin = time.process_time()
+    passed = timed(action, times, device)
+    if device.type == "cuda":
+        return Timing(passed, 1.0)
+    alone = min(passed, (time.process_time() - begin) / times / threads)
+    return Timing(alone, passed / alone if alone > 0 else 1.0)
 
 
 def _wait(device: torch.device) -> None:

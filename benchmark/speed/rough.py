@@ -11,7 +11,7 @@ import torch
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
 from benchmark.speed.estimate import Pace, kind_of, read_paces
-from benchmark.speed.measure import count_flops, timed, trainer_for, training_step
+from benchmark.speed.measure import BUSY, count_flops, timed_alone, trainer_for, training_step
 
 BUDGET_S = 3.0
 """For timing a plan's kinds of runs, those with most to do first; the others are taken to be like them."""
@@ -19,8 +19,8 @@ BUDGET_S = 3.0
 PIXELS = 16 * 32 * 32
 """Of a timed batch: an image of a smaller batch takes nearly as long as one of the run's own."""
 
-SLOW_STEP_S = 1.0
-"""A first step that takes longer is not repeated."""
+SLOW_STEP_S = 4.0
+"""A first step, which prepares much that later ones find ready, is the only one if it takes longer."""
 
 CPU = torch.device("cpu")
 
@@ -33,11 +33,13 @@ class Rough:
         paces: Of every run, in the plan's order.
         kinds: How many distinct kinds of runs there are.
         guessed: How many of them were not timed.
+        busy: Whether the machine did other work while they were timed.
     """
 
     paces: Sequence[Pace]
     kinds: int
     guessed: int
+    busy: bool
 
 
 def rough(
@@ -60,12 +62,14 @@ def rough(
         work[kind_of(run, shapes[run.dataset], CPU)] += pixels(run, shapes[run.dataset])
     stored = read_paces(folder)
     known = {kind: stored[kind] for kind in kinds if kind in stored}
+    loads = []
     begin = time.perf_counter()
     for kind in sorted(set(kinds) - set(known), key=lambda kind: (-work[kind], kind)):
         if known and time.perf_counter() - begin > BUDGET_S:
             break
         try:
-            known[kind] = time_small_batches(kinds[kind], shapes[kinds[kind].dataset], plugins)
+            known[kind], load = time_small_batches(kinds[kind], shapes[kinds[kind].dataset], plugins)
+            loads.append(load)
         except Exception:  # noqa: S112 - whatever is wrong with a method is told by its run
             continue
     if not known:
@@ -76,7 +80,7 @@ def rough(
         known.get(kind_of(run, shape, CPU)) or like.times(shape.image_size**2)
         for run, shape in ((run, shapes[run.dataset]) for run in runs)
     ]
-    return Rough(paces, len(kinds), len(set(kinds) - set(known)))
+    return Rough(paces, len(kinds), len(set(kinds) - set(known)), bool(loads) and median(loads) > BUSY)
 
 
 def pixels(run: RunConfig, shape: Shape) -> int:
@@ -84,14 +88,16 @@ def pixels(run: RunConfig, shape: Shape) -> int:
     return run.train.epochs * shape.train * shape.image_size**2
 
 
-def time_small_batches(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) -> Pace:
-    """Return a run's pace on the CPU, from small batches of random images."""
+def time_small_batches(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) -> tuple[Pace, float]:
+    """Return a run's pace on a CPU that does nothing else, from small batches of random images, and the load here."""
     trainer = trainer_for(_with_small_batches(run, shape), shape, "cpu", plugins)
-    step = training_step(trainer)
-    first = timed(step, 1, CPU)
-    train = first if first > SLOW_STEP_S else timed(step, 2, CPU)
-    evaluation = timed(trainer.evaluate, 1, CPU)
-    return Pace(train / trainer.config.train.batch_size, evaluation / len(trainer.test_labels))
+    step, threads = training_step(trainer), run.train.threads
+    train = timed_alone(step, 1, CPU, threads)
+    if train.seconds < SLOW_STEP_S:
+        train = timed_alone(step, 2, CPU, threads)
+    evaluation = timed_alone(trainer.evaluate, 1, CPU, threads)
+    per_image = train.seconds / trainer.config.train.batch_size, evaluation.seconds / len(trainer.test_labels)
+    return Pace(*per_image), train.load
 
 
 def operations_of_a_step(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) -> float:

@@ -142,7 +142,7 @@ def layer(grid: Grid, candidate: Candidate, classes: int) -> dict[str, Any]:
     """
     batch_size = int(grid.train.get("batch_size", TrainConfig().batch_size))
     steps = candidate.epochs * -(-classes * candidate.images // batch_size)
-    fitting = round(longest_decay(steps), 4)
+    fitting = longest_decay(steps)
     shortened = {
         name: {"ema_decay": fitting}
         for name in grid.methods
@@ -166,7 +166,7 @@ def _command(
     held = {"train_per_class": taken, "holdout": grid.held_out_per_class / taken}
     scored = {"eval_every": candidate.epochs, "collapse_epochs": candidate.epochs}
     own = {"train": recipe["train"] | scored, "data": recipe["data"] | held, "seeds": seeds}
-    return prepare([{**recipe, **own, **options}])
+    return prepare([{**recipe, **own, **options}], fetch=True)
 
 
 def _multiply_adds(command: Command, shape: datasets.Shape) -> float:

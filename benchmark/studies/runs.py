@@ -139,7 +139,7 @@ def train(settings: TrainingSettings, console: Console | None = None) -> Trained
 
 def plan(settings: TrainingSettings, file: CaseFile) -> tuple[running.Command, dict[tuple[str, str], list[RunConfig]]]:
     """Return one command for the runs of all cases, each run once, and each case's runs."""
-    commands = {case.key: running.prepare([_layer(settings, file, case)]) for case in file.all()}
+    commands = {case.key: running.prepare([_layer(settings, file, case)], fetch=True) for case in file.all()}
     distinct = {run.identity: run for command in commands.values() for run in command.runs}
     # seed by seed: what is finished when someone loses patience is the same study with fewer seeds
     in_turn = sorted(distinct.values(), key=lambda run: run.seed)

@@ -127,6 +127,7 @@ def prepare(
     plugins: tuple[str, ...] = (),
     out: Path | None = None,
     begun: float | None = None,
+    fetch: bool = False,
 ) -> Sweep:
     """Resolve a sweep.
 
@@ -138,6 +139,7 @@ def prepare(
         plugins: Python files that define further methods and data sets.
         out: Where table and figures go.
         begun: When the command began, as in :func:`benchmark.running.prepare`.
+        fetch: Whether datasets are downloaded, likewise.
 
     Raises:
         InputError: For anything unknown or out of range.
@@ -154,7 +156,7 @@ def prepare(
     layers = [{"data": {"holdout": HOLDOUT}}, below, above]
     space = parse_space(chosen["space"] or {}, words, lambda key: canonical(key, method, plugins))
     _refuse_settled(settings, method, space)
-    command = running.prepare(layers, plugins, begun=begun)
+    command = running.prepare(layers, plugins, begun=begun, fetch=fetch)
     _check_surroundings(command)
     search = _one_of("search", chosen["search"], "random", SEARCHES)
     scheduler = _one_of("scheduler", chosen["scheduler"], "none", SCHEDULERS)

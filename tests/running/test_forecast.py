@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from benchmark.datasets import Shape
 from benchmark.running import Command
 from benchmark.running.forecast import forecast
 from benchmark.speed.estimate import Pace, kind_of
+from benchmark.speed.measure import BUSY, timed_alone
 from benchmark.speed.rough import rough
 from tests.datasets.test_datasets import cifar
 
@@ -84,6 +86,25 @@ def test_what_is_trained_already_takes_no_time(tmp_path: Path) -> None:
     assert lines(command)[0].startswith("about 83 min on")
     # who repeats it trains all of it again
     assert lines(running.prepare([layer | SERIAL], force=True))[0].startswith("about 41 h 40 min on")
+
+
+def test_what_the_runs_have_already_is_not_offered(tmp_path: Path) -> None:
+    command = planned(tmp_path, methods=["pcl"], backbone="resnet8", seeds=1, train={"precision": "bf16"})
+    # slower than any machine: whatever is timed for the advice is faster
+    know(command, Pace(0.1, 0.01))
+    _, advice = lines(command)
+    assert "--backbone" not in advice
+    assert "precision" not in advice
+    assert "--set data.train_per_class" in advice
+
+
+def test_other_work_on_the_machine_is_told_apart_from_the_runs_own(tmp_path: Path) -> None:
+    # who sleeps takes no processor: all that passes is others' time
+    timing = timed_alone(lambda: time.sleep(0.02), 3, torch.device("cpu"))
+    assert timing.seconds < 0.01
+    assert timing.load > BUSY
+    busy = timed_alone(lambda: torch.randn(600, 600) @ torch.randn(600, 600), 3, torch.device("cpu"))
+    assert 0 < busy.seconds <= busy.load * busy.seconds
 
 
 def test_two_hours_are_not_yet_long(tmp_path: Path) -> None:
