@@ -124,7 +124,7 @@ def describe(result: AblationResult) -> str:
     reference, compared = table.iloc[0], table[~table["is_reference"]]
     sure = compared[(compared["difference_low"] > 0) | (compared["difference_high"] < 0)]
     verdict = (
-        f"Of {len(compared)} cases {len(sure)} differ from the default by an interval that leaves out 0"
+        f"Of {len(compared)} cases {len(sure)} differ from the default by an interval that excludes 0"
         + (f": {'; '.join(_named(row) for row in sure.to_dict('records'))}." if len(sure) else ".")
         + f" Of so many, about {0.05 * len(compared):.1f} do so by chance alone; nothing is corrected for that."
     )
@@ -162,7 +162,7 @@ other's teachers alone throughout.
 ## Limits
 
 Small networks on a few small images, and short runs: the mean teacher's decay and the ramp-up were shortened with them.
-An interval that holds 0 means that {settings.seeds} seeds do not show a difference, not that there is none. Deeper
+An interval that contains 0 means that {settings.seeds} seeds do not show a difference, not that there is none. Deeper
 networks, photographs and runs of hundreds of epochs may well order the cases otherwise.
 
 {settings_text("ablation", settings)}

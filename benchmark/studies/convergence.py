@@ -18,7 +18,16 @@ from matplotlib.figure import Figure
 
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.studies.output import PROVENANCE, settings_text, write_study
-from benchmark.studies.simulation import NO_TEACHER, PCL, RELEASED, ConvergenceSettings, Outcome, dkel, simulate_all
+from benchmark.studies.simulation import (
+    NO_TEACHER,
+    PCL,
+    RAMPED,
+    RELEASED,
+    ConvergenceSettings,
+    Outcome,
+    dkel,
+    simulate_all,
+)
 from methods.schedules import Decay
 
 __all__ = ["ConvergenceResult", "ConvergenceSettings", "run", "write"]
@@ -26,7 +35,7 @@ __all__ = ["ConvergenceResult", "ConvergenceSettings", "run", "write"]
 Z = NormalDist().inv_cdf(0.975)
 SENSITIVITY_TRIALS = 10_000
 
-DESCRIBED = dkel("moved", "exp", "intended")
+DEFAULT = dkel("moved", "exp", "intended")
 INDEPENDENT = dkel("independent", "exp", "intended")
 FREE = dkel("moved", "exp", "none")
 FREE_INDEPENDENT = dkel("independent", "exp", "none")
@@ -60,22 +69,23 @@ EARLY = "An ensemble with a weight that is large at first helps early"
 LATE = "Its decrease helps later"
 WHOLE = "The method as a whole arrives sooner"
 CLAIMS = (
-    Claim(APART, "early student-teacher distance", INDEPENDENT, "more", DESCRIBED),
-    Claim(APART, "final student-teacher distance", INDEPENDENT, "more", DESCRIBED),
-    Claim(APART, "early spread of the peers", INDEPENDENT, "more", DESCRIBED),
+    Claim(APART, "early student-teacher distance", INDEPENDENT, "more", DEFAULT),
+    Claim(APART, "final student-teacher distance", INDEPENDENT, "more", DEFAULT),
+    Claim(APART, "early spread of the peers", INDEPENDENT, "more", DEFAULT),
     Claim(APART, "early spread of the peers", FREE_INDEPENDENT, "more", FREE),
-    Claim(COLLAPSE, NEVER, INDEPENDENT, "less", DESCRIBED),
+    Claim(COLLAPSE, NEVER, INDEPENDENT, "less", DEFAULT),
     Claim(COLLAPSE, NEVER, FREE_INDEPENDENT, "less", FREE),
     Claim(COLLAPSE, NEVER, INDEPENDENT, "less", PCL),
-    Claim(EARLY, "early distance from the optimum", DESCRIBED, "less", dkel("moved", "none", "intended")),
+    Claim(EARLY, "early distance from the optimum", DEFAULT, "less", dkel("moved", "none", "intended")),
     Claim(EARLY, "early distance from the optimum", FREE, "less", dkel("moved", "none", "none")),
     Claim(EARLY, "steps to arrive", FREE, "less", dkel("moved", "none", "none")),
     Claim(EARLY, "steps to arrive", dkel("moved", "cosine", "none"), "less", dkel("moved", "none", "none")),
     Claim(LATE, "steps to settle", FREE, "less", dkel("moved", "constant", "none")),
-    Claim(LATE, "final distance from the optimum", DESCRIBED, "less", dkel("moved", "constant", "intended")),
-    Claim(WHOLE, "steps to arrive", DESCRIBED, "less", NO_TEACHER),
-    Claim(WHOLE, "steps to arrive", DESCRIBED, "less", PCL),
-    Claim(WHOLE, "steps to arrive", DESCRIBED, "less", RELEASED),
+    Claim(LATE, "final distance from the optimum", DEFAULT, "less", dkel("moved", "constant", "intended")),
+    Claim(WHOLE, "steps to arrive", DEFAULT, "less", NO_TEACHER),
+    Claim(WHOLE, "steps to arrive", DEFAULT, "less", PCL),
+    Claim(WHOLE, "steps to arrive", DEFAULT, "less", RAMPED),
+    Claim(WHOLE, "steps to arrive", DEFAULT, "less", RELEASED),
 )
 
 
@@ -214,7 +224,7 @@ def _row(settings: ConvergenceSettings, condition: str, outcomes: Mapping[str, O
 def draw(result: ConvergenceResult) -> Figure:
     """Return the figure: who arrives and settles by which step, and DKEL's conditions compared."""
     settings, table = result.settings, result.table.set_index("condition")
-    shown = {NO_TEACHER: "no teacher", PCL: "PCL", DESCRIBED: "DKEL (moved, exp, ramp)"}
+    shown = {NO_TEACHER: "no teacher", PCL: "PCL", DEFAULT: "DKEL (moved, exp, ramp)"}
     shown |= {FREE_INDEPENDENT: "DKEL (independent, exp, no ramp)", RELEASED: RELEASED}
     shapes: tuple[str, ...] = get_args(Decay)
     with styled():
@@ -305,9 +315,9 @@ never settling within the tolerance stands for collapse, and says nothing about 
 
 {chr(10).join(f"- {verdict}" for verdict in verdicts)}
 
-The comparisons follow. A difference is "borne out" or "contradicted" if its 95 % interval leaves out 0 and it is at
+The comparisons follow. A difference is "borne out" or "contradicted" if its 95 % interval excludes 0 and it is at
 least {settings.relevance:.0%} of the reference's mean, "too small" (claimed side or opposite) if it is less; "no
-difference" means that the interval holds 0. A moved teacher starts as the student's copy and takes
+difference" means that the interval contains 0. A moved teacher starts as the student's copy and takes
 {settings.init_steps} steps of its own; an independent one is drawn, so its early distance is borne out by construction.
 PCL differs from DKEL in its weight too ({settings.pcl_weight:g} against {settings.dkel_weight:g}), and a stronger pull
 averages more noise away. The last columns are the verdicts for other settings, from fewer trials: they say how far a

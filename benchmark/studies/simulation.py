@@ -3,8 +3,10 @@
 A trial is K students in D dimensions on one random bowl with curvatures A (per trial and axis), each with noise of its
 own and a mean teacher m_i; coordinates are relative to the optimum:
 
-    x_i <- x_i - lr (A x_i + noise_i + w(e) {d(e) g(x_i - mean_(j!=i) m_j) + (1 - d(e)) mean_(j!=i) g(x_i - m_j)})
+    x_i <- x_i - lr (A x_i + noise_i + v(e) d(e) g(x_i - mean_(j!=i) m_j) + w(e) (1 - d(e)) mean_(j!=i) g(x_i - m_j))
     m_i <- a_t m_i + (1 - a_t) x_i
+
+where w has the ramp-up and v, of the ensemble, has it only where the ensemble is ramped too.
 
 ``g(u) = s tanh(u/s)``: like the gradient of a distillation loss on softmax outputs, the pull of a teacher is linear
 nearby and bounded far away. With a linear g the two terms are the same, ``mean_j (x - m_j) = x - mean_j m_j``, whatever
@@ -19,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from methods.schedules import Decay, Ramp, decay_weight, ema_decay_at, ramped_weight
+from methods.schedules import Decay, Ramp, decay_weight, ema_decay_at, ramped_weight, rate_to_floor
 
 Floats = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int32]
@@ -55,9 +57,9 @@ class ConvergenceSettings(BaseModel):
     pcl_weight: float = Field(1.0, ge=0, le=10, description="weight of PCL's pull")
     dkel_weight: float = Field(0.1, ge=0, le=10, description="weight of DKEL's pull")
     rampup_epochs: int = Field(80, ge=0, le=MAX_STEPS, description="length of the ramp-up")
-    decay_rate: float = Field(0.5, ge=0, le=10, description="rate per epoch of the exponential decay")
+    decay_rate: float = Field(0.5, ge=0, le=10, description="rate per epoch of the released exponential decay")
     decay_floor: float = Field(0.01, ge=0, lt=1, description="a share of the ensemble not above it counts as 0")
-    decay_epochs: int = Field(80, ge=0, le=MAX_STEPS, description="horizon of the linear, cosine and step decay")
+    decay_epochs: int = Field(80, ge=0, le=MAX_STEPS, description="horizon of the decay")
     ema_decay: float = Field(0.68, ge=0, lt=1, description="of the mean teacher a step; 0.999^391 is 0.68 an epoch")
     init_steps: int = Field(2, ge=0, le=1000, description="steps that a decoupled teacher takes on its own first")
     init_lr_scale: float = Field(0.01, gt=0, le=1, description="learning rate of those steps, as a share of the rate")
@@ -91,6 +93,8 @@ class Condition(NamedTuple):
     start: Start
     warmup: bool
     decay: Decay
+    ramped: bool = False
+    """Whether the ramp-up applies to the ensemble too, and the released rate to its decay."""
 
 
 def dkel(start: str, decay: str, ramp: str) -> str:
@@ -98,11 +102,12 @@ def dkel(start: str, decay: str, ramp: str) -> str:
     return f"DKEL {start} teacher, decay {decay}, {'no ramp' if ramp == 'none' else 'ramp'}"
 
 
-NO_TEACHER, PCL, RELEASED = "no teacher", "PCL", "DKEL as released"
+NO_TEACHER, PCL = "no teacher", "PCL"
+RAMPED, RELEASED = "DKEL with a ramped ensemble", "DKEL as released"
 
 
 def conditions(settings: ConvergenceSettings) -> tuple[Condition, ...]:
-    """Return every condition: no teacher, PCL, DKEL by start, decay and ramp, and DKEL as released."""
+    """Return every condition: no teacher, PCL, DKEL by start, decay and ramp, with a ramped ensemble, as released."""
     # the teacher of the first one only watches
     chosen = [Condition(NO_TEACHER, 0.0, "none", "copy", True, "none")]
     chosen.append(Condition(PCL, settings.pcl_weight, "intended", "copy", True, "none"))
@@ -115,7 +120,8 @@ def conditions(settings: ConvergenceSettings) -> tuple[Condition, ...]:
         for ramp in ramps
         for decay in shapes
     ]
-    chosen.append(Condition(RELEASED, settings.dkel_weight, "released", "moved", True, "exp"))
+    chosen.append(Condition(RAMPED, settings.dkel_weight, "intended", "moved", False, "exp", ramped=True))
+    chosen.append(Condition(RELEASED, settings.dkel_weight, "released", "moved", True, "exp", ramped=True))
     return tuple(chosen)
 
 
@@ -219,12 +225,8 @@ def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials
             spread = np.sqrt(((x - x.mean(0)) ** 2).sum((0, 1)) / np.float32(len(x)))
         if step == steps:
             break
-        epoch = step // settings.steps_per_epoch
-        weight = ramped_weight(condition.ramp, epoch, settings.rampup_epochs, condition.weight)
+        weight, share = taught(settings, condition, step // settings.steps_per_epoch)
         if weight > NEGLIGIBLE:
-            share = decay_weight(
-                condition.decay, epoch, settings.decay_rate, settings.decay_floor, settings.decay_epochs
-            )
             pulled = pull(x, m, share, settings.saturation)
             pulled *= np.float32(settings.learning_rate * weight)
             x *= keep
@@ -236,6 +238,17 @@ def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials
     final_distance, final_gap = (np.sqrt((u * u).sum(0)) for u in (x[0], x[0] - m[0]))
     gap /= np.float32(early + 1)
     return Outcome(arrived, settled, teacher_settled, gap, final_gap, spread, early_distance, final_distance)
+
+
+def taught(settings: ConvergenceSettings, condition: Condition, epoch: int) -> tuple[float, float]:
+    """Return the weight of both pulls together at an epoch, ``v d + w (1 - d)``, and the ensemble's share of it."""
+    floor, horizon = settings.decay_floor, settings.decay_epochs
+    rate = settings.decay_rate if condition.ramped else rate_to_floor(floor, horizon)
+    share = decay_weight(condition.decay, epoch, rate, floor, horizon)
+    ramped = ramped_weight(condition.ramp, epoch, settings.rampup_epochs, condition.weight)
+    ensemble = share * (ramped if condition.ramped else condition.weight)
+    weight = ensemble + (1 - share) * ramped
+    return weight, ensemble / weight if weight > NEGLIGIBLE else 0.0
 
 
 def simulate_all(settings: ConvergenceSettings, only: Collection[str] | None = None) -> dict[str, Outcome]:
