@@ -45,7 +45,7 @@ class DKEL(MeanTeacherMethod):
             False,
             before=True,
             version=2,
-            description="whether the ramp-up applies to the teachers' ensemble too; always with ramp: released",
+            description="whether the ramp-up applies to the teachers' ensemble too; with ramp: released it does",
         )
         decay: Decay = Field("exp", description="shape of the teachers' ensemble's share over the epochs")
         decay_rate: float | None = Field(
@@ -66,8 +66,11 @@ class DKEL(MeanTeacherMethod):
 
         @model_validator(mode="before")
         @classmethod
-        def _released_ramp_applies_to_all_terms(cls, values: Any) -> Any:
-            return {"ramped_ensemble": True} | values if values.get("ramp") == "released" else values
+        def _one_form_of_one_meaning(cls, values: Any) -> Any:
+            # the released ramp-up has always been on all terms; without a ramp-up there is nothing to apply
+            applied = {"ramped_ensemble": True}
+            ramp = values.get("ramp")
+            return values | applied if ramp == "none" else applied | values if ramp == "released" else values
 
         @model_validator(mode="after")
         def _refuse_half_of_the_released_ramp(self) -> Self:
@@ -93,7 +96,7 @@ class DKEL(MeanTeacherMethod):
 
         def declared_inactive(self) -> dict[str, str]:
             """Return the ensemble's term where the ramp-up is on top of it: its share has decayed before that is up."""
-            if not self.ramped_ensemble:
+            if not self.ramped_ensemble or self.ramp == "none":
                 return {}
             return {"teacher_ensemble_distillation": "its share decays to 0 before the ramp-up has begun to rise"}
 

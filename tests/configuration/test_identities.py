@@ -1,12 +1,21 @@
 """Runs that were stored before a setting came into being are still found: identities as they were."""
 
+import json
+import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+import methods
 from benchmark import datasets
-from benchmark.configuration import Layer, Request, plan
+from benchmark.configuration import Layer, Request, plan, recipes
 from benchmark.configuration.run_config import RunConfig
+from methods import registry
+
+ROOT = Path(__file__).parents[2]
+DKEL_BEFORE = {"ramped_ensemble": True, "decay_rate": 0.5}
+"""What DKEL's default was in version 1."""
 
 DIGITS = {
     "independent": "362cccffb61d",
@@ -23,7 +32,7 @@ MUCH_SET: Layer = {
     "dataset": "digits",
     "methods": ["dkel"],
     "seeds": "3,",
-    "dkel": {"ramp": "none"},
+    "dkel": {"ramp": "none", "decay_rate": 0.5},
     "train": {"lr": 0.05, "milestones": [0.4]},
     "data": {"holdout": 0.2, "pad": 2},
 }
@@ -35,13 +44,19 @@ def planned(layer: Layer) -> list[RunConfig]:
 
 @pytest.mark.parametrize("method", DIGITS)
 def test_default_runs_on_digits(method: str) -> None:
-    [run] = planned({"dataset": "digits", "methods": [method], "seeds": 1})
+    own: Layer = {"dkel": DKEL_BEFORE} if method == "dkel" else {}
+    [run] = planned({"dataset": "digits", "methods": [method], "seeds": 1, **own})
     assert run.identity == DIGITS[method]
+
+
+def test_dkel_of_before_is_a_recipe() -> None:
+    [run] = planned(recipes.read(recipes.find("dkel_ramped")) | {"dataset": "digits", "seeds": 1})
+    assert run.identity == DIGITS["dkel"]
 
 
 def test_published_recipe() -> None:
     runs = planned({"dataset": "cifar100", "methods": ["dml", "pcl"], "seeds": 1})
-    assert [run.identity for run in runs] == ["a4be2ed98dda", "d0e2cb72959b"]
+    assert [run.identity for run in runs] == ["788094c3c821", "32cdf737366b"]
 
 
 def test_settings_that_were_changed() -> None:
@@ -80,3 +95,24 @@ def test_what_is_looked_at_beside_the_numbers_never_counts(key: str, value: obje
     [watched] = planned({**MUCH_SET, "train": {**MUCH_SET["train"], key: value}})
     assert getattr(watched.train, key) == value
     assert watched.identity == plain.identity
+
+
+@pytest.mark.parametrize("bundle", sorted(ROOT.glob("results/**/runs.tar.gz")), ids=lambda path: path.parent.name)
+def test_stored_runs_are_found_under_what_means_them_today(bundle: Path) -> None:
+    """Reading a stored configuration's hyperparameters and planning them again gives the stored form and version."""
+    seen = set()
+    with tarfile.open(bundle) as packed:
+        for member in packed.getmembers():
+            if not member.name.endswith("/config.yaml"):
+                continue
+            stored = yaml.load(packed.extractfile(member), yaml.CSafeLoader)  # type: ignore[arg-type]
+            key = (stored["method"], json.dumps(stored["hyperparameters"]), stored["train"]["epochs"])
+            if key in seen or stored["method"] == "kd":
+                continue
+            seen.add(key)
+            method = registry.load(stored["method"])
+            values = methods.restored(stored["method"], stored["hyperparameters"])
+            meant = registry.resolve(method, values, stored["backbone"].split("+"), stored["train"]["epochs"])
+            assert meant.stored() == stored["hyperparameters"]
+            assert meant.stored_version(method.version) == stored["method_version"]
+    assert seen

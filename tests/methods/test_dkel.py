@@ -112,5 +112,10 @@ class TestIdentity:
             method: Any = draw_method(run, shape)
             assert method.hyperparameters.ramped_ensemble is ramped
 
+    def test_without_a_ramp_up_both_values_are_one_run(self, tmp_path: Path) -> None:
+        runs = [self.run(tmp_path, ramp="none", decay_rate=0.5, ramped_ensemble=value) for value in (True, False)]
+        assert len({run.identity for run in [*runs, self.run(tmp_path, ramp="none", decay_rate=0.5)]}) == 1
+        assert runs[0].method_version == 1
+
     def test_the_released_ramp_is_version_1(self, tmp_path: Path) -> None:
         assert self.run(tmp_path, ramp="released", decay_rate=0.5).method_version == 1
