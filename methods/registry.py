@@ -38,6 +38,7 @@ class Listing:
         broken: Why it cannot be used, or None.
         distribution: Name and version of the package that it was installed with; empty for others.
         own: Whether it is a file of this folder.
+        version: Of its numbers.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Listing:
     broken: str | None = None
     distribution: str = ""
     own: bool = False
+    version: int = 1
 
 
 def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
@@ -75,6 +77,11 @@ def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, Listing]:
 def known(name: str, plugins: Iterable[str | Path] = ()) -> bool:
     """Return whether there is such a method; the installed packages are asked only if it is none of this folder's."""
     return any(item.name == name for item in _own()) or name in catalogue(plugins)
+
+
+def version(name: str) -> int | None:
+    """Return the version of a method of this folder, without importing it; None for others."""
+    return next((item.version for item in _own() if item.name == name), None)
 
 
 def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
@@ -195,7 +202,8 @@ def _listed_in(folder: Path) -> Iterator[Listing]:
                 constants = _class_constants(node)
                 if isinstance(name := constants.get("name"), str):
                     year = int(constants.get("year", 0))
-                    yield Listing(name, first_line(ast.get_docstring(node)), year, f"methods.{path.stem}", own=True)
+                    said, version = first_line(ast.get_docstring(node)), int(constants.get("version", 1))
+                    yield Listing(name, said, year, f"methods.{path.stem}", own=True, version=version)
 
 
 def _class_constants(node: ast.ClassDef) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from .request import (
 )
 from .run_config import (
     EQUAL_EPOCHS as EQUAL_EPOCHS,
+    PLACE as PLACE,
     SECTIONS as SECTIONS,
     DataConfig as DataConfig,
     RunConfig as RunConfig,

@@ -13,6 +13,9 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
+PLACE = ":"
+"""Between a form of dataset and what a person names in it, as in ``folder:PATH``."""
+
 EQUAL_EPOCHS = "equal epochs"
 """The budget of a run whose length is the recipe's."""
 
@@ -245,7 +248,7 @@ class RunConfig(_Section):
         for name in self.files:
             del resolved["hyperparameters"][name]
         # what lies where is not what is trained on: the content's hashes say that
-        resolved["dataset"] = self.dataset.partition(":")[0]
+        resolved["dataset"] = self.dataset.partition(PLACE)[0]
         canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return sha256(canonical.encode()).hexdigest()[:12]
 

@@ -1,6 +1,5 @@
 from .arrays import Arrays as Arrays
 from .catalogue import (
-    PLACE as PLACE,
     available as available,
     checksum as checksum,
     default_root as default_root,

@@ -122,8 +122,9 @@ def in_order(part: LabelledImages, classes: Sequence[str]) -> LabelledImages:
     order: list[int] = []
     for label in range(len(names)):
         members = np.flatnonzero(labels == label)
-        pixels = {index: image.tobytes() for index, image in zip(members, part.take(members).images, strict=True)}
-        order += sorted(members.tolist(), key=pixels.__getitem__)
+        images = zip(members.tolist(), part.take(members).images, strict=True)
+        pixels: dict[int, bytes] = {index: image.tobytes() for index, image in images}
+        order += sorted(pixels, key=pixels.__getitem__)
     return LabelledImages(part.pixels, labels, part.rows).take(np.array(order, dtype=np.int64))
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.configuration import DataConfig
+from benchmark.configuration import PLACE, DataConfig
 from benchmark.datasets import faults
 from methods.errors import InputError, unknown
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from benchmark.datasets.images import Dataset, Shape
     from benchmark.datasets.plugin import Plugin
     from methods.sources import Source
-
-PLACE = ":"
-"""Between a form and what a person names in it, as in ``folder:PATH``."""
 
 
 @dataclass(frozen=True)

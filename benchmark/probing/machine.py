@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmark import datasets
+from benchmark.configuration import PLACE
 from benchmark.store import environment
 
 NEEDED = ("torch", "numpy", "pandas", "pydantic")
@@ -131,7 +132,7 @@ def _disk(folders: dict[str, Path]) -> Iterator[Finding]:
 
 def _datasets(root: Path) -> Iterator[Finding]:
     for name in datasets.available():
-        if datasets.PLACE in name:
+        if PLACE in name:
             continue
         if datasets.present(name, root):
             yield Finding(Grade.GOOD, name, "there")

@@ -11,6 +11,7 @@ import methods
 from benchmark import datasets
 from benchmark.configuration import DATA_ROOT, SECTIONS, RunConfig, recipes, yaml_files
 from benchmark.store import Result
+from methods import registry
 from methods.errors import InputError
 
 RESULTS = "results"
@@ -74,10 +75,10 @@ def _assignments(config: RunConfig) -> Iterator[str]:
 
 def _hyperparameters(config: RunConfig) -> dict[str, Any]:
     """Return all of them, also those that are newer than the stored configuration; a plug-in's as they were stored."""
-    try:
-        return methods.restored(config.method, config.hyperparameters)
-    except InputError:
+    # the present version of a method stores everything: it need not be imported
+    if registry.version(config.method) in (None, config.method_version):
         return config.hyperparameters
+    return methods.restored(config.method, config.hyperparameters)
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.configuration import PLACE
 from benchmark.store.collection import Found
 from benchmark.store.records import COST, Scores
 
@@ -49,6 +50,7 @@ def _composed(found: Sequence[Found], counts: Sequence[int], numbers: Columns, m
     rows = np.repeat(np.arange(len(records)), counts)
     # runs that differ in their seeds alone share these texts: each is read once
     settings = _repeated([record.settings for record in records], _settings, rows)
+    settings["dataset"] = _named_once(settings["dataset"], settings["dataset.checksum"])
     endings = _repeated([record.ending for record in records], _ending, rows)
     costs = [name for name in numbers if name.startswith(COST)]
     nothing = np.full(len(rows), np.nan)
@@ -91,6 +93,12 @@ def _repeated(texts: Sequence[str], read: Any, rows: Any) -> Columns:
     distinct = pd.DataFrame([read(text) for text in codes])
     repeated = distinct.take(of_run[rows]).reset_index(drop=True)
     return {str(name): repeated[name] for name in repeated.columns}
+
+
+def _named_once(names: "pd.Series[str]", checksums: "pd.Series[str]") -> "pd.Series[str]":
+    """Return the datasets' names, of those with one content the first: two paths to one file are one dataset."""
+    forms = names.str.partition(PLACE)[0]
+    return names.groupby([forms, checksums]).transform("first")
 
 
 def _settings(text: str) -> Columns:

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from benchmark.configuration import RunConfig, Use
+from benchmark.configuration import PLACE, RunConfig, Use
 from benchmark.store import atomic
 from benchmark.store.ending import Result as Result, Status as Status
 from benchmark.store.files import (
@@ -36,6 +36,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._listed: tuple[int, dict[str, str]] = (-1, {})
 
     @property
     def runs(self) -> Path:
@@ -43,11 +44,27 @@ class Store:
         return self.root / "runs"
 
     def folder(self, config: RunConfig) -> Path:
-        """Return where a run lies; its name ends with the identity."""
+        """Return where a run is stored; its name ends with the identity.
+
+        A run of the same dataset by another name, such as another path to the same file, is that run.
+        """
         dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in config.dataset)[-40:]
         # a library's network has a colon in its name, and may have a slash
         backbone = "".join(char if char.isalnum() or char in "-+_." else "_" for char in config.backbone)
-        return self.runs / f"{config.method}-{dataset}-{backbone}-s{config.seed}-{config.identity}"
+        usual = f"{config.method}-{dataset}-{backbone}-s{config.seed}-{config.identity}"
+        if PLACE not in config.dataset or (self.runs / usual).exists():
+            return self.runs / usual
+        return self.runs / self._by_identity().get(config.identity, usual)
+
+    def _by_identity(self) -> dict[str, str]:
+        """Return the folders' names by the identities that they end with, listed again when a folder is added."""
+        try:
+            changed = self.runs.stat().st_mtime_ns
+            if self._listed[0] != changed:
+                self._listed = changed, {path.name.rpartition("-")[2]: path.name for path in self.runs.iterdir()}
+        except OSError:
+            return {}
+        return self._listed[1]
 
     def begin(self, config: RunConfig) -> Path:
         """Make a run's folder with its configuration, without how an earlier attempt ended; return the folder."""

@@ -27,6 +27,7 @@ from benchmark.studies.output import settings_text, write_study
 from benchmark.studies.regime_grid import Candidate, Grid, plans, read_grid
 from benchmark.studies.runs import WHERE
 from benchmark.tables import ALPHA
+from methods.errors import InputError
 
 LAST_PART = 0.2
 TABLE_SEEDS, TABLE_PLACES = 10, 2
@@ -180,6 +181,8 @@ def run(settings: RegimeSettings) -> RegimeResult:
         MachineError: If a run could not be brought to an end.
     """
     grid = read_grid(settings.grid)
+    if settings.precision_seeds and grid.paired_with not in grid.methods:
+        raise InputError(f"regime: precision_seeds needs a grid with paired_with, one of {', '.join(grid.methods)}")
     options = {key: str(getattr(settings, key)) for key in ("results", "engine", "device")}
     tables, verdicts, curves, precision, chosen = [], [], [], [], None
     for candidate, layer, command in plans(grid, max(settings.seeds, settings.precision_seeds), **options):

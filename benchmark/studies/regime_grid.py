@@ -26,7 +26,7 @@ class Grid(BaseModel):
     dataset: str
     reference: str
     methods: list[str] = Field([], description="those that have to converge; none stands for all that need no teacher")
-    paired_with: str = Field("dml", description="the method whose paired differences to the reference give the spread")
+    paired_with: str = Field("", description="whose paired differences to the reference give the spread of the seeds")
     images_per_class: list[int] = Field(min_length=1)
     held_out_per_class: int = Field(ge=1)
     image_sizes: list[int | None] = Field(

@@ -156,8 +156,10 @@ def prepare(
     layers = [{"data": {"holdout": HOLDOUT}}, below, above]
     space = parse_space(chosen["space"] or {}, words, lambda key: canonical(key, method, plugins))
     _refuse_settled(settings, method, space)
-    command = running.prepare(layers, plugins, begun=begun, fetch=fetch)
+    command = running.prepare(layers, plugins, begun=begun)
     _check_surroundings(command)
+    if fetch:
+        command = running.prepare(layers, plugins, begun=begun, fetch=True)
     search = _one_of("search", chosen["search"], "random", SEARCHES)
     scheduler = _one_of("scheduler", chosen["scheduler"], "none", SCHEDULERS)
     if "optuna" in (search,) and not _installed("optuna"):

@@ -129,16 +129,16 @@ def runs_table(sweep: Sweep, outcomes: Sequence[Outcome]) -> pd.DataFrame:
 
 def markdown_table(sweep: Sweep, order: Sequence[Outcome]) -> str:
     """Return the table that is printed."""
-    dead = any(x.dead for x in order)
+    some_inactive = any(x.inactive_terms for x in order)
     rows = []
     for x, gain in zip(order, _gains(order), strict=True):
         values = [x.configuration.assignment.get(key, INACTIVE) for key in sweep.space.keys]
         rows.append(
             [x.configuration.number, *map(shown, values), _accuracy(x), _shown_gain(gain), x.epochs, x.status]
-            + ([", ".join(x.dead)] if dead else [])
+            + ([", ".join(x.inactive_terms)] if some_inactive else [])
         )
     headings = ["#", *sweep.space.keys, "validation accuracy", "minus the best", "epochs", "runs"]
-    table = pd.DataFrame(rows, columns=[*headings, *(["dead terms"] if dead else [])])
+    table = pd.DataFrame(rows, columns=[*headings, *(["inactive loss terms"] if some_inactive else [])])
     return table.to_markdown(index=False, disable_numparse=True)
 
 

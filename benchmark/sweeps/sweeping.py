@@ -161,8 +161,9 @@ def notes(sweep: Sweep, configurations: Sequence[Configuration], sets: Mapping[s
         for line in running.remarks(configuration.runs[:1], sets, sweep.command.plugins):
             found.setdefault(line, []).append(configuration.label)
     lines = [f"{line} [{_which(labels, len(configurations))}]" for line, labels in found.items()]
-    more = [f"{len(lines) - MAX_NOTES} more such lines: the table says which terms are dead"] * (len(lines) > MAX_NOTES)
-    return [*lines[:MAX_NOTES], *more]
+    if (left := len(lines) - MAX_NOTES) <= 0:
+        return lines
+    return [*lines[:MAX_NOTES], f"{left} more such lines: the table says which loss terms are inactive"]
 
 
 def _which(labels: Sequence[str], total: int) -> str:

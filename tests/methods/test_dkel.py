@@ -37,9 +37,8 @@ def build(**hyperparameters: Any) -> methods.Method:
 def outputs() -> tuple[Outputs, torch.Tensor]:
     torch.manual_seed(1)
     peers, teachers = torch.randn(2, PEERS, 16, 7, dtype=torch.float64)
-    return Outputs(peers=peers, ensemble=torch.randn(16, 7, dtype=torch.float64), teachers=teachers), torch.arange(
-        16
-    ) % 7
+    ensemble = torch.randn(16, 7, dtype=torch.float64)
+    return Outputs(peers=peers, ensemble=ensemble, teachers=teachers), torch.arange(16) % 7
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 9, 40, 79, 80, 200])
@@ -50,11 +49,13 @@ def test_loss_in_closed_form(epoch: int, ramped: bool) -> None:
     ramp = math.exp(-5 * (1 - min(epoch, 80) / 80) ** 2)
     share = math.exp(-0.05 * epoch)
     share = share if share > 0.01 else 0.0
-    peers, teachers = given.peers.numpy(), given.teachers.numpy()  # type: ignore[union-attr]
+    assert given.teachers is not None
+    assert given.ensemble is not None
+    peers, teachers, target = given.peers.numpy(), given.teachers.numpy(), given.ensemble.numpy()
     others = [[j for j in range(PEERS) if j != i] for i in range(PEERS)]
     together = sum(divergence(peers[i], teachers[others[i]].mean(0)) for i in range(PEERS))
     each = sum(divergence(peers[i], teachers[j]) / (PEERS - 1) for i in range(PEERS) for j in others[i])
-    ensemble = sum(divergence(peers[i], given.ensemble.numpy()) for i in range(PEERS))  # type: ignore[union-attr]
+    ensemble = sum(divergence(peers[i], target) for i in range(PEERS))
     terms = {name: float(term) for name, term in method.losses(given, labels, Progress(epoch, epoch, EPOCHS)).items()}
     assert terms["ensemble_distillation"] == pytest.approx(WEIGHT * ramp * ensemble, rel=1e-9)
     assert terms["peer_distillation"] == pytest.approx(WEIGHT * ramp * (1 - share) * each, rel=1e-9)

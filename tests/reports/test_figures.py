@@ -76,8 +76,9 @@ def test_points_are_where_their_numbers_are_also_at_one_cost(frame: pd.DataFrame
     markers = [line for line in axis.lines if line.get_marker() in appearance.MARKERS]
     assert len(markers) > 1
     for line in markers:
-        drawn = line.get_transform().transform(np.asarray(line.get_xydata()))
-        assert np.allclose(drawn, axis.transData.transform([(2.0, line.get_xydata()[0][1])]))
+        numbers = np.asarray(line.get_xydata(), dtype=float)
+        assert numbers[0, 0] == 2.0
+        assert np.allclose(line.get_transform().transform(numbers), axis.transData.transform(numbers))
 
 
 def test_ranks_are_over_data_sets_and_seeds(frame: pd.DataFrame) -> None:

@@ -146,7 +146,7 @@ OF_TODAY = [
             "methods": "dkel",
             "dataset": "cifar100",
             "backbone": "resnet32",
-            "dkel": {"ramp": "none", "decay": "linear"},
+            "dkel": {"ramp": "none", "decay": "linear", "decay_rate": 0.5},
             "data": {"holdout": 0.1},
         },
         "4e6efbef2663",

@@ -79,7 +79,7 @@ class TestPages:
         assert found["teacher_init_steps"][:2] == ["whole number at least 0", "2"]
         assert found["ramp-up divided by the weight 0.1 (D1)"][-1] == "test_released.py"
         assert "No runs of it are here." in page
-        assert "teacher_ensemble_distillation: never acts</figcaption><svg" in page
+        assert "<figcaption>teacher_ensemble_distillation</figcaption><svg" in page
         assert "<h2>Published numbers</h2>" in text_of(site[0] / "methods" / "dml.html")
 
     def test_every_run_has_a_command_without_paths_of_this_machine(
