@@ -40,8 +40,9 @@ def method_names() -> Iterable[str]:
 def dataset_names() -> Iterable[str]:
     """Return the data sets; of a form such as folder:PATH the beginning."""
     from benchmark import datasets
+    from benchmark.configuration import PLACE
 
-    parts = [name.partition(datasets.PLACE) for name in datasets.available()]
+    parts = [name.partition(PLACE) for name in datasets.available()]
     return [name + colon for name, colon, _ in parts]
 
 

@@ -149,7 +149,7 @@ OF_TODAY = [
             "dkel": {"ramp": "none", "decay": "linear", "decay_rate": 0.5},
             "data": {"holdout": 0.1},
         },
-        "4e6efbef2663",
+        "b8d72e158f4e",
     ),
     ({"methods": "dml", "dataset": "fashion-mnist", "backbone": "resnet32+wide_resnet20_8"}, "656452f18992"),
     ({"methods": "okddip", "dataset": "tinyimagenet", "data": {"image_size": 32}}, "0dec0a7b25f9"),
