@@ -51,14 +51,12 @@ class RegimeSettings(BaseModel):
         4.0, gt=0, le=10_000, description="hours that ten seeds of all methods may take, two runs side by side"
     )
     precision_seeds: int = Field(
-        0,
-        ge=0,
-        le=1000,
-        description="seeds that the table will have, for the width of its intervals; 0: not looked at",
+        0, ge=0, le=1000, description="seeds from which the width of the table's intervals is found; 0: not looked at"
     )
     max_half_width: float = Field(
         0.7, gt=0, le=100, description="points that the half-width of a confidence interval of the table may have"
     )
+    max_seeds: int = Field(10, ge=2, le=1000, description="seeds with which the table has to be that precise")
     results: str = Field("results", min_length=1, exclude=True, description=WHERE)
     engine: str = Field("ray", min_length=1, exclude=True, description="ray (side by side) or serial")
     device: str = Field("auto", min_length=1, exclude=True, description="auto, cpu, cuda or cuda:N")
@@ -192,11 +190,8 @@ def run(settings: RegimeSettings) -> RegimeResult:
         if not broken and settings.precision_seeds:
             paired = [run for run in command.runs if run.method in (grid.reference, grid.paired_with)]
             precision.append(_precision(command, paired, candidate, grid, settings))
-            if precision[-1]["half-width"] > settings.max_half_width:
-                broken = [
-                    f"intervals of {settings.precision_seeds} seeds have a half-width of "
-                    f"{precision[-1]['half-width']:.2f} points ({precision[-1]['seeds for it']} seeds would do)"
-                ]
+            if (wanted := precision[-1]["seeds for it"]) > settings.max_seeds:
+                broken = [f"intervals of {settings.max_half_width:g} points to either side take {wanted} seeds"]
         if not broken:
             rows, lines = _trained(command, few, candidate)
             broken = faults(rows, settings, grid.reference, grid.equal_cost)
@@ -204,7 +199,8 @@ def run(settings: RegimeSettings) -> RegimeResult:
         curves.append(lines)
         verdicts.append({"recipe": str(candidate), "methods": len(rows), "breaks": "; ".join(broken)})
         if not broken:
-            chosen = layer | {"seeds": settings.precision_seeds or TABLE_SEEDS}
+            wanted = precision[-1]["seeds for it"] if precision else TABLE_SEEDS
+            chosen = layer | {"seeds": max(wanted, settings.precision_seeds)}
             break
     return RegimeResult(
         settings,
@@ -316,7 +312,8 @@ def _precision_text(result: RegimeResult) -> str:
 How wide the confidence intervals of the table will be, from the spread over {result.settings.precision_seeds} seeds of
 `{result.grid.reference}` and `{result.grid.paired_with}` on held-out images: the half-width of the interval of a mean
 paired difference at 0.05 divided by the number of comparisons, and the smallest number of seeds whose half-width is at
-most {result.settings.max_half_width:g} points. The gain itself is not looked at.
+most {result.settings.max_half_width:g} points, which must not exceed {result.settings.max_seeds}. The gain itself is
+not looked at.
 
 {result.precision.round(2).to_markdown(index=False)}
 """

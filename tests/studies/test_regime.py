@@ -1,10 +1,12 @@
 """The study of regimes: what has arrived, which condition a recipe breaks, and the recipe that comes out."""
 
 from pathlib import Path
+from statistics import stdev
 
 import pandas as pd
 import pytest
 import yaml
+from scipy.stats import ttest_1samp
 
 from benchmark import running
 from benchmark.configuration import layer_from_file
@@ -145,3 +147,36 @@ def test_the_study_ends_in_a_recipe_that_runs(grid: str, tmp_path: Path) -> None
     # again: nothing is trained
     again = regime.run(settings)
     pd.testing.assert_frame_equal(again.table, result.table)
+
+
+class TestPrecision:
+    """How wide a table's intervals will be, from the spread of paired differences over the seeds."""
+
+    def test_half_width_is_that_of_the_paired_t_interval(self) -> None:
+        values = [0.3, -0.2, 0.5, 0.1, 0.4]
+        interval = ttest_1samp(values, 0).confidence_interval(1 - 0.05 / 26)
+        width = regime.half_width(stdev(values), len(values), 26)
+        assert width == pytest.approx((interval.high - interval.low) / 2)
+
+    def test_seeds_for_a_bound_are_the_fewest(self) -> None:
+        seeds = regime.seeds_for(0.7, 0.4, 26)
+        assert regime.half_width(0.4, seeds, 26) <= 0.7 < regime.half_width(0.4, seeds - 1, 26)
+
+    def test_a_recipe_that_takes_too_many_seeds_is_not_taken(self, grid: str, tmp_path: Path) -> None:
+        Path(grid).write_text(GRID + "paired_with: pcl\n", encoding="utf-8")
+        settings = RegimeSettings(
+            grid=grid, seeds=1, min_gap=0, max_fall=100, max_behind=100, precision_seeds=2, max_half_width=1e-6,
+            results=str(tmp_path / "results"), engine="serial",
+        )  # fmt: skip
+        found = regime.run(settings)
+        assert found.chosen is None
+        assert len(found.precision) == len(found.verdicts) == 4
+        assert (found.precision["seeds for it"] > settings.max_seeds).all()
+        kept = regime.run(settings.model_copy(update={"max_half_width": 100.0}))
+        assert kept.chosen is not None
+        assert kept.chosen["seeds"] >= 2
+        assert regime.write(kept, tmp_path / "out")
+
+    def test_precision_needs_a_second_method(self, grid: str) -> None:
+        with pytest.raises(InputError, match="paired_with"):
+            regime.run(RegimeSettings(grid=grid, precision_seeds=2))
