@@ -147,8 +147,8 @@ def _datasets(root: Path) -> Iterator[Finding]:
 
 def _ray() -> Iterator[Finding]:
     if _installed("ray") is not None and (address := os.environ.get("RAY_ADDRESS")):
-        remedy = "unset RAY_ADDRESS, or join it by bench run --address auto"
-        yield Finding(Grade.REMARK, "ray", f"RAY_ADDRESS is {address}: runs join that cluster", remedy)
+        remedy = f"to join it: bench run --address {address}"
+        yield Finding(Grade.REMARK, "ray", f"RAY_ADDRESS is {address}: it is not read", remedy)
 
 
 def _devices() -> Iterator[Finding]:

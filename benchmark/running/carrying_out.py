@@ -13,7 +13,7 @@ from benchmark.running.forecast import forecast
 from benchmark.running.keeping import keep_predictions
 from benchmark.scheduling import logging_backends, run_serially, run_under_ray, scratch
 from benchmark.scheduling.display import display
-from benchmark.store import DAMAGED, Result, Status, Store, load
+from benchmark.store import DAMAGED, Result, Status, Store, environment, load
 from benchmark.tables import build, plain
 from benchmark.tables.footnotes import footnotes
 from benchmark.words import say
@@ -127,7 +127,7 @@ def train(
 
     plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
     how = (command.store.root, command.device, command.save_students, plugins, command.force)
-    jobs = [Job(run, *how, command.predictions, command.limit) for run in missing]
+    jobs = [Job(run, *how, command.predictions, command.limit, environment.source_hash()) for run in missing]
     with display(len(jobs), console) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
         if command.engine == "serial":

@@ -1,6 +1,5 @@
 """A request of ``bench run`` with everything resolved."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +51,7 @@ class Command:
     @property
     def trains_here(self) -> bool:
         """Whether this machine is the only one that trains."""
-        return self.engine == "serial" or not (self.cluster.address or os.environ.get("RAY_ADDRESS"))
+        return self.engine == "serial" or not self.cluster.address
 
     def of(self, runs: Sequence[RunConfig]) -> "Command":
         """Return the same command for some of its runs."""

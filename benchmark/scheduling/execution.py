@@ -13,6 +13,7 @@ import torch
 from benchmark import datasets
 from benchmark.configuration import RunConfig, sources
 from benchmark.datasets import Dataset
+from benchmark.scheduling.cluster import check_code
 from benchmark.scheduling.time_limit import Pace, TimeLimit
 from benchmark.store import (
     ERROR,
@@ -46,7 +47,8 @@ class Job:
         plugins: Python files that define further methods and data sets.
         force: Whether the run begins anew even if it has ended or can be resumed.
         predictions: What the predictors' logits on the scored images are kept as; None if they are not.
-        limit: By when it has to have ended, or to be ready to be gone on with.
+        limit: By when it has to have ended, or to be ready to be resumed.
+        code: The hash of the command's own code, which the process that carries it out must have too; empty: any.
     """
 
     config: RunConfig
@@ -57,6 +59,7 @@ class Job:
     force: bool = False
     predictions: LogitsType | None = None
     limit: TimeLimit | None = None
+    code: str = ""
 
 
 class Execution:
@@ -166,6 +169,7 @@ class Execution:
     def _start(self) -> Trainer | None:
         """Take hold of the run and set it up; None if there is nothing left to do."""
         config = self.job.config
+        check_code(self.job.code)
         if not self._held.enter_context(self._store.lock(config, PATIENCE_S)):
             self.result = Result(Status.BUSY, "another command is carrying it out")
             return None

@@ -1,18 +1,12 @@
 """Many runs, side by side under Ray Tune."""
 
-import logging
-import os
-import signal
-import socket
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.datasets import Dataset
 from benchmark.scheduling import scratch, shared_folder
+from benchmark.scheduling.cluster import Cluster, ray_cluster
 from benchmark.scheduling.observer import Observer
 from benchmark.store import Result, Store
 from methods.errors import InputError
@@ -21,42 +15,8 @@ if TYPE_CHECKING:
     from benchmark.scheduling.execution import Job
     from benchmark.scheduling.trial import Progress
 
-# Ray reads these when it is imported: no telemetry, no log files of its own for every trial, no chatter
-RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # no process a core in advance: a trial gets one of its own in any case
-    "RAY_prestart_worker_first_driver": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_AUTO_CALLBACK_SYNCER": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
-
-# what Ray calls clusters on other systems; without them its servers listen on the loopback address alone
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-
-KNOCK_S = 10.0
-"""For a cluster's address to answer."""
-
 LOSSES = 3
 """Times that a run's process may die before the run has failed."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Where Ray runs and how it shares the machine out.
-
-    Attributes:
-        address: Of an existing cluster; None starts one on this machine, bound to the loopback address.
-        trials_per_gpu: Runs side by side on one GPU.
-    """
-
-    address: str | None = None
-    trials_per_gpu: int = 1
 
 
 def run_under_ray(
@@ -86,6 +46,7 @@ def run_under_ray(
         trainable = tune.with_parameters(
             Trial,
             jobs=list(jobs),
+            folder=str(Path.cwd()),
             # on one machine the workers map the file that we have mapped; another may not have it
             datasets={
                 name: ray.put(dataset.without_files() if cluster.address else dataset)
@@ -97,28 +58,6 @@ def run_under_ray(
             # what did not fit beside others may fit alone
             _fit(trainable, jobs, hungry, progress, float(gpus > 0), alone=True)
         return progress.results()
-
-
-def set_environment(cluster: Cluster) -> None:
-    """Set what Ray reads when it is imported, unless the person has set it."""
-    settings = RAY_ENVIRONMENT if cluster.address else {**RAY_ENVIRONMENT, **LOOPBACK}
-    os.environ.update({key: os.environ.get(key, value) for key, value in settings.items()})
-
-
-@contextmanager
-def ray_cluster(cluster: Cluster) -> Iterator[None]:
-    """Start Ray, or join a cluster, for as long as the context lasts."""
-    set_environment(cluster)
-    import ray
-
-    # a trial whose process died is reported by us, in one line
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    with _own_signals():
-        _connect(cluster)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _fit(
@@ -155,43 +94,6 @@ def ray_run_config(folder: Path, callback: Any, stop: Any = None) -> Any:
         # a worker or node that dies costs the time since the run's checkpoint: the run goes on elsewhere
         failure_config=tune.FailureConfig(max_failures=LOSSES),
     )
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep the answer to SIGTERM: Ray installs a handler of its own that ends the process with a stack trace."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
-
-
-def _connect(cluster: Cluster) -> None:
-    import ray
-
-    common: dict[str, Any] = {
-        "include_dashboard": False,
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-        "configure_logging": True,
-    }
-    if cluster.address is None:
-        ray.init(**common)
-        return
-    try:
-        _knock(cluster.address)
-        ray.init(address=cluster.address, **{key: common[key] for key in ("log_to_driver", "logging_level")})
-    except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"no Ray cluster at {cluster.address!r}: {reason}") from None
-
-
-def _knock(address: str) -> None:
-    """Raise an OSError if nothing listens at ``HOST:PORT``: Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and "/" not in host and port.isascii() and port.isdigit():
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
-            pass
 
 
 def gpus_of_a_run(jobs: Sequence["Job"], cluster: Cluster) -> float:

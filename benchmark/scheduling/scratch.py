@@ -12,12 +12,16 @@ PREFIX = "okdbench-ray-"
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
-    """Make a folder that is held by this process and removed at the end."""
-    path = Path(tempfile.mkdtemp(prefix=PREFIX))
+def folder(base: Path | None = None) -> Iterator[Path]:
+    """Make a folder that is held by this process and removed at the end.
+
+    Args:
+        base: Where; None for the usual place of temporary files.
+    """
+    path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     while not (held := _hold(path)):
         # another command took it for one that nobody holds, and removed it
-        path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     try:
         yield path
     finally:
@@ -27,10 +31,16 @@ def folder() -> Iterator[Path]:
 
 def tidy() -> None:
     """Remove the folders of processes that were killed."""
-    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if held := _hold(path):
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(held)
+    for base in bases():
+        for path in base.glob(f"{PREFIX}*"):
+            if held := _hold(path):
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(held)
+
+
+def bases() -> list[Path]:
+    """Return where folders may be made, the usual place of temporary files first."""
+    return [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")]  # noqa: S108 - in a folder of our own
 
 
 def _hold(path: Path) -> int:

@@ -9,6 +9,7 @@ import ray
 from ray import tune
 
 from benchmark.datasets import Dataset
+from benchmark.scheduling.cluster import worker_folder
 from benchmark.scheduling.execution import Execution, Job
 from benchmark.scheduling.observer import Observer
 from benchmark.scheduling.time_limit import NOT_BEGUN, Pace, TimeLimit
@@ -30,8 +31,10 @@ class Trial(tune.Trainable):
         config: dict[str, Any],
         jobs: Sequence[Job] = (),
         datasets: Mapping[str, "ray.ObjectRef[Dataset]"] | None = None,
+        folder: str = ".",
     ) -> None:
-        """Take the first job; ``tune.with_parameters`` hands over all of them and the data sets."""
+        """Take the first job; ``tune.with_parameters`` hands over all of them, the datasets and where to stand."""
+        worker_folder(folder)
         self.jobs = jobs
         self.datasets = datasets or {}
         self.pace = Pace(_limit(jobs))

@@ -3,6 +3,8 @@
 import platform
 import subprocess
 from functools import cache
+from hashlib import sha256
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,6 +21,18 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return {**found, "commit": _commit()}
+
+
+@cache
+def source_hash() -> str:
+    """Return the hash of this project's source files, of both packages: equal where the same code runs."""
+    digest = sha256()
+    for package in ("benchmark", "methods"):
+        folder = Path(str(import_module(package).__file__)).parent
+        for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
+            digest.update(f"{package}/{path.relative_to(folder).as_posix()}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
 
 
 def device_name(device: str) -> str:

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 from benchmark.datasets import Dataset
 from benchmark.scheduling import Job, Observer, check_room, gpus_of_a_run, ray_cluster, ray_run_config, scratch
 from benchmark.scheduling.trial import Closing
-from benchmark.store import Status
+from benchmark.store import Status, environment
 from benchmark.sweeps.plan import Configuration, Sweep
 from benchmark.sweeps.space import Assignment, Choice, Space, identity
 from benchmark.sweeps.trial import ACCURACY, ConfigurationTrial, Ear, packed, unpacked
@@ -206,6 +206,7 @@ def carry_out(
         tuple(str(Path(plugin).resolve()) for plugin in command.plugins),
         predictions=command.predictions,
         limit=command.limit,
+        code=environment.source_hash(),
     )
     with ray_cluster(command.cluster):
         gpus = gpus_of_a_run([template], command.cluster)
@@ -215,6 +216,7 @@ def carry_out(
         trainable = tune.with_parameters(
             ConfigurationTrial,
             template=template,
+            folder=str(Path.cwd()),
             # on one machine the workers map the file that we have mapped; another may not have it
             dataset=dataset.without_files() if command.cluster.address else dataset,
             done=list(done),

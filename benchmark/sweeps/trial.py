@@ -11,7 +11,7 @@ from ray import tune
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset
-from benchmark.scheduling import Execution, Job, Observer, Pace, TimeLimit
+from benchmark.scheduling import Execution, Job, Observer, Pace, TimeLimit, worker_folder
 from benchmark.store import Result, Status, Store
 from benchmark.training import Row
 
@@ -113,6 +113,7 @@ class ConfigurationTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], **given: Any) -> None:
         """Take the first configuration; ``tune.with_parameters`` hands over the template, the images and the rest."""
+        worker_folder(given["folder"])
         template: Job = given["template"]
         self.template = template
         self.dataset: Dataset = given["dataset"]

@@ -174,7 +174,7 @@ class TestDoctor:
         found = {finding.subject: finding for finding in machine.findings(tmp_path, tmp_path)}
         assert found["no-such-package"].grade is machine.Grade.PROBLEM
         assert "make room" in found["results folder"].remedy
-        assert "RAY_ADDRESS" in found["ray"].remedy
+        assert "--address 10.0.0.1:6379" in found["ray"].remedy
         assert all(finding.remedy for finding in found.values() if finding.grade is not machine.Grade.GOOD)
 
 

@@ -1,0 +1,199 @@
+"""Ray's surroundings: what it is started with, where it keeps its files, and which code its workers run.
+
+All of it is set up here, so that nothing in a person's folder, environment or machine decides what is trained.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from benchmark.errors import MachineError
+from benchmark.scheduling import scratch
+from benchmark.store import environment
+from methods.errors import InputError
+
+# Ray reads these when it is imported: no telemetry, no log files of its own for every trial, no chatter
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # no process a core in advance: a trial gets one of its own in any case
+    "RAY_prestart_worker_first_driver": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_SYNCER": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+# what Ray calls clusters on other systems; without them its servers listen on the loopback address alone
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+KNOCK_S = 10.0
+"""For a cluster's address to answer."""
+
+SOCKET_NAME = 107
+"""Bytes that the name of a Unix socket may have."""
+SOCKET_BELOW = len("/session_2026-12-31_23-59-59_999999_9999999/sockets/plasma_store.1")
+"""Bytes that Ray adds to the folder in which it keeps its sockets."""
+
+OWN = ("benchmark", "methods")
+"""The packages that a worker has to import from where this process did."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where Ray runs and how it shares the machine out.
+
+    Attributes:
+        address: Of an existing cluster; None starts one on this machine for this command alone.
+        trials_per_gpu: Runs side by side on one GPU.
+    """
+
+    address: str | None = None
+    trials_per_gpu: int = 1
+
+
+def set_environment(cluster: Cluster) -> None:
+    """Set what Ray reads when it is imported, unless the person has set it."""
+    settings = RAY_ENVIRONMENT if cluster.address else {**RAY_ENVIRONMENT, **LOOPBACK}
+    os.environ.update({key: os.environ.get(key, value) for key, value in settings.items()})
+
+
+@contextmanager
+def ray_cluster(cluster: Cluster) -> Iterator[None]:
+    """Start Ray, or join a cluster, for as long as the context lasts.
+
+    Raises:
+        InputError: If there is no cluster at the address that was given.
+        MachineError: If Ray does not start on this machine.
+    """
+    set_environment(cluster)
+    import ray
+
+    # a trial whose process died is reported by us, in one line
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch.folder(_base_of_sockets()))
+        # before the folder goes
+        stack.callback(ray.shutdown)
+        with _own_signals(), _elsewhere(folder):
+            _connect(cluster, folder)
+        yield
+
+
+def own_folders() -> list[str]:
+    """Return the folders from which this process imports this project's packages."""
+    found = [Path(str(import_module(name).__file__)).resolve().parents[1] for name in OWN]
+    return list(dict.fromkeys(map(str, found)))
+
+
+def check_code(planned: str) -> None:
+    """Raise a RuntimeError unless this process runs the code that the command runs.
+
+    Args:
+        planned: The hash of the command's code; empty where nobody asks.
+    """
+    if planned and planned != environment.source_hash():
+        raise RuntimeError(
+            f"the worker on {socket.gethostname()} runs other code than the command, from {own_folders()[0]}: "
+            "install the same version on every machine, and give the command again after a change"
+        )
+
+
+def _connect(cluster: Cluster, folder: Path) -> None:
+    import ray
+    from ray.job_config import JobConfig
+
+    # Ray lets workers import from the folder of the command before anything else; that of this process is added here
+    job_config = JobConfig(_py_driver_sys_path=own_folders())
+    if cluster.address is None:
+        try:
+            ray.init(
+                # never a cluster that happens to be there, whatever RAY_ADDRESS or an earlier `ray start` says
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+                job_config=job_config,
+                _temp_dir=str(folder),
+            )
+        except Exception as error:
+            raise MachineError(f"Ray does not start on this machine: {_first_line(error)}") from None
+        return
+    try:
+        _knock(cluster.address)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR, job_config=job_config)
+    except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
+        raise InputError(f"no Ray cluster at {cluster.address!r}: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _base_of_sockets() -> Path | None:
+    """Return a folder whose name leaves room for Ray's sockets; None for the usual one of temporary files.
+
+    Raises:
+        MachineError: If there is none that can be written to.
+    """
+    usual, *_ = scratch.bases()
+    for base in scratch.bases():
+        room = SOCKET_NAME - SOCKET_BELOW - len(os.fsencode(base)) - len(f"/{scratch.PREFIX}12345678")
+        if room >= 0 and os.access(base, os.W_OK | os.X_OK):
+            return None if base == usual else base
+    raise MachineError(
+        f"the name of {usual} is too long for Ray's sockets, and nothing shorter can be written to: set TMPDIR to a "
+        "folder with a short name"
+    )
+
+
+@contextmanager
+def _elsewhere(folder: Path) -> Iterator[None]:
+    """Let this process stand in an empty folder: workers import from where it stands, before they look elsewhere."""
+    empty = folder / "empty"
+    empty.mkdir()
+    back = None
+    with suppress(OSError):
+        back = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    os.chdir(empty)
+    try:
+        yield
+    finally:
+        if back is not None:
+            os.fchdir(back)
+            os.close(back)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the answer to SIGTERM: Ray installs a handler of its own that ends the process with a stack trace."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _knock(address: str) -> None:
+    """Raise an OSError if nothing listens at ``HOST:PORT``: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isascii() and port.isdigit():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
+            pass
+
+
+def worker_folder(folder: str) -> None:
+    """Let a worker stand where the command was given, if that is there: plug-ins may read files by relative paths."""
+    with suppress(OSError):
+        os.chdir(folder)
