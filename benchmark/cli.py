@@ -1,6 +1,5 @@
 """The ``bench`` command: parses, calls, prints."""
 
-import shlex
 import signal
 import sys
 import time
@@ -36,7 +35,7 @@ from benchmark.commands import (
     table,
     verify,
 )
-from benchmark.consoles import coloured, new_console
+from benchmark.consoles import coloured, new_console, same_command
 from benchmark.errors import MachineError, TimeIsUpError
 from methods.errors import InputError
 
@@ -77,7 +76,7 @@ def main() -> None:
         # a library that is interrupted may make an error of its own of it, and what ends then ends for that
         code = INTERRUPTED if received else _answered(error)
     if received or code == INTERRUPTED:
-        _fail(f"stopped; what is finished is kept, and this goes on: {_same_command()}", INTERRUPTED)
+        _fail(f"stopped; what is finished is kept, resume with: {same_command()}", INTERRUPTED)
     if code:
         sys.exit(code)
 
@@ -100,7 +99,7 @@ def _answered(error: BaseException) -> int:
             raise
         _fail(f"{fault.strerror}: {fault.filename}")
     except TimeIsUpError:
-        _fail(f"{error}; this goes on: {_same_command()}", TRY_AGAIN)
+        _fail(f"{error}; resume with: {same_command()}", TRY_AGAIN)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as fault:
@@ -117,10 +116,6 @@ def _answered(error: BaseException) -> int:
 def program() -> Any:
     """Return the command with its parts as Click has them; to put them together takes longer than many an answer."""
     return typer.main.get_command(app)
-
-
-def _same_command() -> str:
-    return shlex.join(["bench", *sys.argv[1:]])
 
 
 def _setting_meant(option: str) -> str:

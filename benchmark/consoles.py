@@ -1,5 +1,6 @@
 """Where lines for a person go: to Rich's console, or as they are where Rich is not installed."""
 
+import shlex
 import sys
 from typing import Any, Protocol
 
@@ -41,6 +42,11 @@ class PlainConsole:
         """Print a line; how it would look in colours does not matter."""
         if not self.quiet:
             print(*objects, file=sys.stderr if self.stderr else sys.stdout, flush=True)
+
+
+def same_command() -> str:
+    """Return the command line that was given, to be given again."""
+    return shlex.join(["bench", *sys.argv[1:]])
 
 
 def coloured() -> bool:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from benchmark.consoles import same_command
 from benchmark.errors import MachineError
 from benchmark.scheduling import scratch
 from benchmark.store import environment
@@ -44,6 +46,12 @@ SOCKET_NAME = 107
 """Bytes that the name of a Unix socket may have."""
 SOCKET_BELOW = len("/session_2026-12-31_23-59-59_999999_9999999/sockets/plasma_store.1")
 """Bytes that Ray adds to the folder in which it keeps its sockets."""
+
+VITAL = ("raylet", "gcs_server")
+"""Processes of Ray without which a command cannot go on."""
+
+WATCH_S = 0.5
+"""Between two looks at them."""
 
 OWN = ("benchmark", "methods")
 """The packages that a worker has to import from where this process did."""
@@ -87,6 +95,7 @@ def ray_cluster(cluster: Cluster) -> Iterator[None]:
         stack.callback(ray.shutdown)
         with _own_signals(), _elsewhere(folder):
             _connect(cluster, folder)
+        stack.enter_context(_watched())
         yield
 
 
@@ -135,6 +144,33 @@ def _connect(cluster: Cluster, folder: Path) -> None:
         ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR, job_config=job_config)
     except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
         raise InputError(f"no Ray cluster at {cluster.address!r}: {_first_line(error)}") from None
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """End this process with one line if Ray's own processes on this machine die; Ray would end it without a word.
+
+    What is finished is stored, and runs under way have checkpoints: nothing is lost that an orderly end would keep.
+    """
+    from ray._private.worker import _global_node
+
+    started = getattr(_global_node, "all_processes", {})
+    vital = {kind: infos[0].process for kind, infos in started.items() if kind in VITAL and infos}
+    left = threading.Event()
+
+    def watch() -> None:
+        while not left.wait(WATCH_S):
+            for kind, process in vital.items():
+                if process.poll() is not None and not left.is_set():
+                    line = f"Ray's {kind} has died (killed, or out of memory)"
+                    print(f"bench: {line}; what is finished is kept, resume with: {same_command()}", file=sys.stderr)
+                    os._exit(1)
+
+    threading.Thread(target=watch, name="watch-ray", daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
 
 
 def _first_line(error: Exception) -> str:

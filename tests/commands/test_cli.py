@@ -379,7 +379,7 @@ class TestRun:
         )
         answer = process(tmp_path, "run", program=[sys.executable, "-c", "\n".join(lines)])
         assert answer.code == 130
-        assert answer.err.startswith("bench: stopped; what is finished is kept, and this goes on: bench")
+        assert answer.err.startswith("bench: stopped; what is finished is kept, resume with: bench")
 
 
 class TestTable:

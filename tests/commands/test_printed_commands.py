@@ -98,7 +98,7 @@ def test_what_was_stopped_goes_on(bench: Bench, tmp_path: Path) -> None:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=240)
-    command = told.partition("this goes on: ")[2].strip()
+    command = told.partition("resume with: ")[2].strip()
     assert shlex.split(command) == ["bench", *words]
     assert "1 runs, 0 finished already" in again(bench, command, "--dry-run")
 
@@ -110,7 +110,7 @@ def test_what_there_was_no_time_for_goes_on(bench: Bench, tmp_path: Path) -> Non
     answer = bench(*words)
     assert answer.code == 75
     (line,) = answer.err.splitlines()
-    command = line.partition("; this goes on: ")[2]
+    command = line.partition("; resume with: ")[2]
     assert shlex.split(command) == ["bench", *words]
     assert "2 runs, 0 finished already" in again(bench, command, "--dry-run")
     # the last word counts: now there is time

@@ -273,7 +273,7 @@ class TestCommands:
         answer = bench(*self.WORDS, "0.001s")
         assert answer.code == 75
         lines = answer.err.splitlines()
-        said, _, command = lines[-1].partition("; this goes on: ")
+        said, _, command = lines[-1].partition("; resume with: ")
         assert said == "bench: the time is up before 1 of 1 runs were finished"
         assert shlex.split(command) == ["bench", *self.WORDS, "0.001s"]
         assert "dml" not in answer.out.partition("runs: ")[0].replace("note: dml", "")
@@ -289,7 +289,7 @@ class TestCommands:
         answer = bench(*words, "0.001s")
         assert answer.code == 75
         assert answer.err.splitlines()[-1] == (
-            "bench: the time is up before the sweep was finished; this goes on: bench sweep space.yaml "
+            "bench: the time is up before the sweep was finished; resume with: bench sweep space.yaml "
             "--dataset digits --stop-after 0.001s"
         )
         assert not list(tmp_path.glob("results/runs/*"))

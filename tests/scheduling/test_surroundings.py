@@ -1,0 +1,132 @@
+"""Whatever is in a person's folder or environment: workers train what the command trains, or say one line."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from benchmark import datasets
+from benchmark.running import prepare
+from benchmark.scheduling import Execution, Job
+from benchmark.scheduling.cluster import SOCKET_NAME, own_folders
+from benchmark.store import Status, environment, load
+
+ROOT = Path(__file__).parents[2]
+BENCH = Path(sys.executable).with_name("bench")
+WORDS = "--methods dml --dataset digits --seeds 1 --epochs 1 --set data.train_per_class=10"
+
+
+def bench(place: Path, words: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BENCH, "run", *words.split()],
+        cwd=place, env={**os.environ, **changed}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def child_of(parent: int, name: str) -> int:
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        # processes come and go meanwhile
+        with suppress(OSError):
+            head, _, tail = path.read_text().rpartition(")")
+            if head.endswith(f"({name}") and int(tail.split()[1]) == parent:
+                return int(head.partition(" ")[0])
+    raise LookupError(name)
+
+
+def losses(results: Path) -> list[float]:
+    return [float(loss) for loss in load(results)["loss"]]
+
+
+@pytest.mark.thorough
+class TestUnderRay:
+    @pytest.fixture
+    def serial(self, tmp_path: Path) -> list[float]:
+        assert bench(tmp_path, f"{WORDS} --engine serial --results {tmp_path}/serial").returncode == 0
+        return losses(tmp_path / "serial")
+
+    def test_another_checkout_in_the_working_directory_is_not_trained(
+        self, tmp_path: Path, serial: list[float]
+    ) -> None:
+        for package in ("methods", "benchmark"):
+            shutil.copytree(ROOT / package, tmp_path / package)
+        path = tmp_path / "methods" / "dml.py"
+        code, loss = path.read_text(encoding="utf-8"), "cross_entropy(outputs.peers, labels)"
+        assert loss in code
+        path.write_text(code.replace(loss, f"3 * {loss}"), encoding="utf-8")
+        done = bench(tmp_path, f"{WORDS} --engine ray --results ray")
+        assert done.returncode == 0, done.stderr
+        assert losses(tmp_path / "ray") == serial
+
+    def test_files_of_generic_names_hide_nothing(self, tmp_path: Path, serial: list[float]) -> None:
+        (tmp_path / "methods").mkdir()
+        for name in ("methods/__init__.py", "benchmark.py", "torch.py", "ray.py"):
+            (tmp_path / name).write_text("raise RuntimeError('another package')\n")
+        done = bench(tmp_path, f"{WORDS} --engine ray --results ray")
+        assert done.returncode == 0, done.stderr
+        assert losses(tmp_path / "ray") == serial
+
+    def test_an_address_in_the_environment_is_not_joined(self, tmp_path: Path, serial: list[float]) -> None:
+        begin = time.monotonic()
+        done = bench(tmp_path, f"{WORDS} --engine ray --results ray", RAY_ADDRESS="127.0.0.1:1")
+        assert done.returncode == 0, done.stderr
+        assert losses(tmp_path / "ray") == serial
+        assert time.monotonic() - begin < 200
+
+    def test_a_long_name_of_the_temporary_folder(self, tmp_path: Path, serial: list[float]) -> None:
+        long = tmp_path / ("x" * (SOCKET_NAME + 13))
+        long.mkdir()
+        done = bench(tmp_path, f"{WORDS} --engine ray --results ray", TMPDIR=str(long))
+        assert done.returncode == 0, done.stderr
+        assert losses(tmp_path / "ray") == serial
+
+    def test_a_plug_in_reads_files_where_the_command_was_given(self, tmp_path: Path) -> None:
+        (tmp_path / "scale.txt").write_text("2")
+        (tmp_path / "mine.py").write_text(
+            "from methods.dml import DML\n\n\n"
+            'class Mine(DML):\n    """Reads a file by a relative path."""\n\n    name = "mine"\n\n'
+            "    def __init__(self, *given):\n        super().__init__(*given)\n"
+            '        self.scale = float(open("scale.txt").read())\n'
+        )
+        words = WORDS.replace("dml", "mine")
+        done = bench(tmp_path, f"{words} --plugin mine.py --engine ray --results ray")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_a_raylet_that_dies_is_said_in_one_line_with_the_command_to_resume(self, tmp_path: Path) -> None:
+        words = "--methods dml --dataset digits --seeds 2 --epochs 3000 --engine ray --results results"
+        process = subprocess.Popen(
+            [BENCH, "run", *words.split()], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert process.stdout is not None
+            while not process.stdout.readline().startswith("started"):
+                assert process.poll() is None
+            os.kill(child_of(process.pid, "raylet"), signal.SIGKILL)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert process.returncode == 1
+        lines = [line for line in said.splitlines() if line.strip()]
+        assert len(lines) == 1
+        assert lines[0].endswith(f"bench run {words}")
+
+
+def test_other_code_than_the_command_runs_is_refused(tmp_path: Path) -> None:
+    layer = {"methods": "dml", "dataset": "digits", "seeds": 1, "epochs": 1, "results": str(tmp_path)}
+    [run] = prepare([layer]).runs
+    dataset = datasets.load("digits", run.data, tmp_path)
+    for code, status in (("0" * 32, Status.FAILED), (environment.source_hash(), Status.FINISHED)):
+        execution = Execution(Job(run, tmp_path, "cpu", code=code), dataset)
+        execution.advance()
+        assert execution.result is not None
+        assert execution.result.status is status
+        assert "other code" in execution.result.reason or status is Status.FINISHED
+
+
+def test_workers_import_from_where_this_process_does() -> None:
+    assert own_folders() == [str(ROOT)]
