@@ -114,6 +114,8 @@ def _check(exported: Model, model: Normalised, card: Card, run: StoredRun, data_
     for size in BATCHES:
         images = random.random((size, card.in_channels, card.image_size, card.image_size), dtype=np.float32)
         expected, given = original(images), exported(images)
+        if not np.isfinite(expected).all():
+            raise InputError(f"the outputs of {card.student} of {run.name} are not finite: not exported")
         if not np.allclose(given, expected, rtol=TOLERANCE, atol=TOLERANCE):
             apart = float(np.abs(given - expected).max())
             raise MachineError(f"the exported file gives other logits than the student, by up to {apart:.2g}: not kept")

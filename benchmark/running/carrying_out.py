@@ -4,6 +4,8 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from benchmark import datasets
 from benchmark.configuration import RunConfig
 from benchmark.consoles import Console
@@ -21,6 +23,9 @@ from methods import registry
 
 RATE_OF_SGD = 0.02
 """From which learning rate on AdamW, whose steps have about its size in every weight, hardly learns."""
+
+LOOKED_AT = 512
+"""Training images that are compared with each other before a run."""
 
 MIN_FREE_BYTES = 1_000_000
 """What a results folder must have room for before anything starts."""
@@ -105,6 +110,10 @@ def time_was_up(results: Iterable[Result]) -> bool:
 def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
     """Return one line for each setting that does not fit its run's length, network or optimiser."""
     lines: dict[str, None] = {}
+    for name, dataset in sets.items():
+        some = dataset.train.take(np.arange(min(len(dataset.train), LOOKED_AT))).images
+        if len(some) > 1 and (some == some[:1]).all():
+            lines[f"{name}: the first {len(some)} training images are all the same: there is nothing to learn"] = None
     for run in runs:
         method = registry.load(run.method, plugins)
         chosen = method.Hyperparameters.resolve(method.Hyperparameters.restored(run.hyperparameters), owner=run.method)

@@ -36,7 +36,7 @@ class RecordedStep:
     it has to ask for as scheduled numbers, what it keeps between steps has to be tensors.
 
     Attributes:
-        refusal: Why every step takes the plain way; None if it need not.
+        refusal: Why every step falls back to the standard one; None if it need not.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +28,12 @@ def predictions_of(
         logits: ``[N, C]`` by predictor.
         students: Which of the predictors may be deployed.
         complete: Whether these are all predictors.
+
+    Raises:
+        InputError: If some logits are not finite.
     """
+    if broken := [name for name, values in logits.items() if not np.isfinite(values).all()]:
+        raise InputError(f"{config.label}: the outputs of {', '.join(broken)} are not finite")
     return Predictions(
         run=config.identity,
         logits=logits,

@@ -36,7 +36,7 @@ TRAINING_SAMPLE = 2000
 
 
 class DivergedError(RuntimeError):
-    """The training loss is no finite number any more."""
+    """The training loss, a predictor's outputs or a student's weights are not finite any more."""
 
 
 class CollapsedError(RuntimeError):
@@ -69,6 +69,7 @@ class Trainer:
         self.parameters = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
         self.groups = decayed_groups(parameter_groups(self.method), train)
         self.optimizer = make_optimizer(self.groups, train)
+        self._notes: list[str] = []
         self._told = False
         self.recorded = (
             RecordedStep(self._plain_step, self.method, self.optimizer, train.batch_size) if train.graph else None
@@ -97,7 +98,7 @@ class Trainer:
             students' accuracy on training images.
 
         Raises:
-            DivergedError: If the loss is not finite.
+            DivergedError: If the loss or the outputs of a predictor are not finite.
         """
         begin = time.perf_counter()
         epoch = self.next_epoch
@@ -110,6 +111,8 @@ class Trainer:
             scores = self.evaluate(diagnosed)
             if diagnosed:
                 scores |= self._on_training_images() | self._gradients(epoch)
+        if self.done:
+            self._note_chance(scores["student"])
         return {"epoch": epoch, "lr": lr, "seconds": time.perf_counter() - begin, **losses, **scores}
 
     def evaluate(self, diagnose: bool = False) -> Row:
@@ -124,6 +127,10 @@ class Trainer:
                 diagnose,
                 self.method.students if self.config.train.class_accuracy else (),
             )
+        broken = [name for name, score in scores.items() if name.startswith("nll/") and not math.isfinite(score)]
+        if broken:
+            names = ", ".join(name.removeprefix("nll/") for name in broken)
+            raise DivergedError(f"after epoch {self.next_epoch - 1}: the outputs of {names} are not finite")
         students = [scores[f"top1/{name}"] for name in self.method.students]
         return {"student": sum(students) / len(students), **scores}
 
@@ -164,10 +171,19 @@ class Trainer:
 
     def take_notes(self) -> list[str]:
         """Return what a person should know of the steps so far, once."""
+        notes, self._notes = self._notes, []
         if self.recorded is None or self.recorded.refusal is None or self._told:
-            return []
+            return notes
         self._told = True
-        return [f"train.graph: {self.config.method} takes the plain way: {self.recorded.refusal}"]
+        return [*notes, f"train.graph: {self.config.method} falls back to the standard step: {self.recorded.refusal}"]
+
+    def _note_chance(self, student: float) -> None:
+        limit = chance_limit(len(self.dataset.classes), len(self.test_labels))
+        if student <= limit < 100:
+            self._notes.append(
+                f"the students' accuracy after training, {student:.2f} %, is indistinguishable from guessing "
+                f"(at most {limit:.2f} % on {len(self.test_labels)} images)"
+            )
 
     def check_collapse(self, rows: Sequence[Row]) -> None:
         """Raise a CollapsedError if the last evaluations of a run were all at chance.
@@ -221,6 +237,8 @@ class Trainer:
         """Write each student's weights to ``<folder>/<student>.safetensors``, with what is needed to rebuild it."""
         for name in self.method.students:
             student = self.method.student(name)
+            if not all(weight.isfinite().all() for weight in student.state_dict().values()):
+                raise DivergedError(f"the weights of {name} are not finite")
             metadata = {
                 "student": name,
                 "method": self.config.method,

@@ -115,7 +115,7 @@ def test_what_a_replay_would_not_do_again_takes_the_plain_way(
     )
     assert rows(recorded) == rows(plain)
     assert recorder.replays == 0
-    assert recorded.take_notes() == [f"train.graph: {method} takes the plain way: {reason}"]
+    assert recorded.take_notes() == [f"train.graph: {method} falls back to the standard step: {reason}"]
     assert recorded.take_notes() == []
 
 

@@ -1,0 +1,88 @@
+"""Numbers that are no numbers: a run whose outputs are not finite has diverged, and guessing is said to be guessing."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import datasets, running
+from benchmark.running.carrying_out import remarks
+from benchmark.scheduling import Execution, Job
+from benchmark.store import Status
+from benchmark.training.keeping import predictions_of
+from benchmark.training.trainer import DivergedError, Trainer
+from methods.errors import InputError
+
+
+def planned(results: Path, **changes: Any) -> Any:
+    layer = {
+        "methods": "dml",
+        "dataset": "digits",
+        "backbone": "resnet8",
+        "seeds": 1,
+        "epochs": 1,
+        "data": {"train_per_class": 5},
+        "train": {"batch_size": 16},
+        "results": str(results),
+    }
+    [run] = running.prepare([layer | changes]).runs
+    return run
+
+
+def ended(results: Path, **changes: Any) -> Execution:
+    run = planned(results, **changes)
+    execution = Execution(Job(run, results, "cpu"), datasets.load(run.dataset, run.data, results))
+    while execution.result is None:
+        execution.advance()
+    return execution
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_outputs_that_are_not_finite_are_no_result(tmp_path: Path, epochs: int) -> None:
+    result = ended(tmp_path, dml={"temperature": 1e10}, epochs=epochs).result
+    assert result is not None
+    assert result.status is Status.DIVERGED
+    assert "finite" in result.reason
+
+
+def test_accuracy_at_chance_after_training_is_said(tmp_path: Path) -> None:
+    execution = ended(tmp_path, methods="independent", train={"batch_size": 16, "lr": 1e-9})
+    assert execution.result is not None
+    assert execution.result.status is Status.FINISHED
+    assert any("guessing" in note for note in execution.take_notes())
+
+
+def test_accuracy_above_chance_is_not_remarked(tmp_path: Path) -> None:
+    execution = ended(tmp_path, methods="independent", epochs=12, train={"batch_size": 16, "lr": 0.05})
+    assert not any("guessing" in note for note in execution.take_notes())
+
+
+def test_training_images_that_are_all_the_same_are_said(tmp_path: Path) -> None:
+    labels = np.arange(40) % 2
+    for name, pixels in (
+        ("same", np.full((40, 8, 8), 7)),
+        ("different", np.random.default_rng(0).integers(256, size=(40, 8, 8))),
+    ):
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, x_train=pixels.astype(np.uint8), y_train=labels, x_test=pixels.astype(np.uint8), y_test=labels)
+        run = planned(tmp_path, dataset=f"npz:{path}", data={})
+        lines = remarks([run], {run.dataset: datasets.load(run.dataset, run.data, tmp_path)})
+        assert any("all the same" in line for line in lines) == (name == "same")
+
+
+def test_weights_and_predictions_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
+    run = planned(tmp_path)
+    dataset = datasets.load("digits", run.data, tmp_path)
+    trainer = Trainer(run, dataset, torch.device("cpu"))
+    with torch.no_grad():
+        next(trainer.method.parameters()).fill_(float("nan"))
+    with pytest.raises(DivergedError, match="peer0"):
+        trainer.save_students(tmp_path)
+    with pytest.raises(DivergedError, match="peer0"):
+        trainer.evaluate()
+    logits = np.zeros((len(dataset.test), 10), dtype=np.float32)
+    logits[3, 4] = np.inf
+    with pytest.raises(InputError, match="peer1"):
+        predictions_of(run, dataset, {"peer0": np.zeros_like(logits), "peer1": logits}, ("peer0", "peer1"))
