@@ -60,7 +60,7 @@ def run(
     data_root: DataRoot = None,
     engine: Annotated[Text, typer.Option(help="ray (side by side) or serial (in this process).")] = None,
     address: Annotated[Text, typer.Option(help="An existing Ray cluster to join.")] = None,
-    device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    device: Annotated[Text, typer.Option(help="auto, cpu, cuda, cuda:N or cuda:N,M.")] = None,
     trials_per_gpu: Annotated[int | None, typer.Option(help="Runs side by side on one GPU.")] = None,
     save_students: Annotated[bool | None, typer.Option(help="Keep the students' weights.")] = None,
     save_predictions: Annotated[

@@ -36,7 +36,7 @@ def sweep(
     data_root: DataRoot = None,
     engine: Annotated[Text, typer.Option(help="ray (side by side) or serial (in this process).")] = None,
     address: Annotated[Text, typer.Option(help="An existing Ray cluster to join.")] = None,
-    device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    device: Annotated[Text, typer.Option(help="auto, cpu, cuda, cuda:N or cuda:N,M.")] = None,
     trials_per_gpu: Annotated[int | None, typer.Option(help="Runs side by side on one GPU.")] = None,
     stop_after: StopAfter = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configurations and stop.")] = False,

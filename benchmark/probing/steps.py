@@ -11,8 +11,8 @@ from benchmark.configuration import RunConfig
 from benchmark.probing.records import Mode, Precision, Range, StepSpeed
 from benchmark.probing.subject import Subject
 from benchmark.speed.estimate import operations_per_image
-from benchmark.speed.measure import matrix_rate, peak_memory, timed, trainer_for, training_step
-from benchmark.training import Arithmetic, check_settings
+from benchmark.speed.measure import matrix_rate, timed, trainer_for, training_step
+from benchmark.training import Arithmetic, check_settings, peak_memory, reset_peak_memory
 from methods.errors import InputError
 
 REPETITIONS = 3
@@ -79,8 +79,7 @@ class Steps:
                 return found.model_copy(update={"refusal": refused[0]})
         except (InputError, RuntimeError, torch.OutOfMemoryError) as error:
             return found.model_copy(update={"refusal": _first_line(error)})
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        reset_peak_memory(device)
         seconds = _repeated(step, device)
         rates = [subject.batch_size / each for each in seconds]
         operations = self._of(method, backbone)

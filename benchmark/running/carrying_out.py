@@ -77,6 +77,8 @@ def train_missing(command: Command, console: Console) -> None:
 
         # where other machines train, this one's devices say nothing
         device = choose_device(command.device) if command.trains_here else None
+        for number in command.cluster.gpus:
+            choose_device(f"cuda:{number}")
         if device is not None:
             check_settings(missing, device)
         check_writable(command.store)
@@ -135,7 +137,7 @@ def train(
     from benchmark.scheduling import Job
 
     plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
-    how = (command.store.root, command.device, command.save_students, plugins, command.force)
+    how = (command.store.root, command.worker_device, command.save_students, plugins, command.force)
     jobs = [Job(run, *how, command.predictions, command.limit, environment.source_hash()) for run in missing]
     with display(len(jobs), console) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)

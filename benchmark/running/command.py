@@ -24,7 +24,7 @@ class Command:
         runs: All runs that were asked for.
         force: Whether finished ones are repeated.
         engine: ``ray`` or ``serial``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; of several GPUs the first.
         save_students: Whether weights are kept.
         predictions: What the predictors' logits on the scored images are kept as; None if they are not.
         log: The logging backends that are told of everything.
@@ -47,6 +47,11 @@ class Command:
     shares: Sequence[str] = ()
     broken: Sequence[str] = ()
     limit: TimeLimit | None = None
+
+    @property
+    def worker_device(self) -> str:
+        """What a run's own process is told: a worker of Ray sees the GPU that it was given, and no other."""
+        return "cuda" if self.engine == "ray" and self.cluster.gpus else self.device
 
     @property
     def trains_here(self) -> bool:
@@ -97,6 +102,11 @@ def prepare(
     texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
     chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
     data_root = Path(chosen["data_root"]) if chosen["data_root"] else datasets.default_root()
+    device, gpus = _device(chosen["device"] or "auto")
+    if gpus and chosen["address"]:
+        raise InputError(f"--device {chosen['device']} names GPUs of this machine: with --address give --device cuda")
+    if len(gpus) > 1 and engine == "serial":
+        raise InputError(f"engine serial takes one GPU (given: --device {chosen['device']}; engine ray takes several)")
     broken = registry.broken_files(plugins)
     if fetch:
         for name in names("dataset", options.option("dataset", ["digits"])):
@@ -111,8 +121,8 @@ def prepare(
         plugins=plugins,
         force=force,
         engine=engine,
-        cluster=Cluster(chosen["address"], trials_per_gpu),
-        device=_device(chosen["device"] or "auto"),
+        cluster=Cluster(chosen["address"], trials_per_gpu, gpus),
+        device=device,
         save_students=save_students,
         predictions=predictions,
         log=logging_backends.check(options.option("log", None)),
@@ -171,7 +181,9 @@ def _word(key: str, value: Any) -> str | None:
     return value
 
 
-def _device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
-        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:N"))
-    return name
+def _device(name: str) -> tuple[str, tuple[int, ...]]:
+    """Return the device that this process uses, and the numbers of the GPUs that were named."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3}(,[0-9]{1,3})*)?", name):
+        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:N", "cuda:N,M"))
+    numbers = tuple(dict.fromkeys(int(number) for number in name.partition(":")[2].split(",") if number))
+    return (f"cuda:{numbers[0]}" if numbers else name), numbers

@@ -64,5 +64,6 @@ def places(command: Command, runs: Sequence[RunConfig]) -> int:
     if command.engine == "serial":
         return 1
     if command.device != "cpu" and torch.cuda.is_available():
-        return torch.cuda.device_count() * command.cluster.trials_per_gpu
+        gpus = len(command.cluster.gpus) or torch.cuda.device_count()
+        return min(len(runs), gpus * command.cluster.trials_per_gpu)
     return max(1, (os.cpu_count() or 1) // max(run.train.threads for run in runs))

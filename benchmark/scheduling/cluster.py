@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -47,6 +47,8 @@ SOCKET_NAME = 107
 SOCKET_BELOW = len("/session_2026-12-31_23-59-59_999999_9999999/sockets/plasma_store.1")
 """Bytes that Ray adds to the folder in which it keeps its sockets."""
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
 VITAL = ("raylet", "gcs_server")
 """Processes of Ray without which a command cannot go on."""
 
@@ -63,11 +65,13 @@ class Cluster:
 
     Attributes:
         address: Of an existing cluster; None starts one on this machine for this command alone.
-        trials_per_gpu: Runs side by side on one GPU.
+        trials_per_gpu: Runs side by side on one GPU, at most.
+        gpus: Of this machine that runs may use, as torch numbers them; none stands for all.
     """
 
     address: str | None = None
     trials_per_gpu: int = 1
+    gpus: tuple[int, ...] = ()
 
 
 def set_environment(cluster: Cluster) -> None:
@@ -126,16 +130,18 @@ def _connect(cluster: Cluster, folder: Path) -> None:
     job_config = JobConfig(_py_driver_sys_path=own_folders())
     if cluster.address is None:
         try:
-            ray.init(
-                # never a cluster that happens to be there, whatever RAY_ADDRESS or an earlier `ray start` says
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=True,
-                job_config=job_config,
-                _temp_dir=str(folder),
-            )
+            with _visible(cluster.gpus):
+                ray.init(
+                    # never a cluster that happens to be there, whatever RAY_ADDRESS or an earlier `ray start` says
+                    address="local",
+                    num_gpus=len(cluster.gpus) or None,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=True,
+                    job_config=job_config,
+                    _temp_dir=str(folder),
+                )
         except Exception as error:
             raise MachineError(f"Ray does not start on this machine: {_first_line(error)}") from None
         return
@@ -144,6 +150,22 @@ def _connect(cluster: Cluster, folder: Path) -> None:
         ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR, job_config=job_config)
     except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
         raise InputError(f"no Ray cluster at {cluster.address!r}: {_first_line(error)}") from None
+
+
+@contextmanager
+def _visible(gpus: Sequence[int]) -> Iterator[None]:
+    """Let what is started here see these GPUs alone: a worker is given one of them, which it calls ``cuda``."""
+    before = os.environ.get(VISIBLE)
+    if gpus:
+        names = before.split(",") if before else [str(number) for number in range(max(gpus) + 1)]
+        os.environ[VISIBLE] = ",".join(names[number] for number in gpus)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[VISIBLE] = before
+        elif gpus:
+            del os.environ[VISIBLE]
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from benchmark.store import (
     environment,
     write_predictions,
 )
-from benchmark.training import CollapsedError, DivergedError, Row, Trainer, checkpoints, choose_device
+from benchmark.training import CollapsedError, DivergedError, Row, Trainer, checkpoints, choose_device, is_out_of_memory
 from benchmark.training.cost import cost
 
 PATIENCE_S = 20.0
@@ -109,9 +109,10 @@ class Execution:
             self._end(Status.DIVERGED, str(error))
         except CollapsedError as error:
             self._end(Status.COLLAPSED, str(error))
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            self._end(Status.OUT_OF_MEMORY, _first_line(error))
         except Exception as error:
+            if is_out_of_memory(error):
+                self._end(Status.OUT_OF_MEMORY, _first_line(error))
+                return None
             self._keep_traceback()
             self._end(Status.FAILED, f"{type(error).__name__}: {_first_line(error)}")
         return None

@@ -1,5 +1,6 @@
 """Many runs, side by side under Ray Tune."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,17 +98,21 @@ def ray_run_config(folder: Path, callback: Any, stop: Any = None) -> Any:
 
 
 def gpus_of_a_run(jobs: Sequence["Job"], cluster: Cluster) -> float:
-    """Return the share of a GPU that each of the jobs takes."""
+    """Return the share of a GPU that each of the jobs takes: ``1 / min(N, ceil(runs / GPUs))``.
+
+    Runs are spread first: a GPU is shared, by N = ``trials_per_gpu`` at most, only where there are more runs than GPUs.
+    """
     import ray
 
     wanted = {job.device.partition(":")[0] for job in jobs}
     if wanted == {"cpu"}:
         return 0.0
-    if ray.cluster_resources().get("GPU", 0) == 0:
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    if gpus == 0:
         if "cuda" in wanted:
             raise InputError("no node of the Ray cluster has a GPU (valid devices: auto, cpu)")
         return 0.0
-    return 1.0 / cluster.trials_per_gpu
+    return 1.0 / min(cluster.trials_per_gpu, math.ceil(len(jobs) / gpus))
 
 
 def check_room(jobs: Sequence["Job"]) -> None:

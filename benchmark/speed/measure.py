@@ -1,6 +1,5 @@
 """How fast a method trains on this machine, beside how fast the machine multiplies matrices."""
 
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape, random_dataset
-from benchmark.training import Arithmetic, StepBatch, Trainer, choose_device
+from benchmark.training import Arithmetic, StepBatch, Trainer, choose_device, peak_memory, reset_peak_memory
 from methods import Progress
 
 WARM_UP_STEPS = 2
@@ -94,8 +93,7 @@ def measure(
     for _ in range(WARM_UP_STEPS):
         step()
     product = _matrix_product(trainer.arithmetic)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    reset_peak_memory(device)
     steps = _steps_within(MEASURED_S, step, device)
     rates: dict[str, list[float]] = {key: [] for key in ("train", "matmul", "fraction", "augmentation", "evaluation")}
     for _ in range(repetitions):
@@ -295,10 +293,3 @@ def timed_alone(action: Callable[[], object], times: int, device: torch.device, 
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def peak_memory(device: torch.device) -> float:
-    """Return the most memory in MiB: of a CUDA device since it was last asked to forget, or of this process."""
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device)) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

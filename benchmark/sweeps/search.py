@@ -201,7 +201,7 @@ def carry_out(
     template = Job(
         sweep.base,
         command.store.root,
-        command.device,
+        command.worker_device,
         command.save_students,
         tuple(str(Path(plugin).resolve()) for plugin in command.plugins),
         predictions=command.predictions,
@@ -209,7 +209,7 @@ def carry_out(
         code=environment.source_hash(),
     )
     with ray_cluster(command.cluster):
-        gpus = gpus_of_a_run([template], command.cluster)
+        gpus = gpus_of_a_run([template] * count, command.cluster)
         check_room([template])
         ear = Ear(command.store, observer, command.limit)
         searcher.closed = ear.closes

@@ -1,6 +1,12 @@
 from . import checkpoints as checkpoints
 from .augmentation import Augmentation as Augmentation, Normalisation as Normalisation
-from .devices import Arithmetic as Arithmetic, choose_device as choose_device
+from .devices import (
+    Arithmetic as Arithmetic,
+    choose_device as choose_device,
+    is_out_of_memory as is_out_of_memory,
+    peak_memory as peak_memory,
+    reset_peak_memory as reset_peak_memory,
+)
 from .drawing import draw_method as draw_method, without_numbers as without_numbers
 from .keeping import predictions_of_students as predictions_of_students
 from .meta import on_meta as on_meta

@@ -1,11 +1,10 @@
 """What a run takes: weights, operations, memory."""
 
-import resource
-
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.training.devices import peak_memory
 from benchmark.training.gradients import without_a_trace
 from benchmark.training.stepping import StepBatch, outputs_and_losses
 from benchmark.training.trainer import Trainer
@@ -21,11 +20,15 @@ def cost(trainer: Trainer) -> dict[str, float]:
         ``parameters`` that are trained and ``student_parameters`` of the deployed (first) student; ``state_mib`` of
         all parameters and buffers, mean teachers and memory banks included;
         ``step_multiply_adds`` and ``student_multiply_adds``, of a training step (forward and backward) and of the
-        deployed student, each an image, by ``torch.utils.flop_counter``; ``peak_memory_mib`` of this process so far: on
-        CUDA of the device's tensors, else of the host. A run that ended in an error may lack the counts.
+        deployed student, per image, by ``torch.utils.flop_counter``; ``peak_memory_mib`` since the run began: on CUDA of
+        the device's tensors, else of this process. A run that ended in an error may lack the counts.
     """
     student = trainer.method.student()
-    return {**_weights(trainer, student), **_operations(trainer, student), **_memory(trainer.labels.device)}
+    return {
+        **_weights(trainer, student),
+        **_operations(trainer, student),
+        "peak_memory_mib": peak_memory(trainer.labels.device),
+    }
 
 
 def _weights(trainer: Trainer, student: nn.Module) -> dict[str, float]:
@@ -64,9 +67,3 @@ def _counted(trainer: Trainer, student: nn.Module) -> dict[str, float]:
         "step_multiply_adds": step.get_total_flops() / 2 / len(labels),
         "student_multiply_adds": deployed.get_total_flops() / 2 / len(labels),
     }
-
-
-def _memory(device: torch.device) -> dict[str, float]:
-    if device.type == "cuda":
-        return {"peak_memory_mib": torch.cuda.max_memory_allocated(device) / 2**20}
-    return {"peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}

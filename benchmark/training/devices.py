@@ -1,8 +1,10 @@
 """Devices and the arithmetic on them."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+import resource
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -10,6 +12,15 @@ import torch
 from methods.errors import InputError
 
 Precision = Literal["fp32", "tf32", "bf16"]
+
+OUT_OF_MEMORY = (
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "DefaultCPUAllocator: can't allocate memory",
+)
+"""What errors of CUDA, its libraries and the host's allocator say that are no ``torch.OutOfMemoryError``."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -27,6 +38,35 @@ def choose_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"no device {name!r} here: {reason} (valid: auto, cpu, cuda, cuda:N)") from None
     return device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, in torch's allocator or in a CUDA library outside it."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and any(words in said for words in OUT_OF_MEMORY)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin to look for the most memory anew: the peak of one run is not that of an earlier one in its process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        # 5: of the resident set, proc(5)
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory(device: torch.device) -> float:
+    """Return the most memory in MiB since :func:`reset_peak_memory`: of a CUDA device's tensors, or of this process."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 2**20
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**10
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 @dataclass(frozen=True)

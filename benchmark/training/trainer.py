@@ -16,7 +16,7 @@ from benchmark.datasets import Dataset, on_device
 from benchmark.store import Predictions, atomic
 from benchmark.training.augmentation import Normalisation
 from benchmark.training.batches import Batches
-from benchmark.training.devices import Arithmetic
+from benchmark.training.devices import Arithmetic, reset_peak_memory
 from benchmark.training.drawing import draw_method
 from benchmark.training.evaluation import evaluate, evaluating, predicted
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
@@ -51,6 +51,7 @@ class Trainer:
     ) -> None:
         """Draw the networks, move the data to the device and let the method prepare itself."""
         train = config.train
+        reset_peak_memory(device)
         self.arithmetic = Arithmetic.of(device, train.precision, train.deterministic)
         check_train_settings(train, device)
         self.arithmetic.apply(train.threads)
