@@ -20,8 +20,8 @@ def cost(trainer: Trainer) -> dict[str, float]:
         ``parameters`` that are trained and ``student_parameters`` of the deployed (first) student; ``state_mib`` of
         all parameters and buffers, mean teachers and memory banks included;
         ``step_multiply_adds`` and ``student_multiply_adds``, of a training step (forward and backward) and of the
-        deployed student, per image, by ``torch.utils.flop_counter``; ``peak_memory_mib`` since the run began: on CUDA of
-        the device's tensors, else of this process. A run that ended in an error may lack the counts.
+        deployed student, per image, by ``torch.utils.flop_counter``; ``peak_memory_mib`` since the run began: on CUDA
+        of the device's tensors, else of this process. A run that ended in an error may lack the counts.
     """
     student = trainer.method.student()
     return {
