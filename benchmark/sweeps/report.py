@@ -44,7 +44,7 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
     _write_csv(folder / "configurations.csv", table)
     _write_csv(folder / "runs.csv", runs_table(sweep, outcomes))
     text = markdown_table(sweep, order[:MAX_ROWS])
-    say(console, f"\n{text}\n")
+    say(console, "", *text.split("\n"), "")
     if len(order) > MAX_ROWS:
         say(console, f"(the best {MAX_ROWS} of {len(order)}; all of them: {folder / 'configurations.csv'})")
     say(console, _explained(sweep))
