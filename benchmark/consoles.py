@@ -4,7 +4,7 @@ import shlex
 import sys
 from typing import Any, Protocol
 
-from benchmark import libraries
+from benchmark import escaping, libraries
 
 
 class Console(Protocol):
@@ -41,7 +41,7 @@ class PlainConsole:
     def print(self, *objects: Any, **how: Any) -> None:
         """Print a line; how it would look in colours does not matter."""
         if not self.quiet:
-            print(*objects, file=sys.stderr if self.stderr else sys.stdout, flush=True)
+            print(*map(_visible, objects), file=sys.stderr if self.stderr else sys.stdout, flush=True)
 
 
 def same_command() -> str:
@@ -65,4 +65,14 @@ def new_console(stderr: bool = False, quiet: bool = False) -> Console:
         return PlainConsole(stderr, quiet)
     from rich.console import Console as RichConsole
 
-    return RichConsole(stderr=stderr, quiet=quiet)
+    class VisibleConsole(RichConsole):
+        """Rich's, which would let a name move the cursor."""
+
+        def print(self, *objects: Any, **how: Any) -> None:
+            super().print(*map(_visible, objects), **how)
+
+    return VisibleConsole(stderr=stderr, quiet=quiet)
+
+
+def _visible(printed: object) -> object:
+    return escaping.lines(printed) if isinstance(printed, str) else printed

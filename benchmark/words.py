@@ -1,6 +1,9 @@
 """How values are said to a person, everywhere alike."""
 
+import sys
 from typing import TYPE_CHECKING
+
+from benchmark.escaping import visible
 
 if TYPE_CHECKING:
     from benchmark.consoles import Console
@@ -26,6 +29,19 @@ def short_name(dataset: str) -> str:
     return f"{kind}{separator}{last or place}"
 
 
-def say(console: "Console", line: str) -> None:
-    """Print a line as it is."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+def say(console: "Console", *lines: str) -> None:
+    """Print lines as they are, with their control characters made visible."""
+    for line in lines:
+        console.print(visible(line), highlight=False, markup=False, soft_wrap=True)
+
+
+def tell(*lines: object, error: bool = False, flush: bool = False) -> None:
+    """Print lines, what a command answers, with their control characters made visible.
+
+    Args:
+        lines: Each one line of the answer.
+        error: Whether they go to the error stream.
+        flush: Whether a reader is to have them at once, and not when there are more.
+    """
+    for line in lines:
+        print(visible(str(line)), file=sys.stderr if error else sys.stdout, flush=flush)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import Plugins, Text, backbone_names, several_of
+from benchmark.words import tell
 from methods.errors import InputError
 
 
@@ -26,7 +27,7 @@ def check(
     plugins = tuple(plugin or ())
     results = []
     for kept, lines in network_reports(backbone, plugins) if backbone is not None else reports(name, plugins):
-        print(lines, flush=True)
+        tell(*lines.split("\n"), flush=True)
         results.append(kept)
     if not all(results):
         raise typer.Exit(1)

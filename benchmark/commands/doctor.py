@@ -1,11 +1,13 @@
 """``bench doctor``."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from benchmark.commands.options import DataRoot, Results
+from benchmark.words import tell
 
 MINUTES = 9.0
 
@@ -34,9 +36,9 @@ def doctor(
     worst = False
     for finding in findings(results, data_root or default_root()):
         worst |= finding.grade is Grade.PROBLEM
-        print(f"{finding.grade:<8} {finding.subject:<13} {finding.found}", flush=True)
+        tell(f"{finding.grade:<8} {finding.subject:<13} {finding.found}", flush=True)
         if finding.remedy:
-            print(f"{'':<22} -> {finding.remedy}")
+            tell(f"{'':<22} -> {finding.remedy}")
     if worst:
         raise typer.Exit(1)
 
@@ -50,10 +52,10 @@ def _deep(minutes: float, folder: Path, device: str) -> None:
     from benchmark.probing import deep
 
     try:
-        found = deep(minutes, folder, device, lambda line: print(line, flush=True))
+        found = deep(minutes, folder, device, partial(tell, flush=True))
     except OSError as error:
         raise MachineError(f"cannot write to {folder}: {error.strerror}") from None
-    print(f"{folder}/doctor.md and {folder}/doctor.json")
+    tell(f"{folder}/doctor.md and {folder}/doctor.json")
     differs = any(not own.agrees for own in found.agreements) or any(own.differs for own in found.repeats)
     if differs or any(part.ending == "failed" for part in found.parts):
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from benchmark.commands.options import Results
+from benchmark.words import tell
 from methods.errors import InputError
 
 
@@ -15,5 +16,5 @@ def du(results: Results = Path("results")) -> None:
     found = store.kinds(results)
     for kind in found:
         files = "file" if kind.files == 1 else "files"
-        print(f"  {kind.bytes / 2**20:10.2f} MiB  {kind.name:<16}  {kind.files} {files}; {kind.remark}".rstrip("; "))
-    print(f"  {sum(kind.bytes for kind in found) / 2**20:10.2f} MiB  in {results}")
+        tell(f"  {kind.bytes / 2**20:10.2f} MiB  {kind.name:<16}  {kind.files} {files}; {kind.remark}".rstrip("; "))
+    tell(f"  {sum(kind.bytes for kind in found) / 2**20:10.2f} MiB  in {results}")

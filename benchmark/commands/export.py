@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import DataRoot, Plugins, Results, Run, Text
+from benchmark.words import tell
 
 
 def export(
@@ -27,4 +28,4 @@ def export(
     from benchmark.deployment.export import export as write
 
     for line in write(found, to, student, data_root or default_root(), tuple(plugin or ())):
-        print(line)
+        tell(line)

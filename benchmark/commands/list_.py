@@ -20,6 +20,7 @@ from benchmark.commands.options import (
     say_notes,
     shown,
 )
+from benchmark.words import tell
 from methods.errors import InputError, unknown
 
 KINDS = ("methods", "datasets", "backbones", "recipes")
@@ -77,9 +78,9 @@ def list_(
         entries = kinds[kind]()
         width = max(map(len, entries), default=0)
         if what is None:
-            print(f"{kind}:")
+            tell(f"{kind}:")
         for name, description in entries.items():
-            print(f"  {name:<{width}}  {description}")
+            tell(f"  {name:<{width}}  {description}")
 
 
 def _describe(what: str, plugins: tuple[str, ...]) -> None:
@@ -94,7 +95,7 @@ def _describe(what: str, plugins: tuple[str, ...]) -> None:
     if what not in told and not registry.known(what, plugins):
         raise unknown("kind or method", what, (*KINDS, *MORE, *registry.catalogue(plugins)))
     for line in told[what]() if what in told else describing.method(what, plugins):
-        print(line)
+        tell(line)
 
 
 def _list_runs(
@@ -115,4 +116,4 @@ def _list_runs(
         found = [record for record in found if record.name in names]
     lines = list(show.listing(found))
     kind = f" {status}" if status else ""
-    print("\n".join([*lines, f"{len(lines)}{kind} {'run' if len(lines) == 1 else 'runs'} in {shown(results)}"]))
+    tell(*lines, f"{len(lines)}{kind} {'run' if len(lines) == 1 else 'runs'} in {shown(results)}")

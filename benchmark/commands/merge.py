@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from benchmark.words import tell
+
 
 def merge(
     bundles: Annotated[list[Path], typer.Argument(help="Files that bench pack wrote.", metavar="BUNDLE...")],
@@ -16,7 +18,7 @@ def merge(
 
     done = exchange.merge(bundles, into, dry_run)
     would = "would be " if dry_run else ""
-    print(
+    tell(
         f"{into}: {done.added} {would}added, {done.completed} {would}completed, {done.present} there already"
         + (f", {done.busy} left that another command is carrying out" if done.busy else "")
     )

@@ -1,11 +1,12 @@
 """Options that several subcommands have, and the words that a shell completes for them."""
 
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from benchmark.words import tell
 
 Complete = Callable[[str], list[str]]
 
@@ -95,7 +96,7 @@ def shown(results: list[Path] | None) -> str:
 def say_notes(lines: Iterable[str]) -> None:
     """Name what is left out, such as damaged runs or broken plug-ins, a line each on the error stream."""
     for line in lines:
-        print(f"note: {line}", file=sys.stderr)
+        tell(f"note: {line}", error=True)
 
 
 Text = str | None

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import say_notes
+from benchmark.words import tell
 
 
 def pack(
@@ -19,4 +20,4 @@ def pack(
 
     packed = exchange.pack(results, out, weights, predictions)
     say_notes(packed.left_out)
-    print(f"{out}: {packed.runs} {'run' if packed.runs == 1 else 'runs'}, {packed.size:,} bytes")
+    tell(f"{out}: {packed.runs} {'run' if packed.runs == 1 else 'runs'}, {packed.size:,} bytes")

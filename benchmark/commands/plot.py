@@ -1,6 +1,5 @@
 """``bench plot``."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +20,7 @@ from benchmark.commands.options import (
     shown,
 )
 from benchmark.commands.schedules import schedules
+from benchmark.words import tell
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ def plot(
         figure = prediction_figures.agreement(frame, folders, value or kind, view)
     else:
         figure = critical_difference.diagram(frame, chosen, view)
-    print(appearance.save(figure, path, view))
+    tell(appearance.save(figure, path, view))
     for line in left_out:
-        print(f"note: {line}", file=sys.stderr)
+        tell(f"note: {line}", error=True)
 
 
 def _only(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import DataRoot, ManyResults, Plugins, Prefer, places
+from benchmark.words import tell
 from methods.errors import InputError
 
 TOP = 5
@@ -57,7 +58,7 @@ def _print(model: Path, images: list[Path], top: int, plugins: tuple[str, ...]) 
     probabilities = deployed.probabilities(deployed.load(model, plugins)(pixels))
     for path, row in zip(images, probabilities, strict=True):
         best = row.argsort(kind="stable")[::-1][:top]
-        print(f"{path}  " + "  ".join(f"{card.classes[index]} {100 * row[index]:.2f} %" for index in best))
+        tell(f"{path}  " + "  ".join(f"{card.classes[index]} {100 * row[index]:.2f} %" for index in best))
 
 
 def _write(
@@ -75,4 +76,4 @@ def _write(
     stored.check_target(out)
     found = find(places(results), run, prefer)
     for line in stored.write(stored.predictions(found, data_root or default_root(), plugins), out):
-        print(line)
+        tell(line)

@@ -17,6 +17,7 @@ from benchmark.commands.options import (
     places,
     say_notes,
 )
+from benchmark.words import tell
 
 
 def report(
@@ -47,10 +48,10 @@ def report(
         told = "{}  (Ctrl-C ends it)"
 
         def ready(address: str) -> None:
-            print(told.format(address), flush=True)
+            tell(told.format(address), flush=True)
 
         watching.serve(places(results), port, ready, prefer, choice, showing)
         return
     runs, size, damaged = pages.write(places(results), out, wanted.baseline, prefer, choice, showing)
     say_notes(damaged)
-    print(f"{out}: {runs} runs, {size / 2**20:.2f} MiB")
+    tell(f"{out}: {runs} runs, {size / 2**20:.2f} MiB")

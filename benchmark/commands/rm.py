@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import Results, Split, Where, run_names, say_notes
+from benchmark.words import tell
 from methods.errors import InputError
 
 
@@ -37,18 +38,18 @@ def rm(
     broken = (Status.FAILED, Status.OUT_OF_MEMORY, Status.DIVERGED, Status.COLLAPSED)
     found = [run for run in every if run.name in chosen and (not failed or run.status in broken)]
     if not found:
-        print(f"no run in {results} is meant")
+        tell(f"no run in {results} is meant")
         return
     count = f"{len(found)} {'run' if len(found) == 1 else 'runs'}"
     if not yes:
         for line in store.described(found):
-            print(line)
-        print(f"{count}; nothing is moved yet: --yes moves them to {results / 'trash'}")
+            tell(line)
+        tell(f"{count}; nothing is moved yet: --yes moves them to {results / 'trash'}")
         return
     moved = store.move(results, found)
     for run in moved:
-        print(f"  {run.name}: {'moved' if run.to else run.reason}")
+        tell(f"  {run.name}: {'moved' if run.to else run.reason}")
     done = sum(run.to is not None for run in moved)
-    print(f"{done} of {count} moved to {results / 'trash'}, which may be deleted, or moved back")
+    tell(f"{done} of {count} moved to {results / 'trash'}, which may be deleted, or moved back")
     if done < len(found):
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.commands.options import Config, Plugins, say_notes
+from benchmark.words import tell
 
 
 def schedules(
@@ -21,6 +22,7 @@ def schedules(
     """Draw every ramp and decay of a configuration over the epochs, and say which loss terms are inactive."""
     from benchmark.configuration import layer_from_assignments, layer_from_file
     from benchmark.reports import schedule_figures
+    from benchmark.tables import frame_markdown
     from methods import registry
 
     plugins = tuple(plugin or ())
@@ -28,9 +30,9 @@ def schedules(
     file_layer = [layer_from_file(config, plugins)] if config is not None else []
     flags: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     drawn = schedule_figures.resolve(method, [*file_layer, layer_from_assignments(set_ or ()) | flags], plugins)
-    print(drawn.summary().to_markdown(index=False, disable_numparse=True))
+    tell(*frame_markdown(drawn.summary(), index=False, disable_numparse=True).split("\n"))
     for line in drawn.remarks:
-        print(f"note: {method}: {line}")
+        tell(f"note: {method}: {line}")
     for path in schedule_figures.write(drawn, out):
-        print(path)
+        tell(path)
     say_notes(broken)

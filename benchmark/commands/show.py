@@ -1,6 +1,7 @@
 """``bench show``."""
 
 from benchmark.commands.options import ManyResults, Prefer, Run, places
+from benchmark.words import tell
 
 
 def show(run: Run, results: ManyResults = None, prefer: Prefer = None) -> None:
@@ -8,4 +9,4 @@ def show(run: Run, results: ManyResults = None, prefer: Prefer = None) -> None:
     from benchmark.reports import lines
     from benchmark.store import find
 
-    print("\n".join(lines(find(places(results), run, prefer))))
+    tell(*lines(find(places(results), run, prefer)))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import ManyResults, Plugins, Prefer, places, say_notes
+from benchmark.words import tell
 
 
 def site(
@@ -35,7 +36,7 @@ def site(
     given = submissions or (usual if usual.is_dir() else None)
     built = pages.build(places(results), out, given, baseline, resolve, tuple(plugin or ()), prefer)
     say_notes(built.notes)
-    print(
+    tell(
         f"{out / 'index.html'}: {built.boards} leaderboards, {built.methods} methods, {built.run_sets} run sets of "
         f"{built.runs} runs, {built.size / 1e6:.2f} MB"
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import Plugins, Text, say_notes
+from benchmark.words import tell
 
 
 def speed(
@@ -32,12 +33,12 @@ def speed(
     broken = registry.broken_files(plugin or ())
 
     if baseline:
-        print(report.baseline(repetitions, as_json))
+        tell(*report.baseline(repetitions, as_json).split("\n"))
         return
     settings = layer_from_assignments(set_ or ())
     train = {"batch_size": batch_size, "threads": threads or os.cpu_count() or 1} | settings.pop("train", {})
     runs = report.runs(methods, backbone, train, settings, tuple(plugin or ()))
     shape = report.shape(num_classes, image_size)
     for text in report.lines(runs, shape, device, repetitions, as_json, tuple(plugin or ())):
-        print(text, flush=True)
+        tell(*text.split("\n"), flush=True)
     say_notes(broken)

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from typer.core import TyperGroup
 
+from benchmark.words import tell
+
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 BOUNDS = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
 
@@ -48,9 +50,9 @@ def study_command(name: str) -> Any:
         texts = {field: text for field, text in given.items() if text is not None}
         values = {field: yaml_files.parse(text, f"--{_flag(field)}") for field, text in texts.items()}
         files = found.carry_out(validated(found.settings, values, name), out or Path("results/studies") / name)
-        print(next(path for path in files if path.suffix == ".md").read_text(encoding="utf-8"))
+        tell(*next(path for path in files if path.suffix == ".md").read_text(encoding="utf-8").split("\n"))
         for path in files:
-            print(path)
+            tell(path)
 
     help_of_out = typer.Option(help="Where figure, tables and text are written.", metavar="DIR")
     parameters = [_parameter("out", Annotated[Path | None, help_of_out])]

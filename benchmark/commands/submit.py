@@ -1,11 +1,13 @@
 """``bench submit``."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from benchmark.commands.options import DataRoot, Text
+from benchmark.words import tell
 
 
 def submit(
@@ -29,10 +31,10 @@ def submit(
 
     handed_in = submission.read(check)
     found = submission_check.check(
-        handed_in, data_root or default_root(), minutes, sample, seed, device, lambda line: print(line, flush=True)
+        handed_in, data_root or default_root(), minutes, sample, seed, device, partial(tell, flush=True)
     )
     if record:
-        print(f"kept in {records.write(check, found)}")
-    print(f"{found.verdict}: {handed_in.name}, {found.reasons[-1]}")
+        tell(f"kept in {records.write(check, found)}")
+    tell(f"{found.verdict}: {handed_in.name}, {found.reasons[-1]}")
     if found.verdict is not Mark.VERIFIED:
         raise typer.Exit(1)

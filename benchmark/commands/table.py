@@ -19,6 +19,7 @@ from benchmark.commands.options import (
     say_notes,
     shown,
 )
+from benchmark.words import tell
 from methods.errors import InputError
 
 VALUES = (
@@ -116,7 +117,7 @@ def table(
     _put(rendering.parquet(made) if form == rendering.PARQUET else rendering.rendered(made, form), out)
     for line in [*(f"note: {line}" for line in left_out), *footnotes(frame)]:
         # another program may read the other forms
-        print(f"\n{line}" if form == "md" else line, file=sys.stdout if form == "md" else sys.stderr)
+        tell(*([""] if form == "md" else []), line, error=form != "md")
 
 
 def _put(content: str | bytes, out: Path | None) -> None:
@@ -130,7 +131,7 @@ def _put(content: str | bytes, out: Path | None) -> None:
         except OSError as error:
             raise InputError(f"cannot write {out}: {error.strerror}") from None
     elif isinstance(content, str):
-        print(content)
+        tell(*content.split("\n"))
     elif sys.stdout.isatty():
         raise InputError("a Parquet file is no text: --out FILE.parquet says where it goes")
     else:

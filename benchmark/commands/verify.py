@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import DataRoot, Plugins, Results, Text
+from benchmark.words import tell
 
 
 def verify(
@@ -44,12 +45,12 @@ def verify(
         verdict = exchange.verify(case, data_root or default_root(), device, tuple(plugin or ()), tolerance)
         counts[verdict.outcome] += 1
         verdicts[case.name] = (brief(case.name, case.contents).digest, verdict.outcome, verdict.text)
-        print(f"{verdict.outcome:<12}  {case.name}{f'  {verdict.text}' if verdict.text else ''}", flush=True)
+        tell(f"{verdict.outcome:<12}  {case.name}{f'  {verdict.text}' if verdict.text else ''}", flush=True)
     total = sum(counts.values())
-    print(f"{total} {'run' if total == 1 else 'runs'}: " + ", ".join(f"{n} {word}" for word, n in counts.items()))
+    tell(f"{total} {'run' if total == 1 else 'runs'}: " + ", ".join(f"{n} {word}" for word, n in counts.items()))
     if record:
         place = _place(target, results)
-        print(f"kept in {records.write(place, records.repeated(verdicts, environment.versions()))}")
+        tell(f"kept in {records.write(place, records.repeated(verdicts, environment.versions()))}")
     if counts[exchange.Outcome.DIFFERENT] or counts[exchange.Outcome.NOT_REPEATED]:
         raise typer.Exit(1)
 

@@ -19,6 +19,7 @@ from benchmark.datasets import image_cache
 from benchmark.datasets.images import Dataset, LabelledImages, stratified
 from benchmark.datasets.listing import Listing, identity_of, remembered
 from benchmark.datasets.resizing import squared
+from benchmark.words import say
 from methods.errors import InputError
 
 PARTS = ("train", "test")
@@ -147,7 +148,7 @@ def content_hash(part: LabelledImages, classes: Sequence[str]) -> str:
 @cache
 def note_once(line: str) -> None:
     """Print a note; the same one once a process."""
-    new_console(stderr=True).print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+    say(new_console(stderr=True), f"note: {line}")
 
 
 def _used(config: DataConfig) -> Sequence[str]:

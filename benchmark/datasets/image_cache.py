@@ -25,6 +25,7 @@ from benchmark.datasets.decoding import Form, decoded, form_of
 from benchmark.datasets.images import Indices, Pixels, histogram
 from benchmark.datasets.listing import Pictures
 from benchmark.store import atomic
+from benchmark.words import say
 
 FORMAT = 1
 
@@ -177,4 +178,4 @@ def _in_memory(count: int, form: Form, blocks: Iterator[Pixels]) -> Decoded:
 
 
 def _note(line: str) -> None:
-    new_console(stderr=True).print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+    say(new_console(stderr=True), f"note: {line}")

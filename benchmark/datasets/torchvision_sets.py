@@ -17,6 +17,7 @@ from benchmark.datasets.images import Dataset, Indices, LabelledImages, stratifi
 from benchmark.datasets.listing import Listing, Pictures, identity
 from benchmark.datasets.pictures import dataset_of
 from benchmark.datasets.torchvision_items import Items
+from benchmark.words import say
 from methods.errors import InputError, unknown
 
 SPLITS = {"train": ("train", "trainval"), "test": ("test", "val", "valid")}
@@ -116,7 +117,7 @@ def _open(name: str, kind: Any, part: str, root: Path, remark: bool) -> Any:
         return _downloaded(name, kind, arguments, root)
     if remark and not published:
         line = f"note: the files of {name} in {root} are not the published ones; they are taken as they are"
-        new_console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+        say(new_console(stderr=True), line)
     return found
 
 

@@ -169,7 +169,7 @@ def _print_table(
     deciding: Deciding, table: Table, found: dict[Comparison, Decision], look: int, console: Console
 ) -> None:
     judged = judgement(table, deciding.baseline, found, look, deciding.bound, deciding.looks, deciding.comparisons)
-    say(console, f"\n{rendered(judged)}\n")
+    say(console, "", *rendered(judged).split("\n"), "")
     for line in footnotes(_runs(deciding, look)):
         say(console, line)
     say(console, f"runs: {deciding.command.store.runs}")

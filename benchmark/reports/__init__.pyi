@@ -6,6 +6,7 @@ from .drawing import (
     styled as styled,
     write_figure as write_figure,
 )
+from .lettering import say_undrawn as say_undrawn
 from .page import facts as facts, run_row as run_row
 from .page_data import Content as Content, Group as Group, as_page_data as as_page_data
 from .repeat import command as command, places as places

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from benchmark.reports.lettering import FIGURE, families, no_warnings_of_glyphs, say_undrawn
 from benchmark.tables import Choice, Showing, method_order, natural
 from methods.errors import InputError, unknown
 
@@ -123,7 +124,8 @@ _PAPER: dict[Any, Any] = {
 @contextmanager
 def style(view: View | None = None) -> Iterator[None]:
     """The settings of all figures; on the screen text stays text, and the same figure is the same file."""
-    with mpl.rc_context(_SHARED | (_PAPER if view and view.on_paper else _SCREEN)):
+    fonts: dict[Any, Any] = {"font.family": families()}
+    with mpl.rc_context(_SHARED | fonts | (_PAPER if view and view.on_paper else _SCREEN)):
         yield
 
 
@@ -142,7 +144,9 @@ def save(figure: Figure, path: Path, view: View | None = None) -> Path:
     with style(view):
         # without the date, which would make every file another
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:].lower())
-        figure.savefig(path, dpi=200, bbox_inches=None if exact else "tight", metadata=metadata)
+        with no_warnings_of_glyphs():
+            figure.savefig(path, dpi=200, bbox_inches=None if exact else "tight", metadata=metadata)
+        say_undrawn([figure], path.suffix[1:].lower() == "svg" and mpl.rcParams["svg.fonttype"] == "none")
     return path
 
 
@@ -194,7 +198,7 @@ def name_y(figure: Figure, axes: Sequence[Axes], name: str, across: int, view: V
 
 def legend(figure: Figure, appearance: Mapping[str, Look], lines: bool, view: View) -> None:
     """Put the rows' names below a figure."""
-    names = [view.showing.word(row) for row in appearance]
+    names = [view.showing.word(row, FIGURE) for row in appearance]
     with style(view):
         handles = [
             Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dashes if lines else "none")

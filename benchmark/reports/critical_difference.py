@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.reports.appearance import View, style
+from benchmark.reports.lettering import FIGURE
 from benchmark.tables import SCORES, build, critical_difference
 from methods.errors import InputError, unknown
 
@@ -56,7 +57,7 @@ def diagram(frame: pd.DataFrame, score: str = "student", view: View | None = Non
     if used < 2:
         raise InputError("a critical difference needs two rows, and two columns in which each of them has a value")
     distance = critical_difference(len(ranks), used)
-    names = {row: table.showing.word(row) for row in ranks}
+    names = {row: table.showing.word(row, FIGURE) for row in ranks}
     return _drawn(ranks, names, distance, f"average rank by {score} over {used} columns", view)
 
 

@@ -9,6 +9,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmark.reports.lettering import families, no_warnings_of_glyphs
+
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -42,7 +44,7 @@ LINES = (
 
 def styled() -> AbstractContextManager[None]:
     """Return a context in which what is drawn has the project's style."""
-    return mpl.rc_context(_STYLE)
+    return mpl.rc_context(_STYLE | {"font.family": families()})
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -60,7 +62,7 @@ def write_figure(folder: Path, name: str, figure: Figure) -> list[Path]:
         path = folder / f"{name}.{ending}"
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with styled():
+            with styled(), no_warnings_of_glyphs():
                 figure.savefig(temporary, format=ending, dpi=150, metadata=metadata)
             temporary.replace(path)
         finally:

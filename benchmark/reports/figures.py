@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.reports.appearance import Look, View, legend, looks, name_y, panels, style
+from benchmark.reports.lettering import FIGURE
 from benchmark.store import Status
 from benchmark.tables import SCORES, layout, natural, of_run, summaries
 from methods.errors import InputError, unknown
@@ -89,7 +90,7 @@ def curves(frame: pd.DataFrame, metric: str = "student", view: View | None = Non
         raise unknown("curve", metric, CURVES)
     view = named(frame, view or View())
     found = placed(frame, view)
-    shown = [(column, metric, view.showing.word(column)) for column in found.columns]
+    shown = [(column, metric, view.showing.word(column, FIGURE)) for column in found.columns]
     return _over_epochs(found, shown, CURVES[metric], view)
 
 
@@ -104,7 +105,7 @@ def homogeneity(frame: pd.DataFrame, view: View | None = None) -> Figure:
     columns = found.columns
     word = view.showing.word
     shown = [
-        (column, metric, HOMOGENEITY[metric] if len(columns) == 1 else f"{word(column)}\n{HOMOGENEITY[metric]}")
+        (column, metric, HOMOGENEITY[metric] if len(columns) == 1 else f"{word(column, FIGURE)}\n{HOMOGENEITY[metric]}")
         for column in columns
         for metric in measures
     ]
@@ -141,7 +142,7 @@ def cost(
                 x, y, yerr=None if pd.isna(spread) else spread, fmt=look.marker, color=look.colour, capsize=3,
                 markersize=points, markeredgecolor="white", markeredgewidth=0.5, elinewidth=1.0, alpha=0.8,
             )  # fmt: skip
-        axis.set(title=view.showing.word(column), xlabel=name)
+        axis.set(title=view.showing.word(column, FIGURE), xlabel=name)
         axis.margins(x=0.12, y=0.15)
     name_y(figure, axes, SCORES[score].description.partition(",")[0], side_by_side, view)
     legend(figure, appearance, lines=False, view=view)
@@ -183,7 +184,7 @@ def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None)
                 markeredgewidth=0.5,
             )
             axis.annotate(f"{average:.2f}", (average, height), (0, 8), textcoords="offset points", ha="center")
-        axis.set_yticks(range(len(order)), [view.showing.word(str(row)) for row in order.index])
+        axis.set_yticks(range(len(order)), [view.showing.word(str(row), FIGURE) for row in order.index])
         axis.set_ylim(-0.6, len(order) - 0.2)
         axis.set_xlim(0.5, len(order) + 0.5)
         axis.set_xticks(range(1, len(order) + 1))

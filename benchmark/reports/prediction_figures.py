@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
+from benchmark.escaping import figure as figure_text
 from benchmark.reports.agreement import MEASURES, Classes, Measure, Numbers, pairwise, shares
 from benchmark.reports.appearance import View, panels, style
 from benchmark.reports.figures import MAX_PANELS, named, placed
+from benchmark.reports.lettering import FIGURE, shortened
 from benchmark.store import PREDICTIONS, Predictions, Status, read_predictions
 from methods.errors import InputError, unknown
 
@@ -26,7 +28,7 @@ LONGEST_NAME = 18
 
 
 class Panel(NamedTuple):
-    """A matrix in percent, and what its rows, which are its columns too, are called."""
+    """A matrix in percent, and what its rows, which are its columns too, are called, in the form of figures."""
 
     title: str
     matrix: Numbers
@@ -75,8 +77,8 @@ def confusion(
             for run in runs
             for name in (run.students if predictor is None else (predictor,))
         ]
-        found.append(Panel(title, np.mean(matrices, axis=0), runs[0].classes))
-    whose = "mean of the students" if predictor is None else predictor
+        found.append(Panel(title, np.mean(matrices, axis=0), list(map(figure_text, runs[0].classes))))
+    whose = "mean of the students" if predictor is None else figure_text(predictor)
     # the root spreads what is small: of a good network the confusions are
     return _drawn(
         found, PowerNorm(0.5, 0, 100), f"images of the class in %\n({whose})", view, ("predicted class", "class")
@@ -104,7 +106,7 @@ def agreement(
         # predictions that were made from saved students have no others
         names = [name for name in runs[0].logits if all(name in run.logits for run in runs)]
         matrices = [pairwise(measure, {name: run.predicted(name) for name in names}, run.labels) for run in runs]
-        found.append(Panel(title, np.mean(matrices, axis=0), names))
+        found.append(Panel(title, np.mean(matrices, axis=0), list(map(figure_text, names))))
     return _drawn(found, _upwards(found), label, view)
 
 
@@ -140,9 +142,11 @@ def agreement_of_runs(
         own = read_predictions(folders[str(run["run"])])
         if not (np.array_equal(own.images, first.images) and np.array_equal(own.labels, first.labels)):
             raise InputError(f"{run['run']} is scored on other images than {runs['run'].iloc[0]}: not to be compared")
-        words = [view.showing.word(str(run[key])) for key in (("row", "column") if columns else ("row",))]
+        words = [view.showing.word(str(run[key]), FIGURE) for key in (("row", "column") if columns else ("row",))]
         predicted[f"{' '.join(words)}, seed {run['seed']}"] = own.predicted(predictor or own.students[0])
-    found = [Panel(predictor or "first student", pairwise(measure, predicted, first.labels), list(predicted))]
+    found = [
+        Panel(figure_text(predictor or "first student"), pairwise(measure, predicted, first.labels), list(predicted))
+    ]
     return _drawn(found, _upwards(found), label, view)
 
 
@@ -166,7 +170,10 @@ def _groups(frame: pd.DataFrame, folders: Mapping[str, Path], view: View) -> Ite
             if (row, column) not in parts:
                 continue
             group = parts[row, column]
-            words = [view.showing.word(row), *([view.showing.word(column)] if len(found.columns) > 1 else [])]
+            words = [
+                view.showing.word(row, FIGURE),
+                *([view.showing.word(column, FIGURE)] if len(found.columns) > 1 else []),
+            ]
             title = "\n".join([*words[:-1], f"{words[-1]} ({len(group)})"])
             yield title, [read_predictions(folders[str(run)]) for run in group["run"]]
 
@@ -212,7 +219,7 @@ def _name(axis: Axes, names: Sequence[str]) -> None:
     axis.tick_params(length=0)
     if len(names) > MAX_NAMES:
         return
-    short = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names]
+    short = [shortened(name, LONGEST_NAME) for name in names]
     upright = all(len(name) <= 2 for name in short)
     axis.set_xticks(
         range(len(names)),

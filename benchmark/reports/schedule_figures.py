@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.configuration import Layer, check_keys, section
+from benchmark.escaping import figure as figure_text
 from benchmark.store import atomic
+from benchmark.tables import frame_csv
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import REFERENCE_EPOCHS, validated
@@ -94,6 +96,7 @@ def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -
 def write(drawn: Drawn, folder: Path) -> list[Path]:
     """Write ``METHOD.svg``, ``METHOD.png`` and ``METHOD.csv`` into a folder, which is made; return the files."""
     from benchmark.reports.drawing import LINES, new_figure, styled, write_figure
+    from benchmark.reports.lettering import say_undrawn
 
     terms = drawn.schedules
     with styled():
@@ -101,7 +104,7 @@ def write(drawn: Drawn, folder: Path) -> list[Path]:
         grid = figure.add_gridspec(len(terms), 2, width_ratios=[1, 1.2])
         left = figure.add_subplot(grid[:, 0])
         for (name, values), line in zip(_factors(terms).items(), LINES * 2, strict=False):
-            left.plot(values, color=line.color, linestyle=line.dash, linewidth=1.8, label=name)
+            left.plot(values, color=line.color, linestyle=line.dash, linewidth=1.8, label=figure_text(name))
         left.set_title("Ramps and decays")
         left.set_ylim(-0.03, 1.05)
         left.set_xlabel("epoch")
@@ -112,13 +115,14 @@ def write(drawn: Drawn, folder: Path) -> list[Path]:
             axes.plot(schedule.values, color="black", linewidth=1.4)
             axes.set_ylim(-0.03 * (schedule.weight or 1), 1.08 * (schedule.weight or 1))
             axes.set_yticks([0, schedule.weight] if schedule.weight else [0])
-            axes.set_title(_caption(term, schedule), loc="left", fontsize=8.5)
+            axes.set_title(_caption(figure_text(term), schedule), loc="left", fontsize=8.5)
             axes.tick_params(axis="x", labelbottom=row == len(terms) - 1)
         axes.set_xlabel("epoch; the height is the weight, the product of all ramps and decays")
-        figure.suptitle(f"{drawn.method}, {drawn.epochs} epochs", fontsize=10)
+        figure.suptitle(f"{figure_text(drawn.method)}, {drawn.epochs} epochs", fontsize=10)
     written = write_figure(folder, drawn.method, figure)
+    say_undrawn([figure])
     path = folder / f"{drawn.method}.csv"
-    atomic.write_text(path, drawn.curves().to_csv(index=False, float_format="%.10g"))
+    atomic.write_text(path, frame_csv(drawn.curves(), "%.10g"))
     return [*written, path]
 
 

@@ -9,6 +9,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark import tables
+from benchmark.escaping import lines
 from benchmark.tables.grids import grid as text_grid
 
 OWN = "benchmark.reports"
@@ -79,9 +80,15 @@ def templates(*packages: str) -> Environment:
     return Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in (*packages, OWN)]),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+
+
+def _shown(value: object) -> object:
+    """Return what an expression prints: of text, which is escaped after this, the control characters too."""
+    return lines(value) if type(value) is str else value
 
 
 def script_json(data: Any) -> Markup:

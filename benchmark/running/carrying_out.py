@@ -183,7 +183,7 @@ def _print_table(command: Command, console: Console) -> None:
         say(console, f"note: {line}; --force repeats it")
     if not mine.empty:
         table = build(mine)
-        say(console, f"\n{plain(table)}\n")
+        say(console, "", *plain(table).split("\n"), "")
         for line in table.remarks:
             say(console, line)
         for line in footnotes(mine):

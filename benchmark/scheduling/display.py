@@ -7,7 +7,7 @@ from benchmark.configuration import RunConfig
 from benchmark.consoles import Console
 from benchmark.scheduling.tally import Tally, ending
 from benchmark.store import Result
-from benchmark.words import duration
+from benchmark.words import duration, say
 
 if TYPE_CHECKING:
     from benchmark.scheduling.live_display import LiveDisplay
@@ -55,7 +55,7 @@ class PlainDisplay:
         self._say(ending(run, result, self.tally.end(run, result), self.tally))
 
     def _say(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(self.console, line)
 
 
 Display = Union["LiveDisplay", PlainDisplay]

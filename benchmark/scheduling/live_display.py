@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.configuration import RunConfig
+from benchmark.escaping import visible
 from benchmark.scheduling.tally import Tally, ending
 from benchmark.store import Result
-from benchmark.words import duration
+from benchmark.words import duration, say
 
 
 class LiveDisplay:
@@ -35,7 +36,7 @@ class LiveDisplay:
 
     def note(self, run: RunConfig, line: str) -> None:
         """There is something to say of a run."""
-        self.console.print(f"note      {run.label}: {line}", highlight=False, markup=False, soft_wrap=True)
+        say(self.console, f"note      {run.label}: {line}")
 
     def epoch(self, run: RunConfig, row: Mapping[str, float]) -> None:
         """A run has finished an epoch."""
@@ -43,7 +44,7 @@ class LiveDisplay:
 
     def ended(self, run: RunConfig, result: Result) -> None:
         """A run has ended."""
-        self.console.print(ending(run, result, self.tally.end(run, result), self.tally), highlight=False, markup=False)
+        say(self.console, ending(run, result, self.tally.end(run, result), self.tally))
 
     def _draw(self) -> Group:
         now = self.tally.clock()
@@ -53,7 +54,8 @@ class LiveDisplay:
         for state in tuple(self.tally.running.values()):
             epochs = state.run.train.epochs
             table.add_row(
-                state.run.label,
+                # a string would be markup of Rich's
+                Text(visible(state.run.label)),
                 f"{state.epochs}/{epochs}",
                 ProgressBar(total=epochs, completed=state.epochs, width=20),
                 "" if state.student is None else f"{state.student:.2f} %",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -107,7 +108,7 @@ def _board(
     sets = [by_cell[row, column] for row in rows]
     lines = [
         [
-            PageCell(one.group.row, href=f"methods/{one.group.method}.html"),
+            PageCell(one.group.row, href=f"methods/{quote(one.group.method)}.html"),
             *(cells[place] for place in kept),
             *(_mean(table, one.group.row, key) for key in costs),
             PageCell(_counted(one), href=f"runs/{one.slug}.html"),

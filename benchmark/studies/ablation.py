@@ -9,11 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field
 
+from benchmark.escaping import figure as figure_text, markdown
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
 from benchmark.studies.homogeneity import mean_interval
 from benchmark.studies.output import PROVENANCE, settings_text, write_study
 from benchmark.studies.runs import Trained, TrainingSettings, last_rows, train
+from benchmark.tables import frame_markdown
 
 
 class AblationSettings(TrainingSettings):
@@ -94,11 +96,11 @@ def draw(result: AblationResult) -> Figure:
         place, ticks, labels = 0.0, [], []
         for line, factor in zip(LINES[1:] * len(factors), factors, strict=False):
             look: dict[str, Any] = {"textcoords": "offset points", "weight": "bold"}
-            axis.annotate(factor, (0, place), (4, -3), xycoords=axis.get_yaxis_transform(), **look)
+            axis.annotate(figure_text(factor), (0, place), (4, -3), xycoords=axis.get_yaxis_transform(), **look)
             place += 1
             for row in table[table["factor"] == factor].to_dict("records"):
                 ticks.append(place)
-                labels.append(str(row["case"]) + (" (default)" if row["is_reference"] else ""))
+                labels.append(figure_text(str(row["case"])) + (" (default)" if row["is_reference"] else ""))
                 if row["is_reference"]:
                     axis.plot(0, place, "o", color="k", ms=5)
                 else:
@@ -121,6 +123,7 @@ def draw(result: AblationResult) -> Figure:
 def describe(result: AblationResult) -> str:
     """Return the text of the study: what was run, what differs, the table."""
     settings, table, file = result.settings, result.table, result.trained.file
+    name, dataset, backbone = map(markdown, (file.reference.name, file.dataset, file.backbone))
     reference, compared = table.iloc[0], table[~table["is_reference"]]
     sure = compared[(compared["difference_low"] > 0) | (compared["difference_high"] < 0)]
     verdict = (
@@ -145,15 +148,15 @@ def describe(result: AblationResult) -> str:
 
 {PROVENANCE}
 
-The default is {file.reference.name}: {reference["accuracy"]:.2f} ± {reference["std"]:.2f} % ({reference["n"]} seeds).
-Every other case differs in what it names. {settings.epochs} epochs on {file.dataset} with {settings.train_per_class}
-training images a class, {file.backbone}, learning rate {settings.lr:g}, batches of {settings.batch_size}; for one seed
+The default is {name}: {reference["accuracy"]:.2f} ± {reference["std"]:.2f} % ({reference["n"]} seeds).
+Every other case differs in what it names. {settings.epochs} epochs on {dataset} with {settings.train_per_class}
+training images a class, {backbone}, learning rate {settings.lr:g}, batches of {settings.batch_size}; for one seed
 all cases see the same batches. The number is the students' mean accuracy in percent after the last epoch; differences
 are paired by seed, with 95 % intervals by the t distribution. Trained on {result.trained.device}.
 
 - {verdict}
 
-{shown.to_markdown(index=False)}
+{frame_markdown(shown, index=False)}
 
 A run that collapsed counts with the accuracy that it has, one that diverged has none. "No decoupled teacher" means that
 the moving average begins with a copy of the student, as PCL's does; "no decaying ensemble" that peers learn from each
@@ -170,7 +173,7 @@ networks, photographs and runs of hundreds of epochs may well order the cases ot
 
 
 def _named(row: Mapping[Hashable, Any]) -> str:
-    return f"{row['factor']} {row['case']} ({_difference(row)})"
+    return f"{markdown(row['factor'])} {markdown(row['case'])} ({_difference(row)})"
 
 
 def _difference(row: Mapping[Hashable, Any]) -> str:

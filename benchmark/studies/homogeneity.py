@@ -7,6 +7,7 @@ import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,12 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from scipy import stats
 
+from benchmark.escaping import figure as figure_text, markdown
 from benchmark.reports import LINES, Line, new_figure, styled
 from benchmark.store import Status
 from benchmark.studies.output import PROVENANCE, settings_text, write_study
 from benchmark.studies.runs import Trained, TrainingSettings, last_rows, train
+from benchmark.tables import frame_markdown
 from methods.schedules import Ramp
 
 MEASURES = {
@@ -154,9 +157,8 @@ def draw(result: HomogeneityResult) -> Figure:
         for axis, measure in zip(axes[1:], present, strict=False):
             for line, case in zip(lines, table["case"], strict=True):
                 rows = curves[(curves["case"] == case) & (curves["measure"] == measure)].sort_values("epoch")
-                axis.plot(
-                    rows["epoch"], rows["mean"], line.marker, ls=line.dash, color=line.color, ms=4, mfc="w", label=case
-                )
+                look: dict[str, Any] = {"ls": line.dash, "color": line.color, "label": figure_text(case)}
+                axis.plot(rows["epoch"], rows["mean"], line.marker, ms=4, mfc="w", **look)
                 axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=line.color, alpha=0.08, lw=0)
             most = float(curves.loc[curves["measure"] == measure, "mean"].max())
             axis.set(title=MEASURES[measure], xlabel="epoch", ylim=(0, 1.25 * most))
@@ -180,7 +182,7 @@ def _draw_shares(axis: Axes, table: pd.DataFrame) -> None:
             share, place, xerr=[[share - low], [high - share]], fmt=line.marker, color=line.color, mfc="w", capsize=3
         )
         axis.annotate(
-            f"{row['case']}: {row['collapsed']} of {row['runs']}",
+            f"{figure_text(row['case'])}: {row['collapsed']} of {row['runs']}",
             (0, place),
             (2, 7),
             textcoords="offset points",
@@ -194,6 +196,7 @@ def describe(result: HomogeneityResult) -> str:
     """Return the text of the study: what was run, the counts, how alike the peers are, and what it cannot say."""
     settings, table, file = result.settings, result.table, result.trained.file
     reference = file.reference.name
+    dataset, backbone = markdown(file.dataset), markdown(file.backbone)
     counts = pd.DataFrame(
         {
             "case": table["case"],
@@ -220,8 +223,8 @@ def describe(result: HomogeneityResult) -> str:
 
 {PROVENANCE}
 
-{len(table)} cases with {settings.seeds} seeds each were trained for {settings.epochs} epochs on {file.dataset}
-({settings.train_per_class} training images a class, {file.backbone}), with settings that provoke collapse: learning
+{len(table)} cases with {settings.seeds} seeds each were trained for {settings.epochs} epochs on {dataset}
+({settings.train_per_class} training images a class, {backbone}), with settings that provoke collapse: learning
 rate {settings.lr:g}, batches of {settings.batch_size}, ramp-up {settings.ramp} (a case may have its own). For one seed
 all cases see the same batches. A run has collapsed if it diverged or if after the last epoch the mean accuracy of its
 students is at most {result.trained.limit:.1f} %, which guessing explains (three standard deviations). The students are
@@ -231,7 +234,7 @@ what a method deploys. Trained on {result.trained.device}.
 
 {chr(10).join(f"- {line}" for line in _findings(result))}
 
-{counts.to_markdown(index=False)}
+{frame_markdown(counts, index=False)}
 
 ## How alike peers and teachers are after the last epoch
 
@@ -239,7 +242,7 @@ Euclidean distances between the probabilities of two peers, and of a peer and it
 brackets: 95 % intervals by the t distribution. Peers that give one constant answer are alike, but so are peers that are
 all right: a small distance is homogenisation, not yet harm. "Not collapsed" is another selection of seeds in each case.
 {missing}
-{alike.to_markdown(index=False)}
+{frame_markdown(alike, index=False)}
 
 ## Limits
 
@@ -255,14 +258,16 @@ only show large differences: the interval of a share of one half is {_half_inter
 def _findings(result: HomogeneityResult) -> list[str]:
     reference, *others = result.table.to_dict("records")
     lines = [
-        f"{reference['case']}: {reference['collapsed']} of {reference['runs']} runs collapsed, "
+        f"{markdown(reference['case'])}: {reference['collapsed']} of {reference['runs']} runs collapsed, "
         f"{reference['share']:.0%} [{reference['share_low']:.0%}, {reference['share_high']:.0%}]."
     ]
     for row in others:
         fewer, more = row["only_reference_collapsed"], row["only_this_collapsed"]
         word = "fewer" if fewer > more else "more" if more > fewer else "as many"
         sure = "" if row["p_value"] < 0.05 or word == "as many" else "; no evidence of a difference"
-        lines.append(f"{row['case']}: {row['collapsed']} of {row['runs']}, {word} (p = {row['p_value']:.2g}{sure}).")
+        lines.append(
+            f"{markdown(row['case'])}: {row['collapsed']} of {row['runs']}, {word} (p = {row['p_value']:.2g}{sure})."
+        )
     return lines
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import BaseModel
 
-from benchmark.reports import write_figure
+from benchmark.reports import say_undrawn, write_figure
 from benchmark.store import write_text
+from benchmark.tables import frame_csv
 
 PROVENANCE = (
     "Of the paper (Decoupled Knowledge with Ensemble Learning for Online Distillation) nothing beyond the abstract is "
@@ -33,9 +34,10 @@ def write_study(folder: Path, name: str, figure: Figure, tables: Mapping[str, pd
         The files.
     """
     written = write_figure(folder, name, figure)
+    say_undrawn([figure])
     for table_name, table in tables.items():
         written.append(folder / f"{table_name}.csv")
-        write_text(written[-1], table.to_csv(index=False, float_format="%.10g"))
+        write_text(written[-1], frame_csv(table, "%.10g"))
     written.append(folder / "README.md")
     write_text(written[-1], text)
     return written

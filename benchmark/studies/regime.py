@@ -21,12 +21,13 @@ from benchmark import running, store
 from benchmark.configuration import RunConfig
 from benchmark.consoles import new_console
 from benchmark.errors import MachineError
+from benchmark.escaping import figure as figure_text, markdown
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status, write_text
 from benchmark.studies.output import settings_text, write_study
 from benchmark.studies.regime_grid import Candidate, Grid, plans, read_grid
 from benchmark.studies.runs import WHERE
-from benchmark.tables import ALPHA
+from benchmark.tables import ALPHA, frame_markdown
 from methods.errors import InputError
 
 LAST_PART = 0.2
@@ -284,9 +285,11 @@ def draw(result: RegimeResult) -> Figure:
                 relative = 100 * curve["loss"] / curve["loss"].iloc[0]
                 every = max(1, len(curve) // 8)
                 look: dict[str, Any] = {"color": line.color, "ls": line.dash, "marker": line.marker, "ms": 3}
-                axis.plot(curve["epoch"] + 1, relative, markevery=(index % every, every), label=method, **look)
+                axis.plot(
+                    curve["epoch"] + 1, relative, markevery=(index % every, every), label=figure_text(method), **look
+                )
             axis.axvspan(curve["epoch"].max() * (1 - LAST_PART) + 1, curve["epoch"].max() + 1, color="0.92", zorder=0)
-            axis.set_title(recipe)
+            axis.set_title(figure_text(recipe))
             axis.set_ylabel("loss, % of the first epoch's")
         axes[0].legend(ncol=3)
         axes[-1].set_xlabel("epoch (shaded: the part in which losses must have arrived)")
@@ -315,7 +318,7 @@ paired difference at 0.05 divided by the number of comparisons, and the smallest
 most {result.settings.max_half_width:g} points, which must not exceed {result.settings.max_seeds}. The gain itself is
 not looked at.
 
-{result.precision.round(2).to_markdown(index=False)}
+{frame_markdown(result.precision.round(2), index=False)}
 """
 
 
@@ -325,7 +328,7 @@ def _text(result: RegimeResult) -> str:
     ending = (
         "No recipe of the grid keeps all conditions."
         if result.chosen is None
-        else f"Taken: **{result.verdicts['recipe'].iloc[-1]}** (`recipe.yaml`)."
+        else f"Taken: **{markdown(result.verdicts['recipe'].iloc[-1])}** (`recipe.yaml`)."
     )
     dearest = f"`{grid.equal_cost}`" if grid.equal_cost else "the dearest"
     return f"""# Regime: a short recipe that says something
@@ -346,13 +349,13 @@ A recipe is taken if
 Recipes are tried from the cheapest on (multiply-adds of all methods). `{grid.reference}` is trained first; where it
 breaks a condition the others are not trained.
 
-{tried.to_markdown(index=False)}
+{frame_markdown(tried, index=False)}
 
 {ending}
 {_precision_text(result)}
 ## What was judged
 
-{result.table.round(2).to_markdown(index=False)}
+{frame_markdown(result.table.round(2), index=False)}
 
 ![Training losses](regime.svg)
 """

@@ -10,6 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.escaping import figure as text
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.sweeps.importance import SEED
 from benchmark.sweeps.outcomes import Outcome, ranked, value_of
@@ -77,7 +78,7 @@ def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
     figure.suptitle(title, fontsize=10)
     if terms:
         handles = [
-            figure.axes[1].plot([], [], color=line.color, linestyle=line.dash, label=term)[0]
+            figure.axes[1].plot([], [], color=line.color, linestyle=line.dash, label=text(term))[0]
             for term, line in zip(terms, LINES, strict=False)
         ]
         figure.legend(
@@ -167,12 +168,12 @@ def _parallel(sweep: Sweep, finished: Sequence[Outcome]) -> Figure:
         axes.plot(range(len(heights)), heights, alpha=0.9, **line)
     for place, scale in enumerate(scales):
         axes.axvline(place, color="black", linewidth=0.8)
-        for height, text in scale.ticks():
-            axes.text(place, height, f" {text} ", fontsize=7.5, va="center", ha="right", bbox=_WHITE)
+        for height, called in scale.ticks():
+            axes.text(place, height, f" {text(called)} ", fontsize=7.5, va="center", ha="right", bbox=_WHITE)
     axes.axvline(len(scales), color="black", linewidth=0.8)
     for value in (low, (low + high) / 2, high) if high > low else (low,):
         axes.text(len(scales), float(norm(value)), f" {value:.2f}", fontsize=7.5, va="center", ha="left", bbox=_WHITE)
-    axes.set_xticks(range(len(scales) + 1), [*sweep.space.keys, "accuracy in %"], fontsize=8.5)
+    axes.set_xticks(range(len(scales) + 1), [*map(text, sweep.space.keys), "accuracy in %"], fontsize=8.5)
     axes.set_xlim(-0.45, len(scales) + 0.45)
     axes.set_yticks([])
     axes.grid(visible=False)
@@ -243,10 +244,10 @@ def _heatmap(sweep: Sweep, one: Parameter, other: Parameter, finished: Sequence[
         for parameter, scale in ((one, axes.set_xscale), (other, axes.set_yscale)):
             if isinstance(parameter.domain, Range) and parameter.domain.form == "loguniform":
                 scale("log")
-    axes.set_xlabel(one.key)
-    axes.set_ylabel(other.key)
-    over = f"\n(mean over {', '.join(others)})" if others and isinstance(one.domain, Choice) else ""
-    axes.set_title(f"Accuracy by {one.key} and {other.key}{over}")
+    axes.set_xlabel(text(one.key))
+    axes.set_ylabel(text(other.key))
+    over = f"\n(mean over {text(', '.join(others))})" if others and isinstance(one.domain, Choice) else ""
+    axes.set_title(f"Accuracy by {text(one.key)} and {text(other.key)}{over}")
     return figure
 
 
@@ -273,7 +274,9 @@ def _importance(found: Mapping[str, float], how: str) -> Figure:
     figure = new_figure(6, 1.3 + 0.32 * len(found))
     axes = figure.add_subplot()
     names = list(found)[::-1]
-    bars = axes.barh(names, [100 * found[name] for name in names], color="#0072B2", edgecolor="black", linewidth=0.6)
+    bars = axes.barh(
+        [*map(text, names)], [100 * found[name] for name in names], color="#0072B2", edgecolor="black", linewidth=0.6
+    )
     for name, bar in zip(names, bars, strict=True):
         if name == SEED:
             bar.set(facecolor="white", hatch="///")
@@ -300,6 +303,6 @@ def _colour_map() -> Any:
 
 
 def _wrapped(label: str, width: int = 44) -> str:
-    from textwrap import fill
+    from textwrap import wrap
 
-    return fill(label, width)
+    return "\n".join(map(text, wrap(label, width)))

@@ -11,13 +11,14 @@ import yaml
 
 import methods
 from benchmark.consoles import Console
+from benchmark.escaping import markdown, markdown_code
 from benchmark.reports import places
 from benchmark.store import atomic
 from benchmark.sweeps.importance import importances
 from benchmark.sweeps.outcomes import Outcome, ranked
 from benchmark.sweeps.plan import Sweep
 from benchmark.sweeps.space import shown
-from benchmark.tables import Gain, paired_gain
+from benchmark.tables import Gain, frame_csv, frame_markdown, paired_gain
 from benchmark.words import say
 
 MAX_ROWS = 40
@@ -33,7 +34,7 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
         outcomes: Of every configuration, in the order of the search.
         console: For the person who watches.
     """
-    from benchmark.reports import write_figure
+    from benchmark.reports import say_undrawn, write_figure
     from benchmark.sweeps.figures import figures
 
     folder = sweep.folder
@@ -43,7 +44,7 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
     _write_csv(folder / "configurations.csv", table)
     _write_csv(folder / "runs.csv", runs_table(sweep, outcomes))
     text = markdown_table(sweep, order[:MAX_ROWS])
-    say(console, f"\n{text}\n")
+    say(console, "", *text.split("\n"), "")
     if len(order) > MAX_ROWS:
         say(console, f"(the best {MAX_ROWS} of {len(order)}; all of them: {folder / 'configurations.csv'})")
     say(console, _explained(sweep))
@@ -62,6 +63,7 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
     drawn = figures(sweep, outcomes, found, how)
     for name, figure in drawn.items():
         write_figure(folder, name, figure)
+    say_undrawn(drawn.values())
     atomic.write_text(folder / "README.md", _readme(sweep, text, best, found, how, list(drawn)))
     say(console, f"figures and tables: {_path(folder)}")
 
@@ -139,7 +141,7 @@ def markdown_table(sweep: Sweep, order: Sequence[Outcome]) -> str:
         )
     headings = ["#", *sweep.space.keys, "validation accuracy", "minus the best", "epochs", "runs"]
     table = pd.DataFrame(rows, columns=[*headings, *(["inactive loss terms"] if some_inactive else [])])
-    return table.to_markdown(index=False, disable_numparse=True)
+    return frame_markdown(table, index=False, disable_numparse=True)
 
 
 def _accuracy(x: Outcome) -> str:
@@ -194,16 +196,16 @@ def _readme(
     drawn: Sequence[str],
 ) -> str:
     base = sweep.base
-    space = "\n".join(f"- `{parameter}`" for parameter in sweep.space.parameters)
+    space = "\n".join(f"- {markdown_code(str(parameter))}" for parameter in sweep.space.parameters)
     counts = f"search {sweep.search}, scheduler {sweep.scheduler}, seeds {', '.join(map(str, sweep.seeds))}"
-    shares = "\n".join(f"- {key}: {share:.1%}" for key, share in found.items())
+    shares = "\n".join(f"- {markdown(key)}: {share:.1%}" for key, share in found.items())
     parts = [
-        f"# Sweep {sweep.name}",
-        f"{base.method} on {base.dataset}, {base.backbone}, {base.train.epochs} epochs; {counts}.",
+        f"# Sweep {markdown(sweep.name)}",
+        f"{markdown(f'{base.method} on {base.dataset}, {base.backbone}')}, {base.train.epochs} epochs; {counts}.",
         space,
         table,
         f"{_explained(sweep)}. The best of many is flattered by having been chosen: what it is worth, new "
-        f"seeds and the test set say (`{_best_command(sweep)}`).",
+        f"seeds and the test set say ({markdown_code(_best_command(sweep))}).",
     ]
     if found:
         note = " What explains less than the seed is not told from luck." if "seed" in found else ""
@@ -216,4 +218,4 @@ def _readme(
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     table = table.map(lambda value: None if isinstance(value, float) and math.isnan(value) else value)
-    atomic.write_text(path, table.to_csv(index=False, float_format="%.10g"))
+    atomic.write_text(path, frame_csv(table, "%.10g"))

@@ -2,7 +2,12 @@ from .aggregate import critical_difference as critical_difference
 from .choosing import Choice as Choice
 from .ordering import method_order as method_order, natural as natural
 from .power import paired_sd as paired_sd, seeds_needed as seeds_needed, tost as tost
-from .rendering import plain as plain, rendered as rendered
+from .rendering import (
+    frame_csv as frame_csv,
+    frame_markdown as frame_markdown,
+    plain as plain,
+    rendered as rendered,
+)
 from .scores import SCORES as SCORES, of_run as of_run, summaries as summaries
 from .sequential import level as level
 from .showing import Showing as Showing

@@ -31,11 +31,8 @@ class Ending:
 
     @property
     def text(self) -> str:
-        """The count, the status and, if there are some, the reason and where more is said, on one line.
-
-        The table's own sign is left out.
-        """
-        reason = " ".join(self.reason.replace("|", "/").split())
+        """The count, the status and, if there are some, the reason and where more is said, on one line."""
+        reason = " ".join(self.reason.split())
         shortened = reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}..."
         more = f" ({self.more})" if self.more else ""
         return f"{self.count} {self.status}" + (f": {shortened}" if shortened else "") + more

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchmark.escaping import PLAIN, Form
 from benchmark.tables.scores import SCORES
 from benchmark.tables.significance import Gain
 from benchmark.tables.table import Heading, Table
@@ -32,18 +33,19 @@ class Grid:
     marked: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
 
-def grid(table: Table, reasons: bool = True, data: object = None) -> Grid:
+def grid(table: Table, reasons: bool = True, data: object = None, form: Form = PLAIN) -> Grid:
     """Return the table as text: cells, gains where its showing wants them, the average rank, verdicts and aggregates.
 
     Args:
         table: Of runs.
         reasons: Whether cells say why runs did not finish; if not, the notes do.
         data: What JSON has of it.
+        form: Of the document, in which the header and the rows' names are to be as they are.
     """
     showing = table.showing
     every = lines(table)
-    header = [table.corner]
-    texts = [[_first(table, row, of_gain)] for row, of_gain in every]
+    header = [form.text(table.corner)]
+    texts = [[_first(table, row, of_gain, form)] for row, of_gain in every]
     marks: dict[tuple[int, int], str] = {}
     marked: dict[tuple[int, int], int] = {}
     notes = table.notes()
@@ -62,15 +64,15 @@ def grid(table: Table, reasons: bool = True, data: object = None) -> Grid:
             texts[index].append("; ".join(part for part in (text, beside) if part))
             if cell and not reasons:
                 notes += [f"{showing.word(row)}, {heading.shown(showing)}: {end.text}" for end in cell.endings]
-        header.append(heading.shown(showing))
+        header.append(heading.shown(showing, form))
         for title, own in beside_column(table, heading).items():
             for index, (row, of_gain) in enumerate(every):
                 texts[index].append("" if of_gain else own.get(row, ""))
-            header.append(f"{heading.shown(showing)} {title}")
+            header.append(f"{heading.shown(showing, form)} {form.text(title)}")
     for title, own in beside_table(table).items():
         for index, (row, of_gain) in enumerate(every):
             texts[index].append("" if of_gain else own.get(row, ""))
-        header.append(title)
+        header.append(form.text(title))
     if marks:
         notes.append("in each column the best is bold and the second underlined")
     return Grid(header, texts, marks, notes, data, marked)
@@ -139,10 +141,10 @@ def no_gain(table: Table, row: str, heading: Heading) -> str:
     return "no seed in common" if reference and reference.values else "no run here of the baseline"
 
 
-def _first(table: Table, row: str, of_gain: bool) -> str:
-    called = table.showing.word(row)
+def _first(table: Table, row: str, of_gain: bool, form: Form) -> str:
+    called = table.showing.word(row, form)
     group = table.showing.groups.get(row)
-    return f"{called}: gain" if of_gain else f"{group}: {called}" if group else called
+    return f"{called}: gain" if of_gain else f"{form.chosen(group)}: {called}" if group else called
 
 
 def _aggregate_texts(table: Table, row: str) -> tuple[str, str]:

@@ -4,28 +4,13 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from benchmark.escaping import LATEX, latex as text, latex_needs, visible
 from benchmark.tables import grids
 from benchmark.tables.cells import Cell
 from benchmark.tables.grids import Grid
 from benchmark.tables.showing import Showing
 from benchmark.tables.significance import Gain
 from benchmark.tables.table import Heading, Table
-
-_CHARACTERS = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    # at the start of a row these would be read as an option of the line before
-    "[": "{[}",
-    "]": "{]}",
-    "*": r"{*}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
-_LAST_LATIN = 0x17F
 
 _SEPARATION = "4pt"
 
@@ -35,7 +20,7 @@ class _Column:
     """One column of the LaTeX table.
 
     Attributes:
-        levels: Its headings from above: data set, network and settings, score.
+        levels: Its headings from above, as LaTeX: data set, network and settings, score.
         kind: How it is aligned.
         cells: As LaTeX, one a line.
         span: How many columns of LaTeX it is: siunitx aligns the mean, and the deviation stands beside it.
@@ -47,38 +32,18 @@ class _Column:
     span: int = 1
 
 
-def text(words: str) -> str:
-    """Return text that LaTeX prints as it is; a character that it may not know becomes a ``?``."""
-    return "".join(map(_character, words))
-
-
-def _character(char: str) -> str:
-    if char in _CHARACTERS:
-        return _CHARACTERS[char]
-    latin = char.isalpha() and ord(char) <= _LAST_LATIN
-    return char if latin or (char.isascii() and char.isprintable()) else "?"
-
-
-def chosen(words: str) -> str:
-    r"""Return a person's own words: LaTeX as it is if they hold a backslash or a formula, else as :func:`text`."""
-    return words if "\\" in words or words.count("$") >= 2 else text(words)
-
-
 def of_grid(content: Grid) -> str:
     """Return a tabular of plain text, its notes as comments."""
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            *(f"% {_comment(note)}" for note in content.notes),
-            rf"\begin{{tabular}}{{l{'r' * (len(content.header) - 1)}}}",
-            r"\toprule",
-            " & ".join(map(text, content.header)) + r" \\",
-            r"\midrule",
-            *(" & ".join(map(text, row)) + r" \\" for row in content.rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-        ]
-    )
+    tabular = [
+        rf"\begin{{tabular}}{{l{'r' * (len(content.header) - 1)}}}",
+        r"\toprule",
+        " & ".join(map(text, content.header)) + r" \\",
+        r"\midrule",
+        *(" & ".join(map(text, row)) + r" \\" for row in content.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return _document([r"\usepackage{booktabs}"], content.notes, tabular)
 
 
 def of_table(table: Table) -> str:
@@ -96,9 +61,13 @@ def of_table(table: Table) -> str:
     ]
     needs = [r"\usepackage{booktabs}", *([r"\usepackage{siunitx}"] if showing.siunitx else [])]
     notes = _notes(table, any(column.span > 1 for column in columns))
-    return "\n".join(
-        [f"% needs {' '.join(needs)}", *(f"% {_comment(note)}" for note in notes), *_placed(showing, tabular, notes)]
-    )
+    return _document(needs, notes, _placed(showing, tabular, notes))
+
+
+def _document(packages: Sequence[str], notes: Sequence[str], body: Sequence[str]) -> str:
+    """Return the lines with what they need and the notes as comments above them."""
+    comments = [" ".join(visible(note).replace("±", "+-").split()) for note in notes]
+    return "\n".join([f"% needs {' '.join(packages)}", *latex_needs(body), *(f"% {note}" for note in comments), *body])
 
 
 def _placed(showing: Showing, tabular: Sequence[str], notes: Sequence[str]) -> list[str]:
@@ -108,7 +77,7 @@ def _placed(showing: Showing, tabular: Sequence[str], notes: Sequence[str]) -> l
     return [
         rf"\begin{{{showing.environment}}}[t]",
         r"\centering",
-        *([rf"\caption{{{chosen(showing.caption)}}}"] if showing.caption else []),
+        *([rf"\caption{{{LATEX.chosen(showing.caption)}}}"] if showing.caption else []),
         *([rf"\label{{{showing.anchor}}}"] if showing.anchor else []),
         rf"\{showing.size}",
         rf"\setlength{{\tabcolsep}}{{{_SEPARATION}}}",
@@ -124,15 +93,16 @@ def _columns(table: Table) -> list[_Column]:
     every = grids.lines(table)
     found: list[_Column] = []
     for heading in table.headings:
-        levels = showing.levels(heading.column)
-        found.append(_of_scores(table, heading, (*levels, heading.below(showing))))
+        levels = showing.levels(heading.column, LATEX)
+        found.append(_of_scores(table, heading, (*levels, heading.below(showing, LATEX))))
         for title, own in grids.beside_column(table, heading).items():
             cells = [own.get(row, "") for row, _ in every]
             gains = [_gain(table, row, heading) for row, _ in every] if title == "gain" else list(map(text, cells))
-            found.append(_Column((*levels, title), "l" if title in ("gain", "verdict") else "r", gains))
+            found.append(_Column((*levels, text(title)), "l" if title in ("gain", "verdict") else "r", gains))
     lowest = max((level for column in found for level in range(3) if column.levels[level]), default=2)
     for title, own in grids.beside_table(table).items():
-        at_last = ("", "", title) if lowest == 2 else ("", title, "") if lowest else (title, "", "")
+        last = text(title)
+        at_last = ("", "", last) if lowest == 2 else ("", last, "") if lowest else (last, "", "")
         cells = ["" if of_gain else text(own.get(row, "")) for row, of_gain in every]
         found.append(_Column(at_last, "r", cells))
     return found
@@ -221,7 +191,7 @@ def _header(table: Table, columns: Sequence[_Column]) -> list[str]:
             members = list(group)
             width = sum(column.span for column in members)
             if key[-1] and len(members) > 1 and not last:
-                cells.append(rf"\multicolumn{{{width}}}{{c}}{{{chosen(key[-1])}}}")
+                cells.append(rf"\multicolumn{{{width}}}{{c}}{{{key[-1]}}}")
                 rules.append(rf"\cmidrule(lr){{{position}-{position + width - 1}}}")
             else:
                 # what is told apart by nothing still has a heading each
@@ -233,8 +203,8 @@ def _header(table: Table, columns: Sequence[_Column]) -> list[str]:
 
 def _heading(words: str, column: _Column) -> str:
     if column.kind == "l":
-        return chosen(words)
-    return rf"\multicolumn{{{column.span}}}{{c}}{{{chosen(words)}}}" if words or column.span > 1 else ""
+        return words
+    return rf"\multicolumn{{{column.span}}}{{c}}{{{words}}}" if words or column.span > 1 else ""
 
 
 def _body(table: Table, columns: Sequence[_Column]) -> list[str]:
@@ -246,9 +216,9 @@ def _body(table: Table, columns: Sequence[_Column]) -> list[str]:
         own = showing.groups.get(row, "")
         if own != group:
             found += [r"\midrule"] if index else []
-            found += [rf"\multicolumn{{{width + 1}}}{{@{{}}l}}{{\emph{{{chosen(own)}}}}} \\"] if own else []
+            found += [rf"\multicolumn{{{width + 1}}}{{@{{}}l}}{{\emph{{{LATEX.chosen(own)}}}}} \\"] if own else []
             group = own
-        first = r"\quad gain" if of_gain else (r"\quad " if own else "") + chosen(showing.word(row))
+        first = r"\quad gain" if of_gain else (r"\quad " if own else "") + showing.word(row, LATEX)
         if of_gain and own:
             first = r"\quad " + first
         found.append(" & ".join([first, *(column.cells[index] for column in columns)]) + r" \\")
@@ -265,7 +235,3 @@ def _notes(table: Table, aligned: bool) -> list[str]:
         called = f"{table.showing.word(row)}, {heading.shown(table.showing)}"
         notes += [f"{called}: {end.text}" for end in cell.endings]
     return notes
-
-
-def _comment(words: str) -> str:
-    return " ".join(words.replace("±", "+-").encode("ascii", "replace").decode().split())

@@ -1,11 +1,15 @@
 """A table as text: Markdown, LaTeX, CSV, HTML or JSON; or as the bytes of a Parquet file."""
 
 import csv
-import html
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import pandas as pd
+
+from benchmark import escaping
 from benchmark.tables import latex
 from benchmark.tables.grids import BEST, RANK, SECOND, Grid, grid
 from benchmark.tables.table import Table
@@ -13,11 +17,16 @@ from benchmark.tables.tidy import structured, tidy
 from methods.errors import InputError, unknown
 
 
-def markdown(content: Grid) -> str:
-    """Return a GitHub table; the columns are padded where that fits a screen."""
-    marked = {BEST: "**{}**", SECOND: "<u>{}</u>"}
-    rows = _marked(content, lambda text: text.replace("|", "\\|").replace("*", "\\*"), marked)
-    header = [text.replace("|", "\\|") for text in content.header]
+def markdown(content: Grid, name: Callable[[str], str] = escaping.markdown) -> str:
+    """Return a GitHub table; the columns are padded where that fits a screen.
+
+    Args:
+        content: The table.
+        name: From the header's words and the first of each row to Markdown.
+    """
+    rows = _marked(content, _cell, {BEST: "**{}**", SECOND: "<u>{}</u>"})
+    rows = [[name(own[0]), *row[1:]] for own, row in zip(content.rows, rows, strict=True)]
+    header = [name(text) for text in content.header]
     widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
     if sum(widths) > 400:
         widths = [3] * len(header)
@@ -26,22 +35,59 @@ def markdown(content: Grid) -> str:
         return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
 
     rule = "|" + "|".join(f":{'-' * (width + 1)}" for width in widths) + "|"
-    return _with_notes("\n".join([line(header), rule, *map(line, rows)]), content.notes, "- {}", "\n\n")
+    notes = "".join(f"\n- {_note(note)}" for note in content.notes)
+    return "\n".join([line(header), rule, *map(line, rows)]) + (f"\n{notes}" if notes else "")
+
+
+def _cell(text: str) -> str:
+    """Return a cell as Markdown; the star behind a p value is one even where the cell's end is cut off."""
+    return re.sub(r"(?<!\S)\*(?!\S)", r"\\*", escaping.markdown(text))
+
+
+def _note(text: str) -> str:
+    """Return an item of a list, which begins neither a heading, nor a quotation, nor another list."""
+    return re.sub(r"^(?=[#>+=-])", r"\\", escaping.markdown(text))
 
 
 def comma_separated(content: Grid) -> str:
     """Return CSV without marks and notes."""
     lines = io.StringIO()
-    csv.writer(lines, lineterminator="\n").writerows([content.header, *content.rows])
+    # what is no name is a number with its sign, or begins with a number or a word of ours
+    rows = [[escaping.csv_text(row[0]), *map(escaping.visible, row[1:])] for row in content.rows]
+    csv.writer(lines, lineterminator="\n").writerows([map(escaping.csv_text, content.header), *rows])
     return lines.getvalue().rstrip("\n")
+
+
+def frame_csv(frame: pd.DataFrame, float_format: str | None = None) -> str:
+    """Return a frame as CSV, in which names from data are text.
+
+    Args:
+        frame: Its index is left out.
+        float_format: As pandas takes it.
+    """
+    safe = frame.map(lambda value: escaping.csv_text(value) if isinstance(value, str) else value)
+    safe.columns = [escaping.csv_text(str(name)) for name in frame.columns]
+    return str(safe.to_csv(index=False, lineterminator="\n", float_format=float_format))
+
+
+def frame_markdown(frame: pd.DataFrame, **how: Any) -> str:
+    """Return a frame as a Markdown table, in which names from data are text.
+
+    Args:
+        frame: Its index is shown if ``how`` says so.
+        how: As tabulate takes it.
+    """
+    safe = frame.map(lambda value: escaping.markdown(value) if isinstance(value, str) else value)
+    safe.columns = [escaping.markdown(str(name)) for name in frame.columns]
+    return str(safe.to_markdown(**how))
 
 
 def hypertext(content: Grid) -> str:
     """Return an HTML table, for pasting into a page, with the notes as a list."""
-    rows = _marked(content, html.escape, {BEST: "<b>{}</b>", SECOND: "<u>{}</u>"})
-    header = "".join(f"<th>{html.escape(text)}</th>" for text in content.header)
+    rows = _marked(content, escaping.hypertext, {BEST: "<b>{}</b>", SECOND: "<u>{}</u>"})
+    header = "".join(f"<th>{escaping.hypertext(text)}</th>" for text in content.header)
     body = ["<tr>" + f"<th>{row[0]}</th>" + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>" for row in rows]
-    notes = [f"<li>{html.escape(note)}</li>" for note in content.notes]
+    notes = [f"<li>{escaping.hypertext(note)}</li>" for note in content.notes]
     return "\n".join(
         [
             "<table>",
@@ -57,7 +103,8 @@ def hypertext(content: Grid) -> str:
 
 def as_json(data: object) -> str:
     """Return JSON without what is no number."""
-    return json.dumps(data, indent=2, allow_nan=False)
+    # the one control character that JSON leaves alone
+    return json.dumps(data, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def _marked(content: Grid, escape: Callable[[str], str], marks: Mapping[str, str]) -> list[list[str]]:
@@ -67,10 +114,6 @@ def _marked(content: Grid, escape: Callable[[str], str], marks: Mapping[str, str
         text, end = content.rows[row][column], content.marked[row, column]
         rows[row][column] = marks[mark].format(escape(text[:end])) + escape(text[end:])
     return rows
-
-
-def _with_notes(text: str, notes: Sequence[str], form: str, between: str) -> str:
-    return text + (between + "\n".join(form.format(note) for note in notes) if notes else "")
 
 
 GRID_FORMATS: Mapping[str, Callable[[Grid], str]] = {
@@ -83,9 +126,9 @@ GRID_FORMATS: Mapping[str, Callable[[Grid], str]] = {
 """The forms of what is text already, such as published numbers."""
 
 FORMATS: Mapping[str, Callable[[Table], str]] = {
-    "md": lambda table: markdown(grid(table)),
+    "md": lambda table: markdown(grid(table, form=escaping.MARKDOWN), str),
     "latex": latex.of_table,
-    "csv": lambda table: tidy(table).to_csv(index=False, lineterminator="\n").rstrip("\n"),
+    "csv": lambda table: frame_csv(tidy(table)).rstrip("\n"),
     "csv-wide": lambda table: comma_separated(grid(table)),
     "html": lambda table: hypertext(grid(table)),
     "json": lambda table: as_json(structured(table)),
@@ -122,6 +165,7 @@ def parquet(table: Table) -> bytes:
 
 def plain(table: Table) -> str:
     """Return the cells alone as a Markdown table without marks and notes, as a terminal shows it."""
-    full = grid(table)
+    full = grid(table, form=escaping.MARKDOWN)
     keep = [index for index, text in enumerate(full.header) if text != RANK]
-    return markdown(Grid([full.header[index] for index in keep], [[row[index] for index in keep] for row in full.rows]))
+    rows = [[row[index] for index in keep] for row in full.rows]
+    return markdown(Grid([full.header[index] for index in keep], rows), str)

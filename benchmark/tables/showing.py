@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from benchmark import datasets
+from benchmark.escaping import PLAIN, Form
 from benchmark.tables.cells import Cell
 from benchmark.tables.scores import SCORES
 from methods import backbones, registry
@@ -90,23 +91,31 @@ class Showing:
         named = assigned(self.assignments, known | elsewhere)
         return replace(self, labels={**self.labels, **named}, assignments=(), groups=groups)
 
-    def word(self, label: str) -> str:
-        """Return what a row or column is called: the label as a whole, else each of its parts that has a name."""
-        if label in self.labels:
-            return self.labels[label]
-        head, *settings = label.split(", ")
-        if head not in self.labels:
-            head = "/".join(self.labels.get(part, part) for part in head.split("/"))
-        return ", ".join([self.labels.get(head, head), *(self.labels.get(part, part) for part in settings)])
+    def word(self, label: str, form: Form = PLAIN) -> str:
+        """Return what a row or column is called: the label as a whole, else each of its parts that has a name.
 
-    def levels(self, column: str) -> tuple[str, str]:
+        Args:
+            label: Of the row or column.
+            form: Of the document that it stands in: a part that has no name of its own is text there.
+        """
+        if label in self.labels:
+            return form.chosen(self.labels[label])
+        head, *settings = label.split(", ")
+        parts = [head] if head in self.labels else head.split("/")
+        called = "/".join(self._part(part, form) for part in parts)
+        return ", ".join([called, *(self._part(part, form) for part in settings)])
+
+    def levels(self, column: str, form: Form) -> tuple[str, str]:
         """Return a column's label in two: its first key, as the data set, and the rest, as network and settings."""
         if column in self.labels:
-            return self.labels[column], ""
+            return form.chosen(self.labels[column]), ""
         head, *settings = column.split(", ")
         first, _, rest = head.partition("/")
-        below = ", ".join(self.word(part) for part in (rest, *settings) if part)
-        return self.labels.get(first, first), below
+        below = ", ".join(self.word(part, form) for part in (rest, *settings) if part)
+        return self._part(first, form), below
+
+    def _part(self, part: str, form: Form) -> str:
+        return form.chosen(self.labels[part]) if part in self.labels else form.text(part)
 
     def in_digits(self, cell: Cell, score: str) -> Cell:
         """Return a cell with the digits that accuracies are to have."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from benchmark.escaping import PLAIN, Form
 from benchmark.tables import aggregate, layout, rows as naming
 from benchmark.tables.aggregate import Aggregate, aggregates
 from benchmark.tables.cells import Cell, cells_of, records
@@ -40,13 +41,15 @@ class Heading:
         """What stands above the column, in the words of the runs."""
         return self.shown(Showing())
 
-    def shown(self, showing: Showing) -> str:
+    def shown(self, showing: Showing, form: Form = PLAIN) -> str:
         """Return what stands above the column, in the words that a person has chosen."""
-        return " ".join(part for part in (showing.word(self.column), self.below(showing)) if part)
+        return " ".join(part for part in (showing.word(self.column, form), self.below(showing, form)) if part)
 
-    def below(self, showing: Showing) -> str:
+    def below(self, showing: Showing, form: Form = PLAIN) -> str:
         """Return what stands below the column's own heading: the student or the score, if it has to be said."""
-        return "" if self.alone else self.part or showing.word(self.score)
+        if self.alone:
+            return ""
+        return form.text(self.part) if self.part else showing.word(self.score, form)
 
 
 @dataclass(frozen=True)

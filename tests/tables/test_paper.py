@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 
+from benchmark.escaping import LATEX, latex
 from benchmark.tables import paper
 from benchmark.tables.choosing import Choice
 from benchmark.tables.grids import grid
-from benchmark.tables.latex import chosen, text
 from benchmark.tables.rendering import parquet, rendered
 from benchmark.tables.showing import Showing, assigned
 from benchmark.tables.table import Table, build
@@ -184,9 +184,8 @@ class TestForms:
 
 class TestLatex:
     def test_words_of_ones_own(self) -> None:
-        assert chosen(r"$\alpha$-KD & \textsc{x}") == r"$\alpha$-KD & \textsc{x}"
-        assert chosen("R&D, 5 $") == text("R&D, 5 $") == r"R\&D, 5 \$"
-        assert text("Müller ≤") == "Müller ?"
+        assert LATEX.chosen(r"$\alpha$-KD & \textsc{x}") == r"$\alpha$-KD & \textsc{x}"
+        assert LATEX.chosen("R&D, 5 $") == latex("R&D, 5 $") == r"R\&D, 5 \$"
 
     def test_headings_of_two_levels_and_the_gain_of_a_cell(self, frame: pd.DataFrame) -> None:
         latex = rendered(made(frame, gains="cell", p=False, n=False), "latex")

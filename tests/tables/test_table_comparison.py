@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmark import store
+from benchmark.escaping import latex
 from benchmark.store.runs import Result, Status
-from benchmark.tables.latex import text as latex_text
 from benchmark.tables.rendering import rendered
 from benchmark.tables.table import build
 from methods.errors import InputError
@@ -87,7 +87,7 @@ class TestComparison:
 
 class TestLatex:
     def test_special_characters(self) -> None:
-        assert latex_text("a_b & 5 % ± #") == r"a\_b \& 5 \% $\pm$ \#"
+        assert latex("a_b & 5 % ± #") == r"a\_b \& 5 \% $\pm$ \#"
 
     def test_it_compiles_as_it_is(self, runs: Runs, tmp_path: Path) -> None:
         needs.programs("pdflatex", packages="texlive-latex-recommended")

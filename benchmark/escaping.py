@@ -1,0 +1,190 @@
+"""Text as each kind of document prints it: names from data are text, and only a person's own labels may be markup."""
+
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What moves a terminal's cursor, ends a line, turns the direction of all that follows, or is no character at all."""
+
+
+class Form(NamedTuple):
+    """How a kind of document that may have markup has what rows and columns are called.
+
+    Attributes:
+        text: From a word of the data to what prints it as it is.
+        chosen: From a word that a person has chosen, which may be markup.
+    """
+
+    text: Callable[[str], str]
+    chosen: Callable[[str], str]
+
+
+def visible(words: str) -> str:
+    r"""Return words on one line, with control characters as Python and JSON write them: ``\n``, ``\u001b``."""
+    return _CONTROLS.sub(_shown, words)
+
+
+def lines(words: str) -> str:
+    """Return text as a terminal may have it: as :func:`visible`, but with its lines and tabulators."""
+    return _CONTROLS.sub(lambda found: found[0] if found[0] in "\n\t" else _shown(found), words)
+
+
+def _shown(found: re.Match[str]) -> str:
+    return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(found[0], f"\\u{ord(found[0]):04x}")
+
+
+PLAIN = Form(str, str)
+"""For documents without markup of a person's own: there all is escaped as a whole later on."""
+
+
+# Markdown
+
+
+_MARKDOWN = re.compile(
+    r"""[|<`~$]                                # a cell's end, HTML, code, struck through, a formula
+    | \*(?=\S) | (?<=\S)\*                     # emphasis; a star that stands alone is none
+    | (?<![^\W_])_ | _(?![^\W_])               # emphasis, but not within a word
+    | \\(?=[!-/:-@[-`{-~]|$)                   # itself, where it would take away a meaning
+    | \](?=[(\[:])                             # the middle of a link
+    | &(?=\#?\w+;)                             # a character by its name
+    """,
+    re.VERBOSE,
+)
+
+
+def markdown(words: str) -> str:
+    """Return text for a Markdown cell or line: GitHub's tables and formulas included."""
+    return _MARKDOWN.sub(r"\\\g<0>", visible(words))
+
+
+def _markdown_chosen(words: str) -> str:
+    """Return a person's words: formulas are formulas, the rest is text."""
+    parts = re.split(r"(\$[^$]+\$)", visible(words))
+    return "".join(part.replace("|", "\\|") if place % 2 else markdown(part) for place, part in enumerate(parts))
+
+
+def markdown_code(words: str) -> str:
+    """Return text as a Markdown code span, whatever backticks it has."""
+    longest = max(map(len, re.findall("`+", words)), default=0)
+    fence, gap = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{gap}{visible(words)}{gap}{fence}"
+
+
+MARKDOWN = Form(markdown, _markdown_chosen)
+
+
+# CSV
+
+
+def csv_text(words: str) -> str:
+    """Return text for a CSV cell; what a spreadsheet would take for a formula begins with an apostrophe.
+
+    So ``=1+1`` is ``'=1+1``: a spreadsheet that opens the file computes nothing, and a program takes one character off.
+    Numbers are no text and keep their sign. A record stays one line.
+    """
+    return f"'{visible(words)}" if words.lstrip().startswith(("=", "+", "-", "@")) else visible(words)
+
+
+# HTML
+
+
+def hypertext(words: str) -> str:
+    """Return text for HTML, in an element or in an attribute."""
+    return html.escape(visible(words))
+
+
+# LaTeX
+
+
+_GREEK = [
+    r"\alpha", r"\beta", r"\gamma", r"\delta", r"\varepsilon", r"\zeta", r"\eta", r"\theta", r"\iota", r"\kappa",
+    r"\lambda", r"\mu", r"\nu", r"\xi", "o", r"\pi", r"\rho", r"\varsigma", r"\sigma", r"\tau", r"\upsilon",
+    r"\varphi", r"\chi", r"\psi", r"\omega",
+]  # fmt: skip
+_CAPITALS = [
+    "A", "B", r"\Gamma", r"\Delta", "E", "Z", "H", r"\Theta", "I", "K", r"\Lambda", "M", "N", r"\Xi", "O", r"\Pi", "P",
+    "", r"\Sigma", "T", r"\Upsilon", r"\Phi", "X", r"\Psi", r"\Omega",
+]  # fmt: skip
+_FORMULAS = {
+    **{chr(0x3B1 + place): command for place, command in enumerate(_GREEK)},
+    **{chr(0x391 + place): command for place, command in enumerate(_CAPITALS) if command},
+    "µ": r"\mu", "ϵ": r"\epsilon", "ϑ": r"\vartheta", "ϕ": r"\phi", "±": r"\pm", "∓": r"\mp", "\u00d7": r"\times",
+    "÷": r"\div", "·": r"\cdot", "≤": r"\leq", "≥": r"\geq", "≠": r"\neq", "≈": r"\approx", "≡": r"\equiv",
+    "∞": r"\infty", "→": r"\rightarrow", "←": r"\leftarrow", "↔": r"\leftrightarrow", "↑": r"\uparrow",
+    "↓": r"\downarrow", "⇒": r"\Rightarrow", "∈": r"\in", "∂": r"\partial", "∇": r"\nabla", "∑": r"\sum",
+    "∏": r"\prod", "√": r"\surd", "∝": r"\propto", "\u2212": "-", "°": r"^\circ", "¹": "^1", "²": "^2", "³": "^3",
+    "⊕": r"\oplus", "⊗": r"\otimes", "∥": r"\parallel",
+}  # fmt: skip
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "`": r"\textasciigrave{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    # at the start of a row these would be read as an option of the line before
+    "[": "{[}",
+    "]": "{]}",
+    "*": r"{*}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{character: f"${command}$" for character, command in _FORMULAS.items()},
+    "\N{EN DASH}": "--",
+    "\N{EM DASH}": "---",
+    "\N{HYPHEN}": "-",
+    "\N{NON-BREAKING HYPHEN}": "-",
+    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
+    "\N{LEFT SINGLE QUOTATION MARK}": "`",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{LEFT DOUBLE QUOTATION MARK}": "``",
+    "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
+    "\N{NO-BREAK SPACE}": "~",
+    "\N{EURO SIGN}": r"\texteuro{}",
+    "\N{SECTION SIGN}": r"\S{}",
+    "\N{COPYRIGHT SIGN}": r"\copyright{}",
+}
+"""What pdfLaTeX has commands for without a package."""
+
+_UNKNOWN_LATIN = "ĦħĸĿŀŉŦŧſ"
+_LATIN = {chr(code) for code in range(0xC0, 0x180) if chr(code).isalpha() and chr(code) not in _UNKNOWN_LATIN}
+"""What pdfLaTeX reads as UTF-8; it does so by itself since 2018."""
+
+_T1 = set("ĄąĘęĮįŲųÐðĐđÞþŊŋ")
+"""Those of them that its oldest fonts have not."""
+
+
+def latex(words: str) -> str:
+    """Return text that LaTeX prints as it is; what no command is known for stays as it is, see :func:`latex_needs`."""
+    composed = unicodedata.normalize("NFC", visible(words))
+    # two hyphens in a word would become a dash
+    return re.sub(r"((?<=\S)-(?=-))|(.)", lambda found: "-{}" if found[1] else _LATEX.get(found[2], found[2]), composed)
+
+
+def _latex_chosen(words: str) -> str:
+    """Return a person's own words: LaTeX as it is if they hold a backslash or a formula, else as text."""
+    return words if "\\" in words or words.count("$") >= 2 else latex(words)
+
+
+LATEX = Form(latex, _latex_chosen)
+
+
+def latex_needs(document: Iterable[str]) -> list[str]:
+    """Return what a LaTeX document needs because of its characters, a comment each."""
+    found = {char for line in document for char in line if not char.isascii()}
+    foreign = "".join(sorted(found - _LATIN))
+    return [
+        *([r"% needs \usepackage[T1]{fontenc}, unless it is XeLaTeX or LuaLaTeX"] if found & _T1 else []),
+        *([f"% needs XeLaTeX or LuaLaTeX and a font that has {foreign}"] if foreign else []),
+    ]
+
+
+# figures
+
+
+def figure(words: str) -> str:
+    """Return text for a figure, in which two dollar signs would make a formula and ``_`` would hide from a legend."""
+    words = visible(words).replace("$", r"\$")
+    return f"\N{ZERO WIDTH SPACE}{words}" if words.startswith("_") else words
