@@ -43,11 +43,14 @@ def study_command(name: str) -> Any:
 
     def command(out: Path | None, **given: str | None) -> None:
         from benchmark.configuration import yaml_files
+        from benchmark.store import check_folder
         from methods.hyperparameters import validated
 
         texts = {field: text for field, text in given.items() if text is not None}
         values = {field: yaml_files.parse(text, f"--{_flag(field)}") for field, text in texts.items()}
-        files = found.carry_out(validated(found.settings, values, name), out or Path("results/studies") / name)
+        settings, folder = validated(found.settings, values, name), out or Path("results/studies") / name
+        check_folder(folder)
+        files = found.carry_out(settings, folder)
         print(next(path for path in files if path.suffix == ".md").read_text(encoding="utf-8"))
         for path in files:
             print(path)

@@ -19,6 +19,7 @@ from benchmark.commands.options import (
     say_notes,
     shown,
 )
+from benchmark.errors import OutputError
 from methods.errors import InputError
 
 VALUES = (
@@ -122,17 +123,17 @@ def table(
 def _put(content: str | bytes, out: Path | None) -> None:
     """Print a table, or write it to a file."""
     if out is not None:
-        from benchmark.store import atomic
+        from benchmark.store import put
 
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out, content if isinstance(content, bytes) else f"{content}\n".encode())
-        except OSError as error:
-            raise InputError(f"cannot write {out}: {error.strerror}") from None
+        put(out, content if isinstance(content, bytes) else f"{content}\n")
     elif isinstance(content, str):
         print(content)
     elif sys.stdout.isatty():
         raise InputError("a Parquet file is no text: --out FILE.parquet says where it goes")
     else:
         sys.stdout.flush()
-        sys.stdout.buffer.write(content)
+        try:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except OSError as fault:
+            raise OutputError(fault) from None

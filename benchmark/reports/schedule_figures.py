@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.configuration import Layer, check_keys, section
-from benchmark.store import atomic
+from benchmark.store import put
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import REFERENCE_EPOCHS, validated
@@ -117,9 +117,8 @@ def write(drawn: Drawn, folder: Path) -> list[Path]:
         axes.set_xlabel("epoch; the height is the weight, the product of all ramps and decays")
         figure.suptitle(f"{drawn.method}, {drawn.epochs} epochs", fontsize=10)
     written = write_figure(folder, drawn.method, figure)
-    path = folder / f"{drawn.method}.csv"
-    atomic.write_text(path, drawn.curves().to_csv(index=False, float_format="%.10g"))
-    return [*written, path]
+    table = drawn.curves().to_csv(index=False, float_format="%.10g")
+    return [*written, put(folder / f"{drawn.method}.csv", table)]
 
 
 def _factors(terms: Mapping[str, Schedule]) -> dict[str, Sequence[float]]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from benchmark.reports import write_figure
-from benchmark.store import write_text
+from benchmark.store import put
 
 PROVENANCE = (
     "Of the paper (Decoupled Knowledge with Ensemble Learning for Online Distillation) nothing beyond the abstract is "
@@ -34,11 +34,8 @@ def write_study(folder: Path, name: str, figure: Figure, tables: Mapping[str, pd
     """
     written = write_figure(folder, name, figure)
     for table_name, table in tables.items():
-        written.append(folder / f"{table_name}.csv")
-        write_text(written[-1], table.to_csv(index=False, float_format="%.10g"))
-    written.append(folder / "README.md")
-    write_text(written[-1], text)
-    return written
+        written.append(put(folder / f"{table_name}.csv", table.to_csv(index=False, float_format="%.10g")))
+    return [*written, put(folder / "README.md", text)]
 
 
 def settings_text(study: str, settings: BaseModel) -> str:

@@ -22,7 +22,7 @@ from benchmark.configuration import RunConfig
 from benchmark.consoles import new_console
 from benchmark.errors import MachineError
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.store import Status, write_text
+from benchmark.store import Status, put
 from benchmark.studies.output import settings_text, write_study
 from benchmark.studies.regime_grid import Candidate, Grid, plans, read_grid
 from benchmark.studies.runs import WHERE
@@ -298,8 +298,7 @@ def write(result: RegimeResult, folder: Path) -> list[Path]:
     tables = {"regime": result.table, "verdicts": result.verdicts, "precision": result.precision}
     written = write_study(folder, "regime", draw(result), tables, _text(result))
     if result.chosen is not None:
-        written.append(folder / "recipe.yaml")
-        write_text(written[-1], yaml.safe_dump(result.chosen, sort_keys=False))
+        written.append(put(folder / "recipe.yaml", yaml.safe_dump(result.chosen, sort_keys=False)))
     return written
 
 

@@ -12,7 +12,7 @@ import yaml
 import methods
 from benchmark.consoles import Console
 from benchmark.reports import places
-from benchmark.store import atomic
+from benchmark.store import put
 from benchmark.sweeps.importance import importances
 from benchmark.sweeps.outcomes import Outcome, ranked
 from benchmark.sweeps.plan import Sweep
@@ -37,7 +37,6 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
     from benchmark.sweeps.figures import figures
 
     folder = sweep.folder
-    folder.mkdir(parents=True, exist_ok=True)
     order = ranked(outcomes)
     table = configurations_table(sweep, order)
     _write_csv(folder / "configurations.csv", table)
@@ -57,12 +56,12 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
     if best is None:
         say(console, "no configuration has finished: there is no best one yet")
     else:
-        atomic.write_text(folder / BEST, best_yaml(sweep, best, len(order)))
+        put(folder / BEST, best_yaml(sweep, best, len(order)))
         say(console, f"best: {best.configuration.label}; on the test set: {_best_command(sweep)}")
     drawn = figures(sweep, outcomes, found, how)
     for name, figure in drawn.items():
         write_figure(folder, name, figure)
-    atomic.write_text(folder / "README.md", _readme(sweep, text, best, found, how, list(drawn)))
+    put(folder / "README.md", _readme(sweep, text, best, found, how, list(drawn)))
     say(console, f"figures and tables: {_path(folder)}")
 
 
@@ -216,4 +215,4 @@ def _readme(
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     table = table.map(lambda value: None if isinstance(value, float) and math.isnan(value) else value)
-    atomic.write_text(path, table.to_csv(index=False, float_format="%.10g"))
+    put(path, table.to_csv(index=False, float_format="%.10g"))
