@@ -73,9 +73,14 @@ def printing() -> Iterator[None]:
         return
     # a character that the stream's encoding lacks is no reason to end; Python's standard error does the same
     errors = "backslashreplace" if usual.errors == "strict" else usual.errors
-    how = {"line_buffering": usual.line_buffering, "write_through": usual.write_through}
     usual.flush()
-    stream = _Output(usual.buffer, usual.encoding, errors, **how)
+    stream = _Output(
+        usual.buffer,
+        usual.encoding,
+        errors,
+        line_buffering=usual.line_buffering,
+        write_through=usual.write_through,
+    )
     sys.stdout = stream
     try:
         yield

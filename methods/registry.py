@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from methods import backbones
 from methods.errors import InputError, unknown
 from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters
-from methods.paths import is_file
+from methods.paths import is_file, plugin_file
 from methods.plugins import ARRAYS, BACKBONE, first_line, import_plugin, installed, makers, reason_of
 from methods.sources import Source, source_of
 
@@ -64,7 +64,7 @@ def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
 def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, Listing]:
     """Return everything found by name, in the order of publication; of two with one name the first found counts."""
     listings: dict[str, Listing] = {}
-    for item in (*_own(), *_installed(), *(item for plugin in plugins for item in _from_file(Path(plugin)))):
+    for item in (*_own(), *_installed(), *(item for plugin in plugins for item in _from_file(plugin))):
         if item.name in listings:
             origin = listings[item.name].origin
             reason = f"the name {item.name!r} is taken by {origin}"
@@ -229,10 +229,11 @@ def _from_entry_point(point: EntryPoint) -> Listing:
         return Listing(point.name, "", 0, origin, reason_of(error))
 
 
-def _from_file(path: Path) -> list[Listing]:
+def _from_file(plugin: str | Path) -> list[Listing]:
+    path = plugin_file(plugin)
     if not is_file(path):
-        raise InputError(f"no such plugin file: {path}")
-    origin = str(path.resolve())
+        raise InputError(f"no such plugin file: {plugin}")
+    origin = str(path)
     try:
         module = import_plugin(origin)
         if not _classes(module) and makers(module, BACKBONE, ARRAYS):
@@ -249,9 +250,7 @@ def broken_files(plugins: Iterable[str | Path]) -> list[str]:
     Raises:
         InputError: If one is no file.
     """
-    return [
-        f"{plugin} is broken: {item.broken}" for plugin in plugins for item in _from_file(Path(plugin)) if item.broken
-    ]
+    return [f"{plugin} is broken: {item.broken}" for plugin in plugins for item in _from_file(plugin) if item.broken]
 
 
 def _describe(method: "type[Method]", origin: str) -> Listing:

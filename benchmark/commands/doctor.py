@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, Results
+from benchmark.commands.options import DataRoot, Results, as_path
 
 MINUTES = 9.0
 
@@ -17,7 +17,9 @@ def doctor(
         bool, typer.Option("--deep", help="Measure what the device computes and how fast, part by part.")
     ] = False,
     minutes: Annotated[float | None, typer.Option(help="With --deep: that it may take; 9 if not given.")] = None,
-    out: Annotated[Path | None, typer.Option(help="With --deep: the folder of its files; doctor if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=as_path, help="With --deep: the folder of its files; doctor if not given.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="With --deep: auto, cpu, cuda or cuda:N.")] = None,
 ) -> None:
     """Look over this machine: versions, devices, Ray, disk, data sets, and what to do about each problem."""

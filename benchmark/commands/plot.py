@@ -15,6 +15,7 @@ from benchmark.commands.options import (
     Prefer,
     Split,
     Where,
+    as_path,
     places,
     run_names,
     say_notes,
@@ -35,7 +36,8 @@ def plot(
     results: ManyResults = None,
     prefer: Prefer = None,
     out: Annotated[
-        Path | None, typer.Option(help="Ends in .svg, .pdf or .png (default: KIND.svg).", metavar="FILE")
+        Path | None,
+        typer.Option(parser=as_path, help="Ends in .svg, .pdf or .png (default: KIND.svg).", metavar="FILE"),
     ] = None,
     value: Annotated[
         str | None,

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from typer.core import TyperGroup
 
+from benchmark.commands.options import as_path
+
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 BOUNDS = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
 
@@ -55,7 +57,7 @@ def study_command(name: str) -> Any:
         for path in files:
             print(path)
 
-    help_of_out = typer.Option(help="Where figure, tables and text are written.", metavar="DIR")
+    help_of_out = typer.Option(parser=as_path, help="Where figure, tables and text are written.", metavar="DIR")
     parameters = [_parameter("out", Annotated[Path | None, help_of_out])]
     parameters += [_parameter(field, _annotation(info)) for field, info in found.settings.model_fields.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from benchmark.commands.options import (
     Split,
     Text,
     Where,
+    as_path,
     places,
     say_notes,
     shown,
@@ -75,7 +76,9 @@ def table(
         bool | None, typer.Option("--siunitx/--no-siunitx", help="latex: columns that siunitx aligns.")
     ] = None,
     form: Annotated[str, typer.Option("--format", help="md, latex, csv, csv-wide, html, json or parquet.")] = "md",
-    out: Annotated[Path | None, typer.Option(help="Write it there and print nothing.", metavar="FILE")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=as_path, help="Write it there and print nothing.", metavar="FILE")
+    ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Set our numbers beside published ones, with sources.")
     ] = False,

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from benchmark import datasets
 from benchmark.configuration import RunConfig
@@ -17,7 +16,7 @@ from benchmark.store import DAMAGED, Result, Status, Store, environment, load
 from benchmark.tables import build, plain
 from benchmark.tables.footnotes import footnotes
 from benchmark.words import say
-from methods import registry
+from methods import paths, registry
 
 RATE_OF_SGD = 0.02
 """From which learning rate on AdamW, whose steps have about its size in every weight, hardly learns."""
@@ -125,7 +124,7 @@ def train(
     """Carry out runs and return how they ended."""
     from benchmark.scheduling import Job
 
-    plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
+    plugins = tuple(str(paths.plugin_file(plugin)) for plugin in command.plugins)
     how = (command.store.root, command.device, command.save_students, plugins, command.force)
     jobs = [Job(run, *how, command.predictions, command.limit, environment.source_hash()) for run in missing]
     with display(len(jobs), console) as shown:

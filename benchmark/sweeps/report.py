@@ -172,7 +172,7 @@ def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
             f"{_accuracy(best)} % on held-out training images"
         ),
         "methods": [run.method],
-        "dataset": run.dataset,
+        "dataset": [run.dataset] if "," in run.dataset else run.dataset,
         "backbone": run.backbone,
         "seeds": [seeded.seed for seeded in best.configuration.runs],
         "train": run.train.model_dump(mode="json"),
