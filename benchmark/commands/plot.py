@@ -106,7 +106,7 @@ def plot(
     # only curves need more than the last epochs, and of the finished runs alone
     needs_curves = kind in ("curves", "homogeneity")
     finished = {"status": str(store.Status.FINISHED)} if needs_curves else None
-    frame = store.load(places(results), "all" if needs_curves else "last", finished, prefer)
+    frame = store.load(places(results), "all" if needs_curves else "last", finished, prefer, "all")
     say_notes(frame.attrs[store.DAMAGED].values())
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")

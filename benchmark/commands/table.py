@@ -99,7 +99,7 @@ def table(
     across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
     if published:
         there = results or Path("results").is_dir()
-        frame = store.load(places(results), "last", prefer=prefer) if there else None
+        frame = store.load(places(results), "last", prefer=prefer, split="all") if there else None
         say_notes(frame.attrs[store.DAMAGED].values() if frame is not None else ())
         content = published_table.grid(published_table.compare(frame))
         _put(rendering.GRID_FORMATS[form](content), out)
@@ -108,7 +108,7 @@ def table(
     said |= {"interval": interval, "gains": gains, "rank": rank, "aggregates": aggregates, "siunitx": siunitx}
     wanted = paper.read(layout_file, said)
     choice, showing = wanted.choice(), wanted.showing(label or ())
-    frame = store.load(places(results), "last", prefer=prefer)
+    frame = store.load(places(results), "last", prefer=prefer, split="all")
     say_notes(frame.attrs[store.DAMAGED].values())
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")

@@ -160,7 +160,7 @@ def check_writable(store: Store) -> None:
 
 
 def _print_table(command: Command, console: Console) -> None:
-    frame = load(command.store.root, "last") if command.store.runs.is_dir() else None
+    frame = load(command.store.root, "last", split="all") if command.store.runs.is_dir() else None
     if frame is None:
         return
     names = {command.store.folder(run).name for run in command.runs}

@@ -267,7 +267,7 @@ def _carried_out(command: running.Command, runs: Sequence[RunConfig]) -> pd.Data
         raise MachineError(
             f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); resume with the same command"
         )
-    frame = store.load(command.store.root)
+    frame = store.load(command.store.root, split="all")
     return frame[frame["run"].isin([command.store.folder(run).name for run in runs])]
 
 
