@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from methods import backbones
 from methods.errors import InputError, unknown
-from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters
+from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters, epochs_field
 from methods.paths import is_file, plugin_file
 from methods.plugins import ARRAYS, BACKBONE, first_line, import_plugin, installed, makers, reason_of
 from methods.sources import Source, source_of
@@ -82,6 +82,11 @@ def known(name: str, plugins: Iterable[str | Path] = ()) -> bool:
 def version(name: str) -> int | None:
     """Return the version of a method of this folder, without importing it; None for others."""
     return next((item.version for item in _own() if item.name == name), None)
+
+
+def may_scale(method: str, hyperparameter: str) -> bool:
+    """Return whether a hyperparameter's default grows with the run's length; of a plug-in, which is not asked, any."""
+    return version(method) is None or hyperparameter in _epochs_fields()
 
 
 def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
@@ -193,6 +198,37 @@ def restored(name: str, stored: Mapping[str, Any], plugins: Iterable[str | Path]
 @cache
 def _own() -> tuple[Listing, ...]:
     return tuple(_listed_in(Path(__file__).parent))
+
+
+@cache
+def _epochs_fields() -> frozenset[str]:
+    """Return the names of hyperparameters of this folder that are made with ``epochs_field``."""
+    return frozenset(
+        name
+        for name, value in _assigned()
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name)
+        if value.func.id == epochs_field.__name__
+    )
+
+
+@cache
+def read_with() -> Mapping[str, tuple[str, tuple[Any, ...]]]:
+    """Return ``BaseHyperparameters.read_with`` of the methods of this folder, all together."""
+    found = {}
+    for name, value in _assigned():
+        if name == "read_with" and isinstance(value, ast.Dict):
+            # without a key stands what a base class has said already
+            pairs = zip(value.keys, value.values, strict=True)
+            found |= {ast.literal_eval(key): ast.literal_eval(told) for key, told in pairs if key is not None}
+    return found
+
+
+def _assigned() -> Iterator[tuple[str, ast.expr | None]]:
+    """Yield the annotated names of this folder's classes and what they are set to, by the source alone."""
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                yield node.target.id, node.value
 
 
 def _listed_in(folder: Path) -> Iterator[Listing]:

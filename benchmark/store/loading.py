@@ -58,7 +58,8 @@ def load(
             over: the column ``split`` tells them apart.
 
     Raises:
-        InputError: If there is no such folder or column, all runs are scored on another split, or runs of the same identity disagree.
+        InputError: If there is no such folder or column, all runs are scored on another split, or runs of the same
+            identity disagree.
     """
     if epochs not in get_args(Epochs):
         raise unknown("epochs", str(epochs), get_args(Epochs))
