@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmark.store import Epochs, Predictions, Results, Where
+    from benchmark.store import Epochs, Predictions, Results, Split, Where
 
 __all__ = ["load", "predictions", "run"]
 
@@ -64,11 +64,23 @@ def load(
     epochs: "Epochs" = "all",
     where: "Where | None" = None,
     prefer: str | Path | None = None,
+    split: "Split" = "test",
 ) -> "pd.DataFrame":
-    """Return all runs below a results folder, or several, as one tidy table; see :func:`benchmark.store.load`."""
+    """Return the runs below a results folder, or several, as one tidy table; see :func:`benchmark.store.load`.
+
+    Args:
+        results: The folder, or several, or patterns.
+        epochs: ``"all"``, a row a run and epoch, counted from 0 where tables and figures count from 1; or ``"last"``.
+        where: Which runs: a condition as ``bench table --where`` takes it, a mapping, or a function.
+        prefer: Of several folders the one that counts where the same run has other numbers.
+        split: ``"test"``, the runs that ``bench table`` shows; ``"validation"``, such as a sweep's; or ``"all"``.
+
+    Raises:
+        methods.errors.InputError: If there is no such folder or column, or all runs are scored on another split.
+    """
     from benchmark import store
 
-    return store.load(results, epochs, where, prefer)
+    return store.load(results, epochs, where, prefer, split)
 
 
 def predictions(run: str | Path, results: "Results" = "results", prefer: str | Path | None = None) -> "Predictions":

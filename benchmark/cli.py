@@ -5,7 +5,6 @@ import sys
 import time
 from errno import ENAMETOOLONG
 from functools import cache
-from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -35,8 +34,8 @@ from benchmark.commands import (
     table,
     verify,
 )
-from benchmark.consoles import coloured, new_console, same_command
-from benchmark.errors import MachineError, TimeIsUpError
+from benchmark.consoles import coloured, new_console, printing, same_command
+from benchmark.errors import MachineError, OutputError, TimeIsUpError
 from methods.errors import InputError
 
 app = typer.Typer(
@@ -63,15 +62,13 @@ def main() -> None:
         received.append(number)
         raise KeyboardInterrupt
 
-    # a character that the stream's encoding lacks is no reason to end; Python's standard error does the same
-    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
     # a batch system announces the end of its patience by SIGTERM: the same as Ctrl-C
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     try:
-        # without Typer's standalone mode an exit code comes back as the value
-        code = program()(standalone_mode=False, obj=begun)
+        with printing():
+            # without Typer's standalone mode an exit code comes back as the value
+            code = program()(standalone_mode=False, obj=begun)
     except BaseException as error:
         # a library that is interrupted may make an error of its own of it, and what ends then ends for that
         code = INTERRUPTED if received else _answered(error)
@@ -87,6 +84,11 @@ def _answered(error: BaseException) -> int:
         raise error
     except InputError:
         _fail(str(error))
+    except OutputError as fault:
+        if fault.closed:
+            # as programs end that are sent SIGPIPE: quietly
+            return 128 + signal.SIGPIPE
+        _fail(str(error), code=1)
     except MachineError:
         _fail(str(error), code=1)
     except ModuleNotFoundError as missing:

@@ -1,7 +1,7 @@
 """Decoupled knowledge with ensemble learning."""
 
-from collections.abc import Iterator
-from typing import Any, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -39,6 +39,13 @@ class DKEL(MeanTeacherMethod):
 
     class Hyperparameters(MeanTeacherHyperparameters):
         """The released values where they are not what undoes the method."""
+
+        read_with: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {
+            **MeanTeacherHyperparameters.read_with,
+            "decay_rate": ("decay", ("exp",)),
+            "decay_floor": ("decay", ("exp", "linear", "cosine")),
+            "decay_epochs": ("decay", ("exp", "linear", "cosine", "step")),
+        }
 
         weight: float = Field(0.1, ge=0, description="lambda, the weight of the distillation terms")
         ramped_ensemble: bool = since_field(

@@ -1,7 +1,7 @@
 """Typed hyperparameters with ranges, checked by one validator wherever they come from."""
 
 from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -24,6 +24,13 @@ class BaseHyperparameters(BaseModel):
     """The base of every method's own hyperparameters: unknown names are errors, values are strict."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    read_with: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {}
+    """Hyperparameters that are read beside some values of another alone, by name: the other, and those values.
+
+    Nothing else of a run changes by it: a table does not tell rows apart by a value that nothing reads. It is written
+    out, since tables read it without importing the method.
+    """
 
     @classmethod
     def resolve(cls, given: Mapping[str, Any], epochs: int = REFERENCE_EPOCHS, owner: str = "") -> Self:

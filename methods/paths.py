@@ -6,8 +6,8 @@ from pathlib import Path
 from methods.errors import InputError
 
 
-def written(text: str, what: str) -> Path:
-    """Return the path that a text means, with ``~`` as the home folder.
+def written(text: str | Path, what: str) -> Path:
+    """Return the path that a text means, with ``~`` as the home folder: every path that a person gives comes here.
 
     Args:
         text: As a person wrote it.
@@ -16,12 +16,22 @@ def written(text: str, what: str) -> Path:
     Raises:
         InputError: If it holds a NUL character, or names the home of a person who is not there.
     """
+    text = str(text)
     if "\0" in text:
         raise InputError(f"{what}: a path holds no NUL character (given: {text!r})")
     try:
         return Path(text).expanduser()
     except RuntimeError:
         raise InputError(f"{what}: nobody here has the home folder of {text!r}") from None
+
+
+def plugin_file(plugin: str | Path) -> Path:
+    """Return the absolute path of a plug-in, whether it is there or not.
+
+    Raises:
+        InputError: As :func:`written` does.
+    """
+    return written(plugin, "plugin").resolve()
 
 
 def possible(text: str) -> bool:

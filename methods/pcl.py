@@ -1,6 +1,7 @@
 """Peer collaborative learning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -18,6 +19,10 @@ from methods.schedules import Ramp, Schedule, ramp_factor
 
 class MeanTeacherHyperparameters(BranchHyperparameters):
     """What PCL and the methods that build on it have in common; PCL's values."""
+
+    read_with: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {
+        "rampup_epochs": ("ramp", ("intended", "released"))
+    }
 
     temperature: float = Field(3.0, gt=0, description="T of the distillation terms")
     weight: float = Field(1.0, ge=0, description="weight of the distillation terms")

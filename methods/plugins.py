@@ -7,13 +7,13 @@ from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
-from importlib.abc import SourceLoader
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from methods.beside import Loader, package_of
 from methods.errors import InputError
 
 _PREFIX = "okdbench_plugin_"
@@ -22,24 +22,10 @@ BACKBONE, ARRAYS = "Backbone", "Arrays"
 """What a function of a plug-in returns, by its annotation, if it is a network or a data set of its own."""
 
 
-class _Loader(SourceLoader):
-    """Gives the bytes that were read, so that what is run is what is hashed; no stale bytecode stands in between."""
-
-    def __init__(self, path: str, content: bytes) -> None:
-        self.path = path
-        self.content = content
-
-    def get_filename(self, fullname: str) -> str:
-        """Return the file that tracebacks name."""
-        return self.path
-
-    def get_data(self, path: str | bytes) -> bytes:
-        """Return the source, whatever the file holds by now."""
-        return self.content
-
-
 def import_plugin(origin: str) -> ModuleType:
     """Return a module, imported at the first call; a file that has changed since then is imported anew.
+
+    A file may import the modules beside it by their names, see :mod:`methods.beside`.
 
     Args:
         origin: A module's name, or the path of a ``.py`` file.
@@ -59,7 +45,7 @@ def import_plugin(origin: str) -> ModuleType:
     name = f"{_PREFIX}{key}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, origin, loader=_Loader(origin, content))
+    spec = importlib.util.spec_from_file_location(name, origin, loader=Loader(origin, content, package_of(origin)))
     if spec is None or spec.loader is None:
         raise InputError(f"cannot import {origin}")
     module = importlib.util.module_from_spec(spec)

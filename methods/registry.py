@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from methods import backbones
 from methods.errors import InputError, unknown
-from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters
-from methods.paths import is_file
+from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters, epochs_field
+from methods.paths import is_file, plugin_file
 from methods.plugins import ARRAYS, BACKBONE, first_line, import_plugin, installed, makers, reason_of
 from methods.sources import Source, source_of
 
@@ -64,7 +64,7 @@ def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
 def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, Listing]:
     """Return everything found by name, in the order of publication; of two with one name the first found counts."""
     listings: dict[str, Listing] = {}
-    for item in (*_own(), *_installed(), *(item for plugin in plugins for item in _from_file(Path(plugin)))):
+    for item in (*_own(), *_installed(), *(item for plugin in plugins for item in _from_file(plugin))):
         if item.name in listings:
             origin = listings[item.name].origin
             reason = f"the name {item.name!r} is taken by {origin}"
@@ -82,6 +82,11 @@ def known(name: str, plugins: Iterable[str | Path] = ()) -> bool:
 def version(name: str) -> int | None:
     """Return the version of a method of this folder, without importing it; None for others."""
     return next((item.version for item in _own() if item.name == name), None)
+
+
+def may_scale(method: str, hyperparameter: str) -> bool:
+    """Return whether a hyperparameter's default grows with the run's length; of a plug-in, which is not asked, any."""
+    return version(method) is None or hyperparameter in _epochs_fields()
 
 
 def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
@@ -195,6 +200,37 @@ def _own() -> tuple[Listing, ...]:
     return tuple(_listed_in(Path(__file__).parent))
 
 
+@cache
+def _epochs_fields() -> frozenset[str]:
+    """Return the names of hyperparameters of this folder that are made with ``epochs_field``."""
+    return frozenset(
+        name
+        for name, value in _assigned()
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name)
+        if value.func.id == epochs_field.__name__
+    )
+
+
+@cache
+def read_with() -> Mapping[str, tuple[str, tuple[Any, ...]]]:
+    """Return ``BaseHyperparameters.read_with`` of the methods of this folder, all together."""
+    found: dict[str, tuple[str, tuple[Any, ...]]] = {}
+    for name, value in _assigned():
+        if name == "read_with" and isinstance(value, ast.Dict):
+            # without a key stands what a base class has said already
+            pairs = zip(value.keys, value.values, strict=True)
+            found |= {ast.literal_eval(key): ast.literal_eval(told) for key, told in pairs if key is not None}
+    return found
+
+
+def _assigned() -> Iterator[tuple[str, ast.expr | None]]:
+    """Yield the annotated names of this folder's classes and what they are set to, by the source alone."""
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                yield node.target.id, node.value
+
+
 def _listed_in(folder: Path) -> Iterator[Listing]:
     for path in sorted(folder.glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -229,10 +265,11 @@ def _from_entry_point(point: EntryPoint) -> Listing:
         return Listing(point.name, "", 0, origin, reason_of(error))
 
 
-def _from_file(path: Path) -> list[Listing]:
+def _from_file(plugin: str | Path) -> list[Listing]:
+    path = plugin_file(plugin)
     if not is_file(path):
-        raise InputError(f"no such plugin file: {path}")
-    origin = str(path.resolve())
+        raise InputError(f"no such plugin file: {plugin}")
+    origin = str(path)
     try:
         module = import_plugin(origin)
         if not _classes(module) and makers(module, BACKBONE, ARRAYS):
@@ -249,9 +286,7 @@ def broken_files(plugins: Iterable[str | Path]) -> list[str]:
     Raises:
         InputError: If one is no file.
     """
-    return [
-        f"{plugin} is broken: {item.broken}" for plugin in plugins for item in _from_file(Path(plugin)) if item.broken
-    ]
+    return [f"{plugin} is broken: {item.broken}" for plugin in plugins for item in _from_file(plugin) if item.broken]
 
 
 def _describe(method: "type[Method]", origin: str) -> Listing:

@@ -1,25 +1,21 @@
 """The code of plug-ins as text and as a hash that tells a changed program from a changed comment."""
 
 import ast
-import site
-import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, resolve_name
-from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from methods.beside import OWN, full_name, is_installed, own_name
 
 DIGITS = 32
 
 _HEAD = "# okdbench module: "
 """Begins the line above each module of a source: the distribution that it was installed with, and its name."""
-
-_OWN = ("methods", "benchmark")
-"""This project's packages: what they compute is told by the methods' versions."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +42,14 @@ def source_of(module: ModuleType, distribution: str = "") -> Source:
         module: As it was imported.
         distribution: Name and version of the installed package; it is a part of the hash.
     """
-    main = module.__name__
+    main, package = module.__name__, getattr(module.__loader__, "package", "")
     found: dict[str, str] = {}
     waiting = [main]
     while waiting:
         name = waiting.pop()
-        if name not in found and (text := _text(name)) is not None:
+        if name not in found and (text := _text(full_name(name, package))) is not None:
             found[name] = text
-            waiting += [other for other in _imported(name, text) if _belongs(other, main)]
+            waiting += [other for other in _imported(name, text, package) if _belongs(other, main, package)]
     others = sorted(set(found) - {main})
     # the name of a file's module carries its path, which does not count
     modules = [("", found.get(main, "")), *((name, found[name]) for name in others)]
@@ -124,16 +120,16 @@ def _is_text(item: Any) -> bool:
     return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
 
 
-def _imported(name: str, text: str) -> Iterator[str]:
+def _imported(name: str, text: str, package: str) -> Iterator[str]:
     """Yield the modules that a module's source may import, wherever in it; names that are no module are among them."""
-    spec = _spec(name)
-    package = spec.parent if spec and spec.parent else ""
+    spec = _spec(full_name(name, package))
+    parent = own_name(spec.parent) if spec and spec.parent else ""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _with_parents(alias.name)
-        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
-            base = resolve_name("." * node.level + (node.module or ""), package or None)
+        elif isinstance(node, ast.ImportFrom) and (parent or not node.level):
+            base = resolve_name("." * node.level + (node.module or ""), parent or None)
             yield from _with_parents(base)
             yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
 
@@ -143,22 +139,18 @@ def _with_parents(name: str) -> Iterator[str]:
     yield from (".".join(parts[: count + 1]) for count in range(len(parts)))
 
 
-def _belongs(name: str, main: str) -> bool:
+def _belongs(name: str, main: str, package: str) -> bool:
     top, own = name.partition(".")[0], main.partition(".")[0]
-    if top in _OWN:
+    if top in OWN:
+        # what this project's packages compute is told by the methods' versions
         return False
+    if full_name(name, package) != name:
+        return True
     # asked of the package first: looking for a module in a package imports the package
     found = _spec(top)
     if found is None or not found.has_location or not found.origin:
         return False
-    return top == own or not any(Path(found.origin).is_relative_to(folder) for folder in _installed())
-
-
-@cache
-def _installed() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
-    return (*(paths[kind] for kind in kinds), *site.getsitepackages(), site.getusersitepackages())
+    return top == own or not is_installed(found)
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, Results
+from benchmark.commands.options import DataRoot, Results, as_path
 from benchmark.words import tell
 
 MINUTES = 9.0
@@ -19,7 +19,9 @@ def doctor(
         bool, typer.Option("--deep", help="Measure what the device computes and how fast, part by part.")
     ] = False,
     minutes: Annotated[float | None, typer.Option(help="With --deep: that it may take; 9 if not given.")] = None,
-    out: Annotated[Path | None, typer.Option(help="With --deep: the folder of its files; doctor if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=as_path, help="With --deep: the folder of its files; doctor if not given.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="With --deep: auto, cpu, cuda or cuda:N.")] = None,
 ) -> None:
     """Look over this machine: versions, devices, Ray, disk, data sets, and what to do about each problem."""
@@ -44,17 +46,13 @@ def doctor(
 
 
 def _deep(minutes: float, folder: Path, device: str) -> None:
-    from benchmark.errors import MachineError
     from methods.errors import InputError
 
     if not 0.1 <= minutes <= 24 * 60:
         raise InputError(f"minutes must lie in 0.1..1440 (given: {minutes:g})")
     from benchmark.probing import deep
 
-    try:
-        found = deep(minutes, folder, device, partial(tell, flush=True))
-    except OSError as error:
-        raise MachineError(f"cannot write to {folder}: {error.strerror}") from None
+    found = deep(minutes, folder, device, partial(tell, flush=True))
     tell(f"{folder}/doctor.md and {folder}/doctor.json")
     differs = any(not own.agrees for own in found.agreements) or any(own.differs for own in found.repeats)
     if differs or any(part.ending == "failed" for part in found.parts):

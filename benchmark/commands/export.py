@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, Plugins, Results, Run, Text
+from benchmark.commands.options import DataRoot, Plugins, Results, Run, Text, as_path
 from benchmark.words import tell
 
 
 def export(
     run: Run,
-    to: Annotated[Path, typer.Option("--to", help="A file ending in .safetensors, .onnx or .pt2.", metavar="FILE")],
+    to: Annotated[
+        Path, typer.Option("--to", parser=as_path, help="A file ending in .safetensors, .onnx or .pt2.", metavar="FILE")
+    ],
     student: Annotated[Text, typer.Option(help="Which of the run's students; the first if not given.")] = None,
     results: Results = Path("results"),
     data_root: DataRoot = None,

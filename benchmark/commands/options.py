@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.words import tell
+from methods.errors import InputError
 
 Complete = Callable[[str], list[str]]
 
@@ -99,6 +100,17 @@ def say_notes(lines: Iterable[str]) -> None:
         tell(f"note: {line}", error=True)
 
 
+def as_path(text: str | Path) -> Path:
+    """Return what a word of the command line means that is a path; every such option is parsed by this."""
+    from methods import paths
+
+    try:
+        return paths.written(text, "path")
+    except InputError as error:
+        # of a ValueError Typer would say the value alone
+        raise typer.BadParameter(str(error)) from None
+
+
 Text = str | None
 Config = Annotated[
     Text,
@@ -108,21 +120,26 @@ Config = Annotated[
         autocompletion=one_of(recipe_names),
     ),
 ]
-Results = Annotated[Path, typer.Option(help="Where runs are stored.", metavar="DIR")]
+Results = Annotated[Path, typer.Option(parser=as_path, help="Where runs are stored.", metavar="DIR")]
 ManyResults = Annotated[
     list[Path] | None,
     typer.Option(
         "--results",
+        parser=as_path,
         help="Where runs are stored; several, or a pattern in quotes, as one (default: results).",
         metavar="DIR",
     ),
 ]
 Prefer = Annotated[
     Path | None,
-    typer.Option(help="Of several --results the one that counts where the same run has other numbers.", metavar="DIR"),
+    typer.Option(
+        parser=as_path,
+        help="Of several --results the one that counts where the same run has other numbers.",
+        metavar="DIR",
+    ),
 ]
 DATA_ROOT_HELP = "Where data sets lie; else $OKDBENCH_DATA, else data."
-DataRoot = Annotated[Path | None, typer.Option(help=DATA_ROOT_HELP, metavar="DIR")]
+DataRoot = Annotated[Path | None, typer.Option(parser=as_path, help=DATA_ROOT_HELP, metavar="DIR")]
 StopAfter = Annotated[
     Text,
     typer.Option(
@@ -163,7 +180,12 @@ Label = Annotated[
 ]
 Layout = Annotated[
     Path | None,
-    typer.Option("--layout", help="A YAML file with rows in order, groups, labels, columns, digits.", metavar="FILE"),
+    typer.Option(
+        "--layout",
+        parser=as_path,
+        help="A YAML file with rows in order, groups, labels, columns, digits.",
+        metavar="FILE",
+    ),
 ]
 Run = Annotated[
     str,

@@ -14,6 +14,7 @@ from benchmark.commands.options import (
     Prefer,
     Split,
     Where,
+    as_path,
     places,
     run_names,
     say_notes,
@@ -35,7 +36,8 @@ def plot(
     results: ManyResults = None,
     prefer: Prefer = None,
     out: Annotated[
-        Path | None, typer.Option(help="Ends in .svg, .pdf or .png (default: KIND.svg).", metavar="FILE")
+        Path | None,
+        typer.Option(parser=as_path, help="Ends in .svg, .pdf or .png (default: KIND.svg).", metavar="FILE"),
     ] = None,
     value: Annotated[
         str | None,
@@ -104,7 +106,7 @@ def plot(
     # only curves need more than the last epochs, and of the finished runs alone
     needs_curves = kind in ("curves", "homogeneity")
     finished = {"status": str(store.Status.FINISHED)} if needs_curves else None
-    frame = store.load(places(results), "all" if needs_curves else "last", finished, prefer)
+    frame = store.load(places(results), "all" if needs_curves else "last", finished, prefer, "all")
     say_notes(frame.attrs[store.DAMAGED].values())
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")

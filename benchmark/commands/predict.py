@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, ManyResults, Plugins, Prefer, places
+from benchmark.commands.options import DataRoot, ManyResults, Plugins, Prefer, as_path, places
 from benchmark.words import tell
 from methods.errors import InputError
 
@@ -22,12 +22,13 @@ def predict(
         ),
     ],
     images: Annotated[
-        list[Path] | None, typer.Argument(help="With FILE: image files, of any size.", metavar="IMAGE")
+        list[Path] | None, typer.Argument(parser=as_path, help="With FILE: image files, of any size.", metavar="IMAGE")
     ] = None,
     top: Annotated[int | None, typer.Option(help=f"With FILE: classes to print ({TOP}).", min=1)] = None,
     out: Annotated[
         Path | None,
         typer.Option(
+            parser=as_path,
             help="With RUN: logits, labels and predicted classes of the scored images go there; ends in .npz.",
             metavar="FILE",
         ),
@@ -46,7 +47,7 @@ def predict(
         return
     if not images:
         raise InputError("bench predict takes FILE IMAGE..., an exported student and images; or RUN --out FILE.npz")
-    _print(Path(model), images, top or TOP, plugins)
+    _print(as_path(model), images, top or TOP, plugins)
 
 
 def _print(model: Path, images: list[Path], top: int, plugins: tuple[str, ...]) -> None:

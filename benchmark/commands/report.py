@@ -14,6 +14,7 @@ from benchmark.commands.options import (
     Split,
     Text,
     Where,
+    as_path,
     places,
     say_notes,
 )
@@ -23,7 +24,7 @@ from benchmark.words import tell
 def report(
     results: ManyResults = None,
     prefer: Prefer = None,
-    out: Annotated[Path, typer.Option(help="The page to write.", metavar="FILE")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(parser=as_path, help="The page to write.", metavar="FILE")] = Path("report.html"),
     baseline: Annotated[
         Text, typer.Option(help="A row's label, a method, or 'method[key=value]'.", metavar="ROW")
     ] = None,

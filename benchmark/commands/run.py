@@ -11,6 +11,7 @@ from benchmark.commands.options import (
     Plugins,
     StopAfter,
     Text,
+    as_path,
     backbone_names,
     begun,
     dataset_names,
@@ -40,7 +41,7 @@ def run(
     dataset: Annotated[
         Text,
         typer.Option(
-            help="Names separated by commas; forms such as folder:PATH.",
+            help="Names separated by commas; forms such as folder:PATH, in quotes if it has a comma: '\"folder:a,b\"'.",
             autocompletion=several_of(dataset_names),
         ),
     ] = None,
@@ -56,7 +57,7 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting: train.lr=0.05, data.pad=2, dml.temperature=2.")
     ] = None,
-    results: Annotated[Path | None, typer.Option(help="Where runs are stored.", metavar="DIR")] = None,
+    results: Annotated[Path | None, typer.Option(parser=as_path, help="Where runs are stored.", metavar="DIR")] = None,
     data_root: DataRoot = None,
     engine: Annotated[Text, typer.Option(help="ray (side by side) or serial (in this process).")] = None,
     address: Annotated[Text, typer.Option(help="An existing Ray cluster to join.")] = None,

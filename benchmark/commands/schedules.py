@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.commands.options import Config, Plugins, say_notes
+from benchmark.commands.options import Config, Plugins, as_path, say_notes
 from benchmark.words import tell
 
 
@@ -16,7 +16,9 @@ def schedules(
         list[str] | None, typer.Option("--set", help="Any setting: dkel.ramp=none, dkel.decay=step.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Length of the run; 300 if nothing says otherwise.")] = None,
-    out: Annotated[Path, typer.Option(help="Where figure and table go.", metavar="DIR")] = Path("results/schedules"),
+    out: Annotated[Path, typer.Option(parser=as_path, help="Where figure and table go.", metavar="DIR")] = Path(
+        "results/schedules"
+    ),
     plugin: Plugins = None,
 ) -> None:
     """Draw every ramp and decay of a configuration over the epochs, and say which loss terms are inactive."""

@@ -5,17 +5,21 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import ManyResults, Plugins, Prefer, places, say_notes
+from benchmark.commands.options import ManyResults, Plugins, Prefer, as_path, places, say_notes
 from benchmark.words import tell
 
 
 def site(
     results: ManyResults = None,
     prefer: Prefer = None,
-    out: Annotated[Path, typer.Option(help="The folder to write.", metavar="DIR")] = Path("site"),
+    out: Annotated[Path, typer.Option(parser=as_path, help="The folder to write.", metavar="DIR")] = Path("site"),
     submissions: Annotated[
         Path | None,
-        typer.Option(help="A folder with a folder a submission (default: submissions, if it is there).", metavar="DIR"),
+        typer.Option(
+            parser=as_path,
+            help="A folder with a folder a submission (default: submissions, if it is there).",
+            metavar="DIR",
+        ),
     ] = None,
     baseline: Annotated[
         str, typer.Option(help="The row that gains refer to: its label, or a method.", metavar="ROW")

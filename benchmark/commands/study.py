@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from typer.core import TyperGroup
 
+from benchmark.commands.options import as_path
 from benchmark.words import tell
 
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
@@ -45,16 +46,19 @@ def study_command(name: str) -> Any:
 
     def command(out: Path | None, **given: str | None) -> None:
         from benchmark.configuration import yaml_files
+        from benchmark.store import check_folder
         from methods.hyperparameters import validated
 
         texts = {field: text for field, text in given.items() if text is not None}
         values = {field: yaml_files.parse(text, f"--{_flag(field)}") for field, text in texts.items()}
-        files = found.carry_out(validated(found.settings, values, name), out or Path("results/studies") / name)
+        settings, folder = validated(found.settings, values, name), out or Path("results/studies") / name
+        check_folder(folder)
+        files = found.carry_out(settings, folder)
         tell(*next(path for path in files if path.suffix == ".md").read_text(encoding="utf-8").split("\n"))
         for path in files:
             tell(path)
 
-    help_of_out = typer.Option(help="Where figure, tables and text are written.", metavar="DIR")
+    help_of_out = typer.Option(parser=as_path, help="Where figure, tables and text are written.", metavar="DIR")
     parameters = [_parameter("out", Annotated[Path | None, help_of_out])]
     parameters += [_parameter(field, _annotation(info)) for field, info in found.settings.model_fields.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

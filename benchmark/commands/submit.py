@@ -6,13 +6,16 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, Text
+from benchmark.commands.options import DataRoot, Text, as_path
 from benchmark.words import tell
 
 
 def submit(
     check: Annotated[
-        Path, typer.Option("--check", help="The folder that is handed in, with submission.yaml.", metavar="PATH")
+        Path,
+        typer.Option(
+            "--check", parser=as_path, help="The folder that is handed in, with submission.yaml.", metavar="PATH"
+        ),
     ],
     minutes: Annotated[
         float, typer.Option(help="How long runs are repeated: as many as fit, drawn at random.", min=0.01)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, Plugins, StopAfter, Text, begun, given
+from benchmark.commands.options import DataRoot, Plugins, StopAfter, Text, as_path, begun, given
 from benchmark.consoles import new_console
 
 
@@ -29,9 +29,12 @@ def sweep(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting: train.lr=0.05, data.holdout=0.1, dkel.weight=1.")
     ] = None,
-    results: Annotated[Path | None, typer.Option(help="Where runs are stored.", metavar="DIR")] = None,
+    results: Annotated[Path | None, typer.Option(parser=as_path, help="Where runs are stored.", metavar="DIR")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where table and figures go; RESULTS/sweeps/NAME if not given.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            parser=as_path, help="Where table and figures go; RESULTS/sweeps/NAME if not given.", metavar="DIR"
+        ),
     ] = None,
     data_root: DataRoot = None,
     engine: Annotated[Text, typer.Option(help="ray (side by side) or serial (in this process).")] = None,

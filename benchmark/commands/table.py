@@ -15,10 +15,12 @@ from benchmark.commands.options import (
     Split,
     Text,
     Where,
+    as_path,
     places,
     say_notes,
     shown,
 )
+from benchmark.errors import OutputError
 from benchmark.words import tell
 from methods.errors import InputError
 
@@ -75,7 +77,9 @@ def table(
         bool | None, typer.Option("--siunitx/--no-siunitx", help="latex: columns that siunitx aligns.")
     ] = None,
     form: Annotated[str, typer.Option("--format", help="md, latex, csv, csv-wide, html, json or parquet.")] = "md",
-    out: Annotated[Path | None, typer.Option(help="Write it there and print nothing.", metavar="FILE")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=as_path, help="Write it there and print nothing.", metavar="FILE")
+    ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Set our numbers beside published ones, with sources.")
     ] = False,
@@ -96,7 +100,7 @@ def table(
     across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
     if published:
         there = results or Path("results").is_dir()
-        frame = store.load(places(results), "last", prefer=prefer) if there else None
+        frame = store.load(places(results), "last", prefer=prefer, split="all") if there else None
         say_notes(frame.attrs[store.DAMAGED].values() if frame is not None else ())
         content = published_table.grid(published_table.compare(frame))
         _put(rendering.GRID_FORMATS[form](content), out)
@@ -105,7 +109,7 @@ def table(
     said |= {"interval": interval, "gains": gains, "rank": rank, "aggregates": aggregates, "siunitx": siunitx}
     wanted = paper.read(layout_file, said)
     choice, showing = wanted.choice(), wanted.showing(label or ())
-    frame = store.load(places(results), "last", prefer=prefer)
+    frame = store.load(places(results), "last", prefer=prefer, split="all")
     say_notes(frame.attrs[store.DAMAGED].values())
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
@@ -123,17 +127,17 @@ def table(
 def _put(content: str | bytes, out: Path | None) -> None:
     """Print a table, or write it to a file."""
     if out is not None:
-        from benchmark.store import atomic
+        from benchmark.store import put
 
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out, content if isinstance(content, bytes) else f"{content}\n".encode())
-        except OSError as error:
-            raise InputError(f"cannot write {out}: {error.strerror}") from None
+        put(out, content if isinstance(content, bytes) else f"{content}\n")
     elif isinstance(content, str):
         tell(*content.split("\n"))
     elif sys.stdout.isatty():
         raise InputError("a Parquet file is no text: --out FILE.parquet says where it goes")
     else:
         sys.stdout.flush()
-        sys.stdout.buffer.write(content)
+        try:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except OSError as fault:
+            raise OutputError(fault) from None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, Plugins, Results, Text
+from benchmark.commands.options import DataRoot, Plugins, Results, Text, as_path
 from benchmark.words import tell
 
 
@@ -59,5 +59,5 @@ def _place(target: str | None, results: Path) -> Path:
     """Return the folder that a record of repeated runs belongs into: the bundle's, or that of the results."""
     if target is None:
         return results
-    path = Path(target)
-    return path.parent if path.is_file() else path if (path / "runs").is_dir() else results
+    place = as_path(target)
+    return place.parent if place.is_file() else place if (place / "runs").is_dir() else results

@@ -27,4 +27,4 @@ from .run_config import (
     TrainConfig as TrainConfig,
     Use as Use,
 )
-from .words import names as names
+from .words import datasets_named as datasets_named, joined as joined

@@ -10,7 +10,7 @@ from benchmark.configuration.code import CodeOfDatasets, sources
 from benchmark.configuration.entries import Entry
 from benchmark.configuration.request import Request, check_keys, layer_from_file, section
 from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig, Use
-from benchmark.configuration.words import MAX_RUNS, names, parse_seeds
+from benchmark.configuration.words import MAX_RUNS, datasets_named, names, parse_seeds
 from methods import backbones, paths, registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
@@ -53,7 +53,7 @@ def expanded(request: Request, datasets: Datasets, checksums: Checksums | None =
     for layer in request.layers:
         check_keys(layer, request.plugins)
     runs: list[RunConfig] = []
-    for name in names("dataset", request.option("dataset", ["digits"])):
+    for name in datasets_named(request.option("dataset", ["digits"])):
         runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
     _refuse_unused_sections(request, runs)
     return runs

@@ -47,7 +47,7 @@ def find(name: str) -> Path:
     Raises:
         InputError: If it is neither.
     """
-    path = Path(name)
+    path = paths.written(name, "config")
     if paths.is_file(path):
         return path
     packaged = folder() / f"{name}.yaml"

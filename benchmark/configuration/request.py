@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.configuration import recipes, yaml_files
 from benchmark.configuration.run_config import SECTIONS, Origin
-from methods import registry
+from methods import paths, registry
 from methods.errors import InputError, unknown
 
 Layer = Mapping[str, Any]
@@ -42,7 +42,7 @@ class Request:
     def origin(self) -> Origin:
         """Where the request comes from, as its runs remember it: the same from any folder."""
         usual = self.data_root == Path(DATA_ROOT)
-        files = [str(Path(plugin).resolve()) for plugin in self.plugins]
+        files = [str(paths.plugin_file(plugin)) for plugin in self.plugins]
         return Origin(plugins=files, data_root=None if usual else str(self.data_root.absolute()))
 
     def option(self, key: str, default: Any) -> Any:

@@ -1,8 +1,13 @@
 """Values that are written as words: names, and which seeds."""
 
+import csv
+import io
 import re
+from collections.abc import Iterable
 from typing import Any
 
+from benchmark.configuration.run_config import PLACE
+from methods import paths
 from methods.errors import InputError
 
 MAX_RUNS = 100_000
@@ -15,13 +20,43 @@ def names(key: str, value: Any) -> list[str]:
     Raises:
         InputError: If it holds none, or something else.
     """
-    words = value.split(",") if isinstance(value, str) else value
+    words = split(value) if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise InputError(f"{key} takes names separated by commas (given: {value!r})")
     stripped = [word.strip() for word in words if word.strip()]
     if not stripped:
         raise InputError(f"{key} names nothing")
     return list(dict.fromkeys(stripped))
+
+
+def split(text: str) -> list[str]:
+    """Return the words between commas; one with a comma of its own stands in quotes, as in ``"folder:a,b",digits``."""
+    try:
+        return next(csv.reader([text], skipinitialspace=True, strict=True), [])
+    except csv.Error:
+        return text.split(",")
+
+
+def joined(words: Iterable[str]) -> str:
+    """Return words as the text that :func:`split` reads."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(words)
+    return line.getvalue()
+
+
+def datasets_named(value: Any) -> list[str]:
+    """Return the data sets that a value of ``dataset`` names, a place in its plain form: ``npz:./a`` is ``npz:a``.
+
+    Raises:
+        InputError: If it names none, or holds something else.
+    """
+    return list(dict.fromkeys(map(_in_plain_form, names("dataset", value))))
+
+
+def _in_plain_form(name: str) -> str:
+    form, colon, place = name.partition(PLACE)
+    # links decide what a step upwards means: those stay
+    return f"{form}{colon}{paths.written(place, 'dataset')}" if place.strip() else name
 
 
 def _range(word: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.configuration import PLACE, DataConfig
 from benchmark.datasets import faults
+from methods import paths
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ _PLUGIN_RECIPE = "cifar"
 
 def default_root() -> Path:
     """Return where data sets lie unless ``--data-root`` says it: the environment's ``OKDBENCH_DATA``, else ``data``."""
-    return Path(os.environ.get("OKDBENCH_DATA") or "data")
+    return paths.written(os.environ.get("OKDBENCH_DATA") or "data", "OKDBENCH_DATA")
 
 
 def available(plugins: Sequence[str] = ()) -> dict[str, str]:

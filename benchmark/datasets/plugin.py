@@ -89,7 +89,7 @@ def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, Plugin]:
         InputError: If there is no such file.
     """
     found: dict[str, Plugin] = {}
-    for item in (*_installed(), *(item for plugin in plugins for item in _from_file(Path(plugin)))):
+    for item in (*_installed(), *(item for plugin in plugins for item in _from_file(plugin))):
         found.setdefault(item.name, item)
     return found
 
@@ -116,10 +116,11 @@ def _from_entry_point(point: EntryPoint) -> Plugin:
     return Plugin(point.name, point.module, make, None, distribution)
 
 
-def _from_file(path: Path) -> list[Plugin]:
+def _from_file(plugin: str | Path) -> list[Plugin]:
+    path = paths.plugin_file(plugin)
     if not paths.is_file(path):
-        raise InputError(f"no such plugin file: {path}")
-    origin = str(path.resolve())
+        raise InputError(f"no such plugin file: {plugin}")
+    origin = str(path)
     try:
         return [Plugin(name, origin, make) for name, make in makers(import_plugin(origin), ARRAYS).items()]
     except (Exception, SystemExit) as error:  # whatever a plug-in raises, the other data sets stay usable

@@ -143,7 +143,7 @@ def _table(deciding: Deciding, look: int) -> Table:
 
 def _runs(deciding: Deciding, look: int) -> pd.DataFrame:
     names = {deciding.command.store.folder(run).name for run in deciding.runs(look)}
-    return load(deciding.command.store.root, "last", where={"run": names})
+    return load(deciding.command.store.root, "last", where={"run": names}, split="all")
 
 
 def _decided(deciding: Deciding, table: Table, looks: Sequence[int]) -> dict[Comparison, Decision]:

@@ -17,7 +17,7 @@ from benchmark.datasets import Indices, Pixels
 from benchmark.deployment import deployed
 from benchmark.deployment.deployed import Card, Floats, Model
 from benchmark.errors import MachineError
-from benchmark.store import StoredRun, atomic, environment, students_files
+from benchmark.store import StoredRun, atomic, environment, students_files, writing
 from benchmark.training import Normalised, Student, normalised, read_student
 from methods.errors import InputError, unknown
 
@@ -49,8 +49,7 @@ def export(
     model = normalised(student.network, student.mean, student.std)
     card = _card(run, student, target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
+        with writing(target), tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
             draft = Path(scratch) / target.name
             with _quiet():
                 writer(model, student, card, draft)
@@ -58,8 +57,6 @@ def export(
             lines = _check(deployed.load(draft, plugins), model, card, run, data_root)
             draft.replace(target)
             deployed.card_path(draft).replace(deployed.card_path(target))
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror}") from None
     except ImportError as error:
         raise InputError(f"writing {target.suffix} needs {error.name}: pip install 'okdbench[onnx]'") from None
     size = target.stat().st_size / 2**20

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark import datasets
-from benchmark.store import PREDICTIONS, Predictions, StoredRun, atomic, read_predictions, students_files
+from benchmark.store import PREDICTIONS, Predictions, StoredRun, put, read_predictions, students_files
 from methods.errors import InputError, unknown
 
 ENDING = ".npz"
@@ -71,11 +71,7 @@ def write(found: Predictions, path: Path) -> list[str]:
         labels=found.labels,
         images=found.images,
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(path, stream.getbuffer())
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    put(path, stream.getbuffer())
     shape = f"{len(names)} predictors, {len(found.labels)} {found.split} images, {len(found.classes)} classes"
     lines = [f"{path}: {shape} ({', '.join(names)})"]
     return lines if found.complete else [*lines, "from the saved students: no ensembles, no teachers"]

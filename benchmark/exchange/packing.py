@@ -5,13 +5,14 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from benchmark.exchange.compression import compressed, ending_of
-from benchmark.store import CONFIG, PREDICTIONS, DamagedError, Store, atomic, read_files, scan, students_files
+from benchmark.store import CONFIG, PREDICTIONS, DamagedError, Store, atomic, read_files, scan, students_files, writing
 from methods.errors import InputError
 
 FORMAT = 1
@@ -74,8 +75,8 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
     left_out: list[str] = []
     packed = 0
     temporary = out.with_name(f".{out.name}.{os.getpid()}{atomic.SUFFIX}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out), ExitStack() as cleaning:
+        cleaning.callback(temporary.unlink, missing_ok=True)
         with temporary.open("wb") as stream:
             with (
                 compressed(stream, ending) as inner,
@@ -98,10 +99,6 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
             os.fsync(stream.fileno())
         if packed:
             temporary.replace(out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return Packed(packed, out.stat().st_size if packed else 0, left_out)
 
 

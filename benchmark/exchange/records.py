@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.exchange.comparison import Outcome
-from benchmark.store import atomic
+from benchmark.store import put
 from methods.errors import InputError
 
 RECORD = "verification.json"
@@ -94,11 +94,7 @@ def write(folder: Path, record: Record) -> Path:
     """
     joined = record.model_copy(update={"runs": {**read(folder).runs, **record.runs}})
     path = folder / RECORD
-    try:
-        atomic.write_text(path, joined.model_dump_json(indent=2) + "\n")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
-    return path
+    return put(path, joined.model_dump_json(indent=2) + "\n")
 
 
 def mark(outcomes: Iterable[Outcome | None]) -> Mark:

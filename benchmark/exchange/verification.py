@@ -12,6 +12,7 @@ from benchmark.exchange import reading
 from benchmark.exchange.comparison import POINTS, Outcome, Verdict, compared
 from benchmark.exchange.compression import is_bundle
 from benchmark.store import Contents, DamagedError, Result, Row, Status, Store, find, folders, read_files, scan
+from methods import paths
 from methods.errors import InputError
 
 
@@ -40,11 +41,12 @@ def cases(target: str | None, results: Path, sample: int | None = None, seed: in
     Raises:
         InputError: If nothing is meant, or it is damaged.
     """
+    place = results if target is None else paths.written(target, "target")
     if target is not None and is_bundle(target):
-        bundled = (item for item in reading.contents(Path(target)) if isinstance(item, reading.BundledRun))
+        bundled = (item for item in reading.contents(place) if isinstance(item, reading.BundledRun))
         found = [Case(run.name, run.checked()) for run in bundled]
-    elif target is None or (Path(target) / "runs").is_dir():
-        found = list(_stored(results if target is None else Path(target)))
+    elif target is None or (place / "runs").is_dir():
+        found = list(_stored(place))
     else:
         run = find(results, target)
         found = [Case(run.name, run.contents(run.folder))]
@@ -113,7 +115,7 @@ def _repeated(case: Case, data_root: Path, device: str, plugins: Sequence[str]) 
     if datasets.checksum(config.dataset, config.data, data_root, plugins) != config.dataset_checksum:
         raise MachineError(f"the images of {config.dataset} are not here those that the run was made with")
     with tempfile.TemporaryDirectory(prefix="okdbench-verify-") as folder:
-        job = Job(config, Path(folder), device, plugins=tuple(str(Path(plugin).resolve()) for plugin in plugins))
+        job = Job(config, Path(folder), device, plugins=tuple(str(paths.plugin_file(plugin)) for plugin in plugins))
         execution = Execution(job, dataset)
         while execution.result is None:
             execution.advance()

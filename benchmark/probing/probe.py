@@ -15,7 +15,7 @@ from benchmark.probing.repeating import repeats
 from benchmark.probing.sharing import Crowd, counts
 from benchmark.probing.steps import Steps
 from benchmark.probing.subject import Subject
-from benchmark.store import atomic, environment
+from benchmark.store import check_folder, environment, put
 from benchmark.training import choose_device
 
 PARTS: dict[str, float] = {
@@ -64,7 +64,7 @@ def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[
         small=subject.small,
         parts=[Part(title=title) for title in PARTS],
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     work = _Work(subject, found, clock)
     measurements = (work.agreements, work.repeats, work.steps, work.together, work.feeding, work.cell)
     try:
@@ -104,8 +104,8 @@ def _crowd(subject: Subject) -> Crowd:
 
 def _write(found: Probe, folder: Path, clock: Clock) -> None:
     found.seconds = clock.elapsed
-    atomic.write_text(folder / JSON, found.model_dump_json(indent=1) + "\n")
-    atomic.write_text(folder / PAGE, page(found))
+    put(folder / JSON, found.model_dump_json(indent=1) + "\n")
+    put(folder / PAGE, page(found))
 
 
 class _Work:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmark.reports.lettering import FIGURE, families, no_warnings_of_glyphs, say_undrawn
+from benchmark.store import put
 from benchmark.tables import Choice, Showing, method_order, natural
 from methods.errors import InputError, unknown
 
@@ -139,15 +141,16 @@ def check_path(path: Path) -> Path:
 
 def save(figure: Figure, path: Path, view: View | None = None) -> Path:
     """Write a figure by its ending; its folder is made, and a width that was asked for is kept."""
-    check_path(path).parent.mkdir(parents=True, exist_ok=True)
+    ending = check_path(path).suffix[1:].lower()
     exact = view is not None and view.total is not None
+    drawn = BytesIO()
     with style(view):
         # without the date, which would make every file another
-        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:].lower())
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
         with no_warnings_of_glyphs():
-            figure.savefig(path, dpi=200, bbox_inches=None if exact else "tight", metadata=metadata)
-        say_undrawn([figure], path.suffix[1:].lower() == "svg" and mpl.rcParams["svg.fonttype"] == "none")
-    return path
+            figure.savefig(drawn, format=ending, dpi=200, bbox_inches=None if exact else "tight", metadata=metadata)
+        say_undrawn([figure], ending == "svg" and mpl.rcParams["svg.fonttype"] == "none")
+    return put(path, drawn.getbuffer())
 
 
 def looks(frame: pd.DataFrame, order: Sequence[str] = ()) -> dict[str, Look]:

@@ -1,7 +1,7 @@
 """What every figure is drawn with: style, lines that need no colour, files that are wholly there or not at all."""
 
-import os
 from contextlib import AbstractContextManager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmark.reports.lettering import families, no_warnings_of_glyphs
+from benchmark.store import put
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -56,16 +57,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 def write_figure(folder: Path, name: str, figure: Figure) -> list[Path]:
     """Write ``NAME.svg`` and ``NAME.png`` into a folder, which is made, and return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for ending, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-        path = folder / f"{name}.{ending}"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with styled(), no_warnings_of_glyphs():
-                figure.savefig(temporary, format=ending, dpi=150, metadata=metadata)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        written.append(path)
+        drawn = BytesIO()
+        with styled(), no_warnings_of_glyphs():
+            figure.savefig(drawn, format=ending, dpi=150, metadata=metadata)
+        written.append(put(folder / f"{name}.{ending}", drawn.getbuffer()))
     return written

@@ -12,7 +12,7 @@ from benchmark.reports.cautions import cautions
 from benchmark.reports.page_data import Content, Group, as_page_data
 from benchmark.reports.recipe import recipe
 from benchmark.reports.templating import PageTable, page_table, script_json, templates
-from benchmark.store import Results, Status, StoredRun, atomic, environment, folders
+from benchmark.store import Results, Status, StoredRun, environment, folders, put
 from benchmark.tables import Choice, Showing
 from benchmark.words import duration
 from methods.errors import InputError
@@ -51,11 +51,7 @@ def write(
     if not content.runs:
         raise InputError(f"no runs in {', '.join(map(str, folders(results)))} yet: bench run makes some")
     page = render(content, baseline).encode()
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(out, page)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}") from None
+    put(out, page)
     return len(content.runs), len(page), content.damaged
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import methods
 from benchmark import datasets
-from benchmark.configuration import DATA_ROOT, SECTIONS, RunConfig, recipes, yaml_files
+from benchmark.configuration import DATA_ROOT, SECTIONS, RunConfig, joined, recipes, yaml_files
 from benchmark.store import Result
 from methods import registry
 from methods.errors import InputError
@@ -41,7 +41,8 @@ def command(
         results: The results folder that it lies in; None for the usual one.
         kept: What was kept of it; None for nothing.
     """
-    words = ["bench", "run", "--methods", config.method, "--dataset", config.dataset, "--backbone", config.backbone]
+    words = ["bench", "run", "--methods", config.method, "--dataset", joined([config.dataset])]
+    words += ["--backbone", config.backbone]
     words += ["--seeds", f"{config.seed},"]
     if device := ((result.environment or {}) if result else {}).get("device"):
         words += ["--device", device]

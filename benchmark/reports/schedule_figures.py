@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmark.configuration import Layer, check_keys, section
 from benchmark.escaping import figure as figure_text
-from benchmark.store import atomic
+from benchmark.store import put
 from benchmark.tables import frame_csv
 from methods import registry
 from methods.errors import InputError
@@ -121,9 +121,7 @@ def write(drawn: Drawn, folder: Path) -> list[Path]:
         figure.suptitle(f"{figure_text(drawn.method)}, {drawn.epochs} epochs", fontsize=10)
     written = write_figure(folder, drawn.method, figure)
     say_undrawn([figure])
-    path = folder / f"{drawn.method}.csv"
-    atomic.write_text(path, frame_csv(drawn.curves(), "%.10g"))
-    return [*written, path]
+    return [*written, put(folder / f"{drawn.method}.csv", frame_csv(drawn.curves(), "%.10g"))]
 
 
 def _factors(terms: Mapping[str, Schedule]) -> dict[str, Sequence[float]]:

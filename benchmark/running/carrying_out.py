@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from benchmark.store import DAMAGED, Result, Status, Store, environment, load
 from benchmark.tables import build, plain
 from benchmark.tables.footnotes import footnotes
 from benchmark.words import say
-from methods import registry
+from methods import paths, registry
 
 RATE_OF_SGD = 0.02
 """From which learning rate on AdamW, whose steps have about its size in every weight, hardly learns."""
@@ -136,7 +135,7 @@ def train(
     """Carry out runs and return how they ended."""
     from benchmark.scheduling import Job
 
-    plugins = tuple(str(Path(plugin).resolve()) for plugin in command.plugins)
+    plugins = tuple(str(paths.plugin_file(plugin)) for plugin in command.plugins)
     how = (command.store.root, command.worker_device, command.save_students, plugins, command.force)
     jobs = [Job(run, *how, command.predictions, command.limit, environment.source_hash()) for run in missing]
     with display(len(jobs), console) as shown:
@@ -172,7 +171,7 @@ def check_writable(store: Store) -> None:
 
 
 def _print_table(command: Command, console: Console) -> None:
-    frame = load(command.store.root, "last") if command.store.runs.is_dir() else None
+    frame = load(command.store.root, "last", split="all") if command.store.runs.is_dir() else None
     if frame is None:
         return
     names = {command.store.folder(run).name for run in command.runs}

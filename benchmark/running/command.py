@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from benchmark import datasets, libraries
-from benchmark.configuration import Layer, Request, RunConfig, names, plan
+from benchmark.configuration import Layer, Request, RunConfig, datasets_named, plan
 from benchmark.scheduling import Cluster, TimeLimit, logging_backends
 from benchmark.store import LogitsType, Store, check_type
 from methods import paths, registry
@@ -101,7 +101,7 @@ def prepare(
     save_students, predictions = _yes_or_no(options, "save_students"), _predictions(options)
     texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
     chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
-    data_root = Path(chosen["data_root"]) if chosen["data_root"] else datasets.default_root()
+    data_root = paths.written(chosen["data_root"], "data_root") if chosen["data_root"] else datasets.default_root()
     device, gpus = _device(chosen["device"] or "auto")
     if gpus and chosen["address"]:
         raise InputError(f"--device {chosen['device']} names GPUs of this machine: with --address give --device cuda")
@@ -109,14 +109,14 @@ def prepare(
         raise InputError(f"engine serial takes one GPU (given: --device {chosen['device']}; engine ray takes several)")
     broken = registry.broken_files(plugins)
     if fetch:
-        for name in names("dataset", options.option("dataset", ["digits"])):
+        for name in datasets_named(options.option("dataset", ["digits"])):
             datasets.fetch(name, data_root, plugins)
     runs, shares = _planned(Request(layers, plugins, data_root))
     return Command(
         runs=runs,
         shares=shares,
         broken=tuple(broken),
-        store=Store(Path(chosen["results"] or "results")),
+        store=Store(paths.written(chosen["results"] or "results", "results")),
         data_root=data_root,
         plugins=plugins,
         force=force,

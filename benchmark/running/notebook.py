@@ -35,7 +35,8 @@ def run(
     except TimeIsUpError as error:
         say(console, f"{error}; the same call goes on")
     names = {command.store.folder(run).name for run in command.runs}
-    return load(command.store.root, where={"run": names}).dropna(axis="columns", how="all").reset_index(drop=True)
+    frame = load(command.store.root, where={"run": names}, split="all")
+    return frame.dropna(axis="columns", how="all").reset_index(drop=True)
 
 
 def _plain(value: Any) -> Any:

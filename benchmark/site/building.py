@@ -18,7 +18,7 @@ from benchmark.site.boards import Board, boards, of_method
 from benchmark.site.gathering import Place, gather
 from benchmark.site.method_pages import About, about
 from benchmark.site.run_sets import RunSet, repeating, run_sets, within
-from benchmark.store import atomic, environment
+from benchmark.store import environment, put, writing
 from benchmark.tables import published_table
 from methods import registry
 from methods.errors import InputError
@@ -68,8 +68,8 @@ class _Site:
 
     def put(self, name: str, content: str | bytes) -> None:
         path = self.out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with writing(path):
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
         self.written.append(name)
 
     def page(self, name: str, template: str, **values: Any) -> None:
@@ -104,10 +104,8 @@ def build(
     with tempfile.TemporaryDirectory(prefix="okdbench-site-") as workplace:
         places, notes = gather(results, submissions, Path(workplace), prefer)
         content = Content.read([place.root for place in places], prefer)
-        try:
+        with writing(out):
             return _built(content, places, out, earlier, baseline, resolve, plugins, notes)
-        except OSError as error:
-            raise InputError(f"cannot write {error.filename or out}: {error.strerror}") from None
 
 
 def _earlier(out: Path) -> list[str]:
@@ -134,7 +132,6 @@ def _built(
     plugins: Sequence[str],
     notes: Sequence[str],
 ) -> Built:
-    out.mkdir(parents=True, exist_ok=True)
     # from here on the folder is known as a site, whatever ends this
     _name_files(out, earlier)
     sets = run_sets(content, places)
@@ -292,4 +289,4 @@ def _finish(site: _Site, earlier: Sequence[str]) -> int:
 
 
 def _name_files(out: Path, names: Sequence[str]) -> None:
-    atomic.write_text(out / MANIFEST, json.dumps({"files": sorted(names)}, indent=0) + "\n")
+    put(out / MANIFEST, json.dumps({"files": sorted(names)}, indent=0) + "\n")

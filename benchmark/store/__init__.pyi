@@ -1,4 +1,3 @@
-from .atomic import write_text as write_text
 from .collection import Found as Found, Runs as Runs, scan as scan
 from .ending import Result as Result, Status as Status
 from .files import (
@@ -15,8 +14,16 @@ from .files import (
 )
 from .folder import read_files as read_files
 from .frames import BUDGETS_JOINED_BY as BUDGETS_JOINED_BY
-from .loading import DAMAGED as DAMAGED, Epochs as Epochs, Where as Where, last_epochs as last_epochs, load as load
+from .loading import (
+    DAMAGED as DAMAGED,
+    Epochs as Epochs,
+    Split as Split,
+    Where as Where,
+    last_epochs as last_epochs,
+    load as load,
+)
 from .lookup import StoredRun as StoredRun, names as names
+from .output import check_folder as check_folder, put as put, writing as writing
 from .places import Results as Results, folders as folders
 from .predictions import (
     PREDICTIONS as PREDICTIONS,

@@ -15,6 +15,7 @@ from benchmark.store.records import Scores
 from methods.errors import InputError, unknown
 
 Epochs = Literal["all", "last"]
+Split = Literal["test", "validation", "all"]
 Where = str | Mapping[str, Any] | Callable[[pd.DataFrame], "pd.Series[bool]"]
 
 DAMAGED = "damaged"
@@ -22,9 +23,15 @@ DAMAGED = "damaged"
 
 
 def load(
-    results: Results, epochs: Epochs = "all", where: Where | None = None, prefer: str | Path | None = None
+    results: Results,
+    epochs: Epochs = "all",
+    where: Where | None = None,
+    prefer: str | Path | None = None,
+    split: Split = "test",
 ) -> pd.DataFrame:
-    """Return all runs below a results folder as one tidy table, a row a run and epoch.
+    """Return the runs below a results folder as one tidy table, a row a run and epoch; epochs count from 0.
+
+    Tables and figures count epochs from 1, as people do: their epoch 1 is epoch 0 here.
 
     The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
     joined by commas), ``split`` and ``budgets`` (joined by `` | ``), then the metrics, then every key of the
@@ -46,28 +53,32 @@ def load(
             :mod:`benchmark.store.selection`; a mapping of columns to a value or a list of values; or a function that
             returns a truth value for each row of the table of last epochs. The curves of no other run are read.
         prefer: Of several results folders the one whose runs count where the same run has other numbers.
+        split: ``"test"``, the runs that ``bench table`` shows; ``"validation"``, those scored on a held-out part of the
+            training images (``data.holdout`` above 0), as a sweep's are; or ``"all"``, which are not to be averaged
+            over: the column ``split`` tells them apart.
 
     Raises:
-        InputError: If there is no such folder or column, or runs of the same identity disagree.
+        InputError: If there is no such folder or column, all runs are scored on another split, or runs of the same
+            identity disagree.
     """
     if epochs not in get_args(Epochs):
         raise unknown("epochs", str(epochs), get_args(Epochs))
+    if split not in get_args(Split):
+        raise unknown("split", str(split), get_args(Split))
     whole = epochs == "all" and where is None
     runs = several.read(results, prefer, every_epoch=whole)
     damaged = list(runs.damaged)
+    frame, found = frames.last_epochs(runs.found), list(runs.found)
+    if not frame.empty:
+        chosen = pd.Series(True, index=frame.index) if where is None else _mask(frame, where)
+        chosen &= _on_split(frame[chosen], split).reindex(frame.index, fill_value=False)
+        frame = frame[chosen].reset_index(drop=True)
+        found = [run for run, wanted in zip(found, chosen, strict=True) if wanted]
     if whole:
-        found = list(runs.found)
         frame = frames.all_epochs(found, [run.curve for run in found if run.curve is not None])
-    else:
-        frame = frames.last_epochs(runs.found)
-        found = list(runs.found)
-        if where is not None and not frame.empty:
-            chosen = _mask(frame, where)
-            frame = frame[chosen].reset_index(drop=True)
-            found = [run for run, wanted in zip(found, chosen, strict=True) if wanted]
-        if epochs == "all":
-            found, curves = _curves(found, damaged)
-            frame = frames.all_epochs(found, curves)
+    elif epochs == "all":
+        found, curves = _curves(found, damaged)
+        frame = frames.all_epochs(found, curves)
     return _named(frame, damaged)
 
 
@@ -79,6 +90,13 @@ def last_epochs(runs: Runs) -> pd.DataFrame:
 def _named(frame: pd.DataFrame, damaged: Sequence[Damaged]) -> pd.DataFrame:
     frame.attrs[DAMAGED] = {one.folder.name: str(one) for one in damaged}
     return frame
+
+
+def _on_split(frame: pd.DataFrame, split: Split) -> "pd.Series[bool]":
+    mask = (frame["split"] == split) | (split == "all")
+    if len(frame) and not mask.any():
+        raise InputError(f"no run is scored on the {split} split (split='all' gives the {len(frame)} others)")
+    return mask
 
 
 def _mask(frame: pd.DataFrame, where: Where) -> "pd.Series[bool]":

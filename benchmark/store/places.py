@@ -4,6 +4,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
+from methods import paths
 from methods.errors import InputError
 
 Results = str | Path | Sequence[str | Path]
@@ -23,7 +24,7 @@ def folders(results: Results) -> list[Path]:
         raise InputError("no results folder is named")
     found: dict[Path, Path] = {}
     for one in given:
-        path = Path(one)
+        path = paths.written(one, "results")
         try:
             places = [path] if path.is_dir() else [Path(place) for place in sorted(glob.glob(str(path)))]  # noqa: PTH207
             there = [place for place in places if place.is_dir()]

@@ -10,6 +10,7 @@ from benchmark.store.ending import Status
 from benchmark.store.lookup import StoredRun
 from benchmark.store.places import Results, folders
 from benchmark.store.records import brief
+from methods import paths
 from methods.errors import InputError, unknown
 
 
@@ -85,7 +86,7 @@ def find(results: Results, word: str, prefer: str | Path | None = None) -> Store
 def _preferred(roots: Sequence[Path], prefer: str | Path | None) -> Path | None:
     if prefer is None:
         return None
-    found = Path(prefer).resolve()
+    found = paths.written(prefer, "prefer").resolve()
     if found not in {root.resolve() for root in roots}:
         raise unknown("results folder", str(prefer), [str(root) for root in roots])
     return found

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from benchmark.reports import say_undrawn, write_figure
-from benchmark.store import write_text
+from benchmark.store import put
 from benchmark.tables import frame_csv
 
 PROVENANCE = (
@@ -36,11 +36,8 @@ def write_study(folder: Path, name: str, figure: Figure, tables: Mapping[str, pd
     written = write_figure(folder, name, figure)
     say_undrawn([figure])
     for table_name, table in tables.items():
-        written.append(folder / f"{table_name}.csv")
-        write_text(written[-1], frame_csv(table, "%.10g"))
-    written.append(folder / "README.md")
-    write_text(written[-1], text)
-    return written
+        written.append(put(folder / f"{table_name}.csv", frame_csv(table, "%.10g")))
+    return [*written, put(folder / "README.md", text)]
 
 
 def settings_text(study: str, settings: BaseModel) -> str:

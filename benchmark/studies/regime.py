@@ -23,7 +23,7 @@ from benchmark.consoles import new_console
 from benchmark.errors import MachineError
 from benchmark.escaping import figure as figure_text, markdown
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.store import Status, write_text
+from benchmark.store import Status, put
 from benchmark.studies.output import settings_text, write_study
 from benchmark.studies.regime_grid import Candidate, Grid, plans, read_grid
 from benchmark.studies.runs import WHERE
@@ -268,7 +268,7 @@ def _carried_out(command: running.Command, runs: Sequence[RunConfig]) -> pd.Data
         raise MachineError(
             f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); resume with the same command"
         )
-    frame = store.load(command.store.root)
+    frame = store.load(command.store.root, split="all")
     return frame[frame["run"].isin([command.store.folder(run).name for run in runs])]
 
 
@@ -301,8 +301,7 @@ def write(result: RegimeResult, folder: Path) -> list[Path]:
     tables = {"regime": result.table, "verdicts": result.verdicts, "precision": result.precision}
     written = write_study(folder, "regime", draw(result), tables, _text(result))
     if result.chosen is not None:
-        written.append(folder / "recipe.yaml")
-        write_text(written[-1], yaml.safe_dump(result.chosen, sort_keys=False))
+        written.append(put(folder / "recipe.yaml", yaml.safe_dump(result.chosen, sort_keys=False)))
     return written
 
 

@@ -121,7 +121,8 @@ def train(settings: TrainingSettings, console: Console | None = None) -> Trained
         raise MachineError(
             f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); the same command goes on"
         )
-    frame = store.load(command.store.root, where={"run": {command.store.folder(run).name for run in command.runs}})
+    names = {command.store.folder(run).name for run in command.runs}
+    frame = store.load(command.store.root, where={"run": names}, split="all")
     roles = [
         {"run": command.store.folder(run).name, "factor": case.factor, "case": case.name, "label": case.label}
         for case in file.all()

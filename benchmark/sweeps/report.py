@@ -13,7 +13,7 @@ import methods
 from benchmark.consoles import Console
 from benchmark.escaping import markdown, markdown_code
 from benchmark.reports import places
-from benchmark.store import atomic
+from benchmark.store import put
 from benchmark.sweeps.importance import importances
 from benchmark.sweeps.outcomes import Outcome, ranked
 from benchmark.sweeps.plan import Sweep
@@ -38,7 +38,6 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
     from benchmark.sweeps.figures import figures
 
     folder = sweep.folder
-    folder.mkdir(parents=True, exist_ok=True)
     order = ranked(outcomes)
     table = configurations_table(sweep, order)
     _write_csv(folder / "configurations.csv", table)
@@ -58,13 +57,13 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
     if best is None:
         say(console, "no configuration has finished: there is no best one yet")
     else:
-        atomic.write_text(folder / BEST, best_yaml(sweep, best, len(order)))
+        put(folder / BEST, best_yaml(sweep, best, len(order)))
         say(console, f"best: {best.configuration.label}; on the test set: {_best_command(sweep)}")
     drawn = figures(sweep, outcomes, found, how)
     for name, figure in drawn.items():
         write_figure(folder, name, figure)
     say_undrawn(drawn.values())
-    atomic.write_text(folder / "README.md", _readme(sweep, text, best, found, how, list(drawn)))
+    put(folder / "README.md", _readme(sweep, text, best, found, how, list(drawn)))
     say(console, f"figures and tables: {_path(folder)}")
 
 
@@ -175,7 +174,7 @@ def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
             f"{_accuracy(best)} % on held-out training images"
         ),
         "methods": [run.method],
-        "dataset": run.dataset,
+        "dataset": [run.dataset] if "," in run.dataset else run.dataset,
         "backbone": run.backbone,
         "seeds": [seeded.seed for seeded in best.configuration.runs],
         "train": run.train.model_dump(mode="json"),
@@ -218,4 +217,4 @@ def _readme(
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     table = table.map(lambda value: None if isinstance(value, float) and math.isnan(value) else value)
-    atomic.write_text(path, frame_csv(table, "%.10g"))
+    put(path, frame_csv(table, "%.10g"))

@@ -19,6 +19,7 @@ from benchmark.store import Status, environment
 from benchmark.sweeps.plan import Configuration, Sweep
 from benchmark.sweeps.space import Assignment, Choice, Space, identity
 from benchmark.sweeps.trial import ACCURACY, ConfigurationTrial, Ear, packed, unpacked
+from methods import paths
 
 REDUCTION = 3
 """ASHA goes on with the best third of the configurations at each rung."""
@@ -203,7 +204,7 @@ def carry_out(
         command.store.root,
         command.worker_device,
         command.save_students,
-        tuple(str(Path(plugin).resolve()) for plugin in command.plugins),
+        tuple(str(paths.plugin_file(plugin)) for plugin in command.plugins),
         predictions=command.predictions,
         limit=command.limit,
         code=environment.source_hash(),

@@ -13,7 +13,7 @@ from benchmark.datasets import Dataset
 from benchmark.errors import TimeIsUpError
 from benchmark.scheduling import logging_backends
 from benchmark.scheduling.display import display
-from benchmark.store import Status, atomic
+from benchmark.store import Status, atomic, check_folder
 from benchmark.sweeps.outcomes import Outcome, outcome, ranked
 from benchmark.sweeps.plan import TRIALS, Configuration, Sweep
 from benchmark.sweeps.report import write_report
@@ -85,6 +85,7 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
     time_is_up = False
     if missing or wanted:
         running.check_writable(sweep.command.store)
+        check_folder(sweep.folder)
         time_is_up = _train(sweep, todo, missing, wanted, console)
         configurations = known(sweep)
     outcomes = [outcome(x, sweep.command.store, sweep.command.plugins) for x in configurations]

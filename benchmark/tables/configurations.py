@@ -1,10 +1,14 @@
 """One name for each configuration of a method, the same in every column of a table."""
 
+import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from methods import registry
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class _Key:
     """One setting in which configurations differ.
 
     Attributes:
-        values: As text, by run.
-        tokens: The same, with one empty word for what is usual in each context.
+        values: As text, by run; nothing where the others' values leave it unread.
+        tokens: The same, with one empty word for what is usual in each context and for what is not read.
     """
 
     values: "pd.Series[Any]"
@@ -50,12 +54,12 @@ class _Key:
 def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> Naming:
     """Name the configurations of every method.
 
-    Two runs have one name exactly if no setting tells them apart. What a setting is may follow from the data set, the
-    length of the run and the number of networks: it tells runs apart only if it has several values within one such
-    context, and a value is then the usual one of its context if it is the most common one of the table, or, where that
-    one is not to be found, the most common one that never stands beside it. The configuration with the most places has
-    the method's plain name; where several have as many, all are named. A name says every setting in which the
-    configurations of its method differ.
+    Two runs have one name exactly if no setting that is read tells them apart. What a setting is may follow from the
+    data set and the number of networks, and a number of epochs from the length of the run: it tells runs apart only if
+    it has several values within one such context, and a value is then the usual one of its context if it is the most
+    common one of the table, or, where that one is not to be found, the most common one that never stands beside it. The
+    configuration with the most places has the method's plain name; where several have as many, all are named. A name
+    says every setting that is read and in which the configurations of its method differ.
 
     Args:
         runs: With ``dataset``, ``backbone`` and, if it is known, ``train.epochs``; a row a run.
@@ -78,7 +82,8 @@ def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> 
         )
         plain = _most(identities, group[place], strictly=True, own=group.get("recipe"))
         for identity, members in identities.groupby(identities, sort=False):
-            said = ", ".join(f"{names[name]}={_value(key, members.index)}" for name, key in keys.items())
+            values = {names[name]: _value(key, members.index) for name, key in keys.items()}
+            said = ", ".join(f"{name}={value}" for name, value in values.items() if value)
             if identity == plain:
                 usual[str(method)] = said
             else:
@@ -88,37 +93,71 @@ def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> 
 
 def _keys(group: pd.DataFrame, place: str, settings: Sequence[str]) -> tuple[dict[str, _Key], list[str]]:
     """Return the settings that tell a method's runs apart, and the names of those that follow from the context."""
-    context = _context(group)
+    anywhere = _context(group)
+    lengths = _lengths(group)
+    context = anywhere + " " + lengths.map(str)
     keys: dict[str, _Key] = {}
     by_context: list[str] = []
     for name in settings:
         if group[name].nunique(dropna=False) == 1:
             continue
-        values = group[name].map(shown_setting)
+        values = group[name].map(shown_setting).mask(_unread(group, name))
         if values.groupby(context, sort=False).nunique().max() > 1:
             keys[name] = _Key(values, _tokens(values, context, group[place]))
+        elif values.groupby(anywhere, sort=False).nunique().max() > 1 and not _scales(name, group, lengths, anywhere):
+            keys[name] = _Key(values, _tokens(values, anywhere, group[place]))
         else:
             by_context.append(name.rpartition(".")[2])
     return keys, by_context
 
 
 def _context(group: pd.DataFrame) -> "pd.Series[Any]":
-    """Return what the usual values of settings may follow from: data set, length, number of networks, comparison.
-
-    In a comparison of equal cost the length follows from the network, and is not known here.
-    """
+    """Return what the usual values of settings may follow from: data set, number of networks, comparison."""
     nothing = pd.Series("", index=group.index, dtype=object)
-    epochs = group["train.epochs"] if "train.epochs" in group.columns else nothing
     parts = [
         group["dataset"],
-        epochs.where(epochs.notna(), group["backbone"]),
         group["backbone"].map(lambda name: str(name).count("+")),
         group["budget"] if "budget" in group.columns else nothing,
     ]
     return pd.Series(list(map(str, zip(*parts, strict=True))), index=group.index, dtype=object)
 
 
+def _unread(group: pd.DataFrame, name: str) -> "pd.Series[bool]":
+    """Return of which runs nothing reads a setting."""
+    nowhere = pd.Series(False, index=group.index)
+    other, read = registry.read_with().get(name.removeprefix("hyperparameters."), ("", ()))
+    column = f"hyperparameters.{other}"
+    return group[column].notna() & ~group[column].isin(read) if column in group.columns else nowhere
+
+
+def _lengths(group: pd.DataFrame) -> "pd.Series[Any]":
+    """Return the epochs; in a comparison of equal cost they follow from the network, which stands for them."""
+    if "train.epochs" not in group.columns:
+        return pd.Series("", index=group.index, dtype=object)
+    return group["train.epochs"].astype(object).where(group["train.epochs"].notna(), group["backbone"])
+
+
+def _scales(name: str, group: pd.DataFrame, lengths: "pd.Series[Any]", context: "pd.Series[Any]") -> bool:
+    """Return whether a setting is a number of epochs that has grown with the length of the runs, and nothing else."""
+    word = name.rpartition(".")[2]
+    if not all(registry.may_scale(str(method), word) for method in group["method"].unique()):
+        return False
+    for _, values in group[name].groupby(context, sort=False):
+        least, most = 0.0, math.inf
+        for value, epochs in zip(values, lengths[values.index], strict=True):
+            if not isinstance(value, int | float | np.integer) or value % 1 != 0:
+                return False
+            if not isinstance(epochs, str):
+                # what the default for the published length can have been that was rounded to this
+                least = max(least, (value - 0.5) / epochs if value > 1 else 0.0)
+                most = min(most, (value + 0.5) / epochs)
+        if least > most:
+            return False
+    return True
+
+
 def _tokens(values: "pd.Series[Any]", context: "pd.Series[Any]", place: "pd.Series[Any]") -> "pd.Series[Any]":
+    values = values.dropna()
     common = _most(values, place)
     beside = [set(own) for _, own in values.groupby(context, sort=False)]
     rivals = set().union(*(own for own in beside if common in own)) - {common}
@@ -127,7 +166,7 @@ def _tokens(values: "pd.Series[Any]", context: "pd.Series[Any]", place: "pd.Seri
         free = own[~own.isin(rivals)]
         usual = common if common in set(own) else _most(free, place[free.index]) if len(free) else None
         tokens.loc[own[own == usual].index] = ""
-    return tokens
+    return tokens.reindex(place.index, fill_value="")
 
 
 def _most(
@@ -151,8 +190,8 @@ def _most(
 
 
 def _value(key: _Key, index: "pd.Index[Any]") -> str:
-    values = sorted(set(key.values[index]))
-    return values[0] if len(values) == 1 else f"usual ({' or '.join(values)})"
+    values = sorted(set(key.values[index].dropna()))
+    return "".join(values) if len(values) < 2 else f"usual ({' or '.join(values)})"
 
 
 def _short_names(names: Sequence[str]) -> Mapping[str, str]:

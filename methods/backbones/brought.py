@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from methods.errors import InputError
-from methods.paths import is_file
+from methods.paths import is_file, plugin_file
 from methods.plugins import BACKBONE, first_line, import_plugin, installed, makers, reason_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def found(plugins: Iterable[str | Path] = ()) -> Iterator[Brought]:
     for point in installed(ENTRY_POINT_GROUP):
         yield _from_entry_point(point)
     for plugin in plugins:
-        yield from _from_file(Path(plugin))
+        yield from _from_file(plugin)
 
 
 def function(origin: str, name: str) -> "Callable[..., Backbone]":
@@ -68,10 +68,11 @@ def _from_entry_point(point: EntryPoint) -> Brought:
     return Brought(point.name, description, point.module, distribution=distribution)
 
 
-def _from_file(path: Path) -> list[Brought]:
+def _from_file(plugin: str | Path) -> list[Brought]:
+    path = plugin_file(plugin)
     if not is_file(path):
-        raise InputError(f"no such plugin file: {path}")
-    origin = str(path.resolve())
+        raise InputError(f"no such plugin file: {plugin}")
+    origin = str(path)
     try:
         module = import_plugin(origin)
     except (Exception, SystemExit) as error:  # whatever a plugin raises, the other backbones stay usable

@@ -150,3 +150,42 @@ def test_headings_of_methods_across_have_the_same_names(story: Story) -> None:
     found = [heading.column for heading in table.headings if heading.column.startswith("dkel")]
     places = [f"dkel, dataset={dataset}, backbone=resnet{n}" for dataset in ("cifar10", "digits") for n in (8, 14)]
     assert found == [places[0], f"{places[0]}, decay=none", *places[1:]]
+
+
+class TestWhatIsRead:
+    @pytest.mark.parametrize("usual", [1, 2])
+    def test_runs_of_two_lengths_share_no_row_with_another_setting(self, tmp_path: Path, usual: int) -> None:
+        told = Story(tmp_path)
+        for seed in range(usual):
+            told.tell("dml", "digits/resnet8", seed, 60.0, epochs=2, temperature=3.0)
+        told.tell("dml", "digits/resnet8", 0, 50.0, epochs=1, temperature=4.0)
+        assert told.built().rows == ["dml, temperature=3", "dml, temperature=4"]
+        assert told.built().ranks()[0] == {}
+
+    def test_nor_where_the_setting_happens_to_grow_with_the_length(self, tmp_path: Path) -> None:
+        told = Story(tmp_path)
+        told.tell("dml", "digits/resnet8", 0, 60.0, epochs=2, temperature=4.0)
+        told.tell("dml", "digits/resnet8", 0, 50.0, epochs=1, temperature=2.0)
+        assert len(told.built().rows) == 2
+
+    def test_a_number_of_epochs_that_grows_with_the_length_makes_no_row(self, tmp_path: Path) -> None:
+        told = Story(tmp_path)
+        for epochs, horizon in ((3, 1), (30, 8), (300, 80)):
+            told.tell("dkel", "digits/resnet8", 0, 60.0, epochs=epochs, decay_epochs=horizon)
+        assert told.built().rows == ["dkel"]
+        told.tell("dkel", "digits/resnet8", 0, 60.0, epochs=150, decay_epochs=80)
+        assert told.built().rows == ["dkel", "dkel, decay_epochs=1", "dkel, decay_epochs=8"]
+
+    def test_what_nothing_reads_names_no_row(self, tmp_path: Path) -> None:
+        told = Story(tmp_path)
+        told.tell("dkel", "digits/resnet8", 0, 60.0, decay="exp", decay_rate=0.5)
+        told.tell("dkel", "digits/resnet8", 0, 61.0, decay="exp", decay_rate=0.25)
+        for decay in ("linear", "cosine", "step"):
+            told.tell("dkel", "digits/resnet8", 0, 62.0, decay=decay, decay_rate=0.5)
+        told.tell("dkel", "digits/resnet8", 0, 62.0, decay="constant", decay_rate=0.5, decay_epochs=7, decay_floor=0.2)
+        assert {row for row in told.built().rows if "decay=exp" not in row} == {
+            "dkel, decay=linear, decay_floor=0.01",
+            "dkel, decay=cosine, decay_floor=0.01",
+            "dkel, decay=step",
+            "dkel, decay=constant",
+        }
