@@ -1,6 +1,6 @@
 """How the runs get on, in a table on a terminal that renews itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,9 +17,10 @@ from benchmark.words import duration
 class LiveDisplay:
     """A table of the running trials that renews itself in place."""
 
-    def __init__(self, total: int, console: Console) -> None:
+    def __init__(self, total: int, console: Console, name: Callable[[RunConfig], str]) -> None:
         self.tally = Tally(total)
         self.console = console
+        self.name = name
         self.live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "LiveDisplay":
@@ -35,7 +36,7 @@ class LiveDisplay:
 
     def note(self, run: RunConfig, line: str) -> None:
         """There is something to say of a run."""
-        self.console.print(f"note      {run.label}: {line}", highlight=False, markup=False, soft_wrap=True)
+        self.console.print(f"note      {self.name(run)}: {line}", highlight=False, markup=False, soft_wrap=True)
 
     def epoch(self, run: RunConfig, row: Mapping[str, float]) -> None:
         """A run has finished an epoch."""
@@ -43,7 +44,8 @@ class LiveDisplay:
 
     def ended(self, run: RunConfig, result: Result) -> None:
         """A run has ended."""
-        self.console.print(ending(run, result, self.tally.end(run, result), self.tally), highlight=False, markup=False)
+        line = ending(self.name(run), result, self.tally.end(run, result), self.tally)
+        self.console.print(line, highlight=False, markup=False)
 
     def _draw(self) -> Group:
         now = self.tally.clock()
@@ -53,7 +55,7 @@ class LiveDisplay:
         for state in tuple(self.tally.running.values()):
             epochs = state.run.train.epochs
             table.add_row(
-                state.run.label,
+                self.name(state.run),
                 f"{state.epochs}/{epochs}",
                 ProgressBar(total=epochs, completed=state.epochs, width=20),
                 "" if state.student is None else f"{state.student:.2f} %",
