@@ -167,12 +167,12 @@ def _of_the_best(sweep: Sweep, finished: Sequence[Outcome], spread: Spread) -> s
         settled = focus.differs
     if settled:
         return f"{focus.text()} ({_method(len(judged_ones))})"
-    subject = f"{name} differs from {focus.comparison.reference_name},"
+    subject = f"{name} differs from {focus.comparison.reference_name}"
     return _Rest(f"{subject} by no more than", subject, WITHIN, len(judged_ones), spread).text([focus])
 
 
 def _named(ours: Outcome, reference: Outcome, name: str, role: str) -> Comparison:
-    return Comparison(ours, reference, name, role + reference.configuration.label)
+    return Comparison(ours, reference, name, f"{role}{reference.configuration.label},")
 
 
 def _judged(comparisons: Sequence[Comparison], within: float) -> list[Judged]:
@@ -219,7 +219,7 @@ class _Rest:
             return f"undecided: whether {self.subject}: a difference that is equal with every seed has no interval"
         feasible = [number for number in numbers if number is not None]
         enough = self._enough(max(feasible) if len(feasible) == len(numbers) else None)
-        return f"undecided: {enough} (with {n} seeds {_method(self.comparisons)} reach {largest:.2f})"
+        return f"undecided: {enough} (with {n} seeds: up to {largest:.2f} points, {_method(self.comparisons)})"
 
     def _enough(self, needed: int | None) -> str:
         seeds = "no feasible number of seeds" if needed is None else f"{needed} seeds"

@@ -59,10 +59,10 @@ def _pooled_sd(frame: pd.DataFrame, searched: list[str]) -> float | None:
     own = ["method", *(str(name) for name in frame.columns if str(name).startswith("hyperparameters."))]
     own += [name for name in settings if name in searched]
     squares, degrees = 0.0, 0
-    for _, alike in frame.groupby([frame[name].astype(str) for name in together]):
+    for _, alike in frame.groupby(together, dropna=False, sort=False):
         kinds = [
             {int(seed): float(x) for seed, x in zip(kind["seed"], kind[HEADLINE], strict=True)}
-            for _, kind in alike.groupby([alike[name].astype(str) for name in own])
+            for _, kind in alike.groupby(own, dropna=False, sort=False)
         ]
         for one, other in itertools.pairwise(kinds):
             if len(found := differences(one, other)) > 1:
@@ -77,11 +77,11 @@ def foresight(sweep: Sweep, comparisons: int, spread: Spread) -> str:
 
     Args:
         sweep: The sweep.
-        comparisons: How many the differences are corrected for.
+        comparisons: How many the differences are corrected for, at least 1.
         spread: The standard deviation that is expected.
     """
     n = len(sweep.seeds)
-    if n < MIN_PAIRS or comparisons < 1:
+    if n < MIN_PAIRS:
         seeds = "1 seed" if n == 1 else f"{n} seeds"
         return f"with {seeds} no difference can be told from seed noise: an interval takes {MIN_PAIRS} seeds or more"
     points = detectable_difference(n, spread.sd, comparisons)

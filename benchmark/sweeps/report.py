@@ -168,7 +168,8 @@ def _explained(sweep: Sweep) -> str:
     return (
         f"accuracy in % of the students after the last epoch on {sweep.base.data.holdout:.0%} of the training images, "
         "which were held out; mean ± standard deviation (seeds), in brackets alone: of runs that did not finish; "
-        "differences are paired, with 95 % intervals where there are three seeds"
+        "differences are paired, with 95 % intervals where there are three seeds, each for itself: the first line "
+        "corrects for their number"
     )
 
 

@@ -87,7 +87,7 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
     if line := left_out(sweep):
         say(console, line)
     spread = expected_spread(sweep)
-    say(console, foresight(sweep, count(sweep, configurations), spread))
+    say(console, foresight(sweep, max(1, count(sweep, configurations) + wanted), spread))
     time_is_up = False
     if missing or wanted:
         running.check_writable(sweep.command.store)
@@ -191,4 +191,4 @@ def print_plan(sweep: Sweep, console: Console) -> None:
         say(console, f"{wanted} more configurations are chosen on the way")
     if line := left_out(sweep):
         say(console, line)
-    say(console, foresight(sweep, count(sweep, configurations), expected_spread(sweep)))
+    say(console, foresight(sweep, max(1, count(sweep, configurations) + wanted), expected_spread(sweep)))

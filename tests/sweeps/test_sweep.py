@@ -151,7 +151,7 @@ class TestSweep:
         table = pd.read_csv(swept.folder / "configurations.csv")
         assert list(table["n"]) == [2, 2, 2]
         assert list(table["mean"]) == sorted(table["mean"], reverse=True)
-        assert list(table["epochs"]) == [6, 6, 6]
+        assert list(table["total_epochs"]) == [6, 6, 6]
         assert set(table["status"]) == {"2 finished"}
         runs = pd.read_csv(swept.folder / "runs.csv")
         assert table["mean"].max() == pytest.approx(runs.groupby("configuration")["accuracy"].mean().max())
@@ -260,16 +260,18 @@ class TestOutcomes:
             for x in sweep.listed()
             for scores in [{seed: 10 * x.assignment["temperature"] + seed for seed in (0, 1)}]
         ]
-        found, how = importances(sweep.space.keys, values)
-        assert how == (FANOVA if with_optuna else PERMUTATION)
-        assert next(iter(found)) == "temperature"
-        assert found["temperature"] > 0.9
-        assert found["seed"] > max(found["decay"], found["decay_rate"])
-        assert sum(found.values()) == pytest.approx(1)
+        found = importances(sweep, values)
+        assert found.how.startswith(FANOVA if with_optuna else PERMUTATION)
+        shares = {key: share.value for key, share in found.shares.items()}
+        assert next(iter(shares)) == "temperature"
+        assert shares["temperature"] > 0.9
+        assert shares["seed"] > max(shares["decay"], shares["decay_rate"])
+        assert sum(shares.values()) == pytest.approx(1)
+        assert all(0 <= share.low <= share.value <= share.high <= 1 for share in found.shares.values())
 
     def test_nothing_to_compare_has_no_importance(self, tmp_path: Path) -> None:
         sweep = prepare(tmp_path)
-        assert importances(sweep.space.keys, [self.made(sweep, {0: 1.0, 1: 2.0}, 0)])[0] == {}
+        assert not importances(sweep, [self.made(sweep, {0: 1.0, 1: 2.0}, 0)]).shares
 
 
 @pytest.mark.thorough
