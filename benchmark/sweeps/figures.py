@@ -274,7 +274,7 @@ def _fields(axes: Axes, figure: Figure, places: Sequence[tuple[float, float]], m
 
 def _importance(found: Importance) -> Figure:
     shares = dict(reversed([*found.shares.items()]))
-    figure = new_figure(6, 1.5 + 0.32 * len(shares))
+    figure = new_figure(6, 1.7 + 0.32 * len(shares))
     axes = figure.add_subplot()
     values = [100 * share.value for share in shares.values()]
     ends = [[100 * (x.value - x.low), 100 * (x.high - x.value)] for x in shares.values()]
@@ -287,7 +287,8 @@ def _importance(found: Importance) -> Figure:
     axes.set_xlim(0, 102)
     axes.set_xlabel("share of the accuracy's variance in %")
     axes.grid(visible=False)
-    axes.set_title(f"Importance: {_wrapped(found.how, 70)}" + ("\nhatched: seed noise" if SEED in shares else ""))
+    hatched = "; hatched: seed noise" if SEED in shares else ""
+    axes.set_title(_wrapped(f"Importance: {found.how}{hatched}", 64))
     return figure
 
 

@@ -60,7 +60,9 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
     if rows:
         _write_csv(folder / "importance.csv", pd.DataFrame(rows))
     else:
-        (folder / "importance.csv").unlink(missing_ok=True)
+        # of an earlier report, which more seeds may have refuted
+        for ending in ("csv", "svg", "png"):
+            (folder / f"importance.{ending}").unlink(missing_ok=True)
     best = order[0] if order and order[0].n else None
     if best is None:
         say(console, "no configuration has finished: there is no best one yet")

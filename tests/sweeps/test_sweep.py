@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ FILE = {
     "space": {"decay": ["exp", "none"], "decay_rate": {"values": [0.1, 1.0], "when": {"decay": "exp"}}},
 }
 QUIET = Console(quiet=True)
-FIGURES = {"configurations", "progress", "parallel", "importance"}
+FIGURES = {"configurations", "progress", "parallel"}
 SWEEPS = [name for name in recipes.available() if name.startswith("sweeps/")]
 
 Bench = Callable[..., tuple[int, str]]
@@ -144,9 +145,11 @@ class TestBadWords:
 class TestSweep:
     def test_leaves_tables_figures_and_the_best(self, swept: Sweep) -> None:
         names = {path.name for path in swept.folder.iterdir()}
+        # importance is there or not by what the networks have learnt
+        shared = importances(swept, outcomes(swept)).shares
         assert names == {
-            *(f"{figure}.{ending}" for figure in FIGURES for ending in ("svg", "png")),
-            *("README.md", "best.yaml", "configurations.csv", "runs.csv", "importance.csv"),
+            *(f"{x}.{ending}" for x in (*FIGURES, *["importance"] * bool(shared)) for ending in ("svg", "png")),
+            *("README.md", "best.yaml", "configurations.csv", "runs.csv", *["importance.csv"] * bool(shared)),
         }
         table = pd.read_csv(swept.folder / "configurations.csv")
         assert list(table["n"]) == [2, 2, 2]
@@ -304,9 +307,11 @@ class TestUnderRay:
         assert new_runs(sweep) == 0
 
     def test_asha_stops_and_what_it_stopped_goes_on(self, tmp_path: Path) -> None:
-        words = ("train.lr=[0.2,0.1,1e-9]", "decay=[none]")
-        sweep = prepare(tmp_path, *words, scheduler="asha", engine="ray")
-        assert sweeping.carry_out(sweep, QUIET)
+        words = ("train.lr=[0.2,0.05,1e-9]", "decay=[none]")
+        sweep, told = prepare(tmp_path, *words, scheduler="asha", engine="ray"), StringIO()
+        assert sweeping.carry_out(sweep, Console(file=told, width=400))
+        for x in sweep.listed():
+            assert f"started   {x.runs[0].label} [{x.label}]" in told.getvalue()
         store = sweep.command.store
         found = [store.result(run) for x in sweep.listed() for run in x.runs]
         stopped = [x for x in outcomes(sweep) if not x.n]
