@@ -1,7 +1,8 @@
 """What ``bench run`` does with a command: skip what is finished, carry out the rest, print the table."""
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -130,15 +131,27 @@ def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plu
 
 
 def train(
-    command: Command, missing: Sequence[RunConfig], sets: Mapping[str, datasets.Dataset], console: Console
+    command: Command,
+    missing: Sequence[RunConfig],
+    sets: Mapping[str, datasets.Dataset],
+    console: Console,
+    name: Callable[[RunConfig], str] = attrgetter("label"),
 ) -> list[Result]:
-    """Carry out runs and return how they ended."""
+    """Carry out runs and return how they ended.
+
+    Args:
+        command: What they belong to.
+        missing: The runs.
+        sets: Their data sets by name.
+        console: For the person who watches.
+        name: What a run is called there.
+    """
     from benchmark.scheduling import Job
 
     plugins = tuple(str(paths.plugin_file(plugin)) for plugin in command.plugins)
     how = (command.store.root, command.worker_device, command.save_students, plugins, command.force)
     jobs = [Job(run, *how, command.predictions, command.limit, environment.source_hash()) for run in missing]
-    with display(len(jobs), console) as shown:
+    with display(len(jobs), console, name) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
         if command.engine == "serial":
             return run_serially(jobs, sets, observer)

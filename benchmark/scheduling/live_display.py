@@ -1,6 +1,6 @@
 """How the runs get on, in a table on a terminal that renews itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,9 +18,10 @@ from benchmark.words import duration, say
 class LiveDisplay:
     """A table of the running trials that renews itself in place."""
 
-    def __init__(self, total: int, console: Console) -> None:
+    def __init__(self, total: int, console: Console, name: Callable[[RunConfig], str]) -> None:
         self.tally = Tally(total)
         self.console = console
+        self.name = name
         self.live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "LiveDisplay":
@@ -36,7 +37,7 @@ class LiveDisplay:
 
     def note(self, run: RunConfig, line: str) -> None:
         """There is something to say of a run."""
-        say(self.console, f"note      {run.label}: {line}")
+        say(self.console, f"note      {self.name(run)}: {line}")
 
     def epoch(self, run: RunConfig, row: Mapping[str, float]) -> None:
         """A run has finished an epoch."""
@@ -44,7 +45,7 @@ class LiveDisplay:
 
     def ended(self, run: RunConfig, result: Result) -> None:
         """A run has ended."""
-        say(self.console, ending(run, result, self.tally.end(run, result), self.tally))
+        say(self.console, ending(self.name(run), result, self.tally.end(run, result), self.tally))
 
     def _draw(self) -> Group:
         now = self.tally.clock()
@@ -55,7 +56,7 @@ class LiveDisplay:
             epochs = state.run.train.epochs
             table.add_row(
                 # a string would be markup of Rich's
-                Text(visible(state.run.label)),
+                Text(visible(self.name(state.run))),
                 f"{state.epochs}/{epochs}",
                 ProgressBar(total=epochs, completed=state.epochs, width=20),
                 "" if state.student is None else f"{state.student:.2f} %",

@@ -53,9 +53,9 @@ class Tally:
         return state.student if state else None
 
 
-def ending(run: RunConfig, result: Result, student: float | None, tally: Tally) -> str:
+def ending(name: str, result: Result, student: float | None, tally: Tally) -> str:
     """Return the line that says how a run ended."""
     accuracy = f": {student:.2f} %" if student is not None else ""
     reason = f": {result.reason}" if result.reason else ""
     took = duration(result.seconds)
-    return f"{result.status:<9} {run.label}{accuracy}{reason} ({took}, {tally.ended} of {tally.total})"
+    return f"{result.status:<9} {name}{accuracy}{reason} ({took}, {tally.ended} of {tally.total})"

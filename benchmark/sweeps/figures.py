@@ -1,7 +1,7 @@
 """A sweep in pictures: schedules beside their accuracy, heat map, parallel coordinates, progress, importance."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmark.escaping import figure as text
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.sweeps.importance import SEED
-from benchmark.sweeps.outcomes import Outcome, ranked, value_of
+from benchmark.sweeps.importance import SEED, Importance
+from benchmark.sweeps.outcomes import Outcome, ranked
 from benchmark.sweeps.plan import Sweep
 from benchmark.sweeps.space import Choice, Parameter, Range, shown
 
@@ -24,14 +24,13 @@ COLOURS = "cividis"
 ACCURACY = "validation accuracy in %"
 
 
-def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Mapping[str, float], how: str) -> dict[str, Figure]:
+def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Importance) -> dict[str, Figure]:
     """Return the figures that the outcomes allow, by name.
 
     Args:
         sweep: The sweep.
         outcomes: Of every configuration, in the order of the search.
         found: The keys' importance.
-        how: How it was found.
     """
     drawn: dict[str, Figure] = {}
     finished = [outcome for outcome in ranked(outcomes) if outcome.n]
@@ -42,11 +41,14 @@ def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Mapping[str, float
         if len(finished) > 1:
             drawn["parallel"] = _parallel(sweep, finished)
             numeric = [parameter for parameter in sweep.space.parameters if _is_numeric(parameter)]
-            numeric.sort(key=lambda parameter: -found.get(parameter.key, 0.0))
+            # without shares the order of the space stays
+            numeric.sort(
+                key=lambda parameter: -found.shares[parameter.key].value if parameter.key in found.shares else 0
+            )
             if len(numeric) > 1:
                 drawn["heatmap"] = _heatmap(sweep, numeric[0], numeric[1], finished)
-        if found:
-            drawn["importance"] = _importance(found, how)
+        if found.shares:
+            drawn["importance"] = _importance(found)
     return drawn
 
 
@@ -224,8 +226,9 @@ def _heatmap(sweep: Sweep, one: Parameter, other: Parameter, finished: Sequence[
     figure = new_figure(6.2, 4.6)
     axes = figure.add_subplot()
     # a key that is not used may have no number: its default then says so
-    finished = [x for x in finished if None not in (value_of(x, one.key), value_of(x, other.key))]
-    places = [(float(value_of(x, one.key)), float(value_of(x, other.key))) for x in finished]
+    values = [[sweep.value_of(x.configuration.runs[0], p.key) for p in (one, other)] for x in finished]
+    finished = [x for x, pair in zip(finished, values, strict=True) if None not in pair]
+    places = [(float(pair[0]), float(pair[1])) for pair in values if None not in pair]
     means = [outcome.mean for outcome in finished]
     others = [key for key in sweep.space.keys if key not in (one.key, other.key)]
     if isinstance(one.domain, Choice) and isinstance(other.domain, Choice):
@@ -270,21 +273,23 @@ def _fields(axes: Axes, figure: Figure, places: Sequence[tuple[float, float]], m
     axes.grid(visible=False)
 
 
-def _importance(found: Mapping[str, float], how: str) -> Figure:
-    figure = new_figure(6, 1.3 + 0.32 * len(found))
+def _importance(found: Importance) -> Figure:
+    shares = dict(reversed([*found.shares.items()]))
+    figure = new_figure(6, 1.7 + 0.32 * len(shares))
     axes = figure.add_subplot()
-    names = list(found)[::-1]
-    bars = axes.barh(
-        [*map(text, names)], [100 * found[name] for name in names], color="#0072B2", edgecolor="black", linewidth=0.6
-    )
-    for name, bar in zip(names, bars, strict=True):
+    values = [100 * share.value for share in shares.values()]
+    ends = [[100 * (x.value - x.low), 100 * (x.high - x.value)] for x in shares.values()]
+    bars = axes.barh([*map(text, shares)], values, color="#0072B2", edgecolor="black", linewidth=0.6)
+    axes.errorbar(values, range(len(shares)), xerr=np.array(ends).T, fmt="none", ecolor="black", capsize=2)
+    for name, bar in zip(shares, bars, strict=True):
         if name == SEED:
             bar.set(facecolor="white", hatch="///")
-    axes.bar_label(bars, fmt="%.0f %%", padding=3, fontsize=8)
-    axes.set_xlim(0, 112)
+    axes.set_yticks(range(len(shares)), [f"{text(key)} {share.value:.0%}" for key, share in shares.items()])
+    axes.set_xlim(0, 102)
     axes.set_xlabel("share of the accuracy's variance in %")
     axes.grid(visible=False)
-    axes.set_title(f"Importance: {how}" + ("; hatched: luck" if SEED in found else ""))
+    hatched = "; hatched: seed noise" if SEED in shares else ""
+    axes.set_title(_wrapped(f"Importance: {found.how}{hatched}", 64))
     return figure
 
 

@@ -93,10 +93,3 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
     A mean of fewer seeds is not preferred to one of more: a lucky seed would win.
     """
     return sorted(outcomes, key=lambda x: (-x.n, -x.mean if x.n else 0.0, x.configuration.number))
-
-
-def value_of(outcome: Outcome, key: str) -> Any:
-    """Return the value that a configuration has for a key of the space, also where the key does not count."""
-    section, _, name = key.rpartition(".")
-    run = outcome.configuration.runs[0]
-    return getattr(getattr(run, section), name) if section else outcome.hyperparameters[name]

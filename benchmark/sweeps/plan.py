@@ -1,22 +1,24 @@
 """What a sweep is: a space around one method on one data set, and the runs that each configuration means."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from random import Random
 from typing import Any
 
+import methods
 from benchmark import datasets, running
 from benchmark.configuration import SECTIONS, Checksums, Layer, Request, RunConfig, check_keys, plan, recipes
 from benchmark.sweeps.grammar import parse_space
-from benchmark.sweeps.space import Assignment, Space, described
+from benchmark.sweeps.question import Question, narrowed, parse_controls, parse_question
+from benchmark.sweeps.space import Assignment, Space, described, identity
 from methods import registry
 from methods.errors import InputError, unknown
 
 SEARCHES = ("grid", "random", "optuna")
 SCHEDULERS = ("none", "asha")
-KEYS = ("method", "space", "trials", "search", "scheduler", "search_seed")
+KEYS = ("method", "space", "controls", "question", "trials", "search", "scheduler", "search_seed")
 """The keys of a sweep's file beside those of a configuration file."""
 
 HOLDOUT = 0.2
@@ -56,6 +58,8 @@ class Sweep:
         trials: How many configurations are tried; None for the whole grid.
         search_seed: Of the random choice of configurations.
         folder: Where table, figures and best.yaml go.
+        declared: The controls as the file has them.
+        question: What the sweep is asked; None: whether the best configuration differs from the default.
     """
 
     name: str
@@ -67,6 +71,8 @@ class Sweep:
     scheduler: str
     search_seed: int
     folder: Path
+    declared: Sequence[Assignment] = ()
+    question: Question | None = None
     checksums: Checksums = field(default_factory=dict)
 
     @property
@@ -85,6 +91,30 @@ class Sweep:
         surroundings = self.base.model_copy(update={"seed": 0}).identity
         text = "\n".join([surroundings, *map(str, self.space.parameters)])
         return sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def defaults(self) -> Assignment:
+        """What the surroundings are where nothing is searched: a value for every key of the space."""
+        return self.space.base({key: self.value_of(self.base, key) for key in self.space.keys})
+
+    @property
+    def controls(self) -> list[Assignment]:
+        """The controls, in every other key as the defaults."""
+        return [self.space.completed(control, self.defaults) for control in self.declared]
+
+    def value_of(self, run: RunConfig, key: str) -> Any:
+        """Return the value that a run has for a key of the space, also where the key does not count."""
+        section, _, name = key.rpartition(".")
+        if section:
+            return getattr(getattr(run, section), name)
+        values = methods.restored(run.method, run.hyperparameters, self.command.plugins)
+        chosen = registry.load(run.method, self.command.plugins).Hyperparameters.resolve(values, owner=run.method)
+        return chosen.model_dump(mode="json")[name]
+
+    def label(self, run: RunConfig) -> str:
+        """Return what a person calls a run: with its configuration."""
+        values = {key: self.value_of(run, key) for key in self.space.keys}
+        return f"{run.label} [{described(self.space.completed(values, values))}]"
 
     def configuration(self, number: int, assignment: Assignment) -> Configuration:
         """Return the runs that a configuration means.
@@ -109,14 +139,17 @@ class Sweep:
 
     def listed(self) -> list[Configuration]:
         """Return the configurations of a search that needs no results to go on: grid or random."""
+        return self.numbered(self.chosen())
+
+    def chosen(self) -> list[Assignment]:
+        """Return what such a search tries, in its order: the controls first; a larger number contains a smaller one."""
         if self.search == "random":
-            return self.numbered(self.space.random(self.search_seed, self.trials or TRIALS))
-        grid = self.space.grid()
-        if self.trials is not None and self.trials < len(grid):
-            # a part of the grid is a part of all its sides, and a larger part contains a smaller one
-            Random(f"grid:{self.search_seed}").shuffle(grid)  # noqa: S311 - nothing secret
-            grid = grid[: self.trials]
-        return self.numbered(grid)
+            count = self.trials or TRIALS
+            drawn = {identity(x): x for x in (*self.controls, *self.space.random(self.search_seed, count))}
+            return list(drawn.values())[:count]
+        base, question = self.defaults, self.question
+        urgency = partial(question.urgency, base=base) if question else lambda _: 0
+        return self.space.graded(base, self.controls, self.search_seed, urgency)[: self.trials]
 
 
 def prepare(
@@ -154,7 +187,9 @@ def prepare(
         raise InputError(f"a sweep takes one method ({hint}; valid: {', '.join(registry.available(plugins))})")
     above = {key: value for key, value in given.items() if key not in KEYS} | dict(settings) | {"methods": [method]}
     layers = [{"data": {"holdout": HOLDOUT}}, below, above]
-    space = parse_space(chosen["space"] or {}, words, lambda key: canonical(key, method, plugins))
+    known = partial(canonical, method=method, plugins=plugins)
+    space = parse_space(chosen["space"] or {}, words, known)
+    controls, question = _declared(content, known)
     _refuse_settled(settings, method, space)
     command = running.prepare(layers, plugins, begun=begun)
     _check_surroundings(command)
@@ -180,9 +215,20 @@ def prepare(
         scheduler=scheduler,
         search_seed=_whole("search_seed", chosen["search_seed"], 0, 2**32 - 1) or 0,
         folder=out or command.store.root / "sweeps" / name,
+        # --space may have taken their values away
+        declared=[control for control in controls if space.allows(control)],
+        question=narrowed(question, space),
     )
     _check_values(sweep)
     return sweep
+
+
+def _declared(content: Layer, known: Callable[[str], str]) -> tuple[list[Assignment], Question | None]:
+    """Return the controls and the question of a file, which are of the space that it declares."""
+    if "space" not in content:
+        return [], None
+    space = parse_space(content["space"], (), known)
+    return parse_controls(content.get("controls"), space, known), parse_question(content.get("question"), space, known)
 
 
 def find(name: str) -> Path:

@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from benchmark.consoles import Console
 from benchmark.escaping import markdown, markdown_code
 from benchmark.reports import places
 from benchmark.store import put
-from benchmark.sweeps.importance import importances
+from benchmark.sweeps.answering import answer
+from benchmark.sweeps.foresight import Spread
+from benchmark.sweeps.importance import Importance, importances
 from benchmark.sweeps.outcomes import Outcome, ranked
 from benchmark.sweeps.plan import Sweep
 from benchmark.sweeps.space import shown
@@ -26,12 +28,13 @@ BEST = "best.yaml"
 INACTIVE = "–"  # noqa: RUF001 - a dash in a table
 
 
-def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) -> None:
-    """Write table, best configuration, importance and figures into the sweep's folder, and print the table.
+def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, console: Console) -> None:
+    """Write table, best configuration, importance and figures into the sweep's folder; print the answer and the table.
 
     Args:
         sweep: The sweep.
         outcomes: Of every configuration, in the order of the search.
+        spread: The standard deviation of paired differences that was expected.
         console: For the person who watches.
     """
     from benchmark.reports import say_undrawn, write_figure
@@ -43,27 +46,34 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
     _write_csv(folder / "configurations.csv", table)
     _write_csv(folder / "runs.csv", runs_table(sweep, outcomes))
     text = markdown_table(sweep, order[:MAX_ROWS])
-    say(console, "", *text.split("\n"), "")
+    first = answer(sweep, outcomes, spread)
+    say(console, "", first, "", *text.split("\n"), "")
     if len(order) > MAX_ROWS:
         say(console, f"(the best {MAX_ROWS} of {len(order)}; all of them: {folder / 'configurations.csv'})")
     say(console, _explained(sweep))
-    found, how = importances(sweep.space.keys, outcomes)
-    if found:
-        shares = ", ".join(f"{key} {share:.0%}" for key, share in found.items())
-        say(console, f"importance, {how}: {shares}")
-        rows = [{"key": key, "importance": share, "how": how} for key, share in found.items()]
+    found = importances(sweep, outcomes)
+    say(console, found.line)
+    rows = [
+        {"key": key, "importance": x.value, "low": x.low, "high": x.high, "how": found.how}
+        for key, x in found.shares.items()
+    ]
+    if rows:
         _write_csv(folder / "importance.csv", pd.DataFrame(rows))
+    else:
+        # of an earlier report, which more seeds may have refuted
+        for ending in ("csv", "svg", "png"):
+            (folder / f"importance.{ending}").unlink(missing_ok=True)
     best = order[0] if order and order[0].n else None
     if best is None:
         say(console, "no configuration has finished: there is no best one yet")
     else:
         put(folder / BEST, best_yaml(sweep, best, len(order)))
         say(console, f"best: {best.configuration.label}; on the test set: {_best_command(sweep)}")
-    drawn = figures(sweep, outcomes, found, how)
+    drawn = figures(sweep, outcomes, found)
     for name, figure in drawn.items():
         write_figure(folder, name, figure)
     say_undrawn(drawn.values())
-    put(folder / "README.md", _readme(sweep, text, best, found, how, list(drawn)))
+    put(folder / "README.md", _readme(sweep, first, text, best, found, list(drawn)))
     say(console, f"figures and tables: {_path(folder)}")
 
 
@@ -96,10 +106,10 @@ def configurations_table(sweep: Sweep, order: Sequence[Outcome]) -> pd.DataFrame
                 "mean": x.mean,
                 "std": x.std,
                 "n": x.n,
-                "minus_best": gain.mean if gain else None,
-                "minus_best_low": gain.low if gain else None,
-                "minus_best_high": gain.high if gain else None,
-                "epochs": x.epochs,
+                "difference_to_best": gain.mean if gain else None,
+                "difference_to_best_low": gain.low if gain else None,
+                "difference_to_best_high": gain.high if gain else None,
+                "total_epochs": x.epochs,
                 "status": x.status,
                 "inactive_terms": " ".join(x.inactive_terms),
             }
@@ -138,7 +148,7 @@ def markdown_table(sweep: Sweep, order: Sequence[Outcome]) -> str:
             [x.configuration.number, *map(shown, values), _accuracy(x), _shown_gain(gain), x.epochs, x.status]
             + ([", ".join(x.inactive_terms)] if some_inactive else [])
         )
-    headings = ["#", *sweep.space.keys, "validation accuracy", "minus the best", "epochs", "runs"]
+    headings = ["#", *sweep.space.keys, "validation accuracy", "difference to best", "total epochs (all seeds)", "runs"]
     table = pd.DataFrame(rows, columns=[*headings, *(["inactive loss terms"] if some_inactive else [])])
     return frame_markdown(table, index=False, disable_numparse=True)
 
@@ -161,7 +171,8 @@ def _explained(sweep: Sweep) -> str:
     return (
         f"accuracy in % of the students after the last epoch on {sweep.base.data.holdout:.0%} of the training images, "
         "which were held out; mean ± standard deviation (seeds), in brackets alone: of runs that did not finish; "
-        "differences are paired, with 95 % intervals where there are three seeds"
+        "differences are paired, with 95 % intervals where there are three seeds, each for itself: the first line "
+        "corrects for their number"
     )
 
 
@@ -186,29 +197,27 @@ def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _readme(
-    sweep: Sweep,
-    table: str,
-    best: Outcome | None,
-    found: Mapping[str, float],
-    how: str,
-    drawn: Sequence[str],
-) -> str:
+def left_out(sweep: Sweep) -> str:
+    """Return how many configurations of a grid are not tried; nothing for a whole grid or another search."""
+    left = len(sweep.space.grid()) - sweep.trials if sweep.search == "grid" and sweep.trials is not None else 0
+    return f"{left} of the grid's {left + (sweep.trials or 0)} configurations are left out" if left > 0 else ""
+
+
+def _readme(sweep: Sweep, first: str, table: str, best: Outcome | None, found: Importance, drawn: Sequence[str]) -> str:
     base = sweep.base
     space = "\n".join(f"- {markdown_code(str(parameter))}" for parameter in sweep.space.parameters)
     counts = f"search {sweep.search}, scheduler {sweep.scheduler}, seeds {', '.join(map(str, sweep.seeds))}"
-    shares = "\n".join(f"- {markdown(key)}: {share:.1%}" for key, share in found.items())
+    left = f" {line[0].upper()}{line[1:]}." if (line := left_out(sweep)) else ""
     parts = [
+        first,
         f"# Sweep {markdown(sweep.name)}",
-        f"{markdown(f'{base.method} on {base.dataset}, {base.backbone}')}, {base.train.epochs} epochs; {counts}.",
+        f"{markdown(f'{base.method} on {base.dataset}, {base.backbone}')}, {base.train.epochs} epochs; {counts}.{left}",
         space,
         table,
         f"{_explained(sweep)}. The best of many is flattered by having been chosen: what it is worth, new "
         f"seeds and the test set say ({markdown_code(_best_command(sweep))}).",
     ]
-    if found:
-        note = " What explains less than the seed is not told from luck." if "seed" in found else ""
-        parts.append(f"Share of the variance that a key explains, {how}.{note}\n\n{shares}")
+    parts.append(f"{found.line[0].upper()}{found.line[1:]}.")
     if best is None:
         parts.append("No configuration has finished.")
     parts += [f"![{name}]({name}.svg)" for name in drawn]

@@ -18,7 +18,7 @@ from benchmark.scheduling.trial import Closing
 from benchmark.store import Status, environment
 from benchmark.sweeps.plan import Configuration, Sweep
 from benchmark.sweeps.space import Assignment, Choice, Space, identity
-from benchmark.sweeps.trial import ACCURACY, ConfigurationTrial, Ear, packed, unpacked
+from benchmark.sweeps.trial import ACCURACY, ConfigurationTrial, ProgressCallback, packed, unpacked
 from methods import paths
 
 REDUCTION = 3
@@ -37,7 +37,7 @@ SHARE_AT_ONCE = 5
 """At most a fifth of the configurations are begun before the first result."""
 
 
-class Listed(Searcher):
+class ListSearcher(Searcher):
     """Hands out configurations that are known from the start, in their order."""
 
     def __init__(self, configurations: Sequence[Configuration]) -> None:
@@ -65,7 +65,7 @@ class Listed(Searcher):
         """Nothing: the store is what is restored from."""
 
 
-class Suggested(Listed):
+class Suggested(ListSearcher):
     """Optuna's tree-structured Parzen estimator, through Ray Tune's own searcher; no configuration comes twice.
 
     Attributes:
@@ -161,7 +161,7 @@ def _encoded(space: Space, assignment: Assignment) -> dict[str, Any]:
 class Asha(ASHAScheduler):
     """Ray Tune's successive halving; the worker of a configuration that it stops is told so."""
 
-    def __init__(self, ear: Ear, epochs: int) -> None:
+    def __init__(self, callback: ProgressCallback, epochs: int) -> None:
         super().__init__(
             metric=ACCURACY,
             mode="max",
@@ -169,20 +169,20 @@ class Asha(ASHAScheduler):
             grace_period=max(1, epochs // REDUCTION**RUNGS),
             reduction_factor=REDUCTION,
         )
-        self.ear = ear
+        self.callback = callback
         self.epochs = epochs
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide whether a configuration goes on."""
         decision = str(super().on_trial_result(tune_controller, trial, result))
         if decision == TrialScheduler.STOP and result["training_iteration"] < self.epochs:
-            self.ear.stop(trial.config, result["training_iteration"])
+            self.callback.stop(trial.config, result["training_iteration"])
         return decision
 
 
 def carry_out(
     sweep: Sweep,
-    searcher: Listed,
+    searcher: ListSearcher,
     count: int,
     done: Sequence[Status],
     dataset: Dataset,
@@ -212,8 +212,8 @@ def carry_out(
     with ray_cluster(command.cluster):
         gpus = gpus_of_a_run([template] * count, command.cluster)
         check_room([template])
-        ear = Ear(command.store, observer, command.limit)
-        searcher.closed = ear.closes
+        callback = ProgressCallback(command.store, observer, command.limit)
+        searcher.closed = callback.closes
         trainable = tune.with_parameters(
             ConfigurationTrial,
             template=template,
@@ -234,17 +234,17 @@ def carry_out(
                 tune.with_resources(trainable, place),
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    scheduler=Asha(ear, sweep.base.train.epochs) if sweep.scheduler == "asha" else None,
+                    scheduler=Asha(callback, sweep.base.train.epochs) if sweep.scheduler == "asha" else None,
                     num_samples=count,
                     max_concurrent_trials=side_by_side,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: str(trial.trial_id),
                 ),
-                run_config=ray_run_config(folder, ear, Closing(ear.nothing_left)),
+                run_config=ray_run_config(folder, callback, Closing(callback.nothing_left)),
             )
             tuner.fit()
         patience = time.monotonic() + PATIENCE_S
-        while not ear.all_written() and time.monotonic() < patience:
+        while not callback.all_written() and time.monotonic() < patience:
             time.sleep(0.1)
-        ear.finish()
-    return ear.time_is_up
+        callback.finish()
+    return callback.time_is_up

@@ -149,6 +149,46 @@ class Space:
             found.setdefault(identity(assignment), assignment)
         return list(found.values())
 
+    def base(self, defaults: Assignment) -> Assignment:
+        """Return a value for every key, also for those that count only beside others.
+
+        Args:
+            defaults: By key; one that is not in the space is replaced by the first value that is written there.
+        """
+        return {p.key: _own(p.domain, defaults.get(p.key)) for p in self.parameters}
+
+    def completed(self, given: Assignment, base: Assignment) -> Assignment:
+        """Return the configuration with some keys given, and every other key that counts then as in the base."""
+        return self._assign(lambda parameter: given.get(parameter.key, base[parameter.key]))
+
+    def graded(
+        self,
+        base: Assignment,
+        controls: Sequence[Assignment] = (),
+        seed: int = 0,
+        urgency: Callable[[Assignment], int] = lambda _: 0,
+    ) -> list[Assignment]:
+        """Return the grid in the order in which a part of it is tried.
+
+        First come the controls, then the base, then what differs from it in one key, then in two, and so on. Where as
+        many keys differ the more urgent ones come first, and of those that are equally urgent chance decides.
+
+        Args:
+            base: A value for every key.
+            controls: Configurations of the space.
+            seed: Of the chance.
+            urgency: The smaller, the earlier.
+        """
+        grid = self.grid()
+        Random(f"grid:{seed}").shuffle(grid)  # noqa: S311 - nothing secret
+
+        def place(assignment: Assignment) -> tuple[int, int]:
+            if assignment in controls:
+                return -1, controls.index(assignment)
+            return sum(value != base[key] for key, value in assignment.items()), urgency(assignment)
+
+        return sorted(grid, key=place)
+
     def suggest(self, trial: Suggester) -> Assignment:
         """Return the configuration that an Optuna trial stands for, asking it for the keys that count."""
 
@@ -163,6 +203,15 @@ class Space:
                     return domain.rounded(trial.suggest_float(parameter.key, low, high, log=form == "loguniform"))
 
         return self._assign(ask)
+
+    def has(self, key: str, value: Any) -> bool:
+        """Return whether a value is one of a key's."""
+        return any(parameter.key == key and _within(parameter.domain, value) for parameter in self.parameters)
+
+    def allows(self, given: Assignment) -> bool:
+        """Return whether there are configurations with some keys given, among them those that their conditions name."""
+        counting = {parameter.key for parameter in self.parameters if parameter.counts(given)}
+        return all(key in counting and self.has(key, value) for key, value in given.items())
 
     def contains(self, assignment: Assignment) -> bool:
         """Return whether a configuration is one of this space."""
@@ -186,6 +235,14 @@ def _within(domain: Domain, value: Any) -> bool:
     if isinstance(domain, Choice):
         return value in domain.values
     return isinstance(value, int | float) and domain.low <= value <= domain.high
+
+
+def _own(domain: Domain, default: Any) -> Any:
+    """Return a value of the domain: the default if it is one."""
+    if isinstance(domain, Choice):
+        # as it is written in the space: 1 is 1.0 to Python, and another word to a table
+        return next((value for value in domain.values if value == default), domain.values[0])
+    return default if _within(domain, default) else domain.low
 
 
 def identity(assignment: Assignment) -> str:

@@ -14,9 +14,11 @@ from benchmark.errors import TimeIsUpError
 from benchmark.scheduling import logging_backends
 from benchmark.scheduling.display import display
 from benchmark.store import Status, atomic, check_folder
+from benchmark.sweeps.answering import count
+from benchmark.sweeps.foresight import expected_spread, foresight
 from benchmark.sweeps.outcomes import Outcome, outcome, ranked
 from benchmark.sweeps.plan import TRIALS, Configuration, Sweep
-from benchmark.sweeps.report import write_report
+from benchmark.sweeps.report import left_out, write_report
 from benchmark.sweeps.space import Assignment, identity
 from benchmark.words import say
 from methods.errors import InputError
@@ -27,7 +29,7 @@ MAX_NOTES = 8
 
 @dataclass
 class Record:
-    """The configurations that a learning search has chosen so far, in a file: they cannot be drawn again."""
+    """The controls and what a learning search has chosen so far, in a file: that cannot be drawn again."""
 
     path: Path
     sweep: Sweep
@@ -43,7 +45,7 @@ class Record:
             known = [x for x in content["assignments"] if sweep.space.contains(x)] if same else []
         except (OSError, ValueError, KeyError, TypeError):
             known = []
-        return cls(path, sweep, known)
+        return cls(path, sweep, [*known, *(x for x in sweep.controls if x not in known)])
 
     def add(self, assignment: Assignment) -> Configuration:
         """Write a configuration down and return it."""
@@ -82,6 +84,10 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
     plural = "configuration" if len(todo) == 1 else "configurations"
     running_out = f", and {wanted} configurations to be chosen" if wanted else ""
     say(console, f"{sweep.name}: {len(todo)} {plural}, {total} runs, {len(missing)} new runs{running_out}")
+    if line := left_out(sweep):
+        say(console, line)
+    spread = expected_spread(sweep)
+    say(console, foresight(sweep, max(1, count(sweep, configurations) + wanted), spread))
     time_is_up = False
     if missing or wanted:
         running.check_writable(sweep.command.store)
@@ -89,7 +95,7 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
         time_is_up = _train(sweep, todo, missing, wanted, console)
         configurations = known(sweep)
     outcomes = [outcome(x, sweep.command.store, sweep.command.plugins) for x in configurations]
-    write_report(sweep, outcomes, console)
+    write_report(sweep, outcomes, spread, console)
     done = all(stands(sweep, run) for x in (todo if best is not None else configurations) for run in x.runs)
     if time_is_up and not (done and (best is not None or not new_configurations(sweep, configurations))):
         raise TimeIsUpError("the time is up before the sweep was finished")
@@ -128,7 +134,7 @@ def _train(
     for line in notes(sweep, todo, sets):
         say(console, f"note: {line}")
     if sweep.search != "optuna" and sweep.scheduler == "none":
-        return running.time_was_up(running.train(replace(command, runs=missing), missing, sets, console))
+        return running.time_was_up(running.train(replace(command, runs=missing), missing, sets, console, sweep.label))
     from benchmark.scheduling import set_environment
 
     set_environment(command.cluster)
@@ -146,10 +152,10 @@ def _train(
         scores = {
             identity(x.configuration.assignment): mean(x.scores.get(s, 0.0) for s in sweep.seeds) for x in outcomes
         }
-        searcher: search.Listed = search.Suggested(sweep, waiting, scores, Record.read(sweep).add)
+        searcher: search.ListSearcher = search.Suggested(sweep, waiting, scores, Record.read(sweep).add)
     else:
-        searcher = search.Listed(waiting)
-    with display(len(missing) + wanted * len(sweep.seeds), console) as shown:
+        searcher = search.ListSearcher(waiting)
+    with display(len(missing) + wanted * len(sweep.seeds), console, sweep.label) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
         images = sets[sweep.base.dataset]
         return search.carry_out(sweep, searcher, len(waiting) + wanted, _done(sweep), images, observer)
@@ -184,3 +190,6 @@ def print_plan(sweep: Sweep, console: Console) -> None:
         say(console, f"{x.number:>4}  {x.label}  ({done} of {len(x.runs)} seeds done)")
     if wanted := new_configurations(sweep, configurations):
         say(console, f"{wanted} more configurations are chosen on the way")
+    if line := left_out(sweep):
+        say(console, line)
+    say(console, foresight(sweep, max(1, count(sweep, configurations) + wanted), expected_spread(sweep)))

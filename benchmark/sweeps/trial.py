@@ -162,7 +162,7 @@ class ConfigurationTrial(tune.Trainable):
         ]
 
 
-class Ear(tune.Callback):
+class ProgressCallback(tune.Callback):
     """The driver's side: passes what the seeds report on to the observer.
 
     Attributes:

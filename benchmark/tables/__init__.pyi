@@ -1,7 +1,14 @@
-from .aggregate import critical_difference as critical_difference
+from .aggregate import Estimate as Estimate, critical_difference as critical_difference
 from .choosing import Choice as Choice
 from .ordering import method_order as method_order, natural as natural
-from .power import paired_sd as paired_sd, seeds_needed as seeds_needed, tost as tost
+from .power import (
+    POWER as POWER,
+    detectable_difference as detectable_difference,
+    paired_sd as paired_sd,
+    seeds_needed as seeds_needed,
+    seeds_that_decide as seeds_that_decide,
+    tost as tost,
+)
 from .rendering import (
     frame_csv as frame_csv,
     frame_markdown as frame_markdown,
@@ -15,6 +22,8 @@ from .significance import (
     ALPHA as ALPHA,
     MIN_PAIRS as MIN_PAIRS,
     Gain as Gain,
+    differences as differences,
+    gains as gains,
     paired_gain as paired_gain,
 )
 from .table import (
@@ -31,6 +40,7 @@ from .verdicts import (
     Word as Word,
     check_bound as check_bound,
     direction as direction,
+    judged as judged,
     same_text as same_text,
     spread_note as spread_note,
 )

@@ -55,7 +55,8 @@ def power_of_paired_t(n: int, effect: float, sd: float, alpha: float = ALPHA) ->
     from scipy.stats import nct, t
 
     critical, shift = t.isf(alpha / 2, n - 1), abs(effect) / sd * math.sqrt(n)
-    return float(nct.sf(critical, n - 1, shift) + nct.cdf(-critical, n - 1, shift))
+    # the lower tail by symmetry: scipy's cdf of a small tail is nan
+    return float(nct.sf(critical, n - 1, shift) + nct.sf(critical, n - 1, -shift))
 
 
 def seeds_needed(effect: float, sd: float, power: float = POWER, alpha: float = ALPHA) -> int | None:
@@ -71,6 +72,30 @@ def seeds_needed(effect: float, sd: float, power: float = POWER, alpha: float = 
         At least :data:`MIN_PAIRS`; None if it is more than :data:`MAX_SEEDS`.
     """
     return MIN_PAIRS if sd == 0 else _smallest(lambda n: power_of_paired_t(n, effect, sd, alpha) >= power)
+
+
+def detectable_difference(n: int, sd: float, comparisons: int = 1, power: float = POWER, alpha: float = ALPHA) -> float:
+    """Return the true difference that the paired t-test of n seeds sees with a probability.
+
+    It solves ``power_of_paired_t(n, difference, sd, alpha / m) = power``, the least favourable step of Holm's
+    correction for m comparisons.
+
+    Args:
+        n: Pairs, at least 2.
+        sd: Standard deviation of the differences, above 0.
+        comparisons: How many Holm's correction is for, m.
+        power: The probability.
+        alpha: Two-sided level of all comparisons together.
+    """
+    from scipy.optimize import brentq
+
+    def missing(effect: float) -> float:
+        return power_of_paired_t(n, effect, sd, alpha / comparisons) - power
+
+    high = sd
+    while missing(high) < 0:
+        high *= 2
+    return float(brentq(missing, 0.0, high))
 
 
 def tost(mean: float, sd: float, n: int, bound: float, alpha: float = ALPHA) -> Equivalence:

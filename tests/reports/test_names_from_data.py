@@ -3,6 +3,7 @@
 import io
 import subprocess
 import warnings
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,8 @@ class TestTerminal:
 
     def test_a_name_is_no_markup_of_the_running_display(self) -> None:
         written = io.StringIO()
-        with LiveDisplay(1, Console(file=written, force_terminal=True, width=200)) as display:
+        console = Console(file=written, force_terminal=True, width=200)
+        with LiveDisplay(1, console, attrgetter("label")) as display:
             display.started(config("dml", "[red]x[/red]\x07", 0))
         assert "[red]x[/red]" in written.getvalue()
         assert "\x07" not in written.getvalue()

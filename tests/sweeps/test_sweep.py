@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ FILE = {
     "space": {"decay": ["exp", "none"], "decay_rate": {"values": [0.1, 1.0], "when": {"decay": "exp"}}},
 }
 QUIET = Console(quiet=True)
-FIGURES = {"configurations", "progress", "parallel", "importance"}
+FIGURES = {"configurations", "progress", "parallel"}
 SWEEPS = [name for name in recipes.available() if name.startswith("sweeps/")]
 
 Bench = Callable[..., tuple[int, str]]
@@ -144,14 +145,16 @@ class TestBadWords:
 class TestSweep:
     def test_leaves_tables_figures_and_the_best(self, swept: Sweep) -> None:
         names = {path.name for path in swept.folder.iterdir()}
+        # importance is there or not by what the networks have learnt
+        shared = importances(swept, outcomes(swept)).shares
         assert names == {
-            *(f"{figure}.{ending}" for figure in FIGURES for ending in ("svg", "png")),
-            *("README.md", "best.yaml", "configurations.csv", "runs.csv", "importance.csv"),
+            *(f"{x}.{ending}" for x in (*FIGURES, *["importance"] * bool(shared)) for ending in ("svg", "png")),
+            *("README.md", "best.yaml", "configurations.csv", "runs.csv", *["importance.csv"] * bool(shared)),
         }
         table = pd.read_csv(swept.folder / "configurations.csv")
         assert list(table["n"]) == [2, 2, 2]
         assert list(table["mean"]) == sorted(table["mean"], reverse=True)
-        assert list(table["epochs"]) == [6, 6, 6]
+        assert list(table["total_epochs"]) == [6, 6, 6]
         assert set(table["status"]) == {"2 finished"}
         runs = pd.read_csv(swept.folder / "runs.csv")
         assert table["mean"].max() == pytest.approx(runs.groupby("configuration")["accuracy"].mean().max())
@@ -260,16 +263,18 @@ class TestOutcomes:
             for x in sweep.listed()
             for scores in [{seed: 10 * x.assignment["temperature"] + seed for seed in (0, 1)}]
         ]
-        found, how = importances(sweep.space.keys, values)
-        assert how == (FANOVA if with_optuna else PERMUTATION)
-        assert next(iter(found)) == "temperature"
-        assert found["temperature"] > 0.9
-        assert found["seed"] > max(found["decay"], found["decay_rate"])
-        assert sum(found.values()) == pytest.approx(1)
+        found = importances(sweep, values)
+        assert found.how.startswith(FANOVA if with_optuna else PERMUTATION)
+        shares = {key: share.value for key, share in found.shares.items()}
+        assert next(iter(shares)) == "temperature"
+        assert shares["temperature"] > 0.9
+        assert shares["seed"] > max(shares["decay"], shares["decay_rate"])
+        assert sum(shares.values()) == pytest.approx(1)
+        assert all(0 <= share.low <= share.value <= share.high <= 1 for share in found.shares.values())
 
     def test_nothing_to_compare_has_no_importance(self, tmp_path: Path) -> None:
         sweep = prepare(tmp_path)
-        assert importances(sweep.space.keys, [self.made(sweep, {0: 1.0, 1: 2.0}, 0)])[0] == {}
+        assert not importances(sweep, [self.made(sweep, {0: 1.0, 1: 2.0}, 0)]).shares
 
 
 @pytest.mark.thorough
@@ -302,9 +307,11 @@ class TestUnderRay:
         assert new_runs(sweep) == 0
 
     def test_asha_stops_and_what_it_stopped_goes_on(self, tmp_path: Path) -> None:
-        words = ("train.lr=[0.2,0.1,1e-9]", "decay=[none]")
-        sweep = prepare(tmp_path, *words, scheduler="asha", engine="ray")
-        assert sweeping.carry_out(sweep, QUIET)
+        words = ("train.lr=[0.2,0.05,1e-9]", "decay=[none]")
+        sweep, told = prepare(tmp_path, *words, scheduler="asha", engine="ray"), StringIO()
+        assert sweeping.carry_out(sweep, Console(file=told, width=400))
+        for x in sweep.listed():
+            assert f"started   {x.runs[0].label} [{x.label}]" in told.getvalue()
         store = sweep.command.store
         found = [store.result(run) for x in sweep.listed() for run in x.runs]
         stopped = [x for x in outcomes(sweep) if not x.n]

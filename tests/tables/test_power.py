@@ -9,6 +9,7 @@ from scipy import stats
 
 from benchmark.tables.power import (
     MAX_SEEDS,
+    detectable_difference,
     paired_sd,
     power_of_paired_t,
     seeds_needed,
@@ -39,6 +40,18 @@ def test_power_is_the_share_of_samples_in_which_the_test_sees_the_difference() -
     samples = np.random.default_rng(5).normal(0.5, 0.7, (20_000, 9))
     seen = stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05
     assert power_of_paired_t(9, 0.5, 0.7) == pytest.approx(seen.mean(), abs=0.011)
+
+
+@pytest.mark.parametrize(("n", "effect", "alpha"), [(3, 14 / math.sqrt(3), 0.0056), (101, 1.0, 0.05)])
+def test_power_is_a_number_where_the_other_tail_is_next_to_nothing(n: int, effect: float, alpha: float) -> None:
+    assert 0.5 < power_of_paired_t(n, effect, 1.0, alpha) <= 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 20, 300])
+@pytest.mark.parametrize("comparisons", [1, 13, 200])
+def test_a_detectable_difference_has_the_power_that_it_says(n: int, comparisons: int) -> None:
+    found = detectable_difference(n, 0.7, comparisons)
+    assert power_of_paired_t(n, found, 0.7, 0.05 / comparisons) == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize(("d", "n"), [(0.5, 34), (0.8, 15), (0.2, 199), (1.0, 10)])
