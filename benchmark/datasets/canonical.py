@@ -17,6 +17,7 @@ from benchmark.configuration import DataConfig
 from benchmark.consoles import new_console
 from benchmark.datasets import image_cache
 from benchmark.datasets.images import Dataset, LabelledImages, stratified
+from benchmark.datasets.labels import check_same_classes
 from benchmark.datasets.listing import Listing, identity_of, remembered
 from benchmark.datasets.resizing import squared
 from methods.errors import InputError
@@ -97,9 +98,8 @@ def dataset(
         InputError: If the parts differ in their classes or sizes, or a class has fewer images than asked for.
     """
     found = [container.part(part) for part in _used(config)]
-    if len({classes for _, classes in found}) > 1:
-        differing = sorted(set(found[0][1]) ^ set(found[1][1]))
-        raise InputError(f"{name}: train and test have different classes: {', '.join(differing[:5])}")
+    # their order is that of the names, whatever the labels are in the files
+    check_same_classes(sorted(found[0][1]), sorted(found[-1][1]), name)
     parts = [
         _sized(_chosen(in_order(images, classes), part, config), config, f"{name}, {part}")
         for part, (images, classes) in zip(PARTS, found, strict=False)
