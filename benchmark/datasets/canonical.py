@@ -16,6 +16,7 @@ import numpy as np
 from benchmark.configuration import DataConfig
 from benchmark.consoles import new_console
 from benchmark.datasets import image_cache
+from benchmark.datasets.decoding import check_range
 from benchmark.datasets.images import Dataset, LabelledImages, stratified
 from benchmark.datasets.labels import check_same_classes
 from benchmark.datasets.listing import Listing, identity_of, remembered
@@ -54,8 +55,9 @@ class ImageFiles:
     def part(self, part: str) -> tuple[LabelledImages, tuple[str, ...]]:
         """Return the images, decoded at the first call and mapped from the cache ever after."""
         listing = self.listings(part)
-        pixels = image_cache.images(listing, self.root, None, self.colour).pixels
-        return LabelledImages(pixels, listing.labels), listing.classes
+        found = image_cache.images(listing, self.root, None, self.colour)
+        check_range(found.highest, f"{listing.base}, {part}")
+        return LabelledImages(found.pixels, listing.labels), listing.classes
 
     def content(self, part: str) -> str:
         """Return the content hash, which is computed once while the files stay the same."""

@@ -1,7 +1,9 @@
 """Datasets whose labels, classes, images or splits mean something else are refused in every form, in one line."""
 
+import json
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import datasets as library
@@ -255,3 +257,85 @@ class TestUnicode:
             datasets.checksum(f"npz:{tmp_path}/a.npz", DataConfig(), tmp_path)
             == "2863696b8b54010f44f7d07c43ec2ac1a0d1e2c4f732f436d82f890ed929dff8"
         )
+
+
+def sixteen_bit(place: Place, *highest: int, parts: tuple[str, ...] = ("train", "test")) -> None:
+    """Write grey 16-bit images of which the first ones of each class have these highest values."""
+    tree(place.photos, 8, 8)
+    for part in parts:
+        for path in (place.photos / part).rglob("*.png"):
+            top = highest[int(path.stem) % len(highest)]
+            values = np.linspace(0, top, 64).round().astype(np.uint16).reshape(8, 8)
+            Image.fromarray(values).save(path)
+
+
+class TestRangeOf16Bits:
+    @pytest.mark.parametrize(("highest", "bits"), [(255, 8), (256, 12), (4095, 12)])
+    @pytest.mark.parametrize("config", [{}, {"image_size": 16}, {"holdout": 0.4}])
+    def test_a_set_that_does_not_use_it_is_refused(
+        self, tmp_path: Path, highest: int, bits: int, config: dict[str, float]
+    ) -> None:
+        place = Place(tmp_path)
+        sixteen_bit(place, 100, highest)
+        for _ in range(2):
+            message = refusal(lambda: place.load(**config))
+            assert message.startswith(f"folder:{place.photos}: ")
+            assert f"is {highest} of 65535: they hold {bits}-bit values" in message
+            assert "convert them to 8 bit, or scale" in message
+
+    def test_one_bright_image_of_the_whole_set_is_enough(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        sixteen_bit(place, 200, 4000)
+        sixteen_bit(place, 0, 4096, parts=("test",))
+        assert place.load().test.images.max() == 16
+
+    def test_among_other_images_too(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        sixteen_bit(place, 4095)
+        for name, shape in (("test/cat/0.png", (8, 8, 3)), ("train/dog/1.png", (8, 8))):
+            Image.fromarray(random_pixels(*shape)).save(place.photos / name)
+        assert "is 4095 of 65535" in refusal(place.load)
+
+    def test_dark_images_of_8_bits_are_taken(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        tree(place.photos, 8, 8)
+        for path in place.photos.rglob("*.png"):
+            Image.fromarray(random_pixels(8, 8) // 32).save(path)
+        assert place.load().train.images.max() == 7
+
+    def test_what_an_older_version_decoded_is_looked_at_once(self, tmp_path: Path) -> None:
+        for highest in (4095, 65535):
+            place = Place(tmp_path / str(highest))
+            sixteen_bit(place, highest)
+            with suppress(InputError):
+                place.load()
+            for path in place.images.glob("*.json"):
+                described = json.loads(path.read_text())
+                del described["highest_of_16_bit"]
+                path.write_text(json.dumps(described))
+            before = {path: path.stat().st_mtime_ns for path in place.images.glob("*.npy")}
+            if highest == 65535:
+                assert place.load().train.images.max() == 255
+            else:
+                assert "is 4095 of 65535" in refusal(place.load)
+            assert {path: path.stat().st_mtime_ns for path in place.images.glob("*.npy")} == before
+            assert all("highest_of_16_bit" in path.read_text() for path in place.images.glob("*.json"))
+
+    def test_where_no_cache_can_be_written(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        sixteen_bit(place, 4095)
+        place.root.write_text("no folder")
+        assert "is 4095 of 65535" in refusal(place.load)
+
+    def test_of_a_hugging_face_set(self, tmp_path: Path) -> None:
+        images = [np.full((8, 8), 40 * value, dtype=np.uint16) for value in range(6)]
+        part = split(images, [0, 1, 2, 0, 1, 2])  # type: ignore[arg-type]
+        folder = save(tmp_path / "photos", train=part, test=part)
+        assert "is 200 of 65535: they hold 8-bit values" in refusal(lambda: load(folder))
+
+    def test_of_an_official_set_as_image_files(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        sixteen_bit(place, 4095)
+        place.photos.rename(tmp_path / "fashion-mnist")
+        message = refusal(lambda: datasets.checksum("fashion-mnist", DataConfig(), tmp_path))
+        assert "is 4095 of 65535" in message
