@@ -259,6 +259,19 @@ class TestUnicode:
         )
 
 
+def test_an_orientation_that_a_file_notes_is_not_applied(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    tree(place.photos, 8, 8, 3)
+    before = place.load().train.images
+    for path in place.photos.rglob("*.png"):
+        image = Image.open(path)
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(path, exif=exif)
+        assert Image.open(path).getexif()[0x0112] == 6
+    assert np.array_equal(place.load().train.images, before)
+
+
 def sixteen_bit(place: Place, *highest: int, parts: tuple[str, ...] = ("train", "test")) -> None:
     """Write grey 16-bit images of which the first ones of each class have these highest values."""
     tree(place.photos, 8, 8)
