@@ -144,6 +144,15 @@ class DataConfig(_Section):
     holdout: float = Field(
         0.0, ge=0, lt=1, description="share of the training images that is kept out and scored instead of the test set"
     )
+    train_split: str | None = _added(
+        None,
+        min_length=1,
+        description="the split to train on, for folder: a folder's name; null: the usual one. Of folder:, hf: and "
+        "torchvision:",
+    )
+    test_split: str | None = _added(
+        None, min_length=1, description="likewise the split to score on; with holdout nothing reads it"
+    )
     image_size: int | None = Field(
         None,
         ge=8,
@@ -172,7 +181,8 @@ class DataConfig(_Section):
     def unused(self) -> set[str]:
         """Return the settings that nothing reads beside the others' values."""
         cropping = {"pad", "padding", "flip"} if self.augment == "none" else set()
-        return cropping | ({"mix_alpha"} if self.mix == "none" else set())
+        unmixed = {"mix_alpha"} if self.mix == "none" else set()
+        return cropping | unmixed | ({"test_split"} if self.holdout else set())
 
 
 class Use(_Section):

@@ -20,5 +20,6 @@ from .images import (
     Pixels as Pixels,
     Shape as Shape,
 )
+from .labels import first_difference as first_difference
 from .placement import Images as Images, on_device as on_device
 from .random_images import random_dataset as random_dataset

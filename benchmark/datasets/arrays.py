@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.configuration import DataConfig
-from benchmark.datasets.images import Dataset, Indices, LabelledImages, Pixels, channel_statistics, stratified
+from benchmark.datasets.images import Dataset, LabelledImages, Pixels, channel_statistics, stratified
+from benchmark.datasets.labels import check_labels, checked_classes, labels_of
 from benchmark.datasets.resizing import squared
 from methods.errors import InputError
 
@@ -73,14 +74,13 @@ def checked(arrays: Arrays, where: str, holdout: bool = False) -> Parts:
         InputError: If a type, a shape, a length or a label is not what it should be.
     """
     x_train, y_train = pixels_of(arrays.x_train, "x_train", where), labels_of(arrays.y_train, "y_train", where)
-    classes = checked_classes(arrays.classes, y_train, where)
-    train = _part(x_train, y_train, "train", len(classes), where)
-    if missing := sorted(set(range(len(classes))) - set(y_train.tolist())):
-        raise InputError(f"{where}: y_train: class {missing[0]} of 0..{len(classes) - 1} has no image")
+    classes = checked_classes(arrays.classes, y_train, len(x_train), "y_train", where)
+    train = LabelledImages(x_train, y_train)
     if holdout:
         return Parts(train, None, classes)
     x_test, y_test = pixels_of(arrays.x_test, "x_test", where), labels_of(arrays.y_test, "y_test", where)
-    test = _part(x_test, y_test, "test", len(classes), where)
+    check_labels(y_test, len(x_test), len(classes), "y_test", where)
+    test = LabelledImages(x_test, y_test)
     if test.shape[0] != train.shape[0]:
         raise InputError(f"{where}: x_train has {train.shape[0]} channels, x_test {test.shape[0]}")
     return Parts(train, test, classes)
@@ -99,45 +99,6 @@ def pixels_of(value: npt.ArrayLike, key: str, where: str) -> Pixels:
     if 0 in pixels.shape:
         raise InputError(f"{where}: {key} has the shape {pixels.shape}: it holds no image")
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None])
-
-
-def labels_of(value: npt.ArrayLike, key: str, where: str) -> Indices:
-    """Return class indices ``[N]``, or raise an InputError."""
-    labels = np.asarray(value)
-    if labels.dtype.kind not in "iu":
-        raise InputError(f"{where}: {key} has the type {labels.dtype}: labels must be whole numbers from 0")
-    if labels.ndim != 1:
-        raise InputError(f"{where}: {key} has the shape {labels.shape}: it must be [N], a number an image")
-    return labels.astype(np.int64)
-
-
-def checked_classes(given: Sequence[str] | None, labels: Indices, where: str) -> tuple[str, ...]:
-    """Return the classes' names, ``0``, ``1`` and so on if none are given, or raise an InputError.
-
-    Args:
-        given: Names in the order of the indices.
-        labels: Of the training images.
-        where: How messages name their origin.
-    """
-    if not len(labels):
-        raise InputError(f"{where}: y_train has no label")
-    classes = tuple(str(name) for name in (range(int(labels.max()) + 1) if given is None else given))
-    if len(classes) < 2 or len(set(classes)) != len(classes):
-        raise InputError(
-            f"{where}: {len(set(classes))} classes in {len(classes)} names: at least 2 are needed, each once"
-        )
-    return classes
-
-
-def check_labels(labels: Indices, images: int, classes: int, key: str, where: str) -> None:
-    """Raise an InputError unless there is a label an image, each from 0 to the number of classes - 1."""
-    if len(labels) != images:
-        raise InputError(f"{where}: {key} has {len(labels)} labels for {images} images")
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(wrong):
-        raise InputError(
-            f"{where}: {key}[{wrong[0]}] is {labels[wrong[0]]}: labels must lie in 0..{classes - 1} ({classes} classes)"
-        )
 
 
 def assembled(
@@ -172,11 +133,6 @@ def assembled(
         )
     mean, std = statistics or channel_statistics(train.images)
     return Dataset(name, train, test, parts.classes, mean, std)
-
-
-def _part(pixels: Pixels, labels: Indices, part: str, classes: int, where: str) -> LabelledImages:
-    check_labels(labels, len(pixels), classes, f"y_{part}", where)
-    return LabelledImages(pixels, labels)
 
 
 def _used(part: LabelledImages, per_class: int | None, word: str, config: DataConfig, where: str) -> LabelledImages:

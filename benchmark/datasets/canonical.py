@@ -16,7 +16,9 @@ import numpy as np
 from benchmark.configuration import DataConfig
 from benchmark.consoles import new_console
 from benchmark.datasets import image_cache
+from benchmark.datasets.decoding import check_range
 from benchmark.datasets.images import Dataset, LabelledImages, stratified
+from benchmark.datasets.labels import check_same_classes
 from benchmark.datasets.listing import Listing, identity_of, remembered
 from benchmark.datasets.resizing import squared
 from benchmark.words import say
@@ -54,8 +56,9 @@ class ImageFiles:
     def part(self, part: str) -> tuple[LabelledImages, tuple[str, ...]]:
         """Return the images, decoded at the first call and mapped from the cache ever after."""
         listing = self.listings(part)
-        pixels = image_cache.images(listing, self.root, None, self.colour).pixels
-        return LabelledImages(pixels, listing.labels), listing.classes
+        found = image_cache.images(listing, self.root, None, self.colour)
+        check_range(found.highest, f"{listing.base}, {part}")
+        return LabelledImages(found.pixels, listing.labels), listing.classes
 
     def content(self, part: str) -> str:
         """Return the content hash, which is computed once while the files stay the same."""
@@ -98,9 +101,8 @@ def dataset(
         InputError: If the parts differ in their classes or sizes, or a class has fewer images than asked for.
     """
     found = [container.part(part) for part in _used(config)]
-    if len({classes for _, classes in found}) > 1:
-        differing = sorted(set(found[0][1]) ^ set(found[1][1]))
-        raise InputError(f"{name}: train and test have different classes: {', '.join(differing[:5])}")
+    # their order is that of the names, whatever the labels are in the files
+    check_same_classes(sorted(found[0][1]), sorted(found[-1][1]), name)
     parts = [
         _sized(_chosen(in_order(images, classes), part, config), config, f"{name}, {part}")
         for part, (images, classes) in zip(PARTS, found, strict=False)

@@ -27,12 +27,14 @@ class Spec:
         recipe: The file in ``configs/`` with its defaults.
         module: The module in this folder with its ``load``, ``present`` and ``checksum``.
         sizes: Training images, test images, classes, channels and side, where they are known before it is there.
+        splits: Whether the splits to train and score on can be chosen.
     """
 
     description: str
     recipe: str
     module: str
     sizes: tuple[int, int, int, int, int] | None = None
+    splits: bool = False
 
 
 _SPECS: Mapping[str, Spec] = {
@@ -49,6 +51,7 @@ _SPECS: Mapping[str, Spec] = {
         "a tree of images: PATH/train/<class>/*, PATH/test/<class>/* (or val); ImageNet with data.image_size=224",
         "cifar",
         "folder",
+        splits=True,
     ),
     "npz:FILE": Spec(
         "a file of arrays: x_train, y_train, x_test, y_test; uint8 images [N, H, W, C] or [N, H, W]", "cifar", "npz"
@@ -57,11 +60,13 @@ _SPECS: Mapping[str, Spec] = {
         "a classification set of torchvision with split= or train=, such as SVHN, STL10, Flowers102",
         "cifar",
         "torchvision_sets",
+        splits=True,
     ),
     "hf:PATH": Spec(
         "a Hugging Face data set: a folder as save_to_disk writes it, or one that is in the cache; okdbench[hf]",
         "cifar",
         "hugging_face",
+        splits=True,
     ),
 }
 _FORMS = {key.partition(PLACE)[0]: key for key in _SPECS if PLACE in key}
@@ -114,7 +119,7 @@ def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] =
         InputError: If files are there and are not what they should be.
     """
     with faults.of(name):
-        result: str = _provider(name, plugins).checksum(name, config, root)
+        result: str = _provider(name, plugins, config).checksum(name, config, root)
     return result
 
 
@@ -150,7 +155,7 @@ def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ())
     from benchmark.datasets.images import holdout_split
 
     with faults.of(name):
-        dataset: Dataset = _provider(name, plugins).load(name, config, root)
+        dataset: Dataset = _provider(name, plugins, config).load(name, config, root)
     return holdout_split(dataset, config.holdout) if config.holdout else dataset
 
 
@@ -177,9 +182,15 @@ def _own(name: str) -> Spec | None:
     return _SPECS.get(_FORMS.get(form, ""))
 
 
-def _provider(name: str, plugins: Sequence[str]) -> Any:
+def _provider(name: str, plugins: Sequence[str], config: DataConfig | None = None) -> Any:
+    """Return what knows a dataset, and refuse a configuration that asks for splits where there are none to choose."""
     spec = _own(name)
-    return _plugin(name, plugins) if spec is None else import_module(f"benchmark.datasets.{spec.module}")
+    found = _plugin(name, plugins) if spec is None else import_module(f"benchmark.datasets.{spec.module}")
+    asked = [key for key in ("train_split", "test_split") if getattr(config, key, None) is not None]
+    if asked and not (spec and spec.splits):
+        able = ", ".join(form for form, other in _SPECS.items() if other.splits)
+        raise InputError(f"data.{asked[0]}: {name} has no splits to choose from (what has: {able})")
+    return found
 
 
 def _plugin(name: str, plugins: Sequence[str]) -> "Plugin":

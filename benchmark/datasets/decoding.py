@@ -1,7 +1,7 @@
 """Image files to arrays of one shape."""
 
 import io
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,9 @@ Pixels = npt.NDArray[np.uint8]
 
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GREY = ("1", "L", "LA", "La", *_SIXTEEN_BIT)
+
+TWELVE_BIT = 0xFFF
+"""What the 16-bit images of a set must exceed somewhere: into such files, 12 bits or fewer are written too."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,19 @@ class Form:
         return self.channels, self.side, self.side
 
 
+@dataclass(frozen=True)
+class Block:
+    """Some decoded images.
+
+    Attributes:
+        pixels: ``[n, C, H, W]``.
+        highest: The highest value in those files among them that are grey and of 16 bits; None if none is.
+    """
+
+    pixels: Pixels
+    highest: int | None
+
+
 def form_of(paths: Sequence[Picture], image_size: int | None, colour: bool = False) -> Form:
     """Return the form of a set: grey if all its images are, the first one's size unless another is asked for.
 
@@ -81,26 +97,62 @@ def form_of(paths: Sequence[Picture], image_size: int | None, colour: bool = Fal
     return Form(channels, width, False, paths[0])
 
 
-def decoded(paths: Sequence[Picture], form: Form) -> Generator[Pixels, None, None]:
-    """Yield the images in their order as blocks ``[n, C, H, W]``.
+def decoded(paths: Sequence[Picture], form: Form) -> Generator[Block, None, None]:
+    """Yield the images in their order.
 
     Raises:
         InputError: If a file is no image or has another size; the first such file is named.
     """
 
-    def block_of(block: Sequence[Picture]) -> Pixels:
-        return np.ascontiguousarray(np.stack([_decode(path, form) for path in block]))
+    def block_of(block: Sequence[Picture]) -> Block:
+        images, highest = zip(*(_decode(path, form) for path in block), strict=True)
+        return Block(np.ascontiguousarray(np.stack(images)), highest_of(highest))
 
     return in_blocks(block_of, paths, "decoding images")
+
+
+def highest_value(paths: Sequence[Picture]) -> int | None:
+    """Return the highest value in those files that are grey and of 16 bits, None if none is; only those are decoded.
+
+    Raises:
+        InputError: If a file is no image.
+    """
+
+    def of_block(block: Sequence[Picture]) -> int | None:
+        return highest_of(_highest(path) for path in block)
+
+    return highest_of(in_blocks(of_block, paths, "looking for 16-bit images"))
+
+
+def highest_of(values: Iterable[int | None]) -> int | None:
+    """Return the highest of the values that are there, or None."""
+    return max((value for value in values if value is not None), default=None)
+
+
+def check_range(highest: int | None, where: str) -> None:
+    """Raise an InputError if the 16-bit images of a set use so few of their values that they would be nearly black.
+
+    Args:
+        highest: The highest value in all of them; None if there are none.
+        where: How the message names the set.
+    """
+    if highest is not None and highest <= TWELVE_BIT:
+        bits = 8 if highest <= 0xFF else 12
+        raise InputError(
+            f"{where}: the highest value in its 16-bit grey images is {highest} of {0xFFFF}: they hold {bits}-bit "
+            "values and would be nearly black; convert them to 8 bit, or scale them to the full range of 16 bits"
+        )
 
 
 _REMEDY = f"all must be square and of one size, or {REMEDY}"
 
 
-def _decode(path: Picture, form: Form) -> Pixels:
+def _decode(path: Picture, form: Form) -> tuple[Pixels, int | None]:
+    """Return an image ``[C, H, W]``, and the highest value in its file if that is grey and of 16 bits."""
     try:
         with _open(path) as opened:
-            image = _eight_bit(opened).convert("L" if form.channels == 1 else "RGB")
+            eight_bit, highest = _eight_bit(opened)
+            image = eight_bit.convert("L" if form.channels == 1 else "RGB")
             if form.resize:
                 image = centre_square(image, form.side)
     except Exception as error:
@@ -110,19 +162,28 @@ def _decode(path: Picture, form: Form) -> Pixels:
             f"{path} is {image.width}x{image.height}, {form.reference.name} is {form.side}x{form.side}: {_REMEDY}"
         )
     pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1)
+    return pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1), highest
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image) -> tuple[Image.Image, int | None]:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers of unknown range")
     if image.mode not in _SIXTEEN_BIT:
-        return image
+        return image, None
     # Pillow's own conversion clips everything above 255 to white
     values = np.asarray(image)
-    if values.min() < 0 or values.max() > 0xFFFF:
+    highest = int(values.max())
+    if values.min() < 0 or highest > 0xFFFF:
         raise ValueError("its pixels have more than 16 bits")
-    return Image.fromarray((values.astype(np.int64) >> 8).astype(np.uint8))
+    return Image.fromarray((values.astype(np.int64) >> 8).astype(np.uint8)), highest
+
+
+def _highest(path: Picture) -> int | None:
+    try:
+        with _open(path) as image:
+            return int(np.asarray(image).max()) if image.mode in _SIXTEEN_BIT else None
+    except Exception as error:
+        raise _unreadable(path, error) from None
 
 
 def _open(path: Picture) -> Image.Image:
@@ -139,6 +200,8 @@ def _header(path: Picture) -> tuple[str, tuple[int, int]]:
 
 def _unreadable(path: Picture, error: Exception) -> InputError:
     # beside its own errors Pillow lets through whatever a damaged file provokes: SyntaxError, EOFError, struct.error
+    if isinstance(error, InputError):
+        return error
     if isinstance(error, OSError) and error.strerror:
         return InputError(f"cannot read {path}: {error.strerror}")
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -7,12 +7,15 @@ import numpy as np
 from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
 from benchmark.datasets.images import Dataset, stratified
+from benchmark.datasets.labels import check_same_classes, normal
 from benchmark.datasets.listing import Listing, files, folders, identity
 from benchmark.datasets.pictures import dataset_of
+from benchmark.datasets.splits import chosen, usual_split
 from methods import paths
 from methods.errors import InputError
 
-TEST_FOLDERS = ("test", "val")
+SPLITS = {"train": ("train",), "test": ("test", "val")}
+"""The usual folders of the parts, the first that is there counting."""
 
 
 def checksum(name: str, config: DataConfig, root: Path) -> str:
@@ -46,32 +49,34 @@ def _folder(name: str) -> Path:
 
 def _parts(folder: Path, config: DataConfig) -> list[Listing]:
     """Return the chosen training files and, unless a part of them is scored, the chosen test files."""
-    train = listing(folder, "train")
+    taken = chosen(config, SPLITS, folders(folder), str(folder), "folder")
+    train = _listing(folder, taken["train"])
     parts = [train.take(stratified(train.labels, config.train_per_class, "train"))]
-    if not config.holdout:
-        test = listing(folder, "test")
-        if test.classes != train.classes:
-            differing = sorted(set(train.classes) ^ set(test.classes))
-            raise InputError(f"{folder}: train and test have different classes: {', '.join(differing[:5])}")
+    if "test" in taken:
+        test = _listing(folder, taken["test"])
+        check_same_classes(train.classes, test.classes, str(folder))
         parts.append(test.take(stratified(test.labels, config.test_per_class, "test")))
     return parts
 
 
 def listing(folder: Path, part: str) -> Listing:
-    """Return the files of ``train`` or ``test`` of a tree, class by class.
+    """Return the files of ``train`` or ``test`` of a tree, class by class, from the usual folder.
 
     Raises:
         InputError: If it has another form.
     """
-    if part == "test":
-        part = next((name for name in TEST_FOLDERS if (folder / name).is_dir()), part)
-    base = folder / part
-    if not paths.is_folder(base):
-        raise InputError(f"{folder} has no folder {part!r}: it must hold train/<class>/* and test/<class>/*")
-    classes = folders(base)
-    if len(classes) < 2:
-        raise InputError(f"{base} has {len(classes)} class folders: at least 2 are needed")
-    members = [files(base / name) for name in classes]
-    names = [f"{part}/{name}/{file}" for name, listed in zip(classes, members, strict=True) for file in listed]
+    return _listing(folder, usual_split(part, SPLITS[part], folders(folder), str(folder), "folder"))
+
+
+def _listing(folder: Path, split: str) -> Listing:
+    base = folder / split
+    found = folders(base)
+    if len(found) < 2:
+        raise InputError(f"{base} has {len(found)} class folders: at least 2 are needed")
+    classes = tuple(map(normal, found))
+    if double := [name for place, name in enumerate(classes) if name in classes[:place]]:
+        raise InputError(f"{base} has two folders of the class {double[0]!r}, in two forms of Unicode: one is needed")
+    members = [files(base / name) for name in found]
+    names = [f"{split}/{name}/{file}" for name, listed in zip(found, members, strict=True) for file in listed]
     labels = np.repeat(np.arange(len(classes)), [len(listed) for listed in members])
-    return Listing(folder, names, labels, tuple(classes))
+    return Listing(folder, names, labels, classes)

@@ -13,17 +13,18 @@ import numpy as np
 
 from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
-from benchmark.datasets.arrays import check_labels, checked_classes, labels_of
 from benchmark.datasets.encoded import EncodedImages
 from benchmark.datasets.images import Dataset, stratified
+from benchmark.datasets.labels import check_labels, check_same_classes, checked_classes, labels_of, normal
 from benchmark.datasets.listing import identity
 from benchmark.datasets.pictures import dataset_of
+from benchmark.datasets.splits import chosen, other_split
 from methods import paths
 from methods.errors import InputError
 from methods.plugins import reason_of
 
-TRAIN, TEST = ("train",), ("test", "validation", "valid", "val")
-"""The names of the splits, the first that is there counting."""
+SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
+"""The usual names of the splits, the first that is there counting."""
 
 LABELS = ("label", "labels", "fine_label")
 """The names that decide where several columns hold classes."""
@@ -56,10 +57,11 @@ def _path(name: str) -> Path:
 
 def _parts(name: str, config: DataConfig, root: Path) -> list[EncodedImages]:
     splits = _open(name, root)
-    train = _part(splits, TRAIN, name)
+    taken = chosen(config, SPLITS, list(splits), name)
+    train = _part(splits, "train", taken["train"], name)
     parts = [train.take(stratified(train.labels, config.train_per_class, "train"))]
-    if not config.holdout:
-        test = _part(splits, TEST, name, train.classes)
+    if "test" in taken:
+        test = _part(splits, "test", taken["test"], name, train.classes)
         parts.append(test.take(stratified(test.labels, config.test_per_class, "test")))
     return parts
 
@@ -86,36 +88,56 @@ def _open(name: str, root: Path) -> Mapping[str, Any]:
         # the library lets through whatever a damaged file or a missing network provokes
         raise InputError(f"cannot open {name}: {reason_of(error)}") from None
     if not isinstance(found, Mapping):
-        raise InputError(f"{name} is one split: a data set of several is needed, {TRAIN[0]} and {' or '.join(TEST)}")
+        usual = " and ".join(" or ".join(names) for names in SPLITS.values())
+        raise InputError(f"{name} is one split: a data set of several is needed, {usual}")
     return found
 
 
 def _part(
-    splits: Mapping[str, Any], names: tuple[str, ...], name: str, classes: tuple[str, ...] | None = None
+    splits: Mapping[str, Any], which: str, split: str, name: str, classes: tuple[str, ...] | None = None
 ) -> EncodedImages:
-    split = next((word for word in names if word in splits), None)
-    if split is None:
-        raise InputError(f"{name} has no split {' or '.join(names)} (found: {', '.join(splits)})")
-    part, where = splits[split], f"{name} {split}"
+    """Return a part of a dataset, ``train`` or ``test``, from one of its splits.
+
+    Args:
+        splits: All there are.
+        which: The part.
+        split: Its split's name.
+        name: The dataset's.
+        classes: Of the training images, for the test images.
+    """
+    part, where, remedy = splits[split], f"{name} {split}", other_split(which, splits)
     if not len(part):
         raise InputError(f"{where} has no image")
-    image, label = _columns(part, where)
-    labels = labels_of(np.asarray(part.with_format("arrow")[label][:]), label, where)
+    image, label = _columns(part, where, remedy)
+    column = part.with_format("arrow")[label][:]
+    if column.null_count:
+        row = np.flatnonzero(column.is_null())[0]
+        raise InputError(f"{where}: {label}[{row}] is missing ({column.null_count} of {len(part)} are){remedy}")
+    labels = labels_of(np.asarray(column), label, where)
+    names = getattr(part.features[label], "names", None)
     if classes is None:
-        classes = checked_classes(getattr(part.features[label], "names", None), labels, where)
-    check_labels(labels, len(part), len(classes), label, where)
+        classes = checked_classes(names, labels, len(part), label, where, remedy)
+    else:
+        check_labels(labels, len(part), len(classes), label, where, remedy)
+        if names is not None:
+            check_same_classes(classes, [normal(word) for word in names], name)
     # as arrow, the library decodes nothing
     rows = part.select_columns([image]).with_format("arrow")
 
     def read(row: int) -> bytes:
         held = rows[row][image][0].as_py()
+        if held is None or held["bytes"] is held["path"] is None:
+            raise InputError(f"{where}[{row}] has no image: {image} is null")
         content: bytes | None = held["bytes"]
-        return Path(held["path"]).read_bytes() if content is None else content
+        try:
+            return Path(held["path"]).read_bytes() if content is None else content
+        except OSError as error:
+            raise InputError(f"cannot read {held['path']} of {where}[{row}]: {error.strerror}") from None
 
     return EncodedImages(where, read, np.arange(len(part)), labels, classes)
 
 
-def _columns(part: Any, where: str) -> tuple[str, str]:
+def _columns(part: Any, where: str, remedy: str) -> tuple[str, str]:
     """Return the names of the images' and of the labels' column."""
     kinds = {name: type(feature).__name__ for name, feature in part.features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image"]
@@ -123,5 +145,5 @@ def _columns(part: Any, where: str) -> tuple[str, str]:
     labels = [name for name in LABELS if name in labels][:1] or labels or [name for name in LABELS if name in kinds][:1]
     if len(images) != 1 or len(labels) != 1:
         listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
-        raise InputError(f"{where} must have one column of Image and one of ClassLabel (found: {listed})")
+        raise InputError(f"{where} must have one column of Image and one of ClassLabel (found: {listed}){remedy}")
     return images[0], labels[0]

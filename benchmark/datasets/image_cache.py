@@ -10,7 +10,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,15 @@ import PIL
 from filelock import FileLock
 
 from benchmark.consoles import new_console
-from benchmark.datasets.decoding import Form, decoded, form_of
+from benchmark.datasets.decoding import Block, Form, Picture, decoded, form_of, highest_of, highest_value
 from benchmark.datasets.images import Indices, Pixels, histogram
 from benchmark.datasets.listing import Pictures
 from benchmark.store import atomic
 from benchmark.words import say
 
 FORMAT = 1
+
+_HIGHEST = "highest_of_16_bit"
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,12 @@ class Decoded:
     Attributes:
         pixels: ``[N, C, H, W]``, mapped from the cache or, where that cannot be written, in memory.
         counts: How often each value occurs in each channel, ``[C, 256]``.
+        highest: The highest value in those files that are grey and of 16 bits; None if none is.
     """
 
     pixels: Pixels
     counts: Indices
+    highest: int | None
 
 
 def folder(root: Path) -> Path:
@@ -65,7 +69,7 @@ def images(listing: Pictures, root: Path, image_size: int | None, colour: bool =
     how = f"{FORMAT} {PIL.__version__} {image_size} {colour}"
     key = hashlib.sha256(f"{how} {listing.contents(cache)}".encode()).hexdigest()[:32]
     pictures = listing.pictures
-    entry = _Entry(cache / "images" / f"{key}.npy", len(pictures))
+    entry = _Entry(cache / "images" / f"{key}.npy", pictures)
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
         if (found := entry.open()) is not None:
@@ -87,7 +91,7 @@ def images(listing: Pictures, root: Path, image_size: int | None, colour: bool =
 @dataclass(frozen=True)
 class _Entry:
     path: Path
-    count: int
+    pictures: Sequence[Picture]
 
     def open(self) -> Decoded | None:
         """Return the images if the file is there and is what was written."""
@@ -99,19 +103,20 @@ class _Entry:
             counts = np.array(described["histogram"], dtype=np.int64)
             fits = pixels.dtype == np.uint8 and pixels.flags.c_contiguous and list(pixels.shape) == described["shape"]
             counted = counts.shape == (pixels.shape[1], 256) and int(counts.sum()) == pixels.size
-            if fits and counted and len(pixels) == self.count and self._same(described):
-                return Decoded(pixels, counts)
+            if fits and counted and len(pixels) == len(self.pictures) and self._same(described):
+                return Decoded(pixels, counts, self._highest(described))
         except (OSError, ValueError, LookupError, TypeError, EOFError, OverflowError):
             # whatever stands in there, it is none of ours
             return None
         return None
 
-    def write(self, form: Form, blocks: Iterator[Pixels]) -> Decoded:
+    def write(self, form: Form, blocks: Iterator[Block]) -> Decoded:
         """Write the file under a temporary name, rename it, and return its images."""
         # the lock is held, so there is one writer and one temporary name, which also cleans up after a killed one
         temporary = self.path.with_suffix(".tmp")
-        shape = (self.count, *form.shape)
+        shape = (len(self.pictures), *form.shape)
         counts = np.zeros((form.channels, 256), dtype=np.int64)
+        highest: int | None = None
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
         digest = hashlib.sha256(header.getvalue())
@@ -120,9 +125,10 @@ class _Entry:
             with temporary.open("wb") as stream:
                 stream.write(header.getvalue())
                 for block in blocks:
-                    stream.write(block.data)
-                    digest.update(block.data)
-                    counts += histogram(block)
+                    stream.write(block.pixels.data)
+                    digest.update(block.pixels.data)
+                    counts += histogram(block.pixels)
+                    highest = highest_of((highest, block.highest))
                 stream.flush()
                 os.fsync(stream.fileno())
             # a time in the past: whoever writes to the file from now on changes it, even within the clock's tick
@@ -133,8 +139,9 @@ class _Entry:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        self._describe({"shape": list(shape), "histogram": counts.tolist(), "sha256": digest.hexdigest()})
-        return Decoded(np.load(self.path, mmap_mode="r", allow_pickle=False), counts)
+        content = {"shape": list(shape), "histogram": counts.tolist(), "sha256": digest.hexdigest(), _HIGHEST: highest}
+        self._describe(content)
+        return Decoded(np.load(self.path, mmap_mode="r", allow_pickle=False), counts, highest)
 
     def _description(self) -> dict[str, Any] | None:
         try:
@@ -153,6 +160,16 @@ class _Entry:
             self._describe(described)
         return True
 
+    def _highest(self, described: dict[str, Any]) -> int | None:
+        """Return the highest value in the 16-bit files; they are looked at once if a version before did not note it."""
+        highest = described.get(_HIGHEST, "unknown")
+        if isinstance(highest, int | None):
+            return highest
+        found = highest_value(self.pictures)
+        with suppress(OSError):
+            self._describe({**described, _HIGHEST: found})
+        return found
+
     def _describe(self, content: dict[str, Any]) -> None:
         text = json.dumps({**content, "stamp": self._stamp()})
         atomic.write_text(self.path.with_suffix(".json"), text + "\n")
@@ -166,15 +183,17 @@ class _Entry:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _in_memory(count: int, form: Form, blocks: Iterator[Pixels]) -> Decoded:
+def _in_memory(count: int, form: Form, blocks: Iterator[Block]) -> Decoded:
     pixels = np.empty((count, *form.shape), dtype=np.uint8)
     counts = np.zeros((form.channels, 256), dtype=np.int64)
+    highest: int | None = None
     done = 0
     for block in blocks:
-        pixels[done : done + len(block)] = block
-        counts += histogram(block)
-        done += len(block)
-    return Decoded(pixels, counts)
+        pixels[done : done + len(block.pixels)] = block.pixels
+        counts += histogram(block.pixels)
+        highest = highest_of((highest, block.highest))
+        done += len(block.pixels)
+    return Decoded(pixels, counts, highest)
 
 
 def _note(line: str) -> None:

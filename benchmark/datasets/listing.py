@@ -11,6 +11,7 @@ from typing import Protocol
 
 from benchmark.datasets.decoding import Picture
 from benchmark.datasets.images import Indices
+from benchmark.datasets.labels import normal
 from benchmark.datasets.progress import in_blocks
 from benchmark.store import atomic
 from methods.errors import InputError
@@ -64,7 +65,7 @@ class Listing:
         return Listing(self.base, [self.names[index] for index in indices], self.labels[indices], self.classes)
 
     def contents(self, cache: Path) -> str:
-        """Return the hash of the files' names and bytes.
+        """Return the hash of the files' names, in Unicode's form NFC, and bytes.
 
         The bytes are read again only if a file's size or one of its times has changed since the last call.
 
@@ -83,7 +84,7 @@ class Listing:
         return digest.hexdigest()
 
     def _hash_block(self, names: Sequence[str]) -> bytes:
-        lines = (f"{name}\0{_hash(self.base / name)}\n" for name in names)
+        lines = (f"{normal(name)}\0{_hash(self.base / name)}\n" for name in names)
         return os.fsencode("".join(lines))
 
 
@@ -105,7 +106,7 @@ def remembered_of_files(cache: Path, base: Path, names: Sequence[str], compute: 
     for name in names:
         found = _stat(base, name)
         newest = max(newest, found.st_mtime_ns)
-        digest.update(os.fsencode(f"\n{name}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"))
+        digest.update(os.fsencode(f"\n{normal(name)}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"))
     if newest < begin - TICK_NS:
         return remembered(cache, digest.hexdigest(), compute)
     return compute()
@@ -139,16 +140,16 @@ def identity_of(part: Pictures, cache: Path) -> str:
 
 
 def folders(base: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted; hidden ones do not count.
+    """Return the names of the folders in a folder, sorted by their form NFC; hidden ones do not count.
 
     Raises:
         InputError: If it cannot be listed.
     """
-    return sorted(entry.name for entry in _entries(base) if entry.is_dir())
+    return sorted((entry.name for entry in _entries(base) if entry.is_dir()), key=_order)
 
 
 def files(base: Path) -> list[str]:
-    """Return the names of the files in a folder of images, sorted; hidden ones do not count.
+    """Return the names of the files in a folder of images, sorted by their form NFC; hidden ones do not count.
 
     Raises:
         InputError: If there are none, if something else is among them, or if it cannot be listed.
@@ -160,7 +161,11 @@ def files(base: Path) -> list[str]:
     if strange is not None:
         kind = "a folder" if Path(strange).is_dir() else "not a file"
         raise InputError(f"{strange} is {kind}: {base} must hold images alone")
-    return sorted(entry.name for entry in entries)
+    return sorted((entry.name for entry in entries), key=_order)
+
+
+def _order(name: str) -> tuple[str, str]:
+    return normal(name), name
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

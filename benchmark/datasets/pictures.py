@@ -7,6 +7,7 @@ import numpy as np
 
 from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
+from benchmark.datasets.decoding import check_range, highest_of
 from benchmark.datasets.images import Dataset, LabelledImages, statistics_of
 from benchmark.datasets.listing import Pictures
 from methods.errors import InputError
@@ -25,9 +26,12 @@ def dataset_of(name: str, parts: Sequence[Pictures], config: DataConfig, root: P
         root: Where data sets lie, with the cache.
 
     Raises:
-        InputError: If a file is no image, or has another size; it is named.
+        InputError: If a file is no image, or has another size; it is named. Or if the 16-bit images do not use the
+            range of 16 bits.
     """
     found = [image_cache.images(part, root, config.image_size) for part in parts]
+    # a part may well be dark by itself
+    check_range(highest_of(images.highest for images in found), name)
     if len({images.pixels.shape[1] for images in found}) > 1:
         found = [
             images if images.pixels.shape[1] == 3 else image_cache.images(part, root, config.image_size, colour=True)

@@ -1,7 +1,8 @@
 """``torchvision:NAME``: a classification set of torchvision that takes ``split=`` or ``train=``, such as SVHN."""
 
 import inspect
-from contextlib import suppress
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,19 @@ from filelock import FileLock
 from benchmark.configuration import DataConfig
 from benchmark.consoles import new_console
 from benchmark.datasets import image_cache
-from benchmark.datasets.arrays import Parts, assembled, check_labels, checked_classes
+from benchmark.datasets.arrays import Parts, assembled
 from benchmark.datasets.encoded import EncodedImages
 from benchmark.datasets.images import Dataset, Indices, LabelledImages, stratified
+from benchmark.datasets.labels import check_labels, check_same_classes, checked_classes, normal
 from benchmark.datasets.listing import Listing, Pictures, identity
 from benchmark.datasets.pictures import dataset_of
+from benchmark.datasets.splits import asked_for, check_apart, other_split
 from benchmark.datasets.torchvision_items import Items
 from benchmark.words import say
 from methods.errors import InputError, unknown
 
 SPLITS = {"train": ("train", "trainval"), "test": ("test", "val", "valid")}
-"""The words for ``split``; of each part the first that a set knows counts."""
+"""The usual words for ``split``; of each part the first that a set knows counts."""
 
 
 def checksum(name: str, config: DataConfig, root: Path) -> str:
@@ -54,22 +57,33 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
 
 def _parts(name: str, config: DataConfig, root: Path, remark: bool = False) -> Parts | list[Pictures]:
     kind = _class(name)
-    wanted = ("train",) if config.holdout else ("train", "test")
-    items = {part: Items(_open(name, kind, part, root, remark), f"{name} {part}") for part in wanted}
-    labels = {part: found.labels() for part, found in items.items()}
-    names = getattr(items["train"].dataset, "classes", None)
-    classes = checked_classes(names if isinstance(names, list | tuple) else None, labels["train"], name)
-    for part, found in labels.items():
-        check_labels(found, len(items[part]), len(classes), part, name)
-    arrays = {part: found.pixels() for part, found in items.items()}
+    # both are looked for before one is downloaded
+    found = {part: _on_disk(kind, part, root, split) for part, split in asked_for(config).items()}
+    check_apart({part: arguments for part, (arguments, _, _) in found.items()}, name)
+    items = {
+        part: Items(_open(name, kind, *at_hand, root, remark), f"{name} {part}") for part, at_hand in found.items()
+    }
+    labels = {part: held.labels() for part, held in items.items()}
+    names = {part: _names(held.dataset) for part, held in items.items()}
+    classes = checked_classes(names["train"], labels["train"], len(items["train"]), "train", name)
+    if "test" in items:
+        check_labels(labels["test"], len(items["test"]), len(classes), "test", name)
+        if names["train"] is not None and names["test"] is not None:
+            check_same_classes(names["train"], names["test"], name)
+    arrays = {part: held.pixels() for part, held in items.items()}
     whole = {part: LabelledImages(array, labels[part]) for part, array in arrays.items() if array is not None}
-    if len(whole) == len(wanted):
+    if len(whole) == len(items):
         return Parts(whole["train"], whole.get("test"), classes)
     per_class = {"train": config.train_per_class, "test": config.test_per_class}
     return [
         _pictures(items[part], labels[part], classes, root).take(stratified(labels[part], per_class[part], part))
-        for part in wanted
+        for part in items
     ]
+
+
+def _names(dataset: Any) -> list[str] | None:
+    names = getattr(dataset, "classes", None)
+    return [normal(str(name)) for name in names] if isinstance(names, list | tuple) else None
 
 
 def _pictures(items: Items, labels: Indices, classes: tuple[str, ...], root: Path) -> Listing | EncodedImages:
@@ -104,15 +118,23 @@ def _is_usual(kind: Any) -> bool:
     return needed == {"self", "root"} and labelled and bool({"train", "split"} & set(parameters))
 
 
-def _arguments(kind: Any, part: str) -> list[dict[str, Any]]:
-    if "train" in inspect.signature(kind.__init__).parameters:
-        return [{"train": part == "train"}]
-    return [{"split": word} for word in SPLITS[part]]
+def _arguments(kind: Any, part: str, asked: str | None) -> list[dict[str, Any]]:
+    """Return what a set may be opened with for a part, the first that it knows counting."""
+    if "train" not in inspect.signature(kind.__init__).parameters:
+        return [{"split": word} for word in ([asked] if asked else SPLITS[part])]
+    if asked is not None and asked not in SPLITS:
+        raise _unknown_split(kind, part, asked, SPLITS)
+    return [{"train": (asked or part) == "train"}]
 
 
-def _open(name: str, kind: Any, part: str, root: Path, remark: bool) -> Any:
-    """Return one part: the published files if they are there, else files of their names, else what is downloaded."""
-    arguments, found, published = _on_disk(kind, part, root)
+def _unknown_split(kind: Any, part: str, asked: str, valid: Iterable[str]) -> InputError:
+    return unknown(f"split of torchvision:{kind.__name__} in data.{part}_split", asked, valid)
+
+
+def _open(
+    name: str, kind: Any, arguments: dict[str, Any], found: Any, published: bool, root: Path, remark: bool
+) -> Any:
+    """Return a part of which :func:`_on_disk` has told: what is there, else what is downloaded."""
     if found is None:
         return _downloaded(name, kind, arguments, root)
     if remark and not published:
@@ -121,18 +143,35 @@ def _open(name: str, kind: Any, part: str, root: Path, remark: bool) -> Any:
     return found
 
 
-def _on_disk(kind: Any, part: str, root: Path) -> tuple[dict[str, Any], Any, bool]:
-    """Return what the set takes for a part, the part or None, and whether its files are the published ones."""
-    for arguments in _arguments(kind, part):
-        with suppress(_UnknownSplitError):
+def _on_disk(kind: Any, part: str, root: Path, asked: str | None = None) -> tuple[dict[str, Any], Any, bool]:
+    """Return what the set takes for a part, the part or None, and whether its files are the published ones.
+
+    The published files are taken if they are there, else files of their names.
+    """
+    valid: list[str] = []
+    for arguments in _arguments(kind, part, asked):
+        try:
             if (found := _at_hand(kind, arguments, root)) is not None:
                 return arguments, found, True
             return arguments, _at_hand(_unverified(kind), arguments, root), False
-    raise InputError(f"torchvision:{kind.__name__} has no {' and no '.join(SPLITS[part])} split")
+        except _UnknownSplitError as error:
+            valid = error.valid
+    if asked is not None:
+        raise _unknown_split(kind, part, asked, valid)
+    raise InputError(f"torchvision:{kind.__name__} has no split {' or '.join(SPLITS[part])}{other_split(part, valid)}")
 
 
 class _UnknownSplitError(Exception):
-    """A set has no split of that name."""
+    """A set has no split of that name.
+
+    Attributes:
+        valid: The names of those that it has.
+    """
+
+    def __init__(self, told: str) -> None:
+        """Read the names in torchvision's message."""
+        super().__init__(told)
+        self.valid = re.findall("'([^']*)'", told.partition("Valid values are")[2])
 
 
 def _at_hand(kind: Any, arguments: dict[str, Any], root: Path) -> Any:
@@ -143,7 +182,7 @@ def _at_hand(kind: Any, arguments: dict[str, Any], root: Path) -> Any:
         raise InputError(f"torchvision needs {error.name} for {kind.__name__}: pip install {error.name}") from None
     except Exception as error:
         if isinstance(error, ValueError) and "argument split" in str(error):
-            raise _UnknownSplitError from None
+            raise _UnknownSplitError(str(error)) from None
         # whatever a missing or a damaged file provokes
         return None
 

@@ -110,7 +110,7 @@ def read_images(paths: Sequence[Path], card: Card) -> Floats:
     from benchmark.datasets import Form, decoded
 
     form = Form(card.in_channels, card.image_size, True, paths[0])
-    pixels = np.concatenate(list(decoded(paths, form)))
+    pixels = np.concatenate([block.pixels for block in decoded(paths, form)])
     return pixels.astype(np.float32) / np.float32(255)
 
 

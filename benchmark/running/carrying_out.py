@@ -62,7 +62,8 @@ def train_missing(command: Command, console: Console) -> None:
 
     Raises:
         InputError: If a network does not take the images of a run, or the method's way of sharing it; if the method's
-            losses do not take the run's labels; or if the device is not there, or has not what a setting asks for.
+            losses do not take the run's labels; if a file such as a teacher's is of other classes; or if the device is
+            not there, or has not what a setting asks for.
         TimeIsUpError: If the command's time was up before all of it was carried out.
     """
     scratch.tidy()
@@ -162,14 +163,18 @@ def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets
     """Return the data sets that runs need, by name.
 
     Raises:
+        InputError: If a file that a hyperparameter names is of other classes than the run's data set.
         MachineError: If their files are not those any more that the runs were planned with.
     """
+    from benchmark.training import check_files
+
     configs = {run.dataset: run.data for run in runs}
     planned = {run.dataset: run.dataset_checksum for run in runs}
     sets = {name: datasets.load(name, config, command.data_root, command.plugins) for name, config in configs.items()}
     for name, config in configs.items():
         if datasets.checksum(name, config, command.data_root, command.plugins) != planned[name]:
             raise MachineError(f"the files of {name} have changed since its runs were planned: give the command again")
+    check_files(runs, sets)
     return sets
 
 

@@ -11,7 +11,7 @@ from .drawing import draw_method as draw_method, without_numbers as without_numb
 from .keeping import predictions_of_students as predictions_of_students
 from .meta import on_meta as on_meta
 from .optimizer import learning_rate as learning_rate, parameter_groups as parameter_groups
-from .refusals import check_labels as check_labels, check_networks as check_networks
+from .refusals import check_files as check_files, check_labels as check_labels, check_networks as check_networks
 from .stepping import StepBatch as StepBatch, optimise as optimise
 from .students import (
     Normalised as Normalised,

@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 
 from benchmark.configuration import RunConfig
-from benchmark.datasets import Shape
+from benchmark.datasets import Dataset, Shape, first_difference
 from benchmark.training.drawing import draw_method, without_numbers
 from benchmark.training.meta import on_meta
+from benchmark.training.students import named_classes
 from methods import Progress, backbones
 from methods.errors import InputError
 from methods.objectives import soft_labels
@@ -67,6 +68,33 @@ def check_labels(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins
                 f"{setting}: the losses of {run.method} take no probabilities as labels ({fault}); "
                 "methods.objectives has cross_entropy and hard_labels, which do"
             )
+
+
+def check_files(runs: Iterable[RunConfig], sets: Mapping[str, Dataset]) -> None:
+    """Refuse files that hyperparameters name, such as a teacher's weights, if they are of other classes than the data.
+
+    Whether a file of another number of classes is of use, its method says.
+
+    Args:
+        runs: What is to be carried out.
+        sets: The data sets by name.
+
+    Raises:
+        InputError: For the first that is refused.
+    """
+    for run in runs:
+        classes = sets[run.dataset].classes
+        for key in run.files:
+            path = run.hyperparameters[key]
+            named = named_classes(Path(path))
+            if named is None or len(named) != len(classes):
+                continue
+            if differing := first_difference(named, classes):
+                index, its, given = differing
+                order = " (the same names in another order)" if sorted(named) == sorted(classes) else ""
+                raise InputError(
+                    f"{run.method}.{key} {path}: its class {index} is {its!r}, that of {run.dataset} {given!r}{order}"
+                )
 
 
 def _refused_probabilities(run: RunConfig, shape: Shape, plugins: Sequence[str | Path]) -> str | None:

@@ -89,6 +89,16 @@ def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
     return student
 
 
+def named_classes(path: Path) -> list[str] | None:
+    """Return the classes that a weight file says it is of, in the order of its logits; None if it does not say."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = json.loads((file.metadata() or {}).get("classes", "null"))
+    except (SafetensorError, OSError, ValueError):
+        return None
+    return list(map(str, found)) if isinstance(found, list) else None
+
+
 def _network(metadata: Mapping[str, str], sizes: Mapping[str, int], plugins: Sequence[str | Path]) -> nn.Module:
     backbone = make(metadata["backbone"], **sizes, plugins=plugins)
     shared = int(metadata["shared_stages"]) if "shared_stages" in metadata else None

@@ -114,6 +114,8 @@ class TestIdentity:
         leaves.remove(("train", "class_accuracy"))  # and it at what
         leaves.remove(("budgets", ""))  # they only say who asked
         leaves.remove(("data", "mix_alpha"))  # it is read only where something is mixed
+        if config.data.holdout:
+            leaves.remove(("data", "test_split"))  # and no test image then
         identities = {config.identity, *(with_another(config, key, name).identity for key, name in leaves)}
         assert len(identities) == 1 + len(leaves)
 
@@ -128,6 +130,9 @@ class TestIdentity:
     )
     def test_what_nothing_reads_does_not_count(self, unread: Layer, beside: Layer) -> None:
         assert planned(beside, unread).identity == planned(beside).identity
+
+    def test_split_to_score_on_does_not_count_where_a_part_is_held_out(self) -> None:
+        assert DataConfig(test_split="dev", holdout=0.25).canonical() == DataConfig(holdout=0.25).canonical()
 
     def test_alpha_counts_where_something_is_mixed(self) -> None:
         mixed = {"data": {"mix": "cutmix"}}

@@ -118,8 +118,11 @@ def test_numbers_serve_as_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({"train": ([0, 1, 2], {})}, r"has no split test or validation or valid or val \(found: train\)"),
-        ({"test": ([0, 1, 2], {})}, r"has no split train \(found: test\)"),
+        (
+            {"train": ([0, 1, 2], {})},
+            r"has no split test or validation or valid or val; data\.test_split=NAME .*\(found: train\)",
+        ),
+        ({"test": ([0, 1, 2], {})}, r"has no split train; data\.train_split=NAME .*\(found: test\)"),
         ({"train": ([0, 1, 2], {}), "test": ([0, -1, 2], {})}, r"label\[1\] is -1: labels must lie in 0\.\.2"),
         ({"train": ([], {}), "test": ([0], {})}, r"cannot open hf:\S+: IndexError"),
     ],
