@@ -157,15 +157,18 @@ def _of_the_best(sweep: Sweep, finished: Sequence[Outcome], spread: Spread) -> s
     name = f"the best, {best.configuration.label},"
     if default is None or default is best:
         # the true best's comparisons with all others hold together: so the claim needs all of them
-        judged_ones = _judged([_named(best, other, name, "the second, ") for other in finished[1:]], WITHIN)
-        settled = all(x.differs for x in judged_ones)
-        focus = next(x for x in judged_ones if x.comparison.reference is finished[1])
+        roles = ["the second, ", *[""] * (len(finished) - 2)]
+        found = [_named(best, other, name, role) for other, role in zip(finished[1:], roles, strict=True)]
+        judged_ones = _judged(found, WITHIN)
+        asked = sorted(judged_ones, key=lambda x: x.differs)[:1]
     else:
-        others = [x for x in finished if x is not default]
-        judged_ones = _judged([_named(other, default, name, "the default, ") for other in others], WITHIN)
-        focus = next(x for x in judged_ones if x.comparison.ours is best)
-        settled = focus.differs
-    if settled:
+        found = [_named(other, default, name, "the default, ") for other in finished if other is not default]
+        judged_ones = _judged(found, WITHIN)
+        asked = [x for x in judged_ones if x.comparison.ours is best]
+    if not asked:
+        return f"undecided: {name} has no seed in common with what it is compared with"
+    [focus] = asked
+    if focus.differs:
         return f"{focus.text()} ({_method(len(judged_ones))})"
     subject = f"{name} differs from {focus.comparison.reference_name}"
     return _Rest(f"{subject} by no more than", subject, WITHIN, len(judged_ones), spread).text([focus])
@@ -202,10 +205,12 @@ class _Rest:
         """Return what the differences come to, none of which is statistically significant."""
         largest = max(x.reach for x in found)
         if all(x.same for x in found):
+            if largest == 0:
+                return f"{self.equal} 0 points (the accuracies are equal with every seed)"
             if largest <= self.within:
                 return f"{self.equal} {math.ceil(100 * largest) / 100:.2f} points ({_method(self.comparisons)})"
             # all of them are claimed together, which takes each test at its own level and no correction
-            tests = f"two one-sided t-tests at {ALPHA:.0%} for each of {self.comparisons} comparisons"
+            tests = f"two one-sided t-tests at {ALPHA:.0%} for each of {len(found)} comparisons"
             return f"{self.equal} {self.within:g} points ({tests})"
         undecided = [x for x in found if not x.same]
         n = min(x.gain.n for x in undecided)

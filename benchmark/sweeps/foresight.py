@@ -47,9 +47,12 @@ def expected_spread(sweep: Sweep) -> Spread:
     if not frame.empty and HEADLINE in frame:
         mine = (frame["dataset.checksum"] == base.dataset_checksum) & (frame["backbone"] == base.backbone)
         frame = frame[mine & (frame["status"] == Status.FINISHED) & frame[HEADLINE].notna()]
-        for rows, length in ((frame[frame["train.epochs"] == base.train.epochs], "as long"), (frame, "of any length")):
+        for rows, epochs in (
+            (frame[frame["train.epochs"] == base.train.epochs], "as many epochs"),
+            (frame, "any number of epochs"),
+        ):
             if sd := _pooled_sd(rows, sweep.space.keys):
-                return Spread(sd, f"of {len(rows)} stored runs on {base.dataset} with {base.backbone}, {length}")
+                return Spread(sd, f"of {len(rows)} stored runs on {base.dataset} with {base.backbone}, {epochs}")
     return Spread(ASSUMED, "assumed")
 
 

@@ -212,6 +212,25 @@ class TestAnswer:
         best = scored(sweep, lambda x, s: noise(x, s) + 5 * (x.assignment["temperature"] == default))
         assert answer(sweep, best, ASSUMED).startswith("the best, temperature=3, is better than the second, ")
 
+    def test_equal_accuracies_and_seeds_that_are_not_shared(self, tmp_path: Path) -> None:
+        file = {key: FILE[key] for key in FILE if key not in ("question", "controls")}
+        sweep = prepare(tmp_path, file=file | {"space": {"temperature": [1.0, 5.0]}}, seeds=4)
+        assert "equal with every seed" in answer(sweep, scored(sweep, lambda x, s: 80.0 + s), ASSUMED)
+        one, other = scored(sweep, noise)
+        apart = [replace(one, scores={0: 80.0}), replace(other, scores={1: 81.0})]
+        assert "no seed in common" in answer(sweep, apart, ASSUMED)
+
+    def test_the_best_is_better_only_where_it_is_better_than_every_other(self, tmp_path: Path) -> None:
+        file = {key: FILE[key] for key in FILE if key not in ("question", "controls")}
+        sweep = prepare(tmp_path, file=file | {"space": {"temperature": [1.0, 4.0, 5.0]}}, seeds=6)
+        best, second, third = scored(sweep, noise)
+        high = replace(best, scores={seed: 84.0 + seed for seed in sweep.seeds})
+        near = replace(second, scores={seed: 83.0 + seed + 0.1 * (seed % 2) for seed in sweep.seeds})
+        wild = replace(third, scores={seed: 83.0 + seed + 5 * (-1) ** seed for seed in sweep.seeds})
+        said = answer(sweep, [high, near, wild], ASSUMED)
+        assert said.startswith("undecided")
+        assert wild.configuration.label in said
+
     def test_nothing_finished(self, tmp_path: Path) -> None:
         sweep = self.asked(tmp_path)
         none = [Outcome(x, {}, {}, 0, {}, {}, {}) for x in sweep.listed()]
