@@ -145,7 +145,7 @@ def folders(base: Path) -> list[str]:
     Raises:
         InputError: If it cannot be listed.
     """
-    return sorted((entry.name for entry in _entries(base) if entry.is_dir()), key=_order)
+    return sorted((entry.name for entry in _entries(base) if _holds(entry.is_dir)), key=_order)
 
 
 def files(base: Path) -> list[str]:
@@ -157,7 +157,7 @@ def files(base: Path) -> list[str]:
     entries = _entries(base)
     if not entries:
         raise InputError(f"{base} holds no image")
-    strange = min((entry.path for entry in entries if not _is_file(entry)), default=None)
+    strange = min((entry.path for entry in entries if not _holds(entry.is_file)), default=None)
     if strange is not None:
         kind = "a folder" if Path(strange).is_dir() else "not a file"
         raise InputError(f"{strange} is {kind}: {base} must hold images alone")
@@ -168,9 +168,9 @@ def _order(name: str) -> tuple[str, str]:
     return normal(name), name
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _holds(question: Callable[[], bool]) -> bool:
     try:
-        return entry.is_file()
+        return question()
     except OSError:
         # a link to itself, for example
         return False

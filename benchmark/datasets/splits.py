@@ -30,7 +30,7 @@ def chosen(
     splits = {}
     for part, asked in asked_for(config).items():
         if asked is not None and asked not in found:
-            raise unknown(f"{word} of {where} in data.{part}_split", asked, found)
+            raise unknown(f"data.{part}_split of {where}", asked, found)
         splits[part] = asked or usual_split(part, usual[part], found, where, word)
     check_apart(splits, where)
     return splits

@@ -128,7 +128,7 @@ def _arguments(kind: Any, part: str, asked: str | None) -> list[dict[str, Any]]:
 
 
 def _unknown_split(kind: Any, part: str, asked: str, valid: Iterable[str]) -> InputError:
-    return unknown(f"split of torchvision:{kind.__name__} in data.{part}_split", asked, valid)
+    return unknown(f"data.{part}_split of torchvision:{kind.__name__}", asked, valid)
 
 
 def _open(

@@ -174,6 +174,8 @@ class TestSplits:
         tree(place.photos, 8, 8)
         before = place.load()
         (place.photos / "test").rename(place.photos / "held")
+        # a link to itself is no folder
+        (place.photos / "loop").symlink_to("loop")
         assert "(found: held, train)" in refusal(place.checksum)
         assert np.array_equal(place.load(test_split="held").test.images, before.test.images)
         swapped = place.load(train_split="held", test_split="train")
