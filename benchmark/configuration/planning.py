@@ -78,11 +78,12 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
         raise InputError(f"more than {MAX_RUNS:,} runs of {name}: ask for fewer seeds")
     train = _train_config(section(scoped.layers, "train"))
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
+    # before a method is imported, and torch with it: a dataset that is refused takes no memory for that
+    if (name, data) not in checksums:
+        checksums[name, data] = datasets.checksum(name, data, request.data_root, request.plugins)
     _check_labels(chosen, data, request.plugins)
     for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
         backbones.describe(part, request.plugins)
-    if (name, data) not in checksums:
-        checksums[name, data] = datasets.checksum(name, data, request.data_root, request.plugins)
     runs = []
     for entry in chosen:
         cls = registry.load(entry.method, request.plugins)
