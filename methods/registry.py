@@ -214,7 +214,7 @@ def _epochs_fields() -> frozenset[str]:
 @cache
 def read_with() -> Mapping[str, tuple[str, tuple[Any, ...]]]:
     """Return ``BaseHyperparameters.read_with`` of the methods of this folder, all together."""
-    found = {}
+    found: dict[str, tuple[str, tuple[Any, ...]]] = {}
     for name, value in _assigned():
         if name == "read_with" and isinstance(value, ast.Dict):
             # without a key stands what a base class has said already

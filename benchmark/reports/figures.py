@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmark.reports.appearance import Look, View, legend, looks, name_y, panels, style
 from benchmark.store import Status
 from benchmark.tables import SCORES, layout, natural, of_run, summaries
+from benchmark.words import OTHER_WORDS
 from methods.errors import InputError, unknown
 
 MAX_PANELS = 12
@@ -121,7 +122,7 @@ def cost(
     if against not in COSTS:
         raise unknown("cost", against, COSTS)
     if score not in SCORES:
-        raise unknown("value", score, SCORES)
+        raise unknown("value", score, SCORES, also=OTHER_WORDS)
     key, name = COSTS[against]
     view = named(frame, view or View())
     found = placed(frame, view)
@@ -151,7 +152,7 @@ def cost(
 def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None) -> Figure:
     """Draw each row's average rank, over every data set, backbone and seed in which all rows have a value."""
     if score not in SCORES:
-        raise unknown("value", score, SCORES)
+        raise unknown("value", score, SCORES, also=OTHER_WORDS)
     if SCORES[score].best is None:
         raise InputError(f"of {score} neither end is better: there are no ranks")
     view = named(frame, view or View())
