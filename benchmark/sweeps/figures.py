@@ -67,7 +67,7 @@ def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
             if place == len(rows) - 1:
                 # people count epochs from 1
                 last = outcome.configuration.runs[0].train.epochs - 1
-                axes.set_xticks([0, last], [1, last + 1])
+                axes.set_xticks([0, last], ["1", f"{last + 1}"])
                 axes.set_xlabel("epoch")
     accuracy.set_ylim(len(rows) - 0.5, -0.5)
     accuracy.yaxis.set_ticks_position("right" if terms else "left")
