@@ -25,7 +25,7 @@ def run(
     epochs: int | None = None,
     config: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
-    plugins: Sequence[str | Path] = (),
+    plugins: str | Path | Sequence[str | Path] = (),
     force: bool = False,
     quiet: bool = False,
     **options: Any,
@@ -40,7 +40,7 @@ def run(
         epochs: Short for the setting ``train.epochs``.
         config: A YAML file or a recipe's name; the other arguments win.
         settings: Any further ones, such as ``{"train.lr": 0.05, "dml.temperature": 2.0}``.
-        plugins: Python files that define further methods and data sets.
+        plugins: A Python file that defines further methods, backbones and data sets, or several.
         force: Whether finished runs are repeated.
         quiet: Whether nothing is printed.
         **options: The command line's other flags with underscores: ``results``, ``data_root``, ``engine``, ``device``,

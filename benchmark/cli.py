@@ -36,7 +36,7 @@ from benchmark.commands import (
 )
 from benchmark.consoles import coloured, new_console, printing, same_command
 from benchmark.errors import MachineError, OutputError, TimeIsUpError
-from methods.errors import InputError
+from methods.errors import InputError, nearest
 
 app = typer.Typer(
     add_completion=True,
@@ -125,14 +125,15 @@ def _setting_meant(option: str) -> str:
     from benchmark.configuration import SECTIONS
 
     key = option.removeprefix("--").replace("-", "_")
-    section = next((section for section, model in SECTIONS.items() if key in model.model_fields), None)
-    if section is None:
+    fields = {field: section for section, model in SECTIONS.items() for field in model.model_fields}
+    meant = nearest(key, list(fields))
+    if meant is None:
         return ""
     words = sys.argv[1:]
     joined = [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
     behind = words[words.index(option) + 1 :][:1] if option in words else []
     value = next((word for word in (*joined, *behind) if not word.startswith("-")), "VALUE")
-    return f"; the setting is given as --set {section}.{key}={value}"
+    return f"; the setting is given as --set {fields[meant]}.{meant}={value}"
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

@@ -22,6 +22,10 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24:02d} h"
 
 
+OTHER_WORDS = {"acc": "student", "accuracy": "student", "top1": "student"}
+"""What people call the headline score, by word."""
+
+
 def short_name(dataset: str) -> str:
     """Return what a data set is called: ``folder:cifar10`` for ``folder:/long/path/cifar10``."""
     kind, separator, place = dataset.partition(":")

@@ -123,8 +123,12 @@ def validated(model: type[ModelT], values: Mapping[str, Any], owner: str = "") -
         key = ".".join(str(part) for part in (*([owner] if owner else []), *fault["loc"]))
         if fault["type"] == "extra_forbidden":
             raise unknown(f"key in {owner!r}" if owner else "key", str(fault["loc"][-1]), model.model_fields) from None
+        if fault["type"] == "missing":
+            field = model.model_fields.get(str(fault["loc"][-1])) if issubclass(model, BaseHyperparameters) else None
+            how = f", the {field.description}: --set {key}=VALUE" if field else ""
+            raise InputError(f"{key} must be given{how}") from None
         message = fault["msg"].removeprefix("Value error, ")
-        given = "" if fault["type"] == "missing" else f" (given: {_shown(fault['input'])})"
+        given = f" (given: {_shown(fault['input'])})"
         raise InputError(f"{key}: {message}{given}" if key else f"{message}{given}") from None
 
 

@@ -15,6 +15,7 @@ from methods.errors import InputError
 from methods.hyperparameters import BaseHyperparameters, file_field
 from methods.interface import Outputs, Progress
 from methods.objectives import cross_entropy, distillation_loss
+from methods.paths import written
 from methods.peers import SeparatePeers
 
 
@@ -44,7 +45,9 @@ class KD(SeparatePeers):
 
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: Hyperparameters) -> None:
         super().__init__(backbones, hyperparameters, 1)
-        self.teacher = load_network(Path(hyperparameters.teacher), backbones[0]).eval().requires_grad_(False)
+        self.teacher = (
+            load_network(written(hyperparameters.teacher, "kd.teacher"), backbones[0]).eval().requires_grad_(False)
+        )
 
     @classmethod
     def example(

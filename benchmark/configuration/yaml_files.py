@@ -21,10 +21,21 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep=deep)
         if len(mapping) != len(node.value):
-            raise yaml.YAMLError(f"a key stands twice in the mapping at line {node.start_mark.line + 1}")
+            keys = [self.construct_object(key) for key, _ in node.value]
+            twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+            raise yaml.YAMLError(f"the key {twice!r} stands twice in the mapping at line {node.start_mark.line + 1}")
         return mapping
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        # YAML 1.1 takes 0100 for 64 and 1:30 for 90, which nobody means here
+        if re.fullmatch(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9]+)+)", node.value):
+            raise yaml.YAMLError(
+                f"{node.value} is no number as it is written here, such as 100 (as a word: '{node.value}')"
+            )
+        return int(super().construct_yaml_int(node))
 
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 # PyYAML follows YAML 1.1, which takes 1e-3 for a word
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")

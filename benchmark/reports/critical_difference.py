@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from benchmark.reports.appearance import View, style
 from benchmark.reports.lettering import FIGURE
 from benchmark.tables import SCORES, build, critical_difference
+from benchmark.words import OTHER_WORDS
 from methods.errors import InputError, unknown
 
 LEVEL = "5 %"
@@ -48,7 +49,7 @@ def diagram(frame: pd.DataFrame, score: str = "student", view: View | None = Non
         InputError: If the score has no better end, or there are fewer than two rows or columns.
     """
     if score not in SCORES:
-        raise unknown("value", score, SCORES)
+        raise unknown("value", score, SCORES, also=OTHER_WORDS)
     if SCORES[score].best is None:
         raise InputError(f"of {score} neither end is better: there are no ranks")
     view = view or View()

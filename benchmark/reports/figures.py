@@ -13,6 +13,7 @@ from benchmark.reports.appearance import Look, View, legend, looks, name_y, pane
 from benchmark.reports.lettering import FIGURE
 from benchmark.store import Status
 from benchmark.tables import SCORES, layout, natural, of_run, summaries
+from benchmark.words import OTHER_WORDS
 from methods.errors import InputError, unknown
 
 MAX_PANELS = 12
@@ -122,7 +123,7 @@ def cost(
     if against not in COSTS:
         raise unknown("cost", against, COSTS)
     if score not in SCORES:
-        raise unknown("value", score, SCORES)
+        raise unknown("value", score, SCORES, also=OTHER_WORDS)
     key, name = COSTS[against]
     view = named(frame, view or View())
     found = placed(frame, view)
@@ -152,7 +153,7 @@ def cost(
 def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None) -> Figure:
     """Draw each row's average rank, over every data set, backbone and seed in which all rows have a value."""
     if score not in SCORES:
-        raise unknown("value", score, SCORES)
+        raise unknown("value", score, SCORES, also=OTHER_WORDS)
     if SCORES[score].best is None:
         raise InputError(f"of {score} neither end is better: there are no ranks")
     view = named(frame, view or View())

@@ -50,7 +50,7 @@ class Drawn:
         return pd.DataFrame(rows)
 
     def curves(self) -> pd.DataFrame:
-        """Return a row a term and epoch: every factor, their product, and the weight."""
+        """Return a row a term and epoch, from 0: every factor, their product, and the weight."""
         rows = [
             {
                 "term": term,
@@ -99,20 +99,22 @@ def write(drawn: Drawn, folder: Path) -> list[Path]:
     from benchmark.reports.lettering import say_undrawn
 
     terms = drawn.schedules
+    # people count epochs from 1; the table counts as the code does
+    epochs = range(1, drawn.epochs + 1)
     with styled():
         figure = new_figure(9.0, 1.4 + 1.15 * max(2, len(terms)))
         grid = figure.add_gridspec(len(terms), 2, width_ratios=[1, 1.2])
         left = figure.add_subplot(grid[:, 0])
         for (name, values), line in zip(_factors(terms).items(), LINES * 2, strict=False):
-            left.plot(values, color=line.color, linestyle=line.dash, linewidth=1.8, label=figure_text(name))
+            left.plot(epochs, values, color=line.color, linestyle=line.dash, linewidth=1.8, label=figure_text(name))
         left.set_title("Ramps and decays")
         left.set_ylim(-0.03, 1.05)
         left.set_xlabel("epoch")
         figure.legend(handles=left.lines, loc="outside lower left", ncols=2)
         for row, (term, schedule) in enumerate(terms.items()):
             axes = figure.add_subplot(grid[row, 1], sharex=left)
-            axes.fill_between(range(drawn.epochs), schedule.values, color="#0072B2", alpha=0.35, linewidth=0)
-            axes.plot(schedule.values, color="black", linewidth=1.4)
+            axes.fill_between(epochs, schedule.values, color="#0072B2", alpha=0.35, linewidth=0)
+            axes.plot(epochs, schedule.values, color="black", linewidth=1.4)
             axes.set_ylim(-0.03 * (schedule.weight or 1), 1.08 * (schedule.weight or 1))
             axes.set_yticks([0, schedule.weight] if schedule.weight else [0])
             axes.set_title(_caption(figure_text(term), schedule), loc="left", fontsize=8.5)

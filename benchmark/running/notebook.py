@@ -6,26 +6,31 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.configuration import layer_from_file
+from benchmark.configuration import LISTS, OPTIONS, SECTIONS, layer_from_file
 from benchmark.consoles import new_console
 from benchmark.errors import TimeIsUpError
 from benchmark.running.carrying_out import carry_out
 from benchmark.running.command import prepare
 from benchmark.store import load
 from benchmark.words import say
-from methods.errors import InputError
+from methods import registry
+from methods.errors import InputError, unknown
 
 
 def run(
     words: Mapping[str, Any],
     config: str | Path | None,
     settings: Mapping[str, Any],
-    plugins: Sequence[str | Path],
+    plugins: str | Path | Sequence[str | Path],
     force: bool,
     quiet: bool,
 ) -> pd.DataFrame:
     """Carry out what is missing and return the runs; the arguments are those of :func:`benchmark.run`."""
-    files = tuple(str(plugin) for plugin in plugins)
+    files = (str(plugins),) if isinstance(plugins, str | Path) else tuple(str(plugin) for plugin in plugins)
+    for key in words:
+        if key not in (*LISTS, *OPTIONS, *SECTIONS) and not registry.known(key, files):
+            others = ("config", "settings", "plugins", "force", "quiet")
+            raise unknown("argument", key, {*LISTS, *OPTIONS, *SECTIONS, *others, *registry.catalogue(files)})
     layers = [layer_from_file(str(config), files)] if config else []
     given = {key: _plain(value) for key, value in words.items() if value is not None}
     command = prepare([*layers, _nested(settings) | given], files, force, fetch=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.words import short_name
+from benchmark.words import OTHER_WORDS, short_name
 from methods.errors import InputError, unknown
 
 MAX_LISTED = 40
@@ -150,7 +150,8 @@ def column(frame: pd.DataFrame, key: str) -> str:
     if len(meant) > 1:
         raise InputError(f"{key!r} means several columns: {', '.join(meant)}")
     if not meant:
-        raise unknown("word in --where", key, {*names, *(name.rpartition(".")[2] for name in names if "." in name)})
+        valid = {*names, *(name.rpartition(".")[2] for name in names if "." in name)}
+        raise unknown("word in --where", key, valid, also=OTHER_WORDS)
     return meant[0]
 
 

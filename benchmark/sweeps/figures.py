@@ -68,7 +68,9 @@ def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
             axes = figure.add_subplot(grid[place, 0])
             _curves(axes, outcome, terms)
             if place == len(rows) - 1:
-                axes.set_xticks([0, outcome.configuration.runs[0].train.epochs - 1])
+                # people count epochs from 1
+                last = outcome.configuration.runs[0].train.epochs - 1
+                axes.set_xticks([0, last], ["1", f"{last + 1}"])
                 axes.set_xlabel("epoch")
     accuracy.set_ylim(len(rows) - 0.5, -0.5)
     accuracy.yaxis.set_ticks_position("right" if terms else "left")

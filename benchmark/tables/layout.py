@@ -10,7 +10,7 @@ import pandas as pd
 from benchmark.tables import configurations, variants
 from benchmark.tables.budgets import one_budget_a_row
 from benchmark.tables.scores import SCORES
-from benchmark.words import short_name
+from benchmark.words import OTHER_WORDS, short_name
 from methods.errors import InputError, unknown
 
 KEYS = ("method", "dataset", "backbone", "split", "seed")
@@ -42,7 +42,7 @@ def check_scores(option: str, names: Sequence[str]) -> list[str]:
         raise InputError(f"{option} names nothing (valid: {', '.join(sorted(SCORES))})")
     for name in names:
         if name not in SCORES:
-            raise unknown(option.removesuffix("s"), name, SCORES)
+            raise unknown(option.removesuffix("s"), name, SCORES, also=OTHER_WORDS)
     return list(dict.fromkeys(names))
 
 
@@ -53,7 +53,7 @@ def keys_and_scores(names: Sequence[str]) -> tuple[list[str], list[str]]:
         raise InputError(f"columns names nothing (valid: {', '.join(sorted(valid))})")
     for name in names:
         if name not in valid:
-            raise unknown("column", name, valid)
+            raise unknown("column", name, valid, also=OTHER_WORDS)
     keys = [name for name in dict.fromkeys(names) if name in KEYS]
     return keys, [name for name in dict.fromkeys(names) if name in SCORES]
 

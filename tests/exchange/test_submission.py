@@ -118,13 +118,13 @@ class TestForm:
     @pytest.mark.parametrize(
         ("changed", "said"),
         [
-            ({"who": None}, "submission.yaml.who: Field required"),
+            ({"who": None}, "submission.yaml.who must be given"),
             ({"licence": ""}, "submission.yaml.licence: String should have at least 1 character"),
             ({"machines": "two"}, "unknown key in 'submission.yaml' 'machines'"),
             ({"bundle": "../runs.tar.gz"}, "submission.yaml.bundle: String should match pattern"),
             ({"bundle": "other.tar.gz"}, "names other.tar.gz, which is not beside it"),
             ({"bundle": "consensus.py"}, "unknown kind of bundle 'consensus.py'"),
-            ({"code": {"file": "consensus.py"}}, "submission.yaml.code.hash: Field required"),
+            ({"code": {"file": "consensus.py"}}, "submission.yaml.code.hash must be given"),
             ({"settings": {"trains": {}}}, "settings has no section 'trains' (valid: train, data)"),
             ({"settings": {"train": {"epochs": 0}}}, "settings.train.epochs: Input should be greater than"),
         ],

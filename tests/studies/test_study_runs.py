@@ -91,7 +91,7 @@ class TestCommand:
             ("convergence --draws 1", "No such option"),
             ("homogeneity --seeds 1", "homogeneity.seeds"),
             ("homogeneity --cases studies/homogenity", "unknown configuration 'studies/homogenity'"),
-            ("homogeneity --cases demo", "cases.reference: Field required"),
+            ("homogeneity --cases demo", "cases.reference must be given"),
             ("ablation --engine fast", "unknown engine 'fast'"),
         ],
     )

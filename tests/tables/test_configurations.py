@@ -184,8 +184,8 @@ class TestWhatIsRead:
             told.tell("dkel", "digits/resnet8", 0, 62.0, decay=decay, decay_rate=0.5)
         told.tell("dkel", "digits/resnet8", 0, 62.0, decay="constant", decay_rate=0.5, decay_epochs=7, decay_floor=0.2)
         assert {row for row in told.built().rows if "decay=exp" not in row} == {
-            "dkel, decay=linear, decay_floor=0.01",
-            "dkel, decay=cosine, decay_floor=0.01",
+            "dkel, decay=linear",
+            "dkel, decay=cosine",
             "dkel, decay=step",
             "dkel, decay=constant",
         }

@@ -52,7 +52,7 @@ class Runs:
 
     def table(self, *scores: str) -> Mapping[str, Mapping[str, str]]:
         """The cells by row and column."""
-        table = accuracy_table(store.load(self.store.root), scores or ("student",))
+        table = accuracy_table(store.load(self.store.root, split="all"), scores or ("student",))
         return {str(row): dict(cells) for row, cells in table.iterrows()}
 
 
@@ -277,7 +277,7 @@ class TestLayout:
         runs.add(73.0, dml={"temperature": 2})
         runs.add(74.0, data={"holdout": 0.25})
         runs.add(75.0, train={"lr": 0.25})
-        table = build(store.load(runs.store.root), rows=rows, columns=columns)
+        table = build(store.load(runs.store.root, split="all"), rows=rows, columns=columns)
         assert sorted(cell.mean or 0 for cell in table.cells.values()) == [70, 71, 72, 73, 74, 75]
 
     def test_validation_scores_always_say_so(self, runs: Runs) -> None:
