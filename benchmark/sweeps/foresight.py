@@ -43,7 +43,7 @@ def expected_spread(sweep: Sweep) -> Spread:
         0.5 points, and that they are assumed, where no two configurations share two seeds.
     """
     store, base = sweep.command.store, sweep.base
-    frame = load(store.root, "last") if store.runs.is_dir() else pd.DataFrame()
+    frame = load(store.root, "last", split="all") if store.runs.is_dir() else pd.DataFrame()
     if not frame.empty and HEADLINE in frame:
         mine = (frame["dataset.checksum"] == base.dataset_checksum) & (frame["backbone"] == base.backbone)
         frame = frame[mine & (frame["status"] == Status.FINISHED) & frame[HEADLINE].notna()]
