@@ -103,7 +103,7 @@ def test_a_backend_that_fails_says_so_once_and_the_runs_go_on(
     monkeypatch.setattr(logging_backends, "BACKENDS", {**BACKENDS, "fragile": Backend(Fragile, "json")})
     command = running.prepare([{**LAYER, "results": str(tmp_path), "log": ["fragile"]}])
     assert running.carry_out(command, Console(force_terminal=False))
-    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ")]
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ") and "--log" in line]
     assert len(notes) == 1
     assert notes[0].endswith("--log fragile failed and is left alone from here on: the service is down")
 
