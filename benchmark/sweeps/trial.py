@@ -113,7 +113,7 @@ class ConfigurationTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], **given: Any) -> None:
         """Take the first configuration; ``tune.with_parameters`` hands over the template, the images and the rest."""
-        worker_folder(given["folder"])
+        worker_folder(given.get("folder", "."))
         template: Job = given["template"]
         self.template = template
         self.dataset: Dataset = given["dataset"]

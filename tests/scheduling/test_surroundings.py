@@ -56,7 +56,7 @@ class TestUnderRay:
         for package in ("methods", "benchmark"):
             shutil.copytree(ROOT / package, tmp_path / package)
         path = tmp_path / "methods" / "dml.py"
-        code, loss = path.read_text(encoding="utf-8"), "cross_entropy(outputs.peers, labels)"
+        code, loss = path.read_text(encoding="utf-8"), "cross_entropy(peers, labels)"
         assert loss in code
         path.write_text(code.replace(loss, f"3 * {loss}"), encoding="utf-8")
         done = bench(tmp_path, f"{WORDS} --engine ray --results ray")

@@ -237,7 +237,7 @@ class TestSweep:
         sweep = planning.prepare(str(path), {"results": str(tmp_path / "results"), **given}, {})
         assert sweeping.carry_out(sweep, QUIET)
         assert asked == [0.34]
-        with pytest.raises(InputError, match="has no folder 'test'"):
+        with pytest.raises(InputError, match="has no folder test"):
             plan(Request([layer_from_file(str(sweep.folder / "best.yaml")), {}]), datasets)
 
 
