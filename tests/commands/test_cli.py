@@ -120,7 +120,7 @@ class TestBadWords:
             ("run --config nowhere.yaml", "no such configuration file: nowhere.yaml (recipes: "),
             ("run --plugin nowhere.py", "no such plugin file: nowhere.py"),
             ("run --engine rey", "unknown engine 'rey', did you mean 'ray'? (valid: ray, serial)"),
-            ("run --device tpu", "unknown device 'tpu', did you mean 'cpu'? (valid: auto, cpu, cuda, cuda:N, cuda:N,M)"),
+            ("run --device tpu", "unknown device 'tpu', did you mean 'cpu'? (valid: auto, cpu, cuda, cuda:N, "),
             ("run --trials-per-gpu 0", "trials_per_gpu must be a whole number from 1 to 100 (given: 0)"),
             ("run --epoch 3", "No such option"),
             ("run --methods", "--methods"),
