@@ -25,7 +25,7 @@ DTYPES = st.sampled_from([np.int64, np.int32, np.uint8, np.float64, np.int16])
 @st.composite
 def labels(draw: st.DrawFn) -> Any:
     values = draw(st.lists(LABEL, min_size=0, max_size=8))
-    dtype = draw(DTYPES)
+    dtype: Any = draw(DTYPES)
     info = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else None
     kept = [value for value in values if info is None or info.min <= value <= info.max]
     made = np.array(kept, dtype=dtype)
