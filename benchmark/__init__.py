@@ -48,7 +48,7 @@ def run(
             would not end by then, the same call goes on, and what it returns says how far it came.
 
     Returns:
-        A row a run and epoch, as :func:`load` gives them, of these runs alone.
+        One row per run and epoch, as :func:`load` gives them, of these runs alone.
 
     Raises:
         methods.errors.InputError: For anything unknown or out of range.
@@ -70,7 +70,7 @@ def load(
 
     Args:
         results: The folder, or several, or patterns.
-        epochs: ``"all"``, a row a run and epoch, counted from 0 where tables and figures count from 1; or ``"last"``.
+        epochs: ``"all"``, one row per run and epoch, or ``"last"``; epochs count from 0, in tables and figures from 1.
         where: Which runs: a condition as ``bench table --where`` takes it, a mapping, or a function.
         prefer: Of several folders the one that counts where the same run has other numbers.
         split: ``"test"``, the runs that ``bench table`` shows; ``"validation"``, such as a sweep's; or ``"all"``.

@@ -1,6 +1,9 @@
 """Trees of image files that tests write, and what is loaded from them."""
 
+import io
 import os
+import tarfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,15 @@ def save(path: Path, pixels: Pixels) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
     return path
+
+
+def pack(path: Path, members: Mapping[str, bytes]) -> None:
+    """Write a compressed archive with members of these names and contents."""
+    with tarfile.open(path, "w:gz") as packed:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            packed.addfile(info, io.BytesIO(content))
 
 
 def tree(root: Path, *shape: int, train: int = 3, test: int = 2, classes: tuple[str, ...] = ("cat", "dog")) -> None:

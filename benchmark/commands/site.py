@@ -17,7 +17,7 @@ def site(
         Path | None,
         typer.Option(
             parser=as_path,
-            help="A folder with a folder a submission (default: submissions, if it is there).",
+            help="The folder with one folder per submission (default: submissions, if it is there).",
             metavar="DIR",
         ),
     ] = None,

@@ -198,7 +198,7 @@ def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None)
 
 
 def _scored(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """Return a row a run with scores in the columns named, without runs that lack one."""
+    """Return one row per run with scores in the columns named, without runs that lack one."""
     runs = summaries(frame)
     records = runs.to_dict("records")
     for column, score in names.items():

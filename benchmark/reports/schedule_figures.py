@@ -36,7 +36,7 @@ class Drawn:
         return schedule_remarks(self.schedules)
 
     def summary(self) -> pd.DataFrame:
-        """Return a row a term: its weight, the most that acts of it, and in how many epochs it acts at all."""
+        """Return one row per term: its weight, the most that acts of it, and in how many epochs it acts at all."""
         rows = [
             {
                 "term": term,
@@ -50,7 +50,7 @@ class Drawn:
         return pd.DataFrame(rows)
 
     def curves(self) -> pd.DataFrame:
-        """Return a row a term and epoch, from 0: every factor, their product, and the weight."""
+        """Return one row per term and epoch, from 0: every factor, their product, and the weight."""
         rows = [
             {
                 "term": term,

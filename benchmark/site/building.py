@@ -91,7 +91,7 @@ def build(
     Args:
         results: Results folders, folders that have some or bundles below them, or bundles.
         out: The folder; what an earlier site has left there and this one has not is removed, nothing else.
-        submissions: The folder with a folder a submission; None for none.
+        submissions: The folder with one folder per submission; None for none.
         baseline: The row that gains refer to.
         resolve: The difference that matters, in points.
         plugins: Python files that define further methods.

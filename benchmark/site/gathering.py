@@ -37,7 +37,7 @@ def gather(
 
     Args:
         results: Results folders, folders that have some or bundles below them, bundles, or patterns.
-        submissions: The folder with a folder a submission; None for none.
+        submissions: The folder with one folder per submission; None for none.
         workplace: An empty folder, in which bundles are unpacked.
         prefer: The results folder whose runs count where others disagree.
 

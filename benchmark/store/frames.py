@@ -19,7 +19,7 @@ Columns = dict[str, Any]
 
 
 def last_epochs(found: Sequence[Found]) -> pd.DataFrame:
-    """Return a row a run: its last epoch, and the highest accuracy of any as ``best_epoch``."""
+    """Return one row per run: its last epoch, and the highest accuracy of any as ``best_epoch``."""
     lasts = [run.record.last for run in found]
     numbers = _numbers([Scores(last.names, last.values[None]) for last in lasts])
     best = np.array([run.record.best for run in found], dtype=np.float64)
@@ -27,7 +27,7 @@ def last_epochs(found: Sequence[Found]) -> pd.DataFrame:
 
 
 def all_epochs(found: Sequence[Found], curves: Sequence[Scores]) -> pd.DataFrame:
-    """Return a row a run and epoch; a run without an epoch has one.
+    """Return one row per run and epoch; a run without an epoch has one.
 
     Args:
         found: The runs.

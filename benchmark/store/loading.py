@@ -29,7 +29,7 @@ def load(
     prefer: str | Path | None = None,
     split: Split = "test",
 ) -> pd.DataFrame:
-    """Return the runs below a results folder as one tidy table, a row a run and epoch; epochs count from 0.
+    """Return the runs below a results folder as one tidy table, one row per run and epoch; epochs count from 0.
 
     Tables and figures count epochs from 1, as people do: their epoch 1 is epoch 0 here.
 
@@ -46,9 +46,9 @@ def load(
     Args:
         results: The folder that ``--results`` names, or several, or patterns such as ``lab*/results``; of the same run
             in several folders one counts, see :func:`benchmark.store.several.read`.
-        epochs: ``"all"``, or ``"last"`` for a row a run: the last epoch, and in the column ``best_epoch`` the highest
-            accuracy of any. The last epochs come from an index beside the runs and not from their metrics, so that
-            thousands of runs take a second.
+        epochs: ``"all"``, or ``"last"`` for one row per run: the last epoch, and in the column ``best_epoch`` the
+            highest accuracy of any. The last epochs come from an index beside the runs and not from their metrics, so
+            that thousands of runs take a second.
         where: Which runs: a condition such as ``backbone=resnet8 and temperature=3``, see
             :mod:`benchmark.store.selection`; a mapping of columns to a value or a list of values; or a function that
             returns a truth value for each row of the table of last epochs. The curves of no other run are read.

@@ -15,7 +15,6 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import stats
 
 from benchmark import running, store
 from benchmark.configuration import RunConfig
@@ -27,7 +26,7 @@ from benchmark.store import Status, put
 from benchmark.studies.output import settings_text, write_study
 from benchmark.studies.regime_grid import Candidate, Grid, plans, read_grid
 from benchmark.studies.runs import WHERE
-from benchmark.tables import ALPHA, frame_markdown
+from benchmark.tables import MAX_SEEDS, frame_markdown, half_width, seeds_for_half_width
 from methods.errors import InputError
 
 LAST_PART = 0.2
@@ -70,11 +69,11 @@ class RegimeResult:
     Attributes:
         settings: What it assumed.
         grid: What was varied.
-        table: One row a recipe that was tried and method: loss, fall, accuracies, seconds.
-        verdicts: One row a recipe that was tried: which condition it breaks; nothing for the one that is taken.
+        table: One row per recipe that was tried and method: loss, fall, accuracies, seconds.
+        verdicts: One row per recipe that was tried: which condition it breaks; nothing for the one that is taken.
         curves: Training loss by recipe, method, epoch: the mean over the seeds, relative to the first epoch.
         chosen: The first recipe that keeps all conditions, as a configuration file; None if there is none.
-        precision: One row a recipe whose precision was looked at: standard deviations, half-width, seeds for the bound.
+        precision: One row per recipe whose precision was examined: deviations, half-width, seeds for the bound.
     """
 
     settings: RegimeSettings
@@ -128,25 +127,6 @@ def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str, equal_c
     return found
 
 
-def half_width(spread: float, seeds: int, comparisons: int) -> float:
-    """Return the half-width of the confidence interval of a mean paired difference at the level of a table.
-
-    ``t(1 - 0.05/(2 m), n - 1) s / sqrt(n)`` for the hardest of m comparisons, by Bonferroni and Holm alike.
-
-    Args:
-        spread: s, the standard deviation of the paired differences.
-        seeds: n, at least 2.
-        comparisons: m that the table makes.
-    """
-    return float(stats.t.isf(ALPHA / (2 * comparisons), seeds - 1) * spread / seeds**0.5)
-
-
-def seeds_for(bound: float, spread: float, comparisons: int, most: int = 1000) -> int:
-    """Return the smallest number of seeds whose :func:`half_width` is at most a bound; ``most`` if none is."""
-    fitting = (n for n in range(2, most) if half_width(spread, n, comparisons) <= bound)
-    return next(fitting, most)
-
-
 def table_hours(seconds: "pd.Series[float]", equal_cost: str = "") -> float:
     """Return the hours of a table at equal epochs and at a method's cost, ten seeds, two at a time.
 
@@ -191,8 +171,10 @@ def run(settings: RegimeSettings) -> RegimeResult:
         if not broken and settings.precision_seeds:
             paired = [run for run in command.runs if run.method in (grid.reference, grid.paired_with)]
             precision.append(_precision(command, paired, candidate, grid, settings))
-            if (wanted := precision[-1]["seeds for it"]) > settings.max_seeds:
-                broken = [f"intervals of {settings.max_half_width:g} points to either side take {wanted} seeds"]
+            wanted = precision[-1]["seeds for it"]
+            if wanted is None or wanted > settings.max_seeds:
+                seeds = wanted or f"more than {MAX_SEEDS}"
+                broken = [f"intervals of {settings.max_half_width:g} points to either side take {seeds} seeds"]
         if not broken:
             rows, lines = _trained(command, few, candidate)
             broken = faults(rows, settings, grid.reference, grid.equal_cost)
@@ -230,8 +212,8 @@ def _precision(
         f"sd of {grid.paired_with}": stdev(other.tolist()),
         "sd of paired differences": spread,
         "comparisons": comparisons,
-        "half-width": half_width(spread, settings.precision_seeds, comparisons),
-        "seeds for it": seeds_for(settings.max_half_width, spread, comparisons),
+        "half-width": half_width(settings.precision_seeds, spread, comparisons),
+        "seeds for it": seeds_for_half_width(settings.max_half_width, spread, comparisons),
     }
 
 

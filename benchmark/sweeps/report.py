@@ -118,7 +118,7 @@ def configurations_table(sweep: Sweep, order: Sequence[Outcome]) -> pd.DataFrame
 
 
 def runs_table(sweep: Sweep, outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Return a row a run: configuration, seed, accuracy, status and folder."""
+    """Return one row per run: configuration, seed, accuracy, status and folder."""
     store = sweep.command.store
     rows = []
     for x in outcomes:

@@ -2,9 +2,12 @@ from .aggregate import Estimate as Estimate, critical_difference as critical_dif
 from .choosing import Choice as Choice
 from .ordering import method_order as method_order, natural as natural
 from .power import (
+    MAX_SEEDS as MAX_SEEDS,
     POWER as POWER,
     detectable_difference as detectable_difference,
+    half_width as half_width,
     paired_sd as paired_sd,
+    seeds_for_half_width as seeds_for_half_width,
     seeds_needed as seeds_needed,
     seeds_that_decide as seeds_that_decide,
     tost as tost,

@@ -13,7 +13,7 @@ def one_budget_a_row(frame: pd.DataFrame) -> pd.DataFrame:
     of a run follows from its method, so that ``train.epochs`` is no difference between its runs.
 
     Args:
-        frame: With the columns of :func:`benchmark.store.load`, a row a run.
+        frame: With the columns of :func:`benchmark.store.load`, one row per run.
     """
     runs = frame.copy()
     runs["budget"] = runs["budgets"].str.split(BUDGETS_JOINED_BY, regex=False)

@@ -75,7 +75,7 @@ def records(runs: pd.DataFrame) -> list[Record]:
     """Return the runs one by one, as ``to_dict`` does several times slower; without their settings.
 
     Args:
-        runs: A row a run.
+        runs: One row per run.
     """
     names = [name for name in runs.columns if not str(name).startswith(_UNSCORED)]
     return [dict(zip(names, run, strict=True)) for run in zip(*(runs[name].tolist() for name in names), strict=True)]

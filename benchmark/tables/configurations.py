@@ -62,7 +62,7 @@ def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> 
     says every setting that is read and in which the configurations of its method differ.
 
     Args:
-        runs: With ``dataset``, ``backbone`` and, if it is known, ``train.epochs``; a row a run.
+        runs: With ``dataset``, ``backbone`` and, if it is known, ``train.epochs``; one row per run.
         who: The column with what is to be named: configurations of different ones are not compared.
         place: The column with what counts as one place of the table.
         settings: The columns with the settings that belong to a method.

@@ -97,7 +97,7 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     the data set. Scores on the validation split always say so.
 
     Args:
-        frame: With the columns of :func:`benchmark.store.load`; a row a run.
+        frame: With the columns of :func:`benchmark.store.load`; one row per run.
         rows: Keys of :data:`KEYS`.
         columns: Keys of :data:`KEYS`; none of the rows'.
     """

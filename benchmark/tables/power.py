@@ -143,10 +143,35 @@ def seeds_that_decide(bound: float, sd: float, comparisons: int = 1, alpha: floa
     from scipy.stats import t
 
     def enough(n: int) -> bool:
-        reach = t.isf(alpha / (2 * comparisons), n - 1) + t.isf(alpha, n - 1)
-        return bool(reach * sd / math.sqrt(n) <= bound)
+        equivalent = t.isf(alpha, n - 1) * sd / math.sqrt(n)
+        return bool(half_width(n, sd, comparisons, alpha) + equivalent <= bound)
 
     return _smallest(enough)
+
+
+def half_width(n: int, sd: float, comparisons: int = 1, alpha: float = ALPHA) -> float:
+    """Return the half-width of the confidence interval of a mean paired difference.
+
+    ``t(1 - alpha / (2 m), n - 1) sd / sqrt(n)``, the least favourable step of Holm's correction for m comparisons.
+
+    Args:
+        n: Pairs, at least 2.
+        sd: Standard deviation of the differences, at least 0.
+        comparisons: How many Holm's correction is for, m.
+        alpha: Two-sided level of all comparisons together.
+    """
+    from scipy.stats import t
+
+    return float(t.isf(alpha / (2 * comparisons), n - 1) * sd / math.sqrt(n))
+
+
+def seeds_for_half_width(bound: float, sd: float, comparisons: int = 1, alpha: float = ALPHA) -> int | None:
+    """Return the smallest number of seeds whose :func:`half_width` is at most a bound.
+
+    Returns:
+        At least :data:`MIN_PAIRS`; None if it is more than :data:`MAX_SEEDS`.
+    """
+    return _smallest(lambda n: half_width(n, sd, comparisons, alpha) <= bound)
 
 
 def _smallest(enough: Callable[[int], bool]) -> int | None:

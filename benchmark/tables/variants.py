@@ -18,7 +18,7 @@ def expanded(runs: pd.DataFrame) -> pd.DataFrame:
     columns ``train.*`` then hold the command's settings, ``own.train.*`` the method's; ``recipe`` says what differs.
 
     Args:
-        runs: A row a run, with ``uses`` as JSON where there are any.
+        runs: One row per run, with ``uses`` as JSON where there are any.
     """
     plain = runs.assign(variant=runs["method"], recipe=None)
     if "uses" not in runs.columns or runs["uses"].isna().all():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import benchmark
-from benchmark import cli
+from tests.command_line import bench
 
 RUN = {"backbone": "resnet8", "seeds": "0,", "epochs": 1, "engine": "serial", "quiet": True}
 SMALL = {"data.train_per_class": 2, "data.test_per_class": 2}
@@ -22,15 +22,6 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = {"save_students": True, "save_predictions": True, "results": str(results)}
     benchmark.run("independent,dml", settings=SMALL, **RUN, **options)  # type: ignore[arg-type]
     return results
-
-
-def called(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["bench", *words])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(str(end.code or 0))
-    return 0
 
 
 WRITING = {
@@ -55,7 +46,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
     (tmp_path / "file").write_text("")
     run = next((stored / "runs").glob("independent*")).name
     given = words.format(results=stored, out=tmp_path / "file", run=run).split()
-    assert called(given, monkeypatch) == 2
+    assert bench(given, monkeypatch) == 2
     answer = capsys.readouterr()
     assert answer.err.startswith(f"bench: cannot write {tmp_path / 'file'}")
     assert answer.err.count("\n") == 1
@@ -67,7 +58,7 @@ def test_a_folder_that_is_missing_is_made(
     name: str, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = WRITING[name].format(results=stored, out=tmp_path / "new" / "folder").split()
-    assert called(given, monkeypatch) == 0, capsys.readouterr().err
+    assert bench(given, monkeypatch) == 0, capsys.readouterr().err
     assert [*(tmp_path / "new" / "folder").iterdir()]
     assert not [*tmp_path.rglob(".*")]
 

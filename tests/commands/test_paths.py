@@ -1,8 +1,7 @@
 """Paths as people write them: with the home folder, with commas, by another spelling."""
 
 import shlex
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from benchmark.configuration.words import joined, split
 from benchmark.datasets import default_root
 from benchmark.reports.repeat import command
 from benchmark.running import prepare
+from tests.command_line import bench
 from tests.images import random_pixels
 
 COMMON: dict[str, Any] = {
@@ -44,15 +44,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "home"
-
-
-def bench(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["bench", *words])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(str(end.code or 0))
-    return 0
 
 
 def arrays(path: Path) -> None:

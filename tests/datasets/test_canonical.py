@@ -1,6 +1,5 @@
 """An official set is its content: the archive, its unpacked form and a folder of PNG files are one dataset."""
 
-import io
 import pickle
 import shutil
 import tarfile
@@ -22,7 +21,7 @@ from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets import official
 from benchmark.running import prepare
 from benchmark.training import Trainer
-from tests.images import Pixels, random_pixels, same, save
+from tests.images import Pixels, pack, random_pixels, same, save
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer")
 Labels = npt.NDArray[np.int64]
@@ -37,11 +36,7 @@ def archive(root: Path, patch: pytest.MonkeyPatch, parts: dict[str, tuple[Pixels
     }
     members["batches.meta"] = pickle.dumps({"label_names": list(names)})
     root.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(root / cls.filename, "w:gz") as packed:
-        for name, content in members.items():
-            info = tarfile.TarInfo(f"{cls.base_folder}/{name}")
-            info.size = len(content)
-            packed.addfile(info, io.BytesIO(content))
+    pack(root / cls.filename, {f"{cls.base_folder}/{name}": content for name, content in members.items()})
     sums = {name: md5(content).hexdigest() for name, content in members.items()}
     patch.setattr(cls, "tgz_md5", md5((root / cls.filename).read_bytes()).hexdigest())
     patch.setattr(cls, "train_list", [["train", sums["train"]]])

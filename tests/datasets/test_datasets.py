@@ -1,7 +1,6 @@
 """Data sets: what is in them, which part is used, and what is said about files that are not as they should be."""
 
 import gzip
-import io
 import pickle
 import shutil
 import tarfile
@@ -22,6 +21,7 @@ from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets.digits import _pixels_and_labels
 from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, holdout_split, stratified
 from methods.errors import InputError
+from tests.images import pack
 
 Pixels = npt.NDArray[np.uint8]
 NOWHERE = Path("no-such-folder")
@@ -292,11 +292,7 @@ def cifar(root: Path, patch: pytest.MonkeyPatch, cls: Any, label_key: str, class
     names = [name for name, _ in (*cls.train_list, *cls.test_list)]
     meta = pickle.dumps({cls.meta["key"]: [f"class{index}" for index in range(classes)]})
     members = {**{name: batch(name) for name in names}, cls.meta["filename"]: meta}
-    with tarfile.open(root / cls.filename, "w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(f"{cls.base_folder}/{name}")
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
+    pack(root / cls.filename, {f"{cls.base_folder}/{name}": content for name, content in members.items()})
     sums = {name: md5(content).hexdigest() for name, content in members.items()}
     patch.setattr(cls, "tgz_md5", md5((root / cls.filename).read_bytes()).hexdigest())
     patch.setattr(cls, "train_list", [[name, sums[name]] for name, _ in cls.train_list])
