@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 _PREFIX = "okdbench_beside_"
-OWN = ("methods", "benchmark")
+OWN_PACKAGES = ("benchmark", "methods")
 """This project's packages, which nothing beside a plug-in hides."""
 
 
@@ -122,7 +122,11 @@ def is_installed(spec: ModuleSpec) -> bool:
 
 def _lies_beside(top: str, package: str) -> bool:
     # a look at the folder first, which is quick
-    if not top or top in OWN or PathFinder.find_spec(f"{package}.{top}", sys.modules[package].__path__) is None:
+    if (
+        not top
+        or top in OWN_PACKAGES
+        or PathFinder.find_spec(f"{package}.{top}", sys.modules[package].__path__) is None
+    ):
         return False
     found = _found_elsewhere(top)
     return found is None or not is_installed(found)

@@ -10,7 +10,7 @@ from importlib.util import find_spec, resolve_name
 from types import ModuleType
 from typing import Any
 
-from methods.beside import OWN, full_name, is_installed, own_name
+from methods.beside import OWN_PACKAGES, full_name, is_installed, own_name
 
 DIGITS = 32
 
@@ -141,7 +141,7 @@ def _with_parents(name: str) -> Iterator[str]:
 
 def _belongs(name: str, main: str, package: str) -> bool:
     top, own = name.partition(".")[0], main.partition(".")[0]
-    if top in OWN:
+    if top in OWN_PACKAGES:
         # what this project's packages compute is told by the methods' versions
         return False
     if full_name(name, package) != name:

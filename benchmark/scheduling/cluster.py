@@ -19,6 +19,7 @@ from benchmark.consoles import same_command
 from benchmark.errors import MachineError
 from benchmark.scheduling import scratch
 from benchmark.store import environment
+from methods.beside import OWN_PACKAGES
 from methods.errors import InputError
 
 # Ray reads these when it is imported: no telemetry, no log files of its own for every trial, no chatter
@@ -54,9 +55,6 @@ VITAL = ("raylet", "gcs_server")
 
 WATCH_S = 0.5
 """Between two looks at them."""
-
-OWN = ("benchmark", "methods")
-"""The packages that a worker has to import from where this process did."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def ray_cluster(cluster: Cluster) -> Iterator[None]:
 
 def own_folders() -> list[str]:
     """Return the folders from which this process imports this project's packages."""
-    found = [Path(str(import_module(name).__file__)).resolve().parents[1] for name in OWN]
+    found = [Path(str(import_module(name).__file__)).resolve().parents[1] for name in OWN_PACKAGES]
     return list(dict.fromkeys(map(str, found)))
 
 

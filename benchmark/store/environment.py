@@ -8,6 +8,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from methods.beside import OWN_PACKAGES
+
 PACKAGES = ("okdbench", "torch", "torchvision", "numpy")
 
 
@@ -27,7 +29,7 @@ def versions() -> dict[str, str]:
 def source_hash() -> str:
     """Return the hash of this project's source files, of both packages: equal where the same code runs."""
     digest = sha256()
-    for package in ("benchmark", "methods"):
+    for package in OWN_PACKAGES:
         folder = Path(str(import_module(package).__file__)).parent
         for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
             digest.update(f"{package}/{path.relative_to(folder).as_posix()}\n".encode())
