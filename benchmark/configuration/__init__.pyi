@@ -23,8 +23,10 @@ from .run_config import (
     PLACE as PLACE,
     SECTIONS as SECTIONS,
     DataConfig as DataConfig,
+    FieldRole as FieldRole,
     RunConfig as RunConfig,
     TrainConfig as TrainConfig,
     Use as Use,
+    settings_of_role as settings_of_role,
 )
 from .words import datasets_named as datasets_named, joined as joined

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from hashlib import sha256
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -19,37 +20,36 @@ PLACE = ":"
 EQUAL_EPOCHS = "equal epochs"
 """The budget of a run whose length is the recipe's."""
 
-_LOOKED_AT = ("diagnostics_every", "class_accuracy")
-"""Settings of training that add scores and change no number."""
 
-_ADDED = "absent_at_its_default"
+class FieldRole(Enum):
+    """What a field is to a run's identity; a field without a role is always part of it."""
 
-
-def _added(default: Any, **field: Any) -> Any:
-    """Return a field that came after runs had been stored: at its default it is no part of an identity."""
-    return Field(default, json_schema_extra={_ADDED: True}, **field)
+    ADDED = "added after runs had been stored: part of the identity unless it has its default"
+    MEASURES = "adds metrics and changes no other number: not part of the identity"
+    REQUEST = "describes the request that asked for the run: not part of the identity"
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    @classmethod
+    def of_role(cls, *roles: FieldRole) -> set[str]:
+        """Return the names of the fields that have one of these roles."""
+        return {name for name, field in cls.model_fields.items() if any(role in field.metadata for role in roles)}
+
     def canonical(self) -> dict[str, Any]:
-        """Return what counts for the identity: the values that are read, but those that mean what was meant before."""
-        added = {
+        """Return the values that count for the identity."""
+        left_out = self.unused() | self.of_role(FieldRole.MEASURES, FieldRole.REQUEST)
+        left_out |= {
             name
-            for name, field in type(self).model_fields.items()
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(_ADDED)
+            for name in self.of_role(FieldRole.ADDED)
+            if getattr(self, name) == type(self).model_fields[name].get_default()
         }
-        values = self.model_dump(mode="json", exclude=self.unused())
-        return {name: value for name, value in values.items() if name not in added or value != self._default(name)}
+        return self.model_dump(mode="json", exclude=left_out)
 
     def unused(self) -> set[str]:
-        """Return the settings that nothing reads beside the others' values."""
+        """Return the settings that nothing reads given the others' values."""
         return set()
-
-    @classmethod
-    def _default(cls, name: str) -> Any:
-        return cls.model_fields[name].get_default()
 
 
 class TrainConfig(_Section):
@@ -60,16 +60,18 @@ class TrainConfig(_Section):
     lr: float = Field(0.1, gt=0, le=100, description="learning rate at the start")
     lr_factor: float = Field(0.1, gt=0, le=1, description="what a milestone multiplies the learning rate by")
     milestones: list[Fraction] = Field([0.5, 0.75], description="where it drops, as shares of the epochs")
-    schedule: Literal["step", "cosine", "constant"] = _added(
+    schedule: Annotated[Literal["step", "cosine", "constant"], FieldRole.ADDED] = Field(
         "step",
         description="of the learning rate: dropped at the milestones; half a cosine from lr towards 0, epoch by epoch; "
         "or always lr",
     )
-    warmup_epochs: float = _added(
+    warmup_epochs: Annotated[float, FieldRole.ADDED] = Field(
         0.0, ge=0, le=100_000, description="linear warm-up, step by step: a share of the run below 1, from 1 on epochs"
     )
-    warmup_from: float = _added(0.1, ge=0, le=1, description="share of the learning rate that a warm-up begins with")
-    optimizer: Literal["sgd", "adamw"] = _added(
+    warmup_from: Annotated[float, FieldRole.ADDED] = Field(
+        0.1, ge=0, le=1, description="share of the learning rate that a warm-up begins with"
+    )
+    optimizer: Annotated[Literal["sgd", "adamw"], FieldRole.ADDED] = Field(
         "sgd", description="sgd with momentum, or adamw: betas 0.9 and 0.999, decoupled weight decay, no momentum"
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; adamw does not read it")
@@ -77,10 +79,10 @@ class TrainConfig(_Section):
         True, description="Nesterov's form of sgd's momentum, which must be above 0; adamw does not read it"
     )
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on every parameter, but those of no_decay")
-    no_decay: Literal["none", "norm_and_bias"] = _added(
+    no_decay: Annotated[Literal["none", "norm_and_bias"], FieldRole.ADDED] = Field(
         "none", description="what is spared weight decay: nothing, or the scales and shifts of norms and all biases"
     )
-    label_smoothing: float = _added(
+    label_smoothing: Annotated[float, FieldRole.ADDED] = Field(
         0.0, ge=0, lt=1, description="share of every label that is spread evenly over all classes"
     )
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of the run; part of its numbers")
@@ -92,21 +94,21 @@ class TrainConfig(_Section):
     )
     channels_last: bool = Field(True, description="memory layout of images and weights; faster, other rounding")
     compile: bool = Field(False, description="torch.compile the training step; pays in runs of hours")
-    graph: bool = _added(
+    graph: Annotated[bool, FieldRole.ADDED] = Field(
         False, description="record the training step as a CUDA graph and replay it; CUDA alone, where it is unmeasured"
     )
     collapse_epochs: int = Field(10, ge=1, description="evaluations in a row at chance after which a run has collapsed")
     eval_every: int = Field(1, ge=1, description="epochs between evaluations; the last epoch is always evaluated")
 
-    diagnostics_every: int = Field(
+    diagnostics_every: Annotated[int, FieldRole.MEASURES] = Field(
         0,
         ge=0,
         description="epochs between diagnostics (diversity, calibration, gradients) among those that are evaluated; 0: "
-        "after the last one only. They change no other number and are no part of the run's identity",
+        "after the last one only. They change no other number and are not part of the run's identity",
     )
-    class_accuracy: bool = _added(
+    class_accuracy: Annotated[bool, FieldRole.MEASURES] = Field(
         False,
-        description="whether the diagnostics have the students' accuracy on each class too; likewise no part of it",
+        description="whether the diagnostics include the students' accuracy on each class; not part of the identity",
     )
 
     def unused(self) -> set[str]:
@@ -144,13 +146,13 @@ class DataConfig(_Section):
     holdout: float = Field(
         0.0, ge=0, lt=1, description="share of the training images that is kept out and scored instead of the test set"
     )
-    train_split: str | None = _added(
+    train_split: Annotated[str | None, FieldRole.ADDED] = Field(
         None,
         min_length=1,
         description="the split to train on, for folder: a folder's name; null: the usual one. Of folder:, hf: and "
         "torchvision:",
     )
-    test_split: str | None = _added(
+    test_split: Annotated[str | None, FieldRole.ADDED] = Field(
         None, min_length=1, description="likewise the split to score on; with holdout nothing reads it"
     )
     image_size: int | None = Field(
@@ -160,21 +162,21 @@ class DataConfig(_Section):
         description="side to resize (shorter side) and centre-crop images to; null: as they are",
     )
     pad: int = Field(4, ge=0, le=64, description="pixels of border before the random crop")
-    padding: Literal["black", "mean", "reflect"] = _added(
+    padding: Annotated[Literal["black", "mean", "reflect"], FieldRole.ADDED] = Field(
         "black", description="what the border is: black, the training images' mean colour, or their mirrored rim"
     )
     flip: bool = Field(True, description="whether images are mirrored at random")
-    augment: Literal["none", "standard", "randaugment", "trivialaugment"] = _added(
+    augment: Annotated[Literal["none", "standard", "randaugment", "trivialaugment"], FieldRole.ADDED] = Field(
         "standard",
         description="none; standard: crop (pad, padding) and flip; or that and torchvision's policy of this name",
     )
-    erase: float = _added(
+    erase: Annotated[float, FieldRole.ADDED] = Field(
         0.0, ge=0, le=1, description="probability with which a random rectangle of an image gets the mean colour"
     )
-    mix: Literal["none", "mixup", "cutmix"] = _added(
+    mix: Annotated[Literal["none", "mixup", "cutmix"], FieldRole.ADDED] = Field(
         "none", description="how images and labels of a batch are mixed; not with methods that need unmixed labels"
     )
-    mix_alpha: float = _added(
+    mix_alpha: Annotated[float, FieldRole.ADDED] = Field(
         1.0, gt=0, le=1000, description="both parameters of the Beta distribution of which mix draws its share"
     )
 
@@ -231,10 +233,14 @@ class RunConfig(_Section):
     sources: dict[str, str] = Field(
         {}, description="what comes from a plug-in (method, dataset, backbone), and the hash of its code"
     )
-    uses: list[Use] = Field([], description="what it was asked for as; none: as the method itself. No part of identity")
-    origin: Origin = Field(Origin(), description="where its command lay; no part of its identity")
-    budgets: list[str] = Field(
-        [EQUAL_EPOCHS], min_length=1, description="the comparisons that asked for the run; no part of its identity"
+    uses: Annotated[list[Use], FieldRole.REQUEST] = Field(
+        [], description="the names and settings it was requested under; none: as the method itself"
+    )
+    origin: Annotated[Origin, FieldRole.REQUEST] = Field(
+        Origin(), description="the paths of the command that requested it"
+    )
+    budgets: Annotated[list[str], FieldRole.REQUEST] = Field(
+        [EQUAL_EPOCHS], min_length=1, description="the comparisons that requested the run"
     )
 
     @model_serializer(mode="wrap")
@@ -248,16 +254,10 @@ class RunConfig(_Section):
     @property
     def identity(self) -> str:
         """The hash of the canonical form: equal exactly for runs that must give the same numbers."""
-        resolved = self.model_dump(mode="json")
-        resolved |= {"train": self.train.canonical(), "data": self.data.canonical()}
-        # what is looked at beside the numbers changes none of them, nor does who asked for the run
-        for name in _LOOKED_AT:
-            resolved["train"].pop(name, None)
-        for name in ("budgets", "uses", "origin"):
-            del resolved[name]
+        resolved = self.canonical() | {"train": self.train.canonical(), "data": self.data.canonical()}
+        # paths are not part of it: the contents' hashes are
         for name in self.files:
             del resolved["hyperparameters"][name]
-        # what lies where is not what is trained on: the content's hashes say that
         resolved["dataset"] = self.dataset.partition(PLACE)[0]
         canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return sha256(canonical.encode()).hexdigest()[:12]
@@ -292,3 +292,8 @@ class RunConfig(_Section):
 
 
 SECTIONS: Mapping[str, type[_Section]] = {"train": TrainConfig, "data": DataConfig}
+
+
+def settings_of_role(role: FieldRole) -> set[str]:
+    """Return the settings of a role, such as ``train.class_accuracy``."""
+    return {f"{section}.{name}" for section, model in SECTIONS.items() for name in model.of_role(role)}

@@ -9,7 +9,16 @@ from statistics import fmean
 from typing import Any
 
 from benchmark import datasets
-from benchmark.configuration import SECTIONS, Layer, Request, RunConfig, layer_from_file, plan
+from benchmark.configuration import (
+    SECTIONS,
+    FieldRole,
+    Layer,
+    Request,
+    RunConfig,
+    layer_from_file,
+    plan,
+    settings_of_role,
+)
 from benchmark.exchange.comparison import Outcome
 from benchmark.exchange.records import Mark, Record, mark, repeated
 from benchmark.exchange.submission import Submission
@@ -31,8 +40,6 @@ _PARTS = {
 
 _ROUNDING = 1e-6
 """Points by which rounding may move a mean."""
-
-_UNSEEN = "diagnostics_every"
 
 Tell = Callable[[str], None]
 
@@ -217,7 +224,7 @@ def _differences(config: RunConfig, planned: RunConfig) -> Iterator[str]:
     for name, part in _PARTS.items():
         ours, theirs = (_flat(getattr(one, name), name) for one in (planned, config))
         for key in dict.fromkeys((*ours, *theirs)):
-            if ours.get(key) != theirs.get(key) and key.rpartition(".")[2] != _UNSEEN:
+            if ours.get(key) != theirs.get(key) and key not in settings_of_role(FieldRole.MEASURES):
                 yield f"{part}: {key} is {theirs.get(key)}, here {ours.get(key)}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.configuration import FieldRole, settings_of_role
 from benchmark.tables import configurations, variants
 from benchmark.tables.budgets import one_budget_a_row
 from benchmark.tables.scores import SCORES
@@ -16,9 +17,6 @@ from methods.errors import InputError, unknown
 KEYS = ("method", "dataset", "backbone", "split", "seed")
 ROWS: tuple[str, ...] = ("method",)
 COLUMNS: tuple[str, ...] = ("dataset", "backbone")
-
-_UNSEEN = ("train.diagnostics_every", "train.class_accuracy")
-"""Settings that change no number."""
 
 
 def split_words(text: str) -> list[str]:
@@ -114,7 +112,8 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     beginnings = ("hyperparameters.", "files.", variants.OWN)
     own = [name for name in runs.columns if name.startswith(beginnings) or name in of_method]
     own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
-    shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in _UNSEEN]
+    measuring = settings_of_role(FieldRole.MEASURES)
+    shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in measuring]
     about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
     about_method = "column" if "method" in columns else "row"
     runs["row"], runs["column"] = (_joined(runs, keys) for keys in (rows, columns))

@@ -158,6 +158,10 @@ class TestEqual:
     def test_what_must_be_equal_is_named(self, changed: dict[str, Any], said: str, handed_in: Path) -> None:
         assert any(said in line for line in found(say(handed_in, **changed)))
 
+    @pytest.mark.parametrize("setting", [{"class_accuracy": True}, {"diagnostics_every": 3}])
+    def test_settings_that_only_add_metrics_may_differ(self, setting: dict[str, Any], handed_in: Path) -> None:
+        assert found(say(handed_in, settings={"train": {"epochs": 1, **setting}})) == []
+
     def test_other_code_than_the_runs_had(self, handed_in: Path) -> None:
         path = handed_in / "consensus.py"
         path.write_text(path.read_text().replace('"distillation": weight *', '"distillation": 2 * weight *'))
