@@ -27,18 +27,18 @@ def speed(
 ) -> None:
     """Measure how fast methods train here, beside the machine's rate of matrix products."""
     from benchmark.configuration import layer_from_assignments
-    from benchmark.speed import report
+    from benchmark.speed.measure import augmentation_baseline, random_runs, random_shape, speed_lines
     from methods import registry
 
     broken = registry.broken_files(plugin or ())
 
     if baseline:
-        tell(*report.baseline(repetitions, as_json).split("\n"))
+        tell(*augmentation_baseline(repetitions, as_json).split("\n"))
         return
     settings = layer_from_assignments(set_ or ())
     train = {"batch_size": batch_size, "threads": threads or os.cpu_count() or 1} | settings.pop("train", {})
-    runs = report.runs(methods, backbone, train, settings, tuple(plugin or ()))
-    shape = report.shape(num_classes, image_size)
-    for text in report.lines(runs, shape, device, repetitions, as_json, tuple(plugin or ())):
+    runs = random_runs(methods, backbone, train, settings, tuple(plugin or ()))
+    shape = random_shape(num_classes, image_size)
+    for text in speed_lines(runs, shape, device, repetitions, as_json, tuple(plugin or ())):
         tell(*text.split("\n"), flush=True)
     say_notes(broken)

@@ -13,7 +13,7 @@ from benchmark.store import environment
 from benchmark.words import duration
 
 if TYPE_CHECKING:
-    from benchmark.speed.estimate import Pace
+    from benchmark.speed.cost import ImageCost
 
 WORTH_IT_PIXELS = 20_000_000
 """A plan that trains on fewer, all epochs and runs together, is through in a few minutes and not timed before."""
@@ -44,17 +44,18 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Mapping[str, d
     """
     if command.cluster.address is not None or not _on_cpu(command):
         return []
-    from benchmark.speed.rough import pixels, rough
+    from benchmark.speed.cost import pixels, plan_cost
 
     several, wide = "1 run" if len(runs) == 1 else f"{len(runs)} runs", places(command, runs)
     which = f"{several}, {wide} side by side" if wide > 1 else several
     worth_it = sum(pixels(run, shapes[run.dataset]) for run in runs) >= WORTH_IT_PIXELS
-    found = rough(runs, shapes, command.store.root, command.plugins) if worth_it else None
+    folder = command.store.root
+    found = plan_cost(runs, shapes, folder, "cpu", command.plugins, quick=True) if worth_it else None
     if found is None:
         return [which]
-    plan = _Plan(command, runs, shapes, found.paces)
+    plan = _Plan(command, runs, shapes, found.images)
     took = plan.seconds()
-    guessed = f"; {found.guessed} of {found.kinds} kinds of runs guessed from the others" if found.guessed else ""
+    guessed = f"; {found.scaled} of {found.kinds} kinds of runs guessed from the others" if found.scaled else ""
     beside = "; timed beside other work, which makes it longer" if found.busy else ""
     line = f"about {duration(took)} on this machine's CPU ({which}{guessed}{beside})"
     return [line] if took < LONG_S else [line, f"what makes it shorter: {'; or '.join(plan.advice())}"]
@@ -68,18 +69,18 @@ class _Plan:
         command: Command,
         runs: Sequence[RunConfig],
         shapes: Mapping[str, datasets.Shape],
-        paces: Sequence["Pace"],
+        images: Sequence["ImageCost"],
     ) -> None:
         self.command = command
         self.shapes = shapes
-        self.runs = list(zip(runs, paces, strict=True))
+        self.runs = list(zip(runs, images, strict=True))
         self.places = places(command, runs)
         # what an earlier command has trained of them is not trained again
         self.done = {run.identity: 0 if command.force else len(command.store.metrics(run)) for run in runs}
 
     def seconds(self, factor: float = 1.0, images_per_class: int | None = None) -> float:
-        """Return what the plan takes, at paces or on subsets of another size than its own."""
-        from benchmark.speed import side_by_side
+        """Return what the plan takes, at other speeds or on subsets of another size than its own."""
+        from benchmark.speed.cost import side_by_side
 
         each = []
         for run, pace in self.runs:
@@ -87,15 +88,20 @@ class _Plan:
             if images_per_class is not None:
                 shape = replace(shape, train=min(shape.train, images_per_class * shape.num_classes))
                 left = run.train.epochs
-            each.append(factor * pace.seconds(run, shape, left))
+            each.append(factor * pace.total(run, shape, left))
         return side_by_side(each, self.places)
 
     def advice(self) -> list[str]:
         """Return what would make the plan shorter, with the time that it would then take."""
         return [*self._subset(), *self._network(), *self._precision(), *self._budget(), "a machine with a GPU"]
 
-    def _longest(self) -> tuple[RunConfig, "Pace"]:
-        return max(self.runs, key=lambda each: each[1].seconds(each[0], self.shapes[each[0].dataset], 1))
+    def _longest(self) -> tuple[RunConfig, "ImageCost"]:
+        return max(self.runs, key=lambda each: each[1].total(each[0], self.shapes[each[0].dataset], 1))
+
+    def _timed(self, run: RunConfig) -> float:
+        from benchmark.speed.cost import time_images
+
+        return time_images(run, self.shapes[run.dataset], "cpu", self.command.plugins, quick=True)[0].train
 
     def _subset(self) -> list[str]:
         shape = self.shapes[self._longest()[0].dataset]
@@ -106,7 +112,6 @@ class _Plan:
         return [f"fewer images (--set data.train_per_class={images}: about {took})"]
 
     def _network(self) -> list[str]:
-        from benchmark.speed.rough import time_small_batches
         from methods import backbones
 
         run, pace = self._longest()
@@ -115,7 +120,7 @@ class _Plan:
             return []
         try:
             small = run.model_copy(update={"backbone": smallest})
-            factor = time_small_batches(small, self.shapes[run.dataset], self.command.plugins)[0].train / pace.train
+            factor = self._timed(small) / pace.train
         except Exception:
             return []
         # a network that hardly helps is no advice
@@ -124,14 +129,12 @@ class _Plan:
         )
 
     def _precision(self) -> list[str]:
-        from benchmark.speed.rough import time_small_batches
-
         run, pace = self._longest()
         if run.train.precision == "bf16" or not environment.multiplies_bfloat16():
             return []
         reduced = run.model_copy(update={"train": run.train.model_copy(update={"precision": "bf16"})})
         try:
-            factor = time_small_batches(reduced, self.shapes[run.dataset], self.command.plugins)[0].train / pace.train
+            factor = self._timed(reduced) / pace.train
         except Exception:
             return []
         took = duration(self.seconds(factor))
@@ -139,18 +142,18 @@ class _Plan:
 
     def _budget(self) -> list[str]:
         """Return the multiply-adds a run with which the plan would take as long as is not called long."""
-        from benchmark.speed.rough import operations_of_a_step
+        from benchmark.speed.cost import macs_per_image
 
         if self.command.shares:
             return []
         run, pace = self._longest()
         try:
-            rate = operations_of_a_step(run, self.shapes[run.dataset], self.command.plugins) / 2 / pace.train
+            rate = macs_per_image(run, self.shapes[run.dataset], self.command.plugins).train / pace.train
         except Exception:
             return []
         # a run of a budget takes budget / rate for training, and in proportion for its evaluations
         overheads = [
-            each.seconds(one, shape, one.train.epochs) / (each.train * one.train.epochs * shape.train)
+            each.total(one, shape) / (each.train * one.train.epochs * shape.train)
             for one, each, shape in ((one, each, self.shapes[one.dataset]) for one, each in self.runs)
         ]
         budget = _rounded_down(LONG_S * self.places * rate / sum(overheads))

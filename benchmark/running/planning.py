@@ -43,18 +43,17 @@ def _differing(runs: Sequence[RunConfig]) -> dict[str, str]:
 
 
 def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
-    from benchmark.speed import side_by_side
-    from benchmark.speed.estimate import estimate
+    from benchmark.speed.cost import plan_cost, side_by_side, stored_mebibytes
     from benchmark.training import check_labels
 
     shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root, command.plugins) for run in runs}
     check_labels(runs, shapes, command.plugins)
-    kept = (command.save_students, command.predictions)
-    found = estimate(runs, shapes, command.store.root, command.device, command.plugins, *kept)
+    found = plan_cost(runs, shapes, command.store.root, command.device, command.plugins)
+    mebibytes = stored_mebibytes(runs, shapes, command.plugins, command.save_students, command.predictions)
     wide = places(command, runs)
     took = duration(side_by_side(found.seconds, wide))
-    how = f", {found.scaled} of {found.kinds} kinds of runs scaled by their operations" if found.scaled else ""
-    return f"about {took} on this machine ({wide} side by side{how}) and {found.mebibytes:.1f} MiB"
+    how = f", {found.scaled} of {found.kinds} kinds of runs scaled by their multiply-adds" if found.scaled else ""
+    return f"about {took} on this machine ({wide} side by side{how}) and {mebibytes:.1f} MiB"
 
 
 def places(command: Command, runs: Sequence[RunConfig]) -> int:

@@ -15,6 +15,7 @@ from benchmark.configuration import RunConfig, sources
 from benchmark.datasets import Dataset
 from benchmark.scheduling.cluster import check_code
 from benchmark.scheduling.time_limit import Pace, TimeLimit
+from benchmark.speed.cost import run_cost
 from benchmark.store import (
     ERROR,
     LogitsType,
@@ -26,7 +27,6 @@ from benchmark.store import (
     write_predictions,
 )
 from benchmark.training import CollapsedError, DivergedError, Row, Trainer, checkpoints, choose_device, is_out_of_memory
-from benchmark.training.cost import cost
 
 PATIENCE_S = 20.0
 """For another process to let go of a run: a worker whose driver was killed needs a moment to notice."""
@@ -246,7 +246,7 @@ class Execution:
             reason=reason,
             seconds=self._elapsed(),
             environment=environment.versions() | self._device(),
-            cost=cost(trainer) if trainer else None,
+            cost=run_cost(trainer) if trainer else None,
             students=trainer.method.students if trainer else (),
         )
         try:

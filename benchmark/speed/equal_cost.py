@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from benchmark.configuration import Checksums, Datasets, Request, RunConfig, distinct, expanded
 from benchmark.datasets import Shape
-from benchmark.speed.estimate import operations_per_image
+from benchmark.speed.cost import macs_per_image
 from methods.errors import InputError
 
 MAX_EPOCHS = 100_000
@@ -114,7 +114,7 @@ class _Costs:
             if run.dataset not in self.shapes:
                 self.shapes[run.dataset] = self.shape_of(run)
             shape = self.shapes[run.dataset]
-            self.known[kind] = operations_per_image(run, shape, self.plugins).train / 2 * shape.train
+            self.known[kind] = macs_per_image(run, shape, self.plugins).train * shape.train
         return self.known[kind]
 
 

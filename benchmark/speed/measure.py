@@ -1,24 +1,84 @@
-"""How fast a method trains on this machine, beside how fast the machine multiplies matrices."""
+"""``bench speed``: how fast methods train on this machine, beside how fast it multiplies matrices."""
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.configuration import RunConfig
-from benchmark.datasets import Shape, random_dataset
-from benchmark.training import Arithmetic, StepBatch, Trainer, choose_device, peak_memory, reset_peak_memory
-from methods import Progress
+from benchmark.configuration import DataConfig, Request, RunConfig, TrainConfig, complete_methods
+from benchmark.datasets import Shape
+from benchmark.speed.cost import ImageCost, macs_per_image
+from benchmark.speed.timing import matrix_rate, preparation, timed, trainer_for, training_step, warm_up
+from benchmark.training import peak_memory, reset_peak_memory
+from benchmark.words import duration
+from methods import backbones, registry
+from methods.errors import InputError
+from methods.hyperparameters import validated
 
-WARM_UP_STEPS = 2
-MATRIX_SIDE = 2048
+TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 MEASURED_S = 1.0
 """For how long steps are taken at each measurement."""
+
+
+def random_runs(
+    methods: str | None,
+    backbone: str,
+    train: Mapping[str, Any],
+    sections: Mapping[str, Mapping[str, Any]],
+    plugins: Sequence[str] = (),
+) -> list[RunConfig]:
+    """Return runs on random images, one per method.
+
+    Args:
+        methods: Names separated by commas; None for all that need nothing else.
+        backbone: One name, or several joined by ``+``.
+        train: Settings of training.
+        sections: Hyperparameters by method.
+        plugins: Python files that define further methods.
+
+    Raises:
+        InputError: For anything unknown or out of range.
+    """
+    names = [name.strip() for name in methods.split(",")] if methods else complete_methods(Request([sections], plugins))
+    architectures = backbone.split("+")
+    for architecture in architectures:
+        backbones.describe(architecture, plugins)
+    if unused := set(sections) - set(names):
+        raise InputError(f"--set {min(unused)}: not among the methods that are measured ({', '.join(names)})")
+    config = validated(TrainConfig, train, "train")
+    found = []
+    for name in names:
+        method = registry.load(name, plugins)
+        chosen = registry.resolve(method, sections.get(name, {}), architectures, config.epochs)
+        found.append(
+            RunConfig(
+                method=name,
+                dataset="random",
+                backbone=backbone,
+                seed=0,
+                train=config,
+                data=DataConfig(),
+                hyperparameters=chosen.model_dump(mode="json"),
+                method_version=method.version,
+                dataset_checksum="",
+            )
+        )
+    return found
+
+
+def random_shape(num_classes: int, image_size: int) -> Shape:
+    """Return the shape of colour images, as many as CIFAR has.
+
+    Raises:
+        InputError: For a number that is too small or too large.
+    """
+    if not (2 <= num_classes <= 100_000 and 1 <= image_size <= 1024):
+        raise InputError("num-classes must lie in 2..100000 and image-size in 1..1024")
+    return Shape(TRAIN_IMAGES, TEST_IMAGES, num_classes, 3, image_size)
 
 
 @dataclass(frozen=True)
@@ -34,6 +94,10 @@ class Rate:
         """Summarise measurements."""
         return cls(median(values), min(values), max(values))
 
+    def __str__(self) -> str:
+        """The rate with its range."""
+        return f"{self.median:,.0f} ({self.low:,.0f} to {self.high:,.0f})"
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -43,7 +107,7 @@ class Speed:
         train_images_per_s: Optimiser steps on ready views, in images (each counts once, whatever its views).
         augmentation_images_per_s: Images whose views and labels are made.
         evaluation_images_per_s: Images that all predictors are evaluated on.
-        gflop_per_image: Floating-point operations of a training step, by ``torch.utils.flop_counter``.
+        gflop_per_image: Floating-point operations of a training step, two for each multiply-add.
         matmul_gflop_per_s: The device's rate on square float32 (or the run's precision) matrix products.
         fraction_of_matmul_rate: Training's share of that rate; both sides are measured in turn.
         peak_memory_mib: Of the device, or of this process on the CPU.
@@ -68,9 +132,21 @@ class Speed:
     recipe_seconds: float
     repetitions: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return asdict(self)
+    def __str__(self) -> str:
+        """The measurements as lines for a person."""
+        return "\n".join(
+            [
+                f"{self.method} {self.backbone}: {self.device}, {self.precision}, {self.threads} threads, "
+                f"batch {self.batch_size}, {self.views} view(s), {self.repetitions} repetitions",
+                f"  training      {self.train_images_per_s} images/s, {self.gflop_per_image:.3f} GFLOP each",
+                f"  augmentation  {self.augmentation_images_per_s} images/s",
+                f"  evaluation    {self.evaluation_images_per_s} images/s",
+                f"  matrix rate   {self.matmul_gflop_per_s} GFLOP/s; "
+                f"training reaches {self.fraction_of_matmul_rate:.2f} of it",
+                f"  peak memory   {self.peak_memory_mib:,.0f} MiB",
+                f"  one run of {self.epochs} epochs of {TRAIN_IMAGES:,} images: {duration(self.recipe_seconds)}",
+            ]
+        )
 
 
 def measure(
@@ -79,7 +155,7 @@ def measure(
     """Measure one run after warm-up, waiting for the device at both ends of each measurement.
 
     Args:
-        run: What is trained; its data set is not read.
+        run: What is trained; its dataset is not read.
         shape: Of the random images that stand for it, and how many of them an epoch has.
         device_name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         repetitions: How often each rate is measured, 5 or more for a range worth the name.
@@ -89,27 +165,26 @@ def measure(
     trainer = trainer_for(run, shape, device_name, plugins)
     device = trainer.arithmetic.device
     step, prepare = training_step(trainer), preparation(trainer)
-    flops = count_flops(step)
-    for _ in range(WARM_UP_STEPS):
-        step()
-    product = _matrix_product(trainer.arithmetic)
+    operations = 2 * macs_per_image(run, shape, plugins).train
+    warm_up(trainer, step)
+    matmul_rate = matrix_rate(trainer.arithmetic)
     reset_peak_memory(device)
-    steps = _steps_within(MEASURED_S, step, device)
+    steps = max(1, round(MEASURED_S / timed(step, 1, device)))
     rates: dict[str, list[float]] = {key: [] for key in ("train", "matmul", "fraction", "augmentation", "evaluation")}
     for _ in range(repetitions):
-        before = _matmul_rate(product, device)
-        seconds = timed(step, steps, device)
+        before = matmul_rate()
+        seconds = timed(step, steps, device) / batch_size
         # neighbours in time: what else the machine does slows both down
-        matmul = (before + _matmul_rate(product, device)) / 2
-        rates["matmul"].append(matmul)
-        rates["train"].append(batch_size / seconds)
-        rates["fraction"].append(flops / seconds / matmul)
-        augmented = timed(prepare, 10, device)
-        rates["augmentation"].append(batch_size / augmented)
+        matmul = (before + matmul_rate()) / 2
+        rates["matmul"].append(matmul / 1e9)
+        rates["train"].append(1 / seconds)
+        rates["fraction"].append(operations / seconds / matmul)
+        rates["augmentation"].append(batch_size / timed(prepare, 10, device))
         rates["evaluation"].append(len(trainer.test_labels) / timed(trainer.evaluate, 1, device))
-    summary = {key: Rate.of(values) for key, values in rates.items()}
-    epoch = shape.train * (1 / summary["train"].median + 1 / summary["augmentation"].median)
-    evaluations = -(-train.epochs // train.eval_every)
+    found = {key: Rate.of(values) for key, values in rates.items()}
+    seconds_per_image = ImageCost(
+        1 / found["train"].median + 1 / found["augmentation"].median, 1 / found["evaluation"].median
+    )
     return Speed(
         method=run.method,
         backbone=run.backbone,
@@ -118,68 +193,46 @@ def measure(
         threads=train.threads,
         batch_size=batch_size,
         views=trainer.method.views,
-        train_images_per_s=summary["train"],
-        augmentation_images_per_s=summary["augmentation"],
-        evaluation_images_per_s=summary["evaluation"],
-        gflop_per_image=flops / batch_size / 1e9,
-        matmul_gflop_per_s=Rate.of([rate / 1e9 for rate in rates["matmul"]]),
-        fraction_of_matmul_rate=summary["fraction"].median,
+        train_images_per_s=found["train"],
+        augmentation_images_per_s=found["augmentation"],
+        evaluation_images_per_s=found["evaluation"],
+        gflop_per_image=operations / 1e9,
+        matmul_gflop_per_s=found["matmul"],
+        fraction_of_matmul_rate=found["fraction"].median,
         peak_memory_mib=peak_memory(device),
         epochs=train.epochs,
-        recipe_seconds=train.epochs * epoch + evaluations * shape.test / summary["evaluation"].median,
+        recipe_seconds=seconds_per_image.total(run, shape),
         repetitions=repetitions,
     )
 
 
-def trainer_for(run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()) -> Trainer:
-    """Return a trainer of a run on a few batches of random images."""
-    few = replace(shape, train=4 * run.train.batch_size, test=2 * run.train.batch_size)
-    return Trainer(run, random_dataset(few), choose_device(device_name), plugins)
+def speed_lines(
+    chosen: Sequence[RunConfig],
+    images: Shape,
+    device: str,
+    repetitions: int,
+    as_json: bool,
+    plugins: Sequence[str] = (),
+) -> Iterator[str]:
+    """Measure the runs one by one; yield the text of each as it is known, or all of them as one JSON text."""
+    measured = []
+    for run in chosen:
+        measured.append(measure(run, images, device, repetitions, plugins))
+        if not as_json:
+            yield str(measured[-1])
+    if as_json:
+        content = [asdict(found) for found in measured]
+        yield json.dumps(content[0] if len(content) == 1 else content, indent=2)
 
 
-def training_step(trainer: Trainer) -> Callable[[], None]:
-    """Return the action of one optimiser step on views that are ready, in the middle of the run."""
-    epochs, batch = trainer.config.train.epochs, preparation(trainer)()
-    progress = Progress(epoch=epochs // 2, step=10_000, epochs=epochs)
+def augmentation_baseline(repetitions: int, as_json: bool, image_size: int = 32) -> str:
+    """Return the time of making three views beside the per-image pipeline of the released loaders, on one CPU thread.
 
-    def step() -> None:
-        trainer.train_step(batch.views, batch.labels, progress, batch.indices, batch.targets)
-
-    return step
-
-
-def preparation(trainer: Trainer) -> Callable[[], StepBatch]:
-    """Return the action of making the views and labels of one optimiser step."""
-    draw = trainer.batches.augmentation.draw(0, "augmentation", 0, trainer.method.views)
-    indices = torch.arange(trainer.config.train.batch_size, device=trainer.arithmetic.device)
-    return lambda: trainer.batches.prepared(indices, draw, 0)
-
-
-def count_flops(step: Callable[[], object]) -> int:
-    """Return the floating-point operations of a step, forward and backward."""
-    with FlopCounterMode(display=False) as counter:
-        step()
-    return int(counter.get_total_flops())
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Augmentation here beside torchvision's, image by image, both on one CPU thread.
-
-    Attributes:
-        ours_images_per_s: Images whose three views are made.
-        torchvision_images_per_s: The same with torchvision's crop, flip, tensor and normalisation of each image.
-        ratio: The median of the ratios, each of neighbouring measurements.
+    Args:
+        repetitions: Of each measurement; the ratio is the median of those of neighbouring ones.
+        as_json: Whether it is JSON.
+        image_size: Of the random images, in pixels.
     """
-
-    ours_images_per_s: Rate
-    torchvision_images_per_s: Rate
-    ratio: float
-    views: int = 3
-
-
-def measure_baseline(image_size: int = 32, repetitions: int = 5) -> Baseline:
-    """Time the augmentation of three views beside the per-image pipeline of the released loaders."""
     from PIL import Image
     from torchvision import transforms
 
@@ -192,8 +245,7 @@ def measure_baseline(image_size: int = 32, repetitions: int = 5) -> Baseline:
     normalisation = Normalisation.of(mean, std, torch.device("cpu"))
     augmentation = Augmentation(torch.from_numpy(pixels), normalisation, 4, True)
     draw = augmentation.draw(0, "augmentation", 0, views)
-    batches = torch.arange(count).split(128)
-    pictures = [Image.fromarray(image.transpose(1, 2, 0)) for image in pixels]
+    images = [Image.fromarray(image.transpose(1, 2, 0)) for image in pixels]
     pipeline = transforms.Compose(
         [
             transforms.RandomCrop(image_size, padding=4),
@@ -204,13 +256,13 @@ def measure_baseline(image_size: int = 32, repetitions: int = 5) -> Baseline:
     )
 
     def ours() -> None:
-        for indices in batches:
+        for indices in torch.arange(count).split(128):
             augmentation.views(indices, draw)
 
     def theirs() -> None:
         for start in range(0, count, 128):
             for _ in range(views):
-                torch.stack([pipeline(picture) for picture in pictures[start : start + 128]])
+                torch.stack([pipeline(image) for image in images[start : start + 128]])
 
     cpu = torch.device("cpu")
     ours()
@@ -219,77 +271,11 @@ def measure_baseline(image_size: int = 32, repetitions: int = 5) -> Baseline:
     for _ in range(repetitions):
         fast.append(count / timed(ours, 10, cpu))
         slow.append(count / timed(theirs, 1, cpu))
-    ratio = median(a / b for a, b in zip(fast, slow, strict=True))
-    return Baseline(Rate.of(fast), Rate.of(slow), ratio, views)
-
-
-def _matrix_product(arithmetic: Arithmetic) -> Callable[[], torch.Tensor]:
-    dtype = torch.bfloat16 if arithmetic.precision == "bf16" else torch.float32
-    side = MATRIX_SIDE if arithmetic.device.type == "cpu" else 4 * MATRIX_SIDE
-    left, right = (torch.randn(side, side, device=arithmetic.device, dtype=dtype) for _ in range(2))
-    product = torch.empty_like(left)
-    return lambda: torch.mm(left, right, out=product)
-
-
-def _matmul_rate(product: Callable[[], torch.Tensor], device: torch.device) -> float:
-    side = len(product())
-    return 2 * side**3 / timed(product, 4, device)
-
-
-def matrix_rate(arithmetic: Arithmetic) -> float:
-    """Return the device's rate of matrix products in a precision, in FLOP/s."""
-    product = _matrix_product(arithmetic)
-    product()
-    return _matmul_rate(product, arithmetic.device)
-
-
-def _steps_within(seconds: float, step: Callable[[], None], device: torch.device) -> int:
-    return max(1, round(seconds / timed(step, 1, device)))
-
-
-def timed(action: Callable[[], object], times: int, device: torch.device) -> float:
-    """Return the mean seconds of an action, with nothing of it left running on the device."""
-    _wait(device)
-    begin = time.perf_counter()
-    for _ in range(times):
-        action()
-    _wait(device)
-    return (time.perf_counter() - begin) / times
-
-
-BUSY = 1.3
-"""A machine on which an action takes so many times what it takes of the processor does other work too."""
-
-
-class Timing(NamedTuple):
-    """What an action takes on a machine of its own, and how much longer it took here.
-
-    Attributes:
-        seconds: Of a device, or of as many processors as a run has threads.
-        load: The time that it took here as a multiple of that; from :data:`BUSY` on something else was running.
-    """
-
-    seconds: float
-    load: float
-
-
-def timed_alone(action: Callable[[], object], times: int, device: torch.device, threads: int = 1) -> Timing:
-    """Return what an action takes where nothing else runs: on the CPU its processor time, shared among its threads.
-
-    Args:
-        action: What is timed.
-        times: How often, for the mean.
-        device: Where it runs; on CUDA the time that passes is all that is known.
-        threads: That the action computes with.
-    """
-    begin = time.process_time()
-    passed = timed(action, times, device)
-    if device.type == "cuda":
-        return Timing(passed, 1.0)
-    alone = min(passed, (time.process_time() - begin) / times / threads)
-    return Timing(alone, passed / alone if alone > 0 else 1.0)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    own, other, ratio = Rate.of(fast), Rate.of(slow), median(a / b for a, b in zip(fast, slow, strict=True))
+    if as_json:
+        rates = {"ours_images_per_s": asdict(own), "torchvision_images_per_s": asdict(other)}
+        return json.dumps({**rates, "ratio": ratio, "views": views}, indent=2)
+    return (
+        f"augmentation of {views} views on one CPU thread, images/s: ours {own.median:,.0f}, torchvision "
+        f"image by image {other.median:,.0f}: {ratio:.1f} times as fast"
+    )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmark import datasets
 from benchmark.configuration import DataConfig, TrainConfig, recipes
 from benchmark.running import Command, prepare
-from benchmark.speed.estimate import operations_per_image
+from benchmark.speed.cost import macs_per_image
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import validated
@@ -172,4 +172,4 @@ def _command(
 def _multiply_adds(command: Command, shape: datasets.Shape) -> float:
     """Return what an image costs in a training step of every method once."""
     of_method = {run.method: run for run in command.runs}
-    return sum(operations_per_image(run, shape).train / 2 for run in of_method.values())
+    return sum(macs_per_image(run, shape).train for run in of_method.values())

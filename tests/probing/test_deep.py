@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmark.speed.estimate import operations_per_image
 
 from benchmark import cli
 from benchmark.probing import Probe, reference
@@ -17,7 +18,6 @@ from benchmark.probing.repeating import repeats
 from benchmark.probing.sharing import Crowd
 from benchmark.probing.steps import Steps
 from benchmark.probing.subject import Subject
-from benchmark.speed.estimate import operations_per_image
 from tests.reference import GOLDEN
 
 CPU = torch.device("cpu")

@@ -15,9 +15,8 @@ from benchmark import cli, running
 from benchmark.datasets import Shape
 from benchmark.running import Command
 from benchmark.running.forecast import forecast
-from benchmark.speed.estimate import Pace, kind_of
-from benchmark.speed.measure import BUSY, timed_alone
-from benchmark.speed.rough import rough
+from benchmark.speed.cost import ImageCost, kind_of, plan_cost
+from benchmark.speed.timing import BUSY, timed_alone
 from tests.datasets.test_datasets import cifar
 
 CIFAR100 = Shape(50_000, 10_000, 100, 3, 32)
@@ -32,7 +31,7 @@ def lines(command: Command) -> list[str]:
     return forecast(command, command.missing(), {"cifar100": CIFAR100})
 
 
-def know(command: Command, pace: Pace) -> None:
+def know(command: Command, pace: ImageCost) -> None:
     """Let the results folder know how fast its runs are."""
     kinds = {kind_of(run, CIFAR100, torch.device("cpu")): pace._asdict() for run in command.runs}
     command.store.root.mkdir(parents=True, exist_ok=True)
@@ -42,7 +41,7 @@ def know(command: Command, pace: Pace) -> None:
 def test_a_plan_of_days_is_told_its_time_and_what_is_shorter(tmp_path: Path) -> None:
     command = planned(tmp_path, methods=["pcl", "dkel"], seeds=1)
     # slower than any machine, so that what is timed for the advice is faster
-    know(command, Pace(0.1, 0.01))
+    know(command, ImageCost(0.1, 0.01))
     told, advice = forecast(command, command.missing(), {"cifar100": replace(CIFAR100, train=20_000, test=1000)})
     # 300 epochs of 20,000 images at 100 ms and 1,000 at 10 ms, twice; then of 2,000 images
     assert told == "about 13 d 23 h on this machine's CPU (2 runs)"
@@ -58,7 +57,7 @@ def test_a_plan_of_days_is_told_its_time_and_what_is_shorter(tmp_path: Path) -> 
 
 def test_the_budget_that_is_advised_is_one_that_the_plan_takes_and_fits_two_hours(tmp_path: Path) -> None:
     command = planned(tmp_path, methods=["independent"], backbone="resnet8", seeds=1)
-    know(command, Pace(0.01, 0.001))
+    know(command, ImageCost(0.01, 0.001))
     _, advice = lines(command)
     budget = re.search(r"--budget (\S+): about (\S+ h \d\d min|\d+ min)", advice)
     assert budget is not None
@@ -70,7 +69,7 @@ def test_the_budget_that_is_advised_is_one_that_the_plan_takes_and_fits_two_hour
 
 def test_paces_that_were_measured_before_are_used(tmp_path: Path) -> None:
     command = planned(tmp_path, methods=["dml"], backbone="resnet8", seeds=2)
-    know(command, Pace(0.01, 0.001))
+    know(command, ImageCost(0.01, 0.001))
     # 300 epochs of 50,000 images at 10 ms and 10,000 at 1 ms, twice
     assert lines(command)[0] == "about 3 d 13 h on this machine's CPU (2 runs)"
 
@@ -78,7 +77,7 @@ def test_paces_that_were_measured_before_are_used(tmp_path: Path) -> None:
 def test_what_is_trained_already_takes_no_time(tmp_path: Path) -> None:
     layer = {"dataset": "cifar100", "methods": ["dml"], "backbone": "resnet8", "seeds": 1, "results": str(tmp_path)}
     command = running.prepare([layer | SERIAL])
-    know(command, Pace(0.01, 0.0))
+    know(command, ImageCost(0.01, 0.0))
     (run,) = command.runs
     assert lines(command)[0].startswith("about 41 h 40 min on")
     command.store.begin(run)
@@ -91,7 +90,7 @@ def test_what_is_trained_already_takes_no_time(tmp_path: Path) -> None:
 def test_what_the_runs_have_already_is_not_offered(tmp_path: Path) -> None:
     command = planned(tmp_path, methods=["pcl"], backbone="resnet8", seeds=1, train={"precision": "bf16"})
     # slower than any machine: whatever is timed for the advice is faster
-    know(command, Pace(0.1, 0.01))
+    know(command, ImageCost(0.1, 0.01))
     _, advice = lines(command)
     assert "--backbone" not in advice
     assert "precision" not in advice
@@ -109,7 +108,7 @@ def test_other_work_on_the_machine_is_told_apart_from_the_runs_own(tmp_path: Pat
 
 def test_two_hours_are_not_yet_long(tmp_path: Path) -> None:
     command = planned(tmp_path, methods=["dml"], backbone="resnet8", seeds=1, epochs=100)
-    know(command, Pace(0.00143, 0.0))
+    know(command, ImageCost(0.00143, 0.0))
     assert lines(command) == ["about 1 h 59 min on this machine's CPU (1 run)"]
 
 
@@ -121,14 +120,14 @@ def test_no_time_is_said_of_minutes_and_nothing_of_other_machines(tmp_path: Path
 
 
 def test_kinds_beyond_the_budget_are_guessed_by_their_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.speed.rough.BUDGET_S", 0.0)
+    monkeypatch.setattr("benchmark.speed.cost.QUICK_BUDGET_S", 0.0)
     command = planned(tmp_path, methods=["independent", "dml"], backbone="resnet8", seeds=1)
     shape = Shape(500, 100, 10, 1, 8)
-    found = rough(command.runs, {"cifar100": shape}, tmp_path)
+    found = plan_cost(command.runs, {"cifar100": shape}, tmp_path, "cpu", quick=True)
     assert found is not None
-    assert (found.kinds, found.guessed) == (2, 1)
-    assert found.paces[0] == pytest.approx(found.paces[1])
-    assert found.paces[0].train > 0
+    assert (found.kinds, found.scaled) == (2, 1)
+    assert found.images[0] == pytest.approx(found.images[1])
+    assert found.images[0].train > 0
 
 
 def test_a_method_that_takes_no_step_is_left_to_its_run(tmp_path: Path) -> None:

@@ -9,22 +9,21 @@ from hypothesis import given, strategies as st
 
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.images import Shape
-from benchmark.speed import report
-from benchmark.speed.estimate import estimate, operations_per_image, side_by_side
-from benchmark.speed.measure import measure
+from benchmark.speed.cost import macs_per_image, plan_cost, side_by_side, stored_mebibytes
+from benchmark.speed.measure import measure, random_runs, speed_lines
 
 SHAPE = Shape(train=1000, test=200, num_classes=10, in_channels=1, image_size=8)
 
 
 def run_of(method: str = "independent", **train: Any) -> RunConfig:
-    (run,) = report.runs(method, "resnet8", {"epochs": 4, "batch_size": 8, "threads": 1, **train}, {})
+    (run,) = random_runs(method, "resnet8", {"epochs": 4, "batch_size": 8, "threads": 1, **train}, {})
     return run
 
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure for moments: no rate is compared with another machine's."""
-    monkeypatch.setattr("benchmark.speed.measure.MATRIX_SIDE", 128)
+    monkeypatch.setattr("benchmark.speed.timing.MATRIX_SIDE", 128)
     monkeypatch.setattr("benchmark.speed.measure.MEASURED_S", 0.05)
 
 
@@ -42,8 +41,8 @@ class TestSpeed:
 
     def test_json_has_an_object_for_one_method_and_a_list_for_several(self) -> None:
         for methods, kind in (("independent", dict), ("independent,dml", list)):
-            runs = report.runs(methods, "resnet8", {"batch_size": 4, "threads": 1}, {})
-            (text,) = report.lines(runs, SHAPE, "cpu", 1, as_json=True)
+            runs = random_runs(methods, "resnet8", {"batch_size": 4, "threads": 1}, {})
+            (text,) = speed_lines(runs, SHAPE, "cpu", 1, as_json=True)
             assert isinstance(json.loads(text), kind)
 
     def test_a_run_takes_what_its_images_take(self) -> None:
@@ -53,14 +52,14 @@ class TestSpeed:
         assert found.recipe_seconds == pytest.approx(training + evaluation)
 
 
-class TestOperations:
+class TestMacs:
     def test_a_training_step_is_three_forward_passes_but_for_the_gradient_of_the_images(self) -> None:
-        found = operations_per_image(run_of(), SHAPE)
-        # the first convolution's: 8 x 8 places, 3 x 3 weights, 16 maps, a multiplication and an addition each
-        assert found.train == 3 * found.evaluation - 2 * 8 * 8 * 3 * 3 * 16
+        found = macs_per_image(run_of(), SHAPE)
+        # the first convolution's: 8 x 8 places, 3 x 3 weights, 16 maps
+        assert found.train == 3 * found.evaluation - 8 * 8 * 3 * 3 * 16
 
     def test_two_peers_take_twice_as_much_as_one(self) -> None:
-        assert operations_per_image(run_of("dml"), SHAPE) == operations_per_image(run_of(), SHAPE).times(2)
+        assert macs_per_image(run_of("dml"), SHAPE) == macs_per_image(run_of(), SHAPE).times(2)
 
 
 class TestEstimate:
@@ -70,31 +69,31 @@ class TestEstimate:
         assert twice == pytest.approx(2 * once)
         assert rarely < once
 
-    def test_paces_are_measured_once_and_kept(self, tmp_path: Path) -> None:
+    def test_seconds_are_measured_once_and_kept(self, tmp_path: Path) -> None:
         first = self.seconds([run_of()], tmp_path)
         kept = (tmp_path / "pace.json").read_text()
         assert self.seconds([run_of()], tmp_path) == first
         assert (tmp_path / "pace.json").read_text() == kept
 
     @pytest.mark.parametrize("content", ["", "[]", '{"independent resnet8": 3}', '{"a": {"train": "fast"}}'])
-    def test_a_damaged_file_of_paces_is_measured_anew(self, content: str, tmp_path: Path) -> None:
+    def test_a_damaged_file_of_seconds_is_measured_anew(self, content: str, tmp_path: Path) -> None:
         (tmp_path / "pace.json").write_text(content)
         assert self.seconds([run_of()], tmp_path)[0] > 0
 
-    def test_kinds_beyond_the_budget_are_scaled_by_their_operations(
+    def test_kinds_beyond_the_budget_are_scaled_by_their_macs(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("benchmark.speed.estimate.BUDGET_S", 0.0)
-        found = estimate([run_of("dml"), run_of()], {"random": SHAPE}, tmp_path, "cpu")
+        monkeypatch.setattr("benchmark.speed.cost.BUDGET_S", 0.0)
+        found = plan_cost([run_of("dml"), run_of()], {"random": SHAPE}, tmp_path, "cpu")
+        assert found is not None
         assert (found.kinds, found.scaled) == (2, 1)
         two_peers, one = found.seconds
         assert two_peers == pytest.approx(2 * one, rel=0.5)
 
-    def test_predictions_take_their_logits(self, tmp_path: Path) -> None:
+    def test_predictions_take_their_logits(self) -> None:
         runs = [run_of("dml")]
         without, half, whole = (
-            estimate(runs, {"random": SHAPE}, tmp_path, "cpu", predictions=kind).mebibytes
-            for kind in (None, "float16", "float32")
+            stored_mebibytes(runs, {"random": SHAPE}, predictions=kind) for kind in (None, "float16", "float32")
         )
         # two peers and their ensemble
         assert half - without == pytest.approx(2 * 3 * SHAPE.test * SHAPE.num_classes / 2**20)
@@ -102,7 +101,9 @@ class TestEstimate:
 
     @staticmethod
     def seconds(runs: list[RunConfig], folder: Path) -> list[float]:
-        return list(estimate(runs, {"random": SHAPE}, folder, "cpu").seconds)
+        found = plan_cost(runs, {"random": SHAPE}, folder, "cpu")
+        assert found is not None
+        return list(found.seconds)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30), st.integers(1, 5))

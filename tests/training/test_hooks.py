@@ -10,8 +10,8 @@ from torch import Tensor
 
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Shape, random_dataset
+from benchmark.speed.cost import run_cost
 from benchmark.training import Trainer
-from benchmark.training.cost import cost
 from benchmark.training.stepping import full_precision
 from methods import Outputs, Progress
 
@@ -152,7 +152,7 @@ def test_full_precision_keeps_class_and_fields() -> None:
 
 def test_the_cost_of_a_memory_bank_is_counted() -> None:
     few, many = (trainer("mcl_okd", hyperparameters={"negatives": count}) for count in (4, 400))
-    small, large = cost(few), cost(many)
+    small, large = run_cost(few), run_cost(many)
     # K banks of an embedding for each of the ten training images, in float32
     held = sum(value.nbytes for value in few.method.parameters()) / 2**20
     assert small["state_mib"] - held >= 4 * 10 * 128 * 4 / 2**20

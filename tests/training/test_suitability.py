@@ -8,7 +8,7 @@ import torch
 
 from benchmark import cli, running
 from benchmark.configuration import RunConfig
-from benchmark.speed import report
+from benchmark.speed.measure import random_runs
 from benchmark.training import check_settings, setting_remarks
 from methods.errors import InputError
 
@@ -16,7 +16,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def run(**train: Any) -> RunConfig:
-    (made,) = report.runs("independent", "resnet8", {"epochs": 1, **train}, {})
+    (made,) = random_runs("independent", "resnet8", {"epochs": 1, **train}, {})
     return made
 
 

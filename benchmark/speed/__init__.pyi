@@ -1,1 +1,0 @@
-from .estimate import side_by_side as side_by_side
