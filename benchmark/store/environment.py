@@ -1,7 +1,9 @@
-"""What a run was made with: versions, device, commit."""
+"""What a run was made with: versions, device, commit, and which runs can be the same bit for bit."""
 
+import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
@@ -12,17 +14,33 @@ from methods.beside import OWN_PACKAGES
 
 PACKAGES = ("okdbench", "torch", "torchvision", "numpy")
 
+CPU_DISPATCH = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA")
+"""Environment variables that choose the processor's instructions, and with them the last bits of every sum."""
+
+GROUP = ("hardware", "torch", "cuda", *CPU_DISPATCH)
+"""What runs of one environment group have in common: only they give the same bits."""
+
+
+def group(environment: Mapping[str, str] | None) -> str:
+    """Return the environment group of a run, as ``AMD EPYC, torch 2.15.0``; empty if nothing is known of it."""
+    known = [(key, (environment or {}).get(key, "")) for key in GROUP]
+    return ", ".join(value if key == "hardware" else f"{key} {value}" for key, value in known if value)
+
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide numbers, and this package's git commit."""
+    """Return the versions of Python and of the packages that decide numbers, and what tells this code from other code.
+
+    That is the git commit, a hash of the source files, and the variables of :data:`CPU_DISPATCH` that are set.
+    """
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    return {**found, "commit": _commit()}
+    dispatch = {name: os.environ[name] for name in CPU_DISPATCH if os.environ.get(name)}
+    return {**found, "commit": _commit(), "source": source_hash(), **dispatch}
 
 
 @cache

@@ -33,6 +33,7 @@ RESERVED = frozenset(
         "status",
         "reason",
         "students",
+        "environment",
         "split",
         "best_epoch",
         "budgets",

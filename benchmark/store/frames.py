@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.configuration import PLACE
+from benchmark.store import environment as environments
 from benchmark.store.collection import Found
 from benchmark.store.records import COST, Scores
 
@@ -60,7 +61,7 @@ def _composed(found: Sequence[Found], counts: Sequence[int], numbers: Columns, m
         "seed": np.array([record.seed for record in records])[rows],
         "epoch": epochs,
         **{name: settings.pop(name) for name in ("method", "dataset", "backbone", "split", "budgets")},
-        **{name: endings.pop(name) for name in ("status", "reason", "students")},
+        **{name: endings.pop(name) for name in ("status", "reason", "students", "environment")},
     }
     leading = {name: columns.pop(name) for name in LEADING}
     metrics = {name: values for name, values in numbers.items() if name not in costs}
@@ -124,4 +125,5 @@ def _ending(text: str) -> Columns:
     end = json.loads(text)
     found = {"status": end["status"], "reason": end["reason"], "students": ",".join(end["students"])}
     environment = end["environment"] if isinstance(end["environment"], dict) else {}
+    found["environment"] = environments.group(environment)
     return found | {f"environment.{name}": value for name, value in environment.items()}

@@ -34,7 +34,8 @@ def load(
     Tables and figures count epochs from 1, as people do: their epoch 1 is epoch 0 here.
 
     The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
-    joined by commas), ``split`` and ``budgets`` (joined by `` | ``), then the metrics, then every key of the
+    joined by commas), ``split``, ``budgets`` (joined by `` | ``) and ``environment`` (the group of runs that are equal
+    bit for bit: hardware, torch, CUDA, CPU dispatch), then the metrics, then every key of the
     configuration as ``train.lr``, ``data.pad`` or ``hyperparameters.temperature``, ``uses`` (as JSON, where a run was
     asked for as something else than its method), ``method.version``, ``dataset.checksum``, the hash of each file that
     a hyperparameter names, as ``files.teacher``, and of each plug-in's code, as ``method.source``, then what the run
