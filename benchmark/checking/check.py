@@ -17,7 +17,7 @@ from benchmark.checking.cases import Case, cases
 from benchmark.checking.comparing import ContractError
 from benchmark.checking.contract import CLAUSES
 from benchmark.checking.effects import without_effect
-from benchmark.configuration import LISTS, OPTIONS, SECTIONS
+from benchmark.configuration import OPTIONS, SECTIONS
 from methods import registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import BaseHyperparameters
@@ -134,7 +134,7 @@ def _declaration(method: type[Method]) -> Iterator[Finding]:
 def _name_fault(name: str) -> str | None:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         return f"{name!r} has more in it than letters, digits, - and _"
-    if name in (*SECTIONS, *LISTS, *OPTIONS):
+    if name in (*SECTIONS, *OPTIONS):
         return f"{name!r} is a key of the configuration"
     return None
 

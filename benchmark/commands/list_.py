@@ -14,7 +14,6 @@ from benchmark.commands.options import (
     Split,
     Text,
     Where,
-    given,
     one_of,
     places,
     say_notes,
@@ -56,8 +55,9 @@ def list_(
 ) -> None:
     """List what can be named, with one line each; or all that is known of one method."""
     plugins = tuple(plugin or ())
-    if what != "runs" and (asked := given(status=status, where=where, split=split, hide=hide)):
-        raise InputError(f"--{next(iter(asked))} goes with 'bench list runs'")
+    of_runs = {"status": status, "where": where, "split": split, "hide": hide}
+    if what != "runs" and (flag := next((name for name, value in of_runs.items() if value), None)):
+        raise InputError(f"--{flag} goes with 'bench list runs'")
     if what == "runs":
         _list_runs(results, prefer, status, where, split, hide or ())
         return

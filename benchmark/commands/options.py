@@ -1,11 +1,13 @@
 """Options that several subcommands have, and the words that a shell completes for them."""
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from benchmark.configuration import Option
 from benchmark.words import tell
 from methods.errors import InputError
 
@@ -74,9 +76,60 @@ def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     ]
 
 
-def given(**flags: Any) -> dict[str, Any]:
-    """Return the flags that a person gave, a path as its text."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in flags.items() if value is not None}
+def with_signature(function: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> Callable[..., None]:
+    """Give a function that takes any keywords the parameters that Typer is to make options of."""
+    signature = inspect.Signature(list(parameters))
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    function.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    return function
+
+
+def option_parameter(name: str, annotation: Any) -> inspect.Parameter:
+    """Return the parameter of an option that need not be given."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def with_options(**groups: Mapping[str, Option]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that replaces parameters of a command by the options that are declared for them.
+
+    Args:
+        groups: By the parameter's name; the command gets it as a mapping of the options that were given.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def call(**values: Any) -> None:
+            chosen = {
+                group: {
+                    key: str(value) if isinstance(value, Path) else value
+                    for key in declared
+                    if (value := values.pop(key)) not in (None, [])
+                }
+                for group, declared in groups.items()
+            }
+            command(**values, **chosen)
+
+        call.__name__, call.__doc__ = command.__name__, command.__doc__
+        parameters: list[inspect.Parameter] = []
+        for own in inspect.signature(command).parameters.values():
+            declared = groups.get(own.name)
+            made = [own] if declared is None else [option_parameter(*_typed(*item)) for item in declared.items()]
+            parameters += [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in made]
+        return with_signature(call, parameters)
+
+    return decorate
+
+
+def _typed(key: str, option: Option) -> tuple[str, Any]:
+    """Return a declared option as Typer takes it."""
+    names = {"methods": method_names, "datasets": dataset_names, "backbones": backbone_names}
+    words = names.get(option.names) or (lambda: option.choices)
+    complete = (several_of if option.several else one_of)(words) if option.names or option.choices else None
+    how: dict[str, Any] = {"help": option.help, "metavar": option.metavar, "autocompletion": complete}
+    if option.type is Path:
+        how["parser"] = as_path
+    kind = list[str] if option.type is list else option.type
+    flags = [option.flag] if option.flag else []
+    return key, Annotated[kind | None, typer.Option(*flags, **how)]
 
 
 def begun(ctx: typer.Context) -> float | None:
@@ -140,13 +193,13 @@ Prefer = Annotated[
 ]
 DATA_ROOT_HELP = "Where data sets lie; else $OKDBENCH_DATA, else data."
 DataRoot = Annotated[Path | None, typer.Option(parser=as_path, help=DATA_ROOT_HELP, metavar="DIR")]
-StopAfter = Annotated[
-    Text,
+Set = Annotated[
+    list[str] | None,
     typer.Option(
-        help="A time such as 9m, 2h or 1h30m: begin no epoch that would end later; the same command goes on.",
-        metavar="TIME",
+        "--set", help="Any setting, such as train.lr=0.05, data.pad=2, dml.temperature=2.", metavar="SECTION.KEY=VALUE"
     ),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be run and stop.")]
 Plugins = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,13 +1,12 @@
 """``bench study``: a subcommand a study, whose options are made from the study's settings when it is asked for."""
 
-import inspect
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from typer.core import TyperGroup
 
-from benchmark.commands.options import as_path
+from benchmark.commands.options import as_path, option_parameter, with_signature
 from benchmark.words import tell
 
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
@@ -59,21 +58,15 @@ def study_command(name: str) -> Any:
             tell(path)
 
     help_of_out = typer.Option(parser=as_path, help="Where figure, tables and text are written.", metavar="DIR")
-    parameters = [_parameter("out", Annotated[Path | None, help_of_out])]
-    parameters += [_parameter(field, _annotation(info)) for field, info in found.settings.model_fields.items()]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    parameters = [option_parameter("out", Annotated[Path | None, help_of_out])]
+    parameters += [option_parameter(field, _annotation(info)) for field, info in found.settings.model_fields.items()]
     single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    single.command(name, help=found.description)(command)
+    single.command(name, help=found.description)(with_signature(command, parameters))
     return typer.main.get_command(single)
 
 
 def _flag(field: str) -> str:
     return field.replace("_", "-")
-
-
-def _parameter(name: str, annotation: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _annotation(field: Any) -> Any:

@@ -1,4 +1,12 @@
 from .code import sources as sources
+from .options import (
+    OPTIONS as OPTIONS,
+    SWEEP_OPTIONS as SWEEP_OPTIONS,
+    UNTIL_DECIDED_OPTIONS as UNTIL_DECIDED_OPTIONS,
+    Engine as Engine,
+    LogitsType as LogitsType,
+    Option as Option,
+)
 from .planning import (
     Checksums as Checksums,
     Datasets as Datasets,
@@ -9,8 +17,6 @@ from .planning import (
 )
 from .request import (
     DATA_ROOT as DATA_ROOT,
-    LISTS as LISTS,
-    OPTIONS as OPTIONS,
     Layer as Layer,
     Request as Request,
     check_keys as check_keys,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from benchmark.configuration import entries
 from benchmark.configuration.code import CodeOfDatasets, sources
 from benchmark.configuration.entries import Entry
+from benchmark.configuration.options import OPTIONS
 from benchmark.configuration.request import Request, check_keys, layer_from_file, section
 from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig, Use
 from benchmark.configuration.words import MAX_RUNS, datasets_named, names, parse_seeds
@@ -53,7 +54,7 @@ def expanded(request: Request, datasets: Datasets, checksums: Checksums | None =
     for layer in request.layers:
         check_keys(layer, request.plugins)
     runs: list[RunConfig] = []
-    for name in datasets_named(request.option("dataset", ["digits"])):
+    for name in datasets_named(request.option("dataset")):
         runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
     _refuse_unused_sections(request, runs)
     return runs
@@ -72,8 +73,8 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     base = layer_from_file(datasets.recipe(name, request.plugins), request.plugins)
     scoped = Request((base, *request.layers), request.plugins, request.data_root)
     chosen = _entries(scoped)
-    architectures = names("backbone", scoped.option("backbone", ["resnet32"]))
-    seeds = parse_seeds(scoped.option("seeds", 1))
+    architectures = names("backbone", scoped.option("backbone"))
+    seeds = parse_seeds(scoped.option("seeds"))
     if len(chosen) * len(architectures) * len(seeds) > MAX_RUNS:
         raise InputError(f"more than {MAX_RUNS:,} runs of {name}: ask for fewer seeds")
     train = _train_config(section(scoped.layers, "train"))
@@ -143,9 +144,9 @@ def _milestones(value: Any, epochs: Any) -> dict[str, list[float]]:
 def _entries(request: Request) -> list[Entry]:
     """Return the methods of a command: those named, or all; and the variants, with the plain methods beside them."""
     asked = any("variants" in layer for layer in request.layers)
-    added = entries.read_variants(request.option("variants", None)) if asked else []
+    added = entries.read_variants(request.option("variants")) if asked else []
     if any("methods" in layer for layer in request.layers):
-        return entries.distinct([*entries.read("methods", request.option("methods", None)), *added])
+        return entries.distinct([*entries.read("methods", request.option("methods")), *added])
     plain = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
     return [*entries.read("methods", plain), *added]
 
@@ -215,7 +216,7 @@ def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict
 
 def _refuse_unused_sections(request: Request, runs: Sequence[RunConfig]) -> None:
     # a file may hold sections for methods of other runs; on the command line that is a slip
-    used = {*SECTIONS, *(run.method for run in runs)}
+    used = {*OPTIONS, *SECTIONS, *(run.method for run in runs)}
     for key, value in request.layers[-1].items():
         if isinstance(value, dict) and key not in used:
             raise InputError(f"--set {key}.{next(iter(value))}: {key!r} is not among the methods of this run")

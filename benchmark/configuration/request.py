@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.configuration import recipes, yaml_files
+from benchmark.configuration.options import OPTIONS
 from benchmark.configuration.run_config import SECTIONS, Origin
 from methods import paths, registry
 from methods.errors import InputError, unknown
@@ -14,14 +15,6 @@ Layer = Mapping[str, Any]
 
 DATA_ROOT = "data"
 """Where data sets lie if nothing is said."""
-
-LISTS = ("methods", "variants", "dataset", "backbone")
-OPTIONS = (
-    *("seeds", "epochs", "results", "data_root", "engine", "address"),
-    *("device", "trials_per_gpu", "save_students", "save_predictions", "predictions_type"),
-    *("log", "equal_cost", "budget", "stop_after"),
-)
-"""The keys of a configuration file beside ``description``, the lists and the sections."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +38,13 @@ class Request:
         files = [str(paths.plugin_file(plugin)) for plugin in self.plugins]
         return Origin(plugins=files, data_root=None if usual else str(self.data_root.absolute()))
 
-    def option(self, key: str, default: Any) -> Any:
-        """Return the strongest layer's value of a key."""
-        return next((layer[key] for layer in reversed(self.layers) if key in layer), default)
+    def option(self, key: str) -> Any:
+        """Return the strongest layer's value of a key of :data:`OPTIONS`, or its default.
+
+        Raises:
+            InputError: If it has another type, or is out of range.
+        """
+        return OPTIONS[key].checked(key, next((layer[key] for layer in reversed(self.layers) if key in layer), None))
 
 
 def layer_from_file(name: str, plugins: Sequence[str] = ()) -> dict[str, Any]:
@@ -78,7 +75,7 @@ def layer_from_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
     """Raise an InputError for a key that nothing reads, or a section that is no mapping."""
     for key, value in layer.items():
-        if key in ("description", *LISTS, *OPTIONS):
+        if key in ("description", *OPTIONS):
             continue
         if key in SECTIONS or registry.known(key, plugins):
             if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
@@ -88,7 +85,7 @@ def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
                     if name not in SECTIONS[key].model_fields:
                         raise unknown(f"key in {key!r}", name, SECTIONS[key].model_fields)
         else:
-            raise unknown("key", key, {*LISTS, *OPTIONS, *SECTIONS, *registry.catalogue(plugins)})
+            raise unknown("key", key, {*OPTIONS, *SECTIONS, *registry.catalogue(plugins)})
 
 
 def section(layers: Iterable[Layer], key: str) -> dict[str, Any]:

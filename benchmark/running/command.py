@@ -1,19 +1,17 @@
 """A request of ``bench run`` with everything resolved."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from benchmark import datasets, libraries
-from benchmark.configuration import Layer, Request, RunConfig, datasets_named, plan
+from benchmark.configuration import OPTIONS, Engine, Layer, LogitsType, Request, RunConfig, datasets_named, plan
 from benchmark.scheduling import Cluster, TimeLimit, logging_backends
-from benchmark.store import LogitsType, Store, check_type
-from methods import paths, registry
+from benchmark.store import Store
+from methods import registry
 from methods.errors import InputError, unknown
-
-Engine = Literal["ray", "serial"]
 
 
 @dataclass(frozen=True)
@@ -87,74 +85,56 @@ def prepare(
         InputError: For anything unknown or out of range.
         MachineError: If the engine is not installed.
     """
-    options = Request(layers, plugins)
-    engine = options.option("engine", "ray")
-    if engine not in get_args(Engine):
-        raise unknown("engine", str(engine), get_args(Engine))
+    # all of them are checked first: a plan takes any key with a mapping for a method
+    chosen = {key: Request(layers, plugins).option(key) for key in OPTIONS}
+    engine = chosen["engine"]
     if engine == "ray":
         libraries.need("engine ray", "ray", instead="give --engine serial")
-    trials_per_gpu = options.option("trials_per_gpu", 1)
-    if type(trials_per_gpu) is not int or not 1 <= trials_per_gpu <= 100:
-        raise InputError(f"trials_per_gpu must be a whole number from 1 to 100 (given: {trials_per_gpu!r})")
-    # before the plan, which takes a key with a mapping for a method
-    limit = _limit(options.option("stop_after", None), force, begun)
-    save_students, predictions = _yes_or_no(options, "save_students"), _predictions(options)
-    texts = {"results": "results", "data_root": str(datasets.default_root()), "device": "auto", "address": None}
-    chosen = {key: _word(key, options.option(key, default)) for key, default in texts.items()}
-    data_root = paths.written(chosen["data_root"], "data_root") if chosen["data_root"] else datasets.default_root()
-    device, gpus = _device(chosen["device"] or "auto")
-    if gpus and chosen["address"]:
+    limit = _limit(chosen["stop_after"], force, begun)
+    predictions, address = _predictions(chosen), chosen["address"]
+    data_root = chosen["data_root"] or datasets.default_root()
+    device, gpus = _device(chosen["device"])
+    if gpus and address:
         raise InputError(f"--device {chosen['device']} names GPUs of this machine: with --address give --device cuda")
     if len(gpus) > 1 and engine == "serial":
         raise InputError(f"engine serial takes one GPU (given: --device {chosen['device']}; engine ray takes several)")
     broken = registry.broken_files(plugins)
     if fetch:
-        for name in datasets_named(options.option("dataset", ["digits"])):
+        for name in datasets_named(chosen["dataset"]):
             datasets.fetch(name, data_root, plugins)
     runs, shares = _planned(Request(layers, plugins, data_root))
     return Command(
         runs=runs,
         shares=shares,
         broken=tuple(broken),
-        store=Store(paths.written(chosen["results"] or "results", "results")),
+        store=Store(chosen["results"]),
         data_root=data_root,
         plugins=plugins,
         force=force,
         engine=engine,
-        cluster=Cluster(chosen["address"], trials_per_gpu, gpus),
+        cluster=Cluster(address, chosen["trials_per_gpu"], gpus),
         device=device,
-        save_students=save_students,
+        save_students=chosen["save_students"],
         predictions=predictions,
-        log=logging_backends.check(options.option("log", None)),
+        log=logging_backends.check(chosen["log"]),
         limit=limit,
     )
 
 
-def _yes_or_no(options: Request, key: str) -> bool:
-    value = options.option(key, False)
-    if type(value) is not bool:
-        raise InputError(f"{key} must be true or false (given: {value!r})")
-    return value
-
-
-def _predictions(options: Request) -> LogitsType | None:
-    wanted, kept_as = _yes_or_no(options, "save_predictions"), options.option("predictions_type", None)
+def _predictions(chosen: Mapping[str, Any]) -> LogitsType | None:
+    wanted, kept_as = chosen["save_predictions"], chosen["predictions_type"]
     if kept_as is not None and not wanted:
         raise InputError("predictions_type says what save_predictions keeps: give both")
-    return check_type("float16" if kept_as is None else kept_as) if wanted else None
+    return (kept_as or "float16") if wanted else None
 
 
 def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
     """Return the runs, and for a plan of equal cost a line on what each kind of run spends."""
-    method, adds = request.option("equal_cost", None), request.option("budget", None)
+    method, adds = request.option("equal_cost"), request.option("budget")
     if method is None and adds is None:
         return plan(request, datasets), []
     if method is not None and adds is not None:
         raise InputError("equal_cost and budget say the same thing in two ways: give one")
-    if method is not None and not isinstance(method, str):
-        raise InputError(f"equal_cost must be a method's name (given: {method!r})")
-    if adds is not None and (type(adds) not in (int, float) or not 0 < adds < float("inf")):
-        raise InputError(f"budget must be a number of multiply-adds above 0, such as 2.5e15 (given: {adds!r})")
     from benchmark.speed.equal_cost import Budget, at_equal_cost
 
     def shape_of(run: RunConfig) -> datasets.Shape:
@@ -173,12 +153,6 @@ def _limit(words: Any, force: bool, begun: float | None) -> TimeLimit | None:
             "leave out force, and move the old runs away with bench rm"
         )
     return TimeLimit.after(words, begun)
-
-
-def _word(key: str, value: Any) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value.strip() or not paths.possible(value)):
-        raise InputError(f"{key} must be a word (given: {value!r})")
-    return value
 
 
 def _device(name: str) -> tuple[str, tuple[int, ...]]:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from benchmark import datasets
-from benchmark.configuration import RunConfig
+from benchmark.configuration import LogitsType, RunConfig
 from benchmark.consoles import Console
 from benchmark.running.command import Command
-from benchmark.store import PREDICTIONS, LogitsType, Status, students_files, write_predictions
+from benchmark.store import PREDICTIONS, Status, students_files, write_predictions
 from benchmark.words import say
 from methods.errors import InputError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.configuration import LISTS, OPTIONS, SECTIONS, layer_from_file
+from benchmark.configuration import OPTIONS, SECTIONS, layer_from_file
 from benchmark.consoles import new_console
 from benchmark.errors import TimeIsUpError
 from benchmark.running.carrying_out import carry_out
@@ -28,9 +28,9 @@ def run(
     """Carry out what is missing and return the runs; the arguments are those of :func:`benchmark.run`."""
     files = (str(plugins),) if isinstance(plugins, str | Path) else tuple(str(plugin) for plugin in plugins)
     for key in words:
-        if key not in (*LISTS, *OPTIONS, *SECTIONS) and not registry.known(key, files):
+        if key not in (*OPTIONS, *SECTIONS) and not registry.known(key, files):
             others = ("config", "settings", "plugins", "force", "quiet")
-            raise unknown("argument", key, {*LISTS, *OPTIONS, *SECTIONS, *others, *registry.catalogue(files)})
+            raise unknown("argument", key, {*OPTIONS, *SECTIONS, *others, *registry.catalogue(files)})
     layers = [layer_from_file(str(config), files)] if config else []
     given = {key: _plain(value) for key, value in words.items() if value is not None}
     command = prepare([*layers, _nested(settings) | given], files, force, fetch=True)

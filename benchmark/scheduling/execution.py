@@ -11,14 +11,13 @@ from typing import Any
 import torch
 
 from benchmark import datasets
-from benchmark.configuration import RunConfig, sources
+from benchmark.configuration import LogitsType, RunConfig, sources
 from benchmark.datasets import Dataset
 from benchmark.scheduling.cluster import check_code
 from benchmark.scheduling.time_limit import Pace, TimeLimit
 from benchmark.speed.cost import run_cost
 from benchmark.store import (
     ERROR,
-    LogitsType,
     Result,
     Status,
     Store,

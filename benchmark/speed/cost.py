@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.configuration import RunConfig
+from benchmark.configuration import LogitsType, RunConfig
 from benchmark.datasets import Shape
 from benchmark.speed.timing import BUSY, preparation, timed_alone, trainer_for, training_step, warm_up
-from benchmark.store import LogitsType, atomic, environment
+from benchmark.store import atomic, environment
 from benchmark.training import StepBatch, Trainer, choose_device, draw_method, peak_memory, without_numbers
 from benchmark.training.gradients import without_a_trace
 from benchmark.training.stepping import outputs_and_losses

@@ -27,9 +27,7 @@ from .output import check_folder as check_folder, put as put, writing as writing
 from .places import Results as Results, folders as folders
 from .predictions import (
     PREDICTIONS as PREDICTIONS,
-    LogitsType as LogitsType,
     Predictions as Predictions,
-    check_type as check_type,
     read_predictions as read_predictions,
     students_files as students_files,
     write_predictions as write_predictions,

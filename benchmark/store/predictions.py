@@ -5,21 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from benchmark.configuration import LogitsType
 from benchmark.store import atomic
 from methods.errors import InputError, unknown
 
 PREDICTIONS = "predictions.safetensors"
 FORMAT = "1"
-
-LogitsType = Literal["float16", "float32"]
-"""What logits are kept as."""
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -70,14 +68,6 @@ class Predictions:
         count = len(self.classes)
         pairs = self.labels * count + self.predicted(predictor)
         return np.bincount(pairs, minlength=count * count).reshape(count, count).astype(np.int64)
-
-
-def check_type(name: object) -> LogitsType:
-    """Return what logits are to be kept as, or raise an InputError that lists what there is."""
-    for known in get_args(LogitsType):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise unknown("type of predictions", str(name), get_args(LogitsType))
 
 
 def write_predictions(folder: Path, predictions: Predictions, kept_as: LogitsType = "float16") -> Path:

@@ -9,21 +9,28 @@ from typing import Any
 
 import methods
 from benchmark import datasets, running
-from benchmark.configuration import SECTIONS, Checksums, Layer, Request, RunConfig, check_keys, plan, recipes
+from benchmark.configuration import (
+    SECTIONS,
+    SWEEP_OPTIONS,
+    Checksums,
+    Layer,
+    Request,
+    RunConfig,
+    check_keys,
+    plan,
+    recipes,
+)
 from benchmark.sweeps.grammar import parse_space
 from benchmark.sweeps.question import Question, narrowed, parse_controls, parse_question
 from benchmark.sweeps.space import Assignment, Space, described, identity
 from methods import registry
 from methods.errors import InputError, unknown
 
-SEARCHES = ("grid", "random", "optuna")
-SCHEDULERS = ("none", "asha")
-KEYS = ("method", "space", "controls", "question", "trials", "search", "scheduler", "search_seed")
+KEYS = ("space", "controls", "question", *SWEEP_OPTIONS)
 """The keys of a sweep's file beside those of a configuration file."""
 
 HOLDOUT = 0.2
 TRIALS = 20
-MAX_TRIALS = 10_000
 SEARCHABLE_DATA = ("pad", "flip", "padding", "augment", "erase", "mix", "mix_alpha")
 
 
@@ -195,8 +202,8 @@ def prepare(
     _check_surroundings(command)
     if fetch:
         command = running.prepare(layers, plugins, begun=begun, fetch=True)
-    search = _one_of("search", chosen["search"], "random", SEARCHES)
-    scheduler = _one_of("scheduler", chosen["scheduler"], "none", SCHEDULERS)
+    option = {key: declared.checked(key, chosen[key]) for key, declared in SWEEP_OPTIONS.items() if key != "method"}
+    search, scheduler = option["search"], option["scheduler"]
     if "optuna" in (search,) and not _installed("optuna"):
         raise InputError("search optuna needs the package optuna: pip install 'okdbench[sweep]'")
     if command.engine == "serial" and (search == "optuna" or scheduler == "asha"):
@@ -210,10 +217,10 @@ def prepare(
         command=command,
         layers=layers,
         space=space,
-        trials=_whole("trials", chosen["trials"], 1, MAX_TRIALS),
+        trials=option["trials"],
         search=search,
         scheduler=scheduler,
-        search_seed=_whole("search_seed", chosen["search_seed"], 0, 2**32 - 1) or 0,
+        search_seed=option["search_seed"],
         folder=out or command.store.root / "sweeps" / name,
         # --space may have taken their values away
         declared=[control for control in controls if space.allows(control)],
@@ -305,20 +312,6 @@ def _check_values(sweep: Sweep) -> None:
                 sweep.configuration(0, {**beside, parameter.key: value})
             except InputError as error:
                 raise InputError(f"space: {error}") from None
-
-
-def _one_of(key: str, value: Any, default: str, valid: Sequence[str]) -> str:
-    if value is None:
-        return default
-    if value not in valid:
-        raise unknown(key, str(value), valid)
-    return str(value)
-
-
-def _whole(key: str, value: Any, low: int, high: int) -> int | None:
-    if value is not None and (type(value) is not int or not low <= value <= high):
-        raise InputError(f"{key} must be a whole number from {low} to {high} (given: {value!r})")
-    return value
 
 
 def _word(text: str) -> str:

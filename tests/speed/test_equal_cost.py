@@ -116,7 +116,7 @@ class TestPlan:
             ),
             ({"equal_cost": "pcl", "budget": 1e9}, "give one"),
             ({"equal_cost": "plc"}, "did you mean 'pcl'"),
-            ({"equal_cost": 3}, "equal_cost must be a method's name"),
+            ({"equal_cost": 3}, "equal_cost must be a word"),
             ({"budget": "much"}, "budget must be a number"),
             ({"budget": -1.0}, "budget must be a number"),
             ({"budget": 1e20}, "more than 100,000"),

@@ -10,7 +10,6 @@ import pytest
 from benchmark.store import (
     PREDICTIONS,
     Predictions,
-    check_type,
     kinds,
     read_predictions,
     students_files,
@@ -127,9 +126,3 @@ class TestPredictions:
             InputError, match=r"unknown predictor 'peer1', did you mean 'peer0'\? \(valid: ensemble, pe"
         ):
             predictions.predicted("peer1")
-
-    def test_unknown_types_are_refused(self) -> None:
-        assert check_type("float32") == "float32"
-        for word in ("float64", None, 16):
-            with pytest.raises(InputError, match=r"valid: float16, float32"):
-                check_type(word)

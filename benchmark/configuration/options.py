@@ -1,0 +1,159 @@
+"""The options of ``bench run`` and ``bench sweep``; flags, keys of files and arguments of the API derive from here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from methods import paths
+from methods.errors import InputError, unknown
+
+Engine = Literal["ray", "serial"]
+LogitsType = Literal["float16", "float32"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes:
+        type: Of its value on the command line; a ``list`` is a flag that may be repeated.
+        help: One sentence for ``bench run --help``.
+        default: What counts if it is not given.
+        metavar: What stands for the value in the help.
+        choices: The valid words.
+        low: The smallest valid number.
+        high: The largest.
+        names: What a shell completes: ``methods``, ``datasets`` or ``backbones``.
+        several: Whether its words are separated by commas, or a list in a file; what it means is checked by its reader.
+        flag: On the command line, where it is not ``--`` and the key.
+        sweep: Whether ``bench sweep`` has it too.
+    """
+
+    type: type
+    help: str
+    default: Any = None
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    low: int | None = None
+    high: int | None = None
+    names: str = ""
+    several: bool = False
+    flag: str | None = None
+    sweep: bool = False
+
+    def checked(self, key: str, value: Any) -> Any:
+        """Return the value that was given, or the default for None; a path's text becomes a path.
+
+        Raises:
+            InputError: If it has another type, or is out of range.
+        """
+        value = self.default if value is None else value
+        if value is None or self.several or self.type is list:
+            return value
+        if self.choices and value not in self.choices:
+            raise unknown(key, str(value), self.choices)
+        if self.type is bool and type(value) is not bool:
+            raise InputError(f"{key} must be true or false (given: {value!r})")
+        if self.type is int and self.low is not None and self.high is not None:
+            if type(value) is not int or not self.low <= value <= self.high:
+                raise InputError(f"{key} must be a whole number from {self.low} to {self.high} (given: {value!r})")
+        elif self.type is float and (type(value) not in (int, float) or not 0 < value < float("inf")):
+            raise InputError(f"{key} must be a number above 0 (given: {value!r})")
+        elif self.type in (str, Path) and not (isinstance(value, str) and value.strip() and paths.possible(value)):
+            raise InputError(f"{key} must be a word (given: {value!r})")
+        return paths.written(value, key) if self.type is Path else value
+
+
+OPTIONS: Mapping[str, Option] = {
+    "methods": Option(str, "Names separated by commas; all if not given.", names="methods", several=True),
+    "variants": Option(
+        list,
+        "Add a variant of a method: 'dkel: decay=none', or with a name 'dml as dml-slow: train.lr=0.05'.",
+        metavar="VARIANT",
+        flag="--variant",
+    ),
+    "dataset": Option(
+        str,
+        "Names or forms such as folder:PATH, separated by commas; one that has a comma in quotes: '\"folder:a,b\"'.",
+        default="digits",
+        names="datasets",
+        several=True,
+        sweep=True,
+    ),
+    "backbone": Option(
+        str,
+        "Names separated by commas; a+b for peers with different networks.",
+        default="resnet32",
+        names="backbones",
+        several=True,
+        sweep=True,
+    ),
+    "seeds": Option(
+        str, "How many (3) or which (0,4,7 or 0-4; a single one: 7,).", default=1, several=True, sweep=True
+    ),
+    "epochs": Option(int, "Short for --set train.epochs=N.", sweep=True),
+    "results": Option(Path, "Where runs are stored (default: results).", default="results", metavar="DIR", sweep=True),
+    "data_root": Option(
+        Path, "Where datasets are stored (default: $OKDBENCH_DATA, or data).", metavar="DIR", sweep=True
+    ),
+    "engine": Option(
+        str,
+        "ray (runs in parallel) or serial (in this process).",
+        default="ray",
+        choices=get_args(Engine),
+        sweep=True,
+    ),
+    "address": Option(str, "Address of an existing Ray cluster to join.", sweep=True),
+    "device": Option(str, "auto, cpu, cuda, cuda:N or cuda:N,M.", default="auto", sweep=True),
+    "trials_per_gpu": Option(int, "Runs in parallel on one GPU.", default=1, low=1, high=100, sweep=True),
+    "save_students": Option(bool, "Keep the students' weights.", default=False),
+    "save_predictions": Option(
+        bool, "Keep every predictor's logits on the scored images, after the last epoch.", default=False
+    ),
+    "predictions_type": Option(
+        str,
+        "With --save-predictions: float16 (default) or float32.",
+        metavar="TYPE",
+        choices=get_args(LogitsType),
+    ),
+    "equal_cost": Option(
+        str,
+        "Give every method the epochs that this method's training cost allows.",
+        metavar="METHOD",
+        names="methods",
+    ),
+    "budget": Option(float, "The same for a given number of MACs, such as 2.5e15."),
+    "stop_after": Option(
+        str,
+        "Stop in time, for example 9m, 2h or 1h30m: an epoch that is predicted to exceed the limit is not started. "
+        "Run the same command to resume.",
+        metavar="TIME",
+        sweep=True,
+    ),
+    "log": Option(
+        str, "Also write the metrics to these, separated by commas: tensorboard, wandb, mlflow.", several=True
+    ),
+}
+"""By their keys in a configuration file."""
+
+UNTIL_DECIDED_OPTIONS: Mapping[str, Option] = {
+    "until_decided": Option(
+        float,
+        "Add seeds until every method is better, worse or equivalent within this many points.",
+        metavar="POINTS",
+    ),
+    "baseline": Option(str, "With --until-decided: the method to compare with.", metavar="METHOD", names="methods"),
+    "max_seeds": Option(int, "With --until-decided: the largest number of seeds (default: 20)."),
+    "step": Option(int, "With --until-decided: seeds added at a time (default: 5).", flag="--seed-step"),
+}
+"""Of ``bench run`` alone, and no keys of a file: the seeds that they ask for depend on results."""
+
+SWEEP_OPTIONS: Mapping[str, Option] = {
+    "method": Option(str, "The method that is searched.", names="methods"),
+    "trials": Option(int, "Configurations to try (default: all of a grid, else 20).", low=1, high=10_000),
+    "search": Option(str, "grid, random or optuna.", default="random", choices=("grid", "random", "optuna")),
+    "scheduler": Option(str, "none, or asha for early stopping.", default="none", choices=("none", "asha")),
+    "search_seed": Option(int, "Random seed of the search.", default=0, low=0, high=2**32 - 1),
+}
+"""Of ``bench sweep`` beside those of :data:`OPTIONS` that it shares."""
