@@ -15,6 +15,7 @@ from .show import lines as lines
 from .templating import (
     PageCell as PageCell,
     PageTable as PageTable,
+    markdown_templates as markdown_templates,
     page_table as page_table,
     script_json as script_json,
     templates as templates,

@@ -9,7 +9,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark import tables
-from benchmark.escaping import lines
+from benchmark.escaping import lines, markdown, markdown_code
 from benchmark.tables.grids import grid as text_grid
 
 OWN = "benchmark.reports"
@@ -97,3 +97,18 @@ def script_json(data: Any) -> Markup:
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704 - escaped above
+
+
+def markdown_templates(package: str) -> Environment:
+    """Return a package's templates of Markdown: text from data goes through the filters ``markdown`` or ``code``."""
+    # nothing is HTML here
+    found = Environment(
+        loader=PackageLoader(package),
+        autoescape=False,  # noqa: S701
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.filters |= {"markdown": markdown, "code": markdown_code}
+    return found

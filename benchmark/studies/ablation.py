@@ -2,29 +2,23 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from pydantic import Field
 
-from benchmark.escaping import figure as figure_text, markdown
+from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
-from benchmark.studies.homogeneity import mean_interval
-from benchmark.studies.output import PROVENANCE, settings_text, write_study
-from benchmark.studies.runs import Trained, TrainingSettings, last_rows, train
+from benchmark.studies import Report
+from benchmark.studies.runs import Case, Cases, Trained, TrainingSettings, last_rows, mean_interval, train
 from benchmark.tables import frame_markdown
 
 
 class AblationSettings(TrainingSettings):
     """What the study assumes: short runs with settings that are good for all cases."""
 
-    cases: str = Field("studies/ablation", min_length=1, description="a YAML file with the cases, or its name")
-
-
-_DIFFERENCES = ["factor", "case", "seed", "difference"]
+    cases: Cases = "studies/ablation"
 
 
 @dataclass(frozen=True)
@@ -32,10 +26,8 @@ class AblationResult:
     """Everything that the study found.
 
     Attributes:
-        settings: What it assumed.
-        trained: The runs.
-        table: One row a case: accuracy, and the paired difference to the reference.
-        differences: One row a case and seed: the difference to the reference with the same seed.
+        table: One row per case: accuracy, and the paired difference to the reference.
+        differences: One row per case and seed: the difference to the reference with the same seed.
     """
 
     settings: AblationSettings
@@ -48,10 +40,11 @@ def run(settings: AblationSettings) -> AblationResult:
     """Carry out the runs that are missing in the store, and compare them with the reference, seed by seed."""
     trained = train(settings)
     ends = last_rows(trained.frame)
-    reference = _accuracies(ends, *trained.file.reference.key)
+    first = trained.file.reference
+    reference = _accuracies(ends, first)
     rows, differences = [], []
     for case in trained.file.all():
-        accuracy = _accuracies(ends, *case.key)
+        accuracy = _accuracies(ends, case)
         paired = (accuracy - reference).dropna()
         mean, low, high = mean_interval(paired)
         rows.append(
@@ -61,32 +54,32 @@ def run(settings: AblationSettings) -> AblationResult:
                 "accuracy": accuracy.mean(),
                 "std": accuracy.std(),
                 "n": len(accuracy),
-                "collapsed": int((_ends(ends, *case.key)["status"] == Status.COLLAPSED).sum()),
+                "collapsed": int((_of_case(ends, case)["status"] == Status.COLLAPSED).sum()),
                 "diverged": settings.seeds - len(accuracy),
                 "difference": mean,
                 "difference_low": low,
                 "difference_high": high,
                 "pairs": len(paired),
                 # of two cases with one name in the table, one run serves both: there is nothing to compare
-                "is_reference": case.set == trained.file.reference.set and case.method == trained.file.reference.method,
+                "is_reference": (case.method, case.set) == (first.method, first.set),
             }
         )
-        for seed, difference in paired.items():
-            differences.append({"factor": case.factor, "case": case.name, "seed": seed, "difference": difference})
-    return AblationResult(settings, trained, pd.DataFrame(rows), pd.DataFrame(differences, columns=_DIFFERENCES))
+        differences += [(case.factor, case.name, seed, difference) for seed, difference in paired.items()]
+    columns = ["factor", "case", "seed", "difference"]
+    return AblationResult(settings, trained, pd.DataFrame(rows), pd.DataFrame(differences, columns=columns))
 
 
-def _ends(ends: pd.DataFrame, factor: str, case: str) -> pd.DataFrame:
-    return ends[(ends["factor"] == factor) & (ends["case"] == case)].set_index("seed")
+def _of_case(ends: pd.DataFrame, case: Case) -> pd.DataFrame:
+    return ends[(ends["factor"] == case.factor) & (ends["case"] == case.name)].set_index("seed")
 
 
-def _accuracies(ends: pd.DataFrame, factor: str, case: str) -> "pd.Series[float]":
+def _accuracies(ends: pd.DataFrame, case: Case) -> "pd.Series[float]":
     """Return the students' accuracy after the last epoch, by seed; a run that diverged has none."""
-    mine = _ends(ends, factor, case)
+    mine = _of_case(ends, case)
     return mine.loc[mine["status"] != Status.DIVERGED, "student"].astype(float).dropna()
 
 
-def draw(result: AblationResult) -> Figure:
+def _plot(result: AblationResult) -> Figure:
     """Return the figure: every case's differences to the reference, seed by seed, with their mean and interval."""
     table = result.table[result.table["factor"] != ""]
     factors = list(dict.fromkeys(table["factor"]))
@@ -120,17 +113,11 @@ def draw(result: AblationResult) -> Figure:
     return figure
 
 
-def describe(result: AblationResult) -> str:
-    """Return the text of the study: what was run, what differs, the table."""
-    settings, table, file = result.settings, result.table, result.trained.file
-    name, dataset, backbone = map(markdown, (file.reference.name, file.dataset, file.backbone))
-    reference, compared = table.iloc[0], table[~table["is_reference"]]
-    sure = compared[(compared["difference_low"] > 0) | (compared["difference_high"] < 0)]
-    verdict = (
-        f"Of {len(compared)} cases {len(sure)} differ from the default by an interval that excludes 0"
-        + (f": {'; '.join(_named(row) for row in sure.to_dict('records'))}." if len(sure) else ".")
-        + f" Of so many, about {0.05 * len(compared):.1f} do so by chance alone; nothing is corrected for that."
-    )
+def report(result: AblationResult) -> Report:
+    """Return figure, tables and the facts of the page."""
+    table = result.table
+    compared = table[~table["is_reference"]]
+    excludes_0 = compared[(compared["difference_low"] > 0) | (compared["difference_high"] < 0)]
     records = table.to_dict("records")
     shown = pd.DataFrame(
         {
@@ -144,45 +131,18 @@ def describe(result: AblationResult) -> str:
             "difference to the default": ["" if row["is_reference"] else _difference(row) for row in records],
         }
     )
-    return f"""# Ablation
-
-{PROVENANCE}
-
-The default is {name}: {reference["accuracy"]:.2f} ± {reference["std"]:.2f} % ({reference["n"]} seeds).
-Every other case differs in what it names. {settings.epochs} epochs on {dataset} with {settings.train_per_class}
-training images a class, {backbone}, learning rate {settings.lr:g}, batches of {settings.batch_size}; for one seed
-all cases see the same batches. The number is the students' mean accuracy in percent after the last epoch; differences
-are paired by seed, with 95 % intervals by the t distribution. Trained on {result.trained.device}.
-
-- {verdict}
-
-{frame_markdown(shown, index=False)}
-
-A run that collapsed counts with the accuracy that it has, one that diverged has none. "No decoupled teacher" means that
-the moving average begins with a copy of the student, as PCL's does; "no decaying ensemble" that peers learn from each
-other's teachers alone throughout.
-
-## Limits
-
-Small networks on a few small images, and short runs: the mean teacher's decay and the ramp-up were shortened with them.
-An interval that contains 0 means that {settings.seeds} seeds do not show a difference, not that there is none. Deeper
-networks, photographs and runs of hundreds of epochs may well order the cases otherwise.
-
-{settings_text("ablation", settings)}
-"""
-
-
-def _named(row: Mapping[Hashable, Any]) -> str:
-    return f"{markdown(row['factor'])} {markdown(row['case'])} ({_difference(row)})"
+    facts = {
+        "file": result.trained.file,
+        "device": result.trained.device,
+        "reference": records[0],
+        "compared": len(compared),
+        "differing": [(row, _difference(row)) for row in excludes_0.to_dict("records")],
+        "table": frame_markdown(shown, index=False),
+    }
+    return Report(_plot(result), {"ablation": table, "differences": result.differences}, facts)
 
 
 def _difference(row: Mapping[Hashable, Any]) -> str:
     if pd.isna(row["difference_low"]):
         return f"{row['difference']:+.2f}, no interval (n = {row['pairs']})"
     return f"{row['difference']:+.2f} [{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
-
-
-def write(result: AblationResult, folder: Path) -> list[Path]:
-    """Write figure, tables and text into a folder."""
-    tables = {"ablation": result.table, "differences": result.differences}
-    return write_study(folder, "ablation", draw(result), tables, describe(result))

@@ -1,23 +1,23 @@
-"""Monte Carlo: how soon do students arrive at the optimum under each method's schedule, and how many never do.
+"""Monte Carlo: how soon students converge under each method's schedule, and how many never do.
 
-The model is that of :mod:`benchmark.studies.simulation`; here its outcomes become a table with intervals, a verdict on
-each claim of the paper's abstract, a figure and a text.
+The model is that of :mod:`benchmark.studies.simulation`; here its outcomes become a table with intervals, a finding on
+each claim of the paper's abstract, a figure and a page.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import NormalDist
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy import stats
 
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.studies.output import PROVENANCE, settings_text, write_study
+from benchmark.studies import Report
 from benchmark.studies.simulation import (
     NO_TEACHER,
     PCL,
@@ -30,7 +30,7 @@ from benchmark.studies.simulation import (
 )
 from methods.schedules import Decay
 
-__all__ = ["ConvergenceResult", "ConvergenceSettings", "run", "write"]
+__all__ = ["ConvergenceResult", "ConvergenceSettings", "report", "run"]
 
 Z = NormalDist().inv_cdf(0.975)
 SENSITIVITY_TRIALS = 10_000
@@ -40,9 +40,9 @@ INDEPENDENT = dkel("independent", "exp", "intended")
 FREE = dkel("moved", "exp", "none")
 FREE_INDEPENDENT = dkel("independent", "exp", "none")
 
-NEVER = "share that never settles"
+REACH, NEVER = "steps to reach the optimum", "share that never settles"
 FIELDS = {
-    "steps to arrive": "arrived",
+    REACH: "reached",
     "steps to settle": "settled",
     NEVER: "settled",
     "early student-teacher distance": "early_gap",
@@ -67,7 +67,7 @@ APART = "An independent teacher makes the networks more diverse"
 COLLAPSE = "An independent teacher makes collapse (here: never settling) less likely"
 EARLY = "An ensemble with a weight that is large at first helps early"
 LATE = "Its decrease helps later"
-WHOLE = "The method as a whole arrives sooner"
+WHOLE = "The method as a whole converges sooner"
 CLAIMS = (
     Claim(APART, "early student-teacher distance", INDEPENDENT, "more", DEFAULT),
     Claim(APART, "final student-teacher distance", INDEPENDENT, "more", DEFAULT),
@@ -78,19 +78,19 @@ CLAIMS = (
     Claim(COLLAPSE, NEVER, INDEPENDENT, "less", PCL),
     Claim(EARLY, "early distance from the optimum", DEFAULT, "less", dkel("moved", "none", "intended")),
     Claim(EARLY, "early distance from the optimum", FREE, "less", dkel("moved", "none", "none")),
-    Claim(EARLY, "steps to arrive", FREE, "less", dkel("moved", "none", "none")),
-    Claim(EARLY, "steps to arrive", dkel("moved", "cosine", "none"), "less", dkel("moved", "none", "none")),
+    Claim(EARLY, REACH, FREE, "less", dkel("moved", "none", "none")),
+    Claim(EARLY, REACH, dkel("moved", "cosine", "none"), "less", dkel("moved", "none", "none")),
     Claim(LATE, "steps to settle", FREE, "less", dkel("moved", "constant", "none")),
     Claim(LATE, "final distance from the optimum", DEFAULT, "less", dkel("moved", "constant", "intended")),
-    Claim(WHOLE, "steps to arrive", DEFAULT, "less", NO_TEACHER),
-    Claim(WHOLE, "steps to arrive", DEFAULT, "less", PCL),
-    Claim(WHOLE, "steps to arrive", DEFAULT, "less", RAMPED),
-    Claim(WHOLE, "steps to arrive", DEFAULT, "less", RELEASED),
+    Claim(WHOLE, REACH, DEFAULT, "less", NO_TEACHER),
+    Claim(WHOLE, REACH, DEFAULT, "less", PCL),
+    Claim(WHOLE, REACH, DEFAULT, "less", RAMPED),
+    Claim(WHOLE, REACH, DEFAULT, "less", RELEASED),
 )
 
 
 def variants(settings: ConvergenceSettings) -> dict[str, ConvergenceSettings]:
-    """Return settings that might change the verdicts: DKEL as strong as PCL, a slow teacher, both, a harder pull."""
+    """Return settings that might change the findings: DKEL as strong as PCL, a slow teacher, both, a harder pull."""
     changes = {
         "DKEL at PCL's weight": {"dkel_weight": settings.pcl_weight},
         "EMA 0.97": {"ema_decay": 0.97},
@@ -106,9 +106,8 @@ class ConvergenceResult:
     """Everything that the study found.
 
     Attributes:
-        settings: What it assumed.
-        table: One row a condition, with 95 % intervals in ``*_low`` and ``*_high``.
-        claims: One row a claim: the paired difference with its interval, and the verdict; then its verdict under each
+        table: One row per condition, with 95 % intervals in ``*_low`` and ``*_high``.
+        claims: One row per claim: the paired difference with its interval, and the finding; then its finding under each
             of the variants.
         outcomes: Condition -> what came of each trial.
     """
@@ -123,20 +122,11 @@ def run(settings: ConvergenceSettings) -> ConvergenceResult:
     """Simulate every condition on the same trials, and the conditions of the claims again under the variants."""
     outcomes = simulate_all(settings)
     table = pd.DataFrame([_row(settings, condition, outcomes) for condition in outcomes])
-    claims = judge(settings, outcomes)
+    claims = findings(settings, outcomes)
     named = {name for claim in CLAIMS for name in (claim.condition, claim.reference)}
     for name, variant in variants(settings).items():
-        claims[name] = judge(variant, simulate_all(variant, named))["verdict"]
+        claims[name] = findings(variant, simulate_all(variant, named))["finding"]
     return ConvergenceResult(settings, table, claims, outcomes)
-
-
-def share_interval(count: int, trials: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share."""
-    share, z = count / trials, Z * Z / trials
-    centre = (share + z / 2) / (1 + z)
-    half = math.sqrt(share * (1 - share) * z + z * z / 4) / (1 + z)
-    # the bounds 0 and 1 are exact where the count is extreme; rounding would miss them
-    return (0.0 if count == 0 else centre - half), (1.0 if count == trials else centre + half)
 
 
 def median_interval(steps: npt.NDArray[np.int32], last: int) -> tuple[float, float, float]:
@@ -163,7 +153,7 @@ def mean_interval(values: npt.NDArray[np.generic]) -> tuple[float, float, float]
 
 
 def measured(measure: str, outcome: Outcome, steps: int) -> npt.NDArray[np.float64]:
-    """Return a measure of every trial; one that never arrives or settles counts as one step more than there are."""
+    """Return a measure of every trial; one that never reaches it counts as one step more than there are."""
     values = getattr(outcome, FIELDS[measure])
     return np.asarray(values > steps if measure == NEVER else values, np.float64)
 
@@ -180,12 +170,12 @@ def paired_difference(
     return mean_interval(difference), float(base.mean())
 
 
-def judge(settings: ConvergenceSettings, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
-    """Return each claim with its paired difference and the verdict.
+def findings(settings: ConvergenceSettings, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    """Return each claim with its paired difference and the finding.
 
-    ``borne out``: the interval lies on the claimed side of 0 and the difference is at least ``relevance`` of the
+    ``borne out``: the interval is on the claimed side of 0 and the difference is at least ``relevance`` of the
     reference's mean; ``contradicted``: that on the other side; ``too small``: not 0, but less (or ``opposite``); ``no
-    difference``: the interval holds 0.
+    difference``: the interval contains 0.
     """
     rows = []
     for claim in CLAIMS:
@@ -193,13 +183,13 @@ def judge(settings: ConvergenceSettings, outcomes: Mapping[str, Outcome]) -> pd.
         (difference, low, high), base = paired_difference(claim.measure, *pair, settings.steps)
         claimed_side = low > 0 if claim.direction == "more" else high < 0
         if low <= 0 <= high:
-            verdict = "no difference"
+            finding = "no difference"
         elif abs(difference) < settings.relevance * abs(base):
-            verdict = "too small" if claimed_side else "too small, opposite"
+            finding = "too small" if claimed_side else "too small, opposite"
         else:
-            verdict = "borne out" if claimed_side else "contradicted"
+            finding = "borne out" if claimed_side else "contradicted"
         numbers = {"reference_mean": base, "difference": difference, "difference_low": low, "difference_high": high}
-        rows.append({**claim._asdict(), **numbers, "verdict": verdict})
+        rows.append({**claim._asdict(), **numbers, "finding": finding})
     return pd.DataFrame(rows)
 
 
@@ -210,19 +200,19 @@ def _row(settings: ConvergenceSettings, condition: str, outcomes: Mapping[str, O
     def put(name: str, numbers: tuple[float, float, float]) -> None:
         row.update(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
 
-    moments = {"arrive": outcome.arrived, "settle": outcome.settled, "teacher_settle": outcome.teacher_settled}
+    moments = {"reach": outcome.reached, "settle": outcome.settled, "teacher_settle": outcome.teacher_settled}
     for name, steps in moments.items():
-        never = int((steps > last).sum())
+        never = stats.binomtest(int((steps > last).sum()), settings.trials)
         put(f"{name}_median", median_interval(steps, last))
-        put(f"{name}_never", (never / settings.trials, *share_interval(never, settings.trials)))
-    put("arrive_later", paired_difference("steps to arrive", outcome, outcomes[NO_TEACHER], last)[0])
+        put(f"{name}_never", (never.statistic, *never.proportion_ci(0.95, method="wilson")))
+    put("reach_later", paired_difference(REACH, outcome, outcomes[NO_TEACHER], last)[0])
     for name in ("early_gap", "final_gap", "early_spread", "early_distance", "final_distance"):
         put(name, mean_interval(getattr(outcome, name)))
     return row
 
 
-def draw(result: ConvergenceResult) -> Figure:
-    """Return the figure: who arrives and settles by which step, and DKEL's conditions compared."""
+def _plot(result: ConvergenceResult) -> Figure:
+    """Return the figure: which share reaches the optimum and settles by each step, and DKEL's conditions compared."""
     settings, table = result.settings, result.table.set_index("condition")
     shown = {NO_TEACHER: "no teacher", PCL: "PCL", DEFAULT: "DKEL (moved, exp, ramp)"}
     shown |= {FREE_INDEPENDENT: "DKEL (independent, exp, no ramp)", RELEASED: RELEASED}
@@ -230,21 +220,21 @@ def draw(result: ConvergenceResult) -> Figure:
     with styled():
         figure = new_figure(10.0, 8.5)
         (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 1.1])
-        arrive, settle = above.subplots(1, 2, sharey=True)
+        reach, settle = above.subplots(1, 2, sharey=True)
         later, never = below.subplots(1, 2, sharey=True)
         for line, (name, label) in zip(LINES, shown.items(), strict=False):
             outcome = result.outcomes[name]
-            for axis, steps in ((arrive, outcome.arrived), (settle, outcome.settled)):
-                reached = np.cumsum(np.bincount(steps, minlength=settings.steps + 2))[: settings.steps + 1]
-                axis.plot(reached / settings.trials, color=line.color, ls=line.dash, lw=1.6, label=label)
-        arrive.set(title="Arrived: within the tolerance for the first time", ylabel="share of the trials", ylim=(0, 1))
-        most = float(np.quantile(result.outcomes[NO_TEACHER].arrived, 0.99))
-        arrive.set(xlabel="step", xlim=(0, min(max(most, 1.0), settings.steps)))
+            for axis, steps in ((reach, outcome.reached), (settle, outcome.settled)):
+                share = np.cumsum(np.bincount(steps, minlength=settings.steps + 2))[: settings.steps + 1]
+                axis.plot(share / settings.trials, color=line.color, ls=line.dash, lw=1.6, label=label)
+        reach.set(title="Reached: within the tolerance for the first time", ylabel="share of the trials", ylim=(0, 1))
+        most = float(np.quantile(result.outcomes[NO_TEACHER].reached, 0.99))
+        reach.set(xlabel="step", xlim=(0, min(max(most, 1.0), settings.steps)))
         settle.set(title="Settled: within it from here to the end", xlabel="step", xlim=(0, settings.steps))
-        above.legend(*arrive.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
+        above.legend(*reach.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
 
         pairs = [(start, ramp) for start in ("moved", "independent") for ramp in ("intended", "none")]
-        for axis, column, scale in ((later, "arrive_later", 1.0), (never, "settle_never", 100.0)):
+        for axis, column, scale in ((later, "reach_later", 1.0), (never, "settle_never", 100.0)):
             for place, (line, (start, ramp)) in enumerate(zip(LINES, pairs, strict=False)):
                 rows = table.loc[[dkel(start, shape, ramp) for shape in shapes]] * scale
                 heights = np.arange(len(shapes)) + 0.18 * (place - 1.5)
@@ -259,23 +249,23 @@ def draw(result: ConvergenceResult) -> Figure:
         later.set_yticks(range(len(shapes)), [f"decay: {shape}" for shape in shapes])
         later.invert_yaxis()
         later.set(
-            title="Steps to arrive, relative to no teacher", xlabel="mean of the paired differences, 95 % interval"
+            title="Steps to reach the optimum, relative to no teacher",
+            xlabel="mean of the paired differences, 95 % interval",
         )
         never.set(title="Trials that never settle", xlabel="percent, 95 % interval")
         below.legend(*never.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
     return figure
 
 
-def describe(result: ConvergenceResult) -> str:
-    """Return the text of the study: the model, the verdicts, the table."""
+def report(result: ConvergenceResult) -> Report:
+    """Return figure, tables and the facts of the page."""
     settings, claims = result.settings, result.claims
-    verdicts = []
+    overall = []
     for about, group in claims.groupby("about", sort=False):
-        counts = group["verdict"].value_counts()
+        counts = group["finding"].value_counts()
         borne_out = int(counts.get("borne out", 0))
-        overall = "not borne out" if borne_out == 0 else "borne out" if borne_out == len(group) else "partly borne out"
-        parts = ", ".join(f"{verdict} ({count})" for verdict, count in counts.items())
-        verdicts.append(f"{about}: **{overall}**. Comparisons: {parts}.")
+        word = "not borne out" if borne_out == 0 else "borne out" if borne_out == len(group) else "partly borne out"
+        overall.append((about, word, ", ".join(f"{finding} ({count})" for finding, count in counts.items())))
     compared = claims.assign(
         comparison=claims["condition"] + " against " + claims["reference"],
         claimed=claims["direction"],
@@ -283,7 +273,7 @@ def describe(result: ConvergenceResult) -> str:
             f"{row.difference:.3g} [{row.difference_low:.3g}, {row.difference_high:.3g}] of {row.reference_mean:.3g}"
             for row in claims.itertuples()
         ],
-    )[["comparison", "measure", "claimed", "difference", "verdict", *variants(settings)]]
+    )[["comparison", "measure", "claimed", "difference", "finding", *variants(settings)]]
 
     def interval(name: str, scale: float = 1.0) -> list[str]:
         columns = (result.table[name + ending] * scale for ending in ("", "_low", "_high"))
@@ -292,51 +282,18 @@ def describe(result: ConvergenceResult) -> str:
     overview = pd.DataFrame(
         {
             "condition": result.table["condition"],
-            "steps to arrive, median": interval("arrive_median"),
-            "never arrive, %": interval("arrive_never", 100),
+            f"{REACH}, median": interval("reach_median"),
+            "never reach it, %": interval("reach_never", 100),
             "steps to settle, median": interval("settle_median"),
             "never settle, %": interval("settle_never", 100),
             "teacher never settles, %": interval("teacher_settle_never", 100),
             "early student-teacher distance": interval("early_gap"),
         }
     )
-    return f"""# Convergence under the schedules
-
-{PROVENANCE}
-
-A trial is {settings.peers} students on one random quadratic bowl, each with noise and a mean teacher of its own; all
-{len(result.table)} conditions share the random numbers of their {settings.trials} trials. The pull of a teacher is
-s tanh(u/s), linear nearby and bounded far away, as the gradient of a loss on softmax outputs is. This matters: with a
-linear pull the pull to the mean of the teachers equals the mean of the pulls to each, and no decay could do anything.
-PCL's and DKEL's classifier on all peers' features is left out. A bowl has one optimum and nothing to collapse into:
-never settling within the tolerance stands for collapse, and says nothing about how networks collapse.
-
-## What the abstract claims, and what this model shows
-
-{chr(10).join(f"- {verdict}" for verdict in verdicts)}
-
-The comparisons follow. A difference is "borne out" or "contradicted" if its 95 % interval excludes 0 and it is at
-least {settings.relevance:.0%} of the reference's mean, "too small" (claimed side or opposite) if it is less; "no
-difference" means that the interval contains 0. A moved teacher starts as the student's copy and takes
-{settings.init_steps} steps of its own; an independent one is drawn, so its early distance is borne out by construction.
-PCL differs from DKEL in its weight too ({settings.pcl_weight:g} against {settings.dkel_weight:g}), and a stronger pull
-averages more noise away. The last columns are the verdicts for other settings, from fewer trials: they say how far a
-verdict depends on what was assumed.
-
-{compared.to_markdown(index=False)}
-
-## All conditions
-
-Arrived: within {settings.tolerance:g} of the optimum for the first time; settled: from there to the end. "inf": more
-than half of the trials never do. In brackets: 95 % intervals (Wilson's for shares, order statistics for medians).
-
-{overview.to_markdown(index=False)}
-
-{settings_text("convergence", settings)}
-"""
-
-
-def write(result: ConvergenceResult, folder: Path) -> list[Path]:
-    """Write figure, tables and text into a folder."""
-    tables = {"convergence": result.table, "claims": result.claims}
-    return write_study(folder, "convergence", draw(result), tables, describe(result))
+    facts: dict[str, Any] = {
+        "conditions": len(result.table),
+        "overall": overall,
+        "compared": compared.to_markdown(index=False),
+        "overview": overview.to_markdown(index=False),
+    }
+    return Report(_plot(result), {"convergence": result.table, "claims": claims}, facts)

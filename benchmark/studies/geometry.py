@@ -5,35 +5,32 @@ On the bowl ``f(x) = x^T A x / 2`` (optimum at the origin, A diagonal) the stude
     x <- x - lr (A x + noise + w_t (x - m))
     m <- a_t m + (1 - a_t) x
 
-All of it is linear, so there are closed forms, and every simulated number stands beside one.
+All of it is linear, so there are closed forms, with which every simulated number is compared.
 """
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.studies.output import PROVENANCE, settings_text, write_study
+from benchmark.studies import Report, Strict
 from methods.schedules import Ramp, ema_decay_at, ramped_weight
 
 Array = npt.NDArray[np.float64]
 Start = Literal["none", "copy", "moved", "independent"]
 
 
-class GeometrySettings(BaseModel):
-    """What the study assumes; every field is an option of the command line."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+class GeometrySettings(Strict):
+    """What the study assumes."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="of all random numbers")
-    draws: int = Field(1000, ge=1, le=10_000, description="random starts; the paths shown are the first one's")
+    samples: int = Field(1000, ge=1, le=10_000, description="random starts; the paths shown are the first one's")
     steps: int = Field(500, ge=1, le=10_000, description="descent steps")
     steps_per_epoch: int = Field(1, ge=1, le=10_000, description="steps that the ramp-up counts as one epoch")
     learning_rate: float = Field(0.1, gt=0, le=1, description="of the descent")
@@ -41,7 +38,7 @@ class GeometrySettings(BaseModel):
     curvature_y: float = Field(0.25, gt=0, le=20, description="of the bowl along the second axis")
     noise: float = Field(0.0, ge=0, le=10, description="standard deviation of the gradient's noise; 0: ideal")
     weight: float = Field(1.0, ge=0, le=20, description="of the pull towards the teacher")
-    ramp: Ramp = Field("none", description="ramp-up of the weight: as meant, as the released code has it, or none")
+    ramp: Ramp = Field("none", description="ramp-up of the weight: as intended, as in the released code, or none")
     rampup_epochs: int = Field(80, ge=0, le=10_000, description="length of the ramp-up")
     ema_decay: float = Field(0.9, ge=0, lt=1, description="decay of the mean teacher")
     start_x: float = Field(-2.0, ge=-100, le=100, description="centre of the starts, first coordinate")
@@ -59,8 +56,8 @@ class GeometrySettings(BaseModel):
             raise ValueError("the descent diverges: learning_rate * (curvature + weight) must be below 2")
         if self.spread == self.start_x == self.start_y == 0:
             raise ValueError("the starts must differ from the optimum: spread, start_x or start_y other than 0")
-        if self.draws * self.steps > 2_000_000:
-            raise ValueError("draws * steps must be at most 2000000")
+        if self.samples * self.steps > 2_000_000:
+            raise ValueError("samples * steps must be at most 2000000")
         return self
 
     @property
@@ -101,11 +98,10 @@ class GeometryResult:
     """Everything that the study found.
 
     Attributes:
-        settings: What it assumed.
-        table: One row a case; medians over the draws.
-        students, teachers: Case -> points ``[steps + 1, draws, 2]``.
+        table: One row per case; medians over the samples.
+        students, teachers: Case -> points ``[steps + 1, samples, 2]``.
         separations: Case -> separation, on one student's path, of the case's teacher and one that starts as a copy, as
-            a share of the start's distance from the optimum: simulated and closed form, ``[2, steps + 1, draws]``.
+            a share of the start's distance from the optimum: simulated and closed form, ``[2, steps + 1, samples]``.
     """
 
     settings: GeometrySettings
@@ -119,8 +115,8 @@ def run(settings: GeometrySettings) -> GeometryResult:
     """Simulate every case from the same starts with the same noise."""
     generator = np.random.default_rng(settings.seed)
     centre = np.array([settings.start_x, settings.start_y])
-    student, other = centre + settings.spread * generator.standard_normal((2, settings.draws, 2))
-    noise = settings.noise * generator.standard_normal((settings.steps, settings.draws, 2))
+    student, other = centre + settings.spread * generator.standard_normal((2, settings.samples, 2))
+    noise = settings.noise * generator.standard_normal((settings.steps, settings.samples, 2))
     # the teacher's own steps are exact: x <- (1 - rate A) x
     on_its_own = (1.0 - settings.learning_rate * settings.init_lr_scale * settings.curvature) ** settings.init_steps
     starts = {"none": student, "copy": student, "moved": on_its_own * student, "independent": on_its_own * other}
@@ -140,19 +136,14 @@ def run(settings: GeometrySettings) -> GeometryResult:
 
 
 def simulate(
-    settings: GeometrySettings,
-    student: Array,
-    teacher: Array,
-    weights: Array,
-    factors: Array,
-    noise: Array | None = None,
+    settings: GeometrySettings, student: Array, teacher: Array, weights: Array, factors: Array, noise: Array | float = 0
 ) -> Array:
-    """Return the points of students and teachers, ``[2, steps + 1, draws, 2]``, step by step."""
+    """Return the points of students and teachers, ``[2, steps + 1, samples, 2]``, step by step."""
     points = np.empty((2, len(weights) + 1, *student.shape))
     points[:, 0] = student, teacher
     for step, (weight, factor) in enumerate(zip(weights, factors, strict=True)):
         x, m = points[:, step]
-        gradient = settings.curvature * x + (0.0 if noise is None else noise[step])
+        gradient = settings.curvature * x + (noise[step] if isinstance(noise, np.ndarray) else noise)
         points[0, step + 1] = x - settings.learning_rate * (gradient + weight * (x - m))
         points[1, step + 1] = factor * m + (1.0 - factor) * points[0, step + 1]
     return points
@@ -190,7 +181,7 @@ def coupled_closed_form(
 
 
 def separation(path: Array, copy: Array, teacher: Array, factors: Array) -> Array:
-    """Return how far two teachers of one student stay apart, ``[2, steps + 1, draws]``: simulated and closed form.
+    """Return how far two teachers of one student stay apart, ``[2, steps + 1, samples]``: simulated and closed form.
 
     ``m_t - m'_t = (a_0 a_1 ... a_(t-1)) (m_0 - m'_0)``: what the student does drops out, whatever its path. In shares
     of the path's first distance from the optimum.
@@ -209,23 +200,19 @@ def separation(path: Array, copy: Array, teacher: Array, factors: Array) -> Arra
 def steps_until_same(start: Array, factors: Array, tolerance: float) -> Array:
     """Return the first step at which separations of such starts are within the tolerance; infinite if at none.
 
-    ``ceil(log(tolerance/start)/log(a))`` for a constant factor a; in general where the product of the factors, which
-    never grows, reaches ``tolerance/start``.
+    The product of the factors, which never grows, reaches ``tolerance/start`` there; for a constant factor a it is
+    ``ceil(log(tolerance/start)/log(a))``.
     """
-    if np.all(factors == factors[0]) and factors[0] > 0:
-        with np.errstate(divide="ignore"):
-            needed: Array = np.maximum(np.ceil(np.log(tolerance / start) / math.log(factors[0])), 0.0)
-        return np.where(needed <= len(factors), needed, np.inf)
     products = np.concatenate([[1.0], np.cumprod(factors)])
     return _first(products[:, None] * start <= tolerance)
 
 
 def pull_angles(student: Array, teacher: Array) -> Array:
-    """Return the angle in degrees between the pull ``m - x`` and the way to the optimum ``-x``; nan without a pull."""
-    pull, way = teacher - student, -student
-    lengths = np.linalg.norm(pull, axis=-1) * np.linalg.norm(way, axis=-1)
+    """Return the angle in degrees between the pull ``m - x`` and ``-x``, towards the optimum; nan without a pull."""
+    pull, optimum = teacher - student, -student
+    lengths = np.linalg.norm(pull, axis=-1) * np.linalg.norm(optimum, axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        cosine = np.where(lengths > 0, (pull * way).sum(-1) / lengths, np.nan)
+        cosine = np.where(lengths > 0, (pull * optimum).sum(-1) / lengths, np.nan)
     return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
@@ -239,7 +226,7 @@ def _median(values: Array) -> float:
 
 
 def _row(settings: GeometrySettings, case: Case, path: Array, apart: Array, coupling_error: float) -> dict[str, object]:
-    """Return a case's numbers: medians over the draws; distances in shares of the start's from the optimum."""
+    """Return a case's numbers: medians over the samples; distances in shares of the start's from the optimum."""
     student, teacher = path
     start = np.linalg.norm(student[0], axis=-1)
     gap = np.linalg.norm(student - teacher, axis=-1) / start
@@ -262,8 +249,8 @@ def _row(settings: GeometrySettings, case: Case, path: Array, apart: Array, coup
     return row | {"separation_error": float(np.abs(apart[0] - apart[1]).max()), "coupling_error": coupling_error}
 
 
-def draw(result: GeometryResult) -> Figure:
-    """Return the figure: paths of the first draw; distances, angles and separations as medians over the draws."""
+def _plot(result: GeometryResult) -> Figure:
+    """Return the figure: paths of the first sample; distances, angles and separations as medians over the samples."""
     settings = result.settings
     shown = min(settings.steps, 60)
     with styled():
@@ -275,13 +262,13 @@ def draw(result: GeometryResult) -> Figure:
                 points = result.teachers[name][0:40:4, 0].T
                 paths.plot(*points, line.marker, color=line.color, ms=4, mfc="none", label="its teacher, each 4th step")
         paths.plot(0, 0, "k*", ms=10, label="optimum")
-        paths.set(title="Paths of the first draw", xlabel="first coordinate", ylabel="second coordinate")
+        paths.set(title="Paths of the first sample", xlabel="first coordinate", ylabel="second coordinate")
         paths.set_aspect("equal", "datalim")
         paths.legend(handlelength=3)
         for line, case in zip(LINES[1:], CASES[1:], strict=True):
             student, teacher = (each[case.name][: shown + 1] for each in (result.students, result.teachers))
             gap = np.linalg.norm(student - teacher, axis=-1) / np.linalg.norm(student[0], axis=-1)
-            # lines that lie on one another stay visible: the first is the broadest
+            # lines that overlap stay visible: the first is the broadest
             look = {"color": line.color, "ls": line.dash, "lw": 3.0 if case.start == "copy" else 1.6}
             gaps.plot(np.median(gap, axis=1), label=case.name, **look)
             angles.plot([_median(angle) for angle in pull_angles(student, teacher)], **look)
@@ -292,7 +279,7 @@ def draw(result: GeometryResult) -> Figure:
             for axis in (gaps, angles, apart):
                 axis.set(xlim=(-1, shown), xlabel="step")
         gaps.set(title="Distance from student to teacher", ylabel="share of the start's from the optimum")
-        angles.set(title="Angle of the pull to the way to the optimum", ylabel="degrees")
+        angles.set(title="Angle between the pull and the direction to the optimum", ylabel="degrees")
         angles.set(ylim=(0, 180), yticks=[0, 45, 90, 135, 180])
         angles.axhline(90, color="0.5", lw=0.8)
         apart.set(title="Two teachers of one student: separation from a copied start", ylabel="share, as above")
@@ -307,44 +294,14 @@ def draw(result: GeometryResult) -> Figure:
     return figure
 
 
-def describe(result: GeometryResult) -> str:
-    """Return the text of the study: what was assumed, what it shows, and the table."""
-    settings, table = result.settings, result.table.set_index("case")
-    plain, pcl, moved, decoupled = (table.loc[case.name] for case in CASES[:4])
+def report(result: GeometryResult) -> Report:
+    """Return figure, table and the facts of the page."""
+    table = result.table.set_index("case")
     errors = ["separation_error", "coupling_error"]
-    findings = [
-        f"Closed forms and simulation differ by at most {table[errors].to_numpy().max():.1e}.",
-        f"On one student's path an independent teacher is the same as a copied one (within {settings.tolerance:g}) "
-        f"after {decoupled['same_after_closed']:g} steps; with a first EMA factor of 0, the released code's, after "
-        f"{table['same_after_closed'].iloc[-1]:g}. The copy moved on starts {moved['separation_at_0']:.2g} away and is "
-        f"the same after {moved['same_after_closed']:g} steps.",
-        f"Of the independent teacher's first 10 pulls {decoupled['helpful_pulls']:.0%} point to the optimum's side, of "
-        f"PCL's {pcl['helpful_pulls']:.0%}; without noise a mean teacher that has caught up lies behind its student.",
-        f"Steps until the student is at the optimum (within {settings.tolerance:g}): {plain['steps_to_optimum']:g} "
-        f"without a teacher, {pcl['steps_to_optimum']:g} with PCL's, {decoupled['steps_to_optimum']:g} with an "
-        f"independent one. In the end a step multiplies the slowest distance by {plain['slowest_factor']:.4f} without "
-        f"and by {pcl['slowest_factor']:.4f} with any mean teacher: where it started does not appear in that factor.",
-    ]
-    return f"""# Geometry of the teacher's start
-
-{PROVENANCE}
-
-A student descends on a quadratic bowl in the plane and is pulled towards a mean teacher that follows it. The teacher
-starts as the student's copy (PCL), as that copy moved by {settings.init_steps} steps of its own (where DKEL's code
-starts it), or as an independent draw. Distances are shares of the start's distance from the optimum; numbers are
-medians over {settings.draws} random starts.
-
-{chr(10).join(f"- {finding}" for finding in findings)}
-
-A bowl has one optimum and nothing to collapse into: this study shows how long a teacher stays decoupled and what its
-pull does meanwhile, not whether that prevents the collapse of a network.
-
-{table.drop(columns=errors).T.to_markdown(floatfmt=".4g")}
-
-{settings_text("geometry", settings)}
-"""
-
-
-def write(result: GeometryResult, folder: Path) -> list[Path]:
-    """Write figure, table and text into a folder."""
-    return write_study(folder, "geometry", draw(result), {"geometry": result.table}, describe(result))
+    facts = {
+        "error": table[errors].to_numpy().max(),
+        "case": dict(zip(("none", "pcl", "moved", "independent"), table.to_dict("records"), strict=False)),
+        "same_after_warm": table["same_after_closed"].iloc[-1],
+        "table": table.drop(columns=errors).T.to_markdown(floatfmt=".4g"),
+    }
+    return Report(_plot(result), {"geometry": result.table}, facts)

@@ -1,4 +1,4 @@
-"""Training runs with settings that provoke collapse: how alike the peers become, and how many runs are lost.
+"""Training runs with settings that provoke collapse: how alike the peers become, and how many runs collapse.
 
 A run has collapsed if its loss is not finite or its students are no better than guessing after the last epoch.
 """
@@ -6,23 +6,31 @@ A run has collapsed if its loss is not finite or its students are no better than
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pydantic import Field
 from scipy import stats
 
-from benchmark.escaping import figure as figure_text, markdown
+from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, Line, new_figure, styled
 from benchmark.store import Status
-from benchmark.studies.output import PROVENANCE, settings_text, write_study
-from benchmark.studies.runs import Trained, TrainingSettings, last_rows, train
+from benchmark.studies import Report
+from benchmark.studies.runs import (
+    BatchSize,
+    Cases,
+    Epochs,
+    LearningRate,
+    RampUp,
+    Seeds,
+    Trained,
+    TrainingSettings,
+    last_rows,
+    mean_interval,
+    train,
+)
 from benchmark.tables import frame_markdown
-from methods.schedules import Ramp
 
 MEASURES = {
     "distance/peers": "Distance between two peers' probabilities",
@@ -38,12 +46,12 @@ STYLES = (*LINES, Line("#56B4E9", (0, (3, 1, 1, 1)), "P"), Line("#888888", "-", 
 class HomogeneitySettings(TrainingSettings):
     """What the study assumes: many short runs with a large learning rate, small batches and no ramp-up."""
 
-    cases: str = Field("studies/homogeneity", min_length=1, description="a YAML file with the cases, or its name")
-    seeds: int = Field(12, ge=2, le=1000, description="runs of each case; for one seed all see the same batches")
-    epochs: int = Field(6, ge=1, le=10_000, description="length of a run")
-    lr: float = Field(0.3, gt=0, le=100, description="learning rate at the start")
-    batch_size: int = Field(10, ge=2, le=65_536, description="images a step")
-    ramp: Ramp = Field("none", description="ramp-up of the distillation terms, where a case has none of its own")
+    cases: Cases = "studies/homogeneity"
+    seeds: Seeds = 12
+    epochs: Epochs = 6
+    lr: LearningRate = 0.3
+    batch_size: BatchSize = 10
+    ramp: RampUp = "none"
 
 
 @dataclass(frozen=True)
@@ -51,10 +59,8 @@ class HomogeneityResult:
     """Everything that the study found.
 
     Attributes:
-        settings: What it assumed.
-        trained: The runs.
-        table: One row a case: how many runs collapsed, with exact intervals, and what they were like in the end.
-        curves: One row a case, epoch and measure: mean, 95 % interval and number of runs.
+        table: One row per case: how many runs collapsed, with exact intervals, and their last measures.
+        curves: One row per case, epoch and measure: mean, 95 % interval and number of runs.
     """
 
     settings: HomogeneitySettings
@@ -90,18 +96,6 @@ def paired_test(lost: "pd.Series[bool]", reference: "pd.Series[bool]") -> tuple[
     """Return on how many seeds only this one collapsed, only the reference, and McNemar's exact p-value."""
     here, there = int((lost & ~reference).sum()), int((~lost & reference).sum())
     return here, there, float(stats.binomtest(here, here + there).pvalue) if here + there else 1.0
-
-
-def mean_interval(values: "pd.Series[float]") -> tuple[float, float, float]:
-    """Return the mean and its 95 % interval by the t distribution; no interval with fewer than three values."""
-    known = values.dropna().to_numpy(np.float64)
-    if not known.size:
-        return math.nan, math.nan, math.nan
-    mean = float(known.mean())
-    if known.size < 3:
-        return mean, math.nan, math.nan
-    half = float(stats.t.ppf(0.975, known.size - 1) * known.std(ddof=1) / math.sqrt(known.size))
-    return mean, mean - half, mean + half
 
 
 def curves(frame: pd.DataFrame) -> pd.DataFrame:
@@ -145,13 +139,13 @@ def _row(
     return row
 
 
-def draw(result: HomogeneityResult) -> Figure:
+def _plot(result: HomogeneityResult) -> Figure:
     """Return the figure: shares of collapsed runs, and how alike peers and teachers are over the epochs."""
     table, curves = result.table, result.curves
     with styled():
         figure = new_figure(10.0, 8.0)
         axes = list(figure.subplots(2, 2).flat)
-        _draw_shares(axes[0], table)
+        _plot_shares(axes[0], table)
         lines = [STYLES[index % len(STYLES)] for index in range(len(table))]
         present = [name for name in MEASURES if name in set(curves["measure"])]
         for axis, measure in zip(axes[1:], present, strict=False):
@@ -174,7 +168,7 @@ def draw(result: HomogeneityResult) -> Figure:
     return figure
 
 
-def _draw_shares(axis: Axes, table: pd.DataFrame) -> None:
+def _plot_shares(axis: Axes, table: pd.DataFrame) -> None:
     for place, row in enumerate(table.to_dict("records")):
         line = STYLES[place % len(STYLES)]
         share, low, high = (100 * float(row[name]) for name in ("share", "share_low", "share_high"))
@@ -192,11 +186,11 @@ def _draw_shares(axis: Axes, table: pd.DataFrame) -> None:
     axis.set(ylim=(len(table) - 0.5, -0.8), yticks=[])
 
 
-def describe(result: HomogeneityResult) -> str:
-    """Return the text of the study: what was run, the counts, how alike the peers are, and what it cannot say."""
-    settings, table, file = result.settings, result.table, result.trained.file
-    reference = file.reference.name
-    dataset, backbone = markdown(file.dataset), markdown(file.backbone)
+def report(result: HomogeneityResult) -> Report:
+    """Return figure, tables and the facts of the page."""
+    settings, table = result.settings, result.table
+    reference, *others = table.to_dict("records")
+    name = result.trained.file.reference.name
     counts = pd.DataFrame(
         {
             "case": table["case"],
@@ -207,68 +201,29 @@ def describe(result: HomogeneityResult) -> str:
             "of them diverged": table["diverged"],
             "all peers at chance": table["all_peers_at_chance"],
             # the reference is not compared with itself
-            f"collapsed where {reference} did not": ["", *table["only_this_collapsed"][1:]],
+            f"collapsed where {name} did not": ["", *table["only_this_collapsed"][1:]],
             "the other way round": ["", *table["only_reference_collapsed"][1:]],
             "p (exact McNemar)": ["", *(f"{value:.2g}" for value in table["p_value"][1:])],
         }
     )
     alike = pd.DataFrame({"case": table["case"]})
     for measure, short in SHORT.items():
-        for name, what in ((measure, ""), (f"{measure}, not collapsed", ", not collapsed")):
-            if name in table.columns:
-                alike[f"{short}{what}"] = [_interval(row, name) for row in table.to_dict("records")]
-    shown = [name for name in MEASURES if name in set(result.curves["measure"])]
-    missing = "" if len(shown) == len(MEASURES) else "\nThese runs were stored without diagnostics of homogenisation.\n"
-    return f"""# Homogenisation and collapse
-
-{PROVENANCE}
-
-{len(table)} cases with {settings.seeds} seeds each were trained for {settings.epochs} epochs on {dataset}
-({settings.train_per_class} training images a class, {backbone}), with settings that provoke collapse: learning
-rate {settings.lr:g}, batches of {settings.batch_size}, ramp-up {settings.ramp} (a case may have its own). For one seed
-all cases see the same batches. A run has collapsed if it diverged or if after the last epoch the mean accuracy of its
-students is at most {result.trained.limit:.1f} %, which guessing explains (three standard deviations). The students are
-what a method deploys. Trained on {result.trained.device}.
-
-## Collapse
-
-{chr(10).join(f"- {line}" for line in _findings(result))}
-
-{frame_markdown(counts, index=False)}
-
-## How alike peers and teachers are after the last epoch
-
-Euclidean distances between the probabilities of two peers, and of a peer and its mean teacher; at most 1.41. In
-brackets: 95 % intervals by the t distribution. Peers that give one constant answer are alike, but so are peers that are
-all right: a small distance is homogenisation, not yet harm. "Not collapsed" is another selection of seeds in each case.
-{missing}
-{frame_markdown(alike, index=False)}
-
-## Limits
-
-Small networks on a few small images, at a learning rate that nobody would choose; the runs are short. What collapses
-here collapses because the optimisation is unstable; a control without distillation shows how much of that has nothing
-to do with teachers. P-values are not corrected for the {len(table) - 1} comparisons. {settings.seeds} seeds a case can
-only show large differences: the interval of a share of one half is {_half_interval(settings.seeds)}.
-
-{settings_text("homogeneity", settings)}
-"""
-
-
-def _findings(result: HomogeneityResult) -> list[str]:
-    reference, *others = result.table.to_dict("records")
-    lines = [
-        f"{markdown(reference['case'])}: {reference['collapsed']} of {reference['runs']} runs collapsed, "
-        f"{reference['share']:.0%} [{reference['share_low']:.0%}, {reference['share_high']:.0%}]."
-    ]
-    for row in others:
-        fewer, more = row["only_reference_collapsed"], row["only_this_collapsed"]
-        word = "fewer" if fewer > more else "more" if more > fewer else "as many"
-        sure = "" if row["p_value"] < 0.05 or word == "as many" else "; no evidence of a difference"
-        lines.append(
-            f"{markdown(row['case'])}: {row['collapsed']} of {row['runs']}, {word} (p = {row['p_value']:.2g}{sure})."
-        )
-    return lines
+        for column, what in ((measure, ""), (f"{measure}, not collapsed", ", not collapsed")):
+            if column in table.columns:
+                alike[f"{short}{what}"] = [_interval(row, column) for row in table.to_dict("records")]
+    low, high = exact_interval(settings.seeds // 2, settings.seeds)
+    facts = {
+        "file": result.trained.file,
+        "device": result.trained.device,
+        "limit": result.trained.limit,
+        "reference": reference,
+        "others": others,
+        "counts": frame_markdown(counts, index=False),
+        "alike": frame_markdown(alike, index=False),
+        "complete": set(MEASURES) <= set(result.curves["measure"]),
+        "half": f"[{low:.0%}, {high:.0%}]",
+    }
+    return Report(_plot(result), {"homogeneity": table, "curves": result.curves}, facts)
 
 
 def _interval(row: Mapping[Hashable, float], name: str) -> str:
@@ -276,14 +231,3 @@ def _interval(row: Mapping[Hashable, float], name: str) -> str:
     if math.isnan(value):
         return "none"
     return f"{value:.3g}" if math.isnan(low) else f"{value:.3g} [{low:.3g}, {high:.3g}]"
-
-
-def _half_interval(runs: int) -> str:
-    low, high = exact_interval(runs // 2, runs)
-    return f"[{low:.0%}, {high:.0%}]"
-
-
-def write(result: HomogeneityResult, folder: Path) -> list[Path]:
-    """Write figure, tables and text into a folder."""
-    tables = {"homogeneity": result.table, "curves": result.curves}
-    return write_study(folder, "homogeneity", draw(result), tables, describe(result))

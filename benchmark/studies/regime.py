@@ -1,42 +1,42 @@
-"""Which recipe is short and yet says something: methods converge, there is something to regularise, seeds agree.
+"""Which recipe is short and yet informative: methods converge, there is something to regularise, seeds agree.
 
-Recipes are tried from the cheapest on; the first that keeps all conditions is taken. Everything is scored on training
+Recipes are tried from the cheapest on; the first that meets all conditions is taken. Everything is scored on training
 images that were held out: the test set is not read. No condition looks at what a method gains.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from itertools import product
 from statistics import stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from benchmark import running, store
-from benchmark.configuration import RunConfig
-from benchmark.consoles import new_console
-from benchmark.errors import MachineError
-from benchmark.escaping import figure as figure_text, markdown
+from benchmark import datasets
+from benchmark.configuration import DataConfig, RunConfig, TrainConfig, recipes
+from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.store import Status, put
-from benchmark.studies.output import settings_text, write_study
-from benchmark.studies.regime_grid import Candidate, Grid, plans, read_grid
-from benchmark.studies.runs import WHERE
+from benchmark.running import Command, prepare
+from benchmark.speed.cost import macs_per_image
+from benchmark.store import Status
+from benchmark.studies import Report, Strict
+from benchmark.studies.runs import Engine, RunSettings, carry_out
 from benchmark.tables import MAX_SEEDS, frame_markdown, half_width, seeds_for_half_width
+from methods import registry
 from methods.errors import InputError
+from methods.hyperparameters import validated
+from methods.mean_teacher import longest_decay
 
 LAST_PART = 0.2
 TABLE_SEEDS, TABLE_PLACES = 10, 2
 
 
-class RegimeSettings(BaseModel):
+class RegimeSettings(RunSettings):
     """What the study assumes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     grid: str = Field("studies/regime", min_length=1, description="a YAML file with the recipes, or its name")
     seeds: int = Field(2, ge=1, le=1000, description="runs of each method under each recipe")
@@ -57,9 +57,123 @@ class RegimeSettings(BaseModel):
         0.7, gt=0, le=100, description="points that the half-width of a confidence interval of the table may have"
     )
     max_seeds: int = Field(10, ge=2, le=1000, description="seeds with which the table has to be that precise")
-    results: str = Field("results", min_length=1, exclude=True, description=WHERE)
-    engine: str = Field("ray", min_length=1, exclude=True, description="ray (side by side) or serial")
-    device: str = Field("auto", min_length=1, exclude=True, description="auto, cpu, cuda or cuda:N")
+    engine: Engine = "ray"
+
+
+class Grid(Strict):
+    """What is varied, on which images, and what the methods are compared with."""
+
+    description: str
+    dataset: str
+    reference: str
+    methods: list[str] = Field([], description="those that have to converge; none: all that need no teacher")
+    paired_with: str = Field("", description="whose paired differences to the reference give the spread of the seeds")
+    images_per_class: list[int] = Field(min_length=1)
+    held_out_per_class: int = Field(ge=1)
+    image_sizes: list[int | None] = Field([None], min_length=1, description="sides in pixels; null: the images' own")
+    comparisons: int | None = Field(
+        None, ge=1, description="in the table; null: every method with the reference at two budgets"
+    )
+    equal_cost: str = Field("", description="whose cost the table at equal cost has; none: the most expensive")
+    backbones: list[str] = Field(min_length=1)
+    epochs: list[int] = Field(min_length=1)
+    warmup_epochs: list[float] = Field(min_length=1)
+    train: dict[str, Any] = Field({})
+    data: dict[str, Any] = Field({})
+
+
+class Recipe(NamedTuple):
+    """What distinguishes one recipe of a grid; a side is in pixels, None: the images' own."""
+
+    images: int
+    side: int | None
+    backbone: str
+    epochs: int
+    warmup: float
+
+    def __str__(self) -> str:
+        """Its name in tables."""
+        side = f" of {self.side}x{self.side}" if self.side else ""
+        return f"{self.images} images per class{side}, {self.backbone}, {self.epochs} epochs, warm-up {self.warmup:g}"
+
+
+class Plan(NamedTuple):
+    """A recipe, its configuration without what is held out to judge it, and its runs."""
+
+    recipe: Recipe
+    layer: dict[str, Any]
+    command: Command
+
+
+def read_grid(name: str) -> Grid:
+    """Return the grid in a YAML file, with the methods' names filled in.
+
+    Raises:
+        InputError: For an unknown key, or a reference that is not among the methods.
+    """
+    grid = validated(Grid, recipes.read(recipes.find(name)), "regime")
+    if not grid.methods:
+        grid = grid.model_copy(update={"methods": _without_teacher()})
+    for word, method in (("reference", grid.reference), ("method of equal cost", grid.equal_cost or grid.reference)):
+        if method not in grid.methods:
+            raise InputError(f"regime: the {word} {method!r} is not among the methods")
+    return grid
+
+
+def _without_teacher() -> list[str]:
+    catalogue = registry.catalogue(())
+    models = {name: registry.load(name, ()).Hyperparameters for name, item in catalogue.items() if not item.broken}
+    return [name for name, model in models.items() if not any(f.is_required() for f in model.model_fields.values())]
+
+
+def plans(grid: Grid, seeds: int, settings: RunSettings) -> list[Plan]:
+    """Return every recipe with its runs, scored on held-out training images; the cheapest first.
+
+    A recipe's cost is the MACs of training all methods once, counted by ``torch.utils.flop_counter``.
+
+    Args:
+        grid: What is varied.
+        seeds: Runs of each method.
+        settings: Where and how the runs are carried out.
+    """
+    shape = datasets.shape(grid.dataset, DataConfig(), datasets.default_root())
+    found, macs = [], {}
+    for choice in product(grid.images_per_class, grid.image_sizes, grid.backbones, grid.epochs, grid.warmup_epochs):
+        recipe = Recipe(*choice)
+        layer = configuration(grid, recipe, shape.num_classes)
+        images = recipe.images + grid.held_out_per_class
+        held_out = {"train_per_class": images, "holdout": grid.held_out_per_class / images}
+        scored = {"eval_every": recipe.epochs, "collapse_epochs": recipe.epochs}
+        own = {"train": layer["train"] | scored, "data": layer["data"] | held_out, "seeds": seeds}
+        command = prepare([{**layer, **own, **settings.layer}], fetch=True)
+        kind = recipe.backbone, recipe.side
+        if kind not in macs:
+            sized = replace(shape, image_size=recipe.side or shape.image_size)
+            of_method = {run.method: run for run in command.runs}
+            macs[kind] = sum(macs_per_image(run, sized).train for run in of_method.values())
+        cost = recipe.images * recipe.epochs * macs[kind], recipe.warmup
+        found.append((cost, Plan(recipe, layer, command)))
+    return [plan for _, plan in sorted(found, key=lambda pair: pair[0])]
+
+
+def configuration(grid: Grid, recipe: Recipe, classes: int) -> dict[str, Any]:
+    """Return a recipe as a configuration file; a mean teacher's decay that is too long for the run is shortened."""
+    batch_size = int(grid.train.get("batch_size", TrainConfig().batch_size))
+    fitting = longest_decay(recipe.epochs * -(-classes * recipe.images // batch_size))
+    shortened = {
+        name: {"ema_decay": fitting}
+        for name in grid.methods
+        if (field := registry.load(name, ()).Hyperparameters.model_fields.get("ema_decay")) and field.default > fitting
+    }
+    side = {"image_size": recipe.side} if recipe.side else {}
+    return {
+        "methods": grid.methods,
+        "dataset": grid.dataset,
+        "backbone": recipe.backbone,
+        "train": {**grid.train, "epochs": recipe.epochs, "warmup_epochs": recipe.warmup},
+        "data": {**grid.data, "train_per_class": recipe.images, **side},
+        **shortened,
+    }
 
 
 @dataclass(frozen=True)
@@ -67,19 +181,17 @@ class RegimeResult:
     """Everything that the study found.
 
     Attributes:
-        settings: What it assumed.
-        grid: What was varied.
         table: One row per recipe that was tried and method: loss, fall, accuracies, seconds.
-        verdicts: One row per recipe that was tried: which condition it breaks; nothing for the one that is taken.
+        candidates: One row per recipe that was tried: the conditions that it breaks; none for the one that is taken.
         curves: Training loss by recipe, method, epoch: the mean over the seeds, relative to the first epoch.
-        chosen: The first recipe that keeps all conditions, as a configuration file; None if there is none.
+        chosen: The first recipe that meets all conditions, as a configuration file; None if there is none.
         precision: One row per recipe whose precision was examined: deviations, half-width, seeds for the bound.
     """
 
     settings: RegimeSettings
     grid: Grid
     table: pd.DataFrame
-    verdicts: pd.DataFrame
+    candidates: pd.DataFrame
     curves: pd.DataFrame
     chosen: dict[str, Any] | None
     precision: pd.DataFrame
@@ -92,7 +204,7 @@ def fall_in_the_last_part(losses: Sequence[float], part: float = LAST_PART) -> f
     ``100 (l(first) - l(last)) / l(first)``; negative for a loss that rises.
 
     Args:
-        losses: One an epoch, at least two.
+        losses: One per epoch, at least two.
         part: Of the run, in (0, 1].
     """
     length = max(2, round(part * len(losses)))
@@ -103,13 +215,13 @@ def fall_in_the_last_part(losses: Sequence[float], part: float = LAST_PART) -> f
 
 
 def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str, equal_cost: str = "") -> list[str]:
-    """Return which conditions a recipe breaks, a line each.
+    """Return the conditions that a recipe breaks, one line each.
 
     Args:
-        rows: One a method: ``method, fall, held_out, training, seconds``.
+        rows: One per method: ``method, fall, held_out, training, seconds``.
         settings: The conditions.
         reference: The method that the others are compared with.
-        equal_cost: The method whose cost the table at equal cost has; none stands for the dearest.
+        equal_cost: The method whose cost the table at equal cost has; none: the most expensive.
     """
     known = rows.set_index("method")
     own = known.loc[reference]
@@ -119,7 +231,7 @@ def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str, equal_c
         found.append(f"{reference} fits its training images only {gap:.1f} points better than held-out ones")
     for method, row in known.iterrows():
         if not row["fall"] < settings.max_fall:
-            found.append(f"{method} has not arrived: its loss falls by {row['fall']:.1f} %")
+            found.append(f"{method} has not converged: its loss falls by {row['fall']:.1f} %")
         if not row["held_out"] >= own["held_out"] - settings.max_behind:
             found.append(f"{method} is {own['held_out'] - row['held_out']:.1f} points behind {reference}")
     if (hours := table_hours(known["seconds"], equal_cost)) > settings.max_hours:
@@ -132,81 +244,65 @@ def table_hours(seconds: "pd.Series[float]", equal_cost: str = "") -> float:
 
     Args:
         seconds: Of a run, by method.
-        equal_cost: The method; none, or one that is not among them yet, stands for the dearest.
+        equal_cost: The method; none, or one that is not among them yet: the most expensive.
     """
     of_one = seconds.get(equal_cost, seconds.max())
     return float(TABLE_SEEDS * (seconds.sum() + len(seconds) * of_one) / TABLE_PLACES / 3600)
 
 
 def undisturbed_seconds(epochs: "pd.Series[float]") -> float:
-    """Return what a run takes on a machine of its own: all its epochs at the pace of its quickest.
-
-    Other work on the machine makes an epoch longer and never shorter.
-
-    Args:
-        epochs: Seconds of each.
-    """
+    """Return the seconds of a run with all epochs as long as its shortest: other work only makes an epoch longer."""
     return float(len(epochs) * epochs.min())
 
 
 def run(settings: RegimeSettings) -> RegimeResult:
-    """Try the recipes from the cheapest on, until one keeps all conditions.
+    """Try the recipes from the cheapest on, until one meets all conditions.
 
     The reference is trained first: where it leaves nothing to regularise, the others are not trained; nor where the
     spread of the paired differences between it and one other method makes the table's intervals too wide.
 
     Raises:
-        InputError: For a grid that means no runs.
-        MachineError: If a run could not be brought to an end.
+        InputError: For a grid that defines no runs.
+        MachineError: If a run did not end.
     """
     grid = read_grid(settings.grid)
     if settings.precision_seeds and grid.paired_with not in grid.methods:
         raise InputError(f"regime: precision_seeds needs a grid with paired_with, one of {', '.join(grid.methods)}")
-    options = {key: str(getattr(settings, key)) for key in ("results", "engine", "device")}
-    tables, verdicts, curves, precision, chosen = [], [], [], [], None
-    for candidate, layer, command in plans(grid, max(settings.seeds, settings.precision_seeds), **options):
+    tables, curves, candidates, precision, chosen = [], [], [], [], None
+    for recipe, layer, command in plans(grid, max(settings.seeds, settings.precision_seeds), settings):
         few = [run for run in command.runs if run.seed < settings.seeds]
-        rows, lines = _trained(command, [run for run in few if run.method == grid.reference], candidate)
+        rows, losses = _trained(command, [run for run in few if run.method == grid.reference])
         broken = faults(rows, settings, grid.reference, grid.equal_cost)
+        wanted: int | None = TABLE_SEEDS
         if not broken and settings.precision_seeds:
-            paired = [run for run in command.runs if run.method in (grid.reference, grid.paired_with)]
-            precision.append(_precision(command, paired, candidate, grid, settings))
+            precision.append({"recipe": str(recipe), **_precision(command, grid, settings)})
             wanted = precision[-1]["seeds for it"]
             if wanted is None or wanted > settings.max_seeds:
                 seeds = wanted or f"more than {MAX_SEEDS}"
                 broken = [f"intervals of {settings.max_half_width:g} points to either side take {seeds} seeds"]
         if not broken:
-            rows, lines = _trained(command, few, candidate)
+            rows, losses = _trained(command, few)
             broken = faults(rows, settings, grid.reference, grid.equal_cost)
-        tables.append(rows)
-        curves.append(lines)
-        verdicts.append({"recipe": str(candidate), "methods": len(rows), "breaks": "; ".join(broken)})
-        if not broken:
-            wanted = precision[-1]["seeds for it"] if precision else TABLE_SEEDS
+        tables.append(rows.assign(recipe=str(recipe)))
+        curves.append(losses.assign(recipe=str(recipe)))
+        candidates.append({"recipe": str(recipe), "methods": len(rows), "breaks": "; ".join(broken)})
+        if not broken and wanted is not None:
             chosen = layer | {"seeds": max(wanted, settings.precision_seeds)}
             break
-    return RegimeResult(
-        settings,
-        grid,
-        pd.concat(tables),
-        pd.DataFrame(verdicts),
-        pd.concat(curves),
-        chosen,
-        pd.DataFrame(precision),
-    )
+    table = pd.concat(tables)
+    table.insert(0, "recipe", table.pop("recipe"))
+    found = pd.DataFrame(candidates), pd.concat(curves), chosen, pd.DataFrame(precision)
+    return RegimeResult(settings, grid, table, *found)
 
 
-def _precision(
-    command: running.Command, runs: Sequence[RunConfig], candidate: Candidate, grid: Grid, settings: RegimeSettings
-) -> dict[str, Any]:
-    """Carry out runs of two methods, and return how far their paired differences spread over the seeds."""
-    frame = _carried_out(command, runs)
+def _precision(command: Command, grid: Grid, settings: RegimeSettings) -> dict[str, Any]:
+    """Carry out runs of two methods, and return the spread of their paired differences over the seeds."""
+    frame = carry_out(command, [run for run in command.runs if run.method in (grid.reference, grid.paired_with)])
     ends = frame.groupby("run").tail(1).pivot_table(index="seed", columns="method", values="student")
     reference, other = ends[grid.reference], ends[grid.paired_with]
     spread = stdev((other - reference).tolist())
     comparisons = grid.comparisons or 2 * (len(grid.methods) - 1)
     return {
-        "recipe": str(candidate),
         "n": len(ends),
         f"sd of {grid.reference}": stdev(reference.tolist()),
         f"sd of {grid.paired_with}": stdev(other.tolist()),
@@ -217,19 +313,15 @@ def _precision(
     }
 
 
-def _trained(
-    command: running.Command, runs: Sequence[RunConfig], candidate: Candidate
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Carry out runs of a recipe, and return what is judged of each method, and its losses."""
-    frame = _carried_out(command, runs)
-    rows, lines = [], []
-    for method, mine in frame.groupby("method", sort=False):
+def _trained(command: Command, runs: Sequence[RunConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Carry out runs of a recipe, and return what the conditions look at per method, and its losses per epoch."""
+    rows, curves = [], []
+    for method, mine in carry_out(command, runs).groupby("method", sort=False):
         last = mine.groupby("run").tail(1)
         losses = mine.groupby("epoch")["loss"].mean()
         finished = (last["status"] == Status.FINISHED).all()
         rows.append(
             {
-                "recipe": str(candidate),
                 "method": method,
                 "n": len(last),
                 "loss": losses.iloc[-1] if finished else np.nan,
@@ -239,24 +331,16 @@ def _trained(
                 "seconds": mine.groupby("run")["seconds"].apply(undisturbed_seconds).mean(),
             }
         )
-        lines.append(pd.DataFrame({"recipe": str(candidate), "method": method, "loss": losses}).reset_index())
-    return pd.DataFrame(rows), pd.concat(lines)
+        curves.append(pd.DataFrame({"method": method, "loss": losses}).reset_index())
+    return pd.DataFrame(rows), pd.concat(curves)
 
 
-def _carried_out(command: running.Command, runs: Sequence[RunConfig]) -> pd.DataFrame:
-    """Carry out the runs that are missing, and return the metrics of all: one row per run and epoch."""
-    running.train_missing(command.of(runs), new_console(stderr=True))
-    if unfinished := [run for run in runs if not command.store.ended(run)]:
-        raise MachineError(
-            f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); resume with the same command"
-        )
-    frame = store.load(command.store.root, split="all")
-    return frame[frame["run"].isin([command.store.folder(run).name for run in runs])]
-
-
-def draw(result: RegimeResult) -> Figure:
+def _plot(result: RegimeResult) -> Figure:
     """Return the figure: for every recipe that was tried with all methods, the training losses over the epochs."""
-    whole = result.verdicts.loc[result.verdicts["methods"] > 1, "recipe"].tolist() or result.verdicts["recipe"].tolist()
+    whole = (
+        result.candidates.loc[result.candidates["methods"] > 1, "recipe"].tolist()
+        or result.candidates["recipe"].tolist()
+    )
     with styled():
         figure = new_figure(7.5, 2.4 * len(whole))
         axes = figure.subplots(len(whole), 1, squeeze=False)[:, 0]
@@ -274,69 +358,20 @@ def draw(result: RegimeResult) -> Figure:
             axis.set_title(figure_text(recipe))
             axis.set_ylabel("loss, % of the first epoch's")
         axes[0].legend(ncol=3)
-        axes[-1].set_xlabel("epoch (shaded: the part in which losses must have arrived)")
+        axes[-1].set_xlabel("epoch (shaded: the part in which losses must have converged)")
     return figure
 
 
-def write(result: RegimeResult, folder: Path) -> list[Path]:
-    """Write figure, tables, text, and the recipe that was chosen into a folder, which is made; return the files."""
-    tables = {"regime": result.table, "verdicts": result.verdicts, "precision": result.precision}
-    written = write_study(folder, "regime", draw(result), tables, _text(result))
-    if result.chosen is not None:
-        written.append(put(folder / "recipe.yaml", yaml.safe_dump(result.chosen, sort_keys=False)))
-    return written
-
-
-def _precision_text(result: RegimeResult) -> str:
-    if result.precision.empty:
-        return ""
-    return f"""
-## Precision
-
-How wide the confidence intervals of the table will be, from the spread over {result.settings.precision_seeds} seeds of
-`{result.grid.reference}` and `{result.grid.paired_with}` on held-out images: the half-width of the interval of a mean
-paired difference at 0.05 divided by the number of comparisons, and the smallest number of seeds whose half-width is at
-most {result.settings.max_half_width:g} points, which must not exceed {result.settings.max_seeds}. The gain itself is
-not looked at.
-
-{frame_markdown(result.precision.round(2), index=False)}
-"""
-
-
-def _text(result: RegimeResult) -> str:
-    settings, grid = result.settings, result.grid
-    tried = result.verdicts.assign(breaks=result.verdicts["breaks"].replace("", "nothing: taken"))
-    ending = (
-        "No recipe of the grid keeps all conditions."
-        if result.chosen is None
-        else f"Taken: **{markdown(result.verdicts['recipe'].iloc[-1])}** (`recipe.yaml`)."
-    )
-    dearest = f"`{grid.equal_cost}`" if grid.equal_cost else "the dearest"
-    return f"""# Regime: a short recipe that says something
-
-{grid.description}. {settings.seeds} seeds of each method, scored on {grid.held_out_per_class} training images a
-class that were held out. The test set was not read. {settings_text("regime", settings)}
-
-A recipe is taken if
-
-- in the last fifth of the run no method's training loss falls by {settings.max_fall:g} % or more (on a fitted line);
-- no method is more than {settings.max_behind:g} points behind `{grid.reference}`;
-- `{grid.reference}` fits its training images at least {settings.min_gap:g} points better than the held-out ones:
-  there is something to regularise;
-- ten seeds of all methods, at equal epochs and at the cost of {dearest},
-  take at most {settings.max_hours:g} hours, two runs side by side, with every epoch at the pace of a run's quickest
-  (other work on the machine slowed the others).
-
-Recipes are tried from the cheapest on (multiply-adds of all methods). `{grid.reference}` is trained first; where it
-breaks a condition the others are not trained.
-
-{frame_markdown(tried, index=False)}
-
-{ending}
-{_precision_text(result)}
-## What was judged
-
-{frame_markdown(result.table.round(2), index=False)}
-
-![Training losses](regime.svg)
-"""
+def report(result: RegimeResult) -> Report:
+    """Return figure, tables, the facts of the page, and the recipe that was chosen."""
+    tables = {"regime": result.table, "candidates": result.candidates, "precision": result.precision}
+    tried = result.candidates.assign(breaks=result.candidates["breaks"].replace("", "nothing: taken"))
+    facts = {
+        "grid": result.grid,
+        "taken": None if result.chosen is None else result.candidates["recipe"].iloc[-1],
+        "tried": frame_markdown(tried, index=False),
+        "judged": frame_markdown(result.table.round(2), index=False),
+        "precision": "" if result.precision.empty else frame_markdown(result.precision.round(2), index=False),
+    }
+    files = {} if result.chosen is None else {"recipe.yaml": yaml.safe_dump(result.chosen, sort_keys=False)}
+    return Report(_plot(result), tables, facts, files)

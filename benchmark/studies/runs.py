@@ -1,60 +1,76 @@
 """Studies made of training runs: cases from a YAML file, ordinary runs in the store, one tidy table of them.
 
-Runs that are finished are not repeated, and those that were interrupted go on: the store remembers, not the study.
+Finished runs are not repeated, interrupted ones are resumed: the store remembers, not the study.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from scipy import stats
 
 from benchmark import datasets, running, store
 from benchmark.configuration import Layer, RunConfig, recipes
-from benchmark.consoles import Console, new_console
+from benchmark.consoles import new_console
 from benchmark.errors import MachineError
+from benchmark.studies import Strict
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import validated
 from methods.schedules import Ramp
 
-WHERE = "where runs are stored; finished ones there are not repeated"
+Cases = Annotated[str, Field(min_length=1, description="a YAML file with the cases, or its name in configs/")]
+Seeds = Annotated[int, Field(ge=2, le=1000, description="runs of each case; for one seed all see the same batches")]
+Epochs = Annotated[int, Field(ge=1, le=10_000, description="length of a run")]
+LearningRate = Annotated[float, Field(gt=0, le=100, description="learning rate at the start")]
+BatchSize = Annotated[int, Field(ge=2, le=65_536, description="images a step")]
+RampUp = Annotated[Ramp, Field(description="ramp-up of the distillation terms, where a case has none of its own")]
+Engine = Annotated[str, Field(min_length=1, exclude=True, description="ray (side by side) or serial")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+class RunSettings(Strict):
+    """Where and how runs are carried out: no part of the study's page, since they change no number."""
 
-
-class TrainingSettings(_Strict):
-    """What every study of training runs assumes; every field is an option of the command line.
-
-    Settings that do not change the numbers are left out of the study's text.
-    """
-
-    cases: str = Field("", min_length=1, description="a YAML file with the cases, or its name in configs/")
-    seeds: int = Field(5, ge=2, le=1000, description="runs of each case; for one seed all see the same batches")
-    epochs: int = Field(8, ge=1, le=10_000, description="length of a run")
-    lr: float = Field(0.05, gt=0, le=100, description="learning rate at the start")
-    batch_size: int = Field(20, ge=2, le=65_536, description="images a step")
-    ramp: Ramp = Field("intended", description="ramp-up of the distillation terms, where a case has none of its own")
-    ema_decay: float = Field(0.9, ge=0, lt=1, description="of the mean teacher, where a case has none of its own")
-    train_per_class: int = Field(20, ge=2, le=100_000, description="training images a class")
-    results: str = Field("results", min_length=1, exclude=True, description=WHERE)
-    engine: str = Field("serial", min_length=1, exclude=True, description="ray (side by side) or serial")
+    results: str = Field(
+        "results", min_length=1, exclude=True, description="where runs are stored; finished ones are not repeated"
+    )
+    engine: Engine = "serial"
     device: str = Field("auto", min_length=1, exclude=True, description="auto, cpu, cuda or cuda:N")
 
+    @property
+    def layer(self) -> dict[str, str]:
+        """The same as keys of a configuration."""
+        return {"results": self.results, "engine": self.engine, "device": self.device}
 
-class Case(_Strict):
+
+class TrainingSettings(RunSettings):
+    """What every study of cases assumes."""
+
+    cases: Cases = ""
+    seeds: Seeds = 5
+    epochs: Epochs = 8
+    lr: LearningRate = 0.05
+    batch_size: BatchSize = 20
+    ramp: RampUp = "intended"
+    ema_decay: float = Field(0.9, ge=0, lt=1, description="of the mean teacher, where a case has none of its own")
+    train_per_class: int = Field(20, ge=2, le=100_000, description="training images per class")
+
+
+class Case(Strict):
     """One of the things that a study compares: a method with hyperparameters of its own."""
 
     name: str = Field(min_length=1)
     factor: str = ""
     method: str
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field({})
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from every other case."""
+        """What identifies it among the cases."""
         return self.factor, self.name
 
     @property
@@ -63,14 +79,14 @@ class Case(_Strict):
         return f"{self.factor} {self.name}".strip()
 
 
-class CaseFile(_Strict):
+class CaseFile(Strict):
     """What a study compares, and under which conditions."""
 
     description: str
     dataset: str
     backbone: str
-    train: dict[str, Any] = {}
-    data: dict[str, Any] = {}
+    train: dict[str, Any] = Field({})
+    data: dict[str, Any] = Field({})
     reference: Case
     cases: list[Case] = Field(min_length=1)
 
@@ -84,8 +100,8 @@ class Trained(NamedTuple):
 
     Attributes:
         file: The cases.
-        frame: A row a case, seed and epoch, with ``factor``, ``case``, ``label``, ``status`` and the metrics of the
-            store; a run that serves two cases stands there twice.
+        frame: One row per case, seed and epoch, with ``factor``, ``case``, ``label``, ``status`` and the metrics of the
+            store; a run that serves two cases is in it twice.
         limit: Accuracy in percent up to which guessing explains it.
         device: What the runs were carried out on.
     """
@@ -97,52 +113,62 @@ class Trained(NamedTuple):
 
 
 def read_cases(name: str) -> CaseFile:
-    """Return the cases in a YAML file, or raise an InputError for what nothing reads or what stands twice."""
-    content = recipes.read(recipes.find(name))
-    file = validated(CaseFile, content, "cases")
+    """Return the cases in a YAML file.
+
+    Raises:
+        InputError: For an unknown key, or two cases of one name.
+    """
+    file = validated(CaseFile, recipes.read(recipes.find(name)), "cases")
     keys = [case.key for case in file.all()]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise InputError(f"{name}: the case {' '.join(twice).strip()!r} stands twice")
+        raise InputError(f"{name}: there are two cases {' '.join(twice).strip()!r}")
     return file
 
 
-def train(settings: TrainingSettings, console: Console | None = None) -> Trained:
+def train(settings: TrainingSettings) -> Trained:
     """Carry out the runs of all cases that are missing, and return all of them.
 
     Raises:
-        InputError: For cases that mean no runs.
-        MachineError: If a run could not be brought to an end, so that the cases cannot be compared.
+        InputError: For cases that define no runs.
+        MachineError: If a run did not end, so that the cases cannot be compared.
     """
     file = read_cases(settings.cases)
     command, runs = plan(settings, file)
-    running.train_missing(command, console or new_console(stderr=True))
-    unfinished = [run for run in command.runs if not command.store.ended(run)]
-    if unfinished:
-        raise MachineError(
-            f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); the same command goes on"
-        )
-    names = {command.store.folder(run).name for run in command.runs}
-    frame = store.load(command.store.root, where={"run": names}, split="all")
+    frame = carry_out(command, command.runs)
     roles = [
         {"run": command.store.folder(run).name, "factor": case.factor, "case": case.name, "label": case.label}
         for case in file.all()
         for run in runs[case.key]
     ]
-    tidy = pd.DataFrame(roles).merge(frame, on="run")
     dataset = datasets.load(file.dataset, command.runs[0].data, command.data_root)
     from benchmark.training import chance_limit
 
-    ends = (command.store.result(run) for run in command.runs)
-    devices = {(end.environment or {}).get("hardware", "unknown hardware") for end in ends if end}
+    results = (command.store.result(run) for run in command.runs)
+    devices = {(result.environment or {}).get("hardware", "unknown hardware") for result in results if result}
     limit = chance_limit(len(dataset.classes), len(dataset.test))
-    return Trained(file, tidy, limit, ", ".join(sorted(devices)))
+    return Trained(file, pd.DataFrame(roles).merge(frame, on="run"), limit, ", ".join(sorted(devices)))
+
+
+def carry_out(command: running.Command, runs: Sequence[RunConfig]) -> pd.DataFrame:
+    """Carry out the runs that are missing, and return the metrics of all: one row per run and epoch.
+
+    Raises:
+        MachineError: If a run did not end.
+    """
+    running.train_missing(command.of(runs), new_console(stderr=True))
+    if unfinished := [run for run in runs if not command.store.ended(run)]:
+        raise MachineError(
+            f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); resume with the same command"
+        )
+    names = {command.store.folder(run).name for run in runs}
+    return store.load(command.store.root, where={"run": names}, split="all")
 
 
 def plan(settings: TrainingSettings, file: CaseFile) -> tuple[running.Command, dict[tuple[str, str], list[RunConfig]]]:
     """Return one command for the runs of all cases, each run once, and each case's runs."""
     commands = {case.key: running.prepare([_layer(settings, file, case)], fetch=True) for case in file.all()}
     distinct = {run.identity: run for command in commands.values() for run in command.runs}
-    # seed by seed: what is finished when someone loses patience is the same study with fewer seeds
+    # seed by seed: an interrupted study is the same one with fewer seeds
     in_turn = sorted(distinct.values(), key=lambda run: run.seed)
     whole = replace(commands[file.reference.key], runs=in_turn)
     return whole, {key: list(command.runs) for key, command in commands.items()}
@@ -162,9 +188,7 @@ def _layer(settings: TrainingSettings, file: CaseFile, case: Case) -> Layer:
         "epochs": settings.epochs,
         "train": {**schedule, "diagnostics_every": 1, **file.train},
         "data": {"train_per_class": settings.train_per_class, **file.data},
-        "results": settings.results,
-        "engine": settings.engine,
-        "device": settings.device,
+        **settings.layer,
         **({case.method: own} if own else {}),
     }
 
@@ -172,3 +196,15 @@ def _layer(settings: TrainingSettings, file: CaseFile, case: Case) -> Layer:
 def last_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the last row of every case's every seed."""
     return frame.sort_values("epoch", kind="stable").groupby(["factor", "case", "seed"], sort=False).tail(1)
+
+
+def mean_interval(values: "pd.Series[float]") -> tuple[float, float, float]:
+    """Return the mean and its 95 % interval by the t distribution; no interval with fewer than three values."""
+    known = values.dropna().to_numpy(np.float64)
+    if not known.size:
+        return math.nan, math.nan, math.nan
+    mean = float(known.mean())
+    if known.size < 3:
+        return mean, math.nan, math.nan
+    half = float(stats.t.ppf(0.975, known.size - 1) * known.std(ddof=1) / math.sqrt(known.size))
+    return mean, mean - half, mean + half

@@ -19,8 +19,9 @@ from typing import Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from benchmark.studies import Strict
 from methods.schedules import Decay, Ramp, decay_weight, ema_decay_at, ramped_weight, rate_to_floor
 
 Floats = npt.NDArray[np.float32]
@@ -35,10 +36,8 @@ MAX_STEPS = 2000
 NEGLIGIBLE = 1e-12
 
 
-class ConvergenceSettings(BaseModel):
-    """What the study assumes; every field is an option of the command line."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+class ConvergenceSettings(Strict):
+    """What the study assumes."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="of all random numbers")
     trials: int = Field(100_000, ge=2, le=1_000_000, description="random bowls, each under every condition")
@@ -47,12 +46,12 @@ class ConvergenceSettings(BaseModel):
     peers: int = Field(3, ge=2, le=8, description="students of a trial; the first one is scored")
     dimensions: int = Field(2, ge=1, le=16, description="of the bowl")
     learning_rate: float = Field(0.1, gt=0, le=1, description="of the descent")
-    curvature_low: float = Field(0.2, gt=0, le=20, description="lowest curvature; drawn log-uniformly for each axis")
+    curvature_low: float = Field(0.2, gt=0, le=20, description="lowest curvature; sampled log-uniformly for each axis")
     curvature_high: float = Field(5.0, gt=0, le=20, description="highest curvature")
     noise: float = Field(0.3, ge=0, le=10, description="standard deviation of the gradient's noise")
     start_spread: float = Field(1.0, ge=0, le=100, description="standard deviation of the starts")
     optimum_spread: float = Field(1.0, ge=0, le=100, description="standard deviation of the optimum, shared by peers")
-    tolerance: float = Field(0.2, gt=0, le=100, description="distance from the optimum that counts as arrived")
+    tolerance: float = Field(0.2, gt=0, le=100, description="distance from the optimum within which it is reached")
     saturation: float = Field(1.0, gt=0, le=1000, description="s of the pull s tanh(u/s): distance where it levels off")
     pcl_weight: float = Field(1.0, ge=0, le=10, description="weight of PCL's pull")
     dkel_weight: float = Field(0.1, ge=0, le=10, description="weight of DKEL's pull")
@@ -134,14 +133,14 @@ class Trials(NamedTuple):
     noise: Floats  # [steps, K, D, n] times the learning rate
 
 
-def draw_trials(settings: ConvergenceSettings, count: int, generator: np.random.Generator) -> Trials:
-    """Draw bowls, starts and noise, and take the decoupled teachers' own first steps."""
+def sample_trials(settings: ConvergenceSettings, count: int, generator: np.random.Generator) -> Trials:
+    """Sample bowls, starts and noise, and take the decoupled teachers' own first steps."""
     shape = (settings.peers, settings.dimensions, count)
 
     def normal(scale: float, *shape: int) -> Floats:
-        drawn = generator.standard_normal(shape, dtype=np.float32)
-        drawn *= np.float32(scale)
-        return drawn
+        sampled = generator.standard_normal(shape, dtype=np.float32)
+        sampled *= np.float32(scale)
+        return sampled
 
     low, high = math.log(settings.curvature_low), math.log(settings.curvature_high)
     curvature = np.exp(generator.uniform(low, high, shape[1:])).astype(np.float32)
@@ -156,41 +155,24 @@ def draw_trials(settings: ConvergenceSettings, count: int, generator: np.random.
     return Trials(curvature, students, starts, normal(settings.learning_rate * settings.noise, settings.steps, *shape))
 
 
-def saturate(difference: Floats, saturation: float) -> Floats:
-    """Turn u into ``s tanh(u/s)``, in place, and return it; an infinite s leaves it as it is."""
-    if saturation == 1:
-        return np.tanh(difference, out=difference)
-    if not math.isinf(saturation):
-        difference /= np.float32(saturation)
-        np.tanh(difference, out=difference)
-        difference *= np.float32(saturation)
-    return difference
-
-
 def pull(students: Floats, teachers: Floats, share: float, saturation: float) -> Floats:
     """Return ``d g(x_i - mean_(j!=i) m_j) + (1 - d) mean_(j!=i) g(x_i - m_j)`` for points ``[K, ...]``."""
-    peers = len(students)
+    peers, s = len(students), np.float32(saturation)
     total = np.zeros_like(students)
     if share < 1:
         for offset in range(1, peers):
-            difference = np.empty_like(students)
-            np.subtract(students[: peers - offset], teachers[offset:], out=difference[: peers - offset])
-            np.subtract(students[peers - offset :], teachers[:offset], out=difference[peers - offset :])
-            total += saturate(difference, saturation)
+            total += np.tanh((students - np.roll(teachers, -offset, axis=0)) / s) * s
         total *= np.float32((1.0 - share) / (peers - 1))
     if share > 0:
-        mean = teachers.sum(0) - teachers
-        mean *= np.float32(1.0 / (peers - 1))
-        pulled = saturate(np.subtract(students, mean, out=mean), saturation)
-        pulled *= np.float32(share)
-        total += pulled
+        mean = (teachers.sum(0) - teachers) * np.float32(1.0 / (peers - 1))
+        total += np.tanh((students - mean) / s) * s * np.float32(share)
     return total
 
 
 class Outcome(NamedTuple):
-    """What came of each trial, for its first student; steps beyond the last mean never."""
+    """What came of each trial, for its first student; a step beyond the last means never."""
 
-    arrived: Counts
+    reached: Counts
     settled: Counts
     teacher_settled: Counts
     early_gap: Floats  # student to own teacher, mean over the early steps
@@ -208,14 +190,14 @@ def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials
     tolerance = np.float32(settings.tolerance**2)
     keep = np.float32(1.0) - np.float32(settings.learning_rate) * trials.curvature
     waiting = np.ones(count, np.bool_)
-    arrived, settled, teacher_settled = np.zeros((3, count), np.int32)
+    reached, settled, teacher_settled = np.zeros((3, count), np.int32)
     gap = np.zeros(count, np.float32)
     spread = early_distance = gap
     for step in range(steps + 1):
         squared = (x[0] * x[0]).sum(0)
         outside = squared > tolerance
         waiting &= outside
-        arrived += waiting  # one more step without having been there
+        reached += waiting  # one more step without having been there
         np.maximum(settled, outside * np.int32(step + 1), out=settled)
         np.maximum(teacher_settled, ((m[0] * m[0]).sum(0) > tolerance) * np.int32(step + 1), out=teacher_settled)
         if step <= early:
@@ -237,7 +219,7 @@ def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials
         m += np.float32(1.0 - ema_decay_at(step, settings.ema_decay, condition.warmup)) * (x - m)
     final_distance, final_gap = (np.sqrt((u * u).sum(0)) for u in (x[0], x[0] - m[0]))
     gap /= np.float32(early + 1)
-    return Outcome(arrived, settled, teacher_settled, gap, final_gap, spread, early_distance, final_distance)
+    return Outcome(reached, settled, teacher_settled, gap, final_gap, spread, early_distance, final_distance)
 
 
 def taught(settings: ConvergenceSettings, condition: Condition, epoch: int) -> tuple[float, float]:
@@ -259,7 +241,7 @@ def simulate_all(settings: ConvergenceSettings, only: Collection[str] | None = N
     chosen = [condition for condition in conditions(settings) if only is None or condition.name in only]
     parts: dict[str, list[Outcome]] = {condition.name: [] for condition in chosen}
     for count, seed in zip(counts, seeds, strict=True):
-        trials = draw_trials(settings, count, np.random.default_rng(seed))
+        trials = sample_trials(settings, count, np.random.default_rng(seed))
         for condition in chosen:
             parts[condition.name].append(simulate(settings, condition, trials))
     return {name: Outcome(*map(np.concatenate, zip(*part, strict=True))) for name, part in parts.items()}

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
+from benchmark import studies
 from benchmark.studies import convergence, geometry, simulation
 from benchmark.studies.convergence import ConvergenceResult, ConvergenceSettings
 from benchmark.studies.geometry import GeometryResult, GeometrySettings
@@ -19,7 +20,7 @@ Array = npt.NDArray[np.float64]
 
 
 def small_geometry(**changes: Any) -> GeometryResult:
-    return geometry.run(GeometrySettings(**{"draws": 7, "steps": 120, **changes}))
+    return geometry.run(GeometrySettings(**{"samples": 7, "steps": 120, **changes}))
 
 
 def few(**changes: Any) -> ConvergenceSettings:
@@ -40,7 +41,7 @@ def test_the_rule_of_the_moving_average_is_one_function() -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.99])
 def test_a_teacher_of_free_descent_follows_the_closed_form(decay: float) -> None:
-    settings = GeometrySettings(draws=5, steps=80, weight=0.0, ema_decay=decay)
+    settings = GeometrySettings(samples=5, steps=80, weight=0.0, ema_decay=decay)
     generator = np.random.default_rng(1)
     student, teacher = generator.standard_normal((2, 5, 2))
     path = geometry.simulate(settings, student, teacher, np.zeros(80), np.full(80, decay))
@@ -115,9 +116,9 @@ def test_angles_of_the_pull() -> None:
     [
         {"learning_rate": 0.0},
         {"ema_decay": 1.0},
-        {"draws": 0},
+        {"samples": 0},
         {"curvature_x": 20.0, "learning_rate": 0.5},
-        {"draws": 10_000, "steps": 10_000},
+        {"samples": 10_000, "steps": 10_000},
         {"spread": 0.0, "start_x": 0.0, "start_y": 0.0},
         {"ramp": "sideways"},
         {"unknown": 1},
@@ -138,14 +139,12 @@ def points(seed: int) -> tuple[simulation.Floats, simulation.Floats]:
 
 def test_with_a_linear_pull_an_ensemble_changes_nothing() -> None:
     students, teachers = points(3)
-    pulls = [simulation.pull(students, teachers, share, math.inf) for share in (0.0, 0.3, 1.0)]
+    pulls = [simulation.pull(students, teachers, share, 1000.0) for share in (0.0, 0.3, 1.0)]
     others = (teachers.sum(0) - teachers) / 2
     for pulled in pulls:
-        np.testing.assert_allclose(pulled, students - others, atol=1e-5)
+        np.testing.assert_allclose(pulled, students - others, atol=1e-4)
     curved = [simulation.pull(students, teachers, share, 1.0) for share in (0.0, 1.0)]
     assert np.abs(curved[0] - curved[1]).max() > 0.1
-    nearly = [simulation.pull(students, teachers, share, 1000.0) for share in (0.0, 1.0)]
-    np.testing.assert_allclose(nearly[0], nearly[1], atol=1e-4)
 
 
 @pytest.mark.parametrize("saturation", [0.5, 1.0])
@@ -165,19 +164,19 @@ def test_without_noise_and_teacher_steps_follow_the_closed_form() -> None:
     settings = few(noise=0.0, dimensions=1, curvature_low=1.0, curvature_high=1.0, epochs=60)
     outcome = simulation.simulate_all(settings, [simulation.NO_TEACHER])[simulation.NO_TEACHER]
     seed = np.random.SeedSequence(settings.seed).spawn(1)[0]
-    starts = simulation.draw_trials(settings, settings.trials, np.random.default_rng(seed)).students[0, 0]
+    starts = simulation.sample_trials(settings, settings.trials, np.random.default_rng(seed)).students[0, 0]
     needed = np.ceil(np.log(settings.tolerance / np.abs(starts.astype(np.float64))) / math.log(0.9))
-    np.testing.assert_array_equal(outcome.arrived, np.maximum(needed, 0))
-    np.testing.assert_array_equal(outcome.settled, outcome.arrived)
+    np.testing.assert_array_equal(outcome.reached, np.maximum(needed, 0))
+    np.testing.assert_array_equal(outcome.settled, outcome.reached)
     np.testing.assert_allclose(outcome.final_distance, np.abs(starts) * 0.9**60, rtol=1e-3)
 
 
-def test_what_never_arrives_counts_as_one_step_more() -> None:
+def test_trials_that_never_reach_the_optimum_count_one_step_more() -> None:
     settings = few(tolerance=1e-6)
     outcome = simulation.simulate_all(settings, [simulation.PCL])[simulation.PCL]
-    assert (outcome.arrived == settings.steps + 1).all()
+    assert (outcome.reached == settings.steps + 1).all()
     assert (outcome.settled == settings.steps + 1).all()
-    assert convergence.median_interval(outcome.arrived, settings.steps) == (math.inf, math.inf, math.inf)
+    assert convergence.median_interval(outcome.reached, settings.steps) == (math.inf, math.inf, math.inf)
 
 
 def test_every_condition_sees_the_same_random_numbers() -> None:
@@ -187,24 +186,24 @@ def test_every_condition_sees_the_same_random_numbers() -> None:
     assert len(outcomes) == 28
     reference = outcomes[simulation.NO_TEACHER]
     for outcome in outcomes.values():
-        np.testing.assert_array_equal(outcome.arrived, reference.arrived)
+        np.testing.assert_array_equal(outcome.reached, reference.reached)
         np.testing.assert_array_equal(outcome.final_distance, reference.final_distance)
 
 
 def test_convergence_has_its_columns_and_intervals(found: ConvergenceResult) -> None:
     table = found.table
     assert table["condition"].tolist() == [condition.name for condition in simulation.conditions(found.settings)]
-    names = ["arrive_median", "arrive_never", "settle_median", "settle_never", "teacher_settle_never", "arrive_later"]
+    names = ["reach_median", "reach_never", "settle_median", "settle_never", "teacher_settle_never", "reach_later"]
     for name in [*names, "early_gap", "final_gap", "early_spread", "early_distance", "final_distance"]:
         assert (table[f"{name}_low"] <= table[name]).all(), name
         assert (table[name] <= table[f"{name}_high"]).all(), name
-    never = table[["arrive_never_low", "arrive_never_high"]].to_numpy()
+    never = table[["reach_never_low", "reach_never_high"]].to_numpy()
     assert (never >= 0).all()
     assert (never <= 1).all()
     assert len(found.claims) == len(convergence.CLAIMS)
     assert (found.claims["difference_low"] <= found.claims["difference"]).all()
-    verdicts = {"borne out", "too small", "too small, opposite", "no difference", "contradicted"}
-    assert set(found.claims["verdict"]) <= verdicts
+    findings = {"borne out", "too small", "too small, opposite", "no difference", "contradicted"}
+    assert set(found.claims["finding"]) <= findings
     assert set(convergence.variants(found.settings)) <= set(found.claims.columns)
 
 
@@ -213,12 +212,7 @@ def test_an_independent_teacher_starts_further_away(found: ConvergenceResult) ->
     assert table[convergence.INDEPENDENT] > 1.5 * table[convergence.DEFAULT]
 
 
-def test_intervals_of_shares_and_medians() -> None:
-    low, high = convergence.share_interval(0, 10)
-    assert (low, round(high, 4)) == (0.0, 0.2775)
-    low, high = convergence.share_interval(5, 10)
-    assert (round(low, 4), round(high, 4)) == (0.2366, 0.7634)
-    assert convergence.share_interval(10, 10)[1] == 1.0
+def test_intervals_of_medians() -> None:
     steps = np.arange(1, 101, dtype=np.int32)
     assert convergence.median_interval(steps, 100) == (50.0, 40.0, 61.0)
     assert convergence.median_interval(steps, 55) == (50.0, 40.0, math.inf)
@@ -251,18 +245,10 @@ def test_convergence_refuses_settings_out_of_range(wrong: dict[str, Any]) -> Non
         ConvergenceSettings(**wrong)
 
 
-@pytest.mark.parametrize("model", [GeometrySettings, ConvergenceSettings])
-def test_every_setting_can_be_an_option(model: type[GeometrySettings] | type[ConvergenceSettings]) -> None:
-    for name, field in model.model_fields.items():
-        assert field.description, name
-        assert not field.is_required(), name
-        assert field.metadata or name == "ramp", name  # a range, or a choice of words
-
-
 @pytest.mark.thorough
-def test_studies_write_figure_table_and_text(tmp_path: Path, found: ConvergenceResult) -> None:
-    small = small_geometry()
-    files = [*geometry.write(small, tmp_path / "geometry"), *convergence.write(found, tmp_path / "convergence")]
+def test_studies_write_figure_table_and_page(tmp_path: Path, found: ConvergenceResult) -> None:
+    small, of_geometry, of_convergence = small_geometry(), studies.find("geometry"), studies.find("convergence")
+    files = [*of_geometry.write(small, tmp_path / "geometry"), *of_convergence.write(found, tmp_path / "convergence")]
     assert {path.name for path in files} == {
         *("geometry.svg", "geometry.png", "geometry.csv", "README.md"),
         *("convergence.svg", "convergence.png", "convergence.csv", "claims.csv"),
@@ -270,9 +256,7 @@ def test_studies_write_figure_table_and_text(tmp_path: Path, found: ConvergenceR
     assert all(path.stat().st_size > 0 for path in files)
     assert sorted(tmp_path.rglob("*")) == sorted([*files, tmp_path / "geometry", tmp_path / "convergence"])
     for text in (path.read_text() for path in files if path.name == "README.md"):
-        assert "nothing beyond the abstract" in text
-        assert "project's own" in text
-        assert "Settings: `--seed 0" in text
+        assert "--seed 0" in text
     before = [path.read_bytes() for path in files]
-    geometry.write(small, tmp_path / "geometry")
+    of_geometry.write(small, tmp_path / "geometry")
     assert [path.read_bytes() for path in files] == before

@@ -1,1 +1,0 @@
-from .catalogue import STUDIES as STUDIES, find as find
