@@ -34,6 +34,7 @@ from benchmark.commands import (
     table,
     verify,
 )
+from benchmark.commands.options import NamesMetrics
 from benchmark.consoles import coloured, new_console, printing, same_command
 from benchmark.errors import MachineError, OutputError, TimeIsUpError
 from methods.errors import InputError, nearest
@@ -161,8 +162,8 @@ def root(
 
 # in the order of the help page
 app.command()(run.run)
-app.command()(table.table)
-app.command()(plot.plot)
+app.command(cls=NamesMetrics)(table.table)
+app.command(cls=NamesMetrics)(plot.plot)
 app.command()(sweep.sweep)
 app.command()(schedules.schedules)
 app.command()(check.check)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from methods.hyperparameters import BaseHyperparameters
     from methods.interface import Held, Method, Outputs, ParameterGroup, Progress
+    from methods.metrics import MethodMetric
     from methods.registry import available, build, restored
 
 __all__ = [
     "BaseHyperparameters",
     "Held",
     "Method",
+    "MethodMetric",
     "Outputs",
     "ParameterGroup",
     "Progress",
@@ -33,6 +35,8 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module("methods.registry"), name)
     if name in _INTERFACE:
         return getattr(import_module("methods.interface"), name)
+    if name == "MethodMetric":
+        return import_module("methods.metrics").MethodMetric
     try:
         return import_module(f"methods.{name}")
     except ModuleNotFoundError as error:

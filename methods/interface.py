@@ -1,7 +1,7 @@
 """The one interface between a method and whatever trains it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from methods.backbones import Backbone
 from methods.errors import InputError
 from methods.hyperparameters import BaseHyperparameters
+from methods.metrics import MethodMetric, Role
 
 Batch = tuple[Tensor, Tensor]
 """Views ``[V, B, C, H, W]`` and their labels, as :meth:`Method.losses` is given them."""
@@ -121,6 +122,8 @@ class Method(nn.Module, ABC):
     """What ``forward`` returns: a dataclass whose further fields are tensors or None."""
     mixed_labels: ClassVar[bool | None] = None
     """Whether the losses take labels of more than one class an image (``data.mix``); None: a step without data says."""
+    metrics: ClassVar[Sequence[MethodMetric]] = ()
+    """What :meth:`scores` records, for tables, curves and checks; written out in the class as a tuple."""
     needs_features: ClassVar[bool] = False
     """Whether the common shapes of methods fill ``Outputs.features``."""
 
@@ -183,6 +186,18 @@ class Method(nn.Module, ABC):
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Return each predictor's logits ``[B, C]`` for images ``[B, C, H, W]``; the module is in eval mode."""
 
+    def roles(self) -> Mapping[str, Role]:
+        """Return what each predictor of :meth:`predict` is; one that is not named is ``other``.
+
+        Diagnostics compare the peers with each other and the teachers with the peers: the i-th teacher taught the i-th
+        peer, a single one all of them. By default the students are the peers.
+        """
+        return dict.fromkeys(self.students, "peer")
+
+    def classifiers(self) -> Mapping[str, nn.Module]:
+        """Return the module that maps a predictor's pooled features ``[B, d]`` to its logits, where there is one."""
+        return {}
+
     @abstractmethod
     def student(self, name: str | None = None) -> nn.Module:
         """Return a predictor of ``students`` (default: the first) as a stand-alone network in eval mode.
@@ -233,7 +248,10 @@ class Method(nn.Module, ABC):
         """Do what follows each optimiser step, such as updating a mean teacher."""
 
     def scores(self) -> dict[str, float]:
-        """Return numbers to record beside the epoch's losses, once after its last step; counters begin anew."""
+        """Return numbers to record beside the epoch's losses, once after its last step; counters begin anew.
+
+        Those that ``metrics`` declares appear in tables and are checked.
+        """
         return {}
 
     def check_student(self, name: str | None) -> str:

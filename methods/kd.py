@@ -14,6 +14,7 @@ from methods.backbones import Backbone, make
 from methods.errors import InputError
 from methods.hyperparameters import BaseHyperparameters, file_field
 from methods.interface import Outputs, Progress
+from methods.metrics import Role
 from methods.objectives import cross_entropy, distillation_loss
 from methods.paths import written
 from methods.peers import SeparatePeers
@@ -80,6 +81,10 @@ class KD(SeparatePeers):
         chosen = self.hyperparameters
         loss = distillation_loss(outputs.peers, outputs.teachers.detach(), chosen.temperature)
         return {"cross_entropy": cross_entropy(outputs.peers, labels), "distillation": chosen.weight * loss}
+
+    def roles(self) -> Mapping[str, Role]:
+        """Return that the student is a peer beside its teacher."""
+        return {**super().roles(), "teacher": "teacher"}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Return the logits of the student and of the teacher."""

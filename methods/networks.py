@@ -78,6 +78,10 @@ class BranchedNetwork(nn.Module):
             raise TypeError(f"branch {index} is a {type(branch).__name__}")
         return branch
 
+    def classifiers(self, kind: str = "peer") -> dict[str, nn.Module]:
+        """Return the branches' classifiers by the predictors' names: ``peer0, peer1, ...``."""
+        return {f"{kind}{index}": self.branch(index).classifier for index in range(len(self.branches))}
+
     def network(self, index: int) -> Network:
         """Return the stem and one branch as a single classifier; it shares their weights."""
         return Network(self.stem, self.branch(index))
@@ -123,6 +127,10 @@ class NetworkGroup(nn.Module):
         pairs = [self.network(index).features_and_logits(images) for index in range(len(self.networks))]
         features, logits = zip(*pairs, strict=True)
         return list(features), torch.stack(logits)
+
+    def classifiers(self, kind: str = "peer") -> dict[str, nn.Module]:
+        """Return the networks' classifiers by the predictors' names: ``peer0, peer1, ...``."""
+        return {f"{kind}{index}": self.network(index).branch.classifier for index in range(len(self.networks))}
 
     def network(self, index: int) -> Network:
         """Return one network."""

@@ -1,6 +1,6 @@
 """Online knowledge distillation with diverse peers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -11,6 +11,7 @@ from methods.backbones import Backbone
 from methods.errors import InputError
 from methods.hyperparameters import BaseHyperparameters, epochs_field
 from methods.interface import Method, Outputs, Progress
+from methods.metrics import Role
 from methods.networks import (
     BranchedNetwork,
     NetworkGroup,
@@ -20,7 +21,7 @@ from methods.networks import (
     standalone,
 )
 from methods.objectives import cross_entropy, distillation_loss
-from methods.peers import BranchHyperparameters, named
+from methods.peers import BranchHyperparameters, named, numbered, peers_and_ensemble
 from methods.schedules import Schedule, rampup_schedules, sigmoid_rampup
 
 
@@ -119,6 +120,15 @@ class OKDDip(Method):
         _, logits = self._peer_features_and_logits(images)
         peers = logits[:-1]
         return {"leader": logits[-1], **named("peer", peers), "ensemble": peers.mean(0)}
+
+    def roles(self) -> Mapping[str, Role]:
+        """Return that the auxiliary networks are peers; the leader is none of them."""
+        return peers_and_ensemble(self.hyperparameters.peers)
+
+    def classifiers(self) -> Mapping[str, nn.Module]:
+        """Return the classifiers of the auxiliary peers."""
+        every = self.network.classifiers()
+        return {name: every[name] for name in numbered("peer", self.hyperparameters.peers)}
 
     def student(self, name: str | None = None) -> nn.Module:
         """Return the leader: its network, or the stem with its branch."""

@@ -11,9 +11,10 @@ from methods.backbones import Backbone
 from methods.hyperparameters import epochs_field
 from methods.interface import Method, Outputs, Progress
 from methods.mean_teacher import ema_decay_at, ema_remarks, update_mean
+from methods.metrics import Role
 from methods.networks import PeerNetwork, check_views, standalone
 from methods.objectives import cross_entropy, distillation_loss, pairwise_distillation_loss
-from methods.peers import BranchHyperparameters, named, number_of, numbered
+from methods.peers import BranchHyperparameters, named, number_of, numbered, peers_and_ensemble
 from methods.schedules import Ramp, Schedule, ramp_factor
 
 
@@ -130,6 +131,16 @@ class MeanTeacherMethod(Method):
             "ensemble": ensemble,
             "teacher_ensemble": teacher_ensemble,
         }
+
+    def roles(self) -> Mapping[str, Role]:
+        """Return that each peer has a mean teacher; the teachers' own ensemble is neither."""
+        peers = self.hyperparameters.peers
+        teachers: dict[str, Role] = dict.fromkeys(numbered("teacher", peers), "teacher")
+        return {**teachers, **peers_and_ensemble(peers)}
+
+    def classifiers(self) -> Mapping[str, nn.Module]:
+        """Return the classifiers of the peers and of their teachers."""
+        return {**self.network.network.classifiers(), **self.teacher.network.classifiers("teacher")}
 
     def student(self, name: str | None = None) -> nn.Module:
         """Return one head of the mean teacher with its stem."""

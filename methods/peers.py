@@ -1,15 +1,16 @@
 """The two common shapes of a method: K separate networks, or K branches on one stem."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from methods.backbones import Backbone
+from methods.backbones import Backbone, Network
 from methods.errors import InputError
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Method, Outputs, ParameterGroup
+from methods.metrics import Role
 from methods.networks import BranchedNetwork, check_views, separate_networks, standalone, whole_network
 
 
@@ -21,6 +22,12 @@ def numbered(kind: str, count: int) -> tuple[str, ...]:
 def named(kind: str, logits: Tensor) -> dict[str, Tensor]:
     """Return logits ``[K, B, C]`` by predictor: ``{"peer0": [B, C], ...}``."""
     return dict(zip(numbered(kind, len(logits)), logits, strict=True))
+
+
+def peers_and_ensemble(peers: int) -> dict[str, Role]:
+    """Return the roles of ``peer0 ...`` and, for more than one, of ``ensemble``."""
+    roles: dict[str, Role] = dict.fromkeys(numbered("peer", peers), "peer")
+    return {**roles, "ensemble": "ensemble"} if peers > 1 else roles
 
 
 def number_of(name: str) -> int:
@@ -82,6 +89,15 @@ class SeparatePeers(Method):
         ensemble = {"ensemble": logits.mean(0)} if len(logits) > 1 else {}
         return {**named("peer", logits), **ensemble}
 
+    def roles(self) -> Mapping[str, Role]:
+        """Return that the networks are peers, and their mean the ensemble."""
+        return peers_and_ensemble(len(self.networks))
+
+    def classifiers(self) -> Mapping[str, nn.Module]:
+        """Return the classifiers of the networks that are cut into stages."""
+        named = zip(numbered("peer", len(self.networks)), self.networks, strict=True)
+        return {name: network.branch.classifier for name, network in named if isinstance(network, Network)}
+
     def student(self, name: str | None = None) -> nn.Module:
         """Return one of the networks."""
         return standalone(self.networks[number_of(self.check_student(name))])
@@ -106,6 +122,14 @@ class BranchedPeers(Method):
     def branch_backbones(self, backbone: Backbone, peers: int) -> Sequence[Backbone]:
         """Return the backbone of each of K branches: the same one for all."""
         return [backbone] * peers
+
+    def roles(self) -> Mapping[str, Role]:
+        """Return that the branches are peers, and what is called so the ensemble."""
+        return peers_and_ensemble(len(self.network.branches))
+
+    def classifiers(self) -> Mapping[str, nn.Module]:
+        """Return the branches' classifiers."""
+        return self.network.classifiers()
 
     def student(self, name: str | None = None) -> nn.Module:
         """Return the stem with one of the branches."""

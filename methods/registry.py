@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from methods import backbones
 from methods.errors import InputError, unknown
 from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters, epochs_field
+from methods.metrics import MethodMetric
 from methods.paths import is_file, plugin_file
 from methods.plugins import ARRAYS, BACKBONE, first_line, import_plugin, installed, makers, reason_of
 from methods.sources import Source, source_of
@@ -39,6 +40,7 @@ class Listing:
         distribution: Name and version of the package that it was installed with; empty for others.
         own: Whether it is a file of this folder.
         version: Of its numbers.
+        metrics: What it records beside its losses.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Listing:
     distribution: str = ""
     own: bool = False
     version: int = 1
+    metrics: tuple[MethodMetric, ...] = ()
 
 
 def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
@@ -239,7 +242,18 @@ def _listed_in(folder: Path) -> Iterator[Listing]:
                 if isinstance(name := constants.get("name"), str):
                     year = int(constants.get("year", 0))
                     said, version = first_line(ast.get_docstring(node)), int(constants.get("version", 1))
-                    yield Listing(name, said, year, f"methods.{path.stem}", own=True, version=version)
+                    module, metrics = f"methods.{path.stem}", tuple(_declared_metrics(node))
+                    yield Listing(name, said, year, module, own=True, version=version, metrics=metrics)
+
+
+def _declared_metrics(node: ast.ClassDef) -> Iterator[MethodMetric]:
+    for statement in node.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="metrics")], value=ast.Tuple(elts=calls)):
+                for call in calls:
+                    if isinstance(call, ast.Call):
+                        named = {given.arg: ast.literal_eval(given.value) for given in call.keywords if given.arg}
+                        yield MethodMetric(*map(ast.literal_eval, call.args), **named)
 
 
 def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
@@ -292,7 +306,9 @@ def broken_files(plugins: Iterable[str | Path]) -> list[str]:
 def _describe(method: "type[Method]", origin: str) -> Listing:
     if not isinstance(method.name, str) or type(method.year) is not int:
         raise InputError(f"{method.__name__}: name must be a word and year a whole number")
-    return Listing(method.name, first_line(method.__doc__), method.year, origin)
+    if not all(isinstance(metric, MethodMetric) for metric in method.metrics):
+        raise InputError(f"{method.__name__}: metrics must be a tuple of MethodMetric")
+    return Listing(method.name, first_line(method.__doc__), method.year, origin, metrics=tuple(method.metrics))
 
 
 def _method_class(module: ModuleType, name: str) -> "type[Method]":

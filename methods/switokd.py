@@ -1,15 +1,16 @@
 """Switchable online knowledge distillation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods.backbones import Backbone
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Held, Outputs, Progress
+from methods.metrics import MethodMetric, Role
 from methods.objectives import cross_entropy, divergence_matrix, hard_labels
 from methods.peers import PeerHyperparameters, SeparatePeers, named, numbered
 from methods.switching import Switches, switches
@@ -33,6 +34,24 @@ class SwitOKD(SeparatePeers):
     name = "switokd"
     year = 2022
     mixed_labels = False
+    metrics = (
+        MethodMetric(
+            "expert-share",
+            "batches in which a teacher waits for its student in %, last epoch",
+            unit="%",
+            key="expert_share",
+            low=0,
+            high=100,
+            decimals=2,
+        ),
+        MethodMetric(
+            "switch-gap",
+            "L1 distance between a student's and its teacher's probabilities, last epoch",
+            key="gap",
+            low=0,
+        ),
+        MethodMetric("switch-threshold", "the distance above which the teacher may wait, last epoch", key="threshold"),
+    )
 
     class Hyperparameters(PeerHyperparameters):
         """The released values."""
@@ -112,5 +131,21 @@ class SwitOKD(SeparatePeers):
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Return the logits of every student and every teacher."""
         logits, count = self._logits(images), len(self.students)
-        teachers = {"teacher": logits[-1]} if self.hyperparameters.teachers == 1 else named("teacher", logits[count:])
-        return {**named("peer", logits[:count]), **teachers}
+        return {
+            **named("peer", logits[:count]),
+            **dict(zip(self._teacher_names(), logits[count:], strict=True)),
+        }
+
+    def _teacher_names(self) -> tuple[str, ...]:
+        count = self.hyperparameters.teachers
+        return ("teacher",) if count == 1 else numbered("teacher", count)
+
+    def roles(self) -> Mapping[str, Role]:
+        """Return that the students are peers and the others teachers."""
+        teachers: dict[str, Role] = dict.fromkeys(self._teacher_names(), "teacher")
+        students: dict[str, Role] = dict.fromkeys(self.students, "peer")
+        return {**students, **teachers}
+
+    def classifiers(self) -> Mapping[str, nn.Module]:
+        """Return the students' classifiers."""
+        return {name: own for name, own in super().classifiers().items() if name in self.students}

@@ -14,6 +14,7 @@ from matplotlib.cbook import is_math_text
 
 from benchmark import escaping
 from benchmark.escaping import LATEX, MARKDOWN, visible
+from benchmark.metrics import METRICS
 from benchmark.store import Status
 from benchmark.tables import Heading, Showing, Table, frame_csv, frame_markdown
 from benchmark.tables.cells import Cell, Ending
@@ -122,7 +123,7 @@ class TestLatex:
 
 
 def table(names: list[str], reason: str) -> Table:
-    headings = [Heading(name, "student", part=reason) for name in names]
+    headings = [Heading(name, METRICS["student"], part=reason) for name in names]
     cells = {
         (row, heading): Cell({0: 50.0 + place}, [Ending(Status.FAILED, 1, reason)])
         for place, row in enumerate(names)

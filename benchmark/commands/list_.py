@@ -23,7 +23,7 @@ from benchmark.words import tell
 from methods.errors import InputError, unknown
 
 KINDS = ("methods", "datasets", "backbones", "recipes")
-MORE = ("hyperparameters", "scores", "settings", "runs")
+MORE = ("hyperparameters", "metrics", "settings", "runs")
 """What is listed only if it is asked for."""
 
 
@@ -39,7 +39,7 @@ def list_(
         Text,
         typer.Argument(
             help="methods, datasets, backbones and recipes, which are listed if nothing is given; hyperparameters, "
-            "scores, settings, runs; or one method's name.",
+            "metrics, settings, runs; or one method's name.",
             autocompletion=one_of(lambda: (*KINDS, *MORE)),
         ),
     ] = None,
@@ -89,7 +89,7 @@ def _describe(what: str, plugins: tuple[str, ...]) -> None:
 
     told: dict[str, Callable[[], Iterable[str]]] = {
         "hyperparameters": lambda: describing.hyperparameters(plugins),
-        "scores": describing.scores,
+        "metrics": lambda: describing.metrics(plugins),
         "settings": describing.settings,
     }
     if what not in told and not registry.known(what, plugins):

@@ -3,13 +3,17 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from benchmark.configuration import Option
 from benchmark.words import tell
 from methods.errors import InputError
+
+if TYPE_CHECKING:
+    from click import Context, HelpFormatter
 
 Complete = Callable[[str], list[str]]
 
@@ -32,6 +36,27 @@ def several_of(words: Callable[[], Iterable[str]]) -> Complete:
         return [f"{done}{comma}{word}" for word in words() if word.startswith(last) and word not in taken]
 
     return complete
+
+
+class NamesMetrics(TyperCommand):
+    """A command whose options' help names the metrics, as ``{metrics}`` or ``{curves}``, once the help is asked for."""
+
+    def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+        """Write the help with the names."""
+        from benchmark.metrics import figure_labels
+
+        names = {"metrics": ", ".join(metric_names()), "curves": ", ".join(figure_labels("curves"))}
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.help:
+                option.help = option.help.format(**names)
+        super().format_help(ctx, formatter)
+
+
+def metric_names() -> Iterable[str]:
+    """Return the metrics, those of methods included."""
+    from benchmark.metrics import known
+
+    return known()
 
 
 def method_names() -> Iterable[str]:

@@ -1,6 +1,6 @@
 """``bench plot``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,8 @@ from benchmark.commands.options import (
     Split,
     Where,
     as_path,
+    metric_names,
+    one_of,
     places,
     run_names,
     say_notes,
@@ -31,6 +33,13 @@ KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "confu
 OF_PREDICTIONS = ("confusion", "agreement")
 
 
+def value_names() -> Iterable[str]:
+    """Return the curves and the metrics."""
+    from benchmark.metrics import figure_labels
+
+    return [*figure_labels("curves"), *metric_names()]
+
+
 def plot(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}.", metavar="KIND")],
     results: ManyResults = None,
@@ -42,8 +51,9 @@ def plot(
     value: Annotated[
         str | None,
         typer.Option(
-            help="curves: student, top1/ensemble, loss, gain/teachers, gain/ensemble; cost, ranks and "
-            "critical-difference: a score of bench table --value. Default: student. agreement: agreement or errors.",
+            help="curves: {curves}; cost, ranks and critical-difference: {metrics}. Default: student. "
+            "agreement: agreement or errors.",
+            autocompletion=one_of(value_names),
         ),
     ] = None,
     run: Annotated[

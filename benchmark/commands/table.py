@@ -16,19 +16,15 @@ from benchmark.commands.options import (
     Text,
     Where,
     as_path,
+    metric_names,
     places,
     say_notes,
+    several_of,
     shown,
 )
 from benchmark.errors import OutputError
 from benchmark.words import tell
 from methods.errors import InputError
-
-VALUES = (
-    "student, first, best, each, ensemble, peers, teachers, best-epoch, top5, worst-class, classes, nll, ece, "
-    "ensemble-gain, teacher-gain, distance, kl, disagreement, cka, teacher-kl, seconds, memory, parameters, "
-    "multiply-adds, training-multiply-adds"
-)
 
 
 def table(
@@ -38,11 +34,16 @@ def table(
     columns: Annotated[
         str | None,
         typer.Option(
-            help="What makes a column, of the same words (default: dataset,backbone); names of scores, see --value, "
-            "may stand here too and add a column each: --columns student,best,ensemble.",
+            help="What makes a column, of the same words (default: dataset,backbone); metrics, see --value, "
+            "may be named here too and add a column each: --columns student,best,ensemble.",
         ),
     ] = None,
-    value: Annotated[str | None, typer.Option(help=f"Scores, with commas (default: student): {VALUES}.")] = None,
+    value: Annotated[
+        str | None,
+        typer.Option(
+            help="Metrics, with commas (default: student): {metrics}.", autocompletion=several_of(metric_names)
+        ),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -86,6 +87,7 @@ def table(
 ) -> None:
     """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
     from benchmark import store, tables
+    from benchmark.metrics import of_frame
     from benchmark.tables import layout, paper, published_table, rendering
     from benchmark.tables.footnotes import footnotes
     from benchmark.tables.tracebacks import located
@@ -93,11 +95,7 @@ def table(
     rendering.check_format(form, published)
     if resolve is not None:
         tables.check_bound("resolve", resolve)
-    keys, scores = layout.keys_and_scores(layout.split_words(columns)) if columns is not None else ([], [])
-    if value is not None:
-        scores = layout.check_scores("value", layout.split_words(value)) + scores
     down = layout.check_keys("rows", layout.split_words(rows))
-    across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
     if published:
         there = results or Path("results").is_dir()
         frame = store.load(places(results), "last", prefer=prefer, split="all") if there else None
@@ -113,9 +111,14 @@ def table(
     say_notes(frame.attrs[store.DAMAGED].values())
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
+    metrics = of_frame(frame)
+    keys, scores = layout.keys_and_metrics(layout.split_words(columns), metrics) if columns is not None else ([], [])
+    if value is not None:
+        scores = layout.check_metrics("value", layout.split_words(value), metrics) + scores
+    across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
     frame, left_out = choice.runs(located(frame, store.folders(places(results))), "split" in (*down, *across))
     if not scores and wanted.value:
-        scores = layout.check_scores("value", wanted.value)
+        scores = layout.check_metrics("value", wanted.value, metrics)
     judged = list(dict.fromkeys(scores)) or None
     made = tables.build(frame, judged, down, across, wanted.baseline, resolve, choice, showing)
     _put(rendering.parquet(made) if form == rendering.PARQUET else rendering.rendered(made, form), out)

@@ -10,9 +10,10 @@ from benchmark.configuration import Layer, RunConfig
 from benchmark.consoles import Console
 from benchmark.deciding.looking import Decision, decided
 from benchmark.deciding.telling import judgement, statement, summary
+from benchmark.metrics import HEADLINE
 from benchmark.running import Command
 from benchmark.store import load
-from benchmark.tables import HEADLINE, MIN_PAIRS, Heading, Table, build, check_bound, rendered
+from benchmark.tables import MIN_PAIRS, Heading, Table, build, check_bound, rendered
 from benchmark.tables.footnotes import footnotes
 from benchmark.words import say
 from methods.errors import InputError, unknown

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from benchmark.deciding.looking import Decision
+from benchmark.metrics import HEADLINE, METRICS
 from benchmark.tables import (
     ALPHA,
-    HEADLINE,
     MIN_PAIRS,
     Heading,
     Judgement,
@@ -30,7 +30,7 @@ def word_of(decision: Decision, bound: float) -> tuple[Word, str]:
     """Return a decision's word, and how a table says it."""
     if decision.what == "same":
         return "same", same_text(bound)
-    word = direction(decision.difference, HEADLINE)
+    word = direction(decision.difference, METRICS[HEADLINE].better)
     return word, word
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from benchmark.metrics import RECORDED
 from benchmark.store import Row
 
 POINTS = 2.0
@@ -21,7 +22,8 @@ MADE_WITH = (
 _OURS = ("okdbench", "commit")
 """What of it is this package and not the machine."""
 
-_TIME = "seconds"
+_FREE = frozenset(one.name for one in RECORDED.values() if not one.deterministic)
+"""What the same run need not give again, such as times."""
 
 
 class Outcome(StrEnum):
@@ -90,7 +92,7 @@ def first_difference(stored: Sequence[Row], repeated: Sequence[Row]) -> tuple[in
     """Return the first epoch in which two curves differ, and in which number; None if they are the same."""
     for epoch, (one, other) in enumerate(zip(stored, repeated, strict=False)):
         for name in dict.fromkeys((*one, *other)):
-            if name != _TIME and one.get(name) != other.get(name):
+            if name not in _FREE and one.get(name) != other.get(name):
                 return epoch, name
     if len(stored) != len(repeated):
         return min(len(stored), len(repeated)), "epoch"

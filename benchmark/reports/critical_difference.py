@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.metrics import checked, of_frame
 from benchmark.reports.appearance import View, style
 from benchmark.reports.lettering import FIGURE
-from benchmark.tables import SCORES, build, critical_difference
-from benchmark.words import OTHER_WORDS
-from methods.errors import InputError, unknown
+from benchmark.tables import build, critical_difference
+from methods.errors import InputError
 
 LEVEL = "5 %"
 
@@ -42,15 +42,13 @@ def diagram(frame: pd.DataFrame, score: str = "student", view: View | None = Non
 
     Args:
         frame: From :func:`benchmark.store.load`.
-        score: A name in :data:`benchmark.tables.SCORES`.
+        score: The name of a metric.
         view: What is shown, and how.
 
     Raises:
         InputError: If the score has no better end, or there are fewer than two rows or columns.
     """
-    if score not in SCORES:
-        raise unknown("value", score, SCORES, also=OTHER_WORDS)
-    if SCORES[score].best is None:
+    if checked(score, of_frame(frame)).better is None:
         raise InputError(f"of {score} neither end is better: there are no ranks")
     view = view or View()
     table = build(frame, [score], choice=view.choice, showing=view.showing)

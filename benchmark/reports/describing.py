@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from benchmark.configuration import SECTIONS
-from benchmark.tables import SCORES
+from benchmark.metrics import known
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import REFERENCE_EPOCHS, scales_with_epochs
@@ -126,10 +126,11 @@ def settings() -> Iterator[str]:
     )
 
 
-def scores() -> Iterator[str]:
-    """Yield every score."""
+def metrics(plugins: Sequence[str] = ()) -> Iterator[str]:
+    """Yield every metric."""
     ends = {"high": "higher is better", "low": "lower is better", None: "neither end is better"}
-    yield from _table((name, ends[score.best], "", score.description) for name, score in SCORES.items())
+    declared = [metric for listing in registry.catalogue(plugins).values() for metric in listing.metrics]
+    yield from _table((one.name, ends[one.better], "", one.description) for one in known(declared).values())
 
 
 def described(key: str, info: FieldInfo) -> tuple[str, str, str, str]:

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.metrics import DECLARED, Metric, checked, figure_labels, of_frame
 from benchmark.reports.appearance import Look, View, legend, looks, name_y, panels, style
 from benchmark.reports.lettering import FIGURE
 from benchmark.store import Status
-from benchmark.tables import SCORES, layout, natural, of_run, summaries
-from benchmark.words import OTHER_WORDS
+from benchmark.tables import layout, natural, summaries
 from methods.errors import InputError, unknown
 
 MAX_PANELS = 12
@@ -23,19 +23,7 @@ COSTS: Mapping[str, tuple[str, str]] = {
     "seconds": ("seconds", "wall time of a run in seconds"),
     "memory": ("memory", "peak memory in MiB"),
 }
-CURVES: Mapping[str, str] = {
-    "student": "student accuracy in %",
-    "top1/ensemble": "accuracy of the ensemble in %",
-    "loss": "training loss",
-    "gain/teachers": "teachers minus peers in points",
-    "gain/ensemble": "ensemble minus peers in points",
-}
-HOMOGENEITY: Mapping[str, str] = {
-    "distance/peers": "distance between peers' probabilities",
-    "kl/peers": "KL between peers in nats",
-    "disagreement/peers": "peers disagree in %",
-    "kl/teacher-peer": "KL(teacher || peer) in nats",
-}
+HOMOGENEITY = figure_labels("homogeneity")
 
 
 class Placed(NamedTuple):
@@ -87,12 +75,13 @@ def named(frame: pd.DataFrame, view: View) -> View:
 
 def curves(frame: pd.DataFrame, metric: str = "student", view: View | None = None) -> Figure:
     """Draw a metric over the epochs, a panel a data set and backbone: mean, and a band of one standard deviation."""
-    if metric not in CURVES:
-        raise unknown("curve", metric, CURVES)
+    labels = figure_labels("curves", frame.attrs.get(DECLARED, ()))
+    if metric not in labels:
+        raise unknown("curve", metric, labels)
     view = named(frame, view or View())
     found = placed(frame, view)
     shown = [(column, metric, view.showing.word(column, FIGURE)) for column in found.columns]
-    return _over_epochs(found, shown, CURVES[metric], view)
+    return _over_epochs(found, shown, labels[metric], view)
 
 
 def homogeneity(frame: pd.DataFrame, view: View | None = None) -> Figure:
@@ -122,12 +111,12 @@ def cost(
     """
     if against not in COSTS:
         raise unknown("cost", against, COSTS)
-    if score not in SCORES:
-        raise unknown("value", score, SCORES, also=OTHER_WORDS)
+    metrics = of_frame(frame)
+    metric = checked(score, metrics)
     key, name = COSTS[against]
     view = named(frame, view or View())
     found = placed(frame, view)
-    runs = _scored(found.runs, {"x": key, "y": score})
+    runs = _with_metrics(found.runs, {"x": metrics[key], "y": metric})
     if runs.empty:
         raise InputError(f"no finished run has both {score} and {against}: runs of older versions stored no cost")
     appearance = looks(runs, found.rows)
@@ -145,24 +134,23 @@ def cost(
             )  # fmt: skip
         axis.set(title=view.showing.word(column, FIGURE), xlabel=name)
         axis.margins(x=0.12, y=0.15)
-    name_y(figure, axes, SCORES[score].description.partition(",")[0], side_by_side, view)
+    name_y(figure, axes, metric.short, side_by_side, view)
     legend(figure, appearance, lines=False, view=view)
     return figure
 
 
 def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None) -> Figure:
     """Draw each row's average rank, over every data set, backbone and seed in which all rows have a value."""
-    if score not in SCORES:
-        raise unknown("value", score, SCORES, also=OTHER_WORDS)
-    if SCORES[score].best is None:
+    metric = checked(score, of_frame(frame))
+    if metric.better is None:
         raise InputError(f"of {score} neither end is better: there are no ranks")
     view = named(frame, view or View())
     found = placed(frame, view)
-    runs = _scored(found.runs, {"y": score})
+    runs = _with_metrics(found.runs, {"y": metric})
     table = runs.pivot_table(index=["column", "seed"], columns="row", values="y").dropna()
     if table.empty or table.shape[1] < 2:
         raise InputError("ranks need two methods and one seed at least that all of them have")
-    ranked = table.rank(axis=1, ascending=SCORES[score].best == "low")
+    ranked = table.rank(axis=1, ascending=metric.better == "low")
     order = ranked.mean().sort_values(ascending=False, kind="stable")
     appearance = looks(runs, found.rows)
     with style(view):
@@ -197,13 +185,13 @@ def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None)
     return figure
 
 
-def _scored(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """Return one row per run with scores in the columns named, without runs that lack one."""
+def _with_metrics(frame: pd.DataFrame, columns: Mapping[str, Metric]) -> pd.DataFrame:
+    """Return one row per run with metrics in the columns named, without runs that lack one."""
     runs = summaries(frame)
     records = runs.to_dict("records")
-    for column, score in names.items():
-        runs[column] = [of_run(score, run).get("") for run in records]
-    return runs.dropna(subset=[*names])
+    for column, metric in columns.items():
+        runs[column] = [metric.of(run).get("") for run in records]
+    return runs.dropna(subset=[*columns])
 
 
 def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, view: View, width: int = 3) -> Figure:

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.metrics import HEADLINE, RECORDED
 from benchmark.store import Scores
+from methods.metrics import Role
 
-PREDICTORS = ("top1", "top5", "nll", "ece")
-"""Metrics that every predictor has: those of many are joined to a few means."""
+PREDICTORS = tuple(one.name for one in RECORDED.values() if one.of_predictors)
+"""What every predictor has: the numbers of many are joined to a few means."""
 
 Numbers = NDArray[np.float64]
 
@@ -29,19 +32,26 @@ class GroupCurves:
     deviations: Mapping[str, Numbers]
 
 
-def group_curves(curves: Sequence[Scores], students: Sequence[str]) -> GroupCurves:
+def group_curves(
+    curves: Sequence[Scores],
+    students: Sequence[str],
+    roles: Mapping[str, Role],
+    own: Mapping[str, str] = MappingProxyType({}),
+) -> GroupCurves:
     """Return what the curves of several runs have in common.
 
     Args:
         curves: One a run.
         students: Names of the predictors that count as students.
+        roles: Of the predictors.
+        own: What the numbers of methods are called, by their names.
     """
     epochs = sorted({int(epoch) for curve in curves for epoch in _epochs(curve)})
     place = {epoch: index for index, epoch in enumerate(epochs)}
     by_name: dict[str, Numbers] = {}
     for number, curve in enumerate(curves):
         rows = [place[int(epoch)] for epoch in _epochs(curve)]
-        for name, columns in joined(curve.names, tuple(students)).items():
+        for name, columns in joined(curve.names, students, roles, own).items():
             if name not in by_name:
                 by_name[name] = np.full((len(curves), len(epochs)), np.nan)
             part = curve.values[:, columns]
@@ -54,30 +64,37 @@ def group_curves(curves: Sequence[Scores], students: Sequence[str]) -> GroupCurv
     return GroupCurves(epochs, means, deviations)
 
 
-def joined(names: Sequence[str], students: Sequence[str]) -> dict[str, list[int]]:
+def joined(
+    names: Sequence[str],
+    students: Sequence[str],
+    roles: Mapping[str, Role],
+    own: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, list[int]]:
     """Return which of a run's metrics make which curve, as their positions.
 
     Args:
         names: Of the metrics.
         students: Names of the predictors that count as students.
+        roles: Of the predictors.
+        own: What the numbers of methods are called, by their names.
     """
     position = {name: index for index, name in enumerate(names)}
     found: dict[str, list[int]] = {}
-    if "student" in position:
-        found["student accuracy"] = [position["student"]]
+    if HEADLINE in position:
+        found["student accuracy"] = [position[HEADLINE]]
     for family in PREDICTORS:
-        own = [name for name in names if name.startswith(f"{family}/")]
+        members_of = [name for name in names if name.startswith(f"{family}/")]
         kinds = {
-            "students": [name for name in own if name.partition("/")[2] in students],
-            "peers": [name for name in own if name.startswith(f"{family}/peer")],
-            "ensemble": [name for name in own if name == f"{family}/ensemble"],
+            "students": [name for name in members_of if name.partition("/")[2] in students],
+            "peers": [name for name in members_of if roles.get(name.partition("/")[2]) == "peer"],
+            "ensemble": [name for name in members_of if roles.get(name.partition("/")[2]) == "ensemble"],
         }
         for kind, members in kinds.items():
             if members and not (family == "top1" and kind == "students"):
                 found[f"{family}: {kind}"] = [position[name] for name in members]
     for name in names:
-        if name not in ("student", "seconds", "epoch") and name.partition("/")[0] not in PREDICTORS:
-            found[name.replace("/", ": ", 1)] = [position[name]]
+        if name not in (HEADLINE, "seconds", "epoch") and name.partition("/")[0] not in PREDICTORS:
+            found[own.get(name, name.replace("/", ": ", 1))] = [position[name]]
     return found
 
 

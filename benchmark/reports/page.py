@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmark import tables
+from benchmark import metrics, tables
 from benchmark.reports.cautions import cautions
 from benchmark.reports.page_data import Content, Group, as_page_data
 from benchmark.reports.recipe import recipe
@@ -16,14 +16,6 @@ from benchmark.store import Results, Status, StoredRun, environment, folders, pu
 from benchmark.tables import Choice, Showing
 from benchmark.words import duration
 from methods.errors import InputError
-
-SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Accuracy": ("student", "ensemble", "peers", "teachers", "best-epoch"),
-    "Calibration": ("nll", "ece"),
-    "Homogenisation": ("distance", "kl", "disagreement", "ensemble-gain", "teacher-gain", "teacher-kl"),
-    "Cost": ("seconds", "memory", "parameters", "multiply-adds", "training-multiply-adds"),
-}
-"""The tables beside the headline's, and the scores in each."""
 
 
 def write(
@@ -94,11 +86,12 @@ def _damaged(content: Content) -> list[str]:
 def _sections(content: Content) -> list[PageTable]:
     if not content.runs:
         return []
-    scores = [score for names in SECTIONS.values() for score in names]
+    sections = metrics.sections(metrics.of_frame(content.frame))
+    scores = [score for names in sections.values() for score in names]
     every = _built(content, scores)
     parts = {
         title: replace(every, headings=[heading for heading in every.headings if heading.score in names])
-        for title, names in SECTIONS.items()
+        for title, names in sections.items()
     }
     return [table for title, part in parts.items() if (table := page_table(title, part))]
 

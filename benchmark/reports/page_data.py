@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import store, tables
+from benchmark.metrics import DECLARED, HEADLINE, own_names
 from benchmark.reports import repeat
 from benchmark.reports.group_curves import GroupCurves, group_curves
 from benchmark.store import Found, Results, Runs, Scores, Status, StoredRun
@@ -116,7 +117,7 @@ class Content:
 def _groups(frame: pd.DataFrame, choice: Choice, showing: Showing) -> list[Group]:
     if frame.empty:
         return []
-    table = tables.build(frame, [tables.HEADLINE], choice=choice, showing=showing)
+    table = tables.build(frame, [HEADLINE], choice=choice, showing=showing)
     order = {row: index for index, row in enumerate(table.rows)}
     columns = {heading.column: index for index, heading in enumerate(table.headings)}
     word = table.showing.word
@@ -194,9 +195,12 @@ def _last_student(records: Mapping[str, Found], group: Group) -> float:
 
 def _of_group(content: Content, group: Group, curves: Mapping[str, Scores]) -> GroupCurves:
     runs = [content.runs[name] for name in group.runs]
-    students = [name for run in runs for name in (run.result.students if run.result else ())]
-    fit = [curves[run.name] for run in runs if run.status in _AVERAGED and run.name in curves]
-    return group_curves(fit, list(dict.fromkeys(students)))
+    fit = [run for run in runs if run.status in _AVERAGED and run.name in curves]
+    ended = [run.result for run in runs if run.result]
+    students = dict.fromkeys(name for result in ended for name in result.students)
+    roles = {name: role for result in ended for name, role in result.roles.items()}
+    own = own_names(content.frame.attrs.get(DECLARED, ()))
+    return group_curves([curves[run.name] for run in fit], list(students), roles, own)
 
 
 def _drawn(groups: Sequence[GroupCurves], numbers: int) -> tuple[list[dict[str, Any]], list[str]]:

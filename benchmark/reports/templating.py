@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from benchmark import tables
 from benchmark.escaping import lines, markdown, markdown_code
+from benchmark.metrics import HEADLINE
 from benchmark.tables.grids import grid as text_grid
 
 OWN = "benchmark.reports"
@@ -72,7 +73,7 @@ def page_table(title: str, table: tables.Table) -> PageTable | None:
 def _filled(table: tables.Table, row: str, heading: tables.Heading) -> bool:
     cell = table.cells.get((row, heading))
     # a table of runs that all failed still says so, in the first section
-    return cell is not None and bool(cell.values or (cell.endings and heading.score == tables.HEADLINE))
+    return cell is not None and bool(cell.values or (cell.endings and heading.score == HEADLINE))
 
 
 def templates(*packages: str) -> Environment:

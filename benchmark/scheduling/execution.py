@@ -247,6 +247,8 @@ class Execution:
             environment=environment.versions() | self._device(),
             cost=run_cost(trainer) if trainer else None,
             students=trainer.method.students if trainer else (),
+            roles=dict(trainer.method.roles()) if trainer else {},
+            metrics=tuple(trainer.method.metrics) if trainer else (),
         )
         try:
             self._store.write_result(self.job.config, result)

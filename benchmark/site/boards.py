@@ -9,19 +9,12 @@ import pandas as pd
 
 from benchmark import tables
 from benchmark.configuration import EQUAL_EPOCHS
+from benchmark.metrics import HEADLINE, METRICS
 from benchmark.reports import Content, PageCell, PageTable, page_table
 from benchmark.site.run_sets import RunSet
 from benchmark.tables import layout, rows as naming
 
 COSTS = ("training-multiply-adds", "seconds", "memory")
-TITLES = {
-    "student": "accuracy, %",
-    "training-multiply-adds": "multiply-adds, M",
-    "seconds": "time, s",
-    "memory": "memory, MiB",
-}
-"""What stands above a score's column."""
-
 _VERDICT = "verdict"
 
 
@@ -65,7 +58,7 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str, resolve: flo
         resolve: The difference that matters, in points.
     """
     showing = replace(content.showing, rank=False, aggregates=False, n=False, p=False)
-    table = tables.build(content.frame, [tables.HEADLINE, *COSTS], choice=content.choice, showing=showing)
+    table = tables.build(content.frame, [HEADLINE, *COSTS], choice=content.choice, showing=showing)
     runs = layout.labelled(content.frame)
     by_cell = {(one.group.row, one.group.panel): one for one in sets}
     found = []
@@ -91,9 +84,7 @@ def _board(
     baseline: str,
     resolve: float,
 ) -> Board:
-    headline = _part(
-        table, rows, [key for key in table.headings if key.column == column and key.score == tables.HEADLINE]
-    )
+    headline = _part(table, rows, [key for key in table.headings if key.column == column and key.score == HEADLINE])
     reference = naming.meant(baseline, runs, rows)
     if len(reference) == 1 and len(rows) > 1:
         headline = tables.compared(headline, reference[0], resolve)
@@ -118,13 +109,13 @@ def _board(
     ]
     notes = [
         *grid.notes,
-        *(f"{TITLES[key.score]}: {tables.SCORES[key.score].description}, mean over seeds" for key in costs),
+        *(f"{key.metric.title}: {key.metric.description}, mean over seeds" for key in costs),
     ]
     if len(reference) != 1 and len(rows) > 1:
         notes.append(f"no gains: {len(reference) or 'no'} rows are {baseline}")
     data = [{"mark": str(one.mark), "method": one.group.method} for one in sets]
     first = runs.iloc[0]
-    header = ["method", *(titles[place] for place in kept), *(TITLES[key.score] for key in costs), "seeds", "checked"]
+    header = ["method", *(titles[place] for place in kept), *(key.metric.title for key in costs), "seeds", "checked"]
     return Board(
         anchor=re.sub(r"[^A-Za-z0-9.+]+", "-", column).strip("-"),
         column=column,
@@ -155,7 +146,8 @@ def _part(table: tables.Table, rows: Sequence[str], headings: Sequence[tables.He
 
 def _title(text: str, column: str) -> str:
     short = text.removeprefix(column).strip()
-    return TITLES.get(short, short.removeprefix(tables.HEADLINE).strip() or short)
+    found = METRICS.get(short)
+    return found.title if found else short.removeprefix(HEADLINE).strip() or short
 
 
 def of_method(found: Sequence[Board], method: str) -> PageTable | None:

@@ -1,7 +1,10 @@
 """How a run stands, and how it ended."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from methods.metrics import MethodMetric, Role
 
 
 class Status(StrEnum):
@@ -33,6 +36,8 @@ class Result:
         environment: Versions and device.
         cost: What it takes, such as its number of trainable parameters.
         students: The predictors whose mean is the headline.
+        roles: What each predictor is in its method.
+        metrics: What the method records beside its losses.
     """
 
     status: Status
@@ -41,3 +46,5 @@ class Result:
     environment: dict[str, str] | None = None
     cost: dict[str, float] | None = None
     students: tuple[str, ...] = ()
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    metrics: tuple[MethodMetric, ...] = ()

@@ -5,17 +5,19 @@ A store may come from others, or from a disk that failed: nothing in it is belie
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from benchmark import metrics
 from benchmark.configuration import RunConfig, yaml_files
 from benchmark.store.ending import Result, Status
 from methods.errors import InputError
 from methods.hyperparameters import validated
+from methods.metrics import MethodMetric, Role
 
 CONFIG, METRICS, RESULT, ERROR = "config.yaml", "metrics.jsonl", "result.json", "error.txt"
 CHECKPOINT = "checkpoint.pt"
@@ -34,6 +36,7 @@ RESERVED = frozenset(
         "reason",
         "students",
         "environment",
+        "roles",
         "split",
         "best_epoch",
         "budgets",
@@ -43,11 +46,6 @@ RESERVED = frozenset(
 """Names of the table's columns that no metric may have."""
 
 Row = dict[str, float]
-
-_PERCENT = frozenset(("student", "top1", "top5", "disagreement", "gradient_share", "worst_class", "class_top1"))
-_NEVER_NEGATIVE = frozenset(("lr", "seconds", "nll", "ece", "distance", "kl", "gradient", "cka"))
-_ROUNDING = 1e-6
-"""By which rounding may leave a bound."""
 
 _LARGEST = 2**63
 _DEEPEST = 6
@@ -85,6 +83,8 @@ class _StoredResult(BaseModel):
     seconds: float = Field(0.0, ge=0)
     environment: dict[str, str] | None = None
     cost: dict[str, float] | None = None
+    roles: dict[str, Role] = {}
+    metrics: tuple[MethodMetric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ def parse_result(content: bytes) -> Result:
     except ValidationError as error:
         raise DamagedError(f"{RESULT}: {_first_fault(error)}") from None
     texts = [found.reason, *found.students, *(found.environment or {}), *(found.environment or {}).values()]
+    texts += [*found.roles, *(text for one in found.metrics for text in (one.name, one.description, one.unit, one.key))]
     if fault := next(_unstorable([*texts, *(found.cost or {})]), ""):
         raise DamagedError(f"{RESULT} holds {fault}")
     return Result(**dict(found))
@@ -170,7 +171,7 @@ def parse_metrics(content: bytes) -> list[Row]:
             raise DamagedError(f"{METRICS}, line {number + 1}: not epoch {number}")
         # all rows share one text a name
         row = {names.setdefault(name, name): value for name, value in given.items() if value is not None}
-        if fault := next(_out_of_bounds(row), ""):
+        if fault := next(metrics.out_of_range(row), ""):
             raise DamagedError(f"{METRICS}, line {number + 1}: {fault}")
         row["epoch"] = number
         rows.append(row)
@@ -179,22 +180,25 @@ def parse_metrics(content: bytes) -> list[Row]:
     return rows
 
 
-def parse(config: bytes, result: bytes | None, metrics: bytes | None) -> Contents:
+def parse(config: bytes, result: bytes | None, curves: bytes | None) -> Contents:
     """Return what a run's files say together.
 
     Args:
         config: Content of ``config.yaml``.
         result: Of ``result.json``; None if there is none.
-        metrics: Of ``metrics.jsonl``; None if there is none.
+        curves: Of ``metrics.jsonl``; None if there is none.
 
     Raises:
         DamagedError: If one of them is damaged, or if they contradict each other.
     """
-    read = Contents(
-        parse_config(config),
-        parse_result(result) if result is not None else None,
-        parse_metrics(metrics) if metrics is not None else [],
-    )
+    ended = parse_result(result) if result is not None else None
+    read = Contents(parse_config(config), ended, parse_metrics(curves) if curves is not None else [])
+    if ended is not None:
+        for number, row in enumerate(read.rows):
+            if fault := next(metrics.out_of_range(row, ended.metrics), ""):
+                raise DamagedError(f"{METRICS}, line {number + 1}: {fault}")
+        if not ended.roles:
+            read = replace(read, result=replace(ended, roles=_roles_by_name(name for row in read.rows for name in row)))
     planned, there = read.config.train.epochs, len(read.rows)
     if there > planned or (read.status is Status.FINISHED and there != planned):
         said = "is finished" if read.status is Status.FINISHED else "goes on"
@@ -206,14 +210,18 @@ def _is_metric(name: str) -> bool:
     return name not in RESERVED and 0 < len(name) <= 200 and name.isprintable()
 
 
-def _out_of_bounds(row: Row) -> Iterator[str]:
-    for name, value in row.items():
-        family = name.partition("/")[0]
-        if family in _PERCENT:
-            if not -_ROUNDING <= value <= 100 + _ROUNDING:
-                yield f"{name} is no percentage ({value:g})"
-        elif family in _NEVER_NEGATIVE and value < -_ROUNDING:
-            yield f"{name} is below 0 ({value:g})"
+def _roles_by_name(names: Iterable[str]) -> dict[str, Role]:
+    """Return the roles of a run that was stored before methods declared them: its predictors' names said them."""
+    found: dict[str, Role] = {}
+    for name in dict.fromkeys(names):
+        kind, _, predictor = name.partition("/")
+        role = next((role for role in _ROLES if predictor.rstrip("0123456789") == role), None)
+        if kind == "top1" and role is not None:
+            found[predictor] = role
+    return found
+
+
+_ROLES: tuple[Role, ...] = ("peer", "teacher", "ensemble")
 
 
 def _unstorable(value: Any, depth: int = 0) -> Iterator[str]:

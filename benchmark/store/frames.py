@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from benchmark.configuration import PLACE
+from benchmark.metrics import roles_text
 from benchmark.store import environment as environments
 from benchmark.store.collection import Found
 from benchmark.store.records import COST, Scores
 
-LEADING = ("run", "method", "dataset", "backbone", "seed", "epoch", "status", "reason", "students")
+LEADING = ("run", "method", "dataset", "backbone", "seed", "epoch", "status", "reason", "students", "roles")
 BEST = "best_epoch"
 BUDGETS_JOINED_BY = " | "
 
@@ -61,7 +62,7 @@ def _composed(found: Sequence[Found], counts: Sequence[int], numbers: Columns, m
         "seed": np.array([record.seed for record in records])[rows],
         "epoch": epochs,
         **{name: settings.pop(name) for name in ("method", "dataset", "backbone", "split", "budgets")},
-        **{name: endings.pop(name) for name in ("status", "reason", "students", "environment")},
+        **{name: endings.pop(name) for name in ("status", "reason", "students", "roles", "environment")},
     }
     leading = {name: columns.pop(name) for name in LEADING}
     metrics = {name: values for name, values in numbers.items() if name not in costs}
@@ -124,6 +125,7 @@ def _plain(value: Any) -> Any:
 def _ending(text: str) -> Columns:
     end = json.loads(text)
     found = {"status": end["status"], "reason": end["reason"], "students": ",".join(end["students"])}
+    found["roles"] = roles_text(end["roles"])
     environment = end["environment"] if isinstance(end["environment"], dict) else {}
     found["environment"] = environments.group(environment)
     return found | {f"environment.{name}": value for name, value in environment.items()}

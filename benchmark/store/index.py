@@ -25,7 +25,7 @@ from benchmark.store.records import Record, Scores
 
 NAME = ".index.sqlite"
 
-VERSION = 1
+VERSION = 2
 """Of what an entry is made of: raised when the same files would give another one."""
 
 PATIENCE_S = 2.0

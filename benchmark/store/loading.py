@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from benchmark.metrics import DECLARED
 from benchmark.store import frames, selection, several
 from benchmark.store.collection import Damaged, Found, Runs
 from benchmark.store.files import DamagedError
@@ -33,16 +34,17 @@ def load(
 
     Tables and figures count epochs from 1, as people do: their epoch 1 is epoch 0 here.
 
-    The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason`` and ``students`` (names
-    joined by commas), ``split``, ``budgets`` (joined by `` | ``) and ``environment`` (the group of runs that are equal
-    bit for bit: hardware, torch, CUDA, CPU dispatch), then the metrics, then every key of the
-    configuration as ``train.lr``, ``data.pad`` or ``hyperparameters.temperature``, ``uses`` (as JSON, where a run was
-    asked for as something else than its method), ``method.version``, ``dataset.checksum``, the hash of each file that
-    a hyperparameter names, as ``files.teacher``, and of each plug-in's code, as ``method.source``, then what the run
-    took, as ``cost.seconds``, and what it was made with, as ``environment.torch``. A run that ended before its first
-    epoch has one row without epoch and metrics.
+    The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason``, ``students`` (names joined
+    by commas), ``roles`` (``peer0=peer,...``), ``split``, ``budgets`` (joined by `` | ``) and ``environment`` (the
+    group of runs that are equal bit for bit: hardware, torch, CUDA, CPU dispatch), then the metrics, then every key of
+    the configuration as ``train.lr``, ``data.pad`` or ``hyperparameters.temperature``, ``uses`` (as JSON, where a run
+    was asked for as something else than its method), ``method.version``, ``dataset.checksum``, the hash of each file
+    that a hyperparameter names, as ``files.teacher``, and of each plug-in's code, as ``method.source``, then what the
+    run took, as ``cost.seconds``, and what it was made with, as ``environment.torch``. A run that ended before its
+    first epoch has one row without epoch and metrics.
 
-    A run whose files are damaged is left out; ``frame.attrs["damaged"]`` has a line for each.
+    A run whose files are damaged is left out; ``frame.attrs["damaged"]`` has a line for each, and
+    ``frame.attrs["metrics"]`` what the methods of the runs declared that they record.
 
     Args:
         results: The folder that ``--results`` names, or several, or patterns such as ``lab*/results``; of the same run
@@ -80,15 +82,18 @@ def load(
     elif epochs == "all":
         found, curves = _curves(found, damaged)
         frame = frames.all_epochs(found, curves)
-    return _named(frame, damaged)
+    return _named(frame, found, damaged)
 
 
 def last_epochs(runs: Runs) -> pd.DataFrame:
     """Return the table of last epochs of runs that are read already; see :func:`load`."""
-    return _named(frames.last_epochs(runs.found), runs.damaged)
+    return _named(frames.last_epochs(runs.found), runs.found, runs.damaged)
 
 
-def _named(frame: pd.DataFrame, damaged: Sequence[Damaged]) -> pd.DataFrame:
+def _named(frame: pd.DataFrame, found: Sequence[Found], damaged: Sequence[Damaged]) -> pd.DataFrame:
+    # runs that differ in their seeds alone share these texts
+    declared = {run.record.ending: run.record for run in found if '"metrics":[]' not in run.record.ending}
+    frame.attrs[DECLARED] = tuple(dict.fromkeys(one for record in declared.values() for one in record.declared))
     frame.attrs[DAMAGED] = {one.folder.name: str(one) for one in damaged}
     return frame
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -11,16 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.configuration import RunConfig
+from benchmark.metrics import RECORDED
 from benchmark.store.ending import Result, Status
 from benchmark.store.files import Contents, Row
+from methods.metrics import MethodMetric
 
 MAX_POINTS = 120
 """Epochs of a reduced curve, of each kind: all, evaluated, diagnosed."""
 
 COST = "cost."
-_DECIDING = frozenset(("lr", "loss", "student", "top1", "top5", "nll"))
-"""What two runs of one identity must agree in, by the part before a slash; the rest is time, or looked at beside."""
-
 Numbers = NDArray[np.float64]
 
 
@@ -63,8 +62,8 @@ class Record:
         seed: Of its configuration.
         identity: Of its configuration.
         settings: The configuration without the seed, as JSON; runs that differ in the seed alone have the same text.
-        ending: ``status``, ``reason``, ``students`` and ``environment``, as JSON; status ``unfinished`` if it has not
-            ended.
+        ending: ``status``, ``reason``, ``students``, ``roles``, ``metrics`` and ``environment``, as JSON; status
+            ``unfinished`` if it has not ended.
         last: The last epoch's metrics, and what the run took, as ``cost.seconds``.
         scored: The metrics of the last epoch that was evaluated; None where that is the last one.
         best: The highest accuracy of the students in any epoch; None if there is none.
@@ -114,7 +113,21 @@ class Record:
         cost = {name.removeprefix(COST): value for name, value in self.last.named().items() if name.startswith(COST)}
         seconds = cost.pop("seconds", 0.0)
         end = self.end
-        return Result(self.status, end["reason"], seconds, end["environment"], cost or None, tuple(end["students"]))
+        return Result(
+            self.status,
+            end["reason"],
+            seconds,
+            end["environment"],
+            cost or None,
+            tuple(end["students"]),
+            end["roles"],
+            self.declared,
+        )
+
+    @property
+    def declared(self) -> tuple[MethodMetric, ...]:
+        """What the method said that it records."""
+        return tuple(MethodMetric(**one) for one in self.end["metrics"])
 
     def last_metrics(self) -> dict[str, float]:
         """Return the metrics of the last epoch that was evaluated, or of the last one; nothing if there is none."""
@@ -145,6 +158,8 @@ def brief(name: str, contents: Contents) -> Record:
         "status": str(contents.status),
         "reason": result.reason if result else "",
         "students": list(result.students) if result else [],
+        "roles": dict(result.roles) if result else {},
+        "metrics": [asdict(one) for one in result.metrics] if result else [],
         "environment": result.environment if result else _NOT_ENDED,
     }
     costs = {f"{COST}{key}": value for key, value in ((result.cost or {}) if result else {}).items()}
@@ -171,7 +186,8 @@ def digest(rows: Sequence[Row]) -> str:
     How long epochs took does not count, nor diagnostics, which change no other number.
     """
     names = {name for row in rows for name in row}
-    deciding = sorted(name for name in names if name.partition("/")[0] in _DECIDING)
+    compared = {one.name for one in RECORDED.values() if one.compared}
+    deciding = sorted(name for name in names if name.partition("/")[0] in compared)
     nothing = float("nan")
     values = np.array([[row.get(name, nothing) for name in deciding] for row in rows], dtype="<f8")
     return sha256(repr((len(rows), deciding)).encode() + values.tobytes()).hexdigest()[:16]

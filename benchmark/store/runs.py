@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
@@ -110,7 +111,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / CONFIG).is_file():
             self.begin(config)
-        atomic.write_text(folder / RESULT, json.dumps(vars(result), indent=2) + "\n")
+        atomic.write_text(folder / RESULT, json.dumps(asdict(result), indent=2) + "\n")
 
     def metrics(self, config: RunConfig) -> list[dict[str, float]]:
         """Return the metrics of all epochs so far; none if they are damaged."""

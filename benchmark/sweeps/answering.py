@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmark.metrics import HEADLINE, METRICS
 from benchmark.sweeps.foresight import Spread
 from benchmark.sweeps.outcomes import Outcome, ranked
 from benchmark.sweeps.plan import Configuration, Sweep
 from benchmark.sweeps.question import WITHIN, Question
 from benchmark.sweeps.space import Assignment, described, identity, shown
-from benchmark.tables import ALPHA, HEADLINE, MIN_PAIRS, Gain, Verdict, gains, judged, seeds_that_decide
+from benchmark.tables import ALPHA, MIN_PAIRS, Gain, Verdict, gains, judged, seeds_that_decide
 
 MAX_NAMED = 3
 OURS, REFERENCE = "ours", "reference"
@@ -183,7 +184,8 @@ def _judged(comparisons: Sequence[Comparison], within: float) -> list[Judged]:
     scores = {(OURS, index): x.ours.scores for index, x in enumerate(comparisons)}
     scores |= {(REFERENCE, index): x.reference.scores for index, x in enumerate(comparisons)}
     found = gains(scores, REFERENCE)
-    verdicts = judged(scores, found, REFERENCE, within, {index: HEADLINE for _, index in scores}).verdicts
+    better = dict.fromkeys((index for _, index in scores), METRICS[HEADLINE].better)
+    verdicts = judged(scores, found, REFERENCE, within, better).verdicts
     return [
         Judged(x, found[OURS, index], verdicts[OURS, index])
         for index, x in enumerate(comparisons)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from benchmark.metrics import HEADLINE
 from benchmark.store import Status, load
 from benchmark.sweeps.plan import Sweep
-from benchmark.tables import HEADLINE, MIN_PAIRS, POWER, detectable_difference, differences
+from benchmark.tables import MIN_PAIRS, POWER, detectable_difference, differences
 
 ASSUMED = 0.5
 """Points, where nothing stored says more."""

@@ -1,6 +1,6 @@
 from .aggregate import Estimate as Estimate, critical_difference as critical_difference
 from .choosing import Choice as Choice
-from .ordering import method_order as method_order, natural as natural
+from .ordering import method_order as method_order, natural as natural, summaries as summaries
 from .power import (
     MAX_SEEDS as MAX_SEEDS,
     POWER as POWER,
@@ -18,7 +18,6 @@ from .rendering import (
     plain as plain,
     rendered as rendered,
 )
-from .scores import SCORES as SCORES, of_run as of_run, summaries as summaries
 from .sequential import level as level
 from .showing import Showing as Showing
 from .significance import (
@@ -30,7 +29,6 @@ from .significance import (
     paired_gain as paired_gain,
 )
 from .table import (
-    HEADLINE as HEADLINE,
     Heading as Heading,
     Table as Table,
     accuracy_table as accuracy_table,

@@ -7,8 +7,8 @@ from statistics import mean, stdev
 
 import pandas as pd
 
+from benchmark.metrics import CLASSES, EACH, Metric, Run
 from benchmark.store import Status
-from benchmark.tables.scores import CLASSES, EACH, SCORES, Record, of_run
 
 MAX_REASON = 60
 
@@ -71,7 +71,7 @@ _UNSCORED = ("train.", "data.", "hyperparameters.", "files.", "environment.", "m
 """Beginnings of the columns that no score is made of."""
 
 
-def records(runs: pd.DataFrame) -> list[Record]:
+def records(runs: pd.DataFrame) -> list[Run]:
     """Return the runs one by one, as ``to_dict`` does several times slower; without their settings.
 
     Args:
@@ -81,12 +81,12 @@ def records(runs: pd.DataFrame) -> list[Record]:
     return [dict(zip(names, run, strict=True)) for run in zip(*(runs[name].tolist() for name in names), strict=True)]
 
 
-def cells_of(records: Sequence[Record], score: str) -> dict[str, Cell]:
-    """Return the cells of runs that differ in nothing but the seed, by part of the score.
+def cells_of(records: Sequence[Run], metric: Metric) -> dict[str, Cell]:
+    """Return the cells of runs that differ in nothing but the seed, by part of the metric.
 
     Args:
         records: The runs.
-        score: A name in :data:`benchmark.tables.scores.SCORES`.
+        metric: What is shown of them.
     """
     values: dict[str, dict[int, float]] = {}
     reasons: dict[Status, list[tuple[str, str]]] = {status: [] for status in Status}
@@ -98,17 +98,17 @@ def cells_of(records: Sequence[Record], score: str) -> dict[str, Cell]:
             more = run.get("error")
             reasons[status].append((str(run["reason"]), more if isinstance(more, str) else ""))
     for seed, run in finished.items():
-        for part, value in of_run(score, run).items():
+        for part, value in metric.of(run).items():
             values.setdefault(part, {})[seed] = value
     endings = [
         Ending(status, len(given), *given[0])
         for status, given in reasons.items()
         if given and status is not Status.FINISHED
     ]
-    if not values and score in (EACH, CLASSES):
+    if not values and metric.name in (EACH, CLASSES):
         return {}
     return {
-        part: Cell(dict(sorted(found.items())), endings, SCORES[score].digits)
+        part: Cell(dict(sorted(found.items())), endings, metric.decimals)
         for part, found in (values or {"": {}}).items()
     }
 

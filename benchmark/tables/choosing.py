@@ -8,7 +8,7 @@ import pandas as pd
 from benchmark import datasets
 from benchmark.store import select
 from benchmark.tables import layout, rows as naming
-from benchmark.tables.scores import summaries
+from benchmark.tables.ordering import summaries
 from methods import backbones, registry
 from methods.errors import InputError, unknown
 

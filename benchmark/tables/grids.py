@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.escaping import PLAIN, Form
-from benchmark.tables.scores import SCORES
 from benchmark.tables.significance import Gain
 from benchmark.tables.table import Heading, Table
 
@@ -92,7 +91,7 @@ def beside_column(table: Table, heading: Heading) -> dict[str, dict[str, str]]:
     if table.baseline is not None and table.showing.gains == "columns":
         found["gain"] = {row: gain_text(table, row, heading) for row in table.rows}
     if table.judgement is not None:
-        digits = SCORES[heading.score].digits
+        digits = heading.metric.decimals
         texts = {row: table.judgement.cells(row, heading, digits) for row in table.rows}
         for place, title in enumerate(table.judgement.titles):
             found[title] = {row: text[place] for row, text in texts.items()}
@@ -151,5 +150,5 @@ def _aggregate_texts(table: Table, row: str) -> tuple[str, str]:
     found = table.aggregates.get(row)
     if found is None:
         return ("baseline", "baseline") if row == table.baseline else ("", "")
-    digits = SCORES[table.complete()[0][0].score].digits
+    digits = table.complete()[0][0].metric.decimals
     return found.gain.text(f"+.{digits}f"), found.improvement.text(".2f")

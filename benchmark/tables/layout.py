@@ -1,6 +1,6 @@
 """Which row and which column of a table a run belongs to; runs that differ in more than the seed never share a cell."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.configuration import FieldRole, settings_of_role
+from benchmark.metrics import Metric, checked
 from benchmark.tables import configurations, variants
 from benchmark.tables.budgets import one_budget_a_row
-from benchmark.tables.scores import SCORES
 from benchmark.words import OTHER_WORDS, short_name
 from methods.errors import InputError, unknown
 
@@ -34,26 +34,23 @@ def check_keys(option: str, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def check_scores(option: str, names: Sequence[str]) -> list[str]:
-    """Return the scores' names, or raise an InputError for an unknown one, or for none at all."""
+def check_metrics(option: str, names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
+    """Return the metrics' names, or raise an InputError for an unknown one, or for none at all."""
     if not names:
-        raise InputError(f"{option} names nothing (valid: {', '.join(sorted(SCORES))})")
-    for name in names:
-        if name not in SCORES:
-            raise unknown(option.removesuffix("s"), name, SCORES, also=OTHER_WORDS)
-    return list(dict.fromkeys(names))
+        raise InputError(f"{option} names nothing (valid: {', '.join(sorted(metrics))})")
+    return [checked(name, metrics, option.removesuffix("s")).name for name in dict.fromkeys(names)]
 
 
-def keys_and_scores(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what ``--columns`` means: layout keys and scores may be mixed; either may be missing."""
-    valid = (*KEYS, *SCORES)
+def keys_and_metrics(names: Sequence[str], metrics: Mapping[str, Metric]) -> tuple[list[str], list[str]]:
+    """Return what ``--columns`` means: layout keys and metrics may be mixed; either may be missing."""
+    valid = (*KEYS, *metrics)
     if not names:
         raise InputError(f"columns names nothing (valid: {', '.join(sorted(valid))})")
     for name in names:
         if name not in valid:
             raise unknown("column", name, valid, also=OTHER_WORDS)
     keys = [name for name in dict.fromkeys(names) if name in KEYS]
-    return keys, [name for name in dict.fromkeys(names) if name in SCORES]
+    return keys, [name for name in dict.fromkeys(names) if name in metrics]
 
 
 @dataclass(frozen=True)

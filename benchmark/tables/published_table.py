@@ -9,8 +9,8 @@ import pandas as pd
 from benchmark.tables import layout, published
 from benchmark.tables.cells import Cell
 from benchmark.tables.grids import Grid
+from benchmark.tables.ordering import summaries
 from benchmark.tables.published import PublishedNumber
-from benchmark.tables.scores import summaries
 from benchmark.tables.table import build
 from benchmark.words import short_name
 

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 from benchmark import datasets
 from benchmark.escaping import PLAIN, Form
+from benchmark.metrics import METRICS, Metric
 from benchmark.tables.cells import Cell
-from benchmark.tables.scores import SCORES
 from methods import backbones, registry
 from methods.errors import InputError, unknown
 
@@ -71,17 +71,18 @@ class Showing:
         if self.siunitx and self.gains == "cell":
             raise InputError("siunitx aligns numbers that stand alone: --gains columns or --gains rows goes with it")
 
-    def resolved(self, labels: Iterable[str], groups: Mapping[str, str]) -> "Showing":
+    def resolved(self, labels: Iterable[str], groups: Mapping[str, str], metrics: Iterable[str] = METRICS) -> "Showing":
         """Return the showing for a table with these rows and columns.
 
         Args:
             labels: Of rows and columns.
             groups: The heading above a row, by row.
+            metrics: The names of all metrics.
 
         Raises:
             InputError: If another name is given to what is no word of the table, nor of this program.
         """
-        known = known_words(labels)
+        known = known_words(labels, metrics)
         elsewhere = {*registry.catalogue(), *backbones.available(), *datasets.available()}
         for old in self.labels:
             # what has no runs yet, or is hidden, may have its name already
@@ -117,16 +118,14 @@ class Showing:
     def _part(self, part: str, form: Form) -> str:
         return form.chosen(self.labels[part]) if part in self.labels else form.text(part)
 
-    def in_digits(self, cell: Cell, score: str) -> Cell:
-        """Return a cell with the digits that accuracies are to have."""
-        if self.digits is None or SCORES[score].digits != 2:
-            return cell
-        return replace(cell, digits=self.digits)
+    def in_digits(self, cell: Cell, metric: Metric) -> Cell:
+        """Return a cell with the decimals that accuracies are to have; those of others belong to their units."""
+        return replace(cell, digits=self.digits) if metric.accuracy and self.digits is not None else cell
 
 
-def known_words(labels: Iterable[str]) -> set[str]:
-    """Return all that can be given another name: labels, their keys and their settings."""
-    words: set[str] = {*SCORES}
+def known_words(labels: Iterable[str], metrics: Iterable[str]) -> set[str]:
+    """Return all that can be given another name: metrics, labels, their keys and their settings."""
+    words = {*metrics}
     for label in labels:
         head, *settings = label.split(", ")
         words |= {label, head, *head.split("/"), *settings}

@@ -6,18 +6,16 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from benchmark.escaping import PLAIN, Form
+from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, of_frame
 from benchmark.tables import aggregate, layout, rows as naming
 from benchmark.tables.aggregate import Aggregate, aggregates
 from benchmark.tables.cells import Cell, cells_of, records
 from benchmark.tables.choosing import Choice
-from benchmark.tables.ordering import method_order, natural
-from benchmark.tables.scores import CLASS_PREFIX, CLASSES, EACH, SCORES, shown, summaries
+from benchmark.tables.ordering import method_order, natural, summaries
 from benchmark.tables.showing import Showing
 from benchmark.tables.significance import ALPHA, CONFIDENCE, MIN_PAIRS, Gain, gains
 from benchmark.tables.verdicts import Judgement, judged
 from methods.errors import InputError
-
-HEADLINE = "student"
 
 
 @dataclass(frozen=True)
@@ -26,15 +24,20 @@ class Heading:
 
     Attributes:
         column: Data set, backbone and whatever else tells the runs apart.
-        score: A name in :data:`benchmark.tables.scores.SCORES`.
-        part: Which student, for a score that is a number a student.
+        metric: Which number of the runs.
+        part: Which student or class, for a metric with one number for each.
         alone: Whether the headline is all that the table shows of the column, and goes without saying.
     """
 
     column: str
-    score: str
+    metric: Metric
     part: str = ""
     alone: bool = field(default=False, compare=False)
+
+    @property
+    def score(self) -> str:
+        """The metric's name."""
+        return self.metric.name
 
     @property
     def text(self) -> str:
@@ -92,7 +95,7 @@ class Table:
 
     def leaders(self, heading: Heading) -> tuple[set[str], set[str]]:
         """Return the best rows of a column and the second best; none where there is nothing to compare."""
-        values, end = self.values(heading), SCORES[heading.score].best
+        values, end = self.values(heading), heading.metric.better
         order = sorted(set(values.values()), reverse=end == "high")
         if end is None or len(values) < 2 or not self.compares:
             return set(), set()
@@ -104,7 +107,7 @@ class Table:
 
         Of several scores the first one that has a better end counts; there are none where there is nothing to compare.
         """
-        ordered = [heading for heading in self.headings if SCORES[heading.score].best and not heading.part]
+        ordered = [heading for heading in self.headings if heading.metric.better and not heading.part]
         judged = [heading for heading in ordered if heading.score == ordered[0].score]
         complete = [heading for heading in judged if len(self.values(heading)) == len(self.rows)]
         return complete if len(self.rows) > 1 and self.compares else [], len(judged)
@@ -114,15 +117,19 @@ class Table:
         complete, judged = self.complete()
         if not complete:
             return {}, 0, judged
-        low = SCORES[complete[0].score].best == "low"
+        low = complete[0].metric.better == "low"
         ranks = pd.DataFrame({i: self.values(heading) for i, heading in enumerate(complete)}).rank(ascending=low)
         return {str(row): float(rank) for row, rank in ranks.mean(axis=1).items()}, len(complete), judged
 
     def notes(self) -> list[str]:
         """Return what a reader has to know, a line each."""
         showing = self.showing
-        scores = list(dict.fromkeys(heading.score for heading in self.headings))
-        lines = [*shown(scores), "mean ± standard deviation" + self._seeds(), *self.remarks]
+        metrics = dict.fromkeys(heading.metric for heading in self.headings)
+        lines = [
+            *(f"{metric.name}: {metric.description}" for metric in metrics),
+            "mean ± standard deviation" + self._seeds(),
+            *self.remarks,
+        ]
         if any(cell.endings for cell in self.cells.values()):
             lines.append("runs that did not finish are counted, not averaged")
         ranks, used, judged = self.ranks()
@@ -163,7 +170,7 @@ class Table:
 
 def scores_of(headings: Sequence[Heading]) -> list[str]:
     """Return the scores that have a better end, in order."""
-    return [heading.score for heading in headings if SCORES[heading.score].best]
+    return [heading.score for heading in headings if heading.metric.better]
 
 
 def build(
@@ -183,7 +190,7 @@ def build(
 
     Args:
         frame: From :func:`benchmark.store.load`; not empty.
-        scores: Names in :data:`benchmark.tables.SCORES`. None is the headline, and each student's accuracy
+        scores: Names of metrics (:func:`benchmark.metrics.of_frame`). None is the headline, and each student's accuracy
             where the peers' backbones differ.
         rows: Keys of :data:`benchmark.tables.layout.KEYS`.
         columns: The same, none of the rows'.
@@ -196,7 +203,8 @@ def build(
     """
     if resolve is not None and baseline is None:
         raise InputError("resolve judges differences to a method: name it with baseline, such as independent")
-    wanted = layout.check_scores("columns", scores) if scores is not None else [HEADLINE]
+    metrics = of_frame(frame)
+    wanted = layout.check_metrics("columns", scores, metrics) if scores is not None else [HEADLINE]
     if CLASSES in wanted and not any(str(name).startswith(CLASS_PREFIX) for name in frame.columns):
         raise InputError(
             "no run noted its accuracy on each class: bench run --set train.class_accuracy=true (with --force, anew)"
@@ -211,8 +219,8 @@ def build(
         row_methods[str(row)] = str(group["method"].iloc[0])
         mixed = scores is None and any("+" in str(record["backbone"]) for record in own)
         for score in [*wanted, *([EACH] if mixed else [])]:
-            for part, cell in cells_of(own, score).items():
-                cells[str(row), Heading(str(column), score, part)] = cell
+            for part, cell in cells_of(own, metrics[score]).items():
+                cells[str(row), Heading(str(column), metrics[score], part)] = cell
     by_method, across = rows[0] == "method", columns[0] == "method"
     methods = dict(zip(runs["column"], runs["method"], strict=True)) if across else {}
     choice, showing = choice or Choice(), showing or Showing()
@@ -222,9 +230,9 @@ def build(
     across_all = list(dict.fromkeys(heading.column for heading in headings))
     order = choice.labels(runs, across_all, "column", arrangement.methods == "column")
     headings = sorted((key for key in headings if key.column in order), key=lambda key: order.index(key.column))
-    showing = showing.resolved([*labels, *across_all], choice.grouped(runs, kept))
+    showing = showing.resolved([*labels, *across_all], choice.grouped(runs, kept), metrics)
     shown_cells = {
-        (row, heading): showing.in_digits(cell, heading.score)
+        (row, heading): showing.in_digits(cell, heading.metric)
         for (row, heading), cell in cells.items()
         if row in kept and heading.column in order
     }
@@ -249,10 +257,10 @@ def compared(table: Table, baseline: str, resolve: float | None = None) -> Table
     """
     scores = {key: cell.values for key, cell in table.cells.items()}
     found = gains(scores, baseline)
-    names = {heading: heading.score for heading in table.headings}
-    judgement = None if resolve is None else judged(scores, found, baseline, resolve, names)
+    better = {heading: heading.metric.better for heading in table.headings}
+    judgement = None if resolve is None else judged(scores, found, baseline, resolve, better)
     complete, _ = table.complete()
-    low = bool(complete) and SCORES[complete[0].score].best == "low"
+    low = bool(complete) and complete[0].metric.better == "low"
     together = aggregates(scores, baseline, complete, low)
     return replace(table, baseline=baseline, gains=found, judgement=judgement, aggregates=together)
 
@@ -287,7 +295,7 @@ def accuracy_table(frame: pd.DataFrame, scores: Sequence[str] | None = None) -> 
         scores: As in :func:`build`.
     """
     if scores is not None:
-        layout.check_scores("columns", scores)
+        layout.check_metrics("columns", scores, of_frame(frame))
     if frame.empty:
         return pd.DataFrame()
     table = build(frame, scores)

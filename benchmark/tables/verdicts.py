@@ -4,8 +4,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
+from benchmark.metrics import Better
 from benchmark.tables.power import POWER, Equivalence, paired_sd, seeds_needed, seeds_that_decide, tost
-from benchmark.tables.scores import SCORES
 from benchmark.tables.significance import ALPHA, MIN_PAIRS, Gain
 from methods.errors import InputError
 
@@ -76,21 +76,20 @@ def check_bound(option: str, bound: float) -> float:
     return bound
 
 
-def direction(difference: float, score: str) -> Word:
-    """Return what a difference that is more than luck means for a score.
+def direction(difference: float, better: Better) -> Word:
+    """Return what a statistically significant difference means.
 
     Args:
         difference: Ours minus the baseline's.
-        score: A name in :data:`benchmark.tables.scores.SCORES`.
+        better: Which end of the metric is better.
     """
-    best = SCORES[score].best
-    if best is None:
+    if better is None:
         return "higher" if difference > 0 else "lower"
-    return "better" if (difference > 0) == (best == "high") else "worse"
+    return "better" if (difference > 0) == (better == "high") else "worse"
 
 
 def verdict(
-    ours: Mapping[int, float], baseline: Mapping[int, float], gain: Gain, bound: float, comparisons: int, score: str
+    ours: Mapping[int, float], baseline: Mapping[int, float], gain: Gain, bound: float, comparisons: int, better: Better
 ) -> Verdict:
     """Return the verdict of one comparison.
 
@@ -103,7 +102,7 @@ def verdict(
         gain: Of ours over the baseline.
         bound: Half-width of what counts as the same, above 0.
         comparisons: How many the gain's p value is corrected for.
-        score: A name in :data:`benchmark.tables.scores.SCORES`.
+        better: Which end of the metric is better.
     """
     sd = paired_sd(ours, baseline)
     if gain.n < MIN_PAIRS:
@@ -113,7 +112,7 @@ def verdict(
     equal, decides = tost(gain.mean, sd, gain.n, bound), seeds_that_decide(bound, sd, comparisons)
     needed = seeds_needed(bound, sd)
     if gain.significant:
-        word = direction(gain.mean, score)
+        word = direction(gain.mean, better)
         return Verdict(word, word, gain.n, sd, needed, equal, decides)
     if equal.p < ALPHA:
         return Verdict("same", same_text(bound), gain.n, sd, needed, equal, decides)
@@ -131,7 +130,7 @@ def judged(
     gains: Mapping[tuple[str, Column], Gain],
     baseline: str,
     bound: float,
-    names: Mapping[Column, str],
+    better: Mapping[Column, Better],
 ) -> Judgement:
     """Return the verdicts of a table.
 
@@ -140,11 +139,11 @@ def judged(
         gains: Of :func:`benchmark.tables.significance.gains`, of the same scores.
         baseline: The row that the others are compared with.
         bound: Half-width of what counts as the same, above 0.
-        names: The score of each column.
+        better: Which end of each column's metric is better.
     """
     tested = sum(gain.p is not None for gain in gains.values())
     verdicts = {
-        (row, column): verdict(scores[row, column], scores[baseline, column], gain, bound, tested, names[column])
+        (row, column): verdict(scores[row, column], scores[baseline, column], gain, bound, tested, better[column])
         for (row, column), gain in gains.items()
     }
     return Judgement(bound, verdicts, notes(bound, baseline))

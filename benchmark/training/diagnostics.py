@@ -1,8 +1,7 @@
 """Why a method is better or worse: how alike its predictors are, and how well their probabilities are calibrated.
 
-Predictors are told apart by their names alone, whatever the method: ``peer0, peer1, ...`` are peers, ``teacher`` or
-``teacher0, teacher1, ...`` are teachers, ``ensemble`` is the peers taken together. A teacher belongs to the peer of its
-number; a single ``teacher`` belongs to every peer. What a method does not have is left out.
+Which predictors are peers, teachers or the ensemble the method declares (:meth:`methods.Method.roles`). The i-th
+teacher belongs to the i-th peer; a single one belongs to every peer. What a method does not have is left out.
 
 All of it is computed on softmax probabilities (temperature 1), as means over the images:
 
@@ -21,14 +20,15 @@ Distance and divergence go to 0 where peers become copies of each other: homogen
 calls diversity: Chen et al. (2020), "Online Knowledge Distillation with Diverse Peers", section 4.4.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import permutations
 from statistics import fmean
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from methods.metrics import Role
 
 BINS = 15
 
@@ -37,16 +37,15 @@ _PAIRED = ("distance", "kl", "disagreement")
 _Pair = tuple[str, str]
 
 
-def members(kind: str, names: Iterable[str]) -> list[str]:
-    """Return the names of one kind in their order: ``peer`` finds ``peer0`` and ``peer1``, ``teacher`` itself too."""
-    return [name for name in names if re.fullmatch(rf"{kind}\d*", name)]
+def members(role: Role, roles: Mapping[str, Role], names: Container[str]) -> list[str]:
+    """Return the predictors of a role that are among some names, in the method's order."""
+    return [name for name, own in roles.items() if own == role and name in names]
 
 
-def pairs(names: Sequence[str]) -> dict[str, list[_Pair]]:
+def pairs(roles: Mapping[str, Role], names: Container[str]) -> dict[str, list[_Pair]]:
     """Return which predictors are compared, as (reference, other), by what the comparison is called."""
-    peers, teachers = members("peer", names), members("teacher", names)
-    alone = teachers == ["teacher"]
-    taught = [(t, p) for t in teachers for p in peers if alone or t.removeprefix("teacher") == p.removeprefix("peer")]
+    peers, teachers = members("peer", roles, names), members("teacher", roles, names)
+    taught = [(teachers[0], peer) for peer in peers] if len(teachers) == 1 else list(zip(teachers, peers, strict=False))
     compared = {
         "peers": list(permutations(peers, 2)),
         "teachers": list(permutations(teachers, 2)),
@@ -55,17 +54,18 @@ def pairs(names: Sequence[str]) -> dict[str, list[_Pair]]:
     return {name: found for name, found in compared.items() if found}
 
 
-def batch_sums(predictions: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+def batch_sums(predictions: Mapping[str, Tensor], labels: Tensor, roles: Mapping[str, Role]) -> dict[str, Tensor]:
     """Return the sums over one batch from which :func:`summary` makes the scores; nothing waits for the device.
 
     Args:
         predictions: Logits ``[B, C]`` by predictor.
         labels: ``[B]``.
+        roles: Of the predictors.
     """
     logs = {name: F.log_softmax(logits.double(), dim=1) for name, logits in predictions.items()}
     sums = {f"ece/{name}": calibration_sums(log.exp(), labels) for name, log in logs.items()}
     sums |= _class_sums(predictions, labels)
-    for what, compared in pairs(list(predictions)).items():
+    for what, compared in pairs(roles, predictions).items():
         each = [_difference(logs[reference], logs[other]) for reference, other in compared]
         sums[what] = torch.stack(each).mean(0)
     return sums

@@ -12,8 +12,9 @@ from torch import Tensor
 from benchmark.datasets import Images
 from benchmark.training import diagnostics
 from benchmark.training.augmentation import Normalisation, channels_inside
-from benchmark.training.similarity import PeerSimilarity, Read
+from benchmark.training.similarity import PeerSimilarity
 from methods import Method
+from methods.metrics import Role
 
 BATCH_SIZE = 500
 
@@ -48,14 +49,15 @@ def evaluate(
         ``gain/teachers``, what ensemble and teachers (their mean) are better than the peers' mean by, in points.
     """
     totals: dict[str, Tensor] = {}
+    roles = method.roles()
     similarity = PeerSimilarity(method)
-    watched: AbstractContextManager[list[Read]] = similarity.watching() if diagnose else nullcontext([])
+    watched: AbstractContextManager[dict[int, Tensor]] = similarity.watching() if diagnose else nullcontext({})
     with evaluating(method), watched as read:
         for batch, predictions in _batches(method.predict, images, len(labels), normalisation, layout):
             sums = {f"/{name}": _sums(logits, labels[batch]) for name, logits in predictions.items()}
             if diagnose:
-                sums |= diagnostics.batch_sums(predictions, labels[batch])
-                similarity.add(read, predictions)
+                sums |= diagnostics.batch_sums(predictions, labels[batch], roles)
+                similarity.add(read)
                 read.clear()
             totals = {name: totals[name] + value if name in totals else value for name, value in sums.items()}
     similar = similarity.scores()
@@ -70,7 +72,7 @@ def evaluate(
         top1, top5, nll = (value / len(labels) for value in host.pop(name))
         scores |= {f"top1{name}": 100 * top1, f"top5{name}": 100 * top5, f"nll{name}": nll}
     cka = {name: host.pop(name)[0] for name in similar}
-    return scores | _gains(scores) | diagnostics.summary(host, len(labels), by_class_of) | cka
+    return scores | _gains(scores, roles) | diagnostics.summary(host, len(labels), by_class_of) | cka
 
 
 @torch.no_grad()
@@ -116,18 +118,18 @@ def _batches(
         yield batch, predict(views)
 
 
-def _gains(scores: dict[str, float]) -> dict[str, float]:
+def _gains(scores: Mapping[str, float], roles: Mapping[str, Role]) -> dict[str, float]:
     accuracies = {name.removeprefix("top1/"): value for name, value in scores.items() if name.startswith("top1/")}
-    peers, teachers = ([accuracies[name] for name in diagnostics.members(kind, accuracies)] for kind in _KINDS)
+    kinds: tuple[Role, ...] = ("peer", "teacher", "ensemble")
+    peers, teachers, ensembles = (
+        [accuracies[name] for name in diagnostics.members(kind, roles, accuracies)] for kind in kinds
+    )
     gains: dict[str, float] = {}
-    if peers and "ensemble" in accuracies:
-        gains["gain/ensemble"] = accuracies["ensemble"] - sum(peers) / len(peers)
+    if peers and ensembles:
+        gains["gain/ensemble"] = ensembles[0] - sum(peers) / len(peers)
     if peers and teachers:
         gains["gain/teachers"] = sum(teachers) / len(teachers) - sum(peers) / len(peers)
     return gains
-
-
-_KINDS = ("peer", "teacher")
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:

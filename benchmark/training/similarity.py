@@ -11,25 +11,20 @@ Source: Kornblith et al. (2019), "Similarity of Neural Network Representations R
 kernels.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.training.diagnostics import members
 from methods import Method
-from methods.backbones import Branch
 
 ROUNDING = 1e-12
 """Share of a sum of products that is left over where the features are the same for all images."""
 
 MOST_FEATURES = 8192
 """Of all peers together: their products take half a gigabyte then, and no score is worth a run that ends for memory."""
-
-Read = tuple[Tensor, Tensor]
-"""Features ``[B, d]`` that a classifier read, and the logits ``[B, C]`` that it gave."""
 
 
 class FeatureSimilarity:
@@ -55,6 +50,11 @@ class FeatureSimilarity:
         self._images += len(joined)
         self._sums += joined.sum(0)
         self._products.addmm_(joined.T, joined)
+
+    @property
+    def counted(self) -> int:
+        """How many images were counted."""
+        return self._images
 
     def mean(self) -> Tensor:
         """Return the mean over all pairs as a scalar; nan where the features of one do not vary."""
@@ -89,63 +89,42 @@ def linear_cka(one: Tensor, other: Tensor) -> float:
 class PeerSimilarity:
     """The peers' linear CKA on what their classifiers read, found by watching a method predict.
 
-    Whose features are whose follows from the logits: a classifier that gave a peer's logits read its features. A method
-    whose peers have no classifier of their own that reads features has no such score, nor have peers with more than
-    :data:`MOST_FEATURES` features together.
+    Which classifier is a peer's the method declares (:meth:`methods.Method.classifiers`). A method whose peers have no
+    such classifiers has no such score, nor have peers with more than :data:`MOST_FEATURES` features together.
     """
 
     def __init__(self, method: Method) -> None:
-        self._branches = [module for module in method.modules() if isinstance(module, Branch)]
-        self._places: list[int] | None = None
+        own = method.classifiers()
+        peers = [name for name, role in method.roles().items() if role == "peer"]
+        self._classifiers = [own[name] for name in peers] if len(peers) > 1 and own.keys() >= set(peers) else []
         self._similarity = FeatureSimilarity()
+        self._wide = False
 
     @contextmanager
-    def watching(self) -> Iterator[list[Read]]:
-        """Fill a list with what each classifier reads and gives, for as long as the context lasts."""
-        found: list[Read] = []
+    def watching(self) -> Iterator[dict[int, Tensor]]:
+        """Fill a mapping with the features ``[B, d]`` that each peer's classifier reads, while the context lasts."""
+        found: dict[int, Tensor] = {}
 
-        def keep(module: nn.Module, arguments: tuple[Tensor, ...], logits: Tensor) -> None:
-            found.append((arguments[0], logits))
+        def keeper(peer: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            def keep(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+                found[peer] = arguments[0]
 
-        hooks = [branch.classifier.register_forward_hook(keep) for branch in self._branches]
+            return keep
+
+        hooks = [own.register_forward_pre_hook(keeper(peer)) for peer, own in enumerate(self._classifiers)]
         try:
             yield found
         finally:
             for hook in hooks:
                 hook.remove()
 
-    def add(self, read: Sequence[Read], predictions: Mapping[str, Tensor]) -> None:
-        """Count a batch.
-
-        Args:
-            read: From :meth:`watching`.
-            predictions: Logits ``[B, C]`` by predictor, of the same images.
-        """
-        if self._places is None:
-            # every batch is predicted in the same order: the device is waited for once
-            peers = members("peer", predictions)
-            places = _places(read, [predictions[name] for name in peers]) if len(peers) > 1 else []
-            wide = sum(read[place][0].flatten(1).shape[1] for place in places) > MOST_FEATURES
-            self._places = [] if wide else places
-        if self._places:
-            self._similarity.add([read[place][0] for place in self._places])
+    def add(self, read: Mapping[int, Tensor]) -> None:
+        """Count a batch: what :meth:`watching` found when the method predicted it."""
+        features = [read[peer] for peer in sorted(read)]
+        self._wide |= sum(own.flatten(1).shape[1] for own in features) > MOST_FEATURES
+        if features and not self._wide and len(features) == len(self._classifiers):
+            self._similarity.add(features)
 
     def scores(self) -> dict[str, Tensor]:
         """Return ``cka/peers`` as ``[1]``; nothing if there is none."""
-        return {"cka/peers": self._similarity.mean()[None]} if self._places else {}
-
-
-def _places(read: Sequence[Read], wanted: Sequence[Tensor]) -> list[int]:
-    """Return for each of the wanted logits which classifier gave them, each once; nothing if one is not found."""
-    places: list[int] = []
-    for logits in wanted:
-        others = (place for place in range(len(read)) if place not in places)
-        place = next((place for place in others if _same(read[place][1], logits)), None)
-        if place is None:
-            return []
-        places.append(place)
-    return places
-
-
-def _same(given: Tensor, logits: Tensor) -> bool:
-    return given.dtype == logits.dtype and torch.equal(given, logits)
+        return {"cka/peers": self._similarity.mean()[None]} if self._similarity.counted else {}

@@ -40,7 +40,7 @@ class TestList:
 
     def test_hyperparameters_scores_and_settings(self, bench: Bench) -> None:
         assert "  dml.temperature" in bench("list", "hyperparameters").out
-        assert "lower is better" in bench("list", "scores").out
+        assert "lower is better" in bench("list", "metrics").out
         assert "  train.lr  " in bench("list", "settings").out
 
     def test_runs_that_fit(self, bench: Bench, finished_runs: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from benchmark import running, store
 from benchmark.configuration.run_config import RunConfig
+from benchmark.metrics import METRICS
 from benchmark.store.runs import Result, Status, Store
 from benchmark.tables.cells import mean_and_deviation
-from benchmark.tables.layout import check_keys, check_scores, keys_and_scores
+from benchmark.tables.layout import check_keys, check_metrics, keys_and_metrics
 from benchmark.tables.rendering import check_format, rendered
 from benchmark.tables.table import accuracy_table, build
 from benchmark.words import short_name
@@ -240,7 +241,7 @@ class TestForm:
         with pytest.raises(
             InputError, match="valid: best, best-epoch, cka, classes, disagreement, distance, each, ece, ensemble"
         ):
-            check_scores("value", names)
+            check_metrics("value", names, METRICS)
 
     def test_unknown_format_is_refused(self) -> None:
         with pytest.raises(
@@ -250,10 +251,10 @@ class TestForm:
 
 
 class TestLayout:
-    def test_keys_and_scores_may_be_mixed(self) -> None:
-        assert keys_and_scores(["student", "dataset", "best"]) == (["dataset"], ["student", "best"])
+    def test_keys_and_metrics_may_be_mixed(self) -> None:
+        assert keys_and_metrics(["student", "dataset", "best"], METRICS) == (["dataset"], ["student", "best"])
         with pytest.raises(InputError, match="unknown column 'datset', did you mean 'dataset'"):
-            keys_and_scores(["datset"])
+            keys_and_metrics(["datset"], METRICS)
         with pytest.raises(InputError, match="unknown row 'metod', did you mean 'method'"):
             check_keys("rows", ["metod"])
 

@@ -81,7 +81,7 @@ def test_lower_is_better_where_it_is(table: Table) -> None:
     assert (found.word, found.text) == ("better", "better")
     gain = paired_gain({0: 1.0, 1: 2.1, 2: 3.2}, {0: 0.0, 1: 1.0, 2: 2.0})
     assert gain is not None
-    kl = verdict({0: 1.0, 1: 2.1, 2: 3.2}, {0: 0.0, 1: 1.0, 2: 2.0}, replace(gain, adjusted=gain.p), 0.1, 1, "kl")
+    kl = verdict({0: 1.0, 1: 2.1, 2: 3.2}, {0: 0.0, 1: 1.0, 2: 2.0}, replace(gain, adjusted=gain.p), 0.1, 1, None)
     assert kl.word == "higher"
 
 
@@ -93,7 +93,7 @@ def test_what_is_undecided_takes_more_seeds_than_there_are(
     gain = paired_gain(ours, base)
     assert gain is not None
     adjusted = None if gain.p is None else min(1.0, gain.p * comparisons)
-    found = verdict(ours, base, replace(gain, adjusted=adjusted), bound, comparisons, "student")
+    found = verdict(ours, base, replace(gain, adjusted=adjusted), bound, comparisons, "high")
     if found.decides is not None and found.word == "undecided":
         assert found.decides > len(differences)
 

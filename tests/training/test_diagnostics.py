@@ -1,6 +1,7 @@
 """Diversity, calibration and gradients: equal to their definitions, and without a trace in the run."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,17 @@ from benchmark.store.runs import Store
 from benchmark.training import diagnostics
 from benchmark.training.gradients import gradient_norms, gradient_scores
 from benchmark.training.trainer import Trainer
+from methods.metrics import Role
+
+
+def roles_of(names: Iterable[str]) -> dict[str, Role]:
+    """What predictors of these names are to be."""
+    known: tuple[Role, ...] = ("peer", "teacher", "ensemble")
+    return {name: next((role for role in known if name.rstrip("0123456789") == role), "other") for name in names}
+
+
+def pairs(names: list[str]) -> dict[str, list[tuple[str, str]]]:
+    return diagnostics.pairs(roles_of(names), names)
 
 
 def summary(
@@ -27,7 +39,7 @@ def summary(
     totals: dict[str, Tensor] = {}
     parts = [{name: x.chunk(batches)[i] for name, x in predictions.items()} for i in range(batches)]
     for part, batch in zip(parts, labels.chunk(batches), strict=True):
-        for name, value in diagnostics.batch_sums(part, batch).items():
+        for name, value in diagnostics.batch_sums(part, batch, roles_of(predictions)).items():
             totals[name] = totals.get(name, torch.zeros_like(value)) + value
     sums = {name: value.tolist() for name, value in totals.items()}
     return diagnostics.summary(sums, len(labels), by_class_of)
@@ -91,12 +103,12 @@ def test_copies_of_each_other_are_homogeneous() -> None:
     assert [scores[f"{kind}/peers"] for kind in ("distance", "kl", "disagreement")] == [0, 0, 0]
 
 
-def test_predictors_are_told_apart_by_their_names_alone() -> None:
+def test_predictors_are_compared_by_their_roles() -> None:
     peers = [("peer0", "peer1"), ("peer1", "peer0")]
-    assert diagnostics.pairs(["peer0", "peer1", "ensemble", "leader"]) == {"peers": peers}
-    assert diagnostics.pairs(["peer0"]) == {}
-    assert diagnostics.pairs(["peer0", "teacher"]) == {"teacher-peer": [("teacher", "peer0")]}
-    assert diagnostics.pairs(["teacher0", "teacher1", "peer0", "peer1", "teacher_ensemble"]) == {
+    assert pairs(["peer0", "peer1", "ensemble", "leader"]) == {"peers": peers}
+    assert pairs(["peer0"]) == {}
+    assert pairs(["peer0", "teacher"]) == {"teacher-peer": [("teacher", "peer0")]}
+    assert pairs(["teacher0", "teacher1", "peer0", "peer1", "teacher_ensemble"]) == {
         "peers": peers,
         "teachers": [("teacher0", "teacher1"), ("teacher1", "teacher0")],
         "teacher-peer": [("teacher0", "peer0"), ("teacher1", "peer1")],

@@ -64,7 +64,8 @@ def watched(method: methods.Method, images: Tensor) -> dict[str, Tensor]:
     similarity = PeerSimilarity(method.eval())
     with torch.no_grad(), similarity.watching() as read:
         for part in images.split(6):
-            similarity.add(read, method.predict(part))
+            method.predict(part)
+            similarity.add(read)
             read.clear()
     return similarity.scores()
 

@@ -1,0 +1,434 @@
+"""Every metric in one place: unit, range, direction, decimals, and how it is computed from a stored run.
+
+Two kinds of number are declared here. A :class:`Recorded` number is written by training for each epoch, under its name
+or under ``name/<part>``; the store checks it when it reads a run. A :class:`Metric` is one number of a whole run, as
+tables, reports and figures show it. A method declares its own (:class:`methods.metrics.MethodMetric`): :func:`known`
+has them beside ours. Torch and pandas are not imported.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from statistics import mean
+from typing import Any, Literal
+
+from benchmark.words import OTHER_WORDS
+from methods import registry
+from methods.errors import unknown
+from methods.metrics import MethodMetric, Role
+
+Run = Mapping[Any, Any]
+"""A run: its last epoch's numbers by name, ``cost.*``, ``students``, ``roles``, ``backbone`` and ``best_epoch``."""
+
+DECLARED = "metrics"
+"""The key of ``frame.attrs`` with the metrics that the methods of a frame's runs have declared."""
+
+METHOD = "method/"
+"""Begins the names under which a method's own numbers are recorded."""
+
+EACH, CLASSES, HEADLINE = "each", "classes", "student"
+CLASS_PREFIX = "class_top1/"
+ROUNDING = 1e-6
+"""By which rounding may leave the end of a range."""
+
+DECIMALS: Mapping[str, int] = {"%": 2, "points": 2, "nats": 3, "s": 0, "ms": 1, "MiB": 0, "M": 2, "": 3}
+"""Places that a number is shown with, by its unit."""
+
+Better = Literal["high", "low"] | None
+Section = Literal["Accuracy", "Calibration", "Homogenisation", "Cost", "Method"]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A number, or a family of them, that training records for an epoch.
+
+    Attributes:
+        name: The whole name, or what is before its slash.
+        unit: As in :data:`DECIMALS`.
+        low: Lowest possible value; None for none.
+        high: Highest possible value; None for none.
+        of_predictors: Whether each predictor has one, by its name after the slash.
+        compared: Whether runs of one identity must agree in it to the last bit on one device. Diagnostics need not:
+            they are only there where they were asked for.
+        deterministic: Whether the same run gives it again; times do not.
+        labels: What it is called in figures, by the part after the slash; the part is empty for the name alone.
+        figure: The figure (``bench plot``) that shows the labelled ones.
+    """
+
+    name: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    of_predictors: bool = False
+    compared: bool = False
+    deterministic: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+    figure: Literal["curves", "homogeneity", ""] = ""
+
+
+RECORDED: Mapping[str, Recorded] = {
+    one.name: one
+    for one in (
+        Recorded("epoch"),
+        Recorded("lr", low=0, compared=True),
+        Recorded("seconds", "s", 0, deterministic=False),
+        Recorded(HEADLINE, "%", 0, 100, compared=True, labels={"": "student accuracy"}, figure="curves"),
+        Recorded(
+            "top1", "%", 0, 100, of_predictors=True, compared=True,
+            labels={"ensemble": "accuracy of the ensemble"}, figure="curves",
+        ),
+        Recorded("loss", compared=True, labels={"": "training loss"}, figure="curves"),
+        Recorded("top5", "%", 0, 100, of_predictors=True, compared=True),
+        Recorded("nll", "nats", 0, of_predictors=True, compared=True),
+        Recorded("ece", "", 0, of_predictors=True),
+        Recorded("worst_class", "%", 0, 100),
+        Recorded("class_top1", "%", 0, 100),
+        Recorded("train_student", "%", 0, 100),
+        Recorded(
+            "gain", "points", -100, 100,
+            labels={"teachers": "teachers minus peers", "ensemble": "ensemble minus peers"}, figure="curves",
+        ),
+        Recorded("distance", "", 0, labels={"peers": "distance between peers' probabilities"}, figure="homogeneity"),
+        Recorded(
+            "kl", "nats", 0, labels={"peers": "KL between peers", "teacher-peer": "KL(teacher || peer)"},
+            figure="homogeneity",
+        ),
+        Recorded("disagreement", "%", 0, 100, labels={"peers": "peers disagree"}, figure="homogeneity"),
+        Recorded("cka", "", 0),
+        Recorded("gradient", "", 0),
+        Recorded("gradient_share", "%", 0, 100),
+    )
+}  # fmt: skip
+
+
+def in_unit(label: str, unit: str) -> str:
+    """Return a label with its unit: ``student accuracy in %``."""
+    return f"{label} in {unit}" if unit else label
+
+
+def figure_labels(figure: str, declared: Iterable[MethodMetric] = ()) -> dict[str, str]:
+    """Return the recorded numbers that a figure shows, each with its label and unit.
+
+    Args:
+        figure: ``curves`` or ``homogeneity``.
+        declared: The metrics of methods, which are curves.
+    """
+    found = {
+        f"{one.name}/{part}" if part else one.name: in_unit(label, one.unit)
+        for one in RECORDED.values()
+        if one.figure == figure
+        for part, label in one.labels.items()
+    }
+    own = declared_by_methods(declared) if figure == "curves" else ()
+    return found | {METHOD + (one.key or one.name): one.description.partition(",")[0] for one in own}
+
+
+def own_names(declared: Iterable[MethodMetric] = ()) -> dict[str, str]:
+    """Return what the recorded numbers of methods are called, by the names that rows have them under."""
+    return {METHOD + (one.key or one.name): one.name for one in declared_by_methods(declared)}
+
+
+def out_of_range(row: Mapping[str, float], declared: Sequence[MethodMetric] = ()) -> Iterator[str]:
+    """Yield a line for each number of an epoch that is outside its range.
+
+    Args:
+        row: The numbers by name.
+        declared: The metrics of the run's method; without any, only ours are checked.
+    """
+    own = {METHOD + (one.key or one.name): one for one in declared}
+    for name, value in row.items():
+        one = RECORDED.get(name.partition("/")[0]) or own.get(name)
+        if one is None:
+            continue
+        if one.unit == "%" and not -ROUNDING <= value <= 100 + ROUNDING:
+            yield f"{name} is no percentage ({value:g})"
+        elif one.low is not None and value < one.low - ROUNDING:
+            yield f"{name} is below {one.low:g} ({value:g})"
+        elif one.high is not None and value > one.high + ROUNDING:
+            yield f"{name} is above {one.high:g} ({value:g})"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a run.
+
+    Attributes:
+        name: As the command line and tables have it.
+        description: What it is, on one line; before its first comma in short.
+        of: How it comes from the run; nothing if the method has none, else by part: ``""``, or the student or class.
+        unit: As in :data:`DECIMALS`.
+        better: Which end is better; None where neither is.
+        section: Where reports show it; None for nowhere.
+        predictors: Whose it is: ``student``, a role, or nothing for the run as a whole.
+        accuracy: Whether it is an accuracy or a difference of two, which ``--digits`` rounds.
+        deterministic: Whether the same run gives it again.
+        title: What is above its column where a short text is needed; empty for the name.
+        places: Decimals; None for those of the unit.
+    """
+
+    name: str
+    description: str
+    of: Callable[[Run], Mapping[str, float]] = field(compare=False)
+    unit: str = "%"
+    better: Better = "high"
+    section: Section | None = None
+    predictors: Role | Literal["student", ""] = "student"
+    accuracy: bool = False
+    deterministic: bool = True
+    title: str = ""
+    places: int | None = None
+
+    @property
+    def decimals(self) -> int:
+        """Places that it is shown with."""
+        return DECIMALS.get(self.unit, 3) if self.places is None else self.places
+
+    @property
+    def short(self) -> str:
+        """What it is, in a few words."""
+        return self.description.partition(",")[0]
+
+
+def students(run: Run) -> list[str]:
+    """Return the names of a run's students; none before it has ended."""
+    return [name for name in str(run["students"]).split(",") if name]
+
+
+def of_role(run: Run, role: Role) -> list[str]:
+    """Return the names of a run's predictors of one role, in the method's order."""
+    pairs = (pair.partition("=") for pair in str(run.get("roles", "")).split(","))
+    return [name for name, _, found in pairs if found == role]
+
+
+def roles_text(roles: Mapping[str, str]) -> str:
+    """Return roles as a frame's column has them; :func:`of_role` reads it."""
+    return ",".join(f"{name}={role}" for name, role in roles.items())
+
+
+def network_of(run: Run, student: str) -> str:
+    """Return the backbone of a student, where the peers differ; else nothing."""
+    parts = str(run["backbone"]).split("+")
+    names = students(run)
+    return parts[names.index(student)] if len(parts) == len(names) > 1 else ""
+
+
+def _values(run: Run, keys: Iterable[str]) -> list[float]:
+    numbers = (run.get(key) for key in keys)
+    return [float(number) for number in numbers if number is not None and not math.isnan(number)]
+
+
+def _whole(values: Sequence[float], factor: float = 1.0) -> dict[str, float]:
+    """Return a number of the run as a whole, which has no parts; nothing if there is none."""
+    return {"": factor * values[0]} if values else {}
+
+
+def _number(key: str, factor: float = 1.0) -> Callable[[Run], Mapping[str, float]]:
+    return lambda run: _whole(_values(run, [key]), factor)
+
+
+def _mean(recorded: str, names: Callable[[Run], list[str]], factor: float = 1.0) -> Callable[[Run], dict[str, float]]:
+    def metric(run: Run) -> dict[str, float]:
+        values = _values(run, (f"{recorded}/{name}" for name in names(run)))
+        return _whole([mean(values)] if values else [], factor)
+
+    return metric
+
+
+def _mean_of_role(role: Role) -> Callable[[Run], dict[str, float]]:
+    return _mean("top1", lambda run: of_role(run, role))
+
+
+def _first(run: Run) -> Mapping[str, float]:
+    return _whole(_values(run, (f"top1/{name}" for name in students(run)[:1])))
+
+
+def _best(run: Run) -> Mapping[str, float]:
+    return _whole(sorted(_values(run, (f"top1/{name}" for name in students(run))), reverse=True)[:1])
+
+
+def _each(run: Run) -> Mapping[str, float]:
+    return {
+        f"{name} {network_of(run, name)}".strip(): value
+        for name in students(run)
+        for value in _values(run, [f"top1/{name}"])
+    }
+
+
+def _by_class(run: Run) -> Mapping[str, float]:
+    # a damaged name would be no number: what is no index is no class
+    words = (str(key).removeprefix(CLASS_PREFIX) for key in run if str(key).startswith(CLASS_PREFIX))
+    places = sorted(int(word) for word in words if word.isdecimal())
+    return {f"class {place}": value for place in places for value in _values(run, [f"{CLASS_PREFIX}{place}"])}
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            HEADLINE, "mean accuracy of the students in %, last epoch", _mean("top1", students),
+            section="Accuracy", accuracy=True, title="accuracy, %",
+        ),
+        Metric("first", "accuracy of the first student in %, last epoch", _first, accuracy=True),
+        Metric(
+            "best", "accuracy of the best student of each run in %, last epoch (selected on the scored images)", _best,
+            accuracy=True,
+        ),
+        Metric(EACH, "accuracy of each student in %, last epoch", _each, accuracy=True),
+        Metric(
+            "ensemble", "accuracy of the peers taken together in %, last epoch", _mean_of_role("ensemble"),
+            section="Accuracy", predictors="ensemble", accuracy=True,
+        ),
+        Metric(
+            "peers", "mean accuracy of the peers' own heads in %, last epoch", _mean_of_role("peer"),
+            section="Accuracy", predictors="peer", accuracy=True,
+        ),
+        Metric(
+            "teachers", "mean accuracy of the teachers in %, last epoch", _mean_of_role("teacher"),
+            section="Accuracy", predictors="teacher", accuracy=True,
+        ),
+        Metric(
+            "best-epoch", "mean accuracy of the students in %, best epoch (selected on the scored images)",
+            _number("best_epoch"), section="Accuracy", accuracy=True,
+        ),
+        Metric(
+            "training-accuracy",
+            "mean accuracy of the students in % on training images without augmentation, last epoch",
+            _number("train_student"), better=None, accuracy=True,
+        ),
+        Metric("top5", "mean top-5 accuracy of the students in %, last epoch", _mean("top5", students), accuracy=True),
+        Metric(
+            "worst-class",
+            "accuracy in % on the class on which a student's is lowest, mean over the students, last epoch",
+            _mean("worst_class", students), accuracy=True,
+        ),
+        Metric(
+            CLASSES,
+            "accuracy in % on each class, by its index, mean over the students, last epoch; of runs with "
+            "--set train.class_accuracy=true",
+            _by_class, accuracy=True,
+        ),
+        Metric(
+            "nll", "mean negative log-likelihood of the students in nats, last epoch", _mean("nll", students),
+            "nats", "low", "Calibration",
+        ),
+        Metric(
+            "ece", "mean expected calibration error of the students in % (15 bins), last epoch",
+            _mean("ece", students, 100), "%", "low", "Calibration",
+        ),
+        Metric(
+            "ensemble-gain", "the ensemble's accuracy minus the peers' mean, in points, last epoch",
+            _number("gain/ensemble"), "points", section="Homogenisation", predictors="ensemble", accuracy=True,
+        ),
+        Metric(
+            "teacher-gain", "the teachers' mean accuracy minus the peers', in points, last epoch",
+            _number("gain/teachers"), "points", section="Homogenisation", predictors="teacher", accuracy=True,
+        ),
+        Metric(
+            "distance", "Euclidean distance between two peers' probabilities, mean over pairs, last epoch",
+            _number("distance/peers"), "", None, "Homogenisation", "peer",
+        ),
+        Metric(
+            "kl", "KL divergence between two peers in nats, mean over pairs, last epoch", _number("kl/peers"),
+            "nats", None, "Homogenisation", "peer",
+        ),
+        Metric(
+            "disagreement", "images on which two peers disagree in %, mean over pairs, last epoch",
+            _number("disagreement/peers"), "%", None, "Homogenisation", "peer",
+        ),
+        Metric(
+            "cka",
+            "linear CKA between two peers' features, 1 for the same up to rotation, mean over pairs, last epoch",
+            _number("cka/peers"), "", None, None, "peer",
+        ),
+        Metric(
+            "teacher-kl", "KL(teacher || its peer) in nats, last epoch", _number("kl/teacher-peer"), "nats", None,
+            "Homogenisation", "teacher",
+        ),
+        Metric(
+            "seconds", "wall time of the run in seconds", _number("cost.seconds"), "s", None, "Cost", "",
+            deterministic=False, title="time, s",
+        ),
+        Metric(
+            "memory", "peak memory of the run's process in MiB", _number("cost.peak_memory_mib"), "MiB", None, "Cost",
+            "", deterministic=False, title="memory, MiB",
+        ),
+        Metric(
+            "state", "MiB of all weights and buffers that training holds, mean teachers and memory banks included",
+            _number("cost.state_mib"), "MiB", None, None, "", places=1,
+        ),
+        Metric(
+            "parameters", "millions of parameters of the deployed student", _number("cost.student_parameters", 1e-6),
+            "M", None, "Cost", "", places=3,
+        ),
+        Metric(
+            "multiply-adds", "millions of multiply-adds of the deployed student an image",
+            _number("cost.student_multiply_adds", 1e-6), "M", None, "Cost", "",
+        ),
+        Metric(
+            "training-multiply-adds", "millions of multiply-adds of a training step an image",
+            _number("cost.step_multiply_adds", 1e-6), "M", None, "Cost", "", title="multiply-adds, M",
+        ),
+    )
+}  # fmt: skip
+"""Our own; :func:`known` has those of methods as well."""
+
+
+def of_method(declared: MethodMetric) -> Metric:
+    """Return the metric that a method declares."""
+    return Metric(
+        declared.name,
+        declared.description,
+        _number(METHOD + (declared.key or declared.name)),
+        declared.unit,
+        declared.better,
+        "Method",
+        "",
+        places=declared.decimals,
+    )
+
+
+def known(declared: Iterable[MethodMetric] = ()) -> dict[str, Metric]:
+    """Return every metric by name: ours, those of the methods that are found, and those that runs were stored with.
+
+    Args:
+        declared: With the runs in hand, as ``frame.attrs[DECLARED]`` has them.
+    """
+    return METRICS | {one.name: of_method(one) for one in declared_by_methods(declared) if one.name not in METRICS}
+
+
+def of_frame(frame: Any) -> dict[str, Metric]:
+    """Return every metric that a frame's runs may have.
+
+    Args:
+        frame: From :func:`benchmark.store.load`.
+    """
+    return known(frame.attrs.get(DECLARED, ()))
+
+
+def declared_by_methods(declared: Iterable[MethodMetric] = ()) -> list[MethodMetric]:
+    """Return the metrics of the methods that are found and of others; of two of one name the first counts."""
+    return [*{one.name: one for one in reversed([*_found(tuple(sys.path)), *declared])}.values()][::-1]
+
+
+@cache
+def _found(path: tuple[str, ...]) -> tuple[MethodMetric, ...]:
+    # installed packages are looked for once
+    return tuple(metric for listing in registry.catalogue().values() for metric in listing.metrics)
+
+
+def checked(name: str, metrics: Mapping[str, Metric], option: str = "value") -> Metric:
+    """Return the metric of a name, or raise an InputError that lists the names."""
+    if name not in metrics:
+        raise unknown(option, name, metrics, also=OTHER_WORDS)
+    return metrics[name]
+
+
+def sections(metrics: Mapping[str, Metric]) -> dict[str, list[str]]:
+    """Return the names of the metrics in each section of a report, in order."""
+    found: dict[str, list[str]] = {}
+    for metric in metrics.values():
+        if metric.section is not None:
+            found.setdefault(metric.section, []).append(metric.name)
+    return found
