@@ -33,7 +33,7 @@ def doctor(
 
         raise InputError(f"--{given} goes with --deep")
     from benchmark.datasets import default_root
-    from benchmark.probing import Grade, findings
+    from benchmark.hardware.machine import Grade, findings
 
     worst = False
     for finding in findings(results, data_root or default_root()):
@@ -50,10 +50,9 @@ def _deep(minutes: float, folder: Path, device: str) -> None:
 
     if not 0.1 <= minutes <= 24 * 60:
         raise InputError(f"minutes must lie in 0.1..1440 (given: {minutes:g})")
-    from benchmark.probing import deep
+    from benchmark.hardware.deep import deep
 
     found = deep(minutes, folder, device, partial(tell, flush=True))
     tell(f"{folder}/doctor.md and {folder}/doctor.json")
-    differs = any(not own.agrees for own in found.agreements) or any(own.differs for own in found.repeats)
-    if differs or any(part.ending == "failed" for part in found.parts):
+    if not found.sound:
         raise typer.Exit(1)

@@ -25,6 +25,7 @@ class FieldRole(Enum):
     """What a field is to a run's identity; a field without a role is always part of it."""
 
     ADDED = "added after runs had been stored: part of the identity unless it has its default"
+    EXECUTION = "how steps are carried out, with the same numbers: part of the identity only where it is true"
     MEASURES = "adds metrics and changes no other number: not part of the identity"
     REQUEST = "describes the request that asked for the run: not part of the identity"
 
@@ -45,6 +46,7 @@ class _Section(BaseModel):
             for name in self.of_role(FieldRole.ADDED)
             if getattr(self, name) == type(self).model_fields[name].get_default()
         }
+        left_out |= {name for name in self.of_role(FieldRole.EXECUTION) if getattr(self, name) is not True}
         return self.model_dump(mode="json", exclude=left_out)
 
     def unused(self) -> set[str]:
@@ -94,8 +96,10 @@ class TrainConfig(_Section):
     )
     channels_last: bool = Field(True, description="memory layout of images and weights; faster, other rounding")
     compile: bool = Field(False, description="torch.compile the training step; pays in runs of hours")
-    graph: Annotated[bool, FieldRole.ADDED] = Field(
-        False, description="record the training step as a CUDA graph and replay it; CUDA alone, where it is unmeasured"
+    graph: Annotated[bool | Literal["auto"], FieldRole.EXECUTION] = Field(
+        "auto",
+        description="record the training step as a CUDA graph and replay it; auto: where bench doctor --deep has shown "
+        "that this changes no number on the machine. CUDA alone",
     )
     collapse_epochs: int = Field(10, ge=1, description="evaluations in a row at chance after which a run has collapsed")
     eval_every: int = Field(1, ge=1, description="epochs between evaluations; the last epoch is always evaluated")

@@ -224,7 +224,10 @@ def _differences(config: RunConfig, planned: RunConfig) -> Iterator[str]:
     for name, part in _PARTS.items():
         ours, theirs = (_flat(getattr(one, name), name) for one in (planned, config))
         for key in dict.fromkeys((*ours, *theirs)):
-            if ours.get(key) != theirs.get(key) and key not in settings_of_role(FieldRole.MEASURES):
+            same = ours.get(key) == theirs.get(key) or key in settings_of_role(FieldRole.MEASURES)
+            if key in settings_of_role(FieldRole.EXECUTION):
+                same = (ours.get(key) is True) == (theirs.get(key) is True)
+            if not same:
                 yield f"{part}: {key} is {theirs.get(key)}, here {ours.get(key)}"
 
 

@@ -75,6 +75,7 @@ def train_missing(command: Command, console: Console) -> None:
         say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
     if missing:
         from benchmark.training import check_labels, check_networks, check_settings, choose_device, setting_remarks
+        from benchmark.training.machine_record import machine_remarks
 
         # where other machines train, this one's devices say nothing
         device = choose_device(command.device) if command.trains_here else None
@@ -89,8 +90,10 @@ def train_missing(command: Command, console: Console) -> None:
         check_labels(missing, shapes, command.plugins)
         for line in remarks(missing, sets, command.plugins):
             say(console, f"note: {line}")
-        for line in setting_remarks(missing, device) if device is not None else ():
-            say(console, f"note: {line}")
+        if device is not None:
+            shared = machine_remarks(missing, device, command.cluster.trials_per_gpu)
+            for line in [*setting_remarks(missing, device), *shared]:
+                say(console, f"note: {line}")
         # who does not watch waits for no forecast
         for line in [] if console.quiet else forecast(command, missing, shapes):
             say(console, line)

@@ -132,9 +132,14 @@ class _Plan:
         run, pace = self._longest()
         if run.train.precision == "bf16" or not environment.multiplies_bfloat16():
             return []
+        from benchmark.training import choose_device
+        from benchmark.training.machine_record import read_machine_record
+
         reduced = run.model_copy(update={"train": run.train.model_copy(update={"precision": "bf16"})})
+        record = read_machine_record(choose_device("cpu"))
+        gain = record.gains.get("bf16") if record else None
         try:
-            factor = self._timed(reduced) / pace.train
+            factor = 1 / gain if gain else self._timed(reduced) / pace.train
         except Exception:
             return []
         took = duration(self.seconds(factor))

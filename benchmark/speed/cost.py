@@ -22,8 +22,17 @@ from benchmark.configuration import LogitsType, RunConfig
 from benchmark.datasets import Shape
 from benchmark.speed.timing import BUSY, preparation, timed_alone, trainer_for, training_step, warm_up
 from benchmark.store import atomic, environment
-from benchmark.training import StepBatch, Trainer, choose_device, draw_method, peak_memory, without_numbers
+from benchmark.training import (
+    Arithmetic,
+    StepBatch,
+    Trainer,
+    choose_device,
+    draw_method,
+    peak_memory,
+    without_numbers,
+)
 from benchmark.training.gradients import without_a_trace
+from benchmark.training.machine_record import records_steps
 from benchmark.training.stepping import outputs_and_losses
 from methods import Method, Progress
 from methods.errors import InputError
@@ -274,13 +283,15 @@ def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
     train = run.train.model_dump(
         include={
             *("batch_size", "threads", "precision", "deterministic", "channels_last", "optimizer", "label_smoothing"),
-            *("compile", "graph"),
+            "compile",
         }
     )
     images = run.data.model_dump(include={"pad", "flip", "padding", "augment", "erase", "mix"})
     looks = (shape.num_classes, shape.in_channels, shape.image_size, images)
     hardware = environment.device_name(str(device))
-    parts = (run.method, run.backbone, run.hyperparameters, train, looks, hardware, torch.__version__)
+    cuda = device.type == "cuda"
+    recorded = cuda and records_steps(run.train, run.method, Arithmetic.of(device, run.train.precision, None))
+    parts = (run.method, run.backbone, run.hyperparameters, train, recorded, looks, hardware, torch.__version__)
     return f"{run.method} {run.backbone} {sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 

@@ -109,6 +109,9 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     beginnings = ("hyperparameters.", "files.", variants.OWN)
     own = [name for name in runs.columns if name.startswith(beginnings) or name in of_method]
     own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
+    # as in a run's identity, it makes no difference in which way they are not true
+    for name in settings_of_role(FieldRole.EXECUTION) & {*runs.columns}:
+        runs[name] = runs[name].map(lambda value: str(value) == "True")
     measuring = settings_of_role(FieldRole.MEASURES)
     shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in measuring]
     about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"

@@ -22,7 +22,7 @@ def check_settings(runs: Iterable[RunConfig], device: torch.device) -> None:
 def check_train_settings(train: TrainConfig, device: torch.device) -> None:
     """Refuse one run's settings as :func:`check_settings` does."""
     Arithmetic.of(device, train.precision, train.deterministic)
-    if train.graph and device.type != "cuda":
+    if train.graph is True and device.type != "cuda":
         raise InputError(f"train.graph needs a CUDA device (here: {device.type})")
 
 

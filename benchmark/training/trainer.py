@@ -22,6 +22,7 @@ from benchmark.training.evaluation import evaluate, evaluating, predicted
 from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
 from benchmark.training.graph import RecordedStep
 from benchmark.training.keeping import predictions_of
+from benchmark.training.machine_record import records_steps
 from benchmark.training.optimizer import decayed_groups, make_optimizer, parameter_groups, set_rates
 from benchmark.training.randomness import axis_seed
 from benchmark.training.stepping import StepBatch, Terms, optimise, outputs_and_losses
@@ -71,10 +72,13 @@ class Trainer:
         self.groups = decayed_groups(parameter_groups(self.method), train)
         self.optimizer = make_optimizer(self.groups, train)
         self._notes: list[str] = []
-        self._told = False
         self.recorded = (
-            RecordedStep(self._plain_step, self.method, self.optimizer, train.batch_size) if train.graph else None
+            RecordedStep(self._plain_step, self.method, self.optimizer, train.batch_size)
+            if records_steps(train, config.method, self.arithmetic)
+            else None
         )
+        # who did not ask for recorded steps is not told that there are none
+        self._told = self.recorded is not None and train.graph == "auto"
         self.method.train()
         # whatever a method draws during training comes from an axis of its own
         torch.manual_seed(axis_seed(config.seed, "method"))

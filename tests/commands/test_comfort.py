@@ -13,7 +13,7 @@ from benchmark import cli, datasets, store
 from benchmark.configuration.planning import plan
 from benchmark.configuration.request import Request, layer_from_assignments
 from benchmark.configuration.run_config import RunConfig
-from benchmark.probing import machine
+from benchmark.hardware import machine
 from benchmark.reports import repeat
 from benchmark.store import environment, lookup
 from benchmark.store.runs import Result, Status, Store

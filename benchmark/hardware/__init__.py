@@ -1,0 +1,1 @@
+"""What a machine has, and what its device computes and how fast."""

@@ -1,0 +1,352 @@
+"""``bench doctor --deep``: six parts within a limit of time, against stored numbers, as JSON and as a page."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from benchmark import cli
+from benchmark.hardware import reference
+from benchmark.hardware.deep import PARTS, machine_record
+from benchmark.hardware.measurements import Workload, published_time, recorded_repeat, refused_mode, repeats, step_speed
+from benchmark.hardware.parallel import ParallelRuns, PartProcess
+from benchmark.hardware.report import (
+    Agreement,
+    DeviceReport,
+    EpochOverheads,
+    ParallelSpeed,
+    Part,
+    Range,
+    Repeat,
+    StepSpeed,
+    page,
+)
+from benchmark.speed.cost import macs_per_image
+from benchmark.training import Trainer
+from benchmark.training.graph import RecordedStep
+from benchmark.training.machine_record import Machine
+from tests.reference import GOLDEN
+from tests.training.test_recorded_steps import Recorder
+
+CPU = torch.device("cpu")
+STORED = reference.read()
+
+
+@pytest.fixture(scope="module")
+def workload() -> Workload:
+    return replace(Workload.of(CPU), batch_size=4)
+
+
+def speed(backbone: str, rate: float, precision: str = "fp32", method: str = "pcl", mode: str = "eager") -> StepSpeed:
+    measured = {"median": rate, "low": rate, "high": rate}
+    setting = {"method": method, "backbone": backbone, "precision": precision, "mode": mode}
+    return StepSpeed.model_validate({**setting, "batch_size": 4, "images_per_s": measured})
+
+
+def report(**found: Any) -> DeviceReport:
+    parts = [Part(title=title, status="complete") for title in PARTS]
+    return DeviceReport(
+        device="A device", kind="cuda", versions={"torch": "2.15"}, minutes=9.0, small=False, parts=parts, **found
+    )
+
+
+class TestCommand:
+    @pytest.mark.thorough
+    def test_a_short_time_cuts_parts_and_says_which(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setattr("sys.argv", ["bench", "doctor", "--deep", "--minutes", "0.1", "--out", str(tmp_path / "a")])
+        cli.main()
+        printed = capsys.readouterr().out
+        found = DeviceReport.model_validate_json((tmp_path / "a" / "doctor.json").read_text())
+        assert [part.title for part in found.parts] == list(PARTS)
+        for part in found.parts:
+            assert part.status in ("complete", "cut")
+            assert f"{part.title}: {part.status}" in printed
+            assert (part.status == "cut") == bool(part.notes)
+        # no runs are started at the same time for so short a time
+        assert found.parallel == []
+        assert len(found.agreements) >= 14
+        assert found.sound
+        assert (tmp_path / "a" / "doctor.md").read_text() == page(found)
+
+    @pytest.mark.parametrize(
+        ("words", "facts"),
+        [
+            (["--minutes", "3"], ["--minutes", "--deep"]),
+            (["--out", "x"], ["--out", "--deep"]),
+            (["--deep", "--minutes", "0"], ["0.1..1440"]),
+            (["--deep", "--device", "cuda:99"], ["'cuda:99'", "auto, cpu, cuda"]),
+        ],
+    )
+    def test_bad_options_are_one_line(
+        self,
+        words: list[str],
+        facts: list[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.argv", ["bench", "doctor", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert all(fact in line for fact in facts)
+        assert list(tmp_path.iterdir()) == []
+
+
+class NoisyConvolutions(TorchFunctionMode):
+    """Give every convolution in float32 relative noise, as the kernels of another device have it."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__()
+        self._size = size
+        self._generator = torch.Generator().manual_seed(0)
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        result = function(*arguments, **(options or {}))
+        if function is torch.conv2d and result.dtype == torch.float32:
+            return result * (1 + self._size * torch.randn(result.shape, generator=self._generator))
+        return result
+
+
+class TestStoredNumbers:
+    def test_the_losses_are_those_of_the_reference_values(self) -> None:
+        golden = json.loads((GOLDEN / "losses.json").read_text())
+        for case in STORED["losses"]:
+            (own,) = [
+                one
+                for one in golden
+                if one["case"] == case["name"]
+                and one["loss"] == case["loss"]
+                and one["inputs"]["peers"] == case["inputs"]["peers"]
+            ]
+            assert own["params"].get("epoch", 0) == case["epoch"]
+
+    @pytest.mark.parametrize("method", sorted(STORED["trajectories"]))
+    def test_the_trajectories_are_those_of_the_methods(self, method: str) -> None:
+        found = reference.trajectory_agreement(CPU, STORED, method, "float64")
+        assert found.agrees, "a change that alters numbers: python -m benchmark.hardware.reference"
+
+    @pytest.mark.parametrize("method", sorted(STORED["trajectories"]))
+    def test_the_noise_of_other_kernels_is_no_difference(self, method: str) -> None:
+        with NoisyConvolutions(3e-6):
+            found = reference.trajectory_agreement(CPU, STORED, method, "fp32")
+        assert found.agrees
+        assert found.difference is not None
+        assert found.difference > 1e-6
+
+    @pytest.mark.parametrize("arithmetic", ["float64", "fp32"])
+    @pytest.mark.parametrize(
+        ("method", "term"), [("dml", "distillation"), ("pcl", "peer_distillation"), ("mcl", "soft_vcl")]
+    )
+    def test_a_loss_weight_that_is_off_by_a_hundredth_is_one(self, method: str, term: str, arithmetic: str) -> None:
+        stored = json.loads(json.dumps(STORED))
+        for step in stored["trajectories"][method]:
+            step[term] /= 1.01
+        with NoisyConvolutions(3e-6):
+            assert not reference.trajectory_agreement(CPU, stored, method, arithmetic).agrees
+
+    def test_a_wrong_loss_is_seen_in_both_arithmetics(self) -> None:
+        stored = json.loads(json.dumps(STORED))
+        stored["losses"][0]["loss"] *= 1.01
+        assert [own.agrees for own in reference.loss_agreements(CPU, stored)].count(False) == 2
+
+    def test_what_is_not_finite_agrees_with_nothing(self) -> None:
+        own = Agreement(what="loss", case="a", arithmetic="fp32", difference=None, tolerance=1.0)
+        assert not own.agrees
+
+
+class TestParts:
+    @pytest.mark.thorough
+    def test_runs_give_the_same_bits(self, workload: Workload) -> None:
+        found = repeats(workload, "dkel", "fp32")
+        assert [(own.what, own.differs) for own in found] == [("again", None), ("resumed", None)]
+
+    def test_recorded_steps_are_compared_with_plain_ones(
+        self, workload: Workload, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # in place of the device's recorder one that carries the step out again; it makes a mistake where it is told to
+        recorder = Recorder()
+        factor = 1.0
+
+        def replayed(action: Callable[[], dict[str, Tensor]]) -> Any:
+            replay, terms = recorder(action)
+
+            def scaled() -> None:
+                replay()
+                for term in terms.values():
+                    term *= factor
+
+            return scaled, terms
+
+        def recording(trainer: Trainer) -> RecordedStep:
+            return RecordedStep(trainer._plain_step, trainer.method, trainer.optimizer, 8, replayed)
+
+        made = Trainer.__init__
+
+        def make(self: Trainer, config: Any, *others: Any) -> None:
+            graph = config.train.graph
+            train = config.train.model_copy(update={"graph": False})
+            made(self, config.model_copy(update={"train": train}), *others)
+            self.recorded = recording(self) if graph else None
+
+        monkeypatch.setattr(Trainer, "__init__", make)
+        assert recorded_repeat(workload, "independent", "fp32", "sgd").differs is None
+        assert recorder.replays > 0
+        factor = 1.5
+        assert recorded_repeat(workload, "independent", "fp32", "sgd").differs is not None
+
+    @pytest.mark.thorough
+    def test_a_step_is_measured_and_what_the_device_lacks_is_refused(self, workload: Workload) -> None:
+        refused = refused_mode(workload, "graph")
+        assert refused is not None
+        assert "cpu" in str(refused.refusal)
+        assert refused_mode(workload, "eager") is None
+        found = step_speed(workload, "independent", "resnet8", "fp32", "eager")
+        assert found.images_per_s is not None
+        assert 0 < found.images_per_s.low <= found.images_per_s.median <= found.images_per_s.high
+        assert found.waits is False
+        assert found.launches is not None
+        assert found.launches > 100
+
+    @pytest.mark.thorough
+    def test_runs_at_the_same_time_report_their_rates(self, workload: Workload) -> None:
+        runs = ParallelRuns(workload.run("independent", "resnet8", "fp32"), workload.shape, "cpu", 1)
+        try:
+            assert runs.wait(120) == 1
+            found = runs.measure(1, 0.1)
+        finally:
+            runs.close()
+        assert found is not None
+        assert found.gain == 1
+        assert found.images_per_s[0] > 0
+
+    @pytest.mark.thorough
+    def test_a_measurement_that_fails_or_dies_leaves_the_next_a_fresh_process(self) -> None:
+        process = PartProcess()
+        try:
+            first = process(os.getpid)
+            assert process(os.getpid) == first
+            with pytest.raises(ValueError, match="invalid literal"):
+                process(int, "no number")
+            second = process(os.getpid)
+            with pytest.raises(RuntimeError, match="died"):
+                process(os._exit, 1)
+            assert len({os.getpid(), first, second, process(os.getpid)}) == 4
+        finally:
+            process.close()
+
+
+class TestPublishedTime:
+    def test_it_is_that_of_its_epochs_at_the_measured_rates(self, workload: Workload) -> None:
+        beside = EpochOverheads(
+            method="pcl",
+            backbone="resnet32",
+            augmentation_images_per_s=1000.0,
+            evaluation_images_per_s=500.0,
+            augmentation_share=0.1,
+            evaluation_share=0.1,
+        )
+        parallel = [
+            ParallelSpeed(runs=1, images_per_s=[1.0], gain=1.0),
+            ParallelSpeed(runs=2, images_per_s=[0.8, 0.8], gain=1.6),
+        ]
+        steps = [speed("resnet32", 100.0), speed("resnet32", 250.0, "bf16")]
+        found = published_time(workload, steps, parallel, [beside])
+        assert (found.method, found.backbone, found.epochs, found.seeds) == ("pcl", "resnet32", 300, 3)
+        training = {"fp32": 50_000 / 100, "bf16": 50_000 / 250}
+        expected = {
+            (precision, runs): 900 * (seconds + 50 + 20) / gain
+            for precision, seconds in training.items()
+            for runs, gain in ((1, 1.0), (2, 1.6))
+        }
+        assert {(own.precision, own.parallel): own.seconds for own in found.times} == pytest.approx(expected)
+        assert [own.seconds for own in found.times] == sorted(expected.values())
+        assert not any(own.scaled for own in found.times)
+
+    def test_a_smaller_network_is_scaled_by_its_macs(self, workload: Workload) -> None:
+        # of one network, whose multiply-adds are soon counted
+        workload = replace(workload, methods=("independent", "dml"), published_backbone="resnet14")
+        measured = [speed("resnet8", 100.0, method="independent"), speed("resnet8", 1.0, method="dml")]
+        (own,) = published_time(workload, measured, [], []).times
+        large, small = (
+            macs_per_image(workload.run("independent", name, "fp32"), workload.shape).train
+            for name in ("resnet14", "resnet8")
+        )
+        assert own.scaled
+        assert own.seconds == pytest.approx(900 * 500 * large / small)
+
+    def test_more_runs_than_seeds_do_not_count(self, workload: Workload) -> None:
+        parallel = [ParallelSpeed(runs=4, images_per_s=[1.0] * 4, gain=3.0)]
+        times = published_time(workload, [speed("resnet32", 100.0)], parallel, []).times
+        assert [own.parallel for own in times] == [1]
+
+
+def test_the_machine_record_has_what_was_measured_of_the_main_run(workload: Workload) -> None:
+    machine = Machine(device="A device", driver="1.0", torch_version="2.15")
+    assert machine_record(machine, workload, report()) is None
+    found = report(
+        repeats=[
+            Repeat(what="again", method="pcl", precision="fp32", differs="metrics.1.loss"),
+            Repeat(what="recorded", method="pcl", precision="fp32"),
+            Repeat(what="recorded", method="dml", precision="fp32", differs="state.x"),
+            Repeat(what="recorded", method="okdph", precision="fp32", refusal="it reads progress.epoch"),
+            Repeat(what="recorded", method="pcl", precision="bf16", optimizer="adamw"),
+        ],
+        steps=[
+            *(speed("resnet8", 100.0), speed("resnet8", 150.0, "bf16"), speed("resnet8", 110.0, mode="compiled")),
+            *(speed("resnet20", 1.0, "bf16"), speed("resnet8", 900.0, method="dml", mode="graph")),
+        ],
+        parallel=[
+            ParallelSpeed(runs=2, images_per_s=[90.0, 90.0], gain=1.8),
+            ParallelSpeed(runs=4, images_per_s=[40.0] * 4, gain=1.6),
+        ],
+    )
+    record = machine_record(machine, workload, found)
+    assert record is not None
+    assert record.recorded == {"fp32 sgd": {"pcl": True, "dml": False}, "bf16 adamw": {"pcl": True}}
+    assert record.runs_per_device == 2
+    assert record.gains == pytest.approx({"bf16": 1.5, "compile": 1.1, "parallel": 1.8})
+
+
+def test_the_page_shows_what_was_found_in_every_part() -> None:
+    setting: dict[str, Any] = {"backbone": "resnet32", "batch_size": 128, "precision": "tf32", "mode": "graph"}
+    found = report(
+        matrix_gflop_per_s={"tf32": 400_000.0},
+        agreements=[Agreement(what="loss", case="dml", arithmetic="tf32", difference=0.5, tolerance=0.01)],
+        repeats=[Repeat(what="resumed", method="dml", precision="tf32", differs="metrics.1.loss")],
+        steps=[
+            StepSpeed(
+                method="dml",
+                images_per_s=Range(median=30_000.0, low=29_000.0, high=31_000.0),
+                matrix_share=0.11,
+                launches=12,
+                waits=True,
+                peak_mib=512.0,
+                **setting,
+            ),
+            StepSpeed(method="okdph", refusal="it reads", **setting),
+        ],
+        parallel=[ParallelSpeed(runs=2, images_per_s=[100.0, 90.0], gain=1.9)],
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page(found).splitlines() if line[:1] == "|"]
+    assert ["loss dml", "tf32", "5.0e-01", "0.01", "DIFFERS"] in rows
+    assert ["resumed", "dml", "tf32", "sgd", "DIFFERS: metrics.1.loss"] in rows
+    assert ["30,000 (29,000 to 31,000)", "0.11", "12", "yes", "512"] in [row[5:] for row in rows]
+    assert ["it reads", "", "", "", ""] in [row[5:] for row in rows]
+    assert ["2", "100, 90", "1.90"] in rows
+    assert not found.sound
+    assert DeviceReport.model_validate_json(found.model_dump_json()) == found
