@@ -101,7 +101,7 @@ class BaseHyperparameters(BaseModel):
     def schedules(self, epochs: int) -> dict[str, Schedule]:
         """Return how the weights of loss terms change in a run of so many epochs, by the terms' names in ``losses``.
 
-        Terms of constant weight are left out. ``bench schedules`` plots these, and an inactive term is remarked on.
+        Terms of constant weight are left out.
         """
         return {}
 

@@ -121,7 +121,7 @@ class Method(nn.Module, ABC):
     Outputs: ClassVar[type[AnyOutputs]] = AnyOutputs
     """What ``forward`` returns: a dataclass whose further fields are tensors or None."""
     mixed_labels: ClassVar[bool | None] = None
-    """Whether the losses take labels of more than one class an image (``data.mix``); None: a step without data says."""
+    """Whether the losses take labels of several classes per image, as Mixup makes them; None: found out by a step."""
     metrics: ClassVar[Sequence[MethodMetric]] = ()
     """What :meth:`scores` records, for tables, curves and checks; written out in the class as a tuple."""
     needs_features: ClassVar[bool] = False
@@ -150,7 +150,7 @@ class Method(nn.Module, ABC):
     def example(
         cls, folder: Path, backbone: str, num_classes: int, in_channels: int, image_size: int
     ) -> dict[str, Any]:
-        """Return hyperparameters with which ``bench check`` can build the method; by default it needs none.
+        """Return hyperparameters with which the method can be built for a check; by default it needs none.
 
         Args:
             folder: Where files that a hyperparameter names may be written.
@@ -176,9 +176,9 @@ class Method(nn.Module, ABC):
 
         Args:
             outputs: Of the step, in full precision.
-            labels: ``[B]``, class indices; with ``train.label_smoothing`` or ``data.mix`` probabilities ``[B, C]``,
-                which :func:`methods.objectives.cross_entropy` takes as well. Where a loss needs the class of an image,
-                it is :func:`methods.objectives.hard_labels` of them.
+            labels: ``[B]``, class indices; with label smoothing or mixed images probabilities ``[B, C]``, which
+                :func:`methods.objectives.cross_entropy` takes as well. Where a loss needs the class of an image, it is
+                :func:`methods.objectives.hard_labels` of them.
             progress: Where in the run.
         """
 

@@ -16,7 +16,6 @@ from methods.hyperparameters import BaseHyperparameters, file_field
 from methods.interface import Outputs, Progress
 from methods.metrics import Role
 from methods.objectives import cross_entropy, distillation_loss
-from methods.paths import written
 from methods.peers import SeparatePeers
 
 
@@ -46,9 +45,11 @@ class KD(SeparatePeers):
 
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: Hyperparameters) -> None:
         super().__init__(backbones, hyperparameters, 1)
-        self.teacher = (
-            load_network(written(hyperparameters.teacher, "kd.teacher"), backbones[0]).eval().requires_grad_(False)
-        )
+        try:
+            path = Path(hyperparameters.teacher).expanduser()
+        except RuntimeError as error:
+            raise InputError(f"kd.teacher: {error}") from None
+        self.teacher = load_network(path, backbones[0]).eval().requires_grad_(False)
 
     @classmethod
     def example(

@@ -6,9 +6,8 @@ them loads neither torch nor the method; plugins are code of other people and ha
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,7 @@ from methods import backbones
 from methods.errors import InputError, unknown
 from methods.hyperparameters import REFERENCE_EPOCHS, BaseHyperparameters, epochs_field
 from methods.metrics import MethodMetric
-from methods.paths import is_file, plugin_file
-from methods.plugins import ARRAYS, BACKBONE, first_line, import_plugin, installed, makers, reason_of
-from methods.sources import Source, source_of
+from methods.plugins import ARRAYS, BACKBONE, Plugin, first_line, found, import_plugin, in_files, makers
 
 if TYPE_CHECKING:
     from methods.interface import Method
@@ -60,14 +57,14 @@ def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
     Args:
         plugins: Python files that define further methods.
     """
-    found = catalogue(plugins)
-    return {name: f"broken: {item.broken}" if item.broken else item.description for name, item in found.items()}
+    listed = catalogue(plugins)
+    return {name: f"broken: {item.broken}" if item.broken else item.description for name, item in listed.items()}
 
 
 def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, Listing]:
     """Return everything found by name, in the order of publication; of two with one name the first found counts."""
     listings: dict[str, Listing] = {}
-    for item in (*_own(), *_installed(), *(item for plugin in plugins for item in _from_file(plugin))):
+    for item in (*_own(), *map(_listing, found(ENTRY_POINT_GROUP, plugins, _methods_of))):
         if item.name in listings:
             origin = listings[item.name].origin
             reason = f"the name {item.name!r} is taken by {origin}"
@@ -98,27 +95,22 @@ def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
     Raises:
         InputError: If there is no such method, or its plugin is broken.
     """
-    return _method_class(import_plugin(_find(name, plugins).origin), name)
+    return _method_class(import_plugin(find(name, plugins).origin), name)
 
 
-def source(name: str, plugins: Iterable[str | Path] = ()) -> Source | None:
-    """Return the code of a plug-in's method; None for the methods of this folder, whose ``version`` tells a change.
+def find(name: str, plugins: Iterable[str | Path] = ()) -> Listing:
+    """Return what is known of a method, without importing one of this folder.
 
     Raises:
         InputError: As :func:`load` does.
     """
-    item = _find(name, plugins)
-    return None if item.own else source_of(import_plugin(item.origin), item.distribution)
-
-
-def _find(name: str, plugins: Iterable[str | Path]) -> Listing:
-    found = {item.name: item for item in _own()}
-    if name not in found:
-        found = catalogue(plugins)
-    if name not in found:
+    listed = {item.name: item for item in _own()}
+    if name not in listed:
+        listed = catalogue(plugins)
+    if name not in listed:
         broken = broken_files(plugins)
-        raise InputError("; ".join([str(unknown("method", name, found)), *broken]))
-    item = found[name]
+        raise InputError("; ".join([str(unknown("method", name, listed)), *broken]))
+    item = listed[name]
     if item.broken:
         raise InputError(f"the method {name!r} is broken: {item.broken}")
     return item
@@ -265,33 +257,18 @@ def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
     return constants
 
 
-def _installed() -> Iterator[Listing]:
-    for point in installed(ENTRY_POINT_GROUP):
-        yield _from_entry_point(point)
-
-
-def _from_entry_point(point: EntryPoint) -> Listing:
-    origin = point.module
-    try:
-        described = _describe(_method_class(import_plugin(origin), point.name), origin)
-        return replace(described, distribution=f"{point.dist.name} {point.dist.version}" if point.dist else "")
-    except (Exception, SystemExit) as error:  # whatever a plugin raises, the other methods stay usable
-        return Listing(point.name, "", 0, origin, reason_of(error))
-
-
-def _from_file(plugin: str | Path) -> list[Listing]:
-    path = plugin_file(plugin)
-    if not is_file(path):
-        raise InputError(f"no such plugin file: {plugin}")
-    origin = str(path)
-    try:
-        module = import_plugin(origin)
-        if not _classes(module) and makers(module, BACKBONE, ARRAYS):
-            # a file of networks or data sets alone
-            return []
-        return [_describe(method, origin) for method in _method_classes(module)]
-    except (Exception, SystemExit) as error:  # whatever a plugin raises, the other methods stay usable
-        return [Listing(path.stem, "", 0, origin, reason_of(error, origin))]
+def _listing(plugin: Plugin) -> Listing:
+    if plugin.broken:
+        return Listing(plugin.name, "", 0, plugin.origin, plugin.broken)
+    method = plugin.value
+    return Listing(
+        plugin.name,
+        first_line(method.__doc__),
+        method.year,
+        plugin.origin,
+        distribution=plugin.distribution,
+        metrics=tuple(method.metrics),
+    )
 
 
 def broken_files(plugins: Iterable[str | Path]) -> list[str]:
@@ -300,29 +277,28 @@ def broken_files(plugins: Iterable[str | Path]) -> list[str]:
     Raises:
         InputError: If one is no file.
     """
-    return [f"{plugin} is broken: {item.broken}" for plugin in plugins for item in _from_file(plugin) if item.broken]
-
-
-def _describe(method: "type[Method]", origin: str) -> Listing:
-    if not isinstance(method.name, str) or type(method.year) is not int:
-        raise InputError(f"{method.__name__}: name must be a word and year a whole number")
-    if not all(isinstance(metric, MethodMetric) for metric in method.metrics):
-        raise InputError(f"{method.__name__}: metrics must be a tuple of MethodMetric")
-    return Listing(method.name, first_line(method.__doc__), method.year, origin, metrics=tuple(method.metrics))
+    every = ((plugin, item) for plugin in plugins for item in in_files([plugin], _methods_of))
+    return [f"{plugin} is broken: {item.broken}" for plugin, item in every if item.broken]
 
 
 def _method_class(module: ModuleType, name: str) -> "type[Method]":
-    for method in _method_classes(module):
-        if method.name == name:
-            return method
-    raise InputError(f"{module.__name__} defines no method named {name!r}")
+    methods = _methods_of(module)
+    if name not in methods:
+        raise InputError(f"{module.__name__} defines no method named {name!r}")
+    return methods[name]
 
 
-def _method_classes(module: ModuleType) -> "list[type[Method]]":
-    found = _classes(module)
-    if not found:
+def _methods_of(module: ModuleType) -> "dict[str, type[Method]]":
+    """Return the methods that a module defines; none for a plug-in of networks or datasets alone."""
+    classes = _classes(module)
+    if not classes and not makers(module, BACKBONE, ARRAYS):
         raise InputError(f"{module.__name__} defines no method")
-    return found
+    for method in classes:
+        if not isinstance(method.name, str) or type(method.year) is not int:
+            raise InputError(f"{method.__name__}: name must be a word and year a whole number")
+        if not all(isinstance(metric, MethodMetric) for metric in method.metrics):
+            raise InputError(f"{method.__name__}: metrics must be a tuple of MethodMetric")
+    return {method.name: method for method in classes}
 
 
 def _classes(module: ModuleType) -> "list[type[Method]]":

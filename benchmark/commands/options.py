@@ -180,7 +180,7 @@ def say_notes(lines: Iterable[str]) -> None:
 
 def as_path(text: str | Path) -> Path:
     """Return what a word of the command line means that is a path; every such option is parsed by this."""
-    from methods import paths
+    from benchmark import paths
 
     try:
         return paths.written(text, "path")

@@ -1,4 +1,10 @@
-from .code import sources as sources
+from .code import (
+    Source as Source,
+    hash_of as hash_of,
+    source_of as source_of,
+    source_of_method as source_of_method,
+    sources as sources,
+)
 from .options import (
     OPTIONS as OPTIONS,
     SWEEP_OPTIONS as SWEEP_OPTIONS,

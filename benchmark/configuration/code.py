@@ -1,17 +1,44 @@
-"""The code that a run is made with and that no version of this project tells: that of its plug-ins."""
+"""The code of plug-ins: no version tells a change of it, so that its hash is part of a run's identity."""
 
-from collections.abc import Sequence
-from typing import Protocol
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
 
 from methods import backbones, registry
-from methods.sources import Source
+from methods.plugins import OWN_PACKAGES, full_name, import_plugin, is_installed, own_name
+
+DIGITS = 32
+
+_HEAD = "# okdbench module: "
+"""Begins the line above each module of a source: the distribution that it was installed with, and its name."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The code behind a name.
+
+    Attributes:
+        hash: Equal for programs that differ in comments, docstrings and formatting alone.
+        text: All of it; the module itself first, then what it imports, each below a comment that names it. The hash can
+            be made from it, see :func:`hash_of`.
+    """
+
+    hash: str
+    text: str
 
 
 class CodeOfDatasets(Protocol):
-    """What is asked of data sets; :mod:`benchmark.datasets` knows it."""
+    """What is asked of datasets; :mod:`benchmark.datasets` knows it."""
 
     def source(self, name: str, plugins: Sequence[str] = ()) -> Source | None:
-        """Return the code of a plug-in's data set; None for one of the project's own."""
+        """Return the code of a plug-in's data set; None for an own one."""
 
 
 def sources(
@@ -21,10 +48,10 @@ def sources(
 
     Args:
         method: A method's name.
-        dataset: A data set's name.
+        dataset: A dataset's name.
         backbone: A backbone's name, or several joined by ``+``; then each has an entry ``backbone.<name>``.
-        plugins: Python files that define further methods, backbones and data sets.
-        datasets: Knows the data sets' code.
+        plugins: Python files that define further methods, backbones and datasets.
+        datasets: Knows the datasets' code.
 
     Raises:
         InputError: For an unknown name, or a plug-in that is broken.
@@ -32,8 +59,159 @@ def sources(
     parts = backbone.split("+")
     networks = {"backbone" if len(parts) == 1 else f"backbone.{part}": part for part in parts}
     found = {
-        "method": registry.source(method, plugins),
+        "method": source_of_method(method, plugins),
         "dataset": datasets.source(dataset, plugins),
-        **{role: backbones.source(part, plugins) for role, part in networks.items()},
+        **{role: _source_of_backbone(part, plugins) for role, part in networks.items()},
     }
     return {role: source for role, source in found.items() if source is not None}
+
+
+def source_of_method(name: str, plugins: Sequence[str | Path] = ()) -> Source | None:
+    """Return the code of a plug-in's method; None for an own one, whose ``version`` tells a change.
+
+    Raises:
+        InputError: For an unknown name, or a plug-in that is broken.
+    """
+    item = registry.find(name, plugins)
+    return None if item.own else source_of(import_plugin(item.origin), item.distribution)
+
+
+def _source_of_backbone(name: str, plugins: Sequence[str]) -> Source | None:
+    entry = backbones.describe(name, plugins)
+    return source_of(import_plugin(entry.module), entry.distribution) if entry.plugin else None
+
+
+def source_of(module: ModuleType, distribution: str = "") -> Source:
+    """Return the code of a plug-in's module and of the modules that it imports and that belong to it.
+
+    Those are the modules of the same package, and modules that lie beside it rather than in a folder of installed
+    packages. A module that was imported counts as it was at its first look, since this process goes on with that.
+
+    Args:
+        module: As it was imported.
+        distribution: Name and version of the installed package; it is a part of the hash.
+    """
+    main, package = module.__name__, getattr(module.__loader__, "package", "")
+    found: dict[str, str] = {}
+    waiting = [main]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and (text := _text(full_name(name, package))) is not None:
+            found[name] = text
+            waiting += [other for other in _imported(name, text, package) if _belongs(other, main, package)]
+    others = sorted(set(found) - {main})
+    # the name of a file's module carries its path, which does not count
+    modules = [("", found.get(main, "")), *((name, found[name]) for name in others)]
+    parts = [(f"{distribution} {name}".strip(), program) for name, program in modules]
+    return Source(_hash(parts), "".join(f"{_HEAD}{head}\n{program}\n" for head, program in parts))
+
+
+def hash_of(text: str) -> str:
+    """Return the hash of a :attr:`Source.text`: of each module's name and syntax tree, and of the distribution.
+
+    Raises:
+        SyntaxError: If a module in it is no program, or it is no such text.
+    """
+    first, *parts = f"\n{text}".split(f"\n{_HEAD}")
+    if first or not parts:
+        raise SyntaxError("it does not begin with a module")
+    return _hash([(head, program) for head, _, program in (part.partition("\n") for part in parts)])
+
+
+def _hash(parts: Sequence[tuple[str, str]]) -> str:
+    lines = (f"{head}\n{code_hash(program)}\n" for head, program in parts)
+    return sha256("".join(lines).encode()).hexdigest()[:DIGITS]
+
+
+def code_hash(text: str) -> str:
+    """Return the hash of a program's syntax tree without docstrings, comments and formatting.
+
+    Raises:
+        SyntaxError: If it is none.
+    """
+    digest = sha256()
+    for word in _words(ast.parse(text)):
+        digest.update(word.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
+
+
+def _words(tree: ast.AST) -> Iterator[str]:
+    """Yield the tree in words; fields that are empty, as those that newer versions of Python add, are left out."""
+    waiting: list[Any] = [tree]
+    while waiting:
+        item = waiting.pop()
+        match item:
+            case str():
+                yield item
+            case ast.Constant():
+                yield f"{type(item.value).__name__} {item.value!r}"
+            case ast.AST():
+                yield f"({type(item).__name__}"
+                waiting.append(")")
+                for name, value in reversed(_fields(item)):
+                    waiting += [] if value is None or value == [] else [value, f".{name}"]
+            case list():
+                yield "["
+                waiting += ["]", *(part for part in reversed(item) if not _is_text(part))]
+            case _:
+                yield f"{type(item).__name__} {item!r}"
+
+
+def _fields(node: ast.AST) -> list[tuple[str, Any]]:
+    if isinstance(node, ast.JoinedStr):
+        # some releases of Python 3.12 see an empty text behind a format, others do not
+        return [("values", [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")])]
+    return [*ast.iter_fields(node)]
+
+
+def _is_text(item: Any) -> bool:
+    """Return whether a statement is a docstring, or another string that stands by itself and does nothing."""
+    return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
+
+
+def _imported(name: str, text: str, package: str) -> Iterator[str]:
+    """Yield the modules that a module's source may import, wherever in it; names that are no module are among them."""
+    spec = _spec(full_name(name, package))
+    parent = own_name(spec.parent) if spec and spec.parent else ""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _with_parents(alias.name)
+        elif isinstance(node, ast.ImportFrom) and (parent or not node.level):
+            base = resolve_name("." * node.level + (node.module or ""), parent or None)
+            yield from _with_parents(base)
+            yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    yield from (".".join(parts[: count + 1]) for count in range(len(parts)))
+
+
+def _belongs(name: str, main: str, package: str) -> bool:
+    top, own = name.partition(".")[0], main.partition(".")[0]
+    if top in OWN_PACKAGES:
+        # what this project's packages compute is told by the methods' versions
+        return False
+    if full_name(name, package) != name:
+        return True
+    # asked of the package first: looking for a module in a package imports the package
+    found = _spec(top)
+    if found is None or not found.has_location or not found.origin:
+        return False
+    return top == own or not is_installed(found)
+
+
+@cache
+def _text(name: str) -> str | None:
+    spec = _spec(name)
+    reader = getattr(spec.loader, "get_source", None) if spec else None
+    return None if reader is None else reader(name)
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        # a name in a module that is no package, for example
+        return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from methods import paths
+from benchmark import paths
 from methods.errors import InputError, unknown
 
 Engine = Literal["ray", "serial"]

@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from benchmark import paths
 from benchmark.configuration import entries
 from benchmark.configuration.code import CodeOfDatasets, sources
 from benchmark.configuration.entries import Entry
@@ -12,7 +13,7 @@ from benchmark.configuration.options import OPTIONS
 from benchmark.configuration.request import Request, check_keys, layer_from_file, section
 from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig, Use
 from benchmark.configuration.words import MAX_RUNS, datasets_named, names, parse_seeds
-from methods import backbones, paths, registry
+from methods import backbones, registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
 

@@ -5,8 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from benchmark import paths
 from benchmark.configuration import yaml_files
-from methods import paths
 from methods.errors import InputError, unknown
 
 STUDIES = "studies"

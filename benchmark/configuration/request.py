@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmark import paths
 from benchmark.configuration import recipes, yaml_files
 from benchmark.configuration.options import OPTIONS
 from benchmark.configuration.run_config import SECTIONS, Origin
-from methods import paths, registry
+from methods import registry
 from methods.errors import InputError, unknown
 
 Layer = Mapping[str, Any]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from benchmark import paths
 from benchmark.configuration.run_config import PLACE
-from methods import paths
 from methods.errors import InputError
 
 MAX_RUNS = 100_000

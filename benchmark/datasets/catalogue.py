@@ -7,15 +7,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark import paths
 from benchmark.configuration import PLACE, DataConfig
 from benchmark.datasets import faults
-from methods import paths
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
+    from benchmark.configuration import Source
     from benchmark.datasets.images import Dataset, Shape
     from benchmark.datasets.plugin import Plugin
-    from methods.sources import Source
 
 
 @dataclass(frozen=True)

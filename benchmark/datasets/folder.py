@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
 from benchmark.datasets.images import Dataset, stratified
@@ -11,7 +12,6 @@ from benchmark.datasets.labels import check_same_classes, normal
 from benchmark.datasets.listing import Listing, files, folders, identity
 from benchmark.datasets.pictures import dataset_of
 from benchmark.datasets.splits import chosen, usual_split
-from methods import paths
 from methods.errors import InputError
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}

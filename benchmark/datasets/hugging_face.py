@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
 from benchmark.datasets.encoded import EncodedImages
@@ -19,7 +20,6 @@ from benchmark.datasets.labels import check_labels, check_same_classes, checked_
 from benchmark.datasets.listing import identity
 from benchmark.datasets.pictures import dataset_of
 from benchmark.datasets.splits import chosen, other_split
-from methods import paths
 from methods.errors import InputError
 from methods.plugins import reason_of
 

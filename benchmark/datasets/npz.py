@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.datasets.arrays import Arrays, Parts, assembled, checked
 from benchmark.datasets.images import Dataset
-from methods import paths
 from methods.errors import InputError
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")

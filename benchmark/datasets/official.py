@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.datasets import canonical, folder, image_cache
 from benchmark.datasets.images import Dataset, LabelledImages
 from benchmark.datasets.listing import remembered_of_files
-from methods import paths
 from methods.errors import InputError
 
 

@@ -5,21 +5,18 @@ set's.
 """
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint
 from inspect import getsourcefile
 from pathlib import Path
 from typing import Any
 
-from benchmark.configuration import DataConfig
+from benchmark.configuration import DataConfig, Source, source_of
 from benchmark.datasets.arrays import Arrays, Parts, as_arrays, assembled, checked
 from benchmark.datasets.images import Dataset
-from methods import paths
 from methods.errors import InputError
-from methods.plugins import ARRAYS, first_line, import_plugin, installed, makers, reason_of
-from methods.sources import Source, source_of
+from methods.plugins import ARRAYS, first_line, found, import_plugin, makers, reason_of
 
 ENTRY_POINT_GROUP = "okdbench.datasets"
 
@@ -88,43 +85,16 @@ def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, Plugin]:
     Raises:
         InputError: If there is no such file.
     """
-    found: dict[str, Plugin] = {}
-    for item in (*_installed(), *(item for plugin in plugins for item in _from_file(plugin))):
-        found.setdefault(item.name, item)
-    return found
+    listed: dict[str, Plugin] = {}
+    for item in found(ENTRY_POINT_GROUP, plugins, lambda module: makers(module, ARRAYS)):
+        listed.setdefault(item.name, Plugin(item.name, item.origin, item.value, item.broken, item.distribution))
+    return listed
 
 
 @lru_cache(maxsize=2)
 def _made(make: Maker, root: Path) -> Any:
     # planning and loading ask for it one after the other, and it may take minutes
     return make(root)
-
-
-def _installed() -> Iterator[Plugin]:
-    for point in installed(ENTRY_POINT_GROUP):
-        yield _from_entry_point(point)
-
-
-def _from_entry_point(point: EntryPoint) -> Plugin:
-    distribution = f"{point.dist.name} {point.dist.version}" if point.dist else ""
-    try:
-        make = point.load()
-        if not callable(make):
-            raise InputError(f"{point.value} is no function")
-    except (Exception, SystemExit) as error:  # whatever a plug-in raises, the other data sets stay usable
-        return Plugin(point.name, point.module, None, reason_of(error), distribution)
-    return Plugin(point.name, point.module, make, None, distribution)
-
-
-def _from_file(plugin: str | Path) -> list[Plugin]:
-    path = paths.plugin_file(plugin)
-    if not paths.is_file(path):
-        raise InputError(f"no such plugin file: {plugin}")
-    origin = str(path)
-    try:
-        return [Plugin(name, origin, make) for name, make in makers(import_plugin(origin), ARRAYS).items()]
-    except (Exception, SystemExit) as error:  # whatever a plug-in raises, the other data sets stay usable
-        return [Plugin(path.stem, origin, None, reason_of(error))]
 
 
 def _line(error: BaseException, make: Maker) -> str:

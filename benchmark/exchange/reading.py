@@ -11,11 +11,11 @@ from typing import IO
 
 from safetensors import SafetensorError, deserialize
 
+from benchmark.configuration import hash_of
 from benchmark.exchange.compression import decompressed, ending_of, faults
 from benchmark.exchange.packing import FORMAT, LAST, SOURCES
 from benchmark.store import CONFIG, LIMITS, METRICS, RESULT, Contents, DamagedError, Store, parse
 from methods.errors import InputError
-from methods.sources import hash_of
 
 MAX_WEIGHTS = 2**30
 MAX_SOURCE = 1_000_000

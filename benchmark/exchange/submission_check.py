@@ -18,13 +18,13 @@ from benchmark.configuration import (
     layer_from_file,
     plan,
     settings_of_role,
+    source_of_method,
 )
 from benchmark.exchange.comparison import Outcome
 from benchmark.exchange.records import Mark, Record, mark, repeated
 from benchmark.exchange.submission import Submission
 from benchmark.exchange.verification import Case, cases, verify
 from benchmark.store import Status, brief, environment
-from methods import registry
 from methods.errors import InputError
 
 _PARTS = {
@@ -180,7 +180,7 @@ def _inconsistent(case: Case) -> Iterator[str]:
 def _code(handed_in: Submission) -> Iterator[str]:
     form = handed_in.form
     try:
-        source = registry.source(form.method, handed_in.plugins)
+        source = source_of_method(form.method, handed_in.plugins)
     except InputError as error:
         yield f"code: {error}"
         return

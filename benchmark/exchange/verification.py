@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark import datasets
+from benchmark import datasets, paths
 from benchmark.errors import MachineError
 from benchmark.exchange import reading
 from benchmark.exchange.comparison import POINTS, Outcome, Verdict, compared
 from benchmark.exchange.compression import is_bundle
 from benchmark.store import Contents, DamagedError, Result, Row, Status, Store, find, folders, read_files, scan
-from methods import paths
 from methods.errors import InputError
 
 

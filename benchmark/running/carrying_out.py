@@ -6,7 +6,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from benchmark import datasets
+from benchmark import datasets, paths
 from benchmark.configuration import RunConfig
 from benchmark.consoles import Console
 from benchmark.errors import MachineError, TimeIsUpError
@@ -19,7 +19,7 @@ from benchmark.store import DAMAGED, Result, Status, Store, environment, load
 from benchmark.tables import build, plain
 from benchmark.tables.footnotes import footnotes
 from benchmark.words import say
-from methods import paths, registry
+from methods import registry
 
 RATE_OF_SGD = 0.02
 """From which learning rate on AdamW, whose steps have about its size in every weight, hardly learns."""

@@ -19,8 +19,8 @@ from benchmark.consoles import same_command
 from benchmark.errors import MachineError
 from benchmark.scheduling import scratch
 from benchmark.store import environment
-from methods.beside import OWN_PACKAGES
 from methods.errors import InputError
+from methods.plugins import OWN_PACKAGES
 
 # Ray reads these when it is imported: no telemetry, no log files of its own for every trial, no chatter
 RAY_ENVIRONMENT = {

@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from methods.beside import OWN_PACKAGES
+from methods.plugins import OWN_PACKAGES
 
 PACKAGES = ("okdbench", "torch", "torchvision", "numpy")
 

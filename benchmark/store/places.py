@@ -4,7 +4,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from methods import paths
+from benchmark import paths
 from methods.errors import InputError
 
 Results = str | Path | Sequence[str | Path]

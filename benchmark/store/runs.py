@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from benchmark.configuration import PLACE, RunConfig, Use
+from benchmark.configuration import PLACE, RunConfig, Source, Use
 from benchmark.store import atomic
 from benchmark.store.ending import Result as Result, Status as Status
 from benchmark.store.files import (
@@ -26,7 +26,6 @@ from benchmark.store.files import (
 )
 from benchmark.store.folder import content_of
 from benchmark.store.predictions import PREDICTIONS
-from methods.sources import Source
 
 CLAIM_S = 5.0
 """For another process to let go of a run that this one only wants to write a word on."""

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmark import paths
 from benchmark.store import lookup
 from benchmark.store.collection import Damaged, Found, Runs, read_one, read_whole
 from benchmark.store.ending import Status
 from benchmark.store.lookup import StoredRun
 from benchmark.store.places import Results, folders
 from benchmark.store.records import brief
-from methods import paths
 from methods.errors import InputError, unknown
 
 

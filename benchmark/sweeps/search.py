@@ -12,6 +12,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from benchmark import paths
 from benchmark.datasets import Dataset
 from benchmark.scheduling import Job, Observer, check_room, gpus_of_a_run, ray_cluster, ray_run_config, scratch
 from benchmark.scheduling.trial import Closing
@@ -19,7 +20,6 @@ from benchmark.store import Status, environment
 from benchmark.sweeps.plan import Configuration, Sweep
 from benchmark.sweeps.space import Assignment, Choice, Space, identity
 from benchmark.sweeps.trial import ACCURACY, ConfigurationTrial, ProgressCallback, packed, unpacked
-from methods import paths
 
 REDUCTION = 3
 """ASHA goes on with the best third of the configurations at each rung."""

@@ -6,7 +6,7 @@ Importing this package is cheap: torch is loaded by the first name that needs it
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from methods.backbones.catalogue import available, describe, make, source, sources
+from methods.backbones.catalogue import available, describe, make, sources
 
 if TYPE_CHECKING:
     from methods.backbones.base import Backbone, Branch, Network
@@ -20,7 +20,6 @@ __all__ = [
     "describe",
     "from_module",
     "make",
-    "source",
     "sources",
 ]
 

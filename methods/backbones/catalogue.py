@@ -3,20 +3,20 @@
 A name is one of the catalogue's, ``torchvision:NAME``, ``timm:NAME``, or a plug-in's.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from methods.backbones import brought
 from methods.errors import InputError, unknown
-from methods.plugins import import_plugin, reason_of
-from methods.sources import Source, source_of
+from methods.plugins import BACKBONE, Plugin, first_line, found, import_plugin, makers, reason_of
 
 if TYPE_CHECKING:
     from methods.backbones.base import Backbone
+
+ENTRY_POINT_GROUP = "okdbench.backbones"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Entry:
     def load(self) -> "Callable[..., Backbone]":
         """Return the function that makes the backbone from ``name, num_classes, in_channels, image_size``."""
         if self.plugin:
-            return brought.function(self.module, self.factory)
+            return makers(import_plugin(self.module), BACKBONE)[self.factory]
         function = getattr(import_module(f"methods.backbones.{self.module}"), self.factory)
         return partial(function, **self.arguments)
 
@@ -161,11 +161,11 @@ def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
         plugins: Python files that define further backbones.
     """
     listed = {name: entry.description for name, entry in _CATALOGUE.items()}
-    for item in brought.found(plugins):
+    for item in _plugins(plugins):
         if item.name in listed:
             listed[f"{item.name} ({item.origin})"] = f"broken: the name {item.name!r} is taken"
         else:
-            listed[item.name] = f"broken: {item.broken}" if item.broken else item.description
+            listed[item.name] = f"broken: {item.broken}" if item.broken else first_line(item.value.__doc__)
     return listed
 
 
@@ -188,8 +188,8 @@ def describe(name: str, plugins: Iterable[str | Path] = ()) -> Entry:
             raise unknown("source of backbones", source, SOURCES)
         import_module("methods.backbones.libraries").check(source, network)
         return SOURCES[source]
-    others: dict[str, brought.Brought] = {}
-    for item in brought.found(plugins):
+    others: dict[str, Plugin] = {}
+    for item in _plugins(plugins):
         # of two with one name the first found counts
         others.setdefault(item.name, item)
     if name not in others:
@@ -197,17 +197,13 @@ def describe(name: str, plugins: Iterable[str | Path] = ()) -> Entry:
     item = others[name]
     if item.broken:
         raise InputError(f"the backbone {name!r} is broken: {item.broken}")
-    return Entry(item.origin, name, item.description, min_image_size=1, plugin=True, distribution=item.distribution)
+    description = first_line(item.value.__doc__)
+    return Entry(item.origin, name, description, min_image_size=1, plugin=True, distribution=item.distribution)
 
 
-def source(name: str, plugins: Iterable[str | Path] = ()) -> Source | None:
-    """Return the code of a plug-in's backbone; None for one that no plug-in brings.
-
-    Raises:
-        InputError: As :func:`describe` does.
-    """
-    entry = describe(name, plugins)
-    return source_of(import_plugin(entry.module), entry.distribution) if entry.plugin else None
+def _plugins(files: Iterable[str | Path]) -> Iterator[Plugin]:
+    """Yield the functions of plug-ins that have a backbone's name and say that they return a ``Backbone``."""
+    return found(ENTRY_POINT_GROUP, files, lambda module: makers(module, BACKBONE))
 
 
 def make(
@@ -237,11 +233,11 @@ def make(
     if image_size < entry.min_image_size:
         raise InputError(f"{name} needs images of side {entry.min_image_size} or more (given: {image_size})")
     shape = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
-    backbone = _brought(entry, name, shape) if entry.plugin else entry.load()(name=name, **shape)
+    backbone = _from_plugin(entry, name, shape) if entry.plugin else entry.load()(name=name, **shape)
     return replace(backbone, in_channels=in_channels, image_size=image_size)
 
 
-def _brought(entry: Entry, name: str, shape: Mapping[str, int]) -> "Backbone":
+def _from_plugin(entry: Entry, name: str, shape: Mapping[str, int]) -> "Backbone":
     from methods.backbones.base import Backbone
 
     try:

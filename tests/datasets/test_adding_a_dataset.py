@@ -147,7 +147,7 @@ def test_an_installed_package_is_found_by_its_entry_point(site: Path) -> None:
         (
             "import numpy",
             "import absent",
-            r"the data set 'shapes' is broken: ModuleNotFoundError: No module named 'absent'",
+            r"the data set 'shapes' is broken: ModuleNotFoundError, line 5: No module named 'absent'",
         ),
         (") -> Arrays", ")", r"unknown dataset 'shapes' \(valid: .*digits"),
     ],

@@ -14,12 +14,12 @@ import pytest
 
 from benchmark import cli, exchange, store
 from benchmark.configuration import Use
+from benchmark.configuration.code import source_of
 from benchmark.configuration.run_config import Origin
 from benchmark.exchange import compression, packing
 from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store
 from methods.errors import InputError
 from methods.plugins import import_plugin
-from methods.sources import source_of
 from tests.store.test_index import config, finish
 
 Members = dict[str, bytes | tarfile.TarInfo]

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from benchmark import cli, exchange
+from benchmark.configuration import source_of_method
 from benchmark.exchange import Mark, records, submission, submission_check
 from benchmark.exchange.comparison import Outcome, compared
 from benchmark.exchange.verification import Case
 from benchmark.store import METRICS, Contents, Result, Status, read
-from methods import registry
 from methods.errors import InputError
 from tests.reports.test_report import config
 
@@ -165,7 +165,7 @@ class TestEqual:
     def test_other_code_than_the_runs_had(self, handed_in: Path) -> None:
         path = handed_in / "consensus.py"
         path.write_text(path.read_text().replace('"distillation": weight *', '"distillation": 2 * weight *'))
-        own = registry.source("consensus", [path])
+        own = source_of_method("consensus", [path])
         assert own is not None
         lines = found(say(handed_in, code={"file": "consensus.py", "hash": own.hash}))
         assert [line.partition(":")[0] for line in lines] == ["code", "code"]

@@ -322,7 +322,7 @@ def test_a_file_that_cannot_be_imported_is_listed_with_the_reason(tmp_path: Path
         make("slim", 5, plugins=[path])
     path.write_text("import a_module_that_is_not_there\n")
     listed = methods.backbones.available([path])
-    assert listed["absent"] == "broken: ModuleNotFoundError: No module named 'a_module_that_is_not_there'"
+    assert listed["absent"] == "broken: ModuleNotFoundError, line 1: No module named 'a_module_that_is_not_there'"
     assert listed["resnet8"].startswith("CIFAR ResNet")
     with pytest.raises(InputError, match="the backbone 'absent' is broken: ModuleNotFoundError"):
         make("absent", 5, plugins=[path])

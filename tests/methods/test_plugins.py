@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import benchmark
+from benchmark.configuration.code import hash_of, source_of
 from methods import registry
 from methods.errors import InputError
 from methods.plugins import import_plugin
-from methods.sources import hash_of, source_of
 
 PLUGIN = '''from methods.independent import Independent
 from utils import WEIGHT

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.configuration.code import Source, code_hash, hash_of, source_of, source_of_method
 from methods import registry
 from methods.errors import InputError
 from methods.plugins import import_plugin, makers
-from methods.sources import Source, code_hash, hash_of, source_of
 
 PLUGIN = '''"""A method."""
 
@@ -87,7 +87,7 @@ def written(folder: Path, files: dict[str, str]) -> None:
 class TestFiles:
     def source(self, path: Path, text: str = PLUGIN) -> Source:
         path.write_text(text)
-        found = registry.source("mine", [path])
+        found = source_of_method("mine", [path])
         assert found is not None
         return found
 
@@ -107,7 +107,7 @@ class TestFiles:
         assert self.source(tmp_path / "mine.py").hash == self.source(tmp_path / "other.py").hash
 
     def test_own_methods_have_a_version_instead(self) -> None:
-        assert all(registry.source(name) is None for name, item in registry.catalogue().items() if item.own)
+        assert all(source_of_method(name) is None for name, item in registry.catalogue().items() if item.own)
         assert registry.load("dml").version >= 1
 
     def test_a_file_of_data_sets_alone_is_no_broken_method(self, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ class TestFiles:
         path = tmp_path / "nothing.py"
         path.write_text("X = 1\n")
         with pytest.raises(InputError, match=r"'nothing' is broken: InputError: .* defines no method"):
-            registry.source("nothing", [path])
+            source_of_method("nothing", [path])
 
 
 class TestModules:
