@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -11,9 +11,6 @@ from typer.core import TyperCommand, TyperOption
 from benchmark.configuration import Option
 from benchmark.words import tell
 from methods.errors import InputError
-
-if TYPE_CHECKING:
-    from click import Context, HelpFormatter
 
 Complete = Callable[[str], list[str]]
 
@@ -41,7 +38,7 @@ def several_of(words: Callable[[], Iterable[str]]) -> Complete:
 class NamesMetrics(TyperCommand):
     """A command whose options' help names the metrics, as ``{metrics}`` or ``{curves}``, once the help is asked for."""
 
-    def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help with the names."""
         from benchmark.metrics import figure_labels
 
