@@ -11,7 +11,7 @@ from benchmark.errors import MachineError
 DISTRIBUTIONS = {
     **{"PIL": "pillow", "yaml": "PyYAML", "sklearn": "scikit-learn", "ray": "ray[tune]"},
     **{name: name for name in ("matplotlib", "numpy", "pandas", "pydantic", "rich", "scipy", "torch", "torchvision")},
-    **{name: name for name in ("filelock", "jinja2", "markupsafe", "safetensors", "tabulate")},
+    **{name: name for name in ("filelock", "jinja2", "joblib", "markupsafe", "safetensors", "tabulate")},
 }
 """What pip calls a module that is imported."""
 

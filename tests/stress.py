@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark import cli, store, tables
-from benchmark.scheduling import scratch
+from benchmark.scheduling.cluster import SCRATCH
 
 BENCH = str(Path(sys.executable).with_name("bench"))
 GRID = (
@@ -202,7 +202,7 @@ def outcome(results: Path) -> tuple[str, Metrics]:
 def leftovers(results: Path) -> list[Path]:
     """Files that a finished grid has no use for."""
     stale = [path for pattern in ("*.tmp", ".*.tmp", "checkpoint.*") for path in results.rglob(pattern)]
-    return [*stale, *results.parent.glob(f"{scratch.PREFIX}*")]
+    return [*stale, *results.parent.glob(f"{SCRATCH}*")]
 
 
 @contextmanager

@@ -2,6 +2,7 @@ from .carrying_out import (
     all_finished as all_finished,
     carry_out as carry_out,
     check_writable as check_writable,
+    job as job,
     load_sets as load_sets,
     remarks as remarks,
     time_was_up as time_was_up,

@@ -2,7 +2,9 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +15,16 @@ from benchmark.errors import MachineError, TimeIsUpError
 from benchmark.running.command import Command
 from benchmark.running.forecast import forecast
 from benchmark.running.keeping import keep_predictions
-from benchmark.scheduling import logging_backends, run_serially, run_under_ray, scratch
+from benchmark.scheduling import logging_backends, remove_scratch_folders, run_serially, run_under_ray
 from benchmark.scheduling.display import display
 from benchmark.store import DAMAGED, Result, Status, Store, environment, load
 from benchmark.tables import build, plain
 from benchmark.tables.footnotes import footnotes
 from benchmark.words import say
 from methods import registry
+
+if TYPE_CHECKING:
+    from benchmark.scheduling import Job
 
 RATE_OF_SGD = 0.02
 """From which learning rate on AdamW, whose steps have about its size in every weight, hardly learns."""
@@ -66,7 +71,7 @@ def train_missing(command: Command, console: Console) -> None:
             not there, or has not what a setting asks for.
         TimeIsUpError: If the command's time was up before all of it was carried out.
     """
-    scratch.tidy()
+    remove_scratch_folders()
     for line in command.broken:
         say(console, f"note: {line}")
     missing = command.missing()
@@ -150,16 +155,29 @@ def train(
         console: For the person who watches.
         name: What a run is called there.
     """
-    from benchmark.scheduling import Job
-
-    plugins = tuple(str(paths.plugin_file(plugin)) for plugin in command.plugins)
-    how = (command.store.root, command.worker_device, command.save_students, plugins, command.force)
-    jobs = [Job(run, *how, command.predictions, command.limit, environment.source_hash()) for run in missing]
+    jobs = [job(command, run) for run in missing]
     with display(len(jobs), console, name) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
         if command.engine == "serial":
             return run_serially(jobs, sets, observer)
-        return run_under_ray(jobs, sets, observer, command.cluster)
+        return run_under_ray(jobs, sets, observer, command.cluster, partial(say, console))
+
+
+def job(command: Command, run: RunConfig) -> "Job":
+    """Return how a command carries a run out."""
+    from benchmark.scheduling import Job
+
+    return Job(
+        config=run,
+        results=command.store.root,
+        device=command.worker_device,
+        save_students=command.save_students,
+        plugins=tuple(str(paths.plugin_file(plugin)) for plugin in command.plugins),
+        force=command.force,
+        predictions=command.predictions,
+        limit=command.limit,
+        code=environment.source_hash(),
+    )
 
 
 def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Dataset]:

@@ -1,12 +1,12 @@
 """What ``bench run --dry-run`` prints: every run, and what the rest takes."""
 
-import os
 from collections.abc import Sequence
 
 from benchmark import datasets
 from benchmark.configuration import RunConfig
 from benchmark.consoles import Console
 from benchmark.running.command import Command
+from benchmark.scheduling import usable_cpus
 from benchmark.words import duration, say
 
 
@@ -65,4 +65,4 @@ def places(command: Command, runs: Sequence[RunConfig]) -> int:
     if command.device != "cpu" and torch.cuda.is_available():
         gpus = len(command.cluster.gpus) or torch.cuda.device_count()
         return min(len(runs), gpus * command.cluster.trials_per_gpu)
-    return max(1, (os.cpu_count() or 1) // max(run.train.threads for run in runs))
+    return max(1, usable_cpus() // max(run.train.threads for run in runs))

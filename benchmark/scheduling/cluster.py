@@ -3,11 +3,14 @@
 All of it is set up here, so that nothing in a person's folder, environment or machine decides what is trained.
 """
 
+import fcntl
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,7 +20,6 @@ from pathlib import Path
 
 from benchmark.consoles import same_command
 from benchmark.errors import MachineError
-from benchmark.scheduling import scratch
 from benchmark.store import environment
 from methods.errors import InputError
 from methods.plugins import OWN_PACKAGES
@@ -47,6 +49,8 @@ SOCKET_NAME = 107
 """Bytes that the name of a Unix socket may have."""
 SOCKET_BELOW = len("/session_2026-12-31_23-59-59_999999_9999999/sockets/plasma_store.1")
 """Bytes that Ray adds to the folder in which it keeps its sockets."""
+
+SCRATCH = "okdbench-ray-"
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -92,13 +96,20 @@ def ray_cluster(cluster: Cluster) -> Iterator[None]:
     # a trial whose process died is reported by us, in one line
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
-        folder = stack.enter_context(scratch.folder(_base_of_sockets()))
+        folder = stack.enter_context(scratch_folder(_base_of_sockets()))
         # before the folder goes
         stack.callback(ray.shutdown)
         with _own_signals(), _elsewhere(folder):
             _connect(cluster, folder)
         stack.enter_context(_watched())
         yield
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use: ``taskset``, a batch system or a container may leave it a share."""
+    import joblib
+
+    return int(joblib.cpu_count())
 
 
 def own_folders() -> list[str]:
@@ -132,6 +143,7 @@ def _connect(cluster: Cluster, folder: Path) -> None:
                 ray.init(
                     # never a cluster that happens to be there, whatever RAY_ADDRESS or an earlier `ray start` says
                     address="local",
+                    num_cpus=usable_cpus(),
                     num_gpus=len(cluster.gpus) or None,
                     include_dashboard=False,
                     log_to_driver=False,
@@ -204,9 +216,9 @@ def _base_of_sockets() -> Path | None:
     Raises:
         MachineError: If there is none that can be written to.
     """
-    usual, *_ = scratch.bases()
-    for base in scratch.bases():
-        room = SOCKET_NAME - SOCKET_BELOW - len(os.fsencode(base)) - len(f"/{scratch.PREFIX}12345678")
+    usual, *_ = _temporary_folders()
+    for base in _temporary_folders():
+        room = SOCKET_NAME - SOCKET_BELOW - len(os.fsencode(base)) - len(f"/{SCRATCH}12345678")
         if room >= 0 and os.access(base, os.W_OK | os.X_OK):
             return None if base == usual else base
     raise MachineError(
@@ -253,3 +265,63 @@ def worker_folder(folder: str) -> None:
     """Let a worker stand where the command was given, if that is there: plug-ins may read files by relative paths."""
     with suppress(OSError):
         os.chdir(folder)
+
+
+@contextmanager
+def scratch_folder(base: Path | None = None) -> Iterator[Path]:
+    """Make a folder that is held by this process and removed at the end.
+
+    Args:
+        base: Where; None for the usual place of temporary files.
+    """
+    path = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=base))
+    while not (held := _hold(path)):
+        # another command took it for one that nobody holds, and removed it
+        path = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=base))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(held)
+
+
+def remove_scratch_folders() -> None:
+    """Remove the folders of processes that were killed."""
+    for base in _temporary_folders():
+        for path in base.glob(f"{SCRATCH}*"):
+            if held := _hold(path):
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(held)
+
+
+def _temporary_folders() -> list[Path]:
+    """Return where folders may be made, the usual place of temporary files first."""
+    return [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")]  # noqa: S108 - in a folder of our own
+
+
+def _hold(path: Path) -> int:
+    """Lock a folder, which the system undoes when the process dies; return 0 if it is held, gone, or not ours."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            here, there = os.fstat(descriptor), path.stat()
+            if here.st_uid == os.geteuid() and here.st_ino == there.st_ino:
+                return descriptor
+        except OSError:
+            pass
+        os.close(descriptor)
+    return 0
+
+
+def cause_of(error: Exception | None) -> str:
+    """Return on one line why a process of Ray ended, as its own words or its death tell."""
+    import ray
+
+    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
+    imports = [line for line in lines if line.startswith(("ModuleNotFoundError", "ImportError"))]
+    if imports:
+        return f"its process cannot import what the command imports ({imports[-1]})"
+    if isinstance(error, ray.exceptions.RayTaskError) or "creation task" in "".join(lines[:1]):
+        return f"its process did not begin: {lines[-1]}"
+    return "its process died (killed, or out of memory)"

@@ -14,7 +14,7 @@ from benchmark import datasets
 from benchmark.configuration import LogitsType, RunConfig, sources
 from benchmark.datasets import Dataset
 from benchmark.scheduling.cluster import check_code
-from benchmark.scheduling.time_limit import Pace, TimeLimit
+from benchmark.scheduling.time_limit import EpochTimer, TimeLimit
 from benchmark.speed.cost import run_cost
 from benchmark.store import (
     ERROR,
@@ -72,13 +72,13 @@ class Execution:
         notes: Lines for the person who watches, since they were last taken.
     """
 
-    def __init__(self, job: Job, dataset: Dataset, pace: Pace | None = None) -> None:
+    def __init__(self, job: Job, dataset: Dataset, timer: EpochTimer | None = None) -> None:
         """Look at nothing yet.
 
         Args:
             job: What to carry out.
             dataset: Its images.
-            pace: What the epochs of this process take; its own alone for None.
+            timer: What the epochs of this process take; its own alone for None.
         """
         self.job = job
         self.dataset = dataset
@@ -93,12 +93,12 @@ class Execution:
         self._begun = self._saved = time.perf_counter()
         self._saving_took = 0.0
         self._unsaved = False
-        self._pace = pace or Pace(job.limit)
+        self._timer = timer or EpochTimer(job.limit)
         self._kind = job.config.model_copy(update={"seed": 0}).identity
 
     def has_time(self) -> bool:
         """Return whether an epoch that begins now would end in time."""
-        return self._pace.allows(self._kind, self._saving_took)
+        return self._timer.allows(self._kind, self._saving_took)
 
     def advance(self) -> Row | None:
         """Train one epoch and return its metrics; None if the run ended without it, or there was no time for it."""
@@ -142,7 +142,7 @@ class Execution:
         if not self.has_time():
             self._pause()
             return None
-        with self._pace.epoch(self._kind):
+        with self._timer.epoch(self._kind):
             return self._epoch(trainer)
 
     def _pause(self) -> None:

@@ -56,7 +56,7 @@ class TimeLimit:
         return self.end - self.clock()
 
 
-class Pace:
+class EpochTimer:
     """Whether a process has time for another epoch, by what its epochs have taken so far.
 
     An epoch of a kind that the process has not trained yet is begun while any time is left. Once there was none for an

@@ -1,68 +1,28 @@
 """A sweep through Ray Tune: Optuna's choice of configurations, ASHA's choice of what to stop."""
 
 import json
-import math
-import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from ray import tune
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from benchmark import paths
+from benchmark import running
 from benchmark.datasets import Dataset
-from benchmark.scheduling import Job, Observer, check_room, gpus_of_a_run, ray_cluster, ray_run_config, scratch
-from benchmark.scheduling.trial import Closing
-from benchmark.store import Status, environment
+from benchmark.scheduling import Observer, run_trials
+from benchmark.scheduling.trials import ACCURACY, ListSearcher, ProgressCallback, packed
+from benchmark.store import Status
 from benchmark.sweeps.plan import Configuration, Sweep
 from benchmark.sweeps.space import Assignment, Choice, Space, identity
-from benchmark.sweeps.trial import ACCURACY, ConfigurationTrial, ProgressCallback, packed, unpacked
 
 REDUCTION = 3
 """ASHA goes on with the best third of the configurations at each rung."""
 
 RUNGS = 2
-"""Rungs before the end: at a ninth and a third of the epochs."""
-
-PATIENCE_S = 30.0
-"""For workers to write down that they were stopped."""
+"""They are at a ninth and a third of the epochs."""
 
 ATTEMPTS = 50
 """Questions in a row that may be about what is known already."""
-
-SHARE_AT_ONCE = 5
-"""At most a fifth of the configurations are begun before the first result."""
-
-
-class ListSearcher(Searcher):
-    """Hands out configurations that are known from the start, in their order."""
-
-    def __init__(self, configurations: Sequence[Configuration]) -> None:
-        super().__init__(metric=ACCURACY, mode="max")
-        self.waiting = list(configurations)
-        self.closed: Callable[[], bool] = lambda: False
-
-    def suggest(self, trial_id: str) -> Any:
-        """Return the next one, unless there is no time for it."""
-        if not self.waiting or self.closed():
-            return Searcher.FINISHED
-        configuration = self.waiting.pop(0)
-        return packed(configuration.runs, configuration.number)
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing is learnt."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the store is what is restored from."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the store is what is restored from."""
-
-    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing: the store is what is restored from."""
 
 
 class Suggested(ListSearcher):
@@ -71,6 +31,8 @@ class Suggested(ListSearcher):
     Attributes:
         tried: The configurations so far, as they are called, and how well they did; None while they are under way.
     """
+
+    learns = True
 
     def __init__(
         self,
@@ -90,11 +52,12 @@ class Suggested(ListSearcher):
         import optuna
         from ray.tune.search.optuna import OptunaSearch
 
-        super().__init__(waiting)
+        super().__init__([configuration.runs for configuration in waiting])
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space = sweep.space
         self.record = record
         self.tried: dict[str, float | None] = {**scores, **{identity(x.assignment): None for x in waiting}}
+        self._enqueued = [identity(x.assignment) for x in waiting]
         self._last: Assignment = {}
         self._asked: dict[str, tuple[str, str]] = {}
         storage = optuna.storages.InMemoryStorage()
@@ -126,14 +89,13 @@ class Suggested(ListSearcher):
             self.optuna.suggest(own)
             if self.waiting:
                 # these were put at the head of Optuna's queue in this order
-                self._asked[trial_id] = own, identity(self.waiting[0].assignment)
+                self._asked[trial_id] = own, self._enqueued.pop(0)
                 return super().suggest(trial_id)
             key = identity(self._last)
             if key not in self.tried:
                 self.tried[key] = None
                 self._asked[trial_id] = own, key
-                configuration = self.record(self._last)
-                return packed(configuration.runs, configuration.number)
+                return packed(self.record(self._last).runs)
             known = self.tried[key]
             self.optuna.on_trial_complete(own, None if known is None else {ACCURACY: known}, error=known is None)
         return None if None in self.tried.values() else Searcher.FINISHED
@@ -159,25 +121,35 @@ def _encoded(space: Space, assignment: Assignment) -> dict[str, Any]:
 
 
 class Asha(ASHAScheduler):
-    """Ray Tune's successive halving; the worker of a configuration that it stops is told so."""
+    """Ray Tune's successive halving; the worker of a configuration that it stops is told so.
+
+    Ray adds rungs up to the last epoch, where stopping saves nothing: those above a third of the epochs are left out.
+    """
 
     def __init__(self, callback: ProgressCallback, epochs: int) -> None:
         super().__init__(
             metric=ACCURACY,
             mode="max",
             max_t=epochs,
-            grace_period=max(1, epochs // REDUCTION**RUNGS),
+            grace_period=first_rung(epochs),
             reduction_factor=REDUCTION,
         )
         self.callback = callback
-        self.epochs = epochs
+        self.last_rung = max(first_rung(epochs), epochs // REDUCTION)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide whether a configuration goes on."""
+        if result["training_iteration"] > self.last_rung:
+            return str(TrialScheduler.CONTINUE)
         decision = str(super().on_trial_result(tune_controller, trial, result))
-        if decision == TrialScheduler.STOP and result["training_iteration"] < self.epochs:
-            self.callback.stop(trial.config, result["training_iteration"])
+        if decision == TrialScheduler.STOP:
+            self.callback.stop(trial, result["training_iteration"])
         return decision
+
+
+def first_rung(epochs: int) -> int:
+    """Return the epoch after which ASHA first stops configurations."""
+    return int(max(1, epochs // REDUCTION**RUNGS))
 
 
 def carry_out(
@@ -187,6 +159,7 @@ def carry_out(
     done: Sequence[Status],
     dataset: Dataset,
     observer: Observer,
+    say: Callable[[str], None],
 ) -> bool:
     """Carry out configurations as trials of Ray Tune, which hold all their seeds; return whether time was short.
 
@@ -194,57 +167,14 @@ def carry_out(
         sweep: The sweep.
         searcher: What to try.
         count: How many configurations it gives at most.
-        done: How a run may stand that needs no training.
+        done: The statuses of runs that need no training.
         dataset: The images.
         observer: Is told of everything.
+        say: Prints a line about all of them.
     """
-    command = sweep.command
-    template = Job(
-        sweep.base,
-        command.store.root,
-        command.worker_device,
-        command.save_students,
-        tuple(str(paths.plugin_file(plugin)) for plugin in command.plugins),
-        predictions=command.predictions,
-        limit=command.limit,
-        code=environment.source_hash(),
-    )
-    with ray_cluster(command.cluster):
-        gpus = gpus_of_a_run([template] * count, command.cluster)
-        check_room([template])
-        callback = ProgressCallback(command.store, observer, command.limit)
-        searcher.closed = callback.closes
-        trainable = tune.with_parameters(
-            ConfigurationTrial,
-            template=template,
-            folder=str(Path.cwd()),
-            # on one machine the workers map the file that we have mapped; another may not have it
-            dataset=dataset.without_files() if command.cluster.address else dataset,
-            done=list(done),
-        )
-
-        def place(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-            return tune.PlacementGroupFactory([{"CPU": unpacked(config)[0].train.threads, "GPU": gpus}])
-
-        # a search that learns from results must not start everything before there are any
-        side_by_side = max(2, math.ceil(count / SHARE_AT_ONCE)) if isinstance(searcher, Suggested) else None
-        with scratch.folder() as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tuner = tune.Tuner(
-                tune.with_resources(trainable, place),
-                tune_config=tune.TuneConfig(
-                    search_alg=searcher,
-                    scheduler=Asha(callback, sweep.base.train.epochs) if sweep.scheduler == "asha" else None,
-                    num_samples=count,
-                    max_concurrent_trials=side_by_side,
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: str(trial.trial_id),
-                ),
-                run_config=ray_run_config(folder, callback, Closing(callback.nothing_left)),
-            )
-            tuner.fit()
-        patience = time.monotonic() + PATIENCE_S
-        while not callback.all_written() and time.monotonic() < patience:
-            time.sleep(0.1)
-        callback.finish()
+    template = running.job(sweep.command, sweep.base)
+    callback = ProgressCallback(template, observer, done)
+    scheduler = Asha(callback, sweep.base.train.epochs) if sweep.scheduler == "asha" else None
+    sets = {sweep.base.dataset: dataset}
+    run_trials(template, sets, sweep.command.cluster, callback, searcher, count, say, scheduler=scheduler)
     return callback.time_is_up

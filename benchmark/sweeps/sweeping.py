@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -138,6 +139,7 @@ def _train(
     from benchmark.scheduling import set_environment
 
     set_environment(command.cluster)
+    from benchmark.scheduling.trials import ListSearcher
     from benchmark.sweeps import search
 
     if sweep.scheduler == "asha":
@@ -152,13 +154,14 @@ def _train(
         scores = {
             identity(x.configuration.assignment): mean(x.scores.get(s, 0.0) for s in sweep.seeds) for x in outcomes
         }
-        searcher: search.ListSearcher = search.Suggested(sweep, waiting, scores, Record.read(sweep).add)
+        searcher: ListSearcher = search.Suggested(sweep, waiting, scores, Record.read(sweep).add)
     else:
-        searcher = search.ListSearcher(waiting)
+        searcher = ListSearcher([x.runs for x in waiting])
     with display(len(missing) + wanted * len(sweep.seeds), console, sweep.label) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
         images = sets[sweep.base.dataset]
-        return search.carry_out(sweep, searcher, len(waiting) + wanted, _done(sweep), images, observer)
+        say_it = partial(say, console)
+        return search.carry_out(sweep, searcher, len(waiting) + wanted, _done(sweep), images, observer, say_it)
 
 
 def notes(sweep: Sweep, configurations: Sequence[Configuration], sets: Mapping[str, Dataset]) -> list[str]:

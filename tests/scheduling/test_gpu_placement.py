@@ -120,6 +120,7 @@ class TestPlacement:
         sets = {"digits": datasets.load("digits", command.runs[0].data, tmp_path)}
         begin = ray.init
         monkeypatch.setattr(ray, "init", lambda **given: begin(**{**given, "num_gpus": 4, "num_cpus": 8}))
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         # the worker's device stays the processor: there is no GPU behind the number that it is given
         jobs = [Job(run, tmp_path, "auto", plugins=(str(plugin),)) for run in command.runs]
         with display(len(jobs), new_console(quiet=True)) as shown:

@@ -16,12 +16,10 @@ from benchmark.configuration import RunConfig
 from benchmark.datasets.catalogue import load
 from benchmark.errors import TimeIsUpError
 from benchmark.running import Command
-from benchmark.scheduling.execution import Job
-from benchmark.scheduling.serial import run_serially
-from benchmark.scheduling.time_limit import ENDING_S, Pace, TimeLimit
-from benchmark.scheduling.trial import Closing, Progress
+from benchmark.scheduling import Job, run_serially
+from benchmark.scheduling.time_limit import ENDING_S, EpochTimer, TimeLimit
+from benchmark.scheduling.trials import DeadlineStopper, ProgressCallback, Trial, packed
 from benchmark.store import Result, Status, Store
-from benchmark.sweeps.trial import ConfigurationTrial, packed
 from benchmark.training import checkpoints
 from methods.errors import InputError
 from tests.commands.test_cli import SMALL, Bench, bench
@@ -107,49 +105,49 @@ class TestWords:
             running.prepare([{"dataset": "digits", "stop_after": "9m"}], force=True)
 
 
-class TestPace:
-    def epoch(self, pace: Pace, clock: Clock, kind: str, seconds: float) -> None:
-        with pace.epoch(kind):
+class TestEpochTimer:
+    def epoch(self, timer: EpochTimer, clock: Clock, kind: str, seconds: float) -> None:
+        with timer.epoch(kind):
             clock.now += seconds
 
     def test_the_first_epoch_is_begun_while_any_time_is_left(self) -> None:
         clock = Clock(99.9)
-        assert Pace(TimeLimit(100.0, clock)).allows("dml")
+        assert EpochTimer(TimeLimit(100.0, clock)).allows("dml")
         clock.now = 100.0
-        assert not Pace(TimeLimit(100.0, clock)).allows("dml")
+        assert not EpochTimer(TimeLimit(100.0, clock)).allows("dml")
 
     def test_a_second_one_if_it_ends_in_time(self) -> None:
         for left, besides, allowed in ((10, 0, True), (9.9, 0, False), (10.5, 0.5, True), (10.4, 0.5, False)):
             clock = Clock()
-            pace = Pace(TimeLimit(10.0 + left, clock))
-            self.epoch(pace, clock, "dml", 10)
-            assert pace.allows("dml", besides) is allowed
+            timer = EpochTimer(TimeLimit(10.0 + left, clock))
+            self.epoch(timer, clock, "dml", 10)
+            assert timer.allows("dml", besides) is allowed
 
     def test_the_longest_counts_but_not_the_one_that_warms_up(self) -> None:
         clock = Clock()
-        pace = Pace(TimeLimit(100.0, clock))
+        timer = EpochTimer(TimeLimit(100.0, clock))
         for seconds in (50, 5, 7, 6):
-            self.epoch(pace, clock, "dml", seconds)
+            self.epoch(timer, clock, "dml", seconds)
         clock.now = 93.0
-        assert pace.allows("dml")
+        assert timer.allows("dml")
         clock.now = 93.1
-        assert not pace.allows("dml")
+        assert not timer.allows("dml")
 
-    def test_kinds_have_paces_of_their_own_and_one_end(self) -> None:
+    def test_kinds_have_times_of_their_own_and_one_end(self) -> None:
         clock = Clock()
-        pace = Pace(TimeLimit(12.0, clock))
-        self.epoch(pace, clock, "pcl", 1)
-        self.epoch(pace, clock, "dml", 8)
-        assert pace.allows("pcl")
-        assert not pace.allows("dml")
-        assert not pace.allows("pcl")
-        assert not pace.allows("one")
+        timer = EpochTimer(TimeLimit(12.0, clock))
+        self.epoch(timer, clock, "pcl", 1)
+        self.epoch(timer, clock, "dml", 8)
+        assert timer.allows("pcl")
+        assert not timer.allows("dml")
+        assert not timer.allows("pcl")
+        assert not timer.allows("one")
 
     def test_without_a_limit_no_clock_is_looked_at(self) -> None:
-        pace = Pace(None)
-        with pace.epoch("dml"):
+        timer = EpochTimer(None)
+        with timer.epoch("dml"):
             pass
-        assert pace.allows("dml", 1e9)
+        assert timer.allows("dml", 1e9)
 
 
 class TestSerial:
@@ -193,54 +191,65 @@ class TestSerial:
 class TestUnderRay:
     """The driver's and the workers' sides, without Ray between them."""
 
-    def trial(self, index: int) -> Any:
-        return type("Trial", (), {"config": {"job": index}})()
+    def trial(self, run: RunConfig) -> Any:
+        trial = type("Trial", (), {"config": packed([run]), "trial_id": str(run.seed)})()
+        trial.get_pickled_error = trial.get_error = lambda: None
+        return trial
 
     def test_the_queue_is_left_alone_when_the_last_run_under_way_has_ended(self, tmp_path: Path) -> None:
         clock = Clock()
-        limit = TimeLimit(10.0, clock)
         runs = prepared(tmp_path, seeds=4).runs
-        progress = Progress([Job(run, tmp_path, "cpu", limit=limit) for run in runs], listener := Listener())
-        closing = Closing(progress.nothing_left)
-        paused = Result(Status.UNFINISHED, "time is up")
-        for index in (0, 1):
-            progress.on_trial_start(1, [], self.trial(index))
+        template = Job(runs[0], tmp_path, "cpu", limit=TimeLimit(10.0, clock))
+        progress = ProgressCallback(template, listener := Listener())
+        stopper = DeadlineStopper(progress.nothing_left)
+        ended = ("ended", 0, Result(Status.UNFINISHED, "time is up"))
+        for run in runs[:2]:
+            progress.on_trial_start(1, [], self.trial(run))
         clock.now = 9.0
-        answer = {"rows": [{"epoch": 0}], "notes": [], "result": paused}
-        progress.on_trial_result(1, [], self.trial(0), answer)
+        answer = {"events": [("epoch", 0, {"epoch": 0}), ended], "done": True}
+        progress.on_trial_result(1, [], self.trial(runs[0]), answer)
         # Ray hands the worker the next one, which it turns away
-        progress.on_trial_start(1, [], self.trial(2))
-        progress.on_trial_result(1, [], self.trial(2), {"rows": [], "notes": [], "result": paused})
-        assert not closing.stop_all()
+        progress.on_trial_start(1, [], self.trial(runs[2]))
+        progress.on_trial_result(1, [], self.trial(runs[2]), {"events": [ended], "done": True})
+        assert not stopper.stop_all()
         clock.now = 11.0
-        assert not closing.stop_all()
-        progress.on_trial_result(1, [], self.trial(1), answer)
-        assert closing.stop_all()
+        assert not stopper.stop_all()
+        progress.on_trial_result(1, [], self.trial(runs[1]), answer)
+        assert stopper.stop_all()
         assert listener.events == [
             *("started 0", "started 1", "epoch 0", "unfinished 0: time is up"),
             *("epoch 0", "unfinished 1: time is up"),
         ]
-        assert [result.reason for result in progress.results()] == [
+        assert [result.reason for result in progress.ends(runs)] == [
             *("time is up", "time is up"),
             *("time was up before it began", "time was up before it began"),
         ]
         assert not list(tmp_path.rglob("result.json"))
 
     def test_without_a_limit_a_silent_run_has_failed(self, tmp_path: Path) -> None:
-        progress = Progress([Job(run, tmp_path, "cpu") for run in prepared(tmp_path, seeds=1).runs], Listener())
-        assert not Closing(progress.nothing_left).stop_all()
-        (result,) = progress.results()
+        (run,) = prepared(tmp_path, seeds=1).runs
+        progress = ProgressCallback(Job(run, tmp_path, "cpu"), Listener())
+        assert not DeadlineStopper(progress.nothing_left).stop_all()
+        (result,) = progress.ends([run])
         assert result.status is Status.FAILED
 
     @pytest.mark.thorough
-    def test_all_seeds_of_a_configuration_can_be_gone_on_with(self, tmp_path: Path, whole: Metrics) -> None:
+    def test_all_seeds_of_a_configuration_can_be_gone_on_with(
+        self, tmp_path: Path, whole: Metrics, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ray.get", lambda reference: reference)
         command = prepared(tmp_path)
         for end in (11.0, 14.0, 200.0):
             # two seeds take turns: at one of the ends the second one has a shorter way behind it
-            template = Job(command.runs[0], tmp_path, "cpu", limit=TimeLimit(end, Clock(step=1.0)))
-            worker = object.__new__(ConfigurationTrial)
-            images = load("digits", command.runs[0].data, Path())
-            worker.setup(packed(command.runs, 1), template=template, dataset=images, done=[Status.FINISHED])
+            worker = object.__new__(Trial)
+            worker.setup(
+                packed(command.runs),
+                template=Job(command.runs[0], tmp_path, "cpu", limit=TimeLimit(end, Clock(step=1.0))),
+                datasets={"digits": load("digits", command.runs[0].data, Path())},
+                folder=".",
+                done=[Status.FINISHED],
+                each_epoch=True,
+            )
             reports = [worker.step()]
             while not reports[-1]["done"]:
                 reports.append(worker.step())

@@ -13,9 +13,8 @@ from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.catalogue import load
 from benchmark.datasets.images import Dataset
-from benchmark.scheduling import Cluster, run_under_ray
+from benchmark.scheduling import Cluster, run_serially, run_under_ray
 from benchmark.scheduling.execution import Execution, Job
-from benchmark.scheduling.serial import run_serially
 from benchmark.scheduling.time_limit import TimeLimit
 from benchmark.store.runs import METRICS, Result, Status, Store
 from benchmark.training.trainer import Row

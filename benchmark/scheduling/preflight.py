@@ -1,0 +1,242 @@
+"""What is made sure of before anything trains: which nodes are fit, what a run takes of them, how many fit at once."""
+
+import math
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from benchmark.errors import MachineError
+from benchmark.scheduling.cluster import VISIBLE, Cluster, cause_of
+from benchmark.store import Store, atomic, environment
+from methods.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmark.scheduling.execution import Job
+
+PATIENCE_S = 5.0
+"""For a network's file system to show a new file to another machine."""
+
+ANSWER_S = 120.0
+"""For a node to start a process and answer."""
+
+ALIKE = ("python", "torch")
+"""Versions that decide numbers, and that all nodes have to share; what this project's are follows from its code."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster.
+
+    Attributes:
+        id: Ray's.
+        name: A person's: host and address.
+    """
+
+    id: str
+    name: str
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a run takes.
+
+    Attributes:
+        gpus: The share of a GPU.
+        places: How many runs fit side by side.
+        options: Of Ray's placement groups: they keep runs from the nodes that are left out.
+    """
+
+    gpus: float
+    places: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def share_of_a_gpu(runs: int, gpus: int, at_most: int) -> float:
+    """Return the share of a GPU that each run takes: ``1 / min(at_most, ceil(runs / gpus))``.
+
+    Runs are spread first: a GPU is shared, by ``at_most`` runs, only where there are more runs than GPUs.
+    """
+    return 1.0 / min(at_most, math.ceil(runs / gpus)) if gpus else 0.0
+
+
+def places(nodes: Sequence[Node], threads: int, gpus: float) -> tuple[int, str]:
+    """Return how many runs of so many CPUs and GPUs fit side by side, and the resource that there is too little of."""
+    by_cpu = [int(node.cpus // threads) for node in nodes]
+    by_gpu = [int(node.gpus / gpus + 1e-9) if gpus else by_cpu[index] for index, node in enumerate(nodes)]
+    total = sum(map(min, by_cpu, by_gpu))
+    return total, "GPUs" if gpus and sum(by_gpu) == total < sum(by_cpu) else "CPUs"
+
+
+def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Callable[[str], None]) -> Placement:
+    """Return what a run takes of the connected Ray cluster, whose nodes are fit for it.
+
+    Args:
+        template: A job like all others.
+        cluster: What is connected.
+        count: How many runs there are, or configurations of a search.
+        threads: CPUs of a run.
+        say: Is told which nodes are left out, and what limits the number of runs side by side.
+
+    Raises:
+        InputError: If no node has what a run takes.
+        MachineError: If a node is not fit: it does not see the results folder, or has other code or versions, or
+            lacks a plug-in or CUDA.
+    """
+    import ray
+
+    nodes = [
+        Node(
+            id=node["NodeID"],
+            name=f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    gpus, fit = _placed(nodes, template, cluster, count, threads)
+    left_out: list[Node] = []
+    if cluster.address:
+        left_out = _silent(fit, template, gpus > 0)
+        for node in left_out:
+            say(f"note: the cluster's node {node.name} does not answer: it is left out")
+        if len(left_out) == len(fit):
+            raise MachineError("no node of the Ray cluster answers")
+        gpus, fit = _placed([node for node in nodes if node not in left_out], template, cluster, count, threads)
+    total, limit = places(fit, threads, gpus)
+    if count > total:
+        share = f"{gpus:.3g} of a GPU" if 0 < gpus < 1 else "1 GPU" if gpus else ""
+        takes = f"{threads} CPU{'s' * (threads > 1)}{' and ' * bool(share)}{share}"
+        say(f"{total} at a time, limited by {limit}: each takes {takes}")
+    ids = ",".join(node.id for node in left_out)
+    options = {"bundle_label_selector": [{"ray.io/node-id": f"!in({ids})"}]} if ids else {}
+    return Placement(gpus, total, options)
+
+
+def _placed(
+    nodes: Sequence[Node], template: "Job", cluster: Cluster, count: int, threads: int
+) -> tuple[float, list[Node]]:
+    """Return the share of a GPU that a run takes, and the nodes that have room for one."""
+    total = 0 if template.device == "cpu" else int(sum(node.gpus for node in nodes))
+    if total and not cluster.address and template.device == "auto":
+        import torch
+
+        # the processor trains, and holds no GPU meanwhile
+        total *= torch.cuda.is_available()
+    if not total and template.device.startswith("cuda"):
+        raise InputError("no node of the Ray cluster has a GPU (valid devices: auto, cpu)")
+    gpus = share_of_a_gpu(count, total, cluster.trials_per_gpu)
+    fit = [node for node in nodes if node.cpus >= threads and node.gpus >= gpus]
+    if fit:
+        return gpus, fit
+    cpus = max((node.cpus for node in nodes if node.gpus >= gpus), default=0)
+    where = "node with a GPU" if gpus else "machine here"
+    raise InputError(f"train.threads is {threads}, but no {where} has more than {cpus:g} CPUs")
+
+
+def _silent(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> list[Node]:
+    """Let every node look at itself, and return those that do not answer.
+
+    Raises:
+        MachineError: If a node is not fit to carry out a run.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    word = uuid4().hex
+    probe = Store(template.results).runs / f".probe-{word}{atomic.SUFFIX}"
+    probe.write_text(word, encoding="utf-8")
+    asked: dict[Any, Node] = {}
+    silent: list[Node] = []
+    faults: list[str] = []
+    try:
+        for node in nodes:
+            there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+            # a process of its own, which is nobody's afterwards: it may have looked for other GPUs than a run is given
+            task = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(look).options(scheduling_strategy=there)
+            asked[task.remote(probe, word, template.plugins, on_gpus)] = node
+        ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+        silent += [asked[answer] for answer in late]
+        own = describe(template.plugins, on_gpus)
+        for answer in ready:
+            try:
+                fault = _fault(ray.get(answer), own, probe)
+            except ray.exceptions.RayTaskError as error:
+                fault = f"cannot run this program: {cause_of(error)}"
+            except ray.exceptions.RayError:
+                # it died meanwhile
+                silent.append(asked[answer])
+                continue
+            if fault:
+                faults.append(f"the cluster's node {asked[answer].name} {fault}")
+    finally:
+        probe.unlink(missing_ok=True)
+    if faults:
+        raise MachineError("; ".join(faults))
+    return silent
+
+
+def look(probe: Path, word: str, plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:
+    """Return what a run would find on the machine that this runs on, and what is wrong with its results folder."""
+    return {**describe(plugins, on_gpus), "folder": _folder_fault(probe, word)}
+
+
+def describe(plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:
+    """Return what has to be the same wherever runs are trained: versions, and hashes of the code."""
+    found = {name: environment.versions()[name] for name in ALIKE} | {"code": environment.source_hash()}
+    for plugin in plugins:
+        try:
+            found[plugin] = sha256(Path(plugin).read_bytes()).hexdigest()
+        except OSError as error:
+            found[plugin] = str(error.strerror)
+    if on_gpus:
+        if not os.environ.get(VISIBLE, "set"):
+            # Ray hides the GPUs from a process that asks for none
+            del os.environ[VISIBLE]
+        import torch
+
+        found["cuda"] = "there" if torch.cuda.is_available() else "missing"
+    return found
+
+
+def _fault(found: dict[str, str], own: dict[str, str], probe: Path) -> str:
+    """Return why a node is not fit, for what it found; nothing if it is."""
+    if found["folder"]:
+        return f"{found['folder']}: --results has to name a folder that all nodes share (here: {probe.parent})"
+    if found["code"] != own["code"]:
+        return "runs other code than this command: install the same version on every node"
+    if found.pop("cuda", "there") == "missing":
+        return "has GPUs for Ray, but torch finds no CUDA there: give --device cpu, or leave the node out"
+    for name, value in own.items():
+        if found.get(name, value) != value:
+            if name in ALIKE:
+                return f"has {name} {found[name]}, and this command {value}: install the same version on every node"
+            return f"does not read the plug-in {name} as this command does: it has to be the same file on every node"
+    return ""
+
+
+def _folder_fault(probe: Path, word: str) -> str:
+    own = probe.with_name(f"{probe.name}.{socket.gethostname()}{atomic.SUFFIX}")
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            if probe.read_text(encoding="utf-8") == word:
+                own.write_text(word, encoding="utf-8")
+                own.unlink()
+                return ""
+            fault = "sees another results folder"
+        except FileNotFoundError:
+            fault = "does not see the results folder"
+        except OSError as error:
+            fault = f"cannot use the results folder ({error.strerror})"
+        if time.monotonic() > end:
+            return fault
+        time.sleep(0.2)

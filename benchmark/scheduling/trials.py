@@ -1,0 +1,397 @@
+"""What Ray Tune is given: the worker that carries a trial out, and the driver's list, listener and stopper.
+
+A trial is one run, or the seeds of a sweep's configuration, which take turns in one process.
+"""
+
+import gc
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.tune.search import Searcher
+
+from benchmark.configuration import RunConfig
+from benchmark.datasets import Dataset
+from benchmark.scheduling.cluster import cause_of, worker_folder
+from benchmark.scheduling.execution import Execution, Job
+from benchmark.scheduling.observer import Observer
+from benchmark.scheduling.time_limit import NOT_BEGUN, EpochTimer
+from benchmark.store import ERROR, Result, Status, Store, atomic
+from benchmark.training import Row
+
+REPORT_S = 2.0
+"""Between a worker's reports at least, unless its trial ends: each costs Ray's driver a share of a core."""
+
+ACCURACY = "accuracy"
+"""What a search maximises: the mean over a trial's runs of the students' accuracy, now."""
+
+Event = tuple[str, int, Any]
+"""``note``, ``epoch`` or ``ended``; which of the trial's runs; and the line, the metrics or the result."""
+
+
+def packed(runs: Sequence[RunConfig]) -> dict[str, Any]:
+    """Return a trial's runs in the form in which Ray Tune hands them to a worker."""
+    return {
+        "threads": max(run.train.threads for run in runs),
+        "runs": json.dumps([run.model_dump(mode="json") for run in runs]),
+    }
+
+
+def unpacked(config: Mapping[str, Any]) -> list[RunConfig]:
+    """Return the runs of a trial."""
+    return [RunConfig(**run) for run in json.loads(config["runs"])]
+
+
+def _stop_mark(store: Store, run: RunConfig) -> Path:
+    """Return the file that tells a worker that the scheduler, and nobody else, has stopped a trial."""
+    return store.runs / ".stops" / run.identity
+
+
+class SeedRun:
+    """One run of a trial: trained as far as it is asked for, or read from the store where it has ended."""
+
+    def __init__(self, job: Job, dataset: Dataset, done: bool, timer: EpochTimer) -> None:
+        """Read what is done, of which nothing is trained."""
+        self.store = Store(job.results)
+        self.run = job.config
+        self.rows: list[Row] = self.store.metrics(job.config) if done else []
+        self.execution = None if done else Execution(job, dataset, timer)
+        self.begun = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to train."""
+        return self.execution is None or self.execution.result is not None
+
+    def train(self, epochs: int) -> list[tuple[str, Any]]:
+        """Train until so many epochs are done, and return what happened."""
+        events: list[tuple[str, Any]] = []
+        if self.execution is None or self.ended:
+            return events
+        while not self.ended and len(self.rows) < epochs:
+            row = self.execution.advance()
+            events += [("note", line) for line in self.execution.take_notes()]
+            if row is not None:
+                events.append(("epoch", row))
+                # what was trained before an interruption is in the store
+                self.rows = [*self.rows, row] if self.begun else self.store.metrics(self.run)
+            self.begun = True
+        if (result := self.execution.result) is not None:
+            events.append(("ended", result))
+        return events
+
+    def accuracy(self, epochs: int) -> float:
+        """Return the accuracy after so many epochs, or the last one before; 0 if the run came to nothing."""
+        result = self.execution.result if self.execution else None
+        if result is not None and result.status not in (Status.FINISHED, Status.STOPPED, Status.UNFINISHED):
+            return 0.0
+        return next((row["student"] for row in reversed(self.rows[:epochs]) if "student" in row), 0.0)
+
+    def leave(self, stopped: bool) -> None:
+        """Let go of the run; it is stopped if the scheduler wants so, and otherwise only not finished."""
+        if self.execution is None or self.ended:
+            return
+        if stopped and self.begun:
+            self.execution.stop(f"stopped at epoch {len(self.rows)}")
+        else:
+            self.execution.release()
+
+
+class Trial(tune.Trainable):
+    """A worker that carries out trials one after the other, so that torch is imported once.
+
+    One step is one epoch of every run where a search wants to know of each, else several if they are short. Runs of
+    one trial train side by side, so that the mean over all seeds is known after every epoch.
+    """
+
+    def setup(self, config: dict[str, Any], **given: Any) -> None:
+        """Take the first trial; ``tune.with_parameters`` hands over what all trials share.
+
+        Args:
+            config: The trial, from :func:`packed`.
+            **given: ``template``, a job like all others; ``datasets``, references by name; ``folder``, the working
+                directory; ``done``, the statuses that need no training; ``each_epoch``, whether each is reported.
+        """
+        worker_folder(given["folder"])
+        self.template: Job = given["template"]
+        self.datasets: Mapping[str, ray.ObjectRef[Dataset]] = given["datasets"]
+        self.done: Sequence[Status] = given["done"]
+        self.each_epoch: bool = given["each_epoch"]
+        self.store = Store(self.template.results)
+        self.timer = EpochTimer(self.template.limit)
+        self._take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take another trial, with the GPU's memory given back."""
+        self.cleanup()
+        self.runs: list[SeedRun] = []
+        if torch.cuda.is_initialized():
+            gc.collect()
+            torch.cuda.empty_cache()
+        self._take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for a while; report what happened, and the runs' mean accuracy."""
+        begin = time.perf_counter()
+        events: list[Event] = []
+        done = False
+        while not done:
+            self.epochs += 1
+            events += self._train(self.epochs)
+            if self.timer.over:
+                # a run before the one that there was no time for is to be resumed too
+                events += self._train(self.epochs + 1)
+            done = self.timer.over or all(run.ended and len(run.rows) <= self.epochs for run in self.runs)
+            if self.each_epoch or time.perf_counter() - begin >= REPORT_S:
+                break
+        accuracy = sum(run.accuracy(self.epochs) for run in self.runs) / len(self.runs)
+        return {ACCURACY: accuracy, "events": events, "done": done}
+
+    def cleanup(self) -> None:
+        """Let go of the trial in hand."""
+        mark = _stop_mark(self.store, self.runs[0].run)
+        stopped = mark.is_file()
+        for run in self.runs:
+            run.leave(stopped)
+        mark.unlink(missing_ok=True)
+
+    def _take(self, config: dict[str, Any]) -> None:
+        self.epochs = 0
+        self._random: dict[int, list[torch.Tensor]] = {}
+        self.runs = []
+        for run in unpacked(config):
+            ended = self.store.result(run) if self.done else None
+            job, dataset = replace(self.template, config=run), ray.get(self.datasets[run.dataset])
+            self.runs.append(SeedRun(job, dataset, ended is not None and ended.status in self.done, self.timer))
+        _stop_mark(self.store, self.runs[0].run).unlink(missing_ok=True)
+
+    def _train(self, epochs: int) -> list[Event]:
+        events: list[Event] = []
+        for index, run in enumerate(self.runs):
+            # the runs take turns in one process, and each must see the random numbers that it would see alone
+            if state := self._random.get(index):
+                torch.set_rng_state(state[0])
+                if len(state) > 1:
+                    torch.cuda.set_rng_state_all(state[1:])
+            events += [(kind, index, what) for kind, what in run.train(epochs)]
+            if len(self.runs) > 1:
+                on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+                self._random[index] = [torch.get_rng_state(), *on_gpus]
+        return events
+
+
+class ListSearcher(Searcher):
+    """Hands out trials that are known from the start, in their order.
+
+    Attributes:
+        closed: Says whether there is no time for another trial.
+        learns: Whether it needs results of some before it chooses others.
+    """
+
+    learns = False
+
+    def __init__(self, trials: Sequence[Sequence[RunConfig]]) -> None:
+        """Take the trials, each the runs that it has."""
+        super().__init__(metric=ACCURACY, mode="max")
+        self.waiting = list(reversed(trials))
+        self.closed: Callable[[], bool] = lambda: False
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next one, unless there is no time for it."""
+        if not self.waiting or self.closed():
+            return Searcher.FINISHED
+        return packed(self.waiting.pop())
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing is learnt."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the store is what is restored from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the store is what is restored from."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing: the store is what is restored from."""
+
+
+class ProgressCallback(tune.Callback):
+    """The driver's side: passes what the trials report on to the observer, and keeps how the runs ended.
+
+    Attributes:
+        results: How runs ended, by identity.
+    """
+
+    def __init__(self, template: Job, observer: Observer, done: Sequence[Status] = ()) -> None:
+        """Hear nothing yet.
+
+        Args:
+            template: A job like all others, whatever its run.
+            observer: Is told of everything.
+            done: The statuses of runs in the store that need no training.
+        """
+        self.store = Store(template.results)
+        self.observer = observer
+        self.limit = template.limit
+        self.done = done
+        self.results: dict[str, Result] = {}
+        self._runs: dict[str, list[RunConfig]] = {}
+        self._time_is_up = False
+        self._started: set[str] = set()
+        self._under_way: set[str] = set()
+        self._stopped: dict[str, tuple[RunConfig, int]] = {}
+        self._alone = False
+        self._out_of_memory: list[RunConfig] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles its callbacks to restore them, and here the store is what is restored from."""
+        return {}
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether no further trial is begun."""
+        self._time_is_up = self._time_is_up or (self.limit is not None and self.limit.left <= 0)
+        return self._time_is_up
+
+    def nothing_left(self) -> bool:
+        """Return whether all that was begun has ended, and nothing more will be: Ray need not ask for the rest."""
+        return self.limit is not None and self.limit.left <= 0 and not self._under_way
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A worker has taken a trial up."""
+        if self.limit is not None and self.limit.left > 0:
+            self._under_way.add(trial.trial_id)
+        if not self.time_is_up:
+            for run in self._runs_of(trial):
+                if not self.done or (ended := self.store.result(run)) is None or ended.status not in self.done:
+                    self._start(run)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial has reported."""
+        runs = self._runs_of(trial)
+        for kind, index, what in result["events"]:
+            if kind == "ended":
+                self._end(runs[index], what)
+                continue
+            self._start(runs[index])
+            (self.observer.note if kind == "note" else self.observer.epoch)(runs[index], what)
+        if result.get("done"):
+            self._under_way.discard(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial is done, or was stopped."""
+        self._under_way.discard(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process has died or did not begin: the runs' own errors never come this way."""
+        self._under_way.discard(trial.trial_id)
+        error = trial.get_pickled_error() or trial.get_error()
+        for run in self._runs_of(trial):
+            if run.identity not in self.results:
+                self._lose(run, cause_of(error), str(error or ""))
+
+    def stop(self, trial: Any, epochs: int) -> None:
+        """Tell a trial's worker that the scheduler stops it; the worker does not have to be alive to hear it."""
+        runs = self._runs_of(trial)
+        mark = _stop_mark(self.store, runs[0])
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        for run in runs:
+            if self.store.result(run) is None:
+                self._stopped[run.identity] = run, epochs
+
+    def all_stops_stored(self) -> bool:
+        """Return whether every worker has stored that its runs were stopped."""
+        return all(self.store.result(run) is not None for run, _ in self._stopped.values())
+
+    def end_stopped(self) -> None:
+        """Say how the stopped runs ended; one whose worker could not store it is marked here."""
+        for run, epochs in self._stopped.values():
+            self._end(run, self._stored(run, Result(Status.STOPPED, f"stopped at epoch {epochs}")))
+
+    def take_out_of_memory(self) -> list[RunConfig]:
+        """Return the runs that ran out of memory: each is tried once more, alone."""
+        self._alone = True
+        hungry, self._out_of_memory = self._out_of_memory, []
+        return hungry
+
+    def ends(self, runs: Sequence[RunConfig]) -> list[Result]:
+        """Return how the runs ended, in their order; one of which nothing was heard has failed, if there was time."""
+        for run in runs:
+            if run.identity not in self.results and run.identity not in self._started and self.time_is_up:
+                self.results[run.identity] = NOT_BEGUN
+            elif run.identity not in self.results:
+                self._lose(run, "its process never reported")
+        return [self.results[run.identity] for run in runs]
+
+    def _runs_of(self, trial: Any) -> list[RunConfig]:
+        if trial.trial_id not in self._runs:
+            self._runs[trial.trial_id] = unpacked(trial.config)
+        return self._runs[trial.trial_id]
+
+    def _start(self, run: RunConfig) -> None:
+        if run.identity not in self._started:
+            self._started.add(run.identity)
+            self.observer.started(run)
+
+    def _end(self, run: RunConfig, result: Result) -> None:
+        if run.identity in self.results:
+            return
+        if result.status is Status.UNFINISHED:
+            self._time_is_up = True
+            if run.identity not in self._started:
+                # what a worker turns away at once was never begun
+                self.results[run.identity] = NOT_BEGUN
+                return
+        self._start(run)
+        if result.status is Status.OUT_OF_MEMORY and not self._alone:
+            self.observer.note(run, "out of memory: tried once more when it has the device alone")
+            self._out_of_memory.append(run)
+        else:
+            self.results[run.identity] = result
+            self.observer.ended(run, result)
+
+    def _lose(self, run: RunConfig, reason: str, traceback: str = "") -> None:
+        result = self._stored(run, Result(Status.FAILED, reason), traceback)
+        self.results[run.identity] = result
+        self.observer.ended(run, result)
+
+    def _stored(self, run: RunConfig, result: Result, traceback: str = "") -> Result:
+        """Store how a run ended whose process is gone, and return it; what the store knows better stays."""
+        with self.store.lock(run, patience=0) as held:
+            # a process may die right after it has finished its run, and another command may have resumed it
+            ended = self.store.result(run)
+            if ended is not None and (self.store.ended(run) or ended.status is result.status):
+                return ended
+            if held:
+                try:
+                    self.store.write_result(run, result)
+                    if traceback:
+                        atomic.write_text(self.store.folder(run) / ERROR, traceback)
+                except OSError as error:
+                    return replace(result, reason=f"{result.reason}; {error.strerror}")
+        return result
+
+
+class DeadlineStopper(tune.Stopper):
+    """Ends the experiment once the time is up and every trial that was begun has ended: the queue is left alone."""
+
+    def __init__(self, nothing_left: Callable[[], bool]) -> None:
+        self.nothing_left = nothing_left
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return that no single trial is ended this way: the workers end them when it is time."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether nothing is left to wait for."""
+        return self.nothing_left()
