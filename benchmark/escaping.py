@@ -4,6 +4,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import NamedTuple
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -188,3 +189,20 @@ def figure(words: str) -> str:
     """Return text for a figure, in which two dollar signs would make a formula and ``_`` would hide from a legend."""
     words = visible(words).replace("$", r"\$")
     return f"\N{ZERO WIDTH SPACE}{words}" if words.startswith("_") else words
+
+
+# files
+
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]{0,79}", re.ASCII)
+
+
+def file_name(words: str, ending: str = "") -> str:
+    """Return a file name for a name from data, which never leads to another folder.
+
+    A name of letters, digits and ``_+.-`` stays as it is; any other becomes what it has of these and a hash.
+    """
+    if _FILE_NAME.fullmatch(words):
+        return f"{words}{ending}"
+    cleaned = re.sub(r"[^A-Za-z0-9+]+", "-", words).strip("-")[:40]
+    return f"{cleaned or 'name'}-{sha256(words.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}{ending}"

@@ -84,17 +84,17 @@ def list_(
 
 
 def _describe(what: str, plugins: tuple[str, ...]) -> None:
-    from benchmark.reports import describing
+    from benchmark.reports import reference
     from methods import registry
 
     told: dict[str, Callable[[], Iterable[str]]] = {
-        "hyperparameters": lambda: describing.hyperparameters(plugins),
-        "metrics": lambda: describing.metrics(plugins),
-        "settings": describing.settings,
+        "hyperparameters": lambda: reference.hyperparameters(plugins),
+        "metrics": lambda: reference.metrics(plugins),
+        "settings": reference.settings,
     }
     if what not in told and not registry.known(what, plugins):
         raise unknown("kind or method", what, (*KINDS, *MORE, *registry.catalogue(plugins)))
-    for line in told[what]() if what in told else describing.method(what, plugins):
+    for line in told[what]() if what in told else reference.method(what, plugins):
         tell(line)
 
 
@@ -102,7 +102,7 @@ def _list_runs(
     results: list[Path] | None, prefer: Path | None, status: Text, where: Text, split: Text, hide: Iterable[str]
 ) -> None:
     from benchmark import store
-    from benchmark.reports import show
+    from benchmark.reports import run_text
     from benchmark.tables import Choice
 
     if status is not None and status not in statuses():
@@ -114,6 +114,6 @@ def _list_runs(
         frame, _ = Choice(where, split or "all").runs(store.last_epochs(runs))
         names = set(frame["run"]) - Choice(hide=tuple(hide)).hidden(frame)
         found = [record for record in found if record.name in names]
-    lines = list(show.listing(found))
+    lines = list(run_text.listing(found))
     kind = f" {status}" if status else ""
     tell(*lines, f"{len(lines)}{kind} {'run' if len(lines) == 1 else 'runs'} in {shown(results)}")

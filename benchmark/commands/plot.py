@@ -106,13 +106,13 @@ def plot(
     if predictor is not None and kind != "confusion" and (kind != "agreement" or len(runs) < 2):
         raise InputError("--predictor goes with bench plot confusion, and with agreement of two or more --run")
     from benchmark import store
-    from benchmark.reports import appearance, critical_difference, figures, prediction_figures
+    from benchmark.reports import figures, prediction_figures, style
     from benchmark.tables import paper
 
     wanted = paper.read(layout_file, {"where": where, "split": split, "hide": hide})
-    total = None if width is None else appearance.inches(width)
-    view = appearance.View(wanted.choice(), wanted.showing(label or ()), look, total)
-    path = appearance.check_path(out or Path(f"{kind}.svg"))
+    total = None if width is None else style.inches(width)
+    view = style.View(wanted.choice(), wanted.showing(label or ()), look, total)
+    path = style.check_path(out or Path(f"{kind}.svg"))
     # only curves need more than the last epochs, and of the finished runs alone
     needs_curves = kind in ("curves", "homogeneity")
     finished = {"status": str(store.Status.FINISHED)} if needs_curves else None
@@ -122,7 +122,7 @@ def plot(
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     frame, left_out = view.choice.runs(_only(frame, runs, results, prefer))
     if kind in OF_PREDICTIONS:
-        folders, without = prediction_figures.kept(frame, store.folders(places(results)))
+        folders, without = prediction_figures.folders_with_predictions(frame, store.folders(places(results)))
         left_out = [*left_out, *without]
     chosen = value or "student"
     if kind == "curves":
@@ -140,8 +140,8 @@ def plot(
     elif kind == "agreement":
         figure = prediction_figures.agreement(frame, folders, value or kind, view)
     else:
-        figure = critical_difference.diagram(frame, chosen, view)
-    tell(appearance.save(figure, path, view))
+        figure = figures.critical_difference(frame, chosen, view)
+    tell(style.save(figure, path, view))
     for line in left_out:
         tell(f"note: {line}", error=True)
 

@@ -37,22 +37,23 @@ def report(
     port: Annotated[int, typer.Option(help="Of --watch, on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 8000,
 ) -> None:
     """Write all stored runs as one page that needs no network."""
-    from benchmark.reports import page as pages
+    from benchmark.reports import Content, page, server
+    from benchmark.store import folders
     from benchmark.tables import paper
+    from methods.errors import InputError
 
     wanted = paper.read(layout_file, {"where": where, "split": split, "hide": hide, "baseline": baseline})
     choice, showing = wanted.choice(), wanted.showing(label or ())
 
+    def read() -> Content:
+        return Content.read(places(results), prefer, choice, showing)
+
     if watch:
-        from benchmark.reports import watching
-
-        told = "{}  (Ctrl-C ends it)"
-
-        def ready(address: str) -> None:
-            tell(told.format(address), flush=True)
-
-        watching.serve(places(results), port, ready, prefer, choice, showing)
+        server.serve(places(results), port, lambda address: tell(f"{address}  (stop with Ctrl-C)", flush=True), read)
         return
-    runs, size, damaged = pages.write(places(results), out, wanted.baseline, prefer, choice, showing)
-    say_notes(damaged)
-    tell(f"{out}: {runs} runs, {size / 2**20:.2f} MiB")
+    content = read()
+    if not content.runs:
+        raise InputError(f"no runs in {', '.join(map(str, folders(places(results))))} yet: bench run makes some")
+    size = page.write(content, out, wanted.baseline)
+    say_notes(content.damaged)
+    tell(f"{out}: {len(content.runs)} runs, {size / 2**20:.2f} MiB")

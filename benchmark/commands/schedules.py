@@ -23,7 +23,7 @@ def schedules(
 ) -> None:
     """Draw every ramp and decay of a configuration over the epochs, and say which loss terms are inactive."""
     from benchmark.configuration import layer_from_assignments, layer_from_file
-    from benchmark.reports import schedule_figures
+    from benchmark.reports import schedules as method_schedules
     from benchmark.tables import frame_markdown
     from methods import registry
 
@@ -31,10 +31,10 @@ def schedules(
     broken = registry.broken_files(plugins)
     file_layer = [layer_from_file(config, plugins)] if config is not None else []
     flags: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    drawn = schedule_figures.resolve(method, [*file_layer, layer_from_assignments(set_ or ()) | flags], plugins)
-    tell(*frame_markdown(drawn.summary(), index=False, disable_numparse=True).split("\n"))
-    for line in drawn.remarks:
+    found = method_schedules.resolve(method, [*file_layer, layer_from_assignments(set_ or ()) | flags], plugins)
+    tell(*frame_markdown(found.summary(), index=False, disable_numparse=True).split("\n"))
+    for line in found.remarks:
         tell(f"note: {method}: {line}")
-    for path in schedule_figures.write(drawn, out):
+    for path in method_schedules.write(found, out):
         tell(path)
     say_notes(broken)

@@ -1,4 +1,4 @@
-"""What a person looks at beside tables: figures, the page, one run as text."""
+"""Renderings of stored runs beside tables: figures, the HTML report, and text about a run or a method."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Figures of stored runs: readable in black and white and for colour-blind eyes, means with bands over seeds."""
+"""Figures of stored runs: curves, cost, ranks and critical differences, means over seeds with their spread."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.metrics import DECLARED, Metric, checked, figure_labels, of_frame
-from benchmark.reports.appearance import Look, View, legend, looks, name_y, panels, style
-from benchmark.reports.lettering import FIGURE
+from benchmark.reports.palette import Line
+from benchmark.reports.style import FIGURE, View, label_y, legend, lines_by_row, panels, styled
 from benchmark.store import Status
-from benchmark.tables import layout, natural, summaries
+from benchmark.tables import build, critical_difference as nemenyi, layout, natural, summaries
 from methods.errors import InputError, unknown
 
 MAX_PANELS = 12
@@ -27,7 +27,7 @@ HOMOGENEITY = figure_labels("homogeneity")
 
 
 class Placed(NamedTuple):
-    """The finished runs' rows with ``row`` and ``column``, and these in the order in which they are drawn."""
+    """The finished runs with their ``row`` and ``column`` of the table, and both in the order of the figure."""
 
     runs: pd.DataFrame
     rows: list[str]
@@ -35,46 +35,47 @@ class Placed(NamedTuple):
 
 
 def placed(frame: pd.DataFrame, view: View) -> Placed:
-    """Return the finished runs in their places, as the table of all runs has them.
+    """Return the finished runs with the rows and columns that the table of all runs gives them.
 
     Args:
         frame: From :func:`benchmark.store.load`.
         view: Which of them are shown.
 
     Raises:
-        InputError: If there is nothing to draw, or too much for one figure.
+        InputError: If there is nothing to plot, or too much for one figure.
     """
     finished = frame[frame["status"] == str(Status.FINISHED)]
     if finished.empty:
-        raise InputError("no finished run to draw")
-    # runs that did not finish count for the names: a row is called alike in table and figure
+        raise InputError("no finished run to plot")
+    # runs that did not finish count for the names: a row has the same name in table and figure
     arrangement = layout.arranged(summaries(frame))
-    places = arrangement.runs.set_index("run")[["row", "column"]]
-    runs = finished.copy().join(places, on="run", how="inner")
-    every = {"row": list(looks(arrangement.runs)), "column": sorted(places["column"].unique(), key=natural)}
-    for axis, labels in every.items():
+    runs = finished.copy().join(arrangement.runs.set_index("run")[["row", "column"]], on="run", how="inner")
+    order = {
+        "row": list(lines_by_row(arrangement.runs)),
+        "column": sorted(arrangement.runs["column"].unique(), key=natural),
+    }
+    for axis, labels in order.items():
         shown = view.choice.labels(arrangement.runs, labels, axis, arrangement.methods == axis)
         runs = runs[runs[axis].isin(shown)]
-        there = set(runs[axis])
-        every[axis] = [label for label in shown if label in there]
+        present = set(runs[axis])
+        order[axis] = [label for label in shown if label in present]
     if runs.empty:
-        raise InputError("no finished run of these rows and columns to draw")
-    if len(every["column"]) > MAX_PANELS:
+        raise InputError("no finished run of these rows and columns to plot")
+    if len(order["column"]) > MAX_PANELS:
         raise InputError(
-            f"{len(every['column'])} data sets, backbones and settings are too many for one figure ({MAX_PANELS})"
+            f"{len(order['column'])} datasets, backbones and settings are too many for one figure ({MAX_PANELS})"
         )
-    return Placed(runs, every["row"], every["column"])
+    return Placed(runs, order["row"], order["column"])
 
 
 def named(frame: pd.DataFrame, view: View) -> View:
     """Return the view with its labels resolved for the rows and columns of a frame."""
     runs = layout.labelled(summaries(frame))
-    labels = [*runs["row"].unique(), *runs["column"].unique()]
-    return replace(view, showing=view.showing.resolved(labels, {}))
+    return replace(view, showing=view.showing.resolved([*runs["row"].unique(), *runs["column"].unique()], {}))
 
 
 def curves(frame: pd.DataFrame, metric: str = "student", view: View | None = None) -> Figure:
-    """Draw a metric over the epochs, a panel a data set and backbone: mean, and a band of one standard deviation."""
+    """Plot a metric over the epochs: mean and one standard deviation, one panel per dataset and backbone."""
     labels = figure_labels("curves", frame.attrs.get(DECLARED, ()))
     if metric not in labels:
         raise unknown("curve", metric, labels)
@@ -85,30 +86,25 @@ def curves(frame: pd.DataFrame, metric: str = "student", view: View | None = Non
 
 
 def homogeneity(frame: pd.DataFrame, view: View | None = None) -> Figure:
-    """Draw how alike the predictors are over the epochs, a panel a measure, a row of panels a data set and backbone."""
+    """Plot how similar the predictors are over the epochs: one panel per measure, one row per dataset and backbone."""
     view = named(frame, view or View())
     found = placed(frame, view)
-    runs = found.runs
-    measures = [metric for metric in HOMOGENEITY if metric in runs.columns and runs[metric].notna().any()]
-    if not measures:
+    measured = [metric for metric in HOMOGENEITY if metric in found.runs and found.runs[metric].notna().any()]
+    if not measured:
         raise InputError("no run has diagnostics of its peers: bench run --set train.diagnostics_every=1")
-    columns = found.columns
-    word = view.showing.word
+    several = len(found.columns) > 1
     shown = [
-        (column, metric, HOMOGENEITY[metric] if len(columns) == 1 else f"{word(column, FIGURE)}\n{HOMOGENEITY[metric]}")
-        for column in columns
-        for metric in measures
+        (column, metric, f"{view.showing.word(column, FIGURE)}\n{HOMOGENEITY[metric]}" * several or HOMOGENEITY[metric])
+        for column in found.columns
+        for metric in measured
     ]
-    return _over_epochs(found, shown, "", view, width=len(measures) if len(columns) > 1 else 2)
+    return _over_epochs(found, shown, "", view, most=len(measured) if several else 2)
 
 
 def cost(
     frame: pd.DataFrame, against: str = "multiply-adds", score: str = "student", view: View | None = None
 ) -> Figure:
-    """Draw a score against what training takes: a point a row, its mean and one standard deviation over the seeds.
-
-    Points that overlap are seen through each other: none is moved.
-    """
+    """Plot a score against a cost of training: one point per row, its mean and one standard deviation over seeds."""
     if against not in COSTS:
         raise unknown("cost", against, COSTS)
     metrics = of_frame(frame)
@@ -119,74 +115,72 @@ def cost(
     runs = _with_metrics(found.runs, {"x": metrics[key], "y": metric})
     if runs.empty:
         raise InputError(f"no finished run has both {score} and {against}: runs of older versions stored no cost")
-    appearance = looks(runs, found.rows)
-    there = set(runs["column"])
-    columns = [column for column in found.columns if column in there]
-    figure, axes, side_by_side = panels(len(columns), view)
-    points = MARKER_POINTS * (0.6 if view.on_paper else 1.0)
+    lines = lines_by_row(runs, found.rows)
+    columns = [column for column in found.columns if column in set(runs["column"])]
+    figure, axes, across = panels(len(columns), view)
     for axis, column in zip(axes, columns, strict=True):
         means = runs[runs["column"] == column].groupby("row", sort=False).agg({"x": "mean", "y": ["mean", "std"]})
         for row, x, y, spread in means.itertuples(name=None):
-            look = appearance[str(row)]
+            # points that overlap are translucent: none is moved
             axis.errorbar(
-                x, y, yerr=None if pd.isna(spread) else spread, fmt=look.marker, color=look.colour, capsize=3,
-                markersize=points, markeredgecolor="white", markeredgewidth=0.5, elinewidth=1.0, alpha=0.8,
+                x, y, yerr=None if pd.isna(spread) else spread, fmt=lines[row].marker, color=lines[row].color,
+                capsize=3, markersize=MARKER_POINTS * (0.6 if view.on_paper else 1.0), markeredgecolor="white",
+                markeredgewidth=0.5, elinewidth=1.0, alpha=0.8,
             )  # fmt: skip
         axis.set(title=view.showing.word(column, FIGURE), xlabel=name)
         axis.margins(x=0.12, y=0.15)
-    name_y(figure, axes, metric.short, side_by_side, view)
-    legend(figure, appearance, lines=False, view=view)
+    label_y(figure, axes, metric.short, across, view)
+    legend(figure, lines, view, dashes=False)
     return figure
 
 
 def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None) -> Figure:
-    """Draw each row's average rank, over every data set, backbone and seed in which all rows have a value."""
-    metric = checked(score, of_frame(frame))
-    if metric.better is None:
-        raise InputError(f"of {score} neither end is better: there are no ranks")
+    """Plot each row's average rank over every dataset, backbone and seed in which all rows have a value."""
+    metric = _ranked(score, frame)
     view = named(frame, view or View())
     found = placed(frame, view)
     runs = _with_metrics(found.runs, {"y": metric})
     table = runs.pivot_table(index=["column", "seed"], columns="row", values="y").dropna()
     if table.empty or table.shape[1] < 2:
-        raise InputError("ranks need two methods and one seed at least that all of them have")
+        raise InputError("ranks need at least two methods and one seed that all of them have")
     ranked = table.rank(axis=1, ascending=metric.better == "low")
     order = ranked.mean().sort_values(ascending=False, kind="stable")
-    appearance = looks(runs, found.rows)
-    with style(view):
-        height_of_row = 0.28 if view.on_paper else 0.42
-        figure = Figure(figsize=(view.total or 5.6, 0.9 + height_of_row * len(order)), layout="constrained")
+    lines = lines_by_row(runs, found.rows)
+    with styled(view):
+        row_height = 0.28 if view.on_paper else 0.42
+        figure = Figure(figsize=(view.total or 5.6, 0.9 + row_height * len(order)), layout="constrained")
         axis = figure.subplots()
         for height, (row, average) in enumerate(order.items()):
-            look = appearance[str(row)]
+            line = lines[str(row)]
             counts = ranked[row].value_counts()
             axis.scatter(
-                counts.index, [height] * len(counts), s=18 * counts, color=look.colour, alpha=0.35, linewidths=0
+                counts.index, [height] * len(counts), s=18 * counts, color=line.color, alpha=0.35, linewidths=0
             )
             axis.plot(
-                [average],
-                [height],
-                marker=look.marker,
-                color=look.colour,
-                markersize=9,
-                markeredgecolor="white",
+                [average], [height], marker=line.marker, color=line.color, markersize=9, markeredgecolor="white",
                 markeredgewidth=0.5,
-            )
+            )  # fmt: skip
             axis.annotate(f"{average:.2f}", (average, height), (0, 8), textcoords="offset points", ha="center")
         axis.set_yticks(range(len(order)), [view.showing.word(str(row), FIGURE) for row in order.index])
-        axis.set_ylim(-0.6, len(order) - 0.2)
-        axis.set_xlim(0.5, len(order) + 0.5)
-        axis.set_xticks(range(1, len(order) + 1))
+        axis.set(ylim=(-0.6, len(order) - 0.2), xlim=(0.5, len(order) + 0.5), xticks=range(1, len(order) + 1))
         axis.grid(axis="y", visible=False)
-        blocks = f"{len(ranked)} block{'' if len(ranked) == 1 else 's'} (data set, backbone and seed)"
+        blocks = f"{len(ranked)} block{'' if len(ranked) == 1 else 's'} (dataset, backbone and seed)"
         over = "\nover " if view.on_paper else " over "
-        faint = "faint: the ranks in each, larger where more often"
-        axis.set_xlabel(f"average rank by {score}{over}{blocks};\n{faint}")
+        axis.set_xlabel(
+            f"average rank by {score}{over}{blocks};\npale points: the rank in each block, larger where more frequent"
+        )
     return figure
 
 
+def _ranked(score: str, frame: pd.DataFrame) -> Metric:
+    metric = checked(score, of_frame(frame))
+    if metric.better is None:
+        raise InputError(f"{score} has no ranks: neither higher nor lower is better")
+    return metric
+
+
 def _with_metrics(frame: pd.DataFrame, columns: Mapping[str, Metric]) -> pd.DataFrame:
-    """Return one row per run with metrics in the columns named, without runs that lack one."""
+    """Return one row per run with metrics in the named columns, without runs that lack one."""
     runs = summaries(frame)
     records = runs.to_dict("records")
     for column, metric in columns.items():
@@ -194,40 +188,123 @@ def _with_metrics(frame: pd.DataFrame, columns: Mapping[str, Metric]) -> pd.Data
     return runs.dropna(subset=[*columns])
 
 
-def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, view: View, width: int = 3) -> Figure:
-    runs = found.runs
-    appearance = looks(runs, found.rows)
-    drawn: dict[str, Look] = {}
-    figure, axes, across = panels(len(shown), view, width)
-    with style(view):
+def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, view: View, most: int = 3) -> Figure:
+    """Plot column, metric and title, one panel each."""
+    lines = lines_by_row(found.runs, found.rows)
+    plotted: set[str] = set()
+    figure, axes, across = panels(len(shown), view, most)
+    with styled(view):
         for axis, (column, metric, title) in zip(axes, shown, strict=True):
-            here = runs[(runs["column"] == column)]
-            here = here[here[metric].notna()] if metric in here.columns else here.iloc[:0]
-            for row, look in appearance.items():
+            here = found.runs[found.runs["column"] == column]
+            here = here[here[metric].notna()] if metric in here else here.iloc[:0]
+            for row, line in lines.items():
                 if len(group := here[here["row"] == row]):
-                    drawn[row] = look
-                    _line(axis, group, metric, look, view)
+                    plotted.add(row)
+                    _curve(axis, group, metric, line, view)
             if here.empty:
                 axis.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axis.transAxes, color="#666666")
             axis.set(title=title, xlabel="epoch")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if y:
-        name_y(figure, axes, y, across, view)
-    if not drawn:
+    if not plotted:
         raise InputError("no finished run has these numbers")
-    legend(figure, {row: look for row, look in appearance.items() if row in drawn}, lines=True, view=view)
+    if y:
+        label_y(figure, axes, y, across, view)
+    legend(figure, {row: line for row, line in lines.items() if row in plotted}, view)
     return figure
 
 
-def _line(axis: Axes, group: pd.DataFrame, metric: str, look: Look, view: View) -> None:
+def _curve(axis: Axes, group: pd.DataFrame, metric: str, line: Line, view: View) -> None:
     by_epoch = group.assign(epoch=group["epoch"].astype(float) + 1).groupby("epoch")[metric]
     mean, spread = by_epoch.mean(), by_epoch.std()
     axis.plot(
-        mean.index, mean, color=look.colour, linestyle=look.dashes, marker=look.marker,
+        mean.index, mean, color=line.color, linestyle=line.dash, marker=line.marker,
         markevery=max(1, len(mean) // 8), markeredgecolor="white", markeredgewidth=0.3 if view.on_paper else 0.5,
         linewidth=0.9 if view.on_paper else 1.4,
     )  # fmt: skip
     if spread.notna().any():
-        # what is never negative has no band below 0
+        # a metric that is never negative has no band below 0
         low = (mean - spread).clip(lower=0) if (group[metric] >= 0).all() else mean - spread
-        axis.fill_between(mean.index, low, mean + spread, color=look.colour, alpha=0.12, linewidth=0)
+        axis.fill_between(mean.index, low, mean + spread, color=line.color, alpha=0.12, linewidth=0)
+
+
+# critical differences
+
+
+def cliques(ranks: Mapping[str, float], distance: float) -> list[list[str]]:
+    """Return the largest groups of rows in which any two average ranks are less than ``distance`` apart."""
+    order = sorted(ranks, key=ranks.__getitem__)
+    groups = [
+        [row for row in order[start:] if ranks[row] - ranks[order[start]] < distance] for start in range(len(order))
+    ]
+    found = [group for group in groups if len(group) > 1]
+    # a group with the same end as the one before is part of it
+    return [group for place, group in enumerate(found) if not place or group[-1] != found[place - 1][-1]]
+
+
+def critical_difference(frame: pd.DataFrame, score: str = "student", view: View | None = None) -> Figure:
+    """Plot the rows' average ranks over the columns in which all have a value; bars join rows that do not differ.
+
+    Rows differ where their average ranks are at least the critical difference of Nemenyi's test apart (5 %, all pairs).
+    A column counts once, by its mean over seeds.
+
+    Source: Demsar (2006), "Statistical Comparisons of Classifiers over Multiple Data Sets".
+
+    Args:
+        frame: From :func:`benchmark.store.load`.
+        score: The name of a metric.
+        view: Which rows and columns, and how.
+
+    Raises:
+        InputError: If the score has no direction, or there are fewer than two rows or columns.
+    """
+    _ranked(score, frame)
+    view = view or View()
+    table = build(frame, [score], choice=view.choice, showing=view.showing)
+    averages, used, _ = table.ranks()
+    if used < 2:
+        raise InputError("a critical difference needs two rows, and two columns in which each of them has a value")
+    names = {row: table.showing.word(row, FIGURE) for row in averages}
+    return _rank_diagram(averages, names, nemenyi(len(averages), used), f"by {score} over {used} columns", view)
+
+
+def _rank_diagram(
+    averages: Mapping[str, float], names: Mapping[str, str], distance: float, by: str, view: View
+) -> Figure:
+    order = sorted(averages, key=averages.__getitem__)
+    groups = cliques(averages, distance)
+    count = len(order)
+    left, right = order[: (count + 1) // 2], order[(count + 1) // 2 :][::-1]
+    bars = 0.35 * len(groups) + 0.5
+    depth = bars + max(len(left), len(right))
+    with styled(view):
+        scale = 0.17 if view.on_paper else 0.24
+        figure = Figure(figsize=(view.total or 6.2, scale * (depth + 3.2)), layout="constrained")
+        axis = figure.subplots()
+        axis.set_axis_off()
+        axis.set(xlim=(1 - 0.55 * (count - 1), count + 0.55 * (count - 1)), ylim=(-depth - 0.5, 2.7))
+
+        def stroke(x: Sequence[float], y: Sequence[float]) -> None:
+            axis.plot(x, y, color="black", linewidth=0.7)
+
+        stroke([1, count], [0, 0])
+        for tick in range(1, count + 1):
+            stroke([tick, tick], [0, 0.25])
+            axis.text(tick, 0.4, str(tick), ha="center", va="bottom")
+        for side, rows, end in (("right", left, 1 - 0.1), ("left", right, count + 0.1)):
+            for place, row in enumerate(rows):
+                height = -bars - place - 0.5
+                stroke([averages[row], averages[row], end], [0, height, height])
+                axis.text(end, height, f" {names[row]} ({averages[row]:.2f}) ", ha=side, va="center")
+        for place, group in enumerate(groups):
+            height = -0.35 * (place + 1)
+            ends = [averages[group[0]] - 0.04, averages[group[-1]] + 0.04]
+            axis.plot(ends, [height, height], color="black", linewidth=2.4, solid_capstyle="butt")
+        # the critical difference above the axis, as far as the axis is long enough
+        shown, height = min(distance, count - 1), 1.75
+        stroke([1, 1 + shown], [height, height])
+        for x in (1.0, 1 + shown):
+            stroke([x, x], [height - 0.15, height + 0.15])
+        more = "" if shown == distance else ", longer than the axis: these columns cannot show a difference"
+        axis.text(1 + shown / 2, height + 0.25, f"CD = {distance:.2f} (5 %){more}", ha="center", va="bottom")
+        axis.set_title(f"average rank {by}")
+    return figure

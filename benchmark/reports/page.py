@@ -1,61 +1,142 @@
-"""All stored runs as one HTML page that needs no network."""
+"""All stored runs as one HTML page that needs no network, and the parts that it shares with the pages of a site."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from benchmark import metrics, tables
-from benchmark.reports.cautions import cautions
+from benchmark.escaping import lines, markdown, markdown_code
 from benchmark.reports.page_data import Content, Group, as_page_data
-from benchmark.reports.recipe import recipe
-from benchmark.reports.templating import PageTable, page_table, script_json, templates
-from benchmark.store import Results, Status, StoredRun, environment, folders, put
-from benchmark.tables import Choice, Showing
+from benchmark.reports.summary import facts, limitations
+from benchmark.store import Status, environment, put
+from benchmark.tables.grids import grid as text_grid
 from benchmark.words import duration
-from methods.errors import InputError
 
 
-def write(
-    results: Results,
-    out: Path,
-    baseline: str | None = None,
-    prefer: str | Path | None = None,
-    choice: Choice | None = None,
-    showing: Showing | None = None,
-) -> tuple[int, int, list[str]]:
-    """Write the page and return how many runs it shows, its size in bytes, and a line for each run that is left out.
+@dataclass(frozen=True)
+class PageCell:
+    """A cell of a table on a page.
+
+    Attributes:
+        text: What it shows.
+        mark: A CSS class, such as ``best``; may be empty.
+        href: The target of a link; empty for none.
+        value: What it is sorted by; None for its text.
+    """
+
+    text: str
+    mark: str = ""
+    href: str = ""
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table on a page.
+
+    Attributes:
+        title: The heading above it.
+        header: The columns' headings.
+        rows: The cells; the first of a row names it.
+        notes: The footnotes.
+        data: Data attributes of each row for a script; none, or as many as there are rows.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[PageCell]]
+    notes: Sequence[str] = ()
+    data: Sequence[Mapping[str, str]] = ()
+
+
+def page_table(title: str, table: tables.Table) -> PageTable | None:
+    """Return a table for a page without the columns that are empty in all rows; None if none is left."""
+    headings = [heading for heading in table.headings if any(_filled(table, row, heading) for row in table.rows)]
+    if not headings:
+        return None
+    grid = text_grid(replace(table, headings=headings))
+    rows = [
+        [PageCell(text, grid.marks.get((number, column), "")) for column, text in enumerate(row)]
+        for number, row in enumerate(grid.rows)
+    ]
+    return PageTable(title, list(grid.header), rows, list(grid.notes))
+
+
+def _filled(table: tables.Table, row: str, heading: tables.Heading) -> bool:
+    cell = table.cells.get((row, heading))
+    # a table of runs that all failed shows that in the first section
+    return cell is not None and bool(cell.values or (cell.endings and heading.score == metrics.HEADLINE))
+
+
+def templates(*packages: str) -> Environment:
+    """Return the templates of the report after those of other packages, with all text escaped."""
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "benchmark.reports")]),
+        autoescape=True,
+        # control characters of text become visible before it is escaped
+        finalize=lambda value: lines(value) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+
+
+def markdown_templates(package: str) -> Environment:
+    """Return a package's templates of Markdown: text from data goes through the filters ``markdown`` or ``code``."""
+    found = Environment(
+        loader=PackageLoader(package),
+        autoescape=False,  # noqa: S701 - nothing is HTML here
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.filters |= {"markdown": markdown, "code": markdown_code}
+    return found
+
+
+def script_json(data: Any) -> Markup:
+    """Return JSON for a script element: nothing in it ends the element or begins a comment."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)  # noqa: S704 - escaped above
+
+
+def write(content: Content, out: Path, baseline: str | None = None) -> int:
+    """Write the page and return its size in bytes.
 
     Args:
-        results: The results folder, or several.
+        content: The runs.
         out: The file.
         baseline: The row that the others are compared with.
-        prefer: The results folder whose runs count where the same run has other numbers.
-        choice: Which runs, rows and columns are shown.
-        showing: What they are called.
 
     Raises:
-        InputError: If there are no runs, or the file cannot be written.
+        InputError: If the baseline is unknown, or the file cannot be written.
     """
-    content = Content.read(results, prefer, choice, showing)
-    if not content.runs:
-        raise InputError(f"no runs in {', '.join(map(str, folders(results)))} yet: bench run makes some")
     page = render(content, baseline).encode()
     put(out, page)
-    return len(content.runs), len(page), content.damaged
+    return len(page)
 
 
-def render(content: Content, baseline: str | None = None, watched: str = "") -> str:
+def render(content: Content, baseline: str | None = None, state: str = "") -> str:
     """Return the page.
 
     Args:
         content: The runs.
-        baseline: A method that the others are compared with.
-        watched: What a page that is served polls for: it loads itself anew when that changes.
+        baseline: The row that the others are compared with.
+        state: Of the results folder; a page that is served reloads when it changes. Empty for a file.
     """
     data = as_page_data(content)
+    damaged = [f"{len(content.damaged)} damaged runs are left out"] if content.damaged else []
+    columns: dict[str, dict[str, list[Any]]] = {panel: {} for panel in content.panels}
+    for group in content.groups:
+        columns[group.panel][group.row] = [content.runs[name] for name in group.runs]
     return (
         templates()
         .get_template("report.html.j2")
@@ -63,13 +144,13 @@ def render(content: Content, baseline: str | None = None, watched: str = "") -> 
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             by=environment.versions(),
             facts=facts(content.runs.values()),
-            warnings=[*content.left_out, *_damaged(content), *cautions(_columns(content))],
+            warnings=[*content.left_out, *damaged, *limitations(columns)],
             headline=page_table("Students", _built(content, None, baseline)) if content.runs else None,
-            tables=_sections(content),
+            tables=_sections(content) if content.runs else [],
             lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
             runs=[run_row(content, group, name, data["runs"][name]) for group in content.groups for name in group.runs],
             data=script_json(data),
-            watched=watched,
+            watched=state,
         )
     )
 
@@ -78,17 +159,9 @@ def _built(content: Content, scores: Sequence[str] | None, baseline: str | None 
     return tables.build(content.frame, scores, baseline=baseline, choice=content.choice, showing=content.showing)
 
 
-def _damaged(content: Content) -> list[str]:
-    count = len(content.damaged)
-    return [f"{count} damaged {'run is' if count == 1 else 'runs are'} left out"] if count else []
-
-
 def _sections(content: Content) -> list[PageTable]:
-    if not content.runs:
-        return []
     sections = metrics.sections(metrics.of_frame(content.frame))
-    scores = [score for names in sections.values() for score in names]
-    every = _built(content, scores)
+    every = _built(content, [score for names in sections.values() for score in names])
     parts = {
         title: replace(every, headings=[heading for heading in every.headings if heading.score in names])
         for title, names in sections.items()
@@ -96,50 +169,8 @@ def _sections(content: Content) -> list[PageTable]:
     return [table for title, part in parts.items() if (table := page_table(title, part))]
 
 
-def _columns(content: Content) -> dict[str, dict[str, list[StoredRun]]]:
-    columns: dict[str, dict[str, list[StoredRun]]] = {panel: {} for panel in content.panels}
-    for group in content.groups:
-        columns[group.panel][group.row] = [content.runs[name] for name in group.runs]
-    return columns
-
-
-def facts(runs: Collection[StoredRun]) -> dict[str, str]:
-    """Return what was run and on what."""
-    found = [run.result.environment or {} for run in runs if run.result]
-    seconds = sum(run.result.seconds for run in runs if run.result)
-    statuses = Counter(str(run.status) for run in runs)
-    said = {
-        "runs": f"{len(runs)}: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()),
-        "methods": _names(sorted({run.config.method for run in runs}, key=tables.method_order)),
-        "data sets": _names(run.config.dataset for run in runs),
-        "backbones": _names(run.config.backbone for run in runs),
-        "seeds": _names(str(run.config.seed) for run in sorted(runs, key=lambda run: run.config.seed)),
-        "epochs": _names(str(length) for length in sorted({run.config.train.epochs for run in runs})),
-        "recipe": _names(recipe(run.config) for run in runs),
-        "scored on": _names(run.config.split for run in runs),
-        "hardware": _names(env.get("hardware", "") for env in found),
-        "precision": _names(env.get("precision", "") for env in found),
-        "torch": _names(env.get("torch", "") for env in found),
-        "okdbench": _names(f"{env.get('okdbench', '')} {env.get('commit', '')}".strip() for env in found),
-        "time": f"{duration(seconds)} of runs in all" if seconds else "",
-    }
-    return {key: value for key, value in said.items() if value}
-
-
-def _names(words: Iterable[str]) -> str:
-    found = [word for word in dict.fromkeys(words) if word]
-    return ", ".join(found[:20]) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
-
-
 def run_row(content: Content, group: Group, name: str, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the table of single runs says of one.
-
-    Args:
-        content: The runs.
-        group: The run's own.
-        name: The run's.
-        details: Of :func:`benchmark.reports.page_data.as_page_data`.
-    """
+    """Return one row of the table of single runs, from the run's group and its details on the page."""
     run = content.runs[name]
     return {
         "name": name,

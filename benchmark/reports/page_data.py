@@ -1,42 +1,43 @@
-"""What the report shows, gathered from the stored runs: plain data, rounded, small enough for a page."""
+"""Stored runs as the data of a page: groups of seeds, their curves and costs, rounded and small enough for a page."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmark import store, tables
-from benchmark.metrics import DECLARED, HEADLINE, own_names
-from benchmark.reports import repeat
-from benchmark.reports.group_curves import GroupCurves, group_curves
-from benchmark.store import Found, Results, Runs, Scores, Status, StoredRun
+from benchmark.metrics import DECLARED, HEADLINE, RECORDED, own_names
+from benchmark.reports import run_text
+from benchmark.reports.palette import LINES, ON_DARK
+from benchmark.store import Found, Record, Results, Runs, Scores, Status, StoredRun
 from benchmark.tables import Choice, Showing, layout
+from methods.metrics import Role
 
 MAX_NUMBERS = 400_000
-"""In the curves of a page, which is then a few megabytes; longer curves are drawn at fewer epochs."""
+"""In the curves of a page, which is then a few megabytes; longer curves show fewer epochs."""
 
 MIN_POINTS, MAX_POINTS = 24, 120
 MIN_RUN_POINTS, MAX_RUN_POINTS = 12, 60
 AT_ONCE = 500
-"""Runs whose curves are held in memory together."""
+"""Runs whose curves are in memory together."""
+
+PREDICTORS = tuple(one.name for one in RECORDED.values() if one.of_predictors)
+"""Metrics that every predictor has: a page shows their means over students and peers."""
 
 _AVERAGED = (Status.FINISHED, Status.UNFINISHED, Status.BUSY, Status.STOPPED)
+
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of a table's cell: they differ in their seeds alone.
-
-    Attributes:
-        panel: The table's column: the data set, the backbone and the settings that differ between columns.
-        row: The table's row: the method and the settings that differ between rows.
-        method: The method's name.
-        runs: The runs' names.
-    """
+    """The runs of a table's cell, which differ only in their seeds: its column, row, method and the runs' names."""
 
     panel: str
     row: str
@@ -46,16 +47,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Content:
-    """Results folders, read.
+    """The runs of results folders.
 
     Attributes:
         frame: Of the last epochs, see :func:`benchmark.store.load`.
-        stored: The same runs in brief, with their curves.
+        stored: The same runs with their curves.
         runs: By name.
         groups: In the order of the tables.
         choice: Which of them are shown.
         showing: What rows and columns are called.
-        left_out: A line on the runs that are left out without being asked for.
+        left_out: A line on the runs that are left out by default.
     """
 
     frame: pd.DataFrame
@@ -78,12 +79,12 @@ class Content:
 
         Args:
             results: One or several, as :func:`benchmark.store.read` takes them.
-            prefer: The one whose runs count where the same run has other numbers.
+            prefer: The folder to use where folders disagree about a run.
             choice: Which runs, rows and columns are shown.
             showing: What they are called.
 
         Raises:
-            InputError: If one is not there, or they disagree.
+            InputError: If one does not exist, or they disagree.
         """
         stored = store.read(results, prefer)
         choice, showing = choice or Choice(), showing or Showing()
@@ -95,18 +96,17 @@ class Content:
 
     @property
     def damaged(self) -> list[str]:
-        """A line for each run that is left out."""
+        """A line for each damaged run, which is left out."""
         return [str(one) for one in self.stored.damaged]
 
     @property
     def panels(self) -> list[str]:
-        """The tables' columns, in order."""
-        return list(dict.fromkeys(sorted((group.panel for group in self.groups), key=self._place)))
-
-    def _place(self, panel: str) -> tuple[int, list[str | float]]:
-        """Return a key that sorts panels as they were asked for, else by the numbers in their names."""
+        """The tables' columns: in the order that was asked for, else by the numbers in their names."""
         order = [self.showing.word(column) for column in self.choice.columns]
-        return order.index(panel) if panel in order else len(order), tables.natural(panel)
+        return sorted(
+            dict.fromkeys(group.panel for group in self.groups),
+            key=lambda panel: (order.index(panel) if panel in order else len(order), tables.natural(panel)),
+        )
 
     @property
     def rows(self) -> list[str]:
@@ -131,17 +131,109 @@ def _groups(frame: pd.DataFrame, choice: Choice, showing: Showing) -> list[Group
     return [group for _, _, group in sorted(found, key=lambda item: item[:2])]
 
 
+@dataclass(frozen=True)
+class GroupCurves:
+    """Curves by metric over E epochs (0-based): mean and sample standard deviation ``[E]``, nan without enough runs."""
+
+    epochs: Sequence[int]
+    means: Mapping[str, Numbers]
+    deviations: Mapping[str, Numbers]
+
+
+def group_curves(
+    curves: Sequence[Scores],
+    students: Sequence[str],
+    roles: Mapping[str, Role],
+    own: Mapping[str, str] = MappingProxyType({}),
+) -> GroupCurves:
+    """Average the curves of several runs, one per run, over the runs that have the epoch.
+
+    Args:
+        curves: One per run.
+        students: Names of the predictors that are students.
+        roles: Of the predictors.
+        own: The names of methods' own metrics, by the names under which they are recorded.
+    """
+    epochs = sorted({int(epoch) for curve in curves for epoch in _epochs(curve)})
+    place = {epoch: index for index, epoch in enumerate(epochs)}
+    by_name: dict[str, Numbers] = {}
+    for number, curve in enumerate(curves):
+        rows = [place[int(epoch)] for epoch in _epochs(curve)]
+        for name, columns in joined(curve.names, students, roles, own).items():
+            if name not in by_name:
+                by_name[name] = np.full((len(curves), len(epochs)), np.nan)
+            part = curve.values[:, columns]
+            by_name[name][number, rows] = part[:, 0] if len(columns) == 1 else mean_of(part.T)[0]
+    means, deviations = {}, {}
+    for name, values in by_name.items():
+        mean, deviation = mean_of(values)
+        if np.isfinite(mean).any():
+            means[name], deviations[name] = mean, deviation
+    return GroupCurves(epochs, means, deviations)
+
+
+def joined(
+    names: Sequence[str],
+    students: Sequence[str],
+    roles: Mapping[str, Role],
+    own: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, list[int]]:
+    """Return the positions of the metrics that each curve averages.
+
+    Args:
+        names: Of the metrics.
+        students: Names of the predictors that are students.
+        roles: Of the predictors.
+        own: The names of methods' own metrics, by the names under which they are recorded.
+    """
+    position = {name: index for index, name in enumerate(names)}
+    found: dict[str, list[int]] = {}
+    if HEADLINE in position:
+        found["student accuracy"] = [position[HEADLINE]]
+    for family in PREDICTORS:
+        predictors = {name: name.partition("/")[2] for name in names if name.startswith(f"{family}/")}
+        kinds = {
+            "students": [name for name, predictor in predictors.items() if predictor in students],
+            "peers": [name for name, predictor in predictors.items() if roles.get(predictor) == "peer"],
+            "ensemble": [name for name, predictor in predictors.items() if roles.get(predictor) == "ensemble"],
+        }
+        for kind, members in kinds.items():
+            if members and not (family == "top1" and kind == "students"):
+                found[f"{family}: {kind}"] = [position[name] for name in members]
+    for name in names:
+        if name not in (HEADLINE, "seconds", "epoch") and name.partition("/")[0] not in PREDICTORS:
+            found[own.get(name, name.replace("/", ": ", 1))] = [position[name]]
+    return found
+
+
+def mean_of(values: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the mean and standard deviation ``[E]`` of each column of ``[R, E]`` without its nan."""
+    there = np.isfinite(values)
+    count = there.sum(axis=0)
+    # relative to one of the numbers: the mean of equal numbers is exactly that number, and their deviation 0
+    base = np.where(there, values, -np.inf).max(axis=0, initial=-np.inf)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = base + np.where(there, values - base, 0.0).sum(axis=0) / count
+        squares = (np.where(there, values - mean, 0.0) ** 2).sum(axis=0)
+        deviation = np.sqrt(squares / (count - 1))
+    return mean, np.where(count > 1, deviation, np.nan)
+
+
+def _epochs(curve: Scores) -> Numbers:
+    return curve.values[:, curve.names.index("epoch")] if "epoch" in curve.names else np.empty(0)
+
+
 def as_page_data(
     content: Content, numbers: int = MAX_NUMBERS, command: Callable[[StoredRun], str] | None = None
 ) -> dict[str, Any]:
-    """Return what the page's script draws.
+    """Return the data that the page's script plots.
 
     Args:
         content: The runs.
-        numbers: How many the curves may have, above 0; longer curves are drawn at fewer epochs.
-        command: Returns the line that repeats a run; None for the one that does it where the run lies.
+        numbers: The most numbers in the curves, above 0; longer curves show fewer epochs.
+        command: Returns the command that repeats a run; by default on the machine and in the folder of the run.
     """
-    command = command or _repeated_there
+    command = command or _repeat_in_place
     records = {found.record.name: found for found in content.stored.found}
     means: list[GroupCurves] = []
     details: dict[str, dict[str, Any]] = {}
@@ -152,21 +244,22 @@ def as_page_data(
             means.append(_of_group(content, group, curves))
             for name in group.runs:
                 details[name] = _details(content, group, records[name], curves.get(name), run_points, command)
-    curves_of, names = _drawn(means, numbers)
+    curves_of, names = _thinned(means, numbers)
     panels = {panel: index for index, panel in enumerate(content.panels)}
     rows = {row: index for index, row in enumerate(content.rows)}
     return {
         "panels": [*panels],
         "rows": [*rows],
         "metrics": names,
+        "colours": [line.color for line in LINES],
+        "on_dark": [ON_DARK.get(line.color, line.color) for line in LINES],
         "groups": [
             {
                 "panel": panels[group.panel],
                 "row": rows[group.row],
                 "n": len(group.runs),
                 "curves": curves_of[index],
-                "cost": costs(content, group),
-                "student": _rounded(_last_student(records, group)),
+                **_means([records[name].record for name in group.runs]),
             }
             for index, group in enumerate(content.groups)
         ],
@@ -186,25 +279,32 @@ def _together(groups: Sequence[Group]) -> Iterator[list[Group]]:
         yield part
 
 
-def _last_student(records: Mapping[str, Found], group: Group) -> float:
-    runs = [records[name].record for name in group.runs]
-    last = [run.last_metrics().get("student") for run in runs if run.status is Status.FINISHED]
-    numbers = [value for value in last if value is not None]
-    return float(np.mean(numbers)) if numbers else float("nan")
+def _means(runs: Sequence[Record]) -> dict[str, Any]:
+    """Return the mean student accuracy and the mean of each cost over the finished runs."""
+    finished = [run for run in runs if run.status is Status.FINISHED]
+    students = [value for run in finished if (value := run.last_metrics().get("student")) is not None]
+    costs: dict[str, list[float]] = {}
+    for result in (run.result for run in finished):
+        for key, value in {"seconds": result.seconds, **(result.cost or {})}.items() if result else ():
+            costs.setdefault(key, []).append(float(value))
+    means = {key: _rounded(float(np.mean(values))) for key, values in costs.items()}
+    return {
+        "cost": {key: mean for key, mean in means.items() if mean is not None},
+        "student": _rounded(float(np.mean(students))) if students else None,
+    }
 
 
 def _of_group(content: Content, group: Group, curves: Mapping[str, Scores]) -> GroupCurves:
     runs = [content.runs[name] for name in group.runs]
-    fit = [run for run in runs if run.status in _AVERAGED and run.name in curves]
     ended = [run.result for run in runs if run.result]
     students = dict.fromkeys(name for result in ended for name in result.students)
     roles = {name: role for result in ended for name, role in result.roles.items()}
-    own = own_names(content.frame.attrs.get(DECLARED, ()))
-    return group_curves([curves[run.name] for run in fit], list(students), roles, own)
+    fit = [curves[run.name] for run in runs if run.status in _AVERAGED and run.name in curves]
+    return group_curves(fit, list(students), roles, own_names(content.frame.attrs.get(DECLARED, ())))
 
 
-def _drawn(groups: Sequence[GroupCurves], numbers: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the curves of each group by metric, at so many epochs as fit the page, and all metrics' names."""
+def _thinned(groups: Sequence[GroupCurves], numbers: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return each group's curves by metric, at as many epochs as fit the page, and all metrics' names."""
     names = list(dict.fromkeys(name for group in groups for name in group.means))
     position = {name: str(index) for index, name in enumerate(names)}
     count = sum(len(group.means) for group in groups)
@@ -257,20 +357,8 @@ def _details(
     }
 
 
-def _repeated_there(run: StoredRun) -> str:
-    return repeat.command(run.config, run.result, run.folder.parents[1])
-
-
-def costs(content: Content, group: Group) -> dict[str, float]:
-    """Return the mean of each kind of cost over a group's finished runs."""
-    found: dict[str, list[float]] = {}
-    for name in group.runs:
-        run = content.runs[name]
-        if run.result and run.status is Status.FINISHED:
-            for key, value in {"seconds": run.result.seconds, **(run.result.cost or {})}.items():
-                found.setdefault(key, []).append(float(value))
-    means = {key: _rounded(float(np.mean(values))) for key, values in found.items()}
-    return {key: mean for key, mean in means.items() if mean is not None}
+def _repeat_in_place(run: StoredRun) -> str:
+    return run_text.command(run.config, run.result, run.folder.parents[1])
 
 
 def _rounded(value: Any) -> float | None:

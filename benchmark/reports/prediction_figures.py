@@ -1,6 +1,6 @@
-"""Figures of what runs' predictors said of each image: which classes are confused, and who agrees with whom."""
+"""Figures of saved predictions: which classes are confused, and how far predictors agree."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,47 +9,77 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from benchmark.escaping import figure as figure_text
-from benchmark.reports.agreement import MEASURES, Classes, Measure, Numbers, pairwise, shares
-from benchmark.reports.appearance import View, panels, style
 from benchmark.reports.figures import MAX_PANELS, named, placed
-from benchmark.reports.lettering import FIGURE, shortened
+from benchmark.reports.style import FIGURE, View, panels, shortened, styled
 from benchmark.store import PREDICTIONS, Predictions, Status, read_predictions
 from methods.errors import InputError, unknown
 
-COLOURS = "Blues"
-"""From white to dark in one hue: in order for colour-blind eyes and in black and white."""
+Classes = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+Measure = Callable[[Classes, Classes, Classes], float]
 
-MAX_NAMES, MAX_NUMBERS, MAX_DECIMALS = 24, 14, 6
-"""Rows of a matrix up to which they are named, every number is written, and with a decimal place."""
-
+COLOUR_MAP = "Blues"
+MAX_NAMED, MAX_NUMBERED, MAX_DECIMALS = 24, 14, 6
+"""The most rows of a matrix that are named, whose numbers are written, and with a decimal."""
 LONGEST_NAME = 18
 
 
+def same_class(one: Classes, other: Classes, labels: Classes) -> float:
+    """Return the images in percent for which two predictors' classes, ``[N]`` each, are equal."""
+    return float(100 * (one == other).mean())
+
+
+def shared_errors(one: Classes, other: Classes, labels: Classes) -> float:
+    """Return the errors of both predictors in percent of the errors of either, over N images; nan without errors."""
+    wrong, too = one != labels, other != labels
+    either = (wrong | too).sum()
+    return float(100 * (wrong & too).sum() / either) if either else float("nan")
+
+
+MEASURES: Mapping[str, tuple[Measure, str]] = {
+    "agreement": (same_class, "images with the same\npredicted class in %"),
+    "errors": (shared_errors, "errors of both\nin % of the errors of either"),
+}
+
+
+def pairwise(measure: Measure, predicted: Mapping[str, Classes], labels: Classes) -> Numbers:
+    """Return a measure of every pair of P predictors, ``[P, P]``, from their classes ``[N]``."""
+    every = list(predicted.values())
+    return np.array([[measure(one, other, labels) for other in every] for one in every])
+
+
+def row_percentages(confusion: Classes) -> Numbers:
+    """Return a confusion matrix ``[C, C]`` in percent of each row; nan in the row of a class without images."""
+    counts = confusion.sum(axis=1, keepdims=True)
+    return np.asarray(100 * confusion / np.where(counts, counts, np.nan), dtype=np.float64)
+
+
 class Panel(NamedTuple):
-    """A matrix in percent, and what its rows, which are its columns too, are called, in the form of figures."""
+    """A matrix in percent and the escaped names of its rows, which are also its columns."""
 
     title: str
     matrix: Numbers
     names: Sequence[str]
 
 
-def kept(frame: pd.DataFrame, roots: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
-    """Return the folders of the finished runs that kept predictions, by run, and a line on those that did not.
+def folders_with_predictions(frame: pd.DataFrame, roots: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
+    """Return the folders of the finished runs with saved predictions, by run, and a line about the others.
 
     Args:
         frame: From :func:`benchmark.store.load`.
         roots: The results folders that it was loaded from.
 
     Raises:
-        InputError: If none did.
+        InputError: If no run has any.
     """
     runs = [str(run) for run in frame.loc[frame["status"] == str(Status.FINISHED), "run"].unique()]
     places = ((run, root / "runs" / run) for root in reversed(roots) for run in runs)
     found = {run: folder for run, folder in places if (folder / PREDICTIONS).is_file()}
     if not found:
-        raise InputError("no finished run of these kept predictions: bench run --save-predictions keeps them")
+        raise InputError("no finished run of these has saved predictions: bench run --save-predictions saves them")
     missing = len(runs) - len(found)
     count = "1 finished run" if missing == 1 else f"{missing} finished runs"
     return found, [f"{count} left out: no predictions (bench run --save-predictions)"] if missing else []
@@ -58,56 +88,52 @@ def kept(frame: pd.DataFrame, roots: Sequence[Path]) -> tuple[dict[str, Path], l
 def confusion(
     frame: pd.DataFrame, folders: Mapping[str, Path], predictor: str | None = None, view: View | None = None
 ) -> Figure:
-    """Draw which class is taken for which, in percent of the images of the class, mean over seeds.
+    """Plot which class is predicted for which, in percent of the images of the class, mean over seeds.
 
     Args:
         frame: From :func:`benchmark.store.load`.
-        folders: From :func:`kept`.
-        predictor: Whose predictions; None for the mean over the students.
-        view: What is shown, and how.
+        folders: From :func:`folders_with_predictions`.
+        predictor: Whose predictions; by default the mean over the students.
+        view: Which rows and columns, and how.
 
     Raises:
-        InputError: If there is nothing to draw or too much, or a run has no such predictor.
+        InputError: If there is nothing to plot or too much, or a run has no such predictor.
     """
     view = named(frame, view or View())
     found = []
     for title, runs in _groups(frame, folders, view):
-        matrices = [
-            shares(run.confusion(name))
-            for run in runs
-            for name in (run.students if predictor is None else (predictor,))
-        ]
-        found.append(Panel(title, np.mean(matrices, axis=0), list(map(figure_text, runs[0].classes))))
+        wanted = [(run, name) for run in runs for name in (run.students if predictor is None else (predictor,))]
+        matrices = [row_percentages(run.confusion(name)) for run, name in wanted]
+        found.append(Panel(title, np.mean(matrices, axis=0), [figure_text(name) for name in runs[0].classes]))
     whose = "mean of the students" if predictor is None else figure_text(predictor)
-    # the root spreads what is small: of a good network the confusions are
-    return _drawn(
-        found, PowerNorm(0.5, 0, 100), f"images of the class in %\n({whose})", view, ("predicted class", "class")
-    )
+    # the square root spreads small values: the confusions of a good network are small
+    norm = PowerNorm(0.5, 0, 100)
+    return _matrices(found, norm, f"images of the class in %\n({whose})", view, ("predicted class", "class"))
 
 
 def agreement(
     frame: pd.DataFrame, folders: Mapping[str, Path], value: str = "agreement", view: View | None = None
 ) -> Figure:
-    """Draw how alike the predictors of a run are, a panel a row and column of the table, mean over seeds.
+    """Plot how similar the predictors of a run are, one panel per row and column of the table, mean over seeds.
 
     Args:
         frame: From :func:`benchmark.store.load`.
-        folders: From :func:`kept`.
-        value: A name in :data:`benchmark.reports.agreement.MEASURES`.
-        view: What is shown, and how.
+        folders: From :func:`folders_with_predictions`.
+        value: A name in :data:`MEASURES`.
+        view: Which rows and columns, and how.
 
     Raises:
-        InputError: If there is nothing to draw or too much.
+        InputError: If there is nothing to plot or too much.
     """
     measure, label = _measure(value)
     view = named(frame, view or View())
     found = []
     for title, runs in _groups(frame, folders, view):
-        # predictions that were made from saved students have no others
+        # predictions made from saved students lack the other predictors
         names = [name for name in runs[0].logits if all(name in run.logits for run in runs)]
         matrices = [pairwise(measure, {name: run.predicted(name) for name in names}, run.labels) for run in runs]
-        found.append(Panel(title, np.mean(matrices, axis=0), list(map(figure_text, names))))
-    return _drawn(found, _upwards(found), label, view)
+        found.append(Panel(title, np.mean(matrices, axis=0), [figure_text(name) for name in names]))
+    return _matrices(found, _upper_range(found), label, view)
 
 
 def agreement_of_runs(
@@ -117,37 +143,36 @@ def agreement_of_runs(
     predictor: str | None = None,
     view: View | None = None,
 ) -> Figure:
-    """Draw how alike a predictor of each of several runs is, which must be scored on the same images.
+    """Plot how similar one predictor of each of several runs is; the runs must be scored on the same images.
 
     Args:
         frame: From :func:`benchmark.store.load`, of these runs.
-        folders: From :func:`kept`.
-        value: A name in :data:`benchmark.reports.agreement.MEASURES`.
-        predictor: Whose predictions; None for each run's first student.
-        view: What is shown, and how.
+        folders: From :func:`folders_with_predictions`.
+        value: A name in :data:`MEASURES`.
+        predictor: Whose predictions; by default each run's first student.
+        view: Which rows and columns, and how.
 
     Raises:
         InputError: If a run has no such predictor, or there are fewer than two runs on the same images.
     """
     measure, label = _measure(value)
     view = named(frame, view or View())
-    there = placed(frame, view)
-    runs = there.runs[there.runs["run"].isin(folders)]
+    shown = placed(frame, view)
+    runs = shown.runs[shown.runs["run"].isin(folders)]
     if len(runs) < 2:
-        raise InputError("runs are compared with each other: name two at least that kept predictions")
-    columns = there.columns if len(there.columns) > 1 else []
+        raise InputError("runs are compared with each other: name at least two with saved predictions")
+    keys = ("row", "column") if len(shown.columns) > 1 else ("row",)
     predicted: dict[str, Classes] = {}
     first = read_predictions(folders[str(runs["run"].iloc[0])])
     for run in runs.to_dict("records"):
         own = read_predictions(folders[str(run["run"])])
         if not (np.array_equal(own.images, first.images) and np.array_equal(own.labels, first.labels)):
-            raise InputError(f"{run['run']} is scored on other images than {runs['run'].iloc[0]}: not to be compared")
-        words = [view.showing.word(str(run[key]), FIGURE) for key in (("row", "column") if columns else ("row",))]
-        predicted[f"{' '.join(words)}, seed {run['seed']}"] = own.predicted(predictor or own.students[0])
-    found = [
-        Panel(figure_text(predictor or "first student"), pairwise(measure, predicted, first.labels), list(predicted))
-    ]
-    return _drawn(found, _upwards(found), label, view)
+            raise InputError(f"cannot compare {run['run']}: scored on other images than {runs['run'].iloc[0]}")
+        name = " ".join(view.showing.word(str(run[key]), FIGURE) for key in keys)
+        predicted[f"{name}, seed {run['seed']}"] = own.predicted(predictor or own.students[0])
+    matrix = pairwise(measure, predicted, first.labels)
+    found = [Panel(figure_text(predictor or "first student"), matrix, list(predicted))]
+    return _matrices(found, _upper_range(found), label, view)
 
 
 def _measure(value: str) -> tuple[Measure, str]:
@@ -158,83 +183,62 @@ def _measure(value: str) -> tuple[Measure, str]:
 
 def _groups(frame: pd.DataFrame, folders: Mapping[str, Path], view: View) -> Iterator[tuple[str, list[Predictions]]]:
     """Yield a title and the predictions of the seeds for each row and column of the table that has any."""
-    found = placed(frame, view)
-    runs = found.runs[found.runs["run"].isin(folders)]
+    shown = placed(frame, view)
+    runs = shown.runs[shown.runs["run"].isin(folders)]
     parts = dict(list(runs.groupby(["row", "column"], sort=False)))
     if len(parts) > MAX_PANELS:
         raise InputError(
-            f"{len(parts)} panels are too many for one figure ({MAX_PANELS}): --where, --hide and --run choose some"
+            f"{len(parts)} panels are too many for one figure ({MAX_PANELS}): select with --where, --hide or --run"
         )
-    for column in found.columns:
-        for row in found.rows:
-            if (row, column) not in parts:
-                continue
-            group = parts[row, column]
-            words = [
-                view.showing.word(row, FIGURE),
-                *([view.showing.word(column, FIGURE)] if len(found.columns) > 1 else []),
-            ]
-            title = "\n".join([*words[:-1], f"{words[-1]} ({len(group)})"])
-            yield title, [read_predictions(folders[str(run)]) for run in group["run"]]
+    for row, column in ((row, column) for column in shown.columns for row in shown.rows if (row, column) in parts):
+        group = parts[row, column]
+        names = [view.showing.word(name, FIGURE) for name in ((row, column) if len(shown.columns) > 1 else (row,))]
+        yield "\n".join(names) + f" ({len(group)})", [read_predictions(folders[str(run)]) for run in group["run"]]
 
 
-def _upwards(found: Sequence[Panel]) -> Normalize:
-    """Return colours from a ten below the smallest value to 100: peers that agree on 95 and 99 % differ in colour."""
+def _upper_range(found: Sequence[Panel]) -> Normalize:
+    """Return a colour scale up to 100 from at most 90, so that 95 and 99 % differ in colour."""
     values = np.concatenate([panel.matrix.ravel() for panel in found])
     values = values[np.isfinite(values)]
     return Normalize(min(90.0, 10 * np.floor(values.min() / 10)) if len(values) else 0.0, 100)
 
 
-def _drawn(
+def _matrices(
     found: Sequence[Panel], norm: Normalize, label: str, view: View, names: tuple[str, str] = ("", "")
 ) -> Figure:
-    """Draw the panels with one scale of colours.
-
-    Args:
-        found: What to draw.
-        norm: From percent to colours.
-        label: What the numbers are.
-        view: How.
-        names: Of the horizontal and the vertical axis.
-    """
+    """Plot the panels with one colour scale; ``names`` are those of the horizontal and the vertical axis."""
     figure, axes, _ = panels(len(found), view)
-    # panels are squares: without it they would keep the gaps of wide ones
+    # closes the gaps that square panels would leave
     figure.set_layout_engine("compressed")
-    with style(view):
+    with styled(view):
         for axis, panel in zip(axes, found, strict=True):
-            image = axis.imshow(panel.matrix, cmap=COLOURS, norm=norm, interpolation="nearest")
+            image = axis.imshow(panel.matrix, cmap=COLOUR_MAP, norm=norm, interpolation="nearest")
             axis.set(title=panel.title, xlabel=names[0], ylabel=names[1])
-            _name(axis, panel.names)
-            if len(panel.names) <= MAX_NUMBERS:
-                _write(axis, panel.matrix, norm, view)
+            _name_classes(axis, panel.names)
+            if len(panel.names) <= MAX_NUMBERED:
+                _write_numbers(axis, panel.matrix, norm, view)
         bar = figure.colorbar(image, ax=axes, shrink=0.9)
         bar.set_label(label)
         bar.outline.set_visible(False)
     return figure
 
 
-def _name(axis: Axes, names: Sequence[str]) -> None:
+def _name_classes(axis: Axes, names: Sequence[str]) -> None:
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
-    if len(names) > MAX_NAMES:
+    if len(names) > MAX_NAMED:
         return
     short = [shortened(name, LONGEST_NAME) for name in names]
-    upright = all(len(name) <= 2 for name in short)
-    axis.set_xticks(
-        range(len(names)),
-        short,
-        rotation=0 if upright else 45,
-        ha="center" if upright else "right",
-        rotation_mode="anchor",
-    )
+    angle, align = (0, "center") if all(len(name) <= 2 for name in short) else (45, "right")
+    axis.set_xticks(range(len(names)), short, rotation=angle, ha=align, rotation_mode="anchor")
     axis.set_yticks(range(len(names)), short)
 
 
-def _write(axis: Axes, matrix: Numbers, norm: Normalize, view: View) -> None:
+def _write_numbers(axis: Axes, matrix: Numbers, norm: Normalize, view: View) -> None:
     size = (4.5 if view.on_paper else 6.5) * min(1.0, 10 / len(matrix))
     digits = int(len(matrix) <= MAX_DECIMALS)
     for (down, across), value in np.ndenumerate(matrix):
         dark = np.isfinite(value) and norm(value) > 0.55
-        text = f"{value:.{digits}f}" if np.isfinite(value) else "–"  # noqa: RUF001 - a dash for what there is not
+        text = f"{value:.{digits}f}" if np.isfinite(value) else "–"  # noqa: RUF001 - stands for a missing value
         axis.text(across, down, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")

@@ -1,4 +1,4 @@
-"""All results and methods as a site of static pages that needs no network and no server."""
+"""Leaderboards and methods as a site of static pages that needs no network and no server."""
 
 import lazy_loader
 

@@ -1,1 +1,1 @@
-from .building import Built as Built, build as build
+from .pages import Built as Built, build as build

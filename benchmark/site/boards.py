@@ -9,12 +9,14 @@ import pandas as pd
 
 from benchmark import tables
 from benchmark.configuration import EQUAL_EPOCHS
+from benchmark.escaping import file_name
 from benchmark.metrics import HEADLINE, METRICS
 from benchmark.reports import Content, PageCell, PageTable, page_table
-from benchmark.site.run_sets import RunSet
+from benchmark.site.sources import RunSet
 from benchmark.tables import layout, rows as naming
 
 COSTS = ("training-multiply-adds", "seconds", "memory")
+
 _VERDICT = "verdict"
 
 
@@ -99,7 +101,7 @@ def _board(
     sets = [by_cell[row, column] for row in rows]
     lines = [
         [
-            PageCell(one.group.row, href=f"methods/{quote(one.group.method)}.html"),
+            PageCell(one.group.row, href=f"methods/{quote(file_name(one.group.method, '.html'))}"),
             *(cells[place] for place in kept),
             *(_mean(table, one.group.row, key) for key in costs),
             PageCell(_counted(one), href=f"runs/{one.slug}.html"),

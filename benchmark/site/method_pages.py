@@ -1,75 +1,78 @@
-"""What a method's page says beside its results: from the registry, its docstring and what others have published."""
+"""The content of a method's page beside its results: from the registry, its docstring and published numbers."""
 
 import ast
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from benchmark.reports import (
-    Drawn,
+    MethodSchedules,
     PageCell,
     PageTable,
+    default_schedules,
     described,
     differences,
+    networks,
 )
 from benchmark.site.docstrings import paragraphs
-from benchmark.site.schedules import drawing
 from benchmark.tables import published_table
 from benchmark.tables.published_table import Comparison
 from methods import registry
-from methods.hyperparameters import REFERENCE_EPOCHS
 from methods.interface import Method
 
 _LONG = frozenset(("backbone", "protocol of the source", "ours differs"))
-"""Columns of published numbers whose words take several lines."""
+"""Columns of published numbers with long text."""
+_CURVE = (320, 120)
+"""Width and height of a schedule's curve, in SVG units."""
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 22
 
 
 @dataclass(frozen=True)
 class About:
-    """A method, as its page introduces it.
+    """The introduction of a method.
 
     Attributes:
         name: As on the command line.
         description: One line.
-        year: Of publication; 0 if none is given.
-        text: The rest of the docstring as HTML, a paragraph each.
-        facts: Version, networks and the like, by what they are.
+        year: Of publication; 0 if unknown.
+        text: The rest of the docstring as HTML, one item per paragraph.
+        facts: Version, networks and the like, by name.
         tables: Hyperparameters, schedules, differences to released code, published numbers.
-        figure: The drawn schedules as HTML; empty if it has none.
-        missing: Why there is no more of this; empty if there is.
+        curves: One per loss term with a schedule, for the template.
+        missing: Why there is no more; empty if there is.
     """
 
     name: str
     description: str = ""
     year: int = 0
     text: Sequence[Markup] = ()
-    facts: Mapping[str, str] | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
     tables: Sequence[PageTable] = ()
-    figure: str = ""
+    curves: Sequence[Mapping[str, Any]] = ()
     missing: str = ""
 
 
 def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison], source: str = "") -> About:
-    """Return what there is to say of a method; its schedules are drawn.
+    """Return everything that is known about a method.
 
     Args:
         name: As on the command line.
         plugins: Python files that define further methods.
         comparisons: All published numbers, see :func:`benchmark.tables.published_table.compare`.
-        source: The code that its runs had, where it is a plug-in that is not named; it is read and not run.
+        source: The code of a plug-in that is not among ``plugins``; it is read and not run.
     """
     listing = registry.catalogue(plugins).get(name)
     if listing is None or listing.broken:
-        return _unread(name, source)
+        return _from_source(name, source)
     cls = registry.load(name, plugins)
-    text = inspect.getdoc(cls) or ""
-    drawn = _schedules(cls)
-    found = [
+    schedules = default_schedules(cls)
+    tables = [
         _hyperparameters(cls),
-        _of_schedules(drawn) if drawn else None,
+        _schedules(schedules) if schedules else None,
         _differences(name),
         _published([one for one in comparisons if one.number.method == name]),
     ]
@@ -77,58 +80,78 @@ def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison], 
         name=name,
         description=listing.description,
         year=listing.year,
-        text=paragraphs(text, cls.Hyperparameters.model_fields),
+        text=paragraphs(inspect.getdoc(cls) or "", cls.Hyperparameters.model_fields),
         facts={
             "version": str(cls.version),
-            "networks": "any, or several joined by +" if cls.mixed_backbones else "one for all peers",
+            "networks": networks(cls),
             "defined in": listing.origin if listing.own else Path(listing.origin).name,
-            "use it": f"bench run --methods {name}",
+            "command": f"bench run --methods {name}",
         },
-        tables=[table for table in found if table],
-        figure=drawing(drawn) if drawn else "",
+        tables=[table for table in tables if table],
+        curves=_curves(schedules) if schedules else (),
     )
 
 
-def _unread(name: str, source: str) -> About:
-    """Return what a plug-in's source says of its method; nothing of it is run."""
-    missing = "Its code is a plug-in, which is not run here: bench site --plugin FILE.py shows its hyperparameters too."
+def _from_source(name: str, source: str) -> About:
+    """Return the docstring of a plug-in's method; none of its code is run."""
+    missing = "A plug-in, whose code is not run here: bench site --plugin FILE.py adds its hyperparameters."
     try:
         classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         classes = []
     for node in classes:
-        named = [ast.unparse(line.value) for line in node.body if isinstance(line, ast.Assign)]
+        values = [ast.unparse(line.value) for line in node.body if isinstance(line, ast.Assign)]
         text = ast.get_docstring(node) or ""
-        if repr(name) in named and text:
+        if repr(name) in values and text:
             return About(name, text.splitlines()[0], text=paragraphs(text), missing=missing)
     return About(name, missing=missing)
 
 
 def _hyperparameters(cls: type[Method]) -> PageTable | None:
     rows = [
-        [
-            PageCell(text.removeprefix("default "), "wrap" if place else "")
-            for place, text in enumerate(described(key, info))
-        ]
-        for key, info in cls.Hyperparameters.model_fields.items()
+        [PageCell(name), *(PageCell(text.removeprefix("default "), "wrap") for text in rest)]
+        for name, *rest in (described(key, info) for key, info in cls.Hyperparameters.model_fields.items())
     ]
     notes = [f"set with --set {cls.name}.KEY=VALUE, in YAML or in methods.build(...)"]
-    return PageTable("Hyperparameters", ("name", "values", "default", "what it is"), rows, notes) if rows else None
+    header = ("name", "values", "default", "description")
+    return PageTable("Hyperparameters", header, rows, notes) if rows else None
 
 
-def _schedules(cls: type[Method]) -> Drawn | None:
-    if any(info.is_required() for info in cls.Hyperparameters.model_fields.values()):
-        return None
-    chosen = cls.Hyperparameters.resolve({}, owner=cls.name)
-    schedules = chosen.schedules(REFERENCE_EPOCHS)
-    return Drawn(cls.name, REFERENCE_EPOCHS, schedules) if schedules else None
-
-
-def _of_schedules(drawn: Drawn) -> PageTable:
-    summary = drawn.summary()
+def _schedules(found: MethodSchedules) -> PageTable:
+    summary = found.summary()
     rows = [[PageCell(str(value)) for value in row] for row in summary.itertuples(index=False)]
-    notes = [f"at the defaults, in a run of {drawn.epochs} epochs", *drawn.remarks]
+    notes = [f"at the defaults, in a run of {found.epochs} epochs", *found.remarks]
     return PageTable("Schedules", [str(name) for name in summary.columns], rows, notes)
+
+
+def _curves(found: MethodSchedules) -> list[dict[str, Any]]:
+    """Return the weight of each loss term over the epochs as points of an SVG path, with what its labels say."""
+    width, height = _CURVE
+    base, high = height - _BOTTOM, height - _BOTTOM - _TOP
+    box = {"width": width, "height": height, "left": _LEFT, "right": width - _RIGHT, "top": _TOP, "base": base}
+    curves = []
+    for term, schedule in found.schedules.items():
+        values = [value / schedule.weight if schedule.weight else 0.0 for value in schedule.values]
+        across = (width - _LEFT - _RIGHT) / max(1, len(values) - 1)
+        heights = [f"{base - high * value:.1f}" for value in values]
+        # the inner points of a level stretch are left out
+        kept = [
+            epoch
+            for epoch in range(len(values))
+            if epoch in (0, len(values) - 1) or not heights[epoch - 1] == heights[epoch] == heights[epoch + 1]
+        ]
+        curves.append(
+            {
+                "term": term,
+                "state": "" if schedule.active else "switched off" if schedule.switched_off else "inactive",
+                "epochs": len(values),
+                "weight": f"{schedule.weight:g}",
+                "most": f"{max(schedule.values):.3g}",
+                "points": "L".join(f"{_LEFT + epoch * across:.1f} {heights[epoch]}" for epoch in kept),
+                "box": box,
+            }
+        )
+    return curves
 
 
 def _differences(name: str) -> PageTable | None:
@@ -136,7 +159,7 @@ def _differences(name: str) -> PageTable | None:
         [PageCell(text.replace("`", ""), mark="wrap") for text in (one.released, one.here, one.why, one.test)]
         for one in differences(name)
     ]
-    header = ("the released code", "here", "why", "held by the test")
+    header = ("the released code", "here", "why", "test")
     return PageTable("Where released code and paper differ", header, rows) if rows else None
 
 
@@ -144,7 +167,7 @@ def _published(comparisons: Sequence[Comparison]) -> PageTable | None:
     if not comparisons:
         return None
     grid = published_table.grid(comparisons)
-    # the method's own name goes without saying, and so does what no row has
+    # without the method's own name, and without columns that are empty in all rows
     kept = [place for place in range(1, len(grid.header)) if any(row[place] for row in grid.rows)]
     marks = ["wrap" if title in _LONG else "" for title in grid.header]
     rows = [[PageCell(row[place], marks[place]) for place in kept] for row in grid.rows]

@@ -82,13 +82,12 @@ class Study:
         Returns:
             The files.
         """
-        from benchmark.reports import markdown_templates, say_undrawn, write_figure
+        from benchmark.reports import markdown_templates, write_figures
         from benchmark.store import put
         from benchmark.tables import frame_csv
 
         report: Report = self.module.report(result)
-        written = write_figure(folder, self.name, report.figure)
-        say_undrawn([report.figure])
+        written = write_figures(folder, {self.name: report.figure})
         written += [put(folder / f"{name}.csv", frame_csv(x, "%.10g")) for name, x in report.tables.items()]
         page = markdown_templates("benchmark.studies").get_template(f"{self.name}.md.j2")
         options = _options(self.name, result.settings)

@@ -37,7 +37,7 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
         spread: The standard deviation of paired differences that was expected.
         console: For the person who watches.
     """
-    from benchmark.reports import say_undrawn, write_figure
+    from benchmark.reports import write_figures
     from benchmark.sweeps.figures import figures
 
     folder = sweep.folder
@@ -70,9 +70,7 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
         put(folder / BEST, best_yaml(sweep, best, len(order)))
         say(console, f"best: {best.configuration.label}; on the test set: {_best_command(sweep)}")
     drawn = figures(sweep, outcomes, found)
-    for name, figure in drawn.items():
-        write_figure(folder, name, figure)
-    say_undrawn(drawn.values())
+    write_figures(folder, drawn)
     put(folder / "README.md", _readme(sweep, first, text, best, found, list(drawn)))
     say(console, f"figures and tables: {_path(folder)}")
 

@@ -14,7 +14,7 @@ from benchmark.configuration.planning import plan
 from benchmark.configuration.request import Request, layer_from_assignments
 from benchmark.configuration.run_config import RunConfig
 from benchmark.hardware import machine
-from benchmark.reports import repeat
+from benchmark.reports import run_text
 from benchmark.store import environment, lookup
 from benchmark.store.runs import Result, Status, Store
 from methods.errors import InputError
@@ -60,18 +60,18 @@ class TestRepeat:
     )
     def test_the_command_means_the_same_run(self, layer: dict[str, Any]) -> None:
         (run,) = plan(Request([layer]), datasets)
-        (again,) = meant_by(repeat.command(run))
+        (again,) = meant_by(run_text.command(run))
         assert again == run
         assert again.identity == run.identity
 
     def test_the_device_belongs_to_it(self) -> None:
         (run,) = plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 1}]), datasets)
         result = Result(Status.FINISHED, environment={"device": "cuda"})
-        assert "--device cuda" in repeat.command(run, result)
+        assert "--device cuda" in run_text.command(run, result)
 
     def test_words_with_spaces_are_quoted(self) -> None:
         (run,) = plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 1}]), datasets)
-        command = repeat.command(run.model_copy(update={"dataset": "folder:/a b/$c"}))
+        command = run_text.command(run.model_copy(update={"dataset": "folder:/a b/$c"}))
         assert "--dataset 'folder:/a b/$c'" in command
 
 

@@ -15,7 +15,7 @@ from benchmark import cli, store
 from benchmark.commands.options import as_path
 from benchmark.configuration.words import joined, split
 from benchmark.datasets import default_root
-from benchmark.reports.repeat import command
+from benchmark.reports.run_text import command
 from benchmark.running import prepare
 from tests.command_line import bench
 from tests.images import random_pixels

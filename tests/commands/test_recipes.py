@@ -10,7 +10,7 @@ import pytest
 
 from benchmark import datasets
 from benchmark.configuration import DataConfig, Request, TrainConfig, layer_from_assignments, plan
-from benchmark.reports.recipe import recipe
+from benchmark.reports.run_text import recipe
 from tests.commands.test_cli import Bench, bench, small
 from tests.reports.test_report import config
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from benchmark.reports.group_curves import group_curves, joined, mean_of
+from benchmark.reports.page_data import group_curves, joined, mean_of
 from benchmark.store import Scores
 from methods.metrics import Role
 

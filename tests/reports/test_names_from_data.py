@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from benchmark import store
-from benchmark.reports import appearance, critical_difference, figures, lettering, page, prediction_figures
-from benchmark.reports.appearance import View
+from benchmark.reports import figures, page, prediction_figures, style
 from benchmark.reports.page_data import Content
+from benchmark.reports.style import View
 from benchmark.scheduling.live_display import LiveDisplay
 from benchmark.site import build as build_site
 from benchmark.store import Predictions, write_predictions
@@ -122,9 +122,9 @@ class TestFigures:
         own = frame[frame["dataset"].isin(DRAWN)]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            appearance.save(figures.curves(own, view=view), tmp_path / f"x.{ending}", view)
-            appearance.save(critical_difference.diagram(own, view=view), tmp_path / f"y.{ending}", view)
-            appearance.save(figures.ranks(own, view=view), tmp_path / f"z.{ending}", view)
+            style.save(figures.curves(own, view=view), tmp_path / f"x.{ending}", view)
+            style.save(figures.critical_difference(own, view=view), tmp_path / f"y.{ending}", view)
+            style.save(figures.ranks(own, view=view), tmp_path / f"z.{ending}", view)
         lines = capfd.readouterr().err.splitlines()
         assert all(line.startswith("note: no font for ") for line in lines)
         assert len(lines) <= 1
@@ -150,7 +150,7 @@ class TestFigures:
         assert len(named) == 3
 
     def test_a_label_that_is_no_formula_is_answered(self, frame: pd.DataFrame) -> None:
-        with pytest.raises(InputError, match=r"the label '\$1_\$5' is no formula"):
+        with pytest.raises(InputError, match=r"label '\$1_\$5'.*formula"):
             figures.curves(frame[frame["dataset"] == "a|b"], view=View(showing=Showing(labels={"dml": "$1_$5"})))
 
     def test_classes_are_named_as_they_are(self, tmp_path: Path) -> None:
@@ -168,30 +168,30 @@ class TestFigures:
         )
         write_predictions(kept.folder(run), said)
         own = store.load(kept.root, "last")
-        folders, _ = prediction_figures.kept(own, [kept.root])
+        folders, _ = prediction_figures.folders_with_predictions(own, [kept.root])
         figure = prediction_figures.confusion(own, folders)
         names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
         assert names == [r"US\$ and A\$", r"\$1_\$5", "数据", r"a\u001bb", "a name of more le…"]
-        appearance.save(figure, tmp_path / "x.png")
+        style.save(figure, tmp_path / "x.png")
 
     def test_one_line_names_what_no_font_has(
         self, frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(lettering, "_FALLBACKS", ())
+        monkeypatch.setattr(style, "_FALLBACK_FONTS", ())
         figure = figures.curves(frame[frame["dataset"] == "npz:数据.npz"])
-        appearance.save(figure, tmp_path / "x.png")
+        style.save(figure, tmp_path / "x.png")
         (line,) = capfd.readouterr().err.splitlines()
         assert {"数", "据"} <= set(line)
         # a reader of the file has fonts of its own for what stays text
-        appearance.save(figure, tmp_path / "x.svg")
+        style.save(figure, tmp_path / "x.svg")
         assert capfd.readouterr().err == ""
         assert "npz:数据.npz" in texts(tmp_path / "x.svg")
 
     def test_other_fonts_follow_the_usual_one_where_they_are_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert lettering.families()[0] == "sans-serif"
-        monkeypatch.setattr(lettering, "get_font_names", lambda: ["Symbola", "Noto Sans CJK JP", "Comic Sans MS"])
-        assert lettering.families() == ["sans-serif", "Noto Sans CJK JP", "Symbola"]
+        assert style.font_families()[0] == "sans-serif"
+        monkeypatch.setattr(style, "get_font_names", lambda: ["Symbola", "Noto Sans CJK JP", "Comic Sans MS"])
+        assert style.font_families() == ["sans-serif", "Noto Sans CJK JP", "Symbola"]
 
     def test_a_name_is_cut_off_and_a_formula_is_not(self) -> None:
-        assert lettering.shortened(r"\$\$\$\$\$", 4) == r"\$\$\$…"
-        assert lettering.shortened(r"$\alpha\beta\gamma$ of the runs", 4) == r"$\alpha\beta\gamma$ of the runs"
+        assert style.shortened(r"\$\$\$\$\$", 4) == r"\$\$\$…"
+        assert style.shortened(r"$\alpha\beta\gamma$ of the runs", 4) == r"$\alpha\beta\gamma$ of the runs"

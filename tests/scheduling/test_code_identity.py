@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmark import datasets, running, store
 from benchmark.configuration import Request, RunConfig, plan
-from benchmark.reports import show
+from benchmark.reports import lines
 from benchmark.scheduling.execution import Execution, Job
 from benchmark.store import Status, Store
 from benchmark.tables import build, plain
@@ -89,7 +89,7 @@ def test_an_edited_loss_trains_again_and_an_edited_comment_does_not(place: Path)
     kept = {path.stem: path.read_text() for path in (place / "results/sources").iterdir()}
     assert kept.keys() >= set(losses.index)
     assert "WEIGHT = 0.0" in kept[losses[losses == 0].index[0]]
-    shown = "\n".join(show.lines(store.read(place / "results").found[0].stored()))
+    shown = "\n".join(lines(store.read(place / "results").found[0].stored()))
     assert re.search(r"method source +(\w+)", shown)[1] in kept  # type: ignore[index]
 
 

@@ -6,8 +6,7 @@ from html import unescape
 
 import pytest
 
-from benchmark.site.docstrings import inline, paragraphs
-from benchmark.site.formulas import GREEK, SIGNS, SUMS, mathml
+from benchmark.site.docstrings import GREEK, SIGNS, SUMS, inline, mathml, paragraphs
 from methods import registry
 
 

@@ -5,16 +5,19 @@ import re
 import shutil
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from benchmark import cli, exchange, tables
+from benchmark.escaping import file_name
 from benchmark.exchange import Outcome, records
-from benchmark.reports import page as report
+from benchmark.reports import Content, page as report
 from benchmark.site import Built, build
-from benchmark.site.building import LIMIT
-from benchmark.store import METRICS, Store, load, read
+from benchmark.site.pages import LIMIT
+from benchmark.store import CONFIG, METRICS, Store, load, read
 from benchmark.tables import Showing
 from benchmark.tables.grids import grid
 from methods import registry
@@ -78,8 +81,8 @@ class TestPages:
         found = rows(page)
         assert found["teacher_init_steps"][:2] == ["whole number at least 0", "2"]
         assert found["ramp-up divided by the weight 0.1 (D1)"][-1] == "test_released.py"
-        assert "No runs of it are here." in page
-        assert "<figcaption>teacher_ensemble_distillation</figcaption><svg" in page
+        assert "no runs of this method" in page
+        assert "<figcaption>teacher_ensemble_distillation</figcaption>\n<svg" in page
         assert "<h2>Published numbers</h2>" in text_of(site[0] / "methods" / "dml.html")
 
     def test_every_run_has_a_command_without_paths_of_this_machine(
@@ -132,6 +135,9 @@ class TestMarks:
 
     def marks(self, results: Path, out: Path, submissions: Path | None = None) -> dict[str, str]:
         build([results], out, submissions)
+        return self.mark_of(out)
+
+    def mark_of(self, out: Path) -> dict[str, str]:
         return {head: cells[-1] for head, cells in rows(text_of(out / "index.html")).items()}
 
     def record(self, root: Path, *outcomes: Outcome) -> None:
@@ -179,16 +185,84 @@ class TestMarks:
         built = build([tmp_path / "results"], tmp_path / "site", tmp_path / "submissions")
         assert [note for note in built.notes if note.startswith("theirs: independent-")] != []
 
-    def test_a_damaged_record_is_one_line(self, own: Path, tmp_path: Path) -> None:
+    def test_a_damaged_record_is_left_out_and_named(self, own: Path, tmp_path: Path) -> None:
+        self.record(own, Outcome.IDENTICAL)
         (own / records.RECORD).write_text('{"format": 1, "runs": {"a": {"digest": "x", "outcome": "fine"}}}')
-        with pytest.raises(InputError, match=r"verification\.json is damaged: runs\.a\.digest"):
-            build([own], tmp_path / "site")
+        built = build([own], tmp_path / "site")
+        (note,) = built.notes
+        assert str(own / records.RECORD) in note
+        assert "runs.a.digest" in note
+        assert self.mark_of(tmp_path / "site") == {"dml": "claimed"}
+
+    @pytest.mark.parametrize("damage", ["bundle", "submission.yaml"])
+    def test_a_damaged_bundle_or_submission_is_left_out_and_named(self, damage: str, own: Path, tmp_path: Path) -> None:
+        shutil.copytree(EXAMPLE, tmp_path / "submissions" / "broken")
+        if damage == "bundle":
+            bundle = tmp_path / "submissions" / "broken" / "runs.tar.gz"
+            bundle.write_bytes(bundle.read_bytes()[:1000])
+            shutil.copy(bundle, own / "cut.tar.gz")
+        else:
+            (tmp_path / "submissions" / "broken" / damage).write_text("who: [")
+        built = build([own], tmp_path / "site", tmp_path / "submissions")
+        assert (built.boards, built.runs) == (1, 2)
+        named = [note for note in built.notes if "broken" in note or "cut.tar.gz" in note]
+        assert len(named) == (2 if damage == "bundle" else 1)
+
+    def test_nothing_but_damage_is_an_error_that_names_it(self, tmp_path: Path) -> None:
+        (tmp_path / "results").mkdir()
+        (tmp_path / "results" / "cut.tar.gz").write_bytes(b"no archive")
+        with pytest.raises(InputError, match=r"cut\.tar\.gz"):
+            build([tmp_path / "results"], tmp_path / "site")
+
+
+class TestNamesThatBecomePaths:
+    """Methods, datasets, backbones and hashes of plug-ins come from bundles: no file is written or read elsewhere."""
+
+    EVIL = ("x/../../../../pwned/evil", "../pwned", "/tmp/pwned", ".", "..", "a\\..\\b", "con:x", "-", "", "x" * 300)
+
+    def files(self, folder: Path) -> set[str]:
+        return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+    @pytest.mark.parametrize("name", EVIL)
+    def test_a_file_name_stays_in_its_folder(self, name: str) -> None:
+        made = file_name(name, ".html")
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+.-]{0,99}", made)
+        assert made.endswith(".html")
+
+    def test_different_names_have_different_files_and_usual_ones_their_own(self) -> None:
+        names = [*self.EVIL, "x/..", "x..", "x-.."]
+        assert len({file_name(name) for name in names}) == len(names)
+        for name in (*registry.catalogue(), "a+b", "my_method.v2"):
+            assert file_name(name, ".html") == f"{name}.html"
+
+    @pytest.mark.parametrize("field", ["method", "dataset", "backbone", "source"])
+    def test_a_bundle_writes_and_reads_nothing_outside_the_site(self, field: str, tmp_path: Path) -> None:
+        evil = "x/../../../../pwned/evil"
+        run = config("dml", 0)
+        (tmp_path / "secret.py").write_text('class Secret:\n    """Told.\n\n    Told."""\n    name = "spy"\n')
+        changes: dict[str, Any] = {
+            "source": {"method": "spy", "sources": {"method": "../" * 20 + str(tmp_path / "secret")[1:]}},
+            field: {field: evil},
+        }[field]
+        run = run.model_copy(update=changes)
+        results = Store(tmp_path / "a" / "b" / "c" / "results")
+        plain = config("independent", 0)
+        store_run(results, plain, 80)
+        results.folder(plain)
+        folder = results.runs / "evil-run-s0-0123456789ab"
+        shutil.copytree(results.folder(plain), folder)
+        (folder / CONFIG).write_text(yaml.safe_dump(run.model_dump(mode="json")))
+        before = self.files(tmp_path)
+        assert build([results.root], tmp_path / "a" / "b" / "c" / "site").runs == 2
+        made = {name for name in self.files(tmp_path) - before if not name.endswith(".index.sqlite")}
+        assert {name for name in made if not name.startswith("a/b/c/site")} == set()
+        assert not [page for page in (tmp_path / "a/b/c/site").rglob("*.html") if "Told." in text_of(page)]
 
 
 class TestFolder:
     def test_what_is_no_site_is_left_alone(self, small: Path, tmp_path: Path) -> None:
         (tmp_path / "mine.txt").touch()
-        with pytest.raises(InputError, match="is not empty and no site"):
+        with pytest.raises(InputError, match="is not empty"):
             build([small], tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -213,7 +287,7 @@ class TestFolder:
     def test_too_many_runs_for_bundles_are_said(
         self, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("benchmark.site.building.BUNDLES", 10)
+        monkeypatch.setattr("benchmark.site.pages.BUNDLES", 10)
         built = build([small], tmp_path / "site")
         assert built.notes == ["1 of 1 run sets have no bundle, which would make the site too large"]
         assert "no bundle" in text_of(next((tmp_path / "site/runs").iterdir()))
@@ -238,7 +312,7 @@ class TestFolder:
 
 
 def test_the_report_and_the_site_have_one_script(site: tuple[Path, Built], results: Path, tmp_path: Path) -> None:
-    report.write(results, tmp_path / "r.html")
+    report.write(Content.read(results), tmp_path / "r.html")
     script = text_of(site[0] / "assets/report.js").strip()
     assert len(script) > 10_000
     assert script in text_of(tmp_path / "r.html")

@@ -2,9 +2,7 @@
 (() => {
   {% include "tables.js" +%}
   const data = JSON.parse(document.getElementById("data").textContent);
-  const COLOURS = matchMedia("(prefers-color-scheme: dark)").matches
-    ? ["#7fb8f0", "#ffb454", "#5fd0a5", "#f2879a", "#c9a6ff", "#e5d85c", "#6fd6e8", "#b8bfc8"]
-    : ["#0b62b0", "#d55e00", "#00805f", "#b3256e", "#6a4fc0", "#8a6d00", "#0090a8", "#4d5560"];
+  const COLOURS = matchMedia("(prefers-color-scheme: dark)").matches ? data.on_dark : data.colours;
   const DASHES = ["", "7 4", "2 3", "9 3 2 3"];
   const colour = (row) => COLOURS[row % COLOURS.length];
   const dash = (row) => DASHES[Math.floor(row / COLOURS.length) % DASHES.length];

@@ -1,7 +1,7 @@
-"""What there is to know of a method, of all hyperparameters, of the scores and of the settings, as text."""
+"""Descriptions of methods, hyperparameters, metrics and settings as text, for ``bench list`` and the pages."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from benchmark.configuration import SECTIONS
 from benchmark.metrics import known
+from benchmark.reports.schedules import default_schedules
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import REFERENCE_EPOCHS, scales_with_epochs
@@ -20,67 +21,53 @@ if TYPE_CHECKING:
 
 FIDELITY = "docs/fidelity.md"
 BACKBONE, CLASSES, SIDE = "resnet8", 10, 32
-"""What a method is built with to see what it predicts."""
+"""The network that a method is built with to see what it predicts."""
 
 
 def method(name: str, plugins: Sequence[str] = ()) -> Iterator[str]:
-    """Yield what there is to know of a method.
+    """Yield a method's description, hyperparameters, predictors, schedules and differences to released code.
 
     Raises:
         InputError: If there is none of that name, or its plug-in is broken.
     """
     cls = registry.load(name, plugins)
     item = registry.catalogue(plugins)[name]
-    year = f" ({item.year})" if item.year else ""
-    yield f"{name}{year}: {item.description}"
-    text = [" ".join(part.split()) for part in (cls.__doc__ or "").strip().split("\n\n")[1:]]
-    for paragraph in text:
-        yield f"  {paragraph}"
-    yield from ("", "hyperparameters, set as " + f"{name}.KEY=VALUE:")
+    yield f"{name}{f' ({item.year})' if item.year else ''}: {item.description}"
+    for paragraph in (cls.__doc__ or "").strip().split("\n\n")[1:]:
+        yield f"  {' '.join(paragraph.split())}"
+    yield from ("", f"hyperparameters, set as {name}.KEY=VALUE:")
     yield from _table(described(key, info) for key, info in cls.Hyperparameters.model_fields.items())
-    yield from _predicted(name, plugins)
-    yield from _schedules(cls)
-    networks = "any, or several joined by +" if cls.mixed_backbones else "one for all peers"
-    yield from ("", f"networks: {networks}", f"version: {cls.version}", f"defined in: {item.origin}")
-    if found := quirks(name):
+    yield from _predictors(name, plugins)
+    if found := default_schedules(cls):
+        yield f"schedules (bench schedules --method {name} plots them): {', '.join(found.schedules)}"
+    yield from ("", f"networks: {networks(cls)}", f"version: {cls.version}", f"defined in: {item.origin}")
+    if known := differences(name):
         yield from ("", f"where released code and paper differ ({FIDELITY}):")
-        yield from (f"  {line}" for line in found)
+        yield from (f"  released: {row.released}; here: {row.here}; why: {row.why}" for row in known)
 
 
-def _predicted(name: str, plugins: Sequence[str]) -> Iterator[str]:
+def _predictors(name: str, plugins: Sequence[str]) -> Iterator[str]:
     import torch
 
+    yield ""
     try:
         built: Method = registry.build(name, backbone=BACKBONE, num_classes=CLASSES, image_size=SIDE, plugins=plugins)
     except InputError as error:
-        yield from ("", f"predictors: known once it can be built ({error})")
+        yield f"predictors: known once it can be built ({error})"
         return
     with torch.no_grad():
         predictors = built.eval().predict(torch.zeros(1, 3, SIDE, SIDE))
-    yield from (
-        "",
-        f"predictors: {', '.join(predictors)}",
-        f"students, whose mean is the headline: {', '.join(built.students)}",
-    )
+    yield f"predictors: {', '.join(predictors)}"
+    yield f"students, whose mean accuracy is the reported metric: {', '.join(built.students)}"
 
 
-def _schedules(cls: "type[Method]") -> Iterator[str]:
-    required = [key for key, info in cls.Hyperparameters.model_fields.items() if info.is_required()]
-    terms = {} if required else cls.Hyperparameters.resolve({}, owner=cls.name).schedules(REFERENCE_EPOCHS)
-    if terms:
-        yield f"schedules (bench schedules --method {cls.name} draws them): {', '.join(terms)}"
+def networks(cls: "type[Method]") -> str:
+    """Return which networks the peers of a method may have."""
+    return "any, or several joined by +" if cls.mixed_backbones else "one for all peers"
 
 
 class Difference(NamedTuple):
-    """Something in which a method's released code and its paper, or this project, differ.
-
-    Attributes:
-        methods: Whom it is about.
-        released: What the released code does.
-        here: What is done here.
-        why: The reason.
-        test: What holds it.
-    """
+    """A difference between a method's released code and its paper or this project, and the test that covers it."""
 
     methods: str
     released: str
@@ -90,7 +77,7 @@ class Difference(NamedTuple):
 
 
 def differences(name: str) -> list[Difference]:
-    """Return what is known of a method's released code; nothing where the page that says it is not there."""
+    """Return the known differences of a method; none where the page that lists them is not installed."""
     packaged = Path(str(files("benchmark"))) / FIDELITY
     path = packaged if packaged.is_file() else packaged.parents[2] / FIDELITY
     try:
@@ -100,11 +87,6 @@ def differences(name: str) -> list[Difference]:
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines if line.startswith("|")]
     whole = [Difference(*row) for row in rows if len(row) == len(Difference._fields)]
     return [row for row in whole if name in re.split(r",\s*", row.methods)]
-
-
-def quirks(name: str) -> list[str]:
-    """Return what is known of a method's released code, a line each."""
-    return [f"released: {row.released}; here: {row.here}; why: {row.why}" for row in differences(name)]
 
 
 def hyperparameters(plugins: Sequence[str] = ()) -> Iterator[str]:
@@ -127,14 +109,14 @@ def settings() -> Iterator[str]:
 
 
 def metrics(plugins: Sequence[str] = ()) -> Iterator[str]:
-    """Yield every metric."""
-    ends = {"high": "higher is better", "low": "lower is better", None: "neither end is better"}
+    """Yield every metric that tables can show."""
+    ends = {"high": "higher is better", "low": "lower is better", None: "no direction"}
     declared = [metric for listing in registry.catalogue(plugins).values() for metric in listing.metrics]
     yield from _table((one.name, ends[one.better], "", one.description) for one in known(declared).values())
 
 
 def described(key: str, info: FieldInfo) -> tuple[str, str, str, str]:
-    """Return a setting's name, which values it takes, its default and what it is."""
+    """Return a setting's name, its valid values, its default and its description."""
     default = "must be given" if info.is_required() else f"default {_word(info.get_default(call_default_factory=True))}"
     if scales_with_epochs(info):
         default += f" of {REFERENCE_EPOCHS} epochs"
@@ -142,7 +124,7 @@ def described(key: str, info: FieldInfo) -> tuple[str, str, str, str]:
 
 
 def allowed(info: FieldInfo) -> str:
-    """Return which values a field takes, in words."""
+    """Return the valid values of a field in words."""
     signs = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
     kind = _kind(info.annotation)
     bounds = [
@@ -156,21 +138,16 @@ def allowed(info: FieldInfo) -> str:
 
 def _kind(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
-    names = {int: "whole number", float: "number", bool: "true or false", str: "word"}
+    names = {int: "whole number", float: "number", bool: "true or false", str: "word", type(None): "null"}
     if annotation in names:
         return names[annotation]
-    if annotation is type(None):
-        return "null"
     if origin is list:
         return "list of " + _kind(arguments[0]) + "s"
     if arguments and all(isinstance(word, str) for word in arguments):
         return "|".join(arguments)
     # an alias that carries bounds, or a union
-    return " or ".join(dict.fromkeys(_kind(part) for part in arguments if _nameable(part))) or str(annotation)
-
-
-def _nameable(part: Any) -> bool:
-    return isinstance(part, type) or get_origin(part) is not None
+    parts = [part for part in arguments if isinstance(part, type) or get_origin(part) is not None]
+    return " or ".join(dict.fromkeys(map(_kind, parts))) or str(annotation)
 
 
 def _word(value: Any) -> str:
@@ -179,10 +156,10 @@ def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _table(rows: Iterator[tuple[str, str, str, str]] | Any) -> Iterator[str]:
-    """Yield the rows with their columns under each other."""
+def _table(rows: Iterable[tuple[str, str, str, str]]) -> Iterator[str]:
+    """Yield the rows with aligned columns; a column that is empty in all rows is left out."""
     every = list(rows)
     widths = [max((len(row[place]) for row in every), default=0) for place in range(3)]
-    for row in every:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        yield "  " + "  ".join([*(cell for cell, width in zip(cells, widths, strict=True) if width), row[3]]).rstrip()
+    for *cells, last in every:
+        shown = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True) if width]
+        yield "  " + "  ".join([*shown, last]).rstrip()

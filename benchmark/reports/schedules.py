@@ -1,8 +1,9 @@
-"""What ``bench schedules`` shows: every ramp and decay of a configuration over the epochs, and their product."""
+"""The schedules of a method's loss terms over the epochs: as a table, and as a figure of all ramps and decays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,16 +16,13 @@ from methods.errors import InputError
 from methods.hyperparameters import REFERENCE_EPOCHS, validated
 from methods.schedules import INACTIVE_SHARE, Schedule, schedule_remarks
 
+if TYPE_CHECKING:
+    from methods.interface import Method
+
 
 @dataclass(frozen=True)
-class Drawn:
-    """The schedules of one method's configuration.
-
-    Attributes:
-        method: Its name.
-        epochs: The length of the run.
-        schedules: By loss term.
-    """
+class MethodSchedules:
+    """The schedules of one method's configuration, by loss term, over so many epochs."""
 
     method: str
     epochs: int
@@ -32,11 +30,11 @@ class Drawn:
 
     @property
     def remarks(self) -> list[str]:
-        """A line for each inactive term."""
+        """A line for each inactive loss term."""
         return schedule_remarks(self.schedules)
 
     def summary(self) -> pd.DataFrame:
-        """Return one row per term: its weight, the most that acts of it, and in how many epochs it acts at all."""
+        """Return one row per term: its weight, the largest share of it that is used, and in how many epochs."""
         rows = [
             {
                 "term": term,
@@ -65,8 +63,8 @@ class Drawn:
         return pd.DataFrame(rows)
 
 
-def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -> Drawn:
-    """Return a configuration's schedules; of no other length given, for the published one.
+def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -> MethodSchedules:
+    """Return a configuration's schedules; without a length of its own, for the published one.
 
     Args:
         method: Its name.
@@ -81,53 +79,57 @@ def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -
     cls = registry.load(method, plugins)
     for layer in layers:
         check_keys(layer, plugins)
-    # a file may hold sections for other methods; on the command line that is a slip
+    # a file may hold sections for other methods; on the command line that is a mistake
     if others := [key for key in layers[-1] if key in registry.catalogue(plugins) and key != method]:
-        raise InputError(f"--set {others[0]}: the schedules of {method!r} are drawn")
+        raise InputError(f"--set {others[0]}: the schedules of {method!r} are plotted")
     train = {"epochs": REFERENCE_EPOCHS} | section(layers, "train")
     epochs = validated(TrainConfig, train, "train").epochs
-    chosen = cls.Hyperparameters.resolve(section(layers, method), epochs, owner=method)
-    schedules = chosen.schedules(epochs)
+    schedules = cls.Hyperparameters.resolve(section(layers, method), epochs, owner=method).schedules(epochs)
     if not schedules:
-        raise InputError(f"{method!r} has no schedules: the weights of its loss terms stay as they are")
-    return Drawn(method, epochs, schedules)
+        raise InputError(f"{method!r} has no schedules: the weights of its loss terms are constant")
+    return MethodSchedules(method, epochs, schedules)
 
 
-def write(drawn: Drawn, folder: Path) -> list[Path]:
+def default_schedules(cls: "type[Method]") -> MethodSchedules | None:
+    """Return a method's schedules with its defaults at the published length; None if it has none or needs settings."""
+    if any(info.is_required() for info in cls.Hyperparameters.model_fields.values()):
+        return None
+    schedules = cls.Hyperparameters.resolve({}, owner=cls.name).schedules(REFERENCE_EPOCHS)
+    return MethodSchedules(cls.name, REFERENCE_EPOCHS, schedules) if schedules else None
+
+
+def write(found: MethodSchedules, folder: Path) -> list[Path]:
     """Write ``METHOD.svg``, ``METHOD.png`` and ``METHOD.csv`` into a folder, which is made; return the files."""
-    from benchmark.reports.drawing import LINES, new_figure, styled, write_figure
-    from benchmark.reports.lettering import say_undrawn
+    from benchmark.reports.palette import LINES
+    from benchmark.reports.style import new_figure, styled, write_figures
 
-    terms = drawn.schedules
+    terms = found.schedules
     # people count epochs from 1; the table counts as the code does
-    epochs = range(1, drawn.epochs + 1)
+    epochs = range(1, found.epochs + 1)
     with styled():
         figure = new_figure(9.0, 1.4 + 1.15 * max(2, len(terms)))
         grid = figure.add_gridspec(len(terms), 2, width_ratios=[1, 1.2])
         left = figure.add_subplot(grid[:, 0])
         for (name, values), line in zip(_factors(terms).items(), LINES * 2, strict=False):
             left.plot(epochs, values, color=line.color, linestyle=line.dash, linewidth=1.8, label=figure_text(name))
-        left.set_title("Ramps and decays")
-        left.set_ylim(-0.03, 1.05)
-        left.set_xlabel("epoch")
+        left.set(title="Ramps and decays", ylim=(-0.03, 1.05), xlabel="epoch")
         figure.legend(handles=left.lines, loc="outside lower left", ncols=2)
         for row, (term, schedule) in enumerate(terms.items()):
             axes = figure.add_subplot(grid[row, 1], sharex=left)
-            axes.fill_between(epochs, schedule.values, color="#0072B2", alpha=0.35, linewidth=0)
+            axes.fill_between(epochs, schedule.values, color=LINES[2].color, alpha=0.35, linewidth=0)
             axes.plot(epochs, schedule.values, color="black", linewidth=1.4)
             axes.set_ylim(-0.03 * (schedule.weight or 1), 1.08 * (schedule.weight or 1))
             axes.set_yticks([0, schedule.weight] if schedule.weight else [0])
             axes.set_title(_caption(figure_text(term), schedule), loc="left", fontsize=8.5)
             axes.tick_params(axis="x", labelbottom=row == len(terms) - 1)
-        axes.set_xlabel("epoch; the height is the weight, the product of all ramps and decays")
-        figure.suptitle(f"{figure_text(drawn.method)}, {drawn.epochs} epochs", fontsize=10)
-    written = write_figure(folder, drawn.method, figure)
-    say_undrawn([figure])
-    return [*written, put(folder / f"{drawn.method}.csv", frame_csv(drawn.curves(), "%.10g"))]
+        axes.set_xlabel("epoch; the height is the weight times all ramps and decays")
+        figure.suptitle(f"{figure_text(found.method)}, {found.epochs} epochs", fontsize=10)
+    table = put(folder / f"{found.method}.csv", frame_csv(found.curves(), "%.10g"))
+    return [*write_figures(folder, {found.method: figure}), table]
 
 
 def _factors(terms: Mapping[str, Schedule]) -> dict[str, Sequence[float]]:
-    """Return every ramp and decay once, by a name that says whose it is where terms differ."""
+    """Return every ramp and decay once; where terms differ, its name says whose it is."""
     factors: dict[str, Sequence[float]] = {}
     for term, schedule in terms.items():
         for name, values in schedule.factors.items():

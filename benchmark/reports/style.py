@@ -1,0 +1,313 @@
+"""The look of every figure: colours, dashes and markers, fonts, panels and legends, on a screen and on paper."""
+
+import logging
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cbook import is_math_text
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font, get_font_names
+from matplotlib.lines import Line2D
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
+
+from benchmark import escaping
+from benchmark.consoles import new_console
+from benchmark.escaping import Form
+from benchmark.reports.palette import LINES, Line
+from benchmark.store import put
+from benchmark.tables import Choice, Showing, method_order, natural
+from benchmark.words import say
+from methods.errors import InputError, unknown
+
+FORMATS = ("svg", "pdf", "png")
+STYLES = ("screen", "paper")
+PANEL = (4.6, 3.2)
+"""Width and height of a panel on the screen, in inches."""
+PAPER_WIDTH = 6.75
+"""Default width on paper in inches: the text width of a two-column page."""
+NARROWEST_PANEL = 1.55
+PAPER_RATIO = 0.78
+INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
+
+_SHARED: dict[Any, Any] = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E5E5E5",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+    # identifiers in the SVG derive from this: equal numbers give equal files
+    "svg.hashsalt": "okdbench",
+    "pdf.fonttype": 42,
+}
+_SCREEN: dict[Any, Any] = {"font.size": 9, "lines.markersize": 4.5, "svg.fonttype": "none"}
+_PAPER: dict[Any, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "legend.fontsize": 6.5,
+    "xtick.labelsize": 6,
+    "ytick.labelsize": 6,
+    "lines.markersize": 3,
+    "axes.linewidth": 0.5,
+    "grid.linewidth": 0.4,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "legend.handlelength": 2.6,
+    "legend.columnspacing": 1.2,
+    # text as outlines: it looks the same where the font is not installed
+    "svg.fonttype": "path",
+}
+_FALLBACK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "MS Gothic",
+    "Malgun Gothic", "Arial Unicode MS", "Noto Sans", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari",
+    "Noto Sans Thai", "Noto Sans Symbols", "Noto Emoji", "Symbola",
+)  # fmt: skip
+"""Fonts with characters that matplotlib's default font lacks, used where they are installed."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Which runs a figure shows, and how.
+
+    Attributes:
+        choice: Which rows and columns, in which order.
+        showing: What they are called.
+        style: ``screen``, or ``paper``: small fonts and thin lines, all text as outlines or embedded fonts.
+        width: Of the whole figure in inches, 1 to 100; None for the default of the style.
+    """
+
+    choice: Choice = field(default_factory=Choice)
+    showing: Showing = field(default_factory=Showing)
+    style: str = "screen"
+    width: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.style not in STYLES:
+            raise unknown("style", self.style, STYLES)
+        if self.width is not None and not 1 <= self.width <= 100:
+            raise InputError(f"--width takes 1 to 100 inches (given: {self.width:g})")
+
+    @property
+    def on_paper(self) -> bool:
+        """Whether the figure is for a paper."""
+        return self.style == "paper"
+
+    @property
+    def total(self) -> float | None:
+        """The width in inches; None where it follows from the panels."""
+        return self.width or (PAPER_WIDTH if self.on_paper else None)
+
+
+def inches(text: str) -> float:
+    """Convert a width such as ``3.25in``, ``84mm`` or ``240pt`` to inches; a bare number is in inches.
+
+    Raises:
+        InputError: If the text is not a width.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(in|cm|mm|pt)?\s*", text)
+    if not found:
+        raise InputError(f"--width takes a number of inches, or one with in, cm, mm or pt (given: {text!r})")
+    return float(found[1]) * INCHES[found[2] or "in"]
+
+
+@contextmanager
+def styled(view: View | None = None) -> Iterator[None]:
+    """Apply the project's matplotlib settings to everything that is drawn inside the context."""
+    with mpl.rc_context(_SHARED | {"font.family": font_families()} | (_PAPER if view and view.on_paper else _SCREEN)):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, in inches, without a window and without pyplot's global state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def lines_by_row(frame: pd.DataFrame, order: Sequence[str] = ()) -> dict[str, Line]:
+    """Return the line style of each row in the table's order; after eight rows the colours repeat with other dashes.
+
+    Args:
+        frame: With columns ``row`` and ``method``.
+        order: Of the rows; by default that of the methods.
+    """
+    methods = dict(zip(frame["row"], frame["method"], strict=True))
+    rows = [row for row in order if row in methods] or sorted(
+        methods, key=lambda row: (*method_order(methods[row]), natural(row))
+    )
+    count = len(LINES)
+    repeated = [LINES[(place + place // count) % count] for place in range(len(rows))]
+    return {
+        row: other._replace(color=LINES[place % count].color)
+        for place, (row, other) in enumerate(zip(rows, repeated, strict=True))
+    }
+
+
+def panels(count: int, view: View, most: int = 3) -> tuple[Figure, list[Axes], int]:
+    """Return a figure with ``count`` panels and how many are side by side: at most ``most``, as far as they fit."""
+    fit = most if view.total is None else max(1, min(most, int(view.total / NARROWEST_PANEL)))
+    across = min(count, fit)
+    down = -(-count // across)
+    size = (PANEL[0] * across, PANEL[1] * down)
+    if view.total is not None:
+        # 0.35 inches for the legend below
+        size = (view.total, view.total / across * PAPER_RATIO * down + 0.35)
+    with styled(view):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for axis in axes[count:]:
+        axis.remove()
+    return figure, axes[:count], across
+
+
+def label_y(figure: Figure, axes: Sequence[Axes], name: str, across: int, view: View) -> None:
+    """Label the vertical axis: beside the first panel of each row, on paper once for all."""
+    if view.on_paper:
+        with styled(view):
+            figure.supylabel(name, fontsize=_PAPER["axes.labelsize"])
+        return
+    for axis in axes[::across]:
+        axis.set_ylabel(name)
+
+
+def legend(figure: Figure, lines: Mapping[str, Line], view: View, dashes: bool = True) -> None:
+    """Write the rows' names below a figure, with their markers and, unless ``dashes`` is off, their dashes."""
+    names = [view.showing.word(row, FIGURE) for row in lines]
+    with styled(view):
+        handles = [
+            Line2D([], [], color=line.color, marker=line.marker, linestyle=line.dash if dashes else "none")
+            for line in lines.values()
+        ]
+        # at 9 points a letter is about 0.07 inches wide, a handle with its gaps 0.8
+        scale = 0.72 if view.on_paper else 1.0
+        width = figure.get_size_inches()[0] / scale
+        columns = max(1, min(len(handles), int(width / (0.8 + 0.07 * max(map(len, names))))))
+        figure.legend(handles, names, loc="outside lower center", ncols=columns)
+
+
+# files
+
+
+def check_path(path: Path) -> Path:
+    """Return the path of a figure.
+
+    Raises:
+        InputError: If its ending is not a supported format.
+    """
+    ending = path.suffix.removeprefix(".").lower()
+    if ending not in FORMATS:
+        raise unknown("figure format", ending, FORMATS)
+    return path
+
+
+def save(figure: Figure, path: Path, view: View | None = None) -> Path:
+    """Write a figure in the format of the path's ending, with exactly the view's width if it has one."""
+    missing = _write(figure, path, view)
+    _say_missing(missing)
+    return path
+
+
+def write_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+    """Write each figure as ``NAME.svg`` and ``NAME.png`` into a folder, which is made, and return the files."""
+    paths = {folder / f"{name}.{ending}": figure for name, figure in figures.items() for ending in ("svg", "png")}
+    _say_missing({char for path, figure in paths.items() for char in _write(figure, path)})
+    return [*paths]
+
+
+def _write(figure: Figure, path: Path, view: View | None = None) -> set[str]:
+    """Write one file and return the characters for which there was no font."""
+    ending = check_path(path).suffix[1:].lower()
+    exact = view is not None and view.total is not None
+    content = BytesIO()
+    # without the date and the version, so that equal figures are equal files
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[ending]
+    with styled(view), _without_glyph_warnings():
+        figure.savefig(content, format=ending, dpi=200, bbox_inches=None if exact else "tight", metadata=metadata)
+        missing = _missing_characters(figure, ending == "svg" and mpl.rcParams["svg.fonttype"] == "none")
+    put(path, content.getbuffer())
+    return missing
+
+
+# text in figures
+
+
+def font_families() -> list[str]:
+    """Return the fonts of figures: each character comes from the first font that has it."""
+    installed = set(get_font_names())
+    return ["sans-serif", *(name for name in _FALLBACK_FONTS if name in installed)]
+
+
+def _chosen(label: str) -> str:
+    """Return a label that a person chose: a formula in matplotlib's mathtext if it contains one, else plain text."""
+    label = escaping.visible(label)
+    if not is_math_text(label):
+        return re.sub(r"(?<!\\)\$", r"\\$", label)
+    try:
+        with _without_glyph_warnings():
+            MathTextParser("path").parse(label)
+    except ValueError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InputError(f"the label {label!r} is not a formula that matplotlib can draw: {reason}") from None
+    return label
+
+
+FIGURE = Form(escaping.figure, _chosen)
+
+
+def shortened(name: str, longest: int) -> str:
+    """Cut an escaped name to ``longest`` characters, the last one an ellipsis; formulas stay whole."""
+    text = name.replace(r"\$", "$")
+    if is_math_text(name) or len(text) <= longest:
+        return name
+    return escaping.figure(f"{text[: longest - 1]}…")
+
+
+@contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    """Silence matplotlib's warnings of missing glyphs: one line names them instead."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return "does not have a glyph" not in record.getMessage()
+
+    formulas = logging.getLogger("matplotlib.mathtext")
+    formulas.addFilter(other)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph \d|Matplotlib currently does not support")
+            yield
+    finally:
+        formulas.removeFilter(other)
+
+
+def _missing_characters(figure: Figure, as_text: bool) -> set[str]:
+    """Return the characters of a figure that no font has; of ``as_text`` files, those of formulas alone."""
+    fonts = [set(get_font(findfont(FontProperties(family=[name]))).get_charmap()) for name in font_families()]
+    missing: set[str] = set()
+    for text in {found.get_text() for found in figure.findobj(Text)}:
+        # formulas, and text on their line, use the first font alone
+        formula = is_math_text(text)
+        if formula or not as_text:
+            known = fonts[0] if formula else set().union(*fonts)
+            missing |= {char for char in text if ord(char) not in known and unicodedata.category(char)[0] != "C"}
+    return missing
+
+
+def _say_missing(characters: Iterable[str]) -> None:
+    if characters := sorted(characters):
+        line = f"note: no font for {' '.join(characters)}: the figure shows placeholders there"
+        say(new_console(stderr=True), line)
