@@ -132,7 +132,10 @@ OPTIONS: Mapping[str, Option] = {
         sweep=True,
     ),
     "log": Option(
-        str, "Also write the metrics to these, separated by commas: tensorboard, wandb, mlflow.", several=True
+        str,
+        "Also write the metrics to these, separated by commas: tensorboard, wandb, mlflow.",
+        several=True,
+        sweep=True,
     ),
 }
 """By their keys in a configuration file."""
@@ -155,5 +158,10 @@ SWEEP_OPTIONS: Mapping[str, Option] = {
     "search": Option(str, "grid, random or optuna.", default="random", choices=("grid", "random", "optuna")),
     "scheduler": Option(str, "none, or asha for early stopping.", default="none", choices=("none", "asha")),
     "search_seed": Option(int, "Random seed of the search.", default=0, low=0, high=2**32 - 1),
+    "storage": Option(
+        str,
+        "With --search optuna: keep its study in this SQLite file, or at an URL; optuna-dashboard opens it.",
+        metavar="FILE",
+    ),
 }
 """Of ``bench sweep`` beside those of :data:`OPTIONS` that it shares."""

@@ -29,6 +29,12 @@ from methods.errors import InputError, unknown
 KEYS = ("space", "controls", "question", *SWEEP_OPTIONS)
 """The keys of a sweep's file beside those of a configuration file."""
 
+REDUCTION = 3
+"""ASHA goes on with the best third of the configurations at each rung."""
+
+RUNGS = 2
+"""They are at a ninth and a third of the epochs."""
+
 HOLDOUT = 0.2
 TRIALS = 20
 SEARCHABLE_DATA = ("pad", "flip", "padding", "augment", "erase", "mix", "mix_alpha")
@@ -66,6 +72,7 @@ class Sweep:
         search_seed: Of the random choice of configurations.
         folder: Where table, figures and best.yaml go.
         declared: The controls as the file has them.
+        storage: The URL of where Optuna keeps its study; None: in memory.
         question: What the sweep is asked; None: whether the best configuration differs from the default.
     """
 
@@ -80,6 +87,7 @@ class Sweep:
     folder: Path
     declared: Sequence[Assignment] = ()
     question: Question | None = None
+    storage: str | None = None
     checksums: Checksums = field(default_factory=dict)
 
     @property
@@ -225,6 +233,7 @@ def prepare(
         # --space may have taken their values away
         declared=[control for control in controls if space.allows(control)],
         question=narrowed(question, space),
+        storage=_storage(option["storage"], option["search"]),
     )
     _check_values(sweep)
     return sweep
@@ -236,6 +245,11 @@ def _declared(content: Layer, known: Callable[[str], str]) -> tuple[list[Assignm
         return [], None
     space = parse_space(content["space"], (), known)
     return parse_controls(content.get("controls"), space, known), parse_question(content.get("question"), space, known)
+
+
+def first_rung(epochs: int) -> int:
+    """Return the epoch after which ASHA first stops configurations."""
+    return int(max(1, epochs // REDUCTION**RUNGS))
 
 
 def find(name: str) -> Path:
@@ -312,6 +326,14 @@ def _check_values(sweep: Sweep) -> None:
                 sweep.configuration(0, {**beside, parameter.key: value})
             except InputError as error:
                 raise InputError(f"space: {error}") from None
+
+
+def _storage(given: str | None, search: str) -> str | None:
+    if given is None:
+        return None
+    if search != "optuna":
+        raise InputError(f"storage keeps Optuna's study: it belongs to search optuna (given: search {search})")
+    return given if "://" in given else f"sqlite:///{Path(given).absolute()}"
 
 
 def _word(text: str) -> str:

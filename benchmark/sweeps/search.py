@@ -12,14 +12,8 @@ from benchmark.datasets import Dataset
 from benchmark.scheduling import Observer, run_trials
 from benchmark.scheduling.trials import ACCURACY, ListSearcher, ProgressCallback, packed
 from benchmark.store import Status
-from benchmark.sweeps.plan import Configuration, Sweep
+from benchmark.sweeps.plan import REDUCTION, Configuration, Sweep, first_rung
 from benchmark.sweeps.space import Assignment, Choice, Space, identity
-
-REDUCTION = 3
-"""ASHA goes on with the best third of the configurations at each rung."""
-
-RUNGS = 2
-"""They are at a ninth and a third of the epochs."""
 
 ATTEMPTS = 50
 """Questions in a row that may be about what is known already."""
@@ -60,13 +54,23 @@ class Suggested(ListSearcher):
         self._enqueued = [identity(x.assignment) for x in waiting]
         self._last: Assignment = {}
         self._asked: dict[str, tuple[str, str]] = {}
-        storage = optuna.storages.InMemoryStorage()
-        study = optuna.create_study(storage=storage, study_name="sweep", direction="maximize")
+        storage = optuna.storages.get_storage(sweep.storage)
+        name = f"{sweep.name}-{sweep.definition}"
+        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+        kept = set()
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state is optuna.trial.TrialState.COMPLETE:
+                kept.add(identity(sweep.space.suggest(optuna.trial.FixedTrial(trial.params))))
+            elif not trial.state.is_finished():
+                # what an earlier command left there is on record, and enqueued again
+                storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
         for key, score in scores.items():
             told = optuna.trial.FixedTrial(_encoded(sweep.space, json.loads(key)))
             sweep.space.suggest(told)
-            trial = optuna.trial.create_trial(params=told.params, distributions=told.distributions, value=score)
-            study.add_trial(trial)
+            if key not in kept:
+                study.add_trial(
+                    optuna.trial.create_trial(params=told.params, distributions=told.distributions, value=score)
+                )
         for configuration in waiting:
             study.enqueue_trial(_encoded(sweep.space, configuration.assignment))
         # begun again with the same numbers it would only repeat its first guesses
@@ -77,7 +81,7 @@ class Suggested(ListSearcher):
             mode="max",
             sampler=sampler,
             storage=storage,
-            study_name="sweep",
+            study_name=name,
         )
 
     def suggest(self, trial_id: str) -> Any:
@@ -145,11 +149,6 @@ class Asha(ASHAScheduler):
         if decision == TrialScheduler.STOP:
             self.callback.stop(trial, result["training_iteration"])
         return decision
-
-
-def first_rung(epochs: int) -> int:
-    """Return the epoch after which ASHA first stops configurations."""
-    return int(max(1, epochs // REDUCTION**RUNGS))
 
 
 def carry_out(

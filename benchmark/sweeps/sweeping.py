@@ -18,7 +18,7 @@ from benchmark.store import Status, atomic, check_folder
 from benchmark.sweeps.answering import count
 from benchmark.sweeps.foresight import expected_spread, foresight
 from benchmark.sweeps.outcomes import Outcome, outcome, ranked
-from benchmark.sweeps.plan import TRIALS, Configuration, Sweep
+from benchmark.sweeps.plan import TRIALS, Configuration, Sweep, first_rung
 from benchmark.sweeps.report import left_out, write_report
 from benchmark.sweeps.space import Assignment, identity
 from benchmark.words import say
@@ -171,6 +171,11 @@ def notes(sweep: Sweep, configurations: Sequence[Configuration], sets: Mapping[s
         for line in running.remarks(configuration.runs[:1], sets, sweep.command.plugins):
             found.setdefault(line, []).append(configuration.label)
     lines = [f"{line} [{_which(labels, len(configurations))}]" for line, labels in found.items()]
+    train, rung = sweep.base.train, first_rung(sweep.base.train.epochs)
+    if sweep.scheduler == "asha" and train.eval_every > rung:
+        lines.insert(
+            0, f"asha compares after epoch {rung}: train.eval_every={train.eval_every} has no accuracy by then"
+        )
     if (left := len(lines) - MAX_NOTES) <= 0:
         return lines
     return [*lines[:MAX_NOTES], f"{left} more such lines: the table says which loss terms are inactive"]
