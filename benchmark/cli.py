@@ -12,27 +12,16 @@ import typer
 
 from benchmark import libraries
 from benchmark.commands import (
-    check,
-    doctor,
-    du,
-    export,
-    list_,
-    merge,
-    pack,
-    plot,
-    predict,
-    report,
-    rm,
-    run,
-    schedules,
-    show,
-    site,
-    speed,
-    study,
-    submit,
-    sweep,
-    table,
-    verify,
+    checks,
+    cleaning,
+    exchange,
+    exporting,
+    listing,
+    pages,
+    plotting,
+    studies,
+    tables,
+    training,
 )
 from benchmark.commands.options import NamesMetrics
 from benchmark.consoles import coloured, new_console, printing, same_command
@@ -160,28 +149,21 @@ def root(
     """Train, compare, trust the table."""
 
 
-# in the order of the help page
-app.command()(run.run)
-app.command(cls=NamesMetrics)(table.table)
-app.command(cls=NamesMetrics)(plot.plot)
-app.command()(sweep.sweep)
-app.command()(schedules.schedules)
-app.command()(check.check)
-app.command()(speed.speed)
-app.add_typer(study.app, name="study")
-app.command("list")(list_.list_)
-app.command()(show.show)
-app.command()(report.report)
-app.command()(site.site)
-app.command()(pack.pack)
-app.command()(merge.merge)
-app.command()(verify.verify)
-app.command()(submit.submit)
-app.command()(rm.rm)
-app.command()(du.du)
-app.command()(export.export)
-app.command()(predict.predict)
-app.command()(doctor.doctor)
+_COMMANDS: dict[str, Any] = {
+    **{"run": training.run, "table": tables.table, "plot": plotting.plot, "sweep": training.sweep},
+    **{"schedules": plotting.schedules, "check": checks.check, "speed": checks.speed, "study": studies.app},
+    **{"list": listing.list_, "show": listing.show, "report": pages.report, "site": pages.site},
+    **{"pack": exchange.pack, "merge": exchange.merge, "verify": exchange.verify, "submit": exchange.submit},
+    **{"rm": cleaning.rm, "du": cleaning.du, "export": exporting.export, "predict": exporting.predict},
+    "doctor": checks.doctor,
+}
+"""In the order of the help page."""
+
+for name, command in _COMMANDS.items():
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name)
+    else:
+        app.command(name, cls=NamesMetrics)(command)
 
 if __name__ == "__main__":
     main()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from benchmark.configuration import Option
+from benchmark.configuration import OPTIONS, Option
 from benchmark.words import tell
 from methods.errors import InputError
 
@@ -40,11 +40,11 @@ class NamesMetrics(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help with the names."""
-        from benchmark.metrics import figure_labels
-
-        names = {"metrics": ", ".join(metric_names()), "curves": ", ".join(figure_labels("curves"))}
         for option in self.params:
-            if isinstance(option, TyperOption) and option.help:
+            if isinstance(option, TyperOption) and option.help and "{" in option.help:
+                from benchmark.metrics import figure_labels
+
+                names = {"metrics": ", ".join(metric_names()), "curves": ", ".join(figure_labels("curves"))}
                 option.help = option.help.format(**names)
         super().format_help(ctx, formatter)
 
@@ -64,7 +64,7 @@ def method_names() -> Iterable[str]:
 
 
 def dataset_names() -> Iterable[str]:
-    """Return the data sets; of a form such as folder:PATH the beginning."""
+    """Return the datasets; of a form such as folder:PATH the beginning."""
     from benchmark import datasets
     from benchmark.configuration import PLACE
 
@@ -155,7 +155,7 @@ def _typed(key: str, option: Option) -> tuple[str, Any]:
 
 
 def begun(ctx: typer.Context) -> float | None:
-    """Return when the command began, as ``time.time()`` gave it; None if its context does not know."""
+    """Return when the command began, in seconds of ``time.time()``; None if its context does not know."""
     return ctx.obj if isinstance(ctx.obj, float) else None
 
 
@@ -165,7 +165,7 @@ def places(results: list[Path] | None) -> list[Path]:
 
 
 def shown(results: list[Path] | None) -> str:
-    """Return the results folders in words."""
+    """Return the results folders as text."""
     return ", ".join(map(str, places(results)))
 
 
@@ -201,7 +201,7 @@ ManyResults = Annotated[
     typer.Option(
         "--results",
         parser=as_path,
-        help="Where runs are stored; several, or a pattern in quotes, as one (default: results).",
+        help="Where runs are stored; may be repeated, or a pattern in quotes (default: results).",
         metavar="DIR",
     ),
 ]
@@ -209,12 +209,21 @@ Prefer = Annotated[
     Path | None,
     typer.Option(
         parser=as_path,
-        help="Of several --results the one that counts where the same run has other numbers.",
+        help="With several --results: the folder to use where folders disagree.",
         metavar="DIR",
     ),
 ]
-DATA_ROOT_HELP = "Where data sets lie; else $OKDBENCH_DATA, else data."
-DataRoot = Annotated[Path | None, typer.Option(parser=as_path, help=DATA_ROOT_HELP, metavar="DIR")]
+DataRoot = Annotated[Path | None, typer.Option(parser=as_path, help=OPTIONS["data_root"].help, metavar="DIR")]
+Baseline = Annotated[
+    Text,
+    typer.Option(
+        # the backslash keeps Rich from reading the brackets as markup
+        help=r"The row that gains refer to: its label, a method, or 'method\[key=value]'. Gains are paired over seeds, "
+        "with confidence intervals and p values corrected for all comparisons.",
+        metavar="ROW",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Random seed of the sample.", metavar="SEED")]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -226,13 +235,13 @@ Plugins = Annotated[
     list[str] | None,
     typer.Option(
         "--plugin",
-        help="A Python file with methods, backbones or data sets; once or more.",
+        help="A Python file with methods, backbones or datasets; may be repeated.",
         metavar="FILE",
     ),
 ]
 Where = Annotated[
     Text,
-    typer.Option(help="Only runs that fit, such as 'backbone=resnet8 and temperature=3'.", metavar="CONDITION"),
+    typer.Option(help="Only matching runs, such as 'backbone=resnet8 and temperature=3'.", metavar="CONDITION"),
 ]
 Split = Annotated[
     Text,
@@ -243,13 +252,13 @@ Split = Annotated[
 ]
 Hide = Annotated[
     list[str] | None,
-    typer.Option("--hide", help="A row, or a method, that is left out; more than once.", metavar="ROW"),
+    typer.Option("--hide", help="A row or a method to leave out; may be repeated.", metavar="ROW"),
 ]
 Label = Annotated[
     list[str] | None,
     typer.Option(
         "--label",
-        help="Another name for a method, row, data set, network or setting: dkel='DKEL (ours)'; more than once.",
+        help="Another name for a method, row, dataset, network or setting: dkel='DKEL (ours)'; may be repeated.",
         metavar="OLD=NEW",
     ),
 ]
@@ -258,13 +267,13 @@ Layout = Annotated[
     typer.Option(
         "--layout",
         parser=as_path,
-        help="A YAML file with rows in order, groups, labels, columns, digits.",
+        help="A YAML file with a custom table layout: rows in order, groups, labels, columns, digits.",
         metavar="FILE",
     ),
 ]
 Run = Annotated[
     str,
     typer.Argument(
-        help="A run's folder name or its beginning, or its identity.", metavar="RUN", autocompletion=run_names
+        help="A run's folder name, the beginning of it, or its identity.", metavar="RUN", autocompletion=run_names
     ),
 ]

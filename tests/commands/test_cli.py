@@ -126,8 +126,6 @@ class TestBadWords:
             ("run --methods", "--methods"),
             ("run pcl", "pcl"),
             ("table --results nowhere", "no such results folder: nowhere"),
-            ("table --columns studnet", "unknown column 'studnet', did you mean 'student'? (valid: "),
-            ("table --columns ,", "columns names nothing (valid: "),
             ("list method", "unknown kind or method 'method', did you mean 'methods'? (valid: "),
             ("tabel", "table"),
             ("--verson", "--version"),

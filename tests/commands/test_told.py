@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
-from benchmark import datasets, store
+from benchmark import cli, datasets, store
 from benchmark.configuration import DataConfig, Request, plan
 from benchmark.configuration.words import parse_seeds
 from benchmark.store import lookup
@@ -98,8 +99,8 @@ class TestSpace:
         (path,) = mine.glob("runs/pcl-*-s1-*/result.json")
         path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "failed"}))
         assert "pcl-digits-resnet8-s1" in bench("rm", "--failed", "--results", "mine").out
-        assert bench("rm", "--failed", "dml-digits-resnet8-s0", "--results", "mine").out == "no run in mine is meant\n"
-        bench("rm", "--results", "mine").assert_refused("it never means all of them")
+        assert bench("rm", "--failed", "dml-digits-resnet8-s0", "--results", "mine").out == "no matching runs in mine\n"
+        bench("rm", "--results", "mine").assert_refused("--where", "--failed")
         bench("rm", "nothing", "--results", "mine").assert_refused("unknown run 'nothing'")
 
     def test_what_another_process_works_on_stays(self, bench: Bench, mine: Path) -> None:
@@ -126,9 +127,27 @@ class TestSpace:
 
 
 class TestSlips:
-    def test_brackets_are_no_markup(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("COLUMNS", "200")
-        assert "KEY=[a,b] or uniform(a,b)" in bench("sweep", "--help").out
+    @pytest.mark.parametrize("command", sorted(cli.program().commands))
+    def test_help_is_printed_with_all_its_brackets(self, command: str) -> None:
+        parameters = cli.program().commands[command].params
+        helps = [parameter.help for parameter in parameters if getattr(parameter, "help", None)]
+        assert helps or command in ("study",)
+        for text in helps:
+            assert Text.from_markup(text).plain == text.replace("\\[", "[")
+
+    def test_the_ending_of_a_file_decides_its_format(self, bench: Bench, finished_runs: Path, tmp_path: Path) -> None:
+        words = ["table", "--results", str(finished_runs), "--out"]
+        for name, beginning in (("t.tex", "%"), ("t.json", "{"), ("t.csv", "method,label,"), ("t.md", "|"), ("t", "|")):
+            assert bench(*words, name).code == 0
+            assert (tmp_path / name).read_text().startswith(beginning), name
+        assert bench(*words, "other.md", "--format", "latex").code == 0
+        assert (tmp_path / "other.md").read_text() == (tmp_path / "t.tex").read_text()
+        bench(*words, "t.docx").assert_refused("docx", "latex", "parquet")
+
+    def test_unknown_columns(self, bench: Bench, finished_runs: Path) -> None:
+        words = ["table", "--results", str(finished_runs), "--columns"]
+        bench(*words, "studnet").assert_refused("'studnet'", "did you mean 'student'?", "(valid: ")
+        bench(*words, ",").assert_refused("columns names nothing", "(valid: ")
 
     def test_too_few_images_name_their_data_set(self, bench: Bench) -> None:
         answer = bench("run", "--methods", "dml", "--set", "data.test_per_class=1000")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import (
+    Baseline,
     Hide,
     Label,
     Layout,
@@ -26,16 +27,19 @@ from benchmark.errors import OutputError
 from benchmark.words import tell
 from methods.errors import InputError
 
+ENDINGS = {"tex": "latex", "htm": "html", "txt": "md"}
+"""The formats of files whose ending is not the format's name."""
+
 
 def table(
     results: ManyResults = None,
     prefer: Prefer = None,
-    rows: Annotated[str, typer.Option(help="What makes a row: method, dataset, backbone, split, seed.")] = "method",
+    rows: Annotated[str, typer.Option(help="Keys of the rows: method, dataset, backbone, split, seed.")] = "method",
     columns: Annotated[
         str | None,
         typer.Option(
-            help="What makes a column, of the same words (default: dataset,backbone); metrics, see --value, "
-            "may be named here too and add a column each: --columns student,best,ensemble.",
+            help="Keys of the columns (default: dataset,backbone); metrics, see --value, add one column each: "
+            "--columns student,best,ensemble.",
         ),
     ] = None,
     value: Annotated[
@@ -44,19 +48,12 @@ def table(
             help="Metrics, with commas (default: student): {metrics}.", autocompletion=several_of(metric_names)
         ),
     ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            help="A row's label, a method, or 'method[key=value]': adds each gain over it, paired over seeds, with "
-            "interval and p value, both corrected for all comparisons.",
-            metavar="ROW",
-        ),
-    ] = None,
+    baseline: Baseline = None,
     resolve: Annotated[
         float | None,
         typer.Option(
             help="With --baseline: the difference that matters, such as 0.5; adds a verdict on each method (better, "
-            "worse, same, undecided) and how many seeds would decide.",
+            "worse, equivalent, undecided) and how many seeds would decide.",
             metavar="DIFFERENCE",
         ),
     ] = None,
@@ -66,23 +63,28 @@ def table(
     label: Label = None,
     layout_file: Layout = None,
     digits: Annotated[int | None, typer.Option(help="Decimal places of accuracies (default: 2).")] = None,
-    n: Annotated[bool | None, typer.Option("--n/--no-n", help="Say the number of seeds.")] = None,
-    p: Annotated[bool | None, typer.Option("--p/--no-p", help="Say the p values of gains.")] = None,
-    interval: Annotated[bool | None, typer.Option("--interval/--no-interval", help="Say their intervals.")] = None,
-    gains: Annotated[Text, typer.Option(help="Where gains stand: columns, cell or rows.")] = None,
+    n: Annotated[bool | None, typer.Option("--n/--no-n", help="Show the number of seeds.")] = None,
+    p: Annotated[bool | None, typer.Option("--p/--no-p", help="Show the p values of gains.")] = None,
+    interval: Annotated[bool | None, typer.Option("--interval/--no-interval", help="Show their intervals.")] = None,
+    gains: Annotated[Text, typer.Option(help="Show gains in columns, in the cell or in rows.")] = None,
     rank: Annotated[bool | None, typer.Option("--rank/--no-rank", help="A column with the average rank.")] = None,
     aggregates: Annotated[
         bool | None, typer.Option("--aggregates/--no-aggregates", help="Columns with the gains over all columns.")
     ] = None,
     siunitx: Annotated[
-        bool | None, typer.Option("--siunitx/--no-siunitx", help="latex: columns that siunitx aligns.")
+        bool | None, typer.Option("--siunitx/--no-siunitx", help="latex: columns aligned by siunitx.")
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="md, latex, csv, csv-wide, html, json or parquet.")] = "md",
+    form: Annotated[
+        Text,
+        typer.Option(
+            "--format", help="md, latex, csv, csv-wide, html, json or parquet (default: by the ending of --out, or md)."
+        ),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(parser=as_path, help="Write it there and print nothing.", metavar="FILE")
+        Path | None, typer.Option(parser=as_path, help="Write it to a file instead of printing it.", metavar="FILE")
     ] = None,
     published: Annotated[
-        bool, typer.Option("--published", help="Set our numbers beside published ones, with sources.")
+        bool, typer.Option("--published", help="Compare with published numbers, with sources.")
     ] = False,
 ) -> None:
     """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
@@ -92,7 +94,8 @@ def table(
     from benchmark.tables.footnotes import footnotes
     from benchmark.tables.tracebacks import located
 
-    rendering.check_format(form, published)
+    ending = out.suffix.removeprefix(".") if out else ""
+    form = rendering.check_format(form or ENDINGS.get(ending, ending) or "md", published)
     if resolve is not None:
         tables.check_bound("resolve", resolve)
     down = layout.check_keys("rows", layout.split_words(rows))
@@ -109,13 +112,13 @@ def table(
     choice, showing = wanted.choice(), wanted.showing(label or ())
     frame = store.load(places(results), "last", prefer=prefer, split="all")
     say_notes(frame.attrs[store.DAMAGED].values())
-    if frame.empty:
-        raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     metrics = of_frame(frame)
     keys, scores = layout.keys_and_metrics(layout.split_words(columns), metrics) if columns is not None else ([], [])
     if value is not None:
         scores = layout.check_metrics("value", layout.split_words(value), metrics) + scores
     across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
+    if frame.empty:
+        raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     frame, left_out = choice.runs(located(frame, store.folders(places(results))), "split" in (*down, *across))
     if not scores and wanted.value:
         scores = layout.check_metrics("value", wanted.value, metrics)
@@ -123,7 +126,7 @@ def table(
     made = tables.build(frame, judged, down, across, wanted.baseline, resolve, choice, showing)
     _put(rendering.parquet(made) if form == rendering.PARQUET else rendering.rendered(made, form), out)
     for line in [*(f"note: {line}" for line in left_out), *footnotes(frame)]:
-        # another program may read the other forms
+        # another program may read the other formats
         tell(*([""] if form == "md" else []), line, error=form != "md")
 
 
@@ -136,7 +139,7 @@ def _put(content: str | bytes, out: Path | None) -> None:
     elif isinstance(content, str):
         tell(*content.split("\n"))
     elif sys.stdout.isatty():
-        raise InputError("a Parquet file is no text: --out FILE.parquet says where it goes")
+        raise InputError("a Parquet file is not text: write it with --out FILE.parquet")
     else:
         sys.stdout.flush()
         try:

@@ -1,13 +1,38 @@
-"""``bench predict``."""
+"""``bench export`` and ``bench predict``."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, ManyResults, Plugins, Prefer, as_path, places
+from benchmark.commands.options import DataRoot, ManyResults, Plugins, Prefer, Results, Run, Text, as_path, places
 from benchmark.words import tell
 from methods.errors import InputError
+
+
+def export(
+    run: Run,
+    to: Annotated[
+        Path, typer.Option("--to", parser=as_path, help="A file ending in .safetensors, .onnx or .pt2.", metavar="FILE")
+    ],
+    student: Annotated[Text, typer.Option(help="Which of the run's students (default: the first).")] = None,
+    results: Results = Path("results"),
+    data_root: DataRoot = None,
+    plugin: Plugins = None,
+) -> None:
+    """Export a student of a run as a file that works without this project, and check the file."""
+    from benchmark.datasets import default_root
+    from benchmark.deployment import deployed
+    from benchmark.store import lookup
+
+    deployed.check_suffix(to)
+    found = lookup.find(results, run)
+    # torch is imported once the arguments are known to be right
+    from benchmark.deployment.export import export as write
+
+    for line in write(found, to, student, data_root or default_root(), tuple(plugin or ())):
+        tell(line)
+
 
 TOP = 5
 
@@ -16,8 +41,8 @@ def predict(
     model: Annotated[
         str,
         typer.Argument(
-            help="A file that bench export wrote, its .json beside it (a .pt2 is code: use your own); or, with --out, "
-            "a stored run.",
+            help="A file written by bench export, with its .json next to it (a .pt2 is code: use your own only); or, "
+            "with --out, a stored run.",
             metavar="FILE|RUN",
         ),
     ],
@@ -29,7 +54,7 @@ def predict(
         Path | None,
         typer.Option(
             parser=as_path,
-            help="With RUN: logits, labels and predicted classes of the scored images go there; ends in .npz.",
+            help="With RUN: the .npz file for logits, labels and predicted classes of the scored images.",
             metavar="FILE",
         ),
     ] = None,
@@ -38,7 +63,7 @@ def predict(
     data_root: DataRoot = None,
     plugin: Plugins = None,
 ) -> None:
-    """Print the likeliest classes of images, by an exported student; or write what a stored run's predictors said."""
+    """Print the likeliest classes of images by an exported student; or write the predictions of a stored run."""
     plugins = tuple(plugin or ())
     if out is not None:
         if images or top is not None:

@@ -1,17 +1,20 @@
-"""``bench plot``."""
+"""``bench plot`` and ``bench schedules``."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark.commands.options import (
+    Config,
     Hide,
     Label,
     Layout,
     ManyResults,
+    Plugins,
     Prefer,
+    Set,
     Split,
     Where,
     as_path,
@@ -22,12 +25,41 @@ from benchmark.commands.options import (
     say_notes,
     shown,
 )
-from benchmark.commands.schedules import schedules
 from benchmark.words import tell
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def schedules(
+    method: Annotated[str, typer.Option(help="The method whose ramps and decays are plotted.")],
+    config: Config = None,
+    set_: Set = None,
+    epochs: Annotated[int | None, typer.Option(help="Length of the run (default: that of --config, or 300).")] = None,
+    out: Annotated[Path, typer.Option(parser=as_path, help="Folder of figure and table.", metavar="DIR")] = Path(
+        "results/schedules"
+    ),
+    plugin: Plugins = None,
+) -> None:
+    """Plot every ramp and decay of a configuration over the epochs, and list inactive loss terms."""
+    from benchmark.configuration import layer_from_assignments, layer_from_file
+    from benchmark.reports import schedules as method_schedules
+    from benchmark.tables import frame_markdown
+    from methods import registry
+
+    plugins = tuple(plugin or ())
+    broken = registry.broken_files(plugins)
+    file_layer = [layer_from_file(config, plugins)] if config is not None else []
+    flags: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    found = method_schedules.resolve(method, [*file_layer, layer_from_assignments(set_ or ()) | flags], plugins)
+    tell(*frame_markdown(found.summary(), index=False, disable_numparse=True).split("\n"))
+    for line in found.remarks:
+        tell(f"note: {method}: {line}")
+    for path in method_schedules.write(found, out):
+        tell(path)
+    say_notes(broken)
+
 
 KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "confusion", "agreement", "schedules")
 OF_PREDICTIONS = ("confusion", "agreement")
@@ -60,7 +92,7 @@ def plot(
         list[str] | None,
         typer.Option(
             "--run",
-            help="confusion, agreement: only this run; agreement of several runs: between them.",
+            help="confusion, agreement: only this run; given several times, the agreement between these runs.",
             metavar="RUN",
             autocompletion=run_names,
         ),
@@ -68,7 +100,7 @@ def plot(
     predictor: Annotated[
         str | None,
         typer.Option(
-            help="confusion (the students' mean if not given), agreement between runs (the first student): whose.",
+            help="confusion, agreement between runs: which predictor (default: the students' mean; the first student).",
             metavar="NAME",
         ),
     ] = None,
@@ -79,16 +111,17 @@ def plot(
     label: Label = None,
     layout_file: Layout = None,
     look: Annotated[
-        str, typer.Option("--style", help="screen, or paper: small letters, thin lines, fonts in the file.")
+        str, typer.Option("--style", help="screen, or paper: small fonts, thin lines, fonts embedded in the file.")
     ] = "screen",
     width: Annotated[
-        str | None, typer.Option(help="Of the whole figure: 3.25in, 84mm, 240pt.", metavar="LENGTH")
+        str | None, typer.Option(help="Width of the figure: 3.25in, 84mm, 240pt.", metavar="LENGTH")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="schedules: whose; --out is a folder then. bench schedules takes settings too.")
+        str | None,
+        typer.Option(help="schedules: the method, with --out as a folder; bench schedules takes settings too."),
     ] = None,
 ) -> None:
-    """Draw the stored runs, means over seeds with their spread; or a method's schedules, which need no runs."""
+    """Plot the stored runs, means over seeds with their spread; or a method's schedules, which need no runs."""
     if kind not in KINDS:
         raise unknown("figure", kind, KINDS)
     if (method is not None) != (kind == "schedules"):

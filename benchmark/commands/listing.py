@@ -1,4 +1,4 @@
-"""``bench list``."""
+"""``bench list`` and ``bench show``."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,6 +11,7 @@ from benchmark.commands.options import (
     ManyResults,
     Plugins,
     Prefer,
+    Run,
     Split,
     Text,
     Where,
@@ -24,11 +25,11 @@ from methods.errors import InputError, unknown
 
 KINDS = ("methods", "datasets", "backbones", "recipes")
 MORE = ("hyperparameters", "metrics", "settings", "runs")
-"""What is listed only if it is asked for."""
+"""What is listed on request only."""
 
 
 def statuses() -> Iterable[str]:
-    """Return how a run can stand."""
+    """Return the statuses of a run."""
     from benchmark.store import Status
 
     return [str(status) for status in Status]
@@ -46,14 +47,14 @@ def list_(
     results: ManyResults = None,
     prefer: Prefer = None,
     status: Annotated[
-        Text, typer.Option(help="Only runs that stand so, such as failed.", autocompletion=one_of(statuses))
+        Text, typer.Option(help="Filter by status, such as failed.", autocompletion=one_of(statuses))
     ] = None,
     where: Where = None,
     split: Split = None,
     hide: Hide = None,
     plugin: Plugins = None,
 ) -> None:
-    """List what can be named, with one line each; or all that is known of one method."""
+    """List methods, datasets, backbones and recipes; or describe one method."""
     plugins = tuple(plugin or ())
     of_runs = {"status": status, "where": where, "split": split, "hide": hide}
     if what != "runs" and (flag := next((name for name, value in of_runs.items() if value), None)):
@@ -117,3 +118,11 @@ def _list_runs(
     lines = list(run_text.listing(found))
     kind = f" {status}" if status else ""
     tell(*lines, f"{len(lines)}{kind} {'run' if len(lines) == 1 else 'runs'} in {shown(results)}")
+
+
+def show(run: Run, results: ManyResults = None, prefer: Prefer = None) -> None:
+    """Print one run: its configuration, its result, its last metrics and the command that repeats it."""
+    from benchmark.reports import lines
+    from benchmark.store import find
+
+    tell(*lines(find(places(results), run, prefer)))

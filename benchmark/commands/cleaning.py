@@ -1,4 +1,4 @@
-"""``bench rm``."""
+"""``bench rm`` and ``bench du``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,16 +18,16 @@ def rm(
     results: Results = Path("results"),
     where: Where = None,
     split: Split = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Of these, or of all, those that failed.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Move them; without it they are only listed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only runs that failed, of those given or of all.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Move them; without this option they are only listed.")] = False,
 ) -> None:
-    """List runs that are to leave the store; with --yes move them to RESULTS/trash. Nothing is deleted."""
+    """List runs to remove from the store; with --yes move them to RESULTS/trash. Nothing is deleted."""
     from benchmark import store
     from benchmark.store import Status, lookup
     from benchmark.tables import Choice
 
     if not (runs or where or split or failed):
-        raise InputError("bench rm takes runs, --where CONDITION or --failed: it never means all of them")
+        raise InputError("bench rm takes runs, --where CONDITION or --failed: it never removes all of them")
     stored = store.read(results)
     say_notes(map(str, stored.damaged))
     every = [run.stored() for run in stored.found]
@@ -38,7 +38,7 @@ def rm(
     broken = (Status.FAILED, Status.OUT_OF_MEMORY, Status.DIVERGED, Status.COLLAPSED)
     found = [run for run in every if run.name in chosen and (not failed or run.status in broken)]
     if not found:
-        tell(f"no run in {results} is meant")
+        tell(f"no matching runs in {results}")
         return
     count = f"{len(found)} {'run' if len(found) == 1 else 'runs'}"
     if not yes:
@@ -53,3 +53,16 @@ def rm(
     tell(f"{done} of {count} moved to {results / 'trash'}, which may be deleted, or moved back")
     if done < len(found):
         raise typer.Exit(1)
+
+
+def du(results: Results = Path("results")) -> None:
+    """Show what takes the space in a results folder, and what can be deleted."""
+    from benchmark import store
+
+    if not results.is_dir():
+        raise InputError(f"no such results folder: {results}")
+    found = store.kinds(results)
+    for kind in found:
+        files = "file" if kind.files == 1 else "files"
+        tell(f"  {kind.bytes / 2**20:10.2f} MiB  {kind.name:<16}  {kind.files} {files}; {kind.remark}".rstrip("; "))
+    tell(f"  {sum(kind.bytes for kind in found) / 2**20:10.2f} MiB  in {results}")

@@ -1,4 +1,4 @@
-"""``bench study``: a subcommand a study, whose options are made from the study's settings when it is asked for."""
+"""``bench study``: one subcommand per study, whose options are made from the study's settings."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -57,7 +57,7 @@ def study_command(name: str) -> Any:
         for path in files:
             tell(path)
 
-    help_of_out = typer.Option(parser=as_path, help="Where figure, tables and text are written.", metavar="DIR")
+    help_of_out = typer.Option(parser=as_path, help="Folder of figure, tables and text.", metavar="DIR")
     parameters = [option_parameter("out", Annotated[Path | None, help_of_out])]
     parameters += [option_parameter(field, _annotation(info)) for field, info in found.settings.model_fields.items()]
     single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
