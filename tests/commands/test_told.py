@@ -27,7 +27,7 @@ class TestList:
             "decay                  exp|linear|cosine|step|constant|none  default exp",
             "rampup_epochs          whole number at least 0               default 80 of 300 epochs",
             "ema_decay              number at least 0 below 1",
-            "students, whose mean is the headline: teacher0, teacher1, teacher2",
+            "teacher0, teacher1, teacher2",
             "schedules (bench schedules --method dkel draws them): ",
             "released: ramp-up divided by the weight 0.1 (D1); here: `ramp: intended`",
         ):
