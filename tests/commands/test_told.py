@@ -28,7 +28,7 @@ class TestList:
             "rampup_epochs          whole number at least 0               default 80 of 300 epochs",
             "ema_decay              number at least 0 below 1",
             "teacher0, teacher1, teacher2",
-            "schedules (bench schedules --method dkel draws them): ",
+            "bench schedules --method dkel",
             "released: ramp-up divided by the weight 0.1 (D1); here: `ramp: intended`",
         ):
             assert text in out
