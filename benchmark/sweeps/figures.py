@@ -1,10 +1,13 @@
-"""A sweep in pictures: schedules beside their accuracy, heat map, parallel coordinates, progress, importance."""
+"""A sweep's figures: schedules beside their accuracy, heat map, parallel coordinates, progress, importance."""
 
 import json
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -12,16 +15,17 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmark.escaping import figure as text
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.sweeps.importance import SEED, Importance
-from benchmark.sweeps.outcomes import Outcome, ranked
+from benchmark.sweeps.outcomes import SEED, Importance, Outcome, ranked
 from benchmark.sweeps.plan import Sweep
-from benchmark.sweeps.space import Choice, Parameter, Range, shown
+from benchmark.sweeps.space import Choice, Domain, Parameter, Range, shown
 
 MAX_CURVES = 24
 COLOURS = "cividis"
 """Its lightness grows with the value: readable without colour, and for colour-blind readers."""
 
 ACCURACY = "validation accuracy in %"
+NOT_USED = -0.12
+"""The position on a key's axis of configurations in which it does not count."""
 
 
 def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Importance) -> dict[str, Figure]:
@@ -32,28 +36,26 @@ def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Importance) -> dic
         outcomes: Of every configuration, in the order of the search.
         found: The keys' importance.
     """
-    drawn: dict[str, Figure] = {}
+    made: dict[str, Figure] = {}
     finished = [outcome for outcome in ranked(outcomes) if outcome.n]
     with styled():
         if finished:
-            drawn["configurations"] = _configurations(finished, len(outcomes))
-            drawn["progress"] = _progress(outcomes)
+            made["configurations"] = _configurations(finished, len(outcomes))
+            made["progress"] = _progress(outcomes)
         if len(finished) > 1:
-            drawn["parallel"] = _parallel(sweep, finished)
-            numeric = [parameter for parameter in sweep.space.parameters if _is_numeric(parameter)]
+            made["parallel"] = _parallel(sweep, finished)
+            numeric = [parameter for parameter in sweep.space.parameters if _is_numeric(parameter.domain)]
             # without shares the order of the space stays
-            numeric.sort(
-                key=lambda parameter: -found.shares[parameter.key].value if parameter.key in found.shares else 0
-            )
+            numeric.sort(key=lambda x: -found.shares[x.key].value if x.key in found.shares else 0)
             if len(numeric) > 1:
-                drawn["heatmap"] = _heatmap(sweep, numeric[0], numeric[1], finished)
+                made["heatmap"] = _heatmap(sweep, numeric[0], numeric[1], finished)
         if found.shares:
-            drawn["importance"] = _importance(found)
-    return drawn
+            made["importance"] = _importance(found)
+    return made
 
 
 def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
-    """The best configurations, a row each: the terms' curves where they differ, and the accuracy of every seed."""
+    """The best configurations, one per row: the terms' curves where they differ, and the accuracy of every seed."""
     rows = finished[:MAX_CURVES]
     terms = _differing_terms(rows)
     figure = new_figure(8.2, 1.5 + 0.42 * len(rows))
@@ -89,7 +91,7 @@ def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
             handles=handles,
             loc="outside lower center",
             ncols=min(3, len(terms)),
-            title="share of its weight with which a term acts, 0 to 1 (left)",
+            title="factor of a loss term's weight, 0 to 1 (left)",
             title_fontsize=8,
         )
     return figure
@@ -154,31 +156,36 @@ def _progress(outcomes: Sequence[Outcome]) -> Figure:
 
 
 def _parallel(sweep: Sweep, finished: Sequence[Outcome]) -> Figure:
-    """One axis a key and one for the accuracy; a line a configuration, the best one black."""
+    """One axis per key and one for the accuracy; one line per configuration, the best one black."""
     parameters = sweep.space.parameters
-    scales = [_Scale(parameter, finished) for parameter in parameters]
     means = [outcome.mean for outcome in finished]
     low, high = min(means), max(means)
     norm = Normalize(low, high if high > low else low + 1e-9)
     figure = new_figure(1.6 * (len(parameters) + 1) + 1.4, 4.2)
     axes = figure.add_subplot()
-    colours = _colour_map()
+    label: dict[str, Any] = {
+        "fontsize": 7.5,
+        "va": "center",
+        "bbox": {"facecolor": "w", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
+    }
     for rank, outcome in reversed(list(enumerate(finished))):
-        heights = [scale.height(outcome) for scale in scales]
+        values = outcome.configuration.assignment
+        heights = [_height(x.domain, values[x.key]) if x.key in values else NOT_USED for x in parameters]
         heights.append(float(norm(outcome.mean)))
         # lines of equal values would hide each other
         heights = [height + 0.012 * ((outcome.configuration.number % 7) - 3) / 3 for height in heights]
-        line = {"color": "black", "linewidth": 2.6} if rank == 0 else {"color": colours(0.9 * norm(outcome.mean))}
-        axes.plot(range(len(heights)), heights, alpha=0.9, **line)
-    for place, scale in enumerate(scales):
+        best = {"color": "black", "linewidth": 2.6}
+        look = best if rank == 0 else {"color": colormaps[COLOURS](0.9 * norm(outcome.mean))}
+        axes.plot(range(len(heights)), heights, alpha=0.9, **look)
+    for place, parameter in enumerate(parameters):
         axes.axvline(place, color="black", linewidth=0.8)
-        for height, called in scale.ticks():
-            axes.text(place, height, f" {text(called)} ", fontsize=7.5, va="center", ha="right", bbox=_WHITE)
-    axes.axvline(len(scales), color="black", linewidth=0.8)
+        for height, word in _ticks(parameter, finished):
+            axes.text(place, height, f" {text(word)} ", ha="right", **label)
+    axes.axvline(len(parameters), color="black", linewidth=0.8)
     for value in (low, (low + high) / 2, high) if high > low else (low,):
-        axes.text(len(scales), float(norm(value)), f" {value:.2f}", fontsize=7.5, va="center", ha="left", bbox=_WHITE)
-    axes.set_xticks(range(len(scales) + 1), [*map(text, sweep.space.keys), "accuracy in %"], fontsize=8.5)
-    axes.set_xlim(-0.45, len(scales) + 0.45)
+        axes.text(len(parameters), float(norm(value)), f" {value:.2f}", ha="left", **label)
+    axes.set_xticks(range(len(parameters) + 1), [*map(text, sweep.space.keys), "accuracy in %"], fontsize=8.5)
+    axes.set_xlim(-0.45, len(parameters) + 0.45)
     axes.set_yticks([])
     axes.grid(visible=False)
     for side in ("left", "bottom"):
@@ -188,67 +195,46 @@ def _parallel(sweep: Sweep, finished: Sequence[Outcome]) -> Figure:
     return figure
 
 
-_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
+def _height(domain: Domain, value: float) -> float:
+    """Return the position of a value on its key's axis, from 0 to 1."""
+    match domain:
+        case Choice(values):
+            return values.index(value) / max(1, len(values) - 1)
+        case Range("loguniform", low, high):
+            return float(np.log(value / low) / np.log(high / low))
+        case Range(_, low, high):
+            return float((value - low) / (high - low))
 
 
-class _Scale:
-    """Where the values of a key stand on its axis, from 0 to 1; below 0 where the key does not count."""
-
-    def __init__(self, parameter: Parameter, outcomes: Sequence[Outcome]) -> None:
-        self.parameter = parameter
-        self.inactive = any(parameter.key not in outcome.configuration.assignment for outcome in outcomes)
-
-    def height(self, outcome: Outcome) -> float:
-        assignment = outcome.configuration.assignment
-        if self.parameter.key not in assignment:
-            return -0.12
-        return self._height(assignment[self.parameter.key])
-
-    def ticks(self) -> list[tuple[float, str]]:
-        absent = [(-0.12, "not used")] if self.inactive else []
-        match self.parameter.domain:
-            case Choice(values):
-                return [*((self._height(value), shown(value)) for value in values), *absent]
-            case Range(form, low, high):
-                middle = (low * high) ** 0.5 if form == "loguniform" else (low + high) / 2
-                return [*((self._height(value), f"{value:.3g}") for value in (low, middle, high)), *absent]
-
-    def _height(self, value: Any) -> float:
-        match self.parameter.domain:
-            case Choice(values):
-                return values.index(value) / max(1, len(values) - 1)
-            case Range("loguniform", low, high):
-                return float(np.log(value / low) / np.log(high / low))
-            case Range(_, low, high):
-                return float((value - low) / (high - low))
+def _ticks(parameter: Parameter, outcomes: Sequence[Outcome]) -> list[tuple[float, str]]:
+    match parameter.domain:
+        case Choice(values):
+            named = [(value, shown(value)) for value in values]
+        case Range(form, low, high):
+            middle = (low * high) ** 0.5 if form == "loguniform" else (low + high) / 2
+            named = [(value, f"{value:.3g}") for value in (low, middle, high)]
+    unused = any(parameter.key not in outcome.configuration.assignment for outcome in outcomes)
+    return [(_height(parameter.domain, value), word) for value, word in named] + [(NOT_USED, "not used")] * unused
 
 
 def _heatmap(sweep: Sweep, one: Parameter, other: Parameter, finished: Sequence[Outcome]) -> Figure:
-    """The mean accuracy over two numeric keys: a field a pair of values, or a dot a configuration."""
+    """The mean accuracy over two numeric keys: a cell for each pair of values, or a dot per configuration."""
     figure = new_figure(6.2, 4.6)
     axes = figure.add_subplot()
-    # a key that is not used may have no number: its default then says so
-    values = [[sweep.value_of(x.configuration.runs[0], p.key) for p in (one, other)] for x in finished]
-    finished = [x for x, pair in zip(finished, values, strict=True) if None not in pair]
-    places = [(float(pair[0]), float(pair[1])) for pair in values if None not in pair]
-    means = [outcome.mean for outcome in finished]
+    rows = [[*(sweep.value_of(x.configuration.runs[0], p.key) for p in (one, other)), x.mean] for x in finished]
+    # a key that is not used may have no number as its default
+    points = pd.DataFrame(rows, columns=["x", "y", "accuracy"]).dropna().astype(float)
     others = [key for key in sweep.space.keys if key not in (one.key, other.key)]
     if isinstance(one.domain, Choice) and isinstance(other.domain, Choice):
-        _fields(axes, figure, places, means)
+        _cells(axes, points.pivot_table("accuracy", "y", "x", sort=True))
     else:
-        dots = axes.scatter(
-            [x for x, _ in places],
-            [y for _, y in places],
-            c=means,
-            cmap=COLOURS,
-            s=60,
-            edgecolors="black",
-            linewidths=0.6,
+        axes.scatter(
+            points["x"], points["y"], c=points["accuracy"], cmap=COLOURS, s=60, edgecolors="black", linewidths=0.6
         )
-        figure.colorbar(dots, label=ACCURACY)
         for parameter, scale in ((one, axes.set_xscale), (other, axes.set_yscale)):
             if isinstance(parameter.domain, Range) and parameter.domain.form == "loguniform":
                 scale("log")
+    figure.colorbar((*axes.images, *axes.collections)[0], label=ACCURACY)
     axes.set_xlabel(text(one.key))
     axes.set_ylabel(text(other.key))
     over = f"\n(mean over {text(', '.join(others))})" if others and isinstance(one.domain, Choice) else ""
@@ -256,22 +242,16 @@ def _heatmap(sweep: Sweep, one: Parameter, other: Parameter, finished: Sequence[
     return figure
 
 
-def _fields(axes: Axes, figure: Figure, places: Sequence[tuple[float, float]], means: Sequence[float]) -> None:
-    columns, rows = (sorted({place[axis] for place in places}) for axis in (0, 1))
-    table = np.full((len(rows), len(columns)), np.nan)
-    for row, column in np.ndindex(table.shape):
-        here = [x for place, x in zip(places, means, strict=True) if place == (columns[column], rows[row])]
-        table[row, column] = np.mean(here) if here else np.nan
-    image = axes.imshow(table, cmap=COLOURS, origin="lower", aspect="auto")
-    figure.colorbar(image, label=ACCURACY)
-    middle = (np.nanmin(table) + np.nanmax(table)) / 2
-    for row, column in np.ndindex(table.shape):
-        value = table[row, column]
+def _cells(axes: Axes, table: pd.DataFrame) -> None:
+    values = table.to_numpy()
+    axes.imshow(values, cmap=COLOURS, origin="lower", aspect="auto")
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             ink = "black" if value > middle else "white"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
-    axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
-    axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
+    axes.set_xticks(range(len(table.columns)), [f"{value:g}" for value in table.columns])
+    axes.set_yticks(range(len(table.index)), [f"{value:g}" for value in table.index])
     axes.grid(visible=False)
 
 
@@ -281,7 +261,7 @@ def _importance(found: Importance) -> Figure:
     axes = figure.add_subplot()
     values = [100 * share.value for share in shares.values()]
     ends = [[100 * (x.value - x.low), 100 * (x.high - x.value)] for x in shares.values()]
-    bars = axes.barh([*map(text, shares)], values, color="#0072B2", edgecolor="black", linewidth=0.6)
+    bars = axes.barh([*map(text, shares)], values, color=LINES[2].color, edgecolor="black", linewidth=0.6)
     axes.errorbar(values, range(len(shares)), xerr=np.array(ends).T, fmt="none", ecolor="black", capsize=2)
     for name, bar in zip(shares, bars, strict=True):
         if name == SEED:
@@ -295,21 +275,12 @@ def _importance(found: Importance) -> Figure:
     return figure
 
 
-def _is_numeric(parameter: Parameter) -> bool:
-    match parameter.domain:
-        case Choice(values):
-            return len(values) > 1 and all(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
-        case _:
-            return True
-
-
-def _colour_map() -> Any:
-    from matplotlib import colormaps
-
-    return colormaps[COLOURS]
+def _is_numeric(domain: Domain) -> bool:
+    if isinstance(domain, Range):
+        return True
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in domain.values)
+    return numbers and len(domain.values) > 1
 
 
 def _wrapped(label: str, width: int = 44) -> str:
-    from textwrap import wrap
-
     return "\n".join(map(text, wrap(label, width)))

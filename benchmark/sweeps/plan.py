@@ -1,13 +1,15 @@
-"""What a sweep is: a space around one method on one data set, and the runs that each configuration means."""
+"""A sweep: a space around one method on one dataset, the runs of each configuration, and the question it answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import methods
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
 from benchmark import datasets, running
 from benchmark.configuration import (
     SECTIONS,
@@ -20,24 +22,68 @@ from benchmark.configuration import (
     plan,
     recipes,
 )
-from benchmark.sweeps.grammar import parse_space
-from benchmark.sweeps.question import Question, narrowed, parse_controls, parse_question
-from benchmark.sweeps.space import Assignment, Space, described, identity
+from benchmark.sweeps.space import Assignment, Space, described, identity, parse_space, shown
 from methods import registry
 from methods.errors import InputError, unknown
+from methods.hyperparameters import BaseHyperparameters, validated
 
 KEYS = ("space", "controls", "question", *SWEEP_OPTIONS)
 """The keys of a sweep's file beside those of a configuration file."""
 
 REDUCTION = 3
-"""ASHA goes on with the best third of the configurations at each rung."""
+"""ASHA continues the best third of the configurations at each rung."""
 
 RUNGS = 2
 """They are at a ninth and a third of the epochs."""
 
 HOLDOUT = 0.2
 TRIALS = 20
+BOUND = 0.5
+"""Points of accuracy within which two configurations are equivalent, where a sweep does not say which."""
+
 SEARCHABLE_DATA = ("pad", "flip", "padding", "augment", "erase", "mix", "mix_alpha")
+
+
+class Question(BaseModel):
+    """Whether the values of a key differ from those that are its references."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    key: str
+    against: Annotated[
+        tuple[Any, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else (given,))
+    ]
+    within: float = Field(BOUND, gt=0, allow_inf_nan=False, description="points that are no difference")
+
+    def priority(self, assignment: Assignment, base: Assignment) -> int:
+        """Return how early a configuration is tried among others: references first, then other values of the key."""
+        if assignment.get(self.key) in self.against:
+            return 0
+        return 1 if assignment.get(self.key) != base[self.key] else 2
+
+    def reference(self, space: Space, assignment: Assignment, base: Assignment, value: Any) -> Assignment | None:
+        """Return what a configuration is compared with: itself with the key at a reference's value.
+
+        Two references are compared once.
+
+        Returns:
+            None if the key does not count in the configuration, or the comparison is made from its other side.
+        """
+        own = assignment.get(self.key)
+        if self.key not in assignment or own == value:
+            return None
+        if own in self.against and self.against.index(own) < self.against.index(value):
+            return None
+        found = space.completed({**assignment, self.key: value}, base)
+        return found if found.get(self.key) == value else None
+
+    def within_space(self, space: Space) -> "Question | None":
+        """Return what is left of the question in a part of its space; None if nothing is."""
+        left = tuple(value for value in self.against if space.has(self.key, value))
+        return self.model_copy(update={"against": left}) if left else None
+
+    def __str__(self) -> str:
+        return f"whether {self.key} differs from {' or '.join(map(shown, self.against))} by {self.within:g} points"
 
 
 @dataclass(frozen=True)
@@ -47,7 +93,7 @@ class Configuration:
     Attributes:
         number: Its place in the order of the search, from 1.
         assignment: The keys that count in it, and their values.
-        runs: One a seed.
+        runs: One per seed.
     """
 
     number: int
@@ -56,7 +102,7 @@ class Configuration:
 
     @property
     def label(self) -> str:
-        """What a person calls it."""
+        """Its name in tables and messages."""
         return described(self.assignment)
 
 
@@ -66,14 +112,14 @@ class Sweep:
 
     Attributes:
         name: Of its folder.
-        command: How runs are carried out; its runs are the space's surroundings, with the defaults, one a seed.
+        command: How runs are carried out; its runs are those of the defaults, one per seed.
         layers: The keys and values below each configuration's own.
         trials: How many configurations are tried; None for the whole grid.
         search_seed: Of the random choice of configurations.
-        folder: Where table, figures and best.yaml go.
+        folder: Of table, figures and best.yaml.
         declared: The controls as the file has them.
-        storage: The URL of where Optuna keeps its study; None: in memory.
-        question: What the sweep is asked; None: whether the best configuration differs from the default.
+        storage: The URL of Optuna's study; None: in memory.
+        question: What the sweep answers; None: whether the best configuration differs from the default.
     """
 
     name: str
@@ -92,7 +138,7 @@ class Sweep:
 
     @property
     def base(self) -> RunConfig:
-        """The surroundings of the space."""
+        """The run of the defaults with the first seed."""
         return self.command.runs[0]
 
     @property
@@ -109,7 +155,7 @@ class Sweep:
 
     @property
     def defaults(self) -> Assignment:
-        """What the surroundings are where nothing is searched: a value for every key of the space."""
+        """The values without a search, for every key of the space."""
         return self.space.base({key: self.value_of(self.base, key) for key in self.space.keys})
 
     @property
@@ -117,22 +163,25 @@ class Sweep:
         """The controls, in every other key as the defaults."""
         return [self.space.completed(control, self.defaults) for control in self.declared]
 
+    def hyperparameters(self, run: RunConfig) -> BaseHyperparameters:
+        """Return all hyperparameters of a run, with the defaults filled in."""
+        model = registry.load(run.method, self.command.plugins).Hyperparameters
+        return model.resolve(model.restored(run.hyperparameters), owner=run.method)
+
     def value_of(self, run: RunConfig, key: str) -> Any:
         """Return the value that a run has for a key of the space, also where the key does not count."""
         section, _, name = key.rpartition(".")
         if section:
             return getattr(getattr(run, section), name)
-        values = methods.restored(run.method, run.hyperparameters, self.command.plugins)
-        chosen = registry.load(run.method, self.command.plugins).Hyperparameters.resolve(values, owner=run.method)
-        return chosen.model_dump(mode="json")[name]
+        return self.hyperparameters(run).model_dump(mode="json")[name]
 
     def label(self, run: RunConfig) -> str:
-        """Return what a person calls a run: with its configuration."""
+        """Return the name of a run with its configuration."""
         values = {key: self.value_of(run, key) for key in self.space.keys}
         return f"{run.label} [{described(self.space.completed(values, values))}]"
 
     def configuration(self, number: int, assignment: Assignment) -> Configuration:
-        """Return the runs that a configuration means.
+        """Return a configuration with its runs.
 
         Raises:
             InputError: If a value is out of range.
@@ -145,7 +194,7 @@ class Sweep:
         return Configuration(number, assignment, tuple(plan(request, datasets, self.checksums)))
 
     def numbered(self, assignments: Sequence[Assignment]) -> list[Configuration]:
-        """Return the configurations, those that mean the same runs once."""
+        """Return the configurations, those with the same runs once."""
         found: dict[str, Configuration] = {}
         for assignment in assignments:
             configuration = self.configuration(len(found) + 1, assignment)
@@ -153,18 +202,24 @@ class Sweep:
         return list(found.values())
 
     def listed(self) -> list[Configuration]:
-        """Return the configurations of a search that needs no results to go on: grid or random."""
+        """Return the configurations of a search that needs no results to continue: grid or random."""
         return self.numbered(self.chosen())
 
     def chosen(self) -> list[Assignment]:
         """Return what such a search tries, in its order: the controls first; a larger number contains a smaller one."""
         if self.search == "random":
             count = self.trials or TRIALS
-            drawn = {identity(x): x for x in (*self.controls, *self.space.random(self.search_seed, count))}
-            return list(drawn.values())[:count]
+            found = {identity(x): x for x in (*self.controls, *self.space.random(self.search_seed, count))}
+            return list(found.values())[:count]
         base, question = self.defaults, self.question
-        urgency = partial(question.urgency, base=base) if question else lambda _: 0
-        return self.space.graded(base, self.controls, self.search_seed, urgency)[: self.trials]
+        priority = partial(question.priority, base=base) if question else lambda _: 0
+        return self.space.ordered_grid(base, self.controls, self.search_seed, priority)[: self.trials]
+
+    @property
+    def left_out(self) -> str:
+        """How many configurations of a grid are not tried; empty for a whole grid or another search."""
+        left = len(self.space.grid()) - self.trials if self.search == "grid" and self.trials is not None else 0
+        return f"{left} of the grid's {left + (self.trials or 0)} configurations are left out" if left > 0 else ""
 
 
 def prepare(
@@ -181,11 +236,11 @@ def prepare(
 
     Args:
         file: The sweep's file, if there is one.
-        given: The flags, which win over the file; sweep's keys among them.
-        settings: What ``--set`` says.
-        words: What ``--space`` says; each replaces the file's key.
-        plugins: Python files that define further methods and data sets.
-        out: Where table and figures go.
+        given: The flags, which win over the file; the sweep's keys among them.
+        settings: Of ``--set``.
+        words: Of ``--space``; each replaces the file's key.
+        plugins: Python files that define further methods and datasets.
+        out: Folder of table and figures.
         begun: When the command began, as in :func:`benchmark.running.prepare`.
         fetch: Whether datasets are downloaded, likewise.
 
@@ -205,21 +260,22 @@ def prepare(
     known = partial(canonical, method=method, plugins=plugins)
     space = parse_space(chosen["space"] or {}, words, known)
     controls, question = _declared(content, known)
-    _refuse_settled(settings, method, space)
+    _check_settings(settings, method, space)
     command = running.prepare(layers, plugins, begun=begun)
-    _check_surroundings(command)
+    _check_base(command)
     if fetch:
         command = running.prepare(layers, plugins, begun=begun, fetch=True)
     option = {key: declared.checked(key, chosen[key]) for key, declared in SWEEP_OPTIONS.items() if key != "method"}
     search, scheduler = option["search"], option["scheduler"]
-    if "optuna" in (search,) and not _installed("optuna"):
+    if search == "optuna" and find_spec("optuna") is None:
         raise InputError("search optuna needs the package optuna: pip install 'okdbench[sweep]'")
     if command.engine == "serial" and (search == "optuna" or scheduler == "asha"):
         raise InputError(
             "search optuna and scheduler asha go through Ray: engine serial takes grid or random, and none"
         )
     base = command.runs[0]
-    name = "-".join([Path(file).stem if file else method, _word(base.dataset)])
+    dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in base.dataset)[-40:]
+    name = f"{Path(file).stem if file else method}-{dataset}"
     sweep = Sweep(
         name=name,
         command=command,
@@ -232,7 +288,7 @@ def prepare(
         folder=out or command.store.root / "sweeps" / name,
         # --space may have taken their values away
         declared=[control for control in controls if space.allows(control)],
-        question=narrowed(question, space),
+        question=question.within_space(space) if question else None,
         storage=_storage(option["storage"], option["search"]),
     )
     _check_values(sweep)
@@ -243,8 +299,35 @@ def _declared(content: Layer, known: Callable[[str], str]) -> tuple[list[Assignm
     """Return the controls and the question of a file, which are of the space that it declares."""
     if "space" not in content:
         return [], None
-    space = parse_space(content["space"], (), known)
-    return parse_controls(content.get("controls"), space, known), parse_question(content.get("question"), space, known)
+    space, question = parse_space(content["space"], (), known), content.get("question")
+    controls = _controls(content.get("controls"), space, known)
+    if question is None:
+        return controls, None
+    if not isinstance(question, Mapping):
+        raise InputError(f"question takes a key and its references: {{key: K, against: [V]}} (given: {question!r})")
+    parsed = validated(Question, question, "question")
+    parsed = parsed.model_copy(update={"key": known(parsed.key)})
+    if not parsed.against:
+        raise InputError("question.against names no value")
+    for value in parsed.against:
+        if not space.has(parsed.key, value):
+            raise InputError(f"question.against: no configuration of the space has {described({parsed.key: value})}")
+    return controls, parsed
+
+
+def _controls(content: Any, space: Space, known: Callable[[str], str]) -> list[Assignment]:
+    """Return a file's ``controls``, as they are written there."""
+    content = [] if content is None else content
+    if not isinstance(content, list) or not all(isinstance(each, Mapping) and each for each in content):
+        raise InputError(f"controls takes a list of keys and values, as in [{{decay: none}}] (given: {content!r})")
+    controls = [{known(str(key)): value for key, value in each.items()} for each in content]
+    for control in controls:
+        if not space.allows(control):
+            raise InputError(
+                f"controls: no configuration of the space has {described(control)}; a key that counts with "
+                "some values of another needs one of them beside it"
+            )
+    return controls
 
 
 def first_rung(epochs: int) -> int:
@@ -296,7 +379,7 @@ def _read(file: str) -> dict[str, Any]:
     return content
 
 
-def _refuse_settled(settings: Layer, method: str, space: Space) -> None:
+def _check_settings(settings: Layer, method: str, space: Space) -> None:
     for section, values in settings.items():
         for name in values:
             key = name if section == method else f"{section}.{name}"
@@ -306,7 +389,7 @@ def _refuse_settled(settings: Layer, method: str, space: Space) -> None:
                 )
 
 
-def _check_surroundings(command: running.Command) -> None:
+def _check_base(command: running.Command) -> None:
     for what in ("dataset", "backbone"):
         found = {getattr(run, what) for run in command.runs}
         if len(found) > 1:
@@ -321,7 +404,7 @@ def _check_values(sweep: Sweep) -> None:
     """Raise an InputError for a value of the space that a run would refuse."""
     for parameter in sweep.space.parameters:
         beside = {key: values[0] for key, values in parameter.when.items()}
-        for value in parameter.domain.probes:
+        for value in parameter.domain.bounds:
             try:
                 sweep.configuration(0, {**beside, parameter.key: value})
             except InputError as error:
@@ -334,13 +417,3 @@ def _storage(given: str | None, search: str) -> str | None:
     if search != "optuna":
         raise InputError(f"storage keeps Optuna's study: it belongs to search optuna (given: search {search})")
     return given if "://" in given else f"sqlite:///{Path(given).absolute()}"
-
-
-def _word(text: str) -> str:
-    return "".join(char if char.isalnum() or char == "-" else "_" for char in text)[-40:]
-
-
-def _installed(package: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(package) is not None

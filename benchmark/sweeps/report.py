@@ -1,4 +1,4 @@
-"""What a sweep leaves behind: table, best configuration, importance, figures."""
+"""What a sweep writes: tables, best configuration, importance, figures and a page."""
 
 import math
 import shlex
@@ -11,13 +11,10 @@ import yaml
 
 import methods
 from benchmark.consoles import Console
-from benchmark.escaping import markdown, markdown_code
 from benchmark.reports import places
 from benchmark.store import put
-from benchmark.sweeps.answering import answer
-from benchmark.sweeps.foresight import Spread
-from benchmark.sweeps.importance import Importance, importances
-from benchmark.sweeps.outcomes import Outcome, ranked
+from benchmark.sweeps.answer import Spread, answer
+from benchmark.sweeps.outcomes import Outcome, importances, ranked
 from benchmark.sweeps.plan import Sweep
 from benchmark.sweeps.space import shown
 from benchmark.tables import Gain, frame_csv, frame_markdown, paired_gain
@@ -25,62 +22,63 @@ from benchmark.words import say
 
 MAX_ROWS = 40
 BEST = "best.yaml"
-INACTIVE = "–"  # noqa: RUF001 - a dash in a table
+NONE = "–"  # noqa: RUF001 - a dash in a table
 
 
 def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, console: Console) -> None:
-    """Write table, best configuration, importance and figures into the sweep's folder; print the answer and the table.
+    """Write table, best configuration, importance, figures and page into the sweep's folder; print answer and table.
 
     Args:
         sweep: The sweep.
         outcomes: Of every configuration, in the order of the search.
         spread: The standard deviation of paired differences that was expected.
-        console: For the person who watches.
+        console: What is printed to.
     """
-    from benchmark.reports import write_figures
+    # matplotlib may be missing: sweeping names it before anything is trained
+    from benchmark.reports import markdown_templates, write_figures
     from benchmark.sweeps.figures import figures
 
     folder = sweep.folder
     order = ranked(outcomes)
-    table = configurations_table(sweep, order)
-    _write_csv(folder / "configurations.csv", table)
+    _write_csv(folder / "configurations.csv", configurations_table(sweep, order))
     _write_csv(folder / "runs.csv", runs_table(sweep, outcomes))
-    text = markdown_table(sweep, order[:MAX_ROWS])
-    first = answer(sweep, outcomes, spread)
-    say(console, "", first, "", *text.split("\n"), "")
+    table = markdown_table(sweep, order[:MAX_ROWS])
+    first, found = answer(sweep, outcomes, spread), importances(sweep, outcomes)
+    say(console, "", first, "", *table.split("\n"), "")
     if len(order) > MAX_ROWS:
         say(console, f"(the best {MAX_ROWS} of {len(order)}; all of them: {folder / 'configurations.csv'})")
-    say(console, _explained(sweep))
-    found = importances(sweep, outcomes)
-    say(console, found.line)
-    rows = [
-        {"key": key, "importance": x.value, "low": x.low, "high": x.high, "how": found.how}
-        for key, x in found.shares.items()
-    ]
-    if rows:
-        _write_csv(folder / "importance.csv", pd.DataFrame(rows))
+    explained = (
+        f"accuracy in % of the students after the last epoch on {sweep.base.data.holdout:.0%} of the training images, "
+        "which were held out; mean ± standard deviation (seeds), in brackets alone: of runs that did not finish; "
+        "differences are paired, with uncorrected 95 % intervals where there are three seeds: the first line "
+        "corrects for their number"
+    )
+    say(console, explained, found.line)
+    if found.shares:
+        rows = [(key, x.value, x.low, x.high, found.how) for key, x in found.shares.items()]
+        _write_csv(folder / "importance.csv", pd.DataFrame(rows, columns=["key", "importance", "low", "high", "how"]))
     else:
         # of an earlier report, which more seeds may have refuted
         for ending in ("csv", "svg", "png"):
             (folder / f"importance.{ending}").unlink(missing_ok=True)
+    command = shlex.join(
+        [
+            *("bench", "run", "--config", _path(folder / BEST)),
+            *places(sweep.command.plugins, sweep.command.store.root, None),
+        ]
+    )
     best = order[0] if order and order[0].n else None
     if best is None:
         say(console, "no configuration has finished: there is no best one yet")
     else:
         put(folder / BEST, best_yaml(sweep, best, len(order)))
-        say(console, f"best: {best.configuration.label}; on the test set: {_best_command(sweep)}")
-    drawn = figures(sweep, outcomes, found)
-    write_figures(folder, drawn)
-    put(folder / "README.md", _readme(sweep, first, text, best, found, list(drawn)))
+        say(console, f"best: {best.configuration.label}; on the test set: {command}")
+    made = figures(sweep, outcomes, found)
+    write_figures(folder, made)
+    page = markdown_templates("benchmark.sweeps").get_template("sweep.md.j2")
+    facts = {"answer": first, "table": table, "explained": explained, "best": best, "command": command}
+    put(folder / "README.md", page.render(sweep=sweep, importance=found.line, figures=list(made), **facts))
     say(console, f"figures and tables: {_path(folder)}")
-
-
-def _best_command(sweep: Sweep) -> str:
-    """Return the command that scores the best configuration on the test set; its file says where the data lie."""
-    command = sweep.command
-    return shlex.join(
-        ["bench", "run", "--config", _path(sweep.folder / BEST), *places(command.plugins, command.store.root, None)]
-    )
 
 
 def _path(path: Path) -> str:
@@ -93,7 +91,7 @@ def _gains(order: Sequence[Outcome]) -> list[Gain | None]:
 
 
 def configurations_table(sweep: Sweep, order: Sequence[Outcome]) -> pd.DataFrame:
-    """Return a row a configuration, the best first, in numbers."""
+    """Return one row per configuration, the best first, in numbers."""
     rows = []
     for rank, (x, gain) in enumerate(zip(order, _gains(order), strict=True), start=1):
         values = {key: x.configuration.assignment.get(key) for key in sweep.space.keys}
@@ -141,7 +139,7 @@ def markdown_table(sweep: Sweep, order: Sequence[Outcome]) -> str:
     some_inactive = any(x.inactive_terms for x in order)
     rows = []
     for x, gain in zip(order, _gains(order), strict=True):
-        values = [x.configuration.assignment.get(key, INACTIVE) for key in sweep.space.keys]
+        values = [x.configuration.assignment.get(key, NONE) for key in sweep.space.keys]
         rows.append(
             [x.configuration.number, *map(shown, values), _accuracy(x), _shown_gain(gain), x.epochs, x.status]
             + ([", ".join(x.inactive_terms)] if some_inactive else [])
@@ -153,7 +151,7 @@ def markdown_table(sweep: Sweep, order: Sequence[Outcome]) -> str:
 
 def _accuracy(x: Outcome) -> str:
     if not x.n:
-        return f"({sum(x.last.values()) / len(x.last):.2f})" if x.last else INACTIVE
+        return f"({sum(x.last.values()) / len(x.last):.2f})" if x.last else NONE
     return f"{x.mean:.2f} ({x.n})" if x.n == 1 else f"{x.mean:.2f} ± {x.std:.2f} ({x.n})"
 
 
@@ -163,15 +161,6 @@ def _shown_gain(gain: Gain | None) -> str:
     if gain.low is None or gain.high is None:
         return f"{gain.mean:+.2f}"
     return f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
-
-
-def _explained(sweep: Sweep) -> str:
-    return (
-        f"accuracy in % of the students after the last epoch on {sweep.base.data.holdout:.0%} of the training images, "
-        "which were held out; mean ± standard deviation (seeds), in brackets alone: of runs that did not finish; "
-        "differences are paired, with 95 % intervals where there are three seeds, each for itself: the first line "
-        "corrects for their number"
-    )
 
 
 def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
@@ -193,33 +182,6 @@ def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
     if sweep.command.data_root != Path("data"):
         content["data_root"] = str(sweep.command.data_root)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-
-
-def left_out(sweep: Sweep) -> str:
-    """Return how many configurations of a grid are not tried; nothing for a whole grid or another search."""
-    left = len(sweep.space.grid()) - sweep.trials if sweep.search == "grid" and sweep.trials is not None else 0
-    return f"{left} of the grid's {left + (sweep.trials or 0)} configurations are left out" if left > 0 else ""
-
-
-def _readme(sweep: Sweep, first: str, table: str, best: Outcome | None, found: Importance, drawn: Sequence[str]) -> str:
-    base = sweep.base
-    space = "\n".join(f"- {markdown_code(str(parameter))}" for parameter in sweep.space.parameters)
-    counts = f"search {sweep.search}, scheduler {sweep.scheduler}, seeds {', '.join(map(str, sweep.seeds))}"
-    left = f" {line[0].upper()}{line[1:]}." if (line := left_out(sweep)) else ""
-    parts = [
-        first,
-        f"# Sweep {markdown(sweep.name)}",
-        f"{markdown(f'{base.method} on {base.dataset}, {base.backbone}')}, {base.train.epochs} epochs; {counts}.{left}",
-        space,
-        table,
-        f"{_explained(sweep)}. The best of many is flattered by having been chosen: what it is worth, new "
-        f"seeds and the test set say ({markdown_code(_best_command(sweep))}).",
-    ]
-    parts.append(f"{found.line[0].upper()}{found.line[1:]}.")
-    if best is None:
-        parts.append("No configuration has finished.")
-    parts += [f"![{name}]({name}.svg)" for name in drawn]
-    return "\n\n".join(parts) + "\n"
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

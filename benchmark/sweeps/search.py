@@ -16,14 +16,14 @@ from benchmark.sweeps.plan import REDUCTION, Configuration, Sweep, first_rung
 from benchmark.sweeps.space import Assignment, Choice, Space, identity
 
 ATTEMPTS = 50
-"""Questions in a row that may be about what is known already."""
+"""Suggestions in a row that may be of what is known already."""
 
 
-class Suggested(ListSearcher):
+class OptunaSearcher(ListSearcher):
     """Optuna's tree-structured Parzen estimator, through Ray Tune's own searcher; no configuration comes twice.
 
     Attributes:
-        tried: The configurations so far, as they are called, and how well they did; None while they are under way.
+        tried: The accuracy of the configurations so far, by their identity; None while they are under way.
     """
 
     learns = True
@@ -35,13 +35,13 @@ class Suggested(ListSearcher):
         scores: Mapping[str, float],
         record: Callable[[Assignment], Configuration],
     ) -> None:
-        """Tell Optuna of what is known.
+        """Give Optuna what is known.
 
         Args:
             sweep: The sweep.
             waiting: Recorded configurations that have to be carried out before there are new ones.
             scores: The accuracy of the recorded configurations that are done, by their identity.
-            record: Writes a new configuration down and returns it.
+            record: Appends a new configuration to the history and returns it.
         """
         import optuna
         from ray.tune.search.optuna import OptunaSearch
@@ -73,7 +73,7 @@ class Suggested(ListSearcher):
                 )
         for configuration in waiting:
             study.enqueue_trial(_encoded(sweep.space, configuration.assignment))
-        # begun again with the same numbers it would only repeat its first guesses
+        # with the same seed a resumed search would only repeat its first suggestions
         sampler = optuna.samplers.TPESampler(seed=(sweep.search_seed + len(self.tried)) % 2**32)
         self.optuna = OptunaSearch(
             self._ask,
@@ -85,14 +85,14 @@ class Suggested(ListSearcher):
         )
 
     def suggest(self, trial_id: str) -> Any:
-        """Return what Optuna wants to know next; None if it only asks for what is under way already."""
+        """Return what Optuna suggests next; None if it only suggests what is under way already."""
         if self.closed():
             return Searcher.FINISHED
         for attempt in range(ATTEMPTS):
             own = f"{trial_id}-{attempt}"
             self.optuna.suggest(own)
             if self.waiting:
-                # these were put at the head of Optuna's queue in this order
+                # Optuna's queue begins with these, in this order
                 self._asked[trial_id] = own, self._enqueued.pop(0)
                 return super().suggest(trial_id)
             key = identity(self._last)
@@ -112,20 +112,20 @@ class Suggested(ListSearcher):
         """An epoch is done."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A configuration is done: Optuna learns how well it did, also where it was stopped."""
+        """A configuration is done: Optuna learns its accuracy, also where it was stopped."""
         own, key = self._asked[trial_id]
         self.tried[key] = float(result[ACCURACY]) if result else 0.0
         self.optuna.on_trial_complete(own, result, error)
 
 
 def _encoded(space: Space, assignment: Assignment) -> dict[str, Any]:
-    """Return a configuration in Optuna's terms, where the values of a list are words."""
+    """Return a configuration in Optuna's terms, where the values of a list are texts."""
     domains = {parameter.key: parameter.domain for parameter in space.parameters}
     return {key: json.dumps(x) if isinstance(domains[key], Choice) else x for key, x in assignment.items()}
 
 
 class Asha(ASHAScheduler):
-    """Ray Tune's successive halving; the worker of a configuration that it stops is told so.
+    """Ray Tune's successive halving; the worker of a configuration that it stops is notified.
 
     Ray adds rungs up to the last epoch, where stopping saves nothing: those above a third of the epochs are left out.
     """
@@ -142,7 +142,7 @@ class Asha(ASHAScheduler):
         self.last_rung = max(first_rung(epochs), epochs // REDUCTION)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Decide whether a configuration goes on."""
+        """Decide whether a configuration continues."""
         if result["training_iteration"] > self.last_rung:
             return str(TrialScheduler.CONTINUE)
         decision = str(super().on_trial_result(tune_controller, trial, result))

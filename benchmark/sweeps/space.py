@@ -1,21 +1,30 @@
-"""The space that a sweep searches: keys, what each may be, and when it counts."""
+"""The space that a sweep searches: keys, the values of each, when a key counts, and how that is written."""
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from methods.errors import InputError
+from benchmark.configuration import yaml_files
+from methods.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 Assignment = dict[str, Any]
 """A configuration of the space: the keys that count in it, and their values."""
 
 MAX_GRID = 100_000
 DIGITS = 4
-"""Significant digits of a drawn number: what the tables show is what was run."""
+"""Significant digits of a sampled number: the tables show exactly what was run."""
+
+RANGES = ("uniform", "loguniform", "randint")
+FORMS = "a list [a,b,c], uniform(a,b), loguniform(a,b) or randint(a,b)"
+_CALL = re.compile(r"\s*(\w+)\s*\((.*)\)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -25,13 +34,27 @@ class Choice:
     values: tuple[Any, ...]
 
     @property
-    def probes(self) -> tuple[Any, ...]:
+    def bounds(self) -> tuple[Any, ...]:
         """The values that must be valid for all to be."""
         return self.values
 
-    def draw(self, random: Random) -> Any:
-        """Return a value by chance."""
+    def sample(self, random: Random) -> Any:
+        """Return a random value."""
         return random.choice(self.values)
+
+    def suggest(self, trial: "BaseTrial", key: str) -> Any:
+        """Return the value that an Optuna trial suggests; to Optuna the values are texts."""
+        texts = {json.dumps(value): value for value in self.values}
+        return texts[trial.suggest_categorical(key, list(texts))]
+
+    def has(self, value: Any) -> bool:
+        """Return whether a value is one of them."""
+        return value in self.values
+
+    def own(self, default: Any) -> Any:
+        """Return the default if it is one of the values, else the first."""
+        # as it is written in the space: 1 is 1.0 to Python, and another text in a table
+        return next((value for value in self.values if value == default), self.values[0])
 
     def __str__(self) -> str:
         return f"[{', '.join(map(shown, self.values))}]"
@@ -46,20 +69,33 @@ class Range:
     high: float
 
     @property
-    def probes(self) -> tuple[Any, ...]:
+    def bounds(self) -> tuple[Any, ...]:
         """The values that must be valid for all to be."""
         return self.low, self.high
 
-    def draw(self, random: Random) -> Any:
-        """Return a value by chance."""
+    def sample(self, random: Random) -> Any:
+        """Return a random value."""
         if self.form == "randint":
             return random.randint(int(self.low), int(self.high))
         if self.form == "loguniform":
-            return self.rounded(math.exp(random.uniform(math.log(self.low), math.log(self.high))))
-        return self.rounded(random.uniform(self.low, self.high))
+            return self._rounded(math.exp(random.uniform(math.log(self.low), math.log(self.high))))
+        return self._rounded(random.uniform(self.low, self.high))
 
-    def rounded(self, value: float) -> float:
-        """Return a value with few digits, inside the bounds."""
+    def suggest(self, trial: "BaseTrial", key: str) -> Any:
+        """Return the value that an Optuna trial suggests."""
+        if self.form == "randint":
+            return trial.suggest_int(key, int(self.low), int(self.high))
+        return self._rounded(trial.suggest_float(key, self.low, self.high, log=self.form == "loguniform"))
+
+    def has(self, value: Any) -> bool:
+        """Return whether a value is a number within the bounds."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def own(self, default: Any) -> Any:
+        """Return the default if it is within the bounds, else the lower bound."""
+        return default if self.has(default) else self.low
+
+    def _rounded(self, value: float) -> float:
         return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
     def __str__(self) -> str:
@@ -69,26 +105,13 @@ class Range:
 Domain = Choice | Range
 
 
-class Suggester(Protocol):
-    """What Optuna calls a trial."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any:
-        """Return one of the choices."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """Return a number."""
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        """Return a whole number."""
-
-
 @dataclass(frozen=True)
 class Parameter:
     """One key of the space.
 
     Attributes:
         key: A hyperparameter's bare name, or ``train.lr``, ``data.pad``.
-        domain: What it may be.
+        domain: Its values.
         when: The values of other keys with which it counts; without any, always.
     """
 
@@ -99,6 +122,18 @@ class Parameter:
     def counts(self, others: Assignment) -> bool:
         """Return whether the key has an effect beside the others' values."""
         return all(key in others and others[key] in values for key, values in self.when.items())
+
+    def listed(self) -> Sequence[Any]:
+        """Return all values.
+
+        Raises:
+            InputError: If there are infinitely or too many.
+        """
+        if isinstance(self.domain, Choice):
+            return self.domain.values
+        if self.domain.form == "randint" and self.domain.high - self.domain.low < MAX_GRID:
+            return range(int(self.domain.low), int(self.domain.high) + 1)
+        raise InputError(f"grid needs lists: {self.key} is {self.domain} (search random or optuna takes it)")
 
     def __str__(self) -> str:
         conditions = [f"{key}={'|'.join(map(shown, values))}" for key, values in self.when.items()]
@@ -116,20 +151,17 @@ class Space:
         """The keys, in order."""
         return [parameter.key for parameter in self.parameters]
 
-    def draw(self, random: Random) -> Assignment:
-        """Return a configuration by chance."""
-        return self._assign(lambda parameter: parameter.domain.draw(random))
-
     def random(self, seed: int, count: int) -> list[Assignment]:
         """Return so many different configurations, fewer if there are not as many.
 
-        The n-th is drawn from a generator of its own: asking for more leaves the first ones as they are.
+        The n-th is sampled from a generator of its own: asking for more leaves the first ones as they are.
         """
         found: dict[str, Assignment] = {}
         for index in range(100 * count):
             if len(found) == count:
                 break
-            assignment = self.draw(Random(f"{seed}:{index}"))  # noqa: S311 - nothing secret
+            generator = Random(f"{seed}:{index}")  # noqa: S311 - nothing secret
+            assignment = self._assign(lambda parameter, by=generator: parameter.domain.sample(by))  # type: ignore[misc]
             found.setdefault(identity(assignment), assignment)
         return list(found.values())
 
@@ -140,7 +172,7 @@ class Space:
             InputError: If a key has infinitely many values, or the configurations are too many.
         """
         found: dict[str, Assignment] = {}
-        values = [_listed(parameter) for parameter in self.parameters]
+        values = [parameter.listed() for parameter in self.parameters]
         if math.prod(map(len, values)) > MAX_GRID:
             raise InputError(f"the grid has more than {MAX_GRID:,} configurations: search random or optuna")
         for combination in product(*values):
@@ -149,35 +181,23 @@ class Space:
             found.setdefault(identity(assignment), assignment)
         return list(found.values())
 
-    def base(self, defaults: Assignment) -> Assignment:
-        """Return a value for every key, also for those that count only beside others.
-
-        Args:
-            defaults: By key; one that is not in the space is replaced by the first value that is written there.
-        """
-        return {p.key: _own(p.domain, defaults.get(p.key)) for p in self.parameters}
-
-    def completed(self, given: Assignment, base: Assignment) -> Assignment:
-        """Return the configuration with some keys given, and every other key that counts then as in the base."""
-        return self._assign(lambda parameter: given.get(parameter.key, base[parameter.key]))
-
-    def graded(
+    def ordered_grid(
         self,
         base: Assignment,
         controls: Sequence[Assignment] = (),
         seed: int = 0,
-        urgency: Callable[[Assignment], int] = lambda _: 0,
+        priority: Callable[[Assignment], int] = lambda _: 0,
     ) -> list[Assignment]:
         """Return the grid in the order in which a part of it is tried.
 
-        First come the controls, then the base, then what differs from it in one key, then in two, and so on. Where as
-        many keys differ the more urgent ones come first, and of those that are equally urgent chance decides.
+        First come the controls, then the base, then what differs from it in one key, then in two, and so on. Among
+        those that differ in as many keys the smaller priority comes first, and among equals the order is random.
 
         Args:
             base: A value for every key.
             controls: Configurations of the space.
-            seed: Of the chance.
-            urgency: The smaller, the earlier.
+            seed: Of the random order.
+            priority: Of a configuration.
         """
         grid = self.grid()
         Random(f"grid:{seed}").shuffle(grid)  # noqa: S311 - nothing secret
@@ -185,28 +205,29 @@ class Space:
         def place(assignment: Assignment) -> tuple[int, int]:
             if assignment in controls:
                 return -1, controls.index(assignment)
-            return sum(value != base[key] for key, value in assignment.items()), urgency(assignment)
+            return sum(value != base[key] for key, value in assignment.items()), priority(assignment)
 
         return sorted(grid, key=place)
 
-    def suggest(self, trial: Suggester) -> Assignment:
-        """Return the configuration that an Optuna trial stands for, asking it for the keys that count."""
+    def base(self, defaults: Assignment) -> Assignment:
+        """Return a value for every key, also for those that count only beside others.
 
-        def ask(parameter: Parameter) -> Any:
-            match parameter.domain:
-                case Choice(values):
-                    words = {json.dumps(value): value for value in values}
-                    return words[trial.suggest_categorical(parameter.key, list(words))]
-                case Range("randint", low, high):
-                    return trial.suggest_int(parameter.key, int(low), int(high))
-                case Range(form, low, high) as domain:
-                    return domain.rounded(trial.suggest_float(parameter.key, low, high, log=form == "loguniform"))
+        Args:
+            defaults: By key; one that is not in the space is replaced by the first value that is written there.
+        """
+        return {p.key: p.domain.own(defaults.get(p.key)) for p in self.parameters}
 
-        return self._assign(ask)
+    def completed(self, given: Assignment, base: Assignment) -> Assignment:
+        """Return the configuration with some keys given, and every other key that counts then as in the base."""
+        return self._assign(lambda parameter: given.get(parameter.key, base[parameter.key]))
+
+    def suggest(self, trial: "BaseTrial") -> Assignment:
+        """Return the configuration of an Optuna trial, asking it for the keys that count."""
+        return self._assign(lambda parameter: parameter.domain.suggest(trial, parameter.key))
 
     def has(self, key: str, value: Any) -> bool:
         """Return whether a value is one of a key's."""
-        return any(parameter.key == key and _within(parameter.domain, value) for parameter in self.parameters)
+        return any(parameter.key == key and parameter.domain.has(value) for parameter in self.parameters)
 
     def allows(self, given: Assignment) -> bool:
         """Return whether there are configurations with some keys given, among them those that their conditions name."""
@@ -219,30 +240,14 @@ class Space:
             rebuilt = self._assign(lambda parameter: assignment[parameter.key])
         except KeyError:
             return False
-        return rebuilt == assignment and all(
-            _within(p.domain, rebuilt[p.key]) for p in self.parameters if p.counts(rebuilt)
-        )
+        return rebuilt == assignment and all(self.has(key, value) for key, value in rebuilt.items())
 
-    def _assign(self, choose: "Callable[[Parameter], Any]") -> Assignment:
+    def _assign(self, choose: Callable[[Parameter], Any]) -> Assignment:
         assignment: Assignment = {}
         for parameter in self.parameters:
             if parameter.counts(assignment):
                 assignment[parameter.key] = choose(parameter)
         return assignment
-
-
-def _within(domain: Domain, value: Any) -> bool:
-    if isinstance(domain, Choice):
-        return value in domain.values
-    return isinstance(value, int | float) and domain.low <= value <= domain.high
-
-
-def _own(domain: Domain, default: Any) -> Any:
-    """Return a value of the domain: the default if it is one."""
-    if isinstance(domain, Choice):
-        # as it is written in the space: 1 is 1.0 to Python, and another word to a table
-        return next((value for value in domain.values if value == default), domain.values[0])
-    return default if _within(domain, default) else domain.low
 
 
 def identity(assignment: Assignment) -> str:
@@ -262,11 +267,121 @@ def described(assignment: Assignment) -> str:
     return ", ".join(f"{key}={shown(value)}" for key, value in assignment.items()) or "the defaults"
 
 
-def _listed(parameter: Parameter) -> Sequence[Any]:
-    match parameter.domain:
-        case Choice(values):
-            return values
-        case Range("randint", low, high) if high - low < MAX_GRID:
-            return range(int(low), int(high) + 1)
-        case domain:
-            raise InputError(f"grid needs lists: {parameter.key} is {domain} (search random or optuna takes it)")
+def parse_space(content: Any, words: Iterable[str], known: Callable[[str], str]) -> Space:
+    """Return the space of a file's ``space`` and of the words after ``--space``, which replace the file's keys.
+
+    Args:
+        content: A mapping of keys to lists, ranges, or ``{values: ..., when: {key: [values]}}``.
+        words: Such as ``decay_rate=loguniform(0.01,1) if decay=exp``.
+        known: Returns a key's canonical form, or raises the InputError for an unknown key.
+
+    Raises:
+        InputError: For anything that is no such space.
+    """
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"space must hold keys and values, as in 'space: {{decay: [exp, none]}}' (given: {content!r})")
+    parameters: dict[str, Parameter] = {}
+    for key, entry in content.items():
+        parameter = _parameter(key, entry, f"space.{key}", known)
+        parameters[parameter.key] = parameter
+    for word in words:
+        parameter = _parameter(*_entry(word), f"--space {word}", known)
+        if parameter.key in parameters:
+            parameters = dict(_restricted(parameters, parameter))
+        parameters[parameter.key] = parameter
+    if not parameters:
+        raise InputError("nothing to search: give --space KEY=VALUES, or a file with 'space'")
+    return Space(tuple(_ordered(parameters)))
+
+
+def _entry(word: str) -> tuple[str, dict[str, Any]]:
+    """Return the key and the entry of a file that a word of the command line is short for."""
+    source = f"--space {word}"
+    assignment, condition, conditions = word.partition(" if ")
+    key, _, text = (part.strip() for part in assignment.partition("="))
+    if not (key and text):
+        raise InputError(f"--space takes KEY=VALUES with {FORMS} (given: {word!r})")
+    when = {}
+    for part in conditions.split(" and ") if condition else ():
+        name, _, values = (piece.strip() for piece in part.partition("="))
+        if not (name and values):
+            raise InputError(f"{source}: a condition is KEY=VALUE, as in 'if decay=exp' or 'if decay=exp|linear'")
+        when[name] = yaml_files.parse(values if values[0] == "[" else f"[{values.replace('|', ',')}]", source)
+    return key, {"values": text if _CALL.fullmatch(text) else yaml_files.parse(text, source), "when": when}
+
+
+def _parameter(key: str, entry: Any, source: str, known: Callable[[str], str]) -> Parameter:
+    when: Any = {}
+    if isinstance(entry, dict):
+        for name in entry:
+            if name not in ("values", "when"):
+                raise unknown(f"key of {source}", str(name), ("values", "when"))
+        entry, when = entry.get("values"), entry.get("when", {})
+    if not isinstance(when, dict):
+        raise InputError(f"{source}: when takes keys and values, as in 'when: {{decay: [exp]}}' (given: {when!r})")
+    conditions = {known(str(name)): tuple(x) if isinstance(x, list) else (x,) for name, x in when.items()}
+    return Parameter(known(key), _domain(entry, source), conditions)
+
+
+def _domain(content: Any, source: str) -> Domain:
+    if isinstance(content, list):
+        if not content:
+            raise InputError(f"{source}: the list is empty")
+        try:
+            return Choice(tuple({json.dumps(value): value for value in content}.values()))
+        except (TypeError, ValueError):
+            raise InputError(f"{source}: values are words, numbers, true, false, null or lists of them") from None
+    call = _CALL.fullmatch(content) if isinstance(content, str) else None
+    if call is None:
+        raise InputError(f"{source}: {FORMS} is expected (given: {content!r})")
+    form, inside = call.groups()
+    if form not in RANGES:
+        raise unknown(f"form of values in {source!r}:", form, RANGES)
+    bounds = yaml_files.parse(f"[{inside}]", source)
+    kind = (int,) if form == "randint" else (int, float)
+    if len(bounds) != 2 or not all(type(bound) in kind and math.isfinite(bound) for bound in bounds):
+        numbers = "whole numbers" if form == "randint" else "numbers"
+        raise InputError(f"{source}: {form} takes two {numbers}, the lower and the upper bound")
+    low, high = bounds
+    if low >= high:
+        raise InputError(f"{source}: the lower bound {low:g} is not below the upper bound {high:g}")
+    if form == "loguniform" and low <= 0:
+        raise InputError(f"{source}: loguniform needs bounds above 0 (given: {low:g})")
+    return Range(form, low, high) if form == "randint" else Range(form, float(low), float(high))
+
+
+def _restricted(parameters: Mapping[str, Parameter], new: Parameter) -> Iterator[tuple[str, Parameter]]:
+    """Yield the parameters as they are once one is replaced, without those that count with none of its values."""
+    for key, parameter in parameters.items():
+        if new.key in parameter.when and isinstance(new.domain, Choice):
+            left = tuple(value for value in parameter.when[new.key] if value in new.domain.values)
+            if left:
+                yield key, replace(parameter, when={**parameter.when, new.key: left})
+        else:
+            yield key, parameter
+
+
+def _ordered(parameters: Mapping[str, Parameter]) -> Iterator[Parameter]:
+    """Yield each parameter after those that its conditions name."""
+    for parameter in parameters.values():
+        for key, values in parameter.when.items():
+            if key not in parameters:
+                raise unknown(f"key in the condition of {parameter.key!r}", key, parameters)
+            domain = parameters[key].domain
+            if not isinstance(domain, Choice):
+                raise InputError(f"the condition of {parameter.key!r} needs a list of values for {key!r}, not {domain}")
+            for value in values:
+                if value not in domain.values:
+                    raise unknown(
+                        f"value of {key!r} in the condition of {parameter.key!r}",
+                        shown(value),
+                        map(shown, domain.values),
+                    )
+    waiting, done = dict(parameters), set[str]()
+    while waiting:
+        ready = [parameter for parameter in waiting.values() if set(parameter.when) <= done]
+        if not ready:
+            raise InputError(f"the conditions of {', '.join(waiting)} depend on each other in a circle")
+        for parameter in ready:
+            yield waiting.pop(parameter.key)
+            done.add(parameter.key)

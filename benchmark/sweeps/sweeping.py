@@ -15,11 +15,10 @@ from benchmark.errors import TimeIsUpError
 from benchmark.scheduling import logging_backends
 from benchmark.scheduling.display import display
 from benchmark.store import Status, atomic, check_folder
-from benchmark.sweeps.answering import count
-from benchmark.sweeps.foresight import expected_spread, foresight
+from benchmark.sweeps.answer import comparisons, detectable, expected_spread
 from benchmark.sweeps.outcomes import Outcome, outcome, ranked
 from benchmark.sweeps.plan import TRIALS, Configuration, Sweep, first_rung
-from benchmark.sweeps.report import left_out, write_report
+from benchmark.sweeps.report import write_report
 from benchmark.sweeps.space import Assignment, identity
 from benchmark.words import say
 from methods.errors import InputError
@@ -29,16 +28,16 @@ MAX_NOTES = 8
 
 
 @dataclass
-class Record:
-    """The controls and what a learning search has chosen so far, in a file: that cannot be drawn again."""
+class SearchHistory:
+    """The controls and what Optuna has chosen so far, in a file: it would not choose the same again."""
 
     path: Path
     sweep: Sweep
     assignments: list[Assignment]
 
     @classmethod
-    def read(cls, sweep: Sweep) -> "Record":
-        """Return what an earlier sweep of the same definition wrote down."""
+    def read(cls, sweep: Sweep) -> "SearchHistory":
+        """Return the history of an earlier sweep of the same definition."""
         path = sweep.folder / RECORD
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -49,7 +48,7 @@ class Record:
         return cls(path, sweep, [*known, *(x for x in sweep.controls if x not in known)])
 
     def add(self, assignment: Assignment) -> Configuration:
-        """Write a configuration down and return it."""
+        """Append a configuration to the file and return it."""
         self.assignments.append(assignment)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"definition": self.sweep.definition, "assignments": self.assignments}
@@ -62,7 +61,7 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
 
     Args:
         sweep: The sweep.
-        console: For the person who watches.
+        console: What is printed to.
         best: Carry out the missing seeds of only so many configurations, the best so far.
 
     Raises:
@@ -73,41 +72,41 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
     libraries.need("the report of a sweep", "matplotlib", "scipy", "sklearn")
     configurations = known(sweep)
     if best is not None:
-        top = ranked([outcome(x, sweep.command.store, sweep.command.plugins) for x in configurations])[:best]
+        top = ranked([outcome(sweep, x) for x in configurations])[:best]
         todo = [x.configuration for x in top if x.n]
         if not todo:
             raise InputError("--best needs configurations that have finished: carry out the sweep without it first")
     else:
         todo = configurations
-    missing = [run for x in todo for run in x.runs if not stands(sweep, run)]
+    missing = [run for x in todo for run in x.runs if not complete(sweep, run)]
     total = sum(len(x.runs) for x in todo)
     wanted = new_configurations(sweep, configurations) if best is None else 0
     plural = "configuration" if len(todo) == 1 else "configurations"
     running_out = f", and {wanted} configurations to be chosen" if wanted else ""
     say(console, f"{sweep.name}: {len(todo)} {plural}, {total} runs, {len(missing)} new runs{running_out}")
-    if line := left_out(sweep):
-        say(console, line)
+    if sweep.left_out:
+        say(console, sweep.left_out)
     spread = expected_spread(sweep)
-    say(console, foresight(sweep, max(1, count(sweep, configurations) + wanted), spread))
+    say(console, detectable(sweep, max(1, comparisons(sweep, configurations) + wanted), spread))
     time_is_up = False
     if missing or wanted:
         running.check_writable(sweep.command.store)
         check_folder(sweep.folder)
         time_is_up = _train(sweep, todo, missing, wanted, console)
         configurations = known(sweep)
-    outcomes = [outcome(x, sweep.command.store, sweep.command.plugins) for x in configurations]
+    outcomes = [outcome(sweep, x) for x in configurations]
     write_report(sweep, outcomes, spread, console)
-    done = all(stands(sweep, run) for x in (todo if best is not None else configurations) for run in x.runs)
+    done = all(complete(sweep, run) for x in (todo if best is not None else configurations) for run in x.runs)
     if time_is_up and not (done and (best is not None or not new_configurations(sweep, configurations))):
         raise TimeIsUpError("the time is up before the sweep was finished")
     return done
 
 
 def known(sweep: Sweep) -> list[Configuration]:
-    """Return the configurations that are settled: all of a listed search, those on record of one that learns."""
+    """Return the configurations that are chosen: all of a grid or random search, those so far of Optuna's."""
     if sweep.search != "optuna":
         return sweep.listed()
-    return sweep.numbered(Record.read(sweep).assignments[: sweep.trials or TRIALS])
+    return sweep.numbered(SearchHistory.read(sweep).assignments[: sweep.trials or TRIALS])
 
 
 def new_configurations(sweep: Sweep, configurations: Sequence[Configuration]) -> int:
@@ -115,13 +114,13 @@ def new_configurations(sweep: Sweep, configurations: Sequence[Configuration]) ->
     return max(0, (sweep.trials or TRIALS) - len(configurations)) if sweep.search == "optuna" else 0
 
 
-def stands(sweep: Sweep, run: RunConfig) -> bool:
-    """Return whether a run needs nothing more in this sweep; what ASHA stopped is not taken up again by ASHA."""
+def complete(sweep: Sweep, run: RunConfig) -> bool:
+    """Return whether a run needs nothing more in this sweep; ASHA does not resume what it stopped."""
     result = sweep.command.store.result(run)
-    return result is not None and result.status in _done(sweep)
+    return result is not None and result.status in _complete_statuses(sweep)
 
 
-def _done(sweep: Sweep) -> list[Status]:
+def _complete_statuses(sweep: Sweep) -> list[Status]:
     stopped = [Status.STOPPED] if sweep.scheduler == "asha" else []
     return [*(status for status in Status if status.final), *stopped]
 
@@ -143,29 +142,31 @@ def _train(
     from benchmark.sweeps import search
 
     if sweep.scheduler == "asha":
-        # what is done is told again, an epoch at a time, so that the scheduler compares with it
+        # what is done is reported again, an epoch at a time, so that the scheduler compares with it
         waiting, done = list(todo), []
     else:
-        waiting = [x for x in todo if not all(stands(sweep, run) for run in x.runs)]
+        waiting = [x for x in todo if not all(complete(sweep, run) for run in x.runs)]
         done = [x for x in todo if x not in waiting]
     if sweep.search == "optuna":
-        outcomes: list[Outcome] = [outcome(x, command.store, command.plugins) for x in done]
-        # a run that came to nothing counts as nothing
+        outcomes: list[Outcome] = [outcome(sweep, x) for x in done]
+        # a run without a result counts as 0
         scores = {
             identity(x.configuration.assignment): mean(x.scores.get(s, 0.0) for s in sweep.seeds) for x in outcomes
         }
-        searcher: ListSearcher = search.Suggested(sweep, waiting, scores, Record.read(sweep).add)
+        searcher: ListSearcher = search.OptunaSearcher(sweep, waiting, scores, SearchHistory.read(sweep).add)
     else:
         searcher = ListSearcher([x.runs for x in waiting])
     with display(len(missing) + wanted * len(sweep.seeds), console, sweep.label) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
         images = sets[sweep.base.dataset]
         say_it = partial(say, console)
-        return search.carry_out(sweep, searcher, len(waiting) + wanted, _done(sweep), images, observer, say_it)
+        return search.carry_out(
+            sweep, searcher, len(waiting) + wanted, _complete_statuses(sweep), images, observer, say_it
+        )
 
 
 def notes(sweep: Sweep, configurations: Sequence[Configuration], sets: Mapping[str, Dataset]) -> list[str]:
-    """Return what does not fit the runs' length, one line each, and which configurations it concerns."""
+    """Return what does not fit the runs' length, one line each, and the configurations concerned."""
     found: dict[str, list[str]] = {}
     for configuration in configurations:
         for line in running.remarks(configuration.runs[:1], sets, sweep.command.plugins):
@@ -189,15 +190,15 @@ def _which(labels: Sequence[str], total: int) -> str:
 
 
 def print_plan(sweep: Sweep, console: Console) -> None:
-    """Print the space and every configuration that is settled, and whether it is done already."""
+    """Print the space and every configuration that is chosen, and whether it is done already."""
     for parameter in sweep.space.parameters:
         say(console, f"space: {parameter}")
     configurations = known(sweep)
     for x in configurations:
-        done = sum(stands(sweep, run) for run in x.runs)
+        done = sum(complete(sweep, run) for run in x.runs)
         say(console, f"{x.number:>4}  {x.label}  ({done} of {len(x.runs)} seeds done)")
     if wanted := new_configurations(sweep, configurations):
-        say(console, f"{wanted} more configurations are chosen on the way")
-    if line := left_out(sweep):
-        say(console, line)
-    say(console, foresight(sweep, max(1, count(sweep, configurations) + wanted), expected_spread(sweep)))
+        say(console, f"{wanted} more configurations are chosen during the search")
+    if sweep.left_out:
+        say(console, sweep.left_out)
+    say(console, detectable(sweep, max(1, comparisons(sweep, configurations) + wanted), expected_spread(sweep)))

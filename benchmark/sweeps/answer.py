@@ -1,0 +1,327 @@
+"""The answer to a sweep's question in one line, and the difference that its seeds can detect, before it begins."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from benchmark.metrics import HEADLINE, METRICS
+from benchmark.store import Status, load
+from benchmark.sweeps.outcomes import Outcome, ranked
+from benchmark.sweeps.plan import BOUND, Configuration, Question, Sweep
+from benchmark.sweeps.space import Assignment, described, identity, shown
+from benchmark.tables import (
+    ALPHA,
+    MIN_PAIRS,
+    POWER,
+    Gain,
+    Verdict,
+    detectable_difference,
+    differences,
+    gains,
+    judged,
+    seeds_that_decide,
+)
+
+ASSUMED_SD = 0.5
+"""Points, where no stored runs say more."""
+
+MAX_NAMED = 3
+OURS, REFERENCE = "ours", "reference"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The expected standard deviation of paired differences, in points, and its source."""
+
+    sd: float
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.sd:.2f} points ({self.source})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two configurations that are compared by the seeds that both have.
+
+    Attributes:
+        ours_name: What differs from the reference, or the whole configuration.
+        reference_name: What differs from ours.
+        where: The keys and values that both have, where other comparisons have others; else empty.
+    """
+
+    ours: Outcome
+    reference: Outcome
+    ours_name: str
+    reference_name: str
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison with its difference, corrected for all others, and its verdict."""
+
+    comparison: Comparison
+    gain: Gain
+    verdict: Verdict
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether the two are equivalent within the bound; so are two whose scores are equal with every seed."""
+        identical = self.gain.n >= MIN_PAIRS and self.gain.p is None and self.gain.mean == 0 and self.verdict.sd == 0
+        return self.verdict.word == "same" or identical
+
+    @property
+    def largest(self) -> float:
+        """The largest difference, in either direction, that the interval contains."""
+        if self.gain.low is None or self.gain.high is None:
+            return abs(self.gain.mean)
+        return max(-self.gain.low, self.gain.high)
+
+    def __str__(self) -> str:
+        """How the two differ."""
+        one = self.comparison
+        ends = sorted(abs(end) for end in (self.gain.low or 0.0, self.gain.high or 0.0))
+        word = "better" if self.gain.mean > 0 else "worse"
+        interval = f"{abs(self.gain.mean):.2f} [{ends[0]:.2f}, {ends[1]:.2f}]"
+        where = f" with {one.where}" if one.where else ""
+        return f"{one.ours_name} is {word} than {one.reference_name} by {interval} points{where}"
+
+
+def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[Configuration, Configuration]]:
+    """Return the pairs of configurations that are compared to answer the question that a sweep declares.
+
+    Args:
+        sweep: Without a question there are no pairs.
+        configurations: That are tried.
+
+    Returns:
+        Those whose reference, which has the same values of all other keys, is tried too.
+    """
+    if sweep.question is None:
+        return []
+    tried = {identity(x.assignment): x for x in configurations}
+    base = sweep.defaults
+    found = []
+    for configuration in configurations:
+        for value in sweep.question.against:
+            other = sweep.question.reference(sweep.space, configuration.assignment, base, value)
+            if other is not None and identity(other) in tried:
+                found.append((configuration, tried[identity(other)]))
+    return found
+
+
+def comparisons(sweep: Sweep, configurations: Sequence[Configuration]) -> int:
+    """Return the number of comparisons that the answer is corrected for."""
+    return len(pairs(sweep, configurations)) if sweep.question else len(configurations) - 1
+
+
+def answer(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread) -> str:
+    """Return the answer to the sweep's question, or that it is undecided and the number of seeds that would decide.
+
+    The differences are paired by seed, their intervals and p values corrected by Holm's procedure for all comparisons.
+    Without a question it is whether the best configuration differs from the default; where the default is the best, or
+    was not tried, whether the best differs from the second.
+
+    Args:
+        sweep: The sweep.
+        outcomes: Of every configuration.
+        spread: Expected where there are too few seeds.
+    """
+    finished = [outcome for outcome in ranked(outcomes) if outcome.n]
+    if len(finished) < 2:
+        return f"undecided: {len(finished)} of {len(outcomes)} configurations have finished a run, a comparison takes 2"
+    if sweep.question is not None:
+        return _answer_question(sweep, sweep.question, finished, spread)
+    return _answer_best(sweep, finished, spread)
+
+
+def _answer_question(sweep: Sweep, question: Question, finished: Sequence[Outcome], spread: Spread) -> str:
+    by_number = {outcome.configuration.number: outcome for outcome in finished}
+    found = pairs(sweep, [outcome.configuration for outcome in finished])
+    shared = [_described_shared(ours.assignment, reference.assignment) for ours, reference in found]
+    compared = _compare(
+        [
+            Comparison(
+                by_number[ours.number],
+                by_number[reference.number],
+                _described_own(ours.assignment, reference.assignment),
+                _described_own(reference.assignment, ours.assignment),
+                where if len(set(shared)) > 1 else "",
+            )
+            for (ours, reference), where in zip(found, shared, strict=True)
+        ],
+        question.within,
+    )
+    if not compared:
+        return f"undecided: no finished configuration says {question}"
+    different = sorted((x for x in compared if x.gain.significant), key=lambda x: -abs(x.gain.mean))
+    others = [x for x in compared if not x.gain.significant]
+    subject = f"{question.key} differs from {' or '.join(map(shown, question.against))}"
+    rest = _answer_rest(others, f"no {subject} by more than", subject, question.within, len(compared), spread)
+    if not different:
+        return rest
+    parts = [str(x) for x in different[:MAX_NAMED]]
+    if len(different) > MAX_NAMED:
+        parts.append(f"{len(different) - MAX_NAMED} more differences")
+    named = f"{'; '.join(parts)} ({_method(len(compared))})"
+    return f"{named}; of the other {len(others)}: {rest}" if others else named
+
+
+def _answer_best(sweep: Sweep, finished: Sequence[Outcome], spread: Spread) -> str:
+    best = finished[0]
+    default = next((x for x in finished if x.configuration.runs[0].identity == sweep.base.identity), None)
+    name = f"the best, {best.configuration.label},"
+
+    def comparison(ours: Outcome, reference: Outcome, role: str) -> Comparison:
+        return Comparison(ours, reference, name, f"{role}{reference.configuration.label},")
+
+    if default is None or default is best:
+        # that the best is better than all others takes all comparisons: the least significant one decides
+        others = zip(finished[1:], ["the second, ", *[""] * (len(finished) - 2)], strict=True)
+        compared = _compare([comparison(best, other, role) for other, role in others], BOUND)
+        deciding = sorted(compared, key=lambda x: x.gain.significant)[:1]
+    else:
+        compared = _compare([comparison(x, default, "the default, ") for x in finished if x is not default], BOUND)
+        deciding = [x for x in compared if x.comparison.ours is best]
+    if not deciding:
+        return f"undecided: {name} has no seed in common with what it is compared with"
+    if deciding[0].gain.significant:
+        return f"{deciding[0]} ({_method(len(compared))})"
+    subject = f"{name} differs from {deciding[0].comparison.reference_name}"
+    return _answer_rest(deciding, f"{subject} by no more than", subject, BOUND, len(compared), spread)
+
+
+def _compare(found: Sequence[Comparison], within: float) -> list[Compared]:
+    """Return the comparisons that share a seed, corrected together: each is a column with a row for either side."""
+    scores = {(OURS, index): x.ours.scores for index, x in enumerate(found)}
+    scores |= {(REFERENCE, index): x.reference.scores for index, x in enumerate(found)}
+    differing = gains(scores, REFERENCE)
+    verdicts = judged(
+        scores, differing, REFERENCE, within, dict.fromkeys(range(len(found)), METRICS[HEADLINE].better)
+    ).verdicts
+    return [Compared(found[index], gain, verdicts[row, index]) for (row, index), gain in differing.items()]
+
+
+def _answer_rest(
+    found: Sequence[Compared], equal: str, subject: str, within: float, compared: int, spread: Spread
+) -> str:
+    """Return that none of the differences, which are not significant, exceeds a bound, or the seeds that would decide.
+
+    Args:
+        found: The comparisons.
+        equal: What is said before the bound.
+        subject: What the seeds would decide.
+        within: The bound.
+        compared: The number of comparisons that is corrected for.
+        spread: Expected where there are too few seeds.
+    """
+    if not found:
+        return ""
+    largest = max(x.largest for x in found)
+    if all(x.equivalent for x in found):
+        if largest == 0:
+            return f"{equal} 0 points (the accuracies are equal with every seed)"
+        if largest <= within:
+            return f"{equal} {math.ceil(100 * largest) / 100:.2f} points ({_method(compared)})"
+        # all of them are claimed together, which takes each test at its own level and no correction
+        tests = f"two one-sided t-tests at {ALPHA:.0%} for each of {len(found)} comparisons"
+        return f"{equal} {within:g} points ({tests})"
+
+    def enough(needed: int | None) -> str:
+        seeds = "no feasible number of seeds" if needed is None else f"{needed} seeds"
+        return f"{seeds} would decide whether {subject} by {within:g} points"
+
+    undecided = [x for x in found if not x.equivalent]
+    n = min(x.gain.n for x in undecided)
+    if n < MIN_PAIRS:
+        few = "one seed has no interval" if n == 1 else f"{n} seeds are too few for an interval"
+        needed = seeds_that_decide(within, spread.sd, compared)
+        return f"undecided: {few}; {enough(needed)}, if the paired standard deviation is {spread}"
+    numbers = [x.verdict.decides for x in undecided if x.gain.p is not None]
+    if not numbers:
+        return f"undecided: whether {subject}: a difference that is equal with every seed has no interval"
+    feasible = [number for number in numbers if number is not None]
+    needed = max(feasible) if len(feasible) == len(numbers) else None
+    return f"undecided: {enough(needed)} (with {n} seeds: up to {largest:.2f} points, {_method(compared)})"
+
+
+def _method(compared: int) -> str:
+    return f"95 % intervals of paired differences{_corrected(compared)}"
+
+
+def _corrected(compared: int) -> str:
+    return f", corrected for {compared} comparisons" if compared > 1 else ""
+
+
+def _described_own(ours: Assignment, other: Assignment) -> str:
+    return described({key: value for key, value in ours.items() if key not in other or other[key] != value})
+
+
+def _described_shared(ours: Assignment, other: Assignment) -> str:
+    shared = {key: value for key, value in ours.items() if key in other and other[key] == value}
+    return described(shared) if shared else ""
+
+
+def expected_spread(sweep: Sweep) -> Spread:
+    """Return the standard deviation of paired differences of stored runs on the sweep's dataset and backbone.
+
+    Runs with the same settings of training and data are paired by seed, configuration by configuration, and the squared
+    deviations of all differences from their means are pooled; those of the sweep's number of epochs are preferred.
+
+    Returns:
+        0.5 points, and that they are assumed, where no two configurations share two seeds.
+    """
+    store, base = sweep.command.store, sweep.base
+    frame = load(store.root, "last", split="all") if store.runs.is_dir() else pd.DataFrame()
+    if not frame.empty and HEADLINE in frame:
+        mine = (frame["dataset.checksum"] == base.dataset_checksum) & (frame["backbone"] == base.backbone)
+        frame = frame[mine & (frame["status"] == Status.FINISHED) & frame[HEADLINE].notna()]
+        for rows, epochs in (
+            (frame[frame["train.epochs"] == base.train.epochs], "as many epochs"),
+            (frame, "any number of epochs"),
+        ):
+            if sd := _pooled_sd(rows, sweep.space.keys):
+                return Spread(sd, f"of {len(rows)} stored runs on {base.dataset} with {base.backbone}, {epochs}")
+    return Spread(ASSUMED_SD, "assumed")
+
+
+def _pooled_sd(frame: pd.DataFrame, searched: list[str]) -> float | None:
+    settings = [str(name) for name in frame.columns if str(name).startswith(("train.", "data."))]
+    together = [name for name in (*settings, "split", "method.version") if name not in searched]
+    own = ["method", *(str(name) for name in frame.columns if str(name).startswith("hyperparameters."))]
+    own += [name for name in settings if name in searched]
+    squares, degrees = 0.0, 0
+    for _, alike in frame.groupby(together, dropna=False, sort=False):
+        configurations = [
+            {int(seed): float(x) for seed, x in zip(rows["seed"], rows[HEADLINE], strict=True)}
+            for _, rows in alike.groupby(own, dropna=False, sort=False)
+        ]
+        for one, other in itertools.pairwise(configurations):
+            if len(found := differences(one, other)) > 1:
+                center = math.fsum(found) / len(found)
+                squares += math.fsum((x - center) ** 2 for x in found)
+                degrees += len(found) - 1
+    return math.sqrt(squares / degrees) if degrees and squares else None
+
+
+def detectable(sweep: Sweep, compared: int, spread: Spread) -> str:
+    """Return the line that names the difference which a sweep can detect with its seeds.
+
+    Args:
+        sweep: The sweep.
+        compared: How many comparisons the differences are corrected for, at least 1.
+        spread: The standard deviation that is expected.
+    """
+    n = len(sweep.seeds)
+    if n < MIN_PAIRS:
+        seeds = "1 seed" if n == 1 else f"{n} seeds"
+        return f"with {seeds} no difference is distinguishable from seed noise: an interval takes {MIN_PAIRS} or more"
+    points = detectable_difference(n, spread.sd, compared)
+    return (
+        f"with {n} seeds a difference of about {points:.2g} points is detectable ({POWER:.0%} power"
+        f"{_corrected(compared)}) if the paired standard deviation is {spread}"
+    )
