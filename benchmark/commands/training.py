@@ -58,7 +58,7 @@ def sweep(
     file: Annotated[Text, typer.Argument(help="A YAML file or a sweep's name; the command line wins.")] = None,
     space: Annotated[
         list[str] | None,
-        typer.Option(help=r"KEY=\[a,b] or uniform(a,b), loguniform, randint, choice; 'KEY=... if OTHER=a|b'."),
+        typer.Option(help=r"KEY=\[a,b] or uniform(a,b), loguniform, randint; 'KEY=... if OTHER=a|b'."),
     ] = None,
     best: Annotated[int | None, typer.Option(help="Only add seeds to the best N configurations so far.", min=1)] = None,
     set_: Set = None,
