@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TESTED_ELSEWHERE = {
-    "adding_a_backbone.md": "tests/checking/test_adding_a_backbone.py",
+    "adding_a_backbone.md": "tests/checking/test_documented_plugins.py",
     "adding_a_dataset.md": "tests/datasets/test_adding_a_dataset.py",
-    "adding_a_method.md": "tests/checking/test_adding_a_method.py",
+    "adding_a_method.md": "tests/checking/test_documented_plugins.py",
     "more_than_logits.md": "tests/checking/test_more_than_logits.py",
     "notebook.md": "tests/test_notebook.py",
 }

@@ -1,5 +1,1 @@
-"""Whether a method keeps the contract of the interface."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+"""Whether methods and networks keep the contract of the interface."""

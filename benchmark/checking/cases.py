@@ -1,7 +1,7 @@
-"""The configurations under which a method is checked, and the steps of training that are taken in them."""
+"""The configurations under which a method is checked, and the first steps of training in them."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import count
@@ -13,7 +13,6 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
-from benchmark.checking.comparing import State, difference
 from benchmark.configuration import TrainConfig
 from benchmark.training import StepBatch, learning_rate, on_meta, optimise, parameter_groups
 from methods import Progress, backbones, registry
@@ -21,30 +20,33 @@ from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Batch, Method
 
 Depth = Literal["gates", "essential", "steps", "all"]
-"""How much of the contract is checked in a case."""
+"""How much of the contract is checked in a case; each includes those before it."""
+
+State = Mapping[str, Any]
 
 BATCH_SIZE = 6
+TRAINING_BATCHES = 4
 _EPOCHS = (0, 0, 1, 1, 150, 299)
-WHEN = [
+PROGRESS = [
     Progress(epoch, step, 300, last_of_epoch=epoch not in _EPOCHS[step + 1 :]) for step, epoch in enumerate(_EPOCHS)
 ]
-"""Where in a run the steps are taken: more than one an epoch, and early, half-way and late."""
+"""Where in a run the steps are taken: more than one per epoch, and early, half-way and late."""
 
-RATES = TrainConfig(epochs=WHEN[0].epochs, lr=0.02, schedule="constant")
+RATES = TrainConfig(epochs=PROGRESS[0].epochs, lr=0.02, schedule="constant")
 """The learning rate of the steps, of which a method's groups may have their own."""
 
-LAST_OF_EPOCH = next(number for number, progress in enumerate(WHEN) if progress.last_of_epoch)
+LAST_OF_EPOCH = next(number for number, progress in enumerate(PROGRESS) if progress.last_of_epoch)
 """The number of the first step that ends an epoch."""
 
 INTERRUPTED = 3
-"""The number of the step before which a run is thought to be interrupted, to go on in a fresh instance."""
+"""The number of the step before which a run is interrupted, to be resumed in a fresh instance."""
 
-TRAINING_BATCHES = 4
-"""How many batches there are to take them on."""
-
-SMALL = "resnet8"
-OTHER = "resnet14"
+SMALL, OTHER = "resnet8", "resnet14"
 """The quickest backbone, and one that differs from it."""
+
+
+class ContractError(Exception):
+    """A method or network breaks its contract; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Case:
         return registry.resolve(self.method, given, self.backbone.split("+"))
 
     def build(self, seed: int = 0) -> Method:
-        """Return the method with networks drawn from a seed."""
+        """Return the method with networks initialised from a seed."""
         chosen = self.resolve()
         shape = self.num_classes, self.in_channels, self.image_size
         made = [backbones.make(part, *shape, plugins=self.plugins) for part in self.backbone.split("+")]
@@ -95,13 +97,8 @@ class Case:
         return images, self.labels()[:BATCH_SIZE]
 
     def labels(self) -> Tensor:
-        """Return the labels of all training images, those of every batch alike."""
+        """Return the labels of all training images, the same in every batch."""
         return (torch.arange(BATCH_SIZE) % self.num_classes).repeat(TRAINING_BATCHES)
-
-    def step_batch(self, number: int, views: int) -> StepBatch:
-        """Return what one step is taken on."""
-        indices = torch.arange(BATCH_SIZE) + BATCH_SIZE * (number % TRAINING_BATCHES)
-        return StepBatch(*self.batch(number, views), indices)
 
     def images(self) -> Tensor:
         """Return images that no step has seen."""
@@ -109,47 +106,49 @@ class Case:
 
     @cached_property
     def fresh(self) -> Method:
-        """The method in training mode before its first step; clauses move nothing but batch statistics."""
+        """The method in training mode before its first step; clauses change nothing of it but batch statistics."""
         return self.build().train()
 
     @property
     def trained(self) -> Method:
-        """The method in eval mode after a few steps; no clause may change it."""
-        return self.followed.method
+        """The method in eval mode after the first steps; no clause may change it."""
+        return self.first_steps.method
 
     @cached_property
-    def followed(self) -> "Followed":
-        """What was seen of the method in these steps."""
+    def first_steps(self) -> "FirstSteps":
+        """What the method did in its first steps."""
         method = self.build().train()
         modes = {name: module.training for name, module in method.named_modules()}
-        found = Followed(method, lacking=set(trainable(method)))
+        found = FirstSteps(method, lacking=set(trainable(method)))
         prepare(self, method)
         found.switched = found.lacking ^ set(trainable(method))
-        goes_on = self.depth in ("steps", "all")
-        for number in range(len(WHEN)):
-            if number == INTERRUPTED and goes_on:
+        resumed = self.depth in ("steps", "all")
+        for number, progress in enumerate(PROGRESS):
+            if number == INTERRUPTED and resumed:
                 found.middle = snapshot(method)
                 found.predicted = predictions(method.eval(), self.images())
                 method.train()
-            before = _untrained(method)
+            frozen = {name: value.detach().clone() for name, value in _frozen(method).items()}
             losses = step(self, method, number, number)
-            found.moved = found.moved or difference(before, _untrained(method))
-            found.look_at_gradients(trainable(method))
-            method.after_step(WHEN[number])
-            found.left.update(
-                {name: own.training for name, own in method.named_modules() if own.training != modes[name]}
-            )
-            if number >= INTERRUPTED and goes_on:
+            found.moved = found.moved or difference(frozen, _frozen(method))
+            for name, parameter in trainable(method).items():
+                if parameter.grad is not None:
+                    found.lacking.discard(name)
+                    if found.infinite is None and not parameter.grad.isfinite().all():
+                        found.infinite = name
+            method.after_step(progress)
+            found.left |= {name: own.training for name, own in method.named_modules() if own.training != modes[name]}
+            if number >= INTERRUPTED and resumed:
                 found.later[number] = losses, snapshot(method)
-            if not goes_on and not found.lacking:
+            if not resumed and not found.lacking:
                 break
         method.eval()
         return found
 
 
 @dataclass
-class Followed:
-    """What was seen of a method in its first steps.
+class FirstSteps:
+    """What a method did in its first steps.
 
     Attributes:
         method: In eval mode after them.
@@ -173,18 +172,6 @@ class Followed:
     predicted: dict[str, Tensor] = field(default_factory=dict)
     later: dict[int, tuple[dict[str, Tensor], State]] = field(default_factory=dict)
 
-    def look_at_gradients(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Take note of a step's gradients, which are still there."""
-        for name, parameter in parameters.items():
-            if parameter.grad is not None:
-                self.lacking.discard(name)
-                if self.infinite is None and not parameter.grad.isfinite().all():
-                    self.infinite = name
-
-
-def _untrained(method: Method) -> State:
-    return {name: value.detach().clone() for name, value in method.named_parameters() if not value.requires_grad}
-
 
 def prepare(case: Case, method: Method, seed: int = 0) -> None:
     """Do what a run does before its first step."""
@@ -201,31 +188,32 @@ def step(case: Case, method: Method, number: int, seed: int | None = None) -> di
         case: The configuration.
         method: In training mode, prepared.
         number: Of the step, 0-based.
-        seed: Of what the method draws; None goes on from where torch's generator is.
+        seed: Of what the method samples; None: torch's generator is left as it is.
     """
     if seed is not None:
         torch.manual_seed(seed)
     groups = [
-        {"params": list(group.parameters), "lr": learning_rate(group, RATES, WHEN[number].epoch)}
+        {"params": list(group.parameters), "lr": learning_rate(group, RATES, PROGRESS[number].epoch)}
         for group in parameter_groups(method)
     ]
-    optimizer = torch.optim.SGD(groups)
-    return optimise(method, optimizer, case.step_batch(number, method.views), WHEN[number])
+    indices = torch.arange(BATCH_SIZE) + BATCH_SIZE * (number % TRAINING_BATCHES)
+    batch = StepBatch(*case.batch(number, method.views), indices)
+    return optimise(method, torch.optim.SGD(groups), batch, PROGRESS[number])
 
 
 def take_step(case: Case, method: Method, number: int) -> dict[str, Tensor]:
     """Take one whole step of training, with the step's number for its seed, and return its losses."""
     losses = step(case, method, number, number)
-    method.after_step(WHEN[number])
+    method.after_step(PROGRESS[number])
     return losses
 
 
 def snapshot(method: Method) -> State:
     """Return a copy of a method's state, which can be loaded."""
-    state = method.state_dict()
-    for name, value in state.items():
-        state[name] = value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
-    return state
+    return {
+        name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in method.state_dict().items()
+    }
 
 
 def predictions(method: Method, images: Tensor) -> dict[str, Tensor]:
@@ -234,9 +222,44 @@ def predictions(method: Method, images: Tensor) -> dict[str, Tensor]:
         return method.predict(images)
 
 
-def trainable(method: Method) -> dict[str, nn.Parameter]:
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return what the optimiser is given, by name."""
-    return {name: value for name, value in method.named_parameters() if value.requires_grad}
+    return {name: value for name, value in module.named_parameters() if value.requires_grad}
+
+
+def _frozen(method: Method) -> State:
+    return {name: value for name, value in method.named_parameters() if not value.requires_grad}
+
+
+# ---- comparing ----
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Return whether two values are the same bit for bit: tensors, plain data, and whatever is made of them."""
+    if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
+        return ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        return ours.keys() == theirs.keys() and all(same(value, theirs[key]) for key, value in ours.items())
+    if isinstance(ours, str) or not isinstance(ours, Sequence):
+        return type(ours) is type(theirs) and bool(ours == theirs)
+    if not isinstance(theirs, Sequence) or len(ours) != len(theirs):
+        return False
+    return all(same(own, other) for own, other in zip(ours, theirs, strict=True))
+
+
+def difference(ours: State, theirs: State) -> str | None:
+    """Return the first name under which the values are not the same bit for bit."""
+    if ours.keys() != theirs.keys():
+        return first(ours.keys() ^ theirs.keys())
+    return next((name for name, value in ours.items() if not same(value, theirs[name])), None)
+
+
+def first(names: set[str]) -> str:
+    """Return the first of some names, and how many there are beside it."""
+    return f"{min(names)}{f' (and {len(names) - 1} more)' if len(names) > 1 else ''}"
+
+
+# ---- all cases of a method ----
 
 
 def cases(method: type[Method], folder: Path) -> Iterator[Case]:
@@ -276,8 +299,7 @@ def families() -> tuple[str, ...]:
         with on_meta():
             layers = sum(1 for _ in backbones.make(name, 2).network().modules())
         sizes.setdefault(backbones.describe(name).factory, {})[name] = layers
-    smallest = [min(family, key=family.__getitem__) for family in sizes.values() if SMALL not in family]
-    return tuple(smallest)
+    return tuple(min(family, key=family.__getitem__) for family in sizes.values() if SMALL not in family)
 
 
 def _example(
@@ -302,10 +324,7 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
 
 def _bounds(info: FieldInfo) -> list[Any]:
     """Return the ends of a hyperparameter's range that belong to it."""
-    ends: list[Any] = [mark.ge if isinstance(mark, Ge) else mark.le for mark in info.metadata if _is_end(mark)]
+    marks = [mark for mark in info.metadata if isinstance(mark, Ge | Le)]
+    ends: list[Any] = [mark.ge if isinstance(mark, Ge) else mark.le for mark in marks]
     # the end of a real range may be written as a whole number
     return [float(end) if info.annotation is float else end for end in ends if end != info.default]
-
-
-def _is_end(mark: object) -> bool:
-    return isinstance(mark, Ge | Le)

@@ -1,22 +1,35 @@
-"""Checks any method against the contract, one of the project's own or of a plugin."""
+"""``bench check``: any method against the contract, one of the project's own or of a plug-in."""
 
 import inspect
 import re
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from benchmark.checking.cases import Case, cases
-from benchmark.checking.comparing import ContractError
+from benchmark.checking.cases import (
+    PROGRESS,
+    Case,
+    ContractError,
+    State,
+    cases,
+    choices,
+    difference,
+    predictions,
+    prepare,
+    take_step,
+)
 from benchmark.checking.contract import CLAUSES
-from benchmark.checking.effects import without_effect
 from benchmark.configuration import OPTIONS, SECTIONS
 from methods import registry
 from methods.errors import InputError, unknown
@@ -25,27 +38,22 @@ from methods.interface import Method
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClauseResult:
     """One clause of the contract in one case.
 
     Attributes:
         case: Under which configuration; empty for what needs none.
-        what: The clause.
+        clause: Its name.
         reason: How it is broken, or None.
     """
 
     case: str
-    what: str
+    clause: str
     reason: str | None = None
 
-    @property
-    def ok(self) -> bool:
-        """Whether the clause is kept."""
-        return self.reason is None
 
-
-def check(name: str, plugins: Sequence[str | Path] = ()) -> list[Finding]:
-    """Check a method and return everything that was looked at.
+def check(name: str, plugins: Sequence[str | Path] = ()) -> list[ClauseResult]:
+    """Check a method and return the results of all clauses.
 
     Args:
         name: One of ``methods.available(plugins)``.
@@ -58,47 +66,54 @@ def check(name: str, plugins: Sequence[str | Path] = ()) -> list[Finding]:
     if name not in catalogue:
         raise unknown("method", name, catalogue)
     if broken := catalogue[name].broken:
-        return [Finding("", "can be imported", broken)]
+        return [ClauseResult("", "can be imported", broken)]
     method = registry.load(name, plugins)
-    findings = list(_declaration(method))
-    if all(finding.ok for finding in findings):
+    results = list(_declaration(method))
+    if not faults(results):
         with TemporaryDirectory(prefix="bench-check-") as folder, own_randomness():
-            findings += _all_cases(method, Path(folder))
-    return findings
+            results += _all_cases(method, Path(folder))
+    return results
 
 
-def check_case(case: Case) -> list[Finding]:
-    """Return the findings of one case, up to the first that leaves no ground for others."""
+def check_case(case: Case) -> list[ClauseResult]:
+    """Return the results of one case, up to the first that leaves no ground for others."""
     with own_randomness():
         return list(_one_case(case))
 
 
-def reports(name: str | None = None, plugins: Sequence[str | Path] = ()) -> Iterator[tuple[bool, str]]:
-    """Check one method, or all, and yield for each whether it keeps the contract and the lines that say so.
+def check_lines(
+    names: Sequence[str] | None, plugins: Sequence[str], check_one: Callable[[str, Sequence[str]], list[ClauseResult]]
+) -> Iterator[tuple[bool, str]]:
+    """Check several methods or networks, and yield for each whether it keeps the contract and the lines that say so.
+
+    Args:
+        names: Those that are checked; None for all methods.
+        plugins: Python files that define further methods and networks.
+        check_one: :func:`check`, or :func:`benchmark.checking.networks.check_network`.
 
     Raises:
-        InputError: If there is no such method.
+        InputError: For an unknown name.
     """
-    names = [name] if name else list(registry.catalogue(plugins))
+    names = list(registry.catalogue(plugins)) if names is None else names
     width = max(map(len, names))
-    for each in names:
+    for name in names:
         begin = time.perf_counter()
-        findings = check(each, plugins)
+        results = check_one(name, plugins)
         seconds = time.perf_counter() - begin
-        if broken := faults(findings):
-            yield False, "\n        ".join((f"FAIL  {each:<{width}}  {broken[0]}", *broken[1:]))
+        if broken := faults(results):
+            yield False, "\n        ".join((f"FAIL  {name:<{width}}  {broken[0]}", *broken[1:]))
         else:
-            yield True, f"ok    {each:<{width}}  ({len(findings)} checks, {seconds:.1f} s)"
+            yield True, f"ok    {name:<{width}}  ({len(results)} checks, {seconds:.1f} s)"
 
 
-def faults(findings: Iterable[Finding]) -> list[str]:
-    """Return one line for each fault: the clause, the reason, and in which cases it is met."""
-    met: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        if finding.reason is not None:
+def faults(results: Iterable[ClauseResult]) -> list[str]:
+    """Return one line for each fault: the clause, the reason, and in which cases it occurs."""
+    cases_of: dict[tuple[str, str], list[ClauseResult]] = {}
+    for result in results:
+        if result.reason is not None:
             # the same fault has other numbers in another case
-            met.setdefault((finding.what, re.sub(r"\d[\d.e+-]*", "#", finding.reason)), []).append(finding)
-    return [f"{same[0].what}: {same[0].reason}{_where([f.case for f in same])}" for same in met.values()]
+            cases_of.setdefault((result.clause, re.sub(r"\d[\d.e+-]*", "#", result.reason)), []).append(result)
+    return [f"{same[0].clause}: {same[0].reason}{_where([own.case for own in same])}" for same in cases_of.values()]
 
 
 def _where(labels: Sequence[str]) -> str:
@@ -119,16 +134,29 @@ def own_randomness() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _declaration(method: type[Method]) -> Iterator[Finding]:
-    yield Finding("", "a name that can be written on the command line", _name_fault(method.name))
+def described(error: Exception, method: type[Method] | None = None) -> str:
+    """Return an error in one line, with the line of the method's file that it comes from."""
+    message = str(error).strip().splitlines()
+    source = inspect.getsourcefile(method) if method else None
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
+    where = f" ({Path(source).name}, line {lines[-1]})" if source and lines else ""
+    return f"{type(error).__name__}: {message[0] if message else 'no message'}{where}"
+
+
+# ---- what a method declares ----
+
+
+def _declaration(method: type[Method]) -> Iterator[ClauseResult]:
+    yield ClauseResult("", "a name that can be written on the command line", _name_fault(method.name))
     documented = bool((method.__doc__ or "").strip())
-    yield Finding("", "a first line of its docstring", None if documented else "the class has no docstring")
+    yield ClauseResult("", "a first line of its docstring", None if documented else "the class has no docstring")
     model = getattr(method, "Hyperparameters", None)
     if not isinstance(model, type) or not issubclass(model, BaseHyperparameters):
-        yield Finding("", "hyperparameters of its own", "Hyperparameters is no subclass of BaseHyperparameters")
+        reason = "Hyperparameters is no subclass of BaseHyperparameters"
+        yield ClauseResult("", "hyperparameters of its own", reason)
         return
-    yield Finding("", "hyperparameters described, defaults within their ranges", _hyperparameter_fault(model))
-    yield Finding("", "unknown hyperparameters refused", _unknown_fault(model))
+    yield ClauseResult("", "hyperparameters described, defaults within their ranges", _hyperparameter_fault(model))
+    yield ClauseResult("", "unknown hyperparameters refused", _unknown_fault(model))
 
 
 def _name_fault(name: str) -> str | None:
@@ -159,64 +187,178 @@ def _unknown_fault(model: type[BaseHyperparameters]) -> str | None:
         model.resolve({"no_such_hyperparameter": 1})
     except InputError:
         return None
-    return "a hyperparameter that is not there is taken without a word"
+    return "an unknown hyperparameter is accepted"
 
 
-def _all_cases(method: type[Method], folder: Path) -> Iterator[Finding]:
+# ---- what it does ----
+
+
+def _all_cases(method: type[Method], folder: Path) -> Iterator[ClauseResult]:
     try:
         kept = True
         for case in cases(method, folder):
-            findings = list(_one_case(case))
-            yield from findings
-            kept = kept and all(finding.ok for finding in findings)
+            results = list(_one_case(case))
+            yield from results
+            kept = kept and not faults(results)
         if kept:
-            yield _effects(next(cases(method, folder)))
+            yield _every_hyperparameter_acts(next(cases(method, folder)))
     except Exception as error:
-        yield Finding("", "example: the hyperparameters that it needs", _described(error, method))
+        yield ClauseResult("", "example: the hyperparameters that it needs", described(error, method))
 
 
-def _effects(case: Case) -> Finding:
-    what = "every hyperparameter changes something"
-    try:
-        names = without_effect(case)
-    except Exception as error:
-        return Finding("", what, _described(error, case.method))
-    reason = "changes nothing: neither losses nor updates, state or predictions"
-    return Finding("", what, f"{', '.join(names)} {reason}" if names else None)
-
-
-def _one_case(case: Case) -> Iterator[Finding]:
+def _one_case(case: Case) -> Iterator[ClauseResult]:
+    reason: str | None = None
     try:
         students = getattr(case.fresh, "students", ())
+        if not isinstance(students, tuple) or not students:
+            reason = "students names no predictor (a tuple of their names)"
     except InputError as error:
-        yield Finding(case.label, "is built", None if case.may_refuse else str(error))
+        yield ClauseResult(case.label, "is built", None if case.may_refuse else str(error))
         return
     except Exception as error:
-        yield Finding(case.label, "is built", _described(error, case.method))
-        return
-    if not isinstance(students, tuple) or not students:
-        yield Finding(case.label, "is built", "students names no predictor (a tuple of their names)")
-        return
-    yield Finding(case.label, "is built")
-    gates = CLAUSES["gates"]
-    for what, clause in CLAUSES[case.depth].items():
+        reason = described(error, case.method)
+    yield ClauseResult(case.label, "is built", reason)
+    if reason is None:
+        yield from checked(case.label, CLAUSES[case.depth], case, case.method, CLAUSES["gates"])
+
+
+def checked(
+    label: str,
+    clauses: Mapping[str, Callable[[Any], None]],
+    case: Any,
+    method: type[Method] | None = None,
+    gates: Iterable[str] = (),
+) -> Iterator[ClauseResult]:
+    """Yield the result of each clause, up to an error or the first gate that is broken: all others would meet it."""
+    for name, clause in clauses.items():
         try:
             clause(case)
         except ContractError as violation:
-            yield Finding(case.label, what, str(violation))
-            if what in gates:
+            yield ClauseResult(label, name, str(violation))
+            if name in gates:
                 return
         except Exception as error:
-            # whatever follows would meet it again
-            yield Finding(case.label, what, _described(error, case.method))
+            yield ClauseResult(label, name, described(error, method))
             return
         else:
-            yield Finding(case.label, what)
+            yield ClauseResult(label, name)
 
 
-def _described(error: Exception, method: type[Method]) -> str:
-    message = str(error).splitlines()
-    source = inspect.getsourcefile(method)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
-    where = f" ({Path(source).name}, line {lines[-1]})" if source and lines else ""
-    return f"{type(error).__name__}: {message[0] if message else 'no message'}{where}"
+# ---- whether every hyperparameter changes something ----
+
+MAX_BASES = 12
+"""Configurations in which a hyperparameter is tried: some act only beside another one's value."""
+
+
+def _every_hyperparameter_acts(case: Case) -> ClauseResult:
+    clause = "every hyperparameter changes something"
+    try:
+        names = without_effect(case)
+    except Exception as error:
+        return ClauseResult("", clause, described(error, case.method))
+    reason = "changes nothing: neither losses nor updates, state or predictions"
+    return ClauseResult("", clause, f"{', '.join(names)} {reason}" if names else None)
+
+
+def without_effect(case: Case) -> list[str]:
+    """Return the hyperparameters with which losses, updates, state and predictions are the same whatever they are.
+
+    Args:
+        case: The method at its defaults. What its example gives, such as a file, is not varied.
+    """
+    trajectories: dict[str, _Trajectory | None] = {}
+
+    def trajectory(changes: Mapping[str, Any]) -> _Trajectory | None:
+        key = repr(sorted(changes.items()))
+        if key not in trajectories:
+            trajectories[key] = _trajectory(replace(case, hyperparameters={**case.hyperparameters, **changes}))
+        return trajectories[key]
+
+    def acts(name: str) -> bool:
+        values = list(_alternatives(case.method.Hyperparameters.model_fields[name]))
+        defaults, *others = _bases(case, name)
+        # before steps are taken beside other values, those are tried beside which the losses differ at once
+        for base, parts in ((defaults, None), *((base, 1) for base in others), *((base, None) for base in others)):
+            before = trajectory(base)
+            for value in values if before is not None else ():
+                after = trajectory({**base, name: value})
+                if after is not None and before is not None and before.differs(after, parts):
+                    return True
+        # what has no other value that could be tried is not judged
+        return not values
+
+    fields = case.method.Hyperparameters.model_fields
+    return [name for name in fields if name not in case.hyperparameters and not acts(name)]
+
+
+def _bases(case: Case, name: str) -> Iterator[dict[str, Any]]:
+    """Yield what the other hyperparameters are set to while one is varied: the defaults, then one choice of another."""
+    yield {}
+    fields = case.method.Hyperparameters.model_fields
+    others = {other: info for other, info in fields.items() if other not in (name, *case.hyperparameters)}
+    pairs = [{other: value} for other, info in others.items() for value in choices(info) if value != info.default]
+    yield from ([{"peers": 3}, *pairs] if "peers" in others else pairs)[:MAX_BASES]
+
+
+@dataclass
+class _Trajectory:
+    """What a few steps lead to, part after part, computed on demand: most values differ in the first."""
+
+    ahead: Iterator[State]
+    behind: list[State] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[State]:
+        yield from self.behind
+        for part in self.ahead:
+            self.behind.append(part)
+            yield part
+
+    def differs(self, other: "_Trajectory", parts: int | None) -> bool:
+        """Return whether one of the first parts, or of all, is another one."""
+        pairs = zip(islice(self, parts), islice(other, parts), strict=True)
+        return any(difference(ours, theirs) for ours, theirs in pairs)
+
+
+def _trajectory(case: Case) -> _Trajectory | None:
+    """Return the trajectory of a case; None if the method does not take these values."""
+    try:
+        method = case.build()
+    except InputError:
+        return None
+    return _Trajectory(_parts(case, method))
+
+
+def _parts(case: Case, method: Method) -> Iterator[State]:
+    """Yield the losses of the first outputs all along a run, those of each step, then all that the steps led to."""
+    method.train()
+    torch.manual_seed(0)
+    views, labels = case.batch(0, method.views)
+    outputs = method(views)
+    terms = {number: method.losses(outputs, labels, progress) for number, progress in enumerate(PROGRESS)}
+    yield {f"{number} {name}": term.detach() for number, own in terms.items() for name, term in own.items()}
+    prepare(case, method)
+    for number in range(len(PROGRESS)):
+        yield take_step(case, method, number)
+    predicted = predictions(method.eval(), case.images())
+    yield {"state": method.state_dict(), "predictions": predicted, "students": method.students}
+
+
+def _alternatives(info: FieldInfo) -> Iterator[Any]:
+    """Yield other values of a hyperparameter, some of which may be out of its range."""
+    default = info.get_default(call_default_factory=True)
+    if known := choices(info):
+        yield from (value for value in known if value != default)
+        return
+    whole = "int" in str(info.annotation)
+    if not whole and "float" not in str(info.annotation):
+        return
+    start = default if isinstance(default, int | float) else 0
+    low = next((mark.ge if isinstance(mark, Ge) else mark.gt for mark in info.metadata if isinstance(mark, Ge | Gt)), 0)
+    high = next(
+        (mark.le if isinstance(mark, Le) else mark.lt for mark in info.metadata if isinstance(mark, Le | Lt)), 0
+    )
+    values: list[Any] = [start / 2, 2 * start, start + 1]
+    if isinstance(low, int | float) and isinstance(high, int | float) and low < high and not whole:
+        values += [low + share * (high - low) for share in (0.1, 0.9)]
+    written = (round(value) if whole else float(value) for value in values)
+    yield from (value for value in dict.fromkeys(written) if value != default)

@@ -33,16 +33,21 @@ def check(
     plugin: Plugins = None,
 ) -> None:
     """Check that methods, or networks, fulfil the interface."""
-    from benchmark.checking import network_reports, reports
+    from benchmark.checking.check import check as check_method, check_lines
+    from benchmark.checking.networks import check_network, network_names
 
     if name is not None and backbone is not None:
         raise InputError(f"bench check takes a method ({name}) or --backbone, not both")
     plugins = tuple(plugin or ())
-    results = []
-    for kept, lines in network_reports(backbone, plugins) if backbone is not None else reports(name, plugins):
+    if backbone is not None:
+        results = check_lines(network_names(backbone, plugins), plugins, check_network)
+    else:
+        results = check_lines([name] if name else None, plugins, check_method)
+    all_kept = True
+    for kept, lines in results:
         tell(*lines.split("\n"), flush=True)
-        results.append(kept)
-    if not all(results):
+        all_kept &= kept
+    if not all_kept:
         raise typer.Exit(1)
 
 

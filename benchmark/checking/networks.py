@@ -1,7 +1,7 @@
-"""The contract that every backbone keeps: one function a clause, which raises a ContractError where it is broken."""
+"""``bench check --backbone``: any network against the contract, of the catalogue, a library's or a plug-in's."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,17 +9,26 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark.checking.comparing import ContractError
-from methods import backbones
+from benchmark.checking.cases import Case, ContractError, difference, trainable
+from benchmark.checking.check import ClauseResult, check_case, checked, faults, own_randomness
+from methods import backbones, registry
 from methods.backbones import Backbone, Network
 from methods.errors import InputError
+from methods.interface import Method
+from methods.peers import BranchedPeers, SeparatePeers
+
+ALL = "all"
+"""The word for every backbone of the catalogue and of the plug-ins."""
+
+SIDES = (8, 28, 32, 64, 96, 224)
+"""Of the images: 8x8 digits, 28x28 grey images, CIFAR, and larger ones for networks that take no smaller."""
 
 BATCH_SIZES = (1, 2, 3, 7)
 TRAINED_ON = 5
 """Images of a training step: an odd number."""
 
 TOLERANCE = 1e-4
-"""Of logits that must be the same to rounding, beside the largest one."""
+"""Of logits that must be the same to rounding, relative to the largest one."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class NetworkCase:
         return len(self.backbone.stages)
 
     def network(self, seed: int = 0) -> Network:
-        """Return a whole network drawn from a seed, in training mode."""
+        """Return a whole network initialised from a seed, in training mode."""
         torch.manual_seed(seed)
         return self.backbone.network().train()
 
@@ -75,6 +84,20 @@ class NetworkCase:
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+NetworkClause = Callable[[NetworkCase], None]
+CLAUSES: dict[str, NetworkClause] = {}
+"""Each clause, which raises a ContractError where it is broken, by its name."""
+
+
+def _clause(name: str) -> Callable[[NetworkClause], NetworkClause]:
+    def register(check: NetworkClause) -> NetworkClause:
+        CLAUSES[name] = check
+        return check
+
+    return register
+
+
+@_clause("described as it is")
 def described_as_it_is(case: NetworkCase) -> None:
     """The fields say what the networks are."""
     backbone = case.backbone
@@ -89,6 +112,7 @@ def described_as_it_is(case: NetworkCase) -> None:
         raise ContractError("linear(3, 2, False) is no linear layer of 3 inputs and 2 outputs without bias")
 
 
+@_clause("logits for any number of images")
 def logits_for_any_number_of_images(case: NetworkCase) -> None:
     """Finite logits ``[B, C]`` in eval mode for one image and for odd numbers of them, in training mode from two on."""
     for count in BATCH_SIZES:
@@ -98,15 +122,18 @@ def logits_for_any_number_of_images(case: NetworkCase) -> None:
             if logits.shape != (count, case.num_classes):
                 raise ContractError(f"{list(logits.shape)} for {count} images, not [{count}, {case.num_classes}]")
             if not logits.isfinite().all():
-                raise ContractError(f"not finite for {count} images in {_mode(network)} mode")
+                mode = "train" if network.training else "eval"
+                raise ContractError(f"not finite for {count} images in {mode} mode")
 
 
+@_clause("stages compose to the forward")
 def stages_compose_to_the_forward(case: NetworkCase) -> None:
     """One stage after the other, a mean over the pixels and the classifier give what the network gives."""
     network, images = case.settled, case.images(3)
     maps = images
     with torch.no_grad():
-        for number, (stage, channels) in enumerate(zip(_stages(network), case.backbone.channels, strict=True)):
+        stages = [*network.stem.children(), *network.branch.stages.children()]
+        for number, (stage, channels) in enumerate(zip(stages, case.backbone.channels, strict=True)):
             maps = stage(maps)
             if maps.dim() != 4 or maps.shape[1] != channels:
                 raise ContractError(f"stage {number} returns {list(maps.shape)}, not {channels} channels")
@@ -118,8 +145,9 @@ def stages_compose_to_the_forward(case: NetworkCase) -> None:
         raise ContractError("the stages do not compute what the network computes")
 
 
+@_clause("split at each stage")
 def split_at_each_stage(case: NetworkCase) -> None:
-    """A stem and a branch at every place have the network's weights, shapes and, with its weights, its logits."""
+    """A stem and a branch at every stage have the network's weights, shapes and, with its weights, its logits."""
     whole, images = case.settled, case.images(3)
     with torch.no_grad():
         expected = whole(images)
@@ -139,6 +167,7 @@ def split_at_each_stage(case: NetworkCase) -> None:
                 raise ContractError(f"stem and branch at stage {split} have other logits than the whole")
 
 
+@_clause("float64")
 def double_precision(case: NetworkCase) -> None:
     """In float64 the logits are those of float32 to rounding, and float64 throughout."""
     images = case.images(3)
@@ -147,9 +176,10 @@ def double_precision(case: NetworkCase) -> None:
         found = copy.deepcopy(case.settled).double()(images.double())
     if found.dtype != torch.float64:
         raise ContractError(f"logits of {found.dtype} for images and weights in float64")
-    _check_same("float64", found.float(), expected)
+    _check_close("float64", found.float(), expected)
 
 
+@_clause("channels-last")
 def channels_last(case: NetworkCase) -> None:
     """The memory layout changes rounding alone."""
     images = case.images(3)
@@ -157,36 +187,39 @@ def channels_last(case: NetworkCase) -> None:
         expected = case.settled(images)
         network = copy.deepcopy(case.settled).to(memory_format=torch.channels_last)
         found = network(images.to(memory_format=torch.channels_last))
-    _check_same("channels-last", found, expected)
+    _check_close("channels-last", found, expected)
 
 
+@_clause("eval mode: deterministic, image by image")
 def eval_mode_deterministic(case: NetworkCase) -> None:
-    """In eval mode logits come again, image by image, and nothing changes."""
+    """In eval mode logits are repeatable, image by image, and nothing changes."""
     network, images = case.settled, case.images(7)
     before = copy.deepcopy(network.state_dict())
     with torch.no_grad():
-        first, second, alone = network(images), network(images), network(images[2:3])
-    if not torch.equal(first, second):
+        logits, again, alone = network(images), network(images), network(images[2:3])
+    if not torch.equal(logits, again):
         raise ContractError("other logits the second time in eval mode")
-    _check_same("an image without the others of its batch", alone, first[2:3])
-    if changed := _first_difference(before, network.state_dict()):
+    _check_close("an image without the others of its batch", alone, logits[2:3])
+    if changed := difference(before, network.state_dict()):
         raise ContractError(f"eval mode changes {changed}")
     if any(module.training for module in network.modules()):
         raise ContractError("a part stays in train mode")
 
 
+@_clause("train mode: moves no weight")
 def training_moves_no_weight(case: NetworkCase) -> None:
     """A forward pass in training mode moves batch statistics at most."""
     network = case.network()
     before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     network(case.images(TRAINED_ON))
-    if changed := _first_difference(before, dict(network.named_parameters())):
+    if changed := difference(before, dict(network.named_parameters())):
         raise ContractError(f"a forward pass changes {changed}")
     if not all(module.training for module in network.modules()):
         raise ContractError("a part is left in eval mode")
 
 
-def state_comes_back_from_a_file(case: NetworkCase) -> None:
+@_clause("state restored from a file")
+def state_restored_from_a_file(case: NetworkCase) -> None:
     """The state of one network makes another the same bit for bit, and can be stored."""
     try:
         save(case.settled.state_dict())
@@ -200,78 +233,129 @@ def state_comes_back_from_a_file(case: NetworkCase) -> None:
             raise ContractError("another network with the same state has other logits")
 
 
+@_clause("a gradient for every weight")
 def gradient_for_every_weight(case: NetworkCase) -> None:
     """Every weight gets a finite gradient, and within a few steps every matrix and kernel one that is not all zero."""
     network = case.network()
-    still = {name for name, weight in _trained(network).items() if weight.dim() > 1}
-    optimizer = torch.optim.SGD(_trained(network).values(), lr=0.05)
+    zero = {name for name, weight in trainable(network).items() if weight.dim() > 1}
+    optimizer = torch.optim.SGD(trainable(network).values(), lr=0.05)
     # a residual branch may begin at zero, and a layer may be left out at random
     for step in range(4):
         optimizer.zero_grad()
         logits = network(case.images(TRAINED_ON, step))
         labels = torch.arange(TRAINED_ON) % case.num_classes
         torch.autograd.backward(nn.functional.cross_entropy(logits, labels))
-        for name, weight in _trained(network).items():
+        for name, weight in trainable(network).items():
             if weight.grad is None:
                 raise ContractError(f"{name} gets no gradient")
             if not weight.grad.isfinite().all():
                 raise ContractError(f"the gradient of {name} is not finite")
-        still -= {name for name, weight in _trained(network).items() if weight.grad is not None and weight.grad.any()}
-        if not still:
+            if weight.grad.any():
+                zero.discard(name)
+        if not zero:
             return
         optimizer.step()
-    raise ContractError(f"the gradient of {min(still)} is zero")
+    raise ContractError(f"the gradient of {min(zero)} is zero")
 
 
-def drawn_anew_and_by_the_seed(case: NetworkCase) -> None:
-    """Two draws differ, and a seed gives the same weights again: all draws come from torch's generator."""
-    first, again = case.network(), case.network()
-    if name := _first_difference(first.state_dict(), again.state_dict()):
-        raise ContractError(f"{name} is drawn from something else than torch's generator")
+@_clause("initialised anew, and by the seed")
+def initialised_by_the_seed(case: NetworkCase) -> None:
+    """Two networks differ, and a seed gives the same weights again: all of them come from torch's generator."""
+    if name := difference(case.network().state_dict(), case.network().state_dict()):
+        raise ContractError(f"{name} is initialised from something else than torch's generator")
     torch.manual_seed(0)
-    drawn = [case.backbone.network(), case.backbone.network()]
-    pairs = zip(_trained(drawn[0]).items(), _trained(drawn[1]).values(), strict=True)
-    for (name, one), other in pairs:
+    one, other = case.backbone.network(), case.backbone.network()
+    for (name, weight), same in zip(trainable(one).items(), trainable(other).values(), strict=True):
         # what begins as a constant is the same in all
-        if one.dim() > 1 and torch.equal(one, other) and one.min() < one.max():
+        if weight.dim() > 1 and torch.equal(weight, same) and weight.min() < weight.max():
             raise ContractError(f"{name} is the same in two networks")
-    shared = {id(weight) for weight in drawn[0].parameters()} & {id(weight) for weight in drawn[1].parameters()}
-    if shared:
+    if {id(weight) for weight in one.parameters()} & {id(weight) for weight in other.parameters()}:
         raise ContractError("two networks share weights")
 
 
-CLAUSES: Mapping[str, Callable[[NetworkCase], None]] = {
-    "described as it is": described_as_it_is,
-    "logits for any number of images": logits_for_any_number_of_images,
-    "stages compose to the forward": stages_compose_to_the_forward,
-    "split at each stage": split_at_each_stage,
-    "float64": double_precision,
-    "channels-last": channels_last,
-    "eval mode: deterministic, image by image": eval_mode_deterministic,
-    "train mode: moves no weight": training_moves_no_weight,
-    "state comes back from a file": state_comes_back_from_a_file,
-    "a gradient for every weight": gradient_for_every_weight,
-    "drawn anew, and by the seed": drawn_anew_and_by_the_seed,
-}
-
-
-def _stages(network: Network) -> list[nn.Module]:
-    return [*network.stem.children(), *network.branch.stages.children()]
-
-
-def _trained(network: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
-
-
-def _check_same(what: str, found: Tensor, expected: Tensor) -> None:
+def _check_close(what: str, found: Tensor, expected: Tensor) -> None:
     apart = ((found - expected).abs().max() / expected.abs().max().clamp_min(1e-3)).item()
     if not apart <= TOLERANCE:
         raise ContractError(f"{what}: logits are off by {apart:.1e} of the largest")
 
 
-def _first_difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str | None:
-    return next((name for name, value in ours.items() if not torch.equal(value, theirs[name])), None)
+# ---- checking ----
 
 
-def _mode(network: nn.Module) -> str:
-    return "train" if network.training else "eval"
+def network_names(names: str, plugins: Sequence[str] = ()) -> list[str]:
+    """Return the backbones that names separated by commas, or ``all``, stand for.
+
+    Raises:
+        InputError: If there is no such backbone.
+    """
+    if names == ALL:
+        return list(backbones.available(plugins))
+    chosen = [name.strip() for name in names.split(",")]
+    for name in chosen:
+        backbones.describe(name, plugins)
+    return chosen
+
+
+def check_network(name: str, plugins: Sequence[str] = ()) -> list[ClauseResult]:
+    """Check a backbone and return the results of all clauses.
+
+    It is checked at the smallest two sides of :data:`SIDES` that it takes, grey and in colour, then in a method of
+    separate networks and one of branches.
+
+    Raises:
+        InputError: If there is no such backbone.
+    """
+    backbones.describe(name, plugins)
+    sides: list[int] = []
+    refusal = ""
+    for side in SIDES:
+        try:
+            backbones.make(name, 5, 3, side, plugins)
+        except InputError as error:
+            refusal = str(error)
+            continue
+        sides.append(side)
+        if len(sides) == 2:
+            break
+    if not sides:
+        return [ClauseResult("", "takes images of some size", refusal)]
+    given = tuple(map(str, plugins))
+    cases = [
+        NetworkCase(f"{sides[0]}x{sides[0]} in colour", name, given, image_size=sides[0]),
+        NetworkCase(f"{sides[-1]}x{sides[-1]} grey", name, given, num_classes=2, in_channels=1, image_size=sides[-1]),
+    ]
+    with own_randomness():
+        results = [result for case in cases for result in checked(case.label, CLAUSES, case)]
+        if not faults(results):
+            results += _in_methods(cases[0])
+    return results
+
+
+def _in_methods(case: NetworkCase) -> Iterator[ClauseResult]:
+    for shape in (SeparatePeers, BranchedPeers):
+        method = _simplest(shape)
+        if shape is BranchedPeers and not case.stages:
+            yield ClauseResult(f"{method.name} refuses it", "says in one line that it is not cut")
+            continue
+        tried = Case(
+            f"in {method.name}",
+            method,
+            {"peers": 2} if "peers" in method.Hyperparameters.model_fields else {},
+            backbone=case.name,
+            num_classes=case.num_classes,
+            in_channels=case.in_channels,
+            image_size=case.image_size,
+            depth="essential",
+            plugins=case.plugins,
+        )
+        yield from check_case(tried)
+
+
+def _simplest(shape: type[Method]) -> type[Method]:
+    """Return the oldest of the project's own methods of a shape that needs nothing else."""
+    for name in registry.catalogue():
+        method = registry.load(name)
+        required = [field for field in method.Hyperparameters.model_fields.values() if field.is_required()]
+        if issubclass(method, shape) and not required:
+            return method
+    raise LookupError(f"no method is a {shape.__name__}")
