@@ -11,15 +11,15 @@ from .catalogue import (
     shape as shape,
     source as source,
 )
-from .decoding import Form as Form, decoded as decoded
-from .digests import image_digests as image_digests
+from .decoding import ImageFormat as ImageFormat, decoded as decoded
 from .images import (
     Dataset as Dataset,
     Indices as Indices,
     LabelledImages as LabelledImages,
     Pixels as Pixels,
     Shape as Shape,
+    image_digests as image_digests,
+    random_dataset as random_dataset,
 )
 from .labels import first_difference as first_difference
 from .placement import Images as Images, on_device as on_device
-from .random_images import random_dataset as random_dataset

@@ -1,18 +1,31 @@
-"""Data sets that come as whole arrays: their form is checked, hashed, and made into what runs see."""
+"""Datasets that come as whole arrays: scikit-learn's digits, ``npz:FILE``, and those of plug-ins.
 
-from collections.abc import Sequence
+A plug-in's dataset is a function that takes the folder of datasets and is annotated to return :class:`Arrays`; its name
+is the dataset's.
+"""
+
+import traceback
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from hashlib import sha256
+from importlib.util import find_spec
+from inspect import getsourcefile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.configuration import DataConfig
+from benchmark import libraries, paths
+from benchmark.configuration import DataConfig, Source, source_of
+from benchmark.datasets.decoding import squared
 from benchmark.datasets.images import Dataset, LabelledImages, Pixels, channel_statistics, stratified
 from benchmark.datasets.labels import check_labels, checked_classes, labels_of
-from benchmark.datasets.resizing import squared
 from methods.errors import InputError
+from methods.plugins import ARRAYS, first_line, found, import_plugin, makers, reason_of
 
 CHANNELS = (1, 3)
 
@@ -145,3 +158,220 @@ def as_arrays(value: Any, where: str) -> Arrays:
     if not isinstance(value, Arrays):
         raise InputError(f"{where} returned {type(value).__name__}: it must return benchmark.datasets.Arrays")
     return value
+
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def _npz_parts(name: str, config: DataConfig) -> Parts:
+    path, holdout = _npz_path(name), bool(config.holdout)
+    if not paths.is_file(path):
+        raise InputError(f"no such file: {path} (a dataset is named npz:FILE, with {', '.join(KEYS)} in it)")
+    found = _read_npz(path, KEYS[:2] if holdout else KEYS)
+    return checked(found, str(path), holdout)
+
+
+def _npz_path(name: str) -> Path:
+    return paths.written(name.removeprefix("npz:"), "dataset")
+
+
+def _read_npz(path: Path, keys: tuple[str, ...]) -> Arrays:
+    try:
+        with path.open("rb") as stream:
+            # a single array or a pickle would be read, or refused, in other ways
+            if not zipfile.is_zipfile(stream):
+                raise InputError(f"{path} is no .npz file, as numpy.savez writes it")
+        with np.load(path, allow_pickle=False) as stored:
+            if missing := [key for key in keys if key not in stored]:
+                raise InputError(
+                    f"{path} has no {' and no '.join(missing)} (it must hold {', '.join(keys)}; found: "
+                    f"{', '.join(stored) or 'nothing'})"
+                )
+            nothing: npt.NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
+            x_train, y_train, x_test, y_test = (stored[key] if key in keys else nothing for key in KEYS)
+            classes = stored["classes"].tolist() if "classes" in stored else None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a readable .npz file: {str(error).splitlines()[0]}") from None
+    if classes is not None and (not isinstance(classes, list) or not all(isinstance(word, str) for word in classes)):
+        raise InputError(f"{path}: classes must be the classes' names, one a class")
+    return Arrays(x_train, y_train, x_test, y_test, classes)
+
+
+class Npz:
+    """``npz:FILE``: one file of arrays, ``x_train``, ``y_train``, ``x_test``, ``y_test`` and maybe ``classes``."""
+
+    @staticmethod
+    def checksum(name: str, config: DataConfig, root: Path) -> str:
+        """Return the hash of the arrays, however the file is compressed."""
+        return _npz_parts(name, config).checksum
+
+    @staticmethod
+    def present(name: str, root: Path) -> bool:
+        """Return whether there is such a file."""
+        return paths.is_file(_npz_path(name))
+
+    @staticmethod
+    def load(name: str, config: DataConfig, root: Path) -> Dataset:
+        """Return the file's images; nothing is read from the root folder.
+
+        Raises:
+            InputError: If it is no such file, or an array is not what it should be.
+        """
+        return assembled(name, _npz_parts(name, config), config, str(_npz_path(name)))
+
+
+DIGITS_FILE = "datasets/data/digits.csv.gz"
+"""Where scikit-learn keeps them: a line an image, 64 values of 0 to 16 and the label."""
+
+TEST_DIGITS = (
+    "000004883524104000064100934205001a00080100240028062c12001000940a009019120420f8a0028110a000080a882044"
+    "1524494240a00a0000004004d80000818020004805c400104008a0100005404800301000020ec409000224840083a8013c20"
+    "a6980a0000000b08400804a0184802024041c1008004404684376a810216004480004042a0a4180a5000840b8561c6081080"
+    "08004c80c02004068e00010882008100380803c008190000100e01008410a0210033282904c044c080680e01028300820088"
+    "22a6402c24042108a860809081a00c02820242120138a41500"
+)
+"""Which images are the test set, a bit each: scikit-learn's ``train_test_split`` of a fifth, stratified, with seed 0.
+
+Written down, it is the same with every version.
+"""
+
+
+@cache
+def digits_pixels_and_labels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return the digits, ``[N, 1, 8, 8]`` and ``[N]``, from the file that scikit-learn ships."""
+    libraries.need("the dataset digits", "sklearn")
+    values, labels = _read_digits()
+    pixels = np.rint(values.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    return pixels, labels.astype(np.int64)
+
+
+def _read_digits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    # read without scikit-learn, which takes a second to import: of a short run nearly a quarter
+    spec = find_spec("sklearn")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if (path := Path(folder) / DIGITS_FILE).is_file():
+            table = np.loadtxt(path, delimiter=",")
+            return table[:, :-1], table[:, -1]
+    from sklearn.datasets import load_digits
+
+    loaded = load_digits()
+    return loaded.data, loaded.target
+
+
+class Digits:
+    """The scanned digits that ship with scikit-learn; a fifth of them is the test set."""
+
+    @staticmethod
+    def checksum(name: str, config: DataConfig, root: Path) -> str:
+        """Return the hash of all pixels and labels."""
+        pixels, labels = digits_pixels_and_labels()
+        return sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+
+    @staticmethod
+    def present(name: str, root: Path) -> bool:
+        """Return whether scikit-learn is there: they come with it."""
+        return libraries.present("sklearn")
+
+    @staticmethod
+    def load(name: str, config: DataConfig, root: Path) -> Dataset:
+        """Return the digits, 8x8 and grey unless they are resized; nothing is read from the root folder."""
+        pixels, labels = digits_pixels_and_labels()
+        test = np.unpackbits(np.frombuffer(bytes.fromhex(TEST_DIGITS), dtype=np.uint8), count=len(labels)).astype(bool)
+        everything = LabelledImages(pixels, labels)
+        parts = Parts(
+            everything.take(np.flatnonzero(~test)), everything.take(np.flatnonzero(test)), tuple("0123456789")
+        )
+        return assembled(name, parts, config, name)
+
+
+ENTRY_POINT_GROUP = "okdbench.datasets"
+
+Maker = Callable[[Path], Arrays]
+
+
+@dataclass(frozen=True)
+class PluginDataset:
+    """One data set that was found; ``checksum``, ``present`` and ``load`` are as of the modules of this folder.
+
+    Attributes:
+        name: As on the command line.
+        origin: What was imported: a module's name, or a file's path.
+        make: Gives its arrays; None if it cannot be used.
+        broken: Why it cannot be used, or None.
+        distribution: Name and version of the package that it was installed with; empty for a file.
+    """
+
+    name: str
+    origin: str
+    make: Maker | None
+    broken: str | None = None
+    distribution: str = ""
+
+    @property
+    def description(self) -> str:
+        """One line."""
+        return f"broken: {self.broken}" if self.broken else first_line(self.make.__doc__ if self.make else "")
+
+    @property
+    def source(self) -> Source:
+        """Its code."""
+        return source_of(import_plugin(self.origin), self.distribution)
+
+    def checksum(self, name: str, config: DataConfig, root: Path) -> str:
+        """Return the hash of its arrays."""
+        return self._parts(config, root).checksum
+
+    def present(self, name: str, root: Path) -> bool:
+        """Return that it is there: nobody but its author knows what it reads."""
+        return True
+
+    def load(self, name: str, config: DataConfig, root: Path) -> Dataset:
+        """Return its images."""
+        return assembled(name, self._parts(config, root), config, self._where)
+
+    @property
+    def _where(self) -> str:
+        return f"data set {self.name!r}"
+
+    def _parts(self, config: DataConfig, root: Path) -> Parts:
+        if self.make is None:
+            raise InputError(f"the data set {self.name!r} is broken: {self.broken}")
+        try:
+            made = _made(self.make, root)
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"the data set {self.name!r} failed: {reason_of(error)}{_where_raised(error, self.make)}"
+            ) from None
+        return checked(as_arrays(made, self._where), self._where, bool(config.holdout))
+
+
+def plugin_datasets(plugins: Iterable[str | Path] = ()) -> dict[str, PluginDataset]:
+    """Return every data set of a plug-in by name; of two with one name the first found counts.
+
+    Raises:
+        InputError: If there is no such file.
+    """
+    listed: dict[str, PluginDataset] = {}
+    for item in found(ENTRY_POINT_GROUP, plugins, lambda module: makers(module, ARRAYS)):
+        listed.setdefault(item.name, PluginDataset(item.name, item.origin, item.value, item.broken, item.distribution))
+    return listed
+
+
+@lru_cache(maxsize=2)
+def _made(make: Maker, root: Path) -> Any:
+    # planning and loading ask for it one after the other, and it may take minutes
+    return make(root)
+
+
+def _where_raised(error: BaseException, make: Maker) -> str:
+    """Return where in the plug-in's file an error was raised."""
+    try:
+        file = getsourcefile(make)
+    except TypeError:
+        file = None
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""

@@ -1,7 +1,8 @@
-"""Data sets by name: labelled uint8 images, in memory or in a mapped file."""
+"""Datasets by name: labelled uint8 images, in memory or in a mapped file."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -9,13 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import paths
 from benchmark.configuration import PLACE, DataConfig
-from benchmark.datasets import faults
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from benchmark.configuration import Source
+    from benchmark.datasets.arrays import PluginDataset
     from benchmark.datasets.images import Dataset, Shape
-    from benchmark.datasets.plugin import Plugin
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Name the data set in what its images raise."""
+    from benchmark.datasets.images import TooFewImagesError
+
+    try:
+        yield
+    except TooFewImagesError as error:
+        raise InputError(f"{name}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -25,20 +36,20 @@ class Spec:
     Attributes:
         description: One line.
         recipe: The file in ``configs/`` with its defaults.
-        module: The module in this folder with its ``load``, ``present`` and ``checksum``.
+        provider: The module of this folder with its ``load``, ``present`` and ``checksum``, or the class in it.
         sizes: Training images, test images, classes, channels and side, where they are known before it is there.
         splits: Whether the splits to train and score on can be chosen.
     """
 
     description: str
     recipe: str
-    module: str
+    provider: str
     sizes: tuple[int, int, int, int, int] | None = None
     splits: bool = False
 
 
 _SPECS: Mapping[str, Spec] = {
-    "digits": Spec("1,797 scanned digits, 8x8 grey, 10 classes; ships with scikit-learn", "digits", "digits"),
+    "digits": Spec("1,797 scanned digits, 8x8 grey, 10 classes; ships with scikit-learn", "digits", "arrays:Digits"),
     "cifar10": Spec("60,000 photographs, 32x32 colour, 10 classes", "cifar", "official", (50_000, 10_000, 10, 3, 32)),
     "cifar100": Spec(
         "60,000 photographs, 32x32 colour, 100 classes", "cifar", "official", (50_000, 10_000, 100, 3, 32)
@@ -54,7 +65,9 @@ _SPECS: Mapping[str, Spec] = {
         splits=True,
     ),
     "npz:FILE": Spec(
-        "a file of arrays: x_train, y_train, x_test, y_test; uint8 images [N, H, W, C] or [N, H, W]", "cifar", "npz"
+        "a file of arrays: x_train, y_train, x_test, y_test; uint8 images [N, H, W, C] or [N, H, W]",
+        "cifar",
+        "arrays:Npz",
     ),
     "torchvision:NAME": Spec(
         "a classification set of torchvision with split= or train=, such as SVHN, STL10, Flowers102",
@@ -118,7 +131,7 @@ def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] =
     Raises:
         InputError: If files are there and are not what they should be.
     """
-    with faults.of(name):
+    with _named(name):
         result: str = _provider(name, plugins, config).checksum(name, config, root)
     return result
 
@@ -154,7 +167,7 @@ def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ())
     """
     from benchmark.datasets.images import holdout_split
 
-    with faults.of(name):
+    with _named(name):
         dataset: Dataset = _provider(name, plugins, config).load(name, config, root)
     return holdout_split(dataset, config.holdout) if config.holdout else dataset
 
@@ -185,7 +198,7 @@ def _own(name: str) -> Spec | None:
 def _provider(name: str, plugins: Sequence[str], config: DataConfig | None = None) -> Any:
     """Return what knows a dataset, and refuse a configuration that asks for splits where there are none to choose."""
     spec = _own(name)
-    found = _plugin(name, plugins) if spec is None else import_module(f"benchmark.datasets.{spec.module}")
+    found = _plugin(name, plugins) if spec is None else _imported(spec.provider)
     asked = [key for key in ("train_split", "test_split") if getattr(config, key, None) is not None]
     if asked and not (spec and spec.splits):
         able = ", ".join(form for form, other in _SPECS.items() if other.splits)
@@ -193,7 +206,13 @@ def _provider(name: str, plugins: Sequence[str], config: DataConfig | None = Non
     return found
 
 
-def _plugin(name: str, plugins: Sequence[str]) -> "Plugin":
+def _imported(provider: str) -> Any:
+    module, _, name = provider.partition(":")
+    found = import_module(f"benchmark.datasets.{module}")
+    return getattr(found, name) if name else found
+
+
+def _plugin(name: str, plugins: Sequence[str]) -> "PluginDataset":
     found = _plugins(plugins)
     if name in found:
         return found[name]
@@ -202,7 +221,7 @@ def _plugin(name: str, plugins: Sequence[str]) -> "Plugin":
     raise unknown("dataset", name, {*_SPECS, *found})
 
 
-def _plugins(plugins: Sequence[str]) -> "Mapping[str, Plugin]":
-    from benchmark.datasets.plugin import catalogue
+def _plugins(plugins: Sequence[str]) -> "Mapping[str, PluginDataset]":
+    from benchmark.datasets.arrays import plugin_datasets
 
-    return catalogue(plugins)
+    return plugin_datasets(plugins)

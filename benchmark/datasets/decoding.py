@@ -1,19 +1,106 @@
-"""Image files to arrays of one shape."""
+"""Image files to arrays of one shape and size."""
 
 import io
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from os import cpu_count
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.datasets.progress import in_blocks
-from benchmark.datasets.resizing import REMEDY, centre_square
 from methods.errors import InputError
 
+BLOCK = 32
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+@contextmanager
+def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Give a function that is told of every further piece done; on a terminal a bar on stderr shows them."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda pieces: progress.advance(task, pieces)
+
+
+def in_blocks(
+    function: Callable[[Sequence[Item]], Result], items: Sequence[Item], description: str
+) -> Generator[Result, None, None]:
+    """Yield ``function(block)`` for blocks of neighbouring items, in their order, worked on by threads.
+
+    No more is held than a few blocks per thread, however slowly the results are taken.
+
+    Args:
+        function: Of a block of :data:`BLOCK` items or fewer; an exception of its own ends everything.
+        items: All of them.
+        description: For the bar.
+    """
+    workers = min(32, (cpu_count() or 1) + 1)
+    blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
+    with ThreadPoolExecutor(workers) as pool, bar(description, len(items)) as advance:
+        for start in range(0, len(blocks), 2 * workers):
+            some = blocks[start : start + 2 * workers]
+            for block, result in zip(some, pool.map(function, some), strict=True):
+                yield result
+                advance(len(block))
+
+
 Pixels = npt.NDArray[np.uint8]
+
+REMEDY = "data.image_size=N resizes and crops them to NxN"
+
+
+def centre_square(image: Image.Image, side: int) -> Image.Image:
+    """Resize the shorter side and cut the middle out, with the roundings of torchvision's Resize and CenterCrop."""
+    shorter = min(image.size)
+    width, height = (side if length == shorter else int(side * length / shorter) for length in image.size)
+    # on images, Pillow's bilinear filter is antialiased
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return resized.crop((left, top, left + side, top + side))
+
+
+def squared(images: Pixels, side: int | None, where: str) -> Pixels:
+    """Return images ``[N, C, side, side]`` for ``[N, C, H, W]`` with 1 or 3 channels.
+
+    Args:
+        images: Not changed.
+        side: In pixels; None keeps the size that they have.
+        where: How the message names their origin.
+
+    Raises:
+        InputError: If they are not square and no side is given.
+    """
+    height, width = images.shape[2:]
+    if side is None:
+        if height != width:
+            raise InputError(f"{where}: images of {width}x{height} are not square: {REMEDY}")
+        return images
+    if height == width == side:
+        return images
+
+    def block_of(block: Sequence[int]) -> Pixels:
+        return np.stack([_resized(images[index], side) for index in block])
+
+    return np.concatenate(list(in_blocks(block_of, range(len(images)), "resizing images")))
+
+
+def _resized(image: Pixels, side: int) -> Pixels:
+    colour = len(image) > 1
+    opened = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)) if colour else image[0])
+    pixels = np.asarray(centre_square(opened, side))
+    return pixels.transpose(2, 0, 1) if colour else pixels[None]
+
 
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GREY = ("1", "L", "LA", "La", *_SIXTEEN_BIT)
@@ -23,7 +110,7 @@ TWELVE_BIT = 0xFFF
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EmbeddedImage:
     """An image file that lies inside another file.
 
     Attributes:
@@ -38,11 +125,11 @@ class Encoded:
         return self.name
 
 
-Picture = Path | Encoded
+EncodedImage = Path | EmbeddedImage
 
 
 @dataclass(frozen=True)
-class Form:
+class ImageFormat:
     """The one form that all images of a set are brought into.
 
     Attributes:
@@ -55,7 +142,7 @@ class Form:
     channels: int
     side: int
     resize: bool
-    reference: Picture
+    reference: EncodedImage
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -76,7 +163,7 @@ class Block:
     highest: int | None
 
 
-def form_of(paths: Sequence[Picture], image_size: int | None, colour: bool = False) -> Form:
+def format_of(paths: Sequence[EncodedImage], image_size: int | None, colour: bool = False) -> ImageFormat:
     """Return the form of a set: grey if all its images are, the first one's size unless another is asked for.
 
     Args:
@@ -90,35 +177,35 @@ def form_of(paths: Sequence[Picture], image_size: int | None, colour: bool = Fal
     # the headers alone, and no further than to the first coloured one
     channels = 3 if colour or any(_header(path)[0] not in _GREY for path in paths) else 1
     if image_size is not None:
-        return Form(channels, image_size, True, paths[0])
+        return ImageFormat(channels, image_size, True, paths[0])
     _, (width, height) = _header(paths[0])
     if width != height:
         raise InputError(f"{paths[0]} is {width}x{height}, not square: {_REMEDY}")
-    return Form(channels, width, False, paths[0])
+    return ImageFormat(channels, width, False, paths[0])
 
 
-def decoded(paths: Sequence[Picture], form: Form) -> Generator[Block, None, None]:
+def decoded(paths: Sequence[EncodedImage], form: ImageFormat) -> Generator[Block, None, None]:
     """Yield the images in their order.
 
     Raises:
         InputError: If a file is no image or has another size; the first such file is named.
     """
 
-    def block_of(block: Sequence[Picture]) -> Block:
+    def block_of(block: Sequence[EncodedImage]) -> Block:
         images, highest = zip(*(_decode(path, form) for path in block), strict=True)
         return Block(np.ascontiguousarray(np.stack(images)), highest_of(highest))
 
     return in_blocks(block_of, paths, "decoding images")
 
 
-def highest_value(paths: Sequence[Picture]) -> int | None:
+def highest_value(paths: Sequence[EncodedImage]) -> int | None:
     """Return the highest value in those files that are grey and of 16 bits, None if none is; only those are decoded.
 
     Raises:
         InputError: If a file is no image.
     """
 
-    def of_block(block: Sequence[Picture]) -> int | None:
+    def of_block(block: Sequence[EncodedImage]) -> int | None:
         return highest_of(_highest(path) for path in block)
 
     return highest_of(in_blocks(of_block, paths, "looking for 16-bit images"))
@@ -147,7 +234,7 @@ def check_range(highest: int | None, where: str) -> None:
 _REMEDY = f"all must be square and of one size, or {REMEDY}"
 
 
-def _decode(path: Picture, form: Form) -> tuple[Pixels, int | None]:
+def _decode(path: EncodedImage, form: ImageFormat) -> tuple[Pixels, int | None]:
     """Return an image ``[C, H, W]``, and the highest value in its file if that is grey and of 16 bits."""
     try:
         with _open(path) as opened:
@@ -178,7 +265,7 @@ def _eight_bit(image: Image.Image) -> tuple[Image.Image, int | None]:
     return Image.fromarray((values.astype(np.int64) >> 8).astype(np.uint8)), highest
 
 
-def _highest(path: Picture) -> int | None:
+def _highest(path: EncodedImage) -> int | None:
     try:
         with _open(path) as image:
             return int(np.asarray(image).max()) if image.mode in _SIXTEEN_BIT else None
@@ -186,11 +273,11 @@ def _highest(path: Picture) -> int | None:
         raise _unreadable(path, error) from None
 
 
-def _open(path: Picture) -> Image.Image:
+def _open(path: EncodedImage) -> Image.Image:
     return Image.open(path if isinstance(path, Path) else io.BytesIO(path.read()))
 
 
-def _header(path: Picture) -> tuple[str, tuple[int, int]]:
+def _header(path: EncodedImage) -> tuple[str, tuple[int, int]]:
     try:
         with _open(path) as image:
             return image.mode, image.size
@@ -198,7 +285,7 @@ def _header(path: Picture) -> tuple[str, tuple[int, int]]:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Picture, error: Exception) -> InputError:
+def _unreadable(path: EncodedImage, error: Exception) -> InputError:
     # beside its own errors Pillow lets through whatever a damaged file provokes: SyntaxError, EOFError, struct.error
     if isinstance(error, InputError):
         return error

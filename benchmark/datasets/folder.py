@@ -7,11 +7,10 @@ import numpy as np
 from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
+from benchmark.datasets.image_cache import dataset_of
 from benchmark.datasets.images import Dataset, stratified
-from benchmark.datasets.labels import check_same_classes, normal
+from benchmark.datasets.labels import check_same_classes, chosen, normal, usual_split
 from benchmark.datasets.listing import Listing, files, folders, identity
-from benchmark.datasets.pictures import dataset_of
-from benchmark.datasets.splits import chosen, usual_split
 from methods.errors import InputError
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}

@@ -14,12 +14,18 @@ import numpy as np
 from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
-from benchmark.datasets.encoded import EncodedImages
+from benchmark.datasets.image_cache import dataset_of
 from benchmark.datasets.images import Dataset, stratified
-from benchmark.datasets.labels import check_labels, check_same_classes, checked_classes, labels_of, normal
-from benchmark.datasets.listing import identity
-from benchmark.datasets.pictures import dataset_of
-from benchmark.datasets.splits import chosen, other_split
+from benchmark.datasets.labels import (
+    check_labels,
+    check_same_classes,
+    checked_classes,
+    chosen,
+    labels_of,
+    normal,
+    other_split,
+)
+from benchmark.datasets.listing import EmbeddedImages, identity
 from methods.errors import InputError
 from methods.plugins import reason_of
 
@@ -55,7 +61,7 @@ def _path(name: str) -> Path:
     return paths.written(name.removeprefix("hf:"), "dataset")
 
 
-def _parts(name: str, config: DataConfig, root: Path) -> list[EncodedImages]:
+def _parts(name: str, config: DataConfig, root: Path) -> list[EmbeddedImages]:
     splits = _open(name, root)
     taken = chosen(config, SPLITS, list(splits), name)
     train = _part(splits, "train", taken["train"], name)
@@ -95,7 +101,7 @@ def _open(name: str, root: Path) -> Mapping[str, Any]:
 
 def _part(
     splits: Mapping[str, Any], which: str, split: str, name: str, classes: tuple[str, ...] | None = None
-) -> EncodedImages:
+) -> EmbeddedImages:
     """Return a part of a dataset, ``train`` or ``test``, from one of its splits.
 
     Args:
@@ -134,7 +140,7 @@ def _part(
         except OSError as error:
             raise InputError(f"cannot read {held['path']} of {where}[{row}]: {error.strerror}") from None
 
-    return EncodedImages(where, read, np.arange(len(part)), labels, classes)
+    return EmbeddedImages(where, read, np.arange(len(part)), labels, classes)
 
 
 def _columns(part: Any, where: str, remedy: str) -> tuple[str, str]:

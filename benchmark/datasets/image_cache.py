@@ -20,12 +20,24 @@ import numpy as np
 import PIL
 from filelock import FileLock
 
+from benchmark.configuration import DataConfig
 from benchmark.consoles import new_console
-from benchmark.datasets.decoding import Block, Form, Picture, decoded, form_of, highest_of, highest_value
-from benchmark.datasets.images import Indices, Pixels, histogram
-from benchmark.datasets.listing import Pictures
+from benchmark.datasets import image_cache
+from benchmark.datasets.decoding import (
+    Block,
+    EncodedImage,
+    ImageFormat,
+    check_range,
+    decoded,
+    format_of,
+    highest_of,
+    highest_value,
+)
+from benchmark.datasets.images import Dataset, Indices, LabelledImages, Pixels, histogram, statistics_of
+from benchmark.datasets.listing import EncodedImages
 from benchmark.store import atomic
 from benchmark.words import say
+from methods.errors import InputError
 
 FORMAT = 1
 
@@ -52,7 +64,7 @@ def folder(root: Path) -> Path:
     return root / ".cache"
 
 
-def images(listing: Pictures, root: Path, image_size: int | None, colour: bool = False) -> Decoded:
+def images(listing: EncodedImages, root: Path, image_size: int | None, colour: bool = False) -> Decoded:
     """Return a listing's images, decoded at the first call and from the cache ever after.
 
     Args:
@@ -68,8 +80,8 @@ def images(listing: Pictures, root: Path, image_size: int | None, colour: bool =
     # another version of Pillow may decode a JPEG to slightly other pixels
     how = f"{FORMAT} {PIL.__version__} {image_size} {colour}"
     key = hashlib.sha256(f"{how} {listing.contents(cache)}".encode()).hexdigest()[:32]
-    pictures = listing.pictures
-    entry = _Entry(cache / "images" / f"{key}.npy", pictures)
+    encoded = listing.encoded
+    entry = _Entry(cache / "images" / f"{key}.npy", encoded)
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
         if (found := entry.open()) is not None:
@@ -79,19 +91,19 @@ def images(listing: Pictures, root: Path, image_size: int | None, colour: bool =
                 return found
             if entry.path.exists():
                 _note(f"{entry.path} is incomplete or damaged: its images are decoded anew")
-            form = form_of(pictures, image_size, colour)
-            return entry.write(form, decoded(pictures, form))
+            form = format_of(encoded, image_size, colour)
+            return entry.write(form, decoded(encoded, form))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         _note(f"cannot write {entry.path.parent} ({reason}): images are decoded into memory at every start")
-        form = form_of(pictures, image_size, colour)
-        return _in_memory(len(pictures), form, decoded(pictures, form))
+        form = format_of(encoded, image_size, colour)
+        return _in_memory(len(encoded), form, decoded(encoded, form))
 
 
 @dataclass(frozen=True)
 class _Entry:
     path: Path
-    pictures: Sequence[Picture]
+    encoded: Sequence[EncodedImage]
 
     def open(self) -> Decoded | None:
         """Return the images if the file is there and is what was written."""
@@ -103,18 +115,18 @@ class _Entry:
             counts = np.array(described["histogram"], dtype=np.int64)
             fits = pixels.dtype == np.uint8 and pixels.flags.c_contiguous and list(pixels.shape) == described["shape"]
             counted = counts.shape == (pixels.shape[1], 256) and int(counts.sum()) == pixels.size
-            if fits and counted and len(pixels) == len(self.pictures) and self._same(described):
+            if fits and counted and len(pixels) == len(self.encoded) and self._same(described):
                 return Decoded(pixels, counts, self._highest(described))
         except (OSError, ValueError, LookupError, TypeError, EOFError, OverflowError):
             # whatever stands in there, it is none of ours
             return None
         return None
 
-    def write(self, form: Form, blocks: Iterator[Block]) -> Decoded:
+    def write(self, form: ImageFormat, blocks: Iterator[Block]) -> Decoded:
         """Write the file under a temporary name, rename it, and return its images."""
         # the lock is held, so there is one writer and one temporary name, which also cleans up after a killed one
         temporary = self.path.with_suffix(".tmp")
-        shape = (len(self.pictures), *form.shape)
+        shape = (len(self.encoded), *form.shape)
         counts = np.zeros((form.channels, 256), dtype=np.int64)
         highest: int | None = None
         header = io.BytesIO()
@@ -165,7 +177,7 @@ class _Entry:
         highest = described.get(_HIGHEST, "unknown")
         if isinstance(highest, int | None):
             return highest
-        found = highest_value(self.pictures)
+        found = highest_value(self.encoded)
         with suppress(OSError):
             self._describe({**described, _HIGHEST: found})
         return found
@@ -183,7 +195,7 @@ class _Entry:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _in_memory(count: int, form: Form, blocks: Iterator[Block]) -> Decoded:
+def _in_memory(count: int, form: ImageFormat, blocks: Iterator[Block]) -> Decoded:
     pixels = np.empty((count, *form.shape), dtype=np.uint8)
     counts = np.zeros((form.channels, 256), dtype=np.int64)
     highest: int | None = None
@@ -198,3 +210,38 @@ def _in_memory(count: int, form: Form, blocks: Iterator[Block]) -> Decoded:
 
 def _note(line: str) -> None:
     say(new_console(stderr=True), f"note: {line}")
+
+
+def dataset_of(name: str, parts: Sequence[EncodedImages], config: DataConfig, root: Path) -> Dataset:
+    """Return the images of one part to train on and, unless a share of it is scored, one to test on.
+
+    The images must be square and of one size unless ``config.image_size`` makes them so. Grey images among coloured
+    ones count as coloured.
+
+    Args:
+        name: As on the command line.
+        parts: Those in use, their subsets chosen already.
+        config: What else is asked for.
+        root: Where data sets lie, with the cache.
+
+    Raises:
+        InputError: If a file is no image, or has another size; it is named. Or if the 16-bit images do not use the
+            range of 16 bits.
+    """
+    found = [image_cache.images(part, root, config.image_size) for part in parts]
+    # a part may well be dark by itself
+    check_range(highest_of(images.highest for images in found), name)
+    if len({images.pixels.shape[1] for images in found}) > 1:
+        found = [
+            images if images.pixels.shape[1] == 3 else image_cache.images(part, root, config.image_size, colour=True)
+            for images, part in zip(found, parts, strict=True)
+        ]
+    sides = [images.pixels.shape[-1] for images in found]
+    if len(set(sides)) > 1:
+        raise InputError(
+            f"{parts[1].encoded[0]} is {sides[1]}x{sides[1]}, the training images are {sides[0]}x{sides[0]}: "
+            "data.image_size=N resizes all to NxN"
+        )
+    mean, std = statistics_of(found[0].counts)
+    train, *others = (LabelledImages(images.pixels, part.labels) for images, part in zip(found, parts, strict=True))
+    return Dataset(name, train, others[0] if others else train.take(np.arange(0)), parts[0].classes, mean, std)

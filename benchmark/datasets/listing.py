@@ -1,18 +1,18 @@
-"""The files of a part of a data set, and the checksum of their contents."""
+"""Encoded images of a part of a dataset, as files or within other files, and the checksum of their contents."""
 
 import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from benchmark.datasets.decoding import Picture
+from benchmark.datasets.decoding import EmbeddedImage, EncodedImage, in_blocks
 from benchmark.datasets.images import Indices
 from benchmark.datasets.labels import normal
-from benchmark.datasets.progress import in_blocks
 from benchmark.store import atomic
 from methods.errors import InputError
 
@@ -20,11 +20,11 @@ from methods.errors import InputError
 TICK_NS = 2 * 10**9
 
 
-class Pictures(Protocol):
-    """Encoded images in their order, wherever they lie."""
+class EncodedImages(Protocol):
+    """EmbeddedImage images in their order, wherever they lie."""
 
     @property
-    def pictures(self) -> Sequence[Picture]:
+    def encoded(self) -> Sequence[EncodedImage]:
         """Each of them."""
 
     @property
@@ -56,7 +56,7 @@ class Listing:
     classes: tuple[str, ...]
 
     @property
-    def pictures(self) -> list[Path]:
+    def encoded(self) -> list[Path]:
         """The files."""
         return [self.base / name for name in self.names]
 
@@ -128,12 +128,12 @@ def remembered(cache: Path, key: str, compute: Callable[[], str]) -> str:
     return found
 
 
-def identity(parts: Sequence[Pictures], cache: Path) -> str:
+def identity(parts: Sequence[EncodedImages], cache: Path) -> str:
     """Return the hash of what a run sees of several parts."""
     return sha256("\n".join(identity_of(part, cache) for part in parts).encode()).hexdigest()
 
 
-def identity_of(part: Pictures, cache: Path) -> str:
+def identity_of(part: EncodedImages, cache: Path) -> str:
     """Return the hash of everything that a run sees of a part: contents, labels, classes."""
     text = "\n".join((part.contents(cache), *part.classes, *map(str, part.labels.tolist())))
     return sha256(os.fsencode(text)).hexdigest()
@@ -214,3 +214,41 @@ def _remember(path: Path, contents: str) -> None:
     except OSError:
         # it is only quicker with it
         return
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """Images in their order; they are read when they are needed.
+
+    Attributes:
+        where: How messages name what they are in.
+        read: Gives the bytes of an image file for its place in there.
+        rows: Their places.
+        labels: Class indices ``[N]``.
+        classes: The classes' names in the order of their indices.
+    """
+
+    where: str
+    read: Callable[[int], bytes]
+    rows: Indices
+    labels: Indices
+    classes: tuple[str, ...]
+
+    @property
+    def encoded(self) -> list[EmbeddedImage]:
+        """Each of them."""
+        return [EmbeddedImage(f"{self.where}[{row}]", partial(self.read, int(row))) for row in self.rows]
+
+    def take(self, indices: Indices) -> "EmbeddedImages":
+        """Return the chosen images in the order given."""
+        return replace(self, rows=self.rows[indices], labels=self.labels[indices])
+
+    def contents(self, cache: Path) -> str:
+        """Return the hash of the images' bytes; all of them are read."""
+        digest = sha256()
+        for hashes in in_blocks(self._hash_block, self.rows.tolist(), "reading images"):
+            digest.update(hashes)
+        return digest.hexdigest()
+
+    def _hash_block(self, rows: Sequence[int]) -> bytes:
+        return b"".join(sha256(self.read(row)).digest() for row in rows)

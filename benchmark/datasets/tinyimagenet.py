@@ -4,17 +4,22 @@
 ``val/val_annotations.txt`` the classes of ``val/images/``. The test images, whose classes are unknown, are not used.
 """
 
+import hashlib
+import shutil
+import sys
 from collections.abc import Sequence
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
 from benchmark.configuration import DataConfig
-from benchmark.datasets import archive, canonical, folder
+from benchmark.datasets import folder
 from benchmark.datasets.images import Dataset
 from benchmark.datasets.listing import Listing, files, folders
+from benchmark.datasets.official import PARTS, ImageFiles, container_checksum, dataset_in_order
 from methods.errors import InputError
 
 ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -34,7 +39,7 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
     Raises:
         InputError: If the folder is there but has another layout.
     """
-    return canonical.checksum(_files(root), config) if present(name, root) else MD5
+    return container_checksum(_files(root), config) if present(name, root) else MD5
 
 
 def present(name: str, root: Path) -> bool:
@@ -51,18 +56,18 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
         InputError: If it is neither there nor can be fetched, or a file is not what it should be; it is named.
     """
     fetch(name, root)
-    return canonical.dataset(name, _files(root), config, MEAN, STD)
+    return dataset_in_order(name, _files(root), config, MEAN, STD)
 
 
 def _is_tree(root: Path) -> bool:
     return (root / NAME / "train").is_dir()
 
 
-def _files(root: Path) -> canonical.ImageFiles:
+def _files(root: Path) -> ImageFiles:
     official = root / FOLDER
     listings = partial(_listing, official) if official.is_dir() else partial(folder.listing, root / NAME)
     # some of its photographs are grey
-    return canonical.ImageFiles(listings, root, colour=True)
+    return ImageFiles(listings, root, colour=True)
 
 
 def _listing(base: Path, part: str) -> Listing:
@@ -128,7 +133,7 @@ def _lines(path: Path) -> Sequence[str]:
 
 
 def fetch(name: str, root: Path) -> None:
-    """Unpack the archive that is beside the dataset's folder, or download that first, if the set is not there.
+    """Unpack the archive that is in the root folder, or download that first, if the set is not there.
 
     Raises:
         InputError: If it cannot be fetched, or has not the official layout.
@@ -136,23 +141,47 @@ def fetch(name: str, root: Path) -> None:
     if present(name, root):
         return
     target, zipped = root / FOLDER, root / f"{FOLDER}.zip"
+    unfinished = root / f".{zipped.name}.unfinished"
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".tinyimagenet.lock"):
             if target.is_dir():
                 return
-            if zipped.is_file():
-                archive.verify(zipped, MD5)
-            else:
-                archive.download(ADDRESS, zipped, MD5)
-            with archive.unpacked(zipped, FOLDER) as unpacked:
+            # what a killed process has left
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            try:
+                _unpack(zipped, unfinished)
                 # before it has its name: what is there is read as it is
-                for part in canonical.PARTS:
-                    _listing(unpacked, part)
-                unpacked.rename(target)
-    except OSError as error:
-        reason = str(error.strerror or getattr(error, "reason", "") or error)
+                for part in PARTS:
+                    _listing(unfinished / FOLDER, part)
+                (unfinished / FOLDER).rename(target)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    except (OSError, HTTPException) as error:
+        reason = str(getattr(error, "strerror", "") or getattr(error, "reason", "") or error)
         raise InputError(
             f"tinyimagenet is not in {root} and cannot be fetched from {ADDRESS} ({reason}): "
             f"put {zipped.name} (MD5 {MD5}) or its folder {FOLDER} into {root}"
         ) from None
+
+
+def _unpack(zipped: Path, folder: Path) -> None:
+    """Unpack the archive into a folder on the same file system, downloaded first if it is not there."""
+    fetched = folder / zipped.name
+    if not zipped.is_file():
+        from torch.hub import download_url_to_file
+
+        download_url_to_file(ADDRESS, str(fetched), progress=sys.stderr.isatty())
+        _verify(fetched, f"what {ADDRESS} sent")
+        fetched.rename(zipped)
+    else:
+        _verify(zipped, str(zipped))
+    shutil.unpack_archive(zipped, folder)
+
+
+def _verify(path: Path, what: str) -> None:
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found != MD5:
+        raise InputError(f"{what} has the MD5 {found}, not {MD5}: it is damaged or another file")

@@ -1,27 +1,137 @@
 """``torchvision:NAME``: a classification set of torchvision that takes ``split=`` or ``train=``, such as SVHN."""
 
 import inspect
+import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from filelock import FileLock
+from PIL import Image
 
 from benchmark.configuration import DataConfig
 from benchmark.consoles import new_console
 from benchmark.datasets import image_cache
 from benchmark.datasets.arrays import Parts, assembled
-from benchmark.datasets.encoded import EncodedImages
-from benchmark.datasets.images import Dataset, Indices, LabelledImages, stratified
-from benchmark.datasets.labels import check_labels, check_same_classes, checked_classes, normal
-from benchmark.datasets.listing import Listing, Pictures, identity
-from benchmark.datasets.pictures import dataset_of
-from benchmark.datasets.splits import asked_for, check_apart, other_split
-from benchmark.datasets.torchvision_items import Items
+from benchmark.datasets.image_cache import dataset_of
+from benchmark.datasets.images import Dataset, Indices, LabelledImages, Pixels, stratified
+from benchmark.datasets.labels import (
+    asked_for,
+    check_apart,
+    check_labels,
+    check_same_classes,
+    checked_classes,
+    normal,
+    other_split,
+)
+from benchmark.datasets.listing import EmbeddedImages, EncodedImages, Listing, identity
 from benchmark.words import say
 from methods.errors import InputError, unknown
+
+PROBES = 16
+
+
+class Items:
+    """One part of a torchvision set."""
+
+    def __init__(self, dataset: Any, where: str) -> None:
+        """Look at some items.
+
+        Args:
+            dataset: An instance of a class of ``torchvision.datasets``, without transforms.
+            where: How messages name it.
+
+        Raises:
+            InputError: If it is empty, or gives something else than an image and a class number.
+        """
+        self.dataset = dataset
+        self.where = where
+        if not len(dataset):
+            raise InputError(f"{where} has no image")
+        places = np.unique(np.linspace(0, len(dataset) - 1, PROBES).round().astype(int)).tolist()
+        self._probes = {place: self._item(place) for place in places}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def labels(self) -> Indices:
+        """Return the class numbers ``[N]``; all items are read if there is no list of them."""
+        found = [labels for value in self._lists() if (labels := self._as_labels(value)) is not None]
+        if found and all(np.array_equal(found[0], other) for other in found):
+            return found[0]
+        return np.array([self._item(place)[1] for place in range(len(self))], dtype=np.int64)
+
+    def pixels(self) -> Pixels | None:
+        """Return the images ``[N, C, H, W]`` if the set holds them as one array."""
+        data = getattr(self.dataset, "data", None)
+        if data is None or isinstance(data, list):
+            return None
+        array = np.asarray(data)
+        if array.dtype != np.uint8 or array.ndim not in (3, 4) or len(array) != len(self):
+            return None
+        given = {place: np.asarray(image) for place, (image, _) in self._probes.items()}
+        if array.ndim == 3:
+            return array[:, None] if all(np.array_equal(array[place], given[place]) for place in given) else None
+        for ordered in (array, array.transpose(0, 2, 3, 1)):
+            if all(np.array_equal(ordered[place], given[place]) for place in given):
+                return np.ascontiguousarray(ordered.transpose(0, 3, 1, 2))
+        return None
+
+    def files(self) -> list[Path] | None:
+        """Return the image files in the items' order if the set holds a list of them."""
+        for value in self._lists():
+            paths = [item[0] if isinstance(item, tuple) and item else item for item in value]
+            if all(isinstance(path, str | Path) for path in paths) and self._gives(paths):
+                return [Path(path) for path in paths]
+        return None
+
+    def read(self, place: int) -> bytes:
+        """Return an item's image as a PNG file."""
+        stream = io.BytesIO()
+        self._item(place)[0].save(stream, "PNG")
+        return stream.getvalue()
+
+    def _item(self, place: int) -> tuple[Image.Image, int]:
+        try:
+            image, label = self.dataset[place]
+            number = int(label)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"{self.where}[{place}] is not one image and one class number") from None
+        if not isinstance(image, Image.Image):
+            raise InputError(f"{self.where}[{place}] is not one image and one class number")
+        return image, number
+
+    def _lists(self) -> Iterator[Sequence[Any]]:
+        for value in vars(self.dataset).values():
+            if isinstance(value, list | tuple) and len(value) == len(self):
+                yield value
+            elif getattr(value, "ndim", 0) == 1 and len(value) == len(self):
+                yield np.asarray(value).tolist()
+
+    def _as_labels(self, value: Sequence[Any]) -> Indices | None:
+        numbers = [item[1] if isinstance(item, tuple) and len(item) == 2 else item for item in value]
+        if not all(isinstance(number, int | np.integer) for number in numbers):
+            return None
+        labels: npt.NDArray[np.int64] = np.array(numbers, dtype=np.int64)
+        return labels if all(labels[place] == label for place, (_, label) in self._probes.items()) else None
+
+    def _gives(self, paths: Sequence[str | Path]) -> bool:
+        for place, (given, _) in self._probes.items():
+            try:
+                with Image.open(paths[place]) as opened:
+                    # torchvision's loaders convert to colour
+                    same = opened.size == given.size and np.array_equal(
+                        np.asarray(opened.convert(given.mode)), np.asarray(given)
+                    )
+            except OSError:
+                return False
+            if not same:
+                return False
+        return True
+
 
 SPLITS = {"train": ("train", "trainval"), "test": ("test", "val", "valid")}
 """The usual words for ``split``; of each part the first that a set knows counts."""
@@ -55,7 +165,7 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
     return dataset_of(name, parts, config, root)
 
 
-def _parts(name: str, config: DataConfig, root: Path, remark: bool = False) -> Parts | list[Pictures]:
+def _parts(name: str, config: DataConfig, root: Path, remark: bool = False) -> Parts | list[EncodedImages]:
     kind = _class(name)
     # both are looked for before one is downloaded
     found = {part: _on_disk(kind, part, root, split) for part, split in asked_for(config).items()}
@@ -76,7 +186,7 @@ def _parts(name: str, config: DataConfig, root: Path, remark: bool = False) -> P
         return Parts(whole["train"], whole.get("test"), classes)
     per_class = {"train": config.train_per_class, "test": config.test_per_class}
     return [
-        _pictures(items[part], labels[part], classes, root).take(stratified(labels[part], per_class[part], part))
+        _encoded(items[part], labels[part], classes, root).take(stratified(labels[part], per_class[part], part))
         for part in items
     ]
 
@@ -86,13 +196,13 @@ def _names(dataset: Any) -> list[str] | None:
     return [normal(str(name)) for name in names] if isinstance(names, list | tuple) else None
 
 
-def _pictures(items: Items, labels: Indices, classes: tuple[str, ...], root: Path) -> Listing | EncodedImages:
+def _encoded(items: Items, labels: Indices, classes: tuple[str, ...], root: Path) -> Listing | EmbeddedImages:
     files = items.files()
     base = root.absolute()
     if files and all(path.absolute().is_relative_to(base) for path in files):
         names = [path.absolute().relative_to(base).as_posix() for path in files]
         return Listing(base, names, labels, classes)
-    return EncodedImages(items.where, items.read, np.arange(len(items)), labels, classes)
+    return EmbeddedImages(items.where, items.read, np.arange(len(items)), labels, classes)
 
 
 def _class(name: str) -> Any:

@@ -107,9 +107,9 @@ def read_images(paths: Sequence[Path], card: Card) -> Floats:
     Raises:
         InputError: If a file is no image.
     """
-    from benchmark.datasets import Form, decoded
+    from benchmark.datasets import ImageFormat, decoded
 
-    form = Form(card.in_channels, card.image_size, True, paths[0])
+    form = ImageFormat(card.in_channels, card.image_size, True, paths[0])
     pixels = np.concatenate([block.pixels for block in decoded(paths, form)])
     return pixels.astype(np.float32) / np.float32(255)
 

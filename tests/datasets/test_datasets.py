@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmark import datasets, running
 from benchmark.configuration.run_config import DataConfig
-from benchmark.datasets.digits import _pixels_and_labels
+from benchmark.datasets.arrays import digits_pixels_and_labels
 from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, holdout_split, stratified
 from methods.errors import InputError
 from tests.images import pack
@@ -124,8 +124,8 @@ class TestDigits:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         here = datasets.checksum("digits", DataConfig(), NOWHERE)
-        monkeypatch.setattr("benchmark.datasets.digits.FILE", "no/such/file")
-        _pixels_and_labels.cache_clear()
+        monkeypatch.setattr("benchmark.datasets.arrays.DIGITS_FILE", "no/such/file")
+        digits_pixels_and_labels.cache_clear()
         assert datasets.checksum("digits", DataConfig(), NOWHERE) == here
 
     def test_images_are_the_scanned_ones_as_bytes(self) -> None:

@@ -29,7 +29,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = decoding._decode
 
-    def noting(path: Path, form: decoding.Form) -> tuple[decoding.Pixels, int | None]:
+    def noting(path: Path, form: decoding.ImageFormat) -> tuple[decoding.Pixels, int | None]:
         names.append(path.name)
         return original(path, form)
 
@@ -194,7 +194,7 @@ class TestDamagedCache:
         assert place.checksum() == before
 
     def test_interrupted_decoding_leaves_nothing(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupted(paths: object, form: decoding.Form) -> Iterator[decoding.Block]:
+        def interrupted(paths: object, form: decoding.ImageFormat) -> Iterator[decoding.Block]:
             yield decoding.Block(np.zeros((1, 3, 8, 8), dtype=np.uint8), None)
             raise KeyboardInterrupt
 

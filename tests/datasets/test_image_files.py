@@ -10,8 +10,8 @@ from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
 from benchmark import datasets
 from benchmark.configuration.run_config import DataConfig
+from benchmark.datasets.decoding import squared
 from benchmark.datasets.images import channel_statistics
-from benchmark.datasets.resizing import squared
 from methods.errors import InputError
 from tests.images import Place, random_pixels, same, save, tree
 

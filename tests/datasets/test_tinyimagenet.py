@@ -98,7 +98,7 @@ class TestLayout:
         tiny_tree(tmp_path)
         first = load(tmp_path)
 
-        def refuse(path: Path, form: decoding.Form) -> None:
+        def refuse(path: Path, form: decoding.ImageFormat) -> None:
             raise AssertionError(f"{path} was decoded")
 
         monkeypatch.setattr(decoding, "_decode", refuse)

@@ -4,7 +4,6 @@ import errno
 import io
 import os
 import shutil
-import stat
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from benchmark import datasets
 from benchmark.configuration.planning import plan
 from benchmark.configuration.request import Request
 from benchmark.configuration.run_config import DataConfig
-from benchmark.datasets import archive, tinyimagenet
+from benchmark.datasets import tinyimagenet
 from benchmark.datasets.images import Dataset
 from methods.errors import InputError
 from tests.images import TINY, random_pixels, save, tiny_tree
@@ -91,62 +90,35 @@ class TestArchive:
         def refuse(*arguments: object) -> None:
             raise AssertionError("the archive was opened")
 
-        monkeypatch.setattr(zipfile, "ZipFile", refuse)
+        monkeypatch.setattr(shutil, "unpack_archive", refuse)
         with pytest.raises(InputError, match=rf"{TINY}\.zip has the MD5 \w+, not {tinyimagenet.MD5}"):
             load(tmp_path)
         assert not (tmp_path / TINY).exists()
         assert leftovers(tmp_path) == set()
 
-    @pytest.mark.parametrize(
-        "name", ["../evil", f"{TINY}/../../evil", "/evil", "C:/evil", f"{TINY}\\..\\..\\evil", "evil\0.txt"]
-    )
-    def test_member_that_would_lie_elsewhere_is_refused(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-    ) -> None:
-        self.refused(tmp_path, monkeypatch, zipfile.ZipInfo("x"), name)
-
-    @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
-    def test_member_that_is_no_plain_file_is_refused(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: int
-    ) -> None:
-        member = zipfile.ZipInfo("x")
-        member.external_attr = (kind | 0o777) << 16
-        self.refused(tmp_path, monkeypatch, member, f"{TINY}/train/link")
-
-    def refused(self, tmp_path: Path, patch: pytest.MonkeyPatch, member: zipfile.ZipInfo, name: str) -> None:
+    @pytest.mark.parametrize("name", ["../evil", f"{TINY}/../../evil", "/evil"])
+    def test_no_member_is_written_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         root = tmp_path / "data"
         tiny_tree(root)
-        zipped(root, patch)
+        zipped(root, monkeypatch)
         path = root / f"{TINY}.zip"
-        member.filename = member.orig_filename = name
         with zipfile.ZipFile(path, "a") as opened:
-            opened.writestr(member, "/etc/passwd")
-        patch.setattr(tinyimagenet, "MD5", md5(path.read_bytes()).hexdigest())
-        with pytest.raises(InputError, match="refused to unpack"):
-            load(root)
-        assert not (root / TINY).exists()
+            opened.writestr(name, "/etc/passwd")
+        monkeypatch.setattr(tinyimagenet, "MD5", md5(path.read_bytes()).hexdigest())
+        assert len(load(root).train) == 12
         assert leftovers(root) == set()
         assert [path.name for path in tmp_path.iterdir()] == ["data"]
-
-    @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x05\x06" + b"\0" * 18])
-    def test_what_is_no_archive_is_refused(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-    ) -> None:
-        (tmp_path / f"{TINY}.zip").write_bytes(content)
-        monkeypatch.setattr(tinyimagenet, "MD5", md5(content).hexdigest())
-        with pytest.raises(InputError, match=r"is no sound zip archive|holds no folder"):
-            load(tmp_path)
 
     def test_two_at_once_unpack_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tiny_tree(tmp_path)
         zipped(tmp_path, monkeypatch)
-        original, calls = archive.verify, []
+        original, calls = shutil.unpack_archive, []
 
-        def counting(path: Path, md5: str, what: str = "") -> None:
+        def counting(path: Path, folder: Path) -> None:
             calls.append(path)
-            original(path, md5, what)
+            original(path, folder)
 
-        monkeypatch.setattr(archive, "verify", counting)
+        monkeypatch.setattr(shutil, "unpack_archive", counting)
         with ThreadPoolExecutor(3) as pool:
             loaded = [future.result() for future in [pool.submit(load, tmp_path) for _ in range(3)]]
         assert len(calls) == 1
@@ -163,10 +135,10 @@ class TestArchive:
         tiny_tree(tmp_path)
         zipped(tmp_path, monkeypatch)
 
-        def full(self: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+        def full(path: Path, folder: Path) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(zipfile.ZipFile, "extract", full)
+        monkeypatch.setattr(shutil, "unpack_archive", full)
         with pytest.raises(InputError, match="No space left on device"):
             load(tmp_path)
         assert leftovers(tmp_path) == set()
@@ -214,7 +186,7 @@ class TestDownload:
         assert {path.name for path in (tmp_path / "data").iterdir()} == {".tinyimagenet.lock"}
 
     def test_nothing_there(self, tmp_path: Path, served: Path) -> None:
-        with pytest.raises(InputError, match=r"\(the server answers: HTTP Error 404: File not found\): put"):
+        with pytest.raises(InputError, match=r"\(File not found\): put"):
             load(tmp_path / "data")
 
     def test_without_network_it_is_said_what_to_put_where(self, tmp_path: Path) -> None:
@@ -231,8 +203,8 @@ class TestDownload:
         def nonsense(*arguments: object, **options: object) -> io.BytesIO:
             raise BadStatusLine("220 smtp")
 
-        monkeypatch.setattr("urllib.request.urlopen", nonsense)
-        with pytest.raises(InputError, match="the server answers: 220 smtp"):
+        monkeypatch.setattr("torch.hub.urlopen", nonsense)
+        with pytest.raises(InputError, match="220 smtp"):
             load(tmp_path)
 
     def test_plan_needs_no_network(self, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from scipy.io import savemat
 from benchmark import datasets
 from benchmark.configuration import DataConfig
 from benchmark.datasets.images import Dataset, Shape, channel_statistics
-from benchmark.datasets.torchvision_items import Items
+from benchmark.datasets.torchvision_sets import Items
 from methods.errors import InputError
 from tests.images import Pixels, random_pixels, same, save
 
