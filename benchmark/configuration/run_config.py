@@ -146,6 +146,9 @@ class DataConfig(_Section):
     """What a run is trained and scored on."""
 
     train_per_class: int | None = Field(None, ge=1, description="a fixed subset of the training images; null: all")
+    subset_seed: Annotated[int, FieldRole.ADDED] = Field(
+        0, ge=0, lt=2**32, description="which random subset of the training images train_per_class takes"
+    )
     test_per_class: int | None = Field(None, ge=1, description="a fixed subset of the test images; null: all")
     holdout: float = Field(
         0.0, ge=0, lt=1, description="share of the training images that is kept out and scored instead of the test set"
@@ -188,7 +191,8 @@ class DataConfig(_Section):
         """Return the settings that nothing reads beside the others' values."""
         cropping = {"pad", "padding", "flip"} if self.augment == "none" else set()
         unmixed = {"mix_alpha"} if self.mix == "none" else set()
-        return cropping | unmixed | ({"test_split"} if self.holdout else set())
+        whole = {"subset_seed"} if self.train_per_class is None else set()
+        return cropping | unmixed | whole | ({"test_split"} if self.holdout else set())
 
 
 class Use(_Section):

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from benchmark import libraries, paths
 from benchmark.configuration import DataConfig, Source, source_of
 from benchmark.datasets.decoding import squared
-from benchmark.datasets.images import Dataset, LabelledImages, Pixels, channel_statistics, stratified
+from benchmark.datasets.images import Dataset, LabelledImages, Pixels, channel_statistics, subset
 from benchmark.datasets.labels import check_labels, checked_classes, labels_of
 from methods.errors import InputError
 from methods.plugins import ARRAYS, first_line, found, import_plugin, makers, reason_of
@@ -134,11 +134,11 @@ def assembled(
         InputError: If the images are not square, or those for training and testing differ in size, and no
             ``image_size`` makes them so; or if a class has fewer images than asked for.
     """
-    train = _used(parts.train, config.train_per_class, "train", config, where)
+    train = _used(parts.train, "train", config, where)
     if parts.test is None or config.holdout:
         test = train.take(np.arange(0))
     else:
-        test = _used(parts.test, config.test_per_class, "test", config, where)
+        test = _used(parts.test, "test", config, where)
     if test.shape != train.shape:
         sides = train.shape[-1], test.shape[-1]
         raise InputError(
@@ -148,8 +148,8 @@ def assembled(
     return Dataset(name, train, test, parts.classes, mean, std)
 
 
-def _used(part: LabelledImages, per_class: int | None, word: str, config: DataConfig, where: str) -> LabelledImages:
-    chosen = part.take(stratified(part.labels, per_class, word))
+def _used(part: LabelledImages, word: str, config: DataConfig, where: str) -> LabelledImages:
+    chosen = part.take(subset(part.labels, config, word))
     return LabelledImages(squared(chosen.images, config.image_size, where), chosen.labels)
 
 

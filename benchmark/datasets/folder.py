@@ -8,7 +8,7 @@ from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
 from benchmark.datasets.image_cache import dataset_of
-from benchmark.datasets.images import Dataset, stratified
+from benchmark.datasets.images import Dataset, subset
 from benchmark.datasets.labels import check_same_classes, chosen, normal, usual_split
 from benchmark.datasets.listing import Listing, files, folders, identity
 from methods.errors import InputError
@@ -50,11 +50,11 @@ def _parts(folder: Path, config: DataConfig) -> list[Listing]:
     """Return the chosen training files and, unless a part of them is scored, the chosen test files."""
     taken = chosen(config, SPLITS, folders(folder), str(folder), "folder")
     train = _listing(folder, taken["train"])
-    parts = [train.take(stratified(train.labels, config.train_per_class, "train"))]
+    parts = [train.take(subset(train.labels, config, "train"))]
     if "test" in taken:
         test = _listing(folder, taken["test"])
         check_same_classes(train.classes, test.classes, str(folder))
-        parts.append(test.take(stratified(test.labels, config.test_per_class, "test")))
+        parts.append(test.take(subset(test.labels, config, "test")))
     return parts
 
 

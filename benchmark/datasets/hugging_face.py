@@ -15,7 +15,7 @@ from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
 from benchmark.datasets.image_cache import dataset_of
-from benchmark.datasets.images import Dataset, stratified
+from benchmark.datasets.images import Dataset, subset
 from benchmark.datasets.labels import (
     check_labels,
     check_same_classes,
@@ -65,10 +65,10 @@ def _parts(name: str, config: DataConfig, root: Path) -> list[EmbeddedImages]:
     splits = _open(name, root)
     taken = chosen(config, SPLITS, list(splits), name)
     train = _part(splits, "train", taken["train"], name)
-    parts = [train.take(stratified(train.labels, config.train_per_class, "train"))]
+    parts = [train.take(subset(train.labels, config, "train"))]
     if "test" in taken:
         test = _part(splits, "test", taken["test"], name, train.classes)
-        parts.append(test.take(stratified(test.labels, config.test_per_class, "test")))
+        parts.append(test.take(subset(test.labels, config, "test")))
     return parts
 
 

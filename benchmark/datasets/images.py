@@ -142,20 +142,37 @@ class Dataset:
         return self.train.shape[-1]
 
 
-def stratified(labels: Indices, per_class: int | None, part: str) -> Indices:
+def subset(labels: Indices, config: DataConfig, part: str) -> Indices:
+    """Return the indices of the training or the test images that a configuration uses, in ascending order.
+
+    Args:
+        labels: ``[N]``, of all images of the part.
+        config: ``subset_seed`` selects among subsets of the training images; the test images are always the same.
+        part: ``train`` or ``test``.
+
+    Raises:
+        TooFewImagesError: If a class has fewer than asked for.
+    """
+    if part == "train":
+        return stratified(labels, config.train_per_class, part, config.subset_seed)
+    return stratified(labels, config.test_per_class, part)
+
+
+def stratified(labels: Indices, per_class: int | None, part: str, seed: int = 0) -> Indices:
     """Return the indices of the same number of items of every class, always the same ones, in ascending order.
 
     Args:
         labels: ``[N]``.
         per_class: How many; None for all.
         part: What they are, for the message.
+        seed: Of the random subset; of one seed a smaller subset is part of a larger one.
 
     Raises:
         TooFewImagesError: If a class has fewer.
     """
     if per_class is None:
         return np.arange(len(labels))
-    shuffled = np.random.default_rng(0).permutation(len(labels))
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
     chosen = []
     for label in np.unique(labels):
         members = shuffled[labels[shuffled] == label]

@@ -20,7 +20,7 @@ from benchmark.configuration import DataConfig
 from benchmark.consoles import new_console
 from benchmark.datasets import folder, image_cache
 from benchmark.datasets.decoding import check_range, squared
-from benchmark.datasets.images import Dataset, LabelledImages, stratified
+from benchmark.datasets.images import Dataset, LabelledImages, subset
 from benchmark.datasets.labels import check_same_classes
 from benchmark.datasets.listing import Listing, identity_of, remembered, remembered_of_files
 from benchmark.words import say
@@ -160,8 +160,7 @@ def _used(config: DataConfig) -> Sequence[str]:
 
 
 def _chosen(part: LabelledImages, word: str, config: DataConfig) -> LabelledImages:
-    per_class = config.train_per_class if word == "train" else config.test_per_class
-    return part.take(stratified(part.labels, per_class, word))
+    return part.take(subset(part.labels, config, word))
 
 
 def _sized(part: LabelledImages, config: DataConfig, where: str) -> LabelledImages:

@@ -17,7 +17,7 @@ from benchmark.consoles import new_console
 from benchmark.datasets import image_cache
 from benchmark.datasets.arrays import Parts, assembled
 from benchmark.datasets.image_cache import dataset_of
-from benchmark.datasets.images import Dataset, Indices, LabelledImages, Pixels, stratified
+from benchmark.datasets.images import Dataset, Indices, LabelledImages, Pixels, subset
 from benchmark.datasets.labels import (
     asked_for,
     check_apart,
@@ -184,10 +184,8 @@ def _parts(name: str, config: DataConfig, root: Path, remark: bool = False) -> P
     whole = {part: LabelledImages(array, labels[part]) for part, array in arrays.items() if array is not None}
     if len(whole) == len(items):
         return Parts(whole["train"], whole.get("test"), classes)
-    per_class = {"train": config.train_per_class, "test": config.test_per_class}
     return [
-        _encoded(items[part], labels[part], classes, root).take(stratified(labels[part], per_class[part], part))
-        for part in items
+        _encoded(items[part], labels[part], classes, root).take(subset(labels[part], config, part)) for part in items
     ]
 
 

@@ -114,6 +114,8 @@ class TestIdentity:
         leaves.remove(("train", "class_accuracy"))  # and it at what
         leaves.remove(("budgets", ""))  # they only say who asked
         leaves.remove(("data", "mix_alpha"))  # it is read only where something is mixed
+        if config.data.train_per_class is None:
+            leaves.remove(("data", "subset_seed"))  # and all images are no subset
         if config.data.holdout:
             leaves.remove(("data", "test_split"))  # and no test image then
         identities = {config.identity, *(with_another(config, key, name).identity for key, name in leaves)}
@@ -126,6 +128,7 @@ class TestIdentity:
             ({"train": {"nesterov": False}}, {"train": {"optimizer": "adamw"}}),
             ({"data": {"pad": 3, "flip": True, "padding": "mean"}}, {"data": {"augment": "none"}}),
             ({"data": {"mix_alpha": 0.2}}, {"data": {"mix": "none"}}),
+            ({"data": {"subset_seed": 1}}, {"data": {"train_per_class": None}}),
         ],
     )
     def test_what_nothing_reads_does_not_count(self, unread: Layer, beside: Layer) -> None:
@@ -133,6 +136,13 @@ class TestIdentity:
 
     def test_split_to_score_on_does_not_count_where_a_part_is_held_out(self) -> None:
         assert DataConfig(test_split="dev", holdout=0.25).canonical() == DataConfig(holdout=0.25).canonical()
+
+    def test_the_seed_of_a_subset_counts_unless_it_is_the_first(self) -> None:
+        of_ten = {"data": {"train_per_class": 10}}
+        seeds = [planned(of_ten, {"data": {"subset_seed": seed}}).identity for seed in (0, 1, 2)]
+        assert len(set(seeds)) == 3
+        assert seeds[0] == planned(of_ten).identity
+        assert "subset_seed" not in planned(of_ten).data.canonical()
 
     def test_alpha_counts_where_something_is_mixed(self) -> None:
         mixed = {"data": {"mix": "cutmix"}}

@@ -19,7 +19,7 @@ from PIL import Image
 from benchmark import datasets, running
 from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets.arrays import digits_pixels_and_labels
-from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, holdout_split, stratified
+from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, holdout_split, stratified, subset
 from methods.errors import InputError
 from tests.images import pack
 
@@ -62,6 +62,23 @@ class TestSubsets:
 
     def test_no_number_means_all(self) -> None:
         assert stratified(shuffled_labels([3, 2]), None, "train").tolist() == [0, 1, 2, 3, 4]
+
+    @given(SIZES, st.integers(1, 2), st.integers(1, 99))
+    def test_the_seed_selects_a_subset_of_training_images_alone(
+        self, sizes: list[int], per_class: int, seed: int
+    ) -> None:
+        labels = shuffled_labels(sizes)
+        usual = DataConfig(train_per_class=per_class, test_per_class=per_class)
+        other = usual.model_copy(update={"subset_seed": seed})
+        for part in ("train", "test"):
+            assert subset(labels, usual, part).tolist() == stratified(labels, per_class, part).tolist()
+        assert np.bincount(labels[subset(labels, other, "train")]).tolist() == [per_class] * len(sizes)
+        assert subset(labels, other, "test").tolist() == subset(labels, usual, "test").tolist()
+
+    def test_seeds_give_different_subsets(self) -> None:
+        labels = shuffled_labels([50, 50])
+        configs = [DataConfig(train_per_class=10, subset_seed=seed) for seed in range(20)]
+        assert len({tuple(subset(labels, config, "train")) for config in configs}) == 20
 
     def test_more_than_there_are_is_refused(self) -> None:
         with pytest.raises(InputError, match=r"data\.test_per_class: class 1 has only 2 images \(3 asked\)"):
