@@ -1,5 +1,6 @@
 """The ``bench`` command: parses, calls, prints."""
 
+import os
 import signal
 import sys
 import time
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
+_STOPPED = "stopped; what is finished is kept, resume with"
 TRY_AGAIN = 75
 """What programs end with where the same command later, or once more, does it: EX_TEMPFAIL of sysexits.h."""
 
@@ -50,6 +52,10 @@ def main() -> None:
     def interrupt(number: int, frame: FrameType | None) -> None:
         # remembered as well as raised: a library that is being imported may swallow the exception
         received.append(number)
+        if len(received) > 1:
+            # the first is being answered, and what that interrupts would say so at length
+            os.write(2, f"bench: {_STOPPED}: {same_command()}\n".encode())
+            os._exit(INTERRUPTED)
         raise KeyboardInterrupt
 
     # a batch system announces the end of its patience by SIGTERM: the same as Ctrl-C
@@ -63,7 +69,7 @@ def main() -> None:
         # a library that is interrupted may make an error of its own of it, and what ends then ends for that
         code = INTERRUPTED if received else _answered(error)
     if received or code == INTERRUPTED:
-        _fail(f"stopped; what is finished is kept, resume with: {same_command()}", INTERRUPTED)
+        _fail(f"{_STOPPED}: {same_command()}", INTERRUPTED)
     if code:
         sys.exit(code)
 

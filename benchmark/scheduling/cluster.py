@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from benchmark.consoles import same_command
 from benchmark.errors import MachineError
@@ -44,6 +45,9 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 KNOCK_S = 10.0
 """For a cluster's address to answer."""
+
+KNOCKS = 3
+"""In vain, after which the head is dead."""
 
 SOCKET_NAME = 107
 """Bytes that the name of a Unix socket may have."""
@@ -99,9 +103,13 @@ def ray_cluster(cluster: Cluster) -> Iterator[None]:
         folder = stack.enter_context(scratch_folder(_base_of_sockets()))
         # before the folder goes
         stack.callback(ray.shutdown)
-        with _own_signals(), _elsewhere(folder):
-            _connect(cluster, folder)
-        stack.enter_context(_watched())
+        try:
+            with _own_signals(), _empty_working_directory(folder):
+                _connect(cluster, folder)
+        except SystemExit:
+            # Ray's own answer to SIGTERM while it starts
+            raise KeyboardInterrupt from None
+        stack.enter_context(_watched(cluster))
         yield
 
 
@@ -136,7 +144,11 @@ def _connect(cluster: Cluster, folder: Path) -> None:
     from ray.job_config import JobConfig
 
     # Ray lets workers import from the folder of the command before anything else; that of this process is added here
-    job_config = JobConfig(_py_driver_sys_path=own_folders())
+    common: dict[str, Any] = {
+        "job_config": JobConfig(_py_driver_sys_path=own_folders()),
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
     if cluster.address is None:
         try:
             with _visible(cluster.gpus):
@@ -146,19 +158,26 @@ def _connect(cluster: Cluster, folder: Path) -> None:
                     num_cpus=usable_cpus(),
                     num_gpus=len(cluster.gpus) or None,
                     include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
                     configure_logging=True,
-                    job_config=job_config,
                     _temp_dir=str(folder),
+                    **common,
                 )
         except Exception as error:
             raise MachineError(f"Ray does not start on this machine: {_first_line(error)}") from None
         return
+    raw = folder / "stderr"
     try:
-        _knock(cluster.address)
-        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR, job_config=job_config)
+        host, port = _host_and_port(cluster.address)
+        if port and not _answers(host, port, KNOCK_S):
+            raise ConnectionError("nothing answers there")
+        with _error_stream_in(raw):
+            ray.init(address=cluster.address, **common)
     except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
+        if raw.is_file() and "AuthToken" in raw.read_text(errors="replace"):
+            raise InputError(
+                f"the Ray cluster at {cluster.address!r} does not accept this command's token: "
+                "export RAY_AUTH_MODE=token and the RAY_AUTH_TOKEN that its nodes were started with"
+            ) from None
         raise InputError(f"no Ray cluster at {cluster.address!r}: {_first_line(error)}") from None
 
 
@@ -179,24 +198,36 @@ def _visible(gpus: Sequence[int]) -> Iterator[None]:
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
-    """End this process with one line if Ray's own processes on this machine die; Ray would end it without a word.
+def _watched(cluster: Cluster) -> Iterator[None]:
+    """End this process with one line if Ray dies: it would end it without a word, or after a minute.
 
-    What is finished is stored, and runs under way have checkpoints: nothing is lost that an orderly end would keep.
+    Of an own cluster its processes are watched, of another one the head's port. What is finished is stored, and runs
+    under way have checkpoints: nothing is lost that an orderly end would keep.
     """
+    import ray
     from ray._private.worker import _global_node
 
     started = getattr(_global_node, "all_processes", {})
-    vital = {kind: infos[0].process for kind, infos in started.items() if kind in VITAL and infos}
+    own = {kind: infos[0].process for kind, infos in started.items() if kind in VITAL and infos}
+    host, port = _host_and_port(ray.get_runtime_context().gcs_address)
     left = threading.Event()
 
+    def dead() -> str:
+        if cluster.address is None:
+            return next((f"Ray's {kind}" for kind, process in own.items() if process.poll() is not None), "")
+        # one refusal may be a busy machine's
+        for _ in range(KNOCKS):
+            if left.is_set() or _answers(host, port, KNOCK_S):
+                return ""
+            left.wait(WATCH_S)
+        return f"the head of the Ray cluster at {cluster.address}"
+
     def watch() -> None:
-        while not left.wait(WATCH_S):
-            for kind, process in vital.items():
-                if process.poll() is not None and not left.is_set():
-                    line = f"Ray's {kind} has died (killed, or out of memory)"
-                    print(f"bench: {line}; what is finished is kept, resume with: {same_command()}", file=sys.stderr)
-                    os._exit(1)
+        while not left.wait(WATCH_S if cluster.address is None else 4 * WATCH_S):
+            if (what := dead()) and not left.is_set():
+                line = f"{what} has died (killed, or out of memory)"
+                print(f"bench: {line}; what is finished is kept, resume with: {same_command()}", file=sys.stderr)
+                os._exit(1)
 
     threading.Thread(target=watch, name="watch-ray", daemon=True).start()
     try:
@@ -228,8 +259,8 @@ def _base_of_sockets() -> Path | None:
 
 
 @contextmanager
-def _elsewhere(folder: Path) -> Iterator[None]:
-    """Let this process stand in an empty folder: workers import from where it stands, before they look elsewhere."""
+def _empty_working_directory(folder: Path) -> Iterator[None]:
+    """Leave the working directory for a moment: workers import from it before they look elsewhere."""
     empty = folder / "empty"
     empty.mkdir()
     back = None
@@ -245,6 +276,19 @@ def _elsewhere(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def _error_stream_in(path: Path) -> Iterator[None]:
+    """Let a file take what libraries write to the error stream past Python: lines of Ray's, which name no cause."""
+    before = os.dup(2)
+    try:
+        with path.open("wb") as stream:
+            os.dup2(stream.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
+@contextmanager
 def _own_signals() -> Iterator[None]:
     """Keep the answer to SIGTERM: Ray installs a handler of its own that ends the process with a stack trace."""
     handler = signal.getsignal(signal.SIGTERM)
@@ -253,12 +297,19 @@ def _own_signals() -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)
 
 
-def _knock(address: str) -> None:
-    """Raise an OSError if nothing listens at ``HOST:PORT``: Ray would try for minutes."""
+def _host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of ``HOST:PORT``; no port for another form of address."""
     host, _, port = address.rpartition(":")
-    if host and "/" not in host and port.isascii() and port.isdigit():
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
-            pass
+    return (host.strip("[]"), int(port)) if host and "/" not in host and port.isascii() and port.isdigit() else ("", 0)
+
+
+def _answers(host: str, port: int, patience: float) -> bool:
+    """Return whether something listens at a port: Ray would try for minutes."""
+    try:
+        with socket.create_connection((host, port), timeout=patience):
+            return True
+    except OSError:
+        return False
 
 
 def worker_folder(folder: str) -> None:
@@ -314,14 +365,24 @@ def _hold(path: Path) -> int:
     return 0
 
 
-def cause_of(error: Exception | None) -> str:
-    """Return on one line why a process of Ray ended, as its own words or its death tell."""
-    import ray
+def remove_artifacts(name: str) -> None:
+    """Remove the folders that Ray makes for an experiment's trials on this machine, below those of its session."""
+    from ray._private.worker import _global_node
 
-    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
+    session = _global_node.get_session_dir_path() if _global_node is not None else os.devnull
+    for path in Path(session).glob(f"artifacts/*/{name}"):
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            # another experiment of the same second may be there
+            path.parent.rmdir()
+
+
+def cause_of(text: str) -> str:
+    """Return on one line why a process of Ray ended, for what Ray says of it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     imports = [line for line in lines if line.startswith(("ModuleNotFoundError", "ImportError"))]
     if imports:
         return f"its process cannot import what the command imports ({imports[-1]})"
-    if isinstance(error, ray.exceptions.RayTaskError) or "creation task" in "".join(lines[:1]):
-        return f"its process did not begin: {lines[-1]}"
+    if "ray::" in text and "died unexpectedly" not in text:
+        return f"its process ended with an error: {lines[-1]}"
     return "its process died (killed, or out of memory)"

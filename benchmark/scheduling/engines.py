@@ -171,7 +171,7 @@ def _fit(
 
     # as many workers may be starting side by side as there are places for
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once or placement.places + 1)
-    with scratch_folder() as folder, warnings.catch_warnings():
+    with scratch_folder() as folder, preflight.removing_artifacts(placement, folder.name), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tune.Tuner(
             tune.with_resources(trainable, place),
@@ -185,7 +185,7 @@ def _fit(
             ),
             run_config=tune.RunConfig(
                 storage_path=str(folder),
-                name="runs",
+                name=folder.name,
                 verbose=0,
                 callbacks=[callback],
                 stop=DeadlineStopper(callback.nothing_left),

@@ -4,7 +4,8 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from benchmark.errors import MachineError
-from benchmark.scheduling.cluster import VISIBLE, Cluster, cause_of
+from benchmark.scheduling.cluster import VISIBLE, Cluster, cause_of, remove_artifacts
 from benchmark.store import Store, atomic, environment
 from methods.errors import InputError
 
@@ -24,6 +25,9 @@ PATIENCE_S = 5.0
 
 ANSWER_S = 120.0
 """For a node to start a process and answer."""
+
+REMOVAL_S = 10.0
+"""For the nodes to remove what Ray has left there."""
 
 ALIKE = ("python", "torch")
 """Versions that decide numbers, and that all nodes have to share; what this project's are follows from its code."""
@@ -51,11 +55,13 @@ class Placement:
     Attributes:
         gpus: The share of a GPU.
         places: How many runs fit side by side.
+        nodes: Of another command's cluster: those that runs may be on.
         options: Of Ray's placement groups: they keep runs from the nodes that are left out.
     """
 
     gpus: float
     places: int
+    nodes: Sequence[Node] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -118,7 +124,7 @@ def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Ca
         say(f"{total} at a time, limited by {limit}: each takes {takes}")
     ids = ",".join(node.id for node in left_out)
     options = {"bundle_label_selector": [{"ray.io/node-id": f"!in({ids})"}]} if ids else {}
-    return Placement(gpus, total, options)
+    return Placement(gpus, total, fit if cluster.address else (), options)
 
 
 def _placed(
@@ -148,40 +154,57 @@ def _silent(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> list[Node]
     Raises:
         MachineError: If a node is not fit to carry out a run.
     """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
     word = uuid4().hex
     probe = Store(template.results).runs / f".probe-{word}{atomic.SUFFIX}"
     probe.write_text(word, encoding="utf-8")
-    asked: dict[Any, Node] = {}
-    silent: list[Node] = []
-    faults: list[str] = []
     try:
-        for node in nodes:
-            there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-            # a process of its own, which is nobody's afterwards: it may have looked for other GPUs than a run is given
-            task = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(look).options(scheduling_strategy=there)
-            asked[task.remote(probe, word, template.plugins, on_gpus)] = node
-        ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
-        silent += [asked[answer] for answer in late]
+        answers = _asked(nodes, ANSWER_S, look, probe, word, template.plugins, on_gpus)
         own = describe(template.plugins, on_gpus)
-        for answer in ready:
-            try:
-                fault = _fault(ray.get(answer), own, probe)
-            except ray.exceptions.RayTaskError as error:
-                fault = f"cannot run this program: {cause_of(error)}"
-            except ray.exceptions.RayError:
-                # it died meanwhile
-                silent.append(asked[answer])
-                continue
-            if fault:
-                faults.append(f"the cluster's node {asked[answer].name} {fault}")
     finally:
         probe.unlink(missing_ok=True)
-    if faults:
+    found = {
+        node: f"cannot run this program: {cause_of(answer)}" if isinstance(answer, str) else _fault(answer, own, probe)
+        for node, answer in answers.items()
+    }
+    if faults := [f"the cluster's node {node.name} {fault}" for node, fault in found.items() if fault]:
         raise MachineError("; ".join(faults))
-    return silent
+    return [node for node in nodes if node not in answers]
+
+
+def _asked(nodes: Sequence[Node], patience: float, function: Callable[..., Any], *given: Any) -> dict[Node, Any]:
+    """Call a function on each node, and return by node what it returns, or as text what error it raises.
+
+    A node that does not answer in time, or dies meanwhile, is not among them.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    # a process of its own, which is nobody's afterwards: it may have looked for other GPUs than a run is given
+    remote = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(function)
+    asked = {
+        remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(*given): node
+        for node in nodes
+    }
+    answers: dict[Node, Any] = {}
+    for reference in ray.wait(list(asked), num_returns=len(asked), timeout=patience)[0]:
+        try:
+            answers[asked[reference]] = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            answers[asked[reference]] = str(error)
+        except ray.exceptions.RayError:
+            continue
+    return answers
+
+
+@contextmanager
+def removing_artifacts(placement: Placement, name: str) -> Iterator[None]:
+    """Let nothing stay of the folders that Ray makes for an experiment's trials, on whichever node."""
+    try:
+        yield
+    finally:
+        if placement.nodes:
+            remove_artifacts(name)
+            _asked(placement.nodes, REMOVAL_S, remove_artifacts, name)
 
 
 def look(probe: Path, word: str, plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:
@@ -197,12 +220,12 @@ def describe(plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:
             found[plugin] = sha256(Path(plugin).read_bytes()).hexdigest()
         except OSError as error:
             found[plugin] = str(error.strerror)
-    if on_gpus:
-        if not os.environ.get(VISIBLE, "set"):
-            # Ray hides the GPUs from a process that asks for none
-            del os.environ[VISIBLE]
-        import torch
+    if not os.environ.get(VISIBLE, "set"):
+        # Ray hides the GPUs from a process that asks for none
+        del os.environ[VISIBLE]
+    import torch
 
+    if on_gpus:
         found["cuda"] = "there" if torch.cuda.is_available() else "missing"
     return found
 

@@ -5,6 +5,7 @@ A trial is one run, or the seeds of a sweep's configuration, which take turns in
 
 import gc
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -294,10 +295,11 @@ class ProgressCallback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process has died or did not begin: the runs' own errors never come this way."""
         self._under_way.discard(trial.trial_id)
-        error = trial.get_pickled_error() or trial.get_error()
+        path = Path(trial.error_file or os.devnull)
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         for run in self._runs_of(trial):
             if run.identity not in self.results:
-                self._lose(run, cause_of(error), str(error or ""))
+                self._lose(run, cause_of(text), text)
 
     def stop(self, trial: Any, epochs: int) -> None:
         """Tell a trial's worker that the scheduler stops it; the worker does not have to be alive to hear it."""
