@@ -44,12 +44,12 @@ def study_command(name: str) -> Any:
     found = studies.find(name)
 
     def command(out: Path | None, **given: str | None) -> None:
-        from benchmark.configuration import yaml_files
+        from benchmark.configuration import parse_yaml
         from benchmark.store import check_folder
         from methods.hyperparameters import validated
 
         texts = {field: text for field, text in given.items() if text is not None}
-        values = {field: yaml_files.parse(text, f"--{_flag(field)}") for field, text in texts.items()}
+        values = {field: parse_yaml(text, f"--{_flag(field)}") for field, text in texts.items()}
         settings, folder = validated(found.settings, values, name), out or Path("results/studies") / name
         check_folder(folder)
         files = found.carry_out(settings, folder)

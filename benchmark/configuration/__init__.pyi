@@ -14,31 +14,31 @@ from .options import (
     Option as Option,
 )
 from .planning import (
+    DATA_ROOT as DATA_ROOT,
     Checksums as Checksums,
     Datasets as Datasets,
-    complete_methods as complete_methods,
-    distinct as distinct,
-    expanded as expanded,
-    plan as plan,
-)
-from .request import (
-    DATA_ROOT as DATA_ROOT,
     Layer as Layer,
     Request as Request,
     check_keys as check_keys,
+    complete_methods as complete_methods,
+    distinct as distinct,
+    expanded as expanded,
     layer_from_assignments as layer_from_assignments,
     layer_from_file as layer_from_file,
+    plan as plan,
     section as section,
 )
+from .recipes import parse_yaml as parse_yaml, read_yaml as read_yaml
 from .run_config import (
     EQUAL_EPOCHS as EQUAL_EPOCHS,
     PLACE as PLACE,
     SECTIONS as SECTIONS,
     DataConfig as DataConfig,
     FieldRole as FieldRole,
+    Origin as Origin,
+    RunAlias as RunAlias,
     RunConfig as RunConfig,
     TrainConfig as TrainConfig,
-    Use as Use,
     settings_of_role as settings_of_role,
 )
-from .words import datasets_named as datasets_named, joined as joined
+from .values import datasets_named as datasets_named, joined as joined

@@ -1,18 +1,27 @@
-"""The runs that a request means, resolved."""
+"""A request, the layers of recipe, file and command line, and the runs that it means, resolved."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmark import paths
-from benchmark.configuration import entries
+from benchmark.configuration import recipes
 from benchmark.configuration.code import CodeOfDatasets, sources
-from benchmark.configuration.entries import Entry
 from benchmark.configuration.options import OPTIONS
-from benchmark.configuration.request import Request, check_keys, layer_from_file, section
-from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig, Use
-from benchmark.configuration.words import MAX_RUNS, datasets_named, names, parse_seeds
+from benchmark.configuration.recipes import parse_yaml
+from benchmark.configuration.run_config import SECTIONS, DataConfig, Origin, RunAlias, RunConfig, TrainConfig
+from benchmark.configuration.values import (
+    MAX_RUNS,
+    MethodEntry,
+    datasets_named,
+    distinct_entries,
+    names,
+    parse_seeds,
+    read_methods,
+    read_variants,
+)
 from methods import backbones, registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
@@ -20,14 +29,101 @@ from methods.hyperparameters import validated
 if TYPE_CHECKING:
     from methods.interface import Method
 
+Layer = Mapping[str, Any]
+
+DATA_ROOT = "data"
+"""Where datasets are stored by default."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The layers of one command, weakest first, above the dataset's own recipe.
+
+    Attributes:
+        layers: The configuration file's keys and the command line's, each a mapping of keys to values.
+        plugins: Python files that define further methods, backbones and datasets.
+        data_root: Where datasets are stored.
+    """
+
+    layers: Sequence[Layer]
+    plugins: Sequence[str] = ()
+    data_root: Path = field(default_factory=lambda: Path(DATA_ROOT))
+
+    @property
+    def origin(self) -> Origin:
+        """The paths of the request, as its runs record them: the same from any folder."""
+        usual = self.data_root == Path(DATA_ROOT)
+        files = [str(paths.plugin_file(plugin)) for plugin in self.plugins]
+        return Origin(plugins=files, data_root=None if usual else str(self.data_root.absolute()))
+
+    def option(self, key: str) -> Any:
+        """Return the strongest layer's value of a key of :data:`OPTIONS`, or its default.
+
+        Raises:
+            InputError: If it has another type, or is out of range.
+        """
+        return OPTIONS[key].checked(key, next((layer[key] for layer in reversed(self.layers) if key in layer), None))
+
+
+def layer_from_file(name: str, plugins: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the keys of a configuration file, checked to be known."""
+    content = recipes.read(recipes.find(name))
+    if "space" in content:
+        raise InputError(f"{name} describes a sweep: bench sweep {name}")
+    check_keys(content, plugins)
+    return content
+
+
+def layer_from_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return the layer of ``section.key=value`` words; values are read as YAML.
+
+    Raises:
+        InputError: If a word has another form.
+    """
+    layer: dict[str, Any] = {}
+    for word in assignments:
+        key, equals, text = word.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot and section and name):
+            raise InputError(f"--set takes SECTION.KEY=VALUE, such as train.epochs=20 (given: {word!r})")
+        layer.setdefault(section, {})[name] = parse_yaml(text, f"--set {word}")
+    return layer
+
+
+def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
+    """Raise an InputError for a key that nothing reads, or a section that is no mapping."""
+    for key, value in layer.items():
+        if key in ("description", *OPTIONS):
+            continue
+        if key in SECTIONS or registry.known(key, plugins):
+            if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+                raise InputError(f"{key} must hold keys and values, as in '{key}: {{key: value}}' (given: {value!r})")
+            if key in SECTIONS:
+                for name in value:
+                    if name not in SECTIONS[key].model_fields:
+                        raise unknown(f"key in {key!r}", name, SECTIONS[key].model_fields)
+        else:
+            raise unknown("key", key, {*OPTIONS, *SECTIONS, *registry.catalogue(plugins)})
+
+
+def section(layers: Iterable[Layer], key: str) -> dict[str, Any]:
+    """Return a section's values, the last layer's winning; ``epochs`` is short for a key of ``train``."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer.get(key, {})
+        if key == "train" and "epochs" in layer:
+            merged["epochs"] = layer["epochs"]
+    return merged
+
+
 Checksums = dict[tuple[str, DataConfig], str]
 
 
 class Datasets(CodeOfDatasets, Protocol):
-    """What planning has to know of data sets; :mod:`benchmark.datasets` knows it."""
+    """What planning has to know of datasets; :mod:`benchmark.datasets` knows it."""
 
     def recipe(self, name: str, plugins: Sequence[str] = ()) -> str:
-        """Return the file in ``configs/`` with a data set's defaults, or raise an InputError."""
+        """Return the file in ``configs/`` with a dataset's defaults, or raise an InputError."""
 
     def checksum(self, name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
         """Return what identifies the images that a configuration uses."""
@@ -39,15 +135,15 @@ def plan(request: Request, datasets: Datasets, checksums: Checksums | None = Non
 
 
 def expanded(request: Request, datasets: Datasets, checksums: Checksums | None = None) -> list[RunConfig]:
-    """Return the runs that a request means, resolved, in the order data sets, methods, backbones, seeds.
+    """Return the runs that a request means, resolved, in the order datasets, methods, backbones, seeds.
 
     Two names for the same numbers are two runs here, so that requests that differ in their epochs alone expand to runs
     in the same places.
 
     Args:
         request: What is asked for.
-        datasets: Knows their recipes and checksums.
-        checksums: What is known of data sets already; it is added to, so that many plans look at the files once.
+        datasets: Knows the recipes and checksums of datasets.
+        checksums: Those that are known; the dictionary is added to, so that many plans read the files once.
 
     Raises:
         InputError: For anything that is unknown or out of range, before anything is run.
@@ -142,17 +238,17 @@ def _milestones(value: Any, epochs: Any) -> dict[str, list[float]]:
     return {"milestones": [milestone / epochs for milestone in value]}
 
 
-def _entries(request: Request) -> list[Entry]:
+def _entries(request: Request) -> list[MethodEntry]:
     """Return the methods of a command: those named, or all; and the variants, with the plain methods beside them."""
     asked = any("variants" in layer for layer in request.layers)
-    added = entries.read_variants(request.option("variants")) if asked else []
+    added = read_variants(request.option("variants")) if asked else []
     if any("methods" in layer for layer in request.layers):
-        return entries.distinct([*entries.read("methods", request.option("methods")), *added])
+        return distinct_entries([*read_methods("methods", request.option("methods")), *added])
     plain = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
-    return [*entries.read("methods", plain), *added]
+    return [*read_methods("methods", plain), *added]
 
 
-def _check_entry(entry: Entry, method: "type[Method]", plugins: Sequence[str]) -> None:
+def _check_entry(entry: MethodEntry, method: "type[Method]", plugins: Sequence[str]) -> None:
     for key in entry.train:
         if key not in TrainConfig.model_fields:
             raise unknown(f"training setting of {entry.name or entry.method!r}", key, TrainConfig.model_fields)
@@ -164,7 +260,7 @@ def _check_entry(entry: Entry, method: "type[Method]", plugins: Sequence[str]) -
         raise InputError(f"{entry.method} cannot be called {entry.name!r}: that is another method's name")
 
 
-def _check_labels(chosen: Iterable[Entry], data: DataConfig, plugins: Sequence[str]) -> None:
+def _check_labels(chosen: Iterable[MethodEntry], data: DataConfig, plugins: Sequence[str]) -> None:
     methods = dict.fromkeys(entry.method for entry in chosen)
     refusing = [name for name in methods if registry.load(name, plugins).mixed_labels is False]
     if data.mix != "none" and refusing:
@@ -179,11 +275,11 @@ def _check_labels(chosen: Iterable[Entry], data: DataConfig, plugins: Sequence[s
         )
 
 
-def _uses(entry: Entry, common: TrainConfig, own: TrainConfig) -> list[Use]:
+def _uses(entry: MethodEntry, common: TrainConfig, own: TrainConfig) -> list[RunAlias]:
     usual, mine = common.model_dump(mode="json"), own.model_dump(mode="json")
     instead = {key: usual[key] for key in entry.train if usual[key] != mine[key]}
     name = "" if entry.name == entry.method else entry.name
-    return [Use(name=name, train=instead, chosen=dict(entry.hyperparameters))] if name or instead else []
+    return [RunAlias(name=name, train=instead, chosen=dict(entry.hyperparameters))] if name or instead else []
 
 
 def complete_methods(request: Request) -> list[str]:

@@ -1,20 +1,91 @@
-"""The recipes: YAML files in ``configs/`` whose keys are the flags' names."""
+"""YAML as people write it, and the recipes: YAML files in ``configs/`` whose keys are the flags' names."""
 
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import yaml
 
 from benchmark import paths
-from benchmark.configuration import yaml_files
 from methods.errors import InputError, unknown
+
+MAX_BYTES = 1_000_000
+
+
+class _Loader(yaml.SafeLoader):
+    """Numbers and words of YAML 1.2, where 1e-3 is a number and 1:30 and ``on`` are words; no aliases, no key twice."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}  # type: ignore[misc]
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        # aliases are what a "YAML bomb" is made of, and configurations have no use for them
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep=deep)
+        if len(mapping) != len(node.value):
+            keys = [self.construct_object(key) for key, _ in node.value]
+            twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+            raise yaml.YAMLError(f"duplicate key {twice!r} in the mapping at line {node.start_mark.line + 1}")
+        return mapping
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)|[-+]?(\.[0-9]+|[0-9]+\.?[0-9]*)[eE][-+]?[0-9]+", list("-+.0123456789")),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Return the plain data that YAML text stands for.
+
+    Args:
+        text: YAML.
+        source: Where it comes from, for messages.
+
+    Raises:
+        InputError: If it is no YAML, or uses what is not allowed here.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # PyYAML raises LookupError and AttributeError for a tag that does not fit its value, such as !!bool maybe
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(f"{source}{where}: not valid YAML: {problem}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the plain data in a YAML file.
+
+    Raises:
+        InputError: If the file is missing, too large, not text, or not YAML.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path} is larger than {MAX_BYTES:,} bytes: is it a configuration?")
+        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file") from None
+
 
 STUDIES = "studies"
 """The folder of files that compare cases, for ``bench study``: no recipes."""
 
 
 def folder() -> Path:
-    """Return where the recipes lie: inside the installed package, or at the root of the repository."""
+    """Return the folder of the recipes: inside the installed package, or at the root of the repository."""
     packaged = Path(str(files("benchmark"))) / "configs"
     return packaged if packaged.is_dir() else packaged.parents[1] / "configs"
 
@@ -32,12 +103,12 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: If it cannot be read or is not a mapping.
     """
-    content = yaml_files.read(path)
+    content = read_yaml(path)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path} must hold keys and values, as in 'methods: [pcl, dkel]'")
     keys = [key.replace("-", "_") for key in content]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise InputError(f"{path}: the key {twice!r} stands twice")
+        raise InputError(f"{path}: duplicate key {twice!r}")
     return dict(zip(keys, content.values(), strict=True))
 
 

@@ -195,7 +195,7 @@ class DataConfig(_Section):
         return cropping | unmixed | whole | ({"test_split"} if self.holdout else set())
 
 
-class Use(_Section):
+class RunAlias(_Section):
     """What a run was asked for as: a table shows it once for each use. It changes no number.
 
     Attributes:
@@ -220,7 +220,7 @@ class Origin(_Section):
     plugins: list[str] = []
     data_root: str | None = None
 
-    def anywhere(self) -> "Origin":
+    def portable(self) -> "Origin":
         """Return what of it means something on another machine: the files' names, not the folders they lay in."""
         return Origin(plugins=[PurePath(plugin).name for plugin in self.plugins])
 
@@ -241,7 +241,7 @@ class RunConfig(_Section):
     sources: dict[str, str] = Field(
         {}, description="what comes from a plug-in (method, dataset, backbone), and the hash of its code"
     )
-    uses: Annotated[list[Use], FieldRole.REQUEST] = Field(
+    uses: Annotated[list[RunAlias], FieldRole.REQUEST] = Field(
         [], description="the names and settings it was requested under; none: as the method itself"
     )
     origin: Annotated[Origin, FieldRole.REQUEST] = Field(
@@ -276,17 +276,17 @@ class RunConfig(_Section):
         called = next((use.name for use in self.uses if use.name), self.method)
         return f"{called} {self.dataset} {self.backbone} seed {self.seed}"
 
-    def also(self, uses: Sequence[Use], budgets: Sequence[str] = ()) -> "RunConfig":
+    def also(self, uses: Sequence[RunAlias], budgets: Sequence[str] = ()) -> "RunConfig":
         """Return the same run as it was asked for elsewhere too.
 
         Args:
             uses: What it was asked for as; none are that of the method itself.
             budgets: The comparisons that asked for it.
         """
-        every = list(self.uses) or [Use()]
-        every += [use for use in (uses or [Use()]) if use not in every]
+        every = list(self.uses) or [RunAlias()]
+        every += [use for use in (uses or [RunAlias()]) if use not in every]
         joined = list(dict.fromkeys([*budgets, *self.budgets]))
-        return self.model_copy(update={"uses": [] if every == [Use()] else every, "budgets": joined})
+        return self.model_copy(update={"uses": [] if every == [RunAlias()] else every, "budgets": joined})
 
     @property
     def soft_labels(self) -> bool:

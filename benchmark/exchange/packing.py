@@ -110,7 +110,7 @@ def _files_of(folder: Path, weights: bool, predictions: bool, needed: dict[str, 
         raise DamagedError(f"its configuration is that of {own}")
     needed.update(dict.fromkeys(config.sources.values(), results))
     found = dict(files.raw)
-    if config.origin != (anywhere := config.origin.anywhere()):
+    if config.origin != (anywhere := config.origin.portable()):
         settings = yaml.safe_load(found[CONFIG]) | {"origin": anywhere.model_dump(mode="json")}
         found[CONFIG] = yaml.safe_dump(settings, sort_keys=False).encode()
     if weights:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark.configuration import SECTIONS, yaml_files
+from benchmark.configuration import SECTIONS, read_yaml
 from benchmark.exchange.compression import ending_of
 from methods.errors import InputError
 from methods.hyperparameters import validated
@@ -92,7 +92,7 @@ def read(folder: Path) -> Submission:
     path = folder / FORM
     if not path.is_file():
         raise InputError(f"no submission in {folder}: there is no {FORM} (docs/handing_in.md says what it holds)")
-    content = yaml_files.read(path)
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold keys and values: {', '.join(Form.model_fields)}")
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import methods
 from benchmark import datasets
-from benchmark.configuration import DATA_ROOT, SECTIONS, RunConfig, joined, recipes, yaml_files
+from benchmark.configuration import DATA_ROOT, SECTIONS, RunConfig, joined, parse_yaml, recipes
 from benchmark.store import PREDICTIONS, Record, Result, StoredRun, students_files
 from benchmark.words import duration
 from methods import registry
@@ -148,6 +148,6 @@ def _yaml(value: Any) -> str:
 @lru_cache(maxsize=10_000)
 def _reads_as_itself(word: str) -> bool:
     try:
-        return bool(yaml_files.parse(word, "") == word)
+        return bool(parse_yaml(word, "") == word)
     except InputError:
         return False

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark import metrics
-from benchmark.configuration import RunConfig, yaml_files
+from benchmark.configuration import RunConfig, parse_yaml
 from benchmark.store.ending import Result, Status
 from methods.errors import InputError
 from methods.hyperparameters import validated
@@ -120,7 +120,7 @@ def parse_config(content: bytes) -> RunConfig:
     """
     try:
         if _UNUSUAL.search(content):
-            found = yaml_files.parse(content.decode(), CONFIG)
+            found = parse_yaml(content.decode(), CONFIG)
         else:
             found = yaml.load(content.decode(), Loader=_Fast)  # noqa: S506 - it is a safe loader
         if not isinstance(found, dict):

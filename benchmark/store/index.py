@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 from pydantic import BaseModel
 
-from benchmark.configuration import SECTIONS, RunConfig, Use
+from benchmark.configuration import SECTIONS, RunAlias, RunConfig
 from benchmark.store.files import Stamp
 from benchmark.store.records import Record, Scores
 
@@ -278,7 +278,7 @@ def _make(connection: sqlite3.Connection) -> None:
 @cache
 def _version() -> int:
     """Return what changes with the version of entries and with the keys and defaults of configurations."""
-    models: list[type[BaseModel]] = [RunConfig, Use, *SECTIONS.values()]
+    models: list[type[BaseModel]] = [RunConfig, RunAlias, *SECTIONS.values()]
     fields = [
         (model.__name__, name, repr(info.default)) for model in models for name, info in model.model_fields.items()
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from benchmark.configuration import PLACE, RunConfig, Source, Use
+from benchmark.configuration import PLACE, RunAlias, RunConfig, Source
 from benchmark.store import atomic
 from benchmark.store.ending import Result as Result, Status as Status
 from benchmark.store.files import (
@@ -180,7 +180,7 @@ class Store:
             lock.release()
 
 
-def _asked(folder: Path) -> tuple[list[Use], list[str]] | None:
+def _asked(folder: Path) -> tuple[list[RunAlias], list[str]] | None:
     """Return what a stored run was asked for as, and its budgets; None if it is not there or not readable."""
     try:
         content = content_of(folder, CONFIG)
@@ -190,9 +190,9 @@ def _asked(folder: Path) -> tuple[list[Use], list[str]] | None:
     return None if stored is None else (stored.uses, stored.budgets)
 
 
-def _news(config: RunConfig, uses: list[Use], budgets: list[str]) -> bool:
+def _news(config: RunConfig, uses: list[RunAlias], budgets: list[str]) -> bool:
     """Return whether a configuration is asked for as something that is not known of it yet."""
-    other = any(use not in (uses or [Use()]) for use in config.uses or [Use()])
+    other = any(use not in (uses or [RunAlias()]) for use in config.uses or [RunAlias()])
     return other or not set(config.budgets) <= set(budgets)
 
 

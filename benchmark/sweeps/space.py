@@ -9,7 +9,7 @@ from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from benchmark.configuration import yaml_files
+from benchmark.configuration import parse_yaml
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -306,8 +306,8 @@ def _entry(word: str) -> tuple[str, dict[str, Any]]:
         name, _, values = (piece.strip() for piece in part.partition("="))
         if not (name and values):
             raise InputError(f"{source}: a condition is KEY=VALUE, as in 'if decay=exp' or 'if decay=exp|linear'")
-        when[name] = yaml_files.parse(values if values[0] == "[" else f"[{values.replace('|', ',')}]", source)
-    return key, {"values": text if _CALL.fullmatch(text) else yaml_files.parse(text, source), "when": when}
+        when[name] = parse_yaml(values if values[0] == "[" else f"[{values.replace('|', ',')}]", source)
+    return key, {"values": text if _CALL.fullmatch(text) else parse_yaml(text, source), "when": when}
 
 
 def _parameter(key: str, entry: Any, source: str, known: Callable[[str], str]) -> Parameter:
@@ -337,7 +337,7 @@ def _domain(content: Any, source: str) -> Domain:
     form, inside = call.groups()
     if form not in RANGES:
         raise unknown(f"form of values in {source!r}:", form, RANGES)
-    bounds = yaml_files.parse(f"[{inside}]", source)
+    bounds = parse_yaml(f"[{inside}]", source)
     kind = (int,) if form == "randint" else (int, float)
     if len(bounds) != 2 or not all(type(bound) in kind and math.isfinite(bound) for bound in bounds):
         numbers = "whole numbers" if form == "randint" else "numbers"

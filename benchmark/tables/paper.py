@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark.configuration import yaml_files
+from benchmark.configuration import read_yaml
 from benchmark.tables.choosing import Choice
 from benchmark.tables.showing import Environment, Gains, Showing, Size
 from methods.errors import InputError
@@ -78,7 +78,7 @@ def read(path: Path | None, given: Mapping[str, Any]) -> PaperTable:
     Raises:
         InputError: If the file cannot be read, or holds anything unknown.
     """
-    content = {} if path is None else yaml_files.read(path)
+    content = {} if path is None else read_yaml(path)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path} must hold keys and values, as in 'rows: [independent, dml]'")
     said = {key: value for key, value in given.items() if value is not None}

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from benchmark.configuration import yaml_files
+from benchmark.configuration import parse_yaml
 
 Epoch = Literal["best", "last", "unknown"]
 Dataset = Literal["cifar10", "cifar100", "tinyimagenet", "imagenet"]
@@ -201,7 +201,7 @@ def parse(text: str) -> tuple[dict[str, Source], list[PublishedNumber]]:
     Raises:
         ValueError: If anything in it is unknown, missing or out of range.
     """
-    content = _Content.model_validate(yaml_files.parse(text, "published.yaml"))
+    content = _Content.model_validate(parse_yaml(text, "published.yaml"))
     numbers = [number for table in content.tables for number in table.numbers(content.sources[table.source])]
     return content.sources, numbers
 

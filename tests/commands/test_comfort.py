@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from benchmark import cli, datasets, store
-from benchmark.configuration.planning import plan
-from benchmark.configuration.request import Request, layer_from_assignments
+from benchmark.configuration.planning import Request, layer_from_assignments, plan
 from benchmark.configuration.run_config import RunConfig
 from benchmark.hardware import machine
 from benchmark.reports import run_text

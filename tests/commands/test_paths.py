@@ -13,7 +13,7 @@ import yaml
 import benchmark
 from benchmark import cli, store
 from benchmark.commands.options import as_path
-from benchmark.configuration.words import joined, split
+from benchmark.configuration.values import joined, split
 from benchmark.datasets import default_root
 from benchmark.reports.run_text import command
 from benchmark.running import prepare

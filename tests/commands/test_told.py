@@ -9,7 +9,7 @@ from rich.text import Text
 
 from benchmark import cli, datasets, store
 from benchmark.configuration import DataConfig, Request, plan
-from benchmark.configuration.words import parse_seeds
+from benchmark.configuration.values import parse_seeds
 from benchmark.store import lookup
 from benchmark.store.runs import Store
 from methods.errors import InputError

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from benchmark import datasets
-from benchmark.configuration.planning import plan
-from benchmark.configuration.request import Request
+from benchmark.configuration.planning import Request, plan
 from benchmark.datasets import placement
 from benchmark.datasets.decoding import BLOCK, in_blocks
 from benchmark.datasets.images import LabelledImages, holdout_split

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmark import datasets
-from benchmark.configuration.planning import plan
-from benchmark.configuration.request import Request
+from benchmark.configuration.planning import Request, plan
 from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets import decoding, tinyimagenet
 from benchmark.datasets.images import Dataset

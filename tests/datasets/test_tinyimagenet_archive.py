@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 
 from benchmark import datasets
-from benchmark.configuration.planning import plan
-from benchmark.configuration.request import Request
+from benchmark.configuration.planning import Request, plan
 from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets import tinyimagenet
 from benchmark.datasets.images import Dataset

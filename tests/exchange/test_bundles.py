@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from benchmark import cli, exchange, store
-from benchmark.configuration import Use
+from benchmark.configuration import RunAlias
 from benchmark.configuration.code import source_of
 from benchmark.configuration.run_config import Origin
 from benchmark.exchange import compression, packing
@@ -118,7 +118,7 @@ class TestMerge:
     def test_what_a_run_was_asked_for_as_is_joined(self, bundle: Path, tmp_path: Path) -> None:
         into = tmp_path / "there"
         finish(into, 0)
-        Store(into).claim(config(0).also([Use(name="mine")]))
+        Store(into).claim(config(0).also([RunAlias(name="mine")]))
         assert exchange.merge([bundle], into) == exchange.Merged(4, 0, 1)
         frame = store.load(into, "last", "seed=0")
         assert json.loads(frame["uses"][0]) == [{}, {"name": "mine"}]

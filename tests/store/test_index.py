@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from benchmark import store
-from benchmark.configuration import DataConfig, RunConfig, TrainConfig, Use
+from benchmark.configuration import DataConfig, RunAlias, RunConfig, TrainConfig
 from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, files, folder as folder_of_run, records
 from benchmark.store.index import NAME
 from benchmark.store.records import reduced, spread
@@ -97,7 +97,7 @@ class TestWhatIsRead:
     def test_a_run_that_is_claimed_is_read_again(self, results: Path, parsed: list[str]) -> None:
         assert "uses" not in table(results)
         parsed.clear()
-        Store(results).claim(config(2).also([Use(name="again")], ["equal cost: pcl"]))
+        Store(results).claim(config(2).also([RunAlias(name="again")], ["equal cost: pcl"]))
         frame = table(results).set_index("seed")
         assert parsed == [Store(results).folder(config(2)).name]
         assert {"name": "again"} in json.loads(frame["uses"][2])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import cli, store
-from benchmark.configuration import RunConfig, Use
+from benchmark.configuration import RunAlias, RunConfig
 from benchmark.store import Result, Status, Store
 from methods.errors import InputError
 from tests.store.test_index import config, finish
@@ -53,7 +53,7 @@ def test_what_agrees_counts_once(labs: Path, places: list[str], epochs: store.Ep
 
 
 def test_names_and_budgets_of_both_folders_stand(labs: Path) -> None:
-    Store(labs / "b/results").claim(config(1).also([Use(name="again")], ["equal cost: pcl"]))
+    Store(labs / "b/results").claim(config(1).also([RunAlias(name="again")], ["equal cost: pcl"]))
     (budgets,) = store.load(BOTH, "last", where="seed=1")["budgets"]
     assert sorted(budgets.split(store.BUDGETS_JOINED_BY)) == ["equal cost: pcl", "equal epochs"]
     (uses,) = store.load(BOTH, "last", where="seed=1")["uses"]

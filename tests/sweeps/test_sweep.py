@@ -16,8 +16,7 @@ from rich.console import Console
 
 from benchmark import cli, datasets, running
 from benchmark.configuration import recipes
-from benchmark.configuration.planning import plan
-from benchmark.configuration.request import Request, layer_from_file
+from benchmark.configuration.planning import Request, layer_from_file, plan
 from benchmark.configuration.run_config import DataConfig
 from benchmark.store.runs import Status, Store
 from benchmark.sweeps import plan as planning, sweeping

@@ -3,8 +3,8 @@
 import pytest
 
 from benchmark import datasets
-from benchmark.configuration import Request, RunConfig, Use, plan
-from benchmark.configuration.entries import Entry, parse, read
+from benchmark.configuration import Request, RunAlias, RunConfig, plan
+from benchmark.configuration.values import MethodEntry, parse_variant, read_methods
 from methods.errors import InputError
 
 SMALL = {"dataset": "digits", "seeds": 2, "epochs": 4}
@@ -18,31 +18,31 @@ class TestForm:
     @pytest.mark.parametrize(
         ("word", "entry"),
         [
-            ("dkel: decay=none", Entry("dkel", hyperparameters={"decay": "none"})),
-            ("dkel:decay = none,temperature=2", Entry("dkel", hyperparameters={"decay": "none", "temperature": 2})),
-            ("dkel: dkel.decay=none", Entry("dkel", hyperparameters={"decay": "none"})),
-            ("dml as dml-slow: train.lr=0.05", Entry("dml", "dml-slow", {"lr": 0.05})),
-            ("dml as Two words: train.milestones=[0.5, 0.9], peers=3", Entry(
+            ("dkel: decay=none", MethodEntry("dkel", hyperparameters={"decay": "none"})),
+            ("dkel:decay = none,peers=2", MethodEntry("dkel", hyperparameters={"decay": "none", "peers": 2})),
+            ("dkel: dkel.decay=none", MethodEntry("dkel", hyperparameters={"decay": "none"})),
+            ("dml as dml-slow: train.lr=0.05", MethodEntry("dml", "dml-slow", {"lr": 0.05})),
+            ("dml as Two words: train.milestones=[0.5, 0.9], peers=3", MethodEntry(
                 "dml", "Two words", {"milestones": [0.5, 0.9]}, {"peers": 3}
             )),
         ],
     )  # fmt: skip
-    def test_words(self, word: str, entry: Entry) -> None:
-        assert parse(word) == entry
+    def test_words(self, word: str, entry: MethodEntry) -> None:
+        assert parse_variant(word) == entry
 
     @pytest.mark.parametrize(
         "word", ["dkel", "dkel decay=none", "dkel:", "dkel: decay", ": a=1", "dkel: name=x", "dkel as a/b: decay=none"]
     )
     def test_other_words_are_refused(self, word: str) -> None:
         with pytest.raises(InputError, match=r"--variant takes|'as' takes a name"):
-            parse(word)
+            parse_variant(word)
 
     def test_a_list_of_both_kinds(self) -> None:
         given = ["dml", {"name": "dml", "as": "dml-small-lr", "train": {"lr": 0.05}}, {"name": "dkel", "decay": "none"}]
-        assert read("methods", given) == [
-            Entry("dml"),
-            Entry("dml", "dml-small-lr", {"lr": 0.05}),
-            Entry("dkel", hyperparameters={"decay": "none"}),
+        assert read_methods("methods", given) == [
+            MethodEntry("dml"),
+            MethodEntry("dml", "dml-small-lr", {"lr": 0.05}),
+            MethodEntry("dkel", hyperparameters={"decay": "none"}),
         ]
 
     @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ class TestRuns:
         assert [(run.seed, run.train.lr) for run in runs] == [(0, 0.1), (1, 0.1), (0, 0.05), (1, 0.05)]
         plain, own = runs[0], runs[2]
         assert plain.uses == []
-        assert own.uses == [Use(name="dml-small-lr", train={"lr": 0.1})]
+        assert own.uses == [RunAlias(name="dml-small-lr", train={"lr": 0.1})]
         assert own.label == "dml-small-lr digits resnet8 seed 0"
         assert own.model_copy(update={"train": plain.train, "uses": []}) == plain
 
@@ -87,7 +87,7 @@ class TestRuns:
 
     def test_two_names_of_the_same_numbers_are_one_run(self) -> None:
         runs = planned(methods=["dml", {"name": "dml", "as": "also"}], seeds=1)
-        assert [run.uses for run in runs] == [[Use(), Use(name="also")]]
+        assert [run.uses for run in runs] == [[RunAlias(), RunAlias(name="also")]]
 
     def test_a_variant_stands_beside_its_plain_method(self) -> None:
         runs = planned(variants=["dkel: decay=none", "dkel: decay=step"], seeds=1)
@@ -105,7 +105,7 @@ class TestRuns:
 
     def test_uses_join_and_the_plain_one_needs_no_word(self) -> None:
         (run,) = planned(methods=["dml"], seeds=1)
-        named = run.also([Use(name="a")])
-        assert named.uses == [Use(), Use(name="a")]
-        assert named.also([Use(name="a")]) == named
+        named = run.also([RunAlias(name="a")])
+        assert named.uses == [RunAlias(), RunAlias(name="a")]
+        assert named.also([RunAlias(name="a")]) == named
         assert run.also([]) == run
