@@ -63,17 +63,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, network in enumerate(("resnet8", "resnet14")):
             for seed in range(3):
                 story.tell(method, f"digits/{network}", seed, 60.0 + len(method) + number + seed, epochs=100)
-    kept = {"methods": ["dml"], "dataset": "digits", "seeds": 2, "epochs": 1, "save_predictions": True}
+    kept = {"methods": ["dml"], "dataset": "digits", "seeds": 2, "epochs": 1}
+    kept |= {"save_predictions": True, "save_students": True}
     small = {"data": {"train_per_class": 2, "test_per_class": 2}, "engine": "serial", "device": "cpu"}
     command = running.prepare([kept | small | {"results": str(place / "results")}])
     assert running.carry_out(command, new_console(quiet=True))
     names = [command.store.folder(run).name for run in command.runs]
     (place / "runs.txt").write_text("\n".join(names), encoding="utf-8")
-    for other in ("a/results", "lab1/results", "mine"):
+    shutil.copy(next((place / "results").rglob("peer0.safetensors")), place / "teacher.safetensors")
+    for other in ("a/results", "lab1/results", "mine", "teacher"):
         shutil.copytree(place / "results", place / other)
     for name, program in PLUGIN.findall("\n".join(page.read_text(encoding="utf-8") for page in PAGES)):
         (place / name).write_text(program, encoding="utf-8")
-    # what a bundle of one's own lies beside when it is handed in
+    # of a bundle that is submitted
     (place / "submissions" / "consensus").mkdir(parents=True)
     (place / "docs").symlink_to(ROOT / "docs")
     return place
@@ -103,6 +105,7 @@ def carried_out(command: str) -> int:
 def test_there_are_commands_and_those_of_the_readme_among_them() -> None:
     assert len(ALL) > 40
     assert {"bench list", "bench doctor", "bench table --published"} <= set(ALL)
+    assert len(commands(ROOT / "README.md")) > 5
 
 
 def test_the_commands_work(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,11 +135,9 @@ def test_the_readme_s_program_runs(place: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(place)
     names: dict[str, object] = {}
     (program,) = blocks(ROOT / "README.md", "python")
-    (run, _) = Path("runs.txt").read_text(encoding="utf-8").split()
-    exec(program.replace("RUN", run), names)
-    runs = len(load("results", "last"))
-    # the others are copies, and a run counts once
-    assert len(names["ends"]) == runs  # type: ignore[arg-type]
+    exec(program, names)
+    # the other folders are copies, and a run counts once
+    assert len(names["ends"]) == len(load("results", "last"))  # type: ignore[arg-type]
     assert set(names["some"]["method"]) == {"dml"}  # type: ignore[index]
 
 

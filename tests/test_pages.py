@@ -23,11 +23,11 @@ def test_links_lead_to_files(page: Path) -> None:
     assert missing == []
 
 
-def test_every_wing_stands_in_the_architecture() -> None:
+def test_every_package_is_in_the_architecture() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    wings = [path.parent.name for path in (ROOT / "benchmark").glob("*/__init__.py")]
-    assert len(wings) > 10
-    assert [wing for wing in wings if f"`{wing}`" not in page] == []
+    packages = [path.parent.name for path in (ROOT / "benchmark").glob("*/__init__.py")]
+    assert len(packages) > 10
+    assert [package for package in packages if f"`{package}`" not in page] == []
 
 
 def entries(nav: Any) -> list[str]:

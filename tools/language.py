@@ -96,7 +96,7 @@ def sentences(page: str) -> list[str]:
     text = re.sub(r"^(#|\||\[!).*$", "", _prose(page), flags=re.MULTILINE)
     text = re.sub(r"<[^>]+>", "", text)
     text = _LINK.sub(r"\1", _CODE.sub("`code`", text))
-    blocks = re.split(r"\n\s*\n|\n\s*(?:[-*]|\d+\.)\s+", f"\n{text}")
+    blocks = re.split(r"\n\s*(?:[-*]|\d+\.)\s+|\n\s*\n", f"\n{text}")
     joined = [" ".join(block.split()) for block in blocks]
     found = [sentence for block in joined for sentence in _END.split(block)]
     return [sentence for sentence in found if re.search(r"\w", sentence)]

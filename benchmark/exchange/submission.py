@@ -91,7 +91,7 @@ def read(folder: Path) -> Submission:
     """
     path = folder / FORM
     if not path.is_file():
-        raise InputError(f"no submission in {folder}: there is no {FORM} (docs/handing_in.md says what it holds)")
+        raise InputError(f"no submission in {folder}: there is no {FORM} (docs/submitting.md says what it holds)")
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold keys and values: {', '.join(Form.model_fields)}")

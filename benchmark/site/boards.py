@@ -1,4 +1,4 @@
-"""The leaderboards: a table a data set, network and budget."""
+"""The leaderboards: one table per dataset, network and budget."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Board:
         dataset: In short.
         network: Of the peers.
         budget: What the runs have in common: equal epochs, or a cost.
-        table: With a row a method.
+        table: One row per method.
         methods: Of the rows.
     """
 
@@ -94,7 +94,7 @@ def _board(
     if grid is None:
         grid = PageTable("", ["method"], [[PageCell(row)] for row in rows])
     titles = [_title(text, column) for text in grid.header]
-    # what a verdict rests on stands in its words
+    # the verdict's words contain what it is based on
     kept = [place for place, title in enumerate(titles) if place and (place < 3 or title == _VERDICT)]
     costs = [key for key in table.headings if key.column == column and key.score in COSTS]
     costs = [key for key in costs if any(table.cells[row, key].values for row in rows if (row, key) in table.cells)]

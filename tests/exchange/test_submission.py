@@ -61,7 +61,7 @@ class TestExample:
         assert (EXAMPLE / "consensus.py").read_text(encoding="utf-8") == code
 
     def test_the_documented_form_is_its_own(self) -> None:
-        page = (ROOT / "docs" / "handing_in.md").read_text(encoding="utf-8")
+        page = (ROOT / "docs" / "submitting.md").read_text(encoding="utf-8")
         (form,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
         assert (EXAMPLE / "submission.yaml").read_text(encoding="utf-8") == form
         keys = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)

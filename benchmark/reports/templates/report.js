@@ -13,10 +13,10 @@
       if (Math.abs(x) >= size) return Number((x / size).toPrecision(3)) + unit;
     return round(x);
   };
-  // what a reader has chosen survives a page that renews itself
+  // choices survive a reload of the page
   const kept = {
     get: (key, otherwise) => { try { return JSON.parse(sessionStorage.getItem(location.pathname + key)) ?? otherwise; } catch { return otherwise; } },
-    set: (key, value) => { try { sessionStorage.setItem(location.pathname + key, JSON.stringify(value)); } catch { /* a page without storage forgets */ } },
+    set: (key, value) => { try { sessionStorage.setItem(location.pathname + key, JSON.stringify(value)); } catch { /* without storage nothing is remembered */ } },
   };
 
   // ---- the tooltip
@@ -106,7 +106,7 @@
     const every = lines(), shown = every.filter((l) => !hidden.has(data.rows[l.row]));
     drawLegend(every);
     const log = logBox.checked && shown.every((l) => l.means.every((m) => m > 0));
-    if (!shown.length) { host.replaceChildren(make("p", {}, every.length ? "No method is switched on." : "Nothing to draw yet.")); return; }
+    if (!shown.length) { host.replaceChildren(make("p", {}, every.length ? "No method is selected." : "Nothing to draw yet.")); return; }
     const floor = log ? Math.min(...shown.flatMap((l) => l.means)) / 1.05 : -Infinity;
     const band = (l, i, sign) => Math.max(floor, l.means[i] + sign * (l.stds?.[i] ?? 0));
     const withBand = bandBox.checked;
@@ -151,7 +151,7 @@
   };
 
   // ---- accuracy against cost
-  const COSTS = { seconds: "wall time of a run, s", step_multiply_adds: "multiply-adds of a training step, an image", student_multiply_adds: "multiply-adds of the deployed student, an image", parameters: "trained parameters", student_parameters: "parameters of the deployed student", peak_memory_mib: "peak memory, MiB", state_mib: "weights and buffers held in training, MiB" };
+  const COSTS = { seconds: "wall time of a run, s", step_multiply_adds: "training MACs per image", student_multiply_adds: "MACs of the deployed student per image", parameters: "trained parameters", student_parameters: "parameters of the deployed student", peak_memory_mib: "peak memory, MiB", state_mib: "weights and buffers held in training, MiB" };
   const costBox = byId("cost-key");
   [...new Set(data.groups.flatMap((g) => Object.keys(g.cost)))].sort((a, b) => Object.keys(COSTS).indexOf(a) - Object.keys(COSTS).indexOf(b))
     .forEach((key) => costBox.append(make("option", { value: key }, COSTS[key] ?? key)));
@@ -185,7 +185,7 @@
   const list = (values) => make("dl", {}, ...Object.entries(values).map(([key, value]) => make("div", {}, make("dt", {}, key), make("dd", {}, typeof value === "number" ? String(value) : value))));
   function open(name) {
     const run = data.runs[name], body = byId("details-body"), chart = make("div", { class: "chart" });
-    const ended = run.status === "finished" ? "add --force to repeat a run that is finished" : "";
+    const ended = run.status === "finished" ? "add --force to repeat a finished run" : "";
     body.replaceChildren(make("h2", {}, run.label), make("p", { class: "muted" }, `${name}: ${run.status}${run.reason ? `: ${run.reason}` : ""}`),
       ...(run.links ?? []).map(([text, href]) => make("p", {}, make("a", { href }, text))), make("h3", {}, "Command"), make("pre", { id: "command" }, run.command), make("p", { class: "muted" }, ended), chart,
       make("h3", {}, "Last epoch"), list(run.metrics), make("h3", {}, "Cost"), list({ ...(run.seconds == null ? {} : { seconds: run.seconds }), ...run.cost }),
@@ -222,7 +222,7 @@
     try {
       const answer = await fetch("/state", { cache: "no-store" });
       if (answer.ok && (await answer.text()) !== watched && !byId("details").open) location.reload();
-      byId("live").textContent = "renewed while runs go on";
-    } catch { byId("live").textContent = "the server has ended"; }
+      byId("live").textContent = "updated while runs train";
+    } catch { byId("live").textContent = "the server has stopped"; }
   }, 3000);
 })();

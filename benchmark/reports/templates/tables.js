@@ -1,4 +1,4 @@
-  // the name of SVG's elements looks like an address; the page shall have none
+  // the namespace of SVG elements looks like a URL, and the page has none
   const SVG = document.getElementById("tip")?.nextElementSibling.namespaceURI;
   const byId = (id) => document.getElementById(id);
 
@@ -30,7 +30,7 @@
   }
   for (const table of document.querySelectorAll("table.sortable")) {
     [...table.tHead.rows[0].cells].forEach((cell, index) => cell.firstChild.addEventListener("click", () => {
-      // numbers begin with the largest, words with the first
+      // numbers start with the largest, words in alphabetical order
       const numeric = [...table.tBodies[0].rows].some((row) => typeof sortKey(row.cells[index]) === "number") && index > 0;
       const now = cell.getAttribute("aria-sort");
       const first = numeric ? "descending" : "ascending";

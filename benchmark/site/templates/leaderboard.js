@@ -27,7 +27,7 @@
       shown += count > 0;
       lines += count;
     }
-    found.textContent = shown ? `${lines} rows in ${shown} of ${boards.length} leaderboards` : "Nothing fits this view: Show all brings everything back.";
+    found.textContent = shown ? `${lines} rows in ${shown} of ${boards.length} leaderboards` : "Nothing matches: reset with Show all.";
     link.setAttribute("href", written());
   }
   function sort() {
@@ -43,7 +43,7 @@
   }
   function begin() {
     const given = read();
-    // a fragment that names a place on the page is no view
+    // a fragment that names a section of the page is not a view
     view = Object.keys(given).some((key) => given[key]) ? given : {};
     for (const control of form.elements) if (control.name) control.value = view[control.name] ?? "";
     show();
