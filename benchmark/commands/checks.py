@@ -112,22 +112,15 @@ def speed(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     set_: Set = None,
     repetitions: Annotated[int, typer.Option(help="Repetitions of each measurement.", min=1, max=1000)] = 5,
-    compare_torchvision: Annotated[
-        bool, typer.Option("--compare-torchvision", help="Compare the augmentation with torchvision's, per image.")
-    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plugin: Plugins = None,
 ) -> None:
     """Measure how fast methods train on this machine, and its rate of matrix products."""
     from benchmark.configuration import layer_from_assignments
-    from benchmark.speed.measure import augmentation_baseline, random_runs, random_shape, speed_lines
+    from benchmark.speed.measure import random_runs, random_shape, speed_lines
     from methods import registry
 
     broken = registry.broken_files(plugin or ())
-
-    if compare_torchvision:
-        tell(*augmentation_baseline(repetitions, as_json).split("\n"))
-        return
     settings = layer_from_assignments(set_ or ())
     train = {"batch_size": batch_size, "threads": threads or os.cpu_count() or 1} | settings.pop("train", {})
     runs = random_runs(methods, backbone, train, settings, tuple(plugin or ()))

@@ -1,14 +1,13 @@
-"""``bench doctor --deep``: six parts, each with its share of the time, each written as soon as it is known."""
+"""``bench doctor --deep``: four parts, each with its share of the time, each written as soon as it is known."""
 
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from benchmark.hardware import measurements, reference
-from benchmark.hardware.measurements import Workload
-from benchmark.hardware.parallel import ParallelRuns, PartProcess, powers_of_two
+from benchmark.hardware.measurements import ParallelRuns, PartProcess, Workload, powers_of_two
 from benchmark.hardware.report import DeviceReport, Mode, Part, StepSpeed, page
 from benchmark.store import check_folder, environment, put
 from benchmark.training import choose_device
@@ -17,12 +16,10 @@ from benchmark.training.machine_record import Machine, MachineRecord, recording_
 from methods.errors import InputError
 
 PARTS: dict[str, float] = {
-    "stored losses and trajectories": 0.14,
-    "the same bits again, resumed and recorded": 0.32,
-    "training steps": 0.68,
-    "runs at the same time": 0.87,
-    "augmentation and evaluation": 0.96,
-    "the published runs": 1.0,
+    "stored losses and trajectories": 0.15,
+    "the same bits again, resumed and recorded": 0.35,
+    "training steps": 0.78,
+    "runs at the same time": 1.0,
 }
 """The parts, and the share of the time by which each has to end."""
 
@@ -32,16 +29,16 @@ USED = 0.93
 ROOM_S = 45.0
 """Below which some parts may find nothing, and no runs are started at the same time, which would not be ready."""
 
-COMPILATION_S = 45.0
-"""Of a network, about."""
+START_S, COMPILATION_S = 5.0, 45.0
+"""Of a process, and of a network, about."""
 
-PROCESS_S = 5.0
-"""That a process takes to start, about."""
-
+MODES: tuple[Mode, ...] = ("eager", "graph", "compiled")
 JSON, PAGE = "doctor.json", "doctor.md"
 
 Notes = Iterator[str]
-"""What a part says of what was cut, as it goes."""
+"""What a part yields after each measurement: what was cut, or nothing."""
+
+Wanted = TypeVar("Wanted")
 
 
 def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[[str], None] = print) -> DeviceReport:
@@ -67,9 +64,9 @@ def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[
     if record is not None:
         try:
             record.write()
-            say(f"{record.machine.file}: what runs on this machine are trained by")
+            say(f"the record by which runs on this machine are trained: {record.machine.file}")
         except InputError as error:
-            say(f"the machine's record was not written: {error}")
+            say(f"the record of this machine was not written: {error}")
     return doctor.found
 
 
@@ -86,13 +83,13 @@ def machine_record(machine: Machine, workload: Workload, found: DeviceReport) ->
         for own in found.steps
         if (own.method, own.backbone) == (method, backbone) and own.images_per_s is not None
     }
+    plain = rates.get((precision, "eager"))
     settings: dict[str, tuple[Precision, Mode]] = {
         "graph": (precision, "graph"),
         "bf16": ("bf16", "eager"),
         "compile": (precision, "compiled"),
     }
-    plain = rates.get((precision, "eager"))
-    gains = {name: rates[setting] / plain for name, setting in settings.items() if plain and setting in rates}
+    gains = {name: rate / plain for name, key in settings.items() if plain and (rate := rates.get(key))}
     best = max(found.parallel, key=lambda own: own.gain, default=None)
     if best is not None:
         gains["parallel"] = best.gain
@@ -107,42 +104,16 @@ def machine_record(machine: Machine, workload: Workload, found: DeviceReport) ->
     )
 
 
-class Deadline:
-    """Counts down to the end of a part and of the whole.
-
-    Attributes:
-        limit: Seconds of the whole.
-    """
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self._begun = time.perf_counter()
-        self._until = limit
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the beginning."""
-        return time.perf_counter() - self._begun
-
-    @property
-    def left(self) -> float:
-        """Seconds left of the part; none or less once it is over."""
-        return self._until - self.elapsed
-
-    def begin_part(self, until: float) -> None:
-        """Begin a part that ends at a share of the whole, in 0..1: what an earlier one left over is its own."""
-        self._until = until * self.limit
-
-
 class _Doctor:
-    """The six parts: each adds to what was found, and yields after every measurement what was cut, or nothing."""
+    """The four parts: each adds to what was found, and yields after every measurement."""
 
     def __init__(self, workload: Workload, minutes: float, folder: Path) -> None:
         self.workload = workload
         self.folder = folder
-        self.deadline = Deadline(60 * minutes * USED)
         self.process = PartProcess()
         self.runs: ParallelRuns | None = None
+        self._begun = time.perf_counter()
+        self._limit = self._until = 60 * minutes * USED
         self.found = DeviceReport(
             device=environment.device_name(str(workload.device)),
             kind=workload.device.type,
@@ -160,20 +131,24 @@ class _Doctor:
             self.runs = None
 
     @property
+    def left(self) -> float:
+        """Seconds left of the part; none or less once it is over. What an earlier one left over is its own."""
+        return self._until - (time.perf_counter() - self._begun)
+
+    @property
     def roomy(self) -> bool:
         """Whether there is time for something of every part."""
-        return self.deadline.limit >= ROOM_S
+        return self._limit >= ROOM_S
 
     def measure(self, say: Callable[[str], None]) -> None:
         """Carry out all parts: whatever goes wrong in one, the others are measured."""
-        measures = (self.agreements, self.repeats, self.steps, self.parallel, self.overheads, self.published)
+        measures = (self.agreements, self.repeats, self.steps, self.parallel)
         for part, until, measure in zip(self.found.parts, PARTS.values(), measures, strict=True):
-            self.deadline.begin_part(until)
+            self._until = until * self._limit
             begin = time.perf_counter()
             try:
                 for note in measure():
-                    if note:
-                        part.notes.append(note)
+                    part.notes += [note] * bool(note)
                     part.status = "cut" if part.notes else "complete"
                     self._write()
             except Exception as error:
@@ -187,15 +162,15 @@ class _Doctor:
                 say(f"  {note}")
 
     def _write(self) -> None:
-        self.found.seconds = self.deadline.elapsed
+        self.found.seconds = time.perf_counter() - self._begun
         put(self.folder / JSON, self.found.model_dump_json(indent=1) + "\n")
         put(self.folder / PAGE, page(self.found))
 
-    def _while_time(self, wanted: Sequence[Any], measure: Callable[[Any], None], what: str, first_s: float) -> Notes:
+    def _while_time(self, wanted: Sequence[Wanted], measure: Callable[[Wanted], None], what: str) -> Notes:
         """Measure one after the other while the next, if it takes as long as the last, still ends within the part."""
-        took = first_s
+        took = START_S
         for number, one in enumerate(wanted):
-            if (number or not self.roomy) and took > self.deadline.left:
+            if (number or not self.roomy) and took > self.left:
                 yield _cut(len(wanted) - number, len(wanted), what)
                 return
             begin = time.perf_counter()
@@ -215,55 +190,54 @@ class _Doctor:
         known = [method for method in self.workload.methods if method in stored["trajectories"]]
         arithmetics = dict.fromkeys(("float64", "fp32", *self.workload.precisions))
         wanted = [(method, arithmetic) for method in known for arithmetic in arithmetics]
-        yield from self._while_time(wanted, measure, "trajectories", 1.0)
+        yield from self._while_time(wanted, measure, "trajectories")
 
     def repeats(self) -> Notes:
         """Runs again and resumed, and with recorded steps where the device has them: the table's own method first."""
+        workload, cuda = self.workload, self.workload.device.type == "cuda"
         # its processes get ready while nothing is timed
         if self.roomy:
-            count = 8 if self.workload.device.type == "cuda" else min(8, _cores())
-            run, device = self.workload.main_run(), str(self.workload.device)
-            self.runs = ParallelRuns(run, self.workload.shape, device, count)
-        default, own = self.workload.precisions[0], self.workload.methods[0]
-        wanted: list[tuple[str, Precision, str | None]] = [(own, each, None) for each in self.workload.precisions]
-        if self.workload.device.type == "cuda":
-            wanted += [(own, each, optimizer) for each in self.workload.precisions for optimizer in ("sgd", "adamw")]
-            wanted += [(method, default, "sgd") for method in self.workload.methods[1:]]
-        wanted += [(method, default, None) for method in self.workload.methods[1:]]
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            run, count = workload.main_run(), 8 if cuda else min(8, cores)
+            self.runs = ParallelRuns(run, workload.shape, str(workload.device), count)
+        (own, *others), default = workload.methods, workload.precisions[0]
+        # the optimiser of recorded steps, or None
+        wanted: list[tuple[str, Precision, str | None]] = [(own, each, None) for each in workload.precisions]
+        if cuda:
+            wanted += [(own, each, optimizer) for each in workload.precisions for optimizer in ("sgd", "adamw")]
+            wanted += [(method, default, "sgd") for method in others]
+        wanted += [(method, default, None) for method in others]
 
         def measure(one: tuple[str, Precision, str | None]) -> None:
             method, precision, optimizer = one
             if optimizer is None:
-                self.found.repeats += self.process(measurements.repeats, self.workload, method, precision)
+                self.found.repeats += self.process(measurements.repeats, workload, method, precision)
             else:
-                repeat = self.process(measurements.recorded_repeat, self.workload, method, precision, optimizer)
+                repeat = self.process(measurements.recorded_repeat, workload, method, precision, optimizer)
                 self.found.repeats.append(repeat)
 
-        yield from self._while_time(wanted, measure, "settings", 3.0)
+        yield from self._while_time(wanted, measure, "settings")
 
     def steps(self) -> Notes:
         """Every method on every network, in every precision and mode: the quickest to prepare first."""
         workload = self.workload
-        modes: tuple[Mode, ...] = ("eager", "graph", "compiled")
         # what the device does not have is said once
-        refused = {mode: found for mode in modes if (found := measurements.refused_mode(workload, mode)) is not None}
+        refused = {mode: found for mode in MODES if (found := measurements.refused_mode(workload, mode)) is not None}
         self.found.steps += refused.values()
         yield ""
-        main = [(workload.methods[0], network) for network in workload.backbones]
-        pairs = [*main, *((method, network) for network in workload.backbones for method in workload.methods[1:])]
-        wanted: list[tuple[str, str, Precision, Mode]] = [
-            (*pair, precision, mode)
-            for mode in modes
-            if mode not in refused
-            for pair in pairs
-            for precision in workload.precisions
+        (own, *others), networks = workload.methods, workload.backbones
+        pairs = [
+            *((own, network) for network in networks),
+            *((each, network) for network in networks for each in others),
         ]
+        modes = [mode for mode in MODES if mode not in refused]
+        wanted = [(*pair, precision, mode) for mode in modes for pair in pairs for precision in workload.precisions]
         # what a step of the network took in this mode: of one that was not measured yet, twice the longest so far
         took: dict[tuple[str, Mode], float] = {}
         left = 0
         for number, (method, network, precision, mode) in enumerate(wanted):
-            unknown = 2 * max(took.values(), default=PROCESS_S) + (COMPILATION_S if mode == "compiled" else 0.0)
-            if (number or not self.roomy) and took.get((network, mode), unknown) > self.deadline.left:
+            unknown = 2 * max(took.values(), default=START_S) + (COMPILATION_S if mode == "compiled" else 0.0)
+            if (number or not self.roomy) and took.get((network, mode), unknown) > self.left:
                 left += 1
                 continue
             begin = time.perf_counter()
@@ -287,43 +261,16 @@ class _Doctor:
     def parallel(self) -> Notes:
         """One, two, four and eight runs at the same time."""
         if self.runs is not None:
-            for count in powers_of_two(self.runs.wait(max(0.0, self.deadline.left - 2.0))):
-                seconds = min(3.0, self.deadline.left / 4)
+            for count in powers_of_two(self.runs.wait(max(0.0, self.left - 2.0))):
+                seconds = min(3.0, self.left / 4)
                 if seconds <= 0.1 or (measured := self.runs.measure(count, seconds)) is None:
                     break
                 self.found.parallel.append(measured)
                 yield ""
-            self.runs.close()
-            self.runs = None
+        self.close()
         wanted = len(list(powers_of_two(8)))
         if len(self.found.parallel) < wanted:
             yield _cut(wanted - len(self.found.parallel), wanted, "numbers of runs")
-
-    def overheads(self) -> Notes:
-        """Augmentation and evaluation of the table's own method, then of the others."""
-        workload = self.workload
-
-        def measure(method: str) -> None:
-            setting = workload.backbones[0], workload.precisions[0]
-            self.found.overheads.append(self.process(measurements.epoch_overheads, workload, method, *setting))
-
-        if self.deadline.left < PROCESS_S:
-            yield _cut(len(workload.methods), len(workload.methods), "methods")
-        else:
-            yield from self._while_time(workload.methods, measure, "methods", PROCESS_S)
-
-    def published(self) -> Notes:
-        """The time of the published runs, from what was measured."""
-        found = self.found
-        if any(step.images_per_s for step in found.steps):
-            found.published = measurements.published_time(self.workload, found.steps, found.parallel, found.overheads)
-            yield ""
-        else:
-            yield "no training step was measured"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cut(cut: int, of: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""A machine looked over: what is there, what is missing, and what to do about it."""
+"""What a machine has, what is missing, and what to do about it: nothing is started, written or downloaded."""
 
 import os
 import platform
@@ -15,33 +15,29 @@ from benchmark.configuration import PLACE
 from benchmark.store import environment
 
 NEEDED = ("torch", "numpy", "pandas", "pydantic")
-USED = {
-    "ray": "for runs side by side: pip install 'ray[tune]', or bench run --engine serial",
-    "torchvision": "for torchvision:NAME, cifar10 and cifar100: pip install torchvision",
-    "scipy": "for intervals, p values and bench sweep: pip install scipy",
-    "scikit-learn": "for the data set digits and bench sweep: pip install scikit-learn",
-    "matplotlib": "for figures: pip install matplotlib",
-    "rich": "for colours and live displays: pip install rich",
+PACKAGES = {
+    "ray": "runs at the same time: pip install 'ray[tune]', or bench run --engine serial",
+    "torchvision": "torchvision:NAME, cifar10 and cifar100: pip install torchvision",
+    "scipy": "intervals, p values and bench sweep: pip install scipy",
+    "scikit-learn": "the dataset digits and bench sweep: pip install scikit-learn",
+    "matplotlib": "figures: pip install matplotlib",
+    "rich": "colours and live displays: pip install rich",
+    "onnx": "bench export --to FILE.onnx: pip install 'okdbench[onnx]'",
+    "onnxruntime": "bench export and bench predict with .onnx: pip install 'okdbench[onnx]'",
+    "onnxscript": "bench export --to FILE.onnx: pip install 'okdbench[onnx]'",
+    "datasets": "bench run --dataset hf:PATH: pip install 'okdbench[hf]'",
+    "tensorboard": "bench run --log tensorboard: pip install 'okdbench[tensorboard]'",
+    "wandb": "bench run --log wandb: pip install 'okdbench[wandb]'",
+    "mlflow": "bench run --log mlflow: pip install 'okdbench[mlflow]'",
 }
-"""Part of an installation, and missed by those who use it alone."""
-
-OPTIONAL = {
-    "onnx": "bench export --to FILE.onnx",
-    "onnxruntime": "bench export and bench predict with .onnx",
-    "onnxscript": "bench export --to FILE.onnx",
-    "datasets": "bench run --dataset hf:PATH",
-    "tensorboard": "bench run --log tensorboard",
-    "wandb": "bench run --log wandb",
-    "mlflow": "bench run --log mlflow",
-}
-EXTRA_OF = {"datasets": "hf", "onnxruntime": "onnx", "onnxscript": "onnx"}
+"""What is needed for a part of the commands, and how to get it."""
 
 LOW_DISK_GIB = 5.0
 LOW_SHARED_GIB = 1.0
 
 
 class Grade(StrEnum):
-    """How a finding is to be taken."""
+    """How serious a finding is."""
 
     GOOD = "ok"
     REMARK = "note"
@@ -50,7 +46,7 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """What was found of one subject, and what to do about it."""
 
     grade: Grade
     subject: str
@@ -59,21 +55,22 @@ class Finding:
 
 
 def findings(results: Path, data_root: Path) -> Iterator[Finding]:
-    """Look at everything, the quickest first; nothing is started, written or downloaded."""
-    yield _python()
+    """Yield what the machine has, the quickest to find out first."""
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    old = sys.version_info < (3, 11)
+    yield Finding(Grade.PROBLEM if old else Grade.GOOD, "python", found, "use Python 3.11 or newer" if old else "")
     yield from _packages()
-    yield _processor()
-    yield from _reduced_precision()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    yield Finding(Grade.GOOD, "processor", f"{environment.device_name('cpu')}, {cores} cores for this process")
+    if environment.multiplies_bfloat16():
+        found = "the processor multiplies bfloat16: ResNets were measured to train 1.3 to 1.8 times as fast"
+        yield Finding(Grade.REMARK, "bfloat16", found, "--set train.precision=bf16, for all runs that are compared")
     yield from _disk({"results": results, "data": data_root})
     yield from _datasets(data_root)
-    yield from _ray()
+    if _installed("ray") is not None and (address := os.environ.get("RAY_ADDRESS")):
+        remedy = f"to join it: bench run --address {address}"
+        yield Finding(Grade.REMARK, "ray", f"RAY_ADDRESS is {address}: it is not read", remedy)
     yield from _devices()
-
-
-def _python() -> Finding:
-    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    good = sys.version_info >= (3, 11)
-    return Finding(Grade.GOOD if good else Grade.PROBLEM, "python", found, "" if good else "use Python 3.11 or newer")
 
 
 def _installed(package: str) -> str | None:
@@ -87,46 +84,29 @@ def _packages() -> Iterator[Finding]:
     own = environment.versions()
     commit = f" (commit {own['commit']})" if own["commit"] else ""
     yield Finding(Grade.GOOD, "okdbench", own["okdbench"] + commit)
-    for package in NEEDED:
-        found = _installed(package)
-        if found is None:
-            yield Finding(Grade.PROBLEM, package, "not installed", "pip install okdbench brings it")
-        else:
+    for package in (*NEEDED, *PACKAGES):
+        if found := _installed(package):
             yield Finding(Grade.GOOD, package, found)
-    for package, remedy in USED.items():
-        found = _installed(package)
-        yield Finding(Grade.GOOD if found else Grade.REMARK, package, found or "not installed", "" if found else remedy)
-    for package, use in OPTIONAL.items():
-        found = _installed(package)
-        remedy = "" if found else f"for {use}: pip install 'okdbench[{EXTRA_OF.get(package, package)}]'"
-        yield Finding(Grade.GOOD if found else Grade.REMARK, package, found or "not installed", remedy)
-
-
-def _processor() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Finding(Grade.GOOD, "processor", f"{environment.device_name('cpu')}, {cores} cores for this process")
-
-
-def _reduced_precision() -> Iterator[Finding]:
-    if environment.multiplies_bfloat16():
-        found = "the processor multiplies bfloat16: ResNets were measured to train 1.3 to 1.8 times as fast"
-        yield Finding(Grade.REMARK, "bfloat16", found, "--set train.precision=bf16, for all runs that are compared")
+        elif package in NEEDED:
+            yield Finding(Grade.PROBLEM, package, "not installed", "pip install okdbench installs it")
+        else:
+            yield Finding(Grade.REMARK, package, "not installed", f"for {PACKAGES[package]}")
 
 
 def _disk(folders: dict[str, Path]) -> Iterator[Finding]:
     for name, folder in folders.items():
-        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-        free = shutil.disk_usage(there).free / 2**30
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(existing).free / 2**30
         found = f"{folder}: {free:.1f} GiB free"
-        if not os.access(there, os.W_OK):
-            yield Finding(Grade.PROBLEM, f"{name} folder", f"{there} cannot be written to", "name another folder")
+        if not os.access(existing, os.W_OK):
+            yield Finding(Grade.PROBLEM, f"{name} folder", f"{existing} cannot be written to", "name another folder")
         elif free < LOW_DISK_GIB:
             yield Finding(Grade.REMARK, f"{name} folder", found, "make room before a long run")
         else:
             yield Finding(Grade.GOOD, f"{name} folder", found)
-    shared = Path("/dev/shm")  # noqa: S108 - looked at, not written to
+    shared = Path("/dev/shm")  # noqa: S108 - nothing is written to it
     if shared.is_dir() and (free := shutil.disk_usage(shared).free / 2**30) < LOW_SHARED_GIB:
-        found = f"{shared}: {free:.1f} GiB free, which Ray keeps data sets in"
+        found = f"{shared}: {free:.1f} GiB free, which Ray keeps datasets in"
         yield Finding(Grade.REMARK, "shared memory", found, "docker run --shm-size=4g, or bench run --engine serial")
 
 
@@ -137,18 +117,10 @@ def _datasets(root: Path) -> Iterator[Finding]:
         if datasets.present(name, root):
             yield Finding(Grade.GOOD, name, "there")
         else:
-            remedy = (
-                "it comes with scikit-learn: pip install scikit-learn"
-                if name == "digits"
-                else f"bench run --dataset {name} --data-root {root} downloads it, where there is a network"
-            )
+            remedy = f"bench run --dataset {name} --data-root {root} downloads it, where there is a network"
+            if name == "digits":
+                remedy = "it comes with scikit-learn: pip install scikit-learn"
             yield Finding(Grade.REMARK, name, f"not in {root}", remedy)
-
-
-def _ray() -> Iterator[Finding]:
-    if _installed("ray") is not None and (address := os.environ.get("RAY_ADDRESS")):
-        remedy = f"to join it: bench run --address {address}"
-        yield Finding(Grade.REMARK, "ray", f"RAY_ADDRESS is {address}: it is not read", remedy)
 
 
 def _devices() -> Iterator[Finding]:
@@ -162,9 +134,9 @@ def _devices() -> Iterator[Finding]:
         for index in range(torch.cuda.device_count()):
             free, total = (size / 2**30 for size in torch.cuda.mem_get_info(index))
             name = f"{torch.cuda.get_device_name(index)}: {free:.1f} of {total:.1f} GiB free, CUDA {torch.version.cuda}"
-            crowded = free < total / 2
-            remedy = "another process uses it: bench run --device cuda:N takes another one" if crowded else ""
-            yield Finding(Grade.REMARK if crowded else Grade.GOOD, f"cuda:{index}", name, remedy)
+            busy = free < total / 2
+            remedy = "another process uses it: bench run --device cuda:N takes another one" if busy else ""
+            yield Finding(Grade.REMARK if busy else Grade.GOOD, f"cuda:{index}", name, remedy)
     elif Path("/proc/driver/nvidia").exists():
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
         remedy = "install the torch that fits the driver (nvidia-smi names its CUDA version)"

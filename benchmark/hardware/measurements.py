@@ -1,13 +1,19 @@
-"""The measurements of ``bench doctor --deep``: each is a function that a process of its own can carry out."""
+"""The measurements of ``bench doctor --deep``, and the processes that carry them out."""
 
+import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,19 +22,10 @@ from torch.utils._pytree import tree_leaves_with_path
 
 from benchmark.configuration import Request, RunConfig, complete_methods, recipes
 from benchmark.datasets import Shape, random_dataset
-from benchmark.hardware.report import (
-    EpochOverheads,
-    Mode,
-    ParallelSpeed,
-    PublishedTime,
-    Range,
-    Repeat,
-    SettingTime,
-    StepSpeed,
-)
-from benchmark.speed.cost import ImageCost, macs_per_image
+from benchmark.hardware.report import Mode, ParallelSpeed, Range, Repeat, StepSpeed
+from benchmark.speed.cost import macs_per_image
 from benchmark.speed.measure import random_runs, random_shape
-from benchmark.speed.timing import matrix_rate, preparation, timed, trainer_for, training_step, warm_up
+from benchmark.speed.timing import matrix_rate, timed, trainer_for, training_step, warm_up
 from benchmark.training import Arithmetic, Trainer, check_settings, checkpoints, peak_memory, reset_peak_memory
 from benchmark.training.devices import Precision
 from methods.errors import InputError
@@ -50,21 +47,17 @@ class Workload:
     Attributes:
         methods: All that need nothing else, the table's own method first.
         backbones: The table's, or smaller ones.
-        published_backbone: The table's first.
         precisions: In which runs are trained on the device, the default first.
         sections: Hyperparameters by method.
-        seeds: Of the table.
         small: Whether networks and batches are smaller than the table's.
     """
 
     device: torch.device
     methods: tuple[str, ...]
     backbones: tuple[str, ...]
-    published_backbone: str
     batch_size: int
     precisions: tuple[Precision, ...]
     sections: dict[str, dict[str, Any]]
-    seeds: int
     small: bool
 
     @classmethod
@@ -77,11 +70,9 @@ class Workload:
             device=device,
             methods=(own, *(name for name in complete_methods(Request([{}])) if name != own)),
             backbones=tuple(table["backbone"]) if cuda else SMALL_BACKBONES,
-            published_backbone=table["backbone"][0],
             batch_size=128 if cuda else 16,
             precisions=("tf32", "bf16") if cuda else ("fp32", "bf16"),
             sections={name: dict(table[name]) for name in table["methods"] if name in table},
-            seeds=table["seeds"],
             small=not cuda,
         )
 
@@ -242,74 +233,128 @@ def _profiled(step: Callable[[], None], device: torch.device) -> tuple[int, bool
     return launches, any(counts.get(name) for name in WAITS)
 
 
-# ---- an epoch, and the published runs ----
+# ---- processes ----
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+START_S = 60.0
+"""That a process may take to import torch and take its first step."""
+
+BLOCK_S = 0.2
+"""Steps are taken in blocks of this length; only at the end of each the device is waited for."""
 
 
-def epoch_overheads(workload: Workload, method: str, backbone: str, precision: Precision) -> EpochOverheads:
-    """Measure a method's augmentation and evaluation beside its training step."""
-    run = workload.run(method, backbone, precision)
-    trainer = trainer_for(run, workload.shape, str(workload.device))
-    device, shape = workload.device, workload.shape
-    step, prepare = training_step(trainer), preparation(trainer)
-    warm_up(trainer, step)
-    for warmed_up in (prepare, trainer.evaluate):
-        warmed_up()
-    training, augmentation = (timed(action, 3, device) / workload.batch_size for action in (step, prepare))
-    evaluation = timed(trainer.evaluate, 1, device) / len(trainer.test_labels)
-    epoch = ImageCost(training + augmentation, evaluation).total(run, shape, 1)
-    return EpochOverheads(
-        method=method,
-        backbone=backbone,
-        augmentation_images_per_s=1 / augmentation,
-        evaluation_images_per_s=1 / evaluation,
-        augmentation_share=shape.train * augmentation / epoch,
-        evaluation_share=shape.test * evaluation / epoch,
-    )
+class PartProcess:
+    """Carries measurements out in a process of its own, and in a fresh one after each that failed.
 
-
-def published_time(
-    workload: Workload,
-    steps: Sequence[StepSpeed],
-    parallel: Sequence[ParallelSpeed],
-    overheads: Sequence[EpochOverheads],
-) -> PublishedTime:
-    """Return what the published runs of the table's own method take at the measured rates.
-
-    The time of one run is that of :class:`benchmark.speed.cost.ImageCost`; it is multiplied by the seeds, divided by
-    the gain of as many runs at the same time as there are seeds, at most, and multiplied by the networks' MACs where
-    another network was measured.
-
-    Args:
-        workload: What was measured.
-        steps: Of any method and network; those of the table's own method count, on its network if it is among them.
-        parallel: Runs at the same time; none: one after the other.
-        overheads: Of the table's own method; none: neither augmentation nor evaluation is counted.
+    An error that leaves a device unusable to its process thus spoils one measurement alone.
     """
-    method, wanted, shape = workload.methods[0], workload.published_backbone, workload.shape
-    own = [step for step in steps if step.method == method and step.images_per_s is not None]
-    measured = {step.backbone for step in own}
-    # of several smaller ones the first that was measured
-    backbone = wanted if wanted in measured else next((name for name in workload.backbones if name in measured), wanted)
-    run = workload.run(method, wanted, workload.precisions[0])
-    factor = 1.0
-    if backbone != wanted:
-        other = workload.run(method, backbone, workload.precisions[0])
-        factor = macs_per_image(run, shape).train / macs_per_image(other, shape).train
-    beside = next((found for found in overheads if found.method == method), None)
-    best = max(
-        (found for found in parallel if found.runs <= workload.seeds), key=lambda found: found.gain, default=None
-    )
-    gains = {1: 1.0, **({best.runs: best.gain} if best else {})}
-    times = []
-    for step in own:
-        if step.backbone == backbone and step.images_per_s is not None:
-            seconds = ImageCost(1 / step.images_per_s.median, 0.0)
-            if beside is not None:
-                train = seconds.train + 1 / beside.augmentation_images_per_s
-                seconds = ImageCost(train, 1 / beside.evaluation_images_per_s)
-            for count, gain in gains.items():
-                took = workload.seeds * factor * seconds.total(run, shape) / gain
-                setting = {"precision": step.precision, "mode": step.mode, "parallel": count}
-                times.append(SettingTime.model_validate({**setting, "seconds": took, "scaled": backbone != wanted}))
-    times.sort(key=lambda time: time.seconds)
-    return PublishedTime(method=method, backbone=wanted, epochs=run.train.epochs, seeds=workload.seeds, times=times)
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __call__(
+        self, measure: Callable[Arguments, Answer], *arguments: Arguments.args, **options: Arguments.kwargs
+    ) -> Answer:
+        """Return what a measurement gives.
+
+        Raises:
+            Exception: What the measurement raised, or a RuntimeError if its process died.
+        """
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            return self._pool.submit(measure, *arguments, **options).result()
+        except BrokenProcessPool:
+            self.close()
+            raise RuntimeError("its process died (killed, or out of memory)") from None
+        except InputError:
+            raise
+        except Exception:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+class ParallelRuns:
+    """Processes that each have a run ready, and take its steps when they are told to."""
+
+    def __init__(self, run: RunConfig, shape: Shape, device_name: str, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._batch_size = run.train.batch_size
+        self._ready = 0
+        self._alone: float | None = None
+        self._ends: list[Connection] = []
+        self._processes = []
+        for _ in range(count):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_take_steps, args=(theirs, run, shape, device_name), daemon=True)
+            process.start()
+            # so that a process which ends is seen as the end of its messages
+            theirs.close()
+            self._ends.append(ours)
+            self._processes.append(process)
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
+
+    def wait(self, seconds: float) -> int:
+        """Wait at most so long for all to be ready; return how many are."""
+        until = time.perf_counter() + seconds
+        with suppress(EOFError, OSError):
+            while self._ready < len(self._ends):
+                if not self._ends[self._ready].poll(max(0.0, until - time.perf_counter())):
+                    break
+                self._ends[self._ready].recv()
+                self._ready += 1
+        return self._ready
+
+    def measure(self, runs: int, seconds: float) -> ParallelSpeed | None:
+        """Let the first runs take steps for so long at the same time; None if one of them ended or took too long."""
+        begin = time.time() + 0.05
+        rates: list[float] = []
+        try:
+            for end in self._ends[:runs]:
+                end.send((begin, seconds))
+            for end in self._ends[:runs]:
+                if not end.poll(seconds + START_S):
+                    return None
+                rates.append(self._batch_size * float(end.recv()))
+        except (EOFError, OSError):
+            return None
+        if self._alone is None:
+            self._alone = rates[0]
+        return ParallelSpeed(runs=runs, images_per_s=rates, gain=sum(rates) / self._alone)
+
+
+def powers_of_two(limit: int) -> Iterator[int]:
+    """Yield 1, 2, 4, 8 as far as the limit."""
+    yield from (count for count in (1, 2, 4, 8) if count <= limit)
+
+
+def _take_steps(end: Connection, run: RunConfig, shape: Shape, device_name: str) -> None:
+    trainer = trainer_for(run, shape, device_name)
+    step, device = training_step(trainer), trainer.arithmetic.device
+    warm_up(trainer, step, 5)
+    block = max(1, round(BLOCK_S / timed(step, 3, device)))
+    end.send("ready")
+    with suppress(EOFError):
+        while True:
+            begin, seconds = end.recv()
+            time.sleep(max(0.0, begin - time.time()))
+            first, taken = time.perf_counter(), 0
+            while time.perf_counter() - first < seconds:
+                # where many runs are on the device, so many steps of each take longer
+                timed(step, block, device)
+                taken += block
+            end.send(taken / (time.perf_counter() - first))

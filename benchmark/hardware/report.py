@@ -1,21 +1,23 @@
 """What ``bench doctor --deep`` finds: one checked document, and its page in Markdown."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from tabulate import tabulate
 
 from benchmark.training.devices import Precision
-from benchmark.words import duration
 
 Mode = Literal["eager", "graph", "compiled"]
 Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    def row(self) -> dict[str, Any]:
+        """Return the fields as a row of the page's tables."""
+        return {name.replace("_", " "): _text(getattr(self, name)) for name in type(self).model_fields}
 
 
 class Range(_Model):
@@ -34,8 +36,7 @@ class Part(_Model):
     """One part of the measurements.
 
     Attributes:
-        title: What is measured.
-        status: Whether all of it was; ``cut`` for want of time.
+        status: Whether all of it was measured; ``cut`` for want of time.
         seconds: That it took.
         notes: What was cut and what went wrong, one line each.
     """
@@ -51,8 +52,6 @@ class Agreement(_Model):
 
     Attributes:
         what: ``loss`` (of given logits) or ``trajectory`` (training steps from stored weights).
-        case: Which.
-        arithmetic: ``float64``, or a precision in which runs are trained.
         difference: The largest one, relative to the number's size where that is not small; None if it is not finite.
         tolerance: What it may be.
     """
@@ -68,13 +67,17 @@ class Agreement(_Model):
         """Whether the difference is within the tolerance."""
         return self.difference is not None and self.difference <= self.tolerance
 
+    def row(self) -> dict[str, Any]:
+        """Return the fields and the result."""
+        return super().row() | {"": "agrees" if self.agrees else "DIFFERS"}
+
 
 class Repeat(_Model):
     """Whether a run gives the same bits in another way.
 
     Attributes:
         what: ``again`` (a second identical run), ``resumed`` (from a checkpoint) or ``recorded`` (steps replayed from
-            a recording), against an uninterrupted run of plain steps in this mode.
+            a recording), against an uninterrupted run of plain steps.
         differs: The first thing that differs; None if nothing does.
         refusal: Why it was not carried out.
     """
@@ -125,43 +128,6 @@ class ParallelSpeed(_Model):
     gain: Positive
 
 
-class EpochOverheads(_Model):
-    """What an epoch takes beside its training steps; shares are of an epoch of as many images as CIFAR has."""
-
-    method: str
-    backbone: str
-    augmentation_images_per_s: Positive
-    evaluation_images_per_s: Positive
-    augmentation_share: Share
-    evaluation_share: Share
-
-
-class SettingTime(_Model):
-    """How long the published runs take in one setting.
-
-    Attributes:
-        parallel: Runs at the same time.
-        seconds: For all seeds.
-        scaled: Whether another network was measured and its time scaled by MACs.
-    """
-
-    precision: Precision
-    mode: Mode
-    parallel: int = Field(ge=1)
-    seconds: Positive
-    scaled: bool
-
-
-class PublishedTime(_Model):
-    """What the published table's runs of one method on one network take in each setting, the shortest time first."""
-
-    method: str
-    backbone: str
-    epochs: int = Field(ge=1)
-    seeds: int = Field(ge=1)
-    times: list[SettingTime] = []
-
-
 class DeviceReport(_Model):
     """Everything that was found.
 
@@ -186,8 +152,6 @@ class DeviceReport(_Model):
     repeats: list[Repeat] = []
     steps: list[StepSpeed] = []
     parallel: list[ParallelSpeed] = []
-    overheads: list[EpochOverheads] = []
-    published: PublishedTime | None = None
 
     @property
     def sound(self) -> bool:
@@ -208,95 +172,32 @@ def _lines(found: DeviceReport) -> Iterator[str]:
     if found.small:
         yield from (
             "",
-            "There is no accelerator: networks and batches are small, and no time is one of a published run.",
+            "There is no accelerator: networks and batches are small, and no rate is one of published runs.",
         )
-    parts = [(part.title, part.status, f"{part.seconds:.1f}", "; ".join(part.notes)) for part in found.parts]
-    yield from ("", *_table(("part", "status", "s", "notes"), parts))
-    yield from _section(
-        "Stored numbers",
-        "The largest difference, relative to a number's size where that is not small. In float64 of three training "
-        "steps, in fp32 of the first; in tf32 and bf16 of its cross-entropy.",
-        ("", "arithmetic", "difference", "tolerance", ""),
-        [
-            (
-                f"{own.what} {own.case}",
-                own.arithmetic,
-                "not finite" if own.difference is None else f"{own.difference:.1e}",
-                f"{own.tolerance:g}",
-                "agrees" if own.agrees else "DIFFERS",
-            )
-            for own in found.agreements
-        ],
-    )
-    yield from _section(
-        "The same bits",
-        "Runs again, resumed from a checkpoint, and with recorded steps.",
-        ("", "method", "precision", "optimizer", ""),
-        [
-            (
-                *(own.what, own.method, own.precision, own.optimizer),
-                own.refusal or (f"DIFFERS: {own.differs}" if own.differs else "equal"),
-            )
-            for own in found.repeats
-        ],
-    )
     rates = ", ".join(f"{key} {rate:,.0f} GFLOP/s" for key, rate in found.matrix_gflop_per_s.items())
-    yield from _section(
-        "Training steps",
-        f"Matrix products: {rates}. Launches are {'kernels' if found.kind == 'cuda' else 'operators'} per step.",
-        ("method", "network", "batch", "precision", "step", "images/s", "matrix share", "launches", "waits", "MiB"),
-        [
-            (
-                *(own.method, own.backbone, own.batch_size, own.precision, own.mode),
-                own.refusal or _or_empty("{}", own.images_per_s),
-                _or_empty("{:.2f}", own.matrix_share),
-                _or_empty("{}", own.launches),
-                {None: "", True: "yes", False: "no"}[own.waits],
-                _or_empty("{:,.0f}", own.peak_mib),
-            )
-            for own in found.steps
-        ],
-    )
-    yield from _section(
-        "Runs at the same time",
-        "The gain is of all of them together beside one alone.",
-        ("runs", "images/s of each", "gain"),
-        [
-            (own.runs, ", ".join(f"{rate:,.0f}" for rate in own.images_per_s), f"{own.gain:.2f}")
-            for own in found.parallel
-        ],
-    )
-    yield from _section(
-        "Augmentation and evaluation",
-        "With their shares of an epoch.",
-        ("method", "network", "augmentation, images/s", "share", "evaluation, images/s", "share "),
-        [
-            (
-                *(own.method, own.backbone, f"{own.augmentation_images_per_s:,.0f}", f"{own.augmentation_share:.1%}"),
-                *(f"{own.evaluation_images_per_s:,.0f}", f"{own.evaluation_share:.1%}"),
-            )
-            for own in found.overheads
-        ],
-    )
-    if (published := found.published) is not None:
-        scaled = any(own.scaled for own in published.times)
-        yield from _section(
-            f"{published.method} on {published.backbone}: {published.epochs} epochs, {published.seeds} seeds",
-            "Scaled by MACs from a smaller network: a rough number." if scaled else "From the rates above.",
-            ("precision", "step", "runs at the same time", "time"),
-            [(own.precision, own.mode, own.parallel, duration(own.seconds)) for own in published.times],
-        )
+    about = {
+        "Stored numbers": "The largest difference, relative to a number's size where that is not small: in float64 of "
+        "three training steps, in fp32 of the first, in tf32 and bf16 of its cross-entropy.",
+        "The same bits": "Against an uninterrupted run of plain steps.",
+        "Training steps": f"Matrix products: {rates}.",
+        "Runs at the same time": "The gain is of all of them together beside one alone.",
+    }
+    tables: tuple[Sequence[_Model], ...] = (found.agreements, found.repeats, found.steps, found.parallel)
+    yield from ("", *_table(found.parts))
+    for (title, text), rows in zip(about.items(), tables, strict=True):
+        if rows:
+            yield from (f"## {title}", "", text, "", *_table(rows))
 
 
-def _section(title: str, about: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    if rows:
-        yield from (f"## {title}", "", about, "")
-        yield from _table(heads, rows)
+def _table(rows: Sequence[_Model]) -> Iterator[str]:
+    yield from (tabulate([row.row() for row in rows], "keys", tablefmt="github", disable_numparse=True), "")
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    yield from (tabulate(rows, heads, tablefmt="github", disable_numparse=True), "")
-
-
-def _or_empty(form: str, value: object) -> str:
-    return "" if value is None else form.format(value)
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, list):
+        return "; ".join(map(_text, value))
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return str(value)

@@ -6,9 +6,6 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-import numpy as np
-import torch
-
 from benchmark.configuration import DataConfig, Request, RunConfig, TrainConfig, complete_methods
 from benchmark.datasets import Shape
 from benchmark.speed.cost import ImageCost, macs_per_image
@@ -223,59 +220,3 @@ def speed_lines(
     if as_json:
         content = [asdict(found) for found in measured]
         yield json.dumps(content[0] if len(content) == 1 else content, indent=2)
-
-
-def augmentation_baseline(repetitions: int, as_json: bool, image_size: int = 32) -> str:
-    """Return the time of making three views beside the per-image pipeline of the released loaders, on one CPU thread.
-
-    Args:
-        repetitions: Of each measurement; the ratio is the median of those of neighbouring ones.
-        as_json: Whether it is JSON.
-        image_size: Of the random images, in pixels.
-    """
-    from PIL import Image
-    from torchvision import transforms
-
-    from benchmark.training import Augmentation, Normalisation
-
-    views, count = 3, 256
-    mean, std = (0.5071, 0.4866, 0.4409), (0.2675, 0.2565, 0.2761)
-    torch.set_num_threads(1)
-    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, image_size, image_size), dtype=np.uint8)
-    normalisation = Normalisation.of(mean, std, torch.device("cpu"))
-    augmentation = Augmentation(torch.from_numpy(pixels), normalisation, 4, True)
-    draw = augmentation.draw(0, "augmentation", 0, views)
-    images = [Image.fromarray(image.transpose(1, 2, 0)) for image in pixels]
-    pipeline = transforms.Compose(
-        [
-            transforms.RandomCrop(image_size, padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize(mean, std),
-        ]
-    )
-
-    def ours() -> None:
-        for indices in torch.arange(count).split(128):
-            augmentation.views(indices, draw)
-
-    def theirs() -> None:
-        for start in range(0, count, 128):
-            for _ in range(views):
-                torch.stack([pipeline(image) for image in images[start : start + 128]])
-
-    cpu = torch.device("cpu")
-    ours()
-    theirs()
-    fast, slow = [], []
-    for _ in range(repetitions):
-        fast.append(count / timed(ours, 10, cpu))
-        slow.append(count / timed(theirs, 1, cpu))
-    own, other, ratio = Rate.of(fast), Rate.of(slow), median(a / b for a, b in zip(fast, slow, strict=True))
-    if as_json:
-        rates = {"ours_images_per_s": asdict(own), "torchvision_images_per_s": asdict(other)}
-        return json.dumps({**rates, "ratio": ratio, "views": views}, indent=2)
-    return (
-        f"augmentation of {views} views on one CPU thread, images/s: ours {own.median:,.0f}, torchvision "
-        f"image by image {other.median:,.0f}: {ratio:.1f} times as fast"
-    )

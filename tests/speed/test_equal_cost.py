@@ -35,20 +35,20 @@ class TestPlan:
         assert found["pcl"][0].train.epochs == 40
         for _, share in found.values():
             assert share.budget == total
-            assert abs(share.total - total) <= share.multiply_adds_per_epoch / 2
+            assert abs(share.total - total) <= share.macs_per_epoch / 2
 
     @pytest.mark.thorough
     def test_every_method_can_be_counted(self) -> None:
         methods = [name for name in registry.available() if name != "kd"]
         found = planned(Budget("independent"), tuple(methods))
-        cost = {name: share.multiply_adds_per_epoch for name, (_, share) in found.items()}
+        cost = {name: share.macs_per_epoch for name, (_, share) in found.items()}
         assert cost.keys() == set(methods)
         assert min(cost, key=cost.__getitem__) == "independent"
 
     def test_two_networks_cost_twice_what_one_costs(self) -> None:
         found = planned(Budget("dml"))
         # separate networks of the same kind: the count is exact
-        assert found["independent"][1].multiply_adds_per_epoch * 2 == found["dml"][1].multiply_adds_per_epoch
+        assert found["independent"][1].macs_per_epoch * 2 == found["dml"][1].macs_per_epoch
         assert {method: run.train.epochs for method, (run, _) in found.items()} | {"pcl": 0} == {
             "independent": 80,
             "dml": 40,
@@ -56,12 +56,12 @@ class TestPlan:
         }
 
     def test_a_number_of_multiply_adds(self) -> None:
-        epoch = planned(Budget("dml"))["independent"][1].multiply_adds_per_epoch
-        found = planned(Budget(multiply_adds=10.4 * epoch))
+        epoch = planned(Budget("dml"))["independent"][1].macs_per_epoch
+        found = planned(Budget(macs=10.4 * epoch))
         assert [run.train.epochs for run, _ in found.values()][:2] == [10, 5]
 
     def test_there_is_at_least_one_epoch(self) -> None:
-        assert {run.train.epochs for run, _ in planned(Budget(multiply_adds=1.0)).values()} == {1}
+        assert {run.train.epochs for run, _ in planned(Budget(macs=1.0)).values()} == {1}
 
     def test_schedules_scale_with_the_length(self) -> None:
         run, _ = planned(Budget("independent"))["pcl"]
