@@ -11,7 +11,16 @@ from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
 from benchmark.studies import Report
-from benchmark.studies.runs import Case, Cases, Trained, TrainingSettings, last_rows, mean_interval, train
+from benchmark.studies.runs import (
+    Cases,
+    Trained,
+    TrainingSettings,
+    accuracies,
+    last_rows,
+    mean_interval,
+    of_case,
+    train,
+)
 from benchmark.tables import frame_markdown
 
 
@@ -41,10 +50,10 @@ def run(settings: AblationSettings) -> AblationResult:
     trained = train(settings)
     ends = last_rows(trained.frame)
     first = trained.file.reference
-    reference = _accuracies(ends, first)
+    reference = accuracies(ends, first)
     rows, differences = [], []
     for case in trained.file.all():
-        accuracy = _accuracies(ends, case)
+        accuracy = accuracies(ends, case)
         paired = (accuracy - reference).dropna()
         mean, low, high = mean_interval(paired)
         rows.append(
@@ -54,7 +63,7 @@ def run(settings: AblationSettings) -> AblationResult:
                 "accuracy": accuracy.mean(),
                 "std": accuracy.std(),
                 "n": len(accuracy),
-                "collapsed": int((_of_case(ends, case)["status"] == Status.COLLAPSED).sum()),
+                "collapsed": int((of_case(ends, case)["status"] == Status.COLLAPSED).sum()),
                 "diverged": settings.seeds - len(accuracy),
                 "difference": mean,
                 "difference_low": low,
@@ -67,16 +76,6 @@ def run(settings: AblationSettings) -> AblationResult:
         differences += [(case.factor, case.name, seed, difference) for seed, difference in paired.items()]
     columns = ["factor", "case", "seed", "difference"]
     return AblationResult(settings, trained, pd.DataFrame(rows), pd.DataFrame(differences, columns=columns))
-
-
-def _of_case(ends: pd.DataFrame, case: Case) -> pd.DataFrame:
-    return ends[(ends["factor"] == case.factor) & (ends["case"] == case.name)].set_index("seed")
-
-
-def _accuracies(ends: pd.DataFrame, case: Case) -> "pd.Series[float]":
-    """Return the students' accuracy after the last epoch, by seed; a run that diverged has none."""
-    mine = _of_case(ends, case)
-    return mine.loc[mine["status"] != Status.DIVERGED, "student"].astype(float).dropna()
 
 
 def _plot(result: AblationResult) -> Figure:

@@ -17,6 +17,7 @@ from benchmark import datasets, running, store
 from benchmark.configuration import Layer, RunConfig, recipes
 from benchmark.consoles import new_console
 from benchmark.errors import MachineError
+from benchmark.store import Status
 from benchmark.studies import Strict
 from methods import registry
 from methods.errors import InputError
@@ -125,14 +126,18 @@ def read_cases(name: str) -> CaseFile:
     return file
 
 
-def train(settings: TrainingSettings) -> Trained:
+def train(settings: TrainingSettings, file: CaseFile | None = None) -> Trained:
     """Carry out the runs of all cases that are missing, and return all of them.
+
+    Args:
+        settings: Of the study.
+        file: The cases; None for those that the settings name.
 
     Raises:
         InputError: For cases that define no runs.
         MachineError: If a run did not end, so that the cases cannot be compared.
     """
-    file = read_cases(settings.cases)
+    file = file or read_cases(settings.cases)
     command, runs = plan(settings, file)
     frame = carry_out(command, command.runs)
     roles = [
@@ -196,6 +201,17 @@ def _layer(settings: TrainingSettings, file: CaseFile, case: Case) -> Layer:
 def last_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the last row of every case's every seed."""
     return frame.sort_values("epoch", kind="stable").groupby(["factor", "case", "seed"], sort=False).tail(1)
+
+
+def of_case(ends: pd.DataFrame, case: Case) -> pd.DataFrame:
+    """Return the last rows of a case's runs, by seed."""
+    return ends[(ends["factor"] == case.factor) & (ends["case"] == case.name)].set_index("seed")
+
+
+def accuracies(ends: pd.DataFrame, case: Case) -> "pd.Series[float]":
+    """Return the students' accuracy after the last epoch, by seed; a run that diverged has none."""
+    mine = of_case(ends, case)
+    return mine.loc[mine["status"] != Status.DIVERGED, "student"].astype(float).dropna()
 
 
 def mean_interval(values: "pd.Series[float]") -> tuple[float, float, float]:

@@ -1,0 +1,146 @@
+"""How much the choice of a training subset moves gains: training runs of every subset with every seed.
+
+A gain is a case's accuracy minus the reference's on the same subset with the same seed. Over subsets s and seeds i it is
+``g_si = mean + subset_s + seed_i + rest_si`` with random effects, whose standard deviations come from the mean squares of
+the two-way analysis of variance: ``rest^2 = MS_rest``, ``subset^2 = (MS_subset - MS_rest) / seeds``, at least 0.
+
+Source: Montgomery (2017), "Design and Analysis of Experiments", chapter 13.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import Field
+from scipy import stats
+
+from benchmark.escaping import figure as figure_text
+from benchmark.reports import LINES, new_figure, styled
+from benchmark.studies import Report
+from benchmark.studies.runs import (
+    CaseFile,
+    Cases,
+    TrainingSettings,
+    accuracies,
+    last_rows,
+    mean_interval,
+    read_cases,
+    train,
+)
+from benchmark.tables import frame_markdown
+
+
+class SubsetsSettings(TrainingSettings):
+    """What the study assumes: short runs on small subsets."""
+
+    cases: Cases = "studies/subsets"
+    subsets: int = Field(5, ge=2, le=1000, description="values of data.subset_seed, from 0")
+
+
+@dataclass(frozen=True)
+class SubsetsResult:
+    """Everything that the study found.
+
+    Attributes:
+        table: One row per case: mean gain with its interval over subsets, and the components' standard deviations.
+        gains: One row per case, subset and seed.
+    """
+
+    settings: SubsetsSettings
+    file: CaseFile
+    table: pd.DataFrame
+    gains: pd.DataFrame
+    device: str
+
+
+def run(settings: SubsetsSettings) -> SubsetsResult:
+    """Carry out the runs that are missing in the store, and divide the spread of gains among subsets and seeds."""
+    file = read_cases(settings.cases)
+    gains, devices = [], set()
+    for subset in range(settings.subsets):
+        trained = train(settings, file.model_copy(update={"data": {**file.data, "subset_seed": subset}}))
+        devices.add(trained.device)
+        ends = last_rows(trained.frame)
+        reference = accuracies(ends, file.reference)
+        for case in file.cases:
+            for seed, gain in (accuracies(ends, case) - reference).dropna().items():
+                gains.append({"case": case.label, "subset": subset, "seed": seed, "gain": gain})
+    found = pd.DataFrame(gains, columns=["case", "subset", "seed", "gain"])
+    tables = {case.label: _complete(found[found["case"] == case.label]) for case in file.cases}
+    rows = [{"case": label, **components(table)} for label, table in tables.items()]
+    return SubsetsResult(settings, file, pd.DataFrame(rows), found, ", ".join(sorted(devices)))
+
+
+def _complete(gains: pd.DataFrame) -> pd.DataFrame:
+    """Return the gains as one row per subset and one column per seed, of the seeds that all subsets have."""
+    return gains.pivot_table("gain", "subset", "seed").dropna(axis=1)
+
+
+def components(table: pd.DataFrame) -> dict[str, float]:
+    """Return mean, interval over subsets, and components of the spread of gains.
+
+    Args:
+        table: One row per subset, one column per seed, without gaps.
+
+    Returns:
+        ``seeds, gain, gain_low, gain_high, sd_subset, sd_seed, sd_rest, p_subset``; of fewer than two subsets or seeds
+        no components. ``p_subset`` is that of the F test of ``MS_subset / MS_rest``.
+    """
+    subsets, seeds = table.shape
+    mean, low, high = mean_interval(table.mean(axis=1))
+    row = {"seeds": seeds, "gain": mean, "gain_low": low, "gain_high": high}
+    if min(subsets, seeds) < 2:
+        return row | dict.fromkeys(("sd_subset", "sd_seed", "sd_rest", "p_subset"), math.nan)
+    values = table.to_numpy(np.float64)
+    by_subset, by_seed = values.mean(axis=1), values.mean(axis=0)
+    residuals = values - by_subset[:, None] - by_seed[None, :] + values.mean()
+    degrees = (subsets - 1) * (seeds - 1)
+    rest = float((residuals**2).sum()) / degrees
+    of_subset, of_seed = seeds * float(by_subset.var(ddof=1)), subsets * float(by_seed.var(ddof=1))
+    return row | {
+        "sd_subset": math.sqrt(max(0.0, of_subset - rest) / seeds),
+        "sd_seed": math.sqrt(max(0.0, of_seed - rest) / subsets),
+        "sd_rest": math.sqrt(rest),
+        "p_subset": float(stats.f.sf(of_subset / rest, subsets - 1, degrees)) if rest else math.nan,
+    }
+
+
+def _plot(result: SubsetsResult) -> Figure:
+    """Return the figure: for each case the mean gain on every subset, and over all with its interval."""
+    with styled():
+        figure = new_figure(7.5, 1.6 + 0.5 * len(result.table))
+        axis = figure.subplots()
+        for place, row in enumerate(result.table.to_dict("records")):
+            line = LINES[place % len(LINES)]
+            means = result.gains[result.gains["case"] == row["case"]].groupby("subset")["gain"].mean()
+            axis.plot(means, [place + 0.15] * len(means), line.marker, color="0.6", ms=4, mfc="none")
+            mean, low, high = (float(row[f"gain{end}"]) for end in ("", "_low", "_high"))
+            axis.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt=line.marker, color=line.color, capsize=3)
+        axis.set_yticks(range(len(result.table)), [figure_text(case) for case in result.table["case"]])
+        axis.set(ylim=(len(result.table) - 0.5, -0.5), xlabel="gain in points")
+        axis.set_title("Grey: one subset, mean over its seeds; large: mean with 95 % interval over subsets")
+        axis.axvline(0, color="0.3", lw=0.8)
+        axis.grid(visible=False, axis="y")
+    return figure
+
+
+def report(result: SubsetsResult) -> Report:
+    """Return figure, tables and the facts of the page."""
+    rows = result.table.to_dict("records")
+    shown = pd.DataFrame(
+        {
+            "case": result.table["case"],
+            "gain, mean over subsets": [
+                f"{x['gain']:+.2f} [{x['gain_low']:+.2f}, {x['gain_high']:+.2f}]" for x in rows
+            ],
+            "sd between subsets": result.table["sd_subset"].round(2),
+            "sd between seeds": result.table["sd_seed"].round(2),
+            "sd of the rest": result.table["sd_rest"].round(2),
+            "p of subsets": [f"{x['p_subset']:.2g}" for x in rows],
+            "seeds": result.table["seeds"],
+        }
+    )
+    facts = {"file": result.file, "device": result.device, "table": frame_markdown(shown, index=False)}
+    return Report(_plot(result), {"subsets": result.table, "gains": result.gains}, facts)
