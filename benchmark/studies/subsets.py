@@ -1,8 +1,8 @@
 """How much the choice of a training subset moves gains: training runs of every subset with every seed.
 
-A gain is a case's accuracy minus the reference's on the same subset with the same seed. Over subsets s and seeds i it is
-``g_si = mean + subset_s + seed_i + rest_si`` with random effects, whose standard deviations come from the mean squares of
-the two-way analysis of variance: ``rest^2 = MS_rest``, ``subset^2 = (MS_subset - MS_rest) / seeds``, at least 0.
+A gain is a case's accuracy minus the reference's on the same subset with the same seed. Over subsets s and seeds i it
+is ``g_si = mean + subset_s + seed_i + rest_si`` with random effects, whose standard deviations come from the mean
+squares of a two-way analysis of variance: ``rest^2 = MS_rest`` and ``subset^2 = (MS_subset - MS_rest) / seeds``.
 
 Source: Montgomery (2017), "Design and Analysis of Experiments", chapter 13.
 """
@@ -10,11 +10,9 @@ Source: Montgomery (2017), "Design and Analysis of Experiments", chapter 13.
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field
-from scipy import stats
 
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
@@ -29,7 +27,7 @@ from benchmark.studies.runs import (
     read_cases,
     train,
 )
-from benchmark.tables import frame_markdown
+from benchmark.tables import frame_markdown, two_way
 
 
 class SubsetsSettings(TrainingSettings):
@@ -86,24 +84,19 @@ def components(table: pd.DataFrame) -> dict[str, float]:
 
     Returns:
         ``seeds, gain, gain_low, gain_high, sd_subset, sd_seed, sd_rest, p_subset``; of fewer than two subsets or seeds
-        no components. ``p_subset`` is that of the F test of ``MS_subset / MS_rest``.
+        no components. ``p_subset`` is that of the F test that subsets do not differ.
     """
     subsets, seeds = table.shape
     mean, low, high = mean_interval(table.mean(axis=1))
     row = {"seeds": seeds, "gain": mean, "gain_low": low, "gain_high": high}
     if min(subsets, seeds) < 2:
         return row | dict.fromkeys(("sd_subset", "sd_seed", "sd_rest", "p_subset"), math.nan)
-    values = table.to_numpy(np.float64)
-    by_subset, by_seed = values.mean(axis=1), values.mean(axis=0)
-    residuals = values - by_subset[:, None] - by_seed[None, :] + values.mean()
-    degrees = (subsets - 1) * (seeds - 1)
-    rest = float((residuals**2).sum()) / degrees
-    of_subset, of_seed = seeds * float(by_subset.var(ddof=1)), subsets * float(by_seed.var(ddof=1))
+    found = two_way(table.to_numpy().tolist())
     return row | {
-        "sd_subset": math.sqrt(max(0.0, of_subset - rest) / seeds),
-        "sd_seed": math.sqrt(max(0.0, of_seed - rest) / subsets),
-        "sd_rest": math.sqrt(rest),
-        "p_subset": float(stats.f.sf(of_subset / rest, subsets - 1, degrees)) if rest else math.nan,
+        "sd_subset": math.sqrt(max(0.0, found.rows - found.rest) / seeds),
+        "sd_seed": math.sqrt(max(0.0, found.columns - found.rest) / subsets),
+        "sd_rest": math.sqrt(found.rest),
+        "p_subset": found.p,
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmark.store import Status
 from benchmark.sweeps.plan import Configuration, Sweep
-from benchmark.tables import ALPHA, Estimate
+from benchmark.tables import ALPHA, Estimate, two_way
 from methods.schedules import Schedule, inactive_terms
 
 SEED = "seed"
@@ -166,12 +166,7 @@ def importances(sweep: Sweep, outcomes: Sequence[Outcome]) -> Importance:
 def noise_p(scores: Sequence[Mapping[int, float]]) -> float | None:
     """Return the p value of the differences between configurations against seed noise.
 
-    Over the seeds that all have it is the F test of a two-way analysis of variance without replication, in which the
-    seeds are blocks: with k configurations, n seeds and residuals ``r = x - row mean - column mean + mean``,
-    ``F = n var(row means) / (sum r^2 / ((k - 1) (n - 1)))`` has k - 1 and (k - 1) (n - 1) degrees of freedom. For two
-    configurations it is the paired t-test.
-
-    Source: Montgomery (2017), "Design and Analysis of Experiments", chapter 4 (randomized complete block design).
+    It is that of :func:`benchmark.tables.two_way`, in which the seeds that all configurations have are blocks.
 
     Args:
         scores: By configuration, then by seed; at least two configurations.
@@ -179,21 +174,8 @@ def noise_p(scores: Sequence[Mapping[int, float]]) -> float | None:
     Returns:
         None if they share fewer than two seeds.
     """
-    import numpy as np
-    from scipy.stats import f
-
     seeds = sorted(set.intersection(*({*each} for each in scores)))
-    if len(seeds) < 2:
-        return None
-    table = np.array([[each[seed] for seed in seeds] for each in scores])
-    rows, columns = table.mean(axis=1), table.mean(axis=0)
-    residuals = table - rows[:, None] - columns[None, :] + table.mean()
-    degrees = len(rows) - 1, (len(rows) - 1) * (len(columns) - 1)
-    between, within = len(columns) * float(rows.var(ddof=1)), float((residuals**2).sum()) / degrees[1]
-    if within <= 1e-18 * float((table**2).mean()):
-        # nothing but rounding is left: without noise every difference exceeds it
-        return 0.0 if between > within else 1.0
-    return float(f.sf(between / within, *degrees))
+    return two_way([[each[seed] for seed in seeds] for each in scores]).p if len(seeds) > 1 else None
 
 
 def _varied(samples: Sequence[Sample]) -> list[Sample]:

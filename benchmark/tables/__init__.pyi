@@ -27,6 +27,7 @@ from .significance import (
     differences as differences,
     gains as gains,
     paired_gain as paired_gain,
+    two_way as two_way,
 )
 from .table import (
     Heading as Heading,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 Column = TypeVar("Column", bound=Hashable)
 """What tells the columns of a table apart."""
@@ -111,6 +111,42 @@ def _at_level(gain: Gain, confidence: float) -> Gain:
     before, after = (float(t.ppf((1 + level) / 2, gain.n - 1)) for level in (gain.confidence, confidence))
     half = (gain.high - gain.low) / 2 * after / before
     return replace(gain, low=gain.mean - half, high=gain.mean + half, confidence=confidence)
+
+
+class MeanSquares(NamedTuple):
+    """Of a two-way analysis of variance; ``p`` is that of the F test that the rows do not differ."""
+
+    rows: float
+    columns: float
+    rest: float
+    p: float
+
+
+def two_way(scores: Sequence[Sequence[float]]) -> MeanSquares:
+    """Return the analysis of variance of rows and columns without replication, in which the columns are blocks.
+
+    With k rows, n columns and residuals ``r = x - row mean - column mean + mean`` the mean squares are
+    ``n var(row means)``, ``k var(column means)`` and ``sum r^2 / ((k - 1) (n - 1))``; the ratio of the first and the
+    last has k - 1 and (k - 1) (n - 1) degrees of freedom. For two rows it is the paired t-test.
+
+    Source: Montgomery (2017), "Design and Analysis of Experiments", chapter 4 (randomized complete block design).
+
+    Args:
+        scores: By row, then by column; at least two of each, without gaps.
+    """
+    import numpy as np
+    from scipy.stats import f
+
+    table = np.asarray(scores, dtype=float)
+    rows, columns = table.mean(axis=1), table.mean(axis=0)
+    residuals = table - rows[:, None] - columns[None, :] + table.mean()
+    degrees = len(rows) - 1, (len(rows) - 1) * (len(columns) - 1)
+    of_rows, of_columns = len(columns) * float(rows.var(ddof=1)), len(rows) * float(columns.var(ddof=1))
+    rest = float((residuals**2).sum()) / degrees[1]
+    if rest <= 1e-18 * float((table**2).mean()):
+        # nothing but rounding is left: without noise every difference exceeds it
+        return MeanSquares(of_rows, of_columns, rest, 0.0 if of_rows > rest else 1.0)
+    return MeanSquares(of_rows, of_columns, rest, float(f.sf(of_rows / rest, *degrees)))
 
 
 def holm_levels(p_values: Sequence[float], alpha: float = ALPHA) -> list[float]:

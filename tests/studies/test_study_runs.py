@@ -5,16 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from scipy import stats
 
-from benchmark import cli, studies
+from benchmark import cli, store, studies
 from benchmark.configuration import recipes
-from benchmark.studies import ablation, homogeneity, runs
+from benchmark.studies import ablation, homogeneity, runs, subsets
 from benchmark.studies.ablation import AblationSettings
 from benchmark.studies.homogeneity import HomogeneityResult, HomogeneitySettings
+from benchmark.studies.subsets import SubsetsSettings
 from methods.errors import InputError
 
 Answer = tuple[int, str, str]
@@ -121,7 +123,7 @@ class TestCommand:
 
 
 class TestCases:
-    @pytest.mark.parametrize("name", ["homogeneity", "ablation"])
+    @pytest.mark.parametrize("name", ["homogeneity", "ablation", "subsets"])
     def test_files_that_come_with_the_studies(self, name: str, tmp_path: Path) -> None:
         assert f"studies/{name}" not in recipes.available()
         settings = studies.find(name).settings(results=str(tmp_path))
@@ -250,3 +252,52 @@ class TestAblation:
         mean, low, high = runs.mean_interval(values)
         assert (mean, low, high) == pytest.approx((3.0, expected.low, expected.high))
         assert runs.mean_interval(values[:2])[1:] == pytest.approx((float("nan"),) * 2, nan_ok=True)
+
+
+class TestSubsets:
+    def test_components_of_effects_that_add_up(self) -> None:
+        subset, seed = np.array([0.0, 1.0, 2.0, 5.0]), np.array([-1.0, 0.0, 1.0])
+        found = subsets.components(pd.DataFrame(3 + subset[:, None] + seed[None, :]))
+        assert found["seeds"] == 3
+        assert found["gain"] == pytest.approx(5)
+        assert found["sd_subset"] == pytest.approx(subset.std(ddof=1))
+        assert found["sd_seed"] == pytest.approx(seed.std(ddof=1))
+        assert found["sd_rest"] == pytest.approx(0, abs=1e-9)
+        interval = stats.ttest_1samp(3 + subset, 0).confidence_interval(0.95)
+        assert (found["gain_low"], found["gain_high"]) == pytest.approx((interval.low, interval.high))
+
+    def test_components_are_those_of_the_model(self) -> None:
+        generator = np.random.default_rng(0)
+        shape = (400, 20)
+        effects = (
+            2 * generator.normal(size=(400, 1)) + 0.5 * generator.normal(size=(1, 20)) + generator.normal(size=shape)
+        )
+        found = subsets.components(pd.DataFrame(effects))
+        assert (found["sd_subset"], found["sd_rest"]) == pytest.approx((2, 1), rel=0.1)
+        assert found["sd_seed"] == pytest.approx(0.5, rel=0.5)
+        assert found["p_subset"] < 1e-6
+
+    def test_noise_alone_is_as_rarely_significant_as_the_level_says(self) -> None:
+        samples = np.random.default_rng(1).normal(size=(500, 4, 3))
+        p_values = [subsets.components(pd.DataFrame(sample))["p_subset"] for sample in samples]
+        assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.025)
+
+    def test_one_seed_has_no_components(self) -> None:
+        found = subsets.components(pd.DataFrame([[1.0], [2.0], [3.0]]))
+        assert found["gain"] == 2
+        assert np.isnan([found["sd_subset"], found["sd_rest"], found["p_subset"]]).all()
+
+    @pytest.mark.thorough
+    def test_every_subset_has_every_seed(self, folder: Path) -> None:
+        places = {"cases": str(folder / "cases.yaml"), "results": str(folder)}
+        result = subsets.run(SubsetsSettings(**{**TINY, **places}, subsets=2))
+        assert len(result.gains) == 3 * 2 * 2
+        assert result.table["case"].tolist() == ["PCL", "rate 0.5", "rate 1.0"]
+        by_hand = result.gains[result.gains["case"] == "PCL"]["gain"].mean()
+        assert result.table["gain"].iloc[0] == pytest.approx(by_hand)
+        stored = store.load(folder, split="all")
+        assert set(stored["data.subset_seed"].fillna(0)) == {0, 1}
+        files = studies.find("subsets").write(result, folder / "subsets")
+        assert {path.name for path in files} == {
+            *("subsets.svg", "subsets.png", "subsets.csv", "gains.csv", "README.md")
+        }
