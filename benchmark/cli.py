@@ -26,7 +26,7 @@ from benchmark.commands import (
 )
 from benchmark.commands.options import NamesMetrics
 from benchmark.consoles import coloured, new_console, printing, same_command
-from benchmark.errors import MachineError, OutputError, TimeIsUpError
+from benchmark.errors import MachineError, OutputError, TryAgainError
 from methods.errors import InputError, nearest
 
 app = typer.Typer(
@@ -96,7 +96,7 @@ def _answered(error: BaseException) -> int:
         if fault.errno != ENAMETOOLONG:
             raise
         _fail(f"{fault.strerror}: {fault.filename}")
-    except TimeIsUpError:
+    except TryAgainError:
         _fail(f"{error}; resume with: {same_command()}", TRY_AGAIN)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED

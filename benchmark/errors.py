@@ -1,12 +1,12 @@
-"""Faults of the machine and the end of the time, as opposed to faults in what was asked for."""
+"""Faults of the machine, and what is left for later, as opposed to faults in what was asked for."""
 
 
 class MachineError(Exception):
     """The machine does not let the work be done; nothing that was asked for is wrong."""
 
 
-class TimeIsUpError(Exception):
-    """The time is up before all is done: the same command goes on."""
+class TryAgainError(Exception):
+    """Not all is done yet, and the same command later does more: the time was up, or another command is at the rest."""
 
 
 class OutputError(MachineError):

@@ -51,7 +51,7 @@ Metrics = dict[str, list[dict[str, float]]]
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
     [
-        *("benchmark.running.carrying_out", "benchmark.scheduling.execution", "benchmark.datasets.digits"),
+        *("benchmark.running.batch", "benchmark.scheduling.execution", "benchmark.datasets.digits"),
         # the first optimiser imports it, which takes a second
         "torch._dynamo",
     ]

@@ -34,13 +34,13 @@ def run(
     if bound is None and until:
         raise InputError("--baseline, --max-seeds and --seed-step belong to --until-decided: give it, such as 0.5")
     if bound is not None:
-        from benchmark import deciding
+        from benchmark.running import until_decided
 
         looks = {"baseline": None} | until
-        deciding_run = deciding.prepare(layers, plugins, force, bound, begun=begun(ctx), fetch=not dry_run, **looks)
+        test = until_decided.prepare(layers, plugins, force, bound, begun=begun(ctx), fetch=not dry_run, **looks)
         if dry_run:
-            deciding.print_plan(deciding_run, console)
-        elif not deciding.carry_out(deciding_run, console):
+            until_decided.print_plan(test, console)
+        elif not until_decided.carry_out(test, console):
             raise typer.Exit(1)
         return
     command = running.prepare(layers, plugins, force, begun(ctx), fetch=not dry_run)

@@ -6,5 +6,5 @@ from .cluster import (
 )
 from .engines import run_serially as run_serially, run_trials as run_trials, run_under_ray as run_under_ray
 from .execution import Execution as Execution, Job as Job
-from .observer import Observer as Observer
+from .progress import Observer as Observer, display as display
 from .time_limit import NOT_BEGUN as NOT_BEGUN, TimeLimit as TimeLimit

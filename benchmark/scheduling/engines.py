@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.datasets import Dataset
 from benchmark.scheduling import preflight
 from benchmark.scheduling.cluster import Cluster, ray_cluster, scratch_folder, set_environment
-from benchmark.scheduling.observer import Observer
+from benchmark.scheduling.progress import Observer
 from benchmark.scheduling.time_limit import NOT_BEGUN, EpochTimer
 from benchmark.store import Result
 

@@ -1,18 +1,19 @@
-"""What ``--log`` names: observers that pass the runs' metrics on to other people's tools.
+"""``--log``: the runs' metrics for TensorBoard, Weights & Biases and MLflow.
 
-They listen in the driver, so that under Ray and in one process the same is written. Nothing of a run depends on them:
-a backend that fails says so once and is left alone from then on.
+They are written by the driver, so that under Ray and in one process the same is written, and no run depends on it.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from benchmark.configuration import RunConfig
-from benchmark.scheduling.observer import Observer
+from benchmark.scheduling.progress import Observer
 from benchmark.store import Result, Store
 from methods.errors import InputError, unknown
 
@@ -107,7 +108,7 @@ class MlflowLog:
     def epoch(self, row: Row) -> None:
         """Log the metrics as one batch."""
         epoch = int(row["epoch"])
-        metrics = [self.metric(key, value, _now(), epoch) for key, value in _metrics(row).items()]
+        metrics = [self.metric(key, value, int(1000 * time.time()), epoch) for key, value in _metrics(row).items()]
         self.client.log_batch(self.run_id, metrics=metrics)
 
     def end(self, result: Result) -> None:
@@ -150,81 +151,53 @@ def check(value: Any) -> tuple[str, ...]:
 
 
 class LoggingObserver:
-    """Tells one backend of everything."""
+    """Tells a display and some backends of everything; a backend that fails says so once and is left alone."""
 
-    def __init__(self, name: str, store: Store, say: Callable[[RunConfig, str], None]) -> None:
-        """Say on ``say`` if the backend fails."""
-        self.name = name
+    def __init__(self, display: Observer, names: Iterable[str], store: Store) -> None:
+        self.display = display
         self.store = store
-        self.say = say
-        self.broken = False
-        self.open: dict[str, RunLog] = {}
+        self.names = list(names)
+        self._open: dict[tuple[str, str], RunLog] = {}
 
     def started(self, run: RunConfig) -> None:
-        """Nothing is opened before there is something to write."""
+        """A run has begun; no log is opened before there is something to write."""
+        self.display.started(run)
 
     def note(self, run: RunConfig, line: str) -> None:
-        """Notes are for the person who watches."""
-
-    def epoch(self, run: RunConfig, row: Row) -> None:
-        """Pass the metrics on."""
-
-        def write() -> None:
-            if run.identity not in self.open:
-                opener = BACKENDS[self.name].opener
-                self.open[run.identity] = opener(run, self.store.folder(run), int(row["epoch"]))
-            self.open[run.identity].epoch(row)
-
-        self._guarded(run, write)
-
-    def ended(self, run: RunConfig, result: Result) -> None:
-        """Close the run's log."""
-        log = self.open.pop(run.identity, None)
-        if log is not None:
-            self._guarded(run, lambda: log.end(result))
-
-    def _guarded(self, run: RunConfig, action: Callable[[], None]) -> None:
-        if self.broken:
-            return
-        try:
-            action()
-        except Exception as error:
-            self.broken = True
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self.say(run, f"--log {self.name} failed and is left alone from here on: {reason}")
-
-
-class Observers:
-    """Several observers as one."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self.observers = observers
-
-    def started(self, run: RunConfig) -> None:
-        """A run has begun."""
-        for observer in self.observers:
-            observer.started(run)
-
-    def note(self, run: RunConfig, line: str) -> None:
-        """There is something to say of a run."""
-        for observer in self.observers:
-            observer.note(run, line)
+        """There is something to say to a person."""
+        self.display.note(run, line)
 
     def epoch(self, run: RunConfig, row: Any) -> None:
-        """A run has finished an epoch."""
-        for observer in self.observers:
-            observer.epoch(run, row)
+        """Pass the metrics on."""
+        self.display.epoch(run, row)
+        for name in tuple(self.names):
+            with self._guarded(run, name):
+                if (name, run.identity) not in self._open:
+                    log = BACKENDS[name].opener(run, self.store.folder(run), int(row["epoch"]))
+                    self._open[name, run.identity] = log
+                self._open[name, run.identity].epoch(row)
 
     def ended(self, run: RunConfig, result: Result) -> None:
-        """A run has ended."""
-        for observer in self.observers:
-            observer.ended(run, result)
+        """Close the run's logs."""
+        self.display.ended(run, result)
+        for name in tuple(self.names):
+            if (log := self._open.pop((name, run.identity), None)) is not None:
+                with self._guarded(run, name):
+                    log.end(result)
+
+    @contextmanager
+    def _guarded(self, run: RunConfig, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.names.remove(name)
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.display.note(run, f"--log {name} failed and is left alone from here on: {reason}")
 
 
-def with_logs(display: Observer, names: Iterable[str], store: Store) -> Observer:
+def with_logs(display: Observer, names: Sequence[str], store: Store) -> Observer:
     """Return an observer that tells the display and each of the backends."""
-    logs = [LoggingObserver(name, store, display.note) for name in names]
-    return Observers([display, *logs]) if logs else display
+    return LoggingObserver(display, names, store) if names else display
 
 
 def _metrics(row: Row) -> dict[str, float]:
@@ -237,9 +210,3 @@ def _flat(config: RunConfig) -> dict[str, Any]:
     for section in ("train", "data", "hyperparameters"):
         flat |= {f"{section}.{key}": value for key, value in content[section].items()}
     return flat | {"identity": config.identity}
-
-
-def _now() -> int:
-    from time import time
-
-    return int(1000 * time())

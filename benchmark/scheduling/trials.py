@@ -21,7 +21,7 @@ from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.scheduling.cluster import cause_of, worker_folder
 from benchmark.scheduling.execution import Execution, Job
-from benchmark.scheduling.observer import Observer
+from benchmark.scheduling.progress import Observer
 from benchmark.scheduling.time_limit import NOT_BEGUN, EpochTimer
 from benchmark.store import ERROR, Result, Status, Store, atomic
 from benchmark.training import Row

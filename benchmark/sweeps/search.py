@@ -159,8 +159,8 @@ def carry_out(
     dataset: Dataset,
     observer: Observer,
     say: Callable[[str], None],
-) -> bool:
-    """Carry out configurations as trials of Ray Tune, which hold all their seeds; return whether time was short.
+) -> str:
+    """Carry out configurations as trials of Ray Tune, which hold all their seeds; return why to try again later.
 
     Args:
         sweep: The sweep.
@@ -176,4 +176,4 @@ def carry_out(
     scheduler = Asha(callback, sweep.base.train.epochs) if sweep.scheduler == "asha" else None
     sets = {sweep.base.dataset: dataset}
     run_trials(template, sets, sweep.command.cluster, callback, searcher, count, say, scheduler=scheduler)
-    return callback.time_is_up
+    return running.TIME_IS_UP if callback.time_is_up else running.why_later(callback.results.values())

@@ -11,9 +11,9 @@ from benchmark import libraries, running
 from benchmark.configuration import RunConfig
 from benchmark.consoles import Console
 from benchmark.datasets import Dataset
-from benchmark.errors import TimeIsUpError
+from benchmark.errors import TryAgainError
 from benchmark.scheduling import logging_backends
-from benchmark.scheduling.display import display
+from benchmark.scheduling.progress import display
 from benchmark.store import Status, atomic, check_folder
 from benchmark.sweeps.answer import comparisons, detectable, expected_spread
 from benchmark.sweeps.outcomes import Outcome, outcome, ranked
@@ -66,7 +66,7 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
 
     Raises:
         MachineError: If a library that the report is made with is missing.
-        TimeIsUpError: If the command's time was up before that; the report shows what there is.
+        TryAgainError: If the time was up, or another command is at the rest; the report shows what there is.
     """
     # before anything is trained
     libraries.need("the report of a sweep", "matplotlib", "scipy", "sklearn")
@@ -88,17 +88,17 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
         say(console, sweep.left_out)
     spread = expected_spread(sweep)
     say(console, detectable(sweep, max(1, comparisons(sweep, configurations) + wanted), spread))
-    time_is_up = False
+    later = ""
     if missing or wanted:
         running.check_writable(sweep.command.store)
         check_folder(sweep.folder)
-        time_is_up = _train(sweep, todo, missing, wanted, console)
+        later = _train(sweep, todo, missing, wanted, console)
         configurations = known(sweep)
     outcomes = [outcome(sweep, x) for x in configurations]
     write_report(sweep, outcomes, spread, console)
     done = all(complete(sweep, run) for x in (todo if best is not None else configurations) for run in x.runs)
-    if time_is_up and not (done and (best is not None or not new_configurations(sweep, configurations))):
-        raise TimeIsUpError("the time is up before the sweep was finished")
+    if later and not (done and (best is not None or not new_configurations(sweep, configurations))):
+        raise TryAgainError(f"{later}: the sweep is not finished")
     return done
 
 
@@ -127,14 +127,14 @@ def _complete_statuses(sweep: Sweep) -> list[Status]:
 
 def _train(
     sweep: Sweep, todo: Sequence[Configuration], missing: Sequence[RunConfig], wanted: int, console: Console
-) -> bool:
-    """Carry out what is missing; return whether there was no time for some of it."""
+) -> str:
+    """Carry out what is missing; return why the same command later gets further, if that is so."""
     command = sweep.command
     sets = running.load_sets(command, [sweep.base])
     for line in notes(sweep, todo, sets):
         say(console, f"note: {line}")
     if sweep.search != "optuna" and sweep.scheduler == "none":
-        return running.time_was_up(running.train(replace(command, runs=missing), missing, sets, console, sweep.label))
+        return running.why_later(running.train(replace(command, runs=missing), missing, sets, console, sweep.label))
     from benchmark.scheduling import set_environment
 
     set_environment(command.cluster)

@@ -156,7 +156,7 @@ def test_the_documented_commands_are_valid(
     # the check itself has tests of its own, and the plan's time is not of interest
     monkeypatch.setattr("benchmark.checking.check.check", lambda name, plugins: [])
     monkeypatch.setattr("benchmark.checking.networks.check_network", lambda name, plugins: [])
-    monkeypatch.setattr("benchmark.running.planning._estimated", lambda command, runs: "")
+    monkeypatch.setattr("benchmark.running.forecast._estimated", lambda command, runs: "")
     assert bench(monkeypatch, command + (" --dry-run" if command.startswith("run") else "")) == 0
     assert {"method": "consensus", "backbone": "slim"}[kind] in capsys.readouterr().out
 

@@ -15,7 +15,7 @@ from benchmark import store
 from benchmark.reports import figures, page, prediction_figures, style
 from benchmark.reports.page_data import Content
 from benchmark.reports.style import View
-from benchmark.scheduling.live_display import LiveDisplay
+from benchmark.scheduling.progress import LiveDisplay
 from benchmark.site import build as build_site
 from benchmark.store import Predictions, write_predictions
 from benchmark.store.runs import Store

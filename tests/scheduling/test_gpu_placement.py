@@ -12,7 +12,7 @@ from benchmark import datasets, running
 from benchmark.consoles import new_console
 from benchmark.scheduling import Cluster, Job, run_under_ray
 from benchmark.scheduling.cluster import VISIBLE, _visible
-from benchmark.scheduling.display import display
+from benchmark.scheduling.progress import display
 from benchmark.store import Status, Store
 from benchmark.training import is_out_of_memory
 from methods.errors import InputError

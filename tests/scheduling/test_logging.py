@@ -14,6 +14,7 @@ from benchmark.scheduling.logging_backends import BACKENDS, Backend, LoggingObse
 from benchmark.store.runs import Result, Store
 from methods.errors import InputError
 from tests import needs
+from tests.scheduling.test_time_limit import Listener
 
 LAYER: dict[str, Any] = {
     "methods": ["dml"],
@@ -120,7 +121,7 @@ def test_a_run_that_goes_on_opens_its_log_where_it_goes_on(tmp_path: Path, monke
 
     monkeypatch.setattr(logging_backends, "BACKENDS", {"recorder": Backend(Recorder, "json")})
     (run,) = running.prepare([{**LAYER, "seeds": 1, "results": str(tmp_path)}]).runs
-    observer = LoggingObserver("recorder", Store(tmp_path), lambda run, line: None)
+    observer = LoggingObserver(Listener(), ["recorder"], Store(tmp_path))
     observer.epoch(run, {"epoch": 7})
     observer.epoch(run, {"epoch": 8})
     assert opened == [7]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmark import datasets, running
-from benchmark.running.carrying_out import remarks
+from benchmark.running import remarks
 from benchmark.scheduling import Execution, Job
 from benchmark.store import Status
 from benchmark.training.keeping import predictions_of

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from benchmark.deciding.looking import Decision, decided
+from benchmark.running.until_decided import Decision, decided
 
 LOOKS = (5, 10, 15, 20)
 BOUND = 0.5

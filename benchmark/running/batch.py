@@ -1,29 +1,42 @@
-"""What ``bench run`` does with a command: skip what is finished, carry out the rest, print the table."""
+"""What ``bench run`` and ``benchmark.run`` do: skip what is finished, carry out the rest, print the table."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark import datasets, paths
-from benchmark.configuration import RunConfig
-from benchmark.consoles import Console
-from benchmark.errors import MachineError, TimeIsUpError
-from benchmark.running.command import Command
+from benchmark.configuration import OPTIONS, SECTIONS, LogitsType, RunConfig, layer_from_file
+from benchmark.consoles import Console, new_console
+from benchmark.errors import MachineError, TryAgainError
+from benchmark.running.command import Command, prepare
 from benchmark.running.forecast import forecast
-from benchmark.running.keeping import keep_predictions
 from benchmark.scheduling import logging_backends, remove_scratch_folders, run_serially, run_under_ray
-from benchmark.scheduling.display import display
-from benchmark.store import DAMAGED, Result, Status, Store, environment, load
+from benchmark.scheduling.progress import display
+from benchmark.store import (
+    DAMAGED,
+    PREDICTIONS,
+    Result,
+    Status,
+    Store,
+    environment,
+    load,
+    students_files,
+    write_predictions,
+)
 from benchmark.tables import build, plain
 from benchmark.tables.footnotes import footnotes
 from benchmark.words import say
 from methods import registry
+from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchmark.scheduling import Job
 
 RATE_OF_SGD = 0.02
@@ -31,6 +44,8 @@ RATE_OF_SGD = 0.02
 
 LOOKED_AT = 512
 """Training images that are compared with each other before a run."""
+
+TIME_IS_UP = "the time is up"
 
 MIN_FREE_BYTES = 1_000_000
 """What a results folder must have room for before anything starts."""
@@ -40,11 +55,11 @@ def carry_out(command: Command, console: Console) -> bool:
     """Carry out what is missing and print the table; return whether every run that was asked for is finished.
 
     Raises:
-        TimeIsUpError: If the command's time was up before that, after the table of what there is.
+        TryAgainError: If the time was up, or another command is at the rest; after the table of what there is.
     """
     try:
         train_missing(command, console)
-    except TimeIsUpError:
+    except TryAgainError:
         _print_table(command, console)
         raise
     _print_table(command, console)
@@ -69,7 +84,7 @@ def train_missing(command: Command, console: Console) -> None:
         InputError: If a network does not take the images of a run, or the method's way of sharing it; if the method's
             losses do not take the run's labels; if a file such as a teacher's is of other classes; or if the device is
             not there, or has not what a setting asks for.
-        TimeIsUpError: If the command's time was up before all of it was carried out.
+        TryAgainError: If the time was up before the end, or another command is carrying out what is left.
     """
     remove_scratch_folders()
     for line in command.broken:
@@ -103,19 +118,23 @@ def train_missing(command: Command, console: Console) -> None:
         for line in [] if console.quiet else forecast(command, missing, shapes):
             say(console, line)
         results = train(command, missing, sets, console)
-    if not time_was_up(results):
-        keep_predictions(command, console)
+    later = why_later(results)
+    if later != TIME_IS_UP:
+        _predict_later(command, console)
     for run in command.runs:
         command.store.tidy(run)
         command.store.claim(run)
-    if time_was_up(results):
-        unfinished = sum(command.store.final_result(run) is None for run in command.runs)
-        raise TimeIsUpError(f"the time is up before {unfinished} of {len(command.runs)} runs were finished")
+    if later:
+        left = sum(command.store.final_result(run) is None for run in command.runs)
+        raise TryAgainError(f"{later}: {left} of {len(command.runs)} runs are not finished")
 
 
-def time_was_up(results: Iterable[Result]) -> bool:
-    """Return whether there was no time for some runs, or for all of their epochs."""
-    return any(result.status is Status.UNFINISHED for result in results)
+def why_later(results: Iterable[Result]) -> str:
+    """Return why the same command later gets further, if all that is left needs is to wait; nothing otherwise."""
+    left = {result.status for result in results if not result.status.final and result.status is not Status.STOPPED}
+    if Status.UNFINISHED in left:
+        return TIME_IS_UP
+    return "another command is carrying out the rest" if left == {Status.BUSY} else ""
 
 
 def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
@@ -209,6 +228,33 @@ def check_writable(store: Store) -> None:
         raise MachineError(f"cannot write results to {store.root}: {error.strerror}") from None
 
 
+def run(
+    words: Mapping[str, Any],
+    config: str | Path | None,
+    settings: Mapping[str, Any],
+    plugins: str | Path | Sequence[str | Path],
+    force: bool,
+    quiet: bool,
+) -> "pd.DataFrame":
+    """Carry out what is missing and return the runs; the arguments are those of :func:`benchmark.run`."""
+    files = (str(plugins),) if isinstance(plugins, str | Path) else tuple(str(plugin) for plugin in plugins)
+    for key in words:
+        if key not in (*OPTIONS, *SECTIONS) and not registry.known(key, files):
+            others = ("config", "settings", "plugins", "force", "quiet")
+            raise unknown("argument", key, {*OPTIONS, *SECTIONS, *others, *registry.catalogue(files)})
+    layers = [layer_from_file(str(config), files)] if config else []
+    given = {key: _plain(value) for key, value in words.items() if value is not None}
+    command = prepare([*layers, _nested(settings) | given], files, force, fetch=True)
+    console = new_console(quiet=quiet)
+    try:
+        carry_out(command, console)
+    except TryAgainError as error:
+        say(console, f"{error}; the same call goes on")
+    names = {command.store.folder(run).name for run in command.runs}
+    frame = load(command.store.root, where={"run": names}, split="all")
+    return frame.dropna(axis="columns", how="all").reset_index(drop=True)
+
+
 def _print_table(command: Command, console: Console) -> None:
     frame = load(command.store.root, "last", split="all") if command.store.runs.is_dir() else None
     if frame is None:
@@ -228,3 +274,74 @@ def _print_table(command: Command, console: Console) -> None:
             say(console, line)
         say(console, "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)")
         say(console, f"runs: {command.store.runs}")
+
+
+def _predict_later(command: Command, console: Console) -> None:
+    """Make predictions from the saved students of finished runs that have none; say what cannot be had so."""
+    if command.predictions is None:
+        return
+    without = [run for run in command.runs if _finished(command, run) and not _kept(command, run)]
+    lost = [run for run in without if not students_files(command.store.folder(run))]
+    made = [run for run in without if run not in lost and _made(command, run, command.predictions, console)]
+    if made:
+        say(
+            console,
+            f"{_were(made)} finished already: predictions made from the saved students, without ensembles and "
+            "teachers (--force trains anew and keeps them all)",
+        )
+    if lost:
+        say(
+            console,
+            f"{_were(lost)} finished without predictions or saved students: --force trains anew and keeps predictions",
+        )
+
+
+def _finished(command: Command, run: RunConfig) -> bool:
+    ended = command.store.final_result(run)
+    return ended is not None and ended.status is Status.FINISHED
+
+
+def _kept(command: Command, run: RunConfig) -> bool:
+    return (command.store.folder(run) / PREDICTIONS).is_file()
+
+
+def _made(command: Command, run: RunConfig, kept_as: LogitsType, console: Console) -> bool:
+    """Make a run's predictions from its students; return whether that was possible, and say why if not."""
+    from benchmark.training import choose_device, predictions_of_students
+
+    folder = command.store.folder(run)
+    try:
+        with command.store.lock(run, patience=0) as held:
+            if held:
+                dataset = datasets.load(run.dataset, run.data, command.data_root, command.plugins)
+                device = choose_device(command.device)
+                found = predictions_of_students(folder, run, dataset, device, command.plugins)
+                write_predictions(folder, found, kept_as)
+                return True
+        reason = "another command works on it"
+    except InputError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = error.strerror or "they cannot be written"
+    say(console, f"note: no predictions of {run.label}: {reason}")
+    return False
+
+
+def _were(runs: Sequence[RunConfig]) -> str:
+    return "1 run was" if len(runs) == 1 else f"{len(runs)} runs were"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple | range) else value
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    sections: dict[str, Any] = {}
+    for key, value in settings.items():
+        section, dot, name = key.partition(".")
+        if not (dot and section and name):
+            raise InputError(f"settings are named as in {{'train.lr': 0.05}} (given: {key!r})")
+        sections.setdefault(section, {})[name] = _plain(value)
+    return sections
