@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from benchmark import libraries
+from benchmark import optional_imports
 from benchmark.commands import (
     checks,
     cleaning,
@@ -25,7 +25,7 @@ from benchmark.commands import (
     training,
 )
 from benchmark.commands.options import NamesMetrics
-from benchmark.consoles import coloured, new_console, printing, same_command
+from benchmark.console import new_console, printing, same_command
 from benchmark.errors import MachineError, OutputError, TryAgainError
 from methods.errors import InputError, nearest
 
@@ -33,7 +33,7 @@ app = typer.Typer(
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich" if coloured() else None,
+    rich_markup_mode="rich",
     help="A benchmark for online knowledge distillation: train, compare, trust the table.",
     epilog="To begin: bench run --methods pcl,dkel --dataset digits. What can be named: bench list.",
 )
@@ -88,9 +88,9 @@ def _answered(error: BaseException) -> int:
     except MachineError:
         _fail(str(error), code=1)
     except ModuleNotFoundError as missing:
-        if missing.name not in libraries.DISTRIBUTIONS:
+        if missing.name not in optional_imports.DISTRIBUTIONS:
             raise
-        _fail(libraries.missing_line(" ".join(["bench", *sys.argv[1:2]]), missing.name), code=1)
+        _fail(optional_imports.missing_line(" ".join(["bench", *sys.argv[1:2]]), missing.name), code=1)
     except OSError as fault:
         # a name that no file here can have was written by a person, whichever command first looks for it
         if fault.errno != ENAMETOOLONG:

@@ -14,7 +14,7 @@ from functools import cache
 from statistics import mean
 from typing import Any, Literal
 
-from benchmark.words import OTHER_WORDS
+from benchmark.formatting import OTHER_WORDS
 from methods import registry
 from methods.errors import unknown
 from methods.metrics import MethodMetric, Role

@@ -16,7 +16,7 @@ import yaml
 
 from benchmark import cli, load, running
 from benchmark.configuration import layer_from_file
-from benchmark.consoles import new_console
+from benchmark.console import new_console
 from tests.tables.story import Story
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from benchmark.commands.options import (
     say_notes,
     several_of,
 )
-from benchmark.words import tell
+from benchmark.console import tell
 from methods.errors import InputError
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import Results, Split, Where, run_names, say_notes
-from benchmark.words import tell
+from benchmark.console import tell
 from methods.errors import InputError
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import DataRoot, Plugins, Results, Seed, Text, as_path, say_notes
-from benchmark.words import tell
+from benchmark.console import tell
 
 
 def pack(

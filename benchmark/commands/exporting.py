@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import DataRoot, ManyResults, Plugins, Prefer, Results, Run, Text, as_path, places
-from benchmark.words import tell
+from benchmark.console import tell
 from methods.errors import InputError
 
 

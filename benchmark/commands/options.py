@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from benchmark.configuration import OPTIONS, Option
-from benchmark.words import tell
+from benchmark.console import tell
 from methods.errors import InputError
 
 Complete = Callable[[str], list[str]]

@@ -19,7 +19,7 @@ from benchmark.commands.options import (
     places,
     say_notes,
 )
-from benchmark.words import tell
+from benchmark.console import tell
 
 BASELINE = "independent"
 """What the leaderboards of a site compare with, if nothing else is given."""

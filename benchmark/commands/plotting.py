@@ -25,7 +25,7 @@ from benchmark.commands.options import (
     say_notes,
     shown,
 )
-from benchmark.words import tell
+from benchmark.console import tell
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:

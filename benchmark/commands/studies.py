@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.commands.options import as_path, option_parameter, with_signature
-from benchmark.words import tell
+from benchmark.console import tell
 
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 BOUNDS = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}

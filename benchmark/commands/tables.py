@@ -23,8 +23,8 @@ from benchmark.commands.options import (
     several_of,
     shown,
 )
+from benchmark.console import tell
 from benchmark.errors import OutputError
-from benchmark.words import tell
 from methods.errors import InputError
 
 ENDINGS = {"tex": "latex", "htm": "html", "txt": "md"}

@@ -7,7 +7,7 @@ import typer
 
 from benchmark.commands.options import Config, DryRun, Plugins, Set, Text, as_path, begun, with_options
 from benchmark.configuration import OPTIONS, SWEEP_OPTIONS, UNTIL_DECIDED_OPTIONS
-from benchmark.consoles import new_console
+from benchmark.console import new_console
 from methods.errors import InputError
 
 

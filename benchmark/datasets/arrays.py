@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark import libraries, paths
+from benchmark import optional_imports, paths
 from benchmark.configuration import DataConfig, Source, source_of
 from benchmark.datasets.decoding import squared
 from benchmark.datasets.images import Dataset, LabelledImages, Pixels, channel_statistics, subset
@@ -243,7 +243,7 @@ Written down, it is the same with every version.
 @cache
 def digits_pixels_and_labels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Return the digits, ``[N, 1, 8, 8]`` and ``[N]``, from the file that scikit-learn ships."""
-    libraries.need("the dataset digits", "sklearn")
+    optional_imports.need("the dataset digits", "sklearn")
     values, labels = _read_digits()
     pixels = np.rint(values.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
     return pixels, labels.astype(np.int64)
@@ -274,7 +274,7 @@ class Digits:
     @staticmethod
     def present(name: str, root: Path) -> bool:
         """Return whether scikit-learn is there: they come with it."""
-        return libraries.present("sklearn")
+        return optional_imports.present("sklearn")
 
     @staticmethod
     def load(name: str, config: DataConfig, root: Path) -> Dataset:

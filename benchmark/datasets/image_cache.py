@@ -21,7 +21,7 @@ import PIL
 from filelock import FileLock
 
 from benchmark.configuration import DataConfig
-from benchmark.consoles import new_console
+from benchmark.console import new_console, say
 from benchmark.datasets import image_cache
 from benchmark.datasets.decoding import (
     Block,
@@ -36,7 +36,6 @@ from benchmark.datasets.decoding import (
 from benchmark.datasets.images import Dataset, Indices, LabelledImages, Pixels, histogram, statistics_of
 from benchmark.datasets.listing import EncodedImages
 from benchmark.store import atomic
-from benchmark.words import say
 from methods.errors import InputError
 
 FORMAT = 1

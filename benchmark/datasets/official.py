@@ -17,13 +17,12 @@ from filelock import FileLock
 
 from benchmark import paths
 from benchmark.configuration import DataConfig
-from benchmark.consoles import new_console
+from benchmark.console import new_console, say
 from benchmark.datasets import folder, image_cache
 from benchmark.datasets.decoding import check_range, squared
 from benchmark.datasets.images import Dataset, LabelledImages, subset
 from benchmark.datasets.labels import check_same_classes
 from benchmark.datasets.listing import Listing, identity_of, remembered, remembered_of_files
-from benchmark.words import say
 from methods.errors import InputError
 
 PARTS = ("train", "test")

@@ -13,7 +13,7 @@ from filelock import FileLock
 from PIL import Image
 
 from benchmark.configuration import DataConfig
-from benchmark.consoles import new_console
+from benchmark.console import new_console, say
 from benchmark.datasets import image_cache
 from benchmark.datasets.arrays import Parts, assembled
 from benchmark.datasets.image_cache import dataset_of
@@ -28,7 +28,6 @@ from benchmark.datasets.labels import (
     other_split,
 )
 from benchmark.datasets.listing import EmbeddedImages, EncodedImages, Listing, identity
-from benchmark.words import say
 from methods.errors import InputError, unknown
 
 PROBES = 16

@@ -12,11 +12,11 @@ from markupsafe import Markup
 
 from benchmark import metrics, tables
 from benchmark.escaping import lines, markdown, markdown_code
+from benchmark.formatting import duration
 from benchmark.reports.page_data import Content, Group, as_page_data
 from benchmark.reports.summary import facts, limitations
 from benchmark.store import Status, environment, put
 from benchmark.tables.grids import grid as text_grid
-from benchmark.words import duration
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import methods
 from benchmark import datasets
 from benchmark.configuration import DATA_ROOT, SECTIONS, RunConfig, joined, parse_yaml, recipes
+from benchmark.formatting import duration
 from benchmark.store import PREDICTIONS, Record, Result, StoredRun, students_files
-from benchmark.words import duration
 from methods import registry
 from methods.errors import InputError
 

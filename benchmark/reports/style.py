@@ -23,12 +23,11 @@ from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 
 from benchmark import escaping
-from benchmark.consoles import new_console
+from benchmark.console import new_console, say
 from benchmark.escaping import Form
 from benchmark.reports.palette import LINES, Line
 from benchmark.store import put
 from benchmark.tables import Choice, Showing, method_order, natural
-from benchmark.words import say
 from methods.errors import InputError, unknown
 
 FORMATS = ("svg", "pdf", "png")

@@ -6,9 +6,9 @@ from functools import cache
 
 from benchmark import datasets, tables
 from benchmark.configuration import TrainConfig, recipes
+from benchmark.formatting import duration
 from benchmark.reports.run_text import recipe
 from benchmark.store import Status, StoredRun
-from benchmark.words import duration
 from methods.errors import InputError
 
 FEW_SEEDS = 3

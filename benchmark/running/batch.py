@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.console import Console
 
 from benchmark import datasets, paths
 from benchmark.configuration import OPTIONS, SECTIONS, LogitsType, RunConfig, layer_from_file
-from benchmark.consoles import Console, new_console
+from benchmark.console import new_console, say
 from benchmark.errors import MachineError, TryAgainError
 from benchmark.running.command import Command, prepare
 from benchmark.running.forecast import forecast
@@ -30,7 +31,6 @@ from benchmark.store import (
 )
 from benchmark.tables import build, plain
 from benchmark.tables.footnotes import footnotes
-from benchmark.words import say
 from methods import registry
 from methods.errors import InputError, unknown
 

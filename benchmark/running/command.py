@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmark import datasets, libraries
+from benchmark import datasets, optional_imports
 from benchmark.configuration import OPTIONS, Engine, Layer, LogitsType, Request, RunConfig, datasets_named, plan
 from benchmark.scheduling import Cluster, TimeLimit, logging_backends
 from benchmark.store import Store
@@ -89,7 +89,7 @@ def prepare(
     chosen = {key: Request(layers, plugins).option(key) for key in OPTIONS}
     engine = chosen["engine"]
     if engine == "ray":
-        libraries.need("engine ray", "ray", instead="give --engine serial")
+        optional_imports.need("engine ray", "ray", instead="give --engine serial")
     limit = _limit(chosen["stop_after"], force, begun)
     predictions, address = _predictions(chosen), chosen["address"]
     data_root = chosen["data_root"] or datasets.default_root()

@@ -5,13 +5,15 @@ from dataclasses import replace
 from math import floor, log10
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 from benchmark import datasets
 from benchmark.configuration import RunConfig
-from benchmark.consoles import Console
+from benchmark.console import say
+from benchmark.formatting import duration
 from benchmark.running.command import Command
 from benchmark.scheduling import usable_cpus
 from benchmark.store import environment
-from benchmark.words import duration, say
 from methods.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from statistics import stdev
 from typing import Literal, TypeVar
 
 import pandas as pd
+from rich.console import Console
 
 from benchmark.configuration import Layer, RunConfig
-from benchmark.consoles import Console
+from benchmark.console import say
 from benchmark.metrics import HEADLINE, METRICS
 from benchmark.running import batch, command as commands, forecast
 from benchmark.store import load
@@ -36,7 +37,6 @@ from benchmark.tables import (
     tost,
 )
 from benchmark.tables.footnotes import footnotes
-from benchmark.words import say
 from methods.errors import InputError, unknown
 
 MAX_SEEDS = 20

@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmark.consoles import same_command
+from benchmark.console import same_command
 from benchmark.errors import MachineError
 from benchmark.store import environment
 from methods.errors import InputError

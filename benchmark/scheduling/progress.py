@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rich.console import Console
+
 from benchmark.configuration import RunConfig
-from benchmark.consoles import Console
+from benchmark.console import say
 from benchmark.escaping import visible
+from benchmark.formatting import duration
 from benchmark.store import Result, Status
-from benchmark.words import duration, say
 
 if TYPE_CHECKING:
     from rich.console import Group

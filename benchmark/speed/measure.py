@@ -8,10 +8,10 @@ from typing import Any
 
 from benchmark.configuration import DataConfig, Request, RunConfig, TrainConfig, complete_methods
 from benchmark.datasets import Shape
+from benchmark.formatting import duration
 from benchmark.speed.cost import ImageCost, macs_per_image
 from benchmark.speed.timing import matrix_rate, preparation, timed, trainer_for, training_step, warm_up
 from benchmark.training import peak_memory, reset_peak_memory
-from benchmark.words import duration
 from methods import backbones, registry
 from methods.errors import InputError
 from methods.hyperparameters import validated

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.words import OTHER_WORDS, short_name
+from benchmark.formatting import OTHER_WORDS, short_name
 from methods.errors import InputError, unknown
 
 MAX_LISTED = 40

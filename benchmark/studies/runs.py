@@ -15,7 +15,7 @@ from scipy import stats
 
 from benchmark import datasets, running, store
 from benchmark.configuration import Layer, RunConfig, recipes
-from benchmark.consoles import new_console
+from benchmark.console import new_console
 from benchmark.errors import MachineError
 from benchmark.store import Status
 from benchmark.studies import Strict

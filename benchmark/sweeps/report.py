@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from rich.console import Console
 
 import methods
-from benchmark.consoles import Console
+from benchmark.console import say
 from benchmark.reports import places
 from benchmark.store import put
 from benchmark.sweeps.answer import Spread, answer
@@ -18,7 +19,6 @@ from benchmark.sweeps.outcomes import Outcome, importances, ranked
 from benchmark.sweeps.plan import Sweep
 from benchmark.sweeps.space import shown
 from benchmark.tables import Gain, frame_csv, frame_markdown, paired_gain
-from benchmark.words import say
 
 MAX_ROWS = 40
 BEST = "best.yaml"

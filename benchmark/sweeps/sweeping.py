@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from statistics import mean
 
-from benchmark import libraries, running
+from rich.console import Console
+
+from benchmark import optional_imports, running
 from benchmark.configuration import RunConfig
-from benchmark.consoles import Console
+from benchmark.console import say
 from benchmark.datasets import Dataset
 from benchmark.errors import TryAgainError
 from benchmark.scheduling import logging_backends
@@ -20,7 +22,6 @@ from benchmark.sweeps.outcomes import Outcome, outcome, ranked
 from benchmark.sweeps.plan import TRIALS, Configuration, Sweep, first_rung
 from benchmark.sweeps.report import write_report
 from benchmark.sweeps.space import Assignment, identity
-from benchmark.words import say
 from methods.errors import InputError
 
 RECORD = "trials.json"
@@ -69,7 +70,7 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
         TryAgainError: If the time was up, or another command is at the rest; the report shows what there is.
     """
     # before anything is trained
-    libraries.need("the report of a sweep", "matplotlib", "scipy", "sklearn")
+    optional_imports.need("the report of a sweep", "matplotlib", "scipy", "sklearn")
     configurations = known(sweep)
     if best is not None:
         top = ranked([outcome(sweep, x) for x in configurations])[:best]

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from benchmark.configuration import FieldRole, settings_of_role
+from benchmark.formatting import OTHER_WORDS, short_name
 from benchmark.metrics import Metric, checked
 from benchmark.tables import configurations, variants
 from benchmark.tables.budgets import one_budget_a_row
-from benchmark.words import OTHER_WORDS, short_name
 from methods.errors import InputError, unknown
 
 KEYS = ("method", "dataset", "backbone", "split", "seed")

@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.formatting import short_name
 from benchmark.tables import layout, published
 from benchmark.tables.cells import Cell
 from benchmark.tables.grids import Grid
 from benchmark.tables.ordering import summaries
 from benchmark.tables.published import PublishedNumber
 from benchmark.tables.table import build
-from benchmark.words import short_name
 
 HEADER = (
     "method", "dataset", "backbone", "ours", "published", "difference", "source", "protocol of the source",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from benchmark import libraries
+from benchmark import optional_imports
 from benchmark.configuration import TrainConfig
 from methods import Method, ParameterGroup
 from methods.errors import InputError
@@ -89,7 +89,7 @@ def make_optimizer(groups: Sequence[DecayedGroup], train: TrainConfig) -> Optimi
     """
     given = [group.as_torch() for group in groups]
     # the first optimiser of a process has torch import its compiler
-    with libraries.loading():
+    with optional_imports.loading():
         if train.optimizer == "adamw":
             return torch.optim.AdamW(given, lr=train.lr, fused=True)
         return torch.optim.SGD(given, lr=train.lr, momentum=train.momentum, nesterov=train.nesterov, fused=True)

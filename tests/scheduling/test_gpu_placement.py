@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmark import datasets, running
-from benchmark.consoles import new_console
+from benchmark.console import new_console
 from benchmark.scheduling import Cluster, Job, run_under_ray
 from benchmark.scheduling.cluster import VISIBLE, _visible
 from benchmark.scheduling.progress import display

@@ -11,13 +11,13 @@ import pytest
 
 from benchmark import running, store
 from benchmark.configuration.run_config import RunConfig
+from benchmark.formatting import short_name
 from benchmark.metrics import METRICS
 from benchmark.store.runs import Result, Status, Store
 from benchmark.tables.cells import mean_and_deviation
 from benchmark.tables.layout import check_keys, check_metrics, keys_and_metrics
 from benchmark.tables.rendering import check_format, rendered
 from benchmark.tables.table import accuracy_table, build
-from benchmark.words import short_name
 from methods.errors import InputError
 
 FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))

@@ -1,4 +1,4 @@
-"""Where lines for a person go: to Rich's console, or as they are where Rich is not installed."""
+"""Standard output and the console: where the lines for a person go."""
 
 import os
 import shlex
@@ -7,32 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from benchmark import escaping, libraries
 from benchmark.errors import OutputError
+from benchmark.escaping import lines, visible
 
-
-class Console(Protocol):
-    """What is asked of a console; Rich's has it."""
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether a person watches, and something may move."""
-
-    @property
-    def quiet(self) -> bool:
-        """Whether nothing is printed."""
-
-    def print(
-        self,
-        *objects: Any,
-        style: str | None = None,
-        markup: bool | None = None,
-        highlight: bool | None = None,
-        soft_wrap: bool | None = None,
-    ) -> None:
-        """Print a line."""
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class _Output(TextIOWrapper):
@@ -97,50 +78,40 @@ def printing() -> Iterator[None]:
             raise OutputError(stream.fault) from None
 
 
-class PlainConsole:
-    """Lines without colours, on any stream alike."""
-
-    is_terminal = False
-
-    def __init__(self, stderr: bool, quiet: bool) -> None:
-        self.stderr = stderr
-        self.quiet = quiet
-
-    def print(self, *objects: Any, **how: Any) -> None:
-        """Print a line; how it would look in colours does not matter."""
-        if not self.quiet:
-            print(*map(_visible, objects), file=sys.stderr if self.stderr else sys.stdout, flush=True)
-
-
 def same_command() -> str:
     """Return the command line that was given, to be given again."""
     return shlex.join(["bench", *sys.argv[1:]])
 
 
-def coloured() -> bool:
-    """Return whether Rich is there."""
-    return libraries.present("rich")
-
-
-def new_console(stderr: bool = False, quiet: bool = False) -> Console:
-    """Return a console.
+def new_console(stderr: bool = False, quiet: bool = False) -> "Console":
+    """Return a console of Rich that shows control characters, such as those of a name, and does not obey them.
 
     Args:
         stderr: Whether it is the error stream's.
         quiet: Whether nothing is printed.
     """
-    if not coloured():
-        return PlainConsole(stderr, quiet)
-    from rich.console import Console as RichConsole
+    from rich.console import Console
 
-    class VisibleConsole(RichConsole):
-        """Rich's, which would let a name move the cursor."""
-
+    class VisibleConsole(Console):
         def print(self, *objects: Any, **how: Any) -> None:
-            super().print(*map(_visible, objects), **how)
+            super().print(*(lines(item) if isinstance(item, str) else item for item in objects), **how)
 
     return VisibleConsole(stderr=stderr, quiet=quiet)
 
 
-def _visible(printed: object) -> object:
-    return escaping.lines(printed) if isinstance(printed, str) else printed
+def say(console: "Console", *text: str) -> None:
+    """Print lines as they are, with their control characters made visible."""
+    for line in text:
+        console.print(visible(line), highlight=False, markup=False, soft_wrap=True)
+
+
+def tell(*text: object, error: bool = False, flush: bool = False) -> None:
+    """Print lines, what a command answers, with their control characters made visible.
+
+    Args:
+        text: Each one line of the answer.
+        error: Whether they go to the error stream.
+        flush: Whether a reader is to have them at once, and not when there are more.
+    """
+    for line in text:
+        print(visible(str(line)), file=sys.stderr if error else sys.stdout, flush=flush)

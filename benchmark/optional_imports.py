@@ -1,4 +1,4 @@
-"""Libraries that a part of this program needs and the rest does without: the line where one is missing."""
+"""Optional imports: libraries that only a part of this program needs, and the message where one is missing."""
 
 import gc
 import shlex
@@ -10,7 +10,7 @@ from benchmark.errors import MachineError
 
 DISTRIBUTIONS = {
     **{"PIL": "pillow", "yaml": "PyYAML", "sklearn": "scikit-learn", "ray": "ray[tune]"},
-    **{name: name for name in ("matplotlib", "numpy", "pandas", "pydantic", "rich", "scipy", "torch", "torchvision")},
+    **{name: name for name in ("matplotlib", "numpy", "pandas", "pydantic", "scipy", "torch", "torchvision")},
     **{name: name for name in ("filelock", "jinja2", "joblib", "markupsafe", "safetensors", "tabulate")},
 }
 """What pip calls a module that is imported."""

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import libraries
+from benchmark import optional_imports
 
 pytestmark = pytest.mark.thorough
 
-LACKING = ("ray", "matplotlib", "scipy", "sklearn", "rich", "torchvision", "optuna", "pyarrow", "numexpr", "bottleneck")
+LACKING = ("ray", "matplotlib", "scipy", "sklearn", "torchvision", "optuna", "pyarrow", "numexpr", "bottleneck")
 
 PROGRAM = f"""
 import contextlib, io, json, sys
@@ -121,7 +121,7 @@ def test_one_line_says_what_is_missing_for_what(words: str, answers: dict[str, A
 def test_the_garbage_collector_rests_while_a_library_is_loaded_and_is_then_as_it_was(was_on: bool) -> None:
     try:
         gc.enable() if was_on else gc.disable()
-        with libraries.loading():
+        with optional_imports.loading():
             assert not gc.isenabled()
         assert gc.isenabled() == was_on
     finally:
