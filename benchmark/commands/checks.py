@@ -93,7 +93,7 @@ def _deep(minutes: float, folder: Path, device: str) -> None:
     from methods.errors import InputError
 
     if not 0.1 <= minutes <= 24 * 60:
-        raise InputError(f"minutes must lie in 0.1..1440 (given: {minutes:g})")
+        raise InputError(f"minutes must be in 0.1..1440 (given: {minutes:g})")
     from benchmark.hardware.deep import deep
 
     found = deep(minutes, folder, device, partial(tell, flush=True))

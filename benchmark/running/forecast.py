@@ -54,7 +54,11 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Mapping[str, d
     which = f"{several}, {wide} side by side" if wide > 1 else several
     worth_it = sum(pixels(run, shapes[run.dataset]) for run in runs) >= WORTH_IT_PIXELS
     folder = command.store.root
-    found = plan_cost(runs, shapes, folder, "cpu", command.plugins, quick=True) if worth_it else None
+    try:
+        found = plan_cost(runs, shapes, folder, "cpu", command.plugins, quick=True) if worth_it else None
+    except InputError:
+        # whatever is wrong with a method is told by its run
+        found = None
     if found is None:
         return [which]
     plan = _Plan(command, runs, shapes, found.images)

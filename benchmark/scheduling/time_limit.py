@@ -66,8 +66,10 @@ class EpochTimer:
     def __init__(self, limit: TimeLimit | None) -> None:
         self.limit = limit
         self.over = False
-        self._first: dict[str, float] = {}
-        self._longest: dict[str, float] = {}
+        # it imports torch, which commands that train nothing do without
+        from benchmark.speed.cost import EpochSeconds
+
+        self._seconds = EpochSeconds()
 
     def allows(self, kind: str, besides: float = 0.0) -> bool:
         """Return whether an epoch that begins now would end in time.
@@ -77,9 +79,7 @@ class EpochTimer:
             besides: Seconds that are needed after it.
         """
         if self.limit is not None and not self.over:
-            # the first epoch of a process also warms the device up: it counts until there is another
-            expected = self._longest.get(kind, self._first.get(kind))
-            left = self.limit.left
+            expected, left = self._seconds.expected(kind), self.limit.left
             self.over = left <= 0 or (expected is not None and expected + besides > left)
         return not self.over
 
@@ -91,8 +91,4 @@ class EpochTimer:
             return
         begin = self.limit.clock()
         yield
-        took = self.limit.clock() - begin
-        if kind in self._first:
-            self._longest[kind] = max(took, self._longest.get(kind, 0.0))
-        else:
-            self._first[kind] = took
+        self._seconds.add(kind, self.limit.clock() - begin)

@@ -185,7 +185,7 @@ def plan_cost(
     device_name: str = "auto",
     plugins: Sequence[str] = (),
     quick: bool = False,
-) -> PlanCost | None:
+) -> PlanCost:
     """Return what a plan takes, from a few timed steps of each distinct kind of run, the quickest first.
 
     Seconds that were measured are kept in ``<folder>/pace.json`` and not measured again.
@@ -200,11 +200,8 @@ def plan_cost(
             to do, others are scaled by pixels instead of MACs, a kind that takes no step is left out, and nothing is
             kept.
 
-    Returns:
-        None if no kind of run takes a step, in a quick look.
-
     Raises:
-        InputError: If a kind of run takes no step, unless the look is quick.
+        InputError: If a kind of run takes no step; in a quick look, if none does.
     """
     device = choose_device(device_name)
     names = [kind_of(run, shapes[run.dataset], device) for run in runs]
@@ -233,7 +230,7 @@ def plan_cost(
                 raise
     known |= measured
     if not known:
-        return None
+        raise InputError("no training step of the plan can be taken")
     if measured and not quick:
         folder.mkdir(parents=True, exist_ok=True)
         kept = {kind: seconds._asdict() for kind, seconds in (stored | measured).items()}
@@ -302,6 +299,25 @@ def read_seconds(folder: Path) -> dict[str, ImageCost]:
         return {str(kind): ImageCost(float(own["train"]), float(own["evaluation"])) for kind, own in content.items()}
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}
+
+
+class EpochSeconds:
+    """What epochs of each kind of run have taken in this process."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, float] = {}
+        self._longest: dict[str, float] = {}
+
+    def add(self, kind: str, seconds: float) -> None:
+        """Add an epoch: the first of a kind, which also warms the device up, counts until there is another."""
+        if kind in self._first:
+            self._longest[kind] = max(seconds, self._longest.get(kind, 0.0))
+        else:
+            self._first[kind] = seconds
+
+    def expected(self, kind: str) -> float | None:
+        """Return what the next epoch of a kind takes at most, by those before it; None if there was none."""
+        return self._longest.get(kind, self._first.get(kind))
 
 
 def side_by_side(seconds: Iterable[float], places: int) -> float:

@@ -74,7 +74,7 @@ def random_shape(num_classes: int, image_size: int) -> Shape:
         InputError: For a number that is too small or too large.
     """
     if not (2 <= num_classes <= 100_000 and 1 <= image_size <= 1024):
-        raise InputError("num-classes must lie in 2..100000 and image-size in 1..1024")
+        raise InputError("num-classes must be in 2..100000 and image-size in 1..1024")
     return Shape(TRAIN_IMAGES, TEST_IMAGES, num_classes, 3, image_size)
 
 

@@ -124,7 +124,6 @@ def test_kinds_beyond_the_budget_are_guessed_by_their_pixels(tmp_path: Path, mon
     command = planned(tmp_path, methods=["independent", "dml"], backbone="resnet8", seeds=1)
     shape = Shape(500, 100, 10, 1, 8)
     found = plan_cost(command.runs, {"cifar100": shape}, tmp_path, "cpu", quick=True)
-    assert found is not None
     assert (found.kinds, found.scaled) == (2, 1)
     assert found.images[0] == pytest.approx(found.images[1])
     assert found.images[0].train > 0
