@@ -240,8 +240,6 @@ def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
     shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root, command.plugins) for run in runs}
     check_labels(runs, shapes, command.plugins)
     found = plan_cost(runs, shapes, command.store.root, command.device, command.plugins)
-    if found is None:
-        raise InputError("no step of these runs can be timed")
     mebibytes = stored_mebibytes(runs, shapes, command.plugins, command.save_students, command.predictions)
     wide = places(command, runs)
     took = duration(side_by_side(found.seconds, wide))
