@@ -7,6 +7,7 @@
 # make carry-check: they are tried on a Python that has torch and numpy alone.
 # make matrix: all tests on each Python that is here, and with the lowest versions; ONLY=3.12,lowest chooses some.
 # make docs: the documentation as pages that need no network.
+# make site: the leaderboards of results and submissions, which a workflow publishes.
 # make release-check: what would be published, built twice and tried out where nothing else is.
 PYTHON ?= python3
 VENV := .venv
@@ -25,7 +26,7 @@ PARALLEL := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadsc
 # a module is compiled once, not by each of the hundreds of processes that tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test suite thorough fuzz large stress matrix carry carry-check docs release-check lint install clean
+.PHONY: demo test suite thorough fuzz large stress matrix carry carry-check docs site release-check lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
@@ -64,6 +65,9 @@ carry-check: install
 docs: install
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "to look at it: $(BIN)/python -m webbrowser -t 'file://$(CURDIR)/build/docs/index.html'"
+
+site: install
+	$(BIN)/bench site --results results --out build/site
 
 release-check: install
 	$(BIN)/python -m tests.release

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmark.reports import (
+    FIDELITY,
     MethodSchedules,
     PageCell,
     PageTable,
@@ -156,7 +157,10 @@ def _curves(found: MethodSchedules) -> list[dict[str, Any]]:
 
 def _differences(name: str) -> PageTable | None:
     rows = [
-        [PageCell(text.replace("`", ""), mark="wrap") for text in (one.released, one.here, one.why, one.test)]
+        [
+            PageCell(text.replace("`", "").replace("see below", f"see {FIDELITY}"), mark="wrap")
+            for text in (one.released, one.here, one.why, one.test)
+        ]
         for one in differences(name)
     ]
     header = ("the released code", "here", "why", "test")

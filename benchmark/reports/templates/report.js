@@ -165,7 +165,7 @@
       dot.onpointermove = (event) => showTip(event, data.rows[g.row], [[colour(g.row), `${round(g.student)} %`], ["transparent", large(g.cost[key])]]);
       dot.onpointerleave = hideTip;
       axes.svg.append(dot);
-      if (points.length <= 14) {
+      if (points.length <= 20) {
         const right = axes.x(g.cost[key]) > axes.width * .75;
         axes.svg.append(make("text", { x: axes.x(g.cost[key]) + (right ? -10 : 10), y: axes.y(g.student) + 4, "text-anchor": right ? "end" : "start" }, data.rows[g.row]));
       }
