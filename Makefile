@@ -3,8 +3,8 @@
 # make fuzz: for MINUTES, the property tests draw other examples than in make test.
 # make large: times of a large store, of RUNS runs.
 # make stress: commands are killed KILLS times at random moments, or given a time to end in, and must lose nothing.
-# make carry: OUT=carry gets wheels for a machine without a network: TARGET=cp312 that has what WITHOUT=torch,numpy names.
-# make carry-check: they are tried on a Python that has torch and numpy alone.
+# make offline: OUT=offline gets wheels for a machine without a network: TARGET=cp312 that has WITHOUT=torch,numpy.
+# make offline-check: they are tried on a Python that has torch and numpy alone.
 # make matrix: all tests on each Python that is here, and with the lowest versions; ONLY=3.12,lowest chooses some.
 # make docs: the documentation as pages that need no network.
 # make site: the leaderboards of results and submissions, which a workflow publishes.
@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 KILLS ?= 100
 MINUTES ?= 20
 ONLY ?=
-OUT := carry
+OUT := offline
 TARGET := cp312
 WITHOUT := ray,torch,torchvision,numpy,scipy,scikit-learn,matplotlib
 PYTEST ?=
@@ -26,7 +26,7 @@ PARALLEL := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadsc
 # a module is compiled once, not by each of the hundreds of processes that tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test suite thorough fuzz large stress matrix carry carry-check docs site release-check lint install clean
+.PHONY: demo test suite thorough fuzz large stress matrix offline offline-check docs site release-check lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
@@ -45,22 +45,22 @@ thorough: install
 	PYTHONHASHSEED=0 $(PARALLEL) -m thorough
 
 fuzz: install
-	$(BIN)/python -m tests.fuzz $(MINUTES)
+	$(BIN)/python -m tools.fuzz $(MINUTES)
 
 large: install
-	$(BIN)/python -m tests.large_store $(RUNS)
+	$(BIN)/python -m tools.large_store $(RUNS)
 
 stress: install
-	$(BIN)/python -m tests.stress $(KILLS)
+	$(BIN)/python -m tools.stress $(KILLS)
 
 matrix: install
-	$(BIN)/python -m tests.matrix --only "$(ONLY)" $(PYTEST)
+	$(BIN)/python -m tools.matrix --only "$(ONLY)" $(PYTEST)
 
-carry: install
-	$(BIN)/python -m tests.carry --target "$(TARGET)" --without "$(WITHOUT)" --out "$(OUT)"
+offline: install
+	$(BIN)/python -m tools.offline --target "$(TARGET)" --without "$(WITHOUT)" --out "$(OUT)"
 
-carry-check: install
-	$(BIN)/python -m tests.carry_check
+offline-check: install
+	$(BIN)/python -m tools.offline_check
 
 docs: install
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -70,7 +70,7 @@ site: install
 	$(BIN)/bench site --results results --out build/site
 
 release-check: install
-	$(BIN)/python -m tests.release
+	$(BIN)/python -m tools.release
 
 lint: install
 	$(BIN)/ruff check .
@@ -88,4 +88,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .matrix .carry build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .matrix .offline build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import release
+from tools import release
 
 ROOT = Path(__file__).parents[1]
 DOORS = sorted((ROOT / "benchmark").glob("**/__init__.pyi"))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import conftest, fuzz
+from tests import conftest
+from tools import fuzz
 
 ROOT = Path(fuzz.__file__).parents[1]
 OURS = ("-p", "tests.conftest")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import matrix
+from tools import matrix
 
 ROOT = Path(__file__).parents[1]
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"

@@ -14,7 +14,7 @@ import pytest
 from benchmark import cli
 from benchmark.training import checkpoints
 from tests import needs
-from tests.stress import BENCH, Command, Watch, outcome, working_folder
+from tools.stress import BENCH, Command, Watch, outcome, working_folder
 
 GRID = (
     *("run", "--methods", "dml", "--dataset", "digits", "--seeds", "4", "--epochs", "6"),

@@ -20,7 +20,7 @@ from benchmark.datasets.images import Dataset
 from benchmark.scheduling import execution
 from benchmark.training import checkpoints
 from tests import needs
-from tests.stress import Command, Watch, fork, outcome, stress
+from tools.stress import Command, Watch, fork, outcome, stress
 
 RUN = (
     *("run", "--methods", "dml", "--dataset", "digits", "--seeds", "1", "--engine", "serial", "--device", "cpu"),

@@ -23,7 +23,7 @@ from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
 from methods.errors import InputError
 from tests.commands.test_cli import SMALL, Bench, bench
-from tests.stress import Metrics, outcome
+from tools.stress import Metrics, outcome
 
 __all__ = ["bench"]
 

@@ -1,6 +1,6 @@
 """``make matrix``: all tests on several Python versions, and with the lowest versions that ``pyproject.toml`` allows.
 
-``python -m tests.matrix [--only 3.12,lowest] [PYTEST ARGUMENTS]`` prints a line a combination and ends with exit code 1
+``python -m tools.matrix [--only 3.12,lowest] [PYTEST ARGUMENTS]`` prints a line a combination and ends with exit code 1
 if one failed. Environments, exact versions and pytest's output are kept in ``.matrix/``, under the combinations' names.
 """
 
@@ -181,7 +181,7 @@ def own_environment() -> dict[str, str]:
 
 def main(words: Sequence[str]) -> int:
     """Run the combinations one after the other; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.matrix", description=__doc__)
     known = {combination.name: combination for combination in COMBINATIONS}
     parser.add_argument("--only", default="", metavar="NAMES", help=f"some of {','.join(known)}; all if left out")
     chosen, arguments = parser.parse_known_args(words)

@@ -1,6 +1,6 @@
-"""``make carry-check``: what ``make carry`` writes, on a Python with torch and numpy alone and with no other path.
+"""``make offline-check``: what ``make offline`` writes, on a Python with torch and numpy alone and with no other path.
 
-``python -m tests.carry_check`` makes that Python in ``.carry/``, with the lowest torch that ``pyproject.toml`` allows.
+``python -m tools.offline_check`` makes that Python in ``.offline/``, with the lowest torch of ``pyproject.toml``.
 It ends with exit code 1 if a command there fails.
 """
 
@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from packaging.requirements import Requirement
 
-from tests.carry import ROOT, TARGET, WITHOUT, RefusedError, Target, carry, own_requirements
-from tests.matrix import find_python, own_environment
+from tools.matrix import find_python, own_environment
+from tools.offline import ROOT, TARGET, WITHOUT, RefusedError, Target, own_requirements, write_folder
 
-FOLDER = ROOT / ".carry"
+FOLDER = ROOT / ".offline"
 ALLOWED = ("torch", "numpy")
 METHODS = ("independent", "dml", "dkel")
 COMMANDS = (
@@ -67,7 +67,7 @@ def answer(words: Sequence[str], there: Path, python: Path) -> str:
     environment = {key: os.environ[key] for key in ("HOME", "LANG") if key in os.environ}
     # nothing but the system's own programs, and nobody to ask for more
     environment |= {"PATH": "/usr/bin:/bin", "PYTHON": str(python), "https_proxy": "http://127.0.0.1:9"}
-    command = ["sh", "carry/bench", *words]
+    command = ["sh", "offline/bench", *words]
     done = subprocess.run(command, cwd=there, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RefusedError(f"bench {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -81,7 +81,7 @@ def check() -> None:
     there = FOLDER / "there"
     shutil.rmtree(there, ignore_errors=True)
     there.mkdir()
-    carry(Target.of(TARGET), [*WITHOUT.split(","), "rich"], there / "carry")
+    write_folder(Target.of(TARGET), WITHOUT.split(","), there / "offline")
     write_images(there / "images")
     for words in COMMANDS:
         said = answer(words.split(), there, python)
@@ -95,5 +95,5 @@ if __name__ == "__main__":
     try:
         check()
     except RefusedError as error:
-        print(f"carry-check: {error}", file=sys.stderr)
+        print(f"offline-check: {error}", file=sys.stderr)
         sys.exit(1)

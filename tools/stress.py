@@ -1,6 +1,6 @@
 """``make stress``: commands are killed at random moments and given again, until their tables are complete.
 
-``python -m tests.stress [KILLS [SEED]]`` prints what happened and ends with exit code 1 if anything was lost, repeated,
+``python -m tools.stress [KILLS [SEED]]`` prints what happened and ends with exit code 1 if anything was lost, repeated,
 left behind, or unlike the undisturbed runs. Each time the moments are others, unless the seed of an earlier time is
 given; how far a command has come by then is up to the machine. Afterwards commands are given a time to end in.
 """
@@ -51,7 +51,7 @@ Metrics = dict[str, list[dict[str, float]]]
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
     [
-        *("benchmark.running.batch", "benchmark.scheduling.execution", "benchmark.datasets.digits"),
+        *("benchmark.running.batch", "benchmark.scheduling.execution", "benchmark.datasets.arrays"),
         # the first optimiser imports it, which takes a second
         "torch._dynamo",
     ]
@@ -349,7 +349,7 @@ def timed(engines: Sequence[str] = ("serial", "ray")) -> Iterator[Timed]:
 if __name__ == "__main__":
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     chosen = int(sys.argv[2]) if len(sys.argv) > 2 else secrets.randbits(32)
-    again = f"python -m tests.stress {number} {chosen}"
+    again = f"python -m tools.stress {number} {chosen}"
     print(f"with a seed: {again}", flush=True)
     if not stress(number, seed=chosen).good:
         print(f"failed, and this draws the same moments: {again}")

@@ -1,4 +1,4 @@
-"""What ``make carry`` takes along, without a network; ``make carry-check`` tries it on a bare Python."""
+"""What ``make offline`` packs, without a network; ``make offline-check`` tries it on a bare Python."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.carry import (
+from tools.offline import (
     MAX_MIB,
     ROOT,
     SCRIPT,
@@ -96,7 +96,7 @@ def test_a_folder_of_other_things_stays(tmp_path: Path) -> None:
 
 
 def test_the_script_unpacks_once_and_runs(tmp_path: Path) -> None:
-    (folder := tmp_path / "my carry").mkdir()
+    (folder := tmp_path / "my folder").mkdir()
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
 

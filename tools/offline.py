@@ -1,7 +1,7 @@
-"""``make carry``: one folder of wheels for a machine without a network, where a path is all that is installed.
+"""``make offline``: one folder of wheels for a machine without a network, where a path is all that is installed.
 
-``python -m tests.carry --target cp312 --without ray,torch,numpy`` writes this project's wheel and, in the versions that
-are installed here, those of the libraries that it needs and the target lacks, with a script that unpacks and runs them.
+``python -m tools.offline --target cp312 --without ray,torch,numpy`` writes this wheel and, in the versions that are
+installed here, those of the libraries that it needs and the target lacks, with a script that unpacks and runs them.
 """
 
 import argparse
@@ -180,7 +180,7 @@ def sizes(folder: Path) -> dict[str, float]:
 
 
 def check_size(found: Mapping[str, float], most: float) -> None:
-    """Refuse what is too much to be carried, and say what takes the room."""
+    """Refuse what is too large, and say what takes the room."""
     if sum(found.values()) > most:
         lines = [f"{size:7.1f} MiB  {name}" for name, size in found.items() if size >= 0.1]
         raise RefusedError(
@@ -198,7 +198,7 @@ def replace(made: Path, out: Path) -> None:
     shutil.move(made, out)
 
 
-def carry(target: Target, without: Collection[str], out: Path, most: float = MAX_MIB) -> dict[str, float]:
+def write_folder(target: Target, without: Collection[str], out: Path, most: float = MAX_MIB) -> dict[str, float]:
     """Write the folder and return its files' sizes in MiB.
 
     Raises:
@@ -208,7 +208,7 @@ def carry(target: Target, without: Collection[str], out: Path, most: float = MAX
     environment = target.environment
     check_names(without, environment)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="carry-", dir=out.parent) as temporary:
+    with tempfile.TemporaryDirectory(prefix="offline-", dir=out.parent) as temporary:
         made = Path(temporary) / "made"
         made.mkdir()
         build(made)
@@ -223,17 +223,17 @@ def carry(target: Target, without: Collection[str], out: Path, most: float = MAX
 
 def main(words: Sequence[str]) -> int:
     """Write the folder and say what to do there; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.carry", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.offline", description=__doc__)
     parser.add_argument("--target", default=TARGET, help="cp312, or with its platform cp312-manylinux_2_28_aarch64")
     parser.add_argument("--without", default=WITHOUT, metavar="NAMES", help="what is there, or not wanted")
-    parser.add_argument("--out", type=Path, default=ROOT / "carry", metavar="DIR")
+    parser.add_argument("--out", type=Path, default=ROOT / "offline", metavar="DIR")
     chosen = parser.parse_args(words)
     without = [name for name in re.split(r"[,\s]+", chosen.without) if name]
     try:
         target = Target.of(chosen.target)
-        found = carry(target, without, chosen.out)
+        found = write_folder(target, without, chosen.out)
     except RefusedError as error:
-        print(f"carry: {error}", file=sys.stderr)
+        print(f"offline: {error}", file=sys.stderr)
         return 1
     print(f"{chosen.out}: {len(found) - 1} wheels for {chosen.target}, {sum(found.values()):.1f} MiB")
     print(f"there: sh {shlex.quote(chosen.out.name)}/bench run --engine serial --dataset folder:PATH")

@@ -1,6 +1,6 @@
 """``make release-check``: whether what would be published is what is here, and works where nothing else is.
 
-``python -m tests.release [--no-install]`` builds the source archive and the wheel twice from the files that git knows,
+``python -m tools.release [--no-install]`` builds the source archive and the wheel twice from the files that git knows,
 compares their bytes, looks for what does not belong in them, compares the versions that are stated, renders the long
 description, and runs the wheel in an empty environment away from the checkout, where its help has to come at once. It
 prints a line a check and ends with exit code 1 at the first that fails.
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.matrix import find_uv, own_environment
+from tools.matrix import find_uv, own_environment
 
 ROOT = Path(__file__).parents[1]
 
@@ -261,7 +261,7 @@ def _done(command: Sequence[str | Path], folder: Path, environment: dict[str, st
 
 def main(words: Sequence[str]) -> int:
     """Check everything; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.release", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.release", description=__doc__)
     parser.add_argument("--no-install", action="store_true", help="leave out what needs an index of packages")
     chosen = parser.parse_args(words)
     with tempfile.TemporaryDirectory(prefix="okdbench-release-") as name:

@@ -1,6 +1,6 @@
 """``make fuzz``: the property tests draw other examples in round after round, until one fails or the time is up.
 
-``python -m tests.fuzz [MINUTES]`` ends with exit code 1 at the first round that fails, and prints the command that
+``python -m tools.fuzz [MINUTES]`` ends with exit code 1 at the first round that fails, and prints the command that
 repeats it.
 """
 

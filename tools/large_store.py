@@ -1,6 +1,6 @@
 """``make large``: a store of many long runs is made, and what tables, lists, a report and a site of it take is printed.
 
-``python -m tests.large_store [RUNS ...] [--epochs N]`` makes a store of each size (1,000 and 10,000 if none is given)
+``python -m tools.large_store [RUNS ...] [--epochs N]`` makes a store of each size (1,000 and 10,000 if none is given)
 in a temporary folder and times the commands, each in a process of its own: the first table, which builds the index, and
 then each command as a person meets it. Nothing is judged: a machine's own load decides such times, and is printed.
 """
