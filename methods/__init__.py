@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from methods.hyperparameters import BaseHyperparameters
-    from methods.interface import Held, Method, Outputs, ParameterGroup, Progress
+    from methods.interface import FrozenParameters, Method, Outputs, ParameterGroup, Progress
     from methods.metrics import MethodMetric
     from methods.registry import available, build, restored
 
 __all__ = [
     "BaseHyperparameters",
-    "Held",
+    "FrozenParameters",
     "Method",
     "MethodMetric",
     "Outputs",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _REGISTRY = frozenset({"available", "build", "restored"})
-_INTERFACE = frozenset({"BaseHyperparameters", "Held", "Method", "Outputs", "ParameterGroup", "Progress"})
+_INTERFACE = frozenset({"BaseHyperparameters", "FrozenParameters", "Method", "Outputs", "ParameterGroup", "Progress"})
 
 
 def __getattr__(name: str) -> Any:

@@ -73,7 +73,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Held:
+class FrozenParameters:
     """Parameters that a step leaves alone where a decision made on the device says so; nothing waits for it.
 
     Attributes:
@@ -228,11 +228,13 @@ class Method(nn.Module, ABC):
             labels: ``[B]``, class indices.
         """
 
-    def before_update(self, outputs: AnyOutputs, labels: Tensor, progress: Progress) -> Sequence[Held] | None:
+    def before_update(
+        self, outputs: AnyOutputs, labels: Tensor, progress: Progress
+    ) -> Sequence[FrozenParameters] | None:
         """Do what comes between the backward pass and the optimiser's step.
 
         A parameter whose ``grad`` is set to None is left alone by the step: neither momentum nor weight decay moves it.
-        Where that depends on numbers on the device, they need not be waited for: return what is to be held.
+        Where that depends on numbers on the device, they need not be waited for: return what is to be frozen.
 
         Args:
             outputs: Of the step, in full precision.

@@ -1,7 +1,6 @@
 """Multi-view contrastive learning for online knowledge distillation."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from methods.backbones import Backbone
 from methods.contrast import bank_contrast, bank_cosines
 from methods.interface import AnyOutputs, Outputs, Progress
 from methods.networks import check_views
-from methods.objectives import cross_entropy, distillation_loss
+from methods.objectives import cross_entropy, distillation_loss, full_precision
 from methods.peers import BranchedPeers, BranchHyperparameters, named, numbered
 
 _WITHOUT_DATA = 64
@@ -118,7 +117,7 @@ class MCLOKD(BranchedPeers):
         if rows is None or len(rows) != features.shape[1]:
             # nobody said which images these are
             rows = self._first_rows(features.shape[1])
-        with in_full_precision(features.device):
+        with full_precision(features.device):
             # what is divided by a small temperature is not computed in half precision
             whole = features.float() if features.dtype.itemsize < 4 else features
             embeddings = torch.stack(
@@ -163,13 +162,6 @@ class MCLOKD(BranchedPeers):
             if (stored := state_dict.get(prefix + name)) is not None:
                 setattr(self, name, getattr(self, name).new_empty(stored.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def in_full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Return the context without autocast; nothing where there is none, as where operations are counted alone."""
-    if not torch.amp.is_autocast_available(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
 
 
 def renewed(rows: Tensor, embeddings: Tensor, momentum: float) -> Tensor:

@@ -11,7 +11,7 @@ __all__ = ["ema_decay_at", "ema_remarks", "longest_decay", "update_mean"]
 
 
 @torch.no_grad()
-def update_mean(teacher: nn.Module, student: nn.Module, decay: float | Tensor) -> None:
+def update_mean(teacher: nn.Module, student: nn.Module, decay: float) -> None:
     """Move every parameter of the teacher: ``theta_t <- decay theta_t + (1 - decay) theta_s``, in place.
 
     Buffers stay as they are: the teacher keeps batch statistics of its own.
@@ -19,17 +19,11 @@ def update_mean(teacher: nn.Module, student: nn.Module, decay: float | Tensor) -
     Args:
         teacher: What is moved.
         student: A network of the same architecture.
-        decay: In 0..1; a number, or a tensor of no axes on the networks' device.
+        decay: In 0..1.
     """
     means: list[Tensor] = list(teacher.parameters())
     ends: list[Tensor] = list(student.parameters())
-    if not isinstance(decay, Tensor):
-        torch._foreach_lerp_(means, ends, 1.0 - decay)
-        return
-    # the same formula: a lerp of many tensors takes numbers alone
-    ways = torch._foreach_sub(ends, means)
-    torch._foreach_mul_(list(ways), 1.0 - decay)
-    torch._foreach_add_(means, list(ways))
+    torch._foreach_lerp_(means, ends, 1.0 - decay)
 
 
 def longest_decay(steps: int) -> float:

@@ -4,9 +4,32 @@ Logits may carry leading dimensions (peers); a loss is the mean over the batch, 
 ``sg`` below stops the gradient. Whoever wants a target held constant detaches it before the call.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute losses, and what is divided by a small temperature, without autocast and on CUDA without tf32."""
+    if not torch.amp.is_autocast_available(device.type):
+        # the meta device, where operations are counted alone
+        yield
+        return
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            yield
+            return
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        before = matmul.allow_tf32, cudnn.allow_tf32
+        matmul.allow_tf32 = cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

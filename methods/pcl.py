@@ -118,8 +118,7 @@ class MeanTeacherMethod(Method):
     def after_step(self, progress: Progress) -> None:
         """Move the mean teacher towards the student."""
         chosen = self.hyperparameters
-        decay = progress.scheduled(lambda at: ema_decay_at(at.step, chosen.ema_decay, chosen.ema_warmup))
-        update_mean(self.teacher, self.network, decay)
+        update_mean(self.teacher, self.network, ema_decay_at(progress.step, chosen.ema_decay, chosen.ema_warmup))
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Return the logits of the teacher's heads, of the peers, and of both networks' ensemble classifiers."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from methods.backbones import Backbone
 from methods.hyperparameters import BaseHyperparameters
-from methods.interface import Held, Outputs, Progress
+from methods.interface import FrozenParameters, Outputs, Progress
 from methods.metrics import MethodMetric, Role
 from methods.objectives import cross_entropy, divergence_matrix, hard_labels
 from methods.peers import PeerHyperparameters, SeparatePeers, named, numbered
@@ -108,14 +108,14 @@ class SwitOKD(SeparatePeers):
         return switches(students, teachers, hard_labels(labels), chosen.temperature, chosen.thresholds == "released")
 
     @torch.no_grad()
-    def before_update(self, outputs: Outputs, labels: Tensor, progress: Progress) -> Sequence[Held]:
+    def before_update(self, outputs: Outputs, labels: Tensor, progress: Progress) -> Sequence[FrozenParameters]:
         """Count, and hold the teachers that wait: the step leaves them alone."""
         switch = self._switches(outputs, labels)
         means = [value.to(self.counts.dtype).mean() for value in (switch.expert, switch.gap, switch.threshold)]
         self.counts += torch.stack((torch.ones_like(means[0]), *means))
         teachers = self.networks[len(self.students) :]
         return [
-            Held(list(network.parameters()), waits)
+            FrozenParameters(list(network.parameters()), waits)
             for network, waits in zip(teachers, switch.expert.all(1), strict=True)
         ]
 

@@ -198,7 +198,7 @@ def step(case: Case, method: Method, number: int, seed: int | None = None) -> di
     ]
     indices = torch.arange(BATCH_SIZE) + BATCH_SIZE * (number % TRAINING_BATCHES)
     batch = StepBatch(*case.batch(number, method.views), indices)
-    return optimise(method, torch.optim.SGD(groups), batch, PROGRESS[number])
+    return optimise(method, torch.optim.SGD(groups, fused=True), batch, PROGRESS[number])
 
 
 def take_step(case: Case, method: Method, number: int) -> dict[str, Tensor]:

@@ -22,4 +22,4 @@ from .images import (
     random_dataset as random_dataset,
 )
 from .labels import first_difference as first_difference
-from .placement import Images as Images, on_device as on_device
+from .placement import Images as Images, on_device as on_device, uploaded as uploaded

@@ -44,7 +44,7 @@ class HostImages:
         """Return a batch on the device."""
         where = index.cpu() if isinstance(index, Tensor) else index
         batch = self.pixels[where if self.rows is None else self.rows[where]]
-        return batch if self.device.type == "cpu" else batch.to(self.device)
+        return uploaded(batch, self.device)
 
 
 def on_device(part: LabelledImages, device: torch.device) -> tuple[Images, Tensor]:
@@ -70,6 +70,11 @@ def on_device(part: LabelledImages, device: torch.device) -> tuple[Images, Tenso
         batch = slice(start, start + COPIED_AT_ONCE)
         copied[batch] = host[batch]
     return copied, labels
+
+
+def uploaded(values: Tensor, device: torch.device) -> Tensor:
+    """Return values of the host's memory on a device; the host does not wait for the copy."""
+    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
 
 
 def free_memory(device: torch.device) -> int:

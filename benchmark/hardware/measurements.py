@@ -26,7 +26,7 @@ from benchmark.hardware.report import Mode, ParallelSpeed, Range, Repeat, StepSp
 from benchmark.speed.cost import macs_per_image
 from benchmark.speed.measure import random_runs, random_shape
 from benchmark.speed.timing import matrix_rate, timed, trainer_for, training_step, warm_up
-from benchmark.training import Arithmetic, Trainer, check_settings, checkpoints, peak_memory, reset_peak_memory
+from benchmark.training import PrecisionConfig, Trainer, check_settings, checkpoints, peak_memory, reset_peak_memory
 from benchmark.training.devices import Precision
 from methods.errors import InputError
 
@@ -121,7 +121,7 @@ def recorded_repeat(workload: Workload, method: str, precision: Precision, optim
     """Train a small run with plain steps and with recorded ones."""
     recorded = _small_trainer(workload, method, precision, graph=True, optimizer=optimizer)
     other = _result(recorded)
-    refusal = next(iter(recorded.take_notes()), None)
+    refusal = recorded.recorded.refusal if recorded.recorded else None
     plain = _result(_small_trainer(workload, method, precision, graph=False, optimizer=optimizer))
     return Repeat(
         what="recorded",
@@ -208,7 +208,7 @@ def no_speed(run: RunConfig, mode: Mode, refusal: str | None = None) -> StepSpee
 @cache
 def matrix_flop_per_s(device: torch.device, precision: Precision) -> float:
     """Return the device's rate of matrix products in FLOP/s."""
-    arithmetic = Arithmetic.of(device, precision, None)
+    arithmetic = PrecisionConfig.of(device, precision, None)
     arithmetic.apply(1)
     return matrix_rate(arithmetic)()
 

@@ -19,7 +19,7 @@ from torch import Tensor
 import methods
 from benchmark.configuration import Request, complete_methods
 from benchmark.hardware.report import Agreement
-from benchmark.training import Arithmetic, StepBatch, optimise
+from benchmark.training import PrecisionConfig, StepBatch, optimise
 from benchmark.training.devices import Precision
 from methods import Method, Outputs, Progress, registry
 
@@ -64,7 +64,7 @@ def read() -> dict[str, Any]:
 def loss_agreements(device: torch.device, stored: dict[str, Any]) -> list[Agreement]:
     """Compare every stored loss with the device's."""
     found = []
-    Arithmetic(device, "fp32", device.type == "cpu").apply(1)
+    PrecisionConfig(device, "fp32", device.type == "cpu").apply(1)
     for arithmetic, (dtype, tolerance) in LOSSES.items():
         for case in stored["losses"]:
             pair = _loss(case, device, dtype), case["loss"]
@@ -90,10 +90,10 @@ def trajectory(method: str, device: torch.device, arithmetic: str, steps: int = 
     dtype = torch.float64 if arithmetic == "float64" else torch.float32
     precision: Precision = arithmetic if arithmetic in ("tf32", "bf16") else "fp32"  # type: ignore[assignment]
     built = _built(method).to(device, dtype).train()
-    computed = Arithmetic(device, precision, device.type == "cpu")
+    computed = PrecisionConfig(device, precision, device.type == "cpu")
     computed.apply(1)
     trained = [parameter for parameter in built.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(trained, lr=LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
     views = _sines((built.views, BATCH, CHANNELS, SIDE, SIDE), 0.7, 1.0).to(device, dtype)
     labels = (torch.arange(BATCH) % CLASSES).to(device)
     built.start(repeat((views, labels)))

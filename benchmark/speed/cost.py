@@ -23,17 +23,17 @@ from benchmark.datasets import Shape
 from benchmark.speed.timing import BUSY, preparation, timed_alone, trainer_for, training_step, warm_up
 from benchmark.store import atomic, environment
 from benchmark.training import (
-    Arithmetic,
+    PrecisionConfig,
     StepBatch,
     Trainer,
     choose_device,
-    draw_method,
+    initialise_method,
+    outputs_and_losses,
     peak_memory,
-    without_numbers,
+    without_effect,
+    without_values,
 )
-from benchmark.training.gradients import without_a_trace
 from benchmark.training.machine_record import records_steps
-from benchmark.training.stepping import outputs_and_losses
 from methods import Method, Progress
 from methods.errors import InputError
 
@@ -90,7 +90,7 @@ def macs_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) ->
     """
 
     def counted() -> ImageCost:
-        method = draw_method(run, shape, plugins)
+        method = initialise_method(run, shape, plugins)
         images = torch.zeros(method.views, COUNTED_IMAGES, shape.in_channels, shape.image_size, shape.image_size)
         train = _step_macs(method, StepBatch(images, torch.zeros(COUNTED_IMAGES, dtype=torch.int64)), run.train.epochs)
         method.eval()
@@ -98,7 +98,7 @@ def macs_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) ->
             return ImageCost(train, count_macs(lambda: method.predict(images[0])) / COUNTED_IMAGES)
 
     try:
-        return without_numbers(counted)
+        return without_values(counted)
     except Exception as error:
         # a plug-in may raise anything; a plan is answered in one line
         reason = str(error).splitlines()[0] if str(error) else "no message"
@@ -129,7 +129,8 @@ def run_cost(trainer: Trainer) -> dict[str, float]:
     method, student = trainer.method, trainer.method.student()
     state = (*method.parameters(), *method.buffers())
     try:
-        counts = without_a_trace(method, trainer.labels.device, lambda: _counted(trainer, student))
+        with without_effect(method, trainer.labels.device):
+            counts = _counted(trainer, student)
     except Exception:
         # what broke the run may break this too; how the run ended must be told all the same
         counts = {}
@@ -287,7 +288,7 @@ def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
     looks = (shape.num_classes, shape.in_channels, shape.image_size, images)
     hardware = environment.device_name(str(device))
     cuda = device.type == "cuda"
-    recorded = cuda and records_steps(run.train, run.method, Arithmetic.of(device, run.train.precision, None))
+    recorded = cuda and records_steps(run.train, run.method, PrecisionConfig.of(device, run.train.precision, None))
     parts = (run.method, run.backbone, run.hyperparameters, train, recorded, looks, hardware, torch.__version__)
     return f"{run.method} {run.backbone} {sha256(repr(parts).encode()).hexdigest()[:16]}"
 
@@ -347,7 +348,7 @@ def stored_mebibytes(
     """Return what a plan leaves on the disk in MiB: metrics, and weights and logits where they are kept."""
     stored = BYTES_PER_EPOCH * sum(run.train.epochs for run in runs)
     for run in runs if save_students or predictions is not None else ():
-        weights, logits = without_numbers(partial(_sizes, run, shapes[run.dataset], plugins))
+        weights, logits = without_values(partial(_sizes, run, shapes[run.dataset], plugins))
         stored += 4 * weights if save_students else 0
         stored += logits * np.dtype(predictions).itemsize if predictions is not None else 0
     return stored / 2**20
@@ -355,7 +356,7 @@ def stored_mebibytes(
 
 def _sizes(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> tuple[int, int]:
     """Return how many weights a run's students have, and how many logits its predictors give on the scored images."""
-    method = draw_method(run, shape, plugins).eval()
+    method = initialise_method(run, shape, plugins).eval()
     with torch.no_grad():
         predictors = len(method.predict(torch.zeros(2, shape.in_channels, shape.image_size, shape.image_size)))
     weights = sum(weight.numel() for name in method.students for weight in method.student(name).parameters())

@@ -9,7 +9,7 @@ import torch
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape, random_dataset
-from benchmark.training import Arithmetic, StepBatch, Trainer, choose_device
+from benchmark.training import PrecisionConfig, StepBatch, Trainer, choose_device
 from methods import Progress
 
 MATRIX_SIDE = 2048
@@ -89,12 +89,12 @@ def warm_up(trainer: Trainer, step: Callable[[], None], least: int = 2) -> None:
 
 def preparation(trainer: Trainer) -> Callable[[], StepBatch]:
     """Return the action of making the views and labels of one optimiser step."""
-    draw = trainer.batches.augmentation.draw(0, "augmentation", 0, trainer.method.views)
-    indices = torch.arange(trainer.config.train.batch_size, device=trainer.arithmetic.device)
-    return lambda: trainer.batches.prepared(indices, draw, 0)
+    sampled = trainer.batches.augmentation.sample(0, "augmentation", 0, trainer.method.views)
+    indices = torch.arange(trainer.config.train.batch_size)
+    return lambda: trainer.batches.prepared(indices, sampled, 0)
 
 
-def matrix_rate(arithmetic: Arithmetic) -> Callable[[], float]:
+def matrix_rate(arithmetic: PrecisionConfig) -> Callable[[], float]:
     """Return what measures a device's rate of square matrix products in a precision, in FLOP/s, after a warm-up."""
     device = arithmetic.device
     dtype = torch.bfloat16 if arithmetic.precision == "bf16" else torch.float32

@@ -1,25 +1,36 @@
 from . import checkpoints as checkpoints
-from .augmentation import Augmentation as Augmentation, Normalisation as Normalisation
+from .batches import Augmentation as Augmentation, Normalisation as Normalisation
+from .checks import check_files as check_files, check_labels as check_labels, check_networks as check_networks
 from .devices import (
-    Arithmetic as Arithmetic,
+    PrecisionConfig as PrecisionConfig,
+    check_settings as check_settings,
     choose_device as choose_device,
     is_out_of_memory as is_out_of_memory,
     peak_memory as peak_memory,
     reset_peak_memory as reset_peak_memory,
+    setting_remarks as setting_remarks,
 )
-from .drawing import draw_method as draw_method, without_numbers as without_numbers
-from .keeping import predictions_of_students as predictions_of_students
-from .meta import on_meta as on_meta
-from .optimizer import learning_rate as learning_rate, parameter_groups as parameter_groups
-from .refusals import check_files as check_files, check_labels as check_labels, check_networks as check_networks
-from .stepping import StepBatch as StepBatch, optimise as optimise
+from .evaluation import predictions_of_students as predictions_of_students
+from .initialisation import (
+    initialise_method as initialise_method,
+    on_meta as on_meta,
+    without_values as without_values,
+)
+from .recorded import RecordingError as RecordingError
+from .steps import (
+    StepBatch as StepBatch,
+    learning_rate as learning_rate,
+    optimise as optimise,
+    outputs_and_losses as outputs_and_losses,
+    parameter_groups as parameter_groups,
+    without_effect as without_effect,
+)
 from .students import (
     Normalised as Normalised,
     Student as Student,
     normalised as normalised,
     read_student as read_student,
 )
-from .suitability import check_settings as check_settings, setting_remarks as setting_remarks
 from .trainer import (
     CollapsedError as CollapsedError,
     DivergedError as DivergedError,

@@ -1,22 +1,225 @@
 """What steps of training are taken on: the images of an epoch in their order, augmented, mixed and labelled."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from benchmark.configuration import RunConfig
-from benchmark.datasets import Dataset, on_device
-from benchmark.training.augmentation import Augmentation, Draw, Normalisation
-from benchmark.training.randomness import axis_seed, generator
-from benchmark.training.stepping import StepBatch
+from benchmark.configuration import DataConfig, RunConfig
+from benchmark.datasets import Dataset, Images, on_device, uploaded
+from benchmark.training.initialisation import axis_seed, generator
+from benchmark.training.steps import StepBatch
+from methods.errors import InputError
 from methods.interface import Batch
 from methods.objectives import soft_labels
 
 if TYPE_CHECKING:
-    from benchmark.training.mixing import Mixing
+    # torchvision takes seconds to import: whoever needs it imports this file
+    from benchmark.training.policies import Mixing, Policy, PolicyName
+
+Padding = Literal["black", "mean", "reflect"]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """From uint8 pixels to what networks see: ``(x / 255 - mean) / std`` of each channel."""
+
+    scale: Tensor
+    shift: Tensor
+
+    @classmethod
+    def of(cls, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> "Normalisation":
+        """Make it for means and standard deviations of pixels in [0, 1]."""
+        means, stds = (torch.tensor(values, device=device) for values in (mean, std))
+        return cls(1 / (255 * stds), -means / stds)
+
+    @property
+    def mean_colour(self) -> Tensor:
+        """The pixel ``[C]``, uint8, that comes nearest to 0 in every channel."""
+        return (-self.shift / self.scale).round().to(torch.uint8)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return float images ``[..., C, H, W]``, laid out channels-last, for uint8 ``[..., H, W, C]``."""
+        *leading, width, channels = pixels.shape
+        # whole rows at a time: a channel's constants repeat along the row, and the innermost loop is long
+        rows = pixels.reshape(-1, width * channels).to(self.scale.dtype)
+        # in place: a second array of floats would cost as much as the arithmetic
+        torch.addcmul(self.shift.repeat(width), rows, self.scale.repeat(width), out=rows)
+        return rows.view(*leading, width, channels).movedim(-1, -3)
+
+
+def channels_inside(images: Tensor) -> Tensor:
+    """Return ``[..., H, W, C]``, contiguous, for ``[..., C, H, W]``."""
+    return images.movedim(-3, -1).contiguous()
+
+
+class Augmentation:
+    """Pad, crop and mirror at random, then change by a policy and erase, if wanted: sampled for each image and view.
+
+    View v of image n in epoch e depends on (seed, e, v, n) alone: a method that needs fewer views sees the same
+    first ones.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        normalisation: Normalisation,
+        pad: int,
+        flip: bool,
+        padding: Padding = "black",
+        policy: "PolicyName | None" = None,
+        erase: float = 0.0,
+    ) -> None:
+        """Keep a reference to the images.
+
+        Args:
+            images: ``[N, C, H, W]``, uint8.
+            normalisation: From their pixels to what networks see.
+            pad: Width of the border in pixels; below the images' sides for ``reflect``.
+            flip: Whether images are mirrored at random.
+            padding: What the border is: ``black``, the ``mean`` colour, or the image's rim, mirrored (``reflect``).
+            policy: torchvision's policy that changes the crops; None: none.
+            erase: Probability with which a rectangle of a view gets the mean colour.
+
+        Raises:
+            InputError: For a border that is wider than a mirrored image, or a policy on images that are neither grey
+                nor of three colours.
+        """
+        self.count, self.channels, self.height, self.width = images.shape
+        if padding == "reflect" and pad >= min(self.height, self.width):
+            raise InputError(
+                f"data.padding=reflect: data.pad must be below {min(self.height, self.width)} (given: {pad})"
+            )
+        self.pad = pad
+        self.flip = flip
+        self.padding = padding
+        self.normalisation = normalisation
+        self.images = images
+        self.erase = erase
+        self.policy = self._policy(policy) if policy else None
+
+    @classmethod
+    def of(cls, data: DataConfig, images: Images, normalisation: Normalisation) -> "Augmentation":
+        """Make what a run's configuration asks for."""
+        if data.augment == "none":
+            return cls(images, normalisation, 0, False, erase=data.erase)
+        policy = None if data.augment == "standard" else data.augment
+        return cls(images, normalisation, data.pad, data.flip, data.padding, policy, data.erase)
+
+    def _policy(self, name: "PolicyName") -> "Policy":
+        if self.channels not in (1, 3):
+            raise InputError(
+                f"data.augment={name} takes grey images or three colours (given: {self.channels} channels)"
+            )
+        from benchmark.training.policies import Policy
+
+        return Policy(name, self.height, self.width, self.images.device)
+
+    def sample(self, seed: int, axis: str, epoch: int, views: int) -> "SampledViews":
+        """Sample everything that is done to every image in an epoch."""
+        rows, columns, mirrored, changes = [], [], [], []
+        for view in range(views):
+            source = generator(seed, axis, epoch, view)
+            offsets = torch.randint(0, 2 * self.pad + 1, (2, self.count), generator=source)
+            coins = torch.randint(0, 2, (self.count,), generator=source)
+            rows.append(offsets[0])
+            columns.append(offsets[1])
+            mirrored.append(coins if self.flip else torch.zeros_like(coins))
+            if self.policy:
+                changes.append(self.policy.sample(generator(seed, f"{axis}-policy", epoch, view), self.count))
+        boxes = None
+        if self.erase:
+            from benchmark.training.policies import sample_boxes
+
+            seeds = [axis_seed(seed, f"{axis}-erase", epoch, view) for view in range(views)]
+            boxes = torch.stack([sample_boxes(own, self.count, self.erase, self.height, self.width) for own in seeds])
+        device = self.images.device
+        return SampledViews(
+            rows=uploaded(torch.stack(rows), device),
+            columns=uploaded(torch.stack(columns), device),
+            mirrored=uploaded(torch.stack(mirrored), device),
+            changes=torch.stack(changes) if changes else None,
+            boxes=None if boxes is None else uploaded(boxes, device),
+        )
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """Return the images at ``indices`` ``[B]``, which are in the host's memory, as they are: ``[B, C, H, W]``."""
+        return self.images[uploaded(indices, self.images.device) if isinstance(self.images, Tensor) else indices]
+
+    def views(self, indices: Tensor, sampled: "SampledViews") -> Tensor:
+        """Return normalised views ``[V, B, C, H, W]``, channels-last, of the images at ``indices`` ``[B]``.
+
+        Args:
+            indices: In the host's memory.
+            sampled: For all images.
+        """
+        windows, where = self._windows(self.pixels(indices)), uploaded(indices, self.images.device)
+        mirrored, columns = sampled.mirrored[:, where], sampled.columns[:, where]
+        # column c of an image is column 2 pad - c of its mirror image
+        columns = torch.where(mirrored.bool(), 2 * self.pad - columns, columns)
+        batch = torch.arange(len(indices), device=where.device)
+        pixels = windows[mirrored, batch, sampled.rows[:, where], columns]
+        if self.policy and sampled.changes is not None:
+            changes = sampled.changes[:, indices].flatten(0, 1)
+            pixels = channels_inside(self.policy(pixels.flatten(0, 1).movedim(-1, -3), changes)).view_as(pixels)
+        views = self.normalisation(pixels)
+        if sampled.boxes is None:
+            return views
+        from benchmark.training.policies import erase
+
+        return erase(views, sampled.boxes[:, where])
+
+    def _windows(self, images: Tensor) -> Tensor:
+        """Return every crop of ``[B, C, H, W]`` and of its mirror images: a view ``[2, B, rows, columns, H, W, C]``.
+
+        The images are padded batch by batch: a padded copy of the whole set would take half as much memory again in
+        every run.
+        """
+        pad, sides = self.pad, 2 if self.flip else 1
+        offsets = 2 * pad + 1
+        shape = (sides, len(images), self.height + 2 * pad, self.width + 2 * pad, self.channels)
+        padded = images.new_zeros(shape)
+        inside = images.movedim(-3, -1)
+        if self.padding == "reflect":
+            rows, columns = (_mirrored_rim(side, pad, images.device) for side in (self.height, self.width))
+            padded[0] = inside[:, rows[:, None], columns]
+        else:
+            if self.padding == "mean":
+                padded[0] = self.normalisation.mean_colour
+            padded[0, :, pad : pad + self.height, pad : pad + self.width] = inside
+        if self.flip:
+            padded[1] = padded[0].flip(2)
+        side, image, row, column, channel = padded.stride()
+        windows = (sides, len(images), offsets, offsets, self.height, self.width, self.channels)
+        return padded.as_strided(windows, (side, image, row, column, row, column, channel))
+
+
+def _mirrored_rim(side: int, pad: int, device: torch.device) -> Tensor:
+    """Return which pixel of a side stands at each place of the padded side; the rim itself is not repeated."""
+    places = torch.arange(-pad, side + pad, device=device).abs()
+    return torch.minimum(places, 2 * (side - 1) - places)
+
+
+@dataclass(frozen=True)
+class SampledViews:
+    """What is done to the views of all images in an epoch.
+
+    Attributes:
+        rows: ``[V, N]``, the crops' upper edges.
+        columns: ``[V, N]``, their left edges.
+        mirrored: ``[V, N]``, 1 for those that are mirrored.
+        changes: ``[V, N, L]``, of a policy, in the host's memory; None: none.
+        boxes: ``[V, N, 4]``, what is erased; None: nothing.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    mirrored: Tensor
+    changes: Tensor | None
+    boxes: Tensor | None
 
 
 class Batches:
@@ -57,13 +260,13 @@ class Batches:
             view_axis: Their augmentation and mixing.
             epoch: 0-based.
         """
-        seed, device = self._config.seed, self.labels.device
-        draw = self.augmentation.draw(seed, view_axis, epoch, self._views)
-        order = torch.randperm(len(self.labels), generator=generator(seed, order_axis, epoch)).to(device)
+        seed = self._config.seed
+        sampled = self.augmentation.sample(seed, view_axis, epoch, self._views)
+        order = torch.randperm(len(self.labels), generator=generator(seed, order_axis, epoch))
         parts = _without_single(order.split(self._config.train.batch_size))
         for number, indices in enumerate(parts, start=1):
             mixing_seed = axis_seed(seed, f"{view_axis}-mixing", epoch, number)
-            yield self.prepared(indices, draw, mixing_seed), number == len(parts)
+            yield self.prepared(indices, sampled, mixing_seed), number == len(parts)
 
     def endless(self, axis: str) -> Iterator[Batch]:
         """Yield batches of one epoch after another, as a method sees them that prepares itself."""
@@ -71,28 +274,28 @@ class Batches:
             for batch, _ in self.of_epoch(f"{axis}-order", f"{axis}-augmentation", epoch):
                 yield batch.views, batch.given
 
-    def prepared(self, indices: Tensor, draw: Draw, mixing_seed: int) -> StepBatch:
+    def prepared(self, indices: Tensor, sampled: SampledViews, mixing_seed: int) -> StepBatch:
         """Return what a step is taken on.
 
         Args:
-            indices: ``[B]``, places in the training set.
-            draw: Of the epoch.
+            indices: ``[B]``, places in the training set, in the host's memory.
+            sampled: For the epoch.
             mixing_seed: Of the batch: how its images are mixed.
         """
-        train, labels = self._config.train, self.labels[indices]
-        views, targets = self.augmentation.views(indices, draw), None
+        train, where = self._config.train, uploaded(indices, self.labels.device)
+        labels, targets = self.labels[where], None
+        views = self.augmentation.views(indices, sampled)
         if self._mixing:
             views, targets = self._mixing(views, labels, mixing_seed)
         if train.label_smoothing:
             targets = soft_labels(labels if targets is None else targets, self._classes, train.label_smoothing)
-        return StepBatch(views if train.channels_last else views.contiguous(), labels, indices, targets)
+        return StepBatch(views if train.channels_last else views.contiguous(), labels, where, targets)
 
 
 def _mixing(config: RunConfig, classes: int) -> "Mixing | None":
     if config.data.mix == "none":
         return None
-    # torchvision takes seconds to import
-    from benchmark.training.mixing import Mixing
+    from benchmark.training.policies import Mixing
 
     return Mixing(config.data.mix, config.data.mix_alpha, classes)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.datasets import Images
+from benchmark.configuration import RunConfig
+from benchmark.datasets import Dataset, Images, image_digests, on_device
+from benchmark.store import Predictions, students_files
 from benchmark.training import diagnostics
-from benchmark.training.augmentation import Normalisation, channels_inside
-from benchmark.training.similarity import PeerSimilarity
+from benchmark.training.batches import Normalisation, channels_inside
+from benchmark.training.devices import PrecisionConfig
+from benchmark.training.diagnostics import PeerSimilarity
+from benchmark.training.students import read_student
 from methods import Method
+from methods.errors import InputError
 from methods.metrics import Role
 
 BATCH_SIZE = 500
@@ -138,3 +144,67 @@ def _sums(logits: Tensor, labels: Tensor) -> Tensor:
     ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
     nll = F.cross_entropy(logits, labels, reduction="sum")
     return torch.stack([ranked[:, 0].sum(), ranked.any(1).sum(), nll])
+
+
+def predictions_of(
+    config: RunConfig, dataset: Dataset, logits: Mapping[str, Floats], students: Sequence[str], complete: bool = True
+) -> Predictions:
+    """Return logits on the scored images with all that is needed to read them.
+
+    Args:
+        config: The run.
+        dataset: Its data.
+        logits: ``[N, C]`` by predictor.
+        students: Which of the predictors may be deployed.
+        complete: Whether these are all predictors.
+
+    Raises:
+        InputError: If some logits are not finite.
+    """
+    if broken := [name for name, values in logits.items() if not np.isfinite(values).all()]:
+        raise InputError(f"{config.label}: the outputs of {', '.join(broken)} are not finite")
+    return Predictions(
+        run=config.identity,
+        logits=logits,
+        labels=dataset.test.labels,
+        images=image_digests(dataset.test),
+        classes=tuple(dataset.classes),
+        students=tuple(students),
+        split=config.split,
+        complete=complete,
+    )
+
+
+def predictions_of_students(
+    folder: Path, config: RunConfig, dataset: Dataset, device: torch.device, plugins: Sequence[str | Path] = ()
+) -> Predictions:
+    """Return what the students that a run saved say of the scored images, computed as in the run.
+
+    Ensembles and teachers are not among them: a run saves its students alone.
+
+    Args:
+        folder: The run's.
+        config: The run.
+        dataset: Its data.
+        device: Where to compute; the run's own precision if it was bf16, else that of the device.
+        plugins: Python files that define further backbones.
+
+    Raises:
+        InputError: If it saved none, or a file is damaged.
+    """
+    files = students_files(folder)
+    if not files:
+        raise InputError(f"{folder.name} saved neither predictions nor students: --save-predictions --force repeats it")
+    train = config.train
+    arithmetic = PrecisionConfig.of(device, "bf16" if train.precision == "bf16" else None, train.deterministic)
+    arithmetic.apply(train.threads)
+    layout = torch.channels_last if train.channels_last else torch.contiguous_format
+    networks = {path.stem: read_student(path, plugins).network.to(device).to(memory_format=layout) for path in files}
+
+    def predict(images: Tensor) -> dict[str, Tensor]:
+        return {name: network(images) for name, network in networks.items()}
+
+    images, _ = on_device(dataset.test, device)
+    with arithmetic.autocast():
+        logits = predicted(predict, images, Normalisation.of(dataset.mean, dataset.std, device), layout)
+    return predictions_of(config, dataset, logits, tuple(logits), complete=False)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.configuration import RunConfig, TrainConfig
 from benchmark.store import environment, put
-from benchmark.training.devices import Arithmetic, Precision
+from benchmark.training.devices import Precision, PrecisionConfig
 
 WORTH_ADVISING = 1.1
 """A gain below this is no advice."""
@@ -101,7 +101,7 @@ def read_machine_record(device: torch.device) -> MachineRecord | None:
     return None
 
 
-def records_steps(train: TrainConfig, method: str, arithmetic: Arithmetic) -> bool:
+def records_steps(train: TrainConfig, method: str, arithmetic: PrecisionConfig) -> bool:
     """Return whether a run's steps are to be recorded, if its method allows it."""
     if train.graph != "auto":
         return train.graph

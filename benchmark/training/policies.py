@@ -1,95 +1,193 @@
-"""torchvision's automatic augmentation and random erasing, drawn an image at a time and applied to many at once."""
+"""torchvision's automatic augmentation, erasing, mixup and CutMix, for a batch at a time and without a wait for it."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import RandomErasing
-from torchvision.transforms.v2 import RandAugment, TrivialAugmentWide
+from torchvision.transforms.v2 import CutMix, MixUp, RandAugment, TrivialAugmentWide, functional
+from torchvision.tv_tensors import Video
 
-from benchmark.training.randomness import drawing_from
+from benchmark.datasets import uploaded
+from benchmark.training.initialisation import seeded_by
 
 ERASED_SHARE = (0.02, 0.33)
 ERASED_RATIO = (0.3, 3.3)
 """Area of an erased rectangle as a share of the image's, and its height over its width: torchvision's defaults."""
 
-Name = Literal["randaugment", "trivialaugment"]
+ERASING_ATTEMPTS = 10
+"""To find a rectangle that fits into the image, likewise."""
 
+PolicyName = Literal["randaugment", "trivialaugment"]
 
-class Changes(NamedTuple):
-    """What is done to each of n images, one thing after the other.
-
-    Attributes:
-        operations: ``[n, L]``, places among the policy's operations.
-        magnitudes: ``[n, L]``, how strongly each; 0 for operations that have no strength.
-    """
-
-    operations: Tensor
-    magnitudes: Tensor
+_MOVING = ("Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+_BY_VALUE = ("Brightness", "Posterize", "Solarize")
+_BLENDING = ("Color", "Contrast", "Sharpness")
+_ORDER = (*_MOVING, *_BY_VALUE, *_BLENDING, "AutoContrast", "Equalize")
+_TOGETHER = (len(_MOVING), len(_BY_VALUE), 1, 1, 1, 1, 1)
+"""How many neighbours in that order are carried out together."""
 
 
 class Policy:
-    """One of torchvision's policies at its defaults: two operations at strength 9 of 0..30, or one at any strength."""
+    """One of torchvision's policies at its defaults: two operations at strength 9 of 0..30, or one at any strength.
 
-    def __init__(self, name: Name, height: int, width: int) -> None:
-        """Take the operations and their strengths from torchvision.
+    An operation at a strength is a change, which a number stands for. Where a change moves pixels to, or which value it
+    gives a pixel, torchvision itself is asked once, and is looked up from then on.
+    """
+
+    def __init__(self, name: PolicyName, height: int, width: int, device: torch.device) -> None:
+        """Ask for all changes.
 
         Args:
             name: ``randaugment`` or ``trivialaugment``.
             height: Of the images in pixels, by which some strengths are measured.
             width: The same.
+            device: That of the images.
         """
-        self.transform = {"randaugment": RandAugment, "trivialaugment": TrivialAugmentWide}[name]()
-        bins = self.transform.num_magnitude_bins
-        space = self.transform._AUGMENTATION_SPACE
-        self.names = list(space)
-        strengths = [magnitudes(bins, height, width) for magnitudes, _ in space.values()]
-        none = torch.zeros(bins, dtype=torch.float64)
-        self._strengths = torch.stack([none if own is None else own.double() for own in strengths])
+        self._transform = {"randaugment": RandAugment, "trivialaugment": TrivialAugmentWide}[name]()
+        self._any_strength = isinstance(self._transform, TrivialAugmentWide)
+        self._layers = 1 if self._any_strength else self._transform.num_ops
+        self._bins = self._transform.num_magnitude_bins
+        space = self._transform._AUGMENTATION_SPACE
+        self._operations = torch.tensor([_ORDER.index(operation) for operation in space])
         self._signed = torch.tensor([signed for _, signed in space.values()])
+        chosen = slice(None) if self._any_strength else slice(self._transform.magnitude, self._transform.magnitude + 1)
+        self._strengths = {}
+        for operation, (magnitudes, signed) in space.items():
+            values = magnitudes(self._bins, height, width)
+            known = torch.zeros(self._bins) if values is None else values
+            self._strengths[operation] = [
+                sign * value for sign in (1.0, -1.0 if signed else 1.0) for value in known[chosen].tolist()
+            ]
+        # of each operation: every strength, and every strength once more, with the other sign if it has one
+        self._each = len(self._strengths["Identity"])
+        places = torch.arange(1, height * width + 1, dtype=torch.float32).view(1, height, width)
+        self._moves = self._asked(_MOVING, places).int().to(device)
+        self._values = self._asked(_BY_VALUE, torch.arange(256, dtype=torch.uint8).view(1, 1, 256)).to(device)
+        factors = [1.0 + strength for operation in _BLENDING for strength in self._strengths[operation]]
+        self._factors = torch.tensor(factors, dtype=torch.float64).view(-1, 1, 1, 1).to(device)
+        blur = torch.full((1, 1, 3, 3), 1 / 13)
+        blur[..., 1, 1] = 5 / 13
+        self._blur = blur.to(device)
 
-    def draw(self, source: torch.Generator, count: int) -> Changes:
-        """Draw the changes of so many images as torchvision does: operation, strength and sign each at random."""
-        random = isinstance(self.transform, TrivialAugmentWide)
-        layers = 1 if random else self.transform.num_ops
-        operations = torch.randint(len(self.names), (count, layers), generator=source)
-        bins = torch.randint(self._strengths.shape[1], (count, layers), generator=source)
-        if not random:
-            bins = torch.full_like(bins, self.transform.magnitude)
-        turned = (torch.rand(count, layers, generator=source) <= 0.5) & self._signed[operations]
-        magnitudes = self._strengths[operations, bins]
-        return Changes(operations, torch.where(turned, -magnitudes, magnitudes))
+    def sample(self, source: torch.Generator, count: int) -> Tensor:
+        """Return the changes ``[n, L]`` of n images; torchvision samples operation, strength and sign likewise."""
+        operations = torch.randint(len(self._operations), (count, self._layers), generator=source)
+        bins = torch.randint(self._bins, (count, self._layers), generator=source)
+        turned = (torch.rand(count, self._layers, generator=source) <= 0.5) & self._signed[operations]
+        if not self._any_strength:
+            bins = torch.zeros_like(bins)
+        return self._operations[operations] * self._each + turned * (self._each // 2) + bins
 
-    def __call__(self, images: Tensor, changes: Changes) -> Tensor:
-        """Return changed copies of uint8 images ``[n, C, H, W]``; images that change alike are changed together."""
-        images = images.clone()
-        for operations, magnitudes in zip(changes.operations.T.tolist(), changes.magnitudes.T.tolist(), strict=True):
-            alike: dict[tuple[int, float], list[int]] = {}
-            for place, change in enumerate(zip(operations, magnitudes, strict=True)):
-                alike.setdefault(change, []).append(place)
-            for (operation, magnitude), places in alike.items():
-                chosen = torch.tensor(places, device=images.device)
-                images[chosen] = self._apply(images[chosen], self.names[operation], magnitude)
+    def described(self, change: int) -> tuple[str, float]:
+        """Return a change's operation and strength; 0 for operations that have none."""
+        operation = _ORDER[change // self._each]
+        return operation, self._strengths[operation][change % self._each]
+
+    def __call__(self, images: Tensor, changes: Tensor) -> Tensor:
+        """Return changed uint8 images ``[n, C, H, W]`` for changes ``[n, L]``, which are in the host's memory."""
+        for layer in changes.unbind(1):
+            own, order = layer.sort(stable=True)
+            counts = torch.bincount(own // self._each, minlength=len(_ORDER)).split(_TOGETHER)
+            lengths = [int(count.sum()) for count in counts]
+            order, back, own = uploaded(torch.stack((order, order.argsort(), own)), images.device)
+            parts = zip(range(len(_TOGETHER)), images[order].split(lengths), own.split(lengths), strict=True)
+            images = torch.cat([self._changed(*part) for part in parts])[back]
         return images
 
-    def _apply(self, images: Tensor, operation: str, magnitude: float) -> Tensor:
-        # the one function of torchvision's that all its policies share; it takes batches
-        changed: Tensor = self.transform._apply_image_or_video_transform(
-            images, operation, magnitude, interpolation=self.transform.interpolation, fill=self.transform._fill
+    def _changed(self, part: int, images: Tensor, changes: Tensor) -> Tensor:
+        """Return images that operations of one part change."""
+        if not len(images):
+            return images
+        if part == 0:
+            # place 0 is what comes in from outside
+            padded, places = F.pad(images.flatten(2), (1, 0)), self._moves[changes].long()
+            return padded.gather(2, places[:, None].expand(-1, images.shape[1], -1)).view_as(images)
+        if part == 1:
+            values = self._values[changes - len(_MOVING) * self._each]
+            return values.gather(1, images.flatten(1).long()).view_as(images)
+        if part > 1 + len(_BLENDING):
+            changed: Tensor = (functional.autocontrast, functional.equalize)[part - 2 - len(_BLENDING)](images)
+            return changed
+        factors = self._factors[changes - (len(_MOVING) + len(_BY_VALUE)) * self._each]
+        return (_saturated, _contrasted, self._sharpened)[part - 2](images, factors)
+
+    def _sharpened(self, images: Tensor, factors: Tensor) -> Tensor:
+        if min(images.shape[-2:]) <= 2:
+            return images
+        sharpened = images.double()
+        inside = sharpened[..., 1:-1, 1:-1]
+        rows = images.flatten(0, 1).unsqueeze(1).float()
+        blurred = F.conv2d(rows, self._blur).round_().view_as(inside).double()
+        inside.addcmul_(blurred - inside, (1.0 - factors).float().double())
+        return sharpened.float().clamp_(0, 255).to(torch.uint8)
+
+    def _asked(self, operations: Sequence[str], image: Tensor) -> Tensor:
+        """Return what all changes by some operations make of an image ``[1, h, w]``: ``[changes, h w]``."""
+        # the one function of torchvision's that all its policies share
+        apply, given = self._transform._apply_image_or_video_transform, self._transform
+        return torch.stack(
+            [
+                apply(image, operation, strength, interpolation=given.interpolation, fill=given._fill).flatten()
+                for operation in operations
+                for strength in self._strengths[operation]
+            ]
         )
-        return changed
 
 
-def draw_boxes(seed: int, count: int, probability: float, height: int, width: int) -> Tensor:
-    """Return the rectangles that are erased of so many images: ``[n, 4]``, top, left, height and width; 0 for none."""
+def _saturated(images: Tensor, factors: Tensor) -> Tensor:
+    return images if images.shape[1] == 1 else _blended(images, functional.rgb_to_grayscale(images), factors)
+
+
+def _contrasted(images: Tensor, factors: Tensor) -> Tensor:
+    grey = functional.rgb_to_grayscale(images).float()
+    return _blended(images, grey.mean((1, 2, 3), keepdim=True), factors)
+
+
+def _blended(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:
+    """Return ``f x + (1 - f) y``, its sum rounded once to float32, as torchvision has it for one factor."""
+    # one rounding is what its vector instructions do; the pixels that do not fill a vector it rounds twice
+    weighted = (images * factors.float()).double()
+    blended = torch.addcmul(weighted, others.double(), (1.0 - factors).float().double())
+    return blended.float().clamp_(0, 255).to(torch.uint8)
+
+
+def sample_boxes(seed: int, count: int, probability: float, height: int, width: int) -> Tensor:
+    """Return the rectangles that are erased of so many images: ``[n, 4]``, top, left, height and width; 0 for none.
+
+    They are those of torchvision's ``RandomErasing.get_params``, image by image from torch's generator with that seed.
+    """
+    chosen = (torch.rand(count, generator=torch.Generator().manual_seed(seed)) < probability).nonzero().flatten()
     boxes = torch.zeros(count, 4, dtype=torch.int64)
-    frame = torch.empty(1, height, width)
-    with drawing_from(seed):
-        # for torchvision the whole image is what it gives back when no rectangle fits
-        for place in (torch.rand(count) < probability).nonzero().flatten().tolist():
-            top, left, rows, columns, _ = RandomErasing.get_params(frame, ERASED_SHARE, ERASED_RATIO, [0.0])
-            if (rows, columns) != (height, width):
-                boxes[place] = torch.tensor((top, left, rows, columns))
+    # numpy's generator gives the same 32 bits: an attempt takes two, and a rectangle that fits two more
+    source = np.random.RandomState(seed & 0xFFFFFFFF)
+    source.bytes(4 * count)
+    bits = source.randint(0, 2**32, (2 * ERASING_ATTEMPTS + 2) * len(chosen) + 4, dtype=np.uint32)
+    # torch makes a float of 24 of them
+    shares = torch.from_numpy((bits & 0xFFFFFF) / 2.0**24)
+    low, high = (float(value) for value in torch.log(torch.tensor(ERASED_RATIO)))
+    ratios = torch.exp((shares * float(np.float32(high) - np.float32(low)) + low).float())[1:].double()
+    smallest, largest = map(np.float32, ERASED_SHARE)
+    scales = (shares * float(largest - smallest) + float(smallest)).float()
+    areas = height * width * scales[:-1].double()
+    rows, columns = torch.sqrt(areas * ratios).round().long(), torch.sqrt(areas / ratios).round().long()
+    fits = ((rows < height) & (columns < width)).tolist()
+    found, at = [], 0
+    for place in chosen.tolist():
+        for _ in range(ERASING_ATTEMPTS):
+            if fits[at]:
+                found.append((place, at))
+                at += 4
+                break
+            at += 2
+    if found:
+        places, starts = torch.tensor(found).T
+        drawn = torch.from_numpy(bits.astype(np.int64))
+        own, wide = rows[starts], columns[starts]
+        corners = drawn[starts + 2] % (height - own + 1), drawn[starts + 3] % (width - wide + 1)
+        boxes[places] = torch.stack((*corners, own, wide), dim=1)
     return boxes
 
 
@@ -101,3 +199,38 @@ def erase(images: Tensor, boxes: Tensor) -> Tensor:
     inside_columns = (width >= left) & (width < left + columns)
     inside = inside_rows[..., :, None] & inside_columns[..., None, :]
     return images.masked_fill_(inside.unsqueeze(-3), 0.0)
+
+
+class Mixing:
+    """Mixes a batch with itself, shifted by one: one share for all its images and views.
+
+    With a share ``l ~ Beta(a, a)`` and an image's neighbour x' of label y': mixup has ``l x + (1 - l) x'``, CutMix has
+    a rectangle of about ``1 - l`` of the area from x' (its true share is what counts); both ``l y + (1 - l) y'``.
+
+    Source: Zhang et al. (2018), "mixup: Beyond Empirical Risk Minimization"; Yun et al. (2019), "CutMix:
+    Regularization Strategy to Train Strong Classifiers with Localizable Features"; as torchvision has them.
+    """
+
+    def __init__(self, kind: Literal["mixup", "cutmix"], alpha: float, classes: int) -> None:
+        """Make it.
+
+        Args:
+            kind: ``mixup`` or ``cutmix``.
+            alpha: a, above 0.
+            classes: C.
+        """
+        self.transform = {"mixup": MixUp, "cutmix": CutMix}[kind](alpha=alpha, num_classes=classes)
+
+    def __call__(self, views: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Return mixed views ``[V, B, C, H, W]``, channels-last, and mixed labels as probabilities ``[B, C]``.
+
+        Args:
+            views: ``[V, B, C, H, W]``.
+            labels: ``[B]``, class indices.
+            seed: Of the share and of the rectangle.
+        """
+        # the views of an image are to torchvision what the frames of a film are: they are mixed alike
+        with seeded_by(seed):
+            film, mixed = self.transform(Video(views.transpose(0, 1)), labels)
+        together = film.as_subclass(Tensor).transpose(0, 1)
+        return together.movedim(-3, -1).contiguous().movedim(-1, -3), mixed

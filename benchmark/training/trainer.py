@@ -12,22 +12,27 @@ from safetensors.torch import save
 from torch import Tensor
 
 from benchmark.configuration import RunConfig
-from benchmark.datasets import Dataset, on_device
+from benchmark.datasets import Dataset, on_device, uploaded
 from benchmark.store import Predictions, atomic
-from benchmark.training.augmentation import Normalisation
-from benchmark.training.batches import Batches
-from benchmark.training.devices import Arithmetic, reset_peak_memory
-from benchmark.training.drawing import draw_method
-from benchmark.training.evaluation import evaluate, evaluating, predicted
-from benchmark.training.gradients import gradient_norms, gradient_scores, without_a_trace
-from benchmark.training.graph import RecordedStep
-from benchmark.training.keeping import predictions_of
+from benchmark.training.batches import Batches, Normalisation
+from benchmark.training.devices import PrecisionConfig, check_train_settings, reset_peak_memory
+from benchmark.training.diagnostics import gradient_norms, gradient_scores
+from benchmark.training.evaluation import evaluate, evaluating, predicted, predictions_of
+from benchmark.training.initialisation import axis_seed, initialise_method
 from benchmark.training.machine_record import records_steps
-from benchmark.training.optimizer import decayed_groups, make_optimizer, parameter_groups, set_rates
-from benchmark.training.randomness import axis_seed
-from benchmark.training.stepping import StepBatch, Terms, optimise, outputs_and_losses
+from benchmark.training.recorded import RecordedStep, count_on_the_host
+from benchmark.training.steps import (
+    StepBatch,
+    Terms,
+    decayed_groups,
+    make_optimizer,
+    optimise,
+    outputs_and_losses,
+    parameter_groups,
+    set_rates,
+    without_effect,
+)
 from benchmark.training.students import describe_data
-from benchmark.training.suitability import check_train_settings
 from methods import Outputs, Progress
 
 Row = dict[str, float]
@@ -53,7 +58,7 @@ class Trainer:
         """Draw the networks, move the data to the device and let the method prepare itself."""
         train = config.train
         reset_peak_memory(device)
-        self.arithmetic = Arithmetic.of(device, train.precision, train.deterministic)
+        self.arithmetic = PrecisionConfig.of(device, train.precision, train.deterministic)
         check_train_settings(train, device)
         self.arithmetic.apply(train.threads)
         self.config = config
@@ -61,7 +66,8 @@ class Trainer:
         self.next_epoch = 0
         self.step = 0
         self.layout = torch.channels_last if train.channels_last else torch.contiguous_format
-        self.method = draw_method(config, dataset.shape, plugins).to(device).to(memory_format=self.layout)
+        self.method = initialise_method(config, dataset.shape, plugins).to(device).to(memory_format=self.layout)
+        count_on_the_host(self.method)
         # the compiled form shares the method's weights; everything but the training step uses the plain one
         self.forward: Callable[[Tensor], Outputs] = torch.compile(self.method) if train.compile else self.method
         self.normalisation = Normalisation.of(dataset.mean, dataset.std, device)
@@ -73,7 +79,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.groups, train)
         self._notes: list[str] = []
         self.recorded = (
-            RecordedStep(self._plain_step, self.method, self.optimizer, train.batch_size)
+            RecordedStep(self.method, self.optimizer, train.batch_size)
             if records_steps(train, config.method, self.arithmetic)
             else None
         )
@@ -99,7 +105,7 @@ class Trainer:
             :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students;
             the latter two only in epochs that are evaluated. Of those the last one and every
             ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics`,
-            :mod:`benchmark.training.similarity` and :mod:`benchmark.training.gradients`, and ``train_student``, the
+            :mod:`benchmark.training.diagnostics` and :mod:`benchmark.training.diagnostics`, and ``train_student``, the
             students' accuracy on training images.
 
         Raises:
@@ -142,9 +148,9 @@ class Trainer:
     def _on_training_images(self) -> Row:
         """Return ``train_student``, the students' mean accuracy on training images, without augmentation."""
         count = len(self.labels)
-        # spread over all of them: the images of a folder lie class by class
-        indices = torch.arange(0, count, max(1, count // TRAINING_SAMPLE), device=self.labels.device)[:TRAINING_SAMPLE]
-        images, labels = self.batches.augmentation.images[indices], self.labels[indices]
+        # spread over all of them: the images of a folder are in the order of its classes
+        indices = torch.arange(0, count, max(1, count // TRAINING_SAMPLE))[:TRAINING_SAMPLE]
+        images, labels = self.batches.augmentation.pixels(indices), self.labels[uploaded(indices, self.labels.device)]
         with self.arithmetic.autocast():
             scores = evaluate(self.method, images, labels, self.normalisation, self.layout)
         return {"train_student": fmean(scores[f"top1/{name}"] for name in self.method.students)}
@@ -167,12 +173,12 @@ class Trainer:
             targets: ``[B, C]``, the labels as probabilities where they are smoothed or mixed; None: as they are.
         """
         batch = StepBatch(views, labels, indices, targets)
-        return self.recorded(batch, progress) if self.recorded else self._plain_step(batch, progress)
-
-    def _plain_step(self, batch: StepBatch, progress: Progress) -> Terms:
-        terms = optimise(self.method, self.optimizer, batch, progress, self.forward, self.arithmetic.autocast())
+        terms = self.recorded(self._optimise, batch, progress) if self.recorded else self._optimise(batch, progress)
         self.method.after_step(progress)
         return terms
+
+    def _optimise(self, batch: StepBatch, progress: Progress) -> Terms:
+        return optimise(self.method, self.optimizer, batch, progress, self.forward, self.arithmetic.autocast())
 
     def take_notes(self) -> list[str]:
         """Return what a person should know of the steps so far, once."""
@@ -292,15 +298,12 @@ class Trainer:
 
     def _gradients(self, epoch: int) -> Row:
         """Return how much each loss term pulls at the weights, on one batch of its own; the run goes on unchanged."""
-
-        def norms() -> Row:
+        with without_effect(self.method, self.labels.device):
             batch, _ = next(self.batches.of_epoch("diagnostics-order", "diagnostics-augmentation", epoch))
             progress = Progress(epoch, self.step, self.config.train.epochs)
             # not the compiled form, whose graph can be walked only once
             _, terms = outputs_and_losses(self.method, batch, progress, autocast=self.arithmetic.autocast())
-            return gradient_norms(terms, self.parameters)
-
-        return gradient_scores(without_a_trace(self.method, self.labels.device, norms))
+            return gradient_scores(gradient_norms(terms, self.parameters))
 
 
 def chance_limit(classes: int, images: int) -> float:

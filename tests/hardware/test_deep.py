@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from benchmark import cli
@@ -34,11 +33,9 @@ from benchmark.hardware.report import (
     StepSpeed,
     page,
 )
-from benchmark.training import Trainer
-from benchmark.training.graph import RecordedStep
 from benchmark.training.machine_record import Machine
+from tests.pretended_device import PretendedDevice, PretendedGraph
 from tests.reference import GOLDEN
-from tests.training.test_recorded_steps import Recorder
 
 CPU = torch.device("cpu")
 STORED = reference.read()
@@ -183,36 +180,19 @@ class TestParts:
     def test_recorded_steps_are_compared_with_plain_ones(
         self, workload: Workload, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # in place of the device's recorder one that carries the step out again; it makes a mistake where it is told to
-        recorder = Recorder()
-        factor = 1.0
+        replay = PretendedGraph.replay
 
-        def replayed(action: Callable[[], dict[str, Tensor]]) -> Any:
-            replay, terms = recorder(action)
+        def mistaken(graph: PretendedGraph) -> None:
+            replay(graph)
+            for result in graph.results():
+                result.add_(1)
 
-            def scaled() -> None:
-                replay()
-                for term in terms.values():
-                    term *= factor
-
-            return scaled, terms
-
-        def recording(trainer: Trainer) -> RecordedStep:
-            return RecordedStep(trainer._plain_step, trainer.method, trainer.optimizer, 8, replayed)
-
-        made = Trainer.__init__
-
-        def make(self: Trainer, config: Any, *others: Any) -> None:
-            graph = config.train.graph
-            train = config.train.model_copy(update={"graph": False})
-            made(self, config.model_copy(update={"train": train}), *others)
-            self.recorded = recording(self) if graph else None
-
-        monkeypatch.setattr(Trainer, "__init__", make)
-        assert recorded_repeat(workload, "independent", "fp32", "sgd").differs is None
-        assert recorder.replays > 0
-        factor = 1.5
-        assert recorded_repeat(workload, "independent", "fp32", "sgd").differs is not None
+        with PretendedDevice() as device:
+            workload = replace(workload, device=torch.device("cuda"))
+            assert recorded_repeat(workload, "independent", "fp32", "sgd").differs is None
+            assert [graph.replays > 0 for graph in device.graphs] == [True]
+            monkeypatch.setattr(PretendedGraph, "replay", mistaken)
+            assert recorded_repeat(workload, "independent", "fp32", "sgd").differs is not None
 
     @pytest.mark.thorough
     def test_a_step_is_measured_and_what_the_device_lacks_is_refused(self, workload: Workload) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import methods
-from benchmark.training.meta import on_meta
+from benchmark.training.initialisation import on_meta
 from methods.backbones import available, describe, make
 from methods.errors import InputError
 from methods.networks import BranchedNetwork

@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 
 import methods
-from benchmark.training.meta import on_meta
+from benchmark.training.initialisation import on_meta
 from methods.backbones import from_module, make
 from methods.backbones.whole import WholeBackbone
 from methods.errors import InputError

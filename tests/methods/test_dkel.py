@@ -12,7 +12,7 @@ import methods
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
 from benchmark.running import prepare
-from benchmark.training.drawing import draw_method
+from benchmark.training.initialisation import initialise_method
 from methods import Outputs, Progress, registry
 
 TEMPERATURE, WEIGHT, PEERS, EPOCHS = 3.0, 0.1, 3, 300
@@ -110,7 +110,7 @@ class TestIdentity:
         shape = Shape(10, 10, 10, 1, 8)
         for ramped in (True, False):
             run = self.run(tmp_path, ramped_ensemble=ramped, decay_rate=0.5)
-            method: Any = draw_method(run, shape)
+            method: Any = initialise_method(run, shape)
             assert method.hyperparameters.ramped_ensemble is ramped
 
     def test_without_a_ramp_up_both_values_are_one_run(self, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 import methods
 from benchmark.configuration import recipes
-from benchmark.training.holding import step_but_for
-from benchmark.training.meta import on_meta
+from benchmark.training.initialisation import on_meta
+from benchmark.training.steps import step_but_for
 from methods import Method, Outputs, Progress, backbones, registry
 from methods.errors import InputError
 from methods.okdph import HybridOutputs

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from benchmark.training.meta import on_meta
+from benchmark.training.initialisation import on_meta
 from methods.backbones import make
 
 

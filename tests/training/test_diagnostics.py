@@ -17,7 +17,7 @@ from benchmark import running
 from benchmark.datasets.catalogue import load
 from benchmark.store.runs import Store
 from benchmark.training import diagnostics
-from benchmark.training.gradients import gradient_norms, gradient_scores
+from benchmark.training.diagnostics import gradient_norms, gradient_scores
 from benchmark.training.trainer import Trainer
 from methods.metrics import Role
 

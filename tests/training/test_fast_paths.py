@@ -50,12 +50,23 @@ def one_block(name, num_classes, in_channels, image_size) -> Backbone:
 """Of every layer that there is to compile: the compiler takes its time for each."""
 
 
+class OneByOne(torch.optim.SGD):
+    """A step that is not fused; it is left out where a fused one would leave everything as it is."""
+
+    found_inf: Tensor | None = None
+
+    def step(self, closure: None = None) -> None:
+        found, self.found_inf = self.found_inf, None
+        if found is None or not found:
+            super().step(closure)
+
+
 def losses(run: RunConfig, dtype: torch.dtype, fast: bool, plugins: Sequence[Path] = ()) -> list[float]:
     """The total loss of some steps on the run's own batches."""
     trainer = Trainer(run, load(run.dataset, run.data, Path("data")), torch.device("cpu"), plugins)
     trainer.method.to(dtype)
     if not fast:
-        trainer.optimizer = torch.optim.SGD(
+        trainer.optimizer = OneByOne(
             trainer.parameters,
             lr=run.train.lr,
             momentum=run.train.momentum,

@@ -11,7 +11,7 @@ from benchmark import datasets, running
 from benchmark.running import remarks
 from benchmark.scheduling import Execution, Job
 from benchmark.store import Status
-from benchmark.training.keeping import predictions_of
+from benchmark.training.evaluation import predictions_of
 from benchmark.training.trainer import DivergedError, Trainer
 from methods.errors import InputError
 

@@ -12,7 +12,7 @@ from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.speed.cost import run_cost
 from benchmark.training import Trainer
-from benchmark.training.stepping import full_precision
+from benchmark.training.steps import StepBatch, outputs_and_losses
 from methods import Outputs, Progress
 
 CPU = torch.device("cpu")
@@ -141,13 +141,15 @@ class More(Outputs):
 def test_full_precision_keeps_class_and_fields() -> None:
     half = torch.ones(1, 2, 3, dtype=torch.bfloat16)
     given = More(half, mask=torch.tensor([True]), more=half)
-    found = full_precision(given)
+    batch = StepBatch(torch.zeros(1, 2, 1, 8, 8), torch.zeros(2, dtype=torch.int64))
+    found, terms = outputs_and_losses(trainer("independent").method, batch, Progress(0, 0, 1), lambda views: given)
     assert isinstance(found, More)
     assert found.peers.dtype == torch.float32
     assert found.more is not None
     assert found.more.dtype == torch.float32
     assert found.mask is given.mask
     assert given.peers.dtype == torch.bfloat16
+    assert {term.dtype for term in terms.values()} == {torch.float32}
 
 
 def test_the_cost_of_a_memory_bank_is_counted() -> None:

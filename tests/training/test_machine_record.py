@@ -9,7 +9,7 @@ import torch
 from benchmark.configuration import RunConfig, TrainConfig
 from benchmark.speed.measure import random_runs
 from benchmark.store import environment
-from benchmark.training import Arithmetic, machine_record
+from benchmark.training import PrecisionConfig, machine_record
 from benchmark.training.machine_record import (
     Machine,
     MachineRecord,
@@ -37,7 +37,7 @@ def recorded(machine: Machine, **found: Any) -> MachineRecord:
 
 
 def records(method: str = "pcl", precision: Any = None, device: torch.device = CUDA, **train: Any) -> bool:
-    return records_steps(TrainConfig(**train), method, Arithmetic.of(device, precision, None))
+    return records_steps(TrainConfig(**train), method, PrecisionConfig.of(device, precision, None))
 
 
 def runs(**train: Any) -> list[RunConfig]:

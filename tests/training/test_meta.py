@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.training.meta import ShapesAlone
+from benchmark.training.initialisation import MetaShortcuts
 from methods.backbones import make
 
 Made = list[tuple[torch.Size, torch.dtype, tuple[int, ...], torch.device] | None]
@@ -86,22 +86,22 @@ LEFT: dict[str, Callable[[], Made]] = {
 @pytest.mark.parametrize("action", [*ACTIONS.values(), *LEFT.values()], ids=[*ACTIONS, *LEFT])
 def test_the_answer_is_torchs_own(action: Callable[[], Made]) -> None:
     expected = action()
-    with ShapesAlone():
+    with MetaShortcuts():
         assert action() == expected
 
 
 @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
 def test_torch_takes_none_of_them_apart(action: Callable[[], Made]) -> None:
-    with Refusing(), ShapesAlone():
+    with Refusing(), MetaShortcuts():
         assert action()
 
 
 def test_sizes_that_do_not_fit_are_refused_as_without() -> None:
     with pytest.raises(RuntimeError):
         normalised(True, True, 7)
-    with ShapesAlone(), pytest.raises(RuntimeError):
+    with MetaShortcuts(), pytest.raises(RuntimeError):
         normalised(True, True, 7)
-    with ShapesAlone(), pytest.raises(RuntimeError):
+    with MetaShortcuts(), pytest.raises(RuntimeError):
         images() + images(4, 6, 5, 4)
 
 
@@ -114,7 +114,7 @@ def test_tensors_with_values_keep_them() -> None:
         return result, *torch.autograd.grad(result.sum(), (given, layer.weight)), layer.state_dict()["running_mean"]
 
     expected = step()
-    with ShapesAlone():
+    with MetaShortcuts():
         found = step()
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
 
@@ -129,6 +129,6 @@ def test_multiply_adds_of_a_step_are_the_same(name: str) -> None:
 
     with torch.device("meta"):
         expected = counted()
-        with ShapesAlone():
+        with MetaShortcuts():
             assert counted() == expected
     assert expected > 0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import CutMix, MixUp
 
-from benchmark.training.mixing import Mixing
+from benchmark.training.policies import Mixing
 
 LABELS = torch.tensor([0, 1, 2, 1, 0])
 SURE = torch.eye(3)[LABELS]

@@ -1,16 +1,17 @@
-"""Automatic augmentation and erasing: torchvision's operations, an image's own draw, a batch at a time."""
+"""Automatic augmentation and erasing: torchvision's operations, sampled for each image, a batch at a time."""
 
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms import RandomErasing
 from torchvision.transforms.v2 import RandAugment, TrivialAugmentWide
 
 from benchmark.configuration import DataConfig
 from benchmark.training import Augmentation, Normalisation
-from benchmark.training.policies import Changes, Name, Policy, draw_boxes, erase
-from benchmark.training.randomness import generator
+from benchmark.training.initialisation import generator, seeded_by
+from benchmark.training.policies import ERASED_RATIO, ERASED_SHARE, Policy, PolicyName, erase, sample_boxes
 from methods.errors import InputError
 
 CPU = torch.device("cpu")
@@ -22,18 +23,18 @@ def pictures(count: int = 6, channels: int = 3) -> Tensor:
     return torch.randint(0, 256, (count, channels, SIDE, SIDE), dtype=torch.uint8, generator=source)
 
 
-def single(operation: int, magnitude: float) -> Changes:
-    return Changes(torch.tensor([[operation]]), torch.tensor([[magnitude]], dtype=torch.float64))
+def made(name: PolicyName) -> Policy:
+    return Policy(name, SIDE, SIDE, CPU)
 
 
 def test_one_operation_of_randaugment_is_always_one_of_ours_and_each_of_ours_is_met() -> None:
-    policy, image = Policy("randaugment", SIDE, SIDE), pictures(1)
-    drawn = policy.draw(torch.Generator().manual_seed(0), 2000)
-    changes = set(zip(drawn.operations.flatten().tolist(), drawn.magnitudes.flatten().tolist(), strict=True))
-    # fourteen operations, seven of which have a sign, two of which have no strength
-    assert len(policy.names) == 14
-    assert len(changes) == 14 + sum(policy._signed.tolist())
-    ours = {policy(image, single(*change)).numpy().tobytes() for change in changes}
+    policy, image = made("randaugment"), pictures(1)
+    sampled = policy.sample(torch.Generator().manual_seed(0), 2000)
+    changes = sampled.unique().tolist()
+    # fourteen operations, nine of which have a sign
+    assert len({policy.described(change)[0] for change in changes}) == 14
+    assert len(changes) == 14 + 9
+    ours = {policy(image, torch.tensor([[change]])).numpy().tobytes() for change in changes}
     theirs = set()
     transform = RandAugment(num_ops=1)
     for seed in range(300):
@@ -42,12 +43,11 @@ def test_one_operation_of_randaugment_is_always_one_of_ours_and_each_of_ours_is_
     assert theirs == ours
 
 
-def test_trivialaugment_draws_every_strength_that_torchvision_has() -> None:
-    policy, image = Policy("trivialaugment", SIDE, SIDE), pictures(1)
-    drawn = policy.draw(torch.Generator().manual_seed(0), 20_000)
-    assert drawn.operations.shape == (20_000, 1)
-    changes = set(zip(drawn.operations.flatten().tolist(), drawn.magnitudes.flatten().tolist(), strict=True))
-    ours = {policy(image, single(*change)).numpy().tobytes() for change in changes}
+def test_trivialaugment_has_every_strength_that_torchvision_has() -> None:
+    policy, image = made("trivialaugment"), pictures(1)
+    sampled = policy.sample(torch.Generator().manual_seed(0), 20_000)
+    assert sampled.shape == (20_000, 1)
+    ours = {policy(image, torch.tensor([[change]])).numpy().tobytes() for change in sampled.unique().tolist()}
     transform = TrivialAugmentWide()
     for seed in range(40):
         torch.manual_seed(seed)
@@ -56,27 +56,44 @@ def test_trivialaugment_draws_every_strength_that_torchvision_has() -> None:
 
 @pytest.mark.parametrize("name", ["randaugment", "trivialaugment"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_batch_is_its_images_one_by_one(name: Name, channels: int) -> None:
-    policy, images = Policy(name, SIDE, SIDE), pictures(40, channels)
+def test_a_batch_is_its_images_one_by_one(name: PolicyName, channels: int) -> None:
+    policy, images = made(name), pictures(40, channels)
     before = images.clone()
-    changes = policy.draw(torch.Generator().manual_seed(1), 40)
+    changes = policy.sample(torch.Generator().manual_seed(1), 40)
     together = policy(images, changes)
-    alone = [policy(images[n : n + 1], Changes(*(part[n : n + 1] for part in changes))) for n in range(40)]
+    alone = [policy(images[n : n + 1], changes[n : n + 1]) for n in range(40)]
     assert torch.equal(together, torch.cat(alone))
     assert torch.equal(images, before)
     assert not torch.equal(together, images)
 
 
 def test_randaugment_does_two_things_one_after_the_other() -> None:
-    policy, images = Policy("randaugment", SIDE, SIDE), pictures(30)
-    changes = policy.draw(torch.Generator().manual_seed(1), 30)
-    first, second = (Changes(*(part[:, layer : layer + 1] for part in changes)) for layer in (0, 1))
+    policy, images = made("randaugment"), pictures(30)
+    changes = policy.sample(torch.Generator().manual_seed(1), 30)
+    first, second = changes.split(1, dim=1)
     assert torch.equal(policy(images, changes), policy(policy(images, first), second))
+
+
+@pytest.mark.parametrize("size", [(2, 16), (16, 12), (32, 32)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["randaugment", "trivialaugment"])
+def test_every_change_is_torchvisions(name: PolicyName, channels: int, size: tuple[int, int]) -> None:
+    policy, images = Policy(name, *size, CPU), torch.randint(0, 256, (5, channels, *size), dtype=torch.uint8)
+    images[0] = 7
+    images[1] //= 50
+    transform = {"randaugment": RandAugment, "trivialaugment": TrivialAugmentWide}[name]()
+    changes = policy.sample(torch.Generator().manual_seed(0), 3000).unique().tolist()
+    together = policy(images.repeat(len(changes), 1, 1, 1), torch.tensor(changes).repeat_interleave(5)[:, None])
+    for change, ours in zip(changes, together.split(5), strict=True):
+        theirs = transform._apply_image_or_video_transform(
+            images, *policy.described(change), interpolation=transform.interpolation, fill=transform._fill
+        )
+        assert torch.equal(ours, theirs), policy.described(change)
 
 
 class TestErasing:
     def test_the_rectangles_are_torchvisions(self) -> None:
-        boxes = draw_boxes(5, 400, 0.5, 16, 8)
+        boxes = sample_boxes(5, 400, 0.5, 16, 8)
         erased = boxes[boxes[:, 2] > 0]
         # 200 expected, ten being the standard deviation
         assert 160 < len(erased) < 240
@@ -84,12 +101,16 @@ class TestErasing:
         assert ((top >= 0) & (top + height <= 16) & (left >= 0) & (left + width <= 8)).all()
         # sides are rounded to whole pixels
         assert (((height + 0.5) * (width + 0.5) >= 0.02 * 128) & ((height - 0.5) * (width - 0.5) <= 0.33 * 128)).all()
-        assert torch.equal(boxes, draw_boxes(5, 400, 0.5, 16, 8))
-        assert not draw_boxes(5, 9, 0.0, 16, 8).any()
+        assert torch.equal(boxes, sample_boxes(5, 400, 0.5, 16, 8))
+        with seeded_by(5):
+            for own in boxes[torch.rand(400) < 0.5].tolist():
+                box = RandomErasing.get_params(torch.empty(1, 16, 8), ERASED_SHARE, ERASED_RATIO, [0.0])[:4]
+                assert own == ([0, 0, 0, 0] if box[2:] == (16, 8) else list(box))
+        assert not sample_boxes(5, 9, 0.0, 16, 8).any()
 
-    def test_drawing_leaves_torchs_generator_alone(self) -> None:
+    def test_sampling_leaves_torchs_generator_alone(self) -> None:
         before = torch.get_rng_state()
-        draw_boxes(1, 5, 1.0, 8, 8)
+        sample_boxes(1, 5, 1.0, 8, 8)
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_what_is_inside_becomes_0_in_all_channels(self) -> None:
@@ -111,7 +132,7 @@ class TestViews:
 
     def views(self, count: int = 2, **data: Any) -> Tensor:
         made = augmentation(**data)
-        return made.views(self.INDICES, made.draw(0, "augmentation", 1, count))
+        return made.views(self.INDICES, made.sample(0, "augmentation", 1, count))
 
     def test_none_is_the_image_itself(self) -> None:
         made = augmentation(augment="none")
@@ -126,19 +147,19 @@ class TestViews:
 
     def test_an_image_is_changed_alike_whatever_its_batch(self) -> None:
         made = augmentation(augment="randaugment", erase=0.5)
-        draw = made.draw(0, "augmentation", 1, 1)
-        every = made.views(torch.arange(6), draw)
-        assert torch.equal(made.views(self.INDICES, draw), every[:, self.INDICES])
+        sampled = made.sample(0, "augmentation", 1, 1)
+        every = made.views(torch.arange(6), sampled)
+        assert torch.equal(made.views(self.INDICES, sampled), every[:, self.INDICES])
 
     def test_the_policy_changes_the_very_crops_of_the_standard_augmentation(self) -> None:
         made, plain = augmentation(augment="trivialaugment"), augmentation()
-        ours, theirs = (one.draw(0, "augmentation", 1, 2) for one in (made, plain))
+        ours, theirs = (one.sample(0, "augmentation", 1, 2) for one in (made, plain))
         for name in ("rows", "columns", "mirrored"):
             assert torch.equal(getattr(ours, name), getattr(theirs, name))
-        policy = Policy("trivialaugment", SIDE, SIDE)
+        policy = Policy("trivialaugment", SIDE, SIDE, CPU)
         for view in range(2):
-            changes = policy.draw(generator(0, "augmentation-policy", 1, view), 6)
-            mine = Changes(*(part[self.INDICES] for part in changes))
+            changes = policy.sample(generator(0, "augmentation-policy", 1, view), 6)
+            mine = changes[self.INDICES]
             # from what the network sees back to pixels
             seen = plain.views(self.INDICES, theirs)[view].movedim(1, -1) - plain.normalisation.shift
             pixels = (seen / plain.normalisation.scale).round().to(torch.uint8)

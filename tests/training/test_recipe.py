@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Dataset, LabelledImages
 from benchmark.training import Augmentation, Normalisation, Trainer
-from benchmark.training.optimizer import decayed_groups, make_optimizer, set_rates
+from benchmark.training.steps import decayed_groups, make_optimizer, set_rates
 from methods import ParameterGroup, Progress
 from methods.errors import InputError
 from methods.objectives import soft_labels

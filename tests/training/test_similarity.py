@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import methods
-from benchmark.training.similarity import FeatureSimilarity, PeerSimilarity, linear_cka
+from benchmark.training.diagnostics import FeatureSimilarity, PeerSimilarity, linear_cka
 from methods.networks import whole_network
 from methods.peers import SeparatePeers
 
@@ -97,7 +97,7 @@ class TestPeers:
 
     def test_peers_that_are_too_wide_together_have_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         method = methods.build("dml", backbone="resnet8", num_classes=3, in_channels=1, image_size=8)
-        monkeypatch.setattr("benchmark.training.similarity.MOST_FEATURES", 128)
+        monkeypatch.setattr("benchmark.training.diagnostics.MOST_FEATURES", 128)
         assert "cka/peers" in watched(method, torch.randn(6, 1, 8, 8))
-        monkeypatch.setattr("benchmark.training.similarity.MOST_FEATURES", 127)
+        monkeypatch.setattr("benchmark.training.diagnostics.MOST_FEATURES", 127)
         assert watched(method, torch.randn(6, 1, 8, 8)) == {}

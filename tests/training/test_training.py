@@ -10,8 +10,8 @@ from hypothesis import given, strategies as st
 from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.catalogue import load
-from benchmark.training.augmentation import Augmentation, Normalisation
-from benchmark.training.randomness import axis_seed
+from benchmark.training.batches import Augmentation, Normalisation
+from benchmark.training.initialisation import axis_seed
 from benchmark.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -67,7 +67,9 @@ def test_a_view_is_a_shifted_and_mirrored_image_with_black_around_it() -> None:
     crops = [padded[..., y : y + 4, x : x + 4] for y in range(3) for x in range(3)]
     allowed = {tuple(crop.flatten().tolist()) for full in crops for crop in (full, full.flip(-1))}
     drawn = {
-        tuple(augmentation.views(torch.tensor([0]), augmentation.draw(0, "augmentation", epoch, 1)).flatten().tolist())
+        tuple(
+            augmentation.views(torch.tensor([0]), augmentation.sample(0, "augmentation", epoch, 1)).flatten().tolist()
+        )
         for epoch in range(300)
     }
     assert drawn == allowed
@@ -76,9 +78,9 @@ def test_a_view_is_a_shifted_and_mirrored_image_with_black_around_it() -> None:
 def test_views_of_one_image_are_independent() -> None:
     images = torch.randint(0, 256, (400, 1, 6, 6), dtype=torch.uint8)
     augmentation = Augmentation(images, Normalisation.of((0.5,), (0.5,), CPU), pad=2, flip=False)
-    draw = augmentation.draw(0, "augmentation", 0, 3)
+    sampled = augmentation.sample(0, "augmentation", 0, 3)
     for first, second in ((0, 1), (0, 2), (1, 2)):
-        same = (draw.rows[first] == draw.rows[second]).float().mean()
+        same = (sampled.rows[first] == sampled.rows[second]).float().mean()
         assert 0.1 < same < 0.3  # one in five by chance
 
 

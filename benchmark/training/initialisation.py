@@ -1,26 +1,93 @@
-"""The meta device's slow operations, answered by the shape alone."""
+"""Seeds, initial weights, and what can be said of a method that has none yet."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import methods
+from benchmark.configuration import RunConfig
+from benchmark.datasets import Shape
+
 aten = torch.ops.aten
-Answer = Callable[..., Any]
+Answer = TypeVar("Answer")
+
+
+def axis_seed(seed: int, axis: str, *position: int) -> int:
+    """Return the seed of one use of randomness in a run: each has one of its own, so that none disturbs another.
+
+    Args:
+        seed: The run's.
+        axis: The use: ``weights``, ``order``, ``augmentation`` ...
+        position: Where within the use, such as the epoch.
+    """
+    text = "/".join(map(str, (seed, axis, *position)))
+    return int.from_bytes(sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, axis: str, *position: int) -> torch.Generator:
+    """Return a CPU generator for one use; sampling on the CPU makes the numbers the same on every device."""
+    return torch.Generator().manual_seed(axis_seed(seed, axis, *position))
+
+
+@contextmanager
+def seeded_by(seed: int) -> Iterator[None]:
+    """Seed torch's own generator of the CPU, for what knows no other; afterwards it is as it was."""
+    state = torch.get_rng_state()
+    # not torch.manual_seed, which seeds the CUDA devices too
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def initialise_method(config: RunConfig, shape: Shape, plugins: Sequence[str | Path] = ()) -> methods.Method:
+    """Return a run's method with its initial weights, which have a seed of their own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(axis_seed(config.seed, "weights"))
+        return methods.build(
+            config.method,
+            backbone=config.backbone,
+            num_classes=shape.num_classes,
+            in_channels=shape.in_channels,
+            image_size=shape.image_size,
+            plugins=plugins,
+            **methods.restored(config.method, config.hyperparameters, plugins),
+        )
+
+
+def without_values(action: Callable[[], Answer]) -> Answer:
+    """Return what an action gives on the meta device, where nothing is computed, or where that fails on the CPU.
+
+    A method may ask for values to branch on, which the meta device has not. Torch's generator is left as it was.
+
+    Args:
+        action: Makes its tensors on the default device.
+    """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with on_meta():
+                return action()
+        except Exception:
+            with torch.device("cpu"):
+                return action()
 
 
 @contextmanager
 def on_meta() -> Iterator[None]:
     """Within it tensors are made on the meta device: they have a shape and a type, and no values."""
-    with torch.device("meta"), ShapesAlone():
+    with torch.device("meta"), MetaShortcuts():
         yield
 
 
-class ShapesAlone(TorchDispatchMode):
-    """Within it a meta tensor's batch statistics, sums, products and drawn numbers take microseconds.
+class MetaShortcuts(TorchDispatchMode):
+    """Within it a meta tensor's batch statistics, sums, products and random numbers take microseconds.
 
     On the meta device torch finds the result of such an operation by taking it apart in Python, of a batch
     normalisation in five milliseconds, so that a deep network's step takes seconds there. What the shape of the first
@@ -49,7 +116,7 @@ def _rectified(values: Tensor) -> Tensor:
     return torch.empty_like(values)
 
 
-def _drawn(values: Tensor, *_: Any) -> Tensor:
+def _in_place(values: Tensor, *_: Any) -> Tensor:
     return values
 
 
@@ -85,7 +152,7 @@ def _fit(images: Tensor, *vectors: Tensor | None) -> bool:
     return images.dim() > 1 and all(vector is None or vector.shape == channels for vector in vectors)
 
 
-_ANSWERS: dict[Any, Answer] = {
+_ANSWERS: dict[Any, Callable[..., Any]] = {
     aten.native_batch_norm.default: _normalised,
     aten._native_batch_norm_legit.default: _normalised,
     aten._native_batch_norm_legit_no_training.default: _normalised,
@@ -96,6 +163,6 @@ _ANSWERS: dict[Any, Answer] = {
     aten.mul.Tensor: _elementwise,
     aten.sub.Tensor: _elementwise,
     aten.div.Tensor: _elementwise,
-    aten.normal_.default: _drawn,
-    aten.uniform_.default: _drawn,
+    aten.normal_.default: _in_place,
+    aten.uniform_.default: _in_place,
 }

@@ -7,8 +7,7 @@ import torch
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset, Shape, first_difference
-from benchmark.training.drawing import draw_method, without_numbers
-from benchmark.training.meta import on_meta
+from benchmark.training.initialisation import initialise_method, on_meta, without_values
 from benchmark.training.students import named_classes
 from methods import Progress, backbones
 from methods.errors import InputError
@@ -37,7 +36,7 @@ def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugi
         tried.add(key)
         if brought:
             with on_meta():
-                draw_method(run, shape, plugins)
+                initialise_method(run, shape, plugins)
         for part in run.backbone.split("+"):
             backbones.make(part, shape.num_classes, shape.in_channels, shape.image_size, plugins)
 
@@ -101,7 +100,7 @@ def _refused_probabilities(run: RunConfig, shape: Shape, plugins: Sequence[str |
     """Return how a method fails with labels that are probabilities; None if it does not, or not for that reason."""
 
     def fault() -> str | None:
-        method = draw_method(run, shape, plugins)
+        method = initialise_method(run, shape, plugins)
         outputs = method(torch.zeros(method.views, 2, shape.in_channels, shape.image_size, shape.image_size))
         indices = torch.zeros(2, dtype=torch.int64)
         method.losses(outputs, indices, Progress(0, 0, 1))
@@ -112,7 +111,7 @@ def _refused_probabilities(run: RunConfig, shape: Shape, plugins: Sequence[str |
         return None
 
     try:
-        return without_numbers(fault)
+        return without_values(fault)
     except Exception:
         # it fails with class indices too: its run says how
         return None

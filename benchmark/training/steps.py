@@ -1,0 +1,252 @@
+"""One step of training: how a method, its hooks and the optimiser are called, and what the optimiser is given."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from benchmark import optional_imports
+from benchmark.configuration import TrainConfig
+from methods import FrozenParameters, Method, Outputs, ParameterGroup, Progress
+from methods.errors import InputError
+from methods.objectives import full_precision
+
+Terms = dict[str, Tensor]
+
+
+class StepBatch(NamedTuple):
+    """What a step is taken on.
+
+    Attributes:
+        views: ``[V, B, C, H, W]``.
+        labels: ``[B]``, class indices.
+        indices: ``[B]``, the images' places in the training set; None if they are none of its images.
+        targets: ``[B, C]``, the labels as probabilities where they are smoothed or mixed; None: as they are.
+    """
+
+    views: Tensor
+    labels: Tensor
+    indices: Tensor | None = None
+    targets: Tensor | None = None
+
+    @property
+    def given(self) -> Tensor:
+        """The labels that losses are given."""
+        return self.labels if self.targets is None else self.targets
+
+
+def outputs_and_losses(
+    method: Method,
+    batch: StepBatch,
+    progress: Progress,
+    forward: Callable[[Tensor], Outputs] | None = None,
+    autocast: AbstractContextManager[object] | None = None,
+) -> tuple[Outputs, Terms]:
+    """Return a step's outputs, in float32 at least, and its named losses, computed in full precision.
+
+    Args:
+        method: In training mode.
+        batch: What it is given.
+        progress: Where in the run.
+        forward: The method's forward pass in another form, such as compiled; None: the method itself.
+        autocast: The context of the forward pass; None: none.
+    """
+    if batch.indices is not None:
+        method.begin_step(batch.indices, batch.labels)
+    with nullcontext() if autocast is None else autocast:
+        outputs = method(batch.views) if forward is None else forward(batch.views)
+    # a copy of whatever class it is: a method's own fields go through training like the common ones
+    outputs = copy.copy(outputs)
+    for name, value in vars(outputs).items():
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dtype.itemsize < 4:
+            setattr(outputs, name, value.float())
+    with full_precision(batch.views.device):
+        return outputs, method.losses(outputs, batch.given, progress)
+
+
+def optimise(
+    method: Method,
+    optimizer: Optimizer,
+    batch: StepBatch,
+    progress: Progress,
+    forward: Callable[[Tensor], Outputs] | None = None,
+    autocast: AbstractContextManager[object] | None = None,
+) -> Terms:
+    """Take a fused optimiser's step and return the loss terms, detached; ``after_step`` is left to the caller."""
+    outputs, terms = outputs_and_losses(method, batch, progress, forward, autocast)
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(torch.stack(list(terms.values())).sum())
+    frozen = method.before_update(outputs, batch.given, progress) or ()
+    step_but_for(optimizer, frozen)
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def step_but_for(optimizer: Optimizer, frozen: Sequence[FrozenParameters]) -> None:
+    """Take a fused optimiser's step, but for parameters whose decision, which the host does not wait for, forbids it.
+
+    Args:
+        optimizer: Fused; its gradients are ready.
+        frozen: What may have to be left alone. A momentum that there was none of before the step is 0 after it, which a
+            later step takes as if there were none.
+    """
+    if not frozen:
+        optimizer.step()
+        return
+    groups = optimizer.param_groups
+    own = [{id(parameter) for parameter in part.parameters} for part in frozen]
+    every = {id(parameter) for group in groups for parameter in group["params"]}
+    try:
+        # fused steps leave everything as it is where this number is 1: they skip gradients that overflowed so
+        for chosen, part in zip([*own, every.difference(*own)], [*frozen, None], strict=True):
+            optimizer.param_groups = [
+                {**group, "params": parameters}
+                for group in groups
+                if (parameters := [parameter for parameter in group["params"] if id(parameter) in chosen])
+            ]
+            if part is not None:
+                _begin_momentum(optimizer)
+            optimizer.found_inf = None if part is None else part.decision.float()  # type: ignore[attr-defined]
+            optimizer.step()
+    finally:
+        optimizer.param_groups = groups
+        optimizer.found_inf = None  # type: ignore[attr-defined]
+
+
+def _begin_momentum(optimizer: Optimizer) -> None:
+    """Set momentum that there is none of to 0: a step that is skipped does not write it."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            if optimizer.state[parameter].get("momentum_buffer") is None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+@contextmanager
+def without_effect(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Undo afterwards what forward passes do to a module: its batch statistics, and the numbers that they draw."""
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)
+
+
+class DecayedGroup(NamedTuple):
+    """Parameters that share a learning rate and a weight decay.
+
+    Attributes:
+        own: The method's group that they are of.
+        parameters: All of it, or a part.
+        weight_decay: Of each.
+    """
+
+    own: ParameterGroup
+    parameters: list[nn.Parameter]
+    weight_decay: float
+
+    def as_torch(self) -> dict[str, Any]:
+        """Return the group as torch's optimisers take it."""
+        return {"params": self.parameters, "weight_decay": self.weight_decay}
+
+
+def parameter_groups(method: Method) -> list[ParameterGroup]:
+    """Return a method's groups of parameters.
+
+    Raises:
+        InputError: Unless every parameter with ``requires_grad`` is in exactly one of them, and no other is.
+    """
+    groups = method.parameter_groups()
+    named = list(method.named_parameters())
+    names = {id(parameter): name for name, parameter in named}
+    trained = {id(parameter) for _, parameter in named if parameter.requires_grad}
+    given: set[int] = set()
+    for group in groups:
+        if not group.parameters:
+            raise InputError(f"{method.name}: parameter_groups has a group without parameters")
+        if not (math.isfinite(group.lr_factor) and group.lr_factor >= 0):
+            raise InputError(f"{method.name}: lr_factor of a group must be at least 0 (given: {group.lr_factor})")
+        for parameter in group.parameters:
+            name = names.get(id(parameter), "a parameter of nothing in the method")
+            if id(parameter) in given:
+                raise InputError(f"{method.name}: {name} is in parameter_groups twice")
+            if id(parameter) not in trained:
+                raise InputError(f"{method.name}: {name} is in parameter_groups and needs no gradient")
+            given.add(id(parameter))
+    if missing := trained - given:
+        raise InputError(f"{method.name}: {min(names[key] for key in missing)} is in none of the parameter_groups")
+    return groups
+
+
+def decayed_groups(groups: Iterable[ParameterGroup], train: TrainConfig) -> list[DecayedGroup]:
+    """Return a method's groups with the weight decay of each parameter.
+
+    Args:
+        groups: The method's.
+        train: Its ``no_decay`` says what is spared: nothing, or every parameter of fewer than two axes, which are the
+            scales and shifts of norms and all biases; groups of the latter come last.
+    """
+    if train.no_decay == "none":
+        return [DecayedGroup(group, list(group.parameters), train.weight_decay) for group in groups]
+    parts = [
+        DecayedGroup(group, [own for own in group.parameters if (own.ndim <= 1) == spared], decay)
+        for spared, decay in ((False, train.weight_decay), (True, 0.0))
+        for group in groups
+    ]
+    return [part for part in parts if part.parameters]
+
+
+def make_optimizer(groups: Iterable[DecayedGroup], train: TrainConfig) -> Optimizer:
+    """Return a run's fused optimiser: SGD, or AdamW, whose betas and epsilon are torch's defaults.
+
+    AdamW at step t, counted from 1, with the gradient g, the learning rate r and the weight decay w:
+    ``m <- 0.9 m + 0.1 g``, ``v <- 0.999 v + 0.001 g^2``,
+    ``x <- x - r w x - r (m / (1 - 0.9^t)) / (sqrt(v / (1 - 0.999^t)) + 1e-8)``.
+
+    Source: Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization", algorithm 2, as in torch.
+    """
+    given = [group.as_torch() for group in groups]
+    # the first optimiser of a process has torch import its compiler
+    with optional_imports.loading():
+        if train.optimizer == "adamw":
+            # capturable: a recorded step may contain it; it is without effect on other steps
+            recordable = all(group["params"][0].is_cuda for group in given)
+            return torch.optim.AdamW(given, lr=train.lr, fused=True, capturable=recordable)
+        return torch.optim.SGD(given, lr=train.lr, momentum=train.momentum, nesterov=train.nesterov, fused=True)
+
+
+def learning_rate(group: ParameterGroup, train: TrainConfig, epoch: int) -> float:
+    """Return a group's learning rate in a 0-based epoch, without the warm-up.
+
+    Raises:
+        InputError: If the group's schedule gives no finite number of at least 0.
+    """
+    if group.schedule is None:
+        return group.lr_factor * train.lr_at(epoch)
+    share = group.schedule(epoch, train.epochs)
+    if not (math.isfinite(share) and share >= 0):
+        raise InputError(
+            f"the schedule of a parameter group must be at least 0 (epoch {epoch} of {train.epochs}: {share})"
+        )
+    return group.lr_factor * train.lr * share
+
+
+def set_rates(
+    optimizer: Optimizer, groups: Sequence[DecayedGroup], train: TrainConfig, epoch: int, warmup: float
+) -> None:
+    """Give every group of an optimiser its learning rate: its own in that epoch, times what the warm-up makes of it."""
+    for group, given in zip(optimizer.param_groups, groups, strict=True):
+        rate = learning_rate(given.own, train, epoch) * warmup
+        if given.parameters[0].is_cuda:
+            # a recorded step reads it in float32: the standard step is given the same number
+            rate = float(np.float32(rate))
+        if isinstance(group["lr"], Tensor):
+            # the same tensor all through the run, which a recorded step reads
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
