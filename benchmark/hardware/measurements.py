@@ -1,7 +1,6 @@
 """The measurements of ``bench doctor --deep``, and the processes that carry them out."""
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +16,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 from torch.utils._pytree import tree_leaves_with_path
 
 from benchmark.configuration import Request, RunConfig, complete_methods, recipes
@@ -35,9 +33,6 @@ TABLE = "pcl_table"
 
 SMALL_BACKBONES = ("resnet8", "resnet20")
 REPETITIONS = 3
-
-LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch", "cudaMemsetAsync", "cudaMemcpyAsync")
-WAITS = ("aten::_local_scalar_dense", "aten::nonzero", "cudaStreamSynchronize", "cudaEventSynchronize")
 
 
 @dataclass(frozen=True)
@@ -181,13 +176,10 @@ def step_speed(workload: Workload, method: str, backbone: str, precision: Precis
     seconds = _repeated(step, device)
     rates = [workload.batch_size / each for each in seconds]
     operations = 2 * macs_per_image(run, workload.shape).train * workload.batch_size
-    launches, waits = _profiled(step, device)
     return no_speed(run, mode).model_copy(
         update={
             "images_per_s": Range(median=median(rates), low=min(rates), high=max(rates)),
             "matrix_share": operations / median(seconds) / matrix_flop_per_s(device, precision),
-            "launches": launches,
-            "waits": waits,
             "peak_mib": peak_memory(device),
         }
     )
@@ -218,19 +210,6 @@ def _repeated(step: Callable[[], None], device: torch.device) -> list[float]:
     # on an accelerator many steps are under way at once
     times = max(1, min(50, round(0.2 / once))) if device.type == "cuda" else max(1, min(3, round(0.1 / once)))
     return [timed(step, times, device) for _ in range(REPETITIONS)]
-
-
-def _profiled(step: Callable[[], None], device: torch.device) -> tuple[int, bool]:
-    """Return what a step launches, and whether it waits for the device."""
-    cuda = device.type == "cuda"
-    # where there is no accelerator the profiler's library complains of it
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as seen:
-        step()
-    counts = {event.key: event.count for event in seen.key_averages()}
-    names = LAUNCHES if cuda else ("aten::",)
-    launches = sum(count for name, count in counts.items() if name.startswith(names))
-    return launches, any(counts.get(name) for name in WAITS)
 
 
 # ---- processes ----

@@ -96,8 +96,6 @@ class StepSpeed(_Model):
     Attributes:
         images_per_s: Of training on ready views; None where the step could not be taken.
         matrix_share: Its operations per second beside those of matrix products in that precision.
-        launches: Kernels per step on CUDA, operators per step on the CPU.
-        waits: Whether the host waits for the device in the step.
         peak_mib: Of the device; of the process on the CPU.
         refusal: Why it could not be taken in this mode.
     """
@@ -109,8 +107,6 @@ class StepSpeed(_Model):
     mode: Mode
     images_per_s: Range | None = None
     matrix_share: Positive | None = None
-    launches: int | None = Field(None, ge=0)
-    waits: bool | None = None
     peak_mib: Positive | None = None
     refusal: str | None = None
 
@@ -194,8 +190,8 @@ def _table(rows: Sequence[_Model]) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "", True: "yes", False: "no"}[value]
+    if value is None:
+        return ""
     if isinstance(value, list):
         return "; ".join(map(_text, value))
     if isinstance(value, float):

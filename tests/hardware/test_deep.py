@@ -203,9 +203,7 @@ class TestParts:
         found = step_speed(workload, "independent", "resnet8", "fp32", "eager")
         assert found.images_per_s is not None
         assert 0 < found.images_per_s.low <= found.images_per_s.median <= found.images_per_s.high
-        assert found.waits is False
-        assert found.launches is not None
-        assert found.launches > 100
+        assert found.matrix_share is not None
 
     @pytest.mark.thorough
     def test_runs_at_the_same_time_report_their_rates(self, workload: Workload) -> None:
@@ -273,8 +271,6 @@ def test_the_page_shows_what_was_found_in_every_part() -> None:
                 method="dml",
                 images_per_s=Range(median=30_000.0, low=29_000.0, high=31_000.0),
                 matrix_share=0.11,
-                launches=12,
-                waits=True,
                 peak_mib=512.0,
                 **setting,
             ),
@@ -285,8 +281,8 @@ def test_the_page_shows_what_was_found_in_every_part() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page(found).splitlines() if line[:1] == "|"]
     assert ["loss", "dml", "tf32", "0.5", "0.01", "DIFFERS"] in rows
     assert ["resumed", "dml", "tf32", "sgd", "metrics.1.loss", ""] in rows
-    assert ["30,000 (29,000 to 31,000)", "0.11", "12", "yes", "512", ""] in [row[5:] for row in rows]
-    assert ["", "", "", "", "", "it reads"] in [row[5:] for row in rows]
+    assert ["30,000 (29,000 to 31,000)", "0.11", "512", ""] in [row[5:] for row in rows]
+    assert ["", "", "", "it reads"] in [row[5:] for row in rows]
     assert ["2", "100; 90", "1.9"] in rows
     assert not found.sound
     assert DeviceReport.model_validate_json(found.model_dump_json()) == found
