@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from benchmark.escaping import figure as figure_text
-from benchmark.reports import LINES, Line, new_figure, styled
+from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
 from benchmark.studies import Report
 from benchmark.studies.runs import (
@@ -33,14 +33,11 @@ from benchmark.studies.runs import (
 from benchmark.tables import frame_markdown
 
 MEASURES = {
-    "distance/peers": "Distance between two peers' probabilities",
-    "distance/teacher-peer": "Distance between a peer and its mean teacher",
-    "student": "Accuracy of the students",
+    "distance/peers": ("Distance between two peers' probabilities", "peers' distance"),
+    "distance/teacher-peer": ("Distance between a peer and its mean teacher", "teacher's distance"),
+    "student": ("Accuracy of the students", "accuracy, %"),
 }
-"""What is followed over the epochs; a measure that the runs do not have is left out."""
-
-SHORT = {"distance/peers": "peers' distance", "distance/teacher-peer": "teacher's distance", "student": "accuracy, %"}
-STYLES = (*LINES, Line("#56B4E9", (0, (3, 1, 1, 1)), "P"), Line("#888888", "-", "*"))
+"""What is followed over the epochs, with its title and its column's heading; what the runs do not have is left out."""
 
 
 class HomogeneitySettings(TrainingSettings):
@@ -146,7 +143,7 @@ def _plot(result: HomogeneityResult) -> Figure:
         figure = new_figure(10.0, 8.0)
         axes = list(figure.subplots(2, 2).flat)
         _plot_shares(axes[0], table)
-        lines = [STYLES[index % len(STYLES)] for index in range(len(table))]
+        lines = [LINES[index % len(LINES)] for index in range(len(table))]
         present = [name for name in MEASURES if name in set(curves["measure"])]
         for axis, measure in zip(axes[1:], present, strict=False):
             for line, case in zip(lines, table["case"], strict=True):
@@ -155,13 +152,13 @@ def _plot(result: HomogeneityResult) -> Figure:
                 axis.plot(rows["epoch"], rows["mean"], line.marker, ms=4, mfc="w", **look)
                 axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=line.color, alpha=0.08, lw=0)
             most = float(curves.loc[curves["measure"] == measure, "mean"].max())
-            axis.set(title=MEASURES[measure], xlabel="epoch", ylim=(0, 1.25 * most))
+            axis.set(title=MEASURES[measure][0], xlabel="epoch", ylim=(0, 1.25 * most))
             axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set_ylabel("percent" if measure == "student" else "Euclidean, mean over the test images")
         if "student" in present:
             axis = axes[1 + present.index("student")]
             axis.axhline(result.trained.limit, color="0.4", lw=0.8)
-            axis.set_title(f"{MEASURES['student']} (grey line: guessing)")
+            axis.set_title(f"{MEASURES['student'][0]} (grey line: guessing)")
         for axis in axes[1 + len(present) :]:
             axis.set_visible(False)
         figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=4)
@@ -170,7 +167,7 @@ def _plot(result: HomogeneityResult) -> Figure:
 
 def _plot_shares(axis: Axes, table: pd.DataFrame) -> None:
     for place, row in enumerate(table.to_dict("records")):
-        line = STYLES[place % len(STYLES)]
+        line = LINES[place % len(LINES)]
         share, low, high = (100 * float(row[name]) for name in ("share", "share_low", "share_high"))
         axis.errorbar(
             share, place, xerr=[[share - low], [high - share]], fmt=line.marker, color=line.color, mfc="w", capsize=3
@@ -207,7 +204,7 @@ def report(result: HomogeneityResult) -> Report:
         }
     )
     alike = pd.DataFrame({"case": table["case"]})
-    for measure, short in SHORT.items():
+    for measure, (_, short) in MEASURES.items():
         for column, what in ((measure, ""), (f"{measure}, not collapsed", ", not collapsed")):
             if column in table.columns:
                 alike[f"{short}{what}"] = [_interval(row, column) for row in table.to_dict("records")]

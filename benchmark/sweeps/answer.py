@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -32,8 +32,7 @@ MAX_NAMED = 3
 OURS, REFERENCE = "ours", "reference"
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """The expected standard deviation of paired differences, in points, and its source."""
 
     sd: float
@@ -43,14 +42,10 @@ class Spread:
         return f"{self.sd:.2f} points ({self.source})"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two configurations that are compared by the seeds that both have.
+class Comparison(NamedTuple):
+    """Two configurations that are compared by the seeds that both have, and how they are called.
 
-    Attributes:
-        ours_name: What differs from the reference, or the whole configuration.
-        reference_name: What differs from ours.
-        where: The keys and values that both have, where other comparisons have others; else empty.
+    ``where`` has the keys and values that both have, if other comparisons have others.
     """
 
     ours: Outcome
@@ -60,8 +55,7 @@ class Comparison:
     where: str = ""
 
 
-@dataclass(frozen=True)
-class Compared:
+class Compared(NamedTuple):
     """A comparison with its difference, corrected for all others, and its verdict."""
 
     comparison: Comparison
@@ -92,14 +86,9 @@ class Compared:
 
 
 def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[Configuration, Configuration]]:
-    """Return the pairs of configurations that are compared to answer the question that a sweep declares.
+    """Return the configurations with the references that the sweep's question compares them with, if both are tried.
 
-    Args:
-        sweep: Without a question there are no pairs.
-        configurations: That are tried.
-
-    Returns:
-        Those whose reference, which has the same values of all other keys, is tried too.
+    A reference has the same values of all other keys. Without a question there are no pairs.
     """
     if sweep.question is None:
         return []
@@ -124,12 +113,7 @@ def answer(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread) -> str:
 
     The differences are paired by seed, their intervals and p values corrected by Holm's procedure for all comparisons.
     Without a question it is whether the best configuration differs from the default; where the default is the best, or
-    was not tried, whether the best differs from the second.
-
-    Args:
-        sweep: The sweep.
-        outcomes: Of every configuration.
-        spread: Expected where there are too few seeds.
+    was not tried, whether the best differs from the second. The expected spread counts where there are too few seeds.
     """
     finished = [outcome for outcome in ranked(outcomes) if outcome.n]
     if len(finished) < 2:
@@ -209,16 +193,7 @@ def _compare(found: Sequence[Comparison], within: float) -> list[Compared]:
 def _answer_rest(
     found: Sequence[Compared], equal: str, subject: str, within: float, compared: int, spread: Spread
 ) -> str:
-    """Return that none of the differences, which are not significant, exceeds a bound, or the seeds that would decide.
-
-    Args:
-        found: The comparisons.
-        equal: What is said before the bound.
-        subject: What the seeds would decide.
-        within: The bound.
-        compared: The number of comparisons that is corrected for.
-        spread: Expected where there are too few seeds.
-    """
+    """Return that no difference of insignificant comparisons exceeds a bound (``equal``), or the seeds that decide."""
     if not found:
         return ""
     largest = max(x.largest for x in found)
@@ -309,13 +284,7 @@ def _pooled_sd(frame: pd.DataFrame, searched: list[str]) -> float | None:
 
 
 def detectable(sweep: Sweep, compared: int, spread: Spread) -> str:
-    """Return the line that names the difference which a sweep can detect with its seeds.
-
-    Args:
-        sweep: The sweep.
-        compared: How many comparisons the differences are corrected for, at least 1.
-        spread: The standard deviation that is expected.
-    """
+    """Return the line that names the difference which a sweep can detect with its seeds, among so many comparisons."""
     n = len(sweep.seeds)
     if n < MIN_PAIRS:
         seeds = "1 seed" if n == 1 else f"{n} seeds"

@@ -1,6 +1,5 @@
 """``bench study``: its options, and the studies that are made of training runs."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -11,13 +10,14 @@ import pytest
 import yaml
 from scipy import stats
 
-from benchmark import cli, store, studies
+from benchmark import store, studies
 from benchmark.configuration import recipes
 from benchmark.studies import ablation, homogeneity, runs, subsets
 from benchmark.studies.ablation import AblationSettings
 from benchmark.studies.homogeneity import HomogeneityResult, HomogeneitySettings
 from benchmark.studies.subsets import SubsetsSettings
 from methods.errors import InputError
+from tests import command_line
 
 Answer = tuple[int, str, str]
 Bench = Callable[..., Answer]
@@ -39,16 +39,7 @@ FILE = {
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    def call(*words: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["bench", *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
+    return lambda *words: (command_line.bench(words, monkeypatch), *capsys.readouterr())
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Sweeps: what is tried, never repeated, stopped, and written."""
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from benchmark import cli, datasets, running
+from benchmark import datasets, running
 from benchmark.configuration import recipes
 from benchmark.configuration.planning import Request, layer_from_file, plan
 from benchmark.configuration.run_config import DataConfig
@@ -24,6 +23,7 @@ from benchmark.sweeps.outcomes import FANOVA, PERMUTATION, Outcome, importances,
 from benchmark.sweeps.plan import Sweep
 from benchmark.sweeps.space import described
 from methods.errors import InputError
+from tests import command_line
 
 FILE = {
     "description": "Small",
@@ -66,17 +66,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """The command in this process and an empty folder; its exit code and output."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return code, out + err
-
-    return call
+    return lambda *words: (command_line.bench(words, monkeypatch), "".join(capsys.readouterr()))
 
 
 @pytest.fixture(scope="module")
