@@ -265,7 +265,7 @@ def _plot(result: GeometryResult) -> Figure:
         paths.set(title="Paths of the first sample", xlabel="first coordinate", ylabel="second coordinate")
         paths.set_aspect("equal", "datalim")
         paths.legend(handlelength=3)
-        for line, case in zip(LINES[1:], CASES[1:], strict=True):
+        for line, case in zip(LINES[1:], CASES[1:], strict=False):
             student, teacher = (each[case.name][: shown + 1] for each in (result.students, result.teachers))
             gap = np.linalg.norm(student - teacher, axis=-1) / np.linalg.norm(student[0], axis=-1)
             # lines that overlap stay visible: the first is the broadest
