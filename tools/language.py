@@ -16,15 +16,17 @@ GLOSSARY: dict[str, Any] = tomllib.loads(Path(__file__).with_name("glossary.toml
 PATTERNS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): use for words, use in GLOSSARY["words"].items()}
 
 CHECKED = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "SECURITY.md",
-    "docs",
-    "tools/language.py",
-    "benchmark/reports",
-    "benchmark/site",
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "results/README.md", "results/bf16"),
+    *("results/decay/README.md", "submissions", "benchmark", "methods", "tools"),
 )
-"""Files, and folders with all pages, templates and Python files below them."""
+"""Files, and folders with all pages, templates and programs below them."""
+
+PENDING: tuple[str, ...] = (
+    *("benchmark/__init__.py", "benchmark/configuration", "benchmark/datasets", "benchmark/deployment"),
+    *("benchmark/exchange", "benchmark/metrics.py", "benchmark/running", "benchmark/scheduling", "benchmark/store"),
+    *("benchmark/studies", "benchmark/tables", "benchmark/training", "methods"),
+)
+"""Of these, what is not clean yet."""
 
 GUIDES = ("README.md", "docs/*.md")
 """Pages whose sentences are counted."""
@@ -123,7 +125,8 @@ def files(names: Iterable[str]) -> Iterator[Path]:
 
 def main(names: list[str]) -> int:
     """Print what is wrong in the named files, or in all that are checked; return the exit code."""
-    checked = list(files(names or CHECKED))
+    pending = set() if names else set(files(PENDING))
+    checked = [path for path in files(names or CHECKED) if path not in pending]
     guides = {path for pattern in GUIDES for path in ROOT.glob(pattern)}
     found = [line for path in checked for line in faults(path)]
     found += [line for path in checked if path in guides for line in long_sentences(path)]

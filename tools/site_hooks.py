@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 
 from tools.diagrams import flowchart  # noqa: E402 - mkdocs gives hooks no package
 
-# the reader of annotations tries to read what stands in Annotated too, and "3.25in" of a help text is no Python
+# the reader of annotations also tries to read the content of Annotated, and "3.25in" of a help text is no Python
 warnings.filterwarnings("ignore", "invalid decimal literal", SyntaxWarning)
 
 _MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
