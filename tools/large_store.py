@@ -60,7 +60,7 @@ def metrics(number: int, epochs: int) -> str:
 
 
 def grid(count: int, epochs: int) -> Iterator[RunConfig]:
-    """So many configurations: seeds of methods on networks on data sets, and then with other learning rates."""
+    """So many configurations: seeds of methods on networks on datasets, and then with other learning rates."""
     names = list(registry.catalogue())[:10]
     hyperparameters = {name: registry.load(name) for name in names}
     number = 0
