@@ -29,7 +29,7 @@ def rm(
     if not (runs or where or split or failed):
         raise InputError("bench rm takes runs, --where CONDITION or --failed: it never removes all of them")
     stored = store.read(results)
-    say_notes(map(str, stored.damaged))
+    say_notes(map(str, stored.left_out))
     every = [run.stored() for run in stored.found]
     chosen = [lookup.find(results, word).name for word in runs or ()] or [run.name for run in every]
     if (where or split) and every:

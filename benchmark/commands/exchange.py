@@ -1,5 +1,6 @@
 """``bench pack``, ``bench merge``, ``bench verify`` and ``bench submit``."""
 
+import secrets
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -7,15 +8,30 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, Plugins, Results, Seed, Text, as_path, say_notes
+from benchmark.commands.options import DataRoot, Plugins, Results, Text, as_path, say_notes
 from benchmark.console import tell
+from methods.errors import InputError
+
+Bound = Annotated[
+    float,
+    typer.Option("--resolve", help="Points of accuracy: an inflation by as much must be excluded.", min=0.01, max=100),
+]
+DrawSeed = Annotated[int | None, typer.Option(help="Of the draw; drawn itself and printed if not given.")]
+Sample = Annotated[int | None, typer.Option(help="Repeat so many at most, drawn at random.", min=1)]
+Device = Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N; as recorded if not given.")]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option(help="A dataset of a path that may be read, as folder:photos; repeatable.", metavar="NAME"),
+]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--file", parser=as_path, help="A file that runs need, as a teacher's weights; repeatable."),
+]
 
 
 def pack(
     results: Annotated[Path, typer.Argument(parser=as_path, help="Where runs are stored.", metavar="RESULTS")],
-    out: Annotated[
-        Path, typer.Option(parser=as_path, help="The bundle: ends in .tar.zst, .tar.xz or .tar.gz.", metavar="FILE")
-    ],
+    out: Annotated[Path, typer.Option(parser=as_path, help="The bundle: ends in .tar.zst or .tar.gz.", metavar="FILE")],
     weights: Annotated[bool, typer.Option("--weights", help="Pack the students' weights too.")] = False,
     predictions: Annotated[bool, typer.Option("--predictions", help="Pack saved predictions too.")] = False,
 ) -> None:
@@ -43,89 +59,127 @@ def merge(
     would = "would be " if dry_run else ""
     tell(
         f"{into}: {done.added} {would}added, {done.completed} {would}completed, {done.present} already there"
+        + (f", {done.replicates} of them measured elsewhere before" if done.replicates else "")
         + (f", {done.busy} skipped that another command is running" if done.busy else "")
     )
+    for line in done.contradictions:
+        tell(f"left out: {line}", error=True)
+    if done.contradictions:
+        raise typer.Exit(1)
 
 
 def verify(
     target: Annotated[
         Text,
-        typer.Argument(help="A run, a bundle or a results folder (default: all of --results).", metavar="RUN|BUNDLE"),
-    ] = None,
-    sample: Annotated[int | None, typer.Option(help="Repeat only so many, sampled at random.", min=1)] = None,
-    seed: Seed = 0,
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            help="On another device or version: by how many points the accuracy of an epoch may differ.", min=0, max=100
+        typer.Argument(
+            help="A run, a bundle or a results folder; all of --results if not given.", metavar="RUN|BUNDLE"
         ),
-    ] = 2.0,
+    ] = None,
+    sample: Sample = None,
+    minutes: Annotated[float | None, typer.Option(help="How long runs are repeated; no limit if not given.")] = None,
+    seed: DrawSeed = None,
+    resolve: Bound = 0.5,
     results: Results = Path("results"),
     data_root: DataRoot = None,
-    device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N; as recorded if not given.")] = None,
+    device: Device = None,
     plugin: Plugins = None,
+    dataset: Datasets = None,
+    file: Files = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Store the outcomes next to the runs or the bundle, for bench site.")
+        bool, typer.Option("--record", help="Keep the outcomes in verification.json of --results, for bench site.")
     ] = False,
 ) -> None:
-    """Repeat stored runs on this machine and compare the numbers; exit code 1 if any differs."""
+    """Repeat stored runs here and say whether they are identical or reproduced; exit code 1 if any is neither."""
     from benchmark import exchange
     from benchmark.datasets import default_root
-    from benchmark.exchange import records
-    from benchmark.store import brief, environment
+    from benchmark.exchange import submission_check
+    from benchmark.store import environment
 
-    counts: Counter[str] = Counter()
-    verdicts = {}
-    for case in exchange.cases(target, results, sample, seed):
-        verdict = exchange.verify(case, data_root or default_root(), device, tuple(plugin or ()), tolerance)
-        counts[verdict.outcome] += 1
-        verdicts[case.name] = (brief(case.name, case.contents).digest, verdict.outcome, verdict.text)
-        tell(f"{verdict.outcome:<12}  {case.name}{f'  {verdict.text}' if verdict.text else ''}", flush=True)
-    total = sum(counts.values())
-    tell(f"{total} {'run' if total == 1 else 'runs'}: " + ", ".join(f"{n} {word}" for word, n in counts.items()))
+    access = exchange.Access(
+        data_root or default_root(), device, tuple(plugin or ()), tuple(dataset or ()), tuple(file or ())
+    )
+    every = exchange.cases(target, results)
+    chosen = secrets.randbits(32) if seed is None else seed
+    found = exchange.repeat(
+        every,
+        access,
+        chosen,
+        sample,
+        minutes,
+        lambda case, one: tell(submission_check.line_of(case.name, one), flush=True),
+    )
+    counts = Counter(one.outcome for one in found.values())
+    tell(
+        f"{len(found)} of {len(every)} {'run' if len(every) == 1 else 'runs'} repeated (--seed {chosen}): "
+        + ", ".join(f"{n} {word}" for word, n in counts.items())
+    )
+    made = exchange.made_record(found, every, chosen, environment.versions())
+    claims = submission_check.statements([case for case in every if case.name in found], made, resolve)
+    whole = submission_check.statements(every, made, resolve)
+    for name in claims:
+        tell(f"{name}: {whole[name]}{f': {whole[name].text}' if whole[name].text else ''}")
     if record:
-        place = _place(target, results)
-        tell(f"stored in {records.write(place, records.repeated(verdicts, environment.versions()))}")
-    if counts[exchange.Outcome.DIFFERENT] or counts[exchange.Outcome.NOT_REPEATED]:
+        source = results if target is None else as_path(target)
+        source = source if source.exists() else results
+        tell(f"kept in {exchange.write_record(results, source, made)}")
+    if counts.keys() - {exchange.Outcome.IDENTICAL, exchange.Outcome.REPEATED} or not found:
         raise typer.Exit(1)
-
-
-def _place(target: str | None, results: Path) -> Path:
-    """Return the folder of the record of repeated runs: the bundle's, or that of the results."""
-    if target is None:
-        return results
-    place = as_path(target)
-    return place.parent if place.is_file() else place if (place / "runs").is_dir() else results
+    if exchange.worst([one.mark for one in whole.values() if one.repeated]) is exchange.Mark.NOT_REPRODUCED:
+        raise typer.Exit(1)
 
 
 def submit(
     check: Annotated[
-        Path,
-        typer.Option(
-            "--check", parser=as_path, help="The folder of the submission, with submission.yaml.", metavar="PATH"
-        ),
-    ],
-    minutes: Annotated[
-        float, typer.Option(help="Time for repeating runs: as many as fit, sampled at random.", min=0.01)
-    ] = 10.0,
-    sample: Annotated[int | None, typer.Option(help="Repeat at most so many.", min=1)] = None,
-    seed: Seed = 0,
+        Path | None,
+        typer.Option("--check", parser=as_path, help="A submission: a folder with submission.yaml.", metavar="FOLDER"),
+    ] = None,
+    prepare: Annotated[
+        Path | None,
+        typer.Option("--prepare", parser=as_path, help="Make one of all runs of a results folder.", metavar="RESULTS"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", parser=as_path, help="Where --prepare writes it.", metavar="FOLDER")
+    ] = None,
+    method: Annotated[Text, typer.Option(help="With --prepare: what it is about, if it is not clear.")] = None,
+    recipe: Annotated[
+        Text, typer.Option(help="With --prepare: that the runs follow; else the usual one of their dataset.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="How long runs are repeated, drawn at random.", min=0.001)] = 10.0,
+    sample: Sample = None,
+    seed: DrawSeed = None,
+    resolve: Bound = 0.5,
     record: Annotated[
-        bool, typer.Option("--record", help="Store the result next to submission.yaml, for bench site.")
+        bool, typer.Option("--record", help="Keep what it came to in verification.json beside the folder.")
     ] = False,
     data_root: DataRoot = None,
-    device: Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N; as recorded if not given.")] = None,
+    device: Device = None,
+    plugin: Plugins = None,
+    dataset: Datasets = None,
+    file: Files = None,
 ) -> None:
-    """Check a submission by running its code: verified, claimed or differs; exit code 0 if verified."""
+    """Prepare a submission, or check one, whose code is run; exit code 0 if all is identical or reproduced."""
     from benchmark.datasets import default_root
-    from benchmark.exchange import Mark, records, submission, submission_check
+    from benchmark.exchange import Access, Mark, submission, submission_check, write_record
 
-    submitted = submission.read(check)
-    found = submission_check.check(
-        submitted, data_root or default_root(), minutes, sample, seed, device, partial(tell, flush=True)
-    )
+    if (check is None) == (prepare is None):
+        raise InputError("give either --check FOLDER or --prepare RESULTS --out FOLDER")
+    root = data_root or default_root()
+    if prepare is not None:
+        if out is None:
+            raise InputError("--prepare needs --out FOLDER")
+        form = submission.prepare(prepare, out, method or "", recipe or "", tuple(plugin or ()))
+        problems = submission_check.problems_of_draft(out, Access(root, device, (), dataset or (), file or ()))
+        for problem in problems:
+            tell(problem)
+        tell(f"{form}: fill in what begins with {submission.TO_FILL_IN}, then: bench submit --check {out}")
+        raise typer.Exit(1 if problems else 0)
+    assert check is not None  # noqa: S101 - one of both is given
+    given = submission.read(check)
+    access = Access(root, device, (*given.plugins, *(plugin or ())), tuple(dataset or ()), tuple(file or ()))
+    chosen = secrets.randbits(32) if seed is None else seed
+    found = submission_check.check(given, access, chosen, minutes, sample, resolve, partial(tell, flush=True))
     if record:
-        tell(f"stored in {records.write(check, found)}")
-    tell(f"{found.verdict}: {submitted.name}, {found.reasons[-1]}")
-    if found.verdict is not Mark.VERIFIED:
+        tell(f"stored in {write_record(check.resolve().parent, given.bundle, found.record)}")
+    tell(f"{found.mark}: {given.name}, {len(found.record.runs)} runs repeated (--seed {chosen})")
+    if found.mark not in (Mark.IDENTICAL, Mark.REPRODUCED):
         raise typer.Exit(1)

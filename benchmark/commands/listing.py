@@ -109,7 +109,7 @@ def _list_runs(
     if status is not None and status not in statuses():
         raise unknown("status", status, statuses())
     runs = store.read(places(results), prefer)
-    say_notes(map(str, runs.damaged))
+    say_notes(map(str, runs.left_out))
     found = [run.record for run in runs.found if status in (None, run.record.status)]
     if found and (where or split or hide):
         frame, _ = Choice(where, split or "all").runs(store.last_epochs(runs))

@@ -1,4 +1,4 @@
-"""Runs that change hands: bundles of them, and repeating what others have measured."""
+"""Runs that change hands: bundles of them, submissions, and repeating what others have measured."""
 
 import lazy_loader
 

@@ -1,7 +1,24 @@
-from .comparison import Outcome as Outcome
-from .compression import ENDINGS as ENDINGS, is_bundle as is_bundle
+from .bundles import ENDINGS as ENDINGS, is_bundle as is_bundle, pack as pack, pack_runs as pack_runs
+from .comparison import (
+    BOUND as BOUND,
+    Comparison as Comparison,
+    Mark as Mark,
+    Outcome as Outcome,
+    Statement as Statement,
+    state as state,
+    worst as worst,
+)
 from .merging import Merged as Merged, merge as merge
-from .packing import pack as pack, pack_runs as pack_runs
-from .records import RECORD as RECORD, Mark as Mark, Record as Record
 from .submission import FORM as FORM, Submission as Submission
-from .verification import cases as cases, verify as verify
+from .verification import (
+    RECORD as RECORD,
+    Access as Access,
+    Case as Case,
+    Record as Record,
+    cases as cases,
+    content_hash as content_hash,
+    made_record as made_record,
+    record_of as record_of,
+    repeat as repeat,
+    write_record as write_record,
+)

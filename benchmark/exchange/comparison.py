@@ -1,127 +1,253 @@
-"""Whether two measurements of the same run are the same, and what explains it if not."""
+"""What a repetition says of a stored run, and what several of them say of a claim."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
+from statistics import fmean, stdev
 
 from benchmark.metrics import RECORDED
 from benchmark.store import Row
 
-POINTS = 2.0
-"""By which the students' accuracy may differ in every evaluated epoch, in points, on another device or version."""
+BOUND = 0.5
+"""Points of accuracy: an inflation of a claimed mean by as much or more must be excluded before it is reproduced."""
 
-LOSS_SHARE = 0.1
-"""By which the training loss may differ in every epoch, as a share of it, on another device or version."""
+MIN_REPEATED = 3
+"""Runs of which an interval is made: of two, equal differences by chance would have none."""
+
+CONFIDENCE = 0.95
 
 MADE_WITH = (
-    *("hardware", "device", "precision", "deterministic", "cuda"),
-    *("torch", "torchvision", "numpy", "okdbench", "commit"),
+    *("hardware", "device", "precision", "deterministic", "cuda", "torch", "torchvision", "numpy"),
+    *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "okdbench", "commit", "source"),
 )
 """What of a run's environment may change its last bits."""
 
-_OURS = ("okdbench", "commit")
-"""What of it is this package and not the machine."""
+REQUIRED = frozenset(one.name for one in RECORDED.values() if one.compared)
+"""Metrics that every run has, by the part before a slash; diagnostics came with versions of this package."""
 
-_FREE = frozenset(one.name for one in RECORDED.values() if not one.deterministic)
-"""What the same run need not give again, such as times."""
+BEST = "best_epoch"
+"""The highest accuracy of the students in any epoch, which tables show too."""
+
+_SHARE = 0.1
+"""Of the repeated mean, by which a metric that is no accuracy may differ where its interval does not contain 0."""
+
+_NEVER_EQUAL = frozenset(one.name for one in RECORDED.values() if not one.deterministic)
+_ROUNDING = 1e-9
+_SEARCHED = 10_000
 
 
 class Outcome(StrEnum):
-    """How a repeated run stands to the stored one; these words are printed."""
+    """What repeating one run came to; commands print these words."""
 
     IDENTICAL = "identical"
-    CLOSE = "close"
+    REPEATED = "repeated"
     DIFFERENT = "different"
+    INCONSISTENT = "inconsistent"
     NOT_REPEATED = "not repeated"
 
 
+class Mark(StrEnum):
+    """What is known of a claim: of the runs of one method on one dataset and network, or of a whole submission."""
+
+    IDENTICAL = "identical"
+    REPRODUCED = "reproduced"
+    NOT_ENOUGH = "not enough repeated"
+    CLAIMED = "claimed"
+    NOT_REPRODUCED = "not reproduced"
+    DIFFERS = "differs"
+
+
 @dataclass(frozen=True)
-class Verdict:
-    """An outcome and what it rests on, on one line."""
+class Comparison:
+    """A stored run and its repetition.
+
+    Attributes:
+        outcome: ``identical``: every deterministic number to the last bit, on the same hardware and software;
+            ``repeated``: measured again elsewhere; ``different``: other numbers on the same hardware and software;
+            ``inconsistent``: the stored run is none that its configuration gives.
+        text: What that rests on, on one line.
+        stored: Accuracies and other metrics of the last evaluated epoch, and :data:`BEST`, as they are stored.
+        differences: Of each of these: repeated minus stored.
+    """
 
     outcome: Outcome
     text: str = ""
+    stored: Mapping[str, float] = field(default_factory=dict)
+    differences: Mapping[str, float] = field(default_factory=dict)
 
 
-def compared(
-    stored: Sequence[Row],
-    repeated: Sequence[Row],
-    made: Mapping[str, str],
-    here: Mapping[str, str],
-    points: float = POINTS,
-) -> Verdict:
-    """Compare the whole curves of a stored run and of its repetition.
+@dataclass(frozen=True)
+class Statement:
+    """What repetitions say of a claim.
 
-    They are identical if every number but the time is the same to the last bit. If not, and only if something of
-    :data:`MADE_WITH` differs or kernels are not deterministic, they are close where in every epoch the students'
-    accuracies differ by at most ``points`` and the losses by at most :data:`LOSS_SHARE`. Everything else is different;
-    on the same device and libraries so are other accuracies where every loss is the same to the last bit. Scores that
-    the stored run has in no epoch do not count where another version made it: it may not have known them.
+    Attributes:
+        mark: In one word.
+        repeated: How many runs were repeated.
+        runs: How many there are.
+        more: How many repetitions more would decide, if they are as those so far; None if nothing is open.
+        text: Mean signed difference with its interval, where there is one.
+    """
+
+    mark: Mark
+    repeated: int
+    runs: int
+    more: int | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        more = f", {self.more} more needed" if self.more else ""
+        counted = f" ({self.repeated} of {self.runs}{more})" if self.repeated or more else ""
+        return f"{self.mark}{counted}"
+
+
+def compare(
+    stored: Sequence[Row], repeated: Sequence[Row], made: Mapping[str, str], here: Mapping[str, str]
+) -> Comparison:
+    """Compare all metrics of a stored run with those of its repetition.
+
+    Nothing that the stored run says of its environment makes the comparison milder: another environment turns
+    ``identical`` into ``repeated``, which counts by its difference alone.
 
     Args:
-        stored: Metrics, a row an epoch.
+        stored: Metrics, a row per epoch.
         repeated: Of the repetition.
-        made: What the stored run was made with.
+        made: What the stored run was made with, as it says.
         here: What the repetition was made with.
-        points: Of the students' accuracy in %, 0 or more.
     """
-    if any(made.get(key, "") != here.get(key, "") for key in _OURS):
-        known = {name for row in stored for name in row}
-        repeated = [{name: value for name, value in row.items() if name in known} for row in repeated]
+    if fault := _other_metrics(stored, repeated):
+        return Comparison(Outcome.INCONSISTENT, fault)
+    changed = [key for key in MADE_WITH if made.get(key, "") != here.get(key, "")]
+    # an older run names no source hash; its commit tells
+    changed = [key for key in changed if key != "source" or key in made]
     first = first_difference(stored, repeated)
+    summary, ours = _summary(stored), _summary(repeated)
+    differences = {name: ours[name] - value for name, value in summary.items() if name in ours}
+    other = ", ".join(f"{key} {made.get(key) or 'unknown'} against {here.get(key) or 'unknown'}" for key in changed)
     if first is None:
-        return Verdict(Outcome.IDENTICAL)
+        same_place = not {key for key in changed if key not in ("okdbench", "commit", "source")}
+        outcome = Outcome.IDENTICAL if same_place else Outcome.REPEATED
+        return Comparison(outcome, "" if same_place else f"the same numbers; {other}", summary, differences)
     epoch, name = first
     where = f"from epoch {epoch} on: {_number(stored, epoch, name)} stored, {_number(repeated, epoch, name)} here"
-    changed = [key for key in MADE_WITH if made.get(key, "") != here.get(key, "")]
-    free = here.get("deterministic") == "false"
-    if not changed and not free:
-        return Verdict(Outcome.DIFFERENT, f"{where} ({name}), on the same device and versions")
-    why = ", ".join(f"{key} {made.get(key) or 'unknown'} against {here.get(key) or 'unknown'}" for key in changed)
-    why = why or "kernels that are not deterministic"
-    beyond = _beyond(stored, repeated, points)
-    if not beyond and not free and not set(changed) - set(_OURS) and _same_losses(stored, repeated):
-        beyond = "other scores, though every loss is the same to the last bit"
-    if beyond:
-        return Verdict(Outcome.DIFFERENT, f"{beyond}; other bits {where} ({name}); {why}")
-    largest = max((gap for _, gap in _gaps(stored, repeated)), default=0.0)
-    return Verdict(Outcome.CLOSE, f"students within {largest:.3g} points in every epoch (at most {points:g}); {why}")
+    if not changed and here.get("deterministic") != "false":
+        return Comparison(Outcome.DIFFERENT, f"{where} ({name}), on the same device and versions", summary, differences)
+    why = other or "kernels that are not deterministic"
+    gap = differences.get("student")
+    said = f"{gap:+.3g} points; " if gap is not None else ""
+    return Comparison(Outcome.REPEATED, f"{said}{where} ({name}); {why}", summary, differences)
 
 
 def first_difference(stored: Sequence[Row], repeated: Sequence[Row]) -> tuple[int, str] | None:
-    """Return the first epoch in which two curves differ, and in which number; None if they are the same."""
+    """Return the first epoch in which a deterministic number of the stored run is another one here, and its name."""
     for epoch, (one, other) in enumerate(zip(stored, repeated, strict=False)):
-        for name in dict.fromkeys((*one, *other)):
-            if name not in _FREE and one.get(name) != other.get(name):
+        for name in one:
+            if name not in _NEVER_EQUAL and one[name] != other.get(name):
                 return epoch, name
     if len(stored) != len(repeated):
         return min(len(stored), len(repeated)), "epoch"
     return None
 
 
-def _beyond(stored: Sequence[Row], repeated: Sequence[Row], points: float) -> str:
-    """Return where the curves differ by more than another device explains; nothing if nowhere."""
+def _other_metrics(stored: Sequence[Row], repeated: Sequence[Row]) -> str:
+    """Return in which epoch a stored run lacks a metric or has one too many; nothing if in none."""
     if len(stored) != len(repeated):
         return f"{len(stored)} epochs stored, {len(repeated)} here"
     for epoch, (one, other) in enumerate(zip(stored, repeated, strict=True)):
-        if one.keys() != other.keys():
-            return f"other metrics in epoch {epoch}"
-        if abs(one.get("student", 0.0) - other.get("student", 0.0)) > points:
-            return f"students differ by more than {points:g} points in epoch {epoch}"
-        losses = one.get("loss", 0.0), other.get("loss", 0.0)
-        if abs(losses[0] - losses[1]) > LOSS_SHARE * max(map(abs, losses)):
-            return f"losses differ by more than {LOSS_SHARE:.0%} in epoch {epoch}"
+        required = {name for name in other if name.partition("/")[0] in REQUIRED}
+        if missing := sorted(required - one.keys()):
+            return f"epoch {epoch} lacks {', '.join(missing)}"
+        if unknown := sorted(one.keys() - other.keys()):
+            return f"epoch {epoch} has {', '.join(unknown)}, which this run has not"
     return ""
 
 
-def _same_losses(stored: Sequence[Row], repeated: Sequence[Row]) -> bool:
-    both = zip(stored, repeated, strict=True)
-    return all("loss" in one and one["loss"] == other.get("loss") for one, other in both)
+def _summary(rows: Sequence[Row]) -> dict[str, float]:
+    """Return what tables show of a run: the metrics of its last evaluated epoch, and its best epoch."""
+    scored = next((row for row in reversed(rows) if "student" in row), {})
+    best = [row["student"] for row in rows if "student" in row]
+    shown = {name: value for name, value in scored.items() if name != "epoch" and name not in _NEVER_EQUAL}
+    return shown | ({BEST: max(best)} if best else {})
 
 
-def _gaps(stored: Sequence[Row], repeated: Sequence[Row]) -> list[tuple[int, float]]:
-    both = enumerate(zip(stored, repeated, strict=True))
-    return [(epoch, abs(one["student"] - other["student"])) for epoch, (one, other) in both if "student" in one]
+def state(comparisons: Sequence[Comparison], runs: int, bound: float = BOUND) -> Statement:
+    """Return what repetitions of some of a claim's runs say of it.
+
+    ``identical`` if every repeated run is, and they are all or at least :data:`MIN_REPEATED`. ``reproduced`` if of the
+    mean signed difference, repeated minus claimed, the interval ``d - t sd / sqrt(k)`` excludes ``-bound``, for every
+    accuracy; and if no other metric differs by more than a tenth of its mean where 0 is excluded. One run that differs
+    on the same hardware and software, or that is inconsistent, decides.
+
+    Args:
+        comparisons: One per run.
+        runs: How many runs the claim has.
+        bound: The inflation that must be excluded, in points of accuracy, above 0.
+    """
+    outcomes = [one.outcome for one in comparisons]
+    counted = [one for one in comparisons if one.outcome in (Outcome.IDENTICAL, Outcome.REPEATED)]
+    k = len(counted)
+    if {Outcome.DIFFERENT, Outcome.INCONSISTENT} & set(outcomes):
+        return Statement(Mark.DIFFERS, len(outcomes) - outcomes.count(Outcome.NOT_REPEATED), runs)
+    if not counted:
+        return Statement(Mark.CLAIMED, 0, runs)
+    if all(one.outcome is Outcome.IDENTICAL for one in counted) and k >= min(runs, MIN_REPEATED):
+        return Statement(Mark.IDENTICAL, k, runs)
+    by_name: dict[str, list[float]] = {}
+    for one in counted:
+        for name, gap in one.differences.items():
+            by_name.setdefault(name, []).append(gap)
+    text = _interval_text(by_name.get("student", []))
+    accuracies = {name: gaps for name, gaps in by_name.items() if name in ("student", BEST) or name.startswith("top1/")}
+    for name, gaps in accuracies.items():
+        if k >= MIN_REPEATED and fmean(gaps) <= -bound and fmean(gaps) + _half_width(gaps) < 0:
+            return Statement(Mark.NOT_REPRODUCED, k, runs, None, f"{name}: {_interval_text(gaps)}")
+    more = max((_needed(gaps, bound) for gaps in accuracies.values()), default=MIN_REPEATED) - k
+    if more > 0:
+        return Statement(Mark.NOT_ENOUGH, k, runs, more, text)
+    others = {name: gaps for name, gaps in by_name.items() if name not in accuracies}
+    for name, gaps in others.items():
+        mean_here = fmean(one.stored[name] + one.differences[name] for one in counted if name in one.differences)
+        # of so many metrics some intervals would leave 0 out by chance
+        far = max(_half_width(gaps, len(others)), _SHARE * abs(mean_here), _ROUNDING)
+        if len(gaps) > 1 and abs(fmean(gaps)) > far:
+            return Statement(Mark.NOT_REPRODUCED, k, runs, None, f"{name} is {fmean(gaps):+.3g} here; {text}")
+    return Statement(Mark.REPRODUCED, k, runs, None, text)
+
+
+def worst(marks: Sequence[Mark]) -> Mark:
+    """Return what marks come to together: the one that says least for the claim."""
+    return max(marks, key=list(Mark).index, default=Mark.CLAIMED)
+
+
+def _needed(gaps: Sequence[float], bound: float) -> int:
+    """Return how many repetitions as these decide: they exclude an inflation of the bound, or that there is none."""
+    mean, spread = fmean(gaps), stdev(gaps) if len(gaps) > 1 else 0.0
+    room = mean + bound if mean > -bound else -mean
+    sizes = (n for n in range(MIN_REPEATED, _SEARCHED) if _quantile(n - 1) * spread / math.sqrt(n) < room)
+    return next(sizes, _SEARCHED)
+
+
+def _half_width(gaps: Sequence[float], of: int = 1) -> float:
+    """Return the half-width of the confidence interval of a mean, one of so many that are looked at."""
+    return _quantile(len(gaps) - 1, of) * stdev(gaps) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.inf
+
+
+@cache
+def _quantile(degrees: int, of: int = 1) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(1 - (1 - CONFIDENCE) / 2 / of, degrees))
+
+
+def _interval_text(gaps: Sequence[float]) -> str:
+    if not gaps:
+        return ""
+    mean = f"repeated minus claimed {fmean(gaps):+.2f} points"
+    if len(gaps) < 2:
+        return mean
+    half = _half_width(gaps)
+    return f"{mean} [{fmean(gaps) - half:+.2f}, {fmean(gaps) + half:+.2f}]"
 
 
 def _number(rows: Sequence[Row], epoch: int, name: str) -> str:

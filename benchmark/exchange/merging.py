@@ -3,16 +3,16 @@
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.configuration import RunConfig
 from benchmark.errors import MachineError
-from benchmark.exchange.packing import RUNS, SOURCES
-from benchmark.exchange.reading import BundledRun, Source, contents
+from benchmark.exchange.bundles import RUNS, SOURCES, BundledRun, BundledSource, contents
 from benchmark.store import (
     CONFIG,
     METRICS,
+    REPLICATE,
     RESULT,
     DamagedError,
     Found,
@@ -20,8 +20,9 @@ from benchmark.store import (
     atomic,
     better,
     brief,
-    dispute,
+    contradiction,
     read_files,
+    replicate_name,
 )
 from methods.errors import InputError
 
@@ -31,23 +32,28 @@ class Merged:
     """What a merge did, or would do.
 
     Attributes:
-        added: Runs that were not there.
+        added: Runs that were not there, replicates among them.
         completed: Runs that were there, but had not ended for good.
         present: Runs that were there already, or are better than those of the bundles.
         busy: Runs that another command is carrying out: they were left.
+        replicates: Of those added, how many are there as measured in another environment too.
+        contradictions: A line for each run that has other numbers in the same environment: it was left.
     """
 
     added: int
     completed: int
     present: int
     busy: int = 0
+    replicates: int = 0
+    contradictions: Sequence[str] = ()
 
 
 def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
     """Put the runs of bundles into a results folder, which is made; what is there already stays.
 
-    A run that has ended for good takes the place of one that has not; of two that have, both must have the same losses
-    and accuracies.
+    A run that has ended for good takes the place of one that has not. The same run of another environment group is kept
+    beside the first as a replicate. Of two of one environment group the first stays; if the other has other numbers,
+    that is named.
 
     Args:
         bundles: Files that ``bench pack`` wrote.
@@ -55,13 +61,18 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
         dry_run: Whether nothing is written.
 
     Raises:
-        InputError: If a bundle is damaged, or a run has other numbers than the same one there or in another bundle;
-            nothing has been written then.
-        MachineError: If the folder cannot be written; the same merge goes on.
+        InputError: If a bundle or a run that is there is damaged; nothing has been written then.
+        MachineError: If the folder cannot be written; the same merge resumes.
     """
-    plan, present, asked = _plan(bundles, into)
-    added = [name for name in plan if not (into / RUNS / name).exists()]
-    done = Merged(len(added), len(plan) - len(added), present)
+    plan = _Plan(into)
+    for bundle in bundles:
+        for item in contents(bundle):
+            if isinstance(item, BundledRun):
+                plan.add(bundle, item)
+    targets = dict(plan.targets)
+    added = [target for target in targets.values() if not (into / RUNS / target).exists()]
+    replicates = sum(REPLICATE in target for target in added)
+    done = Merged(len(added), len(targets) - len(added), plan.present, 0, replicates, tuple(plan.contradictions))
     if dry_run:
         return done
     store = Store(into)
@@ -70,67 +81,81 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
         store.runs.mkdir(parents=True, exist_ok=True)
         for bundle in bundles:
             for item in contents(bundle):
-                if isinstance(item, Source):
+                if isinstance(item, BundledSource):
                     _write_source(into / SOURCES, item)
-                elif plan.get(item.name) == item.hash:
-                    del plan[item.name]
-                    busy += not _write(store, item)
-        for config in asked:
+                elif (target := targets.pop((item.name, item.hash), None)) is not None:
+                    busy += not _write(store, item, target)
+        for config in plan.asked:
             store.claim(config)
     except OSError as error:
         raise MachineError(f"cannot write to {into}: {error.strerror}") from None
-    if plan:
-        raise InputError(f"a bundle has changed while it was read: {len(plan)} runs are missing in it now")
-    return Merged(done.added, done.completed - busy, done.present, busy)
+    if targets:
+        raise InputError(f"a bundle has changed while it was read: {len(targets)} runs are missing in it now")
+    return Merged(done.added, done.completed - busy, done.present, busy, replicates, tuple(plan.contradictions))
 
 
-def _plan(bundles: Sequence[Path], into: Path) -> tuple[dict[str, str], int, list[RunConfig]]:
-    """Return what is to be written.
+@dataclass
+class _Plan:
+    """What is to be written.
 
-    Returns:
-        The hash of each run's files by its name, how many runs are there already, and runs that were asked for as
-        something else too.
+    Attributes:
+        into: The results folder.
+        targets: The folder's name of each run that is written, by its name in the bundle and the hash of its files.
+        present: How many runs are there already.
+        asked: Runs that were asked for as something else too.
+        contradictions: A line each.
     """
-    asked: list[RunConfig] = []
-    plan: dict[str, str] = {}
-    chosen: dict[str, Found] = {}
-    present: set[str] = set()
-    for bundle in bundles:
-        for item in contents(bundle):
-            if isinstance(item, Source):
-                continue
-            given = Found(bundle, brief(item.name, item.checked()))
-            there = chosen.get(item.name) or _there(into, item.name)
-            if there is not None:
-                counts = better(there, given)
-                if counts is None:
-                    raise InputError(dispute([(there, given)]))
-                # a run that is not at its end goes on where it is
-                stays = counts is there or not given.record.status.final
-                winner, other = (there, given) if stays else (given, there)
-                if (joined := winner.record.asked_as(other.record)) is not winner.record:
-                    asked.append(joined.config)
-                if stays:
-                    present.add(item.name)
-                    continue
-            chosen[item.name] = given
-            plan[item.name] = item.hash
-    return plan, len(present - plan.keys()), asked
+
+    into: Path
+    targets: dict[tuple[str, str], str] = field(default_factory=dict)
+    present: int = 0
+    asked: list[RunConfig] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
+    _chosen: dict[str, tuple[Found, tuple[str, str] | None]] = field(default_factory=dict)
+
+    def add(self, bundle: Path, item: BundledRun) -> None:
+        """Decide about one run of a bundle."""
+        read = item.checked()
+        given = Found(bundle, brief(item.name, read))
+        target = item.name.partition(REPLICATE)[0]
+        there = self._there(target)
+        if there is not None and there[0].environment != given.environment:
+            both_final = there[0].record.status.final and given.record.status.final
+            target = replicate_name(target, read.environment) if both_final else target
+            there = self._there(target) if both_final else there
+        if there is not None:
+            counts = better(there[0], given)
+            if counts is None:
+                self.contradictions.append(contradiction(there[0], given))
+                return
+            # a run that is not at its end resumes where it is
+            stays = counts is there[0] or not given.record.status.final
+            winner, other = (there[0], given) if stays else (given, there[0])
+            if (joined := winner.record.asked_as(other.record)) is not winner.record:
+                self.asked.append(joined.config)
+            if stays:
+                self.present += there[1] is None
+                return
+            if there[1] is not None:
+                del self.targets[there[1]]
+        key = item.name, item.hash
+        self._chosen[target] = given, key
+        self.targets[key] = target
+
+    def _there(self, name: str) -> tuple[Found, tuple[str, str] | None] | None:
+        """Return the run that a name has in the folder or is going to have, the latter with its key."""
+        folder = self.into / RUNS / name
+        if name in self._chosen or not folder.exists():
+            return self._chosen.get(name)
+        try:
+            return Found(self.into, brief(name, read_files(folder).contents)), None
+        except DamagedError as error:
+            raise InputError(f"{folder} is damaged: {error}: move it away") from None
 
 
-def _there(into: Path, name: str) -> Found | None:
-    folder = into / RUNS / name
-    if not folder.exists():
-        return None
-    try:
-        return Found(into, brief(name, read_files(folder).contents))
-    except DamagedError as error:
-        raise InputError(f"{folder} is damaged: {error}: move it away") from None
-
-
-def _write(store: Store, run: BundledRun) -> bool:
+def _write(store: Store, run: BundledRun, target: str) -> bool:
     """Write a run; return whether that was possible."""
-    folder = store.runs / run.name
+    folder = store.runs / target
     if folder.exists():
         with store.lock(run.checked().config, patience=0) as held:
             if held:
@@ -138,7 +163,7 @@ def _write(store: Store, run: BundledRun) -> bool:
                     atomic.write_bytes(folder / name, run.files[name])
         return held
     # a folder is wholly there or not at all
-    temporary = store.runs / f".{run.name}.{os.getpid()}{atomic.SUFFIX}"
+    temporary = store.runs / f".{target}.{os.getpid()}{atomic.SUFFIX}"
     try:
         temporary.mkdir()
         for name in sorted(run.files, key=_order):
@@ -155,7 +180,7 @@ def _order(name: str) -> tuple[int, str]:
     return (known.index(name) if name in (CONFIG, METRICS) else len(known) * (name == RESULT) + 2, name)
 
 
-def _write_source(folder: Path, source: Source) -> None:
+def _write_source(folder: Path, source: BundledSource) -> None:
     if not (folder / source.name).exists():
         folder.mkdir(parents=True, exist_ok=True)
         atomic.write_bytes(folder / source.name, source.content)

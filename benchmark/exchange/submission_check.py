@@ -1,9 +1,8 @@
-"""Whether a submission is what it says: what must be equal is compared, and a sample of its runs is repeated."""
+"""Whether a submission is what it says: what must be equal is compared, and runs of it are repeated."""
 
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,20 +14,23 @@ from benchmark.configuration import (
     Layer,
     Request,
     RunConfig,
+    TrainConfig,
     layer_from_file,
     plan,
     settings_of_role,
     source_of_method,
 )
-from benchmark.exchange.comparison import Outcome
-from benchmark.exchange.records import Mark, Record, mark, repeated
-from benchmark.exchange.submission import Submission
-from benchmark.exchange.verification import Case, cases, verify
-from benchmark.store import Status, brief, environment
+from benchmark.exchange.comparison import BOUND, Comparison, Mark, Statement, worst
+from benchmark.exchange.submission import Submission, read
+from benchmark.exchange.verification import Access, Case, Record, allowed, cases, made_record, repeat
+from benchmark.metrics import RECORDED
+from benchmark.store import DamagedError, Status, environment
+from methods import registry
 from methods.errors import InputError
 
 _PARTS = {
     "method_version": "protocol",
+    "budgets": "protocol",
     "hyperparameters": "recipe",
     "train": "recipe",
     "data": "recipe",
@@ -45,142 +47,204 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The runs that are to be repeated.
+class Checked:
+    """What checking a submission came to.
 
     Attributes:
-        cases: In the order of the draw.
-        left: How many do not fit into the time.
+        mark: Of the submission: that of its weakest claim, or ``differs`` if anything is not as it must be.
+        claims: What repetitions say of each claim, by method, dataset and network.
+        record: To be kept by the checker.
     """
 
-    cases: Sequence[Case]
-    left: int
+    mark: Mark
+    claims: Mapping[str, Statement]
+    record: Record
 
 
 def check(
-    handed_in: Submission,
-    data_root: Path,
-    minutes: float,
+    submission: Submission,
+    access: Access,
+    seed: int,
+    minutes: float | None = None,
     sample: int | None = None,
-    seed: int = 0,
-    device: str | None = None,
+    bound: float = BOUND,
     tell: Tell = print,
-) -> Record:
-    """Check a submission and return what it came to.
-
-    It ``differs`` if anything that must be equal is not, or a repeated run has other numbers; it is ``verified`` if
-    nothing differs and a run was repeated; else it stays ``claimed``. The code of its plug-in is run.
+) -> Checked:
+    """Check a submission. The code of its plug-in is run.
 
     Args:
-        handed_in: The submission.
-        data_root: Where data sets lie.
-        minutes: How long runs are repeated, above 0: one that would not end in time, by what it took its maker, is not
-            begun.
-        sample: How many runs are repeated at most; None for as many as fit.
-        seed: Of the draw.
-        device: As ``bench run`` takes it; None for the kind that the runs were made on.
-        tell: Is given a line a step.
+        submission: The submission.
+        access: What of this machine may be used.
+        seed: Of the draw: whoever submits cannot know it.
+        minutes: How long runs are repeated; the one that is under way then ends in its middle.
+        sample: How many runs are repeated at most; None for as many as there is time for.
+        bound: The inflation that must be excluded, in points of accuracy.
+        tell: Is given a line per step.
 
     Raises:
         InputError: If the bundle is damaged or holds no run that has ended.
     """
-    every = cases(str(handed_in.bundle), Path())
-    reasons = list(unequal(handed_in, every, data_root))
-    for reason in reasons:
-        tell(f"differs       {reason}")
-    drawn = draw(every, 60 * minutes, sample, seed)
-    end = time.monotonic() + 60 * minutes
-    verdicts: dict[str, tuple[str, Outcome, str]] = {}
-    for case in drawn.cases:
-        if verdicts and time.monotonic() + _seconds(case) > end:
-            break
-        verdict = verify(case, data_root, device, handed_in.plugins)
-        verdicts[case.name] = (brief(case.name, case.contents).digest, verdict.outcome, verdict.text)
-        tell(f"{verdict.outcome:<12}  {case.name}{f'  {verdict.text}' if verdict.text else ''}")
-    found = mark(outcome for _, outcome, _ in verdicts.values())
-    counted = f"{sum(_repeated(outcome) for _, outcome, _ in verdicts.values())} of {len(every)} runs repeated"
-    return repeated(verdicts, environment.versions()).model_copy(
-        update={"verdict": Mark.DIFFERS if reasons else found, "reasons": [*reasons, counted]}
-    )
+    every = cases(submission.bundle, submission.folder)
+    problems = list(unequal(submission, every, access))
+    for problem in problems:
+        tell(f"{Mark.DIFFERS:<13} {problem}")
+    comparisons = repeat(every, access, seed, sample, minutes, lambda case, one: tell(line_of(case.name, one)))
+    record = made_record(comparisons, every, seed, environment.versions(), problems)
+    claims = statements(every, record, bound)
+    for name, statement in claims.items():
+        tell(f"{name}: {statement}{f': {statement.text}' if statement.text else ''}")
+    mark = Mark.DIFFERS if problems else worst([statement.mark for statement in claims.values()])
+    return Checked(mark, claims, record)
 
 
-def _repeated(outcome: Outcome) -> bool:
-    return outcome is not Outcome.NOT_REPEATED
+def line_of(name: str, comparison: Comparison) -> str:
+    """Return the line that says what repeating a run came to."""
+    return f"{comparison.outcome:<13} {name}{f'  {comparison.text}' if comparison.text else ''}"
 
 
-def draw(every: Sequence[Case], seconds: float, sample: int | None = None, seed: int = 0) -> Drawn:
-    """Return runs drawn at random that together take no more than a time, by what they took their maker.
+def statements(every: Sequence[Case], record: Record, bound: float = BOUND) -> dict[str, Statement]:
+    """Return what repetitions say of each claim: of the runs that differ in their seeds alone.
 
     Args:
-        every: To draw from.
-        seconds: The time.
-        sample: How many at most; None for as many as fit.
-        seed: Of the draw.
+        every: The runs.
+        record: Which of them were repeated.
+        bound: The inflation that must be excluded, in points of accuracy.
     """
-    order = sorted(every, key=lambda case: case.name)
-    random.Random(seed).shuffle(order)  # noqa: S311 - nothing secret
-    chosen: list[Case] = []
-    left = seconds
-    for case in order:
-        if len(chosen) != sample and _seconds(case) <= left:
-            chosen.append(case)
-            left -= _seconds(case)
-    return Drawn(chosen, len(order) - len(chosen))
+    claims: dict[str, list[Case]] = {}
+    for case in every:
+        claims.setdefault(case.claim, []).append(case)
+    found = {}
+    for claim, own in claims.items():
+        config = own[0].contents.config
+        name = f"{config.method} on {config.dataset}/{config.backbone}"
+        statement = record.state({case.name: case.content for case in own}, bound)
+        found[name if name not in found else f"{name} ({claim})"] = statement
+    return found
 
 
-def _seconds(case: Case) -> float:
-    return case.contents.result.seconds if case.contents.result else 0.0
-
-
-def unequal(handed_in: Submission, every: Sequence[Case], data_root: Path) -> Iterator[str]:
+def unequal(submission: Submission, every: Sequence[Case], access: Access) -> Iterator[str]:
     """Yield a line for everything that is not what it must be: method, code, protocol, recipe, data.
 
     Each run must have the configuration that ``bench run`` plans here for the recipe and the settings that the
-    submission names; the hyperparameters of its own method alone are free.
+    submission names, and the metrics and students that its method gives; the hyperparameters of the submission's own
+    method alone are free.
 
     Args:
-        handed_in: The submission.
+        submission: The submission.
         every: Its runs.
-        data_root: Where data sets lie; of one that is not there the checksum is not compared.
+        access: What of this machine may be used; of a dataset that is not here the checksum is not compared.
     """
-    form = handed_in.form
+    form = submission.form
     if all(case.contents.config.method != form.method for case in every):
         yield f"method: no run is of {form.method}"
-    yield from _code(handed_in)
+    yield from _code(submission)
     yield from _seeds(every)
     known: dict[str, RunConfig | str] = {}
+    predictors: dict[str, _Predictors | None] = {}
     for case in every:
         config = case.contents.config
         if case.contents.status is not Status.FINISHED:
             yield f"protocol: {case.name} is {case.contents.status}, not finished"
-        elif len(case.contents.rows) != config.train.epochs:
-            yield f"protocol: {case.name} has {len(case.contents.rows)} epochs of {config.train.epochs}"
-        yield from _inconsistent(case)
-        key = config.model_copy(update={"seed": 0}).identity
-        if key not in known:
-            known[key] = _planned(handed_in, config, data_root)
-        planned = known[key]
+        if case.claim not in known:
+            known[case.claim] = _planned(submission, config, access)
+            predictors[case.claim] = _predictors(config, access)
+        yield from (f"protocol: {line} ({case.name})" for line in _inconsistent(case, predictors[case.claim]))
+        yield from (f"uses: {line} ({case.name})" for line in _relabelled(config, access))
+        planned = known[case.claim]
         if isinstance(planned, str):
             yield f"recipe: {case.name}: {planned}"
         else:
             yield from (f"{line} ({case.name})" for line in _differences(config, planned))
 
 
-def _inconsistent(case: Case) -> Iterator[str]:
-    """Yield a line where the headline is not the mean over the students that it is said to be."""
-    students = case.contents.result.students if case.contents.result else ()
-    for epoch, row in enumerate(case.contents.rows):
-        own = [row[f"top1/{name}"] for name in students if f"top1/{name}" in row]
-        if own and "student" in row and abs(row["student"] - fmean(own)) > _ROUNDING:
-            said = f"student in epoch {epoch} is {row['student']:g}, the students' mean {fmean(own):g}"
-            yield f"protocol: {said} ({case.name})"
+@dataclass(frozen=True)
+class _Predictors:
+    """Which predictors a run has, by its configuration and the method here, and which of them are students."""
+
+    students: tuple[str, ...]
+    all: frozenset[str]
+
+
+def _predictors(config: RunConfig, access: Access) -> _Predictors | None:
+    """Return what a method predicts with; None if it cannot be built here."""
+    import torch
+
+    from benchmark.datasets import Shape
+    from benchmark.training import draw_method, without_numbers
+
+    try:
+        sizes = datasets.describe(config.dataset, access.plugins).sizes
+        shape = Shape(*(sizes or (100, 100, 10, 3, 32))).part(config.data)
+        config = allowed(config, access) if config.files else config
+
+        def named() -> _Predictors:
+            method = draw_method(config, shape, access.plugins).eval()
+            images = torch.zeros(2, shape.in_channels, shape.image_size, shape.image_size)
+            return _Predictors(method.students, frozenset(method.predict(images)))
+
+        with torch.no_grad():
+            return without_numbers(named)
+    except (InputError, DamagedError, OSError):
+        return None
+
+
+def _inconsistent(case: Case, predictors: _Predictors | None) -> Iterator[str]:
+    """Yield a line where a run has not the metrics and students that its configuration gives, the first epoch's."""
+    contents = case.contents
+    train, rows = contents.config.train, contents.rows
+    students = contents.result.students if contents.result else ()
+    if predictors is not None:
+        if students != predictors.students:
+            yield f"students are {', '.join(students) or 'none'}, by its method {', '.join(predictors.students)}"
+            return
+        known = predictors.all
+    else:
+        known = frozenset(students)
+    families = [one.name for one in RECORDED.values() if one.compared and one.of_predictors]
+    for epoch, row in enumerate(rows):
+        required = {"lr", "loss"}
+        evaluated = (epoch + 1) % train.eval_every == 0 or epoch == train.epochs - 1
+        if evaluated:
+            required |= {"student"} | {f"{family}/{name}" for family in families for name in known}
+        if missing := sorted(required - row.keys()):
+            yield f"epoch {epoch} lacks {', '.join(missing)}"
+            return
+        if not evaluated:
+            continue
+        if predictors is not None and (more := sorted(_of_predictors(row, families) - known)):
+            yield f"epoch {epoch} has metrics of {', '.join(more)}, which its method does not predict with"
+            return
+        mean = fmean(row[f"top1/{name}"] for name in students) if students else row["student"]
+        if abs(row["student"] - mean) > _ROUNDING:
+            yield f"student in epoch {epoch} is {row['student']:g}, the students' mean {mean:g}"
             return
 
 
-def _code(handed_in: Submission) -> Iterator[str]:
-    form = handed_in.form
+def _of_predictors(row: Mapping[str, float], families: Sequence[str]) -> set[str]:
+    parts = (name.partition("/") for name in row)
+    return {predictor for family, _, predictor in parts if family in families and predictor}
+
+
+def _relabelled(config: RunConfig, access: Access) -> Iterator[str]:
+    """Yield a line where a run says that it was asked for as something that its own configuration is not."""
+    others = registry.catalogue(access.plugins).keys() - {config.method}
+    for use in config.uses:
+        if use.name in others:
+            yield f"it is called {use.name}, which is another method"
+        values = dict(config.hyperparameters)
+        with suppress(InputError):
+            values |= registry.restored(config.method, config.hyperparameters, access.plugins)
+        for key, value in use.chosen.items():
+            if values.get(key) != value:
+                yield f"{key} is said to be {value}, and is {values.get(key)}"
+        for key in use.train.keys() - TrainConfig.model_fields.keys():
+            yield f"{key} is no setting of training"
+
+
+def _code(submission: Submission) -> Iterator[str]:
+    form = submission.form
     try:
-        source = source_of_method(form.method, handed_in.plugins)
+        source = source_of_method(form.method, submission.plugins)
     except InputError as error:
         yield f"code: {error}"
         return
@@ -200,21 +264,22 @@ def _seeds(every: Sequence[Case]) -> Iterator[str]:
             yield f"protocol: on {dataset}/{backbone} the methods have other seeds than one another"
 
 
-def _planned(handed_in: Submission, config: RunConfig, data_root: Path) -> RunConfig | str:
+def _planned(submission: Submission, config: RunConfig, access: Access) -> RunConfig | str:
     """Return what ``bench run`` plans here for a run of seed 0, or why it plans nothing."""
-    form = handed_in.form
-    asked: dict[str, Any] = {"methods": [config.method], "dataset": [config.dataset], "backbone": [config.backbone]}
-    asked |= {"seeds": [0], **form.settings}
-    if config.method == form.method:
-        asked[config.method] = dict(config.hyperparameters)
+    form = submission.form
     try:
-        recipe: Layer = layer_from_file(form.recipe, handed_in.plugins)
+        own = allowed(config, access)
+        asked: dict[str, Any] = {"methods": [own.method], "dataset": [own.dataset], "backbone": [own.backbone]}
+        asked |= {"seeds": [0], **form.settings}
+        if own.method == form.method:
+            asked[own.method] = dict(own.hyperparameters)
+        recipe: Layer = layer_from_file(form.recipe, access.plugins)
         kept = {key: value for key, value in recipe.items() if isinstance(value, Mapping)}
-        request = Request([kept, asked], handed_in.plugins, data_root)
-        here = datasets.present(config.dataset, data_root, handed_in.plugins)
-        known = {} if here else {(config.dataset, config.data): config.dataset_checksum}
+        request = Request([kept, asked], access.plugins, access.data_root)
+        here = datasets.present(own.dataset, access.data_root, access.plugins)
+        known = {} if here else {(own.dataset, own.data): own.dataset_checksum}
         (planned,) = plan(request, datasets, known)
-    except InputError as error:
+    except (InputError, DamagedError) as error:
         return str(error)
     return planned
 
@@ -225,6 +290,7 @@ def _differences(config: RunConfig, planned: RunConfig) -> Iterator[str]:
         ours, theirs = (_flat(getattr(one, name), name) for one in (planned, config))
         for key in dict.fromkeys((*ours, *theirs)):
             same = ours.get(key) == theirs.get(key) or key in settings_of_role(FieldRole.MEASURES)
+            same = same or key.partition(".")[2] in config.files
             if key in settings_of_role(FieldRole.EXECUTION):
                 same = (ours.get(key) is True) == (theirs.get(key) is True)
             if not same:
@@ -235,3 +301,14 @@ def _flat(value: Any, name: str) -> dict[str, Any]:
     if name in SECTIONS:
         return {f"{name}.{key}": own for key, own in value.model_dump(mode="json").items()}
     return {f"{name}.{key}": own for key, own in value.items()} if isinstance(value, dict) else {name: value}
+
+
+def problems_of_draft(folder: Path, access: Access) -> list[str]:
+    """Return a line for everything that is not as it must be in a submission whose form is not filled in yet.
+
+    Args:
+        folder: From :func:`benchmark.exchange.submission.prepare`.
+        access: What of this machine may be used.
+    """
+    draft = read(folder, draft=True)
+    return list(unequal(draft, cases(draft.bundle, folder), replace(access, plugins=draft.plugins)))

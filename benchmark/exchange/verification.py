@@ -1,100 +1,256 @@
-"""Runs repeated here, by their recorded configuration, and compared with what is stored."""
+"""Runs repeated here, by their recorded configuration, and the records of what that came to."""
 
 import random
+import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark import datasets, paths
+from benchmark.configuration import PLACE, RunConfig
 from benchmark.errors import MachineError
-from benchmark.exchange import reading
-from benchmark.exchange.comparison import POINTS, Outcome, Verdict, compared
-from benchmark.exchange.compression import is_bundle
-from benchmark.store import Contents, DamagedError, Result, Row, Status, Store, find, folders, read_files, scan
+from benchmark.exchange import bundles
+from benchmark.exchange.comparison import BOUND, Comparison, Outcome, Statement, compare, state
+from benchmark.store import (
+    Contents,
+    DamagedError,
+    Result,
+    Row,
+    Status,
+    Store,
+    find,
+    folders,
+    put,
+    read_files,
+    read_regular,
+    scan,
+)
 from methods.errors import InputError
+
+RECORD = "verification.json"
+"""Of the checker, beside what the site is made of: never inside a submission or a bundle."""
+
+MAX_RECORD = 50_000_000
+MAX_BUNDLE = 2**34
 
 
 @dataclass(frozen=True)
 class Case:
-    """A run that is to be repeated.
+    """A run that may be repeated.
 
     Attributes:
         name: Of its folder.
         contents: What is stored of it.
+        content: The hash of its files.
     """
 
     name: str
     contents: Contents
+    content: str = ""
+
+    @property
+    def claim(self) -> str:
+        """What runs that differ in their seeds alone have in common."""
+        return self.contents.config.model_copy(update={"seed": 0}).identity
 
 
-def cases(target: str | None, results: Path, sample: int | None = None, seed: int = 0) -> list[Case]:
-    """Return the runs that a person means, those alone that have ended for good.
+@dataclass(frozen=True)
+class Access:
+    """What of this machine a repetition may use.
+
+    Attributes:
+        data_root: Where datasets are.
+        device: As ``bench run`` takes it; None for the kind that a run says it was made on, where there is one here.
+        plugins: Python files that define further methods, networks and datasets.
+        datasets: Names of datasets with a path in them, such as ``folder:photos``, that the person has named.
+        files: Files for hyperparameters that the person has named, such as the weights of a teacher.
+    """
+
+    data_root: Path
+    device: str | None = None
+    plugins: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    files: Sequence[Path] = ()
+
+
+def cases(target: str | Path | None, results: Path) -> list[Case]:
+    """Return the runs that a person names, those alone that have ended for good, read from their files.
 
     Args:
         target: A bundle, a results folder, or a run's name as ``bench show`` takes it; all runs of ``results`` if None.
         results: Where runs are looked for.
-        sample: How many of them, drawn at random; None for all.
-        seed: Of the draw.
 
     Raises:
-        InputError: If nothing is meant, or it is damaged.
+        InputError: If nothing is named, or it is damaged.
     """
     place = results if target is None else paths.written(target, "target")
-    if target is not None and is_bundle(target):
-        bundled = (item for item in reading.contents(place) if isinstance(item, reading.BundledRun))
-        found = [Case(run.name, run.checked()) for run in bundled]
+    if target is not None and bundles.is_bundle(str(target)):
+        bundled = (item for item in bundles.contents(place) if isinstance(item, bundles.BundledRun))
+        found = [Case(run.name, run.checked(), content_hash(run.files)) for run in bundled]
     elif target is None or (place / "runs").is_dir():
-        found = list(_stored(place))
+        found = [_stored(root / "runs" / name) for root in folders(place) for name in scan(root) if name.isprintable()]
     else:
-        run = find(results, target)
-        found = [Case(run.name, run.contents(run.folder))]
+        found = [_stored(find(results, str(target)).folder)]
     ended = sorted((case for case in found if case.contents.status.final), key=lambda case: case.name)
     if not ended:
         raise InputError(f"no run of {target or results} has ended for good: there is nothing to repeat")
-    if sample is not None and sample < len(ended):
-        drawn = random.Random(seed).sample(ended, sample)  # noqa: S311 - nothing secret
-        ended = sorted(drawn, key=lambda case: case.name)
     return ended
 
 
-def _stored(results: Path) -> Iterator[Case]:
-    for root in folders(results):
-        for name in scan(root):
-            try:
-                yield Case(name, read_files(root / "runs" / name).contents)
-            except DamagedError as error:
-                raise InputError(f"{root / 'runs' / name} is damaged: {error}") from None
+def _stored(folder: Path) -> Case:
+    try:
+        files = read_files(folder)
+    except DamagedError as error:
+        raise InputError(f"{folder} is damaged: {error}") from None
+    return Case(folder.name, files.contents, content_hash(files.raw))
 
 
-def verify(
-    case: Case,
-    data_root: Path,
-    device: str | None = None,
-    plugins: Sequence[str] = (),
-    points: float = POINTS,
-) -> Verdict:
+def content_hash(files: Mapping[str, bytes]) -> str:
+    """Return what changes with any byte of a run's files; weights and predictions do not count."""
+    digest = sha256()
+    for name in sorted(files.keys() & bundles.LIMITS.keys()):
+        digest.update(f"{name} {len(files[name])}\n".encode() + files[name])
+    return digest.hexdigest()
+
+
+def drawn(every: Sequence[Case], seed: int) -> list[Case]:
+    """Return the runs in the order in which they are repeated: at random, and of every claim one in turn.
+
+    Args:
+        every: All of them.
+        seed: The checker's, which whoever made the runs cannot have known.
+    """
+    order = sorted(every, key=lambda case: case.name)
+    random.Random(seed).shuffle(order)  # noqa: S311 - what counts is that it was not known before
+    turns: dict[str, int] = {}
+    turn = {}
+    for case in order:
+        turn[case.name] = turns[case.claim] = turns.get(case.claim, -1) + 1
+    return sorted(order, key=lambda case: turn[case.name])
+
+
+def repeat(
+    every: Sequence[Case],
+    access: Access,
+    seed: int,
+    sample: int | None = None,
+    minutes: float | None = None,
+    tell: Callable[[Case, Comparison], None] = lambda case, comparison: None,
+) -> dict[str, Comparison]:
+    """Repeat runs in the order of :func:`drawn` and return what each came to, by its name.
+
+    Args:
+        every: All runs.
+        access: What of this machine may be used.
+        seed: Of the draw.
+        sample: How many runs are repeated at most; None for all.
+        minutes: How long; when they are over, the run that is under way ends in its middle. None for no limit.
+        tell: Is told of each run.
+    """
+    end = None if minutes is None else time.monotonic() + 60 * minutes
+    found: dict[str, Comparison] = {}
+    for case in drawn(every, seed)[:sample]:
+        left = None if end is None else end - time.monotonic()
+        if left is not None and left <= 0:
+            break
+        found[case.name] = verify(case, access, left)
+        tell(case, found[case.name])
+    return found
+
+
+def verify(case: Case, access: Access, seconds: float | None = None) -> Comparison:
     """Repeat a run here and compare.
 
     Args:
         case: The run.
-        data_root: Where data sets lie.
-        device: As ``bench run`` takes it; None for the kind that the run was made on, where there is one here.
-        plugins: Python files that define further methods, networks and data sets.
-        points: See :func:`benchmark.exchange.comparison.compared`.
+        access: What of this machine may be used.
+        seconds: After which it is given up; None for no limit.
     """
-    stored = case.contents.result
-    made = (stored.environment or {}) if stored else {}
     try:
-        result, rows = _repeated(case, data_root, device or _like(made.get("device")), plugins)
-    except (InputError, MachineError) as error:
-        return Verdict(Outcome.NOT_REPEATED, " ".join(str(error).split()))
-    here = result.environment or {}
+        with _time_limit(seconds):
+            result, rows = _repeated(case.contents, access)
+    except _TimeIsUpError:
+        return Comparison(Outcome.NOT_REPEATED, "the time was up")
+    except (InputError, MachineError, DamagedError) as error:
+        return Comparison(Outcome.NOT_REPEATED, " ".join(str(error).split()))
+    if not result.status.final:
+        return Comparison(Outcome.NOT_REPEATED, f"{result.status}: {result.reason}")
     if result.status is not case.contents.status:
-        if not result.status.final:
-            return Verdict(Outcome.NOT_REPEATED, f"{result.status}: {result.reason}")
-        return Verdict(Outcome.DIFFERENT, f"{case.contents.status} stored, {result.status} here: {result.reason}")
-    return compared(case.contents.rows, rows, made, here, points)
+        said = f"{case.contents.status} stored, {result.status} here: {result.reason}"
+        return Comparison(Outcome.DIFFERENT, said)
+    own = case.contents.result.students if case.contents.result else ()
+    if own != result.students:
+        said = f"students {', '.join(own) or 'none'} stored, {', '.join(result.students)} by its configuration"
+        return Comparison(Outcome.INCONSISTENT, said)
+    if fault := _other_declaration(case.contents.result, result):
+        return Comparison(Outcome.INCONSISTENT, fault)
+    return compare(case.contents.rows, rows, case.contents.environment, result.environment or {})
+
+
+def _other_declaration(stored: Result | None, here: Result) -> str:
+    """Return what a run says of its method's predictors and metrics that is not so; nothing if it is."""
+    roles = stored.roles if stored else {}
+    if wrong := [f"{name} as {role}" for name, role in roles.items() if here.roles.get(name) != role]:
+        return f"predictors are declared that its method has not: {', '.join(wrong)}"
+    declared = {one.name for one in (stored.metrics if stored else ()) if one not in here.metrics}
+    return f"metrics are declared that its method has not: {', '.join(sorted(declared))}" if declared else ""
+
+
+def _repeated(contents: Contents, access: Access) -> tuple[Result, list[Row]]:
+    from benchmark.scheduling import Execution, Job
+
+    config = allowed(contents.config, access)
+    if not datasets.present(config.dataset, access.data_root, access.plugins):
+        raise MachineError(f"the images of {config.dataset} are not here, and nothing is downloaded for a repetition")
+    if _checksum(config.dataset, config, access) != config.dataset_checksum:
+        raise MachineError(f"the images of {config.dataset} are not here those that the run was made with")
+    dataset = datasets.load(config.dataset, config.data, access.data_root, access.plugins)
+    device = access.device or _like(contents.environment.get("device"))
+    plugins = tuple(str(paths.plugin_file(plugin)) for plugin in access.plugins)
+    with tempfile.TemporaryDirectory(prefix="okdbench-verify-") as folder:
+        execution = Execution(Job(config, Path(folder), device, plugins=plugins), dataset)
+        while execution.result is None:
+            execution.advance()
+        result = execution.result
+        return result, Store(Path(folder)).metrics(config) if result.status is not Status.FAILED else []
+
+
+def allowed(config: RunConfig, access: Access) -> RunConfig:
+    """Return a configuration in which paths are those alone that the person has named, with the same content.
+
+    Raises:
+        InputError: If the run needs a dataset or a file of a path that was not named: none is opened then.
+    """
+    update: dict[str, Any] = {}
+    form, colon, _ = config.dataset.partition(PLACE)
+    if colon and config.dataset not in access.datasets:
+        named = [name for name in access.datasets if name.partition(PLACE)[0] == form]
+        if not named:
+            raise InputError(f"its images are read only where you say they are: --dataset {form}{PLACE}...")
+        same = (name for name in named if _checksum(name, config, access) == config.dataset_checksum)
+        update["dataset"] = next(same, named[0])
+    if config.files:
+        hashes = {sha256(read_regular(path, MAX_BUNDLE)).hexdigest(): path for path in access.files}
+        values = dict(config.hyperparameters)
+        for name, content in config.files.items():
+            here = next((path for known, path in hashes.items() if known.startswith(content)), None)
+            if here is None:
+                raise InputError(f"the file of {name} is read only where you say it is: --file ...")
+            values[name] = str(here)
+        update["hyperparameters"] = values
+    return config.model_copy(update=update)
+
+
+def _checksum(dataset: str, config: RunConfig, access: Access) -> str:
+    return datasets.checksum(dataset, config.data, access.data_root, access.plugins)
 
 
 def _like(device: str | None) -> str:
@@ -106,17 +262,170 @@ def _like(device: str | None) -> str:
     return "auto"
 
 
-def _repeated(case: Case, data_root: Path, device: str, plugins: Sequence[str]) -> tuple[Result, list[Row]]:
-    from benchmark.scheduling import Execution, Job
+class _TimeIsUpError(BaseException):
+    """No error of the run's: nothing that carries a run out catches it."""
 
-    config = case.contents.config
-    dataset = datasets.load(config.dataset, config.data, data_root, plugins)
-    if datasets.checksum(config.dataset, config.data, data_root, plugins) != config.dataset_checksum:
-        raise MachineError(f"the images of {config.dataset} are not here those that the run was made with")
-    with tempfile.TemporaryDirectory(prefix="okdbench-verify-") as folder:
-        job = Job(config, Path(folder), device, plugins=tuple(str(paths.plugin_file(plugin)) for plugin in plugins))
-        execution = Execution(job, dataset)
-        while execution.result is None:
-            execution.advance()
-        result = execution.result
-        return result, Store(Path(folder)).metrics(config) if result.status is not Status.FAILED else []
+
+@contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """End what is within after so long, in the main thread of a system that has alarms."""
+    if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise _TimeIsUpError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# records
+
+
+class _Strict(BaseModel):
+    # the words of enumerations come from JSON as text
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RepeatedRun(_Strict):
+    """One run that was repeated.
+
+    Attributes:
+        content: The hash of the run's files: after any edit the record does not count.
+        outcome: Of the comparison, like ``text``, ``stored`` and ``differences``.
+    """
+
+    content: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    outcome: Outcome
+    text: str = ""
+    stored: dict[str, float] = {}
+    differences: dict[str, float] = {}
+
+
+class Record(_Strict):
+    """What was checked of a bundle or of a folder of runs.
+
+    Attributes:
+        digest: Of the bundle's bytes; empty for a folder of runs.
+        seed: Of the draw.
+        environment: What the repetition was made with.
+        problems: What is not as it must be, a line each.
+        runs: Those that were repeated, by name.
+    """
+
+    digest: str = ""
+    seed: int = 0
+    environment: dict[str, str] = {}
+    problems: list[str] = []
+    runs: dict[str, RepeatedRun] = {}
+
+    def comparison(self, name: str, content: str) -> Comparison | None:
+        """Return what repeating a run came to; None if it was not repeated, or has other files now."""
+        found = self.runs.get(name)
+        if found is None or found.content != content:
+            return None
+        return Comparison(found.outcome, found.text, found.stored, found.differences)
+
+    def state(self, runs: Mapping[str, str], bound: float = BOUND) -> Statement:
+        """Return what the repetitions say of a claim, see :func:`benchmark.exchange.comparison.state`.
+
+        Args:
+            runs: The content hashes of the claim's runs, by name.
+            bound: The inflation that must be excluded, in points of accuracy.
+        """
+        found = [self.comparison(name, content) for name, content in runs.items()]
+        return state([one for one in found if one is not None], len(runs), bound)
+
+
+class _RecordFile(_Strict):
+    format: Literal[2]
+    records: dict[str, Record]
+
+
+def record_of(root: Path, source: Path) -> Record:
+    """Return the record of a bundle or a folder of runs; an empty one if there is none for just these bytes.
+
+    Args:
+        root: The folder with the checker's file of records, beside or above the source.
+        source: The bundle or the results folder.
+
+    Raises:
+        InputError: If the file of records is damaged.
+    """
+    found = _read(root / RECORD).get(_key(root, source), Record())
+    return found if found.digest == digest_of(source) else Record()
+
+
+def write_record(root: Path, source: Path, record: Record) -> Path:
+    """Add a record to the checker's file and return that; what is known of the same bytes already stays.
+
+    Raises:
+        InputError: If it cannot be written, or is damaged.
+    """
+    path, key = root / RECORD, _key(root, source)
+    known = _read(path)
+    record = record.model_copy(update={"digest": digest_of(source)})
+    if (before := known.get(key)) is not None and before.digest == record.digest:
+        record = record.model_copy(update={"runs": {**before.runs, **record.runs}})
+    content = _RecordFile(format=2, records=dict(sorted({**known, key: record}.items())))
+    return put(path, content.model_dump_json(indent=2) + "\n")
+
+
+def made_record(
+    comparisons: Mapping[str, Comparison],
+    every: Iterable[Case],
+    seed: int,
+    environment: Mapping[str, str],
+    problems: Sequence[str] = (),
+) -> Record:
+    """Return the record of repetitions.
+
+    Args:
+        comparisons: By the runs' names.
+        every: The runs.
+        seed: Of the draw.
+        environment: What the repetitions were made with.
+        problems: What is not as it must be, a line each.
+    """
+    contents = {case.name: case.content for case in every}
+    runs = {name: RepeatedRun(content=contents[name], **vars(one)) for name, one in comparisons.items()}
+    return Record(seed=seed, environment=dict(environment), problems=list(problems), runs=runs)
+
+
+def digest_of(source: Path) -> str:
+    """Return the hash of a bundle's bytes; nothing for a folder."""
+    if source.is_dir():
+        return ""
+    digest = sha256()
+    try:
+        with source.open("rb") as stream:
+            while part := stream.read(2**20):
+                digest.update(part)
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def _key(root: Path, source: Path) -> str:
+    root, source = root.resolve(), source.resolve()
+    return source.relative_to(root).as_posix() if source.is_relative_to(root) else source.name
+
+
+def _read(path: Path) -> dict[str, Record]:
+    try:
+        return _RecordFile.model_validate_json(read_regular(path, MAX_RECORD)).records
+    except FileNotFoundError:
+        return {}
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise InputError(f"{path} is damaged: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    except DamagedError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None

@@ -74,6 +74,7 @@ class Content:
         prefer: str | Path | None = None,
         choice: Choice | None = None,
         showing: Showing | None = None,
+        claims: Sequence[Path] | None = None,
     ) -> "Content":
         """Read results folders.
 
@@ -82,11 +83,12 @@ class Content:
             prefer: The folder to use where folders disagree about a run.
             choice: Which runs, rows and columns are shown.
             showing: What they are called.
+            claims: Those that other people have submitted; unless it is None, nothing is taken from an index.
 
         Raises:
-            InputError: If one does not exist, or they disagree.
+            InputError: If one does not exist.
         """
-        stored = store.read(results, prefer)
+        stored = store.read(results, prefer, by_index=claims is None, claims=claims or ())
         choice, showing = choice or Choice(), showing or Showing()
         frame, left_out = choice.runs(store.last_epochs(stored))
         groups = _groups(frame, choice, showing)
@@ -96,8 +98,8 @@ class Content:
 
     @property
     def damaged(self) -> list[str]:
-        """A line for each damaged run, which is left out."""
-        return [str(one) for one in self.stored.damaged]
+        """A line for each run that is left out."""
+        return [str(one) for one in self.stored.left_out]
 
     @property
     def panels(self) -> list[str]:

@@ -12,7 +12,7 @@ from benchmark.configuration import EQUAL_EPOCHS
 from benchmark.escaping import file_name
 from benchmark.metrics import HEADLINE, METRICS
 from benchmark.reports import Content, PageCell, PageTable, page_table
-from benchmark.site.sources import RunSet
+from benchmark.site.sources import RunSet, css_class
 from benchmark.tables import layout, rows as naming
 
 COSTS = ("training-multiply-adds", "seconds", "memory")
@@ -105,7 +105,7 @@ def _board(
             *(cells[place] for place in kept),
             *(_mean(table, one.group.row, key) for key in costs),
             PageCell(_counted(one), href=f"runs/{one.slug}.html"),
-            PageCell(one.checked, f"mark {one.mark}"),
+            PageCell(str(one.checked), f"mark {css_class(one.mark)}"),
         ]
         for one, cells in zip(sets, grid.rows, strict=True)
     ]

@@ -72,13 +72,15 @@ def build(
     """
     earlier = _earlier(out)
     with tempfile.TemporaryDirectory(prefix="okdbench-site-") as workplace:
-        found = Gathering(results, submissions, Path(workplace), prefer)
-        content = Content.read([place.root for place in found.places], prefer)
+        found = Gathering(results, submissions, Path(workplace))
+        content = Content.read(
+            [place.root for place in found.places], prefer, claims=[p.root for p in found.places if p.submission]
+        )
         with writing(out):
             # from here on the folder is known as a site, even if this is interrupted
             _write_manifest(out, earlier)
-            site = _Site(out, content, found.places, plugins)
-            return site.write(baseline, resolve, earlier, found.notes)
+            site = _Site(out, content, found.places, plugins, resolve)
+            return site.write(baseline, earlier, found.notes)
 
 
 def _earlier(out: Path) -> list[str]:
@@ -111,11 +113,12 @@ class _Site:
     content: Content
     places: Sequence[Place]
     plugins: Sequence[str]
+    resolve: float
     written: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         listed = registry.catalogue(self.plugins)
-        self.sets = run_sets(self.content, self.places)
+        self.sets = run_sets(self.content, self.places, self.resolve)
         names = dict.fromkeys([*listed, *(one.group.method for one in self.sets)])
         self.methods = [name for name in names if name not in listed or not listed[name].broken]
         self.templates: Environment = templates("benchmark.site")
@@ -143,13 +146,13 @@ class _Site:
         """Write one page from a template."""
         self.put(name, self.templates.get_template(template).render(root="../" * name.count("/"), **values))
 
-    def write(self, baseline: str, resolve: float, earlier: Sequence[str], notes: Sequence[str]) -> Built:
+    def write(self, baseline: str, earlier: Sequence[str], notes: Sequence[str]) -> Built:
         """Write all files, remove those of an earlier site, and return what was written."""
         bundles = write_bundles(self.content, self.sets, self.out / "bundles", BUNDLES)
         self.written += [f"bundles/{path.name}" for path in bundles.values()]
         for name in ("site.css", "leaderboard.js", "page.js", "report.js"):
             self.put(f"assets/{name}", self.templates.get_template(name).render())
-        found = boards(self.content, self.sets, baseline, resolve)
+        found = boards(self.content, self.sets, baseline, self.resolve)
         comparisons = published_table.compare(self.content.frame)
         introduced = [
             about(name, self.plugins, comparisons, plugin_source(name, self.content, self.places))
@@ -232,7 +235,7 @@ class _Site:
             bundle=bundle.name if bundle else "",
             size=bundle.stat().st_size if bundle else 0,
             submissions=[
-                (one, [line for place in self.places if place.submission is one for line in place.record.reasons])
+                (one, [line for place in self.places if place.submission is one for line in place.record.problems])
                 for one in own.submissions
             ],
         )

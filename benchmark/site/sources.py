@@ -1,7 +1,6 @@
 """The contents of a site: results folders, bundles and submissions, the sets of seeds in them, and what was checked."""
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -11,7 +10,7 @@ from benchmark import exchange, store
 from benchmark.configuration import RunConfig
 from benchmark.configuration.run_config import Origin
 from benchmark.escaping import file_name
-from benchmark.exchange import Mark, Outcome, Record, Submission, is_bundle, records, submission
+from benchmark.exchange import Mark, Outcome, Record, Statement, Submission, is_bundle, submission
 from benchmark.reports import Content, Group, command
 from benchmark.store import CONFIG, METRICS, RESULT, Found, StoredRun
 from methods.errors import InputError
@@ -29,13 +28,11 @@ class Place:
         root: The folder itself, or one that a bundle was unpacked into.
         record: Which of its runs were repeated.
         submission: That it belongs to; None for one's own results.
-        disputed: Whether a run of the submission has other numbers elsewhere.
     """
 
     root: Path
     record: Record = field(default_factory=Record)
     submission: Submission | None = None
-    disputed: bool = False
 
 
 class Gathering:
@@ -46,23 +43,25 @@ class Gathering:
         notes: A line for everything that is left out.
     """
 
-    def __init__(self, results: Sequence[Path], submissions: Path | None, workplace: Path, prefer: Path | None) -> None:
+    def __init__(self, results: Sequence[Path], submissions: Path | None, workplace: Path) -> None:
         """Read results and submissions.
 
         Args:
             results: Results folders, folders with some or bundles below them, bundles, or patterns.
             submissions: The folder with one folder per submission; None for none.
             workplace: An empty folder, for unpacked bundles.
-            prefer: The results folder to use where others disagree about a run.
 
         Raises:
-            InputError: If there are no runs, or the results folders disagree.
+            InputError: If there are no runs.
         """
         self.notes: list[str] = []
         self._workplace = workplace
         self.places = [place for given in results for place in self._below(given)]
         if submissions is not None:
-            self._add_submissions(submissions, prefer)
+            found, faults = submission.below(submissions)
+            self.notes += [f"left out: {fault}" for fault in faults]
+            for one in found:
+                self.places += self._unpacked(one.bundle, submissions, one)
         if not any(store.scan(place.root) for place in self.places):
             damaged = f" ({'; '.join(self.notes)})" if self.notes else ""
             where = ", ".join(map(str, results))
@@ -70,58 +69,40 @@ class Gathering:
 
     def _below(self, given: Path) -> Iterator[Place]:
         if given.is_file() and is_bundle(given.name):
-            yield from self._unpacked(given)
+            yield from self._unpacked(given, given.parent)
             return
         for folder in store.folders(given):
-            yield from self._inside(folder)
+            yield from self._inside(folder, folder)
 
-    def _inside(self, folder: Path) -> Iterator[Place]:
+    def _inside(self, folder: Path, top: Path) -> Iterator[Place]:
         """Yield the folder's own runs, those of its bundles, and those of its folders."""
         if (folder / "runs").is_dir():
-            yield Place(folder, self._record(folder))
+            yield Place(folder, self._record(top, folder))
         for path in sorted(folder.iterdir()):
+            if path.is_symlink():
+                continue
             if path.is_file() and is_bundle(path.name):
-                yield from self._unpacked(path)
+                yield from self._unpacked(path, top)
             elif path.is_dir() and path.name not in _SKIPPED and not path.name.startswith("."):
-                yield from self._inside(path)
+                yield from self._inside(path, top)
 
-    def _unpacked(self, bundle: Path, own: Submission | None = None) -> Iterator[Place]:
+    def _unpacked(self, bundle: Path, top: Path, own: Submission | None = None) -> Iterator[Place]:
         root = self._workplace / f"{len(list(self._workplace.iterdir()))}"
         root.mkdir()
         try:
-            exchange.merge([bundle], root)
+            self.notes += exchange.merge([bundle], root).contradictions
         except InputError as error:
             self.notes.append(f"left out: {error}")
         else:
-            yield Place(root, self._record(bundle.parent), own)
+            yield Place(root, self._record(top, bundle), own)
 
-    def _record(self, folder: Path) -> Record:
+    def _record(self, top: Path, source: Path) -> Record:
+        """Return the checker's record of a bundle or a results folder, which is above it and never inside."""
         try:
-            return records.read(folder)
+            return exchange.record_of(top, source)
         except InputError as error:
-            self.notes.append(f"left out: {error}")
+            self.notes += [f"left out: {error}"] if f"left out: {error}" not in self.notes else []
             return Record()
-
-    def _add_submissions(self, folder: Path, prefer: Path | None) -> None:
-        roots = [place.root for place in self.places]
-        known = {one.record.identity: one for one in store.read(roots, prefer).found} if roots else {}
-        for form in sorted(folder.glob(f"*/{submission.FORM}")):
-            try:
-                own = submission.read(form.parent)
-            except InputError as error:
-                self.notes.append(f"left out: {error}")
-                continue
-            self.places += [self._undisputed(place, own.name, known) for place in self._unpacked(own.bundle, own)]
-
-    def _undisputed(self, place: Place, name: str, known: dict[str, Found]) -> Place:
-        """Take out of a submission the runs that have other numbers elsewhere."""
-        for found in store.read(place.root).found:
-            other = known.setdefault(found.record.identity, found)
-            if other is not found and store.better(other, found) is None:
-                self.notes.append(f"{name}: {found.record.name} has other numbers than the same run elsewhere")
-                shutil.rmtree(found.folder)
-                place = replace(place, disputed=True)
-        return place
 
 
 @dataclass(frozen=True)
@@ -131,43 +112,65 @@ class RunSet:
     Attributes:
         group: Their names, row and column.
         slug: The name of their page, which stays the same when others are added.
-        mark: How far they are checked.
+        checked: What repetitions say of them, and how many of how many there are.
         outcomes: Of the runs that were repeated, by name.
         submissions: That they belong to.
     """
 
     group: Group
     slug: str
-    mark: Mark
+    checked: Statement
     outcomes: Mapping[str, Outcome]
     submissions: Sequence[Submission] = ()
 
     @property
-    def checked(self) -> str:
-        """The mark, and how many of the runs were repeated."""
-        return f"{self.mark} ({len(self.outcomes)} of {len(self.group.runs)})" if self.outcomes else str(self.mark)
+    def mark(self) -> Mark:
+        """What is known of them, in one word."""
+        return self.checked.mark
 
 
-def run_sets(content: Content, places: Sequence[Place]) -> list[RunSet]:
-    """Return all run sets in the order of the tables."""
+def run_sets(content: Content, places: Sequence[Place], bound: float = exchange.BOUND) -> list[RunSet]:
+    """Return all run sets in the order of the tables.
+
+    Args:
+        content: The runs.
+        places: Where they are from.
+        bound: The inflation that repetitions must exclude, in points of accuracy.
+    """
     by_root = {place.root.resolve(): place for place in places}
     found = {one.record.name: one for one in content.stored.found}
-    return [_run_set(content, group, [found[name] for name in group.runs], by_root) for group in content.groups]
+    return [_run_set(content, group, [found[name] for name in group.runs], by_root, bound) for group in content.groups]
 
 
-def _run_set(content: Content, group: Group, found: Sequence[Found], by_root: Mapping[Path, Place]) -> RunSet:
+def _run_set(
+    content: Content, group: Group, found: Sequence[Found], by_root: Mapping[Path, Place], bound: float
+) -> RunSet:
     own = {one.record.name: by_root[one.root.resolve()] for one in found}
-    outcomes = {}
+    comparisons = {}
     for one in found:
-        outcome = own[one.record.name].record.outcome(one.record.name, one.record.digest)
-        if outcome is not None and outcome is not Outcome.NOT_REPEATED:
-            outcomes[one.record.name] = outcome
+        record = own[one.record.name].record
+        if one.folder.name in record.runs and (comparison := record.comparison(one.folder.name, _content_hash(one))):
+            comparisons[one.record.name] = comparison
+    checked = exchange.state([*comparisons.values()], len(found), bound)
     submitted = {place.submission.name: place for place in own.values() if place.submission}
-    mark = records.mark(outcomes.values())
-    if any(place.record.verdict is Mark.DIFFERS or place.disputed for place in submitted.values()):
-        mark = Mark.DIFFERS
+    if any(place.record.problems for place in submitted.values()):
+        checked = replace(checked, mark=Mark.DIFFERS)
+    repeated = {name: one.outcome for name, one in comparisons.items() if one.outcome is not Outcome.NOT_REPEATED}
     submissions = [place.submission for place in submitted.values() if place.submission]
-    return RunSet(group, _slug(group, content.runs[group.runs[0]].config), mark, outcomes, submissions)
+    return RunSet(group, _slug(group, content.runs[group.runs[0]].config), checked, repeated, submissions)
+
+
+def css_class(mark: Mark) -> str:
+    """Return the class of a mark in the pages' style sheet."""
+    return mark.replace(" ", "-")
+
+
+def _content_hash(found: Found) -> str:
+    """Return the hash of a run's files, which a record of its repetition is bound to."""
+    try:
+        return exchange.content_hash(store.read_files(found.folder).raw)
+    except store.DamagedError:
+        return ""
 
 
 def _slug(group: Group, config: RunConfig) -> str:

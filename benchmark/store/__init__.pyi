@@ -1,5 +1,16 @@
-from .collection import Found as Found, Runs as Runs, scan as scan
-from .ending import Result as Result, Status as Status
+from .atomic import check_folder as check_folder, put as put, writing as writing
+from .collection import (
+    Found as Found,
+    LeftOut as LeftOut,
+    Results as Results,
+    Runs as Runs,
+    better as better,
+    contradiction as contradiction,
+    find as find,
+    folders as folders,
+    read as read,
+    scan as scan,
+)
 from .files import (
     CHECKPOINT as CHECKPOINT,
     CONFIG as CONFIG,
@@ -9,12 +20,19 @@ from .files import (
     RESULT as RESULT,
     Contents as Contents,
     DamagedError as DamagedError,
+    Dumper as Dumper,
+    Result as Result,
     Row as Row,
+    Status as Status,
+    content_of as content_of,
     parse as parse,
+    parse_stored_yaml as parse_stored_yaml,
+    read_files as read_files,
+    read_regular as read_regular,
+    read_result as read_result,
 )
-from .folder import read_files as read_files
-from .frames import BUDGETS_JOINED_BY as BUDGETS_JOINED_BY
 from .loading import (
+    BUDGETS_JOINED_BY as BUDGETS_JOINED_BY,
     DAMAGED as DAMAGED,
     Epochs as Epochs,
     Split as Split,
@@ -22,9 +40,7 @@ from .loading import (
     last_epochs as last_epochs,
     load as load,
 )
-from .lookup import StoredRun as StoredRun, names as names
-from .output import check_folder as check_folder, put as put, writing as writing
-from .places import Results as Results, folders as folders
+from .lookup import StoredRun as StoredRun, described as described, kinds as kinds, move as move, names as names
 from .predictions import (
     PREDICTIONS as PREDICTIONS,
     Predictions as Predictions,
@@ -33,8 +49,11 @@ from .predictions import (
     write_predictions as write_predictions,
 )
 from .records import Record as Record, Scores as Scores, brief as brief
-from .runs import Store as Store, read_result as read_result
+from .runs import (
+    REPLICATE as REPLICATE,
+    Store as Store,
+    identity_in as identity_in,
+    replicate_name as replicate_name,
+    run_name as run_name,
+)
 from .selection import fits as fits, select as select
-from .several import better as better, dispute as dispute, find as find, read as read
-from .sizes import kinds as kinds
-from .trash import described as described, move as move

@@ -1,7 +1,12 @@
-"""Files that are either wholly there or not at all."""
+"""Files that are either wholly there or not at all, and one line where they cannot be written."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from methods.errors import InputError
 
 SUFFIX = ".tmp"
 
@@ -27,3 +32,39 @@ def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file as :func:`write_bytes` does."""
     write_bytes(path, text.encode())
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Make the folder of a file that is written next, and say in one line what the system has against either.
+
+    Args:
+        place: The file, for the message.
+
+    Raises:
+        InputError: If the folder or the file cannot be written.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {place}: {error.strerror or error}") from None
+
+
+def put(path: Path, content: str | bytes | memoryview) -> Path:
+    """Write a file, whose folder is made, and return it.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    with writing(path):
+        write_bytes(path, content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder and raise an InputError if nothing can be written to it, before hours of work are for nothing."""
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass

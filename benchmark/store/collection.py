@@ -1,17 +1,22 @@
-"""All runs of one results folder or of several, in brief; the curves of those that are asked for."""
+"""All runs of one results folder or of several: in brief, and the curves of those that are asked for."""
 
+import glob
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.store.files import CONFIG, METRICS, RESULT, DamagedError, Stamp
-from benchmark.store.folder import read, read_files
+from benchmark import paths
+from benchmark.store import environment, lookup
+from benchmark.store.files import DamagedError, Stamp, Status, read_contents, read_files, stamp
 from benchmark.store.index import Entry, Index
 from benchmark.store.lookup import StoredRun
 from benchmark.store.records import Record, Scores, brief, reduced
-from methods.errors import InputError
+from benchmark.store.runs import replicate_name
+from methods.errors import InputError, unknown
+
+Results = str | Path | Sequence[str | Path]
 
 BATCH = 200
 """Runs that are read between two writings of the index: a command that is killed loses no more."""
@@ -19,37 +24,45 @@ BATCH = 200
 
 @dataclass(frozen=True)
 class Found:
-    """A run and where it lies.
+    """A run and where it is stored.
 
     Attributes:
         root: The results folder.
-        record: The run in brief.
+        record: The run in brief; its name is unique among the runs that were read.
         curve: The metrics of all its epochs, where they were asked for.
+        stored_as: The name of its folder where that is another one.
     """
 
     root: Path
     record: Record
     curve: Scores | None = None
+    stored_as: str = ""
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        return self.root / "runs" / self.record.name
+        return self.root / "runs" / (self.stored_as or self.record.name)
+
+    @property
+    def environment(self) -> str:
+        """The run's environment group; empty if nothing is known of it."""
+        result = self.record.result
+        return environment.group(result.environment if result else None)
 
     def stored(self) -> StoredRun:
-        """Return the run as those see it who ask for one."""
+        """Return the run as a single one."""
         return StoredRun(self.folder, self.record.config, self.record.result)
 
 
 @dataclass(frozen=True)
-class Damaged:
-    """A run whose files are damaged, and what is wrong with them."""
+class LeftOut:
+    """A run that is left out, and why: its files are damaged, or it contradicts another run."""
 
     folder: Path
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.folder} is damaged and left out: {self.reason}"
+        return f"{self.folder} is left out: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -58,11 +71,11 @@ class Runs:
 
     Attributes:
         found: In the order of their names.
-        damaged: Those that are left out.
+        left_out: Those that are left out.
     """
 
     found: Sequence[Found]
-    damaged: Sequence[Damaged]
+    left_out: Sequence[LeftOut]
 
     def curves(self, names: Sequence[str]) -> Iterator[tuple[str, Scores]]:
         """Yield the reduced curves of some of the runs, see :func:`benchmark.store.records.reduced`, in any order.
@@ -71,23 +84,49 @@ class Runs:
             names: Of runs.
         """
         wanted = set(names)
-        by_root: dict[Path, list[str]] = {}
+        by_root: dict[Path, dict[str, str]] = {}
         for found in self.found:
             if found.record.name in wanted:
-                by_root.setdefault(found.root, []).append(found.record.name)
+                by_root.setdefault(found.root, {})[found.folder.name] = found.record.name
         for root, here in by_root.items():
-            missing = set(here)
+            missing = dict(here)
             with Index(root) as index:
-                for name, curve in index.curves(here):
-                    missing.discard(name)
-                    yield name, curve
-            for name in sorted(missing):
+                for stored_as, curve in index.curves([*here]):
+                    yield missing.pop(stored_as), curve
+            for stored_as, name in missing.items():
                 try:
-                    contents = read(root / "runs" / name)
+                    contents = read_files(root / "runs" / stored_as).contents
                 except DamagedError:
                     # it was whole a moment ago, and is named by the next command
                     continue
                 yield name, reduced(contents)
+
+
+def folders(results: Results) -> list[Path]:
+    """Return the results folders that a person means, each once, in the order given.
+
+    Args:
+        results: One or several; patterns such as ``lab*/results`` too.
+
+    Raises:
+        InputError: If one is not there, or a pattern fits none.
+    """
+    given = [results] if isinstance(results, str | Path) else list(results)
+    if not given:
+        raise InputError("no results folder is named")
+    found: dict[Path, Path] = {}
+    for one in given:
+        path = paths.written(one, "results")
+        try:
+            places = [path] if path.is_dir() else [Path(place) for place in sorted(glob.glob(str(path)))]  # noqa: PTH207
+            there = [place for place in places if place.is_dir()]
+        except (OSError, ValueError):
+            there = []
+        if not there:
+            raise InputError(f"no such results folder: {path}")
+        for place in there:
+            found.setdefault(place.resolve(), place)
+    return list(found.values())
 
 
 def scan(root: Path) -> dict[str, Stamp]:
@@ -100,57 +139,200 @@ def scan(root: Path) -> dict[str, Stamp]:
         raise InputError(f"no such results folder: {root}")
     try:
         with os.scandir(root / "runs") as entries:
-            folders = sorted(entry.path for entry in entries if not entry.name.startswith("."))
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise InputError(f"cannot read {root / 'runs'}: {error.strerror}") from None
-    found = {}
-    for folder in folders:
-        # three calls of the system a run, and nothing else: ten thousand runs are looked at for every table
-        stamp = [part for name in (CONFIG, METRICS, RESULT) for part in _state(f"{folder}/{name}")]
-        if stamp[0] >= 0:
-            found[os.path.basename(folder)] = tuple(stamp)  # noqa: PTH119 - a string's end
+    stamps = {name: stamp(f"{root}/runs/{name}") for name in names}
+    return {name: found for name, found in stamps.items() if found[0] >= 0}
+
+
+def read(
+    results: Results,
+    prefer: str | Path | None = None,
+    every_epoch: bool = False,
+    by_index: bool = True,
+    claims: Sequence[Path] = (),
+) -> Runs:
+    """Return the runs of all results folders.
+
+    Of runs of the same identity in one environment group one counts: one that has ended for good comes before one that
+    has not, and then the one with more epochs. In another environment group the same run is a replicate, and both
+    count. Runs of one environment group that have ended for good with other numbers contradict each other: both are
+    left out, unless one folder is preferred.
+
+    Args:
+        results: A results folder, or several; patterns such as ``lab*/results`` too.
+        prefer: The folder whose runs count where others contradict them; one of ``results``.
+        every_epoch: Whether the metrics of all epochs are read.
+        by_index: Whether what the index holds need not be read again; never for results of other people.
+        claims: Those of the folders that other people have submitted: their runs never count instead of a run of
+            another folder, and change nothing of what that was asked for as.
+
+    Raises:
+        InputError: If a folder is not there.
+    """
+    roots = folders(results)
+    preferred = _preferred(roots, prefer)
+    parts = [_read_one(root, every_epoch, by_index) for root in roots]
+    kept: list[Found] = []
+    left_out = [one for part in parts for one in part.left_out]
+    by_identity: dict[str, list[Found]] = {}
+    for found in (found for part in parts for found in part.found):
+        by_identity.setdefault(found.record.identity, []).append(found)
+    for runs in by_identity.values():
+        if len(runs) == 1:
+            kept += runs
+        else:
+            counting, contradicting = _counting(runs, preferred, {path.resolve() for path in claims})
+            kept += counting
+            left_out += contradicting
+    return Runs(sorted(_named_apart(kept), key=lambda found: found.record.name), left_out)
+
+
+def find(results: Results, word: str, prefer: str | Path | None = None) -> StoredRun:
+    """Return the run that a person means, see :func:`benchmark.store.lookup.match`, of several results folders.
+
+    Of the same run in several folders the first that has ended for good counts.
+
+    Args:
+        results: As in :func:`read`.
+        word: What the person wrote.
+        prefer: As in :func:`read`.
+
+    Raises:
+        InputError: If there is none, or several, or it is damaged, or the folders have it with other numbers.
+    """
+    roots = folders(results)
+    preferred = _preferred(roots, prefer)
+    known = {root: lookup.names(root) for root in roots}
+    name = lookup.match(list(dict.fromkeys(name for names in known.values() for name in names)), word)
+    there = [root for root, names in known.items() if name in names]
+    found = [Found(root, brief(name, read_contents(root / "runs" / name))) for root in there]
+    counting, contradicting = _counting(found, preferred)
+    if not counting:
+        raise InputError(contradicting[0].reason if contradicting else f"the run {name} is gone")
+    return counting[0].stored()
+
+
+def better(one: Found, other: Found) -> Found | None:
+    """Return which of two runs of one identity and environment group counts; None if they contradict each other."""
+    final = one.record.status.final, other.record.status.final
+    if final[0] != final[1]:
+        return one if final[0] else other
+    if not all(final):
+        return other if other.record.epochs > one.record.epochs else one
+    return one if (one.record.status, one.record.digest) == (other.record.status, other.record.digest) else None
+
+
+def contradiction(one: Found, other: Found) -> str:
+    """Return the line that names two runs of one environment with other numbers."""
+    return f"the same run has other numbers: {_described(one)} against {_described(other)}; --prefer names a folder"
+
+
+def _counting(
+    runs: Sequence[Found], preferred: Path | None, claims: Collection[Path] = ()
+) -> tuple[list[Found], list[LeftOut]]:
+    """Return which of several runs of one identity count, one per environment group, and a line per contradiction."""
+    groups: dict[str, list[Found]] = {}
+    for run in runs:
+        # what has not ended is nobody's replicate
+        groups.setdefault(run.environment if run.record.status.final else "", []).append(run)
+    unfinished = groups.pop("", []) if len(groups) > 1 else []
+    counting: list[Found] = []
+    left_out: list[LeftOut] = []
+    for own in groups.values():
+        # the first of several claims counts as one of our own does: another one does not replace it
+        own.sort(key=lambda run: run.root.resolve() in claims)
+        first = own[0]
+        chosen = [run for run in own if run.root.resolve() == preferred]
+        if not chosen and claims:
+            chosen = [first] * all(run.root.resolve() in claims for run in own[1:])
+        other = next((run for run in own[1:] if better(first, run) is None), None)
+        if other is not None and not chosen:
+            left_out.append(LeftOut(first.folder, contradiction(first, other)))
+            continue
+        winner = chosen[0] if other is not None else first
+        for run in own if other is None else ():
+            winner = better(winner, run) or winner
+        counting.append(winner)
+        if other is not None and winner.root.resolve() != preferred:
+            left_out.append(LeftOut(other.folder, contradiction(first, other)))
+    names = [run.record for run in (*runs, *unfinished) if run.root.resolve() not in claims]
+    for place, run in enumerate(counting if not left_out else ()):
+        if run.root.resolve() not in claims:
+            joined = run.record
+            for record in names:
+                joined = joined.asked_as(record)
+            counting[place] = replace(run, record=joined)
+    return counting, left_out
+
+
+def _named_apart(runs: Iterable[Found]) -> Iterator[Found]:
+    """Yield the runs, each with a name of its own: replicates in several folders have one name there."""
+    seen: set[str] = set()
+    for run in runs:
+        name = run.record.name
+        if name in seen:
+            name = replicate_name(name, (run.record.result.environment if run.record.result else None) or {})
+            number = 1
+            while name in seen:
+                number += 1
+                name = f"{name.partition('~')[0]}~{number}"
+            run = replace(run, record=replace(run.record, name=name), stored_as=run.folder.name)
+        seen.add(name)
+        yield run
+
+
+def _preferred(roots: Sequence[Path], prefer: str | Path | None) -> Path | None:
+    if prefer is None:
+        return None
+    found = paths.written(prefer, "prefer").resolve()
+    if found not in {root.resolve() for root in roots}:
+        raise unknown("results folder", str(prefer), [str(root) for root in roots])
     return found
 
 
-def _state(path: str) -> tuple[int, int]:
-    try:
-        state = os.stat(path)  # noqa: PTH116 - see above
-    except OSError:
-        return -1, -1
-    return state.st_size, state.st_mtime_ns
+def _described(run: Found) -> str:
+    accuracy = run.record.last_metrics().get("student")
+    number = f"student {accuracy:.10g} % after {run.record.epochs} epochs" if accuracy is not None else "no accuracy"
+    ended = "" if run.record.status is Status.FINISHED else f"{run.record.status}, "
+    result = run.record.result
+    made_with = (result.environment or {}) if result else {}
+    keys = ("hardware", "torch", "okdbench", "commit")
+    made = ", ".join(f"{key} {made_with[key]}" for key in keys if made_with.get(key))
+    return f"{run.folder} ({ended}{number}; {made or 'unknown environment'})"
 
 
-def read_one(root: Path) -> Runs:
+def _read_one(root: Path, every_epoch: bool, by_index: bool) -> Runs:
     """Return the runs of one results folder, by its index where that holds, and bring the index up to date."""
     stamps = scan(root)
-    entries: dict[str, Entry] = {}
+    # nothing that prints or stores such a name would work
+    unprintable = [name for name in stamps if not name.isprintable()]
+    named = [LeftOut(root / "runs" / name, "its name is no text") for name in unprintable if stamps.pop(name)]
+    if every_epoch or not by_index:
+        made = [entry for name in stamps for entry in _entry(root, name, every_epoch)]
+        return _sorted(root, [(entry.record, whole) for entry, _, whole in made], named)
     with Index(root) as index:
         known = index.entries()
-        entries = {name: known[name] for name, stamp in stamps.items() if name in known and known[name].holds(stamp)}
+        entries = {name: known[name] for name, now in stamps.items() if name in known and known[name].holds(now)}
         stale = [name for name in stamps if name not in entries]
         for start in range(0, len(stale), BATCH):
-            batch = stale[start : start + BATCH]
-            made = [(entry, curve) for name in batch for entry, curve, _ in _entry(root, name)]
-            index.write(made)
-            entries |= {entry.record.name: entry for entry, _ in made}
+            batch = [(entry, curve) for name in stale[start : start + BATCH] for entry, curve, _ in _entry(root, name)]
+            index.write(batch)
+            entries |= {entry.record.name: entry for entry, _ in batch}
         if gone := known.keys() - stamps.keys():
             index.write((), gone)
-    return _sorted(root, [(entry.record, None) for entry in entries.values()])
+    return _sorted(root, [(entry.record, None) for entry in entries.values()], named)
 
 
-def read_whole(root: Path) -> Runs:
-    """Return the runs of one results folder with the metrics of all epochs, read from the runs' own files."""
-    found = [(entry.record, whole) for name in scan(root) for entry, _, whole in _entry(root, name, every_epoch=True)]
-    return _sorted(root, found)
-
-
-def _sorted(root: Path, runs: Sequence[tuple[Record, Scores | None]]) -> Runs:
+def _sorted(root: Path, runs: Sequence[tuple[Record, Scores | None]], left_out: Sequence[LeftOut]) -> Runs:
     runs = sorted(runs, key=lambda run: run[0].name)
+    damaged = [record for record, _ in runs if record.damage]
     return Runs(
         [Found(root, record, curve) for record, curve in runs if not record.damage],
-        [Damaged(root / "runs" / record.name, record.damage) for record, _ in runs if record.damage],
+        [*left_out, *(LeftOut(root / "runs" / one.name, f"it is damaged: {one.damage}") for one in damaged)],
     )
 
 

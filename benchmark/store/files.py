@@ -1,20 +1,24 @@
-"""What a run's three files may hold: each is checked whole when it is read, and what is not so is damage.
+"""The files of a run: what they may hold, and how they are read.
 
-A store may come from others, or from a disk that failed: nothing in it is believed before it is checked.
+A results folder may come from others, or from a disk that failed: every file is checked whole when it is read, and
+what no run writes is damage. No link is followed, and nothing but a regular file is opened for reading.
 """
 
 import math
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark import metrics
-from benchmark.configuration import RunConfig, parse_yaml
-from benchmark.store.ending import Result, Status
+from benchmark.configuration import RunConfig
 from methods.errors import InputError
 from methods.hyperparameters import validated
 from methods.metrics import MethodMetric, Role
@@ -25,53 +29,74 @@ CHECKPOINT = "checkpoint.pt"
 LIMITS: Mapping[str, int] = {CONFIG: 1_000_000, METRICS: 256 * 2**20, RESULT: 1_000_000}
 """Bytes that each file may have; a run of 100,000 epochs stays below."""
 
-RESERVED = frozenset(
-    (
-        "run",
-        "method",
-        "dataset",
-        "backbone",
-        "seed",
-        "status",
-        "reason",
-        "students",
-        "environment",
-        "roles",
-        "split",
-        "best_epoch",
-        "budgets",
-        "uses",
-    )
-)
+_IDENTIFYING = ("run", "method", "dataset", "backbone", "seed", "split", "environment")
+RESERVED = frozenset((*_IDENTIFYING, "status", "reason", "students", "roles", "best_epoch", "budgets", "uses"))
 """Names of the table's columns that no metric may have."""
 
 Row = dict[str, float]
+
+Stamp = tuple[int, ...]
+"""Size, modification time and change time in ns of each of the three files; -1 for one that is not there."""
 
 _LARGEST = 2**63
 _DEEPEST = 6
 """A list among the settings of a use: the configuration, the uses, a use, its part, the list, an entry."""
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-_NUMBERS = TypeAdapter(dict[str, Finite | None], config=ConfigDict(strict=True))
-
-# libyaml reads hundreds of configurations ten times as fast, but lets deep nesting end the process and aliases
-# through; text that has more than a configuration needs is left to the loader that people's own files are read with
-_UNUSUAL = re.compile(rb"[&*!?\t]|-\s+-|^ {16}|^[^\n]*[\[{][^\n]*[\[{]", re.MULTILINE)
-_Fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TRIES = 5
+"""To read a run while another process writes it."""
 
 
-Stamp = tuple[int, ...]
-"""Size and modification time in ns of each of the three files; -1 for one that is not there."""
+class Status(StrEnum):
+    """How far a run is; tables and files show these words."""
+
+    FINISHED = "finished"
+    COLLAPSED = "collapsed"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out-of-memory"
+    STOPPED = "stopped"
+    BUSY = "busy"
+    UNFINISHED = "unfinished"
+
+    @property
+    def final(self) -> bool:
+        """Whether trying again would give the same: such a run is not repeated unless asked."""
+        return self in (Status.FINISHED, Status.COLLAPSED, Status.DIVERGED)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        status: One of :class:`Status`.
+        reason: Why it did not finish, on one line; empty if it did.
+        seconds: Its wall time.
+        environment: Versions and device.
+        cost: What it takes, such as its number of trainable parameters.
+        students: The predictors whose mean is the reported metric.
+        roles: What each predictor is in its method.
+        metrics: What the method records beside its losses.
+    """
+
+    status: Status
+    reason: str = ""
+    seconds: float = 0.0
+    environment: dict[str, str] | None = None
+    cost: dict[str, float] | None = None
+    students: tuple[str, ...] = ()
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    metrics: tuple[MethodMetric, ...] = ()
 
 
 class DamagedError(Exception):
     """A run's files are not what a run writes; the message says which and why, on one line.
 
     Attributes:
-        stamp: Of the files, where they lie in a folder.
+        stamp: Of the files, where they are in a folder.
     """
 
-    stamp: Stamp = (-1,) * 6
+    stamp: Stamp = (-1,) * 9
 
 
 class _StoredResult(BaseModel):
@@ -94,7 +119,7 @@ class Contents:
     Attributes:
         config: Its resolved configuration.
         result: How it ended; None if it has not.
-        rows: Its metrics, a row an epoch; a score that was no finite number is left out.
+        rows: Its metrics, a row per epoch; a metric that was no finite number is left out.
     """
 
     config: RunConfig
@@ -107,9 +132,89 @@ class Contents:
         return self.result.status if self.result else Status.UNFINISHED
 
     @property
+    def environment(self) -> Mapping[str, str]:
+        """Versions and device; empty if they are not known."""
+        return (self.result.environment if self.result else None) or {}
+
+    @property
     def scored(self) -> Row | None:
         """The metrics of the last epoch that was evaluated, or of the last one; None if there is none."""
         return next((row for row in reversed(self.rows) if "student" in row), self.rows[-1] if self.rows else None)
+
+
+@dataclass(frozen=True)
+class Files:
+    """A run's files at one moment.
+
+    Attributes:
+        contents: What they say.
+        raw: Their bytes by name; a file that is not there is left out.
+        stamp: Of that moment.
+    """
+
+    contents: Contents
+    raw: Mapping[str, bytes]
+    stamp: Stamp
+
+
+# YAML 1.2, strictly: only what its core schema calls a number, true, false or null is one; no key twice. PyYAML alone
+# follows YAML 1.1, in which 1:30 is 90 and "no" is false.
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as PyYAML declares it
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        if len(mapping) != len(node.value):
+            raise yaml.YAMLError("a key is given twice")
+        return mapping
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes YAML that readers of YAML 1.1 and of YAML 1.2 take for the same values."""
+
+
+_CORE = (
+    ("null", r"null|~", "n~"),
+    ("bool", r"true|false", "tf"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+)
+for _tag, _form, _first in _CORE:
+    for _class in (_Loader, Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_form})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(node.value))
+
+# deep nesting ends the process inside libyaml: text in which there may be more of it than a configuration has, or
+# something that none has, is first read event by event
+_UNUSUAL = re.compile(r"[&*!?\t%]|-\s+-|^ {16}|[\[{]", re.MULTILINE)
+
+
+def parse_stored_yaml(text: str) -> Any:
+    """Return the plain data in the YAML of a stored file.
+
+    Raises:
+        DamagedError: If it is no strict YAML 1.2, has aliases, tags or a key twice, or nests deeper than a run's files.
+    """
+    try:
+        if _UNUSUAL.search(text):
+            _check_events(text)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
+        raise DamagedError("it is no strict YAML") from None
+
+
+def _check_events(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise DamagedError("more nesting than a configuration has, or an alias")
+        if getattr(event, "anchor", None) or getattr(event, "tag", None) not in (None, "!"):
+            raise DamagedError("an anchor or a tag")
 
 
 def parse_config(content: bytes) -> RunConfig:
@@ -119,16 +224,12 @@ def parse_config(content: bytes) -> RunConfig:
         DamagedError: If it is none.
     """
     try:
-        if _UNUSUAL.search(content):
-            found = parse_yaml(content.decode(), CONFIG)
-        else:
-            found = yaml.load(content.decode(), Loader=_Fast)  # noqa: S506 - it is a safe loader
+        found = parse_stored_yaml(content.decode())
         if not isinstance(found, dict):
-            raise DamagedError(f"{CONFIG} is no configuration")
+            raise DamagedError("it has no keys")
         config = validated(RunConfig, found)
-    except (UnicodeDecodeError, yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
-        reason = f": {_one_line(error)}" if isinstance(error, InputError) else ""
-        raise DamagedError(f"{CONFIG} is no configuration{reason}") from None
+    except (UnicodeDecodeError, TypeError, InputError, DamagedError) as error:
+        raise DamagedError(f"{CONFIG} is no configuration: {_one_line(error)}") from None
     if fault := next(_unstorable(config.model_dump(mode="json")), ""):
         raise DamagedError(f"{CONFIG} holds {fault}")
     return config
@@ -151,8 +252,11 @@ def parse_result(content: bytes) -> Result:
     return Result(**dict(found))
 
 
+_NUMBERS = TypeAdapter(dict[str, Annotated[float, Field(allow_inf_nan=False)] | None], config=ConfigDict(strict=True))
+
+
 def parse_metrics(content: bytes) -> list[Row]:
-    """Return the metrics of every epoch, a line an epoch.
+    """Return the metrics of every epoch, a line per epoch.
 
     Raises:
         DamagedError: If a line is no such line; it is named by its number, counted from 1.
@@ -169,7 +273,7 @@ def parse_metrics(content: bytes) -> list[Row]:
             raise DamagedError(f"{METRICS}, line {number + 1}: {_first_fault(error)}") from None
         if given.get("epoch") != number:
             raise DamagedError(f"{METRICS}, line {number + 1}: not epoch {number}")
-        # all rows share one text a name
+        # all rows share one text per name
         row = {names.setdefault(name, name): value for name, value in given.items() if value is not None}
         if fault := next(metrics.out_of_range(row), ""):
             raise DamagedError(f"{METRICS}, line {number + 1}: {fault}")
@@ -194,16 +298,119 @@ def parse(config: bytes, result: bytes | None, curves: bytes | None) -> Contents
     ended = parse_result(result) if result is not None else None
     read = Contents(parse_config(config), ended, parse_metrics(curves) if curves is not None else [])
     if ended is not None:
-        for number, row in enumerate(read.rows):
+        for number, row in enumerate(read.rows if ended.metrics else ()):
             if fault := next(metrics.out_of_range(row, ended.metrics), ""):
                 raise DamagedError(f"{METRICS}, line {number + 1}: {fault}")
         if not ended.roles:
             read = replace(read, result=replace(ended, roles=_roles_by_name(name for row in read.rows for name in row)))
     planned, there = read.config.train.epochs, len(read.rows)
     if there > planned or (read.status is Status.FINISHED and there != planned):
-        said = "is finished" if read.status is Status.FINISHED else "goes on"
-        raise DamagedError(f"it {said} with {there} of {planned} epochs in {METRICS}")
+        raise DamagedError(f"it is {read.status} with {there} of {planned} epochs in {METRICS}")
     return read
+
+
+def stamp(folder: str | Path) -> Stamp:
+    """Return what changes when one of a run's files does."""
+    found: list[int] = []
+    for name in (CONFIG, METRICS, RESULT):
+        # nothing but three calls of the system per run: thousands of runs are looked at for every table
+        try:
+            state = os.stat(f"{folder}/{name}", follow_symlinks=False)  # noqa: PTH116
+        except OSError:
+            found += (-1, -1, -1)
+        else:
+            found += (state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    return tuple(found)
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file.
+
+    No link is followed, and a FIFO or a device is not waited for.
+
+    Raises:
+        DamagedError: If it is something else, or has more bytes than the limit.
+        FileNotFoundError: If it is not there.
+        OSError: If it cannot be read.
+    """
+    if path.is_symlink():
+        raise DamagedError(f"{path.name} is a link")
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as stream:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise DamagedError(f"{path.name} is no file")
+        if state.st_size > limit:
+            raise DamagedError(f"{path.name} has {state.st_size:,} bytes, more than the {limit:,} of any run")
+        return stream.read()
+
+
+def content_of(folder: Path, name: str) -> bytes | None:
+    """Return one of a run's files; None if it is not there.
+
+    Raises:
+        DamagedError: If it cannot be read, is no regular file, or is larger than any run's.
+    """
+    try:
+        return read_regular(folder / name, LIMITS[name])
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DamagedError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def read_files(folder: Path) -> Files:
+    """Return a run's files as they are at one moment, while others may be writing them.
+
+    Raises:
+        DamagedError: If they are damaged; its ``stamp`` is set.
+    """
+    for _ in range(_TRIES):
+        before = stamp(folder)
+        damage = None
+        try:
+            contents, raw = _read_once(folder)
+        except DamagedError as error:
+            damage = error
+        if before == stamp(folder):
+            break
+    if damage is not None:
+        damage.stamp = before
+        raise damage
+    return Files(contents, raw, before)
+
+
+def read_contents(folder: Path) -> Contents:
+    """Return what a run's files say.
+
+    Raises:
+        InputError: If they are damaged.
+    """
+    try:
+        return read_files(folder).contents
+    except DamagedError as error:
+        raise InputError(f"{folder} is damaged: {error}") from None
+
+
+def read_result(folder: Path) -> Result | None:
+    """Return how the run in a folder ended, or None if it has not (or not readably)."""
+    try:
+        content = content_of(folder, RESULT)
+        return None if content is None else parse_result(content)
+    except DamagedError:
+        return None
+
+
+def _read_once(folder: Path) -> tuple[Contents, dict[str, bytes]]:
+    config = content_of(folder, CONFIG)
+    if config is None:
+        raise DamagedError(f"there is no {CONFIG}")
+    # the result is written last: whoever reads it first finds all metrics after it
+    result = content_of(folder, RESULT)
+    curves = content_of(folder, METRICS)
+    found = {CONFIG: config, METRICS: curves, RESULT: result}
+    raw = {name: content for name, content in found.items() if content is not None}
+    return parse(config, result, curves), raw
 
 
 def _is_metric(name: str) -> bool:
@@ -212,20 +419,18 @@ def _is_metric(name: str) -> bool:
 
 def _roles_by_name(names: Iterable[str]) -> dict[str, Role]:
     """Return the roles of a run that was stored before methods declared them: its predictors' names said them."""
+    roles: tuple[Role, ...] = ("peer", "teacher", "ensemble")
     found: dict[str, Role] = {}
     for name in dict.fromkeys(names):
         kind, _, predictor = name.partition("/")
-        role = next((role for role in _ROLES if predictor.rstrip("0123456789") == role), None)
+        role = next((role for role in roles if predictor.rstrip("0123456789") == role), None)
         if kind == "top1" and role is not None:
             found[predictor] = role
     return found
 
 
-_ROLES: tuple[Role, ...] = ("peer", "teacher", "ensemble")
-
-
 def _unstorable(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield what a configuration or a table cannot hold: control characters, endless numbers, deep nesting."""
+    """Yield what a configuration or a table cannot hold: control characters, unbounded numbers, deep nesting."""
     if depth > _DEEPEST:
         yield "more nesting than a configuration has"
     elif isinstance(value, dict):

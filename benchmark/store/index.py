@@ -1,19 +1,22 @@
 """A file beside the runs that holds every run in brief, so that a table need not read all metrics of all runs.
 
-The run folders are the truth. The index is brought up to date by sizes and modification times, may be deleted at any
-moment, and where it cannot be read or written everything works without it, only slower. Every entry carries a checksum
-and the stamp of the files it was made from: one that is altered, lost or old is made anew from the files.
+The run folders are the truth. The index is brought up to date by the stamps of the runs' files, may be deleted at any
+moment, and where it cannot be read or written everything works without it, only slower. It counts only where it was
+made: one that came with copied results is made anew from the files.
 
 It is an SQLite database without a write-ahead log, which needs memory shared between processes and so no network.
 """
 
 import json
+import os
 import sqlite3
+import stat
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -22,10 +25,11 @@ from pydantic import BaseModel
 from benchmark.configuration import SECTIONS, RunAlias, RunConfig
 from benchmark.store.files import Stamp
 from benchmark.store.records import Record, Scores
+from methods.errors import InputError
 
 NAME = ".index.sqlite"
 
-VERSION = 2
+VERSION = 3
 """Of what an entry is made of: raised when the same files would give another one."""
 
 PATIENCE_S = 2.0
@@ -34,45 +38,43 @@ PATIENCE_S = 2.0
 _RACY_NS = 2_000_000_000
 """A file that was changed so shortly before it was read may be changed again within its time stamp's resolution."""
 
-_TABLES = (
-    "CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
-    "CREATE TABLE runs (name TEXT PRIMARY KEY, stamp TEXT NOT NULL, seen INTEGER NOT NULL, settings INTEGER, "
-    "ending INTEGER, names INTEGER, scored_names INTEGER, seed, identity, best, epochs, digest, damage, "
-    "last BLOB, scored BLOB, check_sum INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE curves (name TEXT PRIMARY KEY, names INTEGER, epochs INTEGER NOT NULL, curve BLOB NOT NULL, "
-    "check_sum INTEGER NOT NULL) WITHOUT ROWID",
+_TABLES = tuple(
+    f"CREATE TABLE {table} (name TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID" for table in ("runs", "curves")
 )
-_COLUMNS = 16
+_FAULTS = (sqlite3.Error, zlib.error, ValueError, TypeError, KeyError, IndexError)
 
 
-class Entry:
-    """What the index has of a run."""
+class Entry(NamedTuple):
+    """What the index has of a run: the stamp of its files, when they were read (ns), and the run in brief."""
 
-    __slots__ = ("record", "seen", "stamp")
-
-    def __init__(self, stamp: Stamp, seen: int, record: Record) -> None:
-        self.stamp = stamp
-        self.seen = seen
-        self.record = record
+    stamp: Stamp
+    seen: int
+    record: Record
 
     def holds(self, now: Stamp) -> bool:
         """Return whether the run's files are those that the entry was made from."""
-        return self.stamp == now and self.seen - max(self.stamp[1::2]) >= _RACY_NS
+        return self.stamp == now and self.seen - max(self.stamp[1::3]) >= _RACY_NS
 
 
 class Index:
     """The index of one results folder.
 
-    Every method may be called whatever the state of the file; what cannot be had is not there, and what cannot be
-    written is left.
+    What cannot be read is not there, and what cannot be written is left out.
+
+    Raises:
+        InputError: On entering, if the index or its journal is a link or no regular file.
     """
 
     def __init__(self, root: Path) -> None:
         self._path = root / "runs" / NAME
         self._connection: sqlite3.Connection | None = None
-        self._texts: dict[str, int] = {}
 
     def __enter__(self) -> "Index":
+        for path in (self._path, self._path.with_name(f"{NAME}-journal")):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                state = path.lstat()
+                if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
+                    raise InputError(f"{path} is a link or no regular file, as no index is: remove it")
         self._connection = self._opened(write=True) or self._opened(write=False)
         return self
 
@@ -81,13 +83,18 @@ class Index:
 
     def entries(self) -> dict[str, Entry]:
         """Return everything by name; nothing if the index is damaged, which is emptied then."""
-        if self._connection is None:
-            return {}
-        try:
-            return dict(self._read(self._connection))
-        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
-            self._fault(error)
-            return {}
+        found = {}
+        for name, head, numbers in self._read("SELECT name, content FROM runs", ()):
+            stamp, seen, seed, identity, settings, ending, last, scored, best, epochs, digest, damage = head
+            record = Record(name, damage=damage)
+            if not damage:
+                names = _names(last)
+                record = Record(
+                    name, seed, identity, settings, ending, Scores(names, numbers[: len(names)]),
+                    None if scored is None else Scores(_names(scored), numbers[len(names) :]), best, epochs, digest,
+                )  # fmt: skip
+            found[name] = Entry(tuple(stamp), seen, record)
+        return found if self._connection is not None else {}
 
     def curves(self, names: Sequence[str]) -> Iterator[tuple[str, Scores]]:
         """Yield the reduced curves of those of the runs that have some here.
@@ -95,20 +102,9 @@ class Index:
         Args:
             names: Of runs whose entries hold.
         """
-        if self._connection is None:
-            return
-        try:
-            texts = self._read_texts(self._connection)
-            for name in names:
-                row = self._connection.execute("SELECT * FROM curves WHERE name = ?", (name,)).fetchone()
-                if row is not None:
-                    _, names_id, epochs, curve, checksum = row
-                    if checksum != _checksum((name, texts[names_id], epochs), curve):
-                        raise ValueError("checksum")
-                    known = _names(texts[names_id])
-                    yield name, Scores(known, np.frombuffer(zlib.decompress(curve)).reshape(epochs, len(known)))
-        except (sqlite3.Error, ValueError, TypeError, KeyError, zlib.error) as error:
-            self._fault(error)
+        for name in names:
+            for _, (known, epochs), numbers in self._read("SELECT name, content FROM curves WHERE name = ?", (name,)):
+                yield name, Scores(_names(known), numbers.reshape(epochs, len(_names(known))))
 
     def write(self, entries: Iterable[tuple[Entry, Scores | None]], gone: Iterable[str] = ()) -> None:
         """Put entries with their reduced curves in the place of older ones, and drop those of runs that are gone."""
@@ -117,56 +113,65 @@ class Index:
             return
         try:
             connection.execute("BEGIN IMMEDIATE")
-            self._texts = {text: number for number, text in self._read_texts(connection).items()}
+            for name in gone:
+                connection.execute("DELETE FROM runs WHERE name = ?", (name,))
+                connection.execute("DELETE FROM curves WHERE name = ?", (name,))
             for entry, curve in entries:
-                self._put(connection, entry, curve)
-            dropped = [(name,) for name in gone]
-            if dropped:
-                for table in ("runs", "curves"):
-                    connection.executemany(f"DELETE FROM {table} WHERE name = ?", dropped)  # noqa: S608 - two words
-                connection.execute(
-                    "DELETE FROM texts WHERE id NOT IN (SELECT settings FROM runs UNION SELECT ending FROM runs UNION "
-                    "SELECT names FROM runs UNION SELECT scored_names FROM runs UNION SELECT names FROM curves)"
-                )
+                name = entry.record.name
+                connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (name, _packed_entry(entry)))
+                connection.execute("DELETE FROM curves WHERE name = ?", (name,))
+                if curve is not None:
+                    packed = _packed(name, ["\n".join(curve.names), len(curve.values)], curve.values)
+                    connection.execute("INSERT INTO curves VALUES (?, ?)", (name, packed))
             connection.execute("COMMIT")
-        except (sqlite3.Error, ValueError, TypeError) as error:
+        except _FAULTS as error:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             self._fault(error)
 
+    def _read(self, query: str, values: tuple[str, ...]) -> Iterator[tuple[str, list[Any], Any]]:
+        """Yield names with what :func:`_packed` was given; nothing more once there is a fault."""
+        if self._connection is None:
+            return
+        try:
+            for name, content in self._connection.execute(query, values).fetchall():
+                head, _, numbers = zlib.decompress(content).partition(b"\n\n")
+                own, *parts = json.loads(head)
+                if own != name:
+                    raise ValueError("another run's")
+                yield name, parts, np.frombuffer(numbers)
+        except _FAULTS as error:
+            self._fault(error)
+
     def _opened(self, write: bool) -> sqlite3.Connection | None:
-        """Return a connection to a database that has this version's tables, or None."""
+        """Return a connection to a database that has this version's tables and was made here, or None."""
         if not self._path.parent.is_dir():
             return None
-        mode = "rwc" if write else "ro"
+        connection = None
         try:
+            if write:
+                with suppress(FileExistsError):
+                    os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             connection = sqlite3.connect(
-                f"file:{quote(str(self._path.absolute()))}?mode={mode}",
+                f"file:{quote(str(self._path.absolute()))}?mode={'rw' if write else 'ro'}",
                 uri=True,
                 timeout=PATIENCE_S,
                 isolation_level=None,
             )
-        except sqlite3.Error:
-            return None
-        try:
             # what others put into the file is never carried out
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA cell_size_check = ON")
             found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if [sql for (sql,) in found] == [*_TABLES] and version == _version():
+            if [sql for (sql,) in found] == [*_TABLES] and version == self._version():
                 if write:
                     # asks for the right to write, which a folder may not give
                     connection.execute("BEGIN IMMEDIATE")
                     connection.execute("ROLLBACK")
                 return connection
-            if write and not found:
-                connection.execute("BEGIN IMMEDIATE")
-                _make(connection)
-                connection.execute("COMMIT")
-                return connection
-        except sqlite3.OperationalError:
-            connection.close()
+        except (OSError, sqlite3.OperationalError):
+            if connection is not None:
+                connection.close()
             return None
         except sqlite3.DatabaseError:
             pass
@@ -174,19 +179,26 @@ class Index:
         return self._emptied() if write else None
 
     def _emptied(self) -> sqlite3.Connection | None:
-        """Empty a file that is no index of this version and return a connection to it, or None."""
+        """Empty a file that is no index of this version and place and return a connection to it, or None."""
         try:
             self._path.with_name(f"{NAME}-journal").unlink(missing_ok=True)
-            # not removed: another process may hold the same file open
+            # not removed: another process may have the same file open
             with self._path.open("r+b") as stream:
                 stream.truncate(0)
             connection = sqlite3.connect(self._path, timeout=PATIENCE_S, isolation_level=None)
             connection.execute("BEGIN IMMEDIATE")
-            _make(connection)
+            for table in _TABLES:
+                connection.execute(table)
+            connection.execute(f"PRAGMA user_version = {self._version()}")
             connection.execute("COMMIT")
         except (OSError, sqlite3.Error):
             return None
         return connection
+
+    def _version(self) -> int:
+        """Return what changes with the form of entries, and with the file's place: a copy has another inode."""
+        place = str(self._path.resolve()), self._path.lstat().st_ino
+        return zlib.crc32(repr((_form(), place)).encode("utf-8", "surrogatepass")) & 0x7FFFFFFF
 
     def _fault(self, error: Exception) -> None:
         """Go on without the index; if it is not merely busy or forbidden, empty it."""
@@ -199,99 +211,31 @@ class Index:
             self._connection.close()
             self._connection = None
 
-    @staticmethod
-    def _read_texts(connection: sqlite3.Connection) -> dict[int, str]:
-        return dict(connection.execute("SELECT id, text FROM texts"))
 
-    def _read(self, connection: sqlite3.Connection) -> Iterator[tuple[str, Entry]]:
-        # one moment for both tables
-        connection.execute("BEGIN")
-        try:
-            texts = self._read_texts(connection)
-            rows = connection.execute("SELECT * FROM runs").fetchall()
-        finally:
-            connection.execute("ROLLBACK")
-        for row in rows:
-            (name, stamp, seen, settings, ending, names, scored_names, seed, identity, best, epochs, digest, damage,
-             last, scored, checksum) = row  # fmt: skip
-            there = [None if number is None else texts[number] for number in (settings, ending, names, scored_names)]
-            plain = (name, stamp, seen, *there, seed, identity, best, epochs, digest, damage)
-            if checksum != _checksum(plain, last or b"", scored or b""):
-                raise ValueError("checksum")
-            if damage:
-                record = Record(name, damage=damage)
-            else:
-                record = Record(
-                    name, seed, identity, str(there[0]), str(there[1]),
-                    Scores(_names(str(there[2])), np.frombuffer(last)),
-                    None if scored is None else Scores(_names(str(there[3])), np.frombuffer(scored)),
-                    best, epochs, digest,
-                )  # fmt: skip
-            yield name, Entry(tuple(map(int, stamp.split(","))), seen, record)
-
-    def _put(self, connection: sqlite3.Connection, entry: Entry, curve: Scores | None) -> None:
-        record = entry.record
-        texts: list[str | None] = [None, None, None, None]
-        if not record.damage:
-            texts = [record.settings, record.ending, json.dumps(record.last.names), None]
-            if record.scored is not None:
-                texts[3] = json.dumps(record.scored.names)
-        last = None if record.damage else record.last.values.tobytes()
-        scored = None if record.scored is None else record.scored.values.tobytes()
-        head = (record.name, ",".join(map(str, entry.stamp)), entry.seen)
-        tail = (record.seed, record.identity, record.best, record.epochs, record.digest, record.damage)
-        checksum = _checksum((*head, *texts, *tail), last or b"", scored or b"")
-        numbers = [self._text(connection, text) for text in texts]
-        marks = ", ".join("?" * _COLUMNS)
-        connection.execute(
-            f"INSERT OR REPLACE INTO runs VALUES ({marks})",  # noqa: S608 - question marks
-            (*head, *numbers, *tail, last, scored, checksum),
-        )
-        if curve is None:
-            connection.execute("DELETE FROM curves WHERE name = ?", (record.name,))
-        else:
-            names, packed = json.dumps(curve.names), zlib.compress(curve.values.tobytes(), 1)
-            epochs = len(curve.values)
-            checksum = _checksum((record.name, names, epochs), packed)
-            connection.execute(
-                "INSERT OR REPLACE INTO curves VALUES (?, ?, ?, ?, ?)",
-                (record.name, self._text(connection, names), epochs, packed, checksum),
-            )
-
-    def _text(self, connection: sqlite3.Connection, text: str | None) -> int | None:
-        """Return the number of a text, which many runs share."""
-        if text is None:
-            return None
-        if text not in self._texts:
-            number = connection.execute("INSERT INTO texts (text) VALUES (?)", (text,)).lastrowid
-            assert number is not None  # noqa: S101 - a row was inserted
-            self._texts[text] = number
-        return self._texts[text]
+def _packed_entry(entry: Entry) -> bytes:
+    record = entry.record
+    arrays = [record.last.values] + ([] if record.scored is None else [record.scored.values])
+    names = ["\n".join(record.last.names), None if record.scored is None else "\n".join(record.scored.names)]
+    head = [entry.stamp, entry.seen, record.seed, record.identity, record.settings, record.ending, *names]
+    return _packed(record.name, [*head, record.best, record.epochs, record.digest, record.damage], *arrays)
 
 
-def _make(connection: sqlite3.Connection) -> None:
-    for table in _TABLES:
-        connection.execute(table)
-    connection.execute(f"PRAGMA user_version = {_version()}")
+def _packed(name: str, head: Sequence[object], *arrays: np.ndarray[Any, np.dtype[np.float64]]) -> bytes:
+    """Return a name, plain data and numbers as one compressed text, which carries a checksum of its own."""
+    text = json.dumps([name, *head]).encode()
+    return zlib.compress(b"\n\n".join([text, b"".join(array.tobytes() for array in arrays)]), 1)
 
 
 @cache
-def _version() -> int:
+def _form() -> str:
     """Return what changes with the version of entries and with the keys and defaults of configurations."""
     models: list[type[BaseModel]] = [RunConfig, RunAlias, *SECTIONS.values()]
     fields = [
         (model.__name__, name, repr(info.default)) for model in models for name, info in model.model_fields.items()
     ]
-    return zlib.crc32(repr((VERSION, fields)).encode()) & 0x7FFFFFFF
+    return repr((VERSION, fields))
 
 
 @lru_cache(maxsize=1024)
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
-
-
-def _checksum(plain: Sequence[object], *blobs: bytes) -> int:
-    found = zlib.crc32(repr(plain).encode("utf-8", "surrogatepass"))
-    for blob in blobs:
-        found = zlib.crc32(blob, found)
-    return found
+    return tuple(text.split("\n")) if text else ()

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from benchmark.configuration import RunConfig
 from benchmark.metrics import RECORDED
-from benchmark.store.ending import Result, Status
-from benchmark.store.files import Contents, Row
+from benchmark.store.files import Contents, Result, Row, Status
 from methods.metrics import MethodMetric
 
 MAX_POINTS = 120
@@ -194,7 +193,7 @@ def digest(rows: Sequence[Row]) -> str:
 
 
 def reduced(contents: Contents) -> Scores:
-    """Return a run's curves at so few epochs that thousands of runs are quickly drawn.
+    """Return a run's curves at so few epochs that thousands of runs are quickly plotted.
 
     Which epochs these are follows from the configuration alone, so that the curves of runs that differ in their seeds
     have the same ones, however far the runs are: :data:`MAX_POINTS` of all, as many of those that are evaluated and of

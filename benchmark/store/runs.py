@@ -1,18 +1,19 @@
-"""One results folder as those see it who write to it."""
+"""One results folder, for those who write to it."""
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 
 import yaml
 from filelock import FileLock, Timeout
 
 from benchmark.configuration import PLACE, RunAlias, RunConfig, Source
-from benchmark.store import atomic
-from benchmark.store.ending import Result as Result, Status as Status
+from benchmark.escaping import file_name
+from benchmark.store import atomic, environment
 from benchmark.store.files import (
     CHECKPOINT as CHECKPOINT,
     CONFIG as CONFIG,
@@ -20,15 +21,43 @@ from benchmark.store.files import (
     METRICS as METRICS,
     RESULT as RESULT,
     DamagedError,
+    Dumper,
+    Result as Result,
+    Status as Status,
+    content_of,
     parse_config,
     parse_metrics,
-    parse_result,
+    read_result,
 )
-from benchmark.store.folder import content_of
 from benchmark.store.predictions import PREDICTIONS
+
+REPLICATE = "@"
+"""Between the name of a run's folder and the environment of a replicate: the same run, measured elsewhere."""
 
 CLAIM_S = 5.0
 """For another process to let go of a run that this one only wants to write a word on."""
+
+
+def run_name(config: RunConfig) -> str:
+    """Return the name of a run's folder; it ends with the identity."""
+    # a library's network has a colon in its name, and may have a slash, as datasets of a path have
+    dataset, backbone = _without_signs(config.dataset, "-")[-40:], _without_signs(config.backbone, "-+_.")
+    return f"{file_name(config.method)}-{dataset}-{backbone}-s{config.seed}-{config.identity}"
+
+
+def _without_signs(text: str, allowed: str) -> str:
+    return "".join(char if char.isalnum() or char in allowed else "_" for char in text)
+
+
+def replicate_name(name: str, made_with: Mapping[str, str]) -> str:
+    """Return the name of the folder in which a run is kept beside the same run of another environment group."""
+    group = sha256(environment.group(made_with).encode()).hexdigest()[:8]
+    return f"{name.partition(REPLICATE)[0]}{REPLICATE}{group}"
+
+
+def identity_in(name: str) -> str:
+    """Return the identity that the name of a run's folder ends with."""
+    return name.rpartition("-")[2].partition(REPLICATE)[0]
 
 
 class Store:
@@ -40,7 +69,7 @@ class Store:
 
     @property
     def runs(self) -> Path:
-        """The folder that holds a folder a run."""
+        """The folder that holds one folder per run."""
         return self.root / "runs"
 
     def folder(self, config: RunConfig) -> Path:
@@ -48,10 +77,7 @@ class Store:
 
         A run of the same dataset by another name, such as another path to the same file, is that run.
         """
-        dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in config.dataset)[-40:]
-        # a library's network has a colon in its name, and may have a slash
-        backbone = "".join(char if char.isalnum() or char in "-+_." else "_" for char in config.backbone)
-        usual = f"{config.method}-{dataset}-{backbone}-s{config.seed}-{config.identity}"
+        usual = run_name(config)
         if PLACE not in config.dataset or (self.runs / usual).exists():
             return self.runs / usual
         return self.runs / self._by_identity().get(config.identity, usual)
@@ -61,7 +87,8 @@ class Store:
         try:
             changed = self.runs.stat().st_mtime_ns
             if self._listed[0] != changed:
-                self._listed = changed, {path.name.rpartition("-")[2]: path.name for path in self.runs.iterdir()}
+                names = [path.name for path in self.runs.iterdir() if REPLICATE not in path.name]
+                self._listed = changed, {identity_in(name): name for name in names}
         except OSError:
             return {}
         return self._listed[1]
@@ -94,11 +121,11 @@ class Store:
                     self._write_config(config.also(*known))
 
     def _write_config(self, config: RunConfig) -> None:
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        text = yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
         atomic.write_text(self.folder(config) / CONFIG, text)
 
     def write_metrics(self, config: RunConfig, rows: list[dict[str, float]]) -> None:
-        """Write the metrics of all epochs so far, a line an epoch; a score that is no finite number becomes null."""
+        """Write the metrics of all epochs so far, a line per epoch; a metric that is no finite number becomes null."""
         lines = (
             json.dumps({name: value if math.isfinite(value) else None for name, value in row.items()}) for row in rows
         )
@@ -194,12 +221,3 @@ def _news(config: RunConfig, uses: list[RunAlias], budgets: list[str]) -> bool:
     """Return whether a configuration is asked for as something that is not known of it yet."""
     other = any(use not in (uses or [RunAlias()]) for use in config.uses or [RunAlias()])
     return other or not set(config.budgets) <= set(budgets)
-
-
-def read_result(folder: Path) -> Result | None:
-    """Return how the run in a folder ended, or None if it has not (or not readably)."""
-    try:
-        content = content_of(folder, RESULT)
-        return None if content is None else parse_result(content)
-    except DamagedError:
-        return None

@@ -16,7 +16,7 @@ from benchmark import cli, exchange, store
 from benchmark.configuration import RunAlias
 from benchmark.configuration.code import source_of
 from benchmark.configuration.run_config import Origin
-from benchmark.exchange import compression, packing
+from benchmark.exchange import bundles
 from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store
 from methods.errors import InputError
 from methods.plugins import import_plugin
@@ -68,8 +68,8 @@ class TestThereAndBack:
 class TestMerge:
     @pytest.fixture
     def bundle(self, results: Path, tmp_path: Path) -> Path:
-        exchange.pack(results, tmp_path / "b.tar.xz")
-        return tmp_path / "b.tar.xz"
+        exchange.pack(results, tmp_path / "b.tar.gz")
+        return tmp_path / "b.tar.gz"
 
     def test_a_dry_run_writes_nothing_and_repeats_are_nothing(self, bundle: Path, tmp_path: Path) -> None:
         into = tmp_path / "there"
@@ -96,16 +96,36 @@ class TestMerge:
             assert exchange.merge([bundle], into) == exchange.Merged(4, 0, 0, busy=1)
         assert not Store(into).ended(config(0))
 
-    def test_other_numbers_are_named_and_nothing_is_written(self, bundle: Path, tmp_path: Path) -> None:
+    def test_other_numbers_of_the_same_environment_are_named_and_left(self, bundle: Path, tmp_path: Path) -> None:
         into = tmp_path / "there"
         folder = finish(into, 1, 20.0)
-        before = files(into)
-        with pytest.raises(InputError, match="other numbers") as error:
-            exchange.merge([bundle], into)
-        assert str(folder) in str(error.value)
-        assert str(bundle) in str(error.value)
-        assert "student 21 %" in str(error.value)
-        assert files(into) == before
+        mine = files(folder)
+        done = exchange.merge([bundle], into)
+        (line,) = done.contradictions
+        assert all(word in line for word in (str(folder), str(bundle), "student 21 %", "student 52 %"))
+        assert (done.added, done.replicates, files(folder)) == (4, 0, mine)
+
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_the_same_runs_measured_elsewhere_are_replicates(self, results: Path, tmp_path: Path, order: int) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        for seed in range(3):
+            folder = finish(elsewhere, seed, 50.0 + seed)
+            result = json.loads((folder / RESULT).read_text())
+            result["environment"] = {"torch": "2", "hardware": "another"}
+            (folder / RESULT).write_text(json.dumps(result))
+            lines = (folder / METRICS).read_text()
+            (folder / METRICS).write_text(lines.replace('"loss": 1.0', '"loss": 1.0000001'))
+        made = [tmp_path / "a.tar.gz", tmp_path / "b.tar.gz"][::order]
+        exchange.pack(results, made[0])
+        exchange.pack(elsewhere, made[1])
+        done = exchange.merge(sorted(made), tmp_path / "there")
+        assert (done.added, done.replicates, done.contradictions) == (8, 3, ())
+        assert exchange.merge(made, tmp_path / "there") == exchange.Merged(0, 0, 8)
+        frame = store.load(tmp_path / "there", "last", where={"status": "finished"})
+        assert frame.groupby("environment").size().to_dict() == {"another, torch 2": 3, "torch 2": 3}
+        # a bundle of both is one that can be merged
+        exchange.pack(tmp_path / "there", tmp_path / "c.tar.gz")
+        assert exchange.merge([tmp_path / "c.tar.gz"], tmp_path / "again").added == 8
 
     def test_weights_come_along_where_asked(self, finished_runs: Path, tmp_path: Path) -> None:
         for weights in (False, True):
@@ -172,13 +192,13 @@ def bundled(folder: Path, contents: Members, last: bool = True) -> Path:
     runs = len({name.split("/")[1] for name in contents if name.startswith("runs/") and name.count("/") == 2})
     with (
         path.open("wb") as stream,
-        compression.compressed(stream, ".tar.gz") as inner,
+        bundles._compressed(stream, ".tar.gz") as inner,
         tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
         for name, content in contents.items():
             put(archive, name, content)
         if last:
-            put(archive, packing.LAST, json.dumps({"format": 1, "runs": runs}).encode())
+            put(archive, bundles.LAST, json.dumps({"format": 1, "runs": runs}).encode())
     return path
 
 
@@ -279,7 +299,7 @@ class TestHostile:
         info = tarfile.TarInfo(name)
         info.size = 10 * 2**30
         path = tmp_path / "hostile.tar.gz"
-        with path.open("wb") as stream, compression.compressed(stream, ".tar.gz") as inner:
+        with path.open("wb") as stream, bundles._compressed(stream, ".tar.gz") as inner:
             inner.write(info.tobuf(tarfile.GNU_FORMAT) + bytes(2**22))
         assert "no place" in (line := self.refused(path, tmp_path)) or "10,737,418,240 bytes" in line
 
@@ -288,7 +308,7 @@ class TestHostile:
         info = special("x", kind)
         info.size = 10 * 2**30
         path = tmp_path / "hostile.tar.gz"
-        with path.open("wb") as stream, compression.compressed(stream, ".tar.gz") as inner:
+        with path.open("wb") as stream, bundles._compressed(stream, ".tar.gz") as inner:
             inner.write(info.tobuf(tarfile.GNU_FORMAT))
             for _ in range(8):
                 inner.write(bytes(2**20))
@@ -296,7 +316,7 @@ class TestHostile:
 
     def test_nothing_but_zeros(self, tmp_path: Path) -> None:
         path = tmp_path / "hostile.tar.gz"
-        with path.open("wb") as stream, compression.compressed(stream, ".tar.gz") as inner:
+        with path.open("wb") as stream, bundles._compressed(stream, ".tar.gz") as inner:
             inner.write(bytes(2**24))
         assert "absurd number of bytes" in self.refused(path, tmp_path)
 
@@ -311,7 +331,7 @@ class TestHostile:
     def test_a_bundle_that_was_cut_between_its_files(self, results: Path, tmp_path: Path) -> None:
         self.refused(bundled(tmp_path, members(results), last=False), tmp_path)
         short = dict(list(members(results).items())[:3])
-        path = bundled(tmp_path, short | {packing.LAST: b'{"format": 1, "runs": 5}'}, last=False)
+        path = bundled(tmp_path, short | {bundles.LAST: b'{"format": 1, "runs": 5}'}, last=False)
         assert "does not say format 1 and 1 runs" in self.refused(path, tmp_path)
 
     @pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"text" * 999, b"\x28\xb5\x2f\xfd" + b"\xff" * 999])
@@ -352,10 +372,10 @@ class TestCommands:
         ("words", "said"),
         [
             ("pack nowhere --out b.tar.zst", "no such results folder: nowhere"),
-            ("pack . --out b.zip", "(valid: .tar.gz, .tar.xz, .tar.zst)"),
-            ("pack . --out b.tar.xz", "no runs in . that could be packed"),
+            ("pack . --out b.zip", "(valid: .tar.gz, .tar.zst)"),
+            ("pack . --out b.tar.gz", "no runs in . that could be packed"),
             ("merge nowhere.tar.zst --into there", "no such bundle: nowhere.tar.zst"),
-            ("merge b.zip --into there", "(valid: .tar.gz, .tar.xz, .tar.zst)"),
+            ("merge b.zip --into there", "(valid: .tar.gz, .tar.zst)"),
             ("verify nowhere.tar.zst", "no such bundle"),
             ("verify dml", "no such results folder: results"),
         ],
@@ -382,7 +402,7 @@ class TestCommands:
         code, _, err = bench("pack", results, "--out", tmp_path / "b.tar.zst")
         assert code == 2
         assert "pip install 'okdbench[bundles]'" in err
-        assert ".tar.xz" in err
+        assert ".tar.gz" in err
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Runs repeated here: identical, close, or different and from where on."""
+"""Runs repeated here, and what several repetitions say of a claim."""
 
 import json
 import sys
@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmark import cli, exchange
-from benchmark.exchange.comparison import Outcome, compared, first_difference
+from benchmark.exchange import Comparison, Mark, Outcome, state
+from benchmark.exchange.comparison import compare, first_difference
+from benchmark.exchange.verification import drawn
 from benchmark.store import CONFIG, METRICS, Row, Store
 from methods.errors import InputError
 
@@ -23,49 +25,95 @@ def curve(*accuracies: float) -> list[Row]:
     ]
 
 
-class TestCompared:
+class TestCompare:
     def test_time_is_no_difference(self) -> None:
         other = [{**row, "seconds": 99.0} for row in curve(10, 20)]
         assert first_difference(curve(10, 20), other) is None
-        assert compared(curve(10, 20), other, MADE, {**MADE, "hardware": "two"}).outcome is Outcome.IDENTICAL
+        assert compare(curve(10, 20), other, MADE, MADE).outcome is Outcome.IDENTICAL
 
     @pytest.mark.parametrize("epoch", [0, 1, 2])
     def test_the_last_bit_counts_on_the_same_device(self, epoch: int) -> None:
         other = curve(10, 20, 30)
         other[epoch]["loss"] = 1.0 + 2**-52
-        verdict = compared(curve(10, 20, 30), other, MADE, MADE)
-        assert verdict.outcome is Outcome.DIFFERENT
-        assert verdict.text.startswith(f"from epoch {epoch} on: 1 stored, 1.0000000000000002 here (loss)")
+        found = compare(curve(10, 20, 30), other, MADE, MADE)
+        assert found.outcome is Outcome.DIFFERENT
+        assert f"epoch {epoch} " in found.text
+        assert "1.0000000000000002" in found.text
 
-    @pytest.mark.parametrize(("gap", "outcome"), [(1.9, Outcome.CLOSE), (2.1, Outcome.DIFFERENT)])
-    @pytest.mark.parametrize("epoch", [0, 1])
-    def test_another_device_explains_so_much_in_every_epoch(self, gap: float, outcome: Outcome, epoch: int) -> None:
-        other = curve(10, 20)
-        other[epoch]["student"] += gap
-        verdict = compared(curve(10, 20), other, MADE, {**MADE, "hardware": "two"})
-        assert verdict.outcome is outcome
-        assert "hardware one against two" in verdict.text
-        if outcome is Outcome.DIFFERENT:
-            assert f"more than 2 points in epoch {epoch}" in verdict.text
+    @pytest.mark.parametrize("key", ["hardware", "torch", "cuda", "ATEN_CPU_CAPABILITY", "deterministic"])
+    def test_equal_numbers_of_another_environment_are_not_called_identical(self, key: str) -> None:
+        found = compare(curve(10, 20), curve(10, 20), {**MADE, key: "another"}, MADE)
+        assert (found.outcome, found.differences["student"]) == (Outcome.REPEATED, 0.0)
+        assert key in found.text
 
-    def test_free_kernels_explain_it_too(self) -> None:
-        free = {**MADE, "deterministic": "false"}
-        assert compared(curve(10), curve(10.5), free, free).outcome is Outcome.CLOSE
+    def test_another_commit_that_changes_no_number_is_identical(self) -> None:
+        found = compare(curve(10), curve(10), {**MADE, "commit": "a"}, {**MADE, "commit": "b", "source": "c"})
+        assert found.outcome is Outcome.IDENTICAL
 
-    def test_scores_of_a_later_version_are_no_difference(self) -> None:
+    @pytest.mark.parametrize("free", [{"deterministic": "false"}, {"hardware": "two"}])
+    def test_a_difference_is_signed_and_of_the_last_and_the_best_epoch(self, free: dict[str, str]) -> None:
+        found = compare(curve(30, 20), curve(25, 21.5), MADE, {**MADE, **free})
+        assert found.outcome is Outcome.REPEATED
+        assert (found.differences["student"], found.differences["best_epoch"]) == (1.5, -5.0)
+
+    def test_metrics_of_a_later_version_are_no_difference(self) -> None:
         later = [{**row, "cka/peers": 0.5} for row in curve(10, 20)]
-        older = {**MADE, "okdbench": "0.1.0"}
-        assert compared(curve(10, 20), later, older, {**MADE, "okdbench": "0.2.0"}).outcome is Outcome.IDENTICAL
-        # of the same version, or where the stored run has what the other lacks, they are one
-        assert compared(curve(10, 20), later, older, older).outcome is Outcome.DIFFERENT
-        assert compared(later, curve(10, 20), older, MADE).outcome is Outcome.DIFFERENT
+        assert compare(curve(10, 20), later, MADE, MADE).outcome is Outcome.IDENTICAL
+        # what the stored run has and its repetition lacks is none of this run's
+        assert compare(later, curve(10, 20), MADE, MADE).outcome is Outcome.INCONSISTENT
 
-    def test_losses_and_lengths_count(self) -> None:
-        elsewhere = {**MADE, "torch": "3"}
-        other = curve(10, 20)
-        other[1]["loss"] = 1.2
-        assert "losses differ by more than 10% in epoch 1" in compared(curve(10, 20), other, MADE, elsewhere).text
-        assert "2 epochs stored, 1 here" in compared(curve(10, 20), curve(10), MADE, elsewhere).text
+    @pytest.mark.parametrize("stored", [curve(10), [{"epoch": 0, "student": 10}, {"epoch": 1, "student": 20}]])
+    def test_a_run_that_lacks_something_is_inconsistent_whatever_made_it(self, stored: list[Row]) -> None:
+        older = {"okdbench": "0.0.1", "hardware": "another"}
+        assert compare(stored, curve(10, 20), older, MADE).outcome is Outcome.INCONSISTENT
+
+
+def repeated(
+    *gaps: float, outcome: Outcome = Outcome.REPEATED, name: str = "student", level: float = 70
+) -> list[Comparison]:
+    return [Comparison(outcome, "", {name: level - gap}, {name: gap}) for gap in gaps]
+
+
+NOISE = (0.31, -0.22, 0.05, -0.35, 0.18, 0.12, -0.09, 0.27, -0.28, 0.03)
+"""Of the size that seeds have on small images: a standard deviation of 0.23 points."""
+
+
+class TestState:
+    @pytest.mark.parametrize(
+        ("comparisons", "runs", "said"),
+        [
+            ([], 5, "claimed"),
+            (repeated(0, outcome=Outcome.IDENTICAL), 1, "identical (1 of 1)"),
+            (repeated(0, 0, outcome=Outcome.IDENTICAL), 2, "identical (2 of 2)"),
+            (repeated(0, 0, 0, outcome=Outcome.IDENTICAL), 9, "identical (3 of 9)"),
+            (repeated(0, 0, outcome=Outcome.IDENTICAL), 9, "not enough repeated (2 of 9, 1 more needed)"),
+            (repeated(0), 5, "not enough repeated (1 of 5, 2 more needed)"),
+            (repeated(0, 0), 2, "not enough repeated (2 of 2, 1 more needed)"),
+            (repeated(*NOISE[:3]), 10, "not enough repeated (3 of 10, 1 more needed)"),
+            (repeated(*NOISE[:4]), 10, "not enough repeated (4 of 10, 1 more needed)"),
+            (repeated(*NOISE[:5]), 10, "reproduced (5 of 10)"),
+            (repeated(*NOISE), 10, "reproduced (10 of 10)"),
+            (repeated(*(gap + 0.7 for gap in NOISE)), 10, "reproduced (10 of 10)"),
+            (repeated(*(gap - 0.2 for gap in NOISE)), 10, "reproduced (10 of 10)"),
+            (repeated(*(gap - 0.45 for gap in NOISE[:5])), 5, "not enough repeated (5 of 5, 148 more needed)"),
+            *((repeated(*(gap - lie for gap in NOISE)), 10, "not reproduced (10 of 10)") for lie in (0.6, 1.0, 1.9)),
+            *((repeated(-lie, -lie, -lie), 3, "not reproduced (3 of 3)") for lie in (0.5, 0.6, 1.0, 1.9)),
+            (repeated(-0.6, -0.2, -1.4), 5, "not enough repeated (3 of 5, 3 more needed)"),
+            (repeated(0, 0, 0) + repeated(0, outcome=Outcome.DIFFERENT), 5, "differs (4 of 5)"),
+            (repeated(0, 0, 0) + repeated(0, outcome=Outcome.INCONSISTENT), 5, "differs (4 of 5)"),
+            (repeated(0, 0, 0) + repeated(0, outcome=Outcome.NOT_REPEATED), 5, "reproduced (3 of 5)"),
+            (repeated(-3, -3, -3, name="top1/ensemble"), 3, "not reproduced (3 of 3)"),
+            (repeated(-3, -3, -3, name="best_epoch"), 3, "not reproduced (3 of 3)"),
+            (repeated(0.3, 0.3, 0.3, name="nll/peer0", level=1), 3, "not reproduced (3 of 3)"),
+            (repeated(0.01, 0.01, 0.01, name="nll/peer0", level=1), 3, "reproduced (3 of 3)"),
+        ],
+    )  # fmt: skip
+    def test_what_repetitions_say(self, comparisons: list[Comparison], runs: int, said: str) -> None:
+        assert str(state(comparisons, runs)) == said
+
+    def test_the_bound_is_that_of_the_board(self) -> None:
+        gaps = repeated(*(gap - 1.0 for gap in NOISE))
+        assert [state(gaps, 10, bound).mark for bound in (0.5, 2.0)] == [Mark.NOT_REPRODUCED, Mark.REPRODUCED]
 
 
 class TestVerify:
@@ -91,8 +139,10 @@ class TestVerify:
     def test_a_bundle_is_identical_here(self, bundle: Path, bench: Bench) -> None:
         code, out = bench("verify", bundle)
         assert code == 0
-        assert [line.split()[0] for line in out.splitlines()[:-1]] == ["identical"] * 4
-        assert out.splitlines()[-1] == "4 runs: 4 identical"
+        lines = out.splitlines()
+        assert [line.split()[0] for line in lines[:4]] == ["identical"] * 4
+        assert "4 of 4 runs" in lines[4]
+        assert [line.rpartition(": ")[2] for line in lines[5:]] == ["identical (2 of 2)"] * 2
 
     def test_edited_metrics_are_different_and_the_epoch_is_named(
         self, bundle: Path, tmp_path: Path, bench: Bench
@@ -106,13 +156,13 @@ class TestVerify:
         code, out = bench("verify", folder.name, "--results", tmp_path / "results")
         assert code == 1
         assert out.startswith(f"different     {folder.name}  from epoch 1 on: {row['student']:.17g} stored, ")
-        assert out.splitlines()[-1] == "1 run: 1 different"
+        assert out.splitlines()[-1].endswith("differs (1 of 1)")
 
     def test_a_sample_is_drawn_by_its_seed(self, finished_runs: Path) -> None:
-        drawn = [[case.name for case in exchange.cases(None, finished_runs, 2, seed)] for seed in (0, 0, 1, 2, 3)]
-        assert drawn[0] == drawn[1]
-        assert len({tuple(names) for names in drawn}) > 1
-        assert all(len(names) == 2 and names == sorted(names) for names in drawn)
+        every = exchange.cases(None, finished_runs)
+        orders = [[case.name for case in drawn(every, seed)] for seed in (0, 0, 1, 2, 3)]
+        assert orders[0] == orders[1]
+        assert len({tuple(names) for names in orders}) > 1
 
     def test_what_cannot_be_repeated_is_said(self, bundle: Path, tmp_path: Path, bench: Bench) -> None:
         exchange.merge([bundle], tmp_path / "results")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from benchmark import cli, exchange, tables
 from benchmark.escaping import file_name
-from benchmark.exchange import Outcome, records
+from benchmark.exchange import RECORD, Comparison, Outcome
 from benchmark.reports import Content, page as report
 from benchmark.site import Built, build
 from benchmark.site.pages import LIMIT
@@ -141,17 +141,17 @@ class TestMarks:
         return {head: cells[-1] for head, cells in rows(text_of(out / "index.html")).items()}
 
     def record(self, root: Path, *outcomes: Outcome) -> None:
-        found = sorted(read(root).found, key=lambda one: one.record.name)
-        verdicts = {
-            one.record.name: (one.record.digest, outcome, "") for one, outcome in zip(found, outcomes, strict=False)
-        }
-        records.write(root, records.repeated(verdicts, {"torch": "2"}))
+        every = exchange.cases(None, root)
+        said = {case.name: Comparison(outcome) for case, outcome in zip(every, outcomes, strict=False)}
+        exchange.write_record(root, root, exchange.made_record(said, every, 0, {"torch": "2"}))
 
     def test_runs_are_claimed_until_one_was_repeated(self, own: Path, tmp_path: Path) -> None:
         assert self.marks(own, tmp_path / "site") == {"dml": "claimed"}
         self.record(own, Outcome.IDENTICAL)
-        assert self.marks(own, tmp_path / "site") == {"dml": "verified (1 of 2)"}
-        self.record(own, Outcome.CLOSE, Outcome.DIFFERENT)
+        assert self.marks(own, tmp_path / "site") == {"dml": "not enough repeated (1 of 2, 2 more needed)"}
+        self.record(own, Outcome.IDENTICAL, Outcome.IDENTICAL)
+        assert self.marks(own, tmp_path / "site") == {"dml": "identical (2 of 2)"}
+        self.record(own, Outcome.IDENTICAL, Outcome.DIFFERENT)
         assert self.marks(own, tmp_path / "site") == {"dml": "differs (2 of 2)"}
 
     def test_what_was_verified_is_claimed_again_after_an_edit(self, own: Path, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ class TestMarks:
 
     def test_a_submission_has_the_mark_of_its_check(self, site: tuple[Path, Built]) -> None:
         found = rows(text_of(site[0] / "index.html"))
-        assert found["consensus"][-1] == "verified (2 of 2)"
+        assert found["consensus"][-1] == "identical (2 of 2)"
         (page,) = (site[0] / "runs").glob("consensus-*")
         assert "CC0-1.0" in text_of(page)
 
@@ -183,15 +183,29 @@ class TestMarks:
         row = json.loads((own / METRICS).read_text())
         (own / METRICS).write_text(json.dumps(row | {"student": row["student"] + 1}) + "\n")
         built = build([tmp_path / "results"], tmp_path / "site", tmp_path / "submissions")
-        assert [note for note in built.notes if note.startswith("theirs: independent-")] != []
+        (note,) = [note for note in built.notes if "other numbers" in note]
+        assert str(own) in note
+        # the claim replaces nothing
+        here = rows(text_of(tmp_path / "site" / "index.html"))
+        build([tmp_path / "results"], tmp_path / "alone")
+        assert here["independent"][0] == rows(text_of(tmp_path / "alone" / "index.html"))["independent"][0]
+
+    def test_a_record_inside_a_submission_or_a_bundles_folder_is_never_read(self, own: Path, tmp_path: Path) -> None:
+        self.record(own, Outcome.IDENTICAL, Outcome.IDENTICAL)
+        below = tmp_path / "results" / "theirs"
+        shutil.copytree(own, below)
+        assert self.marks(tmp_path / "results", tmp_path / "site") == {"dml": "claimed"}
+        shutil.copytree(EXAMPLE, tmp_path / "submissions" / "theirs")
+        shutil.copy(ROOT / "submissions" / RECORD, tmp_path / "submissions" / "theirs" / RECORD)
+        build([own], tmp_path / "other", tmp_path / "submissions")
+        assert rows(text_of(tmp_path / "other" / "index.html"))["consensus"][-1] == "claimed"
 
     def test_a_damaged_record_is_left_out_and_named(self, own: Path, tmp_path: Path) -> None:
         self.record(own, Outcome.IDENTICAL)
-        (own / records.RECORD).write_text('{"format": 1, "runs": {"a": {"digest": "x", "outcome": "fine"}}}')
+        (own / RECORD).write_text('{"format": 1, "runs": {"a": {"digest": "x", "outcome": "fine"}}}')
         built = build([own], tmp_path / "site")
         (note,) = built.notes
-        assert str(own / records.RECORD) in note
-        assert "runs.a.digest" in note
+        assert str(own / RECORD) in note
         assert self.mark_of(tmp_path / "site") == {"dml": "claimed"}
 
     @pytest.mark.parametrize("damage", ["bundle", "submission.yaml"])
@@ -328,4 +342,4 @@ def test_the_results_of_the_repository_are_a_site(tmp_path: Path) -> None:
     assert [note for note in built.notes if "runs on validation images not shown" not in note] == []
     found = rows(text_of(tmp_path / "site" / "index.html"))
     assert {*registry.catalogue()} <= found.keys()
-    assert {cells[-1].partition(" ")[0] for cells in found.values()} == {"verified", "claimed"}
+    assert {cells[-1].partition(" ")[0] for cells in found.values()} == {"identical", "claimed"}

@@ -118,7 +118,7 @@ def test_filters_choose_leaderboards_and_rows(index: Browser) -> None:
     assert index.run(SHOWN) == [["cifar10", ["independent"]]]
     assert index.run("return document.querySelector('[name=data]').value") == "cifar10"
     index.click("#filters button[type=reset]")
-    index.run(choose.format("checked", "verified") + fire)
+    index.run(choose.format("checked", "identical") + fire)
     assert {method for _, methods in index.run(SHOWN) for method in methods} == {"consensus", "independent"}
     index.run(choose.format("checked", "differs") + fire)
     assert index.run(SHOWN) == []

@@ -128,7 +128,7 @@ class TestInAStore:
             frame = store.load(results, epochs)
             assert set(frame["seed"]) == {0, 2}
             assert list(frame.attrs[store.DAMAGED].values()) == [
-                f"{folder} is damaged and left out: metrics.jsonl, line 5: student: Input should be a valid number"
+                f"{folder} is left out: it is damaged: metrics.jsonl, line 5: student: Input should be a valid number"
             ]
             assert footnotes(frame)[0] == "note: 1 damaged run is left out"
             assert "(2)" in rendered(build(frame))
@@ -138,7 +138,7 @@ class TestInAStore:
         Store(results).begin(run)
         Store(results).write_metrics(run, [{"epoch": epoch} for epoch in range(6)])
         (line,) = store.load(results).attrs[store.DAMAGED].values()
-        assert line.endswith("it goes on with 6 of 4 epochs in metrics.jsonl")
+        assert line.endswith("6 of 4 epochs in metrics.jsonl")
 
     def test_finished_with_fewer_epochs_than_it_says(self, results: Path) -> None:
         folder = finish(results, 2)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,9 +16,10 @@ import pytest
 
 from benchmark import store
 from benchmark.configuration import DataConfig, RunAlias, RunConfig, TrainConfig
-from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, files, folder as folder_of_run, records
+from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, files, records
 from benchmark.store.index import NAME
 from benchmark.store.records import reduced, spread
+from methods.errors import InputError
 
 HOUR_AGO = 1_700_000_000
 EPOCHS = 4
@@ -53,14 +56,14 @@ def results(tmp_path: Path) -> Path:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs whose metrics were parsed, as they are."""
     read: list[str] = []
-    real = folder_of_run.content_of
+    real = files.content_of
 
     def counted(folder: Path, name: str) -> bytes | None:
         if name == METRICS:
             read.append(folder.name)
         return real(folder, name)
 
-    monkeypatch.setattr(folder_of_run, "content_of", counted)
+    monkeypatch.setattr(files, "content_of", counted)
     return read
 
 
@@ -120,11 +123,6 @@ class TestWhatIsRead:
         with sqlite3.connect(results / "runs" / NAME) as opened:
             assert opened.execute("SELECT count(*) FROM runs").fetchone() == (5,)
 
-    def test_runs_that_differ_in_their_seeds_share_their_settings(self, results: Path) -> None:
-        table(results)
-        with sqlite3.connect(results / "runs" / NAME) as opened:
-            assert opened.execute("SELECT count(DISTINCT settings) FROM runs").fetchone() == (1,)
-
 
 class TestSameNumbers:
     def test_the_last_epochs_are_those_of_all_epochs(self, results: Path) -> None:
@@ -139,9 +137,9 @@ class TestSameNumbers:
         made = store.read(results).found
         again = store.read(results).found
         for one, other in zip(made, again, strict=True):
-            assert one.record.config == other.record.config == folder_of_run.read(one.folder).config
-            assert one.record.result == other.record.result == folder_of_run.read(one.folder).result
-            assert one.record.last_metrics() == other.record.last_metrics() == folder_of_run.read(one.folder).scored
+            assert one.record.config == other.record.config == files.read_contents(one.folder).config
+            assert one.record.result == other.record.result == files.read_contents(one.folder).result
+            assert one.record.last_metrics() == other.record.last_metrics() == files.read_contents(one.folder).scored
             assert one.record.digest == other.record.digest
 
     def test_curves_come_back_as_they_were(self, results: Path) -> None:
@@ -150,7 +148,7 @@ class TestSameNumbers:
         stored = dict(runs.curves(names))
         assert set(stored) == set(names)
         for found in runs.found:
-            expected = reduced(folder_of_run.read(found.folder))
+            expected = reduced(files.read_contents(found.folder))
             assert stored[found.record.name].names == expected.names
             np.testing.assert_array_equal(stored[found.record.name].values, expected.values)
 
@@ -185,6 +183,14 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+NO_FILES: dict[str, Callable[[Path, Path], object]] = {
+    "symbolic link": lambda path, other: path.symlink_to(other),
+    "hard link": lambda path, other: path.hardlink_to(other),
+    "FIFO": lambda path, other: os.mkfifo(path),
+    "folder": lambda path, other: path.mkdir(),
+}
+
+
 class TestBefallsTheIndex:
     @pytest.mark.parametrize("damage", DAMAGES)
     def test_the_table_is_right_and_the_index_is_made_anew(self, results: Path, damage: str, parsed: list[str]) -> None:
@@ -208,7 +214,7 @@ class TestBefallsTheIndex:
 
     def test_another_version_made_it(self, results: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         expected = table(results)
-        monkeypatch.setattr("benchmark.store.index._version", lambda: 7)
+        monkeypatch.setattr("benchmark.store.index._form", lambda: "another")
         parsed.clear()
         pd.testing.assert_frame_equal(table(results), expected)
         assert len(parsed) == 6
@@ -216,13 +222,35 @@ class TestBefallsTheIndex:
     def test_a_number_altered_in_place_is_not_believed(self, results: Path) -> None:
         expected = table(results)
         with sqlite3.connect(results / "runs" / NAME) as opened:
-            opened.execute("UPDATE runs SET best = 99, seed = 7")
+            rows = opened.execute("SELECT name, content FROM runs").fetchall()
+            opened.execute("UPDATE runs SET content = ? WHERE name = ?", (rows[1][1], rows[0][0]))
         pd.testing.assert_frame_equal(table(results), expected)
 
-    def test_a_folder_stands_where_the_index_goes(self, results: Path, parsed: list[str]) -> None:
-        (results / "runs" / NAME).mkdir()
-        pd.testing.assert_frame_equal(table(results), table(results))
-        assert len(parsed) == 12
+    @pytest.mark.parametrize("suffix", ["", "-journal"])
+    @pytest.mark.parametrize("kind", NO_FILES)
+    def test_what_is_no_regular_file_is_one_line_and_stays(
+        self, results: Path, tmp_path: Path, kind: str, suffix: str
+    ) -> None:
+        path = results / "runs" / f"{NAME}{suffix}"
+        other = tmp_path / "other.txt"
+        other.write_text("somebody's\n")
+        NO_FILES[kind](path, other)
+        with pytest.raises(InputError, match=re.escape(str(path))):
+            table(results)
+        assert other.read_text() == "somebody's\n"
+
+    def test_an_index_that_came_with_copied_results_is_not_believed(self, results: Path, tmp_path: Path) -> None:
+        expected = table(results)
+        copy = tmp_path / "copy"
+        shutil.copytree(results / "runs", copy / "runs")
+        for path in sorted((results / "runs").rglob("*")):
+            state = path.stat()
+            os.utime(copy / "runs" / path.relative_to(results / "runs"), ns=(state.st_atime_ns, state.st_mtime_ns))
+        folder = next(path for path in sorted((copy / "runs").iterdir()) if path.is_dir())
+        state = (folder / METRICS).stat()
+        (folder / METRICS).write_text((folder / METRICS).read_text().replace('"student": 5', '"student": 9'))
+        os.utime(folder / METRICS, ns=(state.st_atime_ns, state.st_mtime_ns))
+        assert table(copy)["student"].max() > 90 > expected["student"].max()
 
     def test_another_process_holds_it(self, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         expected = table(results)

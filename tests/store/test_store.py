@@ -96,7 +96,7 @@ class TestLoad:
         frame = frame_of(stored)
         assert frame.empty
         (line,) = frame.attrs[store.DAMAGED].values()
-        assert line.startswith(f"{path.parent} is damaged and left out: config.yaml is no configuration")
+        assert line.startswith(f"{path.parent} is left out: it is damaged: config.yaml is no configuration")
 
 
 class TestFinished:
@@ -128,7 +128,7 @@ class TestFinished:
         frame = frame_of(stored)
         assert frame.empty
         (line,) = frame.attrs[store.DAMAGED].values()
-        assert "left out: result.json: " in line
+        assert "result.json: " in line
 
     @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text('{"epoch": 0}\n')])
     def test_finished_run_without_all_its_metrics_is_repeated(

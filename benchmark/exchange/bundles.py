@@ -1,0 +1,481 @@
+"""Bundles: the runs of a results folder as one file; nothing that one holds is believed before it is checked."""
+
+import gzip
+import io
+import json
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, cast
+
+import yaml
+from safetensors import SafetensorError, deserialize
+
+from benchmark.configuration import PLACE, hash_of
+from benchmark.escaping import file_name
+from benchmark.store import (
+    CONFIG,
+    LIMITS,
+    METRICS,
+    PREDICTIONS,
+    REPLICATE,
+    RESULT,
+    Contents,
+    DamagedError,
+    Dumper,
+    atomic,
+    identity_in,
+    parse,
+    parse_stored_yaml,
+    read_files,
+    read_regular,
+    replicate_name,
+    run_name,
+    scan,
+    students_files,
+    writing,
+)
+from methods.errors import InputError, unknown
+
+ENDINGS = (".tar.zst", ".tar.gz")
+
+_WINDOW = 2**27
+"""Bytes that a stream may ask to be held in memory."""
+
+
+def ending_of(path: Path) -> str:
+    """Return which of :data:`ENDINGS` a bundle has, or raise an InputError that lists them."""
+    found = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
+    if found is None:
+        raise unknown("kind of bundle", path.name, ENDINGS)
+    return found
+
+
+def is_bundle(word: str) -> bool:
+    """Return whether a word ends as a bundle's name does."""
+    return word.endswith(ENDINGS)
+
+
+FORMAT = 1
+LAST = "okdbench.json"
+"""The last file of a bundle: where it is there, nothing was cut off."""
+
+RUNS, SOURCES = "runs", "sources"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What went into a bundle.
+
+    Attributes:
+        runs: How many.
+        size: Of the bundle in bytes.
+        left_out: A line for each run that is damaged.
+    """
+
+    runs: int
+    size: int
+    left_out: list[str]
+
+
+def pack(results: Path, out: Path, weights: bool = False, predictions: bool = False) -> Packed:
+    """Write all runs of a results folder into one file: the same runs give the same bytes.
+
+    In it are every run's configuration, metrics and result (with the environment), and the source of plug-ins where the
+    results folder keeps it; not checkpoints, tracebacks and, unless asked, weights and predictions. Where this machine
+    keeps plug-ins and datasets is left out too.
+
+    Args:
+        results: The results folder.
+        out: The bundle; its ending says how it is compressed.
+        weights: Whether the students' weights are packed.
+        predictions: Whether the predictors' logits on the scored images are packed.
+
+    Raises:
+        InputError: If there are no runs, or the file cannot be written.
+    """
+    packed = pack_runs(
+        [results / RUNS / name for name in scan(results) if name.isprintable()], out, weights, predictions
+    )
+    if not packed.runs:
+        raise InputError(f"no runs in {results} that could be packed")
+    return packed
+
+
+def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predictions: bool = False) -> Packed:
+    """Write some runs into one file; nothing is written if none of them can be packed.
+
+    Args:
+        folders: Of the runs, each below ``runs/`` of a results folder; of two with one name the second is a replicate.
+        out: The bundle; its ending says how it is compressed.
+        weights: Whether the students' weights are packed.
+        predictions: Whether the predictors' logits on the scored images are packed.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    ending = ending_of(out)
+    left_out: list[str] = []
+    packed = 0
+    temporary = out.with_name(f".{out.name}.{os.getpid()}{atomic.SUFFIX}")
+    with writing(out), ExitStack() as cleaning:
+        cleaning.callback(temporary.unlink, missing_ok=True)
+        with temporary.open("wb") as stream:
+            with (
+                _compressed(stream, ending) as inner,
+                tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+            ):
+                needed: dict[str, Path] = {}
+                names: set[str] = set()
+                for folder in sorted(folders, key=lambda folder: folder.name):
+                    try:
+                        if folder.is_symlink():
+                            raise DamagedError("it is a link")
+                        files = _files_of(folder, weights, predictions, needed)
+                    except DamagedError as error:
+                        left_out.append(f"{folder} is left out: it is damaged: {error}")
+                        continue
+                    packed += 1
+                    name = folder.name
+                    if name in names:
+                        name = replicate_name(name, read_files(folder).contents.environment)
+                    names.add(name)
+                    for path, content in files.items():
+                        _add(archive, f"{RUNS}/{name}/{path}", content)
+                for path, content in _sources(needed):
+                    _add(archive, path, content)
+                _add(archive, LAST, json.dumps({"format": FORMAT, "runs": packed}).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        if packed:
+            temporary.replace(out)
+    return Packed(packed, out.stat().st_size if packed else 0, left_out)
+
+
+def _files_of(folder: Path, weights: bool, predictions: bool, needed: dict[str, Path]) -> Mapping[str, bytes]:
+    results = folder.parents[1]
+    files = read_files(folder)
+    config = files.contents.config
+    _check_name(folder.name, files.contents)
+    needed.update(dict.fromkeys(config.sources.values(), results))
+    found = dict(files.raw)
+    if config.origin != (anywhere := config.origin.anywhere()):
+        settings = parse_stored_yaml(found[CONFIG].decode()) | {"origin": anywhere.model_dump(mode="json")}
+        found[CONFIG] = yaml.dump(settings, Dumper=Dumper, sort_keys=False).encode()
+    more = students_files(folder) if weights else []
+    if predictions and (folder / PREDICTIONS).is_file():
+        more = [*more, folder / PREDICTIONS]
+    return found | {path.name: read_regular(path, MAX_WEIGHTS) for path in more}
+
+
+def _check_name(name: str, contents: Contents) -> None:
+    """Raise a DamagedError if a run is not the one that its folder's name says."""
+    own = run_name(contents.config)
+    if PLACE in contents.config.dataset and identity_in(name) == contents.config.identity:
+        # another path to the same dataset: the run keeps the name that it was first stored by
+        own = name.partition(REPLICATE)[0]
+    if name not in (own, replicate_name(own, contents.environment)):
+        raise DamagedError(f"its configuration is that of {own}")
+
+
+def _sources(needed: Mapping[str, Path]) -> Iterator[tuple[str, bytes]]:
+    for source, results in sorted(needed.items()):
+        with suppress(OSError, DamagedError):
+            yield f"{SOURCES}/{source}.py", read_regular(results / SOURCES / f"{source}.py", MAX_SOURCE)
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    # of what a header can say nothing but the name and the size: neither time nor owner
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+MAX_WEIGHTS = 2**30
+MAX_SOURCE = 1_000_000
+MAX_MEMBERS = 1_000_000
+_HEADERS = 2**20
+"""Bytes that may be between two files: headers with long names; an archive that asks for more wants memory."""
+
+_RUN = re.compile(r"runs/(?P<run>[^./\0-\x1f\x7f][^/\0-\x1f\x7f]{0,249})/(?P<file>[^/\0-\x1f\x7f]{1,200})")
+_WEIGHTS = re.compile(r"\w[\w.-]*\.safetensors")
+_SOURCE = re.compile(r"sources/(?P<hash>[0-9a-f]{12,64})\.py")
+
+
+@dataclass
+class BundledRun:
+    """A run in a bundle.
+
+    Attributes:
+        name: Of its folder.
+        files: Their bytes by name.
+        contents: What they say; set once they are checked.
+    """
+
+    name: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    contents: Contents | None = None
+
+    def checked(self) -> Contents:
+        """Return what the files say.
+
+        Raises:
+            DamagedError: If they are damaged, or if the run is not the one that its name says.
+        """
+        if self.contents is None:
+            if CONFIG not in self.files:
+                raise DamagedError(f"there is no {CONFIG}")
+            contents = parse(self.files[CONFIG], self.files.get(RESULT), self.files.get(METRICS))
+            _check_name(self.name, contents)
+            if file_name(contents.config.method) != contents.config.method:
+                raise DamagedError(f"{contents.config.method[:60]!r} is no name of a method")
+            for name in self.files.keys() - {CONFIG, METRICS, RESULT}:
+                try:
+                    deserialize(self.files[name])  # type: ignore[no-untyped-call]
+                except SafetensorError as error:
+                    raise DamagedError(f"{name} holds no weights: {str(error).splitlines()[0]}") from None
+            self.contents = contents
+        return self.contents
+
+    @property
+    def hash(self) -> str:
+        """Of all its files."""
+        found = sha256()
+        for name, content in sorted(self.files.items()):
+            found.update(f"{name} {len(content)}\n".encode() + content)
+        return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class BundledSource:
+    """The source of a plug-in in a bundle."""
+
+    name: str
+    content: bytes
+
+
+class _Guarded:
+    """A stream that gives no more than what was granted: no header makes this process fill its memory."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._left = 0
+
+    def grant(self, count: int) -> None:
+        """Let so many more bytes be read, beside the headers before the next file."""
+        self._left = count + _HEADERS
+
+    def read(self, count: int) -> bytes:
+        """Return the next bytes."""
+        content = self._stream.read(min(count, self._left + 1))
+        self._left -= len(content)
+        if self._left < 0:
+            raise DamagedError("it holds an absurd number of bytes that belong to no file")
+        return content
+
+
+def contents(path: Path) -> Iterator[BundledRun | BundledSource]:
+    """Yield everything in a bundle, each run checked.
+
+    Args:
+        path: The bundle.
+
+    Raises:
+        InputError: If it is no bundle, or anything in it is not what a run writes: a path outside, a link, a device, an
+            absurd size, a damaged file, a run that is not what its name says.
+    """
+    ending = ending_of(path)
+    faults_of_files: tuple[type[Exception], ...] = (DamagedError, tarfile.TarError, ValueError, *_faults())
+    try:
+        with path.open("rb") as stream, _decompressed(stream, ending) as inner:
+            yield from _checked(inner)
+    except FileNotFoundError:
+        raise InputError(f"no such bundle: {path}") from None
+    except InputError:
+        raise
+    except faults_of_files as error:
+        raise InputError(f"{path} is no bundle to merge: {' '.join(str(error).split())}") from None
+
+
+def _checked(stream: IO[bytes]) -> Iterator[BundledRun | BundledSource]:
+    run: BundledRun | None = None
+    seen: set[str] = set()
+    count = 0
+    complete = False
+    for name, content in _members(stream):
+        if complete or name in seen:
+            raise DamagedError(f"{_shown(name)} is there twice or after the end")
+        seen.add(name)
+        found = _RUN.fullmatch(name)
+        if run is not None and (found is None or found["run"] != run.name):
+            yield _named(run)
+            run = None
+        if found:
+            if run is None:
+                if f"run {found['run']}" in seen:
+                    raise DamagedError(f"the files of {_shown(found['run'])} are not together")
+                seen.add(f"run {found['run']}")
+                run = BundledRun(found["run"])
+                count += 1
+            run.files[found["file"]] = content
+        elif source := _SOURCE.fullmatch(name):
+            _check_program(name, content)
+            yield BundledSource(f"{source['hash']}.py", content)
+        else:
+            _check_last(content, count)
+            complete = True
+    if not complete:
+        raise DamagedError("it is cut short, or nothing that bench pack wrote")
+
+
+def _named(run: BundledRun) -> BundledRun:
+    try:
+        run.checked()
+    except DamagedError as error:
+        raise DamagedError(f"{_shown(run.name)}: {error}") from None
+    return run
+
+
+def _check_program(name: str, content: bytes) -> None:
+    try:
+        found = hash_of(content.decode())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise DamagedError(f"{name} is no plug-in's code") from None
+    if name != f"{SOURCES}/{found}.py":
+        raise DamagedError(f"{name} is other code than its name says")
+
+
+def _check_last(content: bytes, runs: int) -> None:
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        said = None
+    if said != {"format": FORMAT, "runs": runs}:
+        raise DamagedError(f"{LAST} does not say format {FORMAT} and {runs} runs")
+
+
+def _members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of an archive, each checked for its name, kind and size before it is read."""
+    guarded = _Guarded(stream)
+    guarded.grant(0)
+    # without the cast a type of its own would be needed for three methods that are never called
+    with tarfile.open(fileobj=guarded, mode="r|") as archive:  # type: ignore[call-overload]
+        for number, member in enumerate(archive):
+            if number >= MAX_MEMBERS:
+                raise DamagedError(f"it holds more than {MAX_MEMBERS:,} files")
+            if not member.isreg() or member.issparse():
+                raise DamagedError(f"{_shown(member.name)} is no plain file")
+            limit = _limit(member.name)
+            if member.size > limit:
+                raise DamagedError(f"{_shown(member.name)} would have {member.size:,} bytes, more than {limit:,}")
+            guarded.grant(member.size)
+            reader = archive.extractfile(member)
+            content = reader.read() if reader is not None else b""
+            if len(content) != member.size:
+                raise DamagedError(f"{_shown(member.name)} is cut short")
+            yield member.name, content
+    # a compressed stream is whole only if its end, with a checksum, is there
+    guarded.grant(0)
+    while guarded.read(_HEADERS):
+        pass
+
+
+def _limit(name: str) -> int:
+    """Return how many bytes a file may have, or raise a DamagedError if it has no place in a bundle."""
+    if name == LAST:
+        return 1000
+    if _SOURCE.fullmatch(name):
+        return MAX_SOURCE
+    if found := _RUN.fullmatch(name):
+        limits: Mapping[str, int] = LIMITS
+        if found["file"] in limits:
+            return limits[found["file"]]
+        if _WEIGHTS.fullmatch(found["file"]):
+            return MAX_WEIGHTS
+    raise DamagedError(f"{_shown(name)} has no place in a bundle")
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 120 else f"{name[:117]}...")
+
+
+@contextmanager
+def _compressed(stream: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
+    """Yield a stream that compresses what is written to it: the same bytes every time.
+
+    Args:
+        stream: Where it goes.
+        ending: One of :data:`ENDINGS`.
+    """
+    writer: Any
+    if ending == ".tar.zst":
+        writer = _zstandard().ZstdCompressor(level=10, write_checksum=True).stream_writer(stream, closefd=False)
+    else:
+        # without name and time of making
+        writer = gzip.GzipFile("", "wb", 9, stream, mtime=0)
+    with writer:
+        yield cast(IO[bytes], writer)
+
+
+@contextmanager
+def _decompressed(stream: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
+    """Yield a stream of what a compressed stream holds.
+
+    Args:
+        stream: Where it comes from.
+        ending: One of :data:`ENDINGS`.
+    """
+    with _ZstandardReader(stream) if ending == ".tar.zst" else gzip.GzipFile("", "rb", fileobj=stream) as reader:
+        yield cast(IO[bytes], reader)
+
+
+class _ZstandardReader(io.RawIOBase):
+    """A stream of what a zstandard frame holds; the package's own reader takes a frame that was cut for a whole one."""
+
+    _PART = 256
+    """Bytes that are taken at once: they may become 32,000 times as many."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._frame = _zstandard().ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+        self._ready = bytearray()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes; fewer at the end alone.
+
+        Raises:
+            EOFError: If the frame was cut.
+        """
+        while (size < 0 or len(self._ready) < size) and not self._frame.eof:
+            part = self._stream.read(self._PART)
+            if not part:
+                raise EOFError("it is cut short")
+            self._ready += self._frame.decompress(part)
+        end = len(self._ready) if size < 0 else size
+        content = bytes(self._ready[:end])
+        del self._ready[:end]
+        return content
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """Return what reading a damaged stream raises."""
+    found: list[type[Exception]] = [OSError, EOFError, zlib.error]
+    with suppress(InputError):
+        found.append(_zstandard().ZstdError)
+    return tuple(found)
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard
+    except ModuleNotFoundError:
+        raise InputError(
+            ".tar.zst needs the package zstandard: pip install 'okdbench[bundles]' (or name the bundle .tar.gz)"
+        ) from None
+    return zstandard
