@@ -165,8 +165,8 @@ def _files_of(folder: Path, weights: bool, predictions: bool, needed: dict[str, 
     _check_name(folder.name, files.contents)
     needed.update(dict.fromkeys(config.sources.values(), results))
     found = dict(files.raw)
-    if config.origin != (anywhere := config.origin.anywhere()):
-        settings = parse_stored_yaml(found[CONFIG].decode()) | {"origin": anywhere.model_dump(mode="json")}
+    if config.origin != (portable := config.origin.portable()):
+        settings = parse_stored_yaml(found[CONFIG].decode()) | {"origin": portable.model_dump(mode="json")}
         found[CONFIG] = yaml.dump(settings, Dumper=Dumper, sort_keys=False).encode()
     more = students_files(folder) if weights else []
     if predictions and (folder / PREDICTIONS).is_file():

@@ -20,6 +20,7 @@ from benchmark.errors import MachineError
 from benchmark.exchange import bundles
 from benchmark.exchange.comparison import BOUND, Comparison, Outcome, Statement, compare, state
 from benchmark.store import (
+    LIMITS,
     Contents,
     DamagedError,
     Result,
@@ -116,7 +117,7 @@ def _stored(folder: Path) -> Case:
 def content_hash(files: Mapping[str, bytes]) -> str:
     """Return what changes with any byte of a run's files; weights and predictions do not count."""
     digest = sha256()
-    for name in sorted(files.keys() & bundles.LIMITS.keys()):
+    for name in sorted(files.keys() & LIMITS.keys()):
         digest.update(f"{name} {len(files[name])}\n".encode() + files[name])
     return digest.hexdigest()
 

@@ -175,7 +175,8 @@ class Index:
             return None
         except sqlite3.DatabaseError:
             pass
-        connection.close()
+        if connection is not None:
+            connection.close()
         return self._emptied() if write else None
 
     def _emptied(self) -> sqlite3.Connection | None:
