@@ -161,7 +161,7 @@ def build(names: Sequence[str], folder: Path, mode: int, written: int) -> list[P
 
     Args:
         names: The files to copy.
-        folder: Where the copy and the archives are to lie.
+        folder: Where the copy and the archives are written.
         mode: The rights of the files.
         written: When they were written, in seconds since 1970.
     """
