@@ -6,6 +6,7 @@ package is cheap: torch and pandas are loaded by the first call.
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from benchmark.store import Epochs, Predictions, Results, Split, Where
 
 __all__ = ["load", "predictions", "run"]
+
+_methods = find_spec("methods")
+_own = Path(__file__).resolve().parents[1]
+if _methods is None or not _methods.origin or Path(_methods.origin).resolve().parent != _own / "methods":
+    raise ImportError(
+        f"the package benchmark of {_own} needs the package methods beside it, and Python finds another one "
+        f"({_methods.origin if _methods else 'none'}): rename that, or start Python with -P"
+    )
 
 
 def run(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+import benchmark
 from benchmark import datasets, paths
 from benchmark.configuration import OPTIONS, SECTIONS, LogitsType, RunConfig, layer_from_file
 from benchmark.console import new_console, say
@@ -33,6 +34,7 @@ from benchmark.tables import build, plain
 from benchmark.tables.footnotes import footnotes
 from methods import registry
 from methods.errors import InputError, unknown
+from methods.plugins import OWN_PACKAGES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +89,7 @@ def train_missing(command: Command, console: Console) -> None:
         TryAgainError: If the time was up before the end, or another command is carrying out what is left.
     """
     remove_scratch_folders()
-    for line in command.broken:
+    for line in [*command.broken, *_hidden_here()]:
         say(console, f"note: {line}")
     missing = command.missing()
     results: list[Result] = []
@@ -127,6 +129,18 @@ def train_missing(command: Command, console: Console) -> None:
     if later:
         left = sum(command.store.final_result(run) is None for run in command.runs)
         raise TryAgainError(f"{later}: {left} of {len(command.runs)} runs are not finished")
+
+
+def _hidden_here() -> list[str]:
+    """Return a line for each of this project's packages that a script in the working directory would not import."""
+    own = Path(str(benchmark.__file__)).resolve().parents[1]
+    files = [Path(form.format(name)) for name in OWN_PACKAGES for form in ("{}.py", "{}/__init__.py")]
+    return [
+        f"a script in this folder that imports {file.parts[0].removesuffix('.py')} gets ./{file}: rename it, or start "
+        "the script with python -P"
+        for file in files
+        if file.is_file() and file.resolve().parents[1] != own
+    ]
 
 
 def why_later(results: Iterable[Result]) -> str:

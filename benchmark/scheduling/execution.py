@@ -1,6 +1,7 @@
 """One run from its folder to its result: what every engine does with it."""
 
 import errno
+import re
 import time
 import traceback
 from contextlib import ExitStack
@@ -25,7 +26,16 @@ from benchmark.store import (
     environment,
     write_predictions,
 )
-from benchmark.training import CollapsedError, DivergedError, Row, Trainer, checkpoints, choose_device, is_out_of_memory
+from benchmark.training import (
+    CollapsedError,
+    DivergedError,
+    Row,
+    Trainer,
+    checkpoints,
+    choose_device,
+    is_out_of_memory,
+    peak_memory,
+)
 
 PATIENCE_S = 20.0
 """For another process to let go of a run: a worker whose driver was killed needs a moment to notice."""
@@ -110,7 +120,7 @@ class Execution:
             self._end(Status.COLLAPSED, str(error))
         except Exception as error:
             if is_out_of_memory(error):
-                self._end(Status.OUT_OF_MEMORY, _first_line(error))
+                self._end(Status.OUT_OF_MEMORY, self._memory(error))
                 return None
             self._keep_traceback()
             self._end(Status.FAILED, f"{type(error).__name__}: {_first_line(error)}")
@@ -258,6 +268,15 @@ class Execution:
         self.result = result
         self._trainer = None
         self._held.close()
+
+    def _memory(self, error: BaseException) -> str:
+        """Return how much memory was asked for, and what would help."""
+        asked = re.search(r"allocate ([\d.]+ \w+)", str(error))
+        used = f" beside {peak_memory(self._trainer.arithmetic.device):,.0f} MiB" if self._trainer else ""
+        return (
+            f"it asked for {asked[1] if asked else 'memory'}{used} and did not get it; what helps: a smaller "
+            "train.batch_size, train.precision=bf16, a smaller backbone or fewer peers"
+        )
 
     def _keep_traceback(self) -> None:
         try:

@@ -71,6 +71,29 @@ class TestUnderRay:
         assert done.returncode == 0, done.stderr
         assert losses(tmp_path / "ray") == serial
 
+    @pytest.mark.parametrize("other", ["methods/__init__.py", "benchmark.py"])
+    def test_a_script_beside_another_package_is_told_what_to_do(self, other: str, tmp_path: Path) -> None:
+        (tmp_path / "methods").mkdir()
+        (tmp_path / other).write_text("NAME = 'another package'\n")
+        (tmp_path / "script.py").write_text(
+            "import benchmark\n\nif __name__ == '__main__':\n"
+            "    benchmark.run('dml', seeds=1, epochs=1, settings={'data.train_per_class': 10}, results='ray', quiet=True)\n"
+        )
+        call = [sys.executable, "script.py"]
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 1
+        if other.startswith("methods"):
+            assert f"{tmp_path / other}" in done.stderr.splitlines()[-1]
+            assert "-P" in done.stderr.splitlines()[-1]
+        # what the lines say helps, and Ray's workers import what the script did
+        call.insert(1, "-P")
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert len(losses(tmp_path / "ray")) == 1
+        # the command says it of a script that would not find what it finds
+        done = bench(tmp_path, f"{WORDS} --engine serial --results ray")
+        assert [line for line in done.stdout.splitlines() if f"./{other}" in line and "-P" in line]
+
     def test_an_address_in_the_environment_is_not_joined(self, tmp_path: Path, serial: list[float]) -> None:
         begin = time.monotonic()
         done = bench(tmp_path, f"{WORDS} --engine ray --results ray", RAY_ADDRESS="127.0.0.1:1")
