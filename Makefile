@@ -1,7 +1,7 @@
 # make demo: a table of methods from a fresh clone.  make test: lint and the tests, side by side.
 # make lint, make suite: one of them alone.  make thorough: the tests that take long.
 # make fuzz: for MINUTES, the property tests draw other examples than in make test.
-# make large: times of a large store, of RUNS runs.
+# make large: times of a large store, of RUNS runs, and what Ray's driver takes for a trial.
 # make stress: commands are killed KILLS times at random moments, or given a time to end in, and must lose nothing.
 # make offline: OUT=offline gets wheels for a machine without a network: TARGET=cp312 that has WITHOUT=torch,numpy.
 # make offline-check: they are tried on a Python that has torch and numpy alone.
@@ -49,6 +49,7 @@ fuzz: install
 
 large: install
 	$(BIN)/python -m tools.large_store $(RUNS)
+	$(BIN)/python -m tools.many_trials
 
 stress: install
 	$(BIN)/python -m tools.stress $(KILLS)

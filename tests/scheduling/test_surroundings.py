@@ -77,7 +77,8 @@ class TestUnderRay:
         (tmp_path / other).write_text("NAME = 'another package'\n")
         (tmp_path / "script.py").write_text(
             "import benchmark\n\nif __name__ == '__main__':\n"
-            "    benchmark.run('dml', seeds=1, epochs=1, settings={'data.train_per_class': 10}, results='ray', quiet=True)\n"
+            "    settings = {'data.train_per_class': 10}\n"
+            "    benchmark.run('dml', seeds=1, epochs=1, settings=settings, results='ray', quiet=True)\n"
         )
         call = [sys.executable, "script.py"]
         done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=100)
