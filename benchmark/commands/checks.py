@@ -51,9 +51,6 @@ def check(
         raise typer.Exit(1)
 
 
-MINUTES = 9.0
-
-
 def doctor(
     results: Results = Path("results"),
     data_root: DataRoot = None,
@@ -70,7 +67,7 @@ def doctor(
 ) -> None:
     """Check this machine: versions, devices, Ray, disk, datasets, and what to do about each problem."""
     if deep:
-        _deep(MINUTES if minutes is None else minutes, out or Path("doctor"), device or "auto")
+        _deep(minutes, out or Path("doctor"), device or "auto")
         return
     if given := next((name for name, own in (("minutes", minutes), ("out", out), ("device", device)) if own), None):
         from methods.errors import InputError
@@ -89,9 +86,10 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _deep(minutes: float, folder: Path, device: str) -> None:
-    from methods.errors import InputError
+def _deep(minutes: float | None, folder: Path, device: str) -> None:
+    from benchmark.training.machine_record import DOCTOR_MINUTES
 
+    minutes = DOCTOR_MINUTES if minutes is None else minutes
     if not 0.1 <= minutes <= 24 * 60:
         raise InputError(f"minutes must be in 0.1..1440 (given: {minutes:g})")
     from benchmark.hardware.deep import deep

@@ -12,8 +12,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from benchmark import cli
+from benchmark.datasets import Shape
 from benchmark.hardware import reference
-from benchmark.hardware.deep import PARTS, machine_record
+from benchmark.hardware.deep import MODES, PARTS, machine_record
 from benchmark.hardware.measurements import (
     ParallelRuns,
     PartProcess,
@@ -193,6 +194,26 @@ class TestParts:
             assert [graph.replays > 0 for graph in device.graphs] == [True]
             monkeypatch.setattr(PretendedGraph, "replay", mistaken)
             assert recorded_repeat(workload, "independent", "fp32", "sgd").differs is not None
+
+    def test_all_of_them_run_on_a_gpu_as_far_as_a_cpu_can_tell(
+        self, workload: Workload, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("benchmark.speed.timing.MATRIX_SIDE", 16)
+        monkeypatch.setattr("benchmark.hardware.measurements.random_shape", lambda *_: Shape(64, 8, 4, 3, 8))
+        with PretendedDevice():
+            cuda = torch.device("cuda")
+            workload = replace(workload, device=cuda, precisions=("tf32", "bf16"))
+            agreements = reference.loss_agreements(cuda, STORED)
+            agreements += [
+                reference.trajectory_agreement(cuda, STORED, "pcl", own) for own in ("float64", "fp32", "tf32", "bf16")
+            ]
+            assert all(own.agrees for own in agreements)
+            assert [own.differs for own in repeats(workload, "dml", "bf16")] == [None, None]
+            for optimizer in ("sgd", "adamw"):
+                assert recorded_repeat(workload, "dml", "tf32", optimizer).differs is None
+            for mode in MODES[:2]:
+                assert refused_mode(workload, mode) is None
+                assert step_speed(workload, "independent", "resnet8", "tf32", mode).images_per_s is not None
 
     @pytest.mark.thorough
     def test_a_step_is_measured_and_what_the_device_lacks_is_refused(self, workload: Workload) -> None:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from benchmark.configuration import RunConfig, TrainConfig
+from benchmark.datasets import Shape, random_dataset
 from benchmark.speed.measure import random_runs
 from benchmark.store import environment
-from benchmark.training import PrecisionConfig, machine_record
+from benchmark.training import PrecisionConfig, Trainer, machine_record
 from benchmark.training.machine_record import (
     Machine,
     MachineRecord,
@@ -17,6 +18,7 @@ from benchmark.training.machine_record import (
     read_machine_record,
     records_steps,
 )
+from tests.pretended_device import PretendedDevice
 
 CUDA = torch.device("cuda")
 
@@ -83,6 +85,29 @@ class TestAuto:
         auto, plain, forced = (runs(graph=graph)[0].identity for graph in ("auto", False, True))
         assert auto == plain == runs()[0].identity
         assert forced != auto
+
+    def test_a_run_with_the_record_has_the_bits_of_one_without(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        (config,) = random_runs("pcl", "resnet8", {"epochs": 2, "batch_size": 4}, {"pcl": {"peers": 2}})
+        images = random_dataset(Shape(14, 4, 4, 3, 8))
+
+        def trained() -> dict[str, Any]:
+            trainer = Trainer(config, images, CUDA)
+            torch.manual_seed(0)
+            rows = [trainer.epoch() | {"seconds": 0.0} for _ in range(config.train.epochs)]
+            state = {name: value.cpu().numpy().tobytes() for name, value in trainer.method.state_dict().items()}
+            return {
+                "rows": [{name: value.hex() for name, value in row.items() if name != "epoch"} for row in rows]
+            } | state
+
+        with PretendedDevice() as device:
+            plain = trained()
+            assert device.graphs == []
+            recorded(Machine.of(CUDA), recorded={"tf32 sgd": {"pcl": True}})
+            assert trained() == plain
+            assert [graph.replays > 0 for graph in device.graphs] == [True]
 
 
 class TestRemarks:
