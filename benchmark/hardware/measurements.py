@@ -20,9 +20,9 @@ from torch.utils._pytree import tree_leaves_with_path
 
 from benchmark.configuration import Request, RunConfig, complete_methods, recipes
 from benchmark.datasets import Shape, random_dataset
-from benchmark.hardware.report import Mode, ParallelSpeed, Range, Repeat, StepSpeed
+from benchmark.hardware.report import Mode, ParallelSpeed, Repeat, StepSpeed
 from benchmark.speed.cost import macs_per_image
-from benchmark.speed.measure import random_runs, random_shape
+from benchmark.speed.measure import Rate, random_runs, random_shape
 from benchmark.speed.timing import matrix_rate, timed, trainer_for, training_step, warm_up
 from benchmark.training import PrecisionConfig, Trainer, check_settings, checkpoints, peak_memory, reset_peak_memory
 from benchmark.training.devices import Precision
@@ -174,11 +174,10 @@ def step_speed(workload: Workload, method: str, backbone: str, precision: Precis
         return no_speed(run, mode, refused[0])
     reset_peak_memory(device)
     seconds = _repeated(step, device)
-    rates = [workload.batch_size / each for each in seconds]
     operations = 2 * macs_per_image(run, workload.shape).train * workload.batch_size
     return no_speed(run, mode).model_copy(
         update={
-            "images_per_s": Range(median=median(rates), low=min(rates), high=max(rates)),
+            "images_per_s": Rate.of([workload.batch_size / each for each in seconds]),
             "matrix_share": operations / median(seconds) / matrix_flop_per_s(device, precision),
             "peak_mib": peak_memory(device),
         }

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from tabulate import tabulate
 
+from benchmark.speed.measure import Rate
 from benchmark.training.devices import Precision
 
 Mode = Literal["eager", "graph", "compiled"]
@@ -18,18 +19,6 @@ class _Model(BaseModel):
     def row(self) -> dict[str, Any]:
         """Return the fields as a row of the page's tables."""
         return {name.replace("_", " "): _text(getattr(self, name)) for name in type(self).model_fields}
-
-
-class Range(_Model):
-    """Measurements of one quantity: the median, the lowest and the highest."""
-
-    median: Positive
-    low: Positive
-    high: Positive
-
-    def __str__(self) -> str:
-        """The median with its range."""
-        return f"{self.median:,.0f} ({self.low:,.0f} to {self.high:,.0f})"
 
 
 class Part(_Model):
@@ -105,7 +94,7 @@ class StepSpeed(_Model):
     batch_size: int = Field(ge=1)
     precision: Precision
     mode: Mode
-    images_per_s: Range | None = None
+    images_per_s: Rate | None = None
     matrix_share: Positive | None = None
     peak_mib: Positive | None = None
     refusal: str | None = None

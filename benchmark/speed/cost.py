@@ -61,10 +61,6 @@ class ImageCost(NamedTuple):
     train: float
     evaluation: float
 
-    def times(self, factor: float) -> "ImageCost":
-        """Return both, multiplied."""
-        return ImageCost(self.train * factor, self.evaluation * factor)
-
     def total(self, run: RunConfig, shape: Shape, epochs: int | None = None) -> float:
         """Return what so many epochs of a run cost, with their evaluations; all of them for None."""
         epochs = run.train.epochs if epochs is None else epochs
@@ -237,7 +233,9 @@ def plan_cost(
         kept = {kind: seconds._asdict() for kind, seconds in (stored | measured).items()}
         atomic.write_text(folder / FILE, json.dumps(kept, indent=2) + "\n")
     timed_kinds = known if quick or not measured else measured
-    like = ImageCost(*(median(known[kind][part] / sizes[kind][part] for kind in timed_kinds) for part in range(2)))
+    # a plug-in's predictor may have no MACs at all
+    ratios = [[known[kind][part] / (sizes[kind][part] or 1.0) for kind in timed_kinds] for part in range(2)]
+    like = ImageCost(*map(median, ratios))
     images = [
         known.get(name) or ImageCost(like.train * sizes[name].train, like.evaluation * sizes[name].evaluation)
         for name in names
@@ -278,12 +276,17 @@ def time_images(
 
 def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
     """Return what decides the seconds that a run's images take, as one word."""
-    train = run.train.model_dump(
-        include={
-            *("batch_size", "threads", "precision", "deterministic", "channels_last", "optimizer", "label_smoothing"),
-            "compile",
-        }
-    )
+    decisive = [
+        "batch_size",
+        "threads",
+        "precision",
+        "deterministic",
+        "channels_last",
+        "optimizer",
+        "label_smoothing",
+        "compile",
+    ]
+    train = run.train.model_dump(include=set(decisive))
     images = run.data.model_dump(include={"pad", "flip", "padding", "augment", "erase", "mix"})
     looks = (shape.num_classes, shape.in_channels, shape.image_size, images)
     hardware = environment.device_name(str(device))

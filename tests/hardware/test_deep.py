@@ -29,11 +29,11 @@ from benchmark.hardware.report import (
     DeviceReport,
     ParallelSpeed,
     Part,
-    Range,
     Repeat,
     StepSpeed,
     page,
 )
+from benchmark.speed.measure import Rate
 from benchmark.training.machine_record import Machine
 from tests.pretended_device import PretendedDevice, PretendedGraph
 from tests.reference import GOLDEN
@@ -48,9 +48,8 @@ def workload() -> Workload:
 
 
 def speed(backbone: str, rate: float, precision: str = "fp32", method: str = "pcl", mode: str = "eager") -> StepSpeed:
-    measured = {"median": rate, "low": rate, "high": rate}
     setting = {"method": method, "backbone": backbone, "precision": precision, "mode": mode}
-    return StepSpeed.model_validate({**setting, "batch_size": 4, "images_per_s": measured})
+    return StepSpeed.model_validate({**setting, "batch_size": 4, "images_per_s": Rate.of([rate])})
 
 
 def report(**found: Any) -> DeviceReport:
@@ -290,7 +289,7 @@ def test_the_page_shows_what_was_found_in_every_part() -> None:
         steps=[
             StepSpeed(
                 method="dml",
-                images_per_s=Range(median=30_000.0, low=29_000.0, high=31_000.0),
+                images_per_s=Rate(median=30_000.0, low=29_000.0, high=31_000.0),
                 matrix_share=0.11,
                 peak_mib=512.0,
                 **setting,
