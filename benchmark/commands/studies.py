@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from benchmark.commands.options import as_path, option_parameter, with_signature
 from benchmark.console import tell
@@ -14,7 +14,7 @@ BOUNDS = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at mos
 
 
 class Studies(TyperGroup):
-    """The subcommands of ``bench study``; ``bench --help`` does not import them."""
+    """The subcommands of ``bench study``; help imports only the one that it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the studies' names."""
@@ -23,8 +23,14 @@ class Studies(TyperGroup):
         return list(studies.STUDIES)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of one study."""
-        return study_command(cmd_name)
+        """Return a study's name and description, for the list of studies."""
+        from benchmark import studies
+
+        return TyperCommand(cmd_name, help=studies.STUDIES[cmd_name]) if cmd_name in studies.STUDIES else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command of the study that is carried out."""
+        return args[0], study_command(args[0]), args[1:]
 
 
 app = typer.Typer(

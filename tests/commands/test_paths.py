@@ -79,7 +79,7 @@ def test_every_option_that_is_a_path_is_read_by_one_function() -> None:
             if (described := getattr(parameter, "type_descriptor", None)) is not None:
                 yield f"{command.name} {parameter.name}", described
         for name in command.list_commands(None) if hasattr(command, "list_commands") else ():
-            yield from options(command.get_command(None, name))
+            yield from options(command.resolve_command(None, [name])[1])
 
     paths = {name: given for name, given in options(cli.program()) if "Path" in str(given.annotation)}
     assert {"run results", "table out", "merge bundles", "report layout_file"} <= set(paths)
