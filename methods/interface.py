@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
 from torch import Tensor, nn
@@ -126,11 +127,15 @@ class Method(nn.Module, ABC):
     """What :meth:`scores` records, for tables, curves and checks; written out in the class as a tuple."""
     needs_features: ClassVar[bool] = False
     """Whether the common shapes of methods fill ``Outputs.features``."""
+    sources: ClassVar[Sequence[str]] = ()
+    """Files beside a plug-in that it reads or loads by other means than ``import``: part of a run's identity."""
 
     views: int = 1
     """Independently augmented views that a step needs: 1, one a peer, or one more than that."""
     students: tuple[str, ...]
     """The predictors that a user may deploy; the headline is their mean accuracy."""
+    loaded_files: Mapping[str, str] = MappingProxyType({})
+    """Of hyperparameters that name a file: the SHA-256 of the bytes that were loaded."""
 
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: BaseHyperparameters) -> None:
         super().__init__()

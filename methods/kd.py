@@ -1,13 +1,15 @@
 """Knowledge distillation from a trained teacher, in two stages."""
 
+import json
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from methods.backbones import Backbone, make
@@ -49,7 +51,9 @@ class KD(SeparatePeers):
             path = Path(hyperparameters.teacher).expanduser()
         except RuntimeError as error:
             raise InputError(f"kd.teacher: {error}") from None
-        self.teacher = load_network(path, backbones[0]).eval().requires_grad_(False)
+        metadata, weights, content_hash = _read(path)
+        self.loaded_files = {"teacher": content_hash}
+        self.teacher = _network(path, backbones[0], metadata, weights).eval().requires_grad_(False)
 
     @classmethod
     def example(
@@ -101,7 +105,11 @@ def load_network(path: Path, run: Backbone) -> nn.Module:
     Raises:
         InputError: If there is no such file, or it is none of a network for these images and classes.
     """
-    metadata, weights = _read(path)
+    metadata, weights, _ = _read(path)
+    return _network(path, run, metadata, weights)
+
+
+def _network(path: Path, run: Backbone, metadata: Mapping[str, str], weights: dict[str, Tensor]) -> nn.Module:
     for key in ("num_classes", "in_channels", "image_size"):
         if _number(path, metadata, key) != getattr(run, key):
             raise InputError(f"teacher {path}: its {key} is {metadata[key]}, the run's {getattr(run, key)}")
@@ -119,12 +127,16 @@ def load_network(path: Path, run: Backbone) -> nn.Module:
     return network
 
 
-def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor], str]:
+    """Return a weight file's metadata, its weights and its hash, all of the same bytes."""
     if not path.is_file():
         raise InputError(f"teacher {path}: no such file")
     try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        content = path.read_bytes()
+        weights = load(content)
+        # the format: the length of the header in eight bytes, then the header
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return header.get("__metadata__", {}), weights, sha256(content).hexdigest()
     except (SafetensorError, OSError) as error:
         raise InputError(f"teacher {path}: not a readable safetensors file ({error})") from None
 

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from methods import backbones, registry
+from methods.errors import InputError
 from methods.plugins import OWN_PACKAGES, full_name, import_plugin, is_installed, own_name
 
 DIGITS = 32
@@ -90,20 +91,64 @@ def source_of(module: ModuleType, distribution: str = "") -> Source:
     Args:
         module: As it was imported.
         distribution: Name and version of the installed package; it is a part of the hash.
+
+    Raises:
+        InputError: If it loads code in a way that cannot be followed, or a file in ``Method.sources`` is not there.
     """
     main, package = module.__name__, getattr(module.__loader__, "package", "")
+    declared = _declared(module)
     found: dict[str, str] = {}
     waiting = [main]
     while waiting:
         name = waiting.pop()
         if name not in found and (text := _text(full_name(name, package))) is not None:
             found[name] = text
+            if declared is None and (loader := _loads_otherwise(text)):
+                raise InputError(
+                    f"{own_name(name)} loads code by {loader}, which nothing tells a change of: name the files in "
+                    "Method.sources, a tuple of paths beside the plug-in (empty if there are none)"
+                )
             waiting += [other for other in _imported(name, text, package) if _belongs(other, main, package)]
     others = sorted(set(found) - {main})
     # the name of a file's module carries its path, which does not count
     modules = [("", found.get(main, "")), *((name, found[name]) for name in others)]
     parts = [(f"{distribution} {name}".strip(), program) for name, program in modules]
+    parts += [(f"file {name} {content}", "") for name, content in sorted((declared or {}).items())]
     return Source(_hash(parts), "".join(f"{_HEAD}{head}\n{program}\n" for head, program in parts))
+
+
+def _declared(module: ModuleType) -> dict[str, str] | None:
+    """Return the hashes of the files that a module's classes declare as their sources; None if none declares any."""
+    classes = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
+    # a plug-in of networks or datasets has functions alone
+    declared = [vars(one)["sources"] for one in (*classes, module) if "sources" in vars(one)]
+    folder = Path(str(module.__file__)).parent if module.__file__ else None
+    if not declared or folder is None:
+        return None
+    found = {}
+    for name in dict.fromkeys(name for names in declared for name in names):
+        try:
+            found[str(name)] = sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(
+                f"{module.__file__}: sources names {name}, which cannot be read: {error.strerror}"
+            ) from None
+    return found
+
+
+_LOADERS = frozenset(
+    ("import_module", "__import__", "exec_module", "load_module", "run_path", "run_module", "exec", "execfile")
+)
+
+
+def _loads_otherwise(text: str) -> str:
+    """Return by what a program loads code that no ``import`` names; nothing if it does not."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in _LOADERS:
+                return name
+    return ""
 
 
 def hash_of(text: str) -> str:
@@ -197,7 +242,8 @@ def _belongs(name: str, main: str, package: str) -> bool:
         return True
     # asked of the package first: looking for a module in a package imports the package
     found = _spec(top)
-    if found is None or not found.has_location or not found.origin:
+    # a folder without an __init__.py has places alone
+    if found is None or not (found.submodule_search_locations or (found.has_location and found.origin)):
         return False
     return top == own or not is_installed(found)
 

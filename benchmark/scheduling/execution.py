@@ -6,6 +6,7 @@ import time
 import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -192,13 +193,30 @@ class Execution:
         self._store.begin(config)
         checkpoints.remove_temporary(self._folder)
         state = None if self.job.force else self._load_checkpoint()
-        trainer = Trainer(config, self.dataset, choose_device(self.job.device), self.job.plugins)
+        trainer = self._new_trainer()
         if state is not None:
-            trainer.load_state(state["trainer"])
-            self._rows = state["rows"]
-            self._seconds = state["seconds"]
+            try:
+                trainer.load_state(state["trainer"])
+                self._rows, self._seconds = state["rows"], state["seconds"]
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                self._set_aside(f"the checkpoint does not fit the run: {_first_line(error)}")
+                trainer = self._new_trainer()
         self._store.write_metrics(config, self._rows)
         self._trainer = trainer
+        return trainer
+
+    def _new_trainer(self) -> Trainer:
+        config = self.job.config
+        trainer = Trainer(config, self.dataset, choose_device(self.job.device), self.job.plugins)
+        for name, planned in config.files.items():
+            # of the bytes that were loaded, where the method says so: the file may be another one by now
+            loaded = trainer.method.loaded_files.get(name)
+            if loaded is None:
+                loaded = sha256(Path(config.hyperparameters[name]).read_bytes()).hexdigest()
+            if loaded != planned:
+                raise RuntimeError(f"the file of {name} has changed since the run was planned: give the command again")
         return trainer
 
     def _keep_sources(self) -> None:
@@ -220,18 +238,33 @@ class Execution:
         try:
             state = checkpoints.load(self._folder)
         except checkpoints.DamagedError as error:
-            aside = checkpoints.set_aside(self._folder)
-            self.notes.append(f"{error}: set aside as {aside.name}, the run starts from its beginning")
+            self._set_aside(str(error))
+            return None
+        if state is not None and state.get("run") != self._made_by():
+            self._set_aside("the checkpoint is of another run, or of other code than this")
             return None
         if state is not None:
             self.notes.append(f"goes on after epoch {state['trainer']['next_epoch']}")
         return state
 
+    def _set_aside(self, why: str) -> None:
+        aside = checkpoints.set_aside(self._folder)
+        self.notes.append(f"{why}: set aside as {aside.name}, the run starts from its beginning")
+
+    def _made_by(self) -> dict[str, str]:
+        """Return what a checkpoint belongs to: the run, and the code that trains."""
+        return {"identity": self.job.config.identity, "code": environment.source_hash(environment.TRAINING)}
+
     def _save_checkpoint(self) -> None:
         if self._trainer is None:
             return
         begin = time.perf_counter()
-        state = {"trainer": self._trainer.state(), "rows": self._rows, "seconds": self._elapsed()}
+        state = {
+            "run": self._made_by(),
+            "trainer": self._trainer.state(),
+            "rows": self._rows,
+            "seconds": self._elapsed(),
+        }
         checkpoints.save(self._folder, state)
         self._unsaved = False
         self._saved = time.perf_counter()

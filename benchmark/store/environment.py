@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
@@ -43,14 +43,23 @@ def versions() -> dict[str, str]:
     return {**found, "commit": _commit(), "source": source_hash(), **dispatch}
 
 
+TRAINING = ("methods", "benchmark/training", "benchmark/datasets")
+"""Where the source files are that decide what a run computes from one epoch to the next."""
+
+
 @cache
-def source_hash() -> str:
-    """Return the hash of this project's source files, of both packages: equal where the same code runs."""
+def source_hash(parts: Sequence[str] = OWN_PACKAGES) -> str:
+    """Return the hash of this project's source files: equal where the same code runs.
+
+    Args:
+        parts: Packages, or folders of them; both packages if not given.
+    """
     digest = sha256()
-    for package in OWN_PACKAGES:
-        folder = Path(str(import_module(package).__file__)).parent
+    for part in parts:
+        package, _, below = part.partition("/")
+        folder = Path(str(import_module(package).__file__)).parent / below
         for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
-            digest.update(f"{package}/{path.relative_to(folder).as_posix()}\n".encode())
+            digest.update(f"{part}/{path.relative_to(folder).as_posix()}\n".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 

@@ -18,7 +18,7 @@ _MAGIC = b"okdbench checkpoint 1\n"
 
 
 class DamagedError(Exception):
-    """The checkpoint's bytes are not those that were written."""
+    """The checkpoint's bytes are not those of a state that was written."""
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ def load(folder: Path) -> dict[str, Any] | None:
     """Return the state that was written last, or None if there is none.
 
     Raises:
-        DamagedError: If the file was cut short or altered.
+        DamagedError: If the file was cut short or altered, or holds something else.
     """
     try:
         content = (folder / NAME).read_bytes()
@@ -43,8 +43,11 @@ def load(folder: Path) -> dict[str, Any] | None:
     payload = content[start:]
     if content[:start] != _MAGIC + sha256(payload).digest():
         raise DamagedError(f"{folder / NAME} was cut short or altered")
-    # weights_only: a checkpoint holds plain data, and nothing in it is ever run
-    state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    try:
+        # weights_only: a checkpoint holds plain data, and nothing in it is ever run
+        state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DamagedError(f"{folder / NAME} is no checkpoint ({type(error).__name__})") from None
     return state
 
 

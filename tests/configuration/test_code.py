@@ -150,3 +150,45 @@ class TestModules:
         assert source_of(sys.modules["pack_a.method"], "pack 1.1").hash != hashes[0]
         text = source_of(sys.modules["pack_c.method"]).text
         assert "pack_c.terms\nW = 2" in text
+
+
+class TestWhatNoImportNames:
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "import importlib\nhelper = importlib.import_module('helper')",
+            "from importlib import import_module\nhelper = import_module('helper')",
+            "helper = __import__('helper')",
+            "from importlib import util\nutil.module_from_spec(s := util.find_spec('helper'))\ns.loader.exec_module(s)",
+            "exec(open('helper.py').read())",
+            "import runpy\nhelper = runpy.run_path('helper.py')",
+        ],
+    )
+    def test_it_is_refused_unless_its_files_are_declared(self, tmp_path: Path, line: str) -> None:
+        (tmp_path / "helper.py").write_text("W = 1\n")
+        program = f"def load():\n    {line.replace(chr(10), chr(10) + '    ')}\n"
+        (tmp_path / "mine.py").write_text(f"{program}\nclass Mine: ...\n")
+        with pytest.raises(InputError, match=r"Method\.sources"):
+            source_of(import_plugin(str(tmp_path / "mine.py")))
+        (tmp_path / "mine.py").write_text(f"{program}\nclass Mine:\n    sources = ('helper.py',)\n")
+        before = source_of(import_plugin(str(tmp_path / "mine.py")))
+        assert hash_of(before.text) == before.hash
+        (tmp_path / "helper.py").write_text("W = 2\n")
+        assert source_of(import_plugin(str(tmp_path / "mine.py"))).hash != before.hash
+
+    def test_a_data_file_that_is_declared_counts(self, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text("class Mine:\n    sources = ('weights.bin',)\n")
+        with pytest.raises(InputError, match=r"weights\.bin"):
+            source_of(import_plugin(str(tmp_path / "mine.py")))
+        hashes = set()
+        for content in (b"\0", b"\1"):
+            (tmp_path / "weights.bin").write_bytes(content)
+            hashes.add(source_of(import_plugin(str(tmp_path / "mine.py"))).hash)
+        assert len(hashes) == 2
+
+    def test_a_helper_in_a_folder_without_init_counts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "laboratory" / "lib").mkdir(parents=True)
+        (tmp_path / "laboratory" / "method.py").write_text("from laboratory.lib import helper\n")
+        (tmp_path / "laboratory" / "lib" / "helper.py").write_text("W = 12345\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        assert "12345" in source_of(import_plugin("laboratory.method")).text

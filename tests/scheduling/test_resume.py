@@ -100,10 +100,61 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(damage: str, 
     assert resumed.result.status is Status.FINISHED
 
 
+@pytest.mark.parametrize(
+    "kind", ["another run's", "of other code", "of an unknown version", "of other networks", "text"]
+)
+def test_a_checkpoint_that_is_not_the_runs_own_is_set_aside_once(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepare(tmp_path, "dml")
+    begun = execution(run, tmp_path)
+    begun.advance()
+    begun.stop("enough")
+    folder = Store(tmp_path).folder(run)
+    state = checkpoints.load(folder)
+    assert state is not None
+    if kind == "another run's":
+        state["run"]["identity"] = "0" * 12
+    elif kind == "of other code":
+        state["run"]["code"] = "0" * 32
+    elif kind == "of an unknown version":
+        del state["run"]
+    elif kind == "of other networks":
+        state["trainer"]["method"] = {}
+    checkpoints.save(folder, {"text": "words"} if kind == "text" else state)
+    resumed = execution(run, tmp_path)
+    row = resumed.advance()
+    assert row is not None, resumed.result
+    assert row["epoch"] == 0
+    (note,) = [note for note in resumed.take_notes() if "set aside" in note]
+    assert checkpoints.DAMAGED in note
+    resumed.stop("enough")
+    again = execution(run, tmp_path)
+    row = again.advance()
+    assert row is not None
+    assert row["epoch"] == 1
+    assert not any("set aside" in note for note in again.take_notes())
+
+
 def test_no_code_is_run_by_loading_a_checkpoint(tmp_path: Path) -> None:
     checkpoints.save(tmp_path, {"path": tmp_path})  # an object that is no plain data
-    with pytest.raises(Exception, match=r"weights_only|Unsupported|WeightsUnpickler"):
+    with pytest.raises(checkpoints.DamagedError, match="UnpicklingError"):
         checkpoints.load(tmp_path)
+
+
+def test_a_teacher_that_is_another_file_by_now_is_not_trained_with(tmp_path: Path) -> None:
+    example = registry.load("kd").example(tmp_path, "resnet8", 10, 1, 8)
+    run = prepare(tmp_path / "results", "kd", kd=example)
+    path = Path(example["teacher"])
+    tensors = load_file(path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    save_file({name: tensor * 2 for name, tensor in tensors.items()}, path, metadata)
+    begun = execution(run, tmp_path / "results")
+    assert begun.advance() is None
+    assert begun.result is not None
+    assert begun.result.status is Status.FAILED
+    assert "teacher has changed" in begun.result.reason
 
 
 def test_a_run_that_another_process_holds_is_not_run_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
