@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import methods
 from benchmark import running
@@ -147,7 +148,7 @@ def test_a_teacher_that_is_another_file_by_now_is_not_trained_with(tmp_path: Pat
     run = prepare(tmp_path / "results", "kd", kd=example)
     path = Path(example["teacher"])
     tensors = load_file(path)
-    with safe_open(path, framework="numpy") as file:
+    with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     save_file({name: tensor * 2 for name, tensor in tensors.items()}, path, metadata)
     begun = execution(run, tmp_path / "results")
