@@ -1,7 +1,7 @@
 """The contents of a site: results folders, bundles and submissions, the sets of seeds in them, and what was checked."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -115,6 +115,7 @@ class RunSet:
         checked: What repetitions say of them, and how many of how many there are.
         outcomes: Of the runs that were repeated, by name.
         submissions: That they belong to.
+        provenance: Who measured them, with what and how long, by name.
     """
 
     group: Group
@@ -122,6 +123,7 @@ class RunSet:
     checked: Statement
     outcomes: Mapping[str, Outcome]
     submissions: Sequence[Submission] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mark(self) -> Mark:
@@ -157,7 +159,29 @@ def _run_set(
         checked = replace(checked, mark=Mark.DIFFERS)
     repeated = {name: one.outcome for name, one in comparisons.items() if one.outcome is not Outcome.NOT_REPEATED}
     submissions = [place.submission for place in submitted.values() if place.submission]
-    return RunSet(group, _slug(group, content.runs[group.runs[0]].config), checked, repeated, submissions)
+    runs = [content.runs[name] for name in group.runs]
+    return RunSet(group, _slug(group, runs[0].config), checked, repeated, submissions, _provenance(runs, submissions))
+
+
+def _provenance(runs: Sequence[StoredRun], submissions: Sequence[Submission]) -> dict[str, str]:
+    """Return who measured the runs, with which hardware and versions, and the hours of all seeds together."""
+    ended = [run.result for run in runs if run.result]
+    environments = [result.environment or {} for result in ended]
+    kind = "GPU" if any(one.get("device", "").startswith("cuda") for one in environments) else "CPU"
+
+    def listed(values: Iterable[str]) -> str:
+        return ", ".join(dict.fromkeys(value for value in values if value))
+
+    return {
+        "laboratory": listed(one.form.who for one in submissions) or "this repository",
+        "submission": listed(one.name for one in submissions),
+        "hardware": listed(one.get("hardware", "") for one in environments),
+        "torch": listed(one.get("torch", "") for one in environments),
+        "okdbench": listed(one.get("okdbench", "") for one in environments),
+        "commit": listed(one.get("commit", "") for one in environments),
+        "method version": listed(str(run.config.method_version) for run in runs),
+        "hours": f"{sum(result.seconds for result in ended) / 3600:.2f} {kind} hours" if ended else "",
+    }
 
 
 def css_class(mark: Mark) -> str:
