@@ -276,17 +276,8 @@ def time_images(
 
 def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
     """Return what decides the seconds that a run's images take, as one word."""
-    decisive = [
-        "batch_size",
-        "threads",
-        "precision",
-        "deterministic",
-        "channels_last",
-        "optimizer",
-        "label_smoothing",
-        "compile",
-    ]
-    train = run.train.model_dump(include=set(decisive))
+    arithmetic = {"batch_size", "threads", "precision", "deterministic", "channels_last", "compile"}
+    train = run.train.model_dump(include=arithmetic | {"optimizer", "label_smoothing"})
     images = run.data.model_dump(include={"pad", "flip", "padding", "augment", "erase", "mix"})
     looks = (shape.num_classes, shape.in_channels, shape.image_size, images)
     hardware = environment.device_name(str(device))

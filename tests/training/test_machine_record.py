@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmark import cli
 from benchmark.configuration import RunConfig, TrainConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.speed.measure import random_runs
@@ -124,3 +125,22 @@ class TestRemarks:
         # for no more runs than there are
         assert all(fact in side_by_side for fact in ("--trials-per-gpu 2", "2.1 times"))
         assert machine_remarks(runs(precision="bf16"), CUDA, runs_per_device=4) == []
+
+    def test_they_are_printed_before_a_plan(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        words = (
+            f"run --methods independent --dataset digits --seeds 1 --epochs 1 --engine serial --device cuda"
+            f" --results {tmp_path}/results --set data.train_per_class=2 --set data.test_per_class=2"
+        )
+        monkeypatch.setattr("sys.argv", ["bench", *words.split()])
+        with PretendedDevice():
+            cli.main()
+            assert "bench doctor --deep" in capsys.readouterr().out
+            recorded(Machine.of(CUDA), gains={"bf16": 2.0})
+            monkeypatch.setattr("sys.argv", ["bench", *words.split(), "--force"])
+            cli.main()
+        printed = capsys.readouterr().out
+        assert "train.precision=bf16" in printed
+        assert "bench doctor --deep" not in printed
