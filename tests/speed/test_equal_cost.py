@@ -106,25 +106,24 @@ class TestPlan:
         assert [(run.train.epochs, run.hyperparameters["rampup_epochs"]) for run in runs] == [(epochs, default)]
 
     @pytest.mark.parametrize(
-        ("layer", "message"),
+        ("layer", "facts"),
         [
-            ({"equal_cost": "pcl", "train": {"warmup_epochs": 5.0}}, "as shares of the run"),
-            ({"equal_cost": "pcl", "train": {"milestones": [20, 30]}}, "as shares of the run"),
-            (
-                {"equal_cost": "pcl", "variants": [{"name": "dml", "train": {"epochs": 7}}]},
-                "dml has train.epochs of its own",
-            ),
-            ({"equal_cost": "pcl", "budget": 1e9}, "give one"),
-            ({"equal_cost": "plc"}, "did you mean 'pcl'"),
-            ({"equal_cost": 3}, "equal_cost must be a word"),
-            ({"budget": "much"}, "budget must be a number"),
-            ({"budget": -1.0}, "budget must be a number"),
-            ({"budget": 1e20}, "more than 100,000"),
+            ({"equal_cost": "pcl", "train": {"warmup_epochs": 5.0}}, ["train.warmup_epochs"]),
+            ({"equal_cost": "pcl", "train": {"milestones": [20, 30]}}, ["train.milestones"]),
+            ({"equal_cost": "pcl", "variants": [{"name": "dml", "train": {"epochs": 7}}]}, ["dml", "train.epochs"]),
+            ({"equal_cost": "pcl", "budget": 1e9}, ["equal_cost", "budget"]),
+            ({"equal_cost": "plc"}, ["'plc'", "'pcl'"]),
+            ({"equal_cost": 3}, ["equal_cost", "3"]),
+            ({"budget": "much"}, ["budget", "much"]),
+            ({"budget": -1.0}, ["budget", "-1.0"]),
+            ({"budget": 1e20}, ["1e+20", "100,000"]),
         ],
     )
-    def test_bad_words_are_answered_in_one_line(self, layer: dict[str, Any], message: str) -> None:
-        with pytest.raises(InputError, match=message):
+    def test_bad_words_are_answered_in_one_line(self, layer: dict[str, Any], facts: list[str]) -> None:
+        with pytest.raises(InputError) as error:
             running.prepare([THREE | layer])
+        assert "\n" not in str(error.value)
+        assert all(fact in str(error.value) for fact in facts)
 
 
 @pytest.fixture(scope="module")
