@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from statistics import fmean
 from textwrap import wrap
 from typing import Any
 
@@ -11,6 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.escaping import figure as text
@@ -57,40 +59,39 @@ def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Importance) -> dic
 def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
     """The best configurations, one per row: the terms' curves where they differ, and the accuracy of every seed."""
     rows = finished[:MAX_CURVES]
-    terms = _differing_terms(rows)
+    lines = dict(zip(_differing_terms(rows), LINES, strict=False))
     figure = new_figure(8.2, 1.5 + 0.42 * len(rows))
-    grid = figure.add_gridspec(len(rows), 2 if terms else 1, width_ratios=[1, 2.2] if terms else [1], hspace=0.08)
+    grid = figure.add_gridspec(len(rows), 2 if lines else 1, width_ratios=[1, 2.2] if lines else [1], hspace=0.08)
     accuracy = figure.add_subplot(grid[:, -1])
     for place, outcome in enumerate(rows):
-        scores = list(outcome.scores.values())
-        accuracy.plot(scores, [place] * len(scores), "o", color="#777777", markersize=3, alpha=0.8)
+        accuracy.plot([*outcome.scores.values()], [place] * outcome.n, "o", color="#777777", markersize=3, alpha=0.8)
         spread = outcome.std if outcome.n > 1 else 0.0
         accuracy.errorbar(outcome.mean, place, xerr=spread, fmt="D", color="black", markersize=4.5, capsize=2)
-        if terms:
-            axes = figure.add_subplot(grid[place, 0])
-            _curves(axes, outcome, terms)
-            if place == len(rows) - 1:
-                # people count epochs from 1
-                last = outcome.configuration.runs[0].train.epochs - 1
-                axes.set_xticks([0, last], ["1", f"{last + 1}"])
-                axes.set_xlabel("epoch")
+        if not lines:
+            continue
+        axes = figure.add_subplot(grid[place, 0])
+        for term, line in lines.items():
+            if term in outcome.schedules:
+                axes.plot(outcome.schedules[term].product, color=line.color, linestyle=line.dash, linewidth=1.3)
+        # epochs are counted from 1
+        last = outcome.configuration.runs[0].train.epochs - 1
+        ticks = {"xticks": [0, last], "xticklabels": ["1", f"{last + 1}"], "xlabel": "epoch"}
+        axes.set(ylim=(-0.08, 1.08), yticks=[], **(ticks if place == len(rows) - 1 else {"xticks": []}))
+        axes.grid(visible=False)
+        axes.spines["left"].set_visible(False)
     accuracy.set_ylim(len(rows) - 0.5, -0.5)
-    accuracy.yaxis.set_ticks_position("right" if terms else "left")
+    accuracy.yaxis.set_ticks_position("right" if lines else "left")
     accuracy.set_yticks(range(len(rows)), [_wrapped(outcome.configuration.label) for outcome in rows], fontsize=8)
     accuracy.spines["left"].set_visible(False)
     accuracy.tick_params(axis="y", length=0)
     accuracy.set_xlabel(f"{ACCURACY}: seeds (dots), mean and standard deviation")
     title = "Configurations, the best first" + (f" ({len(rows)} of {total})" if len(rows) < total else "")
     figure.suptitle(title, fontsize=10)
-    if terms:
-        handles = [
-            figure.axes[1].plot([], [], color=line.color, linestyle=line.dash, label=text(term))[0]
-            for term, line in zip(terms, LINES, strict=False)
-        ]
+    if lines:
         figure.legend(
-            handles=handles,
+            handles=[Line2D([], [], color=x.color, linestyle=x.dash, label=text(term)) for term, x in lines.items()],
             loc="outside lower center",
-            ncols=min(3, len(terms)),
+            ncols=min(3, len(lines)),
             title="factor of a loss term's weight, 0 to 1 (left)",
             title_fontsize=8,
         )
@@ -103,18 +104,7 @@ def _differing_terms(rows: Sequence[Outcome]) -> list[str]:
     for outcome in rows:
         for term, schedule in outcome.schedules.items():
             curves.setdefault(term, set()).add(json.dumps(schedule.product))
-    return [term for term, shapes in curves.items() if len(shapes) > 1][: len(LINES)]
-
-
-def _curves(axes: Axes, outcome: Outcome, terms: Sequence[str]) -> None:
-    for term, line in zip(terms, LINES, strict=False):
-        if term in outcome.schedules:
-            axes.plot(outcome.schedules[term].product, color=line.color, linestyle=line.dash, linewidth=1.3)
-    axes.set_ylim(-0.08, 1.08)
-    axes.set_yticks([])
-    axes.set_xticks([])
-    axes.grid(visible=False)
-    axes.spines["left"].set_visible(False)
+    return [term for term, shapes in curves.items() if len(shapes) > 1]
 
 
 def _progress(outcomes: Sequence[Outcome]) -> Figure:
@@ -122,34 +112,20 @@ def _progress(outcomes: Sequence[Outcome]) -> Figure:
     figure = new_figure(7, 3.6)
     axes = figure.add_subplot()
     finished = [outcome for outcome in outcomes if outcome.n]
-    numbers = [outcome.configuration.number for outcome in finished]
-    means = [outcome.mean for outcome in finished]
+    numbers, means = [x.configuration.number for x in finished], [x.mean for x in finished]
     spreads = [outcome.std if outcome.n > 1 else 0.0 for outcome in finished]
-    axes.errorbar(
-        numbers, means, yerr=spreads, fmt="o", color=LINES[2].color, markersize=4, capsize=2, label="mean ± std"
-    )
+    look: dict[str, Any] = {"fmt": "o", "color": LINES[2].color, "markersize": 4, "capsize": 2, "label": "mean ± std"}
+    axes.errorbar(numbers, means, yerr=spreads, **look)
+    best = [*np.maximum.accumulate(means), max(means)]
     axes.step(
-        [*numbers, len(outcomes) + 0.5],
-        [*np.maximum.accumulate(means), max(means)],
-        where="post",
-        color="black",
-        linewidth=1.2,
-        label="best mean so far",
+        [*numbers, len(outcomes) + 0.5], best, where="post", color="black", linewidth=1.2, label="best mean so far"
     )
-    others = [outcome for outcome in outcomes if not outcome.n and outcome.last]
+    others = {x.configuration.number: fmean(x.last.values()) for x in outcomes if not x.n and x.last}
     if others:
-        axes.plot(
-            [outcome.configuration.number for outcome in others],
-            [sum(outcome.last.values()) / len(outcome.last) for outcome in others],
-            "v",
-            color=LINES[1].color,
-            markerfacecolor="none",
-            label="not finished: last mean",
-        )
-    axes.set_xlim(0.5, len(outcomes) + 0.5)
+        look = {"color": LINES[1].color, "markerfacecolor": "none", "label": "not finished: last mean"}
+        axes.plot([*others], [*others.values()], "v", **look)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("configuration, in the order of the search")
-    axes.set_ylabel(ACCURACY)
+    axes.set(xlim=(0.5, len(outcomes) + 0.5), xlabel="configuration, in the order of the search", ylabel=ACCURACY)
     axes.set_title("Progress of the search")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
