@@ -1,7 +1,7 @@
 """Everything that runs methods: data, training, scheduling, the store of results and what is made of them.
 
 In a notebook ``benchmark.run(...)`` is what ``bench run`` is on the command line, and ``benchmark.load(...)`` gives
-the stored runs as one table, ``benchmark.predictions(...)`` what a run's predictors said of each image. Importing this
+the stored runs as one table, ``benchmark.predictions(...)`` a run's saved predictions. Importing this
 package is cheap: torch and pandas are loaded by the first call.
 """
 
@@ -49,12 +49,12 @@ def run(
         epochs: Short for the setting ``train.epochs``.
         config: A YAML file or a recipe's name; the other arguments win.
         settings: Any further ones, such as ``{"train.lr": 0.05, "dml.temperature": 2.0}``.
-        plugins: A Python file that defines further methods, backbones and data sets, or several.
+        plugins: A Python file that defines further methods, backbones and datasets, or several.
         force: Whether finished runs are repeated.
         quiet: Whether nothing is printed.
         **options: The command line's other flags with underscores: ``results``, ``data_root``, ``engine``, ``device``,
-            ``save_students``, ``save_predictions``, ``log`` and so on; with ``stop_after="9m"`` no epoch is begun that
-            would not end by then, the same call goes on, and what it returns says how far it came.
+            ``save_students``, ``save_predictions``, ``log`` and so on. With ``stop_after="9m"`` an epoch that is
+            predicted to exceed it is not started; the same call resumes.
 
     Returns:
         One row per run and epoch, as :func:`load` gives them, of these runs alone.

@@ -11,7 +11,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 """What moves a terminal's cursor, ends a line, turns the direction of all that follows, or is no character at all."""
 
 
-class Form(NamedTuple):
+class Markup(NamedTuple):
     """How a kind of document that may have markup has what rows and columns are called.
 
     Attributes:
@@ -37,7 +37,7 @@ def _shown(found: re.Match[str]) -> str:
     return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(found[0], f"\\u{ord(found[0]):04x}")
 
 
-PLAIN = Form(str, str)
+PLAIN = Markup(str, str)
 """For documents without markup of a person's own: there all is escaped as a whole later on."""
 
 
@@ -48,7 +48,7 @@ _MARKDOWN = re.compile(
     r"""[|<`~$]                                # a cell's end, HTML, code, struck through, a formula
     | \*(?=\S) | (?<=\S)\*                     # emphasis; a star that stands alone is none
     | (?<![^\W_])_ | _(?![^\W_])               # emphasis, but not within a word
-    | \\(?=[!-/:-@[-`{-~]|$)                   # itself, where it would take away a meaning
+    | \\(?=[!-/:-@[-`{-~]|$)                   # itself, where it would escape what follows
     | \](?=[(\[:])                             # the middle of a link
     | &(?=\#?\w+;)                             # a character by its name
     """,
@@ -74,7 +74,7 @@ def markdown_code(words: str) -> str:
     return f"{fence}{gap}{visible(words)}{gap}{fence}"
 
 
-MARKDOWN = Form(markdown, _markdown_chosen)
+MARKDOWN = Markup(markdown, _markdown_chosen)
 
 
 # CSV
@@ -169,7 +169,7 @@ def _latex_chosen(words: str) -> str:
     return words if "\\" in words or words.count("$") >= 2 else latex(words)
 
 
-LATEX = Form(latex, _latex_chosen)
+LATEX = Markup(latex, _latex_chosen)
 
 
 def latex_needs(document: Iterable[str]) -> list[str]:

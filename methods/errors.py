@@ -35,10 +35,10 @@ def unknown(
     """Return the error for a word that is none of the valid ones.
 
     Args:
-        kind: What the word stands for, for example ``"method"``.
+        kind: Of thing that the word names, for example ``"method"``.
         word: What was written.
         valid: The words that would have been accepted.
-        quoted: Whether they stand in quotes, as words with commas in them have to.
+        quoted: Whether they are shown in quotes, as words with commas in them have to be.
         also: Other words for some of them, of which a person may think first.
     """
     choices = sorted(valid)

@@ -167,7 +167,7 @@ def makers(module: ModuleType, *results: str) -> dict[str, Callable[..., Any]]:
 
 
 def _class_name(annotation: Any) -> str:
-    # with ``from __future__ import annotations`` it is the text as it stands in the file
+    # with ``from __future__ import annotations`` it is the text of the file
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     return text.rpartition(".")[2]
 
@@ -199,7 +199,7 @@ def plugin_file_of(module: str) -> tuple[Path, ...]:
 
 
 class Loader(SourceLoader):
-    """Runs the bytes that were read, so that they are what is hashed; no stale bytecode stands in between.
+    """Runs the bytes that were read, so that they are what is hashed; stale bytecode is never used.
 
     Args:
         path: The file that tracebacks name.
@@ -272,14 +272,14 @@ def package_of(file: str) -> str:
 
 
 def full_name(name: str, package: str) -> str:
-    """Return the name under which a module is imported: its own, or that in the package if it lies beside.
+    """Return the name under which a module is imported: its own, or that in the package if it is next to the plug-in.
 
     Args:
-        name: As it stands behind ``import``.
+        name: As in an ``import`` statement.
         package: Of :func:`package_of`; empty for code that has none.
     """
     top = name.partition(".")[0]
-    return f"{package}.{name}" if package and _lies_beside(top, package) else name
+    return f"{package}.{name}" if package and _is_beside(top, package) else name
 
 
 def own_name(full: str) -> str:
@@ -288,14 +288,14 @@ def own_name(full: str) -> str:
 
 
 def is_installed(spec: ModuleSpec) -> bool:
-    """Return whether a module is a part of Python or lies in a folder of installed packages."""
+    """Return whether a module is a part of Python or in a folder of installed packages."""
     places = [spec.origin] if spec.has_location and spec.origin else spec.submodule_search_locations
     if places is None:
         return True
     return any(Path(place).is_relative_to(folder) for place in places for folder in _installed_folders())
 
 
-def _lies_beside(top: str, package: str) -> bool:
+def _is_beside(top: str, package: str) -> bool:
     # a look at the folder first, which is quick
     if (
         not top

@@ -25,7 +25,7 @@ ENTRY_POINT_GROUP = "okdbench.methods"
 
 
 @dataclass(frozen=True)
-class Listing:
+class MethodInfo:
     """One method that was found.
 
     Attributes:
@@ -61,14 +61,14 @@ def available(plugins: Iterable[str | Path] = ()) -> dict[str, str]:
     return {name: f"broken: {item.broken}" if item.broken else item.description for name, item in listed.items()}
 
 
-def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, Listing]:
+def catalogue(plugins: Iterable[str | Path] = ()) -> dict[str, MethodInfo]:
     """Return everything found by name, in the order of publication; of two with one name the first found counts."""
-    listings: dict[str, Listing] = {}
+    listings: dict[str, MethodInfo] = {}
     for item in (*_own(), *map(_listing, found(ENTRY_POINT_GROUP, plugins, _methods_of))):
         if item.name in listings:
             origin = listings[item.name].origin
             reason = f"the name {item.name!r} is taken by {origin}"
-            listings[f"{item.name} ({item.origin})"] = Listing(item.name, "", item.year, item.origin, reason)
+            listings[f"{item.name} ({item.origin})"] = MethodInfo(item.name, "", item.year, item.origin, reason)
         else:
             listings[item.name] = item
     return dict(sorted(listings.items(), key=lambda pair: (pair[1].year, pair[0])))
@@ -98,7 +98,7 @@ def load(name: str, plugins: Iterable[str | Path] = ()) -> "type[Method]":
     return _method_class(import_plugin(find(name, plugins).origin), name)
 
 
-def find(name: str, plugins: Iterable[str | Path] = ()) -> Listing:
+def find(name: str, plugins: Iterable[str | Path] = ()) -> MethodInfo:
     """Return what is known of a method, without importing one of this folder.
 
     Raises:
@@ -191,7 +191,7 @@ def restored(name: str, stored: Mapping[str, Any], plugins: Iterable[str | Path]
 
 
 @cache
-def _own() -> tuple[Listing, ...]:
+def _own() -> tuple[MethodInfo, ...]:
     return tuple(_listed_in(Path(__file__).parent))
 
 
@@ -212,7 +212,7 @@ def read_with() -> Mapping[str, tuple[str, tuple[Any, ...]]]:
     found: dict[str, tuple[str, tuple[Any, ...]]] = {}
     for name, value in _assigned():
         if name == "read_with" and isinstance(value, ast.Dict):
-            # without a key stands what a base class has said already
+            # without a key: what a base class has said already
             pairs = zip(value.keys, value.values, strict=True)
             found |= {ast.literal_eval(key): ast.literal_eval(told) for key, told in pairs if key is not None}
     return found
@@ -226,7 +226,7 @@ def _assigned() -> Iterator[tuple[str, ast.expr | None]]:
                 yield node.target.id, node.value
 
 
-def _listed_in(folder: Path) -> Iterator[Listing]:
+def _listed_in(folder: Path) -> Iterator[MethodInfo]:
     for path in sorted(folder.glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
@@ -235,7 +235,7 @@ def _listed_in(folder: Path) -> Iterator[Listing]:
                     year = int(constants.get("year", 0))
                     said, version = first_line(ast.get_docstring(node)), int(constants.get("version", 1))
                     module, metrics = f"methods.{path.stem}", tuple(_declared_metrics(node))
-                    yield Listing(name, said, year, module, own=True, version=version, metrics=metrics)
+                    yield MethodInfo(name, said, year, module, own=True, version=version, metrics=metrics)
 
 
 def _declared_metrics(node: ast.ClassDef) -> Iterator[MethodMetric]:
@@ -257,11 +257,11 @@ def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
     return constants
 
 
-def _listing(plugin: Plugin) -> Listing:
+def _listing(plugin: Plugin) -> MethodInfo:
     if plugin.broken:
-        return Listing(plugin.name, "", 0, plugin.origin, plugin.broken)
+        return MethodInfo(plugin.name, "", 0, plugin.origin, plugin.broken)
     method = plugin.value
-    return Listing(
+    return MethodInfo(
         plugin.name,
         first_line(method.__doc__),
         method.year,

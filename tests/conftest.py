@@ -128,7 +128,7 @@ def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def story(tmp_path_factory: pytest.TempPathFactory) -> "Story":
-    """A paper's runs, to be read: three methods on two data sets and two networks, and a second setting of one."""
+    """A paper's runs, to be read: three methods on two datasets and two networks, and a second setting of one."""
     from tests.tables.story import Story, tell_all
 
     return tell_all(Story(tmp_path_factory.mktemp("story")))

@@ -50,7 +50,7 @@ PARTS = {
     "run --dataset digits": (
         "engine ray needs ray, which is not installed: pip install 'ray[tune]', or give --engine serial"
     ),
-    "run --dataset digits --engine serial": "the data set digits needs scikit-learn, which is not installed: ",
+    "run --dataset digits --engine serial": "the dataset digits needs scikit-learn, which is not installed: ",
     "run --dataset cifar10 --engine serial --epochs 1": "bench run needs torchvision, which is not installed: ",
     "table --baseline dml --columns nll": "bench table needs scipy, which is not installed: pip install scipy",
     "plot curves --out curves.svg": "bench plot needs matplotlib, which is not installed: pip install matplotlib",

@@ -1,5 +1,5 @@
 from .code import (
-    Source as Source,
+    SourceCode as SourceCode,
     hash_of as hash_of,
     source_of as source_of,
     source_of_method as source_of_method,

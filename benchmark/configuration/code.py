@@ -22,7 +22,7 @@ _HEAD = "# okdbench module: "
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceCode:
     """The code behind a name.
 
     Attributes:
@@ -38,13 +38,13 @@ class Source:
 class CodeOfDatasets(Protocol):
     """What is asked of datasets; :mod:`benchmark.datasets` knows it."""
 
-    def source(self, name: str, plugins: Sequence[str] = ()) -> Source | None:
-        """Return the code of a plug-in's data set; None for an own one."""
+    def source(self, name: str, plugins: Sequence[str] = ()) -> SourceCode | None:
+        """Return the code of a plug-in's dataset; None for an own one."""
 
 
 def sources(
     method: str, dataset: str, backbone: str, plugins: Sequence[str], datasets: CodeOfDatasets
-) -> dict[str, Source]:
+) -> dict[str, SourceCode]:
     """Return the code of what comes from a plug-in, by what it is: ``method``, ``dataset``, ``backbone``.
 
     Args:
@@ -67,7 +67,7 @@ def sources(
     return {role: source for role, source in found.items() if source is not None}
 
 
-def source_of_method(name: str, plugins: Sequence[str | Path] = ()) -> Source | None:
+def source_of_method(name: str, plugins: Sequence[str | Path] = ()) -> SourceCode | None:
     """Return the code of a plug-in's method; None for an own one, whose ``version`` tells a change.
 
     Raises:
@@ -77,16 +77,16 @@ def source_of_method(name: str, plugins: Sequence[str | Path] = ()) -> Source | 
     return None if item.own else source_of(import_plugin(item.origin), item.distribution)
 
 
-def _source_of_backbone(name: str, plugins: Sequence[str]) -> Source | None:
+def _source_of_backbone(name: str, plugins: Sequence[str]) -> SourceCode | None:
     entry = backbones.describe(name, plugins)
     return source_of(import_plugin(entry.module), entry.distribution) if entry.plugin else None
 
 
-def source_of(module: ModuleType, distribution: str = "") -> Source:
+def source_of(module: ModuleType, distribution: str = "") -> SourceCode:
     """Return the code of a plug-in's module and of the modules that it imports and that belong to it.
 
-    Those are the modules of the same package, and modules that lie beside it rather than in a folder of installed
-    packages. A module that was imported counts as it was at its first look, since this process goes on with that.
+    Those are the modules of the same package, and modules next to it rather than in a folder of installed
+    packages. A module that was imported counts as it was at its first look, since this process uses that.
 
     Args:
         module: As it was imported.
@@ -114,7 +114,7 @@ def source_of(module: ModuleType, distribution: str = "") -> Source:
     modules = [("", found.get(main, "")), *((name, found[name]) for name in others)]
     parts = [(f"{distribution} {name}".strip(), program) for name, program in modules]
     parts += [(f"file {name} {content}", "") for name, content in sorted((declared or {}).items())]
-    return Source(_hash(parts), "".join(f"{_HEAD}{head}\n{program}\n" for head, program in parts))
+    return SourceCode(_hash(parts), "".join(f"{_HEAD}{head}\n{program}\n" for head, program in parts))
 
 
 def _declared(module: ModuleType) -> dict[str, str] | None:
@@ -152,7 +152,7 @@ def _loads_otherwise(text: str) -> str:
 
 
 def hash_of(text: str) -> str:
-    """Return the hash of a :attr:`Source.text`: of each module's name and syntax tree, and of the distribution.
+    """Return the hash of a :attr:`SourceCode.text`: of each module's name and syntax tree, and of the distribution.
 
     Raises:
         SyntaxError: If a module in it is no program, or it is no such text.
@@ -210,7 +210,7 @@ def _fields(node: ast.AST) -> list[tuple[str, Any]]:
 
 
 def _is_text(item: Any) -> bool:
-    """Return whether a statement is a docstring, or another string that stands by itself and does nothing."""
+    """Return whether a statement is a docstring, or another string statement without effect."""
     return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
 
 

@@ -122,7 +122,7 @@ class TrainConfig(_Section):
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of a 0-based epoch e of E by the schedule, without the warm-up.
 
-        ``step``: ``lr f^m`` where m counts the milestones that the epoch has reached; none lies before the first
+        ``step``: ``lr f^m`` where m counts the milestones that the epoch has reached; none is before the first
         epoch, however short the run. ``cosine``: ``lr (1 + cos(pi e / E)) / 2``. ``constant``: ``lr``.
         """
         if self.schedule == "constant":
@@ -214,7 +214,7 @@ class Origin(_Section):
 
     Attributes:
         plugins: Python files that defined further methods.
-        data_root: Where the data sets lay; None for the usual place.
+        data_root: Where the datasets lay; None for the usual place.
     """
 
     plugins: list[str] = []

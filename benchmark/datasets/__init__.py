@@ -1,4 +1,4 @@
-"""Data sets by name: labelled uint8 images, in memory or in a mapped file."""
+"""Datasets by name: labelled uint8 images, in memory or in a mapped file."""
 
 import lazy_loader
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark import optional_imports, paths
-from benchmark.configuration import DataConfig, Source, source_of
+from benchmark.configuration import DataConfig, source_of
 from benchmark.datasets.decoding import squared
 from benchmark.datasets.images import Dataset, LabelledImages, Pixels, channel_statistics, subset
 from benchmark.datasets.labels import check_labels, checked_classes, labels_of
@@ -32,7 +32,7 @@ CHANNELS = (1, 3)
 
 @dataclass(frozen=True)
 class Arrays:
-    """A data set as its author has it.
+    """A dataset as its author has it.
 
     Attributes:
         x_train: uint8 images ``[N, H, W, C]`` with 1 or 3 channels, or ``[N, H, W]``.
@@ -51,7 +51,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Parts:
-    """A data set in the form that all of them have, of any height and width.
+    """A dataset in the form that all of them have, of any height and width.
 
     Attributes:
         train: The training images.
@@ -121,7 +121,7 @@ def assembled(
     where: str,
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
 ) -> Dataset:
-    """Return the data set with the subset and in the size that the configuration asks for.
+    """Return the dataset with the subset and in the size that the configuration asks for.
 
     Args:
         name: As on the command line.
@@ -225,7 +225,7 @@ class Npz:
 
 
 DIGITS_FILE = "datasets/data/digits.csv.gz"
-"""Where scikit-learn keeps them: a line an image, 64 values of 0 to 16 and the label."""
+"""Where scikit-learn stores them: one line per image, 64 values of 0 to 16 and the label."""
 
 TEST_DIGITS = (
     "000004883524104000064100934205001a00080100240028062c12001000940a009019120420f8a0028110a000080a882044"
@@ -295,7 +295,7 @@ Maker = Callable[[Path], Arrays]
 
 @dataclass(frozen=True)
 class PluginDataset:
-    """One data set that was found; ``checksum``, ``present`` and ``load`` are as of the modules of this folder.
+    """One dataset that was found; ``checksum``, ``present`` and ``load`` are as of the modules of this folder.
 
     Attributes:
         name: As on the command line.
@@ -317,7 +317,7 @@ class PluginDataset:
         return f"broken: {self.broken}" if self.broken else first_line(self.make.__doc__ if self.make else "")
 
     @property
-    def source(self) -> Source:
+    def source(self) -> SourceCode:
         """Its code."""
         return source_of(import_plugin(self.origin), self.distribution)
 
@@ -335,22 +335,22 @@ class PluginDataset:
 
     @property
     def _where(self) -> str:
-        return f"data set {self.name!r}"
+        return f"dataset {self.name!r}"
 
     def _parts(self, config: DataConfig, root: Path) -> Parts:
         if self.make is None:
-            raise InputError(f"the data set {self.name!r} is broken: {self.broken}")
+            raise InputError(f"the dataset {self.name!r} is broken: {self.broken}")
         try:
             made = _made(self.make, root)
         except (Exception, SystemExit) as error:
             raise InputError(
-                f"the data set {self.name!r} failed: {reason_of(error)}{_where_raised(error, self.make)}"
+                f"the dataset {self.name!r} failed: {reason_of(error)}{_where_raised(error, self.make)}"
             ) from None
         return checked(as_arrays(made, self._where), self._where, bool(config.holdout))
 
 
 def plugin_datasets(plugins: Iterable[str | Path] = ()) -> dict[str, PluginDataset]:
-    """Return every data set of a plug-in by name; of two with one name the first found counts.
+    """Return every dataset of a plug-in by name; of two with one name the first found counts.
 
     Raises:
         InputError: If there is no such file.

@@ -13,14 +13,14 @@ from benchmark.configuration import PLACE, DataConfig
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from benchmark.configuration import Source
+    from benchmark.configuration import SourceCode
     from benchmark.datasets.arrays import PluginDataset
     from benchmark.datasets.images import Dataset, Shape
 
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Name the data set in what its images raise."""
+    """Name the dataset in what its images raise."""
     from benchmark.datasets.images import TooFewImagesError
 
     try:
@@ -31,7 +31,7 @@ def _named(name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of a data set before it is loaded.
+    """What is known of a dataset before it is loaded.
 
     Attributes:
         description: One line.
@@ -76,7 +76,7 @@ _SPECS: Mapping[str, Spec] = {
         splits=True,
     ),
     "hf:PATH": Spec(
-        "a Hugging Face data set: a folder as save_to_disk writes it, or one that is in the cache; okdbench[hf]",
+        "a Hugging Face dataset: a folder as save_to_disk writes it, or one that is in the cache; okdbench[hf]",
         "cifar",
         "hugging_face",
         splits=True,
@@ -87,22 +87,22 @@ _PLUGIN_RECIPE = "cifar"
 
 
 def default_root() -> Path:
-    """Return where data sets lie unless ``--data-root`` says it: the environment's ``OKDBENCH_DATA``, else ``data``."""
+    """Return the folder of datasets without ``--data-root``: the environment's ``OKDBENCH_DATA``, else ``data``."""
     return paths.written(os.environ.get("OKDBENCH_DATA") or "data", "OKDBENCH_DATA")
 
 
 def available(plugins: Sequence[str] = ()) -> dict[str, str]:
-    """Return every data set's name and one-line description; a broken plug-in is described by its reason.
+    """Return every dataset's name and one-line description; a broken plug-in is described by its reason.
 
     Args:
-        plugins: Python files that define further data sets.
+        plugins: Python files that define further datasets.
     """
     own = {name: spec.description for name, spec in _SPECS.items()}
     return own | {name: item.description for name, item in _plugins(plugins).items() if name not in own}
 
 
 def describe(name: str, plugins: Sequence[str] = ()) -> Spec:
-    """Return what is known of a data set, or raise an InputError that lists the valid names."""
+    """Return what is known of a dataset, or raise an InputError that lists the valid names."""
     if (spec := _own(name)) is not None:
         return spec
     item = _plugin(name, plugins)
@@ -110,23 +110,23 @@ def describe(name: str, plugins: Sequence[str] = ()) -> Spec:
 
 
 def recipe(name: str, plugins: Sequence[str] = ()) -> str:
-    """Return the file in ``configs/`` with a data set's defaults, or raise an InputError that lists the names."""
+    """Return the file in ``configs/`` with a dataset's defaults, or raise an InputError that lists the names."""
     return describe(name, plugins).recipe
 
 
-def source(name: str, plugins: Sequence[str] = ()) -> "Source | None":
-    """Return the code of a plug-in's data set; None for one of this project, which its checksum tells."""
+def source(name: str, plugins: Sequence[str] = ()) -> "SourceCode | None":
+    """Return the code of a plug-in's dataset; None for one of this project, which its checksum tells."""
     return None if _own(name) else _plugin(name, plugins).source
 
 
 def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
-    """Return what identifies the images of a data set, without decoding them.
+    """Return what identifies the images of a dataset, without decoding them.
 
     Args:
         name: One of :func:`available`, or with a form's word in capitals replaced, as in ``folder:photos``.
         config: Which part of them is used.
-        root: Where data sets lie.
-        plugins: Python files that define further data sets.
+        root: Where datasets are stored.
+        plugins: Python files that define further datasets.
 
     Raises:
         InputError: If files are there and are not what they should be.
@@ -137,7 +137,7 @@ def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] =
 
 
 def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
-    """Return whether a data set's files seem to be there, so that loading it would download nothing.
+    """Return whether a dataset's files seem to be there, so that loading it would download nothing.
 
     Raises:
         InputError: For an unknown name.
@@ -158,9 +158,9 @@ def fetch(name: str, root: Path, plugins: Sequence[str] = ()) -> None:
 
 
 def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Dataset":
-    """Return a data set with the subset and the held-out part that the configuration asks for.
+    """Return a dataset with the subset and the held-out part that the configuration asks for.
 
-    With ``config.holdout`` the test images are not read; the held-out training images stand in their place.
+    With ``config.holdout`` the test images are not read; the held-out training images replace them.
 
     Raises:
         InputError: If the files are missing or are not what they should be.
@@ -173,7 +173,7 @@ def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ())
 
 
 def shape(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Shape":
-    """Return what the images of a data set look like; it is loaded only if that cannot be known before.
+    """Return what the images of a dataset look like; it is loaded only if that cannot be known before.
 
     Raises:
         InputError: If it has to be loaded and cannot be.

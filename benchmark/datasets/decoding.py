@@ -111,7 +111,7 @@ TWELVE_BIT = 0xFFF
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """An image file that lies inside another file.
+    """An image file within another file.
 
     Attributes:
         name: How messages name it.

@@ -28,7 +28,7 @@ def present(name: str, root: Path) -> bool:
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
-    """Return the tree's images; of the root folder only the cache in it is used, the tree's path stands in the name.
+    """Return the tree's images; the tree's path is in the name; of the root folder only the cache is used.
 
     The images must be square and of one size unless ``config.image_size`` makes them so. Grey images among coloured
     ones count as coloured.

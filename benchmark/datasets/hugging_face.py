@@ -1,4 +1,4 @@
-"""``hf:PATH``: a data set of Hugging Face's library, in a folder or by its name on the Hub.
+"""``hf:PATH``: a dataset of Hugging Face's library, in a folder or by its name on the Hub.
 
 A folder is one that ``DatasetDict.save_to_disk`` has written, or one of files that the library reads, such as parquet.
 A name is taken from the library's own cache, or fetched by it where it may: ``HF_HUB_OFFLINE=1`` forbids that.
@@ -52,7 +52,7 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
     """Return the images, decoded once into the cache of the root folder.
 
     Raises:
-        InputError: If there is no such data set, or it is not one of images with a class each.
+        InputError: If there is no such dataset, or it is not one of images with a class each.
     """
     return dataset_of(name, _parts(name, config, root), config, root)
 
@@ -95,7 +95,7 @@ def _open(name: str, root: Path) -> Mapping[str, Any]:
         raise InputError(f"cannot open {name}: {reason_of(error)}") from None
     if not isinstance(found, Mapping):
         usual = " and ".join(" or ".join(names) for names in SPLITS.values())
-        raise InputError(f"{name} is one split: a data set of several is needed, {usual}")
+        raise InputError(f"{name} is one split: a dataset of several is needed, {usual}")
     return found
 
 

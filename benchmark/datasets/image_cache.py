@@ -59,7 +59,7 @@ class Decoded:
 
 
 def folder(root: Path) -> Path:
-    """Return where decoded images and hashes of listings lie."""
+    """Return the folder of decoded images and hashes of listings."""
     return root / ".cache"
 
 
@@ -68,7 +68,7 @@ def images(listing: EncodedImages, root: Path, image_size: int | None, colour: b
 
     Args:
         listing: The encoded images.
-        root: Where data sets lie.
+        root: Where datasets are stored.
         image_size: The side that images are resized to; None if they stay as they are.
         colour: Whether they are coloured even if every one is grey.
 
@@ -117,7 +117,7 @@ class _Entry:
             if fits and counted and len(pixels) == len(self.encoded) and self._same(described):
                 return Decoded(pixels, counts, self._highest(described))
         except (OSError, ValueError, LookupError, TypeError, EOFError, OverflowError):
-            # whatever stands in there, it is none of ours
+            # whatever it is, it is none of our files
             return None
         return None
 
@@ -221,7 +221,7 @@ def dataset_of(name: str, parts: Sequence[EncodedImages], config: DataConfig, ro
         name: As on the command line.
         parts: Those in use, their subsets chosen already.
         config: What else is asked for.
-        root: Where data sets lie, with the cache.
+        root: Where datasets are stored, with the cache.
 
     Raises:
         InputError: If a file is no image, or has another size; it is named. Or if the 16-bit images do not use the

@@ -104,7 +104,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set as runs see it.
+    """A dataset as runs see it.
 
     Attributes:
         name: As on the command line.
@@ -185,7 +185,7 @@ def stratified(labels: Indices, per_class: int | None, part: str, seed: int = 0)
 
 
 def holdout_split(dataset: Dataset, share: float) -> Dataset:
-    """Return the data set with a stratified share of its training images in the place of the test images.
+    """Return the dataset with a stratified share of its training images in the place of the test images.
 
     The held-out images are always the same for a share: results of different seeds are scored on the same ones.
 
@@ -237,7 +237,7 @@ def statistics_of(counts: Indices) -> tuple[tuple[float, ...], tuple[float, ...]
 def image_digests(part: LabelledImages) -> Indices:
     """Return eight bytes of BLAKE2b over each image's pixels as a whole number, ``[N]``, in the images' order.
 
-    Images are read one by one: a mapped file never lies in memory as a whole.
+    Images are read one by one: a mapped file is never read as a whole.
     """
     rows = range(len(part)) if part.rows is None else part.rows
     found = b"".join(blake2b(part.pixels[row].tobytes(), digest_size=8).digest() for row in rows)
@@ -245,7 +245,7 @@ def image_digests(part: LabelledImages) -> Indices:
 
 
 def random_dataset(shape: Shape) -> Dataset:
-    """Return a data set of that shape: always the same noise, the classes in turn."""
+    """Return a dataset of that shape: always the same noise, the classes in turn."""
     source = np.random.default_rng(0)
 
     def part(count: int) -> LabelledImages:

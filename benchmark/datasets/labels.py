@@ -22,7 +22,7 @@ def labels_of(value: npt.ArrayLike, key: str, where: str) -> Indices:
     if labels.dtype.kind not in "iu":
         raise InputError(f"{where}: {key} has the type {labels.dtype}: labels must be whole numbers from 0")
     if labels.ndim != 1:
-        raise InputError(f"{where}: {key} has the shape {labels.shape}: it must be [N], a number an image")
+        raise InputError(f"{where}: {key} has the shape {labels.shape}: it must be [N], one number per image")
     return labels.astype(np.int64)
 
 
@@ -82,7 +82,7 @@ def check_labels(labels: Indices, images: int, classes: int, key: str, where: st
             f"{where}: {key} names no class: every label is below 0, as those of an unlabelled part{remedy}"
         )
     raise InputError(
-        f"{where}: {key}[{wrong[0]}] is {labels[wrong[0]]}: labels must lie in 0..{classes - 1} ({classes} classes)"
+        f"{where}: {key}[{wrong[0]}] is {labels[wrong[0]]}: labels must be in 0..{classes - 1} ({classes} classes)"
     )
 
 

@@ -21,7 +21,7 @@ TICK_NS = 2 * 10**9
 
 
 class EncodedImages(Protocol):
-    """EmbeddedImage images in their order, wherever they lie."""
+    """Encoded images in their order, as files or within other files."""
 
     @property
     def encoded(self) -> Sequence[EncodedImage]:
@@ -44,7 +44,7 @@ class Listing:
     """Image files in the order of the images.
 
     Attributes:
-        base: The data set's folder.
+        base: The dataset's folder.
         names: Paths below it.
         labels: Class indices ``[N]``.
         classes: The classes' names in the order of their indices.

@@ -1,4 +1,4 @@
-"""Where a run's images lie: on the training device if they fit, else in the host's memory or a mapped file."""
+"""Where a run's images are kept: on the training device if they fit, else in the host's memory or a mapped file."""
 
 import warnings
 from typing import Protocol
@@ -20,7 +20,7 @@ class Images(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where batches come to lie."""
+        """The device of the mini-batches."""
 
     def __getitem__(self, index: Tensor | slice, /) -> Tensor:
         """Return a batch on that device."""
@@ -74,7 +74,9 @@ def on_device(part: LabelledImages, device: torch.device) -> tuple[Images, Tenso
 
 def uploaded(values: Tensor, device: torch.device) -> Tensor:
     """Return values of the host's memory on a device; the host does not wait for the copy."""
-    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
+    if device.type == "cpu":
+        return values
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
 
 
 def free_memory(device: torch.device) -> int:

@@ -1,1 +1,1 @@
-"""A trained student to take away: exported, loaded and asked."""
+"""Trained students: exported, loaded and used for predictions."""

@@ -48,7 +48,7 @@ class Card(BaseModel):
 
 
 def card_path(model: Path) -> Path:
-    """Return where the card of an exported file lies."""
+    """Return the path of the card of an exported file."""
     return model.with_name(model.name + ".json")
 
 

@@ -37,7 +37,7 @@ def export(
         run: It must have been run with ``--save-students``.
         target: Its ending says the format.
         name: Of the student; the first one for None.
-        data_root: Where data sets lie; if the run's is there, the file is scored on it.
+        data_root: Where datasets are stored; if the run's is there, the file is scored on it.
         plugins: Python files that define further backbones.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a stored run's predictors say of the images that it was scored on, as a file for other programs."""
+"""Predictions of a stored run on the images that it was scored on, as a file for other programs."""
 
 import io
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ def predictions(run: StoredRun, data_root: Path, plugins: Sequence[str] = ()) ->
 
     Args:
         run: Finished, with predictions or students.
-        data_root: Where data sets lie; only students need the run's own.
-        plugins: Python files that define further backbones and data sets.
+        data_root: Where datasets are stored; only students need the run's own.
+        plugins: Python files that define further backbones and datasets.
 
     Raises:
         InputError: If it kept neither, a file is damaged, or the run's images are not there.

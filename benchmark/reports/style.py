@@ -24,7 +24,7 @@ from matplotlib.text import Text
 
 from benchmark import escaping
 from benchmark.console import new_console, say
-from benchmark.escaping import Form
+from benchmark.escaping import Markup
 from benchmark.reports.palette import LINES, Line
 from benchmark.store import put
 from benchmark.tables import Choice, Showing, method_order, natural
@@ -265,7 +265,7 @@ def _chosen(label: str) -> str:
     return label
 
 
-FIGURE = Form(escaping.figure, _chosen)
+FIGURE = Markup(escaping.figure, _chosen)
 
 
 def shortened(name: str, longest: int) -> str:

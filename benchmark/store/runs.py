@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from benchmark.configuration import PLACE, RunAlias, RunConfig, Source
+from benchmark.configuration import PLACE, RunAlias, RunConfig, SourceCode
 from benchmark.escaping import file_name
 from benchmark.store import atomic, environment
 from benchmark.store.files import (
@@ -102,7 +102,7 @@ class Store:
         self._write_config(config.also(*asked) if (asked := _asked(folder)) else config)
         return folder
 
-    def keep_sources(self, sources: Iterable[Source]) -> None:
+    def keep_sources(self, sources: Iterable[SourceCode]) -> None:
         """Keep the code of plug-ins below ``sources/``, each once, by the hash that configurations name."""
         for source in sources:
             path = self.root / "sources" / f"{source.hash}.py"

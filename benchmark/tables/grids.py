@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmark.escaping import PLAIN, Form
+from benchmark.escaping import PLAIN, Markup
 from benchmark.tables.significance import Gain
 from benchmark.tables.table import Heading, Table
 
@@ -32,7 +32,7 @@ class Grid:
     marked: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
 
-def grid(table: Table, reasons: bool = True, data: object = None, form: Form = PLAIN) -> Grid:
+def grid(table: Table, reasons: bool = True, data: object = None, form: Markup = PLAIN) -> Grid:
     """Return the table as text: cells, gains where its showing wants them, the average rank, verdicts and aggregates.
 
     Args:
@@ -140,7 +140,7 @@ def no_gain(table: Table, row: str, heading: Heading) -> str:
     return "no seed in common" if reference and reference.values else "no run here of the baseline"
 
 
-def _first(table: Table, row: str, of_gain: bool, form: Form) -> str:
+def _first(table: Table, row: str, of_gain: bool, form: Markup) -> str:
     called = table.showing.word(row, form)
     group = table.showing.groups.get(row)
     return f"{called}: gain" if of_gain else f"{form.chosen(group)}: {called}" if group else called

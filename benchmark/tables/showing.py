@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from benchmark import datasets
-from benchmark.escaping import PLAIN, Form
+from benchmark.escaping import PLAIN, Markup
 from benchmark.metrics import METRICS, Metric
 from benchmark.tables.cells import Cell
 from methods import backbones, registry
@@ -92,7 +92,7 @@ class Showing:
         named = assigned(self.assignments, known | elsewhere)
         return replace(self, labels={**self.labels, **named}, assignments=(), groups=groups)
 
-    def word(self, label: str, form: Form = PLAIN) -> str:
+    def word(self, label: str, form: Markup = PLAIN) -> str:
         """Return what a row or column is called: the label as a whole, else each of its parts that has a name.
 
         Args:
@@ -106,7 +106,7 @@ class Showing:
         called = "/".join(self._part(part, form) for part in parts)
         return ", ".join([called, *(self._part(part, form) for part in settings)])
 
-    def levels(self, column: str, form: Form) -> tuple[str, str]:
+    def levels(self, column: str, form: Markup) -> tuple[str, str]:
         """Return a column's label in two: its first key, as the data set, and the rest, as network and settings."""
         if column in self.labels:
             return form.chosen(self.labels[column]), ""
@@ -115,7 +115,7 @@ class Showing:
         below = ", ".join(self.word(part, form) for part in (rest, *settings) if part)
         return self._part(first, form), below
 
-    def _part(self, part: str, form: Form) -> str:
+    def _part(self, part: str, form: Markup) -> str:
         return form.chosen(self.labels[part]) if part in self.labels else form.text(part)
 
     def in_digits(self, cell: Cell, metric: Metric) -> Cell:

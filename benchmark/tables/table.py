@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from benchmark.escaping import PLAIN, Form
+from benchmark.escaping import PLAIN, Markup
 from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, of_frame
 from benchmark.tables import aggregate, layout, rows as naming
 from benchmark.tables.aggregate import Aggregate, aggregates
@@ -44,11 +44,11 @@ class Heading:
         """What stands above the column, in the words of the runs."""
         return self.shown(Showing())
 
-    def shown(self, showing: Showing, form: Form = PLAIN) -> str:
+    def shown(self, showing: Showing, form: Markup = PLAIN) -> str:
         """Return what stands above the column, in the words that a person has chosen."""
         return " ".join(part for part in (showing.word(self.column, form), self.below(showing, form)) if part)
 
-    def below(self, showing: Showing, form: Form = PLAIN) -> str:
+    def below(self, showing: Showing, form: Markup = PLAIN) -> str:
         """Return what stands below the column's own heading: the student or the score, if it has to be said."""
         if self.alone:
             return ""

@@ -20,7 +20,7 @@ ENTRY_POINT_GROUP = "okdbench.backbones"
 
 
 @dataclass(frozen=True)
-class Entry:
+class BackboneInfo:
     """Where a backbone comes from: ``methods.backbones.<module>.<factory>(..., **arguments)``, or a plug-in's function.
 
     Attributes:
@@ -49,9 +49,9 @@ class Entry:
         return partial(function, **self.arguments)
 
 
-def _cifar_resnet(depth: int) -> Entry:
+def _cifar_resnet(depth: int) -> BackboneInfo:
     blocks = (depth - 2) // 6
-    return Entry(
+    return BackboneInfo(
         "resnet",
         "cifar_resnet",
         f"CIFAR ResNet, 3 stages of {blocks} basic block{'s' * (blocks > 1)}, 16 to 64 channels",
@@ -59,8 +59,8 @@ def _cifar_resnet(depth: int) -> Entry:
     )
 
 
-def _imagenet_resnet(name: str, blocks: Sequence[int], max_pool: bool = True) -> Entry:
-    return Entry(
+def _imagenet_resnet(name: str, blocks: Sequence[int], max_pool: bool = True) -> BackboneInfo:
+    return BackboneInfo(
         "imagenet_resnet",
         "imagenet_resnet",
         f"ImageNet ResNet-{name.removeprefix('resnet')}"
@@ -70,9 +70,9 @@ def _imagenet_resnet(name: str, blocks: Sequence[int], max_pool: bool = True) ->
     )
 
 
-def _wider_resnet(depth: int) -> Entry:
+def _wider_resnet(depth: int) -> BackboneInfo:
     blocks = (depth - 2) // 6
-    return Entry(
+    return BackboneInfo(
         "resnet",
         "cifar_resnet_x4",
         f"CIFAR ResNet, 3 stages of {blocks} basic block{'s' * (blocks > 1)}, 64 to 256 channels",
@@ -80,9 +80,9 @@ def _wider_resnet(depth: int) -> Entry:
     )
 
 
-def _wide_resnet(depth: int, widen: int) -> Entry:
+def _wide_resnet(depth: int, widen: int) -> BackboneInfo:
     blocks = (depth - 4) // 6
-    return Entry(
+    return BackboneInfo(
         "wide_resnet",
         "wide_resnet",
         f"pre-activation WRN-{depth}-{widen}, 3 stages of {blocks} basic blocks, {16 * widen} to {64 * widen} channels",
@@ -90,8 +90,8 @@ def _wide_resnet(depth: int, widen: int) -> Entry:
     )
 
 
-def _vgg_bn(convolutions: int) -> Entry:
-    return Entry(
+def _vgg_bn(convolutions: int) -> BackboneInfo:
+    return BackboneInfo(
         "vgg_bn",
         "vgg_bn",
         f"VGG-{5 * convolutions + 3} with batch norm and one linear layer, 64 to 512 channels",
@@ -101,23 +101,23 @@ def _vgg_bn(convolutions: int) -> Entry:
 
 _IMAGENET_BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 
-_CATALOGUE: Mapping[str, Entry] = {
+_CATALOGUE: Mapping[str, BackboneInfo] = {
     **{f"resnet{depth}": _cifar_resnet(depth) for depth in (8, 14, 20, 26, 32, 38, 44, 50, 56)},
-    "resnet110": Entry(
+    "resnet110": BackboneInfo(
         "resnet",
         "cifar_bottleneck_resnet",
         "CIFAR ResNet, 3 stages of 12 bottleneck blocks, 64 to 256 channels",
         {"blocks": 12},
     ),
     "resnet110_basic": _cifar_resnet(110),
-    "wide_resnet20_8": Entry(
+    "wide_resnet20_8": BackboneInfo(
         "resnet",
         "cifar_bottleneck_resnet",
         "CIFAR ResNet, 3 stages of 2 bottleneck blocks that are 8 times wider inside, 64 to 256 channels",
         {"blocks": 2, "widen": 8},
     ),
-    "vgg16": Entry("vgg", "vgg16", "VGG-16 with batch norm and a classifier of 3 layers, 64 to 512 channels"),
-    "densenet40_12": Entry(
+    "vgg16": BackboneInfo("vgg", "vgg16", "VGG-16 with batch norm and a classifier of 3 layers, 64 to 512 channels"),
+    "densenet40_12": BackboneInfo(
         "densenet",
         "densenet_bc",
         "DenseNet-BC, 3 dense blocks of 6 bottleneck layers, growth rate 12",
@@ -128,7 +128,7 @@ _CATALOGUE: Mapping[str, Entry] = {
     "vgg8": _vgg_bn(1),
     "vgg13": _vgg_bn(2),
     **{
-        f"mobilenet_v2{suffix}": Entry(
+        f"mobilenet_v2{suffix}": BackboneInfo(
             "mobilenet",
             "mobilenet_v2",
             f"MobileNetV2 for 32x32 images, width {width}" + (", as the literature's tables mean it" * (not suffix)),
@@ -136,7 +136,7 @@ _CATALOGUE: Mapping[str, Entry] = {
         )
         for suffix, width in (("", 0.5), ("_x1_0", 1.0))
     },
-    "shufflenet_v2": Entry(
+    "shufflenet_v2": BackboneInfo(
         "shufflenet",
         "shufflenet_v2",
         "ShuffleNetV2 for 32x32 images, width 1: 116, 232 and 464 channels",
@@ -147,9 +147,13 @@ _CATALOGUE: Mapping[str, Entry] = {
 }
 
 
-SOURCES: Mapping[str, Entry] = {
-    "torchvision": Entry("libraries", "torchvision_network", "any classification network of torchvision, untrained"),
-    "timm": Entry("libraries", "timm_network", "any network of timm, untrained (pip install 'okdbench[timm]')"),
+SOURCES: Mapping[str, BackboneInfo] = {
+    "torchvision": BackboneInfo(
+        "library_networks", "torchvision_network", "any classification network of torchvision, untrained"
+    ),
+    "timm": BackboneInfo(
+        "library_networks", "timm_network", "any network of timm, untrained (pip install 'okdbench[timm]')"
+    ),
 }
 """Libraries whose networks are called ``<library>:<name there>``."""
 
@@ -174,7 +178,7 @@ def sources() -> dict[str, str]:
     return {f"{source}:NAME": entry.description for source, entry in SOURCES.items()}
 
 
-def describe(name: str, plugins: Iterable[str | Path] = ()) -> Entry:
+def describe(name: str, plugins: Iterable[str | Path] = ()) -> BackboneInfo:
     """Return a backbone's entry.
 
     Raises:
@@ -186,7 +190,7 @@ def describe(name: str, plugins: Iterable[str | Path] = ()) -> Entry:
     if colon:
         if source not in SOURCES:
             raise unknown("source of backbones", source, SOURCES)
-        import_module("methods.backbones.libraries").check(source, network)
+        import_module("methods.backbones.library_networks").check(source, network)
         return SOURCES[source]
     others: dict[str, Plugin] = {}
     for item in _plugins(plugins):
@@ -198,7 +202,7 @@ def describe(name: str, plugins: Iterable[str | Path] = ()) -> Entry:
     if item.broken:
         raise InputError(f"the backbone {name!r} is broken: {item.broken}")
     description = first_line(item.value.__doc__)
-    return Entry(item.origin, name, description, min_image_size=1, plugin=True, distribution=item.distribution)
+    return BackboneInfo(item.origin, name, description, min_image_size=1, plugin=True, distribution=item.distribution)
 
 
 def _plugins(files: Iterable[str | Path]) -> Iterator[Plugin]:
@@ -237,7 +241,7 @@ def make(
     return replace(backbone, in_channels=in_channels, image_size=image_size)
 
 
-def _from_plugin(entry: Entry, name: str, shape: Mapping[str, int]) -> "Backbone":
+def _from_plugin(entry: BackboneInfo, name: str, shape: Mapping[str, int]) -> "Backbone":
     from methods.backbones.base import Backbone
 
     try:

@@ -159,7 +159,7 @@ class TestLayers:
 
 
 class TestFiles:
-    """What may lie where ``--config`` points."""
+    """What may be where ``--config`` points."""
 
     @staticmethod
     def read(folder: Path, content: bytes) -> bool:

@@ -200,7 +200,7 @@ class TestWithoutTorch:
 
 
 class TestList:
-    def test_methods_data_sets_backbones_and_recipes_with_a_line_each(self, bench: Bench) -> None:
+    def test_methods_datasets_backbones_and_recipes_with_a_line_each(self, bench: Bench) -> None:
         lines = bench("list").out.splitlines()
         assert [line for line in lines if not line.startswith(" ")] == [
             "methods:",
@@ -267,7 +267,7 @@ class TestDryRun:
         assert bench("run", "--methods", "dml", "--seeds", "1", "--dry-run", "--config", "small").code == 0
         assert not (tmp_path / "results/runs").exists()
 
-    def test_data_set_need_not_be_there(self, bench: Bench) -> None:
+    def test_datasets_need_not_be_there(self, bench: Bench) -> None:
         words = ["--dataset", "cifar100", "--methods", "independent", "--backbone", "resnet8", "--config", "small"]
         assert "3 runs, 0 finished already" in bench("run", "--dry-run", *words).out
 
@@ -321,7 +321,7 @@ class TestRun:
         }
 
     def test_failed_run_is_tried_again(self, bench: Bench, tmp_path: Path) -> None:
-        # a cure that lies outside of the configuration, as more memory would
+        # a cure outside of the configuration, as more memory would
         cured = PLUGIN.replace("        raise", "        if not __import__('pathlib').Path('cure').exists(): raise")
         (tmp_path / "mine.py").write_text(f"{cured}        return super().losses(outputs, labels, progress)\n", "utf-8")
         words = ["run", "--plugin", "mine.py", "--methods", "explosive", "--seeds", "1", "--config", "small"]
@@ -386,7 +386,7 @@ class TestTable:
         # the best cells of a column are marked
         markdown = [[re.sub(r"\*\*|</?u>", "", cell) for cell in row] for row in table_of(bench(*words))]
         csv = [line.split(",") for line in bench(*words, "--format", "csv-wide").out.splitlines()]
-        # settings in which all runs agree stand in no heading, so that no cell holds a comma
+        # settings in which all runs agree are in no heading, so that no cell holds a comma
         assert csv == markdown
         assert [row[0] for row in markdown] == ["method", "dml", "pcl"]
         assert all("±" in row[1] and row[1].endswith("(2)") for row in markdown[1:])

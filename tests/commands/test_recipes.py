@@ -41,12 +41,12 @@ def test_a_run_with_all_of_it_is_trained_once_and_said_everywhere(bench: Bench) 
     again = bench(*WORDS)
     assert "1 of 1 runs are finished already" in again.out
     [folder] = Path("results/runs").glob("dml-*")
-    # the order of what is set is no difference, and alpha 1 is what is meant anyway
+    # the order of what is set is no difference, and alpha 1 is the default
     assert "finished  dml" in bench(*WORDS, "--set", "data.mix_alpha=1.0", "--dry-run").out
     shown = bench("show", folder.name).out
     for line in (r"optimizer +adamw", r"label_smoothing +0.1", r"augment +randaugment", r"erase +0.25", r"mix +mixup"):
         assert re.search(line, shown), line
-    # the command that repeats it says all that differs from the data set's recipe
+    # the command that repeats it says all that differs from the dataset's recipe
     for word in RECIPE[1::2]:
         assert word in shown
     assert bench("report", "--out", "r.html").code == 0

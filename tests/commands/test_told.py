@@ -89,7 +89,7 @@ class TestSpace:
         (gone,) = (mine / "trash").iterdir()
         gone.rename(mine / "runs" / gone.name)
         assert len(lookup.names(mine)) == 4
-        # one of the same name lies there already
+        # one of the same name is there already
         for _ in range(2):
             bench("rm", gone.name, "--results", "mine", "--yes")
             shutil.copytree(mine / "trash" / gone.name, mine / "runs" / gone.name)

@@ -44,12 +44,12 @@ def test_one_table_paired_by_seed_and_what_is_remembered(made: Bench, tmp_path: 
     for word in ("dml-small-lr", "dml[temperature=2]", "dml[lr=0.01]"):
         assert made("table", "--baseline", word).code == 0
 
-    # which rows have a recipe of their own stands under the table
+    # the table's notes say which rows have a recipe of their own
     notes = [line for line in made("table").out.splitlines() if line.startswith("- ")]
     assert "- dml-small-lr: dml with lr=0.05 (the others: 0.1)" in [line.replace("train.", "") for line in notes]
     assert any(line.startswith("- dml-both: dml with temperature=3, ") for line in notes)
 
-    # the same numbers asked for under their own name stand in both places, and nothing is trained again
+    # the same numbers asked for under their own name are in both places, and nothing is trained again
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
     answer = made("run", "--config", "small", "--methods", "dml", "--set", "train.lr=0.05", "--seeds", "3")
     assert (answer.code, "3 of 3 runs are finished already" in answer.out) == (0, True)

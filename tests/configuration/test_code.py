@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.configuration.code import Source, code_hash, hash_of, source_of, source_of_method
+from benchmark.configuration.code import code_hash, hash_of, source_of, source_of_method
 from methods import registry
 from methods.errors import InputError
 from methods.plugins import import_plugin, makers
@@ -85,7 +85,7 @@ def written(folder: Path, files: dict[str, str]) -> None:
 
 
 class TestFiles:
-    def source(self, path: Path, text: str = PLUGIN) -> Source:
+    def source(self, path: Path, text: str = PLUGIN) -> SourceCode:
         path.write_text(text)
         found = source_of_method("mine", [path])
         assert found is not None
@@ -110,7 +110,7 @@ class TestFiles:
         assert all(source_of_method(name) is None for name, item in registry.catalogue().items() if item.own)
         assert registry.load("dml").version >= 1
 
-    def test_a_file_of_data_sets_alone_is_no_broken_method(self, tmp_path: Path) -> None:
+    def test_a_file_of_datasets_alone_is_no_broken_method(self, tmp_path: Path) -> None:
         path = tmp_path / "data.py"
         path.write_text("from benchmark.datasets import Arrays\n\ndef blobs(root) -> Arrays:\n    return Arrays()\n")
         assert registry.catalogue([path]).keys() == registry.catalogue().keys()
@@ -125,7 +125,7 @@ class TestFiles:
 
 class TestModules:
     def test_what_a_plug_in_imports_from_beside_it_belongs_to_it(self, folder: Path) -> None:
-        def source(weight: str) -> Source:
+        def source(weight: str) -> SourceCode:
             written(folder, {f"terms{weight[0]}.py": f"W = {weight}\n", "far.py": "import json\n"})
             path = folder / "mine.py"
             path.write_text(f"import far\nfrom terms{weight[0]} import W\nimport torch, methods.dml\n")

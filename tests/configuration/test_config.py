@@ -228,7 +228,7 @@ class TestPrecedence:
     def test_epochs_is_short_for_train_epochs_in_every_layer(self, weak: Layer, strong: Layer) -> None:
         assert planned(weak, strong).train.epochs == 4
 
-    def test_data_sets_bring_their_own_recipe(self) -> None:
+    def test_datasets_bring_their_own_recipe(self) -> None:
         runs = plan(Request([{"dataset": ["digits", "cifar10"], "methods": "independent", "seeds": 1}]), datasets)
         assert [(run.backbone, run.data.flip) for run in runs] == [("resnet8", False), ("resnet32", True)]
 

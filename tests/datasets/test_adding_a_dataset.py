@@ -1,4 +1,4 @@
-"""The data set of docs/adding_a_dataset.md works as the document says, and what is wrong with one is told."""
+"""The dataset of docs/adding_a_dataset.md works as the document says, and what is wrong with one is told."""
 
 import re
 import sys
@@ -38,11 +38,11 @@ def bench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return 0
 
 
-def test_the_documented_data_set_has_at_most_30_lines() -> None:
+def test_the_documented_datasets_has_at_most_30_lines() -> None:
     assert len(only_block("python").splitlines()) <= 30
 
 
-def test_the_documented_data_set_is_as_it_says(plugin: Path) -> None:
+def test_the_documented_datasets_is_as_it_says(plugin: Path) -> None:
     files = [str(plugin)]
     loaded = datasets.load("shapes", DataConfig(), plugin.parent, files)
     assert loaded.shape == datasets.shape("shapes", DataConfig(), plugin.parent, files) == Shape(400, 200, 2, 1, 12)
@@ -82,7 +82,7 @@ def test_it_is_listed_and_no_broken_method(
     assert "broken" not in capsys.readouterr().out
 
 
-def test_methods_and_data_sets_in_one_file(plugin: Path) -> None:
+def test_methods_and_datasets_in_one_file(plugin: Path) -> None:
     plugin.write_text(
         plugin.read_text()
         + "\n\nfrom methods.independent import Independent\n\n\n"
@@ -94,7 +94,7 @@ def test_methods_and_data_sets_in_one_file(plugin: Path) -> None:
 
 @pytest.fixture
 def site(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An installed package with the data set, and one that names what is not there."""
+    """An installed package with the dataset, and one that names what is not there."""
     site = plugin.parent / "site"
     package, declared = site / "my_package", site / "my_package-1.0.dist-info"
     package.mkdir(parents=True)
@@ -129,25 +129,25 @@ def test_an_installed_package_is_found_by_its_entry_point(site: Path) -> None:
     assert after is not None
     assert after.hash != before.hash
     assert after.text == before.text.replace("my-package 1.0", "my-package 1.1")
-    with pytest.raises(InputError, match="the data set 'absent' is broken: ModuleNotFoundError"):
+    with pytest.raises(InputError, match="the dataset 'absent' is broken: ModuleNotFoundError"):
         datasets.checksum("absent", DataConfig(), site)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("astype(np.uint8)", "astype(np.float32)", "data set 'shapes': x_train has the type float32: images must be"),
-        ("% 2", "% 3", r"data set 'shapes': y_train\[2\] is 2: labels must lie in 0\.\.1 \(2 classes\)"),
+        ("astype(np.uint8)", "astype(np.float32)", "dataset 'shapes': x_train has the type float32: images must be"),
+        ("% 2", "% 3", r"dataset 'shapes': y_train\[2\] is 2: labels must be in 0\.\.1 \(2 classes\)"),
         (
             "return Arrays(x_train, y_train, x_test, y_test, ",
             "return dict(",
-            r"data set 'shapes' returned dict: it must return benchmark\.datasets\.Arrays",
+            r"dataset 'shapes' returned dict: it must return benchmark\.datasets\.Arrays",
         ),
-        ("seed=1", "seed=1 / 0", r"the data set 'shapes' failed: ZeroDivisionError: .* \(shapes\.py, line 15\)"),
+        ("seed=1", "seed=1 / 0", r"the dataset 'shapes' failed: ZeroDivisionError: .* \(shapes\.py, line 15\)"),
         (
             "import numpy",
             "import absent",
-            r"the data set 'shapes' is broken: ModuleNotFoundError, line 5: No module named 'absent'",
+            r"the dataset 'shapes' is broken: ModuleNotFoundError, line 5: No module named 'absent'",
         ),
         (") -> Arrays", ")", r"unknown dataset 'shapes' \(valid: .*digits"),
     ],
@@ -169,7 +169,7 @@ def test_each_fault_has_one_line(
     assert re.match(f"bench: .*{message}", line), line
 
 
-def test_a_broken_plug_in_is_named_where_no_data_set_is_found(plugin: Path) -> None:
+def test_a_broken_plug_in_is_named_where_no_datasets_is_found(plugin: Path) -> None:
     plugin.write_text("import absent\n")
     with pytest.raises(InputError, match=r"unknown dataset 'blobs', and the plug-in \S+shapes\.py is broken: Module"):
         datasets.checksum("blobs", DataConfig(), plugin.parent, [str(plugin)])

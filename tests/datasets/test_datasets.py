@@ -1,4 +1,4 @@
-"""Data sets: what is in them, which part is used, and what is said about files that are not as they should be."""
+"""Datasets: what is in them, which part is used, and what is said about files that are not as they should be."""
 
 import gzip
 import pickle
@@ -41,7 +41,7 @@ def same(first: LabelledImages, second: LabelledImages) -> bool:
 
 
 def numbered_images(labels: npt.NDArray[np.int64]) -> Dataset:
-    """A data set whose one pixel is the image's number."""
+    """A dataset whose one pixel is the image's number."""
     train = LabelledImages(np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1), labels)
     return Dataset("numbers", train, train.take(np.arange(0)), tuple("01234"), (0.5,), (0.5,))
 
@@ -464,7 +464,7 @@ class TestWhereOfficialFilesLie:
         assert datasets.shape("cifar10", config, unpacked).image_size == 16
 
 
-def test_the_environment_says_where_data_sets_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_says_where_datasets_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OKDBENCH_DATA", raising=False)
     layer = {"methods": "dml", "dataset": "digits", "seeds": 1}
     assert running.prepare([layer]).data_root == datasets.default_root() == Path("data")

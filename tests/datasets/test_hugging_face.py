@@ -1,4 +1,4 @@
-"""``hf:PATH`` on data sets that Hugging Face's own library has written."""
+"""``hf:PATH`` on datasets that Hugging Face's own library has written."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -123,7 +123,7 @@ def test_numbers_serve_as_labels(tmp_path: Path) -> None:
             r"has no split test or validation or valid or val; data\.test_split=NAME .*\(found: train\)",
         ),
         ({"test": ([0, 1, 2], {})}, r"has no split train; data\.train_split=NAME .*\(found: test\)"),
-        ({"train": ([0, 1, 2], {}), "test": ([0, -1, 2], {})}, r"label\[1\] is -1: labels must lie in 0\.\.2"),
+        ({"train": ([0, 1, 2], {}), "test": ([0, -1, 2], {})}, r"label\[1\] is -1: labels must be in 0\.\.2"),
         ({"train": ([], {}), "test": ([0], {})}, r"cannot open hf:\S+: IndexError"),
     ],
     ids=["no test", "no train", "label", "empty"],
@@ -148,7 +148,7 @@ def test_other_columns_are_listed(tmp_path: Path) -> None:
 def test_one_split_alone_and_no_data_set(tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     split(pictures(3), [0, 1, 2]).save_to_disk(str(alone))
-    with pytest.raises(InputError, match="is one split: a data set of several is needed"):
+    with pytest.raises(InputError, match="is one split: a dataset of several is needed"):
         checksum(alone)
     with pytest.raises(InputError, match=r"no such folder: .*/nowhere .*as save_to_disk writes it"):
         checksum(tmp_path / "nowhere")
@@ -165,7 +165,7 @@ def test_a_name_is_taken_from_the_cache_without_a_network(tmp_path: Path, monkey
     for part in ("train", "test"):
         split(images, numbers(6)).to_parquet(str(folder / f"{part}-00000-of-00001.parquet"))
     library.load_dataset(str(folder), cache_dir=str(cache))
-    # what was fetched from the Hub lies there under its owner's name
+    # what was fetched from the Hub is there under its owner's name
     (cache / "photos").rename(cache / "owner___photos")
     monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", str(cache))
     monkeypatch.setattr(library.config, "HF_HUB_OFFLINE", True)

@@ -91,7 +91,7 @@ class TestPlacement:
     def test_device_takes_what_half_of_its_memory_holds(
         self, place: Place, free: int, copied: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # a device without memory of its own stands in for a GPU
+        # a device without memory of its own replaces a GPU
         monkeypatch.setattr(placement, "free_memory", lambda device: free)
         for part in (place.load().train, place.load().train.take(np.arange(6))):
             images, labels = placement.on_device(part, torch.device("meta"))
