@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark import optional_imports, paths
-from benchmark.configuration import DataConfig, source_of
+from benchmark.configuration import DataConfig, SourceCode, source_of
 from benchmark.datasets.decoding import squared
 from benchmark.datasets.images import Dataset, LabelledImages, Pixels, channel_statistics, subset
 from benchmark.datasets.labels import check_labels, checked_classes, labels_of

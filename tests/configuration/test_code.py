@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.configuration.code import code_hash, hash_of, source_of, source_of_method
+from benchmark.configuration.code import SourceCode, code_hash, hash_of, source_of, source_of_method
 from methods import registry
 from methods.errors import InputError
 from methods.plugins import import_plugin, makers
