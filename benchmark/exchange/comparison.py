@@ -11,7 +11,7 @@ from benchmark.metrics import RECORDED
 from benchmark.store import Row
 
 BOUND = 0.5
-"""Points of accuracy: an inflation of a claimed mean by as much or more must be excluded before it is reproduced."""
+"""Points of accuracy: that a claimed mean is wrong by as much or more must be excluded before it is reproduced."""
 
 MIN_REPEATED = 3
 """Runs of which an interval is made: of two, equal differences by chance would have none."""
@@ -175,14 +175,15 @@ def state(comparisons: Sequence[Comparison], runs: int, bound: float = BOUND) ->
     """Return what repetitions of some of a claim's runs say of it.
 
     ``identical`` if every repeated run is, and they are all or at least :data:`MIN_REPEATED`. ``reproduced`` if of the
-    mean signed difference, repeated minus claimed, the interval ``d - t sd / sqrt(k)`` excludes ``-bound``, for every
-    accuracy; and if no other metric differs by more than a tenth of its mean where 0 is excluded. One run that differs
-    on the same hardware and software, or that is inconsistent, decides.
+    mean signed difference, repeated minus claimed, the interval ``d +- t sd / sqrt(k)`` excludes an inflation of the
+    bound or more, and as large a deflation, by which a baseline would flatter what is compared with it; for every
+    accuracy. No other metric may differ by more than a tenth of its mean where 0 is excluded. One run that differs on
+    the same hardware and software, or that is inconsistent, decides.
 
     Args:
         comparisons: One per run.
         runs: How many runs the claim has.
-        bound: The inflation that must be excluded, in points of accuracy, above 0.
+        bound: The inflation or deflation that must be excluded, in points of accuracy, above 0.
     """
     outcomes = [one.outcome for one in comparisons]
     counted = [one for one in comparisons if one.outcome in (Outcome.IDENTICAL, Outcome.REPEATED)]
@@ -200,7 +201,7 @@ def state(comparisons: Sequence[Comparison], runs: int, bound: float = BOUND) ->
     text = _interval_text(by_name.get("student", []))
     accuracies = {name: gaps for name, gaps in by_name.items() if name in ("student", BEST) or name.startswith("top1/")}
     for name, gaps in accuracies.items():
-        if k >= MIN_REPEATED and fmean(gaps) <= -bound and fmean(gaps) + _half_width(gaps) < 0:
+        if k >= MIN_REPEATED and abs(fmean(gaps)) >= bound and _half_width(gaps) < abs(fmean(gaps)):
             return Statement(Mark.NOT_REPRODUCED, k, runs, None, f"{name}: {_interval_text(gaps)}")
     more = max((_needed(gaps, bound) for gaps in accuracies.values()), default=MIN_REPEATED) - k
     if more > 0:
@@ -221,9 +222,9 @@ def worst(marks: Sequence[Mark]) -> Mark:
 
 
 def _needed(gaps: Sequence[float], bound: float) -> int:
-    """Return how many repetitions as these decide: they exclude an inflation of the bound, or that there is none."""
-    mean, spread = fmean(gaps), stdev(gaps) if len(gaps) > 1 else 0.0
-    room = mean + bound if mean > -bound else -mean
+    """Return how many repetitions as these decide: they exclude a difference of the bound, or that there is none."""
+    mean, spread = abs(fmean(gaps)), stdev(gaps) if len(gaps) > 1 else 0.0
+    room = bound - mean if mean < bound else mean
     sizes = (n for n in range(MIN_REPEATED, _SEARCHED) if _quantile(n - 1) * spread / math.sqrt(n) < room)
     return next(sizes, _SEARCHED)
 

@@ -170,7 +170,7 @@ def _predictors(config: RunConfig, access: Access) -> _Predictors | None:
     import torch
 
     from benchmark.datasets import Shape
-    from benchmark.training import draw_method, without_numbers
+    from benchmark.training import initialise_method, without_values
 
     try:
         sizes = datasets.describe(config.dataset, access.plugins).sizes
@@ -178,12 +178,12 @@ def _predictors(config: RunConfig, access: Access) -> _Predictors | None:
         config = allowed(config, access) if config.files else config
 
         def named() -> _Predictors:
-            method = draw_method(config, shape, access.plugins).eval()
+            method = initialise_method(config, shape, access.plugins).eval()
             images = torch.zeros(2, shape.in_channels, shape.image_size, shape.image_size)
             return _Predictors(method.students, frozenset(method.predict(images)))
 
         with torch.no_grad():
-            return without_numbers(named)
+            return without_values(named)
     except (InputError, DamagedError, OSError):
         return None
 

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,8 +101,8 @@ def submitted(honest_submission: Path, tmp_path: Path) -> Path:
     return tmp_path / "submissions" / "dml"
 
 
-@pytest.fixture(autouse=True)
-def repeated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="package")
+def repeated_once() -> Iterator[None]:
     """A repetition is the same every time: each configuration is trained once for all tests of this folder."""
     repeated = verification._repeated
 
@@ -113,7 +113,9 @@ def repeated_once(monkeypatch: pytest.MonkeyPatch) -> None:
             _REPEATED[key] = repeated(contents, access)
         return _REPEATED[key]
 
-    monkeypatch.setattr(verification, "_repeated", once)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "_repeated", once)
+        yield
 
 
 _REPEATED: dict[str, tuple[Result, list[Row]]] = {}

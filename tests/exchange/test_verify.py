@@ -93,7 +93,7 @@ class TestState:
             (repeated(*NOISE[:4]), 10, "not enough repeated (4 of 10, 1 more needed)"),
             (repeated(*NOISE[:5]), 10, "reproduced (5 of 10)"),
             (repeated(*NOISE), 10, "reproduced (10 of 10)"),
-            (repeated(*(gap + 0.7 for gap in NOISE)), 10, "reproduced (10 of 10)"),
+            (repeated(*(gap + 0.7 for gap in NOISE)), 10, "not reproduced (10 of 10)"),
             (repeated(*(gap - 0.2 for gap in NOISE)), 10, "reproduced (10 of 10)"),
             (repeated(*(gap - 0.45 for gap in NOISE[:5])), 5, "not enough repeated (5 of 5, 148 more needed)"),
             *((repeated(*(gap - lie for gap in NOISE)), 10, "not reproduced (10 of 10)") for lie in (0.6, 1.0, 1.9)),
