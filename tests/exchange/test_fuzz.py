@@ -75,7 +75,7 @@ def table(bundle: Path, folder: Path) -> dict[str, float]:
     return {f"{key} {name}": value for name in accuracies for key, value in means[name].dropna().items()}
 
 
-@examples(25)
+@examples(15)
 @given(one=st.lists(edits(), min_size=1, max_size=3), every=st.booleans(), elsewhere=st.booleans())
 def test_an_edited_bundle_is_never_identical_or_reproduced_with_another_table(
     honest_submission: Path, one: list[Edit], every: bool, elsewhere: bool
