@@ -298,6 +298,11 @@ class _Operations(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._pretended = device
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # nothing is compiled here: the check would take as long as the rest
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunction():
             return self._pretended.carried_out(func, args, kwargs or {})
@@ -435,6 +440,10 @@ def _asked_by() -> tuple[str, str, int]:
     frame = sys._getframe(1)
     while frame.f_back and (frame.f_code.co_filename.startswith(_OTHERS) or frame.f_code.co_name in _INSIDE):
         frame = frame.f_back
-    path = Path(frame.f_code.co_filename)
-    inside = path.is_relative_to(REPOSITORY)
-    return str(path.relative_to(REPOSITORY) if inside else path.name), frame.f_code.co_name, frame.f_lineno
+    return _shown(frame.f_code.co_filename), frame.f_code.co_name, frame.f_lineno
+
+
+@cache
+def _shown(file: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path.name)

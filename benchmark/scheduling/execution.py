@@ -30,6 +30,7 @@ from benchmark.store import (
 from benchmark.training import (
     CollapsedError,
     DivergedError,
+    RecordingError,
     Row,
     Trainer,
     checkpoints,
@@ -99,6 +100,7 @@ class Execution:
         self._folder = self._store.folder(job.config)
         self._held = ExitStack()
         self._trainer: Trainer | None = None
+        self._record = True
         self._rows: list[Row] = []
         self._seconds = 0.0
         self._begun = self._saved = time.perf_counter()
@@ -115,6 +117,8 @@ class Execution:
         """Train one epoch and return its metrics; None if the run ended without it, or there was no time for it."""
         try:
             return self._advance()
+        except RecordingError as error:
+            self.notes.append(f"{_first_line(error)}: the run is repeated from its last checkpoint with standard steps")
         except DivergedError as error:
             self._end(Status.DIVERGED, str(error))
         except CollapsedError as error:
@@ -125,7 +129,11 @@ class Execution:
                 return None
             self._keep_traceback()
             self._end(Status.FAILED, f"{type(error).__name__}: {_first_line(error)}")
-        return None
+        if self.result is not None:
+            return None
+        self.release()
+        self._record, self._rows, self._unsaved = False, [], False
+        return self.advance()
 
     def stop(self, reason: str) -> None:
         """End the run before its last epoch, in a way that it can be gone on with."""
@@ -209,7 +217,7 @@ class Execution:
 
     def _new_trainer(self) -> Trainer:
         config = self.job.config
-        trainer = Trainer(config, self.dataset, choose_device(self.job.device), self.job.plugins)
+        trainer = Trainer(config, self.dataset, choose_device(self.job.device), self.job.plugins, self._record)
         for name, planned in config.files.items():
             # of the bytes that were loaded, where the method says so: the file may be another one by now
             loaded = trainer.method.loaded_files.get(name)

@@ -53,9 +53,22 @@ class Trainer:
     """A run in progress: call :meth:`epoch` until :attr:`done`."""
 
     def __init__(
-        self, config: RunConfig, dataset: Dataset, device: torch.device, plugins: Sequence[str | Path] = ()
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        device: torch.device,
+        plugins: Sequence[str | Path] = (),
+        record: bool = True,
     ) -> None:
-        """Draw the networks, move the data to the device and let the method prepare itself."""
+        """Initialise the networks, move the data to the device and let the method prepare itself.
+
+        Args:
+            config: The run.
+            dataset: Its images.
+            device: Where it trains.
+            plugins: Python files that define further methods or backbones.
+            record: Whether steps may be recorded where the configuration has them recorded.
+        """
         train = config.train
         reset_peak_memory(device)
         self.arithmetic = PrecisionConfig.of(device, train.precision, train.deterministic)
@@ -80,7 +93,7 @@ class Trainer:
         self._notes: list[str] = []
         self.recorded = (
             RecordedStep(self.method, self.optimizer, train.batch_size)
-            if records_steps(train, config.method, self.arithmetic)
+            if record and records_steps(train, config.method, self.arithmetic)
             else None
         )
         # who did not ask for recorded steps is not told that there are none
