@@ -96,7 +96,7 @@ class TrainConfig(_Section):
     )
     channels_last: bool = Field(True, description="memory layout of images and weights; faster, other rounding")
     compile: bool = Field(False, description="torch.compile the training step; pays in runs of hours")
-    graph: Annotated[bool | Literal["auto"], FieldRole.EXECUTION] = Field(
+    graph: Annotated[Literal["auto", True, False], FieldRole.EXECUTION] = Field(
         "auto",
         description="record the training step as a CUDA graph and replay it; auto: where bench doctor --deep has shown "
         "that this changes no number on the machine. CUDA alone",

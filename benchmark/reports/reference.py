@@ -143,8 +143,8 @@ def _kind(annotation: Any) -> str:
         return names[annotation]
     if origin is list:
         return "list of " + _kind(arguments[0]) + "s"
-    if arguments and all(isinstance(word, str) for word in arguments):
-        return "|".join(arguments)
+    if arguments and all(isinstance(word, str | bool) for word in arguments):
+        return "|".join(map(_word, arguments))
     # an alias that carries bounds, or a union
     parts = [part for part in arguments if isinstance(part, type) or get_origin(part) is not None]
     return " or ".join(dict.fromkeys(map(_kind, parts))) or str(annotation)
