@@ -38,6 +38,8 @@ PAPER_WIDTH = 6.75
 """Default width on paper in inches: the text width of a two-column page."""
 NARROWEST_PANEL = 1.55
 PAPER_RATIO = 0.78
+LEGEND_HEIGHT = 0.35
+"""Inches that a figure of given width has for its legend."""
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
 
 _SHARED: dict[Any, Any] = {
@@ -164,8 +166,7 @@ def panels(count: int, view: View, most: int = 3) -> tuple[Figure, list[Axes], i
     down = -(-count // across)
     size = (PANEL[0] * across, PANEL[1] * down)
     if view.total is not None:
-        # 0.35 inches for the legend below
-        size = (view.total, view.total / across * PAPER_RATIO * down + 0.35)
+        size = (view.total, view.total / across * PAPER_RATIO * down + LEGEND_HEIGHT)
     with styled(view):
         figure = Figure(figsize=size, layout="constrained")
         axes = list(figure.subplots(down, across, squeeze=False).flat)
@@ -194,8 +195,11 @@ def legend(figure: Figure, lines: Mapping[str, Line], view: View, dashes: bool =
         ]
         # at 9 points a letter is about 0.07 inches wide, a handle with its gaps 0.8
         scale = 0.72 if view.on_paper else 1.0
-        width = figure.get_size_inches()[0] / scale
-        columns = max(1, min(len(handles), int(width / (0.8 + 0.07 * max(map(len, names))))))
+        width, height = figure.get_size_inches()
+        columns = max(1, min(len(handles), int(width / scale / (0.8 + 0.07 * max(map(len, names))))))
+        # a long legend makes the figure higher, not its panels lower
+        reserved = LEGEND_HEIGHT if view.total is not None else 0
+        figure.set_size_inches(width, height + max(0, 0.19 * scale * -(-len(handles) // columns) - reserved))
         figure.legend(handles, names, loc="outside lower center", ncols=columns)
 
 
