@@ -1,4 +1,4 @@
-"""The notebook interface, and the example in the documentation: its blocks run and print what stands below them."""
+"""The notebook interface, and the example in the documentation: its blocks run and print what is below them."""
 
 import contextlib
 import io

@@ -36,7 +36,7 @@ METHODS = ("independent", "dml", "_β|$x$\x1b[2J")
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three methods, one of them of a strange name, on data sets of strange names."""
+    """Three methods, one of them of a strange name, on datasets of strange names."""
     kept = Store(tmp_path_factory.mktemp("results"))
     for place, method in enumerate(METHODS):
         for dataset in WRITTEN:

@@ -1,4 +1,4 @@
-"""The page of a report: what stands in it, how large it gets, and what a browser makes of it."""
+"""The page of a report: its content, its size, and how a browser shows it."""
 
 import json
 import re

@@ -14,7 +14,7 @@ SUBMISSIONS = Path(__file__).parents[2] / "submissions"
 
 
 def make_results(root: Path) -> Path:
-    """Three methods with three seeds on one data set, two of them on another, in a bundle; one run failed."""
+    """Three methods with three seeds on one dataset, two of them on another, in a bundle; one run failed."""
     store = Store(root)
     for number, method in enumerate(("independent", "dml", "pcl")):
         for seed in range(3):

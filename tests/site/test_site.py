@@ -1,4 +1,4 @@
-"""What stands on the pages of a site, whose runs are verified, and what a folder that is written to keeps."""
+"""The pages of a site, which runs are checked, and what a folder that is written to keeps."""
 
 import json
 import re
