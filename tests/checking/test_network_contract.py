@@ -133,7 +133,7 @@ def test_the_contract_catches(fault: str, tmp_path: Path) -> None:
     assert clause in {result.clause for result in results if result.reason}, faults(results)
 
 
-def test_a_network_that_takes_no_images_is_told_so() -> None:
+def test_a_network_that_takes_no_images_is_reported() -> None:
     (result,) = check_network("torchvision:googlenet")
     assert result.clause == "takes images of some size"
     assert "returns more than logits in training" in str(result.reason)

@@ -29,7 +29,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("brief")
 class TestSpeed:
-    def test_the_training_rate_stands_beside_the_rate_of_matrix_products(self) -> None:
+    def test_the_training_rate_is_compared_with_that_of_matrix_products(self) -> None:
         found = measure(run_of("pcl"), SHAPE, "cpu", repetitions=2)
         rates = (found.train_images_per_s, found.augmentation_images_per_s, found.evaluation_images_per_s)
         assert all(0 < rate.low <= rate.median <= rate.high for rate in rates)
