@@ -128,7 +128,7 @@ def inches(text: str) -> float:
 
 @contextmanager
 def styled(view: View | None = None) -> Iterator[None]:
-    """Apply the project's matplotlib settings to everything that is drawn inside the context."""
+    """Apply the project's matplotlib settings to everything that is plotted inside the context."""
     with mpl.rc_context(_SHARED | {"font.family": font_families()} | (_PAPER if view and view.on_paper else _SCREEN)):
         yield
 
@@ -265,7 +265,7 @@ def _chosen(label: str) -> str:
             MathTextParser("path").parse(label)
     except ValueError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"the label {label!r} is not a formula that matplotlib can draw: {reason}") from None
+        raise InputError(f"the label {label!r} is not a formula that matplotlib can render: {reason}") from None
     return label
 
 

@@ -106,7 +106,7 @@
     const every = lines(), shown = every.filter((l) => !hidden.has(data.rows[l.row]));
     drawLegend(every);
     const log = logBox.checked && shown.every((l) => l.means.every((m) => m > 0));
-    if (!shown.length) { host.replaceChildren(make("p", {}, every.length ? "No method is selected." : "Nothing to draw yet.")); return; }
+    if (!shown.length) { host.replaceChildren(make("p", {}, every.length ? "No method is selected." : "Nothing to plot yet.")); return; }
     const floor = log ? Math.min(...shown.flatMap((l) => l.means)) / 1.05 : -Infinity;
     const band = (l, i, sign) => Math.max(floor, l.means[i] + sign * (l.stds?.[i] ?? 0));
     const withBand = bandBox.checked;
@@ -158,7 +158,7 @@
   function drawCost() {
     const host = byId("scatter"), key = costBox.value;
     const points = data.groups.filter((g) => g.panel === Number(panelBox.value) && g.cost[key] > 0 && g.student != null && !hidden.has(data.rows[g.row]));
-    if (!points.length) { host.replaceChildren(make("p", {}, "No finished run to draw.")); return; }
+    if (!points.length) { host.replaceChildren(make("p", {}, "No finished run to plot.")); return; }
     const axes = frame(host, points.map((g) => g.cost[key]), points.map((g) => g.student), COSTS[key] ?? key, `student accuracy, % (${data.panels[panelBox.value]})`, true, false);
     for (const g of points) {
       const dot = make("circle", { cx: axes.x(g.cost[key]), cy: axes.y(g.student), r: 6, fill: colour(g.row), stroke: "var(--card)" });
