@@ -1,13 +1,8 @@
-"""Which runs are meant: conditions on the columns of the table of all runs, such as ``backbone=resnet8 and lr<0.1``.
+"""Conditions that choose runs by the columns of the table of all runs, such as ``backbone=resnet8 and lr<0.1``.
 
-The grammar, in which ``and`` binds closer than ``or``::
-
-    condition  = all ("or" all)*
-    all        = part ("and" part)*
-    part       = "not" part | "(" condition ")" | KEY ("=" | "!=" | "<" | "<=" | ">" | ">=") VALUE
-
-A key is a column, or its last word where that is one column's alone. A value with spaces or signs stands in quotes;
-``null`` is what is not there. Nothing of it is ever carried out as code.
+A condition is one or several comparisons joined by ``and``: ``KEY = VALUE``, or with ``!=``, ``<``, ``<=``, ``>``,
+``>=``. A key is a column, or its last word where that is one column's alone. Several values, separated by commas, are any of
+them. One with spaces or signs is quoted; ``null`` is what is not there. Nothing of it is ever run as code.
 """
 
 import operator
@@ -32,9 +27,10 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_TOKEN = re.compile(r"""\s*(?:(?P<quoted>"[^"]*"|'[^']*')|(?P<sign>[<>=!]=|[<>=()])|(?P<word>[^\s<>=!()"']+))""")
-_KEYWORDS = ("and", "or", "not")
-_EXAMPLE = "as in 'backbone=resnet8 and temperature=3'"
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s<>=!"'(),]+)"""
+_COMPARISON = re.compile(
+    rf"""\s*(?P<key>[^\s<>=!"'()]+)\s*(?P<sign>[<>=!]=|[<>=])\s*(?P<values>{_VALUE}(?:,{_VALUE})*)\s*(?P<more>and\b|$)"""
+)
 
 
 def select(frame: pd.DataFrame, condition: str) -> pd.DataFrame:
@@ -42,7 +38,7 @@ def select(frame: pd.DataFrame, condition: str) -> pd.DataFrame:
 
     Args:
         frame: From :func:`benchmark.store.load`.
-        condition: In the grammar above.
+        condition: As above.
 
     Raises:
         InputError: If the condition has another form, or names a column or a value that is not there.
@@ -56,82 +52,27 @@ def fits(frame: pd.DataFrame, condition: str) -> "pd.Series[bool]":
 
     Args:
         frame: Any table whose columns have the names of :func:`benchmark.store.load`.
-        condition: In the grammar above.
+        condition: As above.
 
     Raises:
         InputError: As :func:`select`.
     """
-    return _Reader(frame, condition).read()
-
-
-class _Reader:
-    """Reads one condition from left to right."""
-
-    def __init__(self, frame: pd.DataFrame, text: str) -> None:
-        self.frame = frame
-        self.text = text
-        self.tokens = self._tokens(text)
-        self.place = 0
-
-    def _tokens(self, text: str) -> list[tuple[str, str]]:
-        found, place = [], 0
-        while text[place:].strip():
-            match = _TOKEN.match(text, place)
-            if match is None:
-                raise self._problem(f"nothing can begin with {text[place:].strip()[0]!r}")
-            kind = str(match.lastgroup)
-            found.append((kind, match[kind][1:-1] if kind == "quoted" else match[kind]))
-            place = match.end()
-        return found
-
-    def _problem(self, what: str) -> InputError:
-        return InputError(f"--where takes conditions {_EXAMPLE}: {what} (given: {self.text!r})")
-
-    def read(self) -> "pd.Series[bool]":
-        found = self._any()
-        if self.place < len(self.tokens):
-            raise self._problem(f"'and' or 'or' must stand before {self.tokens[self.place][1]!r}")
-        return found
-
-    def _any(self) -> "pd.Series[bool]":
-        found = self._all()
-        while self._taken("or"):
-            found = found | self._all()
-        return found
-
-    def _all(self) -> "pd.Series[bool]":
-        found = self._part()
-        while self._taken("and"):
-            found = found & self._part()
-        return found
-
-    def _part(self) -> "pd.Series[bool]":
-        if self._taken("not"):
-            return ~self._part()
-        if self._taken("("):
-            found = self._any()
-            if not self._taken(")"):
-                raise self._problem("a bracket is not closed")
-            return found
-        key = self._next("a key")
-        sign = self._next(f"a comparison after {key!r}", _COMPARISONS)
-        return _compared(self.frame[column(self.frame, key)], key, sign, self._next(f"a value after '{key}{sign}'"))
-
-    def _taken(self, word: str) -> bool:
-        there = self.place < len(self.tokens)
-        taken = there and self.tokens[self.place][0] != "quoted" and self.tokens[self.place][1] == word
-        self.place += taken
-        return taken
-
-    def _next(self, wanted: str, valid: Mapping[str, Any] | None = None) -> str:
-        kind, word = self.tokens[self.place] if self.place < len(self.tokens) else ("", "")
-        fits = kind == "sign" and word in valid if valid else kind == "quoted" or (
-            kind == "word" and word not in _KEYWORDS
-        )  # fmt: skip
-        if not fits:
-            raise self._problem(f"{wanted} is missing" + (f" before {word!r}" if kind else ""))
-        self.place += 1
-        return word
+    found = pd.Series(True, index=frame.index)
+    place, more = 0, True
+    while more:
+        part = _COMPARISON.match(condition, place)
+        if part is None:
+            raise InputError(
+                "--where takes comparisons joined by 'and', as in 'backbone=resnet8 and temperature=3', and of several "
+                f"values any, as in method=pcl,dkel: none can be read in {condition[place:].strip()!r} of {condition!r}"
+            )
+        key, sign = part["key"], part["sign"]
+        words = [word[1:-1] if word[0] in "\"'" else word for word in re.findall(_VALUE, part["values"])]
+        own = frame[column(frame, key)]
+        answers = [_compared(own, key, sign, word) for word in words]
+        found &= pd.concat(answers, axis=1).all(axis=1) if sign == "!=" else pd.concat(answers, axis=1).any(axis=1)
+        place, more = part.end(), bool(part["more"])
+    return found
 
 
 def column(frame: pd.DataFrame, key: str) -> str:

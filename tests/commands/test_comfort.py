@@ -101,7 +101,7 @@ class TestShow:
             assert lookup.find(finished_runs, word) == run
 
     def test_what_is_not_unique_or_not_there_is_refused(self, finished_runs: Path, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="run 'dml' .* 2 runs: dml-digits-resnet8-s0-"):
+        with pytest.raises(InputError, match=r"run 'dml' .* 2 runs: dml-digits-resnet8-s0-"):
             lookup.find(finished_runs, "dml")
         with pytest.raises(InputError, match=r"unknown run 'dmml-digits.*did you mean 'dml-digits-resnet8-s"):
             lookup.find(finished_runs, "dmml-digits-resnet8-s0")

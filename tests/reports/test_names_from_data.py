@@ -133,8 +133,8 @@ class TestFigures:
         self, bench: Bench, results: Path, tmp_path: Path
     ) -> None:
         words = ["plot", "curves", "--results", str(results), "--label", r"dml=$\beta_1$"]
-        only = " or ".join(f"dataset='{name}'" for name in COLUMNS[:2])
-        answer = bench(*words, "--where", f"({only})", "--out", "x.svg")
+        only = ",".join(f"'{name}'" for name in COLUMNS[:2])
+        answer = bench(*words, "--where", f"dataset={only}", "--out", "x.svg")
         assert answer.code == 0, answer.err
         drawn = texts(tmp_path / "x.svg")
         assert "US$ and A$/resnet8" in drawn

@@ -2,10 +2,13 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, strategies as st
 
 from benchmark import store
@@ -165,3 +168,76 @@ class TestInAStore:
         frame = store.load(results, "last")
         assert frame.attrs[store.DAMAGED] == {}
         assert dict(zip(frame["seed"], frame["status"], strict=True))[7] == "failed"
+
+
+STRANGE = {
+    "a sexagesimal fraction": "1:1:1:1.5",
+    "a sexagesimal number": ":".join(["59"] * 200_000),
+    "a number of a million digits": "9" * 900_000,
+    "nesting": "[" * 300 + "]" * 300,
+    "nesting of mappings": "{a: " * 300 + "1" + "}" * 300,
+    "an infinite number": ".inf",
+    "no number": ".nan",
+    "an octal number": "0o17",
+    "a word of YAML 1.1": "on",
+    "a date": "2026-01-01",
+    "a tag": "!!python/name:os.system",
+    "a binary": "!!binary aGVsbG8=",
+    "an alias": "&a [*a]",
+    "a set": "!!set {1, 2}",
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_a_value_of_no_strict_yaml_is_damage_at_once(tmp_path: Path, kind: str) -> None:
+    content = (finish(tmp_path, 0) / CONFIG).read_text()
+    assert "peers: 2\n" in content
+    begun = time.monotonic()
+    for changed in (content.replace("peers: 2\n", f"peers: {STRANGE[kind]}\n"), f"{content}epochs: {STRANGE[kind]}\n"):
+        with suppress(files.DamagedError):
+            # what is no number in YAML 1.2 is a word
+            assert files.parse_config(changed.encode()).hyperparameters["peers"] == STRANGE[kind]
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("extra", ["method: pcl\n", "train: {}\n"])
+def test_a_key_twice_is_damage(tmp_path: Path, extra: str) -> None:
+    content = (finish(tmp_path, 0) / CONFIG).read_bytes()
+    with pytest.raises(files.DamagedError, match="strict YAML"):
+        files.parse_config(content + extra.encode())
+
+
+WORDS = ["1:30", "1e3", "on", "no", "0100", "0x1f", "1_000", "~", "null", "2026-01-01", ".5", "[", "a: b", ""]
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_a_word_that_is_a_number_to_some_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
+    run = config(0).model_copy(update={"hyperparameters": {"word": text}})
+    folder = Store(tmp_path).begin(run)
+    content = (folder / CONFIG).read_bytes()
+    assert files.parse_config(content) == run
+    # nor is it another one to readers of YAML 1.1
+    assert yaml.safe_load(content)["hyperparameters"]["word"] == text
+
+
+@pytest.mark.parametrize("name", [CONFIG, METRICS, RESULT])
+@pytest.mark.parametrize("kind", ["link", "FIFO", "folder"])
+def test_a_file_that_is_no_regular_one_is_damage_and_nothing_hangs(tmp_path: Path, name: str, kind: str) -> None:
+    folder = finish(tmp_path / "results", 0)
+    kept = tmp_path / name
+    (folder / name).rename(kept)
+    {"link": lambda path: path.symlink_to(kept), "FIFO": os.mkfifo, "folder": Path.mkdir}[kind](folder / name)
+    frame = store.load(tmp_path / "results", "last")
+    assert frame.empty
+    (line,) = frame.attrs[store.DAMAGED].values()
+    assert name in line
+    assert kept.is_file()
+
+
+def test_a_folder_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
+    folder = finish(tmp_path, 0)
+    finish(tmp_path, 1)
+    folder.rename(folder.parent / os.fsdecode(b"\xff\xfe-0123"))
+    runs = store.read(tmp_path)
+    assert len(runs.found) == 1
+    assert ["its name is no text" in str(one) for one in runs.left_out] == [True]
