@@ -1,8 +1,8 @@
 """Conditions that choose runs by the columns of the table of all runs, such as ``backbone=resnet8 and lr<0.1``.
 
 A condition is one or several comparisons joined by ``and``: ``KEY = VALUE``, or with ``!=``, ``<``, ``<=``, ``>``,
-``>=``. A key is a column, or its last word where that is one column's alone. Several values, separated by commas, are any of
-them. One with spaces or signs is quoted; ``null`` is what is not there. Nothing of it is ever run as code.
+``>=``. A key is a column, or its last word where that is one column's alone. Several values, separated by commas, are
+any of them. One with spaces or signs is quoted; ``null`` is what is not there. Nothing of it is ever run as code.
 """
 
 import operator
