@@ -140,10 +140,10 @@ def _load_pt2(path: Path, plugins: Sequence[str | Path]) -> Model:
 
 
 def _load_safetensors(path: Path, plugins: Sequence[str | Path]) -> Model:
-    from benchmark.training import normalised, read_student
+    from benchmark.training import Normalised, read_student
 
     card = read_card(path)
-    return as_model(normalised(read_student(path, plugins).network, card.mean, card.std))
+    return as_model(Normalised(read_student(path, plugins).network, card.mean, card.std))
 
 
 def as_model(module: Callable[[Any], Any]) -> Model:

@@ -18,7 +18,7 @@ from benchmark.deployment import deployed
 from benchmark.deployment.deployed import Card, Floats, Model
 from benchmark.errors import MachineError
 from benchmark.store import StoredRun, atomic, environment, students_files, writing
-from benchmark.training import Normalised, Student, normalised, read_student
+from benchmark.training import Normalised, Student, read_student
 from methods.errors import InputError, unknown
 
 TOLERANCE = 1e-5
@@ -46,7 +46,7 @@ def export(
     """
     writer = WRITERS[deployed.check_suffix(target)]
     student = read_student(_weights(run, name), plugins)
-    model = normalised(student.network, student.mean, student.std)
+    model = Normalised(student.network, student.mean, student.std)
     card = _card(run, student, target)
     try:
         with writing(target), tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:

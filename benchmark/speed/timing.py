@@ -76,7 +76,7 @@ def training_step(trainer: Trainer) -> Callable[[], None]:
     progress = Progress(epoch=epochs // 2, step=10_000, epochs=epochs)
 
     def step() -> None:
-        trainer.train_step(batch.views, batch.labels, progress, batch.indices, batch.targets)
+        trainer.train_step(batch, progress)
 
     return step
 

@@ -25,12 +25,7 @@ from .steps import (
     parameter_groups as parameter_groups,
     without_effect as without_effect,
 )
-from .students import (
-    Normalised as Normalised,
-    Student as Student,
-    normalised as normalised,
-    read_student as read_student,
-)
+from .students import Normalised as Normalised, Student as Student, read_student as read_student
 from .trainer import (
     CollapsedError as CollapsedError,
     DivergedError as DivergedError,

@@ -145,18 +145,20 @@ class Augmentation:
             boxes=None if boxes is None else uploaded(boxes, device),
         )
 
-    def pixels(self, indices: Tensor) -> Tensor:
-        """Return the images at ``indices`` ``[B]``, which are in the host's memory, as they are: ``[B, C, H, W]``."""
-        return self.images[uploaded(indices, self.images.device) if isinstance(self.images, Tensor) else indices]
+    def pixels(self, indices: Tensor, where: Tensor) -> Tensor:
+        """Return images ``[B, C, H, W]``, by their indices ``[B]`` in the host's memory and on the device."""
+        return self.images[where if isinstance(self.images, Tensor) else indices]
 
-    def views(self, indices: Tensor, sampled: "SampledViews") -> Tensor:
+    def views(self, indices: Tensor, sampled: "SampledViews", where: Tensor | None = None) -> Tensor:
         """Return normalised views ``[V, B, C, H, W]``, channels-last, of the images at ``indices`` ``[B]``.
 
         Args:
             indices: In the host's memory.
             sampled: For all images.
+            where: ``indices`` on the device; None: it is the CPU.
         """
-        windows, where = self._windows(self.pixels(indices)), uploaded(indices, self.images.device)
+        where = indices if where is None else where
+        windows = self._windows(self.pixels(indices, where))
         mirrored, columns = sampled.mirrored[:, where], sampled.columns[:, where]
         # column c of an image is column 2 pad - c of its mirror image
         columns = torch.where(mirrored.bool(), 2 * self.pad - columns, columns)
@@ -284,7 +286,7 @@ class Batches:
         """
         train, where = self._config.train, uploaded(indices, self.labels.device)
         labels, targets = self.labels[where], None
-        views = self.augmentation.views(indices, sampled)
+        views = self.augmentation.views(indices, sampled, where)
         if self._mixing:
             views, targets = self._mixing(views, labels, mixing_seed)
         if train.label_smoothing:

@@ -22,8 +22,9 @@ calls diversity: Chen et al. (2020), "Online Knowledge Distillation with Diverse
 """
 
 import math
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import combinations, permutations
 from statistics import fmean
 
@@ -156,6 +157,9 @@ def _difference(reference: Tensor, other: Tensor) -> Tensor:
 class FeatureSimilarity:
     """The mean linear CKA over all pairs of several networks, from their features batch by batch, in float64.
 
+    Attributes:
+        images: How many were counted.
+
     For features X ``[N, d]`` and Y ``[N, e]`` of the same images, centred column by column,
     ``CKA(X, Y) = ||Y^T X||_F^2 / (||X^T X||_F ||Y^T Y||_F)``, in 0..1: 1 where one is a rotation or a multiple of the
     other, near 0 where they have nothing to do with each other and N is large beside d and e.
@@ -166,7 +170,7 @@ class FeatureSimilarity:
 
     def __init__(self) -> None:
         self._sizes: list[int] = []
-        self._images = 0
+        self.images = 0
         self._sums = torch.empty(0)
         self._products = torch.empty(0)
 
@@ -177,18 +181,13 @@ class FeatureSimilarity:
             features: ``[B, d_k]`` of each network, in the same order every time.
         """
         joined = torch.cat([own.flatten(1).double() for own in features], dim=1)
-        if not self._images:
+        if not self.images:
             self._sizes = [own.flatten(1).shape[1] for own in features]
             self._sums = joined.new_zeros(joined.shape[1])
             self._products = joined.new_zeros(joined.shape[1], joined.shape[1])
-        self._images += len(joined)
+        self.images += len(joined)
         self._sums += joined.sum(0)
         self._products.addmm_(joined.T, joined)
-
-    @property
-    def counted(self) -> int:
-        """How many images were counted."""
-        return self._images
 
     def mean(self) -> Tensor:
         """Return the mean over all pairs as a scalar; nan where the features of one do not vary."""
@@ -196,7 +195,7 @@ class FeatureSimilarity:
         products = [part.split(self._sizes, dim=1) for part in self._products.split(self._sizes)]
 
         def centred(one: int, other: int) -> Tensor:
-            found: Tensor = products[one][other] - torch.outer(sums[one], sums[other]) / self._images
+            found: Tensor = products[one][other] - torch.outer(sums[one], sums[other]) / self.images
             return found
 
         every = range(len(self._sizes))
@@ -211,13 +210,6 @@ def _above_rounding(centred: Tensor, raw: Tensor) -> Tensor:
     """Return the Frobenius norm of centred products, or nan where it is but the rounding of those that are not."""
     norm: Tensor = torch.linalg.matrix_norm(centred)
     return norm.where(norm > ROUNDING * torch.linalg.matrix_norm(raw), torch.nan)
-
-
-def linear_cka(one: Tensor, other: Tensor) -> float:
-    """Return the linear CKA of two networks' features ``[N, d]`` and ``[N, e]``."""
-    similarity = FeatureSimilarity()
-    similarity.add([one, other])
-    return float(similarity.mean())
 
 
 class PeerSimilarity:
@@ -239,18 +231,10 @@ class PeerSimilarity:
         """Fill a mapping with the features ``[B, d]`` that each peer's classifier reads, while the context lasts."""
         found: dict[int, Tensor] = {}
 
-        def keeper(peer: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-            def keep(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-                found[peer] = arguments[0]
-
-            return keep
-
-        hooks = [own.register_forward_pre_hook(keeper(peer)) for peer, own in enumerate(self._classifiers)]
-        try:
+        with ExitStack() as hooks:
+            for peer, own in enumerate(self._classifiers):
+                hooks.callback(own.register_forward_pre_hook(partial(_keep, found, peer)).remove)
             yield found
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def add(self, read: Mapping[int, Tensor]) -> None:
         """Count a batch: what :meth:`watching` found when the method predicted it."""
@@ -261,7 +245,11 @@ class PeerSimilarity:
 
     def scores(self) -> dict[str, Tensor]:
         """Return ``cka/peers`` as ``[1]``; nothing if there is none."""
-        return {"cka/peers": self._similarity.mean()[None]} if self._similarity.counted else {}
+        return {"cka/peers": self._similarity.mean()[None]} if self._similarity.images else {}
+
+
+def _keep(found: dict[int, Tensor], peer: int, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    found[peer] = arguments[0]
 
 
 def gradient_norms(terms: Mapping[str, Tensor], parameters: Sequence[Tensor]) -> dict[str, float]:
@@ -273,11 +261,9 @@ def gradient_norms(terms: Mapping[str, Tensor], parameters: Sequence[Tensor]) ->
     """
     norms = []
     for term in terms.values():
-        found: Sequence[Tensor | None] = (
-            torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
-            if term.requires_grad
-            else [None]
-        )
+        found: Sequence[Tensor | None] = ()
+        if term.requires_grad:
+            found = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
         squares = [gradient.double().square().sum() for gradient in found if gradient is not None]
         norms.append(torch.stack(squares).sum().sqrt() if squares else torch.zeros((), device=term.device).double())
     return dict(zip(terms, torch.stack(norms).tolist(), strict=True))
@@ -286,8 +272,5 @@ def gradient_norms(terms: Mapping[str, Tensor], parameters: Sequence[Tensor]) ->
 def gradient_scores(norms: Mapping[str, float]) -> dict[str, float]:
     """Return ``gradient/<term>``, the norms, and ``gradient_share/<term>``, each one's part of their sum in percent."""
     total = math.fsum(norms.values())
-    shares = {name: 100 * norm / total if total > 0 else 0.0 for name, norm in norms.items()}
-    return {
-        **{f"gradient/{name}": norm for name, norm in norms.items()},
-        **{f"gradient_share/{name}": share for name, share in shares.items()},
-    }
+    shares = {f"gradient_share/{name}": 100 * norm / total if total > 0 else 0.0 for name, norm in norms.items()}
+    return {f"gradient/{name}": norm for name, norm in norms.items()} | shares

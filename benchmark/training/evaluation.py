@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,8 @@ def evaluate(
     similar = similarity.scores()
     totals |= similar
     # one transfer for all scores: this is the only point of an epoch that waits for the device
-    flat = torch.cat(list(totals.values())).tolist()
-    lengths = [len(value) for value in totals.values()]
-    starts = [sum(lengths[:index]) for index in range(len(lengths))]
-    host = {name: flat[start : start + length] for name, start, length in zip(totals, starts, lengths, strict=True)}
+    numbers = iter(torch.cat(list(totals.values())).tolist())
+    host = {name: list(islice(numbers, len(value))) for name, value in totals.items()}
     scores: dict[str, float] = {}
     for name in [name for name in host if name.startswith("/")]:
         top1, top5, nll = (value / len(labels) for value in host.pop(name))
@@ -125,17 +124,13 @@ def _batches(
 
 
 def _gains(scores: Mapping[str, float], roles: Mapping[str, Role]) -> dict[str, float]:
-    accuracies = {name.removeprefix("top1/"): value for name, value in scores.items() if name.startswith("top1/")}
     kinds: tuple[Role, ...] = ("peer", "teacher", "ensemble")
     peers, teachers, ensembles = (
-        [accuracies[name] for name in diagnostics.members(kind, roles, accuracies)] for kind in kinds
+        [scores[f"top1/{name}"] for name, own in roles.items() if own == kind and f"top1/{name}" in scores]
+        for kind in kinds
     )
-    gains: dict[str, float] = {}
-    if peers and ensembles:
-        gains["gain/ensemble"] = ensembles[0] - sum(peers) / len(peers)
-    if peers and teachers:
-        gains["gain/teachers"] = sum(teachers) / len(teachers) - sum(peers) / len(peers)
-    return gains
+    better = {"gain/ensemble": ensembles[:1], "gain/teachers": teachers}
+    return {name: sum(own) / len(own) - sum(peers) / len(peers) for name, own in better.items() if own and peers}
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:

@@ -87,11 +87,11 @@ def on_meta() -> Iterator[None]:
 
 
 class MetaShortcuts(TorchDispatchMode):
-    """Within it a meta tensor's batch statistics, sums, products and random numbers take microseconds.
+    """Within it a meta tensor's batch statistics, rectification and random numbers take microseconds.
 
-    On the meta device torch finds the result of such an operation by taking it apart in Python, of a batch
-    normalisation in five milliseconds, so that a deep network's step takes seconds there. What the shape of the first
-    argument does not decide, and what would be an error, is left to torch; so is every tensor with values.
+    On the meta device torch takes such an operation apart in Python, a batch normalisation in five milliseconds, so
+    that a deep network's step takes seconds there. What the shape of the first argument does not decide, and what would
+    be an error, is left to torch; so is every tensor with values.
     """
 
     def __init__(self) -> None:
@@ -107,12 +107,7 @@ class MetaShortcuts(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _elementwise(first: Tensor, second: Any, *_: Any) -> Tensor | None:
-    alike = isinstance(second, Tensor) and second.is_meta and first.shape == second.shape
-    return torch.empty_like(first) if alike and first.dtype == second.dtype and first.is_floating_point() else None
-
-
-def _rectified(values: Tensor) -> Tensor:
+def _alike(values: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(values)
 
 
@@ -129,22 +124,11 @@ def _normalised(
     return torch.empty_like(images), statistics, torch.empty_like(statistics)
 
 
-def _gradients(
-    gradient: Tensor,
-    images: Tensor,
-    weight: Tensor | None,
-    mean: Tensor | None,
-    variance: Tensor | None,
-    saved_mean: Tensor | None,
-    saved_deviation: Tensor | None,
-    train: bool,
-    epsilon: float,
-    wanted: tuple[bool, bool, bool],
-) -> tuple[Tensor | None, ...] | None:
+def _gradients(gradient: Tensor, images: Tensor, weight: Tensor | None, *rest: Any) -> tuple[Tensor | None, ...] | None:
     if gradient.shape != images.shape or weight is None or not _fit(images, weight):
         return None
     made = (images, weight, weight)
-    return tuple(torch.empty_like(tensor) if asked else None for tensor, asked in zip(made, wanted, strict=True))
+    return tuple(torch.empty_like(tensor) if asked else None for tensor, asked in zip(made, rest[-1], strict=True))
 
 
 def _fit(images: Tensor, *vectors: Tensor | None) -> bool:
@@ -157,12 +141,8 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
     aten._native_batch_norm_legit.default: _normalised,
     aten._native_batch_norm_legit_no_training.default: _normalised,
     aten.native_batch_norm_backward.default: _gradients,
-    aten.relu.default: _rectified,
-    aten.threshold_backward.default: _elementwise,
-    aten.add.Tensor: _elementwise,
-    aten.mul.Tensor: _elementwise,
-    aten.sub.Tensor: _elementwise,
-    aten.div.Tensor: _elementwise,
+    aten.relu.default: _alike,
+    aten.threshold_backward.default: _alike,
     aten.normal_.default: _in_place,
     aten.uniform_.default: _in_place,
 }

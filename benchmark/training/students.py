@@ -74,7 +74,9 @@ def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
         raise InputError(f"{path} is not a readable safetensors file: {error}") from None
     try:
         sizes = {key: int(metadata[key]) for key in ("num_classes", "in_channels", "image_size")}
-        student = Student(_network(metadata, sizes, plugins), weights, metadata)
+        shared = int(metadata["shared_stages"]) if "shared_stages" in metadata else None
+        network = make(metadata["backbone"], **sizes, plugins=plugins).network(shared).eval()
+        student = Student(network, weights, metadata)
         student.network.load_state_dict(weights)
         if not len(student.mean) == len(student.std) == sizes["in_channels"]:
             raise ValueError("mean and std are not one a channel")
@@ -99,14 +101,8 @@ def named_classes(path: Path) -> list[str] | None:
     return list(map(str, found)) if isinstance(found, list) else None
 
 
-def _network(metadata: Mapping[str, str], sizes: Mapping[str, int], plugins: Sequence[str | Path]) -> nn.Module:
-    backbone = make(metadata["backbone"], **sizes, plugins=plugins)
-    shared = int(metadata["shared_stages"]) if "shared_stages" in metadata else None
-    return backbone.network(shared).eval()
-
-
 class Normalised(nn.Module):
-    """A network that takes pixels / 255, in [0, 1]."""
+    """A network with its normalisation, in eval mode: it takes pixels / 255, in [0, 1]."""
 
     mean: Tensor
     std: Tensor
@@ -116,15 +112,9 @@ class Normalised(nn.Module):
         self.network = network
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits ``[B, classes]`` for ``[B, C, H, W]`` in [0, 1]."""
         logits: Tensor = self.network((images - self.mean) / self.std)
         return logits
-
-
-def normalised(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Normalised:
-    """Return the network with its normalisation inside, in eval mode."""
-    wrapped = Normalised(network, mean, std)
-    wrapped.eval()
-    return wrapped

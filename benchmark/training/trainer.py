@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from benchmark.configuration import RunConfig
-from benchmark.datasets import Dataset, on_device, uploaded
+from benchmark.datasets import Dataset, Images, on_device, uploaded
 from benchmark.store import Predictions, atomic
 from benchmark.training.batches import Batches, Normalisation
 from benchmark.training.devices import PrecisionConfig, check_train_settings, reset_peak_memory
@@ -117,9 +117,8 @@ class Trainer:
             the images), ``method/<score>`` of what the method itself records, the scores of
             :func:`benchmark.training.evaluation.evaluate` and ``student``, the mean top-1 accuracy of the students;
             the latter two only in epochs that are evaluated. Of those the last one and every
-            ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics`,
-            :mod:`benchmark.training.diagnostics` and :mod:`benchmark.training.diagnostics`, and ``train_student``, the
-            students' accuracy on training images.
+            ``train.diagnostics_every``-th epoch also have the scores of :mod:`benchmark.training.diagnostics`, and
+            ``train_student``, the students' accuracy on training images.
 
         Raises:
             DivergedError: If the loss or the outputs of a predictor are not finite.
@@ -127,11 +126,12 @@ class Trainer:
         begin = time.perf_counter()
         epoch = self.next_epoch
         losses = self._train(epoch)
-        lr = self.config.train.lr_at(epoch) * self._warmup(self.step - 1)
+        lr = self.config.train.lr_at(epoch) * self.config.train.warmup_at(self.step - 1, self.batches.per_epoch)
         self.next_epoch += 1
         scores: Row = {}
-        if self.done or self.next_epoch % self.config.train.eval_every == 0:
-            diagnosed = self._diagnosed()
+        train = self.config.train
+        if self.done or self.next_epoch % train.eval_every == 0:
+            diagnosed = self.done or (train.diagnostics_every > 0 and self.next_epoch % train.diagnostics_every == 0)
             scores = self.evaluate(diagnosed)
             if diagnosed:
                 scores |= self._on_training_images() | self._gradients(epoch)
@@ -141,51 +141,29 @@ class Trainer:
 
     def evaluate(self, diagnose: bool = False) -> Row:
         """Return the scores of every predictor, and the students' mean accuracy as ``student``."""
-        with self.arithmetic.autocast():
-            scores = evaluate(
-                self.method,
-                self.test_images,
-                self.test_labels,
-                self.normalisation,
-                self.layout,
-                diagnose,
-                self.method.students if self.config.train.class_accuracy else (),
-            )
-        broken = [name for name, score in scores.items() if name.startswith("nll/") and not math.isfinite(score)]
-        if broken:
-            names = ", ".join(name.removeprefix("nll/") for name in broken)
-            raise DivergedError(f"after epoch {self.next_epoch - 1}: the outputs of {names} are not finite")
+        by_class_of = self.method.students if self.config.train.class_accuracy else ()
+        scores = self._evaluate(self.test_images, self.test_labels, diagnose, by_class_of)
+        likelihoods = {name.removeprefix("nll/"): score for name, score in scores.items() if name.startswith("nll/")}
+        if broken := [name for name, score in likelihoods.items() if not math.isfinite(score)]:
+            raise DivergedError(f"after epoch {self.next_epoch - 1}: the outputs of {', '.join(broken)} are not finite")
         students = [scores[f"top1/{name}"] for name in self.method.students]
         return {"student": sum(students) / len(students), **scores}
+
+    def _evaluate(self, images: Images, labels: Tensor, *how: Any) -> Row:
+        with self.arithmetic.autocast():
+            return evaluate(self.method, images, labels, self.normalisation, self.layout, *how)
 
     def _on_training_images(self) -> Row:
         """Return ``train_student``, the students' mean accuracy on training images, without augmentation."""
         count = len(self.labels)
         # spread over all of them: the images of a folder are in the order of its classes
         indices = torch.arange(0, count, max(1, count // TRAINING_SAMPLE))[:TRAINING_SAMPLE]
-        images, labels = self.batches.augmentation.pixels(indices), self.labels[uploaded(indices, self.labels.device)]
-        with self.arithmetic.autocast():
-            scores = evaluate(self.method, images, labels, self.normalisation, self.layout)
+        where = uploaded(indices, self.labels.device)
+        scores = self._evaluate(self.batches.augmentation.pixels(indices, where), self.labels[where])
         return {"train_student": fmean(scores[f"top1/{name}"] for name in self.method.students)}
 
-    def train_step(
-        self,
-        views: Tensor,
-        labels: Tensor,
-        progress: Progress,
-        indices: Tensor | None = None,
-        targets: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Take one optimiser step and return the loss terms, detached.
-
-        Args:
-            views: ``[V, B, C, H, W]``.
-            labels: ``[B]``, class indices.
-            progress: Where in the run.
-            indices: ``[B]``, the images' places in the training set; None if they are none of its images.
-            targets: ``[B, C]``, the labels as probabilities where they are smoothed or mixed; None: as they are.
-        """
-        batch = StepBatch(views, labels, indices, targets)
+    def train_step(self, batch: StepBatch, progress: Progress) -> Terms:
+        """Take one optimiser step and return the loss terms, detached."""
         terms = self.recorded(self._optimise, batch, progress) if self.recorded else self._optimise(batch, progress)
         self.method.after_step(progress)
         return terms
@@ -259,35 +237,30 @@ class Trainer:
 
     def save_students(self, folder: Path) -> None:
         """Write each student's weights to ``<folder>/<student>.safetensors``, with what is needed to rebuild it."""
+        backbones, shared = self.config.backbone.split("+"), self.config.hyperparameters.get("shared_stages")
         for name in self.method.students:
             student = self.method.student(name)
-            if not all(weight.isfinite().all() for weight in student.state_dict().values()):
+            weights = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
+            if not all(weight.isfinite().all() for weight in weights.values()):
                 raise DivergedError(f"the weights of {name} are not finite")
             metadata = {
                 "student": name,
                 "method": self.config.method,
-                "backbone": self._backbone_of(name),
+                "backbone": backbones[self.method.students.index(name) if len(backbones) > 1 else 0],
                 **describe_data(self.dataset),
                 "run": self.config.identity,
+                **({} if shared is None else {"shared_stages": str(shared)}),
             }
-            shared = self.config.hyperparameters.get("shared_stages")
-            if shared is not None:
-                metadata["shared_stages"] = str(shared)
-            weights = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
             atomic.write_bytes(folder / f"{name}.safetensors", save(weights, metadata))
-
-    def _backbone_of(self, student: str) -> str:
-        parts = self.config.backbone.split("+")
-        return parts[self.method.students.index(student)] if len(parts) > 1 else parts[0]
 
     def _train(self, epoch: int) -> Row:
         totals: dict[str, Tensor] = {}
         self.method.train()
         train = self.config.train
         for batch, last in self.batches.of_epoch("order", "augmentation", epoch):
-            set_rates(self.optimizer, self.groups, train, epoch, self._warmup(self.step))
+            set_rates(self.optimizer, self.groups, train, epoch, train.warmup_at(self.step, self.batches.per_epoch))
             progress = Progress(epoch, self.step, train.epochs, last)
-            terms = self.train_step(batch.views, batch.labels, progress, batch.indices, batch.targets)
+            terms = self.train_step(batch, progress)
             self.step += 1
             for name, term in terms.items():
                 weighted = term * len(batch.labels)
@@ -295,19 +268,10 @@ class Trainer:
         # one transfer an epoch: the device is never waited for in between
         means = (torch.stack(list(totals.values())) / len(self.labels)).tolist()
         losses = {f"loss/{name}": mean for name, mean in zip(totals, means, strict=True)}
-        broken = [name for name, mean in losses.items() if not math.isfinite(mean)]
-        if broken:
+        if broken := [name for name, mean in losses.items() if not math.isfinite(mean)]:
             raise DivergedError(f"epoch {epoch}: {', '.join(broken)} is not finite")
         own = {f"method/{name}": score for name, score in self.method.scores().items()}
         return {"loss": sum(means), **losses, **own}
-
-    def _warmup(self, step: int) -> float:
-        """Return what the warm-up multiplies the learning rates of a step by."""
-        return self.config.train.warmup_at(step, self.batches.per_epoch)
-
-    def _diagnosed(self) -> bool:
-        every = self.config.train.diagnostics_every
-        return self.done or (every > 0 and self.next_epoch % every == 0)
 
     def _gradients(self, epoch: int) -> Row:
         """Return how much each loss term pulls at the weights, on one batch of its own; the run goes on unchanged."""

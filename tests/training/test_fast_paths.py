@@ -11,7 +11,7 @@ import methods
 from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.catalogue import load
-from benchmark.training.trainer import Trainer
+from benchmark.training import StepBatch, Trainer
 from methods import Progress
 
 METHODS = tuple(name for name in methods.available() if name != "kd")  # which needs a teacher's file
@@ -78,7 +78,7 @@ def losses(run: RunConfig, dtype: torch.dtype, fast: bool, plugins: Sequence[Pat
     batches = trainer.batches.of_epoch("order", "augmentation", 0)
     found = []
     for step, (batch, _) in zip(range(STEPS[dtype]), batches, strict=False):
-        terms = trainer.train_step(batch.views.to(dtype), batch.labels, Progress(5, step, run.train.epochs))
+        terms = trainer.train_step(StepBatch(batch.views.to(dtype), batch.labels), Progress(5, step, run.train.epochs))
         found.append(sum(term.item() for term in terms.values()))
     return found
 

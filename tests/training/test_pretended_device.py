@@ -149,7 +149,7 @@ def operations(method: str, device: PretendedDevice, folder: Path, backbone: str
     trainer = begun(config, "cuda")
     batches = trainer.batches.of_epoch("order", "augmentation", 0)
     for number, (batch, _) in enumerate(batches):
-        trainer.train_step(batch.views, batch.labels, Progress(0, number, EPOCHS), batch.indices, batch.targets)
+        trainer.train_step(batch, Progress(0, number, EPOCHS))
         if number == 1:
             break
         device.operations = 0
@@ -295,7 +295,7 @@ def test_a_mistake_in_a_step_is_found(mistake: str, mistaken: Path) -> None:
         device.waits.clear()
         error = None
         try:
-            trainer.train_step(batch.views, batch.labels, Progress(0, 0, EPOCHS), batch.indices)
+            trainer.train_step(batch, Progress(0, 0, EPOCHS))
         except (RuntimeError, TypeError) as caught:
             error = caught
     assert bool(error) != bool(unexpected(device))
