@@ -147,7 +147,7 @@ class DataConfig(_Section):
 
     train_per_class: int | None = Field(None, ge=1, description="a fixed subset of the training images; null: all")
     subset_seed: Annotated[int, FieldRole.ADDED] = Field(
-        0, ge=0, lt=2**32, description="which random subset of the training images train_per_class takes"
+        0, ge=0, le=99_999, description="which random subset of the training images train_per_class takes"
     )
     test_per_class: int | None = Field(None, ge=1, description="a fixed subset of the test images; null: all")
     holdout: float = Field(
