@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 
 from tests import profiles
 
 if TYPE_CHECKING:
+    from tests.command_line import Bench
     from tests.tables.story import Story
 
 profiles.register()
@@ -104,6 +106,23 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
         reporter.write_line(f"NOT TESTED: {skipped.total()} skipped", yellow=True, bold=True)
     for reason, count in sorted(skipped.items()):
         reporter.write_line(f"{count:>4}  {reason}", yellow=True)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> "Bench":
+    """The command in this process and an empty folder."""
+    from tests.command_line import answer
+
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: answer(words, monkeypatch, capsys)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> None:
+    """``--config small``: runs of a second in this process."""
+    from tests.command_line import SMALL
+
+    (tmp_path / "small").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,7 @@ from benchmark.metrics import METRICS, RECORDED
 from benchmark.tables import Showing, build, rendered
 from methods import MethodMetric
 from methods.errors import InputError
-from tests.commands.test_cli import Bench, bench
-
-__all__ = ["bench"]
+from tests.command_line import Bench
 
 PLUGIN = '''
 from methods import MethodMetric

@@ -12,10 +12,11 @@ import yaml
 from hypothesis import HealthCheck, assume, example, given, strategies as st
 
 import methods
-from benchmark import cli, datasets, running
+from benchmark import datasets, running
 from benchmark.configuration import OPTIONS, SECTIONS, layer_from_file
 from methods import backbones, registry
 from methods.errors import InputError
+from tests.command_line import Answer, answer
 from tests.profiles import examples
 
 Layer = dict[str, Any]
@@ -216,27 +217,19 @@ class TestCommandLine:
 
     @pytest.fixture
     def call(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-        def call(*words: str) -> tuple[int, str, str]:
-            monkeypatch.setattr(sys, "argv", ["bench", *words])
-            capsys.readouterr()
+        def call(*words: str) -> Answer:
             # as it is outside of tests
             assert isinstance(sys.stderr, TextIOWrapper)
             sys.stderr.reconfigure(errors="backslashreplace")
-            code = 0
-            try:
-                cli.main()
-            except SystemExit as end:
-                code = int(end.code or 0)
-            return code, *capsys.readouterr()
+            return answer(words, monkeypatch, capsys)
 
         return call
 
     @staticmethod
-    def assert_refused(answer: tuple[int, str, str], words: object) -> None:
-        code, out, err = answer
-        assert (code, out) == (2, ""), (words, answer)
-        assert err.startswith("bench: "), (words, err)
-        assert one_line(err), (words, err)
+    def assert_refused(given: Answer, words: object) -> None:
+        assert (given.code, given.out) == (2, ""), (words, given)
+        assert given.err.startswith("bench: "), (words, given)
+        assert one_line(given.err), (words, given)
 
     @MANY
     @given(flag=st.sampled_from(FLAGS), word=ARGUMENTS)
@@ -287,5 +280,5 @@ class TestCommandLine:
     )
     def test_path_with_a_name_that_is_too_long(self, call: Any, words: str) -> None:
         # some have printed what they found out before
-        code, _, err = call(*words.split(), "x" * 256)
-        self.assert_refused((code, "", err), words)
+        given = call(*words.split(), "x" * 256)
+        self.assert_refused(Answer(given.code, "", given.err), words)

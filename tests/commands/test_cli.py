@@ -5,8 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,71 +14,13 @@ import torch.nn.functional as F
 import yaml
 from safetensors import safe_open
 
-from benchmark import cli, datasets, store
+from benchmark import datasets, store
 from benchmark.configuration.run_config import RunConfig
 from methods import backbones
 from methods.kd import load_network
+from tests.command_line import BENCH, PLUGIN, Answer, Bench, process
 
-BENCH = str(Path(sys.executable).with_name("bench"))
-SMALL = {"epochs": 1, "engine": "serial", "device": "cpu", "data": {"train_per_class": 2, "test_per_class": 2}}
-PLUGIN = '''
-from methods.independent import Independent
-
-class Explosive(Independent):
-    """Fails on purpose."""
-    name = "explosive"
-    def losses(self, outputs, labels, progress):
-        raise RuntimeError("the fuse was short")
-'''
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command gave back."""
-
-    code: int
-    out: str
-    err: str
-
-    def assert_refused(self, *fragments: str) -> None:
-        """One line that says what is wrong, and nothing else."""
-        assert (self.code, self.out) == (2, "")
-        assert self.err.startswith("bench: ")
-        assert len(self.err.splitlines()) == 1
-        for fragment in fragments:
-            assert fragment in self.err
-
-
-Bench = Callable[..., Answer]
-
-
-@pytest.fixture(autouse=True)
-def small(tmp_path: Path) -> None:
-    """``--config small``: runs of a second in this process."""
-    (tmp_path / "small").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    """The command in this process and an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["bench", *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Answer(code, *capsys.readouterr())
-
-    return call
-
-
-def process(folder: Path, *words: str, program: Sequence[str] = (BENCH,)) -> Answer:
-    """The command in a process of its own."""
-    done = subprocess.run([*program, *words], cwd=folder, capture_output=True, text=True, timeout=240)
-    return Answer(done.returncode, done.stdout, done.stderr)
+pytestmark = pytest.mark.usefixtures("small")
 
 
 class TestBadWords:
@@ -322,7 +262,9 @@ class TestRun:
 
     def test_failed_run_is_tried_again(self, bench: Bench, tmp_path: Path) -> None:
         # a cure outside of the configuration, as more memory would
-        cured = PLUGIN.replace("        raise", "        if not __import__('pathlib').Path('cure').exists(): raise")
+        cured = "from pathlib import Path\n" + PLUGIN.replace(
+            "        raise", "        if not Path('cure').exists(): raise"
+        )
         (tmp_path / "mine.py").write_text(f"{cured}        return super().losses(outputs, labels, progress)\n", "utf-8")
         words = ["run", "--plugin", "mine.py", "--methods", "explosive", "--seeds", "1", "--config", "small"]
         assert bench(*words).code == 1

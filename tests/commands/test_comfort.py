@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import cli, datasets, store
+from benchmark import datasets, store
 from benchmark.configuration.planning import Request, layer_from_assignments, plan
 from benchmark.configuration.run_config import RunConfig
 from benchmark.hardware import machine
@@ -17,18 +17,7 @@ from benchmark.reports import run_text
 from benchmark.store import environment, lookup
 from benchmark.store.runs import Result, Status, Store
 from methods.errors import InputError
-
-BENCH = str(Path(sys.executable).with_name("bench"))
-
-
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    return (code, *capsys.readouterr())
+from tests.command_line import BENCH, Bench
 
 
 def meant_by(command: str) -> list[RunConfig]:
@@ -75,13 +64,11 @@ class TestRepeat:
 
 
 class TestShow:
-    def test_it_prints_the_run_and_how_to_repeat_it(
-        self, finished_runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_it_prints_the_run_and_how_to_repeat_it(self, finished_runs: Path, bench: Bench) -> None:
         run = lookup.find(finished_runs, "pcl-digits-resnet8-s1")
-        code, out, _ = bench(monkeypatch, capsys, "show", run.identity, "--results", finished_runs)
-        assert code == 0
-        assert out.splitlines()[0] == run.name
+        answer = bench("show", run.identity, "--results", finished_runs)
+        assert answer.code == 0
+        assert answer.out.splitlines()[0] == run.name
         student = run.last_metrics()["student"]
         for text in (
             "status          finished",
@@ -90,8 +77,8 @@ class TestShow:
             f"{student:.12g}",
             "saved students",
         ):
-            assert text in out
-        (again,) = meant_by(out.splitlines()[-1].strip())
+            assert text in answer.out
+        (again,) = meant_by(answer.out.splitlines()[-1].strip())
         assert again.identity == run.identity
 
     @pytest.mark.parametrize("cut", [0, 3, 9])
@@ -124,39 +111,31 @@ class TestListRuns:
                 folder.write_result(run, Result(status, "the fuse was short" if status is Status.FAILED else ""))
         return tmp_path
 
-    def test_all_or_those_that_stand_so(
-        self, results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        _, out, _ = bench(monkeypatch, capsys, "list", "runs", "--results", results)
-        assert [line.split()[0] for line in out.splitlines()] == ["finished", "failed", "unfinished", "3"]
-        assert "12.50 %" in out
-        _, out, _ = bench(monkeypatch, capsys, "list", "runs", "--results", results, "--status", "failed")
-        assert out.splitlines()[-1] == f"1 failed run in {results}"
-        assert out.splitlines()[0].endswith("the fuse was short")
+    def test_all_or_those_that_stand_so(self, results: Path, bench: Bench) -> None:
+        answer = bench("list", "runs", "--results", results)
+        assert [line.split()[0] for line in answer.out.splitlines()] == ["finished", "failed", "unfinished", "3"]
+        assert "12.50 %" in answer.out
+        answer = bench("list", "runs", "--results", results, "--status", "failed")
+        assert answer.out.splitlines()[-1] == f"1 failed run in {results}"
+        assert answer.out.splitlines()[0].endswith("the fuse was short")
 
-    def test_bad_words(
-        self, results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_bad_words(self, results: Path, bench: Bench) -> None:
         for words, fragment in (
             (("runs", "--status", "faild"), "did you mean 'failed'?"),
             (("runs", "--results", results / "no"), "no such results folder"),
             (("methods", "--status", "failed"), "--status goes with 'bench list runs'"),
             (("rnus",), "did you mean 'runs'?"),
         ):
-            code, out, error = bench(monkeypatch, capsys, "list", *words)
-            assert (code, out, len(error.splitlines())) == (2, "", 1)
-            assert fragment in error
+            bench("list", *words).assert_refused(fragment)
 
 
 class TestDoctor:
-    def test_it_names_what_is_there(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        code, out, _ = bench(monkeypatch, capsys, "doctor", "--results", tmp_path / "new", "--data-root", tmp_path)
-        assert code == 0
+    def test_it_names_what_is_there(self, tmp_path: Path, bench: Bench) -> None:
+        answer = bench("doctor", "--results", tmp_path / "new", "--data-root", tmp_path)
+        assert answer.code == 0
         for subject in ("python", "torch", "ray", "results folder", "digits", "cifar100", "processor"):
-            assert subject in out
-        assert f"-> bench run --dataset cifar10 --data-root {tmp_path}" in out
+            assert subject in answer.out
+        assert f"-> bench run --dataset cifar10 --data-root {tmp_path}" in answer.out
         assert list(tmp_path.iterdir()) == []
 
     def test_a_processor_that_multiplies_bfloat16_is_told_by_its_flags(self) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cli
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.store import Store
 from tests import images
+from tests.command_line import Bench
 
 
 @pytest.fixture(autouse=True)
@@ -19,40 +19,27 @@ def needs_extras() -> None:
         pytest.importorskip(package)
 
 
-def bench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr("sys.argv", ["bench", *words])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
 @pytest.mark.thorough
-def test_they_train_in_both_kinds_of_methods_and_are_taken_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_they_train_in_both_kinds_of_methods_and_are_taken_away(tmp_path: Path, bench: Bench) -> None:
     images.tree(tmp_path / "photos", 20, 26, 3)
     settings = (
         "--dataset folder:photos --seeds 1 --epochs 1 --engine serial --device cpu --save-students"
         " --set data.image_size=32"
     )
     for methods, network in (("dml,pcl", "torchvision:mobilenet_v3_small"), ("dml", "timm:vit_tiny_patch16_224")):
-        assert bench(monkeypatch, *f"run --methods {methods} --backbone {network} {settings}".split()) == 0
-        table = capsys.readouterr().out
+        answer = bench(*f"run --methods {methods} --backbone {network} {settings}".split())
+        assert answer.code == 0
         for method in methods.split(","):
-            assert re.search(rf"^\| {method} +\| +\d+\.\d\d \(1\)", table, re.MULTILINE)
+            assert re.search(rf"^\| {method} +\| +\d+\.\d\d \(1\)", answer.out, re.MULTILINE)
     folders = {path.name.rpartition("-s0-")[0] for path in Path("results/runs").glob("*-*")}
     assert folders == {
         "dml-folder_photos-torchvision_mobilenet_v3_small",
         "pcl-folder_photos-torchvision_mobilenet_v3_small",
         "dml-folder_photos-timm_vit_tiny_patch16_224",
     }
-    assert bench(monkeypatch, "export", "pcl-folder_photos-torchvision", "--to", "student.onnx") == 0
-    assert "read back: the student's logits" in capsys.readouterr().out
-    assert bench(monkeypatch, "predict", "student.onnx", "photos/test/cat/0.png") == 0
-    assert re.fullmatch(r"photos/test/cat/0.png  (cat|dog) .* %  (cat|dog) .* %\n", capsys.readouterr().out)
+    assert "read back" in bench("export", "pcl-folder_photos-torchvision", "--to", "student.onnx").out
+    out = bench("predict", "student.onnx", "photos/test/cat/0.png").out
+    assert re.fullmatch(r"photos/test/cat/0.png  (cat|dog) .* %  (cat|dog) .* %\n", out)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +53,9 @@ def test_they_train_in_both_kinds_of_methods_and_are_taken_away(
         ("--methods dml --backbone resnet18", "resnet18 needs images of side 32 or more (given: 8)"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_runs(
-    words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_does_not_fit_is_refused_before_anything_runs(words: str, said: str, tmp_path: Path, bench: Bench) -> None:
     command = f"run {words} --dataset digits --engine serial --device cpu --results {tmp_path}/results"
-    assert bench(monkeypatch, *command.split()) == 2
-    found = capsys.readouterr()
-    assert found.err.startswith(f"bench: {said}")
-    assert found.err.count("\n") == 1
+    bench(*command.split()).assert_refused(said)
     assert not list(tmp_path.glob("results/runs/*/config.yaml"))
 
 

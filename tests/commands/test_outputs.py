@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import benchmark
-from tests.command_line import bench
+from tests.command_line import Bench
 
 RUN = {"backbone": "resnet8", "seeds": "0,", "epochs": 1, "engine": "serial", "quiet": True}
 SMALL = {"data.train_per_class": 2, "data.test_per_class": 2}
@@ -39,26 +39,22 @@ WRITING = {
 
 
 @pytest.mark.parametrize("words", WRITING.values(), ids=WRITING)
-def test_a_place_that_cannot_be_written_is_one_line(
-    words: str, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_place_that_cannot_be_written_is_one_line(words: str, stored: Path, tmp_path: Path, bench: Bench) -> None:
     # as a read-only folder would be, also for root
     (tmp_path / "file").write_text("")
     run = next((stored / "runs").glob("independent*")).name
     given = words.format(results=stored, out=tmp_path / "file", run=run).split()
-    assert bench(given, monkeypatch) == 2
-    answer = capsys.readouterr()
+    answer = bench(*given)
+    assert answer.code == 2
     assert answer.err.startswith(f"bench: cannot write {tmp_path / 'file'}")
     assert answer.err.count("\n") == 1
     assert (tmp_path / "file").read_text() == ""
 
 
 @pytest.mark.parametrize("name", ["plot", "schedules", "pack", "report", "table"])
-def test_a_folder_that_is_missing_is_made(
-    name: str, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_that_is_missing_is_made(name: str, stored: Path, tmp_path: Path, bench: Bench) -> None:
     given = WRITING[name].format(results=stored, out=tmp_path / "new" / "folder").split()
-    assert bench(given, monkeypatch) == 0, capsys.readouterr().err
+    assert bench(*given).code == 0
     assert [*(tmp_path / "new" / "folder").iterdir()]
     assert not [*tmp_path.rglob(".*")]
 

@@ -17,7 +17,7 @@ from benchmark.configuration.values import joined, split
 from benchmark.datasets import default_root
 from benchmark.reports.run_text import command
 from benchmark.running import prepare
-from tests.command_line import bench
+from tests.command_line import Bench
 from tests.images import random_pixels
 
 COMMON: dict[str, Any] = {
@@ -51,15 +51,15 @@ def arrays(path: Path) -> None:
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
 
 
-def test_the_home_folder_is_meant_wherever_a_path_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_folder_is_meant_wherever_a_path_is_written(bench: Bench, home: Path) -> None:
     arrays(home / "few.npz")
     (home / "mine.py").write_text(PLUGIN)
     Path("c.yaml").write_text(yaml.safe_dump(COMMON | {"results": "~/yaml", "dataset": "npz:~/few.npz"}))
     small = ["--plugin=~/mine.py", "--methods=mine"]
-    assert bench(["run", "--config", "c.yaml", *small], monkeypatch) == 0
-    assert bench(["run", "--config", "c.yaml", *small, "--results=~/flag", "--data-root=~/data"], monkeypatch) == 0
-    assert bench(["table", "--results=~/flag", "--out=~/out/table.md"], monkeypatch) == 0
-    assert bench(["schedules", "--method", "dkel", "--out=~/out"], monkeypatch) == 0
+    assert bench("run", "--config", "c.yaml", *small).code == 0
+    assert bench("run", "--config", "c.yaml", *small, "--results=~/flag", "--data-root=~/data").code == 0
+    assert bench("table", "--results=~/flag", "--out=~/out/table.md").code == 0
+    assert bench("schedules", "--method", "dkel", "--out=~/out").code == 0
     assert {"yaml", "flag", "out"} <= {path.name for path in home.iterdir()}
     assert not Path("~").exists()
     frame = benchmark.load("~/yaml", "last")
@@ -86,29 +86,22 @@ def test_every_option_that_is_a_path_is_read_by_one_function() -> None:
     assert [name for name, given in paths.items() if given.parameter_info.parser is not as_path] == []
 
 
-def test_a_home_that_nobody_has_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert bench(["table", "--results=~nobody-here/x"], monkeypatch) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "~nobody-here/x" in error
+def test_a_home_that_nobody_has_is_one_line(bench: Bench) -> None:
+    bench("table", "--results=~nobody-here/x").assert_refused("~nobody-here/x")
 
 
-def test_commas_in_paths_are_no_separators(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commas_in_paths_are_no_separators(bench: Bench) -> None:
     arrays(Path("a,b.npz"))
     Path("c,d.py").write_text(PLUGIN)
     words = ["run", "--methods", "mine", "--plugin", "c,d.py", "--results", "e,f", "--epochs", "1", "--seeds", "0,"]
     words += ["--backbone", "resnet8", "--engine", "serial", "--dataset", '"npz:a,b.npz",npz:./a,b.npz']
-    assert bench(words, monkeypatch) == 2
-    assert bench([*words[:-1], '"npz:a,b.npz","npz:./a,b.npz"'], monkeypatch) == 0
+    assert bench(*words).code == 2
+    assert bench(*words[:-1], '"npz:a,b.npz","npz:./a,b.npz"').code == 0
     frame = store.load("e,f", "last")
     assert list(frame["dataset"]) == ["npz:a,b.npz"]
     found = store.find("e,f", frame["run"][0])
     again = shlex.split(command(found.config, found.result, Path("e,f")))
-    capsys.readouterr()
-    assert bench([*again[1:], "--engine", "serial", "--dry-run"], monkeypatch) == 0
-    assert found.config.identity in capsys.readouterr().out
+    assert found.config.identity in bench(*again[1:], "--engine", "serial", "--dry-run").out
     Path("e,f").rename("results")
     assert prepare([COMMON | {"dataset": ["npz:a,b.npz"], "methods": "mine"}], ("c,d.py",)).missing() == []
 

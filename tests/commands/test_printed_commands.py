@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from benchmark.store import lookup
-from tests.commands.test_cli import BENCH, PLUGIN, SMALL, Bench, bench, small
+from tests.command_line import BENCH, PLUGIN, SMALL, Bench
 
-__all__ = ["bench", "small"]
+pytestmark = pytest.mark.usefixtures("small")
 
 CALM = PLUGIN.replace('raise RuntimeError("the fuse was short")', "return super().losses(outputs, labels, progress)")
 

@@ -11,11 +11,10 @@ import pytest
 from benchmark import datasets
 from benchmark.configuration import DataConfig, Request, TrainConfig, layer_from_assignments, plan
 from benchmark.reports.run_text import recipe
-from tests.commands.test_cli import Bench, bench, small
+from tests.command_line import Bench
 from tests.reports.test_report import config
 
-__all__ = ["bench", "small"]
-
+pytestmark = pytest.mark.usefixtures("small")
 RECIPE = (
     *("--set", "train.optimizer=adamw", "--set", "train.lr=0.003", "--set", "train.label_smoothing=0.1"),
     *("--set", "data.augment=randaugment", "--set", "data.erase=0.25", "--set", "data.mix=mixup"),

@@ -13,10 +13,10 @@ from benchmark.configuration.values import parse_seeds
 from benchmark.store import lookup
 from benchmark.store.runs import Store
 from methods.errors import InputError
-from tests.commands.test_cli import PLUGIN, Bench, bench, small
+from tests.command_line import PLUGIN, Bench
 from tests.commands.test_printed_commands import CALM
 
-__all__ = ["bench", "small"]
+pytestmark = pytest.mark.usefixtures("small")
 
 
 class TestList:

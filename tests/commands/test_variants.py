@@ -8,9 +8,9 @@ import yaml
 
 from benchmark import store
 from benchmark.tables.table import build
-from tests.commands.test_cli import SMALL, Bench, bench, small
+from tests.command_line import SMALL, Bench
 
-__all__ = ["bench", "small"]
+pytestmark = pytest.mark.usefixtures("small")
 
 FILE = SMALL | {
     "description": "three of one, one of another",

@@ -1,32 +1,28 @@
 """What is said to words that are nearly right."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import benchmark
-from benchmark import cli, store
+from benchmark import store
 from benchmark.configuration import parse_yaml
 from methods.errors import InputError, nearest
+from tests.command_line import Bench
 from tests.tables.frames import config, put
 
 Refused = Callable[..., str]
 
 
 @pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+def refused(bench: Bench) -> Refused:
     """Give a command that is refused, and return its one line."""
-    monkeypatch.chdir(tmp_path)
     put(store.Store(Path("results")), config("dml", "digits", 0), 80.0)
 
     def give(*words: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["bench", *words])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        answer = capsys.readouterr()
-        assert (end.value.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+        answer = bench(*words)
+        answer.assert_refused()
         return answer.err
 
     return give

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import cli, datasets
+from benchmark import datasets
 from benchmark.configuration import DataConfig
 from benchmark.datasets.images import Shape
 from methods import registry
 from methods.errors import InputError
+from tests.command_line import Bench
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "adding_a_dataset.md").read_text(encoding="utf-8")
 
@@ -27,15 +28,6 @@ def plugin(tmp_path: Path) -> Path:
     path = tmp_path / "shapes.py"
     path.write_text(only_block("python"), encoding="utf-8")
     return path
-
-
-def bench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr("sys.argv", ["bench", *words])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def test_the_documented_datasets_has_at_most_30_lines() -> None:
@@ -57,29 +49,23 @@ def test_the_documented_datasets_is_as_it_says(plugin: Path) -> None:
     assert datasets.present("shapes", plugin.parent, files)
 
 
-def test_the_documented_command_trains(
-    plugin: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_documented_command_trains(plugin: Path, bench: Bench) -> None:
     (command,) = re.findall(r"^```\nbench (.*)\n```$", DOCUMENT, re.MULTILINE)
-    monkeypatch.chdir(plugin.parent)
     small = ("--set", "data.train_per_class=40", "--engine", "serial", "--device", "cpu", "--epochs", "1")
-    assert bench(monkeypatch, *command.split(), *small) == 0
-    assert re.search(r"^\| dml +\| .*\(1\)", capsys.readouterr().out, re.MULTILINE)
+    answer = bench(*command.split(), *small)
+    assert answer.code == 0
+    assert re.search(r"^\| dml +\| .*\(1\)", answer.out, re.MULTILINE)
     names = sorted(path.name.rpartition("-")[0] for path in Path("results/runs").glob("*-*"))
     assert names == ["dml-shapes-resnet8-s0", "independent-shapes-resnet8-s0"]
 
 
-def test_it_is_listed_and_no_broken_method(
-    plugin: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert bench(monkeypatch, "list", "datasets", "--plugin", str(plugin)) == 0
-    listed = capsys.readouterr().out
+def test_it_is_listed_and_no_broken_method(plugin: Path, bench: Bench) -> None:
+    listed = bench("list", "datasets", "--plugin", plugin).out
     assert re.search(r"^ *shapes +Squares and discs, 600 drawings", listed, re.MULTILINE)
     for form in ("folder:PATH", "npz:FILE", "torchvision:NAME", "hf:PATH"):
         assert f"| `{form}` |" in DOCUMENT
         assert f"  {form} " in listed
-    assert bench(monkeypatch, "list", "methods", "--plugin", str(plugin)) == 0
-    assert "broken" not in capsys.readouterr().out
+    assert "broken" not in bench("list", "methods", "--plugin", plugin).out
 
 
 def test_methods_and_datasets_in_one_file(plugin: Path) -> None:
@@ -157,16 +143,15 @@ def test_each_fault_has_one_line(
     old: str,
     new: str,
     message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    bench: Bench,
 ) -> None:
     text = plugin.read_text()
     assert old in text
     plugin.write_text(text.replace(old, new))
     words = ("--methods", "dml", "--dataset", "shapes", "--plugin", str(plugin), "--results", str(plugin.parent))
-    assert bench(monkeypatch, "run", *words) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(f"bench: .*{message}", line), line
+    answer = bench("run", *words)
+    answer.assert_refused()
+    assert re.match(f"bench: .*{message}", answer.err), answer.err
 
 
 def test_a_broken_plug_in_is_named_where_no_datasets_is_found(plugin: Path) -> None:

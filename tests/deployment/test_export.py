@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from benchmark import cli, datasets
+from benchmark import datasets
 from benchmark.deployment import deployed
 from benchmark.deployment.export import export
 from benchmark.errors import MachineError
 from benchmark.store import lookup
 from methods.errors import InputError
 from tests import needs
+from tests.command_line import Bench
 
 FORMATS = (".safetensors", ".onnx", ".pt2")
 
@@ -44,15 +45,6 @@ def exported(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> d
             # the tests of that format are skipped
             continue
     return found
-
-
-def bench(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -96,8 +88,7 @@ class TestEveryFormat:
         suffix: str,
         exported: dict[str, tuple[Path, list[str]]],
         tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+        bench: Bench,
     ) -> None:
         from sklearn.datasets import load_digits
 
@@ -105,8 +96,7 @@ class TestEveryFormat:
         Image.fromarray(pixels).save(tmp_path / "own.png")
         Image.fromarray(np.kron(np.stack([pixels] * 3, -1), np.ones((4, 4, 1), np.uint8))).save(tmp_path / "large.png")
         words = ("predict", exported[suffix][0], tmp_path / "own.png", tmp_path / "large.png", "--top", "2")
-        assert bench(monkeypatch, *words) == 0
-        lines = capsys.readouterr().out.splitlines()
+        lines = bench(*words).out.splitlines()
         expected = deployed.probabilities(deployed.load(exported[suffix][0])(pixels[None, None].astype("f4") / 255))[0]
         assert lines[0].startswith(f"{tmp_path / 'own.png'}  {expected.argmax()} {100 * expected.max():.2f} %  ")
         assert len(lines) == 2
@@ -162,20 +152,17 @@ def test_what_a_run_saves_says_what_its_data_were(finished_runs: Path) -> None:
 
 
 class TestRefusals:
-    def refused(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object, code: int = 2
-    ) -> str:
-        assert bench(monkeypatch, *words) == code
-        error = capsys.readouterr().err
-        assert len(error.splitlines()) == 1
-        return error
+    def refused(self, bench: Bench, *words: object, code: int = 2) -> str:
+        answer = bench(*words)
+        assert (answer.code, len(answer.err.splitlines())) == (code, 1)
+        return answer.err
 
     @pytest.mark.parametrize(
         ("words", "fragment"),
         [
             ("pcl-digits-resnet8-s0 --to s.onx", "unknown file ending '.onx', did you mean '.onnx'?"),
             ("pcl-digits-resnet8-s9 --to s.pt2", "unknown run 'pcl-digits-resnet8-s9', did you mean"),
-            ("pcl --to s.pt2", "run 'pcl' means 2 runs: "),
+            ("pcl --to s.pt2", " 2 runs: pcl-digits-resnet8-s0-"),
             ("dml-digits-resnet8-s0 --to s.pt2 --student peer7", "unknown student 'peer7', did you mean 'peer"),
         ],
     )
@@ -185,11 +172,9 @@ class TestRefusals:
         fragment: str,
         finished_runs: Path,
         tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+        bench: Bench,
     ) -> None:
-        monkeypatch.chdir(tmp_path)
-        assert fragment in self.refused(monkeypatch, capsys, "export", *words.split(), "--results", finished_runs)
+        assert fragment in self.refused(bench, "export", *words.split(), "--results", finished_runs)
         assert list(tmp_path.iterdir()) == []
 
     def test_a_run_without_students(self, finished_runs: Path, tmp_path: Path) -> None:
@@ -219,20 +204,19 @@ class TestRefusals:
         self,
         exported: dict[str, tuple[Path, list[str]]],
         tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+        bench: Bench,
     ) -> None:
         image = tmp_path / "a.png"
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(image)
         for suffix, (path, _) in exported.items():
             damaged = tmp_path / f"s{suffix}"
             damaged.write_bytes(path.read_bytes()[:500])
-            assert "belongs beside" in self.refused(monkeypatch, capsys, "predict", damaged, image)
+            assert "belongs beside" in self.refused(bench, "predict", damaged, image)
             card: dict[str, Any] = json.loads(deployed.card_path(path).read_text())
             deployed.card_path(damaged).write_text(json.dumps(card))
-            assert "is not a readable" in self.refused(monkeypatch, capsys, "predict", damaged, image)
+            assert "is not a readable" in self.refused(bench, "predict", damaged, image)
             deployed.card_path(damaged).write_text(json.dumps({**card, "classes": []}))
-            assert "is not the card" in self.refused(monkeypatch, capsys, "predict", damaged, image)
+            assert "is not the card" in self.refused(bench, "predict", damaged, image)
 
 
 @pytest.mark.parametrize(("name", "there"), [("digits", True), ("cifar10", False), ("tinyimagenet", False)])

@@ -22,11 +22,9 @@ from benchmark.store.runs import Store
 from benchmark.tables import Showing, build, rendered
 from methods.errors import InputError
 from tests import needs
-from tests.commands.test_cli import Bench, bench
+from tests.command_line import Bench
 from tests.names import CONTROLS, NAMES
 from tests.tables.frames import config, put
-
-__all__ = ["bench"]
 
 WRITTEN = tuple(name for name in NAMES if "\ud800" not in name)
 COLUMNS = ("US$ and A$", "$1_$5", "npz:数据.npz")

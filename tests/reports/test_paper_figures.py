@@ -12,10 +12,8 @@ from benchmark.reports import figures, style
 from benchmark.reports.style import View, inches
 from benchmark.tables import Choice, Showing
 from methods.errors import InputError
-from tests.commands.test_cli import Bench, bench
+from tests.command_line import Bench
 from tests.tables.story import Story
-
-__all__ = ["bench"]
 
 
 @pytest.fixture(scope="module")

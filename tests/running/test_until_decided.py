@@ -8,10 +8,8 @@ import yaml
 
 from benchmark import running, store
 from benchmark.store import Store
-from tests.commands.test_cli import SMALL, Bench, bench
+from tests.command_line import SMALL, Bench
 from tests.tables.frames import put
-
-__all__ = ["bench"]
 
 LOOKS = ["--config", "small", "--baseline", "independent", "--seed-step", "3", "--max-seeds", "6"]
 

@@ -22,10 +22,8 @@ from benchmark.scheduling.trials import DeadlineStopper, ProgressCallback, Trial
 from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
 from methods.errors import InputError
-from tests.commands.test_cli import SMALL, Bench, bench
+from tests.command_line import SMALL, Bench
 from tools.stress import Metrics, outcome
-
-__all__ = ["bench"]
 
 QUIET = Console(quiet=True)
 

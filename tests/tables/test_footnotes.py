@@ -8,9 +8,7 @@ import pytest
 
 from benchmark import store
 from benchmark.tables.footnotes import footnotes
-from tests.commands.test_cli import Bench, bench
-
-__all__ = ["bench"]
+from tests.command_line import Bench
 
 
 def with_change(results: Path, to: Path, key: str, value: str) -> Path:

@@ -22,10 +22,8 @@ from benchmark.tables.table import Table, build
 from benchmark.tables.tidy import tidy
 from methods.errors import InputError
 from tests import needs
-from tests.commands.test_cli import Bench, bench
+from tests.command_line import Bench
 from tests.tables.story import Story
-
-__all__ = ["bench"]
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example_layout.yaml"
 

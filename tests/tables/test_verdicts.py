@@ -14,10 +14,8 @@ from benchmark.tables.significance import paired_gain
 from benchmark.tables.table import Table, build
 from benchmark.tables.verdicts import Verdict, verdict
 from methods.errors import InputError
-from tests.commands.test_cli import Bench, bench
+from tests.command_line import Bench
 from tests.tables.frames import frame
-
-__all__ = ["bench"]
 
 BASE = [70.0, 71.0, 69.5, 70.5, 70.2, 69.9]
 NOISE = [0.1, -0.2, 0.15, -0.1, 0.2, -0.15]
