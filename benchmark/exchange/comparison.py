@@ -209,7 +209,7 @@ def state(comparisons: Sequence[Comparison], runs: int, bound: float = BOUND) ->
     others = {name: gaps for name, gaps in by_name.items() if name not in accuracies}
     for name, gaps in others.items():
         mean_here = fmean(one.stored[name] + one.differences[name] for one in counted if name in one.differences)
-        # of so many metrics some intervals would leave 0 out by chance
+        # of so many metrics some intervals would exclude 0 by chance
         far = max(_half_width(gaps, len(others)), _SHARE * abs(mean_here), _ROUNDING)
         if len(gaps) > 1 and abs(fmean(gaps)) > far:
             return Statement(Mark.NOT_REPRODUCED, k, runs, None, f"{name} is {fmean(gaps):+.3g} here; {text}")

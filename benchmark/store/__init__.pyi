@@ -37,8 +37,10 @@ from .loading import (
     Epochs as Epochs,
     Split as Split,
     Where as Where,
+    fits as fits,
     last_epochs as last_epochs,
     load as load,
+    select as select,
 )
 from .lookup import StoredRun as StoredRun, described as described, kinds as kinds, move as move, names as names
 from .predictions import (
@@ -56,4 +58,3 @@ from .runs import (
     replicate_name as replicate_name,
     run_name as run_name,
 )
-from .selection import fits as fits, select as select

@@ -202,7 +202,7 @@ class Index:
         return zlib.crc32(repr((_form(), place)).encode("utf-8", "surrogatepass")) & 0x7FFFFFFF
 
     def _fault(self, error: Exception) -> None:
-        """Go on without the index; if it is not merely busy or forbidden, empty it."""
+        """Continue without the index; if it is not merely busy or forbidden, empty it."""
         self._close()
         if not isinstance(error, sqlite3.OperationalError):
             self._connection = self._emptied()

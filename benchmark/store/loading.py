@@ -1,7 +1,14 @@
-"""The stored runs as one tidy table."""
+"""The stored runs as one tidy table, and conditions that choose some of them: ``backbone=resnet8 and lr<0.1``.
+
+A condition is one or several comparisons joined by ``and``: ``KEY = VALUE``, or with ``!=``, ``<``, ``<=``, ``>``,
+``>=``. A key is a column, or its last word where that is one column's alone. Several values, separated by commas, are
+any of them. One with spaces or signs is quoted; ``null`` is what is not there. Nothing of it is ever run as code.
+"""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import operator
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -9,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.configuration import PLACE
+from benchmark.formatting import OTHER_WORDS, short_name
 from benchmark.metrics import DECLARED, roles_text
-from benchmark.store import collection, environment as environments, selection
+from benchmark.store import collection, environment as environments
 from benchmark.store.collection import Found, LeftOut, Results, Runs
 from benchmark.store.files import DamagedError, read_files
 from benchmark.store.records import COST, Scores
@@ -59,9 +67,9 @@ def load(
         epochs: ``"all"``, or ``"last"`` for one row per run: the last epoch, and in the column ``best_epoch`` the
             highest accuracy of any. The last epochs come from an index beside the runs and not from their metrics, so
             that thousands of runs take a second.
-        where: Which runs: a condition such as ``backbone=resnet8 and temperature=3``, see
-            :mod:`benchmark.store.selection`; a mapping of columns to a value or a list of values; or a function that
-            returns a truth value for each row of the table of last epochs. The curves of no other run are read.
+        where: Which runs: a condition such as ``backbone=resnet8 and temperature=3``; a mapping of columns to a value or
+            a list of values; or a function that returns a truth value for each row of the table of last epochs. The
+            curves of no other run are read.
         prefer: Of several results folders the one whose runs count where the same run has other numbers.
         split: ``"test"``, the runs that ``bench table`` shows; ``"validation"``, those scored on a held-out part of the
             training images (``data.holdout`` above 0), as a sweep's are; or ``"all"``, which are not to be averaged
@@ -114,7 +122,7 @@ def _on_split(frame: pd.DataFrame, split: Split) -> "pd.Series[bool]":
 
 def _mask(frame: pd.DataFrame, where: Where) -> "pd.Series[bool]":
     if isinstance(where, str):
-        return selection.fits(frame, where)
+        return fits(frame, where)
     if not isinstance(where, Mapping):
         return where(frame).astype(bool)
     mask = pd.Series(True, index=frame.index)
@@ -195,7 +203,7 @@ def _composed(found: Sequence[Found], counts: Sequence[int], numbers: Columns, m
 
 
 def _numbers(curves: Sequence[Scores]) -> Columns:
-    """Return the columns of curves that stand one below the other; what a run has not is nan."""
+    """Return the columns of curves, one below the other; what a run has not is nan."""
     lengths = [len(curve.values) for curve in curves]
     starts = np.cumsum([0, *lengths])
     alike: dict[tuple[str, ...], list[int]] = {}
@@ -252,3 +260,125 @@ def _ending(text: str) -> Columns:
     environment = end["environment"] if isinstance(end["environment"], dict) else {}
     found["environment"] = environments.group(environment)
     return found | {f"environment.{name}": value for name, value in environment.items()}
+
+
+# conditions
+
+
+MAX_LISTED = 40
+"""Values of a column that are listed for one that it does not have."""
+
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s<>=!"'(),]+)"""
+_COMPARISON = re.compile(
+    rf"""\s*(?P<key>[^\s<>=!"'()]+)\s*(?P<sign>[<>=!]=|[<>=])\s*(?P<values>{_VALUE}(?:,{_VALUE})*)\s*(?P<more>and\b|$)"""
+)
+
+
+def select(frame: pd.DataFrame, condition: str) -> pd.DataFrame:
+    """Return the rows of the runs that fit a condition; of a run with several epochs the last one is judged.
+
+    Args:
+        frame: From :func:`benchmark.store.load`.
+        condition: See :mod:`benchmark.store.loading`.
+
+    Raises:
+        InputError: If the condition has another form, or names a column or a value that is not there.
+    """
+    last = frame.drop_duplicates("run", keep="last")
+    return frame[frame["run"].isin(last.loc[fits(last, condition), "run"])]
+
+
+def fits(frame: pd.DataFrame, condition: str) -> "pd.Series[bool]":
+    """Return for each row whether it fits a condition.
+
+    Args:
+        frame: Any table whose columns have the names of :func:`benchmark.store.load`.
+        condition: See :mod:`benchmark.store.loading`.
+
+    Raises:
+        InputError: As :func:`select`.
+    """
+    found = pd.Series(True, index=frame.index)
+    place, more = 0, True
+    while more:
+        part = _COMPARISON.match(condition, place)
+        if part is None:
+            raise InputError(
+                "--where takes comparisons joined by 'and', as in 'backbone=resnet8 and temperature=3', and of several "
+                f"values any, as in method=pcl,dkel: none can be read in {condition[place:].strip()!r} of {condition!r}"
+            )
+        key, sign = part["key"], part["sign"]
+        words = [word[1:-1] if word[0] in "\"'" else word for word in re.findall(_VALUE, part["values"])]
+        own = frame[column(frame, key)]
+        answers = [_compared(own, key, sign, word) for word in words]
+        found &= pd.concat(answers, axis=1).all(axis=1) if sign == "!=" else pd.concat(answers, axis=1).any(axis=1)
+        place, more = part.end(), bool(part["more"])
+    return found
+
+
+def column(frame: pd.DataFrame, key: str) -> str:
+    """Return the column that a key names: its name, or its last word.
+
+    Raises:
+        InputError: If it names none, or several.
+    """
+    names = [str(name) for name in frame.columns]
+    if key in names:
+        return key
+    found = [name for name in names if name.rpartition(".")[2] == key and "." in name]
+    # of settings and what is known beside them, a setting comes first
+    settings = [name for name in found if name.startswith(("train.", "data.", "hyperparameters."))]
+    found = settings or found
+    if len(found) > 1:
+        raise InputError(f"{key!r} names several columns: {', '.join(found)}")
+    if not found:
+        valid = {*names, *(name.rpartition(".")[2] for name in names if "." in name)}
+        raise unknown("word in --where", key, valid, also=OTHER_WORDS)
+    return found[0]
+
+
+def _compared(values: "pd.Series[Any]", key: str, sign: str, word: str) -> "pd.Series[bool]":
+    there = values.dropna().unique().tolist()
+    if sign in ("=", "==", "!=") and word != "null" and there and all(isinstance(value, str) for value in there):
+        known = {name for value in there for name in (value, short_name(value))}
+        if word not in known and len(known) <= MAX_LISTED:
+            raise unknown(key, word, known)
+    # by type too: True is 1 to a dictionary
+    answers = {(type(value), value): _fits(value, key, sign, word) for value in there}
+    missing = (word == "null") == (sign != "!=") and sign in ("=", "==", "!=")
+    found = [missing if pd.isna(value) else answers[type(value), value] for value in values.tolist()]
+    return pd.Series(found, index=values.index, dtype=bool)
+
+
+def _fits(value: Hashable, key: str, sign: str, word: str) -> bool:
+    """Return whether a value that is there compares so with a word."""
+    compare = _COMPARISONS[sign]
+    if word == "null":
+        return sign == "!="
+    if not isinstance(value, str):
+        is_switch = isinstance(value, bool)
+        given = {"true": 1.0, "false": 0.0}.get(word.lower()) if is_switch else _number(word)
+        if given is None:
+            # a setting that is a number in one method and a word in another is compared where it fits
+            return sign == "!="
+        return compare(float(str(value)) if not is_switch else float(bool(value)), given)
+    if sign not in ("=", "==", "!="):
+        raise InputError(f"{key}{sign}{word}: {key} is a word, which is only = or != ({value!r})")
+    same = word in (value, short_name(value))
+    return same if sign != "!=" else not same
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None

@@ -65,7 +65,7 @@ def test_all_epochs_of_a_run_are_kept_and_its_last_one_is_judged() -> None:
         ("bakcbone=resnet8", "unknown word in --where 'bakcbone', did you mean 'backbone'? (valid: backbone, "),
         ("tempratur=3", "did you mean 'temperature'?"),
         ("backbone=resnet9", "unknown backbone 'resnet9', did you mean 'resnet8'? (valid: resnet14, resnet8)"),
-        ("seconds=1", "'seconds' means several columns: cost.seconds, environment.seconds"),
+        ("seconds=1", "'seconds' names several columns: cost.seconds, environment.seconds"),
         *((words, repr(words)) for words in ("method", "method=", "=3", "method=dml backbone=resnet8", "(method=dml)")),
         ("method=dml or method=kd", "'method=dml or method=kd'"),
         ("not method=dml", "joined by 'and'"),
