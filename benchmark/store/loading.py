@@ -67,7 +67,7 @@ def load(
         epochs: ``"all"``, or ``"last"`` for one row per run: the last epoch, and in the column ``best_epoch`` the
             highest accuracy of any. The last epochs come from an index beside the runs and not from their metrics, so
             that thousands of runs take a second.
-        where: Which runs: a condition such as ``backbone=resnet8 and temperature=3``; a mapping of columns to a value or
+        where: Which runs: a condition as ``backbone=resnet8 and temperature=3``; a mapping of columns to a value or
             a list of values; or a function that returns a truth value for each row of the table of last epochs. The
             curves of no other run are read.
         prefer: Of several results folders the one whose runs count where the same run has other numbers.

@@ -342,4 +342,5 @@ def test_the_results_of_the_repository_are_a_site(tmp_path: Path) -> None:
     assert [note for note in built.notes if "runs on validation images not shown" not in note] == []
     found = rows(text_of(tmp_path / "site" / "index.html"))
     assert {*registry.catalogue()} <= found.keys()
-    assert {cells[-1].partition(" ")[0] for cells in found.values()} == {"identical", "claimed", "not"}
+    marks = {cells[-1].partition(" ")[0] for cells in found.values()}
+    assert {"identical", "claimed"} <= marks <= {"identical", "claimed", "not"}
