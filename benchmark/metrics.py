@@ -395,7 +395,7 @@ def known(declared: Iterable[MethodMetric] = ()) -> dict[str, Metric]:
     Args:
         declared: With the runs in hand, as ``frame.attrs[DECLARED]`` has them.
     """
-    return METRICS | {one.name: of_method(one) for one in declared_by_methods(declared) if one.name not in METRICS}
+    return {**METRICS} | {one.name: of_method(one) for one in declared_by_methods(declared) if one.name not in METRICS}
 
 
 def of_frame(frame: Any) -> dict[str, Metric]:

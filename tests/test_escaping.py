@@ -16,10 +16,10 @@ from benchmark import escaping
 from benchmark.escaping import LATEX, MARKDOWN, visible
 from benchmark.metrics import METRICS
 from benchmark.store import Status
-from benchmark.tables import Heading, Showing, Table, frame_csv, frame_markdown
-from benchmark.tables.cells import Cell, Ending
-from benchmark.tables.grids import Grid
-from benchmark.tables.rendering import FORMATS, GRID_FORMATS, plain
+from benchmark.tables import Heading, Table, TableStyle, frame_csv, frame_markdown
+from benchmark.tables.rendering import FORMATS, TEXT_FORMATS, plain
+from benchmark.tables.replicates import Replicates, Unfinished
+from benchmark.tables.view import of_texts
 from tests.names import CONTROLS, NAMES
 from tests.profiles import examples
 
@@ -115,7 +115,7 @@ class TestLatex:
         assert "[T1]{fontenc}" in one
 
     def test_a_persons_words_may_be_markup_and_data_beside_them_are_not(self) -> None:
-        showing = Showing(labels={"resnet8": "ResNet-$8$", "dml": r"\textsc{dml}"})
+        showing = TableStyle(labels={"resnet8": "ResNet-$8$", "dml": r"\textsc{dml}"})
         assert showing.word(r"\input{x}/resnet8", LATEX) == r"\textbackslash{}input\{x\}/ResNet-$8$"
         assert showing.word("US$ and A$/resnet8", MARKDOWN) == r"US\$ and A\$/ResNet-$8$"
         assert showing.levels("$a$/resnet8, lr=0_1", LATEX) == (r"\$a\$", r"ResNet-$8$, lr=0\_1")
@@ -125,7 +125,7 @@ class TestLatex:
 def table(names: list[str], reason: str) -> Table:
     headings = [Heading(name, METRICS["student"], part=reason) for name in names]
     cells = {
-        (row, heading): Cell({0: 50.0 + place}, [Ending(Status.FAILED, 1, reason)])
+        (row, heading): Replicates({0: 50.0 + place}, [Unfinished(Status.FAILED, 1, reason)])
         for place, row in enumerate(names)
         for heading in headings
     }
@@ -165,9 +165,6 @@ class TestTables:
             lines = printed[form].partition("\n\n")[0].split("\n")
             assert len(lines) == len(names) + 2
             assert len({len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in lines}) == 1
-        wide = list(csv.reader(io.StringIO(printed["csv-wide"])))
-        assert {len(row) for row in wide} == {len(wide[0])}
-        assert [row[0] for row in wide[1:]] == [escaping.csv_text(name) for name in names]
         tidy = list(csv.DictReader(io.StringIO(printed["csv"])))
         assert {row["part"] for row in tidy} == {escaping.csv_text(reason)}
         page = Tags(printed["html"])
@@ -180,14 +177,14 @@ class TestTables:
     @examples(30)
     @given(WELL_FORMED, WELL_FORMED)
     def test_other_tables(self, name: str, other: str) -> None:
-        content = Grid([name, other], [[other, "1"], [name, "-0.5"]], notes=[name], data=name)
-        for render in GRID_FORMATS.values():
+        content = of_texts([name, other], [[other, "1"], [name, "-0.5"]], [name], name)
+        for render in TEXT_FORMATS.values():
             assert not CONTROLS.search(render(content))
-        assert GRID_FORMATS["csv"](content).splitlines()[-1].endswith(",-0.5")
+        assert TEXT_FORMATS["csv"](content).splitlines()[-1].endswith(",-0.5")
         frame = pd.DataFrame({name: [other, name], "n": [1, 2]})
         assert len(list(csv.reader(io.StringIO(frame_csv(frame))))) == 3
         assert len(frame_markdown(frame, index=False).split("\n")) == 4
 
     def test_a_note_begins_nothing_but_an_item(self) -> None:
-        content = Grid(["a"], [], notes=["# no heading", "- no list"])
-        assert GRID_FORMATS["md"](content).split("\n")[-2:] == [r"- \# no heading", r"- \- no list"]
+        content = of_texts(["a"], [], ["# no heading", "- no list"])
+        assert TEXT_FORMATS["md"](content).split("\n")[-2:] == [r"- \# no heading", r"- \- no list"]

@@ -12,7 +12,7 @@ import pytest
 
 from benchmark import exchange, metrics, store
 from benchmark.metrics import METRICS, RECORDED
-from benchmark.tables import Showing, build, rendered
+from benchmark.tables import TableStyle, build, rendered
 from methods import MethodMetric
 from methods.errors import InputError
 from tests.command_line import Bench
@@ -62,7 +62,7 @@ def test_it_is_in_tables_curves_report_and_site(bench: Bench, trained: Path, tmp
     assert "12.500 ± 0.000 (2)" in bench("table", "--value", NAME).out
     assert "12.500 ± 0.000 (2)" in bench("table", "--columns", f"dataset,student,{NAME}").out
     (cell,) = json.loads(bench("table", "--value", NAME, "--format", "json").out)["cells"]
-    assert (cell["score"], cell["mean"]) == (NAME, 12.5)
+    assert (cell["metric"], cell["mean"]) == (NAME, 12.5)
     bench("table", "--value", "epochs-cuonted").assert_refused(NAME)
     assert bench("plot", "curves", "--value", f"method/{NAME}", "--out", "own.svg").code == 0
     assert "epochs that were counted" in (tmp_path / "own.svg").read_text()
@@ -148,8 +148,8 @@ def test_digits_are_of_accuracies_alone(finished_runs: Path) -> None:
     names = ["student", "multiply-adds", "ece", "nll"]
     frame = store.load(finished_runs, "last")
     assert frame["cost.step_multiply_adds"].notna().all()
-    digits = {name: build(frame, [name], showing=Showing(digits=0)) for name in names}
-    found = {name: {cell.digits for cell in table.cells.values()} for name, table in digits.items()}
+    digits = {name: build(frame, [name], showing=TableStyle(digits=0)) for name in names}
+    found = {name: {one.decimals for one in table.replicates.values()} for name, table in digits.items()}
     assert found == {"student": {0}, "multiply-adds": {2}, "ece": {2}, "nll": {3}}
     assert "student" in rendered(digits["student"])
 

@@ -24,7 +24,7 @@ def rm(
     """List runs to remove from the store; with --yes move them to RESULTS/trash. Nothing is deleted."""
     from benchmark import store
     from benchmark.store import Status, lookup
-    from benchmark.tables import Choice
+    from benchmark.tables import TableFilter
 
     if not (runs or where or split or failed):
         raise InputError("bench rm takes runs, --where CONDITION or --failed: it never removes all of them")
@@ -33,7 +33,7 @@ def rm(
     every = [run.stored() for run in stored.found]
     chosen = [lookup.find(results, word).name for word in runs or ()] or [run.name for run in every]
     if (where or split) and every:
-        frame, _ = Choice(where, split or "all").runs(store.last_epochs(stored))
+        frame, _ = TableFilter(where, split or "all").runs(store.last_epochs(stored))
         chosen = [name for name in chosen if name in set(frame["run"])]
     broken = (Status.FAILED, Status.OUT_OF_MEMORY, Status.DIVERGED, Status.COLLAPSED)
     found = [run for run in every if run.name in chosen and (not failed or run.status in broken)]

@@ -23,7 +23,7 @@ from benchmark.commands.options import (
 from benchmark.console import tell
 from methods.errors import InputError, unknown
 
-KINDS = ("methods", "datasets", "backbones", "recipes")
+KINDS = ("methods", "datasets", "backbones", "recipes", "suites")
 MORE = ("hyperparameters", "metrics", "settings", "runs")
 """What is listed on request only."""
 
@@ -39,8 +39,8 @@ def list_(
     what: Annotated[
         Text,
         typer.Argument(
-            help="methods, datasets, backbones and recipes, which are listed if nothing is given; hyperparameters, "
-            "metrics, settings, runs; or one method's name.",
+            help="methods, datasets, backbones, recipes and suites, which are listed if nothing is given; "
+            "hyperparameters, metrics, settings, runs; or one method's name.",
             autocompletion=one_of(lambda: (*KINDS, *MORE)),
         ),
     ] = None,
@@ -66,7 +66,7 @@ def list_(
         _describe(what, plugins)
         return
     from benchmark import datasets
-    from benchmark.configuration import recipes
+    from benchmark.configuration import recipes, suites
     from methods import available, backbones
 
     kinds: dict[str, Callable[[], dict[str, str]]] = {
@@ -74,6 +74,7 @@ def list_(
         "datasets": lambda: datasets.available(plugins),
         "backbones": lambda: backbones.available(plugins) | backbones.sources(),
         "recipes": recipes.available,
+        "suites": suites.described,
     }
     for kind in (what,) if what else KINDS:
         entries = kinds[kind]()
@@ -104,7 +105,7 @@ def _list_runs(
 ) -> None:
     from benchmark import store
     from benchmark.reports import run_text
-    from benchmark.tables import Choice
+    from benchmark.tables import TableFilter
 
     if status is not None and status not in statuses():
         raise unknown("status", status, statuses())
@@ -112,8 +113,8 @@ def _list_runs(
     say_notes(map(str, runs.left_out))
     found = [run.record for run in runs.found if status in (None, run.record.status)]
     if found and (where or split or hide):
-        frame, _ = Choice(where, split or "all").runs(store.last_epochs(runs))
-        names = set(frame["run"]) - Choice(hide=tuple(hide)).hidden(frame)
+        frame, _ = TableFilter(where, split or "all").runs(store.last_epochs(runs))
+        names = set(frame["run"]) - TableFilter(hide=tuple(hide)).hidden(frame)
         found = [record for record in found if record.name in names]
     lines = list(run_text.listing(found))
     kind = f" {status}" if status else ""

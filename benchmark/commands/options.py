@@ -87,6 +87,13 @@ def recipe_names() -> Iterable[str]:
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
 
 
+def suite_names() -> Iterable[str]:
+    """Return the suites, read from their files' names alone."""
+    from benchmark.configuration import suites
+
+    return suites.names()
+
+
 def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs of the results folder that the line names so far, by folder name and identity."""
     from benchmark.store import names
@@ -248,6 +255,15 @@ Split = Annotated[
     typer.Option(
         help="test, validation or all (default: test, where there are such runs).",
         autocompletion=one_of(lambda: ("test", "validation", "all")),
+    ),
+]
+SuiteName = Annotated[
+    Text,
+    typer.Option(
+        "--suite",
+        help="A declared comparison, see bench list suites: its runs, its baseline, and verdicts at its level.",
+        metavar="NAME",
+        autocompletion=one_of(suite_names),
     ),
 ]
 Hide = Annotated[

@@ -14,6 +14,7 @@ from benchmark.commands.options import (
     Plugins,
     Prefer,
     Split,
+    SuiteName,
     Where,
     as_path,
     places,
@@ -30,6 +31,7 @@ def report(
     prefer: Prefer = None,
     out: Annotated[Path, typer.Option(parser=as_path, help="The page to write.", metavar="FILE")] = Path("report.html"),
     baseline: Baseline = None,
+    suite: SuiteName = None,
     where: Where = None,
     split: Split = None,
     hide: Hide = None,
@@ -45,11 +47,12 @@ def report(
     """Write all stored runs as one HTML page that needs no network."""
     from benchmark.reports import Content, page, server
     from benchmark.store import folders
-    from benchmark.tables import paper
+    from benchmark.tables import style as layouts
     from methods.errors import InputError
 
-    wanted = paper.read(layout_file, {"where": where, "split": split, "hide": hide, "baseline": baseline})
-    choice, showing = wanted.choice(), wanted.showing(label or ())
+    said = {"suite": suite, "where": where, "split": split, "hide": hide, "baseline": baseline}
+    wanted = layouts.read(layout_file, said)
+    choice, showing = wanted.filter(), wanted.style(label or ())
 
     def read() -> Content:
         return Content.read(places(results), prefer, choice, showing)
@@ -81,22 +84,25 @@ def site(
     resolve: Annotated[
         float,
         typer.Option(
-            help="Equivalence bound of verdicts: the difference in accuracy that matters, in points.",
+            help="The difference in accuracy within which a submission is reproduced, in points.",
             metavar="DIFFERENCE",
         ),
     ] = 0.5,
+    suite: SuiteName = None,
     plugin: Plugins = None,
 ) -> None:
     """Write a static site: leaderboards, one page per method and one per set of runs."""
     from benchmark import site as pages, tables
+    from benchmark.tables import style as layouts
     from methods.errors import InputError
 
     tables.check_bound("resolve", resolve)
+    choice = layouts.read(None, {"suite": suite}).filter()
     if submissions is not None and not submissions.is_dir():
         raise InputError(f"no such folder of submissions: {submissions}")
     usual = Path("submissions")
     given = submissions or (usual if usual.is_dir() else None)
-    built = pages.build(places(results), out, given, baseline or BASELINE, resolve, tuple(plugin or ()), prefer)
+    built = pages.build(places(results), out, given, baseline or BASELINE, resolve, choice, tuple(plugin or ()), prefer)
     say_notes(built.notes)
     tell(
         f"{out / 'index.html'}: {built.boards} leaderboards, {built.methods} methods, {built.run_sets} run sets of "

@@ -16,6 +16,7 @@ from benchmark.commands.options import (
     Prefer,
     Set,
     Split,
+    SuiteName,
     Where,
     as_path,
     metric_names,
@@ -105,6 +106,7 @@ def plot(
         ),
     ] = None,
     against: Annotated[str, typer.Option(help="cost: multiply-adds, seconds or memory.")] = "multiply-adds",
+    suite: SuiteName = None,
     where: Where = None,
     split: Split = None,
     hide: Hide = None,
@@ -140,11 +142,11 @@ def plot(
         raise InputError("--predictor goes with bench plot confusion, and with agreement of two or more --run")
     from benchmark import store
     from benchmark.reports import figures, prediction_figures, style
-    from benchmark.tables import paper
+    from benchmark.tables import style as layouts
 
-    wanted = paper.read(layout_file, {"where": where, "split": split, "hide": hide})
+    wanted = layouts.read(layout_file, {"suite": suite, "where": where, "split": split, "hide": hide})
     total = None if width is None else style.inches(width)
-    view = style.View(wanted.choice(), wanted.showing(label or ()), look, total)
+    view = style.View(wanted.filter(), wanted.style(label or ()), look, total)
     path = style.check_path(out or Path(f"{kind}.svg"))
     # only curves need more than the last epochs, and of the finished runs alone
     needs_curves = kind in ("curves", "homogeneity")

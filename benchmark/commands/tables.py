@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from benchmark.commands.options import (
     ManyResults,
     Prefer,
     Split,
+    SuiteName,
     Text,
     Where,
     as_path,
@@ -52,11 +53,12 @@ def table(
     resolve: Annotated[
         float | None,
         typer.Option(
-            help="With --baseline: the difference that matters, such as 0.5; adds a verdict on each method (better, "
-            "worse, equivalent, undecided) and how many seeds would decide.",
+            help="With --baseline: the difference that matters, such as 0.5; adds how many seeds would call a method "
+            "equivalent within it, and how many would show it.",
             metavar="DIFFERENCE",
         ),
     ] = None,
+    suite: SuiteName = None,
     where: Where = None,
     split: Split = None,
     hide: Hide = None,
@@ -90,9 +92,9 @@ def table(
     """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
     from benchmark import store, tables
     from benchmark.metrics import of_frame
-    from benchmark.tables import layout, paper, published_table, rendering
-    from benchmark.tables.footnotes import footnotes
-    from benchmark.tables.tracebacks import located
+    from benchmark.tables import layout, published_table, rendering, style as layouts
+    from benchmark.tables.replicates import footnotes, located
+    from benchmark.tables.suites import plan_of
 
     ending = out.suffix.removeprefix(".") if out else ""
     form = rendering.check_format(form or ENDINGS.get(ending, ending) or "md", published)
@@ -103,13 +105,22 @@ def table(
         there = results or Path("results").is_dir()
         frame = store.load(places(results), "last", prefer=prefer, split="all") if there else None
         say_notes(frame.attrs[store.DAMAGED].values() if frame is not None else ())
-        content = published_table.grid(published_table.compare(frame))
-        _put(rendering.GRID_FORMATS[form](content), out)
+        content = published_table.typed_comparison(published_table.compare(frame))
+        _put(rendering.TEXT_FORMATS[form](content), out)
         return
-    said = {"where": where, "split": split, "hide": hide, "baseline": baseline, "digits": digits, "n": n, "p": p}
+    said: dict[str, Any] = {
+        "suite": suite,
+        "where": where,
+        "split": split,
+        "hide": hide,
+        "baseline": baseline,
+        "digits": digits,
+        "n": n,
+        "p": p,
+    }
     said |= {"interval": interval, "gains": gains, "rank": rank, "aggregates": aggregates, "siunitx": siunitx}
-    wanted = paper.read(layout_file, said)
-    choice, showing = wanted.choice(), wanted.showing(label or ())
+    wanted = layouts.read(layout_file, said)
+    choice, showing = wanted.filter(), wanted.style(label or ())
     frame = store.load(places(results), "last", prefer=prefer, split="all")
     say_notes(frame.attrs[store.DAMAGED].values())
     metrics = of_frame(frame)
@@ -123,7 +134,11 @@ def table(
     if not scores and wanted.value:
         scores = layout.check_metrics("value", wanted.value, metrics)
     judged = list(dict.fromkeys(scores)) or None
-    made = tables.build(frame, judged, down, across, wanted.baseline, resolve, choice, showing)
+    folders = store.folders(places(results))
+    # runs of a sequential plan are judged by its looks, whoever shows them
+    planned = None if choice.suite or where or hide else plan_of(frame, folders, wanted.baseline)
+    reference = wanted.baseline or (planned.baseline if planned and resolve is None else None)
+    made = tables.build(frame, judged, down, across, reference, resolve, choice, showing, planned)
     _put(rendering.parquet(made) if form == rendering.PARQUET else rendering.rendered(made, form), out)
     for line in [*(f"note: {line}" for line in left_out), *footnotes(frame)]:
         # another program may read the other formats

@@ -41,4 +41,5 @@ from .run_config import (
     TrainConfig as TrainConfig,
     settings_of_role as settings_of_role,
 )
+from .suites import Suite as Suite, Task as Task
 from .values import datasets_named as datasets_named, joined as joined

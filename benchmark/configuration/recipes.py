@@ -83,6 +83,9 @@ def read_yaml(path: Path) -> Any:
 STUDIES = "studies"
 """The folder of files that compare cases, for ``bench study``: no recipes."""
 
+SUITES = "suites"
+"""The folder of declared comparisons, for ``--suite``: no recipes."""
+
 
 def folder() -> Path:
     """Return the folder of the recipes: inside the installed package, or at the root of the repository."""
@@ -93,7 +96,7 @@ def folder() -> Path:
 def available() -> dict[str, str]:
     """Return every recipe's name (with its folder, for those in one) and its description."""
     root = folder()
-    found = sorted(path for path in root.rglob("*.yaml") if path.relative_to(root).parts[0] != STUDIES)
+    found = sorted(path for path in root.rglob("*.yaml") if path.relative_to(root).parts[0] not in (STUDIES, SUITES))
     return {path.relative_to(root).with_suffix("").as_posix(): str(read(path)["description"]) for path in found}
 
 

@@ -263,7 +263,7 @@ def critical_difference(frame: pd.DataFrame, score: str = "student", view: View 
     averages, used, _ = table.ranks()
     if used < 2:
         raise InputError("a critical difference needs two rows, and two columns in which each of them has a value")
-    names = {row: table.showing.word(row, FIGURE) for row in averages}
+    names = {row: table.style.word(row, FIGURE) for row in averages}
     return _rank_diagram(averages, names, nemenyi(len(averages), used), f"by {score} over {used} columns", view)
 
 

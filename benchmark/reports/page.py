@@ -16,7 +16,6 @@ from benchmark.formatting import duration
 from benchmark.reports.page_data import Content, Group, as_page_data
 from benchmark.reports.summary import facts, limitations
 from benchmark.store import Status, environment, put
-from benchmark.tables.grids import grid as text_grid
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,20 @@ def page_table(title: str, table: tables.Table) -> PageTable | None:
     headings = [heading for heading in table.headings if any(_filled(table, row, heading) for row in table.rows)]
     if not headings:
         return None
-    grid = text_grid(replace(table, headings=headings))
-    rows = [
-        [PageCell(text, grid.marks.get((number, column), "")) for column, text in enumerate(row)]
-        for number, row in enumerate(grid.rows)
-    ]
-    return PageTable(title, list(grid.header), rows, list(grid.notes))
+    content = tables.typed(replace(table, headings=headings))
+    rows = [[page_cell(cell) for cell in content.line(place)] for place in range(len(content.rows))]
+    return PageTable(title, [column.title for column in content.columns], rows, list(content.notes))
+
+
+def page_cell(cell: tables.Cell) -> PageCell:
+    """Return a cell of the typed table for a page."""
+    return PageCell(cell.text, cell.mark)
 
 
 def _filled(table: tables.Table, row: str, heading: tables.Heading) -> bool:
-    cell = table.cells.get((row, heading))
+    cell = table.replicates.get((row, heading))
     # a table of runs that all failed shows that in the first section
-    return cell is not None and bool(cell.values or (cell.endings and heading.score == metrics.HEADLINE))
+    return cell is not None and bool(cell.values or (cell.unfinished and heading.metric.name == metrics.HEADLINE))
 
 
 def templates(*packages: str) -> Environment:
@@ -163,7 +164,13 @@ def _sections(content: Content) -> list[PageTable]:
     sections = metrics.sections(metrics.of_frame(content.frame))
     every = _built(content, [score for names in sections.values() for score in names])
     parts = {
-        title: replace(every, headings=[heading for heading in every.headings if heading.score in names])
+        title: replace(
+            every,
+            headings=[heading for heading in every.headings if heading.metric.name in names],
+            baseline=None,
+            gains={},
+            aggregates={},
+        )
         for title, names in sections.items()
     }
     return [table for title, part in parts.items() if (table := page_table(title, part))]

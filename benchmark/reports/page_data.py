@@ -16,7 +16,7 @@ from benchmark.metrics import DECLARED, HEADLINE, RECORDED, own_names
 from benchmark.reports import run_text
 from benchmark.reports.palette import LINES, ON_DARK
 from benchmark.store import Found, Record, Results, Runs, Scores, Status, StoredRun
-from benchmark.tables import Choice, Showing, layout
+from benchmark.tables import TableFilter, TableStyle, layout
 from methods.metrics import Role
 
 MAX_NUMBERS = 400_000
@@ -63,8 +63,8 @@ class Content:
     stored: Runs
     runs: dict[str, StoredRun]
     groups: Sequence[Group]
-    choice: Choice = field(default_factory=Choice)
-    showing: Showing = field(default_factory=Showing)
+    choice: TableFilter = field(default_factory=TableFilter)
+    showing: TableStyle = field(default_factory=TableStyle)
     left_out: Sequence[str] = ()
 
     @classmethod
@@ -72,8 +72,8 @@ class Content:
         cls,
         results: Results,
         prefer: str | Path | None = None,
-        choice: Choice | None = None,
-        showing: Showing | None = None,
+        choice: TableFilter | None = None,
+        showing: TableStyle | None = None,
         claims: Sequence[Path] | None = None,
     ) -> "Content":
         """Read results folders.
@@ -89,7 +89,7 @@ class Content:
             InputError: If one does not exist.
         """
         stored = store.read(results, prefer, by_index=claims is None, claims=claims or ())
-        choice, showing = choice or Choice(), showing or Showing()
+        choice, showing = choice or TableFilter(), showing or TableStyle()
         frame, left_out = choice.runs(store.last_epochs(stored))
         groups = _groups(frame, choice, showing)
         shown = {name for group in groups for name in group.runs}
@@ -116,13 +116,13 @@ class Content:
         return list(dict.fromkeys(group.row for group in self.groups))
 
 
-def _groups(frame: pd.DataFrame, choice: Choice, showing: Showing) -> list[Group]:
+def _groups(frame: pd.DataFrame, choice: TableFilter, showing: TableStyle) -> list[Group]:
     if frame.empty:
         return []
     table = tables.build(frame, [HEADLINE], choice=choice, showing=showing)
     order = {row: index for index, row in enumerate(table.rows)}
     columns = {heading.column: index for index, heading in enumerate(table.headings)}
-    word = table.showing.word
+    word = table.style.word
     found = []
     for (panel, row), runs in layout.labelled(frame).groupby(["column", "row"], sort=False):
         if row not in order or panel not in columns:

@@ -27,7 +27,7 @@ from benchmark.console import new_console, say
 from benchmark.escaping import Markup
 from benchmark.reports.palette import LINES, Line
 from benchmark.store import put
-from benchmark.tables import Choice, Showing, method_order, natural
+from benchmark.tables import TableFilter, TableStyle, method_order, natural
 from methods.errors import InputError, unknown
 
 FORMATS = ("svg", "pdf", "png")
@@ -92,8 +92,8 @@ class View:
         width: Of the whole figure in inches, 1 to 100; None for the default of the style.
     """
 
-    choice: Choice = field(default_factory=Choice)
-    showing: Showing = field(default_factory=Showing)
+    choice: TableFilter = field(default_factory=TableFilter)
+    showing: TableStyle = field(default_factory=TableStyle)
     style: str = "screen"
     width: float | None = None
 

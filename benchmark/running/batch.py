@@ -31,7 +31,7 @@ from benchmark.store import (
     write_predictions,
 )
 from benchmark.tables import build, plain
-from benchmark.tables.footnotes import footnotes
+from benchmark.tables.replicates import footnotes
 from methods import registry
 from methods.errors import InputError, unknown
 from methods.plugins import OWN_PACKAGES

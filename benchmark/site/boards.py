@@ -10,14 +10,13 @@ import pandas as pd
 from benchmark import tables
 from benchmark.configuration import EQUAL_EPOCHS
 from benchmark.escaping import file_name
-from benchmark.metrics import HEADLINE, METRICS
-from benchmark.reports import Content, PageCell, PageTable, page_table
+from benchmark.metrics import HEADLINE
+from benchmark.reports import Content, PageCell, PageTable
+from benchmark.reports.page import page_cell
 from benchmark.site.sources import RunSet, css_class
-from benchmark.tables import layout, rows as naming
+from benchmark.tables import layout, selection
 
 COSTS = ("training-multiply-adds", "seconds", "memory")
-
-_VERDICT = "verdict"
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,19 @@ class Board:
         return f"board={self.anchor}"
 
 
-def boards(content: Content, sets: Sequence[RunSet], baseline: str, resolve: float) -> list[Board]:
+def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Board]:
     """Return the leaderboards, in the order of the tables' columns.
 
-    Intervals and p values are corrected for the comparisons of one leaderboard: each is a table of its own.
+    Those of a suite have verdicts at its level, others are exploratory.
 
     Args:
         content: The runs.
         sets: All of their run sets.
         baseline: A row's label or a method; where a leaderboard has none of it, it has no gains.
-        resolve: The difference that matters, in points.
     """
     showing = replace(content.showing, rank=False, aggregates=False, n=False, p=False)
     table = tables.build(content.frame, [HEADLINE, *COSTS], choice=content.choice, showing=showing)
+    baseline = content.choice.suite.baseline if content.choice.suite else baseline
     runs = layout.labelled(content.frame)
     by_cell = {(one.group.row, one.group.panel): one for one in sets}
     found = []
@@ -68,7 +67,7 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str, resolve: flo
         own = runs[runs["column"] == column]
         rows = [row for row in table.rows if (row, column) in by_cell]
         if rows:
-            found.append(_board(table, column, own, rows, by_cell, baseline, resolve))
+            found.append(_board(table, column, own, rows, by_cell, baseline, content.choice.declared))
     # two columns may be told apart by signs alone, which addresses have not
     anchors = [board.anchor for board in found]
     return [
@@ -84,40 +83,38 @@ def _board(
     rows: Sequence[str],
     by_cell: Mapping[tuple[str, str], RunSet],
     baseline: str,
-    resolve: float,
+    declared: tables.Declaration | None,
 ) -> Board:
-    headline = _part(table, rows, [key for key in table.headings if key.column == column and key.score == HEADLINE])
-    reference = naming.meant(baseline, runs, rows)
+    headings = [key for key in table.headings if key.column == column]
+    headline = _part(table, rows, [key for key in headings if key.metric.name == HEADLINE])
+    reference = selection.matching(baseline, runs, rows)
     if len(reference) == 1 and len(rows) > 1:
-        headline = tables.compared(headline, reference[0], resolve)
-    grid = page_table("", headline)
-    if grid is None:
-        grid = PageTable("", ["method"], [[PageCell(row)] for row in rows])
-    titles = [_title(text, column) for text in grid.header]
-    # the verdict's words contain what it is based on
-    kept = [place for place, title in enumerate(titles) if place and (place < 3 or title == _VERDICT)]
-    costs = [key for key in table.headings if key.column == column and key.score in COSTS]
-    costs = [key for key in costs if any(table.cells[row, key].values for row in rows if (row, key) in table.cells)]
+        headline = tables.compared(headline, reference[0], declaration=declared)
+    shown = tables.typed(headline)
+    kept = [one for one in shown.columns if one.kind in ("value", "gain", "verdict")]
+    costs = [key for key in headings if key.metric.name in COSTS]
+    costs = [key for key in costs if any(own.values for (row, one), own in table.replicates.items() if one == key)]
     sets = [by_cell[row, column] for row in rows]
     lines = [
         [
-            PageCell(one.group.row, href=f"methods/{quote(file_name(one.group.method, '.html'))}"),
-            *(cells[place] for place in kept),
-            *(_mean(table, one.group.row, key) for key in costs),
-            PageCell(_counted(one), href=f"runs/{one.slug}.html"),
-            PageCell(str(one.checked), f"mark {css_class(one.mark)}"),
+            PageCell(own.group.row, href=f"methods/{quote(file_name(own.group.method, '.html'))}"),
+            *(page_cell(shown.cell(place, one)) for one in kept),
+            *(_mean(table, own.group.row, key) for key in costs),
+            PageCell(_counted(own), href=f"runs/{own.slug}.html"),
+            PageCell(str(own.checked), f"mark {css_class(own.mark)}"),
         ]
-        for one, cells in zip(sets, grid.rows, strict=True)
+        for place, own in enumerate(sets)
     ]
     notes = [
-        *grid.notes,
+        *shown.notes,
         *(f"{key.metric.title}: {key.metric.description}, mean over seeds" for key in costs),
     ]
     if len(reference) != 1 and len(rows) > 1:
         notes.append(f"no gains: {len(reference) or 'no'} rows are {baseline}")
     data = [{"mark": str(one.mark), "method": one.group.method} for one in sets]
     first = runs.iloc[0]
-    header = ["method", *(titles[place] for place in kept), *(key.metric.title for key in costs), "seeds", "checked"]
+    titles = [one.heading.metric.title if one.heading and one.kind == "value" else one.kind for one in kept]
+    header = ["method", *titles, *(key.metric.title for key in costs), "seeds", "checked"]
     return Board(
         anchor=re.sub(r"[^A-Za-z0-9.+]+", "-", column).strip("-"),
         column=column,
@@ -130,10 +127,10 @@ def _board(
 
 
 def _mean(table: tables.Table, row: str, heading: tables.Heading) -> PageCell:
-    cell = table.cells.get((row, heading))
-    if cell is None or cell.mean is None:
+    own = table.replicates.get((row, heading))
+    if own is None or own.mean is None:
         return PageCell("")
-    return PageCell(f"{cell.mean:,.{cell.digits}f}", value=cell.mean)
+    return PageCell(f"{own.mean:,.{own.decimals}f}", value=own.mean)
 
 
 def _counted(one: RunSet) -> str:
@@ -142,14 +139,8 @@ def _counted(one: RunSet) -> str:
 
 
 def _part(table: tables.Table, rows: Sequence[str], headings: Sequence[tables.Heading]) -> tables.Table:
-    cells = {key: cell for key, cell in table.cells.items() if key[0] in rows and key[1] in headings}
-    return replace(table, rows=rows, headings=headings, cells=cells)
-
-
-def _title(text: str, column: str) -> str:
-    short = text.removeprefix(column).strip()
-    found = METRICS.get(short)
-    return found.title if found else short.removeprefix(HEADLINE).strip() or short
+    kept = {key: one for key, one in table.replicates.items() if key[0] in rows and key[1] in headings}
+    return replace(table, rows=rows, headings=headings, replicates=kept)
 
 
 def of_method(found: Sequence[Board], method: str) -> PageTable | None:

@@ -170,9 +170,11 @@ def _differences(name: str) -> PageTable | None:
 def _published(comparisons: Sequence[Comparison]) -> PageTable | None:
     if not comparisons:
         return None
-    grid = published_table.grid(comparisons)
+    content = published_table.typed_comparison(comparisons)
+    lines = [content.line(place) for place in range(len(content.rows))]
     # without the method's own name, and without columns that are empty in all rows
-    kept = [place for place in range(1, len(grid.header)) if any(row[place] for row in grid.rows)]
-    marks = ["wrap" if title in _LONG else "" for title in grid.header]
-    rows = [[PageCell(row[place], marks[place]) for place in kept] for row in grid.rows]
-    return PageTable("Published numbers", [grid.header[place] for place in kept], rows, grid.notes)
+    kept = [place for place in range(1, len(content.columns)) if any(line[place].text for line in lines)]
+    titles = [column.title for column in content.columns]
+    marks = ["wrap" if title in _LONG else "" for title in titles]
+    rows = [[PageCell(line[place].text, marks[place]) for place in kept] for line in lines]
+    return PageTable("Published numbers", [titles[place] for place in kept], rows, content.notes)

@@ -18,7 +18,7 @@ from benchmark.site.boards import Board, boards, of_method
 from benchmark.site.method_pages import About, about
 from benchmark.site.sources import Gathering, Place, RunSet, plugin_source, portable_command, run_sets, write_bundles
 from benchmark.store import environment, put, writing
-from benchmark.tables import published_table
+from benchmark.tables import TableFilter, published_table
 from methods import registry
 from methods.errors import InputError
 
@@ -53,6 +53,7 @@ def build(
     submissions: Path | None = None,
     baseline: str = "independent",
     resolve: float = 0.5,
+    choice: TableFilter | None = None,
     plugins: Sequence[str] = (),
     prefer: Path | None = None,
 ) -> Built:
@@ -63,7 +64,8 @@ def build(
         out: The folder; files of an earlier site that this one does not have are removed, others stay.
         submissions: The folder with one folder per submission; None for none.
         baseline: The row that gains refer to.
-        resolve: The equivalence bound, in points.
+        resolve: The difference within which a submission is reproduced, in points.
+        choice: Which runs are shown, such as those of a suite, whose leaderboards have verdicts; None for all.
         plugins: Python files that define further methods.
         prefer: The results folder to use where others disagree about a run.
 
@@ -74,7 +76,10 @@ def build(
     with tempfile.TemporaryDirectory(prefix="okdbench-site-") as workplace:
         found = Gathering(results, submissions, Path(workplace))
         content = Content.read(
-            [place.root for place in found.places], prefer, claims=[p.root for p in found.places if p.submission]
+            [place.root for place in found.places],
+            prefer,
+            choice,
+            claims=[p.root for p in found.places if p.submission],
         )
         with writing(out):
             # from here on the folder is known as a site, even if this is interrupted
@@ -152,7 +157,7 @@ class _Site:
         self.written += [f"bundles/{path.name}" for path in bundles.values()]
         for name in ("site.css", "leaderboard.js", "page.js", "report.js"):
             self.put(f"assets/{name}", self.templates.get_template(name).render())
-        found = boards(self.content, self.sets, baseline, self.resolve)
+        found = boards(self.content, self.sets, baseline)
         comparisons = published_table.compare(self.content.frame)
         introduced = [
             about(name, self.plugins, comparisons, plugin_source(name, self.content, self.places))

@@ -184,10 +184,11 @@ def _compare(found: Sequence[Comparison], within: float) -> list[Compared]:
     scores = {(OURS, index): x.ours.scores for index, x in enumerate(found)}
     scores |= {(REFERENCE, index): x.reference.scores for index, x in enumerate(found)}
     differing = gains(scores, REFERENCE)
-    verdicts = judged(
-        scores, differing, REFERENCE, within, dict.fromkeys(range(len(found)), METRICS[HEADLINE].better)
-    ).verdicts
-    return [Compared(found[index], gain, verdicts[row, index]) for (row, index), gain in differing.items()]
+    tested = sum(gain.p is not None for gain in differing.values())
+    better = METRICS[HEADLINE].better
+    return [
+        Compared(found[index], gain, judged(gain, within, tested, better)) for (_, index), gain in differing.items()
+    ]
 
 
 def _answer_rest(

@@ -1,12 +1,26 @@
 from .aggregate import Estimate as Estimate, critical_difference as critical_difference
-from .choosing import Choice as Choice
-from .ordering import method_order as method_order, natural as natural, summaries as summaries
+from .comparison import (
+    ALPHA as ALPHA,
+    Declaration as Declaration,
+    Gain as Gain,
+    check_bound as check_bound,
+    differences as differences,
+    direction as direction,
+    gains as gains,
+    paired_gain as paired_gain,
+    paired_sd as paired_sd,
+    two_way as two_way,
+    verdict as verdict,
+)
+from .layout import method_order as method_order, natural as natural, summaries as summaries
 from .power import (
     MAX_SEEDS as MAX_SEEDS,
     POWER as POWER,
+    Verdict as Verdict,
     detectable_difference as detectable_difference,
     half_width as half_width,
-    paired_sd as paired_sd,
+    judged as judged,
+    seeds_for_equivalence as seeds_for_equivalence,
     seeds_for_half_width as seeds_for_half_width,
     seeds_needed as seeds_needed,
     seeds_that_decide as seeds_that_decide,
@@ -18,31 +32,17 @@ from .rendering import (
     plain as plain,
     rendered as rendered,
 )
-from .sequential import level as level
-from .showing import Showing as Showing
-from .significance import (
-    ALPHA as ALPHA,
-    MIN_PAIRS as MIN_PAIRS,
-    Gain as Gain,
-    differences as differences,
-    gains as gains,
-    paired_gain as paired_gain,
-    two_way as two_way,
-)
+from .replicates import footnotes as footnotes
+from .selection import TableFilter as TableFilter
+from .sequential import MIN_PAIRS as MIN_PAIRS, level as level
+from .style import TableStyle as TableStyle
+from .suites import keep_plan as keep_plan, plan_of as plan_of, stored_plans as stored_plans
 from .table import (
     Heading as Heading,
     Table as Table,
     accuracy_table as accuracy_table,
     build as build,
     compared as compared,
+    statement as statement,
 )
-from .verdicts import (
-    Judgement as Judgement,
-    Verdict as Verdict,
-    Word as Word,
-    check_bound as check_bound,
-    direction as direction,
-    judged as judged,
-    same_text as same_text,
-    spread_note as spread_note,
-)
+from .view import Cell as Cell, Column as Column, TypedTable as TypedTable, typed as typed

@@ -1,4 +1,4 @@
-"""What several columns say together: gains and chances of improvement with intervals, and how far ranks must differ."""
+"""What several tasks say together: gains and probabilities of improvement with intervals, and how far ranks differ."""
 
 import itertools
 import math
@@ -6,7 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from benchmark.tables.significance import ALPHA, CONFIDENCE, MIN_PAIRS
+from benchmark.tables.comparison import ALPHA
+from benchmark.tables.sequential import MIN_PAIRS
 
 Column = TypeVar("Column", bound=Hashable)
 
@@ -19,7 +20,7 @@ NAMED = 6
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval."""
+    """A number with its interval."""
 
     value: float
     low: float
@@ -32,38 +33,47 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """A row against the baseline over all columns.
+    """A row against the baseline over the tasks of one budget.
 
     Attributes:
-        gain: Interquartile mean of the paired gains, in the unit of the scores.
+        gain: Interquartile mean of the paired gains, in the unit of the metric.
         improvement: Probability that a run of the row is better than one of the baseline, from 0 to 1.
-        columns: Over how many.
+        columns: Over how many tasks.
+        confidence: The level of the intervals.
     """
 
     gain: Estimate
     improvement: Estimate
     columns: int
+    confidence: float = 1 - ALPHA
 
 
 def aggregates(
-    scores: Mapping[tuple[str, Column], Mapping[int, float]], baseline: str, columns: Sequence[Column], low: bool
+    values: Mapping[tuple[str, Column], Mapping[int, float]],
+    baseline: str,
+    columns: Sequence[Column],
+    low: bool,
+    alpha: float = ALPHA,
 ) -> dict[str, Aggregate]:
-    """Return what the columns say together of each row against the baseline.
+    """Return what the tasks say together of each row against the baseline.
 
     Args:
-        scores: By row and column, then by seed.
+        values: By row and column, then by seed.
         baseline: The row that the others are compared with.
-        columns: Those in which every row has a value.
-        low: Whether a lower score is better.
+        columns: Those of one budget in which every row has a value: a task counts once.
+        low: Whether a lower value is better.
+        alpha: One minus the level of the intervals.
 
     Returns:
         By row, where there are two columns or more and in each at least three seeds that row and baseline share.
     """
     found = {}
-    for row in dict.fromkeys(row for row, _ in scores if row != baseline):
-        pairs = [_paired(scores[row, column], scores[baseline, column]) for column in columns]
+    for row in dict.fromkeys(row for row, _ in values if row != baseline):
+        if any((own, column) not in values for own in (row, baseline) for column in columns):
+            continue
+        pairs = [_paired(values[row, column], values[baseline, column]) for column in columns]
         if len(pairs) > 1 and all(len(ours) >= MIN_PAIRS for ours, _ in pairs):
-            found[row] = aggregate(pairs, low)
+            found[row] = aggregate(pairs, low, alpha)
     return found
 
 
@@ -72,54 +82,55 @@ def _paired(ours: Mapping[int, float], baseline: Mapping[int, float]) -> tuple[l
     return [ours[seed] for seed in seeds], [baseline[seed] for seed in seeds]
 
 
-def aggregate(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], low: bool = False) -> Aggregate:
-    """Return interquartile mean of the gains and probability of improvement with stratified bootstrap intervals.
+def aggregate(
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], low: bool = False, alpha: float = ALPHA
+) -> Aggregate:
+    """Return interquartile mean of the gains and probability of improvement with bootstrap intervals.
 
-    The interquartile mean leaves out the lowest and the highest quarter of the gains of all columns and seeds together.
-    The probability of improvement is the mean over the columns of ``P(X > Y) + P(X = Y) / 2`` for a run X of ours and a
-    run Y of the baseline, whatever their seeds. The interval is the percentile bootstrap's: in each column for itself
-    the seeds are drawn with replacement, the same ones for both, as they are paired.
+    The interquartile mean leaves out the lowest and the highest quarter of the gains of all tasks and seeds together.
+    The probability of improvement is the mean over the tasks of ``P(X > Y) + P(X = Y) / 2`` for a run X of ours and a
+    run Y of the baseline, whatever their seeds. The interval is ``value ± t(1 - alpha / 2, sum (n_t - 1)) s``, with s
+    the bootstrap's standard error times ``sqrt(n / (n - 1))``, as a percentile interval of so few seeds is too narrow:
+    in each task for itself the seeds are sampled with replacement, the same ones for both, as they are paired.
 
-    Source: Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", whose library
-    rliable draws the runs of the two apart from each other, as it knows no pairs.
+    Source: Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", for the
+    measures; Hesterberg (2015), "What Teachers Should Know About the Bootstrap", section 4, for the correction.
 
     Args:
-        pairs: For each column our scores and the baseline's, seed by seed, at least two seeds.
-        low: Whether a lower score is better.
+        pairs: For each task our values and the baseline's, seed by seed, at least two seeds.
+        low: Whether a lower value is better.
+        alpha: One minus the level of the intervals.
     """
     import numpy as np
-    from scipy.stats import bootstrap, trim_mean
+    from scipy.special import stdtrit
+    from scipy.stats import trim_mean
 
-    ours, base = ([np.asarray(pair[side], dtype=float) for pair in pairs] for side in (0, 1))
-    gains = [x - y for x, y in zip(ours, base, strict=True)]
+    random = np.random.default_rng(SEED)
     sign = -1 if low else 1
-    wins = [(1 + np.sign(sign * (x[:, None] - y[None, :]))) / 2 for x, y in zip(ours, base, strict=True)]
-
-    def statistics(*drawn: Any, axis: int = -1) -> Any:
-        # the samples are the numbers of the seeds; the last axis is theirs
-        picked = np.concatenate([gain[index] for gain, index in zip(gains, drawn, strict=True)], axis=-1)
-        shares = [
-            win[index[..., :, None], index[..., None, :]].mean(axis=(-2, -1))
-            for win, index in zip(wins, drawn, strict=True)
-        ]
-        return np.stack([trim_mean(picked, 0.25, axis=-1), np.mean(shares, axis=0)])
-
-    seeds = [np.arange(len(x)) for x in ours]
-    values = statistics(*seeds)
-    interval = bootstrap(
-        seeds,
-        statistics,
-        n_resamples=RESAMPLES,
-        vectorized=True,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        random_state=np.random.default_rng(SEED),
-    ).confidence_interval
-    gain, improvement = (
-        Estimate(float(value), float(low_end), float(high_end))
-        for value, low_end, high_end in zip(values, interval.low, interval.high, strict=True)
+    whole: list[Any] = []
+    sampled: list[Any] = []
+    shares, sampled_shares = [], []
+    for pair in pairs:
+        x, y = (np.asarray(side, dtype=float) for side in pair)
+        wins = (1 + np.sign(sign * (x[:, None] - y[None, :]))) / 2
+        picked = random.integers(len(x), size=(RESAMPLES, len(x)))
+        whole.append(x - y)
+        sampled.append((x - y)[picked])
+        shares.append(wins.mean())
+        sampled_shares.append(wins[picked[:, :, None], picked[:, None, :]].mean(axis=(1, 2)))
+    counts = [len(gains) for gains in whole]
+    factor = -float(stdtrit(sum(counts) - len(counts), alpha / 2)) * math.sqrt(min(counts) / (min(counts) - 1))
+    gain = _estimate(
+        float(trim_mean(np.concatenate(whole), 0.25)),
+        factor * float(np.std(trim_mean(np.concatenate(sampled, axis=1), 0.25, axis=1), ddof=1)),
     )
-    return Aggregate(gain, improvement, len(pairs))
+    improvement = _estimate(float(np.mean(shares)), factor * float(np.std(np.mean(sampled_shares, axis=0), ddof=1)))
+    improvement = Estimate(improvement.value, max(0.0, improvement.low), min(1.0, improvement.high))
+    return Aggregate(gain, improvement, len(pairs), 1 - alpha)
+
+
+def _estimate(value: float, half: float) -> Estimate:
+    return Estimate(value, value - half, value + half)
 
 
 def critical_difference(methods: int, columns: int, alpha: float = ALPHA) -> float:
@@ -141,15 +152,16 @@ def critical_difference(methods: int, columns: int, alpha: float = ALPHA) -> flo
     return quantile * math.sqrt(methods * (methods + 1) / (6 * columns))
 
 
-def notes(found: Mapping[str, Aggregate], baseline: str) -> list[str]:
-    """Return what the two columns of aggregates are; nothing without any."""
+def notes(found: Mapping[tuple[str, str], Aggregate], baseline: str) -> list[str]:
+    """Return what the columns of aggregates are; nothing without any."""
     if not found:
         return []
-    columns = next(iter(found.values())).columns
+    one = next(iter(found.values()))
     return [
-        f"gain over columns: interquartile mean of the gains over {baseline} in {columns} columns; probability of "
-        f"improvement: that a run is better than one of {baseline}, mean over the columns; both with {CONFIDENCE:.0%} "
-        f"bootstrap interval, seeds drawn within each column ({RESAMPLES} times), which is too narrow for few seeds"
+        f"gain over tasks: interquartile mean of the gains over {baseline} in {one.columns} tasks; probability of "
+        f"improvement: that a run is better than one of {baseline}, mean over the tasks; both with "
+        f"{100 * one.confidence:.5g}% interval from the bootstrap's standard error, seeds sampled within each task "
+        f"({RESAMPLES} times)"
     ]
 
 

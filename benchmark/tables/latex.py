@@ -5,25 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmark.escaping import LATEX, latex as text, latex_needs, visible
-from benchmark.tables import grids
-from benchmark.tables.cells import Cell
-from benchmark.tables.grids import Grid
-from benchmark.tables.showing import Showing
-from benchmark.tables.significance import Gain
+from benchmark.tables.style import TableStyle
 from benchmark.tables.table import Heading, Table
+from benchmark.tables.view import BEST, SECOND, Cell, Column, TypedTable, gain_cell, typed
 
 _SEPARATION = "4pt"
 
 
 @dataclass
-class _Column:
+class _LatexColumn:
     """One column of the LaTeX table.
 
     Attributes:
-        levels: Its headings from above, as LaTeX: data set, network and settings, score.
+        levels: Its headings from above, as LaTeX: dataset, network and settings, metric.
         kind: How it is aligned.
-        cells: As LaTeX, one a line.
-        span: How many columns of LaTeX it is: siunitx aligns the mean, and the deviation stands beside it.
+        cells: As LaTeX, one for each row.
+        span: How many columns of LaTeX it is: siunitx aligns the mean, and the deviation is beside it.
     """
 
     levels: tuple[str, str, str]
@@ -32,14 +29,15 @@ class _Column:
     span: int = 1
 
 
-def of_grid(content: Grid) -> str:
+def of_texts(content: TypedTable) -> str:
     """Return a tabular of plain text, its notes as comments."""
+    lines = [[text(cell.text) for cell in content.line(place)] for place in range(len(content.rows))]
     tabular = [
-        rf"\begin{{tabular}}{{l{'r' * (len(content.header) - 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(content.columns) - 1)}}}",
         r"\toprule",
-        " & ".join(map(text, content.header)) + r" \\",
+        " & ".join(text(column.title) for column in content.columns) + r" \\",
         r"\midrule",
-        *(" & ".join(map(text, row)) + r" \\" for row in content.rows),
+        *(" & ".join(line) + r" \\" for line in lines),
         r"\bottomrule",
         r"\end{tabular}",
     ]
@@ -47,21 +45,23 @@ def of_grid(content: Grid) -> str:
 
 
 def of_table(table: Table) -> str:
-    """Return the tabular, in its environment with caption and notes where the table's showing wants one."""
-    showing = table.showing
-    columns = _columns(table)
+    """Return the tabular, in its environment with caption and notes where the table's style wants one."""
+    style, content = table.style, typed(table, reasons=False)
+    columns = _columns(table, content)
     tabular = [
         rf"\begin{{tabular}}{{@{{}}l{''.join(column.kind for column in columns)}@{{}}}}",
         r"\toprule",
         *_header(table, columns),
         r"\midrule",
-        *_body(table, columns),
+        *_body(table, content, columns),
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    needs = [r"\usepackage{booktabs}", *([r"\usepackage{siunitx}"] if showing.siunitx else [])]
-    notes = _notes(table, any(column.span > 1 for column in columns))
-    return _document(needs, notes, _placed(showing, tabular, notes))
+    needs = [r"\usepackage{booktabs}", *([r"\usepackage{siunitx}"] if style.siunitx else [])]
+    aligned = any(column.span > 1 for column in columns)
+    # a mean that siunitx aligns is not underlined
+    notes = [note.replace(" and the second underlined", "") if aligned else note for note in content.notes]
+    return _document(needs, notes, _placed(style, tabular, notes))
 
 
 def _document(packages: Sequence[str], notes: Sequence[str], body: Sequence[str]) -> str:
@@ -70,107 +70,108 @@ def _document(packages: Sequence[str], notes: Sequence[str], body: Sequence[str]
     return "\n".join([f"% needs {' '.join(packages)}", *latex_needs(body), *(f"% {note}" for note in comments), *body])
 
 
-def _placed(showing: Showing, tabular: Sequence[str], notes: Sequence[str]) -> list[str]:
-    if showing.environment == "none":
+def _placed(style: TableStyle, tabular: Sequence[str], notes: Sequence[str]) -> list[str]:
+    if style.environment == "none":
         return list(tabular)
     said = "; ".join(text(note) for note in notes)
     return [
-        rf"\begin{{{showing.environment}}}[t]",
+        rf"\begin{{{style.environment}}}[t]",
         r"\centering",
-        *([rf"\caption{{{LATEX.chosen(showing.caption)}}}"] if showing.caption else []),
-        *([rf"\label{{{showing.anchor}}}"] if showing.anchor else []),
-        rf"\{showing.size}",
+        *([rf"\caption{{{LATEX.chosen(style.caption)}}}"] if style.caption else []),
+        *([rf"\label{{{style.anchor}}}"] if style.anchor else []),
+        rf"\{style.size}",
         rf"\setlength{{\tabcolsep}}{{{_SEPARATION}}}",
         *tabular,
         rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {said}.}}",
-        rf"\end{{{showing.environment}}}",
+        rf"\end{{{style.environment}}}",
     ]
 
 
-def _columns(table: Table) -> list[_Column]:
+def _columns(table: Table, content: TypedTable) -> list[_LatexColumn]:
     """Return all columns but the first, with their cells."""
-    showing = table.showing
-    every = grids.lines(table)
-    found: list[_Column] = []
-    for heading in table.headings:
-        levels = showing.levels(heading.column, LATEX)
-        found.append(_of_scores(table, heading, (*levels, heading.below(showing, LATEX))))
-        for title, own in grids.beside_column(table, heading).items():
-            cells = [own.get(row, "") for row, _ in every]
-            gains = [_gain(table, row, heading) for row, _ in every] if title == "gain" else list(map(text, cells))
-            found.append(_Column((*levels, text(title)), "l" if title in ("gain", "verdict") else "r", gains))
+    found: list[_LatexColumn] = []
+    last: list[_LatexColumn] = []
+    for column in content.columns[1:]:
+        cells = [content.cell(place, column) for place in range(len(content.rows))]
+        if column.heading is None:
+            # a column of the whole table has its title in the lowest level that there is
+            last.append(_LatexColumn(("", "", text(column.title)), "r", [text(cell.text) for cell in cells]))
+            continue
+        levels = table.style.levels(column.heading.column, LATEX)
+        if column.kind == "value":
+            below = column.heading.below(table.style, LATEX)
+            found.append(_of_values(table, content, column, cells, (*levels, below)))
+            continue
+        left = column.kind in ("gain", "verdict")
+        texts = [_gain(table, cell) if column.kind == "gain" else text(cell.text) for cell in cells]
+        found.append(_LatexColumn((*levels, text(column.kind)), "l" if left else "r", texts))
     lowest = max((level for column in found for level in range(3) if column.levels[level]), default=2)
-    for title, own in grids.beside_table(table).items():
-        last = text(title)
-        at_last = ("", "", last) if lowest == 2 else ("", last, "") if lowest else (last, "", "")
-        cells = ["" if of_gain else text(own.get(row, "")) for row, of_gain in every]
-        found.append(_Column(at_last, "r", cells))
+    for one in last:
+        title = one.levels[2]
+        one.levels = ("", "", title) if lowest == 2 else ("", title, "") if lowest else (title, "", "")
+    return [*found, *last]
+
+
+def _of_values(
+    table: Table, content: TypedTable, column: Column, cells: Sequence[Cell], levels: tuple[str, str, str]
+) -> _LatexColumn:
+    style = table.style
+    aligned = style.siunitx and any(cell.seeds for cell in cells)
+    found = _LatexColumn(levels, _number_format(cells), [], 2) if aligned else _LatexColumn(levels)
+    for row, cell in zip(content.rows, cells, strict=True):
+        if row.of_gains:
+            said = _gain(table, cell)
+        elif aligned and cell.value is not None and not cell.unfinished:
+            weight = r"\bfseries " if cell.mark == BEST else ""
+            spread = "" if cell.std is None else rf"{weight}$\pm$ {cell.std:.{cell.decimals}f}"
+            found.cells.append(f"{weight}{cell.value:.{cell.decimals}f} & {spread}")
+            continue
+        else:
+            said = _values(table, cell)
+            if style.gains == "cell" and cell.gain and (gain := _gain(table, gain_cell(table, row.id, _of(column)))):
+                said = f"{said} {gain}"
+        found.cells.append(rf"\multicolumn{{2}}{{c}}{{{said}}}" if aligned else said)
     return found
 
 
-def _of_scores(table: Table, heading: Heading, levels: tuple[str, str, str]) -> _Column:
-    showing = table.showing
-    best, second = table.leaders(heading)
-    aligned = showing.siunitx and any(cell.values for (_, key), cell in table.cells.items() if key == heading)
-    column = _Column(levels, _number_format(table, heading), [], 2) if aligned else _Column(levels)
-    for row, of_gain in grids.lines(table):
-        cell = table.cells.get((row, heading))
-        if of_gain:
-            said = _gain(table, row, heading)
-        elif cell is None:
-            said = ""
-        elif aligned and cell.values and not cell.endings:
-            mean, _, spread = cell.numbers(n=False).partition(" ± ")
-            weight = r"\bfseries " if row in best else ""
-            column.cells.append(f"{weight}{mean} & " + (rf"{weight}$\pm$ {spread}" if spread else ""))
-            continue
-        else:
-            mark = r"\textbf{{{}}}" if row in best else r"\underline{{{}}}" if row in second else "{}"
-            said = _cell(table, cell, mark)
-            if showing.gains == "cell" and row != table.baseline and (gain := _gain(table, row, heading)):
-                said = f"{said} {gain}"
-        column.cells.append(rf"\multicolumn{{2}}{{c}}{{{said}}}" if aligned else said)
-    return column
+def _of(column: Column) -> Heading:
+    if column.heading is None:
+        raise ValueError(f"{column.id} is a column of the whole table")
+    return column.heading
 
 
-def _cell(table: Table, cell: Cell, mark: str) -> str:
-    ends = ", ".join(f"{end.count} {end.status}" for end in cell.endings)
-    numbers = text(cell.numbers(n=False))
-    number = mark.format(numbers) if numbers else ""
-    if numbers and table.showing.n:
-        number += rf" {{\scriptsize ({len(cell.values)})}}"
-    return ", ".join(part for part in (number, text(ends)) if part)
+def _values(table: Table, cell: Cell) -> str:
+    mark = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}"}.get(cell.mark, "{}")
+    numbers = ""
+    if cell.value is not None:
+        spread = "" if cell.std is None else f" ± {cell.std:.{cell.decimals}f}"
+        numbers = mark.format(text(f"{cell.value:.{cell.decimals}f}{spread}"))
+        numbers += rf" {{\scriptsize ({cell.n})}}" if table.style.n else ""
+    ends = ", ".join(f"{own['count']} {status}" for status, own in cell.unfinished.items())
+    return ", ".join(part for part in (numbers, text(ends)) if part)
 
 
-def _number_format(table: Table, heading: Heading) -> str:
+def _number_format(cells: Sequence[Cell]) -> str:
     """Return siunitx's column for the means below a heading, as wide as the widest, and the one for the deviations."""
-    cells = [cell for (_, key), cell in table.cells.items() if key == heading and cell.values]
-    digits = max(cell.digits for cell in cells)
-    before = max(len(f"{abs(cell.mean or 0.0):.{digits}f}".partition(".")[0]) for cell in cells)
-    sign = "-" if any((cell.mean or 0.0) < 0 for cell in cells) else ""
-    return rf"S[table-format={sign}{before}.{digits}, detect-weight=true]@{{\,}}l"
+    means = [(cell.value, cell.decimals) for cell in cells if cell.seeds and cell.value is not None]
+    decimals = max(places for _, places in means)
+    before = max(len(f"{abs(value):.{decimals}f}".partition(".")[0]) for value, _ in means)
+    sign = "-" if any(value < 0 for value, _ in means) else ""
+    return rf"S[table-format={sign}{before}.{decimals}, detect-weight=true]@{{\,}}l"
 
 
-def _gain(table: Table, row: str, heading: Heading) -> str:
-    if row == table.baseline:
-        return ""
-    gain = table.gains.get((row, heading))
-    if gain is None:
-        return text(grids.no_gain(table, row, heading))
-    digits = table.cells[row, heading].digits
-    parts = [f"${gain.mean:+.{digits}f}$"]
-    if table.showing.interval and gain.low is not None and gain.high is not None:
-        parts.append(rf"{{\scriptsize [${gain.low:+.{digits}f}, {gain.high:+.{digits}f}$]}}")
-    if details := _details(table, gain):
-        parts.append(rf"{{\scriptsize {details}}}")
-    return " ".join(parts)
-
-
-def _details(table: Table, gain: Gain) -> str:
-    parts = [f"$n={gain.n}$"] if table.showing.n else []
-    if table.showing.p and gain.adjusted is not None:
-        parts.append(f"$p={_power(gain.adjusted)}{'^{*}' if gain.significant else ''}$")
-    return ", ".join(parts)
+def _gain(table: Table, cell: Cell) -> str:
+    """Return a gain; nothing for the baseline's own."""
+    if cell.gain is None or cell.value is None:
+        return "" if cell.note == "baseline" else text(cell.note)
+    style, places = table.style, cell.decimals
+    parts = [f"${cell.value:+.{places}f}$"]
+    if style.interval and cell.low is not None and cell.high is not None:
+        parts.append(rf"{{\scriptsize [${cell.low:+.{places}f}, {cell.high:+.{places}f}$]}}")
+    details = [f"$n={cell.n}$"] if style.n else []
+    if style.p and cell.p is not None and not cell.verdict:
+        details.append(f"$p={_power(cell.p)}$")
+    return " ".join([*parts, *([rf"{{\scriptsize {', '.join(details)}}}"] if details else [])])
 
 
 def _power(p: float) -> str:
@@ -179,8 +180,8 @@ def _power(p: float) -> str:
     return rf"{number}\cdot 10^{{{int(power)}}}" if e else number
 
 
-def _header(table: Table, columns: Sequence[_Column]) -> list[str]:
-    """Return the headings' lines: equal ones side by side stand once over all their columns, with a rule below."""
+def _header(table: Table, columns: Sequence[_LatexColumn]) -> list[str]:
+    """Return the lines of the headings: equal neighbours are printed once over their columns, with a rule below."""
     levels = [level for level in range(3) if any(column.levels[level] for column in columns)]
     found = []
     for place, level in enumerate(levels):
@@ -201,37 +202,25 @@ def _header(table: Table, columns: Sequence[_Column]) -> list[str]:
     return found
 
 
-def _heading(words: str, column: _Column) -> str:
+def _heading(words: str, column: _LatexColumn) -> str:
     if column.kind == "l":
         return words
     return rf"\multicolumn{{{column.span}}}{{c}}{{{words}}}" if words or column.span > 1 else ""
 
 
-def _body(table: Table, columns: Sequence[_Column]) -> list[str]:
+def _body(table: Table, content: TypedTable, columns: Sequence[_LatexColumn]) -> list[str]:
     found: list[str] = []
-    showing = table.showing
+    style = table.style
     width = sum(column.span for column in columns)
     group = ""
-    for index, (row, of_gain) in enumerate(grids.lines(table)):
-        own = showing.groups.get(row, "")
+    for index, row in enumerate(content.rows):
+        own = style.groups.get(row.id, "")
         if own != group:
             found += [r"\midrule"] if index else []
             found += [rf"\multicolumn{{{width + 1}}}{{@{{}}l}}{{\emph{{{LATEX.chosen(own)}}}}} \\"] if own else []
             group = own
-        first = r"\quad gain" if of_gain else (r"\quad " if own else "") + showing.word(row, LATEX)
-        if of_gain and own:
+        first = r"\quad gain" if row.of_gains else (r"\quad " if own else "") + style.word(row.id, LATEX)
+        if row.of_gains and own:
             first = r"\quad " + first
         found.append(" & ".join([first, *(column.cells[index] for column in columns)]) + r" \\")
     return found
-
-
-def _notes(table: Table, aligned: bool) -> list[str]:
-    notes = table.notes()
-    marks = [table.leaders(heading) for heading in table.headings]
-    if any(best for best, _ in marks):
-        second = "" if aligned else " and the second underlined"
-        notes.append(f"in each column the best is bold{second}")
-    for (row, heading), cell in table.cells.items():
-        called = f"{table.showing.word(row)}, {heading.shown(table.showing)}"
-        notes += [f"{called}: {end.text}" for end in cell.endings]
-    return notes

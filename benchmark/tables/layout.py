@@ -1,18 +1,29 @@
 """Which row and which column of a table a run belongs to; runs that differ in more than the seed never share a cell."""
 
+import json
+import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmark.configuration import FieldRole, settings_of_role
+from benchmark.configuration import EQUAL_EPOCHS, FieldRole, settings_of_role
 from benchmark.formatting import OTHER_WORDS, short_name
 from benchmark.metrics import Metric, checked
-from benchmark.tables import configurations, variants
-from benchmark.tables.budgets import one_budget_a_row
+from benchmark.store import BUDGETS_JOINED_BY
+from benchmark.tables import configurations
+from methods import registry
 from methods.errors import InputError, unknown
+
+OWN = "own."
+"""Begins the columns with the training settings that belong to one method alone."""
+
+TASK = "task"
+"""The column of a frame that says to which task of a suite a run belongs."""
 
 KEYS = ("method", "dataset", "backbone", "split", "seed")
 ROWS: tuple[str, ...] = ("method",)
@@ -77,7 +88,7 @@ class Arrangement:
             word: What a label is called.
         """
         shown = self.runs[self.runs[self.methods].isin(labels)]
-        return [*self.naming.notes(set(shown["variant"]), word), *variants.notes(shown, self.methods, word)]
+        return [*self.naming.notes(set(shown["variant"]), word), *_recipe_notes(shown, self.methods, word)]
 
 
 def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
@@ -96,9 +107,12 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
         rows: Keys of :data:`KEYS`.
         columns: Keys of :data:`KEYS`; none of the rows'.
     """
+    if TASK in frame.columns and tuple(columns) == COLUMNS:
+        # the runs of a suite: its tasks say what their columns are
+        columns = (TASK,)
     if both := [key for key in columns if key in rows]:
         raise InputError(f"{both[0]} cannot be in the rows and in the columns")
-    runs = one_budget_a_row(variants.expanded(frame))
+    runs = _one_budget_per_row(_expanded(frame))
     runs["dataset"] = runs["dataset"].map(short_name)
     hashes = [name for name in runs.columns if name.startswith("files.") or name.endswith((".source", ".checksum"))]
     for name in hashes:
@@ -106,7 +120,7 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     # a file counts by its content, wherever it lies
     files = {name.removeprefix("files.") for name in hashes if name.startswith("files.")}
     of_method = ("method.version", "method.source")
-    beginnings = ("hyperparameters.", "files.", variants.OWN)
+    beginnings = ("hyperparameters.", "files.", OWN)
     own = [name for name in runs.columns if name.startswith(beginnings) or name in of_method]
     own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
     # as in a run's identity, it makes no difference in which way they are not true
@@ -117,7 +131,8 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
     about_method = "column" if "method" in columns else "row"
     runs["row"], runs["column"] = (_joined(runs, keys) for keys in (rows, columns))
-    free = [key for key in ("dataset", "backbone") if key not in (*rows, *columns)]
+    placed = {"dataset", "backbone"} if TASK in columns else {*rows, *columns}
+    free = [key for key in ("dataset", "backbone") if key not in placed]
     runs[about_data] = _with_differences(runs, [], about_data, free)
     if "split" not in (*rows, *columns):
         validation = runs["split"].map(lambda split: ", split=validation" if split == "validation" else "")
@@ -175,3 +190,110 @@ def _groups_that_differ(runs: pd.DataFrame, keys: list[str], settings: list[str]
         own = table[places]
         if (own != own[0]).any():
             yield runs.iloc[places]
+
+
+def _one_budget_per_row(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with ``budget``: a run of several comparisons has a row for each.
+
+    ``budget`` is empty for equal epochs where there is no other comparison. In a comparison of equal cost the length
+    of a run follows from its method, so that ``train.epochs`` is no difference between its runs.
+
+    Args:
+        frame: With the columns of :func:`benchmark.store.load`, one row per run.
+    """
+    runs = frame.copy()
+    runs["budget"] = runs["budgets"].str.split(BUDGETS_JOINED_BY, regex=False)
+    runs = runs.explode("budget", ignore_index=True)
+    by_cost = runs["budget"] != EQUAL_EPOCHS
+    runs["train.epochs"] = runs["train.epochs"].mask(by_cost)
+    if not by_cost.any():
+        runs["budget"] = ""
+    return runs
+
+
+def _expanded(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with a row for each use that was made of them.
+
+    A use is ``{"name": ..., "train": {key: value}, "chosen": {...}}``: what it is called, the training settings that
+    the other methods of its command had instead of its own, and the hyperparameters that it was asked for with. The
+    columns ``train.*`` then hold the command's settings, ``own.train.*`` the method's; ``recipe`` says what differs.
+
+    Args:
+        runs: One row per run, with ``uses`` as JSON where there are any.
+    """
+    plain = runs.assign(variant=runs["method"], recipe=None)
+    if "uses" not in runs.columns or runs["uses"].isna().all():
+        return plain
+    used = plain["uses"].notna()
+    rows = [row | _changes(row, use) for row in plain[used].to_dict("records") for use in json.loads(str(row["uses"]))]
+    # most runs have but one use: they are not taken apart
+    return pd.concat([plain[~used], pd.DataFrame(rows).astype({"variant": object})], ignore_index=True)
+
+
+def _changes(row: Mapping[Any, Any], use: Mapping[str, Any]) -> dict[str, Any]:
+    instead: Mapping[str, Any] = use.get("train", {})
+    settings = {f"train.{key}": _flat(value) for key, value in instead.items()}
+    own = {f"{OWN}{name}": row.get(name) for name in settings}
+    said = [f"{key}={_said(_flat(value))}" for key, value in use.get("chosen", {}).items()]
+    said += [f"{name}={_said(row.get(name))} (the others: {_said(value)})" for name, value in settings.items()]
+    name = use.get("name") or row["method"]
+    recipe = f"{row['method']} with {', '.join(said)}" if said and (instead or use.get("name")) else None
+    return {**settings, **own, "variant": name, "recipe": recipe}
+
+
+def _flat(value: Any) -> Any:
+    # as the store's columns have it
+    return str(value) if isinstance(value, list) else value
+
+
+def _said(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _recipe_notes(runs: pd.DataFrame, labels: str, word: Callable[[str], str]) -> Sequence[str]:
+    """Return a line for each row or column whose runs have a recipe or a name of their own.
+
+    Args:
+        runs: Of :func:`arranged`.
+        labels: The column with the runs' labels.
+        word: What a label is called.
+    """
+    found = runs[runs["recipe"].notna()]
+    lines = (f"{word(label)}: {recipe}" for label, recipe in zip(found[labels], found["recipe"], strict=True))
+    return list(dict.fromkeys(lines))
+
+
+def method_order(name: str) -> tuple[int, str]:
+    """Return a key that sorts methods as they are listed: by their publication, unknown ones last."""
+    known = _places(tuple(sys.path))
+    return known.get(name, len(known)), name
+
+
+@cache
+def _places(path: tuple[str, ...]) -> dict[str, int]:
+    # installed packages are looked for once: thousands of rows are sorted by this
+    return {name: place for place, name in enumerate(registry.catalogue())}
+
+
+def natural(label: str) -> list[str | float]:
+    """Return a key that sorts labels by the numbers in them: ``resnet8`` before ``resnet14``."""
+    # words and numbers take turns, so that like is compared with like
+    return [float(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", label))]
+
+
+def summaries(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a run: its last epoch and ``best_epoch``.
+
+    Args:
+        frame: From :func:`benchmark.store.load`, of all epochs or of the last ones.
+    """
+    if "best_epoch" in frame.columns:
+        last = frame.copy(deep=False)
+        # pandas would copy what stands there for every group of runs
+        last.attrs = {}
+        return last
+    last = frame.drop_duplicates("run", keep="last").copy()
+    if "student" not in frame.columns:
+        return last.assign(best_epoch=float("nan"))
+    best = frame.groupby("run", sort=False)["student"].max()
+    return last.assign(best_epoch=last["run"].map(best))

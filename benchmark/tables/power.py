@@ -1,11 +1,13 @@
 """How many seeds a comparison takes: power of the paired t-test, and equivalence by two one-sided tests."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import stdev
+from typing import Literal
 
-from benchmark.tables.significance import ALPHA, MIN_PAIRS, differences
+from benchmark.metrics import Better
+from benchmark.tables.comparison import ALPHA, Gain, direction
+from benchmark.tables.sequential import MIN_PAIRS
 
 POWER = 0.8
 MAX_SEEDS = 100_000
@@ -25,17 +27,6 @@ class Equivalence:
     p: float
     low: float
     high: float
-
-
-def paired_sd(ours: Mapping[int, float], baseline: Mapping[int, float]) -> float | None:
-    """Return the sample's standard deviation of the paired differences; None if fewer than two seeds are shared.
-
-    Args:
-        ours: Scores by seed.
-        baseline: Scores by seed.
-    """
-    found = differences(ours, baseline)
-    return stdev(found) if len(found) > 1 else None
 
 
 def power_of_paired_t(n: int, effect: float, sd: float, alpha: float = ALPHA) -> float:
@@ -174,6 +165,28 @@ def seeds_for_half_width(bound: float, sd: float, comparisons: int = 1, alpha: f
     return _smallest(lambda n: half_width(n, sd, comparisons, alpha) <= bound)
 
 
+def seeds_for_equivalence(bound: float, sd: float, power: float = POWER, alpha: float = ALPHA) -> int | None:
+    """Return the smallest number of seeds at which a true difference of 0 is called equivalent with a probability.
+
+    It is called so where the interval at 1 - alpha lies within ± bound: the smallest n with ``(t(1 - alpha / 2, n - 1)
+    + t(1 - (1 - power) / 2, n - 1)) sd / sqrt(n) <= bound``, the mean difference taken within its own power interval.
+
+    Args:
+        bound: Half-width of what counts as equivalent, above 0.
+        sd: Standard deviation of the paired differences, at least 0.
+        power: The probability.
+        alpha: One minus the level of the interval.
+
+    Returns:
+        At least :data:`MIN_PAIRS`; None if it is more than :data:`MAX_SEEDS`.
+    """
+    from scipy.stats import t
+
+    return _smallest(
+        lambda n: bool((t.isf(alpha / 2, n - 1) + t.isf((1 - power) / 2, n - 1)) * sd / math.sqrt(n) <= bound)
+    )
+
+
 def _smallest(enough: Callable[[int], bool]) -> int | None:
     """Return the smallest number of seeds that is enough, where all larger ones are as well."""
     low, high = MIN_PAIRS - 1, MIN_PAIRS
@@ -185,3 +198,38 @@ def _smallest(enough: Callable[[int], bool]) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one of several comparisons that were corrected together comes to.
+
+    Attributes:
+        word: ``same`` means equivalent within the bound; ``higher`` and ``lower`` are of metrics without a better end.
+        n: Seeds that both have.
+        sd: Standard deviation of the paired differences; None with fewer than two.
+        decides: Seeds with which one of the two tests must hold whatever the difference; None without a spread.
+    """
+
+    word: Literal["better", "worse", "higher", "lower", "same", "undecided"]
+    n: int
+    sd: float | None = None
+    decides: int | None = None
+
+
+def judged(gain: Gain, bound: float, comparisons: int, better: Better) -> Verdict:
+    """Return the verdict of one of several comparisons, by Holm's procedure and two one-sided tests at 5 %.
+
+    Args:
+        gain: Of :func:`benchmark.tables.comparison.gains`.
+        bound: Half-width of what counts as equivalent, above 0.
+        comparisons: How many the gain's p value is corrected for.
+        better: Which end of the metric is better.
+    """
+    if gain.n < MIN_PAIRS or gain.sd is None or gain.p is None or gain.adjusted is None:
+        return Verdict("undecided", gain.n, gain.sd)
+    decides = seeds_that_decide(bound, gain.sd, comparisons)
+    if gain.adjusted < ALPHA:
+        return Verdict(direction(gain.mean, better), gain.n, gain.sd, decides)
+    same = tost(gain.mean, gain.sd, gain.n, bound).p < ALPHA
+    return Verdict("same" if same else "undecided", gain.n, gain.sd, decides)

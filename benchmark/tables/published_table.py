@@ -8,11 +8,11 @@ import pandas as pd
 
 from benchmark.formatting import short_name
 from benchmark.tables import layout, published
-from benchmark.tables.cells import Cell
-from benchmark.tables.grids import Grid
-from benchmark.tables.ordering import summaries
+from benchmark.tables.layout import summaries
 from benchmark.tables.published import PublishedNumber
+from benchmark.tables.replicates import Replicates
 from benchmark.tables.table import build
+from benchmark.tables.view import TypedTable, of_texts
 
 HEADER = (
     "method", "dataset", "backbone", "ours", "published", "difference", "source", "protocol of the source",
@@ -36,7 +36,7 @@ class Comparison:
     """
 
     number: PublishedNumber
-    ours: Cell | None = None
+    ours: Replicates | None = None
     settings: str = ""
 
     @property
@@ -75,8 +75,8 @@ def _ours(frame: pd.DataFrame) -> dict[tuple[str, str, str], list[Comparison]]:
             continue
         table = build(runs, ["student"])
         labels = layout.labelled(summaries(runs))
-        for (row, heading), cell in table.cells.items():
-            if not cell.values and not cell.endings:
+        for (row, heading), cell in table.replicates.items():
+            if not cell.values and not cell.unfinished:
                 continue
             same = labels[(labels["row"] == row) & (labels["column"] == heading.column)].iloc[0]
             place = "" if dataset.partition(":")[0] == dataset else f"dataset={short_name(dataset)}"
@@ -102,8 +102,8 @@ def _departures(run: "pd.Series[Any]") -> str:
 _NONE = PublishedNumber("", "cifar10", "", "", 0.0, None, None, None, None, "unknown", "", "", "")
 
 
-def grid(comparisons: Sequence[Comparison], full: bool = True) -> Grid:
-    """Return the comparison as text; every row names its source and what its protocol differs in.
+def typed_comparison(comparisons: Sequence[Comparison], full: bool = True) -> TypedTable:
+    """Return the comparison as a typed table; every row names its source and what its protocol differs in.
 
     Args:
         comparisons: From :func:`compare`.
@@ -117,7 +117,7 @@ def grid(comparisons: Sequence[Comparison], full: bool = True) -> Grid:
         *(f"{key}: {sources[key].title}, {sources[key].url}, {sources[key].place}; it reports "
           f"{sources[key].reports}; scored: {sources[key].predictor}" for key in used if full),
     ]  # fmt: skip
-    return Grid(HEADER, [_row(item) for item in comparisons], {}, notes, [_data(item) for item in comparisons])
+    return of_texts(HEADER, [_row(item) for item in comparisons], notes, [_data(item) for item in comparisons])
 
 
 def _row(item: Comparison) -> list[str]:

@@ -1,32 +1,33 @@
-"""A table as text: Markdown, LaTeX, CSV, HTML or JSON; or as the bytes of a Parquet file."""
+"""The typed table as text: Markdown, LaTeX, CSV, HTML or JSON; or as the bytes of a Parquet file."""
 
 import csv
 import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from benchmark import escaping
 from benchmark.tables import latex
-from benchmark.tables.grids import BEST, RANK, SECOND, Grid, grid
 from benchmark.tables.table import Table
-from benchmark.tables.tidy import structured, tidy
+from benchmark.tables.view import BEST, SECOND, Cell, TypedTable, structured, tidy, typed
 from methods.errors import InputError, unknown
 
 
-def markdown(content: Grid, name: Callable[[str], str] = escaping.markdown) -> str:
+def markdown(content: TypedTable, name: Callable[[str], str] = escaping.markdown) -> str:
     """Return a GitHub table; the columns are padded where that fits a screen.
 
     Args:
         content: The table.
-        name: From the header's words and the first of each row to Markdown.
+        name: From the titles and the rows' labels to Markdown.
     """
-    rows = _marked(content, _cell, {BEST: "**{}**", SECOND: "<u>{}</u>"})
-    rows = [[name(own[0]), *row[1:]] for own, row in zip(content.rows, rows, strict=True)]
-    header = [name(text) for text in content.header]
+    marks = {BEST: "**{}**", SECOND: "<u>{}</u>"}
+    lines = [content.line(place) for place in range(len(content.rows))]
+    rows = [[name(first.text), *(_marked(cell, escaping.markdown, marks) for cell in rest)] for first, *rest in lines]
+    header = [name(column.title) for column in content.columns]
     widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
     if sum(widths) > 400:
         widths = [3] * len(header)
@@ -39,9 +40,11 @@ def markdown(content: Grid, name: Callable[[str], str] = escaping.markdown) -> s
     return "\n".join([line(header), rule, *map(line, rows)]) + (f"\n{notes}" if notes else "")
 
 
-def _cell(text: str) -> str:
-    """Return a cell as Markdown; the star behind a p value is one even where the cell's end is cut off."""
-    return re.sub(r"(?<!\S)\*(?!\S)", r"\\*", escaping.markdown(text))
+def _marked(cell: Cell, escape: Callable[[str], str], marks: Mapping[str, str]) -> str:
+    """Return an escaped cell; a mark goes around its numbers and leaves out runs that did not finish."""
+    if not cell.mark:
+        return escape(cell.text)
+    return marks[cell.mark].format(escape(cell.text[: cell.marked])) + escape(cell.text[cell.marked :])
 
 
 def _note(text: str) -> str:
@@ -49,12 +52,15 @@ def _note(text: str) -> str:
     return re.sub(r"^(?=[#>+=-])", r"\\", escaping.markdown(text))
 
 
-def comma_separated(content: Grid) -> str:
-    """Return CSV without marks and notes."""
+def comma_separated(content: TypedTable) -> str:
+    """Return CSV of texts without marks and notes."""
     lines = io.StringIO()
-    # what is no name is a number with its sign, or begins with a number or a word of ours
-    rows = [[escaping.csv_text(row[0]), *map(escaping.visible, row[1:])] for row in content.rows]
-    csv.writer(lines, lineterminator="\n").writerows([map(escaping.csv_text, content.header), *rows])
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow([escaping.csv_text(column.title) for column in content.columns])
+    for place in range(len(content.rows)):
+        first, *rest = content.line(place)
+        # what is no name is a number with its sign, or begins with a number or a word of ours
+        writer.writerow([escaping.csv_text(first.text), *(escaping.visible(cell.text) for cell in rest)])
     return lines.getvalue().rstrip("\n")
 
 
@@ -82,23 +88,18 @@ def frame_markdown(frame: pd.DataFrame, **how: Any) -> str:
     return str(safe.to_markdown(**how))
 
 
-def hypertext(content: Grid) -> str:
+def hypertext(content: TypedTable) -> str:
     """Return an HTML table, for pasting into a page, with the notes as a list."""
-    rows = _marked(content, escaping.hypertext, {BEST: "<b>{}</b>", SECOND: "<u>{}</u>"})
-    header = "".join(f"<th>{escaping.hypertext(text)}</th>" for text in content.header)
-    body = ["<tr>" + f"<th>{row[0]}</th>" + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>" for row in rows]
-    notes = [f"<li>{escaping.hypertext(note)}</li>" for note in content.notes]
-    return "\n".join(
-        [
-            "<table>",
-            f"<thead><tr>{header}</tr></thead>",
-            "<tbody>",
-            *body,
-            "</tbody>",
-            "</table>",
-            *(["<ul>", *notes, "</ul>"] if notes else []),
-        ]
-    )
+    marks, text = {BEST: "<b>{}</b>", SECOND: "<u>{}</u>"}, escaping.hypertext
+    header = "".join(f"<th>{text(column.title)}</th>" for column in content.columns)
+    body = []
+    for place in range(len(content.rows)):
+        first, *rest = content.line(place)
+        cells = "".join(f"<td>{_marked(cell, text, marks)}</td>" for cell in rest)
+        body.append(f"<tr><th>{text(first.text)}</th>{cells}</tr>")
+    notes = [f"<li>{text(note)}</li>" for note in content.notes]
+    table = ["<table>", f"<thead><tr>{header}</tr></thead>", "<tbody>", *body, "</tbody>", "</table>"]
+    return "\n".join([*table, *(["<ul>", *notes, "</ul>"] if notes else [])])
 
 
 def as_json(data: object) -> str:
@@ -107,18 +108,9 @@ def as_json(data: object) -> str:
     return json.dumps(data, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
 
 
-def _marked(content: Grid, escape: Callable[[str], str], marks: Mapping[str, str]) -> list[list[str]]:
-    """Return the escaped rows; a mark goes around a cell's numbers and leaves out runs that did not finish."""
-    rows = [[escape(text) for text in row] for row in content.rows]
-    for (row, column), mark in content.marks.items():
-        text, end = content.rows[row][column], content.marked[row, column]
-        rows[row][column] = marks[mark].format(escape(text[:end])) + escape(text[end:])
-    return rows
-
-
-GRID_FORMATS: Mapping[str, Callable[[Grid], str]] = {
+TEXT_FORMATS: Mapping[str, Callable[[TypedTable], str]] = {
     "md": markdown,
-    "latex": latex.of_grid,
+    "latex": latex.of_texts,
     "csv": comma_separated,
     "html": hypertext,
     "json": lambda content: as_json(content.data),
@@ -126,11 +118,10 @@ GRID_FORMATS: Mapping[str, Callable[[Grid], str]] = {
 """The forms of what is text already, such as published numbers."""
 
 FORMATS: Mapping[str, Callable[[Table], str]] = {
-    "md": lambda table: markdown(grid(table, form=escaping.MARKDOWN), str),
+    "md": lambda table: markdown(typed(table, form=escaping.MARKDOWN), str),
     "latex": latex.of_table,
     "csv": lambda table: frame_csv(tidy(table)).rstrip("\n"),
-    "csv-wide": lambda table: comma_separated(grid(table)),
-    "html": lambda table: hypertext(grid(table)),
+    "html": lambda table: hypertext(typed(table)),
     "json": lambda table: as_json(structured(table)),
 }
 """The forms of a table of runs that are text."""
@@ -140,7 +131,7 @@ PARQUET = "parquet"
 
 def check_format(form: str, published: bool = False) -> str:
     """Return the name of a format, or raise an InputError that lists them."""
-    valid = [*GRID_FORMATS] if published else [*FORMATS, PARQUET]
+    valid = [*TEXT_FORMATS] if published else [*FORMATS, PARQUET]
     if form not in valid:
         raise unknown("format", form, valid)
     return form
@@ -152,7 +143,7 @@ def rendered(table: Table, form: str = "md") -> str:
 
 
 def parquet(table: Table) -> bytes:
-    """Return the numbers of :func:`benchmark.tables.tidy.tidy` as a Parquet file.
+    """Return the numbers of :func:`benchmark.tables.view.tidy` as a Parquet file.
 
     Raises:
         InputError: If pandas finds no package that writes it.
@@ -165,7 +156,6 @@ def parquet(table: Table) -> bytes:
 
 def plain(table: Table) -> str:
     """Return the cells alone as a Markdown table without marks and notes, as a terminal shows it."""
-    full = grid(table, form=escaping.MARKDOWN)
-    keep = [index for index, text in enumerate(full.header) if text != RANK]
-    rows = [[row[index] for index in keep] for row in full.rows]
-    return markdown(Grid([full.header[index] for index in keep], rows), str)
+    content = typed(table, form=escaping.MARKDOWN).only("row", "value", "gain", "verdict")
+    unmarked = {key: replace(cell, mark="") for key, cell in content.cells.items()}
+    return markdown(replace(content, cells=unmarked), str)

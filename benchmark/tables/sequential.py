@@ -1,4 +1,4 @@
-"""Looking at the seeds again and again without deciding by luck: error spending, and exact levels for the t-test.
+"""Sequential testing: error spending over several looks at a growing number of seeds, with exact levels for t.
 
 Each look may spend a part of the permitted error, little at first and all of it by the last look. The level that
 a look's p value is held against follows from what the looks before it have spent already.
@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark.tables.significance import MIN_PAIRS
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -19,6 +17,9 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 Sides = Literal[1, 2]
+
+MIN_PAIRS = 3
+"""Fewer seeds say too little of their spread: a difference is shown without an interval."""
 
 CELLS = 200
 """Of the grid that carries the distribution of t from look to look; the levels are right to four digits with it."""
@@ -63,7 +64,7 @@ def level(counts: Sequence[int], planned: int, alpha: float, sides: Sides = 2, f
     Accumulating Data", do for the normal distribution.
 
     Args:
-        counts: Seeds at each look so far, growing, at least :data:`benchmark.tables.significance.MIN_PAIRS`.
+        counts: Seeds at each look so far, growing, at least :data:`MIN_PAIRS`.
         planned: Seeds at the last look that there can be: all of the error may be spent by then.
         alpha: The error of all looks together.
         sides: 2 for p values of a difference in either direction, 1 for one-sided ones.

@@ -7,91 +7,107 @@ import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
 from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, of_frame
-from benchmark.tables import aggregate, layout, rows as naming
-from benchmark.tables.aggregate import Aggregate, aggregates
-from benchmark.tables.cells import Cell, cells_of, records
-from benchmark.tables.choosing import Choice
-from benchmark.tables.ordering import method_order, natural, summaries
-from benchmark.tables.showing import Showing
-from benchmark.tables.significance import ALPHA, CONFIDENCE, MIN_PAIRS, Gain, gains
-from benchmark.tables.verdicts import Judgement, judged
+from benchmark.tables import aggregate, layout, selection
+from benchmark.tables.aggregate import Aggregate
+from benchmark.tables.comparison import CONFIDENCE, Declaration, Gain, paired_gain
+from benchmark.tables.layout import method_order, natural, summaries
+from benchmark.tables.power import POWER
+from benchmark.tables.replicates import Replicates, records, replicates
+from benchmark.tables.selection import TableFilter
+from benchmark.tables.sequential import MIN_PAIRS
+from benchmark.tables.style import TableStyle
 from methods.errors import InputError
+
+EXPLORATORY = "exploratory: this comparison was not declared before its runs were looked at, so it has no verdicts"
 
 
 @dataclass(frozen=True)
 class Heading:
-    """What a column holds.
+    """What a column of values holds.
 
     Attributes:
-        column: Data set, backbone and whatever else tells the runs apart.
+        column: Dataset, backbone and whatever else tells the runs apart; or a suite's task, and the budget.
         metric: Which number of the runs.
         part: Which student or class, for a metric with one number for each.
+        budget: What the runs have in common; empty where there are only equal epochs.
         alone: Whether the headline is all that the table shows of the column, and goes without saying.
     """
 
     column: str
     metric: Metric
     part: str = ""
+    budget: str = field(default="", compare=False)
     alone: bool = field(default=False, compare=False)
 
     @property
-    def score(self) -> str:
-        """The metric's name."""
-        return self.metric.name
+    def id(self) -> str:
+        """What the column is named for programs: ``digits/resnet8:student``."""
+        return ":".join(part for part in (self.column, self.metric.name, self.part) if part)
 
     @property
     def text(self) -> str:
-        """What stands above the column, in the words of the runs."""
-        return self.shown(Showing())
+        """The title of the column, in the words of the runs."""
+        return self.shown(TableStyle())
 
-    def shown(self, showing: Showing, form: Markup = PLAIN) -> str:
-        """Return what stands above the column, in the words that a person has chosen."""
-        return " ".join(part for part in (showing.word(self.column, form), self.below(showing, form)) if part)
+    def shown(self, style: TableStyle, form: Markup = PLAIN) -> str:
+        """Return the title of the column, in the words that a person has chosen."""
+        return " ".join(part for part in (style.word(self.column, form), self.below(style, form)) if part)
 
-    def below(self, showing: Showing, form: Markup = PLAIN) -> str:
-        """Return what stands below the column's own heading: the student or the score, if it has to be said."""
+    def below(self, style: TableStyle, form: Markup = PLAIN) -> str:
+        """Return the student or the metric, if it has to be said."""
         if self.alone:
             return ""
-        return form.text(self.part) if self.part else showing.word(self.score, form)
+        return form.text(self.part) if self.part else style.word(self.metric.name, form)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells by row and heading.
+    """Values by row and heading.
 
     Attributes:
         corner: What the rows are.
         rows: Their labels, in order.
         headings: In order.
-        cells: A row need not have every one.
+        replicates: A row need not have every one.
         baseline: The row that the gains refer to, or None.
         gains: By row and heading, where baseline and row share a seed.
-        judgement: What they come to; None if that was not asked for.
-        aggregates: By row, what several columns say together of the row and the baseline.
+        declaration: What was declared before; None for an exploratory comparison.
+        resolve: The difference that seeds are planned for, where nothing was declared.
+        aggregates: By row and budget, what several tasks say together of the row and the baseline.
         remarks: What the labels leave unsaid, a line each.
-        showing: How it is shown.
+        style: How it is shown.
     """
 
     corner: str
     rows: Sequence[str]
     headings: Sequence[Heading]
-    cells: Mapping[tuple[str, Heading], Cell]
+    replicates: Mapping[tuple[str, Heading], Replicates]
     baseline: str | None = None
     gains: Mapping[tuple[str, Heading], Gain] = field(default_factory=dict)
-    judgement: Judgement | None = None
-    aggregates: Mapping[str, Aggregate] = field(default_factory=dict)
+    declaration: Declaration | None = None
+    resolve: float | None = None
+    aggregates: Mapping[tuple[str, str], Aggregate] = field(default_factory=dict)
     remarks: Sequence[str] = ()
-    showing: Showing = field(default_factory=Showing)
+    style: TableStyle = field(default_factory=TableStyle)
 
     @property
     def compares(self) -> bool:
-        """Whether the rows are what is compared: methods, and not data sets or seeds, of which none is the best."""
+        """Whether the rows are what is compared: methods, and not datasets or seeds, of which none is the best."""
         return "method" in self.corner.split("/")
+
+    @property
+    def budgets(self) -> list[str]:
+        """The budgets of the columns, in order."""
+        return list(dict.fromkeys(heading.budget for heading in self.headings))
+
+    def bound(self, heading: Heading) -> float | None:
+        """Return the difference that matters in a column; None where neither a declaration nor a person says it."""
+        return self.declaration.bounds.get(heading.metric.name) if self.declaration else self.resolve
 
     def values(self, heading: Heading) -> dict[str, float]:
         """Return a column's means by row, as they are shown: what looks the same counts as the same."""
-        found = {row: self.cells[row, heading] for row in self.rows if (row, heading) in self.cells}
-        return {row: round(cell.mean, cell.digits) for row, cell in found.items() if cell.mean is not None}
+        found = {row: self.replicates[row, heading] for row in self.rows if (row, heading) in self.replicates}
+        return {row: round(one.mean, one.decimals) for row, one in found.items() if one.mean is not None}
 
     def leaders(self, heading: Heading) -> tuple[set[str], set[str]]:
         """Return the best rows of a column and the second best; none where there is nothing to compare."""
@@ -102,19 +118,22 @@ class Table:
         best, second = ({row for row, value in values.items() if value in order[i : i + 1]} for i in (0, 1))
         return best, second
 
-    def complete(self) -> tuple[list[Heading], int]:
-        """Return the columns in which every row has a value, and of how many.
+    def complete(self, budget: str) -> tuple[list[Heading], int]:
+        """Return the columns of one budget in which every row has a value, and of how many.
 
-        Of several scores the first one that has a better end counts; there are none where there is nothing to compare.
+        Of several metrics the first one that has a better end counts; there are none where there is nothing to compare.
         """
-        ordered = [heading for heading in self.headings if heading.metric.better and not heading.part]
-        judged = [heading for heading in ordered if heading.score == ordered[0].score]
+        ordered = [one for one in self.headings if one.metric.better and not one.part and one.budget == budget]
+        judged = [heading for heading in ordered if heading.metric == ordered[0].metric]
         complete = [heading for heading in judged if len(self.values(heading)) == len(self.rows)]
         return complete if len(self.rows) > 1 and self.compares else [], len(judged)
 
-    def ranks(self) -> tuple[dict[str, float], int, int]:
-        """Return each row's average rank over the complete columns, how many these are, and of how many."""
-        complete, judged = self.complete()
+    def ranks(self, budget: str = "") -> tuple[dict[str, float], int, int]:
+        """Return each row's average rank over the tasks of a budget, over how many columns, and of how many.
+
+        A row's rank in a column is that of its mean over the seeds; rows that look the same share a rank.
+        """
+        complete, judged = self.complete(budget)
         if not complete:
             return {}, 0, judged
         low = complete[0].metric.better == "low"
@@ -123,54 +142,73 @@ class Table:
 
     def notes(self) -> list[str]:
         """Return what a reader has to know, a line each."""
-        showing = self.showing
-        metrics = dict.fromkeys(heading.metric for heading in self.headings)
+        style = self.style
         lines = [
-            *(f"{metric.name}: {metric.description}" for metric in metrics),
-            "mean ± standard deviation" + self._seeds(),
-            *self.remarks,
+            f"{metric.name}: {metric.description}" for metric in dict.fromkeys(key.metric for key in self.headings)
         ]
-        if any(cell.endings for cell in self.cells.values()):
+        lines += ["mean ± standard deviation" + self._seeds(), *self.remarks]
+        if any(one.unfinished for one in self.replicates.values()):
             lines.append("runs that did not finish are counted, not averaged")
-        ranks, used, judged = self.ranks()
-        if used and showing.rank:
-            lines.append(
-                f"average rank: by {scores_of(self.headings)[0]}, over the {used} of {judged} columns "
-                "in which every row has a value"
-            )
+        for budget in self.budgets if style.rank else ():
+            ranks, used, judged = self.ranks(budget)
+            where = f" of {budget}" if budget else ""
+            if used:
+                by = self.complete(budget)[0][0].metric.name
+                lines.append(
+                    f"average rank{where}: by {by}, over the {used} of {judged} columns in which every row has a value"
+                )
+            if used > 1 and self.baseline is not None:
+                lines.append(aggregate.rank_note({style.word(row): rank for row, rank in ranks.items()}, used))
         if self.baseline is not None:
-            if used > 1 and showing.rank:
-                lines.append(aggregate.rank_note({showing.word(row): rank for row, rank in ranks.items()}, used))
-            lines.append(self._gain_note())
-            if showing.aggregates:
-                lines += aggregate.notes(self.aggregates, showing.word(self.baseline))
-        return [*lines, *(self.judgement.notes if self.judgement else ())]
+            lines += self._comparison_notes(style.word(self.baseline))
+        return lines
 
     def _seeds(self) -> str:
-        counts = sorted({len(cell.values) for cell in self.cells.values() if cell.values})
-        if self.showing.n or not counts:
+        counts = sorted({len(one.values) for one in self.replicates.values() if one.values})
+        if self.style.n or not counts:
             return " (number of seeds)"
         return f" over {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} seed{'s' if counts[-1] > 1 else ''}"
 
-    def _gain_note(self) -> str:
-        baseline = self.showing.word(self.baseline or "")
+    def _comparison_notes(self, baseline: str) -> list[str]:
         start = f"gain: mean difference to {baseline}, paired over the n seeds that both have"
-        tested = sum(gain.p is not None for gain in self.gains.values())
-        if not tested:
-            return f"{start}; no interval and no p, which take {MIN_PAIRS} seeds and differences that vary"
-        several = f"comparison{'' if tested == 1 else 's'}"
-        marked = ", marked *" if self.showing.p else ""
-        return (
-            f"{start}, with its t interval from n = {MIN_PAIRS} on and p of the paired t-test; p and interval are both "
-            f"Holm-corrected for {tested} {several}: an interval, at the level of its step of Holm's procedure "
-            f"({1 - ALPHA / tested:.4g} for the first, {CONFIDENCE:.4g} for one comparison), leaves 0 out "
-            f"exactly where p is below {ALPHA:.2g}{marked}"
+        if not any(gain.p is not None for gain in self.gains.values()):
+            lines = [f"{start}; no interval and no p, which take {MIN_PAIRS} seeds and differences that vary"]
+        elif self.declaration is None:
+            shown = f"{CONFIDENCE:.0%} t interval from n = {MIN_PAIRS} on and p of the paired t-test"
+            lines = [f"{start}, with its {shown}, each for itself; {EXPLORATORY}"]
+        else:
+            lines = [f"{start}, with its t interval from n = {MIN_PAIRS} on", *statement(self.declaration)]
+        if any(self.bound(heading) for heading in self.headings):
+            at = f"{self.declaration.alpha:.2g}" if self.declaration else f"{1 - CONFIDENCE:.2g}, uncorrected"
+            lines.append(
+                f"paired sd: standard deviation of the differences to {baseline} at the same seed; seeds for "
+                f"equivalence, for power: how many call a true difference of 0 equivalent, and show one as large as "
+                f"the bound, with {POWER:.0%} power (level {at})"
+            )
+        if self.style.aggregates:
+            lines += aggregate.notes(self.aggregates, baseline)
+        return lines
+
+
+def statement(declared: Declaration) -> list[str]:
+    """Return what was declared and how its verdicts come about, a line each."""
+    bounds = ", ".join(f"±{bound:g} {metric}" for metric, bound in declared.bounds.items())
+    lines = [
+        f"declared ({declared.name}): {len(declared.methods) - 1} methods against {declared.baseline}, "
+        f"{declared.seeds} seeds, equivalent within {bounds}; level 0.05 / {declared.comparisons} = "
+        f"{declared.alpha:.3g} for each comparison, so that a verdict depends on its own runs alone",
+        f"verdict: the interval of {1 - declared.alpha:.5g} compared with 0 and with the bound: it lies beyond the "
+        "bound (better, worse by at least), excludes 0 (better, worse), lies within the bound (equivalent), or none "
+        "of these (undecided)",
+    ]
+    if len(declared.looks) > 1:
+        looks = ", ".join(map(str, declared.looks))
+        levels = ", ".join(f"{level:.2g}" for level in declared.levels())
+        lines.append(
+            f"sequential: looks at {looks} seeds at levels {levels} (error spending of Lan and DeMets after O'Brien "
+            "and Fleming, exact for t); what a look decides is kept, with the interval of its level and seeds"
         )
-
-
-def scores_of(headings: Sequence[Heading]) -> list[str]:
-    """Return the scores that have a better end, in order."""
-    return [heading.score for heading in headings if heading.metric.better]
+    return lines
 
 
 def build(
@@ -180,13 +218,14 @@ def build(
     columns: Sequence[str] = layout.COLUMNS,
     baseline: str | None = None,
     resolve: float | None = None,
-    choice: Choice | None = None,
-    showing: Showing | None = None,
+    choice: TableFilter | None = None,
+    showing: TableStyle | None = None,
+    declaration: Declaration | None = None,
 ) -> Table:
     """Return the table of all runs.
 
     Runs that differ in more than their seed are never averaged: what a method's runs differ in is named beside it,
-    alike in all columns, what all differ in beside the data set.
+    alike in all columns, what all differ in beside the dataset.
 
     Args:
         frame: From :func:`benchmark.store.load`; not empty.
@@ -196,99 +235,135 @@ def build(
         columns: The same, none of the rows'.
         baseline: The row that the others are compared with: its label, a method of one row, or
             ``method[key=value, ...]``.
-        resolve: The difference that matters, in the unit of the scores: each comparison gets a verdict. It needs a
-            baseline.
+        resolve: The difference that seeds are planned for, in the unit of the metrics. It needs a baseline.
         choice: Which rows and columns are shown, in which order; its conditions on runs are not asked here.
         showing: How they are shown.
+        declaration: What was declared of these runs; None for an exploratory comparison.
     """
+    choice, showing = choice or TableFilter(), showing or TableStyle()
+    if choice.suite is not None:
+        baseline = baseline or choice.suite.baseline
+        declaration = declaration or choice.declared
+    if declaration is not None and baseline != declaration.baseline:
+        declaration = None
     if resolve is not None and baseline is None:
-        raise InputError("resolve judges differences to a method: name it with baseline, such as independent")
+        raise InputError("resolve plans seeds for differences to a method: name it with baseline, such as independent")
     metrics = of_frame(frame)
-    wanted = layout.check_metrics("columns", scores, metrics) if scores is not None else [HEADLINE]
+    reported = [HEADLINE] if choice.suite is None else list(choice.suite.bounds)
+    wanted = layout.check_metrics("columns", scores, metrics) if scores is not None else reported
     if CLASSES in wanted and not any(str(name).startswith(CLASS_PREFIX) for name in frame.columns):
         raise InputError(
-            "no run noted its accuracy on each class: bench run --set train.class_accuracy=true (with --force, anew)"
+            "no run recorded its accuracy on each class: bench run --set train.class_accuracy=true (with --force, anew)"
         )
     arrangement = layout.arranged(summaries(frame), rows, columns)
     runs = arrangement.runs
-    cells: dict[tuple[str, Heading], Cell] = {}
+    found: dict[tuple[str, Heading], Replicates] = {}
     row_methods: dict[str, str] = {}
     every, places = records(runs), runs.groupby(["row", "column"], sort=False).indices
     for (row, column), group in runs.groupby(["row", "column"], sort=False):
         own = [every[place] for place in places[row, column]]
         row_methods[str(row)] = str(group["method"].iloc[0])
+        budget = str(group["budget"].iloc[0])
         mixed = scores is None and any("+" in str(record["backbone"]) for record in own)
         for score in [*wanted, *([EACH] if mixed else [])]:
-            for part, cell in cells_of(own, metrics[score]).items():
-                cells[str(row), Heading(str(column), metrics[score], part)] = cell
+            for part, one in replicates(own, metrics[score]).items():
+                found[str(row), Heading(str(column), metrics[score], part, budget)] = one
     by_method, across = rows[0] == "method", columns[0] == "method"
     methods = dict(zip(runs["column"], runs["method"], strict=True)) if across else {}
-    choice, showing = choice or Choice(), showing or Showing()
     labels = sorted(row_methods, key=lambda row: (method_order(row_methods[row]) if by_method else (), natural(row)))
     kept = choice.labels(runs, labels, "row", arrangement.methods == "row")
-    headings = _headings(cells, methods)
+    headings = _headings(found, methods)
     across_all = list(dict.fromkeys(heading.column for heading in headings))
     order = choice.labels(runs, across_all, "column", arrangement.methods == "column")
     headings = sorted((key for key in headings if key.column in order), key=lambda key: order.index(key.column))
+    if choice.suite is not None and not choice.columns:
+        place = choice.suite.place
+        headings.sort(key=lambda key: place(key.column, key.budget))
     showing = showing.resolved([*labels, *across_all], choice.grouped(runs, kept), metrics)
-    shown_cells = {
-        (row, heading): showing.in_digits(cell, heading.metric)
-        for (row, heading), cell in cells.items()
-        if row in kept and heading.column in order
-    }
     remarks = arrangement.notes(kept if arrangement.methods == "row" else order, showing.word)
-    table = Table("/".join(rows), kept, headings, shown_cells, remarks=remarks, showing=showing)
+    if choice.suite is not None and (absent := [name for name in choice.suite.methods if name not in labels]):
+        remarks = [*remarks, f"no runs are stored of {', '.join(absent)}"]
+    rounded = {key: showing.rounded(one, key[1].metric) for key, one in found.items() if key[1].column in order}
+    shown = {key: one for key, one in rounded.items() if key[0] in kept}
+    table = Table("/".join(rows), kept, headings, shown, remarks=remarks, style=showing)
     if baseline is None:
         return table
     if arrangement.methods == "column":
-        raise InputError(
-            f"a baseline is a row, and here the rows are {' and '.join(rows)}: methods stand in the columns"
-        )
-    return compared(table, naming.one("baseline", baseline, runs, kept), resolve)
+        raise InputError(f"a baseline is a row, and here the rows are {' and '.join(rows)}: methods are in the columns")
+    # of a declared comparison the baseline may be hidden: verdicts depend on runs and declaration alone
+    reference = selection.one("baseline", baseline, runs, kept if declaration is None else labels)
+    return compared(table, reference, resolve, declaration, rounded)
 
 
-def compared(table: Table, baseline: str, resolve: float | None = None) -> Table:
+def compared(
+    table: Table,
+    baseline: str,
+    resolve: float | None = None,
+    declaration: Declaration | None = None,
+    every: Mapping[tuple[str, Heading], Replicates] | None = None,
+) -> Table:
     """Return the table with the gains of all other rows over one of its rows.
 
     Args:
         table: Without gains.
         baseline: The row.
-        resolve: The difference that matters, for a verdict on each.
+        resolve: The difference that seeds are planned for.
+        declaration: What was declared; rows that are no method of it are exploratory.
+        every: Values of rows that are not shown too, such as a hidden baseline's.
     """
-    scores = {key: cell.values for key, cell in table.cells.items()}
-    found = gains(scores, baseline)
-    better = {heading: heading.metric.better for heading in table.headings}
-    judgement = None if resolve is None else judged(scores, found, baseline, resolve, better)
-    complete, _ = table.complete()
-    low = bool(complete) and complete[0].metric.better == "low"
-    together = aggregates(scores, baseline, complete, low)
-    return replace(table, baseline=baseline, gains=found, judgement=judgement, aggregates=together)
+    every = every or table.replicates
+    gains: dict[tuple[str, Heading], Gain] = {}
+    for (row, heading), own in table.replicates.items():
+        reference = every.get((baseline, heading))
+        if row == baseline or reference is None:
+            continue
+        if declaration is not None and row in declaration.methods and baseline == declaration.baseline:
+            metric, ended = heading.metric, own.ended & reference.ended
+            name = metric.name if not heading.part else ""
+            gain = declaration.judge(own.values, reference.values, name, metric.better, ended)
+        else:
+            gain = paired_gain(own.values, reference.values)
+        if gain is not None:
+            gains[row, heading] = gain
+    found: dict[tuple[str, str], Aggregate] = {}
+    values = {key: one.values for key, one in every.items()}
+    alpha = declaration.alpha if declaration else 1 - CONFIDENCE
+    for budget in table.budgets:
+        complete, _ = table.complete(budget)
+        low = bool(complete) and complete[0].metric.better == "low"
+        shown = {key: own for key, own in values.items() if key[0] in (*table.rows, baseline)}
+        for row, one in aggregate.aggregates(shown, baseline, complete, low, alpha).items():
+            found[row, budget] = one
+    return replace(table, baseline=baseline, gains=gains, declaration=declaration, resolve=resolve, aggregates=found)
 
 
-def _headings(cells: Mapping[tuple[str, Heading], Cell], methods: Mapping[str, str]) -> list[Heading]:
+def _headings(keys: Mapping[tuple[str, Heading], Replicates], methods: Mapping[str, str]) -> list[Heading]:
     """Return the headings in order; the methods' own order comes first where columns have one."""
     position: dict[Heading, int] = {}
-    for _, heading in cells:
+    for _, heading in keys:
         position.setdefault(heading, len(position))
-    scores = list(dict.fromkeys(heading.score for heading in position))
+    scores = list(dict.fromkeys(heading.metric.name for heading in position))
     order = {column: method_order(method) for column, method in methods.items()}
     found = sorted(
         position,
-        key=lambda key: (order.get(key.column, ()), natural(key.column), scores.index(key.score), natural(key.part)),
-    )
+        key=lambda key: (
+            order.get(key.column, ()), natural(key.column), scores.index(key.metric.name), natural(key.part)
+        ),
+    )  # fmt: skip
     per_column = pd.Series([heading.column for heading in found]).value_counts()
     single = len(scores) == 1
     return [
         replace(
             heading,
-            alone=heading.score == HEADLINE and (single or bool(per_column[heading.column] == 1 and EACH in scores)),
+            alone=heading.metric.name == HEADLINE
+            and (single or bool(per_column[heading.column] == 1 and EACH in scores)),
         )
         for heading in found
     ]
 
 
 def accuracy_table(frame: pd.DataFrame, scores: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the table's cells as text, methods down, data sets and backbones across.
+    """Return the table's cells as text, methods down, datasets and backbones across.
 
     Args:
         frame: From :func:`benchmark.store.load`.
@@ -299,11 +374,9 @@ def accuracy_table(frame: pd.DataFrame, scores: Sequence[str] | None = None) -> 
     if frame.empty:
         return pd.DataFrame()
     table = build(frame, scores)
+    found = table.replicates
     return pd.DataFrame(
-        [
-            [table.cells[row, heading].text() if (row, heading) in table.cells else "" for heading in table.headings]
-            for row in table.rows
-        ],
+        [[found[row, key].text() if (row, key) in found else "" for key in table.headings] for row in table.rows],
         index=pd.Index(table.rows, name=table.corner),
         columns=[heading.text for heading in table.headings],
     )

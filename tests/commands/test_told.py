@@ -202,7 +202,7 @@ class TestSlips:
 
     def test_a_baseline_needs_methods_in_the_rows(self, bench: Bench, finished_runs: Path) -> None:
         words = ["table", "--results", str(finished_runs), "--rows", "seed", "--columns", "method"]
-        bench(*words, "--baseline", "dml").assert_refused("methods stand in the columns")
+        bench(*words, "--baseline", "dml").assert_refused("the rows are seed")
 
 
 @pytest.mark.usefixtures("small")

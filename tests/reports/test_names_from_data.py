@@ -19,7 +19,7 @@ from benchmark.scheduling.progress import LiveDisplay
 from benchmark.site import build as build_site
 from benchmark.store import Predictions, write_predictions
 from benchmark.store.runs import Store
-from benchmark.tables import Showing, build, rendered
+from benchmark.tables import TableStyle, build, rendered
 from methods.errors import InputError
 from tests import needs
 from tests.command_line import Bench
@@ -110,7 +110,7 @@ class TestLatex:
 
 
 class TestFigures:
-    LABELS = Showing(labels={"dml": r"$\alpha$-DML", "resnet8": "ResNet-$8$"})
+    LABELS = TableStyle(labels={"dml": r"$\alpha$-DML", "resnet8": "ResNet-$8$"})
 
     @pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
     def test_all_names_are_drawn_and_nothing_is_warned_of(
@@ -149,7 +149,7 @@ class TestFigures:
 
     def test_a_label_that_is_no_formula_is_answered(self, frame: pd.DataFrame) -> None:
         with pytest.raises(InputError, match=r"label '\$1_\$5'.*formula"):
-            figures.curves(frame[frame["dataset"] == "a|b"], view=View(showing=Showing(labels={"dml": "$1_$5"})))
+            figures.curves(frame[frame["dataset"] == "a|b"], view=View(showing=TableStyle(labels={"dml": "$1_$5"})))
 
     def test_classes_are_named_as_they_are(self, tmp_path: Path) -> None:
         kept = Store(tmp_path / "results")

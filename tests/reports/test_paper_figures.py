@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from benchmark.reports import figures, style
 from benchmark.reports.style import View, inches
-from benchmark.tables import Choice, Showing
+from benchmark.tables import TableFilter, TableStyle
 from methods.errors import InputError
 from tests.command_line import Bench
 from tests.tables.story import Story
@@ -21,7 +21,7 @@ def frame(story: Story) -> pd.DataFrame:
     return story.frame
 
 
-NARROW = View(style="paper", width=3.25, showing=Showing(labels={"dkel": "DKEL (ours)", "digits": "Digits"}))
+NARROW = View(style="paper", width=3.25, showing=TableStyle(labels={"dkel": "DKEL (ours)", "digits": "Digits"}))
 
 
 class TestPaper:
@@ -52,7 +52,7 @@ class TestPaper:
         assert figure.get_supylabel() == "student accuracy in %"
 
     def test_names_and_order_are_those_of_the_table(self, frame: pd.DataFrame) -> None:
-        choice = Choice(rows=("dkel", "independent"), columns=("digits",))
+        choice = TableFilter(rows=("dkel", "independent"), columns=("digits",))
         figure = figures.curves(frame, view=View(choice, NARROW.showing))
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ["DKEL (ours)", "independent"]
         assert [axis.get_title() for axis in figure.axes] == ["Digits/resnet8", "Digits/resnet14"]
@@ -93,7 +93,7 @@ class TestCriticalDifference:
 
     def test_the_diagram_shows_ranks_and_distance(self, frame: pd.DataFrame) -> None:
         """Three rows over four columns: q = 2.343 (Demsar's table 5), CD = 2.343 sqrt(3 4 / 24)."""
-        view = View(Choice(hide=("dkel[decay=none]",)), NARROW.showing)
+        view = View(TableFilter(hide=("dkel[decay=none]",)), NARROW.showing)
         (axis,) = figures.critical_difference(frame, view=view).axes
         texts = [text.get_text().strip() for text in axis.texts]
         assert {"DKEL (ours) (1.00)", "dml (2.00)", "independent (3.00)", "CD = 1.66 (5 %)"} <= set(texts)

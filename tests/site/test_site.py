@@ -18,8 +18,7 @@ from benchmark.reports import Content, page as report
 from benchmark.site import Built, build
 from benchmark.site.pages import LIMIT
 from benchmark.store import CONFIG, METRICS, Store, load, read
-from benchmark.tables import Showing
-from benchmark.tables.grids import grid
+from benchmark.tables import TableStyle
 from methods import registry
 from methods.errors import InputError
 from tests.reports.test_report import config, store_run
@@ -64,14 +63,15 @@ class TestPages:
         board = re.findall(r"<section class=\"board\".*?</section>", text_of(out / "index.html"), re.DOTALL)
         (digits,) = [part for part in board if "pcl.html" in part]
         found = rows(digits)
-        showing = Showing(n=False, p=False, rank=False)
-        table = tables.build(load(results, "last"), ["student"], baseline="independent", resolve=0.5, showing=showing)
-        expected = {row[0]: [row[1], row[2], row[-1]] for row in grid(table).rows}
+        showing = TableStyle(n=False, p=False, rank=False)
+        table = tables.build(load(results, "last"), ["student"], baseline="independent", showing=showing)
+        content = tables.typed(table)
+        expected = {row.id: [cell.text for cell in content.line(place)[1:3]] for place, row in enumerate(content.rows)}
         assert list(found) == list(expected) == ["independent", "dml", "pcl"]
-        assert {row: cells[:3] for row, cells in found.items()} == expected
+        assert {row: cells[:2] for row, cells in found.items()} == expected
         assert expected["dml"][0] == "87.20 ± 0.20"
         assert expected["dml"][1].startswith("-2.90 [-3.")
-        assert found["dml"][2:] == ["worse", "10.00", "60", "3 seeds", "claimed"]
+        assert found["dml"][2:] == ["10.00", "60", "3 seeds", "claimed"]
         assert found["pcl"][0].startswith("84.30 ± 0.30, 1 failed: ")
 
     def test_a_method_is_introduced_with_all_that_is_known(self, site: tuple[Path, Built]) -> None:
@@ -312,7 +312,7 @@ class TestFolder:
             (["--results", "nowhere"], "no such results folder: nowhere"),
             (["--results", "empty"], "no runs and no bundles below empty yet: bench run makes some"),
             (["--results", "empty", "--submissions", "none"], "no such folder of submissions: none"),
-            (["--results", "empty", "--resolve", "0"], "resolve takes a difference above 0"),
+            (["--results", "empty", "--suite", "lit"], "unknown suite 'lit', did you mean 'lite'"),
         ],
     )
     def test_bad_input_is_one_line(

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, strategies as st
 from benchmark import store
 from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store, files
 from benchmark.tables import build, rendered
-from benchmark.tables.footnotes import footnotes
+from benchmark.tables.replicates import footnotes
 from tests.profiles import examples
 from tests.store.test_index import config, finish
 

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from benchmark.tables.aggregate import aggregate, aggregates, critical_difference, rank_note
-from benchmark.tables.grids import grid
 from benchmark.tables.rendering import rendered
 from benchmark.tables.table import build
+from benchmark.tables.view import typed
 from tests.tables.frames import frame
 
 DEMSAR = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]
@@ -86,17 +86,16 @@ def test_table_of_several_columns_shows_them() -> None:
         "kd": {"digits": [value - 9 for value in base], "cifar10": [value - 9 for value in base]},
     }
     table = build(frame(runs), baseline="independent")
-    shown = grid(table)
-    columns = dict(zip(shown.header, zip(*shown.rows, strict=True), strict=True))
-    assert columns["gain over columns"][0] == "baseline"
-    gains = dict(zip(columns["method"], columns["gain over columns"], strict=True))
-    assert gains["dml"] == "+1.50 [+1.50, +1.50]"
-    chances = dict(zip(columns["method"], columns["probability of improvement"], strict=True))
-    assert chances["kd"] == "0.00 [0.00, 0.00]"
+    shown = typed(table)
+    places = {row.id: place for place, row in enumerate(shown.rows)}
+    gain = shown.column("gain over tasks")
+    assert shown.cell(places["independent"], gain).text == "baseline"
+    assert shown.cell(places["dml"], gain).text == "+1.50 [+1.50, +1.50]"
+    assert shown.cell(places["kd"], shown.column("probability of improvement")).text == "0.00 [0.00, 0.00]"
     assert "Nemenyi" in rendered(table)
-    assert "gain over columns" in rendered(table, "csv-wide")
+    assert "gain over tasks" in rendered(table, "latex")
     alone = build(frame({method: {"digits": values["digits"]} for method, values in runs.items()}), baseline="dml")
-    assert "gain over columns" not in grid(alone).header
+    assert "gain over tasks" not in {column.kind for column in typed(alone).columns}
     assert "Nemenyi" not in rendered(alone)
 
 

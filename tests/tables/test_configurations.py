@@ -17,7 +17,7 @@ class TestSecondSetting:
     def test_each_configuration_has_one_row_with_all_its_columns(self, story: Story) -> None:
         table = story.built()
         assert table.rows == ["independent", "dml", "dkel", "dkel, decay=none"]
-        filled = {row: sorted(h.column for r, h in table.cells if r == row) for row in table.rows}
+        filled = {row: sorted(h.column for r, h in table.replicates if r == row) for row in table.rows}
         assert filled == {
             "independent": [*COLUMNS],
             "dml": [*COLUMNS],
@@ -42,12 +42,13 @@ class TestSecondSetting:
         assert table.baseline == "dkel, decay=none"
 
     def test_where_it_has_no_run_the_table_says_so(self, story: Story) -> None:
-        from benchmark.tables.grids import grid
+        from benchmark.tables.view import typed
 
-        content = grid(story.built(baseline="dkel[decay=none]"))
-        found = dict(zip(content.header, content.rows[0], strict=True))
-        assert found["digits/resnet8 gain"] == "no run here of the baseline"
-        assert found["cifar10/resnet8 gain"].startswith("-")
+        content = typed(story.built(baseline="dkel[decay=none]"))
+        first = content.rows[0].id
+        assert content.cell(0, content.column("digits/resnet8:student:gain")).note == "no run here of the baseline"
+        value = content.cell(0, content.column("cifar10/resnet8:student:gain")).value
+        assert (first, value is not None and value < 0) == ("independent", True)
 
     @pytest.mark.parametrize(
         ("word", "message"),
@@ -126,7 +127,7 @@ class TestNames:
         table = told.built()
         assert table.rows == ["dkel", "dkel, ema_decay=0.5"]
         assert "dkel alone stands for ema_decay=usual (0.97 or 0.999)" in table.notes()
-        assert {heading.column for row, heading in table.cells if row == "dkel"} == {
+        assert {heading.column for row, heading in table.replicates if row == "dkel"} == {
             "digits/resnet8",
             "digits/resnet14",
             "cifar10/resnet8",

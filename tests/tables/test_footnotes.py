@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import store
-from benchmark.tables.footnotes import footnotes
+from benchmark.tables.replicates import footnotes
 from tests.command_line import Bench
 
 

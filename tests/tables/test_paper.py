@@ -13,13 +13,12 @@ import pandas as pd
 import pytest
 
 from benchmark.escaping import LATEX, latex
-from benchmark.tables import paper
-from benchmark.tables.choosing import Choice
-from benchmark.tables.grids import grid
+from benchmark.tables import style as layouts
 from benchmark.tables.rendering import parquet, rendered
-from benchmark.tables.showing import Showing, assigned
+from benchmark.tables.selection import TableFilter
+from benchmark.tables.style import TableStyle, assigned
 from benchmark.tables.table import Table, build
-from benchmark.tables.tidy import tidy
+from benchmark.tables.view import TypedTable, tidy, typed
 from methods.errors import InputError
 from tests import needs
 from tests.command_line import Bench
@@ -33,27 +32,31 @@ def frame(story: Story) -> pd.DataFrame:
     return story.frame
 
 
+def titles(table: TypedTable) -> list[str]:
+    return [column.title for column in table.columns]
+
+
 def made(frame: pd.DataFrame, baseline: str | None = "independent", **layout: Any) -> Table:
-    wanted = paper.read(None, layout)
-    return build(frame, baseline=baseline, choice=wanted.choice(), showing=wanted.showing())
+    wanted = layouts.read(None, layout)
+    return build(frame, baseline=baseline, choice=wanted.filter(), showing=wanted.style())
 
 
 class TestChoice:
     def test_validation_runs_stand_beside_test_runs_only_if_asked_for(self, frame: pd.DataFrame) -> None:
         mixed = pd.concat([frame, frame[frame["method"] == "dml"].assign(split="validation", run="v")])
-        kept, notes = Choice().runs(mixed)
+        kept, notes = TableFilter().runs(mixed)
         assert (set(kept["split"]), notes) == ({"test"}, ["1 run on validation images not shown (--split all)"])
-        assert set(Choice(split="all").runs(mixed)[0]["split"]) == {"test", "validation"}
-        assert set(Choice(split="validation").runs(mixed)[0]["run"]) == {"v"}
-        assert Choice().runs(frame.assign(split="validation"))[1] == []
+        assert set(TableFilter(split="all").runs(mixed)[0]["split"]) == {"test", "validation"}
+        assert set(TableFilter(split="validation").runs(mixed)[0]["run"]) == {"v"}
+        assert TableFilter().runs(frame.assign(split="validation"))[1] == []
 
     def test_where_and_what_is_left(self, frame: pd.DataFrame) -> None:
-        kept, _ = Choice(where="backbone=resnet8 and decay!=none").runs(frame)
+        kept, _ = TableFilter(where="backbone=resnet8 and decay!=none").runs(frame)
         assert set(kept["backbone"]) == {"resnet8"}
         with pytest.raises(InputError, match="no run fits --where 'seed=7'"):
-            Choice(where="seed=7").runs(frame)
+            TableFilter(where="seed=7").runs(frame)
         with pytest.raises(InputError, match="unknown split 'tests', did you mean 'test'"):
-            Choice(split="tests").runs(frame)
+            TableFilter(split="tests").runs(frame)
 
     def test_hidden_rows_count_for_nothing(self, frame: pd.DataFrame) -> None:
         table = made(frame, hide=["dkel"])
@@ -74,7 +77,7 @@ class TestChoice:
             "digits/resnet14",
             "cifar10/resnet8",
         ]
-        assert table.showing.groups == {"dml": "Others"}
+        assert table.style.groups == {"dml": "Others"}
 
     @pytest.mark.parametrize(
         ("layout", "message"),
@@ -104,13 +107,13 @@ class TestNames:
 
     def test_every_form_has_them(self, frame: pd.DataFrame) -> None:
         table = made(frame, labels=self.LABELS)
-        for form in ("md", "latex", "html", "csv", "csv-wide", "json"):
+        for form in ("md", "latex", "html", "csv", "json"):
             assert "DKEL (ours), no decay" in rendered(table, form), form
-        assert "CIFAR-10 (5k)/ResNet-8" in grid(table).header
+        assert "CIFAR-10 (5k)/ResNet-8" in titles(typed(table))
         assert "- DKEL (ours) alone stands for decay=exp" in rendered(table)
 
     def test_a_whole_label_comes_before_its_parts(self) -> None:
-        showing = Showing(labels={"dkel": "A", "dkel, decay=none": "B", "digits/resnet8": "C"})
+        showing = TableStyle(labels={"dkel": "A", "dkel, decay=none": "B", "digits/resnet8": "C"})
         assert [showing.word(word) for word in ("dkel", "dkel, decay=none", "digits/resnet8, lr=1")] == [
             "A",
             "B",
@@ -134,7 +137,7 @@ class TestForms:
     def test_csv_has_every_number_in_a_column(self, frame: pd.DataFrame) -> None:
         table = made(frame)
         rows = list(csv.DictReader(io.StringIO(rendered(table, "csv"))))
-        assert len(rows) == len(table.cells) == 13
+        assert len(rows) == len(table.replicates) == 13
         (row,) = [row for row in rows if (row["method"], row["column"]) == ("dml", "digits/resnet8")]
         numbers = {key: float(row[key]) for key in ("mean", "std", "n", "gain", "low", "high", "pairs", "p")}
         assert numbers["mean"] == pytest.approx(64.1)
@@ -157,26 +160,26 @@ class TestForms:
         content = json.loads(rendered(made(frame), "json"))
         (cell,) = [c for c in content["cells"] if (c["row"], c["column"]) == ("dml", "digits/resnet8")]
         assert {"mean", "std", "n"} < set(cell)
-        assert {"mean", "low", "high", "p", "adjusted", "confidence", "n"} < set(cell["gain"])
+        assert {"mean", "low", "high", "p", "confidence", "n"} < set(cell["gain"])
 
     def test_switches_of_a_cell(self, frame: pd.DataFrame) -> None:
         text_of = {
-            name: dict(zip(content.header, content.rows[1], strict=True))
+            name: dict(zip(titles(content), (cell.text for cell in content.line(1)), strict=True))
             for name, content in {
-                "bare": grid(made(frame, n=False, p=False, interval=False, digits=1)),
-                "cell": grid(made(frame, gains="cell", p=False)),
+                "bare": typed(made(frame, n=False, p=False, interval=False, digits=1)),
+                "cell": typed(made(frame, gains="cell", p=False)),
             }.items()
         }
         assert text_of["bare"]["digits/resnet8"] == "64.1 ± 1.1"
         assert text_of["bare"]["digits/resnet8 gain"] == "+3.1"
         assert re.fullmatch(r"64.10 ± 1.10 \(3\); \+3.10 \[.*\], n=3", text_of["cell"]["digits/resnet8"])
-        own = grid(made(frame, gains="rows"))
-        first = [row[0] for row in own.rows]
+        own = typed(made(frame, gains="rows"))
+        first = [row.label for row in own.rows]
         assert first == [name + end for name in made(frame).rows for end in ("", ": gain")[: 2 - (name[0] == "i")]]
 
     def test_neither_rank_nor_aggregates(self, frame: pd.DataFrame) -> None:
         table = made(frame, rank=False, aggregates=False, hide=["dkel[decay=none]"])
-        assert not {"average rank", "gain over columns"} & set(grid(table).header)
+        assert not {"average rank", "gain over tasks"} & set(titles(typed(table)))
         assert not any("rank" in note or "bootstrap" in note for note in table.notes())
 
 
@@ -193,7 +196,7 @@ class TestLatex:
 
     def test_siunitx_does_not_go_with_gains_in_the_cell(self) -> None:
         with pytest.raises(InputError, match="--gains columns or --gains rows"):
-            paper.read(None, {"siunitx": True, "gains": "cell"}).showing()
+            layouts.read(None, {"siunitx": True, "gains": "cell"}).style()
 
     def test_pages_of_two_columns_have_no_overfull_box(self, bench: Bench, story: Story, tmp_path: Path) -> None:
         needs.programs("pdflatex", packages="texlive-latex-recommended texlive-science")

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
+from benchmark.tables.comparison import paired_sd
 from benchmark.tables.power import (
     MAX_SEEDS,
     detectable_difference,
-    paired_sd,
     power_of_paired_t,
     seeds_needed,
     seeds_that_decide,

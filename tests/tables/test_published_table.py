@@ -12,7 +12,7 @@ import pytest
 from benchmark import store
 from benchmark.configuration.run_config import RunConfig
 from benchmark.tables import published, published_table
-from benchmark.tables.rendering import GRID_FORMATS as FORMATS
+from benchmark.tables.rendering import TEXT_FORMATS as FORMATS
 from tests.tables.test_tables import Runs
 
 
@@ -28,7 +28,7 @@ def runs(tmp_path: Path) -> Runs:
 
 
 def cells(comparisons: list[published_table.Comparison], form: str = "csv") -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(FORMATS[form](published_table.grid(comparisons)))))
+    return list(csv.DictReader(io.StringIO(FORMATS[form](published_table.typed_comparison(comparisons)))))
 
 
 def test_without_runs_every_published_number_is_shown() -> None:
@@ -66,7 +66,7 @@ def test_validation_scores_are_never_compared(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_names_the_source(form: str) -> None:
-    text = FORMATS[form](published_table.grid(published_table.compare(None)))
+    text = FORMATS[form](published_table.typed_comparison(published_table.compare(None)))
     assert "pcl-paper" in text
     assert "quoted at second hand" in text
     if form == "json":

@@ -6,7 +6,7 @@ import math
 import pytest
 from hypothesis import example, given, strategies as st
 
-from benchmark.tables.significance import Gain, gains, holm, holm_levels, paired_gain
+from benchmark.tables.comparison import Gain, gains, holm, holm_levels, paired_gain
 
 
 def test_interval_is_that_of_the_textbook() -> None:
@@ -23,7 +23,7 @@ def test_interval_is_that_of_the_textbook() -> None:
 
 
 def test_only_shared_seeds_count() -> None:
-    assert paired_gain({0: 1.0, 1: 5.0, 7: 100.0}, {0: 0.0, 1: 3.0, 8: -100.0}) == Gain(1.5, 2)
+    assert paired_gain({0: 1.0, 1: 5.0, 7: 100.0}, {0: 0.0, 1: 3.0, 8: -100.0}) == Gain(1.5, 2, sd=0.5**0.5)
     assert paired_gain({0: 1.0}, {1: 1.0}) is None
 
 

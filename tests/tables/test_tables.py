@@ -14,9 +14,9 @@ from benchmark.configuration.run_config import RunConfig
 from benchmark.formatting import short_name
 from benchmark.metrics import METRICS
 from benchmark.store.runs import Result, Status, Store
-from benchmark.tables.cells import mean_and_deviation
 from benchmark.tables.layout import check_keys, check_metrics, keys_and_metrics
 from benchmark.tables.rendering import check_format, rendered
+from benchmark.tables.replicates import mean_and_deviation
 from benchmark.tables.table import accuracy_table, build
 from methods.errors import InputError
 
@@ -223,13 +223,11 @@ class TestForm:
     def test_csv(self, runs: Runs) -> None:
         runs.add(70.0)
         runs.add(80.0, epochs=7)
-        (heading, row) = csv.reader(io.StringIO(rendered(build(store.load(runs.store.root)), "csv-wide")))
-        cells = dict(zip(heading, row, strict=True))
-        assert cells == {
-            "method": "dml",
-            "digits/resnet8, epochs=7": "80.00 (1)",
-            "digits/resnet8, epochs=20": "70.00 (1)",
-        }
+        rows = list(csv.DictReader(io.StringIO(rendered(build(store.load(runs.store.root)), "csv"))))
+        assert [(row["method"], row["column"], float(row["mean"]), row["n"]) for row in rows] == [
+            ("dml", "digits/resnet8, epochs=7", 80.0, "1"),
+            ("dml", "digits/resnet8, epochs=20", 70.0, "1"),
+        ]
 
     def test_real_runs(self, finished_runs: Path) -> None:
         table = accuracy_table(store.load(finished_runs), ("student", "ensemble", "peers", "ece", "distance"))
@@ -244,9 +242,7 @@ class TestForm:
             check_metrics("value", names, METRICS)
 
     def test_unknown_format_is_refused(self) -> None:
-        with pytest.raises(
-            InputError, match=r"unknown format 'htm', did you mean 'html'.* \(valid: csv, csv-wide, html, json"
-        ):
+        with pytest.raises(InputError, match=r"unknown format 'htm', did you mean 'html'.* \(valid: csv, html, json"):
             check_format("htm")
 
 
@@ -280,7 +276,7 @@ class TestLayout:
         runs.add(74.0, data={"holdout": 0.25})
         runs.add(75.0, train={"lr": 0.25})
         table = build(store.load(runs.store.root, split="all"), rows=rows, columns=columns)
-        assert sorted(cell.mean or 0 for cell in table.cells.values()) == [70, 71, 72, 73, 74, 75]
+        assert sorted(cell.mean or 0 for cell in table.replicates.values()) == [70, 71, 72, 73, 74, 75]
 
     def test_validation_scores_always_say_so(self, runs: Runs) -> None:
         runs.add(70.0, data={"holdout": 0.25})

@@ -1,15 +1,21 @@
-"""How a table is shown: what rows and columns are called, digits, and what stands in a cell."""
+"""How a table is shown, and the YAML file (``--layout``) in which a paper's repository keeps it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark import datasets
+from benchmark.configuration import read_yaml, suites
 from benchmark.escaping import PLAIN, Markup
 from benchmark.metrics import METRICS, Metric
-from benchmark.tables.cells import Cell
+from benchmark.tables.replicates import Replicates
+from benchmark.tables.selection import TableFilter
 from methods import backbones, registry
 from methods.errors import InputError, unknown
+from methods.hyperparameters import validated
 
 Gains = Literal["columns", "cell", "rows"]
 """Where the differences to a baseline stand: beside each column, in its cells, or in rows of their own."""
@@ -21,7 +27,7 @@ Size = Literal["tiny", "scriptsize", "footnotesize", "small", "normalsize"]
 
 
 @dataclass(frozen=True)
-class Showing:
+class TableStyle:
     """How a table is shown.
 
     Attributes:
@@ -34,7 +40,8 @@ class Showing:
         interval: Whether gains have their interval.
         gains: Where they stand.
         rank: Whether the average rank is a column.
-        aggregates: Whether what several columns say together is.
+        aggregates: Whether what several tasks say together is.
+        planning: Whether paired deviations and planned seeds are columns, where there is a bound.
         siunitx: Whether LaTeX aligns the numbers by siunitx.
         environment: What the LaTeX table stands in.
         caption: Above it, if it stands in something.
@@ -52,6 +59,7 @@ class Showing:
     gains: Gains = "columns"
     rank: bool = True
     aggregates: bool = True
+    planning: bool = True
     siunitx: bool = False
     environment: Environment = "none"
     caption: str = ""
@@ -71,8 +79,10 @@ class Showing:
         if self.siunitx and self.gains == "cell":
             raise InputError("siunitx aligns numbers that stand alone: --gains columns or --gains rows goes with it")
 
-    def resolved(self, labels: Iterable[str], groups: Mapping[str, str], metrics: Iterable[str] = METRICS) -> "Showing":
-        """Return the showing for a table with these rows and columns.
+    def resolved(
+        self, labels: Iterable[str], groups: Mapping[str, str], metrics: Iterable[str] = METRICS
+    ) -> "TableStyle":
+        """Return the style for a table with these rows and columns.
 
         Args:
             labels: Of rows and columns.
@@ -118,9 +128,9 @@ class Showing:
     def _part(self, part: str, form: Markup) -> str:
         return form.chosen(self.labels[part]) if part in self.labels else form.text(part)
 
-    def in_digits(self, cell: Cell, metric: Metric) -> Cell:
-        """Return a cell with the decimals that accuracies are to have; those of others belong to their units."""
-        return replace(cell, digits=self.digits) if metric.accuracy and self.digits is not None else cell
+    def rounded(self, cell: Replicates, metric: Metric) -> Replicates:
+        """Return values with the decimals that accuracies are to have; those of others belong to their units."""
+        return replace(cell, decimals=self.digits) if metric.accuracy and self.digits is not None else cell
 
 
 def known_words(labels: Iterable[str], metrics: Iterable[str]) -> set[str]:
@@ -154,3 +164,79 @@ def assigned(words: Iterable[str], known: Iterable[str]) -> dict[str, str]:
             raise unknown("label", old, valid, quoted=True)
         found[old] = new
     return found
+
+
+Words = list[str]
+
+
+class TableLayout(BaseModel):
+    """A table's layout; what the command line says wins."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    description: str = Field("", description="for who reads the file")
+    value: Words = Field([], description="scores, as --value has them")
+    rows: list[str | dict[str, Words]] = Field(
+        [], description="rows or methods in their order, a group of them as 'heading: [row, row]'; none: all"
+    )
+    columns: Words = Field([], description="columns, data sets or networks in their order; none: all")
+    labels: dict[str, str] = Field({}, description="what methods, data sets, networks, settings and scores are called")
+    suite: str | None = Field(None, description="the suite whose declared comparison is shown")
+    where: str | None = Field(None, description="a condition on the runs")
+    split: str | None = Field(None, description="test, validation or all")
+    hide: Words = Field([], description="rows or methods that are left out")
+    baseline: str | None = Field(None, description="the row that the others are compared with")
+    digits: int | None = Field(None, ge=0, le=10, description="decimal places of accuracies; null: 2")
+    n: bool = Field(True, description="whether cells and gains say their number of seeds")
+    p: bool = Field(True, description="whether gains have their p value")
+    interval: bool = Field(True, description="whether gains have their interval")
+    gains: Gains = Field("columns", description="where gains stand: columns, cell or rows")
+    rank: bool = Field(True, description="whether the average rank is a column")
+    aggregates: bool = Field(True, description="whether what several tasks say together of a gain is a column")
+    planning: bool = Field(True, description="whether deviations and planned seeds are columns, where there is a bound")
+    siunitx: bool = Field(False, description="whether LaTeX aligns numbers by siunitx")
+    environment: Environment = Field("none", description="what the LaTeX table stands in: none, table or table*")
+    caption: str = Field("", description="of that environment")
+    anchor: str = Field("", description="its name for \\ref")
+    size: Size = Field("footnotesize", description="of its letters")
+
+    def filter(self) -> TableFilter:
+        """Return what is shown, in which order."""
+        # a row without a group is below none
+        pairs = [
+            (word, name)
+            for item in self.rows
+            for name, words in (item.items() if isinstance(item, dict) else [("", [item])])
+            for word in words
+        ]
+        groups = {word: name for word, name in pairs if name}
+        rows = tuple(word for word, _ in pairs)
+        suite = None if self.suite is None else suites.read(self.suite)
+        hide, columns = tuple(self.hide), tuple(self.columns)
+        return TableFilter(self.where, self.split, hide, rows, columns, groups, suite, self.suite or "")
+
+    def style(self, assignments: Sequence[str] = ()) -> TableStyle:
+        """Return how it is shown.
+
+        Args:
+            assignments: Further labels as ``OLD=NEW`` words; they win.
+        """
+        shared = {field.name for field in fields(TableStyle)} & set(type(self).model_fields)
+        return TableStyle(**{name: getattr(self, name) for name in shared}, assignments=tuple(assignments))
+
+
+def read(path: Path | None, given: Mapping[str, Any]) -> TableLayout:
+    """Return the layout in a file, or that of no file, with what the command line says in its place.
+
+    Args:
+        path: The file; None for none.
+        given: Values by key; None stands for nothing said.
+
+    Raises:
+        InputError: If the file cannot be read, or holds anything unknown.
+    """
+    content = {} if path is None else read_yaml(path)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path} must hold keys and values, as in 'rows: [independent, dml]'")
+    said = {key: value for key, value in given.items() if value is not None}
+    return validated(TableLayout, content | said, str(path) if path is not None else "")

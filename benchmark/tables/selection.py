@@ -1,0 +1,222 @@
+"""Which runs, rows and columns a table or a figure shows, in which order, and how a person names them."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from benchmark import datasets
+from benchmark.configuration import Suite
+from benchmark.store import select
+from benchmark.tables import layout
+from benchmark.tables.comparison import Declaration
+from benchmark.tables.configurations import shown_setting
+from benchmark.tables.layout import summaries
+from benchmark.tables.suites import declaration, select as suite_runs
+from methods import backbones, registry
+from methods.errors import InputError, unknown
+
+SPLITS = ("test", "validation", "all")
+
+
+@dataclass(frozen=True)
+class TableFilter:
+    """What is shown.
+
+    Attributes:
+        where: A condition on the runs; None for all.
+        split: ``test``, ``validation`` or ``all``; None for those on the test set if there are any, else all.
+        hide: Rows, or methods, that are left out.
+        rows: Rows, or methods, in their order; none for all in their own order.
+        columns: Columns, data sets or networks, in their order; none for all in their own order.
+        groups: The heading that a row, or a method's rows, are below.
+        suite: The declared comparison whose runs are shown; None for all runs.
+        name: Of the suite.
+    """
+
+    where: str | None = None
+    split: str | None = None
+    hide: Sequence[str] = ()
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
+    suite: Suite | None = None
+    name: str = ""
+
+    @property
+    def declared(self) -> Declaration | None:
+        """What was declared of the runs that are shown; None where a condition chooses among them (exploratory)."""
+        asked = self.where is not None or self.split not in (None, "test")
+        return None if self.suite is None or asked else declaration(self.name, self.suite)
+
+    def runs(self, frame: pd.DataFrame, keep_splits: bool = False) -> tuple[pd.DataFrame, list[str]]:
+        """Return the runs that are chosen, and a line on what was left out without being asked for.
+
+        Args:
+            frame: From :func:`benchmark.store.load`.
+            keep_splits: Whether runs on the validation split stay beside the others, as where it is a key.
+
+        Raises:
+            InputError: If a word is unknown, or no run is chosen.
+        """
+        if self.split is not None and self.split not in SPLITS:
+            raise unknown("split", self.split, SPLITS)
+        if frame.empty:
+            return frame, []
+        of_suite = frame if self.suite is None else suite_runs(frame, self.suite)
+        chosen = of_suite if self.where is None else select(of_suite, self.where)
+        if chosen.empty:
+            raise InputError(f"no run fits --where {self.where!r}")
+        tested = chosen["split"] == "test"
+        wanted = self.split or ("all" if keep_splits or not tested.any() else "test")
+        fits = chosen["split"].isin([wanted, *(SPLITS if wanted == "all" else ())])
+        kept = chosen[fits]
+        if kept.empty:
+            raise InputError(f"no run is scored on the {wanted} split (--split all shows the others)")
+        left = chosen.loc[~fits, "run"].nunique() if self.split is None else 0
+        runs = "run" if left == 1 else "runs"
+        return kept, [f"{left} {runs} on validation images not shown (--split all)"] if left else []
+
+    def labels(self, runs: pd.DataFrame, labels: Sequence[str], axis: str, of_methods: bool) -> list[str]:
+        """Return the rows, or the columns, that are shown, in order.
+
+        A word that is a method, a data set or a network without runs is passed over.
+
+        Args:
+            runs: Of :func:`benchmark.tables.layout.labelled`.
+            labels: All there are, in their own order.
+            axis: ``row`` or ``column``.
+            of_methods: Whether methods stand there, which can be hidden.
+
+        Raises:
+            InputError: If a word means nothing, or nothing is left.
+        """
+        words = self.rows if axis == "row" else self.columns
+        found = list(labels)
+        if words:
+            found = list(dict.fromkeys(label for word in words for label in self._matching(word, runs, labels, axis)))
+            if not found:
+                raise InputError(f"there are no runs of these {axis}s: {quoted(words)}")
+        if of_methods and self.hide:
+            hidden = several("method to hide", self.hide, runs, labels, axis)
+            found = [label for label in found if label not in hidden]
+            if not found:
+                raise InputError("--hide leaves nothing to show")
+        return found
+
+    def hidden(self, frame: pd.DataFrame) -> set[str]:
+        """Return the names of the runs that stand in hidden rows alone.
+
+        Args:
+            frame: From :func:`benchmark.store.load`; not empty.
+        """
+        runs = layout.labelled(summaries(frame))
+        rows = list(dict.fromkeys(runs["row"]))
+        shown = set(self.labels(runs, rows, "row", of_methods=True)) if self.hide else set(rows)
+        return set(runs["run"]) - set(runs.loc[runs["row"].isin(shown), "run"])
+
+    def grouped(self, runs: pd.DataFrame, labels: Sequence[str]) -> dict[str, str]:
+        """Return the heading that each row stands under, where there is one."""
+        return {row: name for word, name in self.groups.items() for row in self._matching(word, runs, labels, "row")}
+
+    @staticmethod
+    def _matching(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
+        found = matching(word, runs, labels, axis) or _of_data(word, runs, labels, axis)
+        known = {*labels, *registry.catalogue(), *backbones.available(), *datasets.available()}
+        if not found and word.partition("[")[0] not in known:
+            raise unknown(axis, word, {*labels, *runs["method"]} if axis == "row" else labels, quoted=True)
+        return found
+
+
+def _of_data(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
+    own = set(runs.loc[(runs["dataset"] == word) | (runs["backbone"] == word), axis])
+    return [label for label in labels if label in own]
+
+
+_WITH_SETTINGS = re.compile(r"(?P<method>[^\[\]]+)\[(?P<settings>[^\[\]]+)\]")
+
+
+def matching(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str = "row") -> list[str]:
+    """Return the labels that match a word: the label itself, else all of a method's, as far as the settings fit.
+
+    Args:
+        word: A label; a method's name; or ``method[key=value, ...]`` with settings of the method.
+        runs: Of :func:`benchmark.tables.layout.labelled`.
+        labels: All there are.
+        axis: The column of ``runs`` that holds them.
+    """
+    # the plain name of several configurations is that of the usual one, if there is one
+    return [word] if word in labels else _of_method(word, runs, labels, axis)
+
+
+def _of_method(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
+    found = _WITH_SETTINGS.fullmatch(word.strip())
+    name = found["method"].strip() if found else word
+    own = runs[(runs["method"] == name) | (runs["variant"] == name) | (runs["base"] == name)]
+    for part in found["settings"].split(",") if found else ():
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise InputError(f"{word!r}: settings are written as method[key=value] (given: {part.strip()!r})")
+        own = own[_fits(own, key.strip(), value.strip(), word)]
+    kept = set(own[axis])
+    return [label for label in labels if label in kept]
+
+
+def one(kind: str, word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str = "row") -> str:
+    """Return the one label that a word means.
+
+    Raises:
+        InputError: If it means none, or several.
+    """
+    found = matching(word, runs, labels, axis)
+    if not found:
+        raise unknown(kind, word, labels, quoted=True)
+    if len(found) > 1:
+        raise InputError(f"{kind} {word!r} means several {axis}s: {quoted(found)}")
+    return found[0]
+
+
+def several(kind: str, words: Iterable[str], runs: pd.DataFrame, labels: Sequence[str], axis: str = "row") -> list[str]:
+    """Return the labels that words mean together, in the words' order; a method means all of its own.
+
+    Raises:
+        InputError: If one of them means none.
+    """
+    found: dict[str, None] = {}
+    for word in words:
+        its = _of_method(word, runs, labels, axis) or [label for label in labels if label == word]
+        if not its:
+            raise unknown(kind, word, {*labels, *runs["method"]}, quoted=True)
+        found |= dict.fromkeys(its)
+    return list(found)
+
+
+def quoted(labels: Iterable[str]) -> str:
+    """Return labels, which may have commas in them, as a list."""
+    return ", ".join(map(repr, labels))
+
+
+def _fits(runs: pd.DataFrame, key: str, value: str, word: str) -> "pd.Series[bool]":
+    columns = _settings(runs)
+    if runs.empty:
+        return pd.Series(False, index=runs.index, dtype=bool)
+    if key not in columns:
+        raise unknown(f"setting in {word!r}", key, columns)
+    return runs[columns[key]].map(lambda given: shown_setting(given) == _as_shown(value)).astype(bool)
+
+
+def _settings(runs: pd.DataFrame) -> Mapping[str, str]:
+    """Return the columns with a method's own settings, by their short names; a training recipe of its own wins."""
+    beginnings = ("hyperparameters.", "files.", "method.", "train.", layout.OWN)
+    there = [name for name in runs.columns if name.startswith(beginnings) and runs[name].notna().any()]
+    return {name.rpartition(".")[2]: name for begin in reversed(beginnings[:-1]) for name in there if begin in name} | {
+        name.rpartition(".")[2]: name for name in there if name.startswith(layout.OWN)
+    }
+
+
+def _as_shown(value: str) -> str:
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value

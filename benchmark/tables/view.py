@@ -1,0 +1,391 @@
+"""The typed table: rows, columns with ids, and cells with value, interval, verdict and note; every form renders it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import stdev
+from typing import Any, Literal
+
+import pandas as pd
+
+from benchmark.escaping import PLAIN, Markup
+from benchmark.tables.comparison import ALPHA, Gain
+from benchmark.tables.power import seeds_for_equivalence, seeds_needed
+from benchmark.tables.replicates import Replicates
+from benchmark.tables.table import Heading, Table
+
+Kind = Literal[
+    "row", "value", "gain", "paired sd", "seeds for equivalence", "seeds for power", "verdict", "average rank",
+    "gain over tasks", "probability of improvement", "text",
+]  # fmt: skip
+PLANNING: tuple[Kind, ...] = ("paired sd", "seeds for equivalence", "seeds for power")
+BEST, SECOND = "best", "second"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the typed table.
+
+    Attributes:
+        id: What programs select it by, such as ``digits/resnet8:student:gain``.
+        kind: What its cells hold.
+        title: What a reader sees above it, in the words of the document.
+        heading: The values that it is of; None for columns of the table as a whole.
+    """
+
+    id: str
+    kind: Kind
+    title: str
+    heading: Heading | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the typed table.
+
+    Attributes:
+        id: The row's label in the words of the runs.
+        label: What a reader sees.
+        of_gains: Whether it holds the gains of the row above it.
+        group: The heading that it is below; may be empty.
+    """
+
+    id: str
+    label: str
+    of_gains: bool = False
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the typed table.
+
+    Attributes:
+        text: What a reader sees, as plain text.
+        value: Its number: a mean, a difference, a rank; None for none.
+        decimals: Places of the number.
+        std: The sample's standard deviation over the seeds.
+        n: Seeds.
+        low: Lower end of the interval.
+        high: Its upper end.
+        p: Two-sided, of the paired t-test, uncorrected.
+        confidence: The level of the interval.
+        verdict: In words; empty for none.
+        note: Why there is no number, or what did not finish.
+        mark: :data:`BEST`, :data:`SECOND` or nothing.
+        marked: How much of the text's beginning the mark goes around.
+        seeds: The values by seed.
+        unfinished: Runs that did not finish, by status: count and first reason.
+        gain: The difference to the baseline, of a cell of values.
+    """
+
+    text: str = ""
+    value: float | None = None
+    decimals: int = 2
+    std: float | None = None
+    n: int | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    confidence: float | None = None
+    verdict: str = ""
+    note: str = ""
+    mark: str = ""
+    marked: int = 0
+    seeds: Mapping[int, float] = field(default_factory=dict)
+    unfinished: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gain: Gain | None = None
+
+
+@dataclass(frozen=True)
+class TypedTable:
+    """Rows, columns and cells.
+
+    Attributes:
+        columns: The first one holds the rows' labels.
+        rows: In order.
+        cells: By the row's place and the column's id; one that is not there is empty.
+        notes: What is below, a line each.
+        data: What JSON has of it.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    cells: Mapping[tuple[int, str], Cell]
+    notes: Sequence[str] = ()
+    data: Any = None
+
+    def cell(self, place: int, column: Column) -> Cell:
+        """Return a row's cell in a column; the first column's is the row's label."""
+        if column.kind == "row":
+            row = self.rows[place]
+            return Cell(f"{row.group}: {row.label}" if row.group and not row.of_gains else row.label)
+        return self.cells.get((place, column.id), Cell())
+
+    def line(self, place: int) -> list[Cell]:
+        """Return all cells of a row."""
+        return [self.cell(place, column) for column in self.columns]
+
+    def column(self, id: str) -> Column:
+        """Return the column of an id."""
+        return next(column for column in self.columns if column.id == id)
+
+    def only(self, *kinds: Kind) -> "TypedTable":
+        """Return the table with the columns of some kinds alone, without notes."""
+        return TypedTable([one for one in self.columns if one.kind in kinds], self.rows, self.cells)
+
+
+def typed(table: Table, reasons: bool = True, form: Markup = PLAIN) -> TypedTable:
+    """Return the typed table of runs: values, and gains, verdicts, ranks and aggregates where its style wants them.
+
+    Args:
+        table: Of runs.
+        reasons: Whether cells say why runs did not finish; if not, the notes do.
+        form: Of the document, in which labels and titles are to be as they are.
+    """
+    style = table.style
+    rows = list(_rows(table, form))
+    columns = [Column("row", "row", form.text(table.corner))]
+    cells: dict[tuple[int, str], Cell] = {}
+    notes = table.notes()
+    for heading in table.headings:
+        title = heading.shown(style, form)
+        columns.append(Column(heading.id, "value", title, heading))
+        beside = _beside(table, heading)
+        columns += [Column(f"{heading.id}:{kind}", kind, f"{title} {form.text(kind)}", heading) for kind in beside]
+        best, second = table.leaders(heading)
+        for place, row in enumerate(rows):
+            if row.of_gains:
+                cells[place, heading.id] = gain_cell(table, row.id, heading)
+                continue
+            mark = BEST if row.id in best else SECOND if row.id in second else ""
+            cells[place, heading.id] = _value_cell(table, row.id, heading, mark, reasons)
+            for kind in beside:
+                cells[place, f"{heading.id}:{kind}"] = _cell_beside(table, row.id, heading, kind)
+            own = table.replicates.get((row.id, heading))
+            if own and not reasons:
+                notes += [f"{style.word(row.id)}, {heading.shown(style)}: {one.text}" for one in own.unfinished]
+    for column, found in _of_the_table(table, form):
+        columns.append(column)
+        cells |= {(place, column.id): found[row.id] for place, row in enumerate(rows)
+                  if not row.of_gains and row.id in found}  # fmt: skip
+    if any(cell.mark for cell in cells.values()):
+        notes.append("in each column the best is bold and the second underlined")
+    return TypedTable(columns, rows, cells, notes)
+
+
+def _rows(table: Table, form: Markup) -> Iterator[Row]:
+    style = table.style
+    own = table.baseline is not None and style.gains == "rows"
+    for row in table.rows:
+        label, group = style.word(row, form), form.chosen(style.groups.get(row, ""))
+        yield Row(row, label, group=group)
+        if own and row != table.baseline:
+            yield Row(row, f"{label}: gain", True, group)
+
+
+def _beside(table: Table, heading: Heading) -> list[Kind]:
+    """Return the kinds of columns beside one of values."""
+    kinds: list[Kind] = ["gain"] if table.baseline is not None and table.style.gains == "columns" else []
+    if table.baseline is not None and table.bound(heading) is not None:
+        kinds += [*(PLANNING if table.style.planning else ()), *(("verdict",) if table.declaration else ())]
+    return kinds
+
+
+def _value_cell(table: Table, row: str, heading: Heading, mark: str, reasons: bool) -> Cell:
+    own, style = table.replicates.get((row, heading)), table.style
+    if own is None:
+        return Cell()
+    text = own.text(reasons, style.n)
+    if style.gains == "cell" and table.baseline is not None and row != table.baseline:
+        text = "; ".join(part for part in (text, gain_cell(table, row, heading).text) if part)
+    gain = table.gains.get((row, heading))
+    return Cell(
+        text, own.mean, own.decimals, _std(own), len(own.values), mark=mark, marked=len(own.numbers(style.n)),
+        verdict=gain.text if gain else "", note=", ".join(one.text for one in own.unfinished), seeds=own.values,
+        unfinished={str(one.status): {"count": one.count, "reason": one.reason} for one in own.unfinished}, gain=gain,
+    )  # fmt: skip
+
+
+def _std(own: Replicates) -> float | None:
+    return stdev(own.values.values()) if len(own.values) > 1 else None
+
+
+def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
+    """Return the gain of a row in a column, or why there is none."""
+    if row == table.baseline:
+        return Cell("baseline", note="baseline")
+    gain, style = table.gains.get((row, heading)), table.style
+    if gain is None:
+        why = _no_gain(table, row, heading)
+        return Cell(why, note=why)
+    decimals = table.replicates[row, heading].decimals
+    interval = ""
+    if style.interval and gain.low is not None and gain.high is not None:
+        interval = f" [{gain.low:+.{decimals}f}, {gain.high:+.{decimals}f}]"
+    n = [f"n={gain.n}"] if style.n else []
+    p = [f"p={gain.p:.2g}"] if style.p and gain.p is not None and gain.verdict is None else []
+    text = ", ".join([f"{gain.mean:+.{decimals}f}{interval}", *n, *p])
+    return Cell(
+        text, gain.mean, decimals, gain.sd, gain.n, gain.low, gain.high, gain.p, gain.confidence, gain.text, gain=gain
+    )
+
+
+def _no_gain(table: Table, row: str, heading: Heading) -> str:
+    """Return why a row has no gain in a column; nothing if it has no run there."""
+    own = table.replicates.get((row, heading))
+    if not own or not own.values:
+        return ""
+    reference = table.replicates.get((table.baseline or "", heading))
+    return "no seed in common" if reference and reference.values else "no run here of the baseline"
+
+
+def _cell_beside(table: Table, row: str, heading: Heading, kind: Kind) -> Cell:
+    if kind == "gain":
+        return gain_cell(table, row, heading)
+    gain = table.gains.get((row, heading))
+    if gain is None:
+        return Cell()
+    if kind == "verdict":
+        return Cell(gain.text, verdict=gain.text)
+    if gain.sd is None:
+        return Cell()
+    decimals = heading.metric.decimals
+    if kind == "paired sd":
+        return Cell(f"{gain.sd:.{decimals}f}", gain.sd, decimals)
+    needed = _planned(table, heading, gain).get(kind)
+    return Cell("" if needed is None else str(needed), needed, 0)
+
+
+def _planned(table: Table, heading: Heading, gain: Gain) -> dict[str, int | None]:
+    """Return the planned seeds, at the level of the comparison."""
+    bound = table.bound(heading)
+    if bound is None or gain.p is None or gain.sd is None:
+        return {}
+    alpha = table.declaration.alpha if table.declaration else ALPHA
+    return {
+        "seeds for equivalence": seeds_for_equivalence(bound, gain.sd, alpha=alpha),
+        "seeds for power": seeds_needed(bound, gain.sd, alpha=alpha),
+    }
+
+
+def _of_the_table(table: Table, form: Markup) -> Iterator[tuple[Column, dict[str, Cell]]]:
+    """Yield the last columns: average rank, and what several tasks say together, for each budget."""
+    for budget in table.budgets:
+        end = f":{budget}" if budget else ""
+        after = f" {budget}" if budget and len(table.budgets) > 1 else ""
+        ranks = table.ranks(budget)[0] if table.style.rank else {}
+        if ranks:
+            cells = {row: Cell(f"{rank:.2f}", rank) for row, rank in ranks.items()}
+            yield Column(f"average rank{end}", "average rank", form.text(f"average rank{after}")), cells
+        found = {row: one for (row, own), one in table.aggregates.items() if own == budget}
+        if not found or not table.style.aggregates:
+            continue
+        decimals = table.complete(budget)[0][0].metric.decimals
+        kinds: tuple[tuple[Kind, str, int], ...] = (
+            ("gain over tasks", f"+.{decimals}f", decimals), ("probability of improvement", ".2f", 2)
+        )  # fmt: skip
+        for kind, numbers, places in kinds:
+            cells = {table.baseline or "": Cell("baseline", note="baseline")}
+            for row, one in found.items():
+                estimate = one.gain if kind == "gain over tasks" else one.improvement
+                cells[row] = Cell(
+                    estimate.text(numbers), estimate.value, places, low=estimate.low, high=estimate.high,
+                    confidence=one.confidence,
+                )  # fmt: skip
+            yield Column(f"{kind}{end}", kind, form.text(f"{kind}{after}")), cells
+
+
+_TYPES = {
+    **dict.fromkeys(("n", "pairs", "seeds_for_equivalence", "seeds_for_power", "not_finished"), "Int64"),
+    **dict.fromkeys(("mean", "std", "gain", "low", "high", "confidence", "p", "paired_sd", "bound"), "float64"),
+}
+
+
+def tidy(table: Table) -> pd.DataFrame:
+    """Return one row per cell of values, in the order of the table.
+
+    The columns are what the rows are, ``label``, ``column``, ``metric``, ``part``, then of the values ``mean``, ``std``
+    (the sample's) and ``n`` (seeds); then, with a baseline, of the difference ``gain``, ``low``, ``high`` (its interval
+    at ``confidence``), ``pairs`` and ``p``; where there is a bound ``paired_sd``, ``seeds_for_equivalence``,
+    ``seeds_for_power``, and ``verdict`` where it was declared; and ``not_finished``, a number of runs.
+    """
+    rows = []
+    planned = any(table.bound(heading) is not None for heading in table.headings)
+    for row in table.rows:
+        for heading in table.headings:
+            if (own := table.replicates.get((row, heading))) is None:
+                continue
+            gain = table.gains.get((row, heading))
+            found: dict[str, Any] = {table.corner: row, "label": table.style.word(row), "column": heading.column}
+            found |= {"metric": heading.metric.name, "part": heading.part}
+            found |= {"mean": own.mean, "std": _std(own), "n": len(own.values)}
+            if table.baseline is not None:
+                shown = gain or Gain(float("nan"), 0)
+                found |= {"gain": shown.mean, "low": shown.low, "high": shown.high, "confidence": shown.confidence}
+                found |= {"pairs": shown.n or None, "p": shown.p}
+            if table.baseline is not None and planned:
+                seeds = _planned(table, heading, gain) if gain else {}
+                found |= {"paired_sd": gain.sd if gain else None}
+                found |= {kind.replace(" ", "_"): seeds.get(kind) for kind in PLANNING[1:]}
+                found |= {"verdict": gain.text if gain else ""} if table.declaration else {}
+            found["not_finished"] = sum(one.count for one in own.unfinished)
+            rows.append(found)
+    frame = pd.DataFrame(rows)
+    return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame.columns})
+
+
+def structured(table: Table) -> dict[str, Any]:
+    """Return the table as JSON has it: declaration, every cell with its numbers, and the value of every seed."""
+    style, declared = table.style, table.declaration
+    cells = []
+    for (row, heading), own in table.replicates.items():
+        cell: dict[str, Any] = {"row": row, "column": heading.column, "metric": heading.metric.name}
+        cell |= {"part": heading.part, "id": heading.id, "mean": own.mean, "std": _std(own), "n": len(own.values)}
+        cell["seeds"] = {str(seed): value for seed, value in own.values.items()}
+        cell["not_finished"] = {
+            str(one.status): {"count": one.count, "reason": one.reason} for one in own.unfinished
+        }  # fmt: skip
+        if (gain := table.gains.get((row, heading))) is not None:
+            numbers = {key: value for key, value in asdict(gain).items() if key not in ("adjusted", "verdict", "note")}
+            cell["gain"] = numbers
+            if gain.verdict is not None:
+                cell["verdict"] = {"word": gain.verdict, "text": gain.text}
+                cell["planned"] = {kind.replace(" ", "_"): n for kind, n in _planned(table, heading, gain).items()}
+        cells.append(cell)
+    ranks = {budget: table.ranks(budget) for budget in table.budgets}
+    return {
+        "rows": list(table.rows),
+        "columns": [
+            {
+                "id": heading.id, "title": heading.text, "column": heading.column, "metric": heading.metric.name,
+                "part": heading.part, "budget": heading.budget, "unit": heading.metric.unit,
+                "better": heading.metric.better,
+            }
+            for heading in table.headings
+        ],
+        "labels": {word: style.word(word) for word in (*table.rows, *(key.column for key in table.headings))},
+        "declaration": asdict(declared) | {"alpha": declared.alpha, "levels": declared.levels()} if declared else None,
+        "exploratory": table.baseline is not None and declared is None,
+        "cells": cells,
+        "average_rank": {budget: found[0] for budget, found in ranks.items()},
+        "average_rank_columns": {budget: found[1] for budget, found in ranks.items()},
+        "aggregates": [
+            {"row": row, "budget": budget, **asdict(found)} for (row, budget), found in table.aggregates.items()
+        ],
+        "baseline": table.baseline,
+        "resolve": table.resolve,
+        "notes": table.notes(),
+    }  # fmt: skip
+
+
+def of_texts(
+    header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = (), data: Any = None
+) -> TypedTable:
+    """Return a typed table of plain texts, whose first column names the rows; ids are places and titles."""
+    columns = [Column(f"{place}:{title}", "text" if place else "row", title) for place, title in enumerate(header)]
+    cells = {
+        (number, column.id): Cell(text)
+        for number, row in enumerate(rows)
+        for column, text in zip(columns[1:], row[1:], strict=True)
+    }
+    return TypedTable(columns, [Row(row[0], row[0]) for row in rows], cells, notes, data)
