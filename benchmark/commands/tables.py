@@ -79,7 +79,7 @@ def table(
     form: Annotated[
         Text,
         typer.Option(
-            "--format", help="md, latex, csv, csv-wide, html, json or parquet (default: by the ending of --out, or md)."
+            "--format", help="md, latex, csv, html, json or parquet (default: by the ending of --out, or md)."
         ),
     ] = None,
     out: Annotated[
