@@ -7,7 +7,7 @@ A study's module has ``NameSettings``, whose fields are its options on the comma
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +19,10 @@ from methods.errors import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from benchmark.reports import Line
 
 STUDIES = {
     "geometry": "How long a decoupled teacher stays decoupled, and what its pull does meanwhile: a bowl in the plane.",
@@ -114,3 +117,18 @@ def _options(study: str, settings: Strict) -> dict[str, str]:
     words = {name: f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in values.items()}
     changed = [words[name] for name, value in values.items() if value != defaults[name]]
     return {"command": " ".join(["bench study", study, *changed]), "all_settings": " ".join(words.values())}
+
+
+def interval_columns(name: str, numbers: tuple[float, float, float]) -> dict[str, float]:
+    """Return a number and the ends of its interval as the columns ``name``, ``name_low`` and ``name_high``."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
+
+
+def plot_interval(
+    axis: Axes, row: Mapping[Hashable, Any], name: str, place: float, line: Line, scale: float = 1.0, **look: Any
+) -> None:
+    """Plot a number of a row with its interval at a height."""
+    value, low, high = (scale * float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    axis.errorbar(
+        value, place, xerr=[[value - low], [high - value]], fmt=line.marker, color=line.color, capsize=3, **look
+    )

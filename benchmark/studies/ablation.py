@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
-from benchmark.studies import Report
+from benchmark.studies import Report, interval_columns, plot_interval
 from benchmark.studies.runs import (
     Cases,
     Trained,
@@ -55,7 +55,6 @@ def run(settings: AblationSettings) -> AblationResult:
     for case in trained.file.all():
         accuracy = accuracies(ends, case)
         paired = (accuracy - reference).dropna()
-        mean, low, high = mean_interval(paired)
         rows.append(
             {
                 "factor": case.factor,
@@ -65,9 +64,7 @@ def run(settings: AblationSettings) -> AblationResult:
                 "n": len(accuracy),
                 "collapsed": int((of_case(ends, case)["status"] == Status.COLLAPSED).sum()),
                 "diverged": settings.seeds - len(accuracy),
-                "difference": mean,
-                "difference_low": low,
-                "difference_high": high,
+                **interval_columns("difference", mean_interval(paired)),
                 "pairs": len(paired),
                 # of two cases with one name in the table, one run serves both: there is nothing to compare
                 "is_reference": (case.method, case.set) == (first.method, first.set),
@@ -99,10 +96,7 @@ def _plot(result: AblationResult) -> Figure:
                     all_ = result.differences
                     seeds = all_.loc[(all_["factor"] == factor) & (all_["case"] == row["case"]), "difference"]
                     axis.plot(seeds, [place] * len(seeds), line.marker, color="0.6", ms=3, mfc="none")
-                    mean, low, high = (float(row[f"difference{end}"]) for end in ("", "_low", "_high"))
-                    axis.errorbar(
-                        mean, place, xerr=[[mean - low], [high - mean]], fmt=line.marker, color=line.color, capsize=3
-                    )
+                    plot_interval(axis, row, "difference", place, line)
                 place += 1
         axis.set_yticks(ticks, labels)
         axis.set(ylim=(place - 0.3, -0.7), xlabel="students' accuracy minus the default's, points, same seed")

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.studies import Report
+from benchmark.studies import Report, interval_columns
 from benchmark.studies.simulation import (
     NO_TEACHER,
     PCL,
@@ -196,18 +196,14 @@ def findings(settings: ConvergenceSettings, outcomes: Mapping[str, Outcome]) -> 
 def _row(settings: ConvergenceSettings, condition: str, outcomes: Mapping[str, Outcome]) -> dict[str, object]:
     outcome, last = outcomes[condition], settings.steps
     row: dict[str, object] = {"condition": condition, "trials": settings.trials}
-
-    def put(name: str, numbers: tuple[float, float, float]) -> None:
-        row.update(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
-
     moments = {"reach": outcome.reached, "settle": outcome.settled, "teacher_settle": outcome.teacher_settled}
     for name, steps in moments.items():
         never = stats.binomtest(int((steps > last).sum()), settings.trials)
-        put(f"{name}_median", median_interval(steps, last))
-        put(f"{name}_never", (never.statistic, *never.proportion_ci(0.95, method="wilson")))
-    put("reach_later", paired_difference(REACH, outcome, outcomes[NO_TEACHER], last)[0])
+        row |= interval_columns(f"{name}_median", median_interval(steps, last))
+        row |= interval_columns(f"{name}_never", (never.statistic, *never.proportion_ci(0.95, method="wilson")))
+    row |= interval_columns("reach_later", paired_difference(REACH, outcome, outcomes[NO_TEACHER], last)[0])
     for name in ("early_gap", "final_gap", "early_spread", "early_distance", "final_distance"):
-        put(name, mean_interval(getattr(outcome, name)))
+        row |= interval_columns(name, mean_interval(getattr(outcome, name)))
     return row
 
 

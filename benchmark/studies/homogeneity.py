@@ -16,7 +16,7 @@ from scipy import stats
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
-from benchmark.studies import Report
+from benchmark.studies import Report, interval_columns, plot_interval
 from benchmark.studies.runs import (
     BatchSize,
     Cases,
@@ -113,16 +113,13 @@ def _row(
     case: str, ends: pd.DataFrame, lost: "pd.Series[bool]", reference: "pd.Series[bool]", limit: float
 ) -> dict[str, object]:
     runs, count = len(lost), int(lost.sum())
-    low, high = exact_interval(count, runs)
     here, there, p_value = paired_test(lost, reference)
     peers = ends[[name for name in ends.columns if name.startswith("top1/peer")]].dropna(axis=1, how="all")
     row: dict[str, object] = {
         "case": case,
         "runs": runs,
         "collapsed": count,
-        "share": count / runs,
-        "share_low": low,
-        "share_high": high,
+        **interval_columns("share", (count / runs, *exact_interval(count, runs))),
         "diverged": int((ends["status"] == Status.DIVERGED).sum()),
         "all_peers_at_chance": int((peers <= limit).all(axis=1).sum()) if peers.size else 0,
         "only_this_collapsed": here,
@@ -132,7 +129,7 @@ def _row(
     for measure in MEASURES:
         if measure in ends.columns and ends[measure].notna().any():
             for name, rows in ((measure, ends[measure]), (f"{measure}, not collapsed", ends[measure][~lost])):
-                row |= dict(zip((name, f"{name}_low", f"{name}_high"), mean_interval(rows), strict=True))
+                row |= interval_columns(name, mean_interval(rows))
     return row
 
 
@@ -168,10 +165,7 @@ def _plot(result: HomogeneityResult) -> Figure:
 def _plot_shares(axis: Axes, table: pd.DataFrame) -> None:
     for place, row in enumerate(table.to_dict("records")):
         line = LINES[place % len(LINES)]
-        share, low, high = (100 * float(row[name]) for name in ("share", "share_low", "share_high"))
-        axis.errorbar(
-            share, place, xerr=[[share - low], [high - share]], fmt=line.marker, color=line.color, mfc="w", capsize=3
-        )
+        plot_interval(axis, row, "share", place, line, scale=100, mfc="w")
         axis.annotate(
             f"{figure_text(row['case'])}: {row['collapsed']} of {row['runs']}",
             (0, place),

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.studies import Report
+from benchmark.studies import Report, interval_columns, plot_interval
 from benchmark.studies.runs import (
     CaseFile,
     Cases,
@@ -87,8 +87,7 @@ def components(table: pd.DataFrame) -> dict[str, float]:
         no components. ``p_subset`` is that of the F test that subsets do not differ.
     """
     subsets, seeds = table.shape
-    mean, low, high = mean_interval(table.mean(axis=1))
-    row = {"seeds": seeds, "gain": mean, "gain_low": low, "gain_high": high}
+    row = {"seeds": seeds, **interval_columns("gain", mean_interval(table.mean(axis=1)))}
     if min(subsets, seeds) < 2:
         return row | dict.fromkeys(("sd_subset", "sd_seed", "sd_rest", "p_subset"), math.nan)
     found = two_way(table.to_numpy().tolist())
@@ -109,8 +108,7 @@ def _plot(result: SubsetsResult) -> Figure:
             line = LINES[place % len(LINES)]
             means = result.gains[result.gains["case"] == row["case"]].groupby("subset")["gain"].mean()
             axis.plot(means, [place + 0.15] * len(means), line.marker, color="0.6", ms=4, mfc="none")
-            mean, low, high = (float(row[f"gain{end}"]) for end in ("", "_low", "_high"))
-            axis.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt=line.marker, color=line.color, capsize=3)
+            plot_interval(axis, row, "gain", place, line)
         axis.set_yticks(range(len(result.table)), [figure_text(case) for case in result.table["case"]])
         axis.set(ylim=(len(result.table) - 0.5, -0.5), xlabel="gain in points")
         axis.set_title("Grey: one subset, mean over its seeds; large: mean with 95 % interval over subsets")
