@@ -282,10 +282,16 @@ class TestLayout:
         runs.add(70.0, data={"holdout": 0.25})
         assert next(iter(runs.table()["dml"])).startswith("digits/resnet8, split=validation")
 
-    def test_diagnostics_make_no_other_column(self, runs: Runs) -> None:
+    @pytest.mark.parametrize("train", [{"diagnostics_every": 1}, {"graph": False}])
+    def test_what_changes_no_number_makes_no_other_column(self, train: dict[str, Any], runs: Runs) -> None:
         runs.add(70.0)
-        runs.add(72.0, seed=1, train={"diagnostics_every": 1})
+        runs.add(72.0, seed=1, train=train)
         assert runs.table() == {"dml": {"digits/resnet8": "71.00 ± 1.41 (2)"}}
+
+    def test_recording_that_is_forced_makes_one(self, runs: Runs) -> None:
+        runs.add(70.0)
+        runs.add(72.0, train={"graph": True})
+        assert len(runs.table()["dml"]) == 2
 
     def test_long_paths_are_shortened(self) -> None:
         assert short_name("folder:/long/path/cifar10/") == "folder:cifar10"
