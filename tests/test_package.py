@@ -13,7 +13,7 @@ import pytest
 from tools import release
 
 ROOT = Path(__file__).parents[1]
-DOORS = sorted((ROOT / "benchmark").glob("**/__init__.pyi"))
+STUBS = sorted((ROOT / "benchmark").glob("**/__init__.pyi"))
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +124,31 @@ def test_what_the_source_archive_names_is_there() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     named = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     assert [name for name in named if not (ROOT / name.removeprefix("/")).exists()] == []
+
+
+def test_packages_import_the_public_names_of_one_another() -> None:
+    """A package with ``__init__.pyi`` is imported through it alone: each name in there, loaded when it is asked for."""
+    root = ROOT / "benchmark"
+    public = {
+        stub.parent.name: {
+            alias.asname or alias.name
+            for node in ast.parse(stub.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        for stub in root.glob("*/__init__.pyi")
+    }
+    others = []
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            module = node.module or ""
+            package, _, inside = module.removeprefix("benchmark.").partition(".")
+            if package not in public or path.is_relative_to(root / package):
+                continue
+            names = (
+                [f"{inside}."] if inside else [alias.name for alias in node.names if alias.name not in public[package]]
+            )
+            others += [f"{path.relative_to(root)}: benchmark.{package}.{name}" for name in names]
+    assert others == []

@@ -87,7 +87,7 @@ def doctor(
 
 
 def _deep(minutes: float | None, folder: Path, device: str) -> None:
-    from benchmark.training.machine_record import DOCTOR_MINUTES
+    from benchmark.training import DOCTOR_MINUTES
 
     minutes = DOCTOR_MINUTES if minutes is None else minutes
     if not 0.1 <= minutes <= 24 * 60:

@@ -92,9 +92,7 @@ def table(
     """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
     from benchmark import store, tables
     from benchmark.metrics import of_frame
-    from benchmark.tables import layout, published_table, rendering, style as layouts
-    from benchmark.tables.replicates import footnotes, located
-    from benchmark.tables.suites import plan_of
+    from benchmark.tables import footnotes, layout, located, plan_of, published_table, rendering, style as layouts
 
     ending = out.suffix.removeprefix(".") if out else ""
     form = rendering.check_format(form or ENDINGS.get(ending, ending) or "md", published)

@@ -1,3 +1,4 @@
+from . import recipes as recipes, suites as suites
 from .code import (
     SourceCode as SourceCode,
     hash_of as hash_of,

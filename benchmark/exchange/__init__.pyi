@@ -1,3 +1,4 @@
+from . import submission as submission, submission_check as submission_check
 from .bundles import ENDINGS as ENDINGS, is_bundle as is_bundle, pack as pack, pack_runs as pack_runs
 from .comparison import (
     BOUND as BOUND,

@@ -10,9 +10,7 @@ from benchmark.hardware import measurements, reference
 from benchmark.hardware.measurements import ParallelRuns, PartProcess, Workload, powers_of_two
 from benchmark.hardware.report import DeviceReport, Mode, Part, StepSpeed, page
 from benchmark.store import check_folder, environment, put
-from benchmark.training import choose_device
-from benchmark.training.devices import Precision
-from benchmark.training.machine_record import Machine, MachineRecord, recording_key
+from benchmark.training import Machine, MachineRecord, Precision, choose_device, recording_key
 from methods.errors import InputError
 
 PARTS: dict[str, float] = {

@@ -24,8 +24,15 @@ from benchmark.hardware.report import Mode, ParallelSpeed, Repeat, StepSpeed
 from benchmark.speed.cost import macs_per_image
 from benchmark.speed.measure import Rate, random_runs, random_shape
 from benchmark.speed.timing import matrix_rate, timed, trainer_for, training_step, warm_up
-from benchmark.training import PrecisionConfig, Trainer, check_settings, checkpoints, peak_memory, reset_peak_memory
-from benchmark.training.devices import Precision
+from benchmark.training import (
+    Precision,
+    PrecisionConfig,
+    Trainer,
+    check_settings,
+    checkpoints,
+    peak_memory,
+    reset_peak_memory,
+)
 from methods.errors import InputError
 
 TABLE = "pcl_table"

@@ -19,8 +19,7 @@ from torch import Tensor
 import methods
 from benchmark.configuration import Request, complete_methods
 from benchmark.hardware.report import Agreement
-from benchmark.training import PrecisionConfig, StepBatch, optimise
-from benchmark.training.devices import Precision
+from benchmark.training import Precision, PrecisionConfig, StepBatch, optimise
 from methods import Method, Outputs, Progress, registry
 
 BACKBONE, CLASSES, CHANNELS, SIDE, BATCH = "resnet8", 3, 3, 16, 8

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tabulate import tabulate
 
 from benchmark.speed.measure import Rate
-from benchmark.training.devices import Precision
+from benchmark.training import Precision
 
 Mode = Literal["eager", "graph", "compiled"]
 Positive = Annotated[float, Field(gt=0)]

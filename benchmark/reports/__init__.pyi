@@ -1,7 +1,18 @@
+from . import (
+    figures as figures,
+    page as page,
+    prediction_figures as prediction_figures,
+    reference as reference,
+    run_text as run_text,
+    schedules as schedules,
+    server as server,
+    style as style,
+)
 from .page import (
     PageCell as PageCell,
     PageTable as PageTable,
     markdown_templates as markdown_templates,
+    page_cell as page_cell,
     page_table as page_table,
     run_row as run_row,
     script_json as script_json,

@@ -1,3 +1,4 @@
+from . import until_decided as until_decided
 from .batch import (
     TIME_IS_UP as TIME_IS_UP,
     all_finished as all_finished,

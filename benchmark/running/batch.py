@@ -17,8 +17,7 @@ from benchmark.console import new_console, say
 from benchmark.errors import MachineError, TryAgainError
 from benchmark.running.command import Command, prepare
 from benchmark.running.forecast import forecast
-from benchmark.scheduling import logging_backends, remove_scratch_folders, run_serially, run_under_ray
-from benchmark.scheduling.progress import display
+from benchmark.scheduling import display, logging_backends, remove_scratch_folders, run_serially, run_under_ray
 from benchmark.store import (
     DAMAGED,
     PREDICTIONS,
@@ -30,8 +29,7 @@ from benchmark.store import (
     students_files,
     write_predictions,
 )
-from benchmark.tables import build, plain
-from benchmark.tables.replicates import footnotes
+from benchmark.tables import build, footnotes, plain
 from methods import registry
 from methods.errors import InputError, unknown
 from methods.plugins import OWN_PACKAGES
@@ -96,8 +94,14 @@ def train_missing(command: Command, console: Console) -> None:
     if skipped := len(command.runs) - len(missing):
         say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
     if missing:
-        from benchmark.training import check_labels, check_networks, check_settings, choose_device, setting_remarks
-        from benchmark.training.machine_record import machine_remarks
+        from benchmark.training import (
+            check_labels,
+            check_networks,
+            check_settings,
+            choose_device,
+            machine_remarks,
+            setting_remarks,
+        )
 
         # where other machines train, this one's devices say nothing
         device = choose_device(command.device) if command.trains_here else None

@@ -169,8 +169,7 @@ class _Plan:
         run, pace = self._longest()
         if run.train.precision == "bf16" or not environment.multiplies_bfloat16():
             return []
-        from benchmark.training import choose_device
-        from benchmark.training.machine_record import read_machine_record
+        from benchmark.training import choose_device, read_machine_record
 
         reduced = run.model_copy(update={"train": run.train.model_copy(update={"precision": "bf16"})})
         record = read_machine_record(choose_device("cpu"))

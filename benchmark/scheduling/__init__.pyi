@@ -1,3 +1,4 @@
+from . import logging_backends as logging_backends
 from .cluster import (
     Cluster as Cluster,
     remove_scratch_folders as remove_scratch_folders,
@@ -8,3 +9,9 @@ from .engines import run_serially as run_serially, run_trials as run_trials, run
 from .execution import Execution as Execution, Job as Job
 from .progress import Observer as Observer, display as display
 from .time_limit import NOT_BEGUN as NOT_BEGUN, TimeLimit as TimeLimit
+from .trials import (
+    ACCURACY as ACCURACY,
+    ListSearcher as ListSearcher,
+    ProgressCallback as ProgressCallback,
+    packed as packed,
+)

@@ -11,8 +11,7 @@ from benchmark import tables
 from benchmark.configuration import EQUAL_EPOCHS
 from benchmark.escaping import file_name
 from benchmark.metrics import HEADLINE
-from benchmark.reports import Content, PageCell, PageTable
-from benchmark.reports.page import page_cell
+from benchmark.reports import Content, PageCell, PageTable, page_cell
 from benchmark.site.sources import RunSet, css_class
 from benchmark.tables import layout, selection
 

@@ -20,8 +20,7 @@ from benchmark.reports import (
     networks,
 )
 from benchmark.site.docstrings import paragraphs
-from benchmark.tables import published_table
-from benchmark.tables.published_table import Comparison
+from benchmark.tables import Comparison, published_table
 from methods import registry
 from methods.interface import Method
 

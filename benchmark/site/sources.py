@@ -7,8 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from benchmark import exchange, store
-from benchmark.configuration import RunConfig
-from benchmark.configuration.run_config import Origin
+from benchmark.configuration import Origin, RunConfig
 from benchmark.escaping import file_name
 from benchmark.exchange import Mark, Outcome, Record, Statement, Submission, is_bundle, submission
 from benchmark.reports import Content, Group, command

@@ -30,10 +30,10 @@ from benchmark.training import (
     initialise_method,
     outputs_and_losses,
     peak_memory,
+    records_steps,
     without_effect,
     without_values,
 )
-from benchmark.training.machine_record import records_steps
 from methods import Method, Progress
 from methods.errors import InputError
 

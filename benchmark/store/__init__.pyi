@@ -1,3 +1,4 @@
+from . import atomic as atomic, environment as environment, lookup as lookup
 from .atomic import check_folder as check_folder, put as put, writing as writing
 from .collection import (
     Found as Found,

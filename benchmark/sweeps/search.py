@@ -9,8 +9,7 @@ from ray.tune.search import Searcher
 
 from benchmark import running
 from benchmark.datasets import Dataset
-from benchmark.scheduling import Observer, run_trials
-from benchmark.scheduling.trials import ACCURACY, ListSearcher, ProgressCallback, packed
+from benchmark.scheduling import ACCURACY, ListSearcher, Observer, ProgressCallback, packed, run_trials
 from benchmark.store import Status
 from benchmark.sweeps.plan import REDUCTION, Configuration, Sweep, first_rung
 from benchmark.sweeps.space import Assignment, Choice, Space, identity

@@ -14,8 +14,7 @@ from benchmark.configuration import RunConfig
 from benchmark.console import say
 from benchmark.datasets import Dataset
 from benchmark.errors import TryAgainError
-from benchmark.scheduling import logging_backends
-from benchmark.scheduling.progress import display
+from benchmark.scheduling import display, logging_backends
 from benchmark.store import Status, atomic, check_folder
 from benchmark.sweeps.answer import comparisons, detectable, expected_spread
 from benchmark.sweeps.outcomes import Outcome, outcome, ranked
@@ -139,7 +138,7 @@ def _train(
     from benchmark.scheduling import set_environment
 
     set_environment(command.cluster)
-    from benchmark.scheduling.trials import ListSearcher
+    from benchmark.scheduling import ListSearcher
     from benchmark.sweeps import search
 
     if sweep.scheduler == "asha":

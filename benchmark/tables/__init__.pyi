@@ -1,3 +1,10 @@
+from . import (
+    layout as layout,
+    published_table as published_table,
+    rendering as rendering,
+    selection as selection,
+    style as style,
+)
 from .aggregate import Estimate as Estimate, critical_difference as critical_difference
 from .comparison import (
     ALPHA as ALPHA,
@@ -26,13 +33,14 @@ from .power import (
     seeds_that_decide as seeds_that_decide,
     tost as tost,
 )
+from .published_table import Comparison as Comparison
 from .rendering import (
     frame_csv as frame_csv,
     frame_markdown as frame_markdown,
     plain as plain,
     rendered as rendered,
 )
-from .replicates import footnotes as footnotes
+from .replicates import footnotes as footnotes, located as located
 from .selection import TableFilter as TableFilter
 from .sequential import MIN_PAIRS as MIN_PAIRS, level as level
 from .style import TableStyle as TableStyle

@@ -2,6 +2,7 @@ from . import checkpoints as checkpoints
 from .batches import Augmentation as Augmentation, Normalisation as Normalisation
 from .checks import check_files as check_files, check_labels as check_labels, check_networks as check_networks
 from .devices import (
+    Precision as Precision,
     PrecisionConfig as PrecisionConfig,
     check_settings as check_settings,
     choose_device as choose_device,
@@ -15,6 +16,15 @@ from .initialisation import (
     initialise_method as initialise_method,
     on_meta as on_meta,
     without_values as without_values,
+)
+from .machine_record import (
+    DOCTOR_MINUTES as DOCTOR_MINUTES,
+    Machine as Machine,
+    MachineRecord as MachineRecord,
+    machine_remarks as machine_remarks,
+    read_machine_record as read_machine_record,
+    recording_key as recording_key,
+    records_steps as records_steps,
 )
 from .recorded import RecordingError as RecordingError
 from .steps import (

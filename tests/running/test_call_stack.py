@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.command_line import bench
+from tests.command_line import answer
 
 MOST = 10
 
 
 def test_from_the_command_to_the_store_there_are_ten_modules_at_most(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entered: Counter[str] = Counter()
     deepest: set[str] = set()
@@ -38,7 +38,7 @@ def test_from_the_command_to_the_store_there_are_ten_modules_at_most(
     small = ["--set", "data.train_per_class=2", "--set", "data.test_per_class=2", "--results", str(tmp_path)]
     sys.setprofile(profile)
     try:
-        assert bench([*words, *small], monkeypatch) == 0
+        assert answer([*words, *small], monkeypatch, capsys).code == 0
     finally:
         sys.setprofile(None)
     assert {"benchmark.cli", "benchmark.running.batch", "benchmark.scheduling.execution"} <= deepest

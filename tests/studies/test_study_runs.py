@@ -39,7 +39,11 @@ FILE = {
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    return lambda *words: (command_line.bench(words, monkeypatch), *capsys.readouterr())
+    def call(*words: str) -> tuple[int, str, str]:
+        given = command_line.answer(words, monkeypatch, capsys)
+        return given.code, given.out, given.err
+
+    return call
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,11 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """The command in this process and an empty folder; its exit code and output."""
     monkeypatch.chdir(tmp_path)
 
-    return lambda *words: (command_line.bench(words, monkeypatch), "".join(capsys.readouterr()))
+    def call(*words: str) -> tuple[int, str]:
+        given = command_line.answer(words, monkeypatch, capsys)
+        return given.code, given.out + given.err
+
+    return call
 
 
 @pytest.fixture(scope="module")
