@@ -119,7 +119,7 @@ class _Plan:
         given = Found(bundle, brief(item.name, read))
         target = item.name.partition(REPLICATE)[0]
         there = self._there(target)
-        if there is not None and there[0].environment != given.environment:
+        if there is not None and there[0].record.environment != given.record.environment:
             both_final = there[0].record.status.final and given.record.status.final
             target = replicate_name(target, read.environment) if both_final else target
             there = self._there(target) if both_final else there

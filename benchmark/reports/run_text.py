@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -54,12 +55,15 @@ def lines(run: StoredRun) -> Iterator[str]:
 
 
 def listing(runs: Iterable[Record]) -> Iterator[str]:
-    """Yield one line per run."""
+    """Yield one line per run; of the same run measured in several environments with each one's."""
+    runs = list(runs)
+    counts = Counter(run.identity for run in runs)
     for run in runs:
         accuracy = run.last_metrics().get("student")
         score = "" if accuracy is None else f"{accuracy:6.2f} %"
         reason = f"  {' '.join(run.reason.split())}" if run.reason else ""
-        yield f"  {run.status:<13}  {score:>8}  {run.name}{reason}"
+        place = f"  ({run.environment})" if counts[run.identity] > 1 else ""
+        yield f"  {run.status:<13}  {score:>8}  {run.name}{place}{reason}"
 
 
 def _aligned(values: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark import paths
-from benchmark.store import environment, lookup
+from benchmark.store import lookup
 from benchmark.store.files import DamagedError, Stamp, Status, read_contents, read_files, stamp
 from benchmark.store.index import Entry, Index
 from benchmark.store.lookup import StoredRun
@@ -42,12 +42,6 @@ class Found:
     def folder(self) -> Path:
         """The run's folder."""
         return self.root / "runs" / (self.stored_as or self.record.name)
-
-    @property
-    def environment(self) -> str:
-        """The run's environment group; empty if nothing is known of it."""
-        result = self.record.result
-        return environment.group(result.environment if result else None)
 
     def stored(self) -> StoredRun:
         """Return the run as a single one."""
@@ -238,32 +232,29 @@ def _counting(
     groups: dict[str, list[Found]] = {}
     for run in runs:
         # what has not ended is nobody's replicate
-        groups.setdefault(run.environment if run.record.status.final else "", []).append(run)
-    unfinished = groups.pop("", []) if len(groups) > 1 else []
+        groups.setdefault(run.record.environment if run.record.status.final else "", []).append(run)
+    if len(groups) > 1:
+        groups.pop("", None)
     counting: list[Found] = []
     left_out: list[LeftOut] = []
     for own in groups.values():
-        # the first of several claims counts as one of our own does: another one does not replace it
-        own.sort(key=lambda run: run.root.resolve() in claims)
-        first = own[0]
-        chosen = [run for run in own if run.root.resolve() == preferred]
-        if not chosen and claims:
-            chosen = [first] * all(run.root.resolve() in claims for run in own[1:])
-        other = next((run for run in own[1:] if better(first, run) is None), None)
-        if other is not None and not chosen:
-            left_out.append(LeftOut(first.folder, contradiction(first, other)))
-            continue
-        winner = chosen[0] if other is not None else first
-        for run in own if other is None else ():
+        # what others claim comes last: it never counts instead of a result
+        first, *others = sorted(own, key=lambda run: run.root.resolve() in claims)
+        contradicting = [run for run in others if better(first, run) is None]
+        winner = next((run for run in own if contradicting and run.root.resolve() == preferred), None)
+        if contradicting and winner is None:
+            left_out.append(LeftOut(contradicting[0].folder, contradiction(first, contradicting[0])))
+            if any(run.root.resolve() not in claims for run in contradicting):
+                continue
+        winner = winner or first
+        for run in others if not contradicting else ():
             winner = better(winner, run) or winner
         counting.append(winner)
-        if other is not None and winner.root.resolve() != preferred:
-            left_out.append(LeftOut(other.folder, contradiction(first, other)))
-    names = [run.record for run in (*runs, *unfinished) if run.root.resolve() not in claims]
-    for place, run in enumerate(counting if not left_out else ()):
+    results = [run.record for run in runs if run.root.resolve() not in claims]
+    for place, run in enumerate(counting):
         if run.root.resolve() not in claims:
             joined = run.record
-            for record in names:
+            for record in results:
                 joined = joined.asked_as(record)
             counting[place] = replace(run, record=joined)
     return counting, left_out
@@ -275,7 +266,7 @@ def _named_apart(runs: Iterable[Found]) -> Iterator[Found]:
     for run in runs:
         name = run.record.name
         if name in seen:
-            name = replicate_name(name, (run.record.result.environment if run.record.result else None) or {})
+            name = replicate_name(name, run.record.made_with)
             number = 1
             while name in seen:
                 number += 1
@@ -298,9 +289,7 @@ def _described(run: Found) -> str:
     accuracy = run.record.last_metrics().get("student")
     number = f"student {accuracy:.10g} % after {run.record.epochs} epochs" if accuracy is not None else "no accuracy"
     ended = "" if run.record.status is Status.FINISHED else f"{run.record.status}, "
-    result = run.record.result
-    made_with = (result.environment or {}) if result else {}
-    keys = ("hardware", "torch", "okdbench", "commit")
+    keys, made_with = ("hardware", "torch", "okdbench", "commit"), run.record.made_with
     made = ", ".join(f"{key} {made_with[key]}" for key in keys if made_with.get(key))
     return f"{run.folder} ({ended}{number}; {made or 'unknown environment'})"
 

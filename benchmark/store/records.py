@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmark.configuration import RunConfig
 from benchmark.metrics import RECORDED
+from benchmark.store import environment
 from benchmark.store.files import Contents, Result, Row, Status
 from methods.metrics import MethodMetric
 
@@ -122,6 +123,17 @@ class Record:
             end["roles"],
             self.declared,
         )
+
+    @property
+    def made_with(self) -> Mapping[str, str]:
+        """Versions and device; empty if they are not known."""
+        found = self.end["environment"]
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def environment(self) -> str:
+        """The run's environment group; empty if nothing is known of it."""
+        return environment.group(self.made_with)
 
     @property
     def declared(self) -> tuple[MethodMetric, ...]:
