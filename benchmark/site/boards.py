@@ -3,9 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
+from pydantic import BaseModel, Field
 
 from benchmark import tables
 from benchmark.configuration import EQUAL_EPOCHS
@@ -16,6 +18,40 @@ from benchmark.site.sources import RunSet, css_class
 from benchmark.tables import layout, selection
 
 COSTS = ("training-multiply-adds", "seconds", "memory")
+
+
+class BoardRow(BaseModel):
+    """One row of a leaderboard's file. Its schema is part of the site."""
+
+    method: str = Field(description="as on the command line")
+    row: str = Field(description="the method, and the settings that differ between rows")
+    accuracy: float | None = Field(description="student accuracy after the last epoch, in %, mean over seeds")
+    std: float | None = Field(description="sample standard deviation over seeds")
+    seeds: int | None = Field(description="finished seeds")
+    gain: float | None = Field(description="mean paired difference to the baseline, in points")
+    gain_low: float | None = Field(description="lower end of its confidence interval")
+    gain_high: float | None = Field(description="upper end")
+    confidence: float | None = Field(description="level of the interval, such as 0.95")
+    verdict: str = Field(description="empty where none was declared")
+    training_macs: float | None = Field(description="training MACs per image, in millions, mean over seeds")
+    run_seconds: float | None = Field(description="wall time of a run in seconds, mean over seeds")
+    memory: float | None = Field(description="peak memory in MiB, mean over seeds")
+    checked: str = Field(description="identical, reproduced, claimed and the like")
+    repeated: int = Field(description="runs that were repeated")
+    runs: int = Field(description="runs of the row")
+    provenance: dict[str, str] = Field(description="laboratory, submission, hardware, versions and hours")
+    page: str = Field(description="of the runs, relative to the site")
+
+
+class BoardFile(BaseModel):
+    """A leaderboard as a file."""
+
+    format: int = Field(1, description="of the file; a change of meaning increases it")
+    dataset: str
+    network: str
+    budget: str = Field(description="what the runs have in common: equal epochs, or a cost")
+    baseline: str = Field(description="the row that gains refer to; empty where there is none")
+    rows: list[BoardRow]
 
 
 @dataclass(frozen=True)
@@ -29,7 +65,8 @@ class Board:
         network: Of the peers.
         budget: What the runs have in common: equal epochs, or a cost.
         table: One row per method.
-        methods: Of the rows.
+        provenance: The same rows: who measured them, with what and how long.
+        file: The same for programs.
     """
 
     anchor: str
@@ -38,7 +75,8 @@ class Board:
     network: str
     budget: str
     table: PageTable
-    methods: Sequence[str]
+    provenance: PageTable
+    file: BoardFile
 
     @property
     def view(self) -> str:
@@ -121,8 +159,49 @@ def _board(
         network=str(first["backbone"]),
         budget=str(first["budget"]) or EQUAL_EPOCHS,
         table=PageTable(column, header, lines, notes, data),
-        methods=[one.group.method for one in sets],
+        provenance=_provenance(sets),
+        file=BoardFile(
+            dataset=str(first["dataset"]),
+            network=str(first["backbone"]),
+            budget=str(first["budget"]) or EQUAL_EPOCHS,
+            baseline=headline.baseline or "",
+            rows=[
+                _row(own, {one.kind: shown.cell(place, one) for one in kept}, table, costs)
+                for place, own in enumerate(sets)
+            ],
+        ),
     )
+
+
+def _row(
+    own: RunSet, cells: Mapping[str, tables.Cell], table: tables.Table, costs: Sequence[tables.Heading]
+) -> BoardRow:
+    value, gain = cells.get("value", tables.Cell()), cells.get("gain", tables.Cell())
+    found = {key.metric.name: table.replicates.get((own.group.row, key)) for key in costs}
+    means = {name: one.mean if one else None for name, one in found.items()}
+    return BoardRow(
+        method=own.group.method, row=own.group.row, accuracy=value.value, std=value.std, seeds=value.n,
+        gain=gain.value, gain_low=gain.low, gain_high=gain.high, confidence=gain.confidence,
+        verdict=cells["verdict"].verdict if "verdict" in cells else "",
+        training_macs=means.get("training-multiply-adds"), run_seconds=means.get("seconds"), memory=means.get("memory"),
+        checked=str(own.mark), repeated=own.checked.repeated, runs=len(own.group.runs),
+        provenance={name: text for name, text in own.provenance.items() if text}, page=f"runs/{own.slug}.html",
+    )  # fmt: skip
+
+
+def _provenance(sets: Sequence[RunSet]) -> PageTable:
+    kept = [name for name in sets[0].provenance if any(own.provenance[name] for own in sets)]
+    rows = [[PageCell(own.group.row), *(PageCell(own.provenance[name], "wrap") for name in kept)] for own in sets]
+    return PageTable("Provenance", ["method", *kept], rows)
+
+
+def as_csv(board: Board) -> str:
+    """Return a leaderboard as CSV, one row per method, the provenance in columns of its own."""
+    flat: list[dict[str, Any]] = []
+    for row in board.file.model_dump()["rows"]:
+        provenance = row.pop("provenance")
+        flat.append(row | provenance)
+    return tables.frame_csv(pd.DataFrame(flat))
 
 
 def _mean(table: tables.Table, row: str, heading: tables.Heading) -> PageCell:
@@ -146,8 +225,8 @@ def of_method(found: Sequence[Board], method: str) -> PageTable | None:
     """Return a method's rows of all leaderboards as one table; None if it has none."""
     lines = []
     for board in found:
-        for cells, name in zip(board.table.rows, board.methods, strict=True):
-            if name == method:
+        for cells, row in zip(board.table.rows, board.file.rows, strict=True):
+            if row.method == method:
                 # a row with settings of its own is told apart from the plain method's
                 place = board.column if cells[0].text == method else f"{board.column}: {cells[0].text}"
                 by_title = dict(zip(board.table.header[1:], cells[1:], strict=True))
