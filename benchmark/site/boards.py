@@ -85,7 +85,7 @@ class Board:
 
 
 def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Board]:
-    """Return the leaderboards, in the order of the tables' columns.
+    """Return the leaderboards, those with most rows first, else in the order of the tables' columns.
 
     Those of a suite have verdicts at its level, others are exploratory.
 
@@ -105,7 +105,8 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
         rows = [row for row in table.rows if (row, column) in by_cell]
         if rows:
             found.append(_board(table, column, own, rows, by_cell, baseline, content.choice.declared))
-    # two columns may be told apart by signs alone, which addresses have not
+    found.sort(key=lambda board: -len(board.table.rows))
+    # columns may differ only in characters that anchors do not have
     anchors = [board.anchor for board in found]
     return [
         replace(board, anchor=f"{board.anchor}-{place}") if board.anchor in anchors[:place] else board

@@ -14,7 +14,7 @@ from jinja2 import Environment
 from benchmark.escaping import file_name
 from benchmark.exchange import Mark
 from benchmark.reports import Content, as_page_data, facts, run_row, script_json, templates
-from benchmark.site.boards import Board, boards, of_method
+from benchmark.site.boards import Board, BoardFile, as_csv, boards, of_method
 from benchmark.site.method_pages import About, about
 from benchmark.site.sources import Gathering, Place, RunSet, plugin_source, portable_command, run_sets, write_bundles
 from benchmark.store import environment, put, writing
@@ -158,6 +158,10 @@ class _Site:
         for name in ("site.css", "leaderboard.js", "page.js", "report.js"):
             self.put(f"assets/{name}", self.templates.get_template(name).render())
         found = boards(self.content, self.sets, baseline)
+        for board in found:
+            self.put(f"boards/{file_name(board.anchor, '.json')}", board.file.model_dump_json(indent=1) + "\n")
+            self.put(f"boards/{file_name(board.anchor, '.csv')}", as_csv(board))
+        self.put("boards/schema.json", json.dumps(BoardFile.model_json_schema(), indent=1) + "\n")
         comparisons = published_table.compare(self.content.frame)
         introduced = [
             about(name, self.plugins, comparisons, plugin_source(name, self.content, self.places))

@@ -3,10 +3,13 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -32,10 +35,12 @@ def text_of(page: Path) -> str:
 
 
 def rows(page: str) -> dict[str, list[str]]:
-    """The cells of all tables' rows by their first one."""
+    """The cells of all tables' rows by their first one; of several rows of one name the first."""
     found = re.findall(r"<tr[^>]*><th scope=\"row\"[^>]*>(.*?)</th>(.*?)</tr>", page)
-    cells = {head: re.findall(r"<td[^>]*>(.*?)</td>", rest) for head, rest in found}
-    return {bare(head): [unescape(bare(cell)) for cell in own] for head, own in cells.items()}
+    cells: dict[str, list[str]] = {}
+    for head, rest in found:
+        cells.setdefault(bare(head), [unescape(bare(cell)) for cell in re.findall(r"<td[^>]*>(.*?)</td>", rest)])
+    return cells
 
 
 def bare(markup: str) -> str:
@@ -73,6 +78,34 @@ class TestPages:
         assert expected["dml"][1].startswith("-2.90 [-3.")
         assert found["dml"][2:] == ["10.00", "60", "3 seeds", "claimed"]
         assert found["pcl"][0].startswith("84.30 ± 0.30, 1 failed: ")
+
+    def test_a_leaderboard_is_a_file_for_programs_too(self, site: tuple[Path, Built], results: Path) -> None:
+        out, built = site
+        files = {path.stem: json.loads(text_of(path)) for path in (out / "boards").glob("*.json")}
+        schema = files.pop("schema")
+        assert len(files) == built.boards
+        assert schema["title"] == "BoardFile"
+        check = [sys.executable, "-m", "check_jsonschema", "--schemafile", str(out / "boards" / "schema.json")]
+        paths = [str(out / "boards" / f"{stem}.json") for stem in files]
+        done = subprocess.run([*check, *paths], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        (digits,) = [one for one in files.values() if {row["method"] for row in one["rows"]} >= {"dml", "pcl"}]
+        assert (digits["dataset"], digits["network"], digits["baseline"]) == ("digits", "resnet8", "independent")
+        table = tables.build(load(results, "last"), ["student"], baseline="independent")
+        shown = tables.typed(table)
+        for place, row in enumerate(digits["rows"]):
+            value = shown.cell(place, next(one for one in shown.columns if one.kind == "value"))
+            gain = shown.cell(place, next(one for one in shown.columns if one.kind == "gain"))
+            assert (row["accuracy"], row["std"], row["seeds"]) == (value.value, value.std, value.n)
+            assert (row["gain"], row["gain_low"]) == (gain.value, gain.low)
+            assert (row["training_macs"], row["run_seconds"]) == (10.0, 60.0)
+            assert row["provenance"]["laboratory"] == "this repository"
+            assert row["provenance"]["hardware"] == "H200"
+            assert (out / row["page"]).is_file()
+        stem = next(stem for stem, one in files.items() if one is digits)
+        flat = pd.read_csv(out / "boards" / f"{stem}.csv")
+        assert flat["accuracy"].tolist() == pytest.approx([row["accuracy"] for row in digits["rows"]])
+        assert set(flat["hardware"]) == {"H200"}
 
     def test_a_method_is_introduced_with_all_that_is_known(self, site: tuple[Path, Built]) -> None:
         page = text_of(site[0] / "methods" / "dkel.html")
@@ -254,10 +287,11 @@ class TestNamesThatBecomePaths:
         evil = "x/../../../../pwned/evil"
         run = config("dml", 0)
         (tmp_path / "secret.py").write_text('class Secret:\n    """Told.\n\n    Told."""\n    name = "spy"\n')
-        changes: dict[str, Any] = {
+        every: dict[str, dict[str, Any]] = {
             "source": {"method": "spy", "sources": {"method": "../" * 20 + str(tmp_path / "secret")[1:]}},
             field: {field: evil},
-        }[field]
+        }
+        changes = every[field]
         run = run.model_copy(update=changes)
         results = Store(tmp_path / "a" / "b" / "c" / "results")
         plain = config("independent", 0)
