@@ -64,7 +64,8 @@ class DKEL(MeanTeacherMethod):
         decay_epochs: int = epochs_field(80, "horizon of the decay, of exp where decay_rate is null")
         ema_warmup: bool = Field(False, description="whether the mean teacher first copies the student")
         teacher_init: Literal["copy", "independent"] = Field(
-            "copy", description="what the teacher's own steps start from: the student's weights or its own draw"
+            "copy",
+            description="what the teacher's own steps start from: the student's weights or its own initialisation",
         )
         teacher_init_steps: int = Field(2, ge=0, description="SGD steps that the teacher takes on its own at the start")
         teacher_init_lr_scale: float = Field(

@@ -63,7 +63,7 @@ class BaseHyperparameters(BaseModel):
         return {name: before for name, (before, _) in cls._later_fields().items()} | dict(stored)
 
     def stored(self) -> dict[str, Any]:
-        """Return all values as JSON, without the later fields that have the value which was meant before them.
+        """Return all values as JSON, without the later fields that have the value which earlier versions had.
 
         A configuration that means the same as one which was stored earlier is written, and so identified, like it.
         """
@@ -106,7 +106,7 @@ class BaseHyperparameters(BaseModel):
         return {}
 
     def declared_inactive(self) -> dict[str, str]:
-        """Return the loss terms that are meant to be inactive with these values, and for what reason."""
+        """Return the loss terms that are inactive by intention with these values, and for what reason."""
         return {}
 
     def remarks(self, epochs: int, steps: int) -> list[str]:

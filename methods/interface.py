@@ -133,7 +133,7 @@ class Method(nn.Module, ABC):
     views: int = 1
     """Independently augmented views that a step needs: 1, one a peer, or one more than that."""
     students: tuple[str, ...]
-    """The predictors that a user may deploy; the headline is their mean accuracy."""
+    """The predictors that a user may deploy; the reported metric is their mean accuracy."""
     loaded_files: Mapping[str, str] = MappingProxyType({})
     """Of hyperparameters that name a file: the SHA-256 of the bytes that were loaded."""
 
@@ -148,7 +148,7 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def one_backbone_only(cls, architectures: Sequence[str]) -> InputError:
-        """Return the error for several architectures where one is meant."""
+        """Return the error for several architectures where there can be one."""
         return InputError(f"{cls.name!r} takes one backbone for all its networks (given: {'+'.join(architectures)})")
 
     @classmethod
@@ -205,7 +205,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def student(self, name: str | None = None) -> nn.Module:
-        """Return a predictor of ``students`` (default: the first) as a stand-alone network in eval mode.
+        """Return a predictor of ``students`` (default: the first) as a standalone network in eval mode.
 
         The network is a copy: it maps images ``[B, C, H, W]`` to the logits that ``predict`` gives under that name.
         """

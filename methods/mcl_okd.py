@@ -35,8 +35,8 @@ class MCLOKD(BranchedPeers):
     (:func:`methods.contrast.bank_contrast`): the row of the same image against those of N images of other classes.
 
     Each branch has a linear map of its pooled features to an embedding of length 1, and a bank of an embedding for
-    every training image, renewed after the step that sees the image: ``m <- normalise(p m + (1 - p) e)``. Banks lie in
-    buffers on the device. Negatives are drawn with replacement, anew in every step, the same ones for all pairs.
+    every training image, renewed after the step that sees the image: ``m <- normalise(p m + (1 - p) e)``. Banks are in
+    buffers on the device. Negatives are sampled with replacement, anew in every step, the same ones for all pairs.
 
     Only the last branch is distilled, and it is the student. No weight depends on the epoch.
 
@@ -92,7 +92,7 @@ class MCLOKD(BranchedPeers):
         return torch.empty(chosen.peers, images, chosen.dimensions).uniform_(-bound, bound)
 
     def labels(self, labels: Tensor) -> None:
-        """Draw a bank of a row for every training image, and sort the images by class."""
+        """Initialise a bank of a row for every training image, and sort the images by class."""
         bank = self._rows(len(labels))
         self.bank = bank.to(self.bank)
         self.order = torch.argsort(labels, stable=True)
@@ -100,12 +100,12 @@ class MCLOKD(BranchedPeers):
         self.starts = self.sizes.cumsum(0) - self.sizes
 
     def begin_step(self, indices: Tensor, labels: Tensor) -> None:
-        """Draw each image's negatives among the images of other classes, on the device."""
+        """Sample each image's negatives among the images of other classes, on the device."""
         own, starts = self.sizes[labels][:, None], self.starts[labels][:, None]
         others = (len(self.order) - own).clamp_min(1)
-        draws = torch.rand(len(indices), self.hyperparameters.negatives, device=indices.device)
-        places = torch.minimum((draws * others).long(), others - 1)
-        # the image's own class is stepped over; where there is no other class it is drawn from
+        shares = torch.rand(len(indices), self.hyperparameters.negatives, device=indices.device)
+        places = torch.minimum((shares * others).long(), others - 1)
+        # the image's own class is stepped over; where there is no other class it is sampled from
         places = (places + own * (places >= starts)).clamp_max(len(self.order) - 1)
         self._indices = indices
         self._rows_compared = torch.cat((indices[:, None], self.order[places]), dim=1)

@@ -24,7 +24,7 @@ def standalone(network: nn.Module) -> nn.Module:
 
 
 class BranchedNetwork(nn.Module):
-    """One stem shared by K branches, every branch drawn separately.
+    """One stem shared by K branches, every branch initialised separately.
 
     The branches are of one backbone, or of a backbone each (of which all begin with the first one's stem).
     """
@@ -198,7 +198,7 @@ class PeerNetwork(nn.Module):
 
 
 def separate_networks(backbones: Sequence[Backbone], peers: int) -> nn.ModuleList:
-    """Draw K whole networks: one backbone serves all peers, several give one peer each.
+    """Initialise K whole networks: one backbone serves all peers, several give one peer each.
 
     Raises:
         InputError: If several backbones are given and their number is not K.

@@ -26,7 +26,7 @@ class HybridOutputs(Outputs):
 
 
 class OKDPH(SeparatePeers):
-    """Parameter hybridization: networks learn from all logits, the mean of their weights' too, and are drawn to it.
+    """Parameter hybridization: networks learn from all logits, the mean of their weights' too, and move towards it.
 
     ``L = a sum_i CE_i + (1 - a) CE_h + b sum_i KL_T(z_i <- sg mean(z_1, ..., z_K, z_h))`` with ``label_weight`` a and
     ``weight`` b. The hybrid h has the mean of the networks' weights and batch statistics before each step; network i
@@ -143,5 +143,5 @@ class OKDPH(SeparatePeers):
         return {"batch": self._batch}
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Resume from there."""
         self._batch = state["batch"]

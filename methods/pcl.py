@@ -76,11 +76,11 @@ class MeanTeacherMethod(Method):
     def __init__(self, backbones: Sequence[Backbone], hyperparameters: MeanTeacherHyperparameters) -> None:
         super().__init__(backbones, hyperparameters)
         self.views = hyperparameters.peers
-        self.network = self._draw()
-        self.teacher = self._draw().requires_grad_(False)
+        self.network = self._initialised()
+        self.teacher = self._initialised().requires_grad_(False)
         self.students = numbered("teacher", hyperparameters.peers)
 
-    def _draw(self) -> PeerNetwork:
+    def _initialised(self) -> PeerNetwork:
         return PeerNetwork(self.backbones[0], self.hyperparameters.peers, self.hyperparameters.shared_stages)
 
     def forward(self, views: Tensor) -> Outputs:

@@ -126,7 +126,7 @@ def build(
     plugins: Iterable[str | Path] = (),
     **hyperparameters: Any,
 ) -> "Method":
-    """Return a method with freshly drawn networks.
+    """Return a method with newly initialised networks.
 
     Args:
         name: One of :func:`available`.

@@ -18,7 +18,7 @@ class Schedule:
 
     Attributes:
         weight: The constant, which is the weight that the configuration states.
-        factors: What each ramp-up or decay multiplies it by, by the factor's name, a number an epoch.
+        factors: What each ramp-up or decay multiplies it by, by the factor's name, one number per epoch.
     """
 
     weight: float

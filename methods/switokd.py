@@ -21,7 +21,7 @@ class SwitOKD(SeparatePeers):
 
     The student comes first, the teacher last: ``--backbone resnet20+resnet56``. By a switch for each batch
     (:func:`methods.switching.switches`) a teacher is in learning mode or in expert mode; in expert mode it takes no
-    step: neither momentum nor weight decay moves it, only its batch statistics go on.
+    step: neither momentum nor weight decay moves it, only its batch statistics change.
 
     Student: ``CE(z_s) + KL_T(z_s <- sg z_t)`` in both modes. Teacher, learning: ``CE(z_t) + KL_T(z_t <- sg z_s)``. With
     three networks or more each learns from all others, sums and not means; a teacher has a switch against every

@@ -200,7 +200,7 @@ class Augmentation:
 
 
 def _mirrored_rim(side: int, pad: int, device: torch.device) -> Tensor:
-    """Return which pixel of a side stands at each place of the padded side; the rim itself is not repeated."""
+    """Return which pixel of a side is at each place of the padded side; the rim itself is not repeated."""
     places = torch.arange(-pad, side + pad, device=device).abs()
     return torch.minimum(places, 2 * (side - 1) - places)
 

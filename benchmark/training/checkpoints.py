@@ -52,7 +52,7 @@ def load(folder: Path) -> dict[str, Any] | None:
 
 
 def set_aside(folder: Path) -> Path:
-    """Rename a damaged checkpoint, so that the run can begin anew, and return where it lies now."""
+    """Rename a damaged checkpoint, so that the run can begin anew, and return its new path."""
     target = folder / DAMAGED
     (folder / NAME).replace(target)
     return target

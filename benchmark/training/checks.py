@@ -19,7 +19,7 @@ def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugi
 
     Args:
         runs: What is to be carried out.
-        shapes: Of the data sets by name.
+        shapes: Of the datasets by name.
         plugins: Python files that define further methods or backbones.
 
     Raises:
@@ -48,7 +48,7 @@ def check_labels(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins
 
     Args:
         runs: What is to be carried out.
-        shapes: Of the data sets by name.
+        shapes: Of the datasets by name.
         plugins: Python files that define further methods or backbones.
 
     Raises:
@@ -57,7 +57,7 @@ def check_labels(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins
     tried: set[tuple[object, ...]] = set()
     for run in runs:
         key = (run.method, run.backbone, run.dataset, repr(run.hyperparameters))
-        # the methods of the house are tested with both
+        # the methods of this package are tested with both
         if not run.soft_labels or "method" not in run.sources or key in tried:
             continue
         tried.add(key)
@@ -76,7 +76,7 @@ def check_files(runs: Iterable[RunConfig], sets: Mapping[str, Dataset]) -> None:
 
     Args:
         runs: What is to be carried out.
-        sets: The data sets by name.
+        sets: The datasets by name.
 
     Raises:
         InputError: For the first that is refused.

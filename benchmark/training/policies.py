@@ -184,9 +184,9 @@ def sample_boxes(seed: int, count: int, probability: float, height: int, width: 
             at += 2
     if found:
         places, starts = torch.tensor(found).T
-        drawn = torch.from_numpy(bits.astype(np.int64))
+        numbers = torch.from_numpy(bits.astype(np.int64))
         own, wide = rows[starts], columns[starts]
-        corners = drawn[starts + 2] % (height - own + 1), drawn[starts + 3] % (width - wide + 1)
+        corners = numbers[starts + 2] % (height - own + 1), numbers[starts + 3] % (width - wide + 1)
         boxes[places] = torch.stack((*corners, own, wide), dim=1)
     return boxes
 

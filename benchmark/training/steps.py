@@ -128,7 +128,7 @@ def _begin_momentum(optimizer: Optimizer) -> None:
 
 @contextmanager
 def without_effect(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Undo afterwards what forward passes do to a module: its batch statistics, and the numbers that they draw."""
+    """Undo afterwards what forward passes do to a module: its batch statistics, and random numbers."""
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield

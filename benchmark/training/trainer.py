@@ -99,7 +99,7 @@ class Trainer:
         # who did not ask for recorded steps is not told that there are none
         self._told = self.recorded is not None and train.graph == "auto"
         self.method.train()
-        # whatever a method draws during training comes from an axis of its own
+        # a method's random numbers during training have a seed of their own
         torch.manual_seed(axis_seed(config.seed, "method"))
         self.method.labels(self.labels)
         self.method.start(self.batches.endless("start"))
@@ -190,7 +190,7 @@ class Trainer:
     def check_collapse(self, rows: Sequence[Row]) -> None:
         """Raise a CollapsedError if the last evaluations of a run were all at chance.
 
-        At chance is an accuracy that guessing exceeds by luck once in a thousand times (three standard deviations of
+        At chance is an accuracy that guessing exceeds once in a thousand times (three standard deviations of
         the share of hits among the scored images). How many in a row is ``train.collapse_epochs``. Where there are so
         few images that guessing may well get all of them right, nothing is said.
 
@@ -218,7 +218,7 @@ class Trainer:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from where :meth:`state` was taken: the numbers are those of a run that was never interrupted."""
+        """Resume from where :meth:`state` was taken: the numbers are those of a run that was never interrupted."""
         self.next_epoch = state["next_epoch"]
         self.step = state["step"]
         self.method.load_state_dict(state["method"])
@@ -274,7 +274,7 @@ class Trainer:
         return {"loss": sum(means), **losses, **own}
 
     def _gradients(self, epoch: int) -> Row:
-        """Return how much each loss term pulls at the weights, on one batch of its own; the run goes on unchanged."""
+        """Return how much each loss term pulls at the weights, on one batch of its own, without effect on the run."""
         with without_effect(self.method, self.labels.device):
             batch, _ = next(self.batches.of_epoch("diagnostics-order", "diagnostics-augmentation", epoch))
             progress = Progress(epoch, self.step, self.config.train.epochs)

@@ -1,4 +1,4 @@
-"""What a backbone is: stages in order and a classifier, each drawn anew whenever it is asked for."""
+"""What a backbone is: stages in order and a classifier, each initialised whenever it is asked for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from methods.errors import InputError
 
 @dataclass(frozen=True)
 class Backbone:
-    """An architecture for one image shape and number of classes; its methods draw new weights at every call.
+    """An architecture for one image shape and number of classes; its methods initialise new weights at every call.
 
     Attributes:
         name: As on the command line.
@@ -50,7 +50,7 @@ class Backbone:
         """
         split = self.shared_stages if shared_stages is None else shared_stages
         if not 1 <= split < len(self.stages):
-            raise InputError(f"shared_stages of {self.name} must lie in 1..{len(self.stages) - 1} (given: {split})")
+            raise InputError(f"shared_stages of {self.name} must be in 1..{len(self.stages) - 1} (given: {split})")
         return split
 
     def stem(self, shared_stages: int | None = None) -> nn.Sequential:

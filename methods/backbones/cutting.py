@@ -87,7 +87,7 @@ def _head(trace: Trace) -> tuple[Place, Place]:
 
 
 def _is_mean(trace: Trace, last: Place, pooled: Place) -> bool:
-    """Return whether what lies between two places is the mean over the pixels."""
+    """Return whether what is computed between two places is the mean over the pixels."""
     if last.channels != pooled.channels or pooled.pixels > 1:
         return False
     native = torch.rand(last.shape, generator=torch.Generator("cpu").manual_seed(0), device="cpu")

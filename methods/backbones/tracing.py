@@ -56,7 +56,7 @@ class Trace:
 
     Attributes:
         module: The network; its weights are not looked at.
-        graph: Of its children's calls and what lies between them.
+        graph: Of its children's calls and what is computed between them.
         places: Where it may be cut, in order; the first is the input and the last the logits.
     """
 

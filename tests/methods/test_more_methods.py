@@ -438,7 +438,7 @@ def test_kd_loads_a_teacher_that_was_split_elsewhere(tmp_path: Path) -> None:
         ({"backbone": "resnet14"}, "its weights are not those of a resnet14"),
         ({"backbone": "resnet9"}, r"peer0\.safetensors: unknown backbone 'resnet9'"),
         ({"shared_stages": "1"}, "its weights are not those of a resnet8"),
-        ({"shared_stages": "3"}, r"peer0\.safetensors: shared_stages of resnet8 must lie in 1\.\.2"),
+        ({"shared_stages": "3"}, r"peer0\.safetensors: shared_stages of resnet8 must be in 1\.\.2"),
     ],
 )
 def test_kd_refuses_a_teacher_that_does_not_fit(changes: dict[str, str | None], message: str, tmp_path: Path) -> None:

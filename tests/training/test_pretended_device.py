@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import methods
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
-from benchmark.datasets import Dataset, Shape, random_dataset
+from benchmark.datasets import Shape, random_dataset
 from benchmark.scheduling import Execution, Job
 from benchmark.store import Status
 from benchmark.training import Trainer, checkpoints, diagnostics
@@ -26,10 +26,11 @@ CLASSES, SIDE, BATCH, EPOCHS = 4, 8, 4, 2
 IMAGES = random_dataset(Shape(3 * BATCH + 2, 4, CLASSES, 3, SIDE))
 """Three whole batches an epoch and a smaller one: a step is recorded in the second epoch, and replayed three times."""
 
-EXACT: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH, "lr": 0.0625, "lr_factor": 0.5, "diagnostics_every": 1}
+EXACT: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH, "lr": 0.0625, "lr_factor": 0.5}
 """Rates that are the same in float32, which a recorded step reads."""
 
 EVERYTHING: dict[str, Any] = {
+    "diagnostics_every": 1,
     **{"optimizer": "adamw", "no_decay": "norm_and_bias", "label_smoothing": 0.1},
     **{"deterministic": True, "precision": "bf16", "warmup_epochs": 1.0, "warmup_from": 0.5},
 }
@@ -60,6 +61,9 @@ WAITS = {
 """Who may wait for the device, and why."""
 
 
+PLUGIN = Path(__file__).with_name("small_plugin.py")
+
+
 def few(method: str, folder: Path) -> dict[str, Any]:
     """What a method needs to be built at all, and as few peers as are several."""
     cls = registry.load(method)
@@ -69,12 +73,13 @@ def few(method: str, folder: Path) -> dict[str, Any]:
 
 
 def configured(method: str, variant: str, folder: Path, **train: Any) -> RunConfig:
+    """A run of the plug-in's network; ``folder`` is for a teacher's weights."""
     more, data = VARIANTS[variant]
     chosen = registry.resolve(registry.load(method), few(method, folder), ["resnet8"], EPOCHS)
     return RunConfig(
         method=method,
         dataset="random",
-        backbone="resnet8",
+        backbone="two_layers",
         seed=0,
         train=TrainConfig(**EXACT | more | train),
         data=DataConfig(pad=1, **data),
@@ -84,9 +89,9 @@ def configured(method: str, variant: str, folder: Path, **train: Any) -> RunConf
     )
 
 
-def begun(config: RunConfig, device: str, dataset: Dataset = IMAGES) -> Trainer:
-    made = Trainer(config, dataset, torch.device(device))
-    # what is drawn before the first step is drawn on the CPU, what is drawn in it on the device
+def begun(config: RunConfig, device: str) -> Trainer:
+    made = Trainer(config, IMAGES, torch.device(device), (PLUGIN,))
+    # a memory bank is initialised on the CPU: what is sampled in steps is to be the same on the device
     torch.manual_seed(0)
     return made
 
@@ -206,7 +211,7 @@ def test_a_run_whose_capture_fails_is_repeated_with_standard_steps(tmp_path: Pat
     for failing in (False, True):
         with PretendedDevice() as device:
             device.failing_capture = failing
-            execution = Execution(Job(config, tmp_path / str(failing), "cuda"), IMAGES)
+            execution = Execution(Job(config, tmp_path / str(failing), "cuda", plugins=(str(PLUGIN),)), IMAGES)
             rows[failing] = []
             while execution.result is None:
                 if (row := execution.advance()) is not None:
@@ -233,64 +238,32 @@ def test_a_trainer_is_freed_with_its_weights(tmp_path: Path) -> None:
             gc.enable()
 
 
-PLUGIN = '''
-import torch
-
-from methods.objectives import cross_entropy
-from methods.peers import PeerHyperparameters, SeparatePeers
-
-
-class Mistaken(SeparatePeers):
-    """Makes one mistake in its loss."""
-
-    name = "mistaken"
-    Hyperparameters = PeerHyperparameters
-    mistake = staticmethod(lambda method, outputs, labels: None)
-
-    def __init__(self, backbones, hyperparameters):
-        super().__init__(backbones, hyperparameters, hyperparameters.peers)
-        self.calls = 0
-
-    def losses(self, outputs, labels, progress):
-        self.mistake(self, outputs, labels)
-        return {"cross_entropy": cross_entropy(outputs.peers, labels)}
-'''
-
 BANK = torch.zeros(100)
 
-MISTAKES: dict[str, Callable[[Any, Outputs, torch.Tensor], object]] = {
-    "a tensor made without a device": lambda method, outputs, labels: outputs.peers * torch.ones(CLASSES),
-    "the CPU's generator": lambda method, outputs, labels: torch.rand(
-        2, generator=torch.Generator(), device=labels.device
-    ),
-    "a memory bank on the CPU": lambda method, outputs, labels: outputs.peers[0, :, 0] - BANK[labels],
-    "item": lambda method, outputs, labels: outputs.peers.sum().item(),
-    "float": lambda method, outputs, labels: float(outputs.peers.sum()),
-    "bool": lambda method, outputs, labels: bool(outputs.peers.sum() > 0),
-    "tolist": lambda method, outputs, labels: labels.tolist(),
-    "cpu": lambda method, outputs, labels: labels.cpu(),
-    "to": lambda method, outputs, labels: labels.to("cpu"),
-    "numpy": lambda method, outputs, labels: labels.numpy(),
-    "a mask": lambda method, outputs, labels: labels[labels > 0],
-    "nonzero": lambda method, outputs, labels: torch.nonzero(labels),
-    "a tensor of the host's numbers": lambda method, outputs, labels: torch.tensor([1.0], device=labels.device),
-    "a list as index": lambda method, outputs, labels: labels[[0, 1]],
-    "lists as index": lambda method, outputs, labels: outputs.peers[:, [0, 1]],
+MISTAKES: dict[str, Callable[[Outputs, torch.Tensor], object]] = {
+    "a tensor made without a device": lambda outputs, labels: outputs.peers * torch.ones(CLASSES),
+    "the CPU's generator": lambda outputs, labels: torch.rand(2, generator=torch.Generator(), device=labels.device),
+    "a memory bank on the CPU": lambda outputs, labels: outputs.peers[0, :, 0] - BANK[labels],
+    "item": lambda outputs, labels: outputs.peers.sum().item(),
+    "float": lambda outputs, labels: float(outputs.peers.detach().sum()),
+    "bool": lambda outputs, labels: bool(outputs.peers.sum() > 0),
+    "tolist": lambda outputs, labels: labels.tolist(),
+    "cpu": lambda outputs, labels: labels.cpu(),
+    "to": lambda outputs, labels: labels.to("cpu"),
+    "numpy": lambda outputs, labels: labels.numpy(),
+    "a mask": lambda outputs, labels: labels[labels > 0],
+    "nonzero": lambda outputs, labels: torch.nonzero(labels),
+    "a tensor of the host's numbers": lambda outputs, labels: torch.tensor([1.0], device=labels.device),
+    "a list as index": lambda outputs, labels: labels[[0, 1]],
+    "lists as index": lambda outputs, labels: outputs.peers[:, [0, 1]],
 }
 """The first three are errors, on a GPU too; the others make the host wait."""
 
 
-@pytest.fixture(scope="module")
-def mistaken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("plugin") / "mistaken.py"
-    path.write_text(PLUGIN, encoding="utf-8")
-    return path
-
-
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_a_step_is_found(mistake: str, mistaken: Path) -> None:
+def test_a_mistake_in_a_step_is_found(mistake: str, tmp_path: Path) -> None:
     with PretendedDevice() as device:
-        trainer = mistaken_trainer(mistaken, MISTAKES[mistake])
+        trainer = mistaken_trainer(tmp_path, MISTAKES[mistake])
         batch, _ = next(trainer.batches.of_epoch("order", "augmentation", 0))
         device.waits.clear()
         error = None
@@ -301,21 +274,19 @@ def test_a_mistake_in_a_step_is_found(mistake: str, mistaken: Path) -> None:
     assert bool(error) != bool(unexpected(device))
 
 
-def mistaken_trainer(plugin: Path, mistake: Callable[..., object]) -> Trainer:
-    config = configured("independent", "defaults", plugin.parent).model_copy(
-        update={"method": "mistaken", "hyperparameters": {"peers": 2}}
-    )
-    trainer = Trainer(config, IMAGES, torch.device("cuda"), (plugin,))
+def mistaken_trainer(folder: Path, mistake: Callable[..., object]) -> Trainer:
+    changed = {"method": "mistaken", "hyperparameters": {"peers": 2}}
+    trainer = begun(configured("independent", "defaults", folder).model_copy(update=changed), "cuda")
     method: Any = trainer.method
     method.mistake = mistake
     return trainer
 
 
 def test_a_step_without_a_mistake_and_a_wait_in_the_diagnostics(
-    mistaken: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with PretendedDevice() as device:
-        trainer = mistaken_trainer(mistaken, lambda method, outputs, labels: None)
+        trainer = mistaken_trainer(tmp_path, lambda outputs, labels: None)
         trainer.epoch()
         assert unexpected(device) == set()
         sums = diagnostics.batch_sums
