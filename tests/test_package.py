@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_carries_code_and_recipes_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_has_code_and_recipes_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     recipes = {path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
     assert {f"benchmark/configs/{name}" for name in recipes} <= set(names)
@@ -37,7 +37,7 @@ def test_the_wheel_carries_code_and_recipes_and_nothing_else(wheel: Path) -> Non
 @pytest.mark.parametrize(
     "door", sorted((ROOT / "benchmark").glob("**/__init__.pyi")), ids=lambda path: path.parent.name
 )
-def test_what_a_wing_offers_has_no_file_s_name(door: Path) -> None:
+def test_a_public_name_is_no_file_s_name(door: Path) -> None:
     # whoever imports the file first would find it under the name, and not what it holds
     offered = {alias.asname or alias.name for node in ast.walk(ast.parse(door.read_text())) for alias in names_of(node)}
     assert offered
@@ -65,7 +65,7 @@ def test_what_is_too_much_and_what_is_lacking_is_named(wheel: Path, tmp_path: Pa
         release.check_contents(lacking, release.tracked_files())
 
 
-def test_other_bytes_are_told(tmp_path: Path) -> None:
+def test_other_bytes_are_reported(tmp_path: Path) -> None:
     for name, content in (("one", b"1"), ("two", b"2"), ("same", b"1")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.whl").write_bytes(content)

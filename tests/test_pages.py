@@ -56,7 +56,7 @@ def test_links_out_of_the_documentation_are_named_instead() -> None:
     assert site_hooks.inside_only(kept, page) == kept
 
 
-def test_the_architecture_s_diagram_is_drawn_and_points_down() -> None:
+def test_the_architecture_s_diagram_points_down() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     drawn = site_hooks.drawn(page)
     assert "mermaid" not in drawn
@@ -75,7 +75,7 @@ def test_the_architecture_s_diagram_is_drawn_and_points_down() -> None:
 
 
 @pytest.mark.parametrize("text", ["graph TD\na --> b", "flowchart TD\na", "flowchart TD\na --> (b)"])
-def test_a_diagram_that_cannot_be_read_is_told(text: str) -> None:
+def test_a_diagram_that_cannot_be_read_is_reported(text: str) -> None:
     with pytest.raises(ValueError, match=r"flowchart TD|no arrow|no node"):
         diagrams.parse(text)
 

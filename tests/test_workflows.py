@@ -76,6 +76,6 @@ def test_the_matrix_has_every_combination_and_every_python_that_is_promised(jobs
     assert promised == list(dict.fromkeys(row["python"] for row in rows))
 
 
-def test_no_job_goes_on_for_ever_nor_may_write(jobs: dict[str, Any]) -> None:
+def test_no_job_runs_for_ever_nor_may_write(jobs: dict[str, Any]) -> None:
     assert all(0 < job["timeout-minutes"] <= 90 for job in jobs.values())
     assert yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["permissions"] == {"contents": "read"}

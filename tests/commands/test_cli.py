@@ -205,7 +205,7 @@ class TestDryRun:
         ]
         assert lines[4] == "4 runs, 1 finished already"
 
-    def test_carries_nothing_out(self, bench: Bench, tmp_path: Path) -> None:
+    def test_trains_nothing(self, bench: Bench, tmp_path: Path) -> None:
         assert bench("run", "--methods", "dml", "--seeds", "1", "--dry-run", "--config", "small").code == 0
         assert not (tmp_path / "results/runs").exists()
 
@@ -293,7 +293,7 @@ class TestRun:
         config = RunConfig(**yaml.safe_load(path.read_text()))
         assert (config.seed, config.train.epochs, config.hyperparameters["temperature"]) == (5, 1, 3.0)
 
-    def test_interrupt_says_how_to_go_on(self, tmp_path: Path) -> None:
+    def test_interrupt_says_how_to_resume(self, tmp_path: Path) -> None:
         words = ["run", "--methods", "dml", "--seeds", "1", "--config", "small", "--epochs", "10000"]
         running = subprocess.Popen([BENCH, *words], cwd=tmp_path, stdout=-1, stderr=-1, text=True)
         with running:

@@ -20,7 +20,7 @@ from methods.errors import InputError
 from tests.command_line import BENCH, Bench
 
 
-def meant_by(command: str) -> list[RunConfig]:
+def planned_by(command: str) -> list[RunConfig]:
     """The runs that a printed command plans."""
     words = [word for word in shlex.split(command) if word != "--save-students"]
     assert words[:2] == ["bench", "run"]
@@ -48,7 +48,7 @@ class TestRepeat:
     )
     def test_the_command_means_the_same_run(self, layer: dict[str, Any]) -> None:
         (run,) = plan(Request([layer]), datasets)
-        (again,) = meant_by(run_text.command(run))
+        (again,) = planned_by(run_text.command(run))
         assert again == run
         assert again.identity == run.identity
 
@@ -78,7 +78,7 @@ class TestShow:
             "saved students",
         ):
             assert text in answer.out
-        (again,) = meant_by(answer.out.splitlines()[-1].strip())
+        (again,) = planned_by(answer.out.splitlines()[-1].strip())
         assert again.identity == run.identity
 
     @pytest.mark.parametrize("cut", [0, 3, 9])
@@ -111,7 +111,7 @@ class TestListRuns:
                 folder.write_result(run, Result(status, "the fuse was short" if status is Status.FAILED else ""))
         return tmp_path
 
-    def test_all_or_those_that_stand_so(self, results: Path, bench: Bench) -> None:
+    def test_all_or_those_of_a_status(self, results: Path, bench: Bench) -> None:
         answer = bench("list", "runs", "--results", results)
         assert [line.split()[0] for line in answer.out.splitlines()] == ["finished", "failed", "unfinished", "3"]
         assert "12.50 %" in answer.out
@@ -138,7 +138,7 @@ class TestDoctor:
         assert f"-> bench run --dataset cifar10 --data-root {tmp_path}" in answer.out
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_processor_that_multiplies_bfloat16_is_told_by_its_flags(self) -> None:
+    def test_a_processor_that_multiplies_bfloat16_is_recognised_by_its_flags(self) -> None:
         assert environment.has_bfloat16("model name\t: X\nflags\t\t: fpu avx512f avx512_bf16 sse\n")
         assert environment.has_bfloat16("Features\t: fp asimd bf16\n")
         assert not environment.has_bfloat16("model name\t: bf16 of avx512_bf16\nflags\t\t: fpu avx512f\n")

@@ -20,7 +20,7 @@ def needs_extras() -> None:
 
 
 @pytest.mark.thorough
-def test_they_train_in_both_kinds_of_methods_and_are_taken_away(tmp_path: Path, bench: Bench) -> None:
+def test_they_train_in_both_kinds_of_methods_and_are_exported(tmp_path: Path, bench: Bench) -> None:
     images.tree(tmp_path / "photos", 20, 26, 3)
     settings = (
         "--dataset folder:photos --seeds 1 --epochs 1 --engine serial --device cpu --save-students"
@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs(words: str, said: str
         ("a/b:c d", "a_b_c_d"),
     ],
 )
-def test_a_runs_folder_has_a_sane_name(backbone: str, part: str, tmp_path: Path) -> None:
+def test_a_runs_folder_has_a_valid_name(backbone: str, part: str, tmp_path: Path) -> None:
     config = RunConfig(
         method="dml",
         dataset="digits",

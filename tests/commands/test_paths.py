@@ -51,7 +51,7 @@ def arrays(path: Path) -> None:
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
 
 
-def test_the_home_folder_is_meant_wherever_a_path_is_written(bench: Bench, home: Path) -> None:
+def test_a_tilde_is_the_home_folder_in_every_path(bench: Bench, home: Path) -> None:
     arrays(home / "few.npz")
     (home / "mine.py").write_text(PLUGIN)
     Path("c.yaml").write_text(yaml.safe_dump(COMMON | {"results": "~/yaml", "dataset": "npz:~/few.npz"}))
@@ -67,7 +67,7 @@ def test_the_home_folder_is_meant_wherever_a_path_is_written(bench: Bench, home:
     assert len(benchmark.run("mine", plugins=["~/mine.py"], config="c.yaml", results="~/yaml", quiet=True)) == 1
 
 
-def test_the_folder_of_the_data_may_lie_at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_datasets_may_be_at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OKDBENCH_DATA", "~/d")
     assert default_root() == home / "d"
     assert prepare([{**COMMON, "dataset": "digits"}]).data_root == home / "d"

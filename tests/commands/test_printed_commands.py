@@ -85,7 +85,7 @@ def test_best_of_a_sweep(made: Bench, tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_what_was_stopped_goes_on(bench: Bench, tmp_path: Path) -> None:
+def test_what_was_stopped_resumes(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "plug in.py").write_text(CALM)
     slow = SMALL | {"epochs": 5000}
     (tmp_path / "slow.yaml").write_text(yaml.safe_dump(slow))
@@ -103,7 +103,7 @@ def test_what_was_stopped_goes_on(bench: Bench, tmp_path: Path) -> None:
     assert "1 runs, 0 finished already" in again(bench, command, "--dry-run")
 
 
-def test_what_there_was_no_time_for_goes_on(bench: Bench, tmp_path: Path) -> None:
+def test_what_there_was_no_time_for_resumes(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "plug in.py").write_text(CALM)
     words = ["run", "--config", "small", "--methods", "explosive", "--seeds", "2", "--plugin", "plug in.py"]
     words += ["--results", "my results", "--stop-after", "0.001s"]

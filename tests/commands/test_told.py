@@ -149,7 +149,7 @@ class TestSlips:
         bench(*words, "studnet").assert_refused("'studnet'", "did you mean 'student'?", "(valid: ")
         bench(*words, ",").assert_refused("columns names nothing", "(valid: ")
 
-    def test_too_few_images_name_their_data_set(self, bench: Bench) -> None:
+    def test_too_few_images_name_their_dataset(self, bench: Bench) -> None:
         answer = bench("run", "--methods", "dml", "--set", "data.test_per_class=1000")
         answer.assert_refused("digits: data.test_per_class: class 0 has only 36 images (1000 asked)")
         with pytest.raises(InputError, match=r"digits: data\.train_per_class"):

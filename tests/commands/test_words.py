@@ -41,7 +41,7 @@ def refused(bench: Bench) -> Refused:
         (["plot", "ranks", "--value", "acc"], "did you mean 'student'"),
     ],
 )
-def test_what_was_meant_is_named(refused: Refused, words: list[str], meant: str) -> None:
+def test_the_nearest_valid_word_is_named(refused: Refused, words: list[str], meant: str) -> None:
     assert meant in refused(*words)
 
 
@@ -67,7 +67,7 @@ def test_usual_numbers_are_read() -> None:
         assert parse_yaml(word, "") == word.strip("'")
 
 
-def test_a_key_that_stands_twice_is_named(refused: Refused) -> None:
+def test_a_duplicate_key_is_named(refused: Refused) -> None:
     Path("c.yaml").write_text("train:\n  lr: 1\n  momentum: 0\n  lr: 2\n")
     line = refused("run", "--config", "c.yaml")
     assert "duplicate key 'lr'" in line

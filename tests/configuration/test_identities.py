@@ -79,7 +79,7 @@ def test_settings_that_were_changed() -> None:
         ("data", "mix", "none", "mixup"),
     ],
 )
-def test_a_later_setting_counts_unless_it_means_what_was_meant_before(
+def test_an_added_setting_counts_unless_it_has_its_default(
     section: str, key: str, default: object, other: object
 ) -> None:
     [plain] = planned(MUCH_SET)
@@ -90,7 +90,7 @@ def test_a_later_setting_counts_unless_it_means_what_was_meant_before(
 
 
 @pytest.mark.parametrize(("key", "value"), [("diagnostics_every", 3), ("class_accuracy", True)])
-def test_what_is_looked_at_beside_the_numbers_never_counts(key: str, value: object) -> None:
+def test_settings_that_only_add_metrics_never_count(key: str, value: object) -> None:
     [plain] = planned(MUCH_SET)
     [watched] = planned({**MUCH_SET, "train": {**MUCH_SET["train"], key: value}})
     assert getattr(watched.train, key) == value

@@ -89,7 +89,7 @@ class TestRuns:
         runs = planned(methods=["dml", {"name": "dml", "as": "also"}], seeds=1)
         assert [run.uses for run in runs] == [[RunAlias(), RunAlias(name="also")]]
 
-    def test_a_variant_stands_beside_its_plain_method(self) -> None:
+    def test_a_variant_is_added_to_its_plain_method(self) -> None:
         runs = planned(variants=["dkel: decay=none", "dkel: decay=step"], seeds=1)
         assert [(run.method, run.hyperparameters["decay"]) for run in runs] == [
             ("dkel", "exp"),

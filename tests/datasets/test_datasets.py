@@ -137,9 +137,7 @@ class TestDigits:
         for part, images in zip((digits.train, digits.test), drawn, strict=True):
             assert sorted(map(bytes, part.images[:, 0])) == sorted(map(bytes, images))
 
-    def test_they_are_those_that_scikit_learn_gives_where_its_file_lies_elsewhere(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_they_are_those_of_scikit_learn_where_its_file_is_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
         here = datasets.checksum("digits", DataConfig(), NOWHERE)
         monkeypatch.setattr("benchmark.datasets.arrays.DIGITS_FILE", "no/such/file")
         digits_pixels_and_labels.cache_clear()
@@ -272,7 +270,7 @@ class TestFolder:
         assert after.test.labels.tolist() == [0, 1]
         assert self.checksum(photos, holdout=0.4) == checksum
 
-    def test_checksum_is_of_the_images_wherever_they_lie(self, photos: Path) -> None:
+    def test_checksum_is_of_the_images_in_any_folder(self, photos: Path) -> None:
         self.tree(photos, 8, 8)
         copy = photos.with_name("copy")
         shutil.copytree(photos, copy)
@@ -464,7 +462,7 @@ class TestWhereOfficialFilesLie:
         assert datasets.shape("cifar10", config, unpacked).image_size == 16
 
 
-def test_the_environment_says_where_datasets_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_gives_the_folder_of_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OKDBENCH_DATA", raising=False)
     layer = {"methods": "dml", "dataset": "digits", "seeds": 1}
     assert running.prepare([layer]).data_root == datasets.default_root() == Path("data")

@@ -145,7 +145,7 @@ def test_other_columns_are_listed(tmp_path: Path) -> None:
         checksum(save(tmp_path / "a", train=renamed, test=renamed))
 
 
-def test_one_split_alone_and_no_data_set(tmp_path: Path) -> None:
+def test_one_split_alone_and_no_dataset(tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     split(pictures(3), [0, 1, 2]).save_to_disk(str(alone))
     with pytest.raises(InputError, match="is one split: a dataset of several is needed"):

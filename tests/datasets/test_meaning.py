@@ -135,7 +135,7 @@ class TestHuggingFace:
             parquet.write_table(train.data.table, tmp_path / "photos" / f"{part}.parquet")
         assert "cannot read gone.png" in refusal(lambda: checksum(tmp_path / "photos"))
 
-    def test_missing_labels_are_told_with_the_other_splits(self, tmp_path: Path) -> None:
+    def test_missing_labels_are_reported_with_the_other_splits(self, tmp_path: Path) -> None:
         train, labelled = split(pictures(4), [0, 1, 2, 0]), split(pictures(3, seed=9), [0, 1, 2])
         for labels, fact in (([-1, -1], "below 0"), ([None, None], "label[0] is missing (2 of 2 are)")):
             parts = {"train": train, "test": split(pictures(2), labels), "validation": labelled}  # type: ignore[arg-type]

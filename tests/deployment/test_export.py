@@ -123,7 +123,7 @@ def test_an_onnx_file_predicts_without_torch_and_this_repositorys_networks(
     assert done.stdout.count("%") == 5
 
 
-def test_an_onnx_file_carries_its_card_and_no_path_of_this_machine(
+def test_an_onnx_file_has_its_card_and_no_path_of_this_machine(
     exported: dict[str, tuple[Path, list[str]]],
 ) -> None:
     import onnx

@@ -326,7 +326,7 @@ def test_too_small_images_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_branch_and_classifier_is_drawn_separately(name: str) -> None:
+def test_every_branch_and_classifier_is_initialised_separately(name: str) -> None:
     torch.manual_seed(0)
     first, second, third = BranchedNetwork(make(name, 10), peers=3).branches
     for one, other in ((first, second), (first, third), (second, third)):
@@ -336,7 +336,7 @@ def test_every_branch_and_classifier_is_drawn_separately(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_weights_are_drawn_by_the_familys_rule(name: str) -> None:
+def test_weights_are_initialised_by_the_familys_rule(name: str) -> None:
     torch.manual_seed(0)
     network = make(name, 10).network()
     spread = []

@@ -88,7 +88,7 @@ def _parts(network: methods.backbones.Network) -> list[nn.Module]:
     return [*network.stem.children(), *network.branch.stages.children()]
 
 
-def test_making_a_backbone_draws_no_random_numbers() -> None:
+def test_making_a_backbone_uses_no_random_numbers() -> None:
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)

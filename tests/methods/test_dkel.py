@@ -106,7 +106,7 @@ class TestIdentity:
         assert (run.method_version, run.hyperparameters["ramped_ensemble"]) == (2, False)
         assert run.identity != self.run(tmp_path, ramped_ensemble=True).identity
 
-    def test_a_stored_configuration_is_rebuilt_as_what_it_meant(self, tmp_path: Path) -> None:
+    def test_a_stored_configuration_is_rebuilt(self, tmp_path: Path) -> None:
         shape = Shape(10, 10, 10, 1, 8)
         for ramped in (True, False):
             run = self.run(tmp_path, ramped_ensemble=ramped, decay_rate=0.5)

@@ -26,7 +26,7 @@ def test_nothing_is_stored_of_what_is_not_there() -> None:
     assert STORED.keys() == set(pairs())
 
 
-def test_every_family_of_networks_is_looked_at() -> None:
+def test_every_family_of_networks_is_covered() -> None:
     factories = {backbones.describe(name).factory for name in backbones.available()}
     named = [getattr(factory, "func", factory) for factory in FAMILIES.values()]
     assert {factory.__name__ for factory in named} == factories

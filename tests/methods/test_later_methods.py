@@ -185,7 +185,7 @@ def logits(expert: bool) -> Tensor:
     return pair[:, None].expand(2, 6, 5)
 
 
-def test_a_waiting_teacher_is_left_alone_and_its_statistics_go_on() -> None:
+def test_a_waiting_teacher_is_unchanged_and_its_statistics_continue() -> None:
     method: Any = build("switokd", "resnet8+resnet14").train()
     groups = [{"params": list(group.parameters)} for group in method.parameter_groups()]
     # as the trainer's: a group without any gradient at the first step must not break the fused step
@@ -259,7 +259,7 @@ def test_a_stale_fusion_all_the_way_takes_the_step_back() -> None:
     assert same(weights(method.networks[0]), weights(method.networks[1]))
 
 
-def test_all_networks_start_alike_unless_told_otherwise() -> None:
+def test_all_networks_start_alike_by_default() -> None:
     alike, apart = build("okdph"), build("okdph", init="independent")
     assert same(weights(alike.networks[0]), weights(alike.networks[1]))
     assert same(weights(alike.networks[0]), weights(alike.hybrid))

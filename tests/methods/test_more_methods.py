@@ -313,7 +313,7 @@ def test_kdcl_general_renews_its_weights_once_an_epoch_and_leaves_the_networks_a
 
 
 @pytest.mark.parametrize("done", [2, 3, 4, 5], ids=lambda done: f"after-{done}-steps")
-def test_kdcl_general_goes_on_from_its_state_in_a_fresh_instance(done: int) -> None:
+def test_kdcl_general_resumes_from_its_state_in_a_fresh_instance(done: int) -> None:
     method = build("kdcl", variant="general")
     method.start(batches(method))
     train(method, range(done))

@@ -45,7 +45,7 @@ def plugin(folder: Path, name: str = "mine", weight: float = 0.5, **files: str) 
     return path
 
 
-def test_a_plugin_imports_what_lies_beside_it_and_it_counts(tmp_path: Path) -> None:
+def test_a_plugin_imports_the_modules_next_to_it_and_they_count(tmp_path: Path) -> None:
     path = plugin(tmp_path)
     assert registry.broken_files([path]) == []
     found = source_of(import_plugin(str(path)))
@@ -54,7 +54,7 @@ def test_a_plugin_imports_what_lies_beside_it_and_it_counts(tmp_path: Path) -> N
     assert hash_of(found.text) == found.hash
 
 
-def test_what_lies_beside_counts_the_same_in_every_folder_and_when_it_differs(tmp_path: Path) -> None:
+def test_modules_next_to_it_count_the_same_in_every_folder(tmp_path: Path) -> None:
     paths = [plugin(tmp_path / "a"), plugin(tmp_path / "b"), plugin(tmp_path / "c", weight=0.75)]
     same, again, other = (source_of(import_plugin(str(path))).hash for path in paths)
     assert same == again != other
