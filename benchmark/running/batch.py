@@ -78,12 +78,10 @@ def all_finished(command: Command, console: Console) -> bool:
 
 
 def train_missing(command: Command, console: Console) -> None:
-    """Carry out what is missing, and tell the person who watches how it gets on.
+    """Carry out what is missing, and show how it gets on.
 
     Raises:
-        InputError: If a network does not take the images of a run, or the method's way of sharing it; if the method's
-            losses do not take the run's labels; if a file such as a teacher's is of other classes; or if the device is
-            not there, or has not what a setting asks for.
+        InputError: If a run's network, labels, files or settings do not fit its method, dataset or device.
         TryAgainError: If the time was up before the end, or another command is carrying out what is left.
     """
     remove_scratch_folders()
@@ -114,12 +112,12 @@ def train_missing(command: Command, console: Console) -> None:
         shapes = {name: found.shape for name, found in sets.items()}
         check_networks(missing, shapes, command.plugins)
         check_labels(missing, shapes, command.plugins)
-        for line in remarks(missing, sets, command.plugins):
-            say(console, f"note: {line}")
+        notes = remarks(missing, sets, command.plugins)
         if device is not None:
             shared = machine_remarks(missing, device, command.cluster.trials_per_gpu)
-            for line in [*setting_remarks(missing, device), *shared]:
-                say(console, f"note: {line}")
+            notes += [*setting_remarks(missing, device), *shared]
+        for line in notes:
+            say(console, f"note: {line}")
         # who does not watch waits for no forecast
         for line in [] if console.quiet else forecast(command, missing, shapes):
             say(console, line)
@@ -183,15 +181,7 @@ def train(
     console: Console,
     name: Callable[[RunConfig], str] = attrgetter("label"),
 ) -> list[Result]:
-    """Carry out runs and return how they ended.
-
-    Args:
-        command: What they belong to.
-        missing: The runs.
-        sets: Their data sets by name.
-        console: For the person who watches.
-        name: What a run is called there.
-    """
+    """Carry out some runs of a command and return how they ended; ``name`` is what the display calls a run."""
     jobs = [job(command, run) for run in missing]
     with display(len(jobs), console, name) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
@@ -295,58 +285,47 @@ def _print_table(command: Command, console: Console) -> None:
 
 
 def _predict_later(command: Command, console: Console) -> None:
-    """Make predictions from the saved students of finished runs that have none; say what cannot be had so."""
+    """Make predictions from the saved students of finished runs that have none; say which have no students."""
     if command.predictions is None:
         return
-    without = [run for run in command.runs if _finished(command, run) and not _kept(command, run)]
-    lost = [run for run in without if not students_files(command.store.folder(run))]
-    made = [run for run in without if run not in lost and _made(command, run, command.predictions, console)]
-    if made:
-        say(
-            console,
-            f"{_were(made)} finished already: predictions made from the saved students, without ensembles and "
-            "teachers (--force trains anew and keeps them all)",
-        )
-    if lost:
-        say(
-            console,
-            f"{_were(lost)} finished without predictions or saved students: --force trains anew and keeps predictions",
-        )
+    made: list[RunConfig] = []
+    lost: list[RunConfig] = []
+    for run in command.runs:
+        folder, ended = command.store.folder(run), command.store.final_result(run)
+        if ended is None or ended.status is not Status.FINISHED or (folder / PREDICTIONS).is_file():
+            continue
+        if not students_files(folder):
+            lost.append(run)
+        elif fault := _prediction_fault(command, run, command.predictions):
+            say(console, f"note: no predictions of {run.label}: {fault}")
+        else:
+            made.append(run)
+    for runs, line in (
+        (made, "finished already: predictions made from the saved students, without ensembles and teachers"),
+        (lost, "finished without predictions or saved students"),
+    ):
+        if runs:
+            were = "1 run was" if len(runs) == 1 else f"{len(runs)} runs were"
+            say(console, f"{were} {line} (--force trains anew and keeps all predictions)")
 
 
-def _finished(command: Command, run: RunConfig) -> bool:
-    ended = command.store.final_result(run)
-    return ended is not None and ended.status is Status.FINISHED
-
-
-def _kept(command: Command, run: RunConfig) -> bool:
-    return (command.store.folder(run) / PREDICTIONS).is_file()
-
-
-def _made(command: Command, run: RunConfig, kept_as: LogitsType, console: Console) -> bool:
-    """Make a run's predictions from its students; return whether that was possible, and say why if not."""
+def _prediction_fault(command: Command, run: RunConfig, kept_as: LogitsType) -> str:
+    """Make a run's predictions from its students; return why that was not possible, nothing if it was."""
     from benchmark.training import choose_device, predictions_of_students
 
     folder = command.store.folder(run)
     try:
         with command.store.lock(run, patience=0) as held:
-            if held:
-                dataset = datasets.load(run.dataset, run.data, command.data_root, command.plugins)
-                device = choose_device(command.device)
-                found = predictions_of_students(folder, run, dataset, device, command.plugins)
-                write_predictions(folder, found, kept_as)
-                return True
-        reason = "another command works on it"
+            if not held:
+                return "another command works on it"
+            dataset = datasets.load(run.dataset, run.data, command.data_root, command.plugins)
+            found = predictions_of_students(folder, run, dataset, choose_device(command.device), command.plugins)
+            write_predictions(folder, found, kept_as)
+            return ""
     except InputError as error:
-        reason = str(error)
+        return str(error)
     except OSError as error:
-        reason = error.strerror or "they cannot be written"
-    say(console, f"note: no predictions of {run.label}: {reason}")
-    return False
-
-
-def _were(runs: Sequence[RunConfig]) -> str:
-    return "1 run was" if len(runs) == 1 else f"{len(runs)} runs were"
+        return error.strerror or "they cannot be written"
 
 
 def _plain(value: Any) -> Any:

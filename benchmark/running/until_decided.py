@@ -61,15 +61,11 @@ def prepare(
     """Resolve a request.
 
     Args:
-        layers: As in :func:`benchmark.running.prepare`; the last one, the command line's, names no seeds.
-        plugins: Python files that define further methods.
-        force: Whether finished runs are repeated.
+        layers, plugins, force, begun, fetch: As in :func:`benchmark.running.prepare`; the last layer names no seeds.
         bound: Half-width of what counts as equivalent, in points, above 0.
         baseline: One of the methods.
         max_seeds: Seeds at the last look; at least a step.
         step: Seeds that are added at a time, at least :data:`benchmark.tables.sequential.MIN_PAIRS`.
-        begun: When the command began, as in :func:`benchmark.running.prepare`.
-        fetch: Whether datasets are downloaded, likewise.
 
     Raises:
         InputError: For anything unknown or out of range.

@@ -1,7 +1,4 @@
-"""Ray's surroundings: what it is started with, where it keeps its files, and which code its workers run.
-
-All of it is set up here, so that nothing in a person's folder, environment or machine decides what is trained.
-"""
+"""How Ray is started or joined: nothing in a person's folder, environment or machine decides what is trained."""
 
 import fcntl
 import logging
@@ -13,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, chdir, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,13 +22,13 @@ from benchmark.store import environment
 from methods.errors import InputError
 from methods.plugins import OWN_PACKAGES
 
-# Ray reads these when it is imported: no telemetry, no log files of its own for every trial, no chatter
+# Ray reads these when it is imported: no telemetry, no log files per trial, no chatter
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # no process a core in advance: a trial gets one of its own in any case
+    # no process per core in advance: a trial gets one of its own in any case
     "RAY_prestart_worker_first_driver": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_SYNCER": "1",
@@ -49,20 +46,17 @@ KNOCK_S = 10.0
 KNOCKS = 3
 """In vain, after which the head is dead."""
 
+WATCH_S = 0.5
+"""Between two looks at Ray's processes."""
+
 SOCKET_NAME = 107
 """Bytes that the name of a Unix socket may have."""
+
 SOCKET_BELOW = len("/session_2026-12-31_23-59-59_999999_9999999/sockets/plasma_store.1")
 """Bytes that Ray adds to the folder in which it keeps its sockets."""
 
 SCRATCH = "okdbench-ray-"
-
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-VITAL = ("raylet", "gcs_server")
-"""Processes of Ray without which a command cannot go on."""
-
-WATCH_S = 0.5
-"""Between two looks at them."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +65,8 @@ class Cluster:
 
     Attributes:
         address: Of an existing cluster; None starts one on this machine for this command alone.
-        trials_per_gpu: Runs side by side on one GPU, at most.
-        gpus: Of this machine that runs may use, as torch numbers them; none stands for all.
+        trials_per_gpu: Runs in parallel on one GPU, at most.
+        gpus: Of this machine that runs may use, as torch numbers them; empty for all.
     """
 
     address: str | None = None
@@ -99,16 +93,22 @@ def ray_cluster(cluster: Cluster) -> Iterator[None]:
 
     # a trial whose process died is reported by us, in one line
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    answer_to_sigterm = signal.getsignal(signal.SIGTERM)
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder(_base_of_sockets()))
-        # before the folder goes
+        # before the folder is removed
         stack.callback(ray.shutdown)
+        (empty := folder / "empty").mkdir()
         try:
-            with _own_signals(), _empty_working_directory(folder):
-                _connect(cluster, folder)
+            # workers import from the working directory before they look elsewhere
+            with chdir(empty):
+                (_join if cluster.address else _start)(cluster, folder)
         except SystemExit:
-            # Ray's own answer to SIGTERM while it starts
+            # Ray's own answer to SIGTERM, which it installs while it starts
             raise KeyboardInterrupt from None
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, answer_to_sigterm)
         stack.enter_context(_watched(cluster))
         yield
 
@@ -127,11 +127,7 @@ def own_folders() -> list[str]:
 
 
 def check_code(planned: str) -> None:
-    """Raise a RuntimeError unless this process runs the code that the command runs.
-
-    Args:
-        planned: The hash of the command's code; empty where nobody asks.
-    """
+    """Raise a RuntimeError unless this process runs the code with this hash; empty where nobody asks."""
     if planned and planned != environment.source_hash():
         raise RuntimeError(
             f"the worker on {socket.gethostname()} runs other code than the command, from {own_folders()[0]}: "
@@ -139,46 +135,46 @@ def check_code(planned: str) -> None:
         )
 
 
-def _connect(cluster: Cluster, folder: Path) -> None:
+def _init(**settings: Any) -> None:
     import ray
     from ray.job_config import JobConfig
 
     # Ray lets workers import from the folder of the command before anything else; that of this process is added here
-    common: dict[str, Any] = {
-        "job_config": JobConfig(_py_driver_sys_path=own_folders()),
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-    }
-    if cluster.address is None:
-        try:
-            with _visible(cluster.gpus):
-                ray.init(
-                    # never a cluster that happens to be there, whatever RAY_ADDRESS or an earlier `ray start` says
-                    address="local",
-                    num_cpus=usable_cpus(),
-                    num_gpus=len(cluster.gpus) or None,
-                    include_dashboard=False,
-                    configure_logging=True,
-                    _temp_dir=str(folder),
-                    **common,
-                )
-        except Exception as error:
-            raise MachineError(f"Ray does not start on this machine: {_first_line(error)}") from None
-        return
-    raw = folder / "stderr"
+    job = JobConfig(_py_driver_sys_path=own_folders())
+    ray.init(job_config=job, log_to_driver=False, logging_level=logging.ERROR, **settings)
+
+
+def _start(cluster: Cluster, folder: Path) -> None:
     try:
-        host, port = _host_and_port(cluster.address)
-        if port and not _answers(host, port, KNOCK_S):
+        with _visible(cluster.gpus):
+            _init(
+                # never a cluster that happens to be there, whatever RAY_ADDRESS or an earlier `ray start` says
+                address="local",
+                num_cpus=usable_cpus(),
+                num_gpus=len(cluster.gpus) or None,
+                include_dashboard=False,
+                configure_logging=True,
+                _temp_dir=str(folder),
+            )
+    except Exception as error:
+        raise MachineError(f"Ray does not start on this machine: {_first_line(error)}") from None
+
+
+def _join(cluster: Cluster, folder: Path) -> None:
+    address, raw = str(cluster.address), folder / "stderr"
+    try:
+        host, port = _host_and_port(address)
+        if port and not _answers(host, port):
             raise ConnectionError("nothing answers there")
         with _error_stream_in(raw):
-            ray.init(address=cluster.address, **common)
+            _init(address=address)
     except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
         if raw.is_file() and "AuthToken" in raw.read_text(errors="replace"):
             raise InputError(
-                f"the Ray cluster at {cluster.address!r} does not accept this command's token: "
+                f"the Ray cluster at {address!r} does not accept this command's token: "
                 "export RAY_AUTH_MODE=token and the RAY_AUTH_TOKEN that its nodes were started with"
             ) from None
-        raise InputError(f"no Ray cluster at {cluster.address!r}: {_first_line(error)}") from None
+        raise InputError(f"no Ray cluster at {address!r}: {_first_line(error)}") from None
 
 
 @contextmanager
@@ -199,27 +195,25 @@ def _visible(gpus: Sequence[int]) -> Iterator[None]:
 
 @contextmanager
 def _watched(cluster: Cluster) -> Iterator[None]:
-    """End this process with one line if Ray dies: it would end it without a word, or after a minute.
+    """End this process with one line if Ray dies: Ray would end it without a word, or after a minute.
 
-    Of an own cluster its processes are watched, of another one the head's port. What is finished is stored, and runs
-    under way have checkpoints: nothing is lost that an orderly end would keep.
+    What is finished is stored, and runs under way have checkpoints: nothing is lost that an orderly end would keep.
     """
     import ray
     from ray._private.worker import _global_node
 
     started = getattr(_global_node, "all_processes", {})
-    own = {kind: infos[0].process for kind, infos in started.items() if kind in VITAL and infos}
+    own = {kind: started[kind][0].process for kind in ("raylet", "gcs_server") if started.get(kind)}
     host, port = _host_and_port(ray.get_runtime_context().gcs_address)
     left = threading.Event()
 
     def dead() -> str:
         if cluster.address is None:
             return next((f"Ray's {kind}" for kind, process in own.items() if process.poll() is not None), "")
-        # one refusal may be a busy machine's
+        # one refusal may be that of a busy machine
         for _ in range(KNOCKS):
-            if left.is_set() or _answers(host, port, KNOCK_S):
+            if _answers(host, port) or left.wait(WATCH_S):
                 return ""
-            left.wait(WATCH_S)
         return f"the head of the Ray cluster at {cluster.address}"
 
     def watch() -> None:
@@ -236,45 +230,6 @@ def _watched(cluster: Cluster) -> Iterator[None]:
         left.set()
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
-def _base_of_sockets() -> Path | None:
-    """Return a folder whose name leaves room for Ray's sockets; None for the usual one of temporary files.
-
-    Raises:
-        MachineError: If there is none that can be written to.
-    """
-    usual, *_ = _temporary_folders()
-    for base in _temporary_folders():
-        room = SOCKET_NAME - SOCKET_BELOW - len(os.fsencode(base)) - len(f"/{SCRATCH}12345678")
-        if room >= 0 and os.access(base, os.W_OK | os.X_OK):
-            return None if base == usual else base
-    raise MachineError(
-        f"the name of {usual} is too long for Ray's sockets, and nothing shorter can be written to: set TMPDIR to a "
-        "folder with a short name"
-    )
-
-
-@contextmanager
-def _empty_working_directory(folder: Path) -> Iterator[None]:
-    """Leave the working directory for a moment: workers import from it before they look elsewhere."""
-    empty = folder / "empty"
-    empty.mkdir()
-    back = None
-    with suppress(OSError):
-        back = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-    os.chdir(empty)
-    try:
-        yield
-    finally:
-        if back is not None:
-            os.fchdir(back)
-            os.close(back)
-
-
 @contextmanager
 def _error_stream_in(path: Path) -> Iterator[None]:
     """Let a file take what libraries write to the error stream past Python: lines of Ray's, which name no cause."""
@@ -288,61 +243,60 @@ def _error_stream_in(path: Path) -> Iterator[None]:
         os.close(before)
 
 
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep the answer to SIGTERM: Ray installs a handler of its own that ends the process with a stack trace."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
-
-
 def _host_and_port(address: str) -> tuple[str, int]:
     """Return the parts of ``HOST:PORT``; no port for another form of address."""
     host, _, port = address.rpartition(":")
     return (host.strip("[]"), int(port)) if host and "/" not in host and port.isascii() and port.isdigit() else ("", 0)
 
 
-def _answers(host: str, port: int, patience: float) -> bool:
+def _answers(host: str, port: int) -> bool:
     """Return whether something listens at a port: Ray would try for minutes."""
-    try:
-        with socket.create_connection((host, port), timeout=patience):
-            return True
-    except OSError:
-        return False
+    with suppress(OSError), socket.create_connection((host, port), timeout=KNOCK_S):
+        return True
+    return False
 
 
-def worker_folder(folder: str) -> None:
-    """Let a worker stand where the command was given, if that is there: plug-ins may read files by relative paths."""
-    with suppress(OSError):
-        os.chdir(folder)
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+# ---- folders that Ray writes to while it runs: of no use to anyone afterwards ----
+
+
+def _base_of_sockets() -> Path | None:
+    """Return a folder whose name leaves room for Ray's sockets; None for the usual one of temporary files."""
+    usual, *_ = _temporary_folders()
+    for base in _temporary_folders():
+        room = SOCKET_NAME - SOCKET_BELOW - len(os.fsencode(base)) - len(f"/{SCRATCH}12345678")
+        if room >= 0 and os.access(base, os.W_OK | os.X_OK):
+            return None if base == usual else base
+    raise MachineError(
+        f"the name of {usual} is too long for Ray's sockets, and nothing shorter can be written to: set TMPDIR to a "
+        "folder with a short name"
+    )
 
 
 @contextmanager
 def scratch_folder(base: Path | None = None) -> Iterator[Path]:
-    """Make a folder that is held by this process and removed at the end.
-
-    Args:
-        base: Where; None for the usual place of temporary files.
-    """
+    """Make a folder that is locked by this process and removed at the end; by default among the temporary files."""
     path = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=base))
-    while not (held := _hold(path)):
+    while not (lock := _locked(path)):
         # another command took it for one that nobody holds, and removed it
         path = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=base))
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-        os.close(held)
+        os.close(lock)
 
 
 def remove_scratch_folders() -> None:
     """Remove the folders of processes that were killed."""
-    for base in _temporary_folders():
-        for path in base.glob(f"{SCRATCH}*"):
-            if held := _hold(path):
-                shutil.rmtree(path, ignore_errors=True)
-                os.close(held)
+    for path in (path for base in _temporary_folders() for path in base.glob(f"{SCRATCH}*")):
+        if lock := _locked(path):
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
 
 
 def _temporary_folders() -> list[Path]:
@@ -350,17 +304,15 @@ def _temporary_folders() -> list[Path]:
     return [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")]  # noqa: S108 - in a folder of our own
 
 
-def _hold(path: Path) -> int:
-    """Lock a folder, which the system undoes when the process dies; return 0 if it is held, gone, or not ours."""
+def _locked(path: Path) -> int:
+    """Lock a folder, which the system undoes when the process dies; return 0 if another has it, or it is not ours."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
+        with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             here, there = os.fstat(descriptor), path.stat()
             if here.st_uid == os.geteuid() and here.st_ino == there.st_ino:
                 return descriptor
-        except OSError:
-            pass
         os.close(descriptor)
     return 0
 

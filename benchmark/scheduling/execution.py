@@ -76,7 +76,7 @@ class Job:
 class Execution:
     """A job under way: call :meth:`advance` until :attr:`result` is there.
 
-    It goes on from the run's checkpoint, if there is one. Whatever goes wrong inside the run becomes its result; it
+    It resumes from the run's checkpoint, if there is one. Whatever goes wrong inside the run becomes its result; it
     never disturbs another run.
 
     Attributes:
@@ -85,13 +85,7 @@ class Execution:
     """
 
     def __init__(self, job: Job, dataset: Dataset, timer: EpochTimer | None = None) -> None:
-        """Look at nothing yet.
-
-        Args:
-            job: What to carry out.
-            dataset: Its images.
-            timer: What the epochs of this process take; its own alone for None.
-        """
+        """Take a job, its images, and the times of this process's epochs (its own alone for None)."""
         self.job = job
         self.dataset = dataset
         self.result: Result | None = None
@@ -136,7 +130,7 @@ class Execution:
         return self.advance()
 
     def stop(self, reason: str) -> None:
-        """End the run before its last epoch, in a way that it can be gone on with."""
+        """End the run before its last epoch, in a way that it can be resumed."""
         self._save_checkpoint()
         self._end(Status.STOPPED, reason)
 
@@ -252,7 +246,7 @@ class Execution:
             self._set_aside("the checkpoint is of another run, or of other code than this")
             return None
         if state is not None:
-            self.notes.append(f"goes on after epoch {state['trainer']['next_epoch']}")
+            self.notes.append(f"resumed after epoch {state['trainer']['next_epoch']}")
         return state
 
     def _set_aside(self, why: str) -> None:

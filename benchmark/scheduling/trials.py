@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ray.tune.search import Searcher
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset
-from benchmark.scheduling.cluster import cause_of, worker_folder
+from benchmark.scheduling.cluster import cause_of
 from benchmark.scheduling.execution import Execution, Job
 from benchmark.scheduling.progress import Observer
 from benchmark.scheduling.time_limit import NOT_BEGUN, EpochTimer
@@ -55,10 +56,9 @@ def _stop_mark(store: Store, run: RunConfig) -> Path:
 
 
 class SeedRun:
-    """One run of a trial: trained as far as it is asked for, or read from the store where it has ended."""
+    """One run of a trial: trained as far as it is asked for, or read from the store where it is done."""
 
     def __init__(self, job: Job, dataset: Dataset, done: bool, timer: EpochTimer) -> None:
-        """Read what is done, of which nothing is trained."""
         self.store = Store(job.results)
         self.run = job.config
         self.rows: list[Row] = self.store.metrics(job.config) if done else []
@@ -80,8 +80,9 @@ class SeedRun:
             events += [("note", line) for line in self.execution.take_notes()]
             if row is not None:
                 events.append(("epoch", row))
-                # what was trained before an interruption is in the store
-                self.rows = [*self.rows, row] if self.begun else self.store.metrics(self.run)
+                # what was trained before an interruption is in the store; an epoch may be repeated
+                rows = self.rows if self.begun else self.store.metrics(self.run)
+                self.rows = [*rows[: int(row["epoch"])], row]
             self.begun = True
         if (result := self.execution.result) is not None:
             events.append(("ended", result))
@@ -112,14 +113,10 @@ class Trial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any], **given: Any) -> None:
-        """Take the first trial; ``tune.with_parameters`` hands over what all trials share.
-
-        Args:
-            config: The trial, from :func:`packed`.
-            **given: ``template``, a job like all others; ``datasets``, references by name; ``folder``, the working
-                directory; ``done``, the statuses that need no training; ``each_epoch``, whether each is reported.
-        """
-        worker_folder(given["folder"])
+        """Take the first trial; what all trials share comes from :func:`benchmark.scheduling.engines.run_trials`."""
+        # plug-ins may read files by relative paths
+        with suppress(OSError):
+            os.chdir(given["folder"])
         self.template: Job = given["template"]
         self.datasets: Mapping[str, ray.ObjectRef[Dataset]] = given["datasets"]
         self.done: Sequence[Status] = given["done"]
@@ -199,7 +196,6 @@ class ListSearcher(Searcher):
     learns = False
 
     def __init__(self, trials: Sequence[Sequence[RunConfig]]) -> None:
-        """Take the trials, each the runs that it has."""
         super().__init__(metric=ACCURACY, mode="max")
         self.waiting = list(reversed(trials))
         self.closed: Callable[[], bool] = lambda: False
@@ -213,14 +209,11 @@ class ListSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing is learnt."""
 
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the store is what is restored from."""
+    def save(self, *where: str, **named: str) -> None:
+        """Save nothing: the store is what is restored from."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the store is what is restored from."""
-
-    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing: the store is what is restored from."""
+    restore: Any = save
+    save_to_dir: Any = save
 
 
 class ProgressCallback(tune.Callback):
@@ -231,13 +224,7 @@ class ProgressCallback(tune.Callback):
     """
 
     def __init__(self, template: Job, observer: Observer, done: Sequence[Status] = ()) -> None:
-        """Hear nothing yet.
-
-        Args:
-            template: A job like all others, whatever its run.
-            observer: Is told of everything.
-            done: The statuses of runs in the store that need no training.
-        """
+        """Take a job like all others, whatever its run, and the statuses of stored runs that need no training."""
         self.store = Store(template.results)
         self.observer = observer
         self.limit = template.limit
@@ -285,7 +272,7 @@ class ProgressCallback(tune.Callback):
                 continue
             self._start(runs[index])
             (self.observer.note if kind == "note" else self.observer.epoch)(runs[index], what)
-        if result.get("done"):
+        if result["done"]:
             self._under_way.discard(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

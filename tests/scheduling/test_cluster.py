@@ -108,7 +108,7 @@ def test_a_grid_over_two_nodes_is_completed_by_one_when_the_other_dies(monkeypat
         assert watch.until(lambda: driver.code() is not None, 240)
         printed = (folder / "log").read_text()
         assert driver.code() == 0, printed
-        assert "goes on after epoch" in printed
+        assert "resumed after epoch" in printed
         assert not watch.repeated
         monkeypatch.setattr("sys.argv", ["bench", *words, "--engine", "serial", "--results", str(folder / "alone")])
         cli.main()

@@ -89,7 +89,7 @@ def test_kill_in_the_second_epoch_changes_no_number(tmp_path: Path, undisturbed:
     killed_in_second_epoch(tmp_path)
     code, printed = bench(tmp_path, *RUN)
     assert code == 0
-    assert "goes on after epoch" in printed
+    assert "resumed after epoch" in printed
     assert outcome(tmp_path / "results") == outcome(undisturbed)
 
 

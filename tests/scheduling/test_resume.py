@@ -64,7 +64,7 @@ def test_three_epochs_are_one_and_a_kill_and_two(method: str, tmp_path: Path) ->
     killed.release()
     resumed = execution(run, tmp_path / "killed")
     resumed.advance()
-    assert resumed.take_notes() == ["goes on after epoch 1"]
+    assert resumed.take_notes() == ["resumed after epoch 1"]
     finish(resumed)
     whole, pieces = outcome(run, tmp_path / "whole"), outcome(run, tmp_path / "killed")
     assert whole == pieces

@@ -39,6 +39,12 @@ def child_of(parent: int, name: str) -> int:
     raise LookupError(name)
 
 
+def started(parent: int, name: str) -> bool:
+    with suppress(LookupError):
+        return child_of(parent, name) > 0
+    return False
+
+
 def losses(results: Path) -> list[float]:
     return [float(loss) for loss in load(results)["loss"]]
 
@@ -121,6 +127,38 @@ class TestUnderRay:
         done = bench(tmp_path, f"{words} --plugin mine.py --engine ray --results ray")
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def test_a_run_that_is_out_of_memory_is_tried_alone_once_and_says_what_helps(self, tmp_path: Path) -> None:
+        (tmp_path / "large.py").write_text(
+            "import torch\n\nfrom methods.dml import DML\n\n\n"
+            'class Large(DML):\n    """Needs more than there is."""\n\n    name = "large"\n\n'
+            "    def losses(self, outputs, labels, progress):\n"
+            '        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB. GPU 0 has")\n'
+        )
+        done = bench(tmp_path, f"{WORDS} --methods large,dml --plugin large.py --engine ray --results ray")
+        assert done.returncode == 1
+        notes = [line for line in done.stdout.splitlines() if line.startswith("note      large")]
+        assert len([line for line in notes if "once more" in line]) == 1
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith("out-of-memory")]
+        assert all(word in line for word in ("3.00 GiB", "train.batch_size", "train.precision=bf16", "peers"))
+        assert [line for line in done.stdout.splitlines() if line.startswith("finished  dml")]
+
+    def test_signals_while_ray_starts_and_afterwards_are_one_line(self, tmp_path: Path) -> None:
+        words = "--methods dml --dataset digits --seeds 2 --epochs 3000 --engine ray --results results"
+        for number, times in ((signal.SIGTERM, 1), (signal.SIGINT, 5)):
+            process = subprocess.Popen([BENCH, "run", *words.split()], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+            try:
+                while process.poll() is None and not started(process.pid, "gcs_server"):
+                    time.sleep(0.02)
+                for _ in range(times):
+                    process.send_signal(number)
+                    time.sleep(0.02)
+                _, said = process.communicate(timeout=120)
+            finally:
+                process.kill()
+            assert process.returncode == 130
+            (line,) = [line for line in said.splitlines() if line.strip()]
+            assert line.endswith(f"bench run {words}")
+
     def test_a_raylet_that_dies_is_said_in_one_line_with_the_command_to_resume(self, tmp_path: Path) -> None:
         words = "--methods dml --dataset digits --seeds 2 --epochs 3000 --engine ray --results results"
         process = subprocess.Popen(
@@ -154,3 +192,10 @@ def test_other_code_than_the_command_runs_is_refused(tmp_path: Path) -> None:
 
 def test_workers_import_from_where_this_process_does() -> None:
     assert own_folders() == [str(ROOT)]
+
+
+@pytest.mark.skipif(shutil.which("taskset") is None, reason="no taskset: install util-linux")
+def test_the_cpus_that_this_process_may_use_count() -> None:
+    call = [sys.executable, "-c", "from benchmark.scheduling import usable_cpus; print(usable_cpus())"]
+    done = subprocess.run(["taskset", "--cpu-list", "0", *call], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
