@@ -152,6 +152,7 @@ MIXED = {
     "numpy": "versions of numpy",
     "okdbench": "versions of okdbench",
     "commit": "commits of okdbench",
+    "source": "source trees of okdbench (the same commit, changed)",
 }
 """What a run's environment says, and what the runs of a table mix if they differ in it."""
 
@@ -171,7 +172,9 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         column = f"environment.{key}"
         if column not in finished.columns:
             continue
-        given = finished[column].dropna()
+        # a commit tells its source tree, unless that was changed since
+        same = finished if key != "source" else finished[~_told_by_commit(finished)]
+        given = same[column].dropna()
         counts = given[given != ""].value_counts()
         if len(counts) > 1:
             named = [f"{value} ({count} runs)" for value, count in counts.head(MAX_SHOWN).items()]
@@ -180,3 +183,8 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
                 f"note: this table mixes {called}: {', '.join([*named, *others])}".replace("(1 runs)", "(1 run)")
             )
     return lines
+
+
+def _told_by_commit(runs: pd.DataFrame) -> "pd.Series[bool]":
+    commits = runs.get("environment.commit", pd.Series("", index=runs.index)).fillna("").astype(str)
+    return (commits != "") & ~commits.str.endswith("+")

@@ -47,5 +47,18 @@ def test_what_differs_is_named_with_how_many_runs(
     assert csv.err == f"{line}\n"
 
 
+@pytest.mark.parametrize(("commit", "noted"), [("", True), ("0123456789ab+", True), ("0123456789ab", False)])
+def test_changed_sources_are_told_apart_where_the_commit_does_not(
+    finished_runs: Path, tmp_path: Path, commit: str, noted: bool
+) -> None:
+    shutil.copytree(finished_runs, tmp_path / "mixed")
+    for number, path in enumerate(sorted((tmp_path / "mixed").glob("runs/*/result.json"))):
+        content = json.loads(path.read_text())
+        content["environment"] |= {"commit": commit, "source": f"{number:032x}"}
+        path.write_text(json.dumps(content))
+    lines = footnotes(store.load(tmp_path / "mixed"))
+    assert ["source trees" in line for line in lines] == [True] * noted
+
+
 def test_what_a_run_does_not_say_is_no_difference(finished_runs: Path, tmp_path: Path) -> None:
     assert footnotes(store.load(with_change(finished_runs, tmp_path / "mixed", "cuda", "13.0"))) == []
