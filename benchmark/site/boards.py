@@ -160,7 +160,7 @@ def _board(
         network=str(first["backbone"]),
         budget=str(first["budget"]) or EQUAL_EPOCHS,
         table=PageTable(column, header, lines, notes, data),
-        provenance=_provenance(sets),
+        provenance=_provenance(sets, data),
         file=BoardFile(
             dataset=str(first["dataset"]),
             network=str(first["backbone"]),
@@ -190,10 +190,10 @@ def _row(
     )  # fmt: skip
 
 
-def _provenance(sets: Sequence[RunSet]) -> PageTable:
+def _provenance(sets: Sequence[RunSet], data: Sequence[Mapping[str, str]]) -> PageTable:
     kept = [name for name in sets[0].provenance if any(own.provenance[name] for own in sets)]
     rows = [[PageCell(own.group.row), *(PageCell(own.provenance[name], "wrap") for name in kept)] for own in sets]
-    return PageTable("Provenance", ["method", *kept], rows)
+    return PageTable("Provenance", ["method", *kept], rows, data=data)
 
 
 def as_csv(board: Board) -> str:

@@ -5,7 +5,7 @@
   const form = byId("filters"), found = byId("found"), link = byId("permalink");
   const boards = [...document.querySelectorAll(".board")].map((section) => {
     const table = section.querySelector("table");
-    const rows = [...table.tBodies[0].rows].map((row) => ({ row, mark: row.dataset.mark, text: `${row.cells[0].textContent} ${row.dataset.method}`.toLowerCase() }));
+    const rows = [...section.querySelectorAll("tbody tr")].map((row) => ({ row, counts: row.closest("table") === table, mark: row.dataset.mark, text: `${row.cells[0].textContent} ${row.dataset.method}`.toLowerCase() }));
     return { section, table, rows, data: section.dataset };
   });
   let view = {};
@@ -19,9 +19,9 @@
     for (const { section, rows, data } of boards) {
       const here = fits(view.board, data.board) && ["data", "network", "budget"].every((key) => fits(view[key], data[key]));
       let count = 0;
-      for (const { row, mark, text } of rows) {
+      for (const { row, counts, mark, text } of rows) {
         row.hidden = !(here && fits(view.checked, mark) && words.every((word) => text.includes(word)));
-        count += !row.hidden;
+        count += counts && !row.hidden;
       }
       section.hidden = !count;
       shown += count > 0;
