@@ -198,19 +198,6 @@ def decoded(paths: Sequence[EncodedImage], form: ImageFormat) -> Generator[Block
     return in_blocks(block_of, paths, "decoding images")
 
 
-def highest_value(paths: Sequence[EncodedImage]) -> int | None:
-    """Return the highest value in those files that are grey and of 16 bits, None if none is; only those are decoded.
-
-    Raises:
-        InputError: If a file is no image.
-    """
-
-    def of_block(block: Sequence[EncodedImage]) -> int | None:
-        return highest_of(_highest(path) for path in block)
-
-    return highest_of(in_blocks(of_block, paths, "looking for 16-bit images"))
-
-
 def highest_of(values: Iterable[int | None]) -> int | None:
     """Return the highest of the values that are there, or None."""
     return max((value for value in values if value is not None), default=None)
@@ -263,14 +250,6 @@ def _eight_bit(image: Image.Image) -> tuple[Image.Image, int | None]:
     if values.min() < 0 or highest > 0xFFFF:
         raise ValueError("its pixels have more than 16 bits")
     return Image.fromarray((values.astype(np.int64) >> 8).astype(np.uint8)), highest
-
-
-def _highest(path: EncodedImage) -> int | None:
-    try:
-        with _open(path) as image:
-            return int(np.asarray(image).max()) if image.mode in _SIXTEEN_BIT else None
-    except Exception as error:
-        raise _unreadable(path, error) from None
 
 
 def _open(path: EncodedImage) -> Image.Image:

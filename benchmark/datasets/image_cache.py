@@ -31,7 +31,6 @@ from benchmark.datasets.decoding import (
     decoded,
     format_of,
     highest_of,
-    highest_value,
 )
 from benchmark.datasets.images import Dataset, Indices, LabelledImages, Pixels, histogram, statistics_of
 from benchmark.datasets.listing import EncodedImages
@@ -115,7 +114,7 @@ class _Entry:
             fits = pixels.dtype == np.uint8 and pixels.flags.c_contiguous and list(pixels.shape) == described["shape"]
             counted = counts.shape == (pixels.shape[1], 256) and int(counts.sum()) == pixels.size
             if fits and counted and len(pixels) == len(self.encoded) and self._same(described):
-                return Decoded(pixels, counts, self._highest(described))
+                return Decoded(pixels, counts, described[_HIGHEST])
         except (OSError, ValueError, LookupError, TypeError, EOFError, OverflowError):
             # whatever it is, it is none of our files
             return None
@@ -170,16 +169,6 @@ class _Entry:
         with suppress(OSError):
             self._describe(described)
         return True
-
-    def _highest(self, described: dict[str, Any]) -> int | None:
-        """Return the highest value in the 16-bit files; they are looked at once if a version before did not note it."""
-        highest = described.get(_HIGHEST, "unknown")
-        if isinstance(highest, int | None):
-            return highest
-        found = highest_value(self.encoded)
-        with suppress(OSError):
-            self._describe({**described, _HIGHEST: found})
-        return found
 
     def _describe(self, content: dict[str, Any]) -> None:
         text = json.dumps({**content, "stamp": self._stamp()})

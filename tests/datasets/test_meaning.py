@@ -1,9 +1,7 @@
 """Datasets whose labels, classes, images or splits mean something else are refused in every form, in one line."""
 
-import json
 import tracemalloc
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import datasets as library
@@ -317,24 +315,6 @@ class TestRangeOf16Bits:
         for path in place.photos.rglob("*.png"):
             Image.fromarray(random_pixels(8, 8) // 32).save(path)
         assert place.load().train.images.max() == 7
-
-    def test_what_an_older_version_decoded_is_looked_at_once(self, tmp_path: Path) -> None:
-        for highest in (4095, 65535):
-            place = Place(tmp_path / str(highest))
-            sixteen_bit(place, highest)
-            with suppress(InputError):
-                place.load()
-            for path in place.images.glob("*.json"):
-                described = json.loads(path.read_text())
-                del described["highest_of_16_bit"]
-                path.write_text(json.dumps(described))
-            before = {path: path.stat().st_mtime_ns for path in place.images.glob("*.npy")}
-            if highest == 65535:
-                assert place.load().train.images.max() == 255
-            else:
-                assert "is 4095 of 65535" in refusal(place.load)
-            assert {path: path.stat().st_mtime_ns for path in place.images.glob("*.npy")} == before
-            assert all("highest_of_16_bit" in path.read_text() for path in place.images.glob("*.json"))
 
     def test_where_no_cache_can_be_written(self, tmp_path: Path) -> None:
         place = Place(tmp_path)
