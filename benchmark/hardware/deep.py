@@ -246,12 +246,10 @@ class _Doctor:
             yield _cut(left, len(wanted), "combinations")
 
     def _step(self, method: str, network: str, precision: Precision, mode: Mode) -> StepSpeed:
-        rates = self.found.matrix_gflop_per_s
-        if precision not in rates:
-            rate = self.process(measurements.matrix_flop_per_s, self.workload.device, precision)
-            self.found.matrix_gflop_per_s = rates | {precision: rate / 1e9}
         try:
-            return self.process(measurements.step_speed, self.workload, method, network, precision, mode)
+            found, rate = self.process(measurements.step_speed, self.workload, method, network, precision, mode)
+            self.found.matrix_gflop_per_s.setdefault(precision, rate)
+            return found
         except Exception as error:
             run = self.workload.run(method, network, precision, mode)
             return measurements.no_speed(run, mode, _first_line(error))

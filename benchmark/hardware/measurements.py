@@ -7,10 +7,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,25 +19,17 @@ from torch.utils._pytree import tree_leaves_with_path
 from benchmark.configuration import Request, RunConfig, complete_methods, recipes
 from benchmark.datasets import Shape, random_dataset
 from benchmark.hardware.report import Mode, ParallelSpeed, Repeat, StepSpeed
-from benchmark.speed.cost import macs_per_image
-from benchmark.speed.measure import Rate, random_runs, random_shape
-from benchmark.speed.timing import matrix_rate, timed, trainer_for, training_step, warm_up
-from benchmark.training import (
-    Precision,
-    PrecisionConfig,
-    Trainer,
-    check_settings,
-    checkpoints,
-    peak_memory,
-    reset_peak_memory,
-)
+from benchmark.speed.measure import measure, random_runs, random_shape
+from benchmark.speed.timing import timed, trainer_for, training_step, warm_up
+from benchmark.training import Precision, Trainer, check_settings, checkpoints
 from methods.errors import InputError
 
 TABLE = "pcl_table"
 """The recipe of the published table: its last method, on its first network, is measured most thoroughly."""
 
 SMALL_BACKBONES = ("resnet8", "resnet20")
-REPETITIONS = 3
+REPETITIONS, MEASURED_S = 3, 0.2
+"""Of the measurements of a step."""
 
 
 @dataclass(frozen=True)
@@ -170,25 +160,20 @@ def refused_mode(workload: Workload, mode: Mode) -> StepSpeed | None:
     return None
 
 
-def step_speed(workload: Workload, method: str, backbone: str, precision: Precision, mode: Mode) -> StepSpeed:
-    """Measure the step of one combination; one that cannot be taken is reported with its reason."""
-    device = workload.device
+def step_speed(
+    workload: Workload, method: str, backbone: str, precision: Precision, mode: Mode
+) -> tuple[StepSpeed, float]:
+    """Measure the step of one combination; return the rate of matrix products in GFLOP/s too."""
     run = workload.run(method, backbone, precision, mode)
-    trainer = trainer_for(run, workload.shape, str(device))
-    step = training_step(trainer)
-    warm_up(trainer, step)
-    if refused := trainer.take_notes():
-        return no_speed(run, mode, refused[0])
-    reset_peak_memory(device)
-    seconds = _repeated(step, device)
-    operations = 2 * macs_per_image(run, workload.shape).train * workload.batch_size
-    return no_speed(run, mode).model_copy(
-        update={
-            "images_per_s": Rate.of([workload.batch_size / each for each in seconds]),
-            "matrix_share": operations / median(seconds) / matrix_flop_per_s(device, precision),
-            "peak_mib": peak_memory(device),
-        }
-    )
+    found = measure(run, workload.shape, str(workload.device), REPETITIONS, seconds=MEASURED_S)
+    measured = {
+        "images_per_s": found.train_images_per_s,
+        "matrix_share": found.fraction_of_matmul_rate,
+        "peak_mib": found.peak_memory_mib,
+    }
+    refusal = next(iter(found.notes), None)
+    speed = no_speed(run, mode, refusal)
+    return speed if refusal else speed.model_copy(update=measured), found.matmul_gflop_per_s.median
 
 
 def no_speed(run: RunConfig, mode: Mode, refusal: str | None = None) -> StepSpeed:
@@ -201,21 +186,6 @@ def no_speed(run: RunConfig, mode: Mode, refusal: str | None = None) -> StepSpee
         mode=mode,
         refusal=refusal,
     )
-
-
-@cache
-def matrix_flop_per_s(device: torch.device, precision: Precision) -> float:
-    """Return the device's rate of matrix products in FLOP/s."""
-    arithmetic = PrecisionConfig.of(device, precision, None)
-    arithmetic.apply(1)
-    return matrix_rate(arithmetic)()
-
-
-def _repeated(step: Callable[[], None], device: torch.device) -> list[float]:
-    once = timed(step, 1, device)
-    # on an accelerator many steps are under way at once
-    times = max(1, min(50, round(0.2 / once))) if device.type == "cuda" else max(1, min(3, round(0.1 / once)))
-    return [timed(step, times, device) for _ in range(REPETITIONS)]
 
 
 # ---- processes ----

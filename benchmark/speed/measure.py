@@ -18,7 +18,6 @@ from methods.hyperparameters import validated
 
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 MEASURED_S = 1.0
-"""For how long steps are taken at each measurement."""
 
 
 def random_runs(
@@ -109,6 +108,7 @@ class Speed:
         fraction_of_matmul_rate: Training's share of that rate; both sides are measured in turn.
         peak_memory_mib: Of the device, or of this process on the CPU.
         recipe_seconds: What one run of ``epochs`` epochs takes at these rates.
+        notes: What a person should know, such as that steps could not be recorded.
     """
 
     method: str
@@ -128,6 +128,7 @@ class Speed:
     epochs: int
     recipe_seconds: float
     repetitions: int
+    notes: Sequence[str] = ()
 
     def __str__(self) -> str:
         """The measurements as lines for a person."""
@@ -142,12 +143,18 @@ class Speed:
                 f"training reaches {self.fraction_of_matmul_rate:.2f} of it",
                 f"  peak memory   {self.peak_memory_mib:,.0f} MiB",
                 f"  one run of {self.epochs} epochs of {TRAIN_IMAGES:,} images: {duration(self.recipe_seconds)}",
+                *(f"  note: {note}" for note in self.notes),
             ]
         )
 
 
 def measure(
-    run: RunConfig, shape: Shape, device_name: str = "auto", repetitions: int = 5, plugins: Sequence[str] = ()
+    run: RunConfig,
+    shape: Shape,
+    device_name: str = "auto",
+    repetitions: int = 5,
+    plugins: Sequence[str] = (),
+    seconds: float | None = None,
 ) -> Speed:
     """Measure one run after warm-up, waiting for the device at both ends of each measurement.
 
@@ -157,6 +164,7 @@ def measure(
         device_name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         repetitions: How often each rate is measured, 5 or more for a range worth the name.
         plugins: Python files that define further methods.
+        seconds: For how long steps are taken at each measurement; :data:`MEASURED_S` for None.
     """
     train, batch_size = run.train, run.train.batch_size
     trainer = trainer_for(run, shape, device_name, plugins)
@@ -166,16 +174,16 @@ def measure(
     warm_up(trainer, step)
     matmul_rate = matrix_rate(trainer.arithmetic)
     reset_peak_memory(device)
-    steps = max(1, round(MEASURED_S / timed(step, 1, device)))
+    steps = max(1, round((MEASURED_S if seconds is None else seconds) / timed(step, 1, device)))
     rates: dict[str, list[float]] = {key: [] for key in ("train", "matmul", "fraction", "augmentation", "evaluation")}
     for _ in range(repetitions):
         before = matmul_rate()
-        seconds = timed(step, steps, device) / batch_size
+        per_image = timed(step, steps, device) / batch_size
         # neighbours in time: what else the machine does slows both down
         matmul = (before + matmul_rate()) / 2
         rates["matmul"].append(matmul / 1e9)
-        rates["train"].append(1 / seconds)
-        rates["fraction"].append(operations / seconds / matmul)
+        rates["train"].append(1 / per_image)
+        rates["fraction"].append(operations / per_image / matmul)
         rates["augmentation"].append(batch_size / timed(prepare, 10, device))
         rates["evaluation"].append(len(trainer.test_labels) / timed(trainer.evaluate, 1, device))
     found = {key: Rate.of(values) for key, values in rates.items()}
@@ -200,6 +208,7 @@ def measure(
         epochs=train.epochs,
         recipe_seconds=seconds_per_image.total(run, shape),
         repetitions=repetitions,
+        notes=trainer.take_notes(),
     )
 
 

@@ -212,7 +212,11 @@ class TestParts:
                 assert recorded_repeat(workload, "dml", "tf32", optimizer).differs is None
             for mode in MODES[:2]:
                 assert refused_mode(workload, mode) is None
-                assert step_speed(workload, "independent", "resnet8", "tf32", mode).images_per_s is not None
+                assert step_speed(workload, "independent", "resnet8", "tf32", mode)[0].refusal is None
+            general = replace(workload, sections={"kdcl": {"variant": "general", "peers": 2}})
+            found, _ = step_speed(general, "kdcl", "resnet8", "tf32", "graph")
+            assert found.images_per_s is None
+            assert "progress.epoch" in str(found.refusal)
 
     @pytest.mark.thorough
     def test_a_step_is_measured_and_what_the_device_lacks_is_refused(self, workload: Workload) -> None:
@@ -220,7 +224,7 @@ class TestParts:
         assert refused is not None
         assert "cpu" in str(refused.refusal)
         assert refused_mode(workload, "eager") is None
-        found = step_speed(workload, "independent", "resnet8", "fp32", "eager")
+        found, _ = step_speed(workload, "independent", "resnet8", "fp32", "eager")
         assert found.images_per_s is not None
         assert 0 < found.images_per_s.low <= found.images_per_s.median <= found.images_per_s.high
         assert found.matrix_share is not None
