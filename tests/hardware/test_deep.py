@@ -213,10 +213,6 @@ class TestParts:
             for mode in MODES[:2]:
                 assert refused_mode(workload, mode) is None
                 assert step_speed(workload, "independent", "resnet8", "tf32", mode)[0].refusal is None
-            general = replace(workload, sections={"kdcl": {"variant": "general", "peers": 2}})
-            found, _ = step_speed(general, "kdcl", "resnet8", "tf32", "graph")
-            assert found.images_per_s is None
-            assert "progress.epoch" in str(found.refusal)
 
     @pytest.mark.thorough
     def test_a_step_is_measured_and_what_the_device_lacks_is_refused(self, workload: Workload) -> None:

@@ -11,6 +11,7 @@ from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.images import Shape
 from benchmark.speed.cost import macs_per_image, plan_cost, side_by_side, stored_mebibytes
 from benchmark.speed.measure import measure, random_runs, speed_lines
+from tests.pretended_device import PretendedDevice
 
 SHAPE = Shape(train=1000, test=200, num_classes=10, in_channels=1, image_size=8)
 
@@ -50,6 +51,20 @@ class TestSpeed:
         training = 4 * 1000 * (1 / found.train_images_per_s.median + 1 / found.augmentation_images_per_s.median)
         evaluation = 2 * 200 / found.evaluation_images_per_s.median
         assert found.recipe_seconds == pytest.approx(training + evaluation)
+
+    def test_steps_that_cannot_be_recorded_are_noted(self, tmp_path: Path) -> None:
+        plugin = tmp_path / "reading.py"
+        plugin.write_text(
+            "from methods.independent import Independent\n\n\n"
+            'class Reading(Independent):\n    """Reads the epoch."""\n\n    name = "reading"\n\n'
+            "    def losses(self, outputs, labels, progress):\n"
+            "        return {str(progress.epoch): super().losses(outputs, labels, progress)['cross_entropy']}\n"
+        )
+        (run,) = random_runs("reading", "resnet8", {"batch_size": 8, "threads": 1, "graph": True}, {}, (str(plugin),))
+        with PretendedDevice():
+            found = measure(run, SHAPE, "cuda", 1, (str(plugin),))
+        assert ["progress.epoch" in note for note in found.notes] == [True]
+        assert "progress.epoch" in str(found)
 
 
 class TestMacs:
