@@ -62,8 +62,9 @@ def schedules(
     say_notes(broken)
 
 
-KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "confusion", "agreement", "schedules")
+KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "confusion", "agreement")
 OF_PREDICTIONS = ("confusion", "agreement")
+NO_VALUE = {"homogeneity": "every measure of the peers", "confusion": "the images of each class in %"}
 
 
 def value_names() -> Iterable[str]:
@@ -118,24 +119,13 @@ def plot(
     width: Annotated[
         str | None, typer.Option(help="Width of the figure: 3.25in, 84mm, 240pt.", metavar="LENGTH")
     ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(help="schedules: the method, with --out as a folder; bench schedules takes settings too."),
-    ] = None,
 ) -> None:
-    """Plot the stored runs, means over seeds with their spread; or a method's schedules, which need no runs."""
+    """Plot the stored runs, means over seeds with their spread."""
     if kind not in KINDS:
         raise unknown("figure", kind, KINDS)
-    if (method is not None) != (kind == "schedules"):
-        raise InputError("--method NAME belongs to bench plot schedules, which needs it")
-    if method is not None:
-        schedules(method, out=out or Path("results/schedules"))
-        return
-    if value is not None and kind == "homogeneity":
-        raise InputError("homogeneity has no --value: it shows every measure of the peers")
     runs = run or []
-    if kind == "confusion" and value is not None:
-        raise InputError("confusion has no --value: it shows the images of each class in %")
+    if value is not None and kind in NO_VALUE:
+        raise InputError(f"{kind} has no --value: it shows {NO_VALUE[kind]}")
     if runs and kind not in OF_PREDICTIONS:
         raise InputError(f"--run goes with bench plot {' and '.join(OF_PREDICTIONS)}; others take --where")
     if predictor is not None and kind != "confusion" and (kind != "agreement" or len(runs) < 2):
@@ -160,22 +150,19 @@ def plot(
         folders, without = prediction_figures.folders_with_predictions(frame, store.folders(places(results)))
         left_out = [*left_out, *without]
     chosen = value or "student"
-    if kind == "curves":
-        figure = figures.curves(frame, chosen, view)
-    elif kind == "homogeneity":
-        figure = figures.homogeneity(frame, view)
-    elif kind == "cost":
-        figure = figures.cost(frame, against, chosen, view)
-    elif kind == "ranks":
-        figure = figures.ranks(frame, chosen, view)
-    elif kind == "confusion":
+    if kind == "confusion":
         figure = prediction_figures.confusion(frame, folders, predictor, view)
     elif kind == "agreement" and len(runs) > 1:
         figure = prediction_figures.agreement_of_runs(frame, folders, value or kind, predictor, view)
     elif kind == "agreement":
         figure = prediction_figures.agreement(frame, folders, value or kind, view)
+    elif kind == "homogeneity":
+        figure = figures.homogeneity(frame, view)
+    elif kind == "cost":
+        figure = figures.cost(frame, against, chosen, view)
     else:
-        figure = figures.critical_difference(frame, chosen, view)
+        shapes = {"curves": figures.curves, "ranks": figures.ranks, "critical-difference": figures.critical_difference}
+        figure = shapes[kind](frame, chosen, view)
     tell(style.save(figure, path, view))
     for line in left_out:
         tell(f"note: {line}", error=True)

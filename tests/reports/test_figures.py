@@ -100,14 +100,13 @@ def test_ten_rows_still_look_different() -> None:
         (
             ("plot", "curvs"),
             "unknown figure 'curvs', did you mean 'curves'? (valid: agreement, confusion, cost, critical-difference, "
-            "curves, homogeneity, ranks, schedules)",
+            "curves, homogeneity, ranks)",
         ),
         (("plot", "cost", "--against", "tme"), "unknown cost 'tme'"),
         (("plot", "curves", "--value", "studnet"), "unknown curve 'studnet', did you mean 'student'?"),
         (("plot", "ranks", "--value", "seconds"), "seconds has no ranks"),
         (("plot", "curves", "--out", "x.gif"), "unknown figure format 'gif'"),
         (("plot", "homogeneity", "--value", "student"), "homogeneity has no --value"),
-        (("plot", "schedules"), "--method NAME belongs to bench plot schedules"),
     ],
 )
 def test_bad_words(
