@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,9 +18,7 @@ from methods.objectives import soft_labels
 
 if TYPE_CHECKING:
     # torchvision takes seconds to import: whoever needs it imports this file
-    from benchmark.training.policies import Mixing, Policy, PolicyName
-
-Padding = Literal["black", "mean", "reflect"]
+    from benchmark.training.policies import Mixing, Policy
 
 
 @dataclass(frozen=True)
@@ -63,60 +61,37 @@ class Augmentation:
     first ones.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        normalisation: Normalisation,
-        pad: int,
-        flip: bool,
-        padding: Padding = "black",
-        policy: "PolicyName | None" = None,
-        erase: float = 0.0,
-    ) -> None:
+    def __init__(self, images: Images, normalisation: Normalisation, data: DataConfig) -> None:
         """Keep a reference to the images.
 
         Args:
             images: ``[N, C, H, W]``, uint8.
             normalisation: From their pixels to what networks see.
-            pad: Width of the border in pixels; below the images' sides for ``reflect``.
-            flip: Whether images are mirrored at random.
-            padding: What the border is: ``black``, the ``mean`` colour, or the image's rim, mirrored (``reflect``).
-            policy: torchvision's policy that changes the crops; None: none.
-            erase: Probability with which a rectangle of a view gets the mean colour.
+            data: Says what is done to them.
 
         Raises:
             InputError: For a border that is wider than a mirrored image, or a policy on images that are neither grey
                 nor of three colours.
         """
         self.count, self.channels, self.height, self.width = images.shape
-        if padding == "reflect" and pad >= min(self.height, self.width):
+        cropped = data.augment != "none"
+        self.pad, self.flip, self.padding = (data.pad, data.flip, data.padding) if cropped else (0, False, "black")
+        if self.padding == "reflect" and self.pad >= min(self.height, self.width):
             raise InputError(
-                f"data.padding=reflect: data.pad must be below {min(self.height, self.width)} (given: {pad})"
+                f"data.padding=reflect: data.pad must be below {min(self.height, self.width)} (given: {self.pad})"
             )
-        self.pad = pad
-        self.flip = flip
-        self.padding = padding
         self.normalisation = normalisation
         self.images = images
-        self.erase = erase
-        self.policy = self._policy(policy) if policy else None
+        self.erase = data.erase
+        self.policy: "Policy | None" = None
+        if data.augment in ("randaugment", "trivialaugment"):
+            if self.channels not in (1, 3):
+                raise InputError(
+                    f"data.augment={data.augment} takes grey images or three colours (given: {self.channels} channels)"
+                )
+            from benchmark.training.policies import Policy
 
-    @classmethod
-    def of(cls, data: DataConfig, images: Images, normalisation: Normalisation) -> "Augmentation":
-        """Make what a run's configuration asks for."""
-        if data.augment == "none":
-            return cls(images, normalisation, 0, False, erase=data.erase)
-        policy = None if data.augment == "standard" else data.augment
-        return cls(images, normalisation, data.pad, data.flip, data.padding, policy, data.erase)
-
-    def _policy(self, name: "PolicyName") -> "Policy":
-        if self.channels not in (1, 3):
-            raise InputError(
-                f"data.augment={name} takes grey images or three colours (given: {self.channels} channels)"
-            )
-        from benchmark.training.policies import Policy
-
-        return Policy(name, self.height, self.width, self.images.device)
+            self.policy = Policy(data.augment, self.height, self.width, images.device)
 
     def sample(self, seed: int, axis: str, epoch: int, views: int) -> "SampledViews":
         """Sample everything that is done to every image in an epoch."""
@@ -236,20 +211,12 @@ class Batches:
     def __init__(
         self, config: RunConfig, dataset: Dataset, normalisation: Normalisation, device: torch.device, views: int
     ) -> None:
-        """Move the images to the device.
-
-        Args:
-            config: Of the run.
-            dataset: Whose training images are used.
-            normalisation: Of their pixels.
-            device: Where steps are taken.
-            views: V, views of each image in a batch.
-        """
+        """Move the training images of a dataset to the device; a batch has ``views`` views of each of its images."""
         self._config = config
         self._classes = len(dataset.classes)
         self._views = views
         images, self.labels = on_device(dataset.train, device)
-        self.augmentation = Augmentation.of(config.data, images, normalisation)
+        self.augmentation = Augmentation(images, normalisation, config.data)
         self._mixing = _mixing(config, self._classes)
         # counted once: a step asks for it
         self.per_epoch = len(_without_single(torch.arange(len(self.labels)).split(config.train.batch_size)))

@@ -1,4 +1,4 @@
-"""Automatic augmentation and erasing: torchvision's operations, sampled for each image, a batch at a time."""
+"""Automatic augmentation, erasing, mixup and CutMix: torchvision's operations, sampled for each image, by the batch."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms import RandomErasing
-from torchvision.transforms.v2 import RandAugment, TrivialAugmentWide
+from torchvision.transforms.v2 import CutMix, MixUp, RandAugment, TrivialAugmentWide
 
 from benchmark.configuration import DataConfig
 from benchmark.training import Augmentation, Normalisation
 from benchmark.training.initialisation import generator, seeded_by
-from benchmark.training.policies import ERASED_RATIO, ERASED_SHARE, Policy, PolicyName, erase, sample_boxes
+from benchmark.training.policies import ERASED_RATIO, ERASED_SHARE, Mixing, Policy, PolicyName, erase, sample_boxes
 from methods.errors import InputError
 
 CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ class TestErasing:
 
 def augmentation(**data: Any) -> Augmentation:
     normalisation = Normalisation.of((0.5, 0.4, 0.3), (0.2, 0.2, 0.3), CPU)
-    return Augmentation.of(DataConfig(**{"pad": 2, **data}), pictures(), normalisation)
+    return Augmentation(pictures(), normalisation, DataConfig(**{"pad": 2, **data}))
 
 
 class TestViews:
@@ -172,5 +172,70 @@ class TestViews:
 
     def test_a_policy_takes_grey_images_or_three_colours(self) -> None:
         images, normalisation = pictures(2, 2), Normalisation.of((0.5, 0.5), (0.5, 0.5), CPU)
-        with pytest.raises(InputError, match=r"grey images or three colours \(given: 2 channels\)"):
-            Augmentation.of(DataConfig(augment="randaugment"), images, normalisation)
+        with pytest.raises(InputError, match=r"randaugment.* 2 channels"):
+            Augmentation(images, normalisation, DataConfig(augment="randaugment"))
+
+
+LABELS = torch.tensor([0, 1, 2, 1, 0])
+SURE = torch.eye(3)[LABELS]
+
+
+def mixed_batch() -> Tensor:
+    return torch.randn(3, 5, 6, 8, 2).movedim(-1, -3)
+
+
+def sampled_by_torchvision(transform: MixUp | CutMix, views: Tensor, seed: int) -> dict[str, Any]:
+    """What torchvision draws from that seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn: dict[str, Any] = transform.make_params([views[0]])
+    return drawn
+
+
+def test_mixup_exactly() -> None:
+    views = mixed_batch()
+    mixed, labels = Mixing("mixup", 0.4, 3)(views, LABELS, 11)
+    share = sampled_by_torchvision(MixUp(alpha=0.4, num_classes=3), views, 11)["lam"]
+    assert isinstance(share, float)
+    assert 0 < share < 1
+    torch.testing.assert_close(mixed, share * views + (1 - share) * views.roll(1, 1))
+    torch.testing.assert_close(labels, share * SURE + (1 - share) * SURE.roll(1, 0))
+
+
+def test_cutmix_exactly() -> None:
+    views = mixed_batch()
+    mixed, labels = Mixing("cutmix", 1.0, 3)(views, LABELS, 2)
+    drawn = sampled_by_torchvision(CutMix(alpha=1.0, num_classes=3), views, 2)
+    left, top, right, bottom = drawn["box"]
+    wanted = views.clone()
+    wanted[..., top:bottom, left:right] = views.roll(1, 1)[..., top:bottom, left:right]
+    assert torch.equal(mixed, wanted)
+    share = 1 - (bottom - top) * (right - left) / 48
+    assert 0 < share < 1
+    torch.testing.assert_close(labels, share * SURE + (1 - share) * SURE.roll(1, 0))
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_all_views_are_mixed_alike_and_the_first_whatever_their_number(kind: str) -> None:
+    views, mixing = mixed_batch(), Mixing(kind, 1.0, 3)  # type: ignore[arg-type]
+    together, labels = mixing(views, LABELS, 5)
+    for number in range(3):
+        alone, same = mixing(views[number : number + 1], LABELS, 5)
+        assert torch.equal(alone[0], together[number])
+        assert torch.equal(same, labels)
+    assert not torch.equal(labels, mixing(views, LABELS, 6)[1])
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_the_layout_is_kept_and_torchs_generator_left_alone(kind: str) -> None:
+    before = torch.get_rng_state()
+    mixed, labels = Mixing(kind, 1.0, 3)(batch_of(before), LABELS, 5)  # type: ignore[arg-type]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert mixed[0].is_contiguous(memory_format=torch.channels_last)
+    assert type(mixed) is type(labels) is Tensor
+
+
+def batch_of(state: Tensor) -> Tensor:
+    made = mixed_batch()
+    torch.set_rng_state(state)
+    return made

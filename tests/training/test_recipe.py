@@ -289,7 +289,7 @@ class TestPadding:
         """The corner crop of a padded image: two rows and columns of border and one pixel of it."""
         normalisation = Normalisation(torch.tensor([1.0]), torch.tensor([-33.4]))
         images = self.IMAGE[None, None]
-        augmentation = Augmentation(images, normalisation, 2, False, padding)  # type: ignore[arg-type]
+        augmentation = Augmentation(images, normalisation, DataConfig(pad=2, flip=False, padding=padding))  # type: ignore[arg-type]
         return augmentation._windows(images)[0, 0, 0, 0, :, :, 0].tolist()
 
     def test_black(self) -> None:
@@ -303,7 +303,7 @@ class TestPadding:
         assert self.padded("reflect") == whole[0, 0, :3, :3].tolist()
 
     def test_reflect_needs_images_wider_than_the_border(self) -> None:
-        with pytest.raises(InputError, match=r"data.pad must be below 8 \(given: 8\)"):
+        with pytest.raises(InputError, match=r"data\.pad.* 8 "):
             trained(TrainConfig(), DataConfig(pad=8, padding="reflect"))
 
     def test_a_run_is_trained_with_its_padding(self) -> None:

@@ -21,16 +21,13 @@ def run(**train: Any) -> RunConfig:
 
 
 @pytest.mark.parametrize(
-    ("train", "line"),
-    [
-        ({"graph": True}, "train.graph needs a CUDA device (here: cpu)"),
-        ({"precision": "tf32"}, "train.precision tf32 exists on CUDA devices alone (valid here: fp32, bf16)"),
-    ],
+    ("train", "facts"),
+    [({"graph": True}, ("train.graph", "CUDA", "cpu")), ({"precision": "tf32"}, ("tf32", "CUDA", "fp32, bf16"))],
 )
-def test_what_a_cpu_has_not_is_refused(train: dict[str, Any], line: str) -> None:
+def test_what_a_cpu_has_not_is_refused(train: dict[str, Any], facts: tuple[str, ...]) -> None:
     with pytest.raises(InputError) as refused:
         check_settings([run(), run(**train)], CPU)
-    assert str(refused.value) == line
+    assert all(fact in str(refused.value) for fact in facts)
     # a device by its name: nothing is asked of CUDA
     check_settings([run(**train)], CUDA)
     check_settings([run(precision="bf16")], CPU)
@@ -39,7 +36,7 @@ def test_what_a_cpu_has_not_is_refused(train: dict[str, Any], line: str) -> None
 def test_a_compiled_step_on_a_cpu_is_remarked_once() -> None:
     compiled = run(compile=True)
     (line,) = setting_remarks([compiled, compiled, run()], CPU)
-    assert line.startswith("train.compile brings nothing on a CPU")
+    assert "train.compile" in line
     _, reduced = setting_remarks([compiled, run(compile=True, precision="bf16")], CPU)
     assert "12 times slower" in reduced
     assert setting_remarks([run(), run(precision="bf16")], CPU) == []
@@ -54,7 +51,8 @@ def test_a_refused_setting_leaves_nothing_behind(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err.splitlines() == ["bench: train.graph needs a CUDA device (here: cpu)"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "train.graph" in line
     assert list(tmp_path.iterdir()) == []
 
 

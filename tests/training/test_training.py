@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from benchmark import running
-from benchmark.configuration.run_config import RunConfig
+from benchmark.configuration.run_config import DataConfig, RunConfig
 from benchmark.datasets.catalogue import load
 from benchmark.training.batches import Augmentation, Normalisation
 from benchmark.training.initialisation import axis_seed
@@ -62,7 +62,7 @@ def test_axes_of_randomness_do_not_meet(seed: int, epoch: int) -> None:
 def test_a_view_is_a_shifted_and_mirrored_image_with_black_around_it() -> None:
     image = torch.arange(1, 17, dtype=torch.uint8).view(1, 1, 4, 4)
     identity = Normalisation.of((0.0,), (1 / 255,), CPU)
-    augmentation = Augmentation(image, identity, pad=1, flip=True)
+    augmentation = Augmentation(image, identity, DataConfig(pad=1))
     padded = torch.nn.functional.pad(image, (1, 1, 1, 1)).float()
     crops = [padded[..., y : y + 4, x : x + 4] for y in range(3) for x in range(3)]
     allowed = {tuple(crop.flatten().tolist()) for full in crops for crop in (full, full.flip(-1))}
@@ -77,7 +77,7 @@ def test_a_view_is_a_shifted_and_mirrored_image_with_black_around_it() -> None:
 
 def test_views_of_one_image_are_independent() -> None:
     images = torch.randint(0, 256, (400, 1, 6, 6), dtype=torch.uint8)
-    augmentation = Augmentation(images, Normalisation.of((0.5,), (0.5,), CPU), pad=2, flip=False)
+    augmentation = Augmentation(images, Normalisation.of((0.5,), (0.5,), CPU), DataConfig(pad=2, flip=False))
     sampled = augmentation.sample(0, "augmentation", 0, 3)
     for first, second in ((0, 1), (0, 2), (1, 2)):
         same = (sampled.rows[first] == sampled.rows[second]).float().mean()
