@@ -61,6 +61,8 @@ class Augmentation:
     first ones.
     """
 
+    policy: "Policy | None"
+
     def __init__(self, images: Images, normalisation: Normalisation, data: DataConfig) -> None:
         """Keep a reference to the images.
 
@@ -83,7 +85,7 @@ class Augmentation:
         self.normalisation = normalisation
         self.images = images
         self.erase = data.erase
-        self.policy: "Policy | None" = None
+        self.policy = None
         if data.augment in ("randaugment", "trivialaugment"):
             if self.channels not in (1, 3):
                 raise InputError(
