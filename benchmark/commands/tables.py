@@ -61,6 +61,9 @@ def table(
     suite: SuiteName = None,
     where: Where = None,
     split: Split = None,
+    environment: Annotated[
+        Text, typer.Option(help="Runs of one environment alone: a part of its hardware or versions.")
+    ] = None,
     hide: Hide = None,
     label: Label = None,
     layout_file: Layout = None,
@@ -120,6 +123,7 @@ def table(
     wanted = layouts.read(layout_file, said)
     choice, showing = wanted.filter(), wanted.style(label or ())
     frame = store.load(places(results), "last", prefer=prefer, split="all")
+    frame = frame if environment is None else tables.in_environment(frame, environment)
     say_notes(frame.attrs[store.DAMAGED].values())
     metrics = of_frame(frame)
     keys, scores = layout.keys_and_metrics(layout.split_words(columns), metrics) if columns is not None else ([], [])

@@ -41,7 +41,7 @@ from .rendering import (
     rendered as rendered,
 )
 from .replicates import footnotes as footnotes, located as located
-from .selection import TableFilter as TableFilter
+from .selection import TableFilter as TableFilter, in_environment as in_environment
 from .sequential import MIN_PAIRS as MIN_PAIRS, level as level
 from .style import TableStyle as TableStyle
 from .suites import keep_plan as keep_plan, plan_of as plan_of, stored_plans as stored_plans

@@ -14,7 +14,7 @@ import pandas as pd
 from benchmark.configuration import EQUAL_EPOCHS, FieldRole, settings_of_role
 from benchmark.formatting import OTHER_WORDS, short_name
 from benchmark.metrics import Metric, checked
-from benchmark.store import BUDGETS_JOINED_BY
+from benchmark.store import BUDGETS_JOINED_BY, identity_in
 from benchmark.tables import configurations
 from methods import registry
 from methods.errors import InputError, unknown
@@ -142,6 +142,7 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     # a subset has a checksum of its own, which says nothing more than its size
     checksum = [name for name in hashes if not name.startswith(("files.", "method."))]
     runs[about_data] = _with_differences(runs, ["dataset", "backbone", about_data], about_data, checksum)
+    runs[about_data] += _environments(runs, about_data)
     if "method" not in (*rows, *columns) and runs["variant"].nunique() > 1:
         runs[about_method] += ", method=" + runs["variant"]
     runs["base"] = runs[about_method]
@@ -149,6 +150,24 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     naming = configurations.named(runs, "variant", "place", own)
     runs[about_method] += naming.suffixes
     return Arrangement(runs.drop(columns="place"), about_method, naming)
+
+
+def _environments(runs: pd.DataFrame, label: str) -> "pd.Series[Any]":
+    """Return what tells replicates apart: the environment, where the same run was measured in several.
+
+    What did not finish is shown in the environment with the most runs.
+    """
+    found = pd.Series("", index=runs.index, dtype=object)
+    if "environment" not in runs or runs["environment"].nunique() < 2:
+        return found
+    finished = runs[runs["status"] == "finished"]
+    identities = finished["run"].map(identity_in)
+    for name, own in finished.groupby(label, sort=False):
+        if own["environment"].groupby(identities).nunique().max() > 1:
+            most = own["environment"].value_counts().index[0]
+            places = runs[runs[label] == name]
+            found[places.index] = ", " + places["environment"].where(places["status"] == "finished", most)
+    return found
 
 
 def _joined(runs: pd.DataFrame, keys: Sequence[str]) -> "pd.Series[Any]":

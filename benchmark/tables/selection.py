@@ -192,6 +192,22 @@ def several(kind: str, words: Iterable[str], runs: pd.DataFrame, labels: Sequenc
     return list(found)
 
 
+def in_environment(frame: pd.DataFrame, words: str) -> pd.DataFrame:
+    """Return the runs of one environment group, or of several.
+
+    Args:
+        frame: From :func:`benchmark.store.load`.
+        words: A part of the groups' names, such as ``EPYC``.
+
+    Raises:
+        InputError: If none has it.
+    """
+    kept = frame[frame["environment"].str.contains(words, regex=False, case=False)]
+    if kept.empty and not frame.empty:
+        raise unknown("environment", words, dict.fromkeys(frame["environment"][frame["environment"] != ""]))
+    return kept
+
+
 def quoted(labels: Iterable[str]) -> str:
     """Return labels, which may have commas in them, as a list."""
     return ", ".join(map(repr, labels))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import store
+from benchmark.tables import build
 from benchmark.tables.replicates import footnotes
 from tests.command_line import Bench
 
@@ -62,3 +63,35 @@ def test_changed_sources_are_told_apart_where_the_commit_does_not(
 
 def test_what_a_run_does_not_say_is_no_difference(finished_runs: Path, tmp_path: Path) -> None:
     assert footnotes(store.load(with_change(finished_runs, tmp_path / "mixed", "cuda", "13.0"))) == []
+
+
+class TestEnvironments:
+    @pytest.fixture
+    def two(self, finished_runs: Path, tmp_path: Path) -> list[str]:
+        """The results, and the same runs as another machine measures them, without the last seed of one method."""
+        for path in finished_runs.glob("runs/*/result.json"):
+            folder = tmp_path / "elsewhere" / "runs" / path.parent.name
+            shutil.copytree(path.parent, folder)
+            content = json.loads(path.read_text())
+            content["environment"]["hardware"] = "Another CPU"
+            (folder / "result.json").write_text(json.dumps(content))
+        (last,) = (tmp_path / "elsewhere" / "runs").glob("pcl-*-s1-*")
+        shutil.rmtree(last)
+        return ["--results", str(finished_runs), "--results", str(tmp_path / "elsewhere")]
+
+    def test_replicates_are_columns_of_their_own_and_pairs_stay_within_one(self, bench: Bench, two: list[str]) -> None:
+        out = bench("table", *two, "--baseline", "dml", "--format", "json").out
+        found = json.loads(out)
+        text = json.dumps(found)
+        assert "Another CPU" in text
+        table = build(store.load([two[1], two[3]], "last"), baseline="dml")
+        columns = [heading.column for heading in table.headings]
+        assert len(columns) == 2
+        counts = {heading.column: len(one.values) for (row, heading), one in table.replicates.items() if row == "pcl"}
+        assert [counts[column] for column in columns] == [2, 1]
+        pairs = {heading.column: gain.n for (row, heading), gain in table.gains.items() if row == "pcl"}
+        assert [pairs[column] for column in columns] == [2, 1]
+
+    def test_one_environment_is_chosen_by_a_part_of_its_name(self, bench: Bench, two: list[str]) -> None:
+        assert "(1)" in bench("table", *two, "--environment", "another").out
+        bench("table", *two, "--environment", "nowhere").assert_refused("Another CPU")
