@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.commands.options import Config, DryRun, Plugins, Set, Text, as_path, begun, with_options
+from benchmark.commands.options import Config, DryRun, Plugins, Set, SuiteName, Text, as_path, begun, with_options
 from benchmark.configuration import OPTIONS, SWEEP_OPTIONS, UNTIL_DECIDED_OPTIONS
 from benchmark.console import new_console
 from methods.errors import InputError
@@ -19,6 +19,7 @@ def run(
     config: Config = None,
     set_: Set = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that are finished.")] = False,
+    suite: SuiteName = None,
     dry_run: DryRun = False,
     plugin: Plugins = None,
 ) -> None:
@@ -31,6 +32,17 @@ def run(
     layers = [*file_layer, layer_from_assignments(set_ or ()) | flags]
     console = new_console()
     bound = until.pop("until_decided", None)
+    if suite is not None:
+        if config is not None or bound is not None or until:
+            raise InputError("--suite declares the comparison itself: leave out --config and --until-decided")
+        from benchmark.running.suite import SuiteRun
+
+        declared = SuiteRun(suite, layers[-1], plugins, force, begun(ctx), fetch=not dry_run)
+        if dry_run:
+            declared.print_plan(console)
+        elif not declared.carry_out(console):
+            raise typer.Exit(1)
+        return
     if bound is None and until:
         raise InputError("--baseline, --max-seeds and --seed-step belong to --until-decided: give it, such as 0.5")
     if bound is not None:

@@ -232,6 +232,15 @@ def _differing(runs: Sequence[RunConfig]) -> dict[str, str]:
     return texts
 
 
+def seconds(command: Command, runs: Sequence[RunConfig]) -> float:
+    """Return the seconds that runs take side by side on this machine, from a few timed steps of each kind."""
+    from benchmark.speed.cost import plan_cost, side_by_side
+
+    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root, command.plugins) for run in runs}
+    found = plan_cost(runs, shapes, command.store.root, command.device, command.plugins)
+    return side_by_side(found.seconds, places(command, runs))
+
+
 def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
     from benchmark.speed.cost import plan_cost, side_by_side, stored_mebibytes
     from benchmark.training import check_labels
