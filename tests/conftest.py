@@ -52,7 +52,7 @@ def seeded() -> None:
 SLOW = (
     *("checking/test_contract", "training/test_determinism", "scheduling/test_faults", "scheduling/test_cluster"),
     *("methods/test_backbones", "scheduling/test_resume", "commands/test_cli", "test_page_commands"),
-    *("commands/test_bad_input", "sweeps/test_sweep", "methods/test_brought_networks", "speed/test_equal_cost"),
+    *("commands/test_bad_input", "sweeps/test_sweep", "methods/test_plugin_networks", "speed/test_equal_cost"),
     *("training/test_fast_paths", "checking/test_more_than_logits", "commands/test_library_networks"),
     "hardware/test_deep",
 )
