@@ -17,7 +17,7 @@ from benchmark.console import new_console, say
 from benchmark.errors import MachineError, TryAgainError
 from benchmark.running.command import Command, prepare
 from benchmark.running.forecast import forecast
-from benchmark.scheduling import display, logging_backends, remove_scratch_folders, run_serially, run_under_ray
+from benchmark.scheduling import Display, logging_backends, remove_scratch_folders, run_serially, run_under_ray
 from benchmark.store import (
     DAMAGED,
     PREDICTIONS,
@@ -183,7 +183,7 @@ def train(
 ) -> list[Result]:
     """Carry out some runs of a command and return how they ended; ``name`` is what the display calls a run."""
     jobs = [job(command, run) for run in missing]
-    with display(len(jobs), console, name) as shown:
+    with Display(len(jobs), console, name) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
         if command.engine == "serial":
             return run_serially(jobs, sets, observer)
@@ -208,10 +208,10 @@ def job(command: Command, run: RunConfig) -> "Job":
 
 
 def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Dataset]:
-    """Return the data sets that runs need, by name.
+    """Return the datasets that runs need, by name.
 
     Raises:
-        InputError: If a file that a hyperparameter names is of other classes than the run's data set.
+        InputError: If a file that a hyperparameter names is of other classes than the run's dataset.
         MachineError: If their files are not those any more that the runs were planned with.
     """
     from benchmark.training import check_files
@@ -257,7 +257,7 @@ def run(
     try:
         carry_out(command, console)
     except TryAgainError as error:
-        say(console, f"{error}; the same call goes on")
+        say(console, f"{error}; the same call resumes")
     names = {command.store.folder(run).name for run in command.runs}
     frame = load(command.store.root, where={"run": names}, split="all")
     return frame.dropna(axis="columns", how="all").reset_index(drop=True)

@@ -75,8 +75,8 @@ def prepare(
     """Resolve a request.
 
     Args:
-        layers: Keys and values, weakest first; below them lies each data set's recipe.
-        plugins: Python files that define further methods and data sets.
+        layers: Keys and values, weakest first; below them is each dataset's recipe.
+        plugins: Python files that define further methods and datasets.
         force: Whether finished runs are repeated.
         begun: When the command began, as ``time.time()`` gives it, which its time is counted from; now for None.
         fetch: Whether datasets that are not there are downloaded, where only their content can identify the runs.

@@ -41,7 +41,7 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Mapping[str, d
     Args:
         command: The command.
         runs: Those of its runs that are still to be carried out.
-        shapes: Of their data sets by name.
+        shapes: Of their datasets by name.
 
     Returns:
         No time for a plan of a few minutes or where no step can be timed; nothing at all on a GPU or a cluster.
@@ -151,35 +151,34 @@ class _Plan:
     def _network(self) -> list[str]:
         from methods import backbones
 
-        run, pace = self._longest()
+        run, _ = self._longest()
         smallest = next(iter(backbones.available()))
-        if run.backbone == smallest:
-            return []
-        try:
-            small = run.model_copy(update={"backbone": smallest})
-            factor = self._timed(small) / pace.train
-        except Exception:
-            return []
-        # a network that hardly helps is no advice
-        return [f"a smaller network (--backbone {smallest}: about {duration(self.seconds(factor))})"] * (
-            factor < WORTH_IT
-        )
+        factor = None if run.backbone == smallest else self._factor(run.model_copy(update={"backbone": smallest}))
+        return self._worth_it(f"a smaller network (--backbone {smallest}", factor)
 
     def _precision(self) -> list[str]:
-        run, pace = self._longest()
-        if run.train.precision == "bf16" or not environment.multiplies_bfloat16():
-            return []
         from benchmark.training import choose_device, read_machine_record
 
+        run, _ = self._longest()
+        if run.train.precision == "bf16" or not environment.multiplies_bfloat16():
+            return []
         reduced = run.model_copy(update={"train": run.train.model_copy(update={"precision": "bf16"})})
         record = read_machine_record(choose_device("cpu"))
         gain = record.gains.get("bf16") if record else None
+        return self._worth_it("less precision (--set train.precision=bf16", 1 / gain if gain else self._factor(reduced))
+
+    def _factor(self, changed: RunConfig) -> float | None:
+        """Return the time of a changed run relative to that of the longest; None if it takes no step."""
         try:
-            factor = 1 / gain if gain else self._timed(reduced) / pace.train
+            return self._timed(changed) / self._longest()[1].train
         except Exception:
+            return None
+
+    def _worth_it(self, change: str, factor: float | None) -> list[str]:
+        """Return a change with the time of the plan after it, if it helps enough to be advice."""
+        if factor is None or factor >= WORTH_IT:
             return []
-        took = duration(self.seconds(factor))
-        return [f"less precision (--set train.precision=bf16: about {took})"] * (factor < WORTH_IT)
+        return [f"{change}: about {duration(self.seconds(factor))})"]
 
     def _budget(self) -> list[str]:
         """Return the multiply-adds a run with which the plan would take as long as is not called long."""
@@ -218,7 +217,7 @@ def _on_cpu(command: Command) -> bool:
 
 
 def _differing(runs: Sequence[RunConfig]) -> dict[str, str]:
-    """Return by identity the hyperparameters in which runs of one method, data set and network differ, as text."""
+    """Return by identity the hyperparameters in which runs of one method, dataset and network differ, as text."""
     values: dict[tuple[str, ...], dict[str, set[str]]] = {}
     for run in runs:
         own = values.setdefault((run.method, run.dataset, run.backbone), {})

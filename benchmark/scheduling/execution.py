@@ -55,7 +55,7 @@ class Job:
         results: The results folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         save_students: Whether the students' weights are kept.
-        plugins: Python files that define further methods and data sets.
+        plugins: Python files that define further methods and datasets.
         force: Whether the run begins anew even if it has ended or can be resumed.
         predictions: What the predictors' logits on the scored images are kept as; None if they are not.
         limit: By when it has to have ended, or to be ready to be resumed.

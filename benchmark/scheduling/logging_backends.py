@@ -7,10 +7,9 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from benchmark.configuration import RunConfig
 from benchmark.scheduling.progress import Observer
@@ -20,20 +19,6 @@ from methods.errors import InputError, unknown
 Row = Mapping[str, float]
 
 PROJECT = "okdbench"
-
-
-class RunLog(Protocol):
-    """Where one run's metrics go."""
-
-    def epoch(self, row: Row) -> None:
-        """Take an epoch's metrics."""
-
-    def end(self, result: Result) -> None:
-        """The run has ended: write what is left."""
-
-
-Opener = Callable[[RunConfig, Path, int], RunLog]
-"""Opens the log of a run in its folder, from an epoch on."""
 
 
 class TensorBoardLog:
@@ -47,7 +32,7 @@ class TensorBoardLog:
         self.writer.add_text("configuration", "\n".join(f"    {key}: {value}" for key, value in _flat(config).items()))
 
     def epoch(self, row: Row) -> None:
-        """Write a scalar for each metric."""
+        """Write a scalar per metric."""
         for key, value in _metrics(row).items():
             self.writer.add_scalar(key, value, int(row["epoch"]))
         self.writer.flush()
@@ -117,19 +102,12 @@ class MlflowLog:
         self.client.set_terminated(self.run_id, "FINISHED" if result.status.final else "FAILED")
 
 
-@dataclass(frozen=True)
-class Backend:
-    """One of the words that ``--log`` takes; the extra of this package that installs it has the same name."""
-
-    opener: Opener
-    module: str
-
-
-BACKENDS: Mapping[str, Backend] = {
-    "tensorboard": Backend(TensorBoardLog, "tensorboard"),
-    "wandb": Backend(WandbLog, "wandb"),
-    "mlflow": Backend(MlflowLog, "mlflow"),
+BACKENDS: Mapping[str, Callable[[RunConfig, Path, int], Any]] = {
+    "tensorboard": TensorBoardLog,
+    "wandb": WandbLog,
+    "mlflow": MlflowLog,
 }
+"""By the words that ``--log`` takes, the names of packages: each opens a run's log in its folder, from an epoch on."""
 
 
 def check(value: Any) -> tuple[str, ...]:
@@ -145,7 +123,7 @@ def check(value: Any) -> tuple[str, ...]:
     for name in names:
         if name not in BACKENDS:
             raise unknown("log", name, BACKENDS)
-        if find_spec(BACKENDS[name].module) is None:
+        if find_spec(name) is None:
             raise InputError(f"--log {name} needs a package: pip install 'okdbench[{name}]'")
     return names
 
@@ -157,7 +135,7 @@ class LoggingObserver:
         self.display = display
         self.store = store
         self.names = list(names)
-        self._open: dict[tuple[str, str], RunLog] = {}
+        self._open: dict[tuple[str, str], Any] = {}
 
     def started(self, run: RunConfig) -> None:
         """A run has begun; no log is opened before there is something to write."""
@@ -173,7 +151,7 @@ class LoggingObserver:
         for name in tuple(self.names):
             with self._guarded(run, name):
                 if (name, run.identity) not in self._open:
-                    log = BACKENDS[name].opener(run, self.store.folder(run), int(row["epoch"]))
+                    log = BACKENDS[name](run, self.store.folder(run), int(row["epoch"]))
                     self._open[name, run.identity] = log
                 self._open[name, run.identity].epoch(row)
 

@@ -14,7 +14,7 @@ from benchmark.configuration import RunConfig
 from benchmark.console import say
 from benchmark.datasets import Dataset
 from benchmark.errors import TryAgainError
-from benchmark.scheduling import display, logging_backends
+from benchmark.scheduling import Display, logging_backends
 from benchmark.store import Status, atomic, check_folder
 from benchmark.sweeps.answer import comparisons, detectable, expected_spread
 from benchmark.sweeps.outcomes import Outcome, outcome, ranked
@@ -156,7 +156,7 @@ def _train(
         searcher: ListSearcher = search.OptunaSearcher(sweep, waiting, scores, SearchHistory.read(sweep).add)
     else:
         searcher = ListSearcher([x.runs for x in waiting])
-    with display(len(missing) + wanted * len(sweep.seeds), console, sweep.label) as shown:
+    with Display(len(missing) + wanted * len(sweep.seeds), console, sweep.label) as shown:
         observer = logging_backends.with_logs(shown, command.log, command.store)
         images = sets[sweep.base.dataset]
         say_it = partial(say, console)

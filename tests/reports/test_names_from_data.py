@@ -3,7 +3,6 @@
 import io
 import subprocess
 import warnings
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from benchmark import store
 from benchmark.reports import figures, page, prediction_figures, style
 from benchmark.reports.page_data import Content
 from benchmark.reports.style import View
-from benchmark.scheduling.progress import LiveDisplay
+from benchmark.scheduling.progress import Display
 from benchmark.site import build as build_site
 from benchmark.store import Predictions, write_predictions
 from benchmark.store.runs import Store
@@ -67,7 +66,7 @@ class TestTerminal:
     def test_a_name_is_no_markup_of_the_running_display(self) -> None:
         written = io.StringIO()
         console = Console(file=written, force_terminal=True, width=200)
-        with LiveDisplay(1, console, attrgetter("label")) as display:
+        with Display(1, console) as display:
             display.started(config("dml", "[red]x[/red]\x07", 0))
         assert "[red]x[/red]" in written.getvalue()
         assert "\x07" not in written.getvalue()

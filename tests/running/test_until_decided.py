@@ -45,7 +45,7 @@ def test_it_stops_once_all_is_decided(bench: Bench, tmp_path: Path) -> None:
     assert "look at 3 seeds: 1 of 1 decided: dml better" in answer.out
     assert "look at 6 seeds" not in answer.out
     assert "better by at least 0.5 (at 3 seeds)" in answer.out
-    # the seeds that lie there as well have not been looked at
+    # the other stored seeds have not been looked at
     assert "80.00 ± 1.00 (3)" in answer.out
     assert "looks at 3, 6 seeds at levels" in answer.out
     # whatever shows these runs later applies the plan

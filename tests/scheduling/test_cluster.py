@@ -29,7 +29,7 @@ from methods.dml import DML
 
 
 class Waiting(DML):
-    """DML that is in the middle of its run until it is told to go on."""
+    """DML that is in the middle of its run until it is told to continue."""
 
     name = "waiting"
 

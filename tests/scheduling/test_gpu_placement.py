@@ -12,7 +12,7 @@ from benchmark import datasets, running
 from benchmark.console import new_console
 from benchmark.scheduling import Cluster, Job, run_under_ray
 from benchmark.scheduling.cluster import VISIBLE, _visible
-from benchmark.scheduling.progress import display
+from benchmark.scheduling.progress import Display
 from benchmark.store import Status, Store
 from benchmark.training import is_out_of_memory
 from methods.errors import InputError
@@ -123,7 +123,7 @@ class TestPlacement:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         # the worker's device stays the processor: there is no GPU behind the number that it is given
         jobs = [Job(run, tmp_path, "auto", plugins=(str(plugin),)) for run in command.runs]
-        with display(len(jobs), new_console(quiet=True)) as shown:
+        with Display(len(jobs), new_console(quiet=True)) as shown:
             results = run_under_ray(jobs, sets, shown, Cluster(trials_per_gpu=share))
         assert {result.status for result in results} == {Status.FINISHED}
         store = Store(tmp_path)

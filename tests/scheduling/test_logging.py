@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.scheduling import logging_backends
-from benchmark.scheduling.logging_backends import BACKENDS, Backend, LoggingObserver
+from benchmark.scheduling.logging_backends import BACKENDS, LoggingObserver
 from benchmark.store.runs import Result, Store
 from methods.errors import InputError
 from tests import needs
@@ -101,12 +101,12 @@ class Fragile:
 def test_a_backend_that_fails_says_so_once_and_the_runs_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(logging_backends, "BACKENDS", {**BACKENDS, "fragile": Backend(Fragile, "json")})
-    command = running.prepare([{**LAYER, "results": str(tmp_path), "log": ["fragile"]}])
+    monkeypatch.setattr(logging_backends, "BACKENDS", {**BACKENDS, "json": Fragile})
+    command = running.prepare([{**LAYER, "results": str(tmp_path), "log": ["json"]}])
     assert running.carry_out(command, Console(force_terminal=False))
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ") and "--log" in line]
     assert len(notes) == 1
-    assert notes[0].endswith("--log fragile failed and is left alone from here on: the service is down")
+    assert notes[0].endswith("--log json failed and is left alone from here on: the service is down")
 
 
 def test_a_run_that_goes_on_opens_its_log_where_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_a_run_that_goes_on_opens_its_log_where_it_goes_on(tmp_path: Path, monke
         def epoch(self, row: logging_backends.Row) -> None:
             """Nothing."""
 
-    monkeypatch.setattr(logging_backends, "BACKENDS", {"recorder": Backend(Recorder, "json")})
+    monkeypatch.setattr(logging_backends, "BACKENDS", {"recorder": Recorder})
     (run,) = running.prepare([{**LAYER, "seeds": 1, "results": str(tmp_path)}]).runs
     observer = LoggingObserver(Listener(), ["recorder"], Store(tmp_path))
     observer.epoch(run, {"epoch": 7})
@@ -141,7 +141,7 @@ def test_bad_words(value: Any, fragment: str) -> None:
 
 
 def test_a_backend_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging_backends, "BACKENDS", {"nothing": Backend(Fragile, "no_such_module_at_all")})
-    with pytest.raises(InputError, match=r"pip install 'okdbench\[nothing\]'"):
-        logging_backends.check("nothing")
+    monkeypatch.setattr(logging_backends, "BACKENDS", {"no_such_module": Fragile})
+    with pytest.raises(InputError, match=r"pip install 'okdbench\[no_such_module\]'"):
+        logging_backends.check("no_such_module")
     assert logging_backends.check(None) == ()

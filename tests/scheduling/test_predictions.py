@@ -62,7 +62,7 @@ def test_they_are_the_logits_of_the_run_and_joined_with_its_images(kept: Path) -
     assert (found.run, found.students, found.split) == (run.identity, ("teacher0", "teacher1", "teacher2"), "test")
     assert found.classes == dataset.classes
     np.testing.assert_array_equal(found.labels, dataset.test.labels)
-    # an image is known by its pixels, wherever it stands
+    # an image is known by its pixels, wherever it is stored
     np.testing.assert_array_equal(found.images[::-1], datasets.image_digests(dataset.test.take(np.arange(50)[::-1])))
     assert len(set(found.images.tolist())) == 50
 

@@ -1,4 +1,4 @@
-"""A run that is killed goes on from its checkpoint as if nothing had happened."""
+"""A run that is killed resumes from its checkpoint as if nothing had happened."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``--stop-after``: no epoch is begun that would not end in time, and the same command goes on."""
+"""``--stop-after``: no epoch is begun that would not end in time, and the same command resumes."""
 
 import shlex
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ QUIET = Console(quiet=True)
 
 @dataclass
 class Clock:
-    """A clock that a test sets, or that goes on by a step whenever it is looked at."""
+    """A clock that a test sets, or that advances by a step whenever it is looked at."""
 
     now: float = 0.0
     step: float = 0.0
