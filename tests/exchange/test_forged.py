@@ -15,6 +15,7 @@ from benchmark import exchange
 from benchmark.exchange import Access, Mark, Outcome, submission, submission_check, verification
 from benchmark.store import Store, load, read
 from methods.errors import InputError
+from tests.command_line import Bench
 from tests.exchange.conftest import SEEDS, Run, forge
 
 
@@ -166,6 +167,21 @@ def test_an_inflated_number_is_never_reproduced(submitted: Path, access: Access,
     assert found.mark is mark
     # nobody else's runs are touched by it
     assert claim(found, "independent").mark is Mark.IDENTICAL
+
+
+@pytest.mark.parametrize(("gap", "code"), [(0.6, 1), (1.0, 1), (1.9, 1), (0.0, 0)])
+def test_the_command_says_it_and_keeps_it_beside_the_submission(
+    submitted: Path, bench: Bench, gap: float, code: int
+) -> None:
+    forge(submitted / "runs.tar.gz", elsewhere(lambda run: run.add(gap)), "dml-")
+    answer = bench("submit", "--check", str(submitted), "--record", "--device", "cpu")
+    assert answer.code == code
+    last = answer.out.splitlines()[-1]
+    assert last.startswith("not reproduced: dml, " if code else "reproduced: dml, ")
+    assert "--seed " in last
+    kept = json.loads((submitted.parent / exchange.RECORD).read_text())
+    assert list(kept["records"]) == ["dml/runs.tar.gz"]
+    assert not (submitted / exchange.RECORD).exists()
 
 
 def test_too_few_repetitions_say_how_many_are_needed(submitted: Path, access: Access) -> None:

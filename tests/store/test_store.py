@@ -10,7 +10,7 @@ import pytest
 from benchmark import datasets, running, store
 from benchmark.configuration.run_config import RunConfig
 from benchmark.scheduling.execution import Execution, Job
-from benchmark.store import atomic
+from benchmark.store import atomic, environment
 from benchmark.store.runs import Result, Status, Store
 from methods.errors import InputError
 
@@ -183,3 +183,28 @@ class TestFiles:
             atomic.write_text(taken, "new")
         assert path.read_text() == "old"
         assert set(tmp_path.iterdir()) == {path, taken}
+
+
+class TestEnvironment:
+    def test_variables_that_choose_instructions_are_recorded_and_part_of_the_group(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+        environment.versions.cache_clear()
+        try:
+            found = environment.versions()
+        finally:
+            environment.versions.cache_clear()
+        assert found["ATEN_CPU_CAPABILITY"] == "avx2"
+        assert "ATEN_CPU_CAPABILITY avx2" in environment.group({"hardware": "a CPU", **found})
+        assert len(found["source"]) == 32
+
+    @pytest.mark.parametrize(
+        ("key", "same"), [("hardware", False), ("torch", False), ("cuda", False), ("commit", True)]
+    )
+    def test_what_tells_environments_apart(self, key: str, same: bool) -> None:
+        made = {"hardware": "a CPU", "torch": "2"}
+        assert (environment.group(made) == environment.group({**made, key: "another"})) is same
+
+    def test_the_hash_of_the_code_that_trains_is_another_than_that_of_all(self) -> None:
+        assert environment.source_hash() != environment.source_hash(environment.TRAINING)
