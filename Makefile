@@ -6,6 +6,7 @@
 # make offline: OUT=offline gets wheels for a machine without a network: TARGET=cp312 that has WITHOUT=torch,numpy.
 # make offline-check: they are tried on a Python that has torch and numpy alone.
 # make matrix: all tests on each Python that is here, and with the lowest versions; ONLY=3.12,lowest chooses some.
+# make tables: the tables of the README and of results/, from the committed runs and their suites.
 # make docs: the documentation as pages that need no network.
 # make site: the leaderboards of results and submissions, which a workflow publishes.
 # make release-check: what would be published, built twice and tried out where nothing else is.
@@ -26,7 +27,7 @@ PARALLEL := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadsc
 # a module is compiled once, not by each of the hundreds of processes that tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test suite thorough fuzz large stress matrix offline offline-check docs site release-check lint install clean
+.PHONY: demo test suite tables thorough fuzz large stress matrix offline offline-check docs site release-check lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
@@ -40,6 +41,9 @@ test: install
 suite: install
 	PYTHONHASHSEED=0 $(PARALLEL) -m "not thorough"
 	@echo "not among them: those that take long (make thorough)"
+
+tables: install
+	$(BIN)/python -m tools.tables
 
 thorough: install
 	PYTHONHASHSEED=0 $(PARALLEL) -m thorough

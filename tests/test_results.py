@@ -1,0 +1,86 @@
+"""The committed results: generated tables are up to date, and every page has the same verdicts and numbers."""
+
+import html
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmark import cli
+from benchmark.tables import Table, typed
+from tools import tables
+
+SUITE = "cifar10_subset"
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return tables.read(SUITE)[0]
+
+
+def test_generated_tables_are_up_to_date() -> None:
+    stale = [path for path, text in tables.generated().items() if path.read_text(encoding="utf-8") != text]
+    assert stale == []
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from benchmark import exchange
+
+    place = tmp_path_factory.mktemp("results")
+    exchange.merge([tables.ROOT / tables.BUNDLES[SUITE] / "runs.tar.gz"], place)
+    return place
+
+
+def written(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", *words])
+    cli.main()
+
+
+def facts(table: Table) -> dict[tuple[str, str], tuple[str, str, str]]:
+    """Value, gain and verdict by method and budget."""
+    content = typed(table)
+    found = {}
+    for heading in table.headings:
+        columns = [content.column(f"{heading.id}{end}") for end in ("", ":gain", ":verdict")]
+        for place, row in enumerate(content.rows):
+            value, gain, verdict = (content.cell(place, column).text for column in columns)
+            found[row.id, heading.budget] = (value, gain, verdict)
+    return found
+
+
+def cells(page: str) -> list[list[str]]:
+    """The rows of all tables of an HTML page, as text."""
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.DOTALL)
+    found = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+    return [[html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in row] for row in found]
+
+
+@pytest.mark.thorough
+def test_every_page_has_the_same_verdicts_and_numbers(
+    table: Table, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = facts(table)
+    where = ["--results", str(results), "--suite", SUITE]
+    written(monkeypatch, "table", *where, "--format", "json")
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["declaration"]["comparisons"] == 40
+    for cell in printed["cells"]:
+        budget = next(column["budget"] for column in printed["columns"] if column["id"] == cell["id"])
+        assert cell.get("verdict", {"text": ""})["text"] == expected[cell["row"], budget][2]
+    written(monkeypatch, "report", *where, "--out", str(tmp_path / "report.html"))
+    written(monkeypatch, "site", *where, "--out", str(tmp_path / "site"))
+    report = cells((tmp_path / "report.html").read_text(encoding="utf-8"))
+    site = cells((tmp_path / "site" / "index.html").read_text(encoding="utf-8"))
+    pages = [(tables.ROOT / name).read_text(encoding="utf-8") for name in tables.PAGES]
+    for (method, budget), (value, gain, verdict) in expected.items():
+        number, interval = value, gain.partition(", n=")[0]
+        rows = [row for row in report if row[0] == method and any(cell.startswith(number) for cell in row)]
+        assert any(any(cell.startswith(interval) for cell in row) and verdict in row for row in rows), (method, budget)
+        rows = [row for row in site if row[0] == method and row[1:2] == [number]]
+        assert any(row[2] == interval and verdict in row for row in rows if verdict) or not verdict, (method, budget)
+        for page in pages:
+            (line,) = [line for line in page.splitlines() if line.startswith(f"| {method} ") and number in line]
+            assert interval in line
+            assert f"| {verdict}" in line
