@@ -363,12 +363,12 @@ METRICS: Mapping[str, Metric] = {
             "M", None, "Cost", "", places=3,
         ),
         Metric(
-            "multiply-adds", "millions of multiply-adds of the deployed student an image",
+            "multiply-adds", "MACs of the deployed student per image in millions",
             _number("cost.student_multiply_adds", 1e-6), "M", None, "Cost", "",
         ),
         Metric(
-            "training-multiply-adds", "millions of multiply-adds of a training step an image",
-            _number("cost.step_multiply_adds", 1e-6), "M", None, "Cost", "", title="multiply-adds, M",
+            "training-multiply-adds", "training MACs per image in millions",
+            _number("cost.step_multiply_adds", 1e-6), "M", None, "Cost", "", title="training MACs, M",
         ),
     )
 }  # fmt: skip

@@ -130,8 +130,8 @@ def direction(difference: float, better: Better) -> Literal["better", "worse", "
 def verdict(low: float, high: float, bound: float, better: Better) -> Word:
     """Return what one interval of a difference says when it is compared with 0 and with ± bound.
 
-    The first that holds: it lies beyond the bound (better or worse by at least the bound), it excludes 0 (better or
-    worse), it lies within the bound (equivalent); else undecided.
+    The first that holds: it is beyond the bound (better or worse by at least the bound), it excludes 0 (better or
+    worse), it is within the bound (equivalent); else undecided.
 
     Args:
         low: Lower end of the interval of ours minus the baseline's.

@@ -16,8 +16,8 @@ class Naming:
     """What the configurations of a table are called.
 
     Attributes:
-        suffixes: What stands behind a run's method, by the runs' index; nothing for a method's usual configuration.
-        usual: What a plain name stands for, by name.
+        suffixes: What follows a run's method, by the runs' index; nothing for a method's usual configuration.
+        usual: What a plain name is short for, by name.
         following: The settings that follow from the context, by name.
     """
 
@@ -34,7 +34,7 @@ class Naming:
         """
         lines = [f"{word(name)} alone stands for {said}" for name, said in self.usual.items() if name in shown]
         own = [f"{word(name)}: {', '.join(keys)}" for name, keys in self.following.items() if name in shown]
-        start = "by data set, length of the run or number of networks differ, in one row: "
+        start = "by dataset, length of the run or number of networks differ, in one row: "
         return lines + ([start + "; ".join(own)] if own else [])
 
 
@@ -55,9 +55,9 @@ def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> 
     """Name the configurations of every method.
 
     Two runs have one name exactly if no setting that is read tells them apart. What a setting is may follow from the
-    data set and the number of networks, and a number of epochs from the length of the run: it tells runs apart only if
+    dataset and the number of networks, and a number of epochs from the length of the run: it tells runs apart only if
     it has several values within one such context, and a value is then the usual one of its context if it is the most
-    common one of the table, or, where that one is not to be found, the most common one that never stands beside it. The
+    common one of the table, or, where that one is not to be found, the most common one that never is beside it. The
     configuration with the most places has the method's plain name; where several have as many, all are named. A name
     says every setting that is read and in which the configurations of its method differ.
 
@@ -112,7 +112,7 @@ def _keys(group: pd.DataFrame, place: str, settings: Sequence[str]) -> tuple[dic
 
 
 def _context(group: pd.DataFrame) -> "pd.Series[Any]":
-    """Return what the usual values of settings may follow from: data set, number of networks, comparison."""
+    """Return what the usual values of settings may follow from: dataset, number of networks, comparison."""
     nothing = pd.Series("", index=group.index, dtype=object)
     parts = [
         group["dataset"],

@@ -1,4 +1,4 @@
-"""Which row and which column of a table a run belongs to; runs that differ in more than the seed never share a cell."""
+"""The row and the column of a run in a table; runs that differ in more than the seed never share a cell."""
 
 import json
 import re
@@ -70,9 +70,9 @@ class Arrangement:
 
     Attributes:
         runs: With ``row``, ``column``, ``variant`` (the method, or the name that its runs were asked for under) and
-            ``base`` (the row, or the column where methods stand there, without settings); a run that was asked for
-            under several names stands there as often.
-        methods: ``row`` or ``column``: where the methods stand.
+            ``base`` (the row, or the column where methods are there, without settings); a run that was asked for
+            under several names is there as often.
+        methods: ``row`` or ``column``: where the methods are.
         naming: What they are called, and what that leaves unsaid.
     """
 
@@ -99,8 +99,8 @@ def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
 def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> Arrangement:
     """Return the runs with ``row`` and ``column``: the keys' values, each with the settings in which runs differ.
 
-    What a method's runs differ in stands beside the method, alike in the whole table; what all differ in stands beside
-    the data set. Scores on the validation split always say so.
+    What a method's runs differ in is named beside the method, alike in the whole table; what all differ in beside
+    the dataset. Scores on the validation split always say so.
 
     Args:
         frame: With the columns of :func:`benchmark.store.load`; one row per run.
@@ -117,7 +117,7 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     hashes = [name for name in runs.columns if name.startswith("files.") or name.endswith((".source", ".checksum"))]
     for name in hashes:
         runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
-    # a file counts by its content, wherever it lies
+    # a file counts by its content, wherever it is
     files = {name.removeprefix("files.") for name in hashes if name.startswith("files.")}
     of_method = ("method.version", "method.source")
     beginnings = ("hyperparameters.", "files.", OWN)
@@ -308,7 +308,7 @@ def summaries(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if "best_epoch" in frame.columns:
         last = frame.copy(deep=False)
-        # pandas would copy what stands there for every group of runs
+        # pandas would copy what is there for every group of runs
         last.attrs = {}
         return last
     last = frame.drop_duplicates("run", keep="last").copy()

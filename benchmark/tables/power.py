@@ -16,11 +16,11 @@ MAX_SEEDS = 100_000
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided tests of whether a mean paired difference lies within a bound.
+    """Two one-sided tests of whether a mean paired difference is within a bound.
 
     Attributes:
         p: The larger of the two one-sided p values.
-        low: Lower end of the interval with confidence 1 - 2 alpha: it lies within the bound exactly where p < alpha.
+        low: Lower end of the interval with confidence 1 - 2 alpha: it is within the bound exactly where p < alpha.
         high: Its upper end.
     """
 
@@ -90,7 +90,7 @@ def detectable_difference(n: int, sd: float, comparisons: int = 1, power: float 
 
 
 def tost(mean: float, sd: float, n: int, bound: float, alpha: float = ALPHA) -> Equivalence:
-    """Return whether a mean paired difference lies within ± bound, by two one-sided t-tests.
+    """Return whether a mean paired difference is within ± bound, by two one-sided t-tests.
 
     ``p = max(P(T > (mean + bound) / se), P(T < (mean - bound) / se))`` with ``se = sd / sqrt(n)`` and n - 1 degrees of
     freedom; the interval is ``mean ± t(1 - alpha, n - 1) se``.
@@ -168,7 +168,7 @@ def seeds_for_half_width(bound: float, sd: float, comparisons: int = 1, alpha: f
 def seeds_for_equivalence(bound: float, sd: float, power: float = POWER, alpha: float = ALPHA) -> int | None:
     """Return the smallest number of seeds at which a true difference of 0 is called equivalent with a probability.
 
-    It is called so where the interval at 1 - alpha lies within ± bound: the smallest n with ``(t(1 - alpha / 2, n - 1)
+    It is called so where the interval at 1 - alpha is within ± bound: the smallest n with ``(t(1 - alpha / 2, n - 1)
     + t(1 - (1 - power) / 2, n - 1)) sd / sqrt(n) <= bound``, the mean difference taken within its own power interval.
 
     Args:

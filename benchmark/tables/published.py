@@ -23,7 +23,7 @@ class PublishedNumber:
 
     Attributes:
         method: Our method's name, or a name of its own where ours is another method.
-        dataset: The data set whose test set was scored.
+        dataset: The dataset whose test set was scored.
         backbone: Our backbone's name, or a name of its own; several different networks are joined by ``+``.
         network: Which network of the backbone was scored; the backbone itself where it is one network.
         accuracy: Top-1.
@@ -57,7 +57,7 @@ class _Strict(BaseModel):
 
 
 class Note(_Strict):
-    """A remark on the numbers of these methods, backbones and data sets; an empty list stands for all."""
+    """A remark on the numbers of these methods, backbones and datasets; an empty list stands for all."""
 
     methods: list[Text] = []
     backbones: list[Text] = []
@@ -65,7 +65,7 @@ class Note(_Strict):
     note: Text
 
     def applies(self, method: str, backbone: str, dataset: Dataset) -> bool:
-        """Say whether a number is meant."""
+        """Return whether the remark is on a number."""
         return (
             (not self.methods or method in self.methods)
             and (not self.backbones or backbone in self.backbones)
@@ -222,7 +222,7 @@ def sources() -> dict[str, Source]:
 
 
 def find(method: str, dataset: str, backbone: str) -> list[PublishedNumber]:
-    """Return what is published for a method on a data set and a backbone; an empty list if nothing is."""
+    """Return what is published for a method on a dataset and a backbone; an empty list if nothing is."""
     return [
         number
         for number in _packaged()[1]

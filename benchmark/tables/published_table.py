@@ -62,7 +62,7 @@ def compare(frame: pd.DataFrame | None) -> list[Comparison]:
 
 
 def _ours(frame: pd.DataFrame) -> dict[tuple[str, str, str], list[Comparison]]:
-    """Return our cells by method, data set and backbone, where others have published some.
+    """Return our cells by method, dataset and backbone, where others have published some.
 
     There is more than one where runs differ in their settings.
     """

@@ -93,7 +93,7 @@ def replicates(records: Sequence[Run], metric: Metric) -> dict[str, Replicates]:
     """
     values: dict[str, dict[int, float]] = {}
     reasons: dict[Status, list[tuple[str, str]]] = {status: [] for status in Status}
-    # the same run may lie there twice, as when its images have been moved; it still counts once
+    # the same run may be stored twice, as when its images have been moved; it still counts once
     finished = {int(run["seed"]): run for run in records if Status(run["status"]) is Status.FINISHED}
     for run in records:
         status = Status(run["status"])

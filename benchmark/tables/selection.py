@@ -29,7 +29,7 @@ class TableFilter:
         split: ``test``, ``validation`` or ``all``; None for those on the test set if there are any, else all.
         hide: Rows, or methods, that are left out.
         rows: Rows, or methods, in their order; none for all in their own order.
-        columns: Columns, data sets or networks, in their order; none for all in their own order.
+        columns: Columns, datasets or networks, in their order; none for all in their own order.
         groups: The heading that a row, or a method's rows, are below.
         suite: The declared comparison whose runs are shown; None for all runs.
         name: Of the suite.
@@ -81,13 +81,13 @@ class TableFilter:
     def labels(self, runs: pd.DataFrame, labels: Sequence[str], axis: str, of_methods: bool) -> list[str]:
         """Return the rows, or the columns, that are shown, in order.
 
-        A word that is a method, a data set or a network without runs is passed over.
+        A word that is a method, a dataset or a network without runs is passed over.
 
         Args:
             runs: Of :func:`benchmark.tables.layout.labelled`.
             labels: All there are, in their own order.
             axis: ``row`` or ``column``.
-            of_methods: Whether methods stand there, which can be hidden.
+            of_methods: Whether these are methods, which can be hidden.
 
         Raises:
             InputError: If a word means nothing, or nothing is left.
@@ -106,7 +106,7 @@ class TableFilter:
         return found
 
     def hidden(self, frame: pd.DataFrame) -> set[str]:
-        """Return the names of the runs that stand in hidden rows alone.
+        """Return the names of the runs of hidden rows alone.
 
         Args:
             frame: From :func:`benchmark.store.load`; not empty.
@@ -117,7 +117,7 @@ class TableFilter:
         return set(runs["run"]) - set(runs.loc[runs["row"].isin(shown), "run"])
 
     def grouped(self, runs: pd.DataFrame, labels: Sequence[str]) -> dict[str, str]:
-        """Return the heading that each row stands under, where there is one."""
+        """Return the heading above each row, where there is one."""
         return {row: name for word, name in self.groups.items() for row in self._matching(word, runs, labels, "row")}
 
     @staticmethod

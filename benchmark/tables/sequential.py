@@ -75,7 +75,7 @@ def level(counts: Sequence[int], planned: int, alpha: float, sides: Sides = 2, f
         ValueError: If the counts do not grow, begin too low, or end above what is planned.
     """
     if not counts or counts[0] < MIN_PAIRS or counts[-1] > planned:
-        raise ValueError(f"looks must lie between {MIN_PAIRS} and {planned} seeds (given: {counts})")
+        raise ValueError(f"looks must be between {MIN_PAIRS} and {planned} seeds (given: {counts})")
     if any(later <= earlier for earlier, later in itertools.pairwise(counts)):
         raise ValueError(f"looks must grow (given: {counts})")
     return _level(tuple(counts), planned, alpha, sides, final)

@@ -18,10 +18,10 @@ from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
 
 Gains = Literal["columns", "cell", "rows"]
-"""Where the differences to a baseline stand: beside each column, in its cells, or in rows of their own."""
+"""Where the differences to a baseline are: beside each column, in its cells, or in rows of their own."""
 
 Environment = Literal["none", "table", "table*"]
-"""What a LaTeX table stands in: nothing, a float of one column, or one of two."""
+"""What a LaTeX table is in: nothing, a float of one column, or one of two."""
 
 Size = Literal["tiny", "scriptsize", "footnotesize", "small", "normalsize"]
 
@@ -31,22 +31,22 @@ class TableStyle:
     """How a table is shown.
 
     Attributes:
-        labels: What methods, rows, data sets, networks, settings and scores are called, where not by their own names.
+        labels: What methods, rows, datasets, networks, settings and scores are called, where not by their own names.
         assignments: The same as ``OLD=NEW`` words, which are told apart once the table's own words are known.
         groups: The heading above a row and those that follow, by row.
         digits: Decimal places of accuracies; None for two.
         n: Whether cells say how many seeds they have.
         p: Whether gains have their p value.
         interval: Whether gains have their interval.
-        gains: Where they stand.
+        gains: Where they are.
         rank: Whether the average rank is a column.
         aggregates: Whether what several tasks say together is.
         planning: Whether paired deviations and planned seeds are columns, where there is a bound.
         siunitx: Whether LaTeX aligns the numbers by siunitx.
-        environment: What the LaTeX table stands in.
-        caption: Above it, if it stands in something.
+        environment: What the LaTeX table is in.
+        caption: Above it, if it is in something.
         anchor: The name that ``\\ref`` takes.
-        size: Of the letters, if it stands in something.
+        size: Of the letters, if it is in something.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -77,7 +77,9 @@ class TableStyle:
         if self.digits is not None and not 0 <= self.digits <= 10:
             raise InputError(f"digits takes a whole number from 0 to 10 (given: {self.digits})")
         if self.siunitx and self.gains == "cell":
-            raise InputError("siunitx aligns numbers that stand alone: --gains columns or --gains rows goes with it")
+            raise InputError(
+                "siunitx aligns numbers without text beside them: --gains columns or --gains rows goes with it"
+            )
 
     def resolved(
         self, labels: Iterable[str], groups: Mapping[str, str], metrics: Iterable[str] = METRICS
@@ -107,7 +109,7 @@ class TableStyle:
 
         Args:
             label: Of the row or column.
-            form: Of the document that it stands in: a part that has no name of its own is text there.
+            form: Of the document that it is in: a part that has no name of its own is text there.
         """
         if label in self.labels:
             return form.chosen(self.labels[label])
@@ -117,7 +119,7 @@ class TableStyle:
         return ", ".join([called, *(self._part(part, form) for part in settings)])
 
     def levels(self, column: str, form: Markup) -> tuple[str, str]:
-        """Return a column's label in two: its first key, as the data set, and the rest, as network and settings."""
+        """Return a column's label in two: its first key, as the dataset, and the rest, as network and settings."""
         if column in self.labels:
             return form.chosen(self.labels[column]), ""
         head, *settings = column.split(", ")
@@ -179,8 +181,8 @@ class TableLayout(BaseModel):
     rows: list[str | dict[str, Words]] = Field(
         [], description="rows or methods in their order, a group of them as 'heading: [row, row]'; none: all"
     )
-    columns: Words = Field([], description="columns, data sets or networks in their order; none: all")
-    labels: dict[str, str] = Field({}, description="what methods, data sets, networks, settings and scores are called")
+    columns: Words = Field([], description="columns, datasets or networks in their order; none: all")
+    labels: dict[str, str] = Field({}, description="what methods, datasets, networks, settings and scores are called")
     suite: str | None = Field(None, description="the suite whose declared comparison is shown")
     where: str | None = Field(None, description="a condition on the runs")
     split: str | None = Field(None, description="test, validation or all")
@@ -190,12 +192,12 @@ class TableLayout(BaseModel):
     n: bool = Field(True, description="whether cells and gains say their number of seeds")
     p: bool = Field(True, description="whether gains have their p value")
     interval: bool = Field(True, description="whether gains have their interval")
-    gains: Gains = Field("columns", description="where gains stand: columns, cell or rows")
+    gains: Gains = Field("columns", description="where gains are: columns, cell or rows")
     rank: bool = Field(True, description="whether the average rank is a column")
     aggregates: bool = Field(True, description="whether what several tasks say together of a gain is a column")
     planning: bool = Field(True, description="whether deviations and planned seeds are columns, where there is a bound")
     siunitx: bool = Field(False, description="whether LaTeX aligns numbers by siunitx")
-    environment: Environment = Field("none", description="what the LaTeX table stands in: none, table or table*")
+    environment: Environment = Field("none", description="what the LaTeX table is in: none, table or table*")
     caption: str = Field("", description="of that environment")
     anchor: str = Field("", description="its name for \\ref")
     size: Size = Field("footnotesize", description="of its letters")

@@ -30,7 +30,7 @@ class Heading:
         metric: Which number of the runs.
         part: Which student or class, for a metric with one number for each.
         budget: What the runs have in common; empty where there are only equal epochs.
-        alone: Whether the headline is all that the table shows of the column, and goes without saying.
+        alone: Whether the reported metric is all that the table shows of the column, and goes without saying.
     """
 
     column: str
@@ -197,8 +197,8 @@ def statement(declared: Declaration) -> list[str]:
         f"declared ({declared.name}): {len(declared.methods) - 1} methods against {declared.baseline}, "
         f"{declared.seeds} seeds, equivalent within {bounds}; level 0.05 / {declared.comparisons} = "
         f"{declared.alpha:.3g} for each comparison, so that a verdict depends on its own runs alone",
-        f"verdict: the interval of {1 - declared.alpha:.5g} compared with 0 and with the bound: it lies beyond the "
-        "bound (better, worse by at least), excludes 0 (better, worse), lies within the bound (equivalent), or none "
+        f"verdict: the interval of {1 - declared.alpha:.5g} compared with 0 and with the bound: it is beyond the "
+        "bound (better, worse by at least), excludes 0 (better, worse), is within the bound (equivalent), or none "
         "of these (undecided)",
     ]
     if len(declared.looks) > 1:
@@ -229,8 +229,8 @@ def build(
 
     Args:
         frame: From :func:`benchmark.store.load`; not empty.
-        scores: Names of metrics (:func:`benchmark.metrics.of_frame`). None is the headline, and each student's accuracy
-            where the peers' backbones differ.
+        scores: Names of metrics (:func:`benchmark.metrics.of_frame`). None is the reported metric, and each student's
+            accuracy where the peers' backbones differ.
         rows: Keys of :data:`benchmark.tables.layout.KEYS`.
         columns: The same, none of the rows'.
         baseline: The row that the others are compared with: its label, a method of one row, or

@@ -19,7 +19,7 @@ def frame(accuracies: Accuracies) -> pd.DataFrame:
     """Return finished runs of one student and one epoch.
 
     Args:
-        accuracies: By method and data set, those of seeds 0, 1, 2 and so on.
+        accuracies: By method and dataset, those of seeds 0, 1, 2 and so on.
     """
     with TemporaryDirectory() as folder:
         kept = Store(Path(folder))

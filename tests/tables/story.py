@@ -1,4 +1,4 @@
-"""A paper's runs: three methods on two data sets and two networks, and a second setting of one of them."""
+"""A paper's runs: three methods on two datasets and two networks, and a second setting of one of them."""
 
 from pathlib import Path
 from typing import Any

@@ -23,7 +23,7 @@ def test_critical_values_are_the_published_ones(methods: int, q: float) -> None:
 
 
 def test_critical_difference_of_the_published_example() -> None:
-    """Demsar (2006), section 3.2.2: four classifiers on 14 data sets have CD = 2.569 sqrt(4 * 5 / (6 * 14)) = 1.25."""
+    """Demsar (2006), section 3.2.2: four classifiers on 14 datasets have CD = 2.569 sqrt(4 * 5 / (6 * 14)) = 1.25."""
     assert critical_difference(4, 14) == pytest.approx(1.25, abs=5e-3)
 
 
@@ -62,7 +62,7 @@ def test_interval_is_the_same_each_time_and_covers_the_truth_as_often_as_it_says
 
 
 def test_the_draws_of_a_column_keep_its_pairs() -> None:
-    """A gain that is the same for every seed has no spread, however far the seeds lie apart."""
+    """A gain that is the same for every seed has no spread, however far the seeds are apart."""
     base = [10.0, 50.0, 90.0, 30.0]
     found = aggregate([([value + 1 for value in base], base)] * 2)
     assert (found.gain.low, found.gain.high) == pytest.approx((1, 1))

@@ -114,7 +114,7 @@ class TestNames:
         told.tell("dkel", "cifar10/resnet8", 0, 60.0, ema_decay=0.999)
         assert self.rows(told) == ["dkel"]
         assert (
-            "by data set, length of the run or number of networks differ, in one row: dkel: ema_decay"
+            "by dataset, length of the run or number of networks differ, in one row: dkel: ema_decay"
             in told.built().notes()
         )
 

@@ -1,4 +1,4 @@
-"""A table as its author means it: what is shown, in which order, under which names, in which form."""
+"""Custom table layouts: what is shown, in which order, under which names, in which form."""
 
 import csv
 import io
@@ -234,11 +234,11 @@ class TestCommand:
         shutil.copytree(finished_runs, tmp_path / "mine")
         (folder,) = tmp_path.glob("mine/runs/dml-*-s1-*")
         result = json.loads((folder / "result.json").read_text())
-        (folder / "result.json").write_text(json.dumps(result | {"status": "failed", "reason": "no luck"}))
+        (folder / "result.json").write_text(json.dumps(result | {"status": "failed", "reason": "at chance"}))
         assert "error.txt" not in bench("table", "--results", "mine").out
         (folder / "error.txt").write_text("Traceback")
         out = bench("table", "--results", "mine").out
-        assert f"1 failed: no luck (mine/runs/{folder.name}/error.txt)" in out
+        assert f"1 failed: at chance (mine/runs/{folder.name}/error.txt)" in out
 
     def test_headings_of_seeds_down_and_methods_across(self, bench: Bench, story: Story) -> None:
         words = ["table", "--results", str(story.store.root), "--rows", "seed", "--columns", "method"]

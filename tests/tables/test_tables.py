@@ -78,13 +78,13 @@ class TestCell:
     def test_runs_that_did_not_finish_are_counted_and_left_out(self, runs: Runs) -> None:
         runs.add(70.0, seed=0)
         runs.add(72.0, seed=1)
-        failed = replace(FINISHED, status=Status.FAILED, reason="RuntimeError: no luck")
+        failed = replace(FINISHED, status=Status.FAILED, reason="RuntimeError: no chance")
         diverged = replace(FINISHED, status=Status.DIVERGED, reason="epoch 3: loss is not finite")
         runs.add(10.0, seed=2, ending=failed)
         runs.add(10.0, seed=3, ending=diverged)
         runs.store.begin(runs.add(seed=4))
         assert runs.table()["dml"]["digits/resnet8"] == (
-            "71.00 ± 1.41 (2), 1 diverged: epoch 3: loss is not finite, 1 failed: RuntimeError: no luck, 1 unfinished"
+            "71.00 ± 1.41 (2), 1 diverged: epoch 3: loss is not finite, 1 failed: RuntimeError: no chance, 1 unfinished"
         )
 
     def test_reasons_are_short_and_break_no_table(self, runs: Runs) -> None:
