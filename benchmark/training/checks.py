@@ -18,7 +18,7 @@ def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugi
     """Refuse networks that do not take a run's images, or have no stages or deeper form where the method needs them.
 
     Args:
-        runs: What is to be carried out.
+        runs: Of which each is checked.
         shapes: Of the datasets by name.
         plugins: Python files that define further methods or backbones.
 
@@ -44,15 +44,8 @@ def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugi
 def check_labels(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins: Sequence[str | Path] = ()) -> None:
     """Refuse smoothed or mixed labels where a plug-in's losses take class indices alone.
 
-    Its losses are computed once for class indices and once for probabilities, without numbers where that is possible.
-
-    Args:
-        runs: What is to be carried out.
-        shapes: Of the datasets by name.
-        plugins: Python files that define further methods or backbones.
-
-    Raises:
-        InputError: For the first that is refused.
+    Its losses are computed once for class indices and once for probabilities, without values where that is possible.
+    Arguments and errors are those of :func:`check_networks`.
     """
     tried: set[tuple[object, ...]] = set()
     for run in runs:
@@ -72,11 +65,7 @@ def check_labels(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins
 def check_files(runs: Iterable[RunConfig], sets: Mapping[str, Dataset]) -> None:
     """Refuse files that hyperparameters name, such as a teacher's weights, if they are of other classes than the data.
 
-    Whether a file of another number of classes is of use, its method says.
-
-    Args:
-        runs: What is to be carried out.
-        sets: The datasets by name.
+    Whether a file of another number of classes is of use, its method says. ``sets`` are the datasets by name.
 
     Raises:
         InputError: For the first that is refused.

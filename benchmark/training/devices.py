@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from benchmark.configuration import RunConfig, TrainConfig
+from benchmark.configuration import RunConfig
 from methods.errors import InputError
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -96,9 +96,7 @@ class PrecisionConfig:
         if precision == "tf32" and not cuda:
             raise InputError("train.precision tf32 exists on CUDA devices alone (valid here: fp32, bf16)")
         return cls(
-            device,
-            precision or ("tf32" if cuda else "fp32"),
-            not cuda if deterministic is None else deterministic,
+            device, precision or ("tf32" if cuda else "fp32"), (not cuda) if deterministic is None else deterministic
         )
 
     def apply(self, threads: int) -> None:
@@ -129,14 +127,9 @@ def check_settings(runs: Iterable[RunConfig], device: torch.device) -> None:
         InputError: For tf32 or a recorded step on a device that is not CUDA's.
     """
     for run in runs:
-        check_train_settings(run.train, device)
-
-
-def check_train_settings(train: TrainConfig, device: torch.device) -> None:
-    """Refuse one run's settings as :func:`check_settings` does."""
-    PrecisionConfig.of(device, train.precision, train.deterministic)
-    if train.graph is True and device.type != "cuda":
-        raise InputError(f"train.graph needs a CUDA device (here: {device.type})")
+        PrecisionConfig.of(device, run.train.precision, run.train.deterministic)
+        if run.train.graph is True and device.type != "cuda":
+            raise InputError(f"train.graph needs a CUDA device (here: {device.type})")
 
 
 def setting_remarks(runs: Iterable[RunConfig], device: torch.device) -> list[str]:

@@ -144,14 +144,9 @@ def _sums(logits: Tensor, labels: Tensor) -> Tensor:
 def predictions_of(
     config: RunConfig, dataset: Dataset, logits: Mapping[str, Floats], students: Sequence[str], complete: bool = True
 ) -> Predictions:
-    """Return logits on the scored images with all that is needed to read them.
+    """Return logits ``[N, C]`` on the scored images by predictor, with all that is needed to read them.
 
-    Args:
-        config: The run.
-        dataset: Its data.
-        logits: ``[N, C]`` by predictor.
-        students: Which of the predictors may be deployed.
-        complete: Whether these are all predictors.
+    ``students`` are the predictors that may be deployed; ``complete`` says whether these are all predictors.
 
     Raises:
         InputError: If some logits are not finite.

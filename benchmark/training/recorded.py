@@ -40,13 +40,7 @@ class RecordedStep:
     """
 
     def __init__(self, method: Method, optimizer: Optimizer, size: int) -> None:
-        """Record nothing yet.
-
-        Args:
-            method: Whose step it is.
-            optimizer: Likewise.
-            size: Images of the batches for which it is recorded.
-        """
+        """Record nothing yet; ``size`` is the number of images of the batches for which a step is recorded."""
         self.refusal: str | None = None
         self._method = method
         self._optimizer = optimizer
@@ -83,7 +77,9 @@ class RecordedStep:
         if self.refusal is not None:
             return step(batch, progress)
         scheduled = self._scalars.begin(progress)
-        if len(batch.labels) != self._size or batch.indices is None or self._other_labels(batch):
+        # a step is recorded with labels as they are or with probabilities
+        other = self._batch is not None and (self._batch.targets is None) != (batch.targets is None)
+        if len(batch.labels) != self._size or batch.indices is None or other:
             return step(batch, scheduled)
         if self._taken < WARM_UP_STEPS:
             self._taken += 1
@@ -102,10 +98,6 @@ class RecordedStep:
         # the next replay writes into the same places
         together = torch.stack(list(self._terms.values())).unbind()
         return {name: value.to(term.dtype) for (name, term), value in zip(self._terms.items(), together, strict=True)}
-
-    def _other_labels(self, batch: StepBatch) -> bool:
-        """Return whether a step was recorded with labels as they are and this one's are probabilities, or reversely."""
-        return self._batch is not None and (self._batch.targets is None) != (batch.targets is None)
 
     def _recorded(self, step: Step, batch: StepBatch, scheduled: Progress) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
@@ -226,13 +218,13 @@ class DeviceScalars:
         if self._now is None:
             raise UnrecordableError("a scheduled number was asked for before the first step")
         if self._asked == len(self._known):
-            first = torch.full((), value(self._now), dtype=self._dtype, device=self._device)
-            self._known.append((first, value))
-        else:
-            # the closure of this step: it may hold more than the one before
-            self._known[self._asked] = (self._known[self._asked][0], value)
+            made = torch.full((), value(self._now), dtype=self._dtype, device=self._device)
+            self._known.append((made, value))
+        # the closure of this step: it may hold more than the one before
+        number = self._known[self._asked][0]
+        self._known[self._asked] = (number, value)
         self._asked += 1
-        return self._known[self._asked - 1][0]
+        return number
 
 
 class ScheduledProgress(Progress):

@@ -150,10 +150,6 @@ class DecayedGroup(NamedTuple):
     parameters: list[nn.Parameter]
     weight_decay: float
 
-    def as_torch(self) -> dict[str, Any]:
-        """Return the group as torch's optimisers take it."""
-        return {"params": self.parameters, "weight_decay": self.weight_decay}
-
 
 def parameter_groups(method: Method) -> list[ParameterGroup]:
     """Return a method's groups of parameters.
@@ -210,7 +206,7 @@ def make_optimizer(groups: Iterable[DecayedGroup], train: TrainConfig) -> Optimi
 
     Source: Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization", algorithm 2, as in torch.
     """
-    given = [group.as_torch() for group in groups]
+    given: list[dict[str, Any]] = [{"params": own.parameters, "weight_decay": own.weight_decay} for own in groups]
     # the first optimiser of a process has torch import its compiler
     with optional_imports.loading():
         if train.optimizer == "adamw":

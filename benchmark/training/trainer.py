@@ -15,7 +15,7 @@ from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset, Images, on_device, uploaded
 from benchmark.store import Predictions, atomic
 from benchmark.training.batches import Batches, Normalisation
-from benchmark.training.devices import PrecisionConfig, check_train_settings, reset_peak_memory
+from benchmark.training.devices import PrecisionConfig, check_settings, reset_peak_memory
 from benchmark.training.diagnostics import gradient_norms, gradient_scores
 from benchmark.training.evaluation import evaluate, evaluating, predicted, predictions_of
 from benchmark.training.initialisation import axis_seed, initialise_method
@@ -72,7 +72,7 @@ class Trainer:
         train = config.train
         reset_peak_memory(device)
         self.arithmetic = PrecisionConfig.of(device, train.precision, train.deterministic)
-        check_train_settings(train, device)
+        check_settings([config], device)
         self.arithmetic.apply(train.threads)
         self.config = config
         self.dataset = dataset
@@ -135,8 +135,12 @@ class Trainer:
             scores = self.evaluate(diagnosed)
             if diagnosed:
                 scores |= self._on_training_images() | self._gradients(epoch)
-        if self.done:
-            self._note_chance(scores["student"])
+        limit = chance_limit(len(self.dataset.classes), len(self.test_labels))
+        if self.done and scores["student"] <= limit < 100:
+            self._notes.append(
+                f"the students' accuracy after training, {scores['student']:.2f} %, is indistinguishable from guessing "
+                f"(at most {limit:.2f} % on {len(self.test_labels)} images)"
+            )
         return {"epoch": epoch, "lr": lr, "seconds": time.perf_counter() - begin, **losses, **scores}
 
     def evaluate(self, diagnose: bool = False) -> Row:
@@ -178,14 +182,6 @@ class Trainer:
             return notes
         self._told = True
         return [*notes, f"train.graph: {self.config.method} falls back to the standard step: {self.recorded.refusal}"]
-
-    def _note_chance(self, student: float) -> None:
-        limit = chance_limit(len(self.dataset.classes), len(self.test_labels))
-        if student <= limit < 100:
-            self._notes.append(
-                f"the students' accuracy after training, {student:.2f} %, is indistinguishable from guessing "
-                f"(at most {limit:.2f} % on {len(self.test_labels)} images)"
-            )
 
     def check_collapse(self, rows: Sequence[Row]) -> None:
         """Raise a CollapsedError if the last evaluations of a run were all at chance.

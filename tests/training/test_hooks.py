@@ -12,7 +12,7 @@ from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.speed.cost import run_cost
 from benchmark.training import Trainer
-from benchmark.training.steps import StepBatch, outputs_and_losses
+from benchmark.training.steps import StepBatch, make_optimizer, outputs_and_losses
 from methods import Outputs, Progress
 
 CPU = torch.device("cpu")
@@ -104,9 +104,7 @@ def test_separate_networks_have_a_group_each_and_the_same_numbers_as_one_group()
     parts = grouped.groups
     assert [own for part in parts for own in part.parameters] == grouped.parameters
     single.groups = [replaced(single)]
-    single.optimizer = torch.optim.SGD(
-        [part.as_torch() for part in single.groups], lr=0.05, momentum=0.9, nesterov=True, fused=True
-    )
+    single.optimizer = make_optimizer(single.groups, single.config.train)
     assert {**grouped.epoch(), "seconds": 0} == {**single.epoch(), "seconds": 0}
     for ours, theirs in zip(grouped.parameters, single.parameters, strict=True):
         assert torch.equal(ours, theirs)
