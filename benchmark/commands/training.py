@@ -35,7 +35,7 @@ def run(
     if suite is not None:
         if config is not None or bound is not None or until:
             raise InputError("--suite declares the comparison itself: leave out --config and --until-decided")
-        from benchmark.running.suite import SuiteRun
+        from benchmark.running import SuiteRun
 
         declared = SuiteRun(suite, layers[-1], plugins, force, begun(ctx), fetch=not dry_run)
         if dry_run:

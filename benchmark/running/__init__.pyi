@@ -14,3 +14,4 @@ from .batch import (
 )
 from .command import Command as Command, prepare as prepare
 from .forecast import print_plan as print_plan
+from .suite import SuiteRun as SuiteRun
