@@ -255,7 +255,7 @@ def difference(ours: State, theirs: State) -> str | None:
 
 
 def first(names: set[str]) -> str:
-    """Return the first of some names, and how many there are beside it."""
+    """Return the first of some names, and how many more there are."""
     return f"{min(names)}{f' (and {len(names) - 1} more)' if len(names) > 1 else ''}"
 
 

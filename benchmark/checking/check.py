@@ -247,7 +247,7 @@ def checked(
 # ---- whether every hyperparameter changes something ----
 
 MAX_BASES = 12
-"""Configurations in which a hyperparameter is tried: some act only beside another one's value."""
+"""Configurations in which a hyperparameter is tried: some act only with another one's value."""
 
 
 def _every_hyperparameter_acts(case: Case) -> ClauseResult:
@@ -277,7 +277,7 @@ def without_effect(case: Case) -> list[str]:
     def acts(name: str) -> bool:
         values = list(_alternatives(case.method.Hyperparameters.model_fields[name]))
         defaults, *others = _bases(case, name)
-        # before steps are taken beside other values, those are tried beside which the losses differ at once
+        # before steps are taken with other values, those are tried with which the losses differ at once
         for base, parts in ((defaults, None), *((base, 1) for base in others), *((base, None) for base in others)):
             before = trajectory(base)
             for value in values if before is not None else ():

@@ -81,13 +81,13 @@ def machine_record(machine: Machine, workload: Workload, found: DeviceReport) ->
         for own in found.steps
         if (own.method, own.backbone) == (method, backbone) and own.images_per_s is not None
     }
-    plain = rates.get((precision, "eager"))
+    standard = rates.get((precision, "eager"))
     settings: dict[str, tuple[Precision, Mode]] = {
         "graph": (precision, "graph"),
         "bf16": ("bf16", "eager"),
         "compile": (precision, "compiled"),
     }
-    gains = {name: rate / plain for name, key in settings.items() if plain and (rate := rates.get(key))}
+    gains = {name: rate / standard for name, key in settings.items() if standard and (rate := rates.get(key))}
     best = max(found.parallel, key=lambda own: own.gain, default=None)
     if best is not None:
         gains["parallel"] = best.gain
@@ -270,7 +270,7 @@ class _Doctor:
 
 
 def _cut(cut: int, of: int, what: str) -> str:
-    return f"{cut} of {of} {what} were cut for want of time"
+    return f"{cut} of {of} {what} were cut: the time was too short"
 
 
 def _first_line(error: BaseException) -> str:

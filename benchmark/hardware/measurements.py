@@ -110,17 +110,17 @@ def repeats(workload: Workload, method: str, precision: Precision) -> list[Repea
 
 
 def recorded_repeat(workload: Workload, method: str, precision: Precision, optimizer: str) -> Repeat:
-    """Train a small run with plain steps and with recorded ones."""
+    """Train a small run with standard steps and with recorded ones."""
     recorded = _small_trainer(workload, method, precision, graph=True, optimizer=optimizer)
     other = _result(recorded)
     refusal = recorded.recorded.refusal if recorded.recorded else None
-    plain = _result(_small_trainer(workload, method, precision, graph=False, optimizer=optimizer))
+    standard = _result(_small_trainer(workload, method, precision, graph=False, optimizer=optimizer))
     return Repeat(
         what="recorded",
         method=method,
         precision=precision,
         optimizer=optimizer,
-        differs=_difference(plain, other),
+        differs=_difference(standard, other),
         refusal=refusal,
     )
 

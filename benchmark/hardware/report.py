@@ -25,7 +25,7 @@ class Part(_Model):
     """One part of the measurements.
 
     Attributes:
-        status: Whether all of it was measured; ``cut`` for want of time.
+        status: Whether all of it was measured; ``cut`` if time was too short.
         seconds: That it took.
         notes: What was cut and what went wrong, one line each.
     """
@@ -66,7 +66,7 @@ class Repeat(_Model):
 
     Attributes:
         what: ``again`` (a second identical run), ``resumed`` (from a checkpoint) or ``recorded`` (steps replayed from
-            a recording), against an uninterrupted run of plain steps.
+            a recording), against an uninterrupted run of standard steps.
         differs: The first thing that differs; None if nothing does.
         refusal: Why it was not carried out.
     """
@@ -84,7 +84,7 @@ class StepSpeed(_Model):
 
     Attributes:
         images_per_s: Of training on ready views; None where the step could not be taken.
-        matrix_share: Its operations per second beside those of matrix products in that precision.
+        matrix_share: Its operations per second relative to those of matrix products in that precision.
         peak_mib: Of the device; of the process on the CPU.
         refusal: Why it could not be taken in this mode.
     """
@@ -105,7 +105,7 @@ class ParallelSpeed(_Model):
 
     Attributes:
         images_per_s: Of each of the runs.
-        gain: All of them together beside one alone.
+        gain: All of them together relative to one alone.
     """
 
     runs: int = Field(ge=1)
@@ -163,9 +163,9 @@ def _lines(found: DeviceReport) -> Iterator[str]:
     about = {
         "Stored numbers": "The largest difference, relative to a number's size where that is not small: in float64 of "
         "three training steps, in fp32 of the first, in tf32 and bf16 of its cross-entropy.",
-        "The same bits": "Against an uninterrupted run of plain steps.",
+        "The same bits": "Against an uninterrupted run of standard steps.",
         "Training steps": f"Matrix products: {rates}.",
-        "Runs at the same time": "The gain is of all of them together beside one alone.",
+        "Runs at the same time": "The gain is of all of them together relative to one alone.",
     }
     tables: tuple[Sequence[_Model], ...] = (found.agreements, found.repeats, found.steps, found.parallel)
     yield from ("", *_table(found.parts))

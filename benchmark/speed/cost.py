@@ -41,7 +41,7 @@ BUDGET_S = 20.0
 """For timing a plan's kinds of runs; the others are scaled from those that were timed."""
 
 QUICK_BUDGET_S = 3.0
-"""Likewise for a quick look at a plan."""
+"""Likewise for a quick estimate."""
 
 TIMED_STEPS = 3
 COUNTED_IMAGES = 4
@@ -49,7 +49,7 @@ FILE = "pace.json"
 BYTES_PER_EPOCH = 1500
 
 QUICK_PIXELS = 16 * 32 * 32
-"""Of a batch in a quick look: an image of a smaller batch takes nearly as long as one of the run's own."""
+"""Of a batch in a quick estimate: an image of a smaller batch takes nearly as long as one of the run's own."""
 
 SLOW_STEP_S = 4.0
 """A first step, which prepares much that later ones find ready, is the only one if it takes longer."""
@@ -198,7 +198,7 @@ def plan_cost(
             kept.
 
     Raises:
-        InputError: If a kind of run takes no step; in a quick look, if none does.
+        InputError: If a kind of run takes no step; in a quick estimate, if none does.
     """
     device = choose_device(device_name)
     names = [kind_of(run, shapes[run.dataset], device) for run in runs]
@@ -279,11 +279,11 @@ def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
     arithmetic = {"batch_size", "threads", "precision", "deterministic", "channels_last", "compile"}
     train = run.train.model_dump(include=arithmetic | {"optimizer", "label_smoothing"})
     images = run.data.model_dump(include={"pad", "flip", "padding", "augment", "erase", "mix"})
-    looks = (shape.num_classes, shape.in_channels, shape.image_size, images)
+    shown = (shape.num_classes, shape.in_channels, shape.image_size, images)
     hardware = environment.device_name(str(device))
     cuda = device.type == "cuda"
     recorded = cuda and records_steps(run.train, run.method, PrecisionConfig.of(device, run.train.precision, None))
-    parts = (run.method, run.backbone, run.hyperparameters, train, recorded, looks, hardware, torch.__version__)
+    parts = (run.method, run.backbone, run.hyperparameters, train, recorded, shown, hardware, torch.__version__)
     return f"{run.method} {run.backbone} {sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 

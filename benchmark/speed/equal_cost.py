@@ -93,7 +93,7 @@ def at_equal_cost(
     if budget.macs is not None:
         totals = {(run.dataset, run.backbone): budget.macs for run in runs}
     else:
-        # the method as it is, whatever other settings of it the command has beside
+        # the method as it is, whatever other settings of it the command has
         layers = [{key: value for key, value in layer.items() if key != "variants"} for layer in request.layers]
         reference = expanded(replace(request, layers=(*layers, {"methods": [budget.method]})), datasets, checksums)
         totals = {(run.dataset, run.backbone): per_epoch(run) * run.train.epochs for run in reference}

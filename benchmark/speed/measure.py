@@ -1,4 +1,4 @@
-"""``bench speed``: how fast methods train on this machine, beside how fast it multiplies matrices."""
+"""``bench speed``: how fast methods train on this machine, and its rate of matrix products."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

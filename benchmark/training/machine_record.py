@@ -26,7 +26,7 @@ DOCTOR_MINUTES = 9
 """That ``bench doctor --deep`` takes unless another time is given."""
 
 MODELLED_GAIN = "1.3 to 3 times as fast"
-"""Recorded steps of the published networks against plain ones: modelled from counted launches, not measured."""
+"""Recorded steps of the published networks against standard ones: modelled from counted launches, not measured."""
 
 
 class Machine(BaseModel):
@@ -59,10 +59,10 @@ class MachineRecord(BaseModel):
     Attributes:
         workload: The method and network of which gains were measured.
         recorded: By arithmetic and optimiser, such as ``tf32 sgd``: for each method whether recorded steps gave the
-            bits of plain ones.
+            bits of standard ones.
         runs_per_device: How many runs on one device at the same time train most images a second in all.
-        gains: Images a second with ``graph``, ``bf16`` or ``compile`` beside those without; ``parallel``: those of
-            ``runs_per_device`` runs beside those of one.
+        gains: Images a second with ``graph``, ``bf16`` or ``compile`` relative to those without; ``parallel``: those of
+            ``runs_per_device`` runs relative to those of one.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

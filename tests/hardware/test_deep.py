@@ -177,7 +177,7 @@ class TestParts:
         found = repeats(workload, "dkel", "fp32")
         assert [(own.what, own.differs) for own in found] == [("again", None), ("resumed", None)]
 
-    def test_recorded_steps_are_compared_with_plain_ones(
+    def test_recorded_steps_are_compared_with_standard_ones(
         self, workload: Workload, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         replay = PretendedGraph.replay

@@ -82,7 +82,7 @@ class TestAuto:
         recorded(machine, recorded={"tf32 sgd": {"pcl": True}})
         assert not records(graph=False)
 
-    def test_a_run_has_the_identity_of_plain_steps_unless_recording_is_forced(self) -> None:
+    def test_a_run_has_the_identity_of_standard_steps_unless_recording_is_forced(self) -> None:
         auto, plain, forced = (runs(graph=graph)[0].identity for graph in ("auto", False, True))
         assert auto == plain == runs()[0].identity
         assert forced != auto
