@@ -300,7 +300,7 @@ def report(result: GeometryResult) -> Report:
     errors = ["separation_error", "coupling_error"]
     facts = {
         "error": table[errors].to_numpy().max(),
-        "case": dict(zip(("none", "pcl", "moved", "independent"), table.to_dict("records"), strict=False)),
+        "case": dict(zip(("none", "started_equal", "moved", "independent"), table.to_dict("records"), strict=False)),
         "same_after_warm": table["same_after_closed"].iloc[-1],
         "table": table.drop(columns=errors).T.to_markdown(floatfmt=".4g"),
     }
