@@ -74,7 +74,7 @@ class Content:
         prefer: str | Path | None = None,
         choice: TableFilter | None = None,
         showing: TableStyle | None = None,
-        claims: Sequence[Path] | None = None,
+        claims: Mapping[Path, str] | None = None,
     ) -> "Content":
         """Read results folders.
 
@@ -83,12 +83,13 @@ class Content:
             prefer: The folder to use where folders disagree about a run.
             choice: Which runs, rows and columns are shown.
             showing: What they are called.
-            claims: Those that other people have submitted; unless it is None, nothing is taken from an index.
+            claims: Those that other people have submitted, with the submissions' names; unless it is None, nothing is
+                taken from an index.
 
         Raises:
             InputError: If one does not exist.
         """
-        stored = store.read(results, prefer, by_index=claims is None, claims=claims or ())
+        stored = store.read(results, prefer, by_index=claims is None, claims=claims)
         choice, showing = choice or TableFilter(), showing or TableStyle()
         frame, left_out = choice.runs(store.last_epochs(stored))
         groups = _groups(frame, choice, showing)

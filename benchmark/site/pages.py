@@ -79,7 +79,7 @@ def build(
             [place.root for place in found.places],
             prefer,
             choice,
-            claims=[p.root for p in found.places if p.submission],
+            claims={p.root: p.submission.name for p in found.places if p.submission},
         )
         with writing(out):
             # from here on the folder is known as a site, even if this is interrupted

@@ -1,11 +1,13 @@
 """All runs of one results folder or of several: in brief, and the curves of those that are asked for."""
 
 import glob
+import json
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmark import paths
 from benchmark.store import lookup
@@ -147,7 +149,7 @@ def read(
     prefer: str | Path | None = None,
     every_epoch: bool = False,
     by_index: bool = True,
-    claims: Sequence[Path] = (),
+    claims: Mapping[Path, str] | None = None,
 ) -> Runs:
     """Return the runs of all results folders.
 
@@ -161,8 +163,9 @@ def read(
         prefer: The folder whose runs count where others contradict them; one of ``results``.
         every_epoch: Whether the metrics of all epochs are read.
         by_index: Whether what the index holds need not be read again; never for results of other people.
-        claims: Those of the folders that other people have submitted: their runs never count instead of a run of
-            another folder, and change nothing of what that was asked for as.
+        claims: Those of the folders that other people have submitted, with the submissions' names: their runs never
+            count instead of a run of another folder, and change nothing of what that was asked for as. One that
+            contradicts another run is kept beside it, as of an environment that names the submission.
 
     Raises:
         InputError: If a folder is not there.
@@ -172,6 +175,7 @@ def read(
     parts = [_read_one(root, every_epoch, by_index) for root in roots]
     kept: list[Found] = []
     left_out = [one for part in parts for one in part.left_out]
+    submissions = {path.resolve(): name for path, name in (claims or {}).items()}
     by_identity: dict[str, list[Found]] = {}
     for found in (found for part in parts for found in part.found):
         by_identity.setdefault(found.record.identity, []).append(found)
@@ -179,7 +183,7 @@ def read(
         if len(runs) == 1:
             kept += runs
         else:
-            counting, contradicting = _counting(runs, preferred, {path.resolve() for path in claims})
+            counting, contradicting = _counting(runs, preferred, submissions)
             kept += counting
             left_out += contradicting
     return Runs(sorted(_named_apart(kept), key=lambda found: found.record.name), left_out)
@@ -226,7 +230,7 @@ def contradiction(one: Found, other: Found) -> str:
 
 
 def _counting(
-    runs: Sequence[Found], preferred: Path | None, claims: Collection[Path] = ()
+    runs: Sequence[Found], preferred: Path | None, claims: Mapping[Path, str] = MappingProxyType({})
 ) -> tuple[list[Found], list[LeftOut]]:
     """Return which of several runs of one identity count, one per environment group, and a line per contradiction."""
     groups: dict[str, list[Found]] = {}
@@ -242,14 +246,15 @@ def _counting(
         first, *others = sorted(own, key=lambda run: run.root.resolve() in claims)
         contradicting = [run for run in others if better(first, run) is None]
         winner = next((run for run in own if contradicting and run.root.resolve() == preferred), None)
+        disputed = [run for run in contradicting if run.root.resolve() not in claims]
         if contradicting and winner is None:
             left_out.append(LeftOut(contradicting[0].folder, contradiction(first, contradicting[0])))
-            if any(run.root.resolve() not in claims for run in contradicting):
-                continue
-        winner = winner or first
-        for run in others if not contradicting else ():
-            winner = better(winner, run) or winner
-        counting.append(winner)
+        if winner is not None or not disputed:
+            winner = winner or first
+            for run in others if not contradicting else ():
+                winner = better(winner, run) or winner
+            counting.append(_claimed(winner, claims) if contradicting else winner)
+        counting += [_claimed(run, claims) for run in contradicting if run not in disputed and run is not winner]
     results = [run.record for run in runs if run.root.resolve() not in claims]
     for place, run in enumerate(counting):
         if run.root.resolve() not in claims:
@@ -258,6 +263,15 @@ def _counting(
                 joined = joined.asked_as(record)
             counting[place] = replace(run, record=joined)
     return counting, left_out
+
+
+def _claimed(run: Found, claims: Mapping[Path, str]) -> Found:
+    """Return a run of a submission as one of an environment that names the submission; any other as it is."""
+    if (submission := claims.get(run.root.resolve())) is None:
+        return run
+    hardware = f"{run.record.made_with.get('hardware') or 'unknown hardware'}, claimed in {submission}"
+    end = {**run.record.end, "environment": {**run.record.made_with, "hardware": hardware}}
+    return replace(run, record=replace(run.record, ending=json.dumps(end, separators=(",", ":"))))
 
 
 def _named_apart(runs: Iterable[Found]) -> Iterator[Found]:

@@ -354,8 +354,11 @@ class TestOthers:
     def test_a_claim_replaces_no_result(self, own: Path, submitted: Path, tmp_path: Path, mine_first: bool) -> None:
         theirs = self.unpacked(submitted, tmp_path / "theirs", lambda run: run.add(1.0))
         before = load(own, "last").set_index("run")["student"]
-        found = read([own, theirs] if mine_first else [theirs, own], by_index=False, claims=[theirs])
-        assert {one.record.name: one.record.last_metrics()["student"] for one in found.found} == before.to_dict()
+        found = read([own, theirs] if mine_first else [theirs, own], by_index=False, claims={theirs: "theirs"})
+        mine = [one for one in found.found if "claimed in theirs" not in one.record.environment]
+        assert {one.record.name: one.record.last_metrics()["student"] for one in mine} == before.to_dict()
+        # the claims are beside them
+        assert len(found.found) == len(mine) + SEEDS
         assert len(found.left_out) == SEEDS
         assert all(str(own) in str(one) and str(theirs) in str(one) for one in found.left_out)
 
@@ -368,7 +371,7 @@ class TestOthers:
                 run.elsewhere()
 
         theirs = self.unpacked(submitted, tmp_path / "theirs", change)
-        found = read([own, theirs], by_index=False, claims=[theirs])
+        found = read([own, theirs], by_index=False, claims={theirs: "theirs"})
         mine = [one for one in found.found if one.root == own]
         assert len(mine) == 2 * SEEDS
         assert all(one.record.config.uses == [] and one.record.config.budgets == ["equal epochs"] for one in mine)

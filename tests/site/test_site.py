@@ -219,9 +219,11 @@ class TestMarks:
         (note,) = [note for note in built.notes if "other numbers" in note]
         assert str(own) in note
         # the claim replaces nothing
-        here = rows(text_of(tmp_path / "site" / "index.html"))
         build([tmp_path / "results"], tmp_path / "alone")
-        assert here["independent"][0] == rows(text_of(tmp_path / "alone" / "index.html"))["independent"][0]
+        board = text_of(tmp_path / "site" / "index.html")
+        assert rows(text_of(tmp_path / "alone" / "index.html"))["independent"][0] in bare(board)
+        # and it is beside them, with whose it is
+        assert "claimed in theirs" in board
 
     def test_a_record_inside_a_submission_or_a_bundles_folder_is_never_read(self, own: Path, tmp_path: Path) -> None:
         self.record(own, Outcome.IDENTICAL, Outcome.IDENTICAL)
