@@ -14,8 +14,8 @@ import pytest
 import typer
 import yaml
 
-from benchmark import cli, load, running
-from benchmark.configuration import layer_from_file
+from benchmark import cli, exchange, load, running
+from benchmark.configuration import layer_from_file, suites
 from benchmark.console import new_console
 from tests.tables.story import Story
 
@@ -73,6 +73,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(next((place / "results").rglob("peer0.safetensors")), place / "teacher.safetensors")
     for other in ("a/results", "lab1/results", "mine", "teacher"):
         shutil.copytree(place / "results", place / other)
+    exchange.merge([ROOT / "results" / "digits" / "runs.tar.gz"], place / "of-a-suite")
     for name, program in PLUGIN.findall("\n".join(page.read_text(encoding="utf-8") for page in PAGES)):
         (place / name).write_text(program, encoding="utf-8")
     # of a bundle that is submitted
@@ -94,6 +95,8 @@ def carried_out(command: str) -> int:
     # of two runs that are named, each is another
     runs = itertools.cycle(Path("runs.txt").read_text(encoding="utf-8").split())
     given = [next(runs) if word == "RUN" else word for word in shlex.split(command)[1:]]
+    # the other runs are made up, and none of a suite's
+    given += ["--results", "of-a-suite"] if "--suite" in given and given[0] not in PLANNED else []
     with words(*given, *(["--dry-run"] if given[0] in PLANNED and "--dry-run" not in given else [])):
         try:
             cli.main()
@@ -143,7 +146,12 @@ def test_the_readme_s_program_runs(place: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("page", "block"),
-    [(page, block) for page in PAGES for block in blocks(page, "yaml") if "methods" in yaml.safe_load(block)],
+    [
+        (page, block)
+        for page in PAGES
+        for block in blocks(page, "yaml")
+        if "methods" in yaml.safe_load(block) and "tasks" not in yaml.safe_load(block)
+    ],
     ids=lambda value: value.name if isinstance(value, Path) else "",
 )
 def test_the_configurations_are_plans(page: Path, block: str, tmp_path: Path) -> None:
@@ -151,6 +159,12 @@ def test_the_configurations_are_plans(page: Path, block: str, tmp_path: Path) ->
     path.write_text(block, encoding="utf-8")
     runs = running.prepare([layer_from_file(str(path), ()), {"dataset": "digits", "seeds": 1}]).runs
     assert len(runs) == len(yaml.safe_load(block)["methods"])
+
+
+def test_the_suite_is_one(tmp_path: Path) -> None:
+    (block,) = [block for block in blocks(ROOT / "docs" / "suites.md", "yaml") if "tasks" in yaml.safe_load(block)]
+    (tmp_path / "own.yaml").write_text(block, encoding="utf-8")
+    assert suites.read(str(tmp_path / "own.yaml")).methods == ["independent", "dml", "pcl"]
 
 
 def test_the_scripts_are_whole(tmp_path: Path) -> None:
