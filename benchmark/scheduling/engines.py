@@ -2,7 +2,6 @@
 
 import math
 import os
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,15 +29,7 @@ PATIENCE_S = 30.0
 
 
 def run_serially(jobs: Sequence["Job"], datasets: Mapping[str, Dataset], observer: Observer) -> list[Result]:
-    """Carry out the jobs in this process, in order, and return how they ended.
-
-    When their time is up the rest is not begun.
-
-    Args:
-        jobs: What to run.
-        datasets: By name.
-        observer: Is told of everything.
-    """
+    """Carry out the jobs in this process, in order, and return how they ended; without time the rest is not begun."""
     from benchmark.scheduling.execution import Execution
 
     results: list[Result] = []
@@ -67,14 +58,9 @@ def run_under_ray(
     cluster: Cluster,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Result]:
-    """Carry out the jobs as trials of Ray Tune, a run each, and return how they ended; see :func:`run_trials`.
+    """Carry out jobs that differ in their runs alone as trials of Ray Tune, and return how they ended.
 
-    Args:
-        jobs: What to run; they differ in their runs alone.
-        datasets: By name.
-        observer: Is told of everything.
-        cluster: Where.
-        say: Prints a line about all of them.
+    Args and errors are those of :func:`run_trials`.
     """
     set_environment(cluster)
     from benchmark.scheduling.trials import ListSearcher, ProgressCallback
@@ -139,10 +125,7 @@ def run_trials(
         )
         at_once = max(2, math.ceil(count / SHARE_AT_ONCE), placement.places) if searcher.learns else None
         _fit(trainable, callback, searcher, count, placement, placement.gpus, at_once, scheduler)
-        patience = time.monotonic() + PATIENCE_S
-        while not callback.all_stops_stored() and time.monotonic() < patience:
-            time.sleep(0.1)
-        callback.end_stopped()
+        callback.end_stopped(PATIENCE_S)
         if hungry := callback.take_out_of_memory():
             # what did not fit beside others may fit alone
             alone = ListSearcher([[run] for run in hungry])

@@ -1,4 +1,4 @@
-"""What is made sure of before anything trains: which nodes are fit, what a run takes of them, how many fit at once."""
+"""What is made sure of before anything trains: which nodes are fit, what a run takes, how many fit in parallel."""
 
 import math
 import os
@@ -35,12 +35,7 @@ ALIKE = ("python", "torch")
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster.
-
-    Attributes:
-        id: Ray's.
-        name: A person's: host and address.
-    """
+    """A machine of the cluster; its name is its host and address."""
 
     id: str
     name: str
@@ -54,7 +49,7 @@ class Placement:
 
     Attributes:
         gpus: The share of a GPU.
-        places: How many runs fit side by side.
+        places: How many runs fit in parallel.
         nodes: Of another command's cluster: those that runs may be on.
         options: Of Ray's placement groups: they keep runs from the nodes that are left out.
     """
@@ -74,7 +69,7 @@ def share_of_a_gpu(runs: int, gpus: int, at_most: int) -> float:
 
 
 def places(nodes: Sequence[Node], threads: int, gpus: float) -> tuple[int, str]:
-    """Return how many runs of so many CPUs and GPUs fit side by side, and the resource that there is too little of."""
+    """Return how many runs of so many CPUs and GPUs fit in parallel, and the resource that there is too little of."""
     by_cpu = [int(node.cpus // threads) for node in nodes]
     by_gpu = [int(node.gpus / gpus + 1e-9) if gpus else by_cpu[index] for index, node in enumerate(nodes)]
     total = sum(map(min, by_cpu, by_gpu))
@@ -89,7 +84,7 @@ def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Ca
         cluster: What is connected.
         count: How many runs there are, or configurations of a search.
         threads: CPUs of a run.
-        say: Is told which nodes are left out, and what limits the number of runs side by side.
+        say: Is told which nodes are left out, and what limits the number of runs in parallel.
 
     Raises:
         InputError: If no node has what a run takes.

@@ -7,7 +7,7 @@ import gc
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -70,23 +70,21 @@ class SeedRun:
         """Whether there is nothing more to train."""
         return self.execution is None or self.execution.result is not None
 
-    def train(self, epochs: int) -> list[tuple[str, Any]]:
-        """Train until so many epochs are done, and return what happened."""
-        events: list[tuple[str, Any]] = []
+    def train(self, epochs: int) -> Iterator[tuple[str, Any]]:
+        """Train until so many epochs are done, and tell what happens."""
         if self.execution is None or self.ended:
-            return events
+            return
         while not self.ended and len(self.rows) < epochs:
             row = self.execution.advance()
-            events += [("note", line) for line in self.execution.take_notes()]
+            yield from (("note", line) for line in self.execution.take_notes())
             if row is not None:
-                events.append(("epoch", row))
+                yield "epoch", row
                 # what was trained before an interruption is in the store; an epoch may be repeated
                 rows = self.rows if self.begun else self.store.metrics(self.run)
                 self.rows = [*rows[: int(row["epoch"])], row]
             self.begun = True
-        if (result := self.execution.result) is not None:
-            events.append(("ended", result))
-        return events
+        if self.execution.result is not None:
+            yield "ended", self.execution.result
 
     def accuracy(self, epochs: int) -> float:
         """Return the accuracy after so many epochs, or the last one before; 0 if the run came to nothing."""
@@ -298,12 +296,11 @@ class ProgressCallback(tune.Callback):
             if self.store.result(run) is None:
                 self._stopped[run.identity] = run, epochs
 
-    def all_stops_stored(self) -> bool:
-        """Return whether every worker has stored that its runs were stopped."""
-        return all(self.store.result(run) is not None for run, _ in self._stopped.values())
-
-    def end_stopped(self) -> None:
-        """Say how the stopped runs ended; one whose worker could not store it is marked here."""
+    def end_stopped(self, patience: float) -> None:
+        """Say how the stopped runs ended; one whose worker does not store it in some seconds is marked here."""
+        end = time.monotonic() + patience
+        while any(self.store.result(run) is None for run, _ in self._stopped.values()) and time.monotonic() < end:
+            time.sleep(0.1)
         for run, epochs in self._stopped.values():
             self._end(run, self._stored(run, Result(Status.STOPPED, f"stopped at epoch {epochs}")))
 
