@@ -2,7 +2,7 @@
 
 A tensor is on the device if its storage is marked so. Every operation is watched below autograd, so that the backward
 pass is too: all of its tensors must be on one device, its results are marked, and what makes the host wait for the
-device, or copies the host's memory to it, is logged with the line that asked for it. The device draws from a generator
+device, or copies the host's memory to it, is logged with the line that asked for it. The device has a generator
 of its own. A CUDA graph is the list of operations of its capture, which are carried out when it is replayed and not
 before; a wait during a capture is an error, as on a GPU.
 """
@@ -121,7 +121,7 @@ class PretendedDevice:
         self._check(kind, args, kwargs, given, on, placed)
         if self.capturing is not None:
             self.capturing.keep(operation, args)
-        with self.drawing() if kind.random else nullcontext():
+        with self.sampling() if kind.random else nullcontext():
             result = operation(*args, **kwargs)
         for tensor in _tensors(result) if placed else ():
             tensor.untyped_storage().pretended = True  # type: ignore[attr-defined]
@@ -155,8 +155,8 @@ class PretendedDevice:
             self.waited(name)
 
     @contextmanager
-    def drawing(self) -> Iterator[None]:
-        """Let what draws from torch's generator draw from the device's."""
+    def sampling(self) -> Iterator[None]:
+        """Let random numbers of torch's generator come from the device's."""
         before = torch.default_generator.get_state()
         torch.default_generator.set_state(self.random.get_state())
         try:
@@ -286,7 +286,7 @@ class PretendedGraph:
         self.replays += 1
         with torch._C.DisableTorchFunction(), _disable_current_modes(), torch.no_grad():
             for operation, args, kwargs, results in self._operations:
-                with self.device.drawing() if _kind(operation).random else nullcontext():
+                with self.device.sampling() if _kind(operation).random else nullcontext():
                     found = _tensors(operation(*args, **kwargs))
                 for place, value in zip(results, found, strict=True):
                     if place.data_ptr() != value.data_ptr():

@@ -54,15 +54,15 @@ class Backbone:
         return split
 
     def stem(self, shared_stages: int | None = None) -> nn.Sequential:
-        """Draw the shared part: images ``[B, C_in, H, W]`` to maps ``[B, channels[split - 1], h, w]``."""
+        """Initialise the shared part: images ``[B, C_in, H, W]`` to maps ``[B, channels[split - 1], h, w]``."""
         return nn.Sequential(*(stage() for stage in self.stages[: self.split(shared_stages)]))
 
     def branch(self, shared_stages: int | None = None) -> "Branch":
-        """Draw the part that each peer has for itself: the stem's maps to features and logits."""
+        """Initialise the part that each peer has for itself: the stem's maps to features and logits."""
         return Branch([stage() for stage in self.stages[self.split(shared_stages) :]], self.classifier())
 
     def network(self, shared_stages: int | None = None) -> "Network":
-        """Draw a whole network; the number of shared stages decides its weights' names alone."""
+        """Initialise a whole network; the number of shared stages decides its weights' names alone."""
         return Network(self.stem(shared_stages), self.branch(shared_stages))
 
     def deeper(self, extra: int) -> "Backbone":

@@ -24,7 +24,7 @@ _BLOCK_STAGES = 4
 
 @dataclass(frozen=True)
 class Cut:
-    """A network's stages and classifier as graphs, which make networks of whatever weights are drawn.
+    """A network's stages and classifier as graphs, which make networks of whatever weights there are.
 
     Attributes:
         stages: From images or the maps of the stage before to maps ``[B, c, h, w]``.

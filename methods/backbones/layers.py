@@ -4,7 +4,7 @@ from torch import nn
 
 
 def linear_without_offset(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    """A linear layer whose weights are torch's own draw and whose bias is zero."""
+    """A linear layer whose weights are torch's own initialisation and whose bias is zero."""
     linear = nn.Linear(inputs, outputs, bias)
     if bias:
         nn.init.zeros_(linear.bias)
@@ -21,7 +21,7 @@ def narrow_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
 
 
 def biased_convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size, drawn by Kaiming's rule (normal, fan out), its bias zero."""
+    """A 3x3 convolution that keeps the size, initialised by Kaiming's rule (normal, fan out), its bias zero."""
     conv = nn.Conv2d(inputs, outputs, 3, padding=1)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     if conv.bias is not None:

@@ -13,7 +13,7 @@ from methods.backbones.base import Backbone
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """A convolution without bias that keeps the size at stride 1, drawn by Kaiming's rule (normal, fan out)."""
+    """A convolution without bias that keeps the size at stride 1, initialised by Kaiming's rule (normal, fan out)."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv

@@ -2,7 +2,7 @@
 
 Source: Ma et al. (2018), "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design", table 5, in the
 form that the distillation literature shares for 32x32 images (RepDistiller's ``ShuffleV2``): a 1x1 first convolution
-without stride and no max-pool, and 3, 7 and 3 blocks behind each strided one. Weights are torch's own draw.
+without stride and no max-pool, and 3, 7 and 3 blocks behind each strided one. Weights are torch's own initialisation.
 """
 
 from collections.abc import Sequence

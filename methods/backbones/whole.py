@@ -1,4 +1,4 @@
-"""A backbone of any network: drawn as a whole, and cut into stages where its own children let it."""
+"""A backbone of any network: initialised as a whole, and cut into stages where its own children let it."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,14 +25,14 @@ _BATCH = 3
 
 @dataclass(frozen=True, kw_only=True)
 class WholeBackbone(Backbone):
-    """A backbone whose parts are drawn together, as its library draws them.
+    """A backbone whose parts are initialised together, as its library initialises them.
 
     Attributes:
-        draw: Returns the parts of a newly drawn network.
+        initialise: Returns the parts of a newly initialised network.
         uncut: Why it has no stages, or nothing.
     """
 
-    draw: Callable[[], Parts]
+    initialise: Callable[[], Parts]
     uncut: str = ""
 
     def split(self, shared_stages: int | None = None) -> int:
@@ -46,20 +46,20 @@ class WholeBackbone(Backbone):
         return super().split(shared_stages)
 
     def stem(self, shared_stages: int | None = None) -> nn.Sequential:
-        """Draw the shared part of a network."""
+        """Initialise the shared part of a network."""
         split = self.split(shared_stages)
-        return nn.Sequential(*self.draw()[0][:split])
+        return nn.Sequential(*self.initialise()[0][:split])
 
     def branch(self, shared_stages: int | None = None) -> Branch:
-        """Draw the part of a network that each peer has for itself."""
+        """Initialise the part of a network that each peer has for itself."""
         split = self.split(shared_stages)
-        stages, classifier = self.draw()
+        stages, classifier = self.initialise()
         return Branch(stages[split:], classifier)
 
     def network(self, shared_stages: int | None = None) -> Network:
-        """Draw a whole network: for one seed the library's own weights."""
+        """Initialise a whole network: for one seed the library's own weights."""
         split = 1 if self.uncut and shared_stages is None else self.split(shared_stages)
-        stages, classifier = self.draw()
+        stages, classifier = self.initialise()
         return Network(nn.Sequential(*stages[:split]), Branch(stages[split:], classifier))
 
 
@@ -79,7 +79,7 @@ def from_module(
 
     Args:
         name: As on the command line.
-        build: Returns a newly drawn network for ``[B, in_channels, H, W]``.
+        build: Returns a newly initialised network for ``[B, in_channels, H, W]``.
         num_classes: C.
         in_channels: Channels of the images.
         image_size: Side of the square images in pixels.
@@ -98,16 +98,16 @@ def from_module(
         _check_parts(plan, meta, _images(in_channels, image_size), num_classes)
     except UntraceableError as reason:
         return _uncut(name, build, num_classes, prepare, str(reason))
-    draw = partial(_draw_parts, build, name, plan)
+    initialise = partial(_initialise_parts, build, name, plan)
     return WholeBackbone(
         name=name,
-        stages=[partial(_draw_stage, draw, index) for index in range(len(plan.stages))],
+        stages=[partial(_initialise_stage, initialise, index) for index in range(len(plan.stages))],
         channels=plan.channels,
         shared_stages=len(plan.stages) - 1,
-        classifier=lambda: draw()[1],
+        classifier=lambda: initialise()[1],
         linear=nn.Linear,
         num_classes=num_classes,
-        draw=draw,
+        initialise=initialise,
     )
 
 
@@ -125,31 +125,31 @@ class _Applied(nn.Module):
 def _uncut(
     name: str, build: Callable[[], nn.Module], num_classes: int, prepare: Callable[[Tensor], Tensor], reason: str
 ) -> Backbone:
-    def draw() -> Parts:
-        return [nn.Sequential(_Applied(prepare), _drawn(build, name), _Applied(features_to_maps))], nn.Identity()
+    def initialise() -> Parts:
+        return [nn.Sequential(_Applied(prepare), _initialised(build, name), _Applied(features_to_maps))], nn.Identity()
 
     return WholeBackbone(
         name=name,
-        stages=[partial(_draw_stage, draw, 0)],
+        stages=[partial(_initialise_stage, initialise, 0)],
         channels=[num_classes],
         shared_stages=1,
         classifier=nn.Identity,
         linear=nn.Linear,
         num_classes=num_classes,
-        draw=draw,
+        initialise=initialise,
         uncut=reason,
     )
 
 
-def _draw_parts(build: Callable[[], nn.Module], name: str, plan: Cut) -> Parts:
-    return plan.parts(_drawn(build, name))
+def _initialise_parts(build: Callable[[], nn.Module], name: str, plan: Cut) -> Parts:
+    return plan.parts(_initialised(build, name))
 
 
-def _draw_stage(draw: Callable[[], Parts], index: int) -> nn.Module:
-    return draw()[0][index]
+def _initialise_stage(initialise: Callable[[], Parts], index: int) -> nn.Module:
+    return initialise()[0][index]
 
 
-def _drawn(build: Callable[[], nn.Module], name: str) -> nn.Module:
+def _initialised(build: Callable[[], nn.Module], name: str) -> nn.Module:
     return _on_meta(build, name) if torch.get_default_device().type == "meta" else build().train()
 
 
