@@ -96,10 +96,10 @@ def _write(
     plugins: tuple[str, ...],
 ) -> None:
     from benchmark.datasets import default_root
-    from benchmark.deployment import stored
+    from benchmark.deployment import predictions
     from benchmark.store import find
 
-    stored.check_target(out)
+    predictions.check_target(out)
     found = find(places(results), run, prefer)
-    for line in stored.write(stored.predictions(found, data_root or default_root(), plugins), out):
+    for line in predictions.write(predictions.of_run(found, data_root or default_root(), plugins), out):
         tell(line)

@@ -19,7 +19,7 @@ def check_target(path: Path) -> None:
         raise unknown("file ending", path.suffix or path.name, [ENDING])
 
 
-def predictions(run: StoredRun, data_root: Path, plugins: Sequence[str] = ()) -> Predictions:
+def of_run(run: StoredRun, data_root: Path, plugins: Sequence[str] = ()) -> Predictions:
     """Return the predictions that a run kept, or what its saved students say of its images now.
 
     Args:
