@@ -7,8 +7,11 @@ from .code import (
     sources as sources,
 )
 from .options import (
+    MAX_SEEDS as MAX_SEEDS,
     OPTIONS as OPTIONS,
+    SEED_STEP as SEED_STEP,
     SWEEP_OPTIONS as SWEEP_OPTIONS,
+    TRIALS as TRIALS,
     UNTIL_DECIDED_OPTIONS as UNTIL_DECIDED_OPTIONS,
     Engine as Engine,
     LogitsType as LogitsType,

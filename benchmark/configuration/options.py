@@ -11,6 +11,12 @@ from methods.errors import InputError, unknown
 Engine = Literal["ray", "serial"]
 LogitsType = Literal["float16", "float32"]
 
+MAX_SEEDS, SEED_STEP = 20, 5
+"""Of ``--until-decided``."""
+
+TRIALS = 20
+"""Of a sweep that is not a grid."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -147,14 +153,16 @@ UNTIL_DECIDED_OPTIONS: Mapping[str, Option] = {
         metavar="POINTS",
     ),
     "baseline": Option(str, "With --until-decided: the method to compare with.", metavar="METHOD", names="methods"),
-    "max_seeds": Option(int, "With --until-decided: the largest number of seeds (default: 20)."),
-    "step": Option(int, "With --until-decided: seeds added at a time (default: 5).", flag="--seed-step"),
+    "max_seeds": Option(int, f"With --until-decided: the largest number of seeds (default: {MAX_SEEDS}).", MAX_SEEDS),
+    "step": Option(
+        int, f"With --until-decided: seeds added at a time (default: {SEED_STEP}).", SEED_STEP, flag="--seed-step"
+    ),
 }
 """Of ``bench run`` alone, and no keys of a file: the seeds that they ask for depend on results."""
 
 SWEEP_OPTIONS: Mapping[str, Option] = {
     "method": Option(str, "The method that is searched.", names="methods"),
-    "trials": Option(int, "Configurations to try (default: all of a grid, else 20).", low=1, high=10_000),
+    "trials": Option(int, f"Configurations to try (default: all of a grid, else {TRIALS}).", low=1, high=10_000),
     "search": Option(str, "grid, random or optuna.", default="random", choices=("grid", "random", "optuna")),
     "scheduler": Option(str, "none, or asha for early stopping.", default="none", choices=("none", "asha")),
     "search_seed": Option(int, "Random seed of the search.", default=0, low=0, high=2**32 - 1),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 from rich.console import Console
 
-from benchmark.configuration import Layer, RunConfig
+from benchmark.configuration import MAX_SEEDS, SEED_STEP, Layer, RunConfig
 from benchmark.console import say
 from benchmark.metrics import HEADLINE
 from benchmark.running import batch, command as commands, forecast
@@ -24,9 +24,6 @@ from benchmark.tables import (
     stored_plans,
 )
 from methods.errors import InputError, unknown
-
-MAX_SEEDS = 20
-STEP = 5
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def prepare(
     bound: float,
     baseline: str | None,
     max_seeds: int = MAX_SEEDS,
-    step: int = STEP,
+    step: int = SEED_STEP,
     begun: float | None = None,
     fetch: bool = False,
 ) -> SequentialTest:

@@ -14,6 +14,7 @@ from benchmark import datasets, running
 from benchmark.configuration import (
     SECTIONS,
     SWEEP_OPTIONS,
+    TRIALS,
     Checksums,
     Layer,
     Request,
@@ -37,7 +38,6 @@ RUNGS = 2
 """They are at a ninth and a third of the epochs."""
 
 HOLDOUT = 0.2
-TRIALS = 20
 BOUND = 0.5
 """Points of accuracy within which two configurations are equivalent, where a sweep does not say which."""
 

@@ -10,7 +10,7 @@ from statistics import mean
 from rich.console import Console
 
 from benchmark import optional_imports, running
-from benchmark.configuration import RunConfig
+from benchmark.configuration import TRIALS, RunConfig
 from benchmark.console import say
 from benchmark.datasets import Dataset
 from benchmark.errors import TryAgainError
@@ -18,7 +18,7 @@ from benchmark.scheduling import Display, logging_backends
 from benchmark.store import Status, atomic, check_folder
 from benchmark.sweeps.answer import comparisons, detectable, expected_spread
 from benchmark.sweeps.outcomes import Outcome, outcome, ranked
-from benchmark.sweeps.plan import TRIALS, Configuration, Sweep, first_rung
+from benchmark.sweeps.plan import Configuration, Sweep, first_rung
 from benchmark.sweeps.report import write_report
 from benchmark.sweeps.space import Assignment, identity
 from methods.errors import InputError
