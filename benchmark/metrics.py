@@ -351,6 +351,10 @@ METRICS: Mapping[str, Metric] = {
             deterministic=False, title="time, s",
         ),
         Metric(
+            "step-time", "milliseconds of a training step without evaluation, on the machine of the run",
+            _number("cost.step_seconds", 1000), "ms", None, "Cost", "", deterministic=False, title="step, ms",
+        ),
+        Metric(
             "memory", "peak memory of the run's process in MiB", _number("cost.peak_memory_mib"), "MiB", None, "Cost",
             "", deterministic=False, title="memory, MiB",
         ),
@@ -416,6 +420,32 @@ def declared_by_methods(declared: Iterable[MethodMetric] = ()) -> list[MethodMet
 def _found(path: tuple[str, ...]) -> tuple[MethodMetric, ...]:
     # installed packages are looked for once
     return tuple(metric for listing in registry.catalogue().values() for metric in listing.metrics)
+
+
+def cost_note(macs: Mapping[str, float], seconds: Mapping[str, float], margin: float = 0.1) -> str:
+    """Return a line where training MACs and measured time order methods differently; nothing where they agree.
+
+    Args:
+        macs: Of a training step, by method.
+        seconds: Of a training step, by method, in any unit.
+        margin: The share by which two methods must differ in both, the other way round.
+    """
+    both = [name for name in macs if name in seconds]
+    cheaper = [
+        (one, other)
+        for one in both
+        for other in both
+        if macs[one] * (1 + margin) < macs[other] and seconds[one] > seconds[other] * (1 + margin)
+    ]
+    if not cheaper:
+        return ""
+    least = min(both, key=macs.__getitem__)
+    named = [
+        f"{name} ({macs[name] / macs[least]:.1f} times the MACs of {least}, {seconds[name] / seconds[least]:.1f} times "
+        "its time)"
+        for name in dict.fromkeys(name for pair in cheaper for name in pair)
+    ]
+    return f"training MACs and time per step order these methods differently: {', '.join(named)}"
 
 
 def checked(name: str, metrics: Mapping[str, Metric], option: str = "value") -> Metric:

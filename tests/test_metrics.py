@@ -176,3 +176,21 @@ def test_runs_from_before_roles_were_declared_have_those_of_their_names(finished
     assert now.result is not None
     assert before.result is not None
     assert dict(before.result.roles) == dict(now.result.roles)
+
+
+def test_a_note_says_where_macs_and_time_order_methods_differently() -> None:
+    macs = {"independent": 1.0, "dml": 2.0, "mcl_okd": 2.9, "ahbf": 6.6}
+    seconds = {"independent": 1.0, "dml": 2.1, "mcl_okd": 5.6, "ahbf": 4.8}
+    note = metrics.cost_note(macs, seconds)
+    assert all(word in note for word in ("mcl_okd", "2.9", "5.6", "ahbf", "6.6", "4.8"))
+    assert "dml" not in note
+    assert metrics.cost_note(macs, {name: 3 * cost for name, cost in macs.items()}) == ""
+
+
+def test_time_per_step_leaves_evaluation_out(finished_runs: Path) -> None:
+    frame = store.load(finished_runs, "last")
+    # with the smallest possible training set a run is mostly evaluation, diagnostics and start-up
+    steps = frame["train.epochs"] * 1
+    assert (frame["cost.step_seconds"] > 0).all()
+    assert (frame["cost.step_seconds"] * steps < frame["cost.seconds"]).all()
+    assert not METRICS["step-time"].deterministic

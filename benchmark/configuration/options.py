@@ -129,6 +129,12 @@ OPTIONS: Mapping[str, Option] = {
         metavar="METHOD",
         names="methods",
     ),
+    "cost": Option(
+        str,
+        "With --equal-cost: macs, or time as measured on this machine, without evaluation.",
+        default="macs",
+        choices=("macs", "time"),
+    ),
     "budget": Option(float, "The same for a given number of MACs, such as 2.5e15."),
     "stop_after": Option(
         str,

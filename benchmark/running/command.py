@@ -131,16 +131,25 @@ def _predictions(chosen: Mapping[str, Any]) -> LogitsType | None:
 def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
     """Return the runs, and for a plan of equal cost a line on what each kind of run spends."""
     method, adds = request.option("equal_cost"), request.option("budget")
+    by_time = request.option("cost") == "time"
+    if by_time and method is None:
+        raise InputError("cost says what equal_cost makes equal: give equal_cost, a method")
     if method is None and adds is None:
         return plan(request, datasets), []
     if method is not None and adds is not None:
         raise InputError("equal_cost and budget say the same thing in two ways: give one")
+    from benchmark.speed.cost import seconds_per_image
     from benchmark.speed.equal_cost import Budget, at_equal_cost
 
     def shape_of(run: RunConfig) -> datasets.Shape:
         return datasets.shape(run.dataset, run.data, request.data_root, request.plugins)
 
-    runs, shares = at_equal_cost(request, datasets, shape_of, Budget(method, adds))
+    def seconds_of(run: RunConfig, shape: datasets.Shape) -> float:
+        device, _ = _device(request.option("device"))
+        return seconds_per_image(run, shape, request.option("results"), device, tuple(request.plugins)).train
+
+    budget = Budget(method, adds, seconds_of if by_time else None)
+    runs, shares = at_equal_cost(request, datasets, shape_of, budget)
     return runs, list(map(str, shares))
 
 

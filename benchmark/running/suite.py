@@ -13,7 +13,7 @@ from benchmark.store import load
 from benchmark.tables import TableFilter, TableStyle, build, footnotes, rendered
 from methods.errors import InputError
 
-DECLARED = ("methods", "variants", "dataset", "backbone", "seeds", "epochs", "equal_cost", "budget")
+DECLARED = ("methods", "variants", "dataset", "backbone", "seeds", "epochs", "equal_cost", "cost", "budget")
 """Options that a suite declares itself."""
 
 

@@ -119,7 +119,8 @@ def run_cost(trainer: Trainer) -> dict[str, float]:
         ``parameters`` that are trained and ``student_parameters`` of the deployed (first) student; ``state_mib`` of
         all parameters and buffers, mean teachers and memory banks included;
         ``step_multiply_adds`` and ``student_multiply_adds``, of a training step (forward and backward) and of the
-        deployed student, per image; ``peak_memory_mib`` since the run began: on CUDA of the device's tensors, else of
+        deployed student, per image; ``step_seconds``, the median over the epochs of the time of a training step
+        without evaluation; ``peak_memory_mib`` since the run began: on CUDA of the device's tensors, else of
         this process. A run that ended in an error may lack the counts.
     """
     method, student = trainer.method, trainer.method.student()
@@ -135,6 +136,7 @@ def run_cost(trainer: Trainer) -> dict[str, float]:
         "student_parameters": sum(parameter.numel() for parameter in student.parameters()),
         "state_mib": sum(value.nbytes for value in state) / 2**20,
         **counts,
+        **({"step_seconds": median(trainer.step_seconds)} if trainer.step_seconds else {}),
         "peak_memory_mib": peak_memory(trainer.labels.device),
     }
 
@@ -173,6 +175,27 @@ class PlanCost:
     kinds: int
     scaled: int
     busy: bool
+
+
+def seconds_per_image(
+    run: RunConfig, shape: Shape, folder: Path, device_name: str = "auto", plugins: Sequence[str] = ()
+) -> ImageCost:
+    """Return the seconds of an image of one kind of run, measured here or kept in ``<folder>/pace.json``.
+
+    Args:
+        run: Of the kind.
+        shape: Of its dataset.
+        folder: The results folder.
+        device_name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        plugins: Python files that define further methods.
+    """
+    kind, stored = kind_of(run, shape, choose_device(device_name)), read_seconds(folder)
+    if kind not in stored:
+        stored[kind], _ = time_images(run, shape, device_name, plugins, False)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {name: seconds._asdict() for name, seconds in stored.items()}
+        atomic.write_text(folder / FILE, json.dumps(kept, indent=2) + "\n")
+    return stored[kind]
 
 
 def plan_cost(

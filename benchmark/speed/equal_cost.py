@@ -1,4 +1,4 @@
-"""Plans in which every method may spend the same number of multiply-adds (MACs) on training."""
+"""Plans in which every method may spend the same number of multiply-adds (MACs), or the same time, on training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +18,23 @@ class Budget:
     Attributes:
         method: Whose cost is given to all; None if ``macs`` says it.
         macs: Of a whole training, forward and backward, teachers' forward passes included.
+        seconds_of: Returns the measured seconds of a training image of a run, where time is what is equal; None: MACs.
     """
 
     method: str | None = None
     macs: float | None = None
+    seconds_of: Callable[[RunConfig, Shape], float] | None = None
+
+    @property
+    def unit(self) -> str:
+        """What is spent."""
+        return "multiply-adds" if self.seconds_of is None else "seconds"
 
     @property
     def label(self) -> str:
         """What the runs' column is called."""
+        if self.method and self.seconds_of is not None:
+            return f"equal time: {self.method}"
         return f"equal cost: {self.method}" if self.method else f"equal cost: {self.macs:.3g} multiply-adds"
 
 
@@ -35,13 +44,15 @@ class Share:
 
     Attributes:
         run: One of its runs, with its epochs.
-        macs_per_epoch: Of training.
-        budget: The MACs that it may spend.
+        macs_per_epoch: Of training; seconds where time is what is equal.
+        budget: The same of all epochs that it may spend.
+        unit: What is spent.
     """
 
     run: RunConfig
     macs_per_epoch: float
     budget: float
+    unit: str = "multiply-adds"
 
     @property
     def total(self) -> float:
@@ -53,7 +64,7 @@ class Share:
         run = self.run
         return (
             f"{run.method} {run.dataset} {run.backbone}: {run.train.epochs} epochs of "
-            f"{self.macs_per_epoch:.3g} multiply-adds are {self.total:.3g} ({self.total / self.budget:.1%})"
+            f"{self.macs_per_epoch:.3g} {self.unit} are {self.total:.3g} ({self.total / self.budget:.1%})"
         )
 
 
@@ -85,7 +96,9 @@ def at_equal_cost(
             if run.dataset not in shapes:
                 shapes[run.dataset] = shape_of(run)
             shape = shapes[run.dataset]
-            counted[kind] = macs_per_image(run, shape, tuple(request.plugins)).train * shape.train
+            measured = budget.seconds_of
+            macs = macs_per_image(run, shape, tuple(request.plugins)).train if measured is None else 0.0
+            counted[kind] = (macs if measured is None else measured(run, shape)) * shape.train
         return counted[kind]
 
     runs = expanded(request, datasets, checksums)
@@ -97,7 +110,7 @@ def at_equal_cost(
         layers = [{key: value for key, value in layer.items() if key != "variants"} for layer in request.layers]
         reference = expanded(replace(request, layers=(*layers, {"methods": [budget.method]})), datasets, checksums)
         totals = {(run.dataset, run.backbone): per_epoch(run) * run.train.epochs for run in reference}
-    shares = [Share(run, per_epoch(run), totals[run.dataset, run.backbone]) for run in runs]
+    shares = [Share(run, per_epoch(run), totals[run.dataset, run.backbone], budget.unit) for run in runs]
     epochs = [_epochs(share) for share in shares]
     # the runs of plans of every length are in the same order
     plans = {length: expanded(_with_epochs(request, length), datasets, checksums) for length in sorted(set(epochs))}
@@ -128,7 +141,7 @@ def _epochs(share: Share) -> int:
     epochs = max(1, round(share.budget / share.macs_per_epoch))
     if epochs > MAX_EPOCHS:
         raise InputError(
-            f"the budget of {share.budget:.3g} multiply-adds gives {share.run.method} on {share.run.dataset} "
+            f"the budget of {share.budget:.3g} {share.unit} gives {share.run.method} on {share.run.dataset} "
             f"{epochs:,} epochs, more than {MAX_EPOCHS:,}"
         )
     return epochs

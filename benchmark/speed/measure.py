@@ -9,6 +9,7 @@ from typing import Any
 from benchmark.configuration import DataConfig, Request, RunConfig, TrainConfig, complete_methods
 from benchmark.datasets import Shape
 from benchmark.formatting import duration
+from benchmark.metrics import cost_note
 from benchmark.speed.cost import ImageCost, macs_per_image
 from benchmark.speed.timing import matrix_rate, preparation, timed, trainer_for, training_step, warm_up
 from benchmark.training import peak_memory, reset_peak_memory
@@ -226,6 +227,10 @@ def speed_lines(
         measured.append(measure(run, images, device, repetitions, plugins))
         if not as_json:
             yield str(measured[-1])
+    macs = {found.method: found.gflop_per_image for found in measured}
+    note = cost_note(macs, {found.method: 1 / found.train_images_per_s.median for found in measured})
+    if note and not as_json:
+        yield f"note: {note}"
     if as_json:
         content = [asdict(found) for found in measured]
         yield json.dumps(content[0] if len(content) == 1 else content, indent=2)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
-from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, of_frame
+from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, cost_note, of_frame
 from benchmark.tables import aggregate, layout, selection
 from benchmark.tables.aggregate import Aggregate
 from benchmark.tables.comparison import CONFIDENCE, Declaration, Gain, paired_gain
@@ -149,6 +149,7 @@ class Table:
         lines += ["mean ± standard deviation" + self._seeds(), *self.remarks]
         if any(one.unfinished for one in self.replicates.values()):
             lines.append("runs that did not finish are counted, not averaged")
+        lines += self._cost_notes()
         for budget in self.budgets if style.rank else ():
             ranks, used, judged = self.ranks(budget)
             where = f" of {budget}" if budget else ""
@@ -162,6 +163,14 @@ class Table:
         if self.baseline is not None:
             lines += self._comparison_notes(style.word(self.baseline))
         return lines
+
+    def _cost_notes(self) -> list[str]:
+        found = []
+        for column in dict.fromkeys(heading.column for heading in self.headings):
+            costs = {key.metric.name: self.values(key) for key in self.headings if key.column == column}
+            note = cost_note(costs.get("training-multiply-adds", {}), costs.get("step-time", {}))
+            found += [f"{column}: {note}"] if note else []
+        return found
 
     def _seeds(self) -> str:
         counts = sorted({len(one.values) for one in self.replicates.values() if one.values})

@@ -91,6 +91,8 @@ class Trainer:
         self.groups = decayed_groups(parameter_groups(self.method), train)
         self.optimizer = make_optimizer(self.groups, train)
         self._notes: list[str] = []
+        # of a training step without evaluation: the mean of each epoch that was trained here
+        self.step_seconds: list[float] = []
         self.recorded = (
             RecordedStep(self.method, self.optimizer, train.batch_size)
             if record and records_steps(train, config.method, self.arithmetic)
@@ -123,9 +125,10 @@ class Trainer:
         Raises:
             DivergedError: If the loss or the outputs of a predictor are not finite.
         """
-        begin = time.perf_counter()
+        begin, before = time.perf_counter(), self.step
         epoch = self.next_epoch
         losses = self._train(epoch)
+        self.step_seconds.append((time.perf_counter() - begin) / (self.step - before))
         lr = self.config.train.lr_at(epoch) * self.config.train.warmup_at(self.step - 1, self.batches.per_epoch)
         self.next_epoch += 1
         scores: Row = {}

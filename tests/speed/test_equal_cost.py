@@ -163,3 +163,13 @@ class TestStore:
             "digits/resnet8, equal epochs",
         ]
         assert sorted(table.rows) == ["dml", "independent"]
+
+
+def test_equal_time_by_measured_seconds() -> None:
+    def seconds_of(run: RunConfig, shape: Shape) -> float:
+        return {"independent": 1.0, "dml": 4.0}[run.method]
+
+    found = planned(Budget("dml", seconds_of=seconds_of), ("independent", "dml"))
+    assert found["independent"][0].train.epochs == 4 * found["dml"][0].train.epochs
+    assert found["independent"][0].budgets == ["equal time: dml"]
+    assert "seconds" in str(found["independent"][1])
