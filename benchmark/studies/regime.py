@@ -45,7 +45,7 @@ class RegimeSettings(RunSettings):
     )
     max_behind: float = Field(3.0, ge=0, le=100, description="points that a method may be behind the reference")
     min_gap: float = Field(
-        15.0, ge=0, le=100, description="points that the reference's training accuracy must lie above the held-out one"
+        15.0, ge=0, le=100, description="points that the reference's training accuracy must be above the held-out one"
     )
     max_hours: float = Field(
         4.0, gt=0, le=10_000, description="hours that ten seeds of all methods may take, two runs side by side"
