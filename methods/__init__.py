@@ -26,17 +26,13 @@ __all__ = [
     "restored",
 ]
 
-_REGISTRY = frozenset({"available", "build", "restored"})
-_INTERFACE = frozenset({"BaseHyperparameters", "FrozenParameters", "Method", "Outputs", "ParameterGroup", "Progress"})
+_HOMES = {"MethodMetric": "metrics", **dict.fromkeys(("available", "build", "restored"), "registry")}
+"""The modules of names that are not in ``interface``."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _REGISTRY:
-        return getattr(import_module("methods.registry"), name)
-    if name in _INTERFACE:
-        return getattr(import_module("methods.interface"), name)
-    if name == "MethodMetric":
-        return import_module("methods.metrics").MethodMetric
+    if name in __all__:
+        return getattr(import_module(f"methods.{_HOMES.get(name, 'interface')}"), name)
     try:
         return import_module(f"methods.{name}")
     except ModuleNotFoundError as error:

@@ -158,7 +158,7 @@ def resolve(
     Args:
         method: Its class.
         given: Values by name.
-        architectures: The backbones' names, one for all peers or one a peer.
+        architectures: The backbones' names, one for all peers or one per peer.
         epochs: The length of the run.
 
     Raises:
