@@ -24,6 +24,7 @@ class SuiteRun:
         name: Of the suite.
         suite: The declaration.
         parts: For each task and budget what it is called and its command.
+        left_out: The tasks that cannot be planned here, such as those whose dataset is not there, and why.
     """
 
     def __init__(
@@ -44,10 +45,17 @@ class SuiteRun:
             raise InputError(f"--suite {name} declares {given.replace('_', '-')} itself: leave it out")
         self.name = name
         self.suite: Suite = suites.read(name)
-        self.parts = [
-            (title, commands.prepare([*layers, dict(flags)], plugins, force, begun, fetch))
-            for title, layers in self.suite.requests()
-        ]
+        self.parts: list[tuple[str, commands.Command]] = []
+        self.left_out: dict[str, InputError] = {}
+        for title, layers in self.suite.requests():
+            try:
+                part = commands.prepare([*layers, dict(flags)], plugins, force, begun, fetch)
+            except InputError as error:
+                self.left_out[title] = error
+            else:
+                self.parts.append((title, part))
+        if not self.parts:
+            raise next(iter(self.left_out.values()))
 
     def carry_out(self, console: Console) -> bool:
         """Carry out what is missing and print the table; return whether all runs that this took are finished.
@@ -64,10 +72,14 @@ class SuiteRun:
             try:
                 complete &= self._train(title, command, console)
             except InputError as error:
-                say(console, f"note: {title} is left out: {error}")
-                complete = False
+                self.left_out[title] = error
         self._print_table(console)
-        return complete
+        self._say_left_out(console)
+        return complete and not self.left_out
+
+    def _say_left_out(self, console: Console) -> None:
+        for title, error in self.left_out.items():
+            say(console, f"note: {title} is left out: {error}")
 
     def _train(self, title: str, command: commands.Command, console: Console) -> bool:
         taken: list[RunConfig] = []
@@ -117,6 +129,7 @@ class SuiteRun:
             total += seconds
             done = len(command.runs) - len(missing)
             say(console, f"{title}: {len(command.runs)} runs, {done} finished already, about {duration(seconds)}")
+        self._say_left_out(console)
         looks = ", ".join(map(str, self.suite.looks)) if self.suite.looks else str(self.suite.seeds)
         say(
             console,

@@ -1,0 +1,121 @@
+"""Suites: what a file may declare, which stored runs belong to it, and the commands that take it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmark import store
+from benchmark.configuration import suites
+from benchmark.tables.selection import TableFilter
+from benchmark.tables.suites import select
+from benchmark.tables.table import build
+from methods.errors import InputError
+from tests.command_line import Bench
+
+TINY: dict[str, Any] = {
+    "description": "Two methods on thirty digits",
+    "version": 1,
+    "tasks": [
+        {
+            "name": "digits",
+            "dataset": "digits",
+            "backbone": "resnet8",
+            "train": {"epochs": 1, "batch_size": 15},
+            "data": {"train_per_class": 3, "test_per_class": 3},
+        }
+    ],
+    "methods": ["independent", "dml"],
+    "seeds": 3,
+    "baseline": "independent",
+    "bounds": {"student": 0.5},
+    "comparisons": 4,
+}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    return str(tmp_path / "tiny.yaml")
+
+
+def test_those_of_the_package_are_valid_and_have_room() -> None:
+    found = suites.available()
+    assert {"lite", "full"} <= found.keys()
+    for name, suite in found.items():
+        assert suite.comparisons >= suite.declared, name
+        assert f"{suite.hours:g} hours" in suites.described()[name]
+    # what a laptop can do without the network comes first
+    assert found["lite"].tasks[0].dataset == "digits"
+
+
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        ({"baseline": "one"}, "baseline 'one'"),
+        ({"comparisons": 0}, "comparisons"),
+        ({"bounds": {"nll": 0.1}}, "'student' needs a bound"),
+        ({"bounds": {"student": 0}}, "must be above 0"),
+        ({"bounds": {"student": 1, "seconds": 1}}, "'seconds'"),
+        ({"budgets": ["equal cost: pcl"]}, "equal cost: pcl"),
+        ({"looks": [2, 3]}, "looks"),
+        ({"looks": [3, 2]}, "looks"),
+        ({"methods": ["independent", "dml", "dml"]}, "'dml' is named twice"),
+        ({"settings": {"one": {}}}, "'one'"),
+        ({"tasks": TINY["tasks"] * 2}, "'digits' is named twice"),
+        ({"tasks": [*TINY["tasks"], {**TINY["tasks"][0], "name": "again"}]}, "two tasks are the same"),
+        ({"seed": 3}, "did you mean 'seeds'"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, change: dict[str, Any], fragment: str) -> None:
+    (tmp_path / "bad.yaml").write_text(json.dumps(TINY | change), encoding="utf-8")
+    with pytest.raises(InputError) as refused:
+        suites.read(str(tmp_path / "bad.yaml"))
+    assert fragment in str(refused.value)
+
+
+def test_unknown_names_are_answered_with_the_valid_ones(bench: Bench) -> None:
+    for words in (["table"], ["run"], ["report"], ["plot", "curves"], ["site"]):
+        bench(*words, "--suite", "lit").assert_refused("did you mean 'lite'")
+    bench("run", "--suite", "lite", "--seeds", "3").assert_refused("seeds")
+    assert all(name in bench("list", "suites").out for name in suites.names())
+
+
+def test_runs_are_trained_selected_and_judged(bench: Bench, tiny: str, tmp_path: Path) -> None:
+    words = ["--suite", tiny, "--engine", "serial", "--device", "cpu"]
+    planned = bench("run", *words, "--dry-run")
+    assert (planned.code, "6 runs, 0 finished already" in planned.out) == (0, True)
+    answer = bench("run", *words)
+    assert answer.code == 0
+    assert "0.05 / 4" in answer.out
+    assert "0 runs" not in bench("run", *words, "--dry-run").out
+    before = json.loads(bench("table", "--suite", tiny, "--format", "json").out)
+    (gain,) = [cell["verdict"] for cell in before["cells"] if cell["row"] == "dml"]
+    assert before["declaration"]["alpha"] == 0.05 / 4
+    # runs that the suite does not declare change nothing: other settings, seeds and methods
+    more = "--dataset digits --backbone resnet8 --engine serial --device cpu --set train.batch_size=15 --epochs 1"
+    data = "--set data.train_per_class=3 --set data.test_per_class=3"
+    assert bench("run", "--methods", "dml", *more.split(), *data.split(), "--set", "dml.temperature=2").code == 0
+    assert bench("run", "--methods", "dml,cl", *more.split(), *data.split(), "--seeds", "8,").code == 0
+    after = json.loads(bench("table", "--suite", tiny, "--format", "json").out)
+    assert after["cells"] == before["cells"]
+    assert gain["text"]
+    frame = store.load(tmp_path / "results", "last", split="all")
+    assert len(frame) > len(select(frame, suites.read(tiny))) == 6
+    exploratory = json.loads(bench("table", "--suite", tiny, "--where", "seed<2", "--format", "json").out)
+    assert exploratory["exploratory"]
+    assert not any("verdict" in cell for cell in exploratory["cells"])
+
+
+def test_a_hidden_baseline_still_decides(bench: Bench, tiny: str, tmp_path: Path) -> None:
+    assert bench("run", "--suite", tiny, "--engine", "serial", "--device", "cpu").code == 0
+    suite = suites.read(tiny)
+    frame = store.load(tmp_path / "results", "last", split="all")
+    found = {}
+    for hide in ((), ("independent",)):
+        choice = TableFilter(suite=suite, name="tiny", hide=hide)
+        runs, _ = choice.runs(frame)
+        found[hide] = {row: gain for (row, _), gain in build(runs, choice=choice).gains.items()}
+    assert found[()] == found["independent",]
