@@ -68,10 +68,12 @@ class Runs:
     Attributes:
         found: In the order of their names.
         left_out: Those that are left out.
+        by_index: Whether curves may be taken from the index.
     """
 
     found: Sequence[Found]
     left_out: Sequence[LeftOut]
+    by_index: bool = True
 
     def curves(self, names: Sequence[str]) -> Iterator[tuple[str, Scores]]:
         """Yield the reduced curves of some of the runs, see :func:`benchmark.store.records.reduced`, in any order.
@@ -86,9 +88,10 @@ class Runs:
                 by_root.setdefault(found.root, {})[found.folder.name] = found.record.name
         for root, here in by_root.items():
             missing = dict(here)
-            with Index(root) as index:
-                for stored_as, curve in index.curves([*here]):
-                    yield missing.pop(stored_as), curve
+            if self.by_index:
+                with Index(root) as index:
+                    for stored_as, curve in index.curves([*here]):
+                        yield missing.pop(stored_as), curve
             for stored_as, name in missing.items():
                 try:
                     contents = read_files(root / "runs" / stored_as).contents
@@ -186,7 +189,7 @@ def read(
             counting, contradicting = _counting(runs, preferred, submissions)
             kept += counting
             left_out += contradicting
-    return Runs(sorted(_named_apart(kept), key=lambda found: found.record.name), left_out)
+    return Runs(sorted(_named_apart(kept), key=lambda found: found.record.name), left_out, by_index)
 
 
 def find(results: Results, word: str, prefer: str | Path | None = None) -> StoredRun:

@@ -142,6 +142,13 @@ class TestSameNumbers:
             assert one.record.last_metrics() == other.record.last_metrics() == files.read_contents(one.folder).scored
             assert one.record.digest == other.record.digest
 
+    def test_curves_of_files_are_not_those_of_an_index_that_is_old(self, results: Path) -> None:
+        table(results)
+        changed = finish(results, 2, 90.0, HOUR_AGO + 5)
+        for by_index, runs in ((by_index, store.read(results, by_index=by_index)) for by_index in (False, True)):
+            curve = dict(runs.curves([changed.name]))[changed.name]
+            assert curve.values[0, curve.names.index("student")] == 90.0, by_index
+
     def test_curves_come_back_as_they_were(self, results: Path) -> None:
         runs = store.read(results)
         names = [found.record.name for found in runs.found]
