@@ -135,17 +135,19 @@ def cost(
 
 
 def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None) -> Figure:
-    """Plot each row's average rank over every dataset, backbone and seed in which all rows have a value."""
+    """Plot each row's average rank over the tasks of the first budget, as tables have it, and its rank in each."""
     metric = _ranked(score, frame)
     view = named(frame, view or View())
     found = placed(frame, view)
-    runs = _with_metrics(found.runs, {"y": metric})
-    table = runs.pivot_table(index=["column", "seed"], columns="row", values="y").dropna()
-    if table.empty or table.shape[1] < 2:
-        raise InputError("ranks need at least two methods and one seed that all of them have")
-    ranked = table.rank(axis=1, ascending=metric.better == "low")
-    order = ranked.mean().sort_values(ascending=False, kind="stable")
-    lines = lines_by_row(runs, found.rows)
+    table = build(frame, [score], choice=view.choice, showing=view.showing)
+    budget = table.budgets[0]
+    averages, used, _ = table.ranks(budget)
+    if not used:
+        raise InputError("ranks need two methods at least, and a dataset in which all of them have a value")
+    columns = {heading.column: table.values(heading) for heading in table.complete(budget)[0]}
+    ranked = pd.DataFrame(columns).T.rank(axis=1, ascending=metric.better == "low")
+    order = pd.Series(averages).sort_values(ascending=False, kind="stable")
+    lines = lines_by_row(found.runs, found.rows)
     with styled(view):
         row_height = 0.28 if view.on_paper else 0.42
         figure = Figure(figsize=(view.total or 5.6, 0.9 + row_height * len(order)), layout="constrained")
@@ -164,10 +166,10 @@ def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None)
         axis.set_yticks(range(len(order)), [view.showing.word(str(row), FIGURE) for row in order.index])
         axis.set(ylim=(-0.6, len(order) - 0.2), xlim=(0.5, len(order) + 0.5), xticks=range(1, len(order) + 1))
         axis.grid(axis="y", visible=False)
-        blocks = f"{len(ranked)} block{'' if len(ranked) == 1 else 's'} (dataset, backbone and seed)"
+        tasks = f"{used} task{'' if used == 1 else 's'}{f' of {budget}' if budget else ''}"
         over = "\nover " if view.on_paper else " over "
         axis.set_xlabel(
-            f"average rank by {score}{over}{blocks};\npale points: the rank in each block, larger where more frequent"
+            f"average rank by {score}{over}{tasks};\npale points: the rank in each task, larger where more frequent"
         )
     return figure
 
@@ -260,7 +262,7 @@ def critical_difference(frame: pd.DataFrame, score: str = "student", view: View 
     _ranked(score, frame)
     view = view or View()
     table = build(frame, [score], choice=view.choice, showing=view.showing)
-    averages, used, _ = table.ranks()
+    averages, used, _ = table.ranks(table.budgets[0])
     if used < 2:
         raise InputError("a critical difference needs two rows, and two columns in which each of them has a value")
     names = {row: table.style.word(row, FIGURE) for row in averages}

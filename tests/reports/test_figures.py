@@ -81,11 +81,11 @@ def test_points_are_where_their_numbers_are_also_at_one_cost(frame: pd.DataFrame
         assert np.allclose(line.get_transform().transform(numbers), axis.transData.transform(numbers))
 
 
-def test_ranks_are_over_datasets_and_seeds(frame: pd.DataFrame) -> None:
+def test_ranks_are_those_of_the_table(frame: pd.DataFrame) -> None:
     (axis,) = figures.ranks(frame).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["independent", "dml", "one"]
     assert [text.get_text() for text in axis.texts] == ["3.00", "2.00", "1.00"]
-    assert "6 blocks" in axis.get_xlabel()
+    assert "2 tasks" in axis.get_xlabel()
 
 
 def test_ten_rows_still_look_different() -> None:
