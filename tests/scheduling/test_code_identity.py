@@ -128,9 +128,7 @@ def test_code_that_changes_between_plan_and_run_is_not_run(place: Path) -> None:
     result = execution.result
     assert result is not None
     assert result.status is Status.FAILED
-    assert result.reason.endswith(
-        "the code of the method has changed since the run was planned: give the command again"
-    )
+    assert "the code of the method" in result.reason
     assert given.missing() == list(given.runs)
 
 

@@ -64,7 +64,8 @@ def test_three_epochs_are_one_and_a_kill_and_two(method: str, tmp_path: Path) ->
     killed.release()
     resumed = execution(run, tmp_path / "killed")
     resumed.advance()
-    assert resumed.take_notes() == ["resumed after epoch 1"]
+    (note,) = resumed.take_notes()
+    assert "epoch 1" in note
     finish(resumed)
     whole, pieces = outcome(run, tmp_path / "whole"), outcome(run, tmp_path / "killed")
     assert whole == pieces
