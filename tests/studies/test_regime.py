@@ -45,21 +45,19 @@ def grid(tmp_path: Path) -> str:
     return str(path)
 
 
-class TestFall:
-    def test_of_a_straight_line(self) -> None:
-        # of ten epochs the last two count: from 0.2 to 0.1
-        assert fall_in_the_last_part([1 - 0.1 * epoch for epoch in range(10)]) == pytest.approx(50)
-
-    def test_of_a_constant_is_nothing(self) -> None:
-        assert fall_in_the_last_part([2.0] * 10) == pytest.approx(0, abs=1e-9)
-
-    def test_noise_around_a_level_is_no_fall(self) -> None:
+@pytest.mark.parametrize(
+    ("losses", "part", "expected"),
+    [
+        ([1 - 0.1 * epoch for epoch in range(10)], 0.2, pytest.approx(50)),  # the last two of ten count: 0.2 to 0.1
+        ([2.0] * 10, 0.2, pytest.approx(0, abs=1e-9)),
         # a fitted line, not the two ends: those differ by a tenth here
-        losses = [9.0] * 20 + [1.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 1.0, 0.9]
-        assert abs(fall_in_the_last_part(losses, 9 / 29)) < 2.5
-
-    def test_rising_is_negative(self) -> None:
-        assert fall_in_the_last_part([1.0, 1.0, 1.0, 2.0]) == pytest.approx(-100)
+        ([9.0] * 20 + [1.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 1.0, 0.9], 9 / 29, pytest.approx(0, abs=2.5)),
+        ([1.0, 1.0, 1.0, 2.0], 0.2, pytest.approx(-100)),
+    ],
+    ids=["straight line", "constant", "noise around a level", "rising"],
+)
+def test_fall_in_the_last_part(losses: list[float], part: float, expected: object) -> None:
+    assert fall_in_the_last_part(losses, part) == expected
 
 
 class TestConditions:
