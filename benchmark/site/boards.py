@@ -10,12 +10,14 @@ import pandas as pd
 from pydantic import BaseModel, Field
 
 from benchmark import tables
-from benchmark.configuration import EQUAL_EPOCHS
+from benchmark.configuration import EQUAL_EPOCHS, Suite, suites as declared_suites
 from benchmark.escaping import file_name
 from benchmark.metrics import HEADLINE
 from benchmark.reports import Content, PageCell, PageTable, page_cell
 from benchmark.site.sources import RunSet, css_class
 from benchmark.tables import layout, selection
+from benchmark.tables.suites import declaration, select
+from methods.errors import InputError
 
 COSTS = ("training-multiply-adds", "seconds", "memory")
 
@@ -87,7 +89,7 @@ class Board:
 def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Board]:
     """Return the leaderboards, those with most rows first, else in the order of the tables' columns.
 
-    Those of a suite have verdicts at its level, others are exploratory.
+    Those whose runs a suite declares have verdicts at its level, others are exploratory.
 
     Args:
         content: The runs.
@@ -99,12 +101,16 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
     baseline = content.choice.suite.baseline if content.choice.suite else baseline
     runs = layout.labelled(content.frame)
     by_cell = {(one.group.row, one.group.panel): one for one in sets}
+    suites = [] if content.choice.suite else _suites(content.frame)
     found = []
     for column in dict.fromkeys(heading.column for heading in table.headings):
         own = runs[runs["column"] == column]
         rows = [row for row in table.rows if (row, column) in by_cell]
         if rows:
-            found.append(_board(table, column, own, rows, by_cell, baseline, content.choice.declared))
+            declared = content.choice.declared or _declared(own, suites)
+            found.append(
+                _board(table, column, own, rows, by_cell, declared.baseline if declared else baseline, declared)
+            )
     found.sort(key=lambda board: -len(board.table.rows))
     # columns may differ only in characters that anchors do not have
     anchors = [board.anchor for board in found]
@@ -112,6 +118,34 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
         replace(board, anchor=f"{board.anchor}-{place}") if board.anchor in anchors[:place] else board
         for place, board in enumerate(found)
     ]
+
+
+def _suites(frame: pd.DataFrame) -> list[tuple[Suite, tables.Declaration, frozenset[str]]]:
+    """Return the suites that some of the runs belong to, with the names of these runs."""
+    found = []
+    for name, suite in declared_suites.available().items():
+        try:
+            runs = select(frame, suite)
+        except InputError:
+            continue
+        found.append((suite, declaration(name, suite), frozenset(runs["run"])))
+    return found
+
+
+def _declared(
+    runs: pd.DataFrame, suites: Sequence[tuple[Suite, tables.Declaration, frozenset[str]]]
+) -> tables.Declaration | None:
+    """Return the declaration of the suite that all runs of a leaderboard of its methods and seeds belong to.
+
+    Of several suites it is the one of which fewest runs are missing.
+    """
+    found = []
+    for suite, declared, names in suites:
+        own = runs[runs["method"].isin(suite.methods) & (runs["seed"] < suite.seeds)]
+        budgets = {str(budget) or EQUAL_EPOCHS for budget in runs["budget"]}
+        if len(own) and set(own["run"]) <= names and budgets <= set(suite.budgets):
+            found.append((len(suite.methods) * suite.seeds - own["run"].nunique(), declared))
+    return min(found, key=lambda one: one[0])[1] if found else None
 
 
 def _board(

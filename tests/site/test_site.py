@@ -21,7 +21,7 @@ from benchmark.reports import Content, page as report
 from benchmark.site import Built, build
 from benchmark.site.pages import LIMIT
 from benchmark.store import CONFIG, METRICS, Store, load, read
-from benchmark.tables import TableStyle
+from benchmark.tables import TableStyle, style as table_style
 from methods import registry
 from methods.errors import InputError
 from tests.reports.test_report import config, store_run
@@ -106,6 +106,22 @@ class TestPages:
         flat = pd.read_csv(out / "boards" / f"{stem}.csv")
         assert flat["accuracy"].tolist() == pytest.approx([row["accuracy"] for row in digits["rows"]])
         assert set(flat["hardware"]) == {"H200"}
+
+    def test_a_leaderboard_of_a_suites_runs_has_the_suites_verdicts(self, tmp_path: Path) -> None:
+        exchange.merge([ROOT / "results" / "digits" / "runs.tar.gz"], tmp_path / "results")
+        build([tmp_path / "results"], tmp_path / "site")
+        (path,) = (path for path in (tmp_path / "site" / "boards").glob("*.json") if path.stem != "schema")
+        found = {row["row"]: row for row in json.loads(text_of(path))["rows"]}
+        choice = table_style.read(None, {"suite": "digits"}).filter()
+        frame, _ = choice.runs(load(tmp_path / "results", "last", split="all"))
+        shown = tables.typed(tables.build(frame, ["student"], baseline="independent", choice=choice))
+        gain = next(one for one in shown.columns if one.kind == "gain")
+        expected = {row.id: shown.cell(place, gain) for place, row in enumerate(shown.rows)}
+        assert len(expected) == 14
+        for row, cell in expected.items():
+            assert (found[row]["verdict"], found[row]["gain_low"]) == (cell.verdict, cell.low), row
+        # the suite has no such method
+        assert found["kd"]["verdict"] == ""
 
     def test_a_method_is_introduced_with_all_that_is_known(self, site: tuple[Path, Built]) -> None:
         page = text_of(site[0] / "methods" / "dkel.html")
