@@ -54,7 +54,7 @@ SLOW = (
     *("methods/test_backbones", "scheduling/test_resume", "commands/test_cli", "test_page_commands"),
     *("commands/test_bad_input", "sweeps/test_sweep", "methods/test_plugin_networks", "speed/test_equal_cost"),
     *("training/test_fast_paths", "checking/test_more_than_logits", "commands/test_library_networks"),
-    "hardware/test_deep",
+    *("hardware/test_deep", "training/test_pretended_device"),
 )
 """The files that take longest, the longest first: one that a worker begins last is one that the others wait for."""
 
