@@ -12,7 +12,7 @@ from tools import language
     [
         ("a.py", '"""Every method\\narrives here."""\n', [1]),
         ("a.py", "x = 1  # no luck\n", [1]),
-        ("a.py", 'x = f"{1} dataset"\n', [1]),
+        ("a.py", 'x = f"{1} mended"\n', [1]),
         ("a.py", "luck = arrives = 1\n", []),
         ("words.py", "class Showing:\n    pass\n", [0, 1]),
         ("a.md", "One\n\nA run goes on.\n", [3]),
