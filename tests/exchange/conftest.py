@@ -46,18 +46,20 @@ class Run:
         self.name = run_name(parse_config(yaml.safe_dump(self.config).encode()))
 
 
-def write_bundle(path: Path, files: dict[str, bytes | tarfile.TarInfo]) -> Path:
-    """Write any files as a bundle, with its last one."""
+def write_bundle(path: Path, files: dict[str, bytes | tarfile.TarInfo], last: bool = True) -> Path:
+    """Write any files as a bundle, with its last one unless that is among them."""
     runs = len({name.split("/")[1] for name in files if name.startswith("runs/") and name.count("/") == 2})
     with (
         path.open("wb") as stream,
         bundles._compressed(stream, ".tar.gz") as inner,
         tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for name, content in {**files, bundles.LAST: json.dumps({"format": 1, "runs": runs}).encode()}.items():
+        end = {bundles.LAST: json.dumps({"format": 1, "runs": runs}).encode()} if last else {}
+        for name, content in {**files, **end}.items():
             info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
-            info.size = 0 if isinstance(content, tarfile.TarInfo) else len(content)
-            archive.addfile(info, None if isinstance(content, tarfile.TarInfo) else io.BytesIO(content))
+            if isinstance(content, bytes):
+                info.size = len(content)
+            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
     return path
 
 

@@ -1,6 +1,5 @@
 """Bundles: the same bytes every time, the same table elsewhere, and nothing written of what is not a run."""
 
-import io
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from benchmark.exchange import bundles
 from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store
 from methods.errors import InputError
 from methods.plugins import import_plugin
+from tests.exchange.conftest import write_bundle
 from tests.store.test_index import config, finish
 
 Members = dict[str, bytes | tarfile.TarInfo]
@@ -187,28 +187,7 @@ def members(results: Path) -> Members:
 
 
 def bundled(folder: Path, contents: Members, last: bool = True) -> Path:
-    """A bundle of any files."""
-    path = folder / "hostile.tar.gz"
-    runs = len({name.split("/")[1] for name in contents if name.startswith("runs/") and name.count("/") == 2})
-    with (
-        path.open("wb") as stream,
-        bundles._compressed(stream, ".tar.gz") as inner,
-        tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for name, content in contents.items():
-            put(archive, name, content)
-        if last:
-            put(archive, bundles.LAST, json.dumps({"format": 1, "runs": runs}).encode())
-    return path
-
-
-def put(archive: tarfile.TarFile, name: str, content: bytes | tarfile.TarInfo) -> None:
-    if isinstance(content, tarfile.TarInfo):
-        archive.addfile(content)
-        return
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    archive.addfile(info, io.BytesIO(content))
+    return write_bundle(folder / "hostile.tar.gz", contents, last)
 
 
 def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
