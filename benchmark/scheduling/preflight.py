@@ -204,6 +204,9 @@ def removing_artifacts(placement: Placement, name: str) -> Iterator[None]:
 
 def look(probe: Path, word: str, plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:
     """Return what a run would find on the machine that this runs on, and what is wrong with its results folder."""
+    if not os.environ.get(VISIBLE, "set"):
+        # Ray hides the GPUs from a process that asks for none
+        del os.environ[VISIBLE]
     return {**describe(plugins, on_gpus), "folder": _folder_fault(probe, word)}
 
 
@@ -215,9 +218,6 @@ def describe(plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:
             found[plugin] = sha256(Path(plugin).read_bytes()).hexdigest()
         except OSError as error:
             found[plugin] = str(error.strerror)
-    if not os.environ.get(VISIBLE, "set"):
-        # Ray hides the GPUs from a process that asks for none
-        del os.environ[VISIBLE]
     import torch
 
     if on_gpus:
