@@ -54,7 +54,7 @@ def test_one_table_paired_by_seed_and_what_is_remembered(made: Bench, tmp_path: 
     answer = made("run", "--config", "small", "--methods", "dml", "--set", "train.lr=0.05", "--seeds", "3")
     assert (answer.code, "3 of 3 runs are finished already" in answer.out) == (0, True)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
-    places = {(row, heading.column) for row, heading in build(store.load(tmp_path / "results")).cells}
+    places = {(row, heading.column) for row, heading in build(store.load(tmp_path / "results")).replicates}
     assert {row for row, column in places if column == "digits/resnet8, lr=0.05"} == {"dml"}
     assert {column for row, column in places if row == "dml-small-lr"} == {"digits/resnet8, lr=0.1"}
 
