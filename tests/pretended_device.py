@@ -335,13 +335,15 @@ def _moved(pretended: PretendedDevice, func: Any, tensor: Tensor, *args: Any, **
     place, dtype, non_blocking, layout = torch._C._nn._parse_to(
         *args, **{k: v for k, v in kwargs.items() if k != "copy"}
     )
-    given = {"memory_format": layout} if layout is not None else {}
+    given: dict[str, Any] = {"copy": kwargs.get("copy", False)} | ({} if layout is None else {"memory_format": layout})
     if place is None or (place.type == "cuda") == is_on(tensor):
-        return tensor.to(dtype or tensor.dtype, copy=kwargs.get("copy", False), **given)
+        kept: Tensor = tensor.to(dtype or tensor.dtype, **given)
+        return kept
     pretended.target = place
     pretended.asynchronous = non_blocking and hasattr(tensor.untyped_storage(), "pinned")
     try:
-        return tensor.to(dtype or tensor.dtype, copy=True, **given)
+        moved: Tensor = tensor.to(dtype or tensor.dtype, **given | {"copy": True})
+        return moved
     finally:
         pretended.target, pretended.asynchronous = None, False
 
@@ -385,7 +387,8 @@ def _copied(pretended: PretendedDevice, func: Any, tensor: Tensor, memo: Any) ->
         made: Tensor = func(tensor, memo)
         return made
     # torch copies the storage byte by byte
-    return memo.setdefault(id(tensor), tensor.detach().clone().requires_grad_(tensor.requires_grad))
+    copied: Tensor = memo.setdefault(id(tensor), tensor.detach().clone().requires_grad_(tensor.requires_grad))
+    return copied
 
 
 def _one_hot(pretended: PretendedDevice, func: Any, labels: Tensor, num_classes: int = -1) -> Tensor:

@@ -121,7 +121,7 @@ class TestCases:
     @pytest.mark.parametrize("name", ["homogeneity", "ablation", "subsets"])
     def test_files_that_come_with_the_studies(self, name: str, tmp_path: Path) -> None:
         assert f"studies/{name}" not in recipes.available()
-        settings = studies.find(name).settings(results=str(tmp_path))
+        settings = studies.find(name).settings.model_validate({"results": str(tmp_path)})
         assert isinstance(settings, runs.TrainingSettings)
         file = runs.read_cases(settings.cases)
         command, of_case = runs.plan(settings, file)

@@ -55,7 +55,7 @@ class OneByOne(torch.optim.SGD):
 
     found_inf: Tensor | None = None
 
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         found, self.found_inf = self.found_inf, None
         if found is None or not found:
             super().step(closure)

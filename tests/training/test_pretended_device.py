@@ -207,7 +207,7 @@ def test_losses_are_computed_in_full_precision(precision: str, tmp_path: Path, m
 
 def test_a_run_whose_capture_fails_is_repeated_with_standard_steps(tmp_path: Path) -> None:
     config = configured("dml", "defaults", tmp_path, graph=True)
-    rows = {}
+    rows: dict[bool, list[dict[str, float]]] = {}
     for failing in (False, True):
         with PretendedDevice() as device:
             device.failing_capture = failing
