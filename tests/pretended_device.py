@@ -401,7 +401,7 @@ def _one_hot(pretended: PretendedDevice, func: Any, labels: Tensor, num_classes:
 
 _ANSWERS: dict[Any, Any] = {
     torch._C._nn.one_hot: _one_hot,
-    Tensor.device.__get__: _place,  # type: ignore[attr-defined]
+    Tensor.device.__get__: _place,
     Tensor.is_cuda.__get__: _is_cuda,  # type: ignore[attr-defined]
     Tensor.to: _moved,
     Tensor.cpu: _to_cpu,
