@@ -49,7 +49,9 @@ def summary(
     return diagnostics.summary(sums, len(labels), by_class_of)
 
 
-def drawn(*names: str, images: int = 200, classes: int = 7, scale: float = 3.0) -> tuple[dict[str, Tensor], Tensor]:
+def random_logits(
+    *names: str, images: int = 200, classes: int = 7, scale: float = 3.0
+) -> tuple[dict[str, Tensor], Tensor]:
     source = torch.Generator().manual_seed(0)
     logits = {name: scale * torch.randn(images, classes, generator=source) for name in names}
     return logits, torch.randint(classes, (images,), generator=source)
@@ -57,7 +59,7 @@ def drawn(*names: str, images: int = 200, classes: int = 7, scale: float = 3.0) 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 5.0, 1000.0])
 def test_calibration_error_is_that_of_torchmetrics(scale: float) -> None:
-    predictions, labels = drawn("peer0", scale=scale)
+    predictions, labels = random_logits("peer0", scale=scale)
     probabilities = predictions["peer0"].double().softmax(1)
     expected = multiclass_calibration_error(probabilities, labels, num_classes=7, n_bins=15, norm="l1")
     assert summary(predictions, labels, batches=4)["ece/peer0"] == pytest.approx(float(expected), abs=1e-6)
@@ -89,7 +91,7 @@ def test_the_worst_class_and_each_class_of_known_predictions() -> None:
 
 
 def test_diversity_is_the_mean_over_pairs() -> None:
-    predictions, labels = drawn("peer0", "peer1", "peer2")
+    predictions, labels = random_logits("peer0", "peer1", "peer2")
     p = [predictions[f"peer{i}"].double().softmax(1) for i in range(3)]
     ordered = [(a, b) for a in range(3) for b in range(3) if a != b]
     scores = summary(predictions, labels, batches=3)
@@ -102,7 +104,7 @@ def test_diversity_is_the_mean_over_pairs() -> None:
 
 
 def test_copies_of_each_other_are_homogeneous() -> None:
-    predictions, labels = drawn("peer0")
+    predictions, labels = random_logits("peer0")
     scores = summary({"peer0": predictions["peer0"], "peer1": predictions["peer0"]}, labels)
     assert [scores[f"{kind}/peers"] for kind in ("distance", "kl", "disagreement")] == [0, 0, 0]
 
@@ -120,7 +122,7 @@ def test_predictors_are_compared_by_their_roles() -> None:
 
 
 def test_teacher_and_peer_are_compared_by_kl_from_the_teacher() -> None:
-    predictions, labels = drawn("teacher", "peer0")
+    predictions, labels = random_logits("teacher", "peer0")
     t, p = (predictions[name].double().softmax(1) for name in ("teacher", "peer0"))
     expected = float((t * (t.log() - p.log())).sum(1).mean())
     assert summary(predictions, labels)["kl/teacher-peer"] == pytest.approx(expected)

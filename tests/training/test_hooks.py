@@ -161,7 +161,7 @@ def test_the_cost_of_a_memory_bank_is_counted() -> None:
     assert small["student_parameters"] == large["student_parameters"]
 
 
-def test_a_paused_teacher_lets_a_run_go_on() -> None:
+def test_a_run_with_a_frozen_teacher_trains() -> None:
     begun = trainer("switokd", epochs=3)
     rows = [begun.epoch() for _ in range(3)]
     assert all(0 <= row["method/expert_share"] <= 100 and row["method/gap"] > 0 for row in rows)

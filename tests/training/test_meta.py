@@ -63,7 +63,7 @@ ACTIONS: dict[str, Callable[[], Made]] = {
     "batch statistics": lambda: normalised(True),
     "running statistics": lambda: normalised(False),
     "rectified": rectified,
-    "drawn": lambda: described(nn.init.normal_(images()), nn.init.uniform_(images())),
+    "random": lambda: described(nn.init.normal_(images()), nn.init.uniform_(images())),
 }
 LEFT: dict[str, Callable[[], Made]] = {
     "without weights": lambda: normalised(True, affine=False),

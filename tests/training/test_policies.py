@@ -185,11 +185,11 @@ def mixed_batch() -> Tensor:
 
 
 def sampled_by_torchvision(transform: MixUp | CutMix, views: Tensor, seed: int) -> dict[str, Any]:
-    """What torchvision draws from that seed."""
+    """What torchvision samples with that seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        drawn: dict[str, Any] = transform.make_params([views[0]])
-    return drawn
+        sampled: dict[str, Any] = transform.make_params([views[0]])
+    return sampled
 
 
 def test_mixup_exactly() -> None:
@@ -205,8 +205,8 @@ def test_mixup_exactly() -> None:
 def test_cutmix_exactly() -> None:
     views = mixed_batch()
     mixed, labels = Mixing("cutmix", 1.0, 3)(views, LABELS, 2)
-    drawn = sampled_by_torchvision(CutMix(alpha=1.0, num_classes=3), views, 2)
-    left, top, right, bottom = drawn["box"]
+    sampled = sampled_by_torchvision(CutMix(alpha=1.0, num_classes=3), views, 2)
+    left, top, right, bottom = sampled["box"]
     wanted = views.clone()
     wanted[..., top:bottom, left:right] = views.roll(1, 1)[..., top:bottom, left:right]
     assert torch.equal(mixed, wanted)

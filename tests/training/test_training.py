@@ -55,8 +55,8 @@ def test_methods_with_the_same_network_start_from_the_same_weights(tmp_path: Pat
 
 @given(seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 1000))
 def test_axes_of_randomness_do_not_meet(seed: int, epoch: int) -> None:
-    drawn = {axis_seed(seed, axis, epoch) for axis in ("weights", "order", "augmentation", "method")}
-    assert len(drawn | {axis_seed(seed, "order", epoch + 1), axis_seed(seed + 1, "order", epoch)}) == 6
+    seeds = {axis_seed(seed, axis, epoch) for axis in ("weights", "order", "augmentation", "method")}
+    assert len(seeds | {axis_seed(seed, "order", epoch + 1), axis_seed(seed + 1, "order", epoch)}) == 6
 
 
 def test_a_view_is_a_shifted_and_mirrored_image_with_black_around_it() -> None:
@@ -66,13 +66,13 @@ def test_a_view_is_a_shifted_and_mirrored_image_with_black_around_it() -> None:
     padded = torch.nn.functional.pad(image, (1, 1, 1, 1)).float()
     crops = [padded[..., y : y + 4, x : x + 4] for y in range(3) for x in range(3)]
     allowed = {tuple(crop.flatten().tolist()) for full in crops for crop in (full, full.flip(-1))}
-    drawn = {
+    seen = {
         tuple(
             augmentation.views(torch.tensor([0]), augmentation.sample(0, "augmentation", epoch, 1)).flatten().tolist()
         )
         for epoch in range(300)
     }
-    assert drawn == allowed
+    assert seen == allowed
 
 
 def test_views_of_one_image_are_independent() -> None:
