@@ -89,9 +89,10 @@ def aggregate(
 
     The interquartile mean leaves out the lowest and the highest quarter of the gains of all tasks and seeds together.
     The probability of improvement is the mean over the tasks of ``P(X > Y) + P(X = Y) / 2`` for a run X of ours and a
-    run Y of the baseline, whatever their seeds. The interval is ``value ± t(1 - alpha / 2, sum (n_t - 1)) s``, with s
-    the bootstrap's standard error times ``sqrt(n / (n - 1))``, as a percentile interval of so few seeds is too narrow:
-    in each task for itself the seeds are sampled with replacement, the same ones for both, as they are paired.
+    run Y of the baseline, whatever their seeds. The interval is ``value ± t(1 - alpha / 2, n - 1) s``, with s the
+    bootstrap's standard error times ``sqrt(n / (n - 1))`` and n the seeds of the task with the fewest, whose degrees of
+    freedom hold however the tasks differ in their variance; a percentile interval of so few seeds is too narrow. In
+    each task for itself the seeds are sampled with replacement, the same ones for both, as they are paired.
 
     Source: Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", for the
     measures; Hesterberg (2015), "What Teachers Should Know About the Bootstrap", section 4, for the correction.
@@ -119,7 +120,7 @@ def aggregate(
         shares.append(wins.mean())
         sampled_shares.append(wins[picked[:, :, None], picked[:, None, :]].mean(axis=(1, 2)))
     counts = [len(gains) for gains in whole]
-    factor = -float(stdtrit(sum(counts) - len(counts), alpha / 2)) * math.sqrt(min(counts) / (min(counts) - 1))
+    factor = -float(stdtrit(min(counts) - 1, alpha / 2)) * math.sqrt(min(counts) / (min(counts) - 1))
     gain = _estimate(
         float(trim_mean(np.concatenate(whole), 0.25)),
         factor * float(np.std(trim_mean(np.concatenate(sampled, axis=1), 0.25, axis=1), ddof=1)),
