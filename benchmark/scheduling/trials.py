@@ -229,6 +229,7 @@ class ProgressCallback(tune.Callback):
         self.done = done
         self.results: dict[str, Result] = {}
         self._runs: dict[str, list[RunConfig]] = {}
+        self._identities: dict[int, tuple[RunConfig, str]] = {}
         self._time_is_up = False
         self._started: set[str] = set()
         self._under_way: set[str] = set()
@@ -283,7 +284,7 @@ class ProgressCallback(tune.Callback):
         path = Path(trial.error_file or os.devnull)
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         for run in self._runs_of(trial):
-            if run.identity not in self.results:
+            if self._identity(run) not in self.results:
                 self._lose(run, cause_of(text), text)
 
     def stop(self, trial: Any, epochs: int) -> None:
@@ -294,7 +295,7 @@ class ProgressCallback(tune.Callback):
         mark.touch()
         for run in runs:
             if self.store.result(run) is None:
-                self._stopped[run.identity] = run, epochs
+                self._stopped[self._identity(run)] = run, epochs
 
     def end_stopped(self, patience: float) -> None:
         """Say how the stopped runs ended; one whose worker does not store it in some seconds is marked here."""
@@ -312,43 +313,52 @@ class ProgressCallback(tune.Callback):
 
     def ends(self, runs: Sequence[RunConfig]) -> list[Result]:
         """Return how the runs ended, in their order; one of which nothing was heard has failed, if there was time."""
+        found = []
         for run in runs:
-            if run.identity not in self.results and run.identity not in self._started and self.time_is_up:
-                self.results[run.identity] = NOT_BEGUN
-            elif run.identity not in self.results:
+            identity = run.identity
+            if identity not in self.results and identity not in self._started and self.time_is_up:
+                self.results[identity] = NOT_BEGUN
+            elif identity not in self.results:
                 self._lose(run, "its process never reported")
-        return [self.results[run.identity] for run in runs]
+            found.append(self.results[identity])
+        return found
 
     def _runs_of(self, trial: Any) -> list[RunConfig]:
         if trial.trial_id not in self._runs:
             self._runs[trial.trial_id] = unpacked(trial.config)
         return self._runs[trial.trial_id]
 
+    def _identity(self, run: RunConfig) -> str:
+        # hashed once per object, which is kept so that no other has its id: the hash takes a share of a trial's time
+        if id(run) not in self._identities:
+            self._identities[id(run)] = run, run.identity
+        return self._identities[id(run)][1]
+
     def _start(self, run: RunConfig) -> None:
-        if run.identity not in self._started:
-            self._started.add(run.identity)
+        if self._identity(run) not in self._started:
+            self._started.add(self._identity(run))
             self.observer.started(run)
 
     def _end(self, run: RunConfig, result: Result) -> None:
-        if run.identity in self.results:
+        if self._identity(run) in self.results:
             return
         if result.status is Status.UNFINISHED:
             self._time_is_up = True
-            if run.identity not in self._started:
+            if self._identity(run) not in self._started:
                 # what a worker turns away at once was never begun
-                self.results[run.identity] = NOT_BEGUN
+                self.results[self._identity(run)] = NOT_BEGUN
                 return
         self._start(run)
         if result.status is Status.OUT_OF_MEMORY and not self._alone:
             self.observer.note(run, "out of memory: tried once more when it has the device alone")
             self._out_of_memory.append(run)
         else:
-            self.results[run.identity] = result
+            self.results[self._identity(run)] = result
             self.observer.ended(run, result)
 
     def _lose(self, run: RunConfig, reason: str, traceback: str = "") -> None:
         result = self._stored(run, Result(Status.FAILED, reason), traceback)
-        self.results[run.identity] = result
+        self.results[self._identity(run)] = result
         self.observer.ended(run, result)
 
     def _stored(self, run: RunConfig, result: Result, traceback: str = "") -> Result:
