@@ -226,7 +226,7 @@ Baseline = Annotated[
     typer.Option(
         # the backslash keeps Rich from reading the brackets as markup
         help=r"The row that gains refer to: its label, a method, or 'method\[key=value]'. Gains are paired over seeds, "
-        "with confidence intervals and p values corrected for all comparisons.",
+        "each with its 95 % confidence interval; exploratory, verdicts come with --suite.",
         metavar="ROW",
     ),
 ]
