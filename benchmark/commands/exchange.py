@@ -124,7 +124,11 @@ def verify(
         tell(f"kept in {exchange.write_record(results, source, made)}")
     if counts.keys() - {exchange.Outcome.IDENTICAL, exchange.Outcome.REPEATED} or not found:
         raise typer.Exit(1)
-    if exchange.worst([one.mark for one in whole.values() if one.repeated]) is exchange.Mark.NOT_REPRODUCED:
+    # repetitions elsewhere count by what they say together, identical ones each by itself
+    repeated = {name for name, one in found.items() if one.outcome is exchange.Outcome.REPEATED}
+    elsewhere = {case.claim for case in every if case.name in repeated}
+    own = submission_check.statements([case for case in every if case.claim in elsewhere], made, resolve)
+    if any(one.mark is not exchange.Mark.REPRODUCED for one in own.values()):
         raise typer.Exit(1)
 
 
