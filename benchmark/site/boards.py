@@ -15,8 +15,7 @@ from benchmark.escaping import file_name
 from benchmark.metrics import HEADLINE
 from benchmark.reports import Content, PageCell, PageTable, page_cell
 from benchmark.site.sources import RunSet, css_class
-from benchmark.tables import layout, selection
-from benchmark.tables.suites import declaration, select
+from benchmark.tables import declaration, layout, selection, suite_runs
 from methods.errors import InputError
 
 COSTS = ("training-multiply-adds", "seconds", "memory")
@@ -125,7 +124,7 @@ def _suites(frame: pd.DataFrame) -> list[tuple[Suite, tables.Declaration, frozen
     found = []
     for name, suite in declared_suites.available().items():
         try:
-            runs = select(frame, suite)
+            runs = suite_runs(frame, suite)
         except InputError:
             continue
         found.append((suite, declaration(name, suite), frozenset(runs["run"])))

@@ -44,7 +44,13 @@ from .replicates import footnotes as footnotes, located as located
 from .selection import TableFilter as TableFilter, in_environment as in_environment
 from .sequential import MIN_PAIRS as MIN_PAIRS, level as level
 from .style import TableStyle as TableStyle
-from .suites import keep_plan as keep_plan, plan_of as plan_of, stored_plans as stored_plans
+from .suites import (
+    declaration as declaration,
+    keep_plan as keep_plan,
+    plan_of as plan_of,
+    stored_plans as stored_plans,
+    suite_runs as suite_runs,
+)
 from .table import (
     Heading as Heading,
     Table as Table,

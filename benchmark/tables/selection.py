@@ -13,7 +13,7 @@ from benchmark.tables import layout
 from benchmark.tables.comparison import Declaration
 from benchmark.tables.configurations import shown_setting
 from benchmark.tables.layout import summaries
-from benchmark.tables.suites import declaration, select as suite_runs
+from benchmark.tables.suites import declaration, suite_runs
 from methods import backbones, registry
 from methods.errors import InputError, unknown
 

@@ -46,7 +46,7 @@ def declaration(name: str, suite: Suite) -> Declaration:
     )
 
 
-def select(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
+def suite_runs(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     """Return the runs that a suite declares, with their ``task``; whatever else is stored changes nothing.
 
     A run belongs to a task if dataset, network, the settings of training and data and the method's hyperparameters are

@@ -149,6 +149,7 @@ class TestList:
             "datasets:",
             "backbones:",
             "recipes:",
+            "suites:",
         ]
         described = {name: text.strip() for name, _, text in (line.strip().partition(" ") for line in lines)}
         for name in ("dkel", "digits", "folder:PATH", "resnet32", "cifar"):

@@ -181,7 +181,7 @@ class TestCommand:
             ("--method dkle", "did you mean 'dkel'"),
             ("--method dml", "'dml' has no schedules"),
             ("--method dkel --set dkel.rampp=none", "did you mean 'ramp'"),
-            ("--method dkel --set pcl.ramp=none", "the schedules of 'dkel' are drawn"),
+            ("--method dkel --set pcl.ramp=none", "--set pcl"),
             ("--method dkel --epochs 0", "train.epochs"),
         ],
     )

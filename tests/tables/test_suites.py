@@ -9,8 +9,8 @@ import yaml
 
 from benchmark import store
 from benchmark.configuration import suites
+from benchmark.tables import suite_runs
 from benchmark.tables.selection import TableFilter
-from benchmark.tables.suites import select
 from benchmark.tables.table import build
 from methods.errors import InputError
 from tests.command_line import Bench
@@ -103,7 +103,7 @@ def test_runs_are_trained_selected_and_judged(bench: Bench, tiny: str, tmp_path:
     assert after["cells"] == before["cells"]
     assert gain["text"]
     frame = store.load(tmp_path / "results", "last", split="all")
-    assert len(frame) > len(select(frame, suites.read(tiny))) == 6
+    assert len(frame) > len(suite_runs(frame, suites.read(tiny))) == 6
     exploratory = json.loads(bench("table", "--suite", tiny, "--where", "seed<2", "--format", "json").out)
     assert exploratory["exploratory"]
     assert not any("verdict" in cell for cell in exploratory["cells"])
