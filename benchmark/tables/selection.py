@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmark import datasets
 from benchmark.configuration import Suite
-from benchmark.store import select
+from benchmark.store import identity_in, select
 from benchmark.tables import layout
 from benchmark.tables.comparison import Declaration
 from benchmark.tables.configurations import shown_setting
@@ -64,7 +64,7 @@ class TableFilter:
             raise unknown("split", self.split, SPLITS)
         if frame.empty:
             return frame, []
-        of_suite = frame if self.suite is None else suite_runs(frame, self.suite)
+        of_suite, notes = (frame, []) if self.suite is None else _in_one_environment(suite_runs(frame, self.suite))
         chosen = of_suite if self.where is None else select(of_suite, self.where)
         if chosen.empty:
             raise InputError(f"no run fits --where {self.where!r}")
@@ -76,7 +76,7 @@ class TableFilter:
             raise InputError(f"no run is scored on the {wanted} split (--split all shows the others)")
         left = chosen.loc[~fits, "run"].nunique() if self.split is None else 0
         runs = "run" if left == 1 else "runs"
-        return kept, [f"{left} {runs} on validation images not shown (--split all)"] if left else []
+        return kept, notes + ([f"{left} {runs} on validation images not shown (--split all)"] if left else [])
 
     def labels(self, runs: pd.DataFrame, labels: Sequence[str], axis: str, of_methods: bool) -> list[str]:
         """Return the rows, or the columns, that are shown, in order.
@@ -206,6 +206,22 @@ def in_environment(frame: pd.DataFrame, words: str) -> pd.DataFrame:
     if kept.empty and not frame.empty:
         raise unknown("environment", words, dict.fromkeys(frame["environment"][frame["environment"] != ""]))
     return kept
+
+
+def _in_one_environment(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return a suite's runs, where a task has replicates those of its largest environment, and a line on the others.
+
+    A replicate would be one comparison more than were declared.
+    """
+    notes = []
+    for task, own in runs.groupby(layout.TASK, sort=False):
+        finished = own[own["status"] == "finished"]
+        if finished["environment"].groupby(finished["run"].map(identity_in)).nunique().max() > 1:
+            most = finished["environment"].value_counts().sort_index().idxmax()
+            others = own.index[own["environment"] != most]
+            runs = runs.drop(others)
+            notes.append(f"{task}: {len(others)} runs of other environments than {most} not shown (--environment)")
+    return runs, notes
 
 
 def quoted(labels: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -104,6 +105,12 @@ def test_runs_are_trained_selected_and_judged(bench: Bench, tiny: str, tmp_path:
     assert gain["text"]
     frame = store.load(tmp_path / "results", "last", split="all")
     assert len(frame) > len(suite_runs(frame, suites.read(tiny))) == 6
+    # the same runs measured elsewhere as well are no further comparisons
+    copies = frame[frame["seed"] < 2].assign(environment="another CPU")
+    replicated = pd.concat([frame, copies.assign(run=copies["run"] + "@another")], ignore_index=True)
+    chosen, notes = TableFilter(suite=suites.read(tiny), name="tiny").runs(replicated)
+    assert set(chosen["run"]) == set(suite_runs(frame, suites.read(tiny))["run"])
+    assert any("another" not in note and "4 runs" in note for note in notes)
     exploratory = json.loads(bench("table", "--suite", tiny, "--where", "seed<2", "--format", "json").out)
     assert exploratory["exploratory"]
     assert not any("verdict" in cell for cell in exploratory["cells"])
