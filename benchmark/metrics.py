@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from benchmark.formatting import OTHER_WORDS
 from methods import registry
-from methods.errors import unknown
+from methods.errors import InputError, unknown
 from methods.metrics import MethodMetric, Role
 
 Run = Mapping[Any, Any]
@@ -391,6 +391,12 @@ def of_method(declared: MethodMetric) -> Metric:
         "",
         places=declared.decimals,
     )
+
+
+def refuse_taken(method: str, declared: Iterable[MethodMetric]) -> None:
+    """Raise an InputError if a method declares a metric by a name that every method has already."""
+    if taken := [one.name for one in declared if one.name in METRICS]:
+        raise InputError(f"{method}: a metric of its own is named {taken[0]!r}, which every method has: rename it")
 
 
 def known(declared: Iterable[MethodMetric] = ()) -> dict[str, Metric]:

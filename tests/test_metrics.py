@@ -44,6 +44,13 @@ class Counting(SeparatePeers):
 NAME = "epochs-counted"
 
 
+def test_a_method_cannot_redefine_a_metric_of_every_method(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "counting.py").write_text(PLUGIN.replace(NAME, "student"))
+    words = "run --methods counting --dataset digits --plugin counting.py --seeds 1 --epochs 1 --engine serial"
+    bench(*words.split()).assert_refused("counting", "'student'")
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.fixture
 def trained(bench: Bench, tmp_path: Path) -> Path:
     """A results folder with two runs of the plug-in's method; the plug-in itself is gone."""

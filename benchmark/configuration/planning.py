@@ -22,6 +22,7 @@ from benchmark.configuration.values import (
     read_methods,
     read_variants,
 )
+from benchmark.metrics import refuse_taken
 from methods import backbones, registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
@@ -185,6 +186,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     runs = []
     for entry in chosen:
         cls = registry.load(entry.method, request.plugins)
+        refuse_taken(entry.method, cls.metrics)
         _check_entry(entry, cls, request.plugins)
         own = _train_config({**section(scoped.layers, "train"), **entry.train}) if entry.train else train
         given = {**section(scoped.layers, entry.method), **entry.hyperparameters}
