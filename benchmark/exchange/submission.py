@@ -36,6 +36,7 @@ _MAX_CODE = 1_000_000
 
 
 Line = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+WebAddress = Annotated[str, Field(max_length=300, pattern=r"""^https?://[^\s\x00-\x1f\x7f-\x9f"<>\\]+$""")]
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]{0,99}$", description="of a file beside submission.yaml")]
 
 
@@ -67,6 +68,8 @@ class Form(_Strict):
         machine: What they were made on, in words.
         licence: Of the results, such as CC-BY-4.0.
         bundle: Of the runs, by ``bench pack``.
+        paper: Where the method is described.
+        trials: That were spent on tuning the method; 0 for none.
         about: What else is to be known.
     """
 
@@ -78,7 +81,9 @@ class Form(_Strict):
     machine: Line
     licence: Line
     bundle: FileName
-    about: Line | None = None
+    paper: WebAddress | None = Field(None, description="link to the paper, http or https")
+    trials: int | None = Field(None, ge=0, description="trials spent on tuning the method, 0 for none")
+    about: Line | None = Field(None, description="further remarks")
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ def below(folder: Path) -> tuple[list[Submission], list[str]]:
 def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugins: Sequence[str] = ()) -> Path:
     """Write a submission of all runs of a results folder, as far as it follows from them, and return its form.
 
-    What only a person knows is a line that begins with :data:`TO_FILL_IN`.
+    What only a person knows is a line that begins with :data:`TO_FILL_IN`, or a comment where it is optional.
 
     Args:
         results: The results folder.
@@ -193,7 +198,9 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
     form["licence"] = f"{TO_FILL_IN}: of the results, such as CC-BY-4.0"
     form["bundle"] = BUNDLE
     bundles.pack(results, out / BUNDLE)
-    return put(out / FORM, yaml.safe_dump(form, sort_keys=False, allow_unicode=True))
+    optional = {name: field.description for name, field in Form.model_fields.items() if name not in form}
+    comments = [f"# {name}: {text}; optional\n" for name, text in optional.items() if text]
+    return put(out / FORM, yaml.safe_dump(form, sort_keys=False, allow_unicode=True) + "".join(comments))
 
 
 def _about(every: Sequence[Case]) -> str:

@@ -6,6 +6,7 @@ import time
 import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -289,7 +290,7 @@ class Execution:
             status=status,
             reason=reason,
             seconds=self._elapsed(),
-            environment=environment.versions() | self._device(),
+            environment={**environment.versions(), **self._device(), "date": datetime.now(UTC).date().isoformat()},
             cost=run_cost(trainer) if trainer else None,
             students=trainer.method.students if trainer else (),
             roles=dict(trainer.method.roles()) if trainer else {},

@@ -14,7 +14,7 @@ from benchmark.configuration import EQUAL_EPOCHS, Suite, suites as declared_suit
 from benchmark.escaping import file_name
 from benchmark.metrics import HEADLINE
 from benchmark.reports import Content, PageCell, PageTable, page_cell
-from benchmark.site.sources import RunSet, css_class
+from benchmark.site.sources import Provenance, RunSet, css_class
 from benchmark.tables import declaration, layout, selection, suite_runs
 from methods.errors import InputError
 
@@ -40,14 +40,14 @@ class BoardRow(BaseModel):
     checked: str = Field(description="identical, reproduced, claimed and the like")
     repeated: int = Field(description="runs that were repeated")
     runs: int = Field(description="runs of the row")
-    provenance: dict[str, str] = Field(description="laboratory, submission, hardware, versions and hours")
+    provenance: Provenance
     page: str = Field(description="of the runs, relative to the site")
 
 
 class BoardFile(BaseModel):
     """A leaderboard as a file."""
 
-    format: int = Field(1, description="of the file; a change of meaning increases it")
+    format: int = Field(2, description="of the file; a change of meaning increases it")
     dataset: str
     network: str
     budget: str = Field(description="what the runs have in common: equal epochs, or a cost")
@@ -66,7 +66,7 @@ class Board:
         network: Of the peers.
         budget: What the runs have in common: equal epochs, or a cost.
         table: One row per method.
-        provenance: The same rows: who measured them, with what and how long.
+        provenance: The same rows: who measured them, when, with what and how long.
         file: The same for programs.
     """
 
@@ -165,7 +165,7 @@ def _board(
     kept = [one for one in shown.columns if one.kind in ("value", "gain", "verdict")]
     costs = [key for key in headings if key.metric.name in COSTS]
     costs = [key for key in costs if any(own.values for (row, one), own in table.replicates.items() if one == key)]
-    sets = [by_cell[row, column] for row in rows]
+    sets = [_in_suite(by_cell[row, column], declared) for row in rows]
     lines = [
         [
             PageCell(own.group.row, href=f"methods/{quote(file_name(own.group.method, '.html'))}"),
@@ -207,6 +207,13 @@ def _board(
     )
 
 
+def _in_suite(own: RunSet, declared: tables.Declaration | None) -> RunSet:
+    """Return a row's runs with the suite that declares them."""
+    if declared is None or own.group.method not in declared.methods:
+        return own
+    return replace(own, provenance=own.provenance.model_copy(update={"suite": declared.name}))
+
+
 def _row(
     own: RunSet, cells: Mapping[str, tables.Cell], table: tables.Table, costs: Sequence[tables.Heading]
 ) -> BoardRow:
@@ -219,13 +226,20 @@ def _row(
         verdict=cells["verdict"].verdict if "verdict" in cells else "",
         training_macs=means.get("training-multiply-adds"), run_seconds=means.get("seconds"), memory=means.get("memory"),
         checked=str(own.mark), repeated=own.checked.repeated, runs=len(own.group.runs),
-        provenance={name: text for name, text in own.provenance.items() if text}, page=f"runs/{own.slug}.html",
+        provenance=own.provenance, page=f"runs/{own.slug}.html",
     )  # fmt: skip
 
 
 def _provenance(sets: Sequence[RunSet], data: Sequence[Mapping[str, str]]) -> PageTable:
-    kept = [name for name in sets[0].provenance if any(own.provenance[name] for own in sets)]
-    rows = [[PageCell(own.group.row), *(PageCell(own.provenance[name], "wrap") for name in kept)] for own in sets]
+    texts = [own.provenance.texts() for own in sets]
+    kept = [name for name in texts[0] if any(text[name] for text in texts)]
+    rows = [
+        [
+            PageCell(own.group.row),
+            *(PageCell(text[name], "wrap", text[name] if name == "paper" else "") for name in kept),
+        ]
+        for own, text in zip(sets, texts, strict=True)
+    ]
     return PageTable("Provenance", ["method", *kept], rows, data=data)
 
 
@@ -235,7 +249,7 @@ def as_csv(board: Board) -> str:
     for row in board.file.model_dump()["rows"]:
         provenance = row.pop("provenance")
         flat.append(row | provenance)
-    return tables.frame_csv(pd.DataFrame(flat))
+    return tables.frame_csv(pd.DataFrame(flat).astype({"trials": "Int64"}))
 
 
 def _mean(table: tables.Table, row: str, heading: tables.Heading) -> PageCell:

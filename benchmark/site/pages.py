@@ -123,7 +123,7 @@ class _Site:
 
     def __post_init__(self) -> None:
         listed = registry.catalogue(self.plugins)
-        self.sets = run_sets(self.content, self.places, self.resolve)
+        self.sets = run_sets(self.content, self.places, self.resolve, self.plugins)
         names = dict.fromkeys([*listed, *(one.group.method for one in self.sets)])
         self.methods = [name for name in names if name not in listed or not listed[name].broken]
         self.templates: Environment = templates("benchmark.site")
@@ -224,7 +224,9 @@ class _Site:
     def _run_set_page(self, own: RunSet, bundle: Path | None) -> None:
         runs = [self.content.runs[name] for name in own.group.runs]
         config = runs[0].config
-        environments = Counter(json.dumps(run.result.environment or {}) for run in runs if run.result)
+        # the provenance has the days
+        made_with = [{**(run.result.environment or {}), "date": ""} for run in runs if run.result]
+        environments = Counter(map(json.dumps, made_with))
         records = {one.record.name: one.record for one in self.content.stored.found}
         self.page(
             f"runs/{own.slug}.html",

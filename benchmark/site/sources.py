@@ -5,13 +5,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field
 
 from benchmark import exchange, store
-from benchmark.configuration import Origin, RunConfig
+from benchmark.configuration import Origin, RunConfig, source_of_method
 from benchmark.escaping import file_name
 from benchmark.exchange import Mark, Outcome, Record, Statement, Submission, is_bundle, submission
 from benchmark.reports import Content, Group, command
 from benchmark.store import CONFIG, METRICS, RESULT, Found, StoredRun
+from methods import registry
 from methods.errors import InputError
 
 _SKIPPED = frozenset(("runs", "sources"))
@@ -104,6 +108,33 @@ class Gathering:
             return Record()
 
 
+class Provenance(BaseModel):
+    """Where a row's numbers are from; what is not known is empty."""
+
+    date: str = Field("", description="day (UTC) at which the runs ended, or the first and the last: '... to ...'")
+    laboratory: str = Field("", description="who measured it")
+    submission: str = Field("", description="that it belongs to")
+    paper: str = Field("", description="of the method: the link that the submitter states")
+    suite: str = Field("", description="that declares the comparison, with its version")
+    tuning: Literal["tuned", "defaults", "other than defaults", ""] = Field(
+        "",
+        description="whether trials were spent on tuning, else whether the hyperparameters are the method's defaults",
+    )
+    trials: int | None = Field(None, description="spent on tuning, as the submitter states; null if nothing is stated")
+    hardware: str = ""
+    torch: str = Field("", description="version")
+    okdbench: str = Field("", description="version")
+    commit: str = Field("", description="of okdbench")
+    method_version: str = ""
+    hours: str = Field("", description="of all seeds together, on CPU or GPU")
+
+    def texts(self) -> dict[str, str]:
+        """Return all of it as text, by title."""
+        return {
+            name.replace("_", " "): "" if value is None else str(value) for name, value in self.model_dump().items()
+        }
+
+
 @dataclass(frozen=True)
 class RunSet:
     """The runs of a table's cell, which differ only in their seeds.
@@ -114,7 +145,7 @@ class RunSet:
         checked: What repetitions say of them, and how many of how many there are.
         outcomes: Of the runs that were repeated, by name.
         submissions: That they belong to.
-        provenance: Who measured them, with what and how long, by name.
+        provenance: Who measured them, when, with what and how long.
     """
 
     group: Group
@@ -122,7 +153,7 @@ class RunSet:
     checked: Statement
     outcomes: Mapping[str, Outcome]
     submissions: Sequence[Submission] = ()
-    provenance: Mapping[str, str] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
 
     @property
     def mark(self) -> Mark:
@@ -130,21 +161,32 @@ class RunSet:
         return self.checked.mark
 
 
-def run_sets(content: Content, places: Sequence[Place], bound: float = exchange.BOUND) -> list[RunSet]:
+def run_sets(
+    content: Content, places: Sequence[Place], bound: float = exchange.BOUND, plugins: Sequence[str] = ()
+) -> list[RunSet]:
     """Return all run sets in the order of the tables.
 
     Args:
         content: The runs.
         places: Where they are from.
         bound: The inflation that repetitions must exclude, in points of accuracy.
+        plugins: Python files that define further methods, whose defaults are then known.
     """
     by_root = {place.root.resolve(): place for place in places}
     found = {one.record.name: one for one in content.stored.found}
-    return [_run_set(content, group, [found[name] for name in group.runs], by_root, bound) for group in content.groups]
+    return [
+        _run_set(content, group, [found[name] for name in group.runs], by_root, bound, plugins)
+        for group in content.groups
+    ]
 
 
 def _run_set(
-    content: Content, group: Group, found: Sequence[Found], by_root: Mapping[Path, Place], bound: float
+    content: Content,
+    group: Group,
+    found: Sequence[Found],
+    by_root: Mapping[Path, Place],
+    bound: float,
+    plugins: Sequence[str],
 ) -> RunSet:
     own = {one.record.name: by_root[one.root.resolve()] for one in found}
     comparisons = {}
@@ -159,28 +201,62 @@ def _run_set(
     repeated = {name: one.outcome for name, one in comparisons.items() if one.outcome is not Outcome.NOT_REPEATED}
     submissions = [place.submission for place in submitted.values() if place.submission]
     runs = [content.runs[name] for name in group.runs]
-    return RunSet(group, _slug(group, runs[0].config), checked, repeated, submissions, _provenance(runs, submissions))
+    provenance = _provenance(runs, submissions, plugins)
+    return RunSet(group, _slug(group, runs[0].config), checked, repeated, submissions, provenance)
 
 
-def _provenance(runs: Sequence[StoredRun], submissions: Sequence[Submission]) -> dict[str, str]:
-    """Return who measured the runs, with which hardware and versions, and the hours of all seeds together."""
+def _provenance(runs: Sequence[StoredRun], submissions: Sequence[Submission], plugins: Sequence[str]) -> Provenance:
+    """Return who measured the runs, when, with which hardware and versions, and the hours of all seeds together."""
     ended = [run.result for run in runs if run.result]
     environments = [result.environment or {} for result in ended]
     kind = "GPU" if any(one.get("device", "").startswith("cuda") for one in environments) else "CPU"
+    dates = sorted({one["date"] for one in environments if one.get("date")})
+    # a submission has runs of other methods too, to compare with
+    own = [one.form for one in submissions if one.form.method == runs[0].config.method]
+    trials = [form.trials for form in own if form.trials is not None]
 
-    def listed(values: Iterable[str]) -> str:
+    def listed(values: Iterable[str | None]) -> str:
         return ", ".join(dict.fromkeys(value for value in values if value))
 
-    return {
-        "laboratory": listed(one.form.who for one in submissions) or "this repository",
-        "submission": listed(one.name for one in submissions),
-        "hardware": listed(one.get("hardware", "") for one in environments),
-        "torch": listed(one.get("torch", "") for one in environments),
-        "okdbench": listed(one.get("okdbench", "") for one in environments),
-        "commit": listed(one.get("commit", "") for one in environments),
-        "method version": listed(str(run.config.method_version) for run in runs),
-        "hours": f"{sum(result.seconds for result in ended) / 3600:.2f} {kind} hours" if ended else "",
-    }
+    def made_with(key: str) -> str:
+        return listed(one.get(key) for one in environments)
+
+    return Provenance(
+        date=" to ".join(dict.fromkeys([*dates[:1], *dates[-1:]])),
+        laboratory=listed(one.form.who for one in submissions) or "this repository",
+        submission=listed(one.name for one in submissions),
+        paper=next((form.paper for form in own if form.paper), ""),
+        tuning="tuned" if any(trials) else _at_defaults([run.config for run in runs], plugins),
+        trials=sum(trials) if trials else None,
+        hardware=made_with("hardware"),
+        torch=made_with("torch"),
+        okdbench=made_with("okdbench"),
+        commit=made_with("commit"),
+        method_version=listed(str(run.config.method_version) for run in runs),
+        hours=f"{sum(result.seconds for result in ended) / 3600:.2f} {kind} hours" if ended else "",
+    )
+
+
+def _at_defaults(
+    configs: Sequence[RunConfig], plugins: Sequence[str]
+) -> Literal["defaults", "other than defaults", ""]:
+    """Return whether all hyperparameters are the method's defaults; nothing where its code is not at hand."""
+    config = configs[0]
+    try:
+        method = registry.load(config.method, plugins)
+        source = source_of_method(config.method, plugins)
+        defaults = registry.resolve(method, {}, config.backbone.split("+"), config.train.epochs)
+    except InputError:
+        return ""
+    if config.sources.get("method") != (source.hash if source else None):
+        return ""
+    usual = defaults.model_dump(mode="json")
+    same = all(
+        method.Hyperparameters.restored(one.hyperparameters).get(key, value) == value
+        for one in configs
+        for key, value in usual.items()
+    )
+    return "defaults" if same else "other than defaults"
 
 
 def css_class(mark: Mark) -> str:

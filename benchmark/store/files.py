@@ -72,7 +72,7 @@ class Result:
         status: One of :class:`Status`.
         reason: Why it did not finish, on one line; empty if it did.
         seconds: Its wall time.
-        environment: Versions and device.
+        environment: Versions, device, and the day (UTC) at which it ended.
         cost: What it takes, such as its number of trainable parameters.
         students: The predictors whose mean is the reported metric.
         roles: What each predictor is in its method.

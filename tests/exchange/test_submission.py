@@ -130,6 +130,13 @@ class TestForm:
             ({"bundle": "other.tar.gz"}, "names other.tar.gz, which is no file beside it"),
             ({"bundle": "consensus.py"}, "unknown kind of bundle 'consensus.py'"),
             ({"code": {"file": "consensus.py"}}, "submission.yaml.code.hash must be given"),
+            ({"paper": "javascript:alert(1)"}, "submission.yaml.paper: String should match pattern"),
+            ({"paper": "ftp://example.org/a.pdf"}, "submission.yaml.paper: String should match pattern"),
+            ({"paper": 'https://example.org/"onclick='}, "submission.yaml.paper: String should match pattern"),
+            ({"paper": "https://example.org/a b"}, "submission.yaml.paper: String should match pattern"),
+            ({"trials": -1}, "submission.yaml.trials: Input should be greater than or equal to 0"),
+            ({"trials": 1.5}, "submission.yaml.trials: Input should be a valid integer"),
+            ({"trials": True}, "submission.yaml.trials: Input should be a valid integer"),
             ({"settings": {"trains": {}}}, "settings has no section 'trains' (valid: train, data)"),
             ({"settings": {"train": {"epochs": 0}}}, "settings.train.epochs: Input should be greater than"),
         ],
@@ -137,6 +144,11 @@ class TestForm:
     def test_a_wrong_word_is_one_line(self, changed: dict[str, Any], said: str, handed_in: Path) -> None:
         with pytest.raises(InputError, match=re.escape(said)):
             submission.read(say(handed_in, **changed))
+
+    @pytest.mark.parametrize("given", [{"paper": "https://example.org/a?b=1&c=(2)", "trials": 0}, {"trials": 40}])
+    def test_paper_and_trials_may_be_stated(self, given: dict[str, Any], handed_in: Path) -> None:
+        form = submission.read(say(handed_in, **given)).form
+        assert {"paper": form.paper, "trials": form.trials} == {"paper": None, "trials": None} | given
 
     def test_there_must_be_one(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"there is no submission\.yaml"):
@@ -222,6 +234,8 @@ class TestPrepare:
         form = out / "submission.yaml"
         form.write_text(form.read_text().replace(submission.TO_FILL_IN, "mine"))
         assert found(out) == []
+        # what is optional stands there as a comment
+        assert re.findall(r"^# (\w+): ", form.read_text(), re.MULTILINE) == ["paper", "trials", "about"]
 
     def test_what_it_cannot_know_is_asked(
         self, tmp_path: Path, finished_runs: Path, monkeypatch: pytest.MonkeyPatch

@@ -50,6 +50,11 @@ class TestCompare:
         found = compare(curve(10), curve(10), {**MADE, "commit": "a"}, {**MADE, "commit": "b", "source": "c"})
         assert found.outcome is Outcome.IDENTICAL
 
+    @pytest.mark.parametrize("stored", [10, 11])
+    def test_the_day_changes_no_outcome(self, stored: float) -> None:
+        later = compare(curve(stored), curve(10), {**MADE, "date": "2026-11-03"}, {**MADE, "date": "2026-11-30"})
+        assert later == compare(curve(stored), curve(10), MADE, MADE)
+
     @pytest.mark.parametrize("free", [{"deterministic": "false"}, {"hardware": "two"}])
     def test_a_difference_is_signed_and_of_the_last_and_the_best_epoch(self, free: dict[str, str]) -> None:
         found = compare(curve(30, 20), curve(25, 21.5), MADE, {**MADE, **free})

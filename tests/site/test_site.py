@@ -15,12 +15,13 @@ import yaml
 from typer.testing import CliRunner
 
 from benchmark import cli, exchange, tables
+from benchmark.configuration import suites as declared_suites
 from benchmark.escaping import file_name
 from benchmark.exchange import RECORD, Comparison, Outcome
 from benchmark.reports import Content, page as report
 from benchmark.site import Built, build
 from benchmark.site.pages import LIMIT
-from benchmark.store import CONFIG, METRICS, Store, load, read
+from benchmark.store import CONFIG, METRICS, RESULT, Store, load, read
 from benchmark.tables import TableStyle, style as table_style
 from methods import registry
 from methods.errors import InputError
@@ -101,6 +102,10 @@ class TestPages:
             assert (row["training_macs"], row["run_seconds"]) == (10.0, 60.0)
             assert row["provenance"]["laboratory"] == "this repository"
             assert row["provenance"]["hardware"] == "H200"
+            # the runs say no day, and no suite has them
+            assert {row["provenance"][key] for key in ("date", "paper", "suite")} == {""}
+            assert (row["provenance"]["tuning"], row["provenance"]["trials"]) == ("defaults", None)
+            assert schema["$defs"]["Provenance"]["properties"].keys() == row["provenance"].keys()
             assert (out / row["page"]).is_file()
         stem = next(stem for stem, one in files.items() if one is digits)
         flat = pd.read_csv(out / "boards" / f"{stem}.csv")
@@ -122,6 +127,51 @@ class TestPages:
             assert (found[row]["verdict"], found[row]["gain_low"]) == (cell.verdict, cell.low), row
         # the suite has no such method
         assert found["kd"]["verdict"] == ""
+        version = declared_suites.available()["digits"].version
+        assert {found[row]["provenance"]["suite"] for row in expected} == {f"digits, version {version}"}
+        assert found["kd"]["provenance"]["suite"] == ""
+        settings = {row: one["provenance"]["tuning"] for row, one in found.items()}
+        assert settings["dml"] == "defaults"
+        # the suite declares settings of it
+        assert {words for row, words in settings.items() if row.startswith("dkel")} == {"other than defaults"}
+
+    def test_a_row_has_the_days_of_its_runs_and_what_the_submitter_states(self, tmp_path: Path) -> None:
+        folder = tmp_path / "submissions" / "theirs"
+        shutil.copytree(EXAMPLE, folder)
+        exchange.merge([EXAMPLE / "runs.tar.gz"], tmp_path / "work")
+        for path in (tmp_path / "work" / "runs").glob(f"consensus-*/{RESULT}"):
+            result = json.loads(path.read_text())
+            result["environment"]["date"] = "2026-11-03" if "-s0-" in path.parent.name else "2026-10-29"
+            path.write_text(json.dumps(result))
+        (folder / "runs.tar.gz").unlink()
+        exchange.pack(tmp_path / "work", folder / "runs.tar.gz")
+        paper = "https://example.org/paper?a=1&b='2'"
+        form = yaml.safe_load((folder / "submission.yaml").read_text()) | {"paper": paper, "trials": 40}
+        (folder / "submission.yaml").write_text(yaml.safe_dump(form))
+        out = tmp_path / "site"
+        build([], out, tmp_path / "submissions")
+        (path,) = (path for path in (out / "boards").glob("*.json") if path.stem != "schema")
+        found = {row["method"]: row["provenance"] for row in json.loads(text_of(path))["rows"]}
+        stated = {"date": "2026-10-29 to 2026-11-03", "paper": paper, "tuning": "tuned", "trials": 40}
+        assert {key: found["consensus"][key] for key in stated} == stated
+        # of a method to compare with nothing is stated
+        unstated = {"date": "", "paper": "", "tuning": "defaults", "trials": None}
+        assert {key: found["independent"][key] for key in unstated} == unstated
+        flat = pd.read_csv(path.with_suffix(".csv"), dtype=str, keep_default_na=False).set_index("method")
+        assert flat.loc[["consensus", "independent"], "trials"].tolist() == ["40", ""]
+        assert flat.loc["consensus", "paper"] == paper
+        index = text_of(out / "index.html")
+        assert [unescape(link) for link in re.findall(r'href="([^"]*//[^"]*)"', index)] == [paper]
+        assert "2026-10-29 to 2026-11-03" in index
+
+    @pytest.mark.parametrize(("plugins", "tuning"), [((), ""), ((str(EXAMPLE / "consensus.py"),), "defaults")])
+    def test_a_plugins_defaults_are_known_with_its_code(
+        self, plugins: tuple[str, ...], tuning: str, tmp_path: Path
+    ) -> None:
+        build([EXAMPLE / "runs.tar.gz"], tmp_path / "site", plugins=plugins)
+        (path,) = (path for path in (tmp_path / "site" / "boards").glob("*.json") if path.stem != "schema")
+        found = {row["method"]: row["provenance"]["tuning"] for row in json.loads(text_of(path))["rows"]}
+        assert found == {"consensus": tuning, "independent": "defaults"}
 
     def test_a_method_is_introduced_with_all_that_is_known(self, site: tuple[Path, Built]) -> None:
         page = text_of(site[0] / "methods" / "dkel.html")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -165,6 +166,11 @@ class TestFiles:
                 "result.json",
             } | students
 
+    def test_every_run_says_the_day_at_which_it_ended(self, finished_runs: Path) -> None:
+        days = store.load(finished_runs)["environment.date"]
+        assert len(days) == 8
+        assert [date.fromisoformat(day).isoformat() for day in days] == days.tolist()
+
     def test_result_is_written_last(self, finished_runs: Path) -> None:
         for folder in finished_runs.glob("runs/*-*"):
             assert max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns).name == "result.json"
@@ -196,7 +202,7 @@ class TestEnvironment:
         assert len(found["source"]) == 32
 
     @pytest.mark.parametrize(
-        ("key", "same"), [("hardware", False), ("torch", False), ("cuda", False), ("commit", True)]
+        ("key", "same"), [("hardware", False), ("torch", False), ("cuda", False), ("commit", True), ("date", True)]
     )
     def test_what_tells_environments_apart(self, key: str, same: bool) -> None:
         made = {"hardware": "a CPU", "torch": "2"}
