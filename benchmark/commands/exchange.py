@@ -60,6 +60,7 @@ def merge(
     tell(
         f"{into}: {done.added} {would}added, {done.completed} {would}completed, {done.present} already there"
         + (f", {done.replicates} of them measured elsewhere before" if done.replicates else "")
+        + (f", {done.plans} sequential {'plan' if done.plans == 1 else 'plans'} {would}added" if done.plans else "")
         + (f", {done.busy} skipped that another command is running" if done.busy else "")
     )
     for line in done.contradictions:

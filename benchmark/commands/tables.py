@@ -95,7 +95,7 @@ def table(
     """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
     from benchmark import store, tables
     from benchmark.metrics import of_frame
-    from benchmark.tables import footnotes, layout, located, plan_of, published_table, rendering, style as layouts
+    from benchmark.tables import footnotes, layout, located, published_table, rendering, style as layouts
 
     ending = out.suffix.removeprefix(".") if out else ""
     form = rendering.check_format(form or ENDINGS.get(ending, ending) or "md", published)
@@ -137,10 +137,8 @@ def table(
         scores = layout.check_metrics("value", wanted.value, metrics)
     judged = list(dict.fromkeys(scores)) or None
     folders = store.folders(places(results))
-    # runs of a sequential plan are judged by its looks, whoever shows them
-    planned = None if choice.suite or where or hide else plan_of(frame, folders, wanted.baseline)
-    reference = wanted.baseline or (planned.baseline if planned and resolve is None else None)
-    made = tables.build(frame, judged, down, across, reference, resolve, choice, showing, planned)
+    plans = tables.stored_plans(folders)
+    made = tables.build(frame, judged, down, across, wanted.baseline, resolve, choice, showing, plans=plans)
     _put(rendering.parquet(made) if form == rendering.PARQUET else rendering.rendered(made, form), out)
     for line in [*(f"note: {line}" for line in left_out), *footnotes(frame)]:
         # another program may read the other formats

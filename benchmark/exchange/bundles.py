@@ -41,6 +41,7 @@ from benchmark.store import (
     students_files,
     writing,
 )
+from benchmark.tables import MAX_PLAN, PLANS, Plan, parsed_plan, stored_plans
 from methods.errors import InputError, unknown
 
 ENDINGS = (".tar.zst", ".tar.gz")
@@ -87,9 +88,9 @@ class Packed:
 def pack(results: Path, out: Path, weights: bool = False, predictions: bool = False) -> Packed:
     """Write all runs of a results folder into one file: the same runs give the same bytes.
 
-    In it are every run's configuration, metrics and result (with the environment), and the source of plug-ins where the
-    results folder keeps it; not checkpoints, tracebacks and, unless asked, weights and predictions. Where this machine
-    keeps plug-ins and datasets is left out too.
+    In it are every run's configuration, metrics and result (with the environment), the source of plug-ins where the
+    results folder keeps it, and its sequential plans of these runs; not checkpoints, tracebacks and, unless asked,
+    weights and predictions. Where this machine keeps plug-ins and datasets is left out too.
 
     Args:
         results: The results folder.
@@ -121,6 +122,7 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
         InputError: If the file cannot be written.
     """
     ending = ending_of(out)
+    plans = {plan.file: plan for plan in stored_plans({folder.parents[1] for folder in folders})}
     left_out: list[str] = []
     packed = 0
     temporary = out.with_name(f".{out.name}.{os.getpid()}{atomic.SUFFIX}")
@@ -150,6 +152,9 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
                         _add(archive, f"{RUNS}/{name}/{path}", content)
                 for path, content in _sources(needed):
                     _add(archive, path, content)
+                for file, plan in sorted(plans.items()):
+                    if plan.runs & names:
+                        _add(archive, f"{PLANS}/{file}", plan.content)
                 _add(archive, LAST, json.dumps({"format": FORMAT, "runs": packed}).encode())
             stream.flush()
             os.fsync(stream.fileno())
@@ -200,12 +205,14 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 MAX_WEIGHTS = 2**30
 MAX_SOURCE = 1_000_000
 MAX_MEMBERS = 1_000_000
+MAX_PLANS = 100
 _HEADERS = 2**20
 """Bytes that may be between two files: headers with long names; an archive that asks for more wants memory."""
 
 _RUN = re.compile(r"runs/(?P<run>[^./\0-\x1f\x7f][^/\0-\x1f\x7f]{0,249})/(?P<file>[^/\0-\x1f\x7f]{1,200})")
 _WEIGHTS = re.compile(r"\w[\w.-]*\.safetensors")
 _SOURCE = re.compile(r"sources/(?P<hash>[0-9a-f]{12,64})\.py")
+_PLAN = re.compile(rf"{PLANS}/[0-9a-f]{{12}}\.json")
 
 
 @dataclass
@@ -280,7 +287,7 @@ class _Guarded:
         return content
 
 
-def contents(path: Path) -> Iterator[BundledRun | BundledSource]:
+def contents(path: Path) -> Iterator[BundledRun | BundledSource | Plan]:
     """Yield everything in a bundle, each run checked.
 
     Args:
@@ -303,10 +310,10 @@ def contents(path: Path) -> Iterator[BundledRun | BundledSource]:
         raise InputError(f"{path} is no bundle to merge: {' '.join(str(error).split())}") from None
 
 
-def _checked(stream: IO[bytes]) -> Iterator[BundledRun | BundledSource]:
+def _checked(stream: IO[bytes]) -> Iterator[BundledRun | BundledSource | Plan]:
     run: BundledRun | None = None
     seen: set[str] = set()
-    count = 0
+    count = plans = 0
     complete = False
     for name, content in _members(stream):
         if complete or name in seen:
@@ -327,6 +334,9 @@ def _checked(stream: IO[bytes]) -> Iterator[BundledRun | BundledSource]:
         elif source := _SOURCE.fullmatch(name):
             _check_program(name, content)
             yield BundledSource(f"{source['hash']}.py", content)
+        elif _PLAN.fullmatch(name):
+            plans += 1
+            yield _checked_plan(name, content, plans)
         else:
             _check_last(content, count)
             complete = True
@@ -349,6 +359,18 @@ def _check_program(name: str, content: bytes) -> None:
         raise DamagedError(f"{name} is no plug-in's code") from None
     if name != f"{SOURCES}/{found}.py":
         raise DamagedError(f"{name} is other code than its name says")
+
+
+def _checked_plan(name: str, content: bytes, number: int) -> Plan:
+    if number > MAX_PLANS:
+        raise DamagedError(f"it holds more than {MAX_PLANS:,} sequential plans")
+    try:
+        plan = parsed_plan(content)
+    except (ValueError, RecursionError):
+        raise DamagedError(f"{name} is no sequential plan") from None
+    if name != f"{PLANS}/{plan.file}":
+        raise DamagedError(f"{name} is another plan than its name says")
+    return plan
 
 
 def _check_last(content: bytes, runs: int) -> None:
@@ -392,6 +414,8 @@ def _limit(name: str) -> int:
         return 1000
     if _SOURCE.fullmatch(name):
         return MAX_SOURCE
+    if _PLAN.fullmatch(name):
+        return MAX_PLAN
     if found := _RUN.fullmatch(name):
         limits: Mapping[str, int] = LIMITS
         if found["file"] in limits:

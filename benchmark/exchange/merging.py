@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmark.configuration import RunConfig
@@ -24,6 +24,7 @@ from benchmark.store import (
     read_files,
     replicate_name,
 )
+from benchmark.tables import PLANS, Plan
 from methods.errors import InputError
 
 
@@ -38,6 +39,7 @@ class Merged:
         busy: Runs that another command is carrying out: they were left.
         replicates: Of those added, how many are there as measured in another environment too.
         contradictions: A line for each run that has other numbers in the same environment: it was left.
+        plans: Sequential plans that were not there; those that are there stay beside them.
     """
 
     added: int
@@ -46,6 +48,7 @@ class Merged:
     busy: int = 0
     replicates: int = 0
     contradictions: Sequence[str] = ()
+    plans: int = 0
 
 
 def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
@@ -64,15 +67,20 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
         InputError: If a bundle or a run that is there is damaged; nothing has been written then.
         MachineError: If the folder cannot be written; the same merge resumes.
     """
-    plan = _Plan(into)
+    wanted = _Targets(into)
+    plans: dict[str, Plan] = {}
     for bundle in bundles:
         for item in contents(bundle):
             if isinstance(item, BundledRun):
-                plan.add(bundle, item)
-    targets = dict(plan.targets)
+                wanted.add(bundle, item)
+            elif isinstance(item, Plan) and not (into / PLANS / item.file).exists():
+                plans[item.file] = item
+    targets = dict(wanted.targets)
     added = [target for target in targets.values() if not (into / RUNS / target).exists()]
     replicates = sum(REPLICATE in target for target in added)
-    done = Merged(len(added), len(targets) - len(added), plan.present, 0, replicates, tuple(plan.contradictions))
+    done = Merged(
+        len(added), len(targets) - len(added), wanted.present, 0, replicates, tuple(wanted.contradictions), len(plans)
+    )
     if dry_run:
         return done
     store = Store(into)
@@ -83,19 +91,21 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
             for item in contents(bundle):
                 if isinstance(item, BundledSource):
                     _write_source(into / SOURCES, item)
-                elif (target := targets.pop((item.name, item.hash), None)) is not None:
+                elif isinstance(item, BundledRun) and (target := targets.pop((item.name, item.hash), None)) is not None:
                     busy += not _write(store, item, target)
-        for config in plan.asked:
+        for plan in plans.values():
+            plan.store(into)
+        for config in wanted.asked:
             store.claim(config)
     except OSError as error:
         raise MachineError(f"cannot write to {into}: {error.strerror}") from None
     if targets:
         raise InputError(f"a bundle has changed while it was read: {len(targets)} runs are missing in it now")
-    return Merged(done.added, done.completed - busy, done.present, busy, replicates, tuple(plan.contradictions))
+    return replace(done, completed=done.completed - busy, busy=busy)
 
 
 @dataclass
-class _Plan:
+class _Targets:
     """What is to be written.
 
     Attributes:

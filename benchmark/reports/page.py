@@ -146,7 +146,7 @@ def render(content: Content, baseline: str | None = None, state: str = "") -> st
             by=environment.versions(),
             facts=facts(content.runs.values()),
             warnings=[*content.left_out, *damaged, *limitations(columns)],
-            headline=page_table("Students", _built(content, None, baseline)) if content.runs else None,
+            headline=page_table("Students", _built(content, None, baseline, content.plans)) if content.runs else None,
             tables=_sections(content) if content.runs else [],
             lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
             runs=[run_row(content, group, name, data["runs"][name]) for group in content.groups for name in group.runs],
@@ -156,8 +156,11 @@ def render(content: Content, baseline: str | None = None, state: str = "") -> st
     )
 
 
-def _built(content: Content, scores: Sequence[str] | None, baseline: str | None = None) -> tables.Table:
-    return tables.build(content.frame, scores, baseline=baseline, choice=content.choice, showing=content.showing)
+def _built(
+    content: Content, scores: Sequence[str] | None, baseline: str | None = None, plans: Sequence[tables.Plan] = ()
+) -> tables.Table:
+    choice, showing = content.choice, content.showing
+    return tables.build(content.frame, scores, baseline=baseline, choice=choice, showing=showing, plans=plans)
 
 
 def _sections(content: Content) -> list[PageTable]:

@@ -16,7 +16,7 @@ from benchmark.metrics import DECLARED, HEADLINE, RECORDED, own_names
 from benchmark.reports import run_text
 from benchmark.reports.palette import LINES, ON_DARK
 from benchmark.store import Found, Record, Results, Runs, Scores, Status, StoredRun
-from benchmark.tables import TableFilter, TableStyle, layout
+from benchmark.tables import Plan, TableFilter, TableStyle, layout
 from methods.metrics import Role
 
 MAX_NUMBERS = 400_000
@@ -57,6 +57,7 @@ class Content:
         choice: Which of them are shown.
         showing: What rows and columns are called.
         left_out: A line on the runs that are left out by default.
+        plans: The sequential plans that are stored with them.
     """
 
     frame: pd.DataFrame
@@ -66,6 +67,7 @@ class Content:
     choice: TableFilter = field(default_factory=TableFilter)
     showing: TableStyle = field(default_factory=TableStyle)
     left_out: Sequence[str] = ()
+    plans: Sequence[Plan] = ()
 
     @classmethod
     def read(
@@ -95,7 +97,8 @@ class Content:
         groups = _groups(frame, choice, showing)
         shown = {name for group in groups for name in group.runs}
         runs = {found.record.name: found.stored() for found in stored.found if found.record.name in shown}
-        return cls(frame, stored, runs, groups, choice, showing, left_out)
+        plans = tables.stored_plans(store.folders(results))
+        return cls(frame, stored, runs, groups, choice, showing, left_out, plans)
 
     @property
     def damaged(self) -> list[str]:

@@ -10,7 +10,16 @@ from benchmark.console import say
 from benchmark.formatting import duration
 from benchmark.running import batch, command as commands, forecast
 from benchmark.store import load
-from benchmark.tables import TableFilter, TableStyle, build, footnotes, rendered
+from benchmark.tables import (
+    TableFilter,
+    TableStyle,
+    build,
+    declaration,
+    footnotes,
+    keep_plan,
+    rendered,
+    stored_plans,
+)
 from methods.errors import InputError
 
 DECLARED = ("methods", "variants", "dataset", "backbone", "seeds", "epochs", "equal_cost", "cost", "budget")
@@ -67,6 +76,11 @@ class SuiteRun:
             TryAgainError: If the command's time was up before that.
         """
         complete = True
+        if self.suite.looks:
+            folders = [command.store.folder(run) for _, command in self.parts for run in command.runs]
+            root = self.parts[0][1].store.root
+            for line in keep_plan(root, declaration(self.name, self.suite), {path.name for path in folders}):
+                say(console, f"note: {line}")
         for title, command in self.parts:
             say(console, f"{title}:")
             try:
@@ -114,7 +128,9 @@ class SuiteRun:
         if not store.runs.is_dir():
             return
         frame, _ = self._filter().runs(load(store.root, "last", split="all"))
-        table = build(frame, choice=self._filter(), showing=TableStyle(planning=False))
+        table = build(
+            frame, choice=self._filter(), showing=TableStyle(planning=False), plans=stored_plans([store.root])
+        )
         say(console, "", *rendered(table).split("\n"), "")
         for line in footnotes(frame):
             say(console, line)

@@ -1,7 +1,7 @@
 """``bench run --until-decided``: seeds are added by a declared sequential plan until every method is decided."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 from rich.console import Console
@@ -21,7 +21,6 @@ from benchmark.tables import (
     keep_plan,
     rendered,
     statement,
-    stored_plans,
 )
 from methods.errors import InputError, unknown
 
@@ -101,8 +100,9 @@ def carry_out(planned: SequentialTest, console: Console) -> bool:
         TryAgainError: If the command's time was up before a look was complete: there is no verdict on a part of one.
     """
     declared = planned.declaration
-    for line in _keep(planned):
-        say(console, line)
+    store = planned.command.store
+    for line in keep_plan(store.root, declared, [store.folder(run).name for run in planned.runs(declared.seeds)]):
+        say(console, f"note: {line}")
     taken: dict[str, RunConfig] = {}
     undecided: Sequence[str] = declared.methods
     for look in declared.looks:
@@ -143,20 +143,6 @@ def _undecided(table: Table, declared: Declaration) -> list[str]:
     """Return the methods that get further seeds: those that are undecided, and the baseline beside them."""
     rows = {row for (row, _), gain in table.gains.items() if gain.verdict == "undecided"}
     return [name for name in declared.methods if name in rows or name == declared.baseline] if rows else []
-
-
-def _keep(planned: SequentialTest) -> list[str]:
-    """Store the plan beside the runs, and say where an earlier plan of them had another maximum."""
-    root = planned.command.store.root
-    names = frozenset(planned.command.store.folder(run).name for run in planned.runs(planned.declaration.seeds))
-    lines = [
-        f"note: an earlier plan of these runs had looks at {', '.join(map(str, other.looks))} seeds and baseline "
-        f"{other.baseline}: the levels hold for one plan, and looking by another makes wrong verdicts more frequent"
-        for other, runs in stored_plans([root])
-        if runs & names and replace(other, name="") != replace(planned.declaration, name="")
-    ]
-    keep_plan(root, planned.declaration, names)
-    return lines
 
 
 def _frame(planned: SequentialTest, runs: dict[str, RunConfig]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from benchmark.escaping import file_name
 from benchmark.metrics import HEADLINE
 from benchmark.reports import Content, PageCell, PageTable, page_cell
 from benchmark.site.sources import Provenance, RunSet, css_class
-from benchmark.tables import declaration, layout, selection, suite_runs
+from benchmark.tables import declaration, layout, plan_notes, plan_of, selection, suite_runs
 from methods.errors import InputError
 
 COSTS = ("training-multiply-adds", "seconds", "memory")
@@ -88,7 +88,7 @@ class Board:
 def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Board]:
     """Return the leaderboards, those with most rows first, else in the order of the tables' columns.
 
-    Those whose runs a suite declares have verdicts at its level, others are exploratory.
+    Those whose runs a suite or a stored plan declares have verdicts at its level, others are exploratory.
 
     Args:
         content: The runs.
@@ -106,9 +106,11 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
         own = runs[runs["column"] == column]
         rows = [row for row in table.rows if (row, column) in by_cell]
         if rows:
-            declared = content.choice.declared or _declared(own, suites)
+            names = set(own["run"])
+            declared = content.choice.declared or _declared(own, suites) or plan_of(names, content.plans, None)
+            part = replace(table, remarks=[*table.remarks, *plan_notes(names, content.plans, declared)])
             found.append(
-                _board(table, column, own, rows, by_cell, declared.baseline if declared else baseline, declared)
+                _board(part, column, own, rows, by_cell, declared.baseline if declared else baseline, declared)
             )
     found.sort(key=lambda board: -len(board.table.rows))
     # columns may differ only in characters that anchors do not have

@@ -15,10 +15,11 @@ from benchmark.escaping import file_name
 from benchmark.exchange import Mark, Outcome, Record, Statement, Submission, is_bundle, submission
 from benchmark.reports import Content, Group, command
 from benchmark.store import CONFIG, METRICS, RESULT, Found, StoredRun
+from benchmark.tables import PLANS
 from methods import registry
 from methods.errors import InputError
 
-_SKIPPED = frozenset(("runs", "sources"))
+_SKIPPED = frozenset(("runs", "sources", PLANS))
 _COMPRESSED = 0.3
 """A generous estimate of a bundle's size relative to the files of its runs."""
 

@@ -45,8 +45,13 @@ from .selection import TableFilter as TableFilter, in_environment as in_environm
 from .sequential import MIN_PAIRS as MIN_PAIRS, level as level
 from .style import TableStyle as TableStyle
 from .suites import (
+    MAX_PLAN as MAX_PLAN,
+    PLANS as PLANS,
+    Plan as Plan,
     declaration as declaration,
     keep_plan as keep_plan,
+    parsed_plan as parsed_plan,
+    plan_notes as plan_notes,
     plan_of as plan_of,
     stored_plans as stored_plans,
     suite_runs as suite_runs,

@@ -50,6 +50,11 @@ class TableFilter:
         asked = self.where is not None or self.split not in (None, "test")
         return None if self.suite is None or asked else declaration(self.name, self.suite)
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing chooses among the runs or the methods, so that a stored plan of them applies."""
+        return self.suite is None and self.where is None and not self.hide
+
     def runs(self, frame: pd.DataFrame, keep_splits: bool = False) -> tuple[pd.DataFrame, list[str]]:
         """Return the runs that are chosen, and a line on what was left out without being asked for.
 

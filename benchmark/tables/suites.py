@@ -1,13 +1,15 @@
 """Declared comparisons: the runs that a suite names among those that are stored, and sequential plans beside runs."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple, Self
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmark.configuration import (
     EQUAL_EPOCHS,
@@ -20,17 +22,25 @@ from benchmark.configuration import (
     settings_of_role,
 )
 from benchmark.datasets import recipe
+from benchmark.escaping import file_name
 from benchmark.formatting import short_name
-from benchmark.store import BUDGETS_JOINED_BY, put
+from benchmark.store import BUDGETS_JOINED_BY, DamagedError, put, read_regular
 from benchmark.tables.comparison import Declaration
 from benchmark.tables.configurations import shown_setting
 from benchmark.tables.layout import TASK
+from benchmark.tables.power import MAX_SEEDS
+from benchmark.tables.sequential import MIN_PAIRS
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import validated
 
 PLANS = "plans"
 """The folder below a results folder with the sequential plans of its runs."""
+
+MAX_PLAN = 2**20
+"""Bytes of a plan's file."""
+
+MAX_LOOKS = 100
 
 
 def declaration(name: str, suite: Suite) -> Declaration:
@@ -139,34 +149,126 @@ def _text(value: Any) -> str:
     return shown_setting(float(value) if isinstance(value, int) else value)
 
 
-def keep_plan(root: Path, declared: Declaration, runs: Iterable[str]) -> None:
-    """Store a sequential plan beside the runs that it is of.
+class Plan(NamedTuple):
+    """A sequential plan: what is declared, the names of the runs that it may take, and its file's content."""
+
+    declaration: Declaration
+    runs: frozenset[str]
+    content: bytes
+
+    @property
+    def file(self) -> str:
+        """The name of its file, of its content alone: no plan can take the place of another."""
+        return file_name(sha256(self.content.rstrip()).hexdigest()[:12], ".json")
+
+    def store(self, root: Path) -> bool:
+        """Write it into a results folder; return whether it was not there."""
+        path = root / PLANS / self.file
+        if there := path.exists():
+            return not there
+        put(path, self.content)
+        return True
+
+
+class _StoredPlan(BaseModel):
+    """What is in a plan's file, which may be anybody's; the levels are for people and computed anew."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    declaration: Declaration
+    levels: Annotated[list[float], Field(max_length=MAX_LOOKS)]
+    runs: Annotated[list[str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        one = self.declaration
+        looks = [*one.looks]
+        if not all(0 < len(x) <= 250 and x.isprintable() for x in (one.name, *one.methods, *one.bounds, *self.runs)):
+            raise ValueError("a name is empty, too long or not printable")
+        if one.baseline not in one.methods:
+            raise ValueError("the baseline is not among the methods")
+        if not (MIN_PAIRS <= one.seeds <= MAX_SEEDS and 1 <= one.comparisons <= MAX_SEEDS):
+            raise ValueError("seeds or comparisons are out of range")
+        if not one.bounds or not all(0 < bound < math.inf for bound in one.bounds.values()):
+            raise ValueError("a bound is out of range")
+        if (
+            looks != sorted(set(looks))
+            or len(looks) > MAX_LOOKS
+            or (looks and not looks[-1] == one.seeds >= looks[0] > 0)
+        ):
+            raise ValueError("its looks do not grow to all seeds")
+        return self
+
+
+def parsed_plan(content: bytes) -> Plan:
+    """Return the plan that the content of a file is.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    found = _StoredPlan.model_validate_json(content)
+    return Plan(found.declaration, frozenset(found.runs), content)
+
+
+def keep_plan(root: Path, declared: Declaration, runs: Iterable[str]) -> list[str]:
+    """Store a sequential plan beside the runs that it is of, and return a line on each other plan of these runs.
 
     Args:
         root: The results folder.
         declared: The plan.
         runs: The names of all runs that it may take.
     """
-    content = {"declaration": asdict(declared), "levels": declared.levels(), "runs": sorted(runs)}
-    text = json.dumps(content, indent=2)
-    put(root / PLANS / f"{sha256(text.encode()).hexdigest()[:12]}.json", f"{text}\n")
+    names = sorted(runs)
+    content = {"declaration": asdict(declared), "levels": declared.levels(), "runs": names}
+    plan = Plan(declared, frozenset(names), f"{json.dumps(content, indent=2)}\n".encode())
+    plan.store(root)
+    return plan_notes(plan.runs, stored_plans([root]), declared)
 
 
-def stored_plans(results: Sequence[Path]) -> list[tuple[Declaration, frozenset[str]]]:
-    """Return the sequential plans below results folders, each with the names of its runs."""
-    found = []
-    for root in results:
-        for path in sorted((root / PLANS).glob("*.json")):
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                found.append((Declaration(**content["declaration"]), frozenset(content["runs"])))
-            except (OSError, ValueError, TypeError, KeyError):
-                raise InputError(f"{path} is no sequential plan: move it away") from None
-    return found
+def stored_plans(results: Iterable[Path]) -> list[Plan]:
+    """Return the sequential plans below results folders.
+
+    Raises:
+        InputError: If a file there is none.
+    """
+    found: dict[str, Plan] = {}
+    for path in [path for root in results for path in sorted((root / PLANS).glob("*.json"))]:
+        try:
+            plan = parsed_plan(read_regular(path, MAX_PLAN))
+        except (OSError, ValueError, DamagedError):
+            raise InputError(f"{path} is no sequential plan: move it away") from None
+        found[plan.file] = plan
+    return list(found.values())
 
 
-def plan_of(frame: pd.DataFrame, results: Sequence[Path], baseline: str | None) -> Declaration | None:
-    """Return the sequential plan that all runs of a frame belong to, where it has that baseline; None for none."""
-    shown = set(frame["run"])
-    fitting = [declared for declared, runs in stored_plans(results) if shown <= runs]
-    return next((declared for declared in fitting if baseline in (None, declared.baseline)), None)
+def plan_of(runs: Collection[str], plans: Iterable[Plan], baseline: str | None) -> Declaration | None:
+    """Return the one declared plan that all of some runs belong to, with that baseline or any; None for none.
+
+    Of several that differ none counts: nothing says which of them was declared before the runs were looked at.
+    """
+    fitting = [plan.declaration for plan in plans if runs and plan.runs.issuperset(runs)]
+    fitting = [declared for declared in fitting if baseline in (None, declared.baseline)]
+    return fitting[0] if len({_compared(declared) for declared in fitting}) == 1 else None
+
+
+def plan_notes(runs: Collection[str], plans: Iterable[Plan], applied: Declaration | None) -> list[str]:
+    """Return a line for each stored plan of some of the runs that is not the declaration that is applied to them."""
+    lines = {}
+    for plan in plans:
+        one, shared = plan.declaration, len(plan.runs.intersection(runs))
+        if shared and (applied is None or _compared(one) != _compared(applied)):
+            looks, bounds = (
+                ", ".join(map(str, one.looks)),
+                ", ".join(f"±{x:g} {name}" for name, x in one.bounds.items()),
+            )
+            lines[_compared(one)] = (
+                f"{shared} of these runs belong to a sequential plan ({one.name}) that is not applied here: looks at "
+                f"{looks or one.seeds} of at most {one.seeds} seeds, baseline {one.baseline}, {bounds}, level 0.05 / "
+                f"{one.comparisons}; levels hold for one plan, and another look at its runs is wrong more often"
+            )
+    return list(lines.values())
+
+
+def _compared(declared: Declaration) -> str:
+    """Return what tells plans apart: all but the name."""
+    return json.dumps(asdict(replace(declared, name="")), sort_keys=True)

@@ -16,6 +16,7 @@ from benchmark.tables.replicates import Replicates, records, replicates
 from benchmark.tables.selection import TableFilter
 from benchmark.tables.sequential import MIN_PAIRS
 from benchmark.tables.style import TableStyle
+from benchmark.tables.suites import Plan, plan_notes, plan_of
 from methods.errors import InputError
 
 EXPLORATORY = "exploratory: this comparison was not declared before its runs were looked at, so it has no verdicts"
@@ -230,6 +231,7 @@ def build(
     choice: TableFilter | None = None,
     showing: TableStyle | None = None,
     declaration: Declaration | None = None,
+    plans: Sequence[Plan] = (),
 ) -> Table:
     """Return the table of all runs.
 
@@ -248,6 +250,8 @@ def build(
         choice: Which rows and columns are shown, in which order; its conditions on runs are not asked here.
         showing: How they are shown.
         declaration: What was declared of these runs; None for an exploratory comparison.
+        plans: The sequential plans that are stored with the runs: where all runs belong to one and no condition chooses
+            among them, it is the declaration, and its baseline the usual one; any other plan of them is a remark.
     """
     choice, showing = choice or TableFilter(), showing or TableStyle()
     if choice.suite is not None:
@@ -292,6 +296,12 @@ def build(
     remarks = arrangement.notes(kept if arrangement.methods == "row" else order, showing.word)
     if choice.suite is not None and (absent := [name for name in choice.suite.methods if name not in labels]):
         remarks = [*remarks, f"no runs are stored of {', '.join(absent)}"]
+    names = set(frame["run"])
+    if declaration is None and choice.whole and list(rows) == ["method"]:
+        planned = plan_of(names, plans, baseline)
+        if planned is not None and planned.baseline in labels:
+            baseline, declaration = planned.baseline, planned
+    remarks = [*remarks, *plan_notes(names, plans, declaration)]
     rounded = {key: showing.rounded(one, key[1].metric) for key, one in found.items() if key[1].column in order}
     shown = {key: one for key, one in rounded.items() if key[0] in kept}
     table = Table("/".join(rows), kept, headings, shown, remarks=remarks, style=showing)

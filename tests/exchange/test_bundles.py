@@ -7,11 +7,12 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
 
-from benchmark import cli, exchange, store
+from benchmark import cli, exchange, store, tables
 from benchmark.configuration import RunAlias
 from benchmark.configuration.code import source_of
 from benchmark.configuration.run_config import Origin
@@ -172,6 +173,18 @@ class TestMerge:
         assert exchange.merge([tmp_path / "c.tar.gz"], results).present == 6
         assert str(tmp_path) in (Store(results).folder(own) / CONFIG).read_text()
 
+    def test_sequential_plans_go_along_and_displace_none(self, results: Path, tmp_path: Path) -> None:
+        names = [path.name for path in (results / "runs").iterdir()]
+        tables.keep_plan(results, sequential(3, 6), names)
+        tables.keep_plan(results, sequential(3, 4), ["another"])
+        exchange.pack(results, tmp_path / "b.tar.gz")
+        tables.keep_plan(tmp_path / "there", sequential(3, 6, 9), names)
+        for new in (1, 0):
+            assert exchange.merge([tmp_path / "b.tar.gz"], tmp_path / "there").plans == new
+        found = tables.stored_plans([tmp_path / "there"])
+        assert sorted(len(one.declaration.looks) for one in found) == [2, 3]
+        assert all(one.runs == set(names) for one in found)
+
     def test_damaged_runs_are_named_and_not_packed(self, results: Path, tmp_path: Path) -> None:
         (finish(results, 2) / METRICS).write_text("x\n")
         packed = exchange.pack(results, tmp_path / "c.tar.gz")
@@ -220,6 +233,26 @@ def renamed(good: Members) -> Members:
     return {name.replace(first, wrong): content for name, content in good.items() if second not in name}
 
 
+def sequential(*looks: int) -> tables.Declaration:
+    return tables.Declaration("until decided", "dml", ("dml", "one"), looks[-1], 1, {"student": 0.5}, looks)
+
+
+def made_plan(*looks: int) -> tables.Plan:
+    with TemporaryDirectory() as folder:
+        tables.keep_plan(Path(folder), sequential(*looks), ["a"])
+        return tables.stored_plans([Path(folder)])[0]
+
+
+PLAN = made_plan(3, 6)
+
+
+def plan(change: Callable[[bytes], bytes]) -> Callable[[Members], Members]:
+    """The bundle with a changed plan whose name is that of its content."""
+    content = change(PLAN.content)
+    assert content != PLAN.content
+    return added(f"plans/{PLAN._replace(content=content).file}", content)
+
+
 RUN = "runs/dml-digits-resnet8-s9-0123456789ab"
 HOSTILE: dict[str, Callable[[Members], Members]] = {
     "path outside": added("../evil.yaml"),
@@ -249,6 +282,15 @@ HOSTILE: dict[str, Callable[[Members], Members]] = {
     "no weights": added(f"{RUN}/peer0.safetensors"),
     "python in YAML": altered(CONFIG, lambda content: content + b"x: !!python/object/apply:os.system ['true']\n"),
     "nesting": altered(CONFIG, lambda content: content + b"x: " + b"[" * 100_000),
+    "a plan under another name": added("plans/0123456789ab.json", PLAN.content),
+    "a plan outside": added("plans/../../0123456789ab.json", PLAN.content),
+    "a plan of absurd size": added(f"plans/{PLAN.file}", PLAN.content + b" " * tables.MAX_PLAN),
+    "a plan of absurd depth": plan(lambda content: b"[" * 100_000),
+    "a plan that forbids nothing": plan(lambda content: content.replace(b'"comparisons": 1', b'"comparisons": 0')),
+    "a plan with a boundless bound": plan(lambda content: content.replace(b"0.5", b"1e999")),
+    "a plan whose looks end early": plan(lambda content: content.replace(b'"seeds": 6', b'"seeds": 9')),
+    "a plan with control characters": plan(lambda content: content.replace(b"until", b"\\u001b[2J")),
+    "a plan with more than a plan has": plan(lambda content: content.replace(b'"runs"', b'"more": 1, "runs"')),
     "aliases": altered(CONFIG, lambda content: b"a: &a [1]\nb: [*a, *a]\n" + content),
 }
 

@@ -51,6 +51,29 @@ def test_it_stops_once_all_is_decided(bench: Bench, tmp_path: Path) -> None:
     # whatever shows these runs later applies the plan
     assert "better by at least 0.5 (at 3 seeds)" in bench("table").out
     assert "p=" not in answer.out
+    for words in (["report", "--out", "page.html"], ["site", "--out", "site"]):
+        assert bench(*words).code == 0
+    assert "better by at least 0.5 (at 3 seeds)" in (tmp_path / "page.html").read_text()
+    assert "better by at least 0.5 (at 3 seeds)" in (tmp_path / "site/index.html").read_text()
+    # elsewhere too
+    assert bench("pack", "results", "--out", "b.tar.gz").code == 0
+    assert bench("merge", "b.tar.gz", "--into", "there").code == 0
+    assert "better by at least 0.5 (at 3 seeds)" in bench("table", "--results", "there").out
+
+
+def test_a_second_plan_of_the_same_runs_is_said_wherever_they_are_shown(bench: Bench, tmp_path: Path) -> None:
+    stored(tmp_path / "results", "independent,dml", {"independent": BASE[:5], "dml": CLEAR[:5]})
+    words = ["run", "--methods", "independent,dml", "--until-decided", "0.5", *LOOKS]
+    assert "3, 6 of at most" not in bench(*words).out
+    again = bench(*words, "--max-seeds", "5")
+    assert "3, 6 of at most 6 seeds" in again.out
+    shown = bench("table", "--baseline", "independent").out
+    for command in (["report", "--out", "page.html"], ["site", "--out", "site"]):
+        assert bench(*command).code == 0
+    for text in (shown, *((tmp_path / name).read_text() for name in ("page.html", "site/index.html"))):
+        assert "3, 6 of at most 6 seeds" in text
+        assert "3, 5 of at most 5 seeds" in text
+        assert "better by at least" not in text.replace("better, worse by at least", "")
 
 
 @pytest.mark.thorough

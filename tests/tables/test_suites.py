@@ -10,7 +10,7 @@ import yaml
 
 from benchmark import store
 from benchmark.configuration import suites
-from benchmark.tables import suite_runs
+from benchmark.tables import stored_plans, suite_runs
 from benchmark.tables.selection import TableFilter
 from benchmark.tables.table import build
 from methods.errors import InputError
@@ -114,6 +114,23 @@ def test_runs_are_trained_selected_and_judged(bench: Bench, tiny: str, tmp_path:
     exploratory = json.loads(bench("table", "--suite", tiny, "--where", "seed<2", "--format", "json").out)
     assert exploratory["exploratory"]
     assert not any("verdict" in cell for cell in exploratory["cells"])
+
+
+def test_looks_are_stored_and_other_looks_at_the_same_runs_are_said(bench: Bench, tiny: str, tmp_path: Path) -> None:
+    sequential = TINY | {"seeds": 4, "looks": [3, 4]}
+    Path(tiny).write_text(yaml.safe_dump(sequential), encoding="utf-8")
+    words = ["--suite", tiny]
+    assert bench("run", *words, "--engine", "serial", "--device", "cpu").code == 0
+    (plan,) = stored_plans([tmp_path / "results"])
+    assert (list(plan.declaration.looks), len(plan.runs)) == ([3, 4], 8)
+    assert "3, 4 of at most" not in bench("table", *words).out
+    # the maximum is raised after the runs were looked at
+    Path(tiny).write_text(yaml.safe_dump(sequential | {"version": 2, "seeds": 6, "looks": [3, 6]}), encoding="utf-8")
+    for command in (["report", *words, "--out", "page.html"], ["site", *words, "--out", "site"]):
+        assert bench(*command).code == 0
+    shown = (tmp_path / "page.html").read_text(), (tmp_path / "site/index.html").read_text()
+    for text in (bench("table", *words).out, *shown):
+        assert "3, 4 of at most 4 seeds" in text
 
 
 def test_a_hidden_baseline_still_decides(bench: Bench, tiny: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from scipy import stats
 
 from benchmark.metrics import METRICS
-from benchmark.tables import Declaration, keep_plan, plan_of, stored_plans
+from benchmark.tables import Declaration, keep_plan, plan_notes, plan_of, stored_plans
 from benchmark.tables.aggregate import aggregate
 from benchmark.tables.comparison import Word, paired_gain, verdict
 from benchmark.tables.power import judged, seeds_for_equivalence
@@ -206,13 +206,22 @@ class TestLooks:
 
     def test_plans_are_stored_beside_the_runs(self, tmp_path: Path) -> None:
         plan = self.declared()
-        keep_plan(tmp_path, plan, ["a", "b", "c"])
-        ((found, names),) = stored_plans([tmp_path])
+        for _ in range(2):
+            assert keep_plan(tmp_path, plan, ["a", "b", "c"]) == []
+        plans = stored_plans([tmp_path])
+        ((found, names, _),) = plans
         assert (list(found.looks), set(names)) == ([5, 10, 15, 20], {"a", "b", "c"})
-        runs = pd.DataFrame({"run": ["a", "c"]})
-        assert plan_of(runs, [tmp_path], None) is not None
-        assert plan_of(runs, [tmp_path], "a") is None
-        assert plan_of(pd.DataFrame({"run": ["a", "d"]}), [tmp_path], None) is None
+        assert plan_of({"a", "c"}, plans, None) is not None
+        assert plan_of({"a", "c"}, plans, "a") is None
+        assert plan_of({"a", "d"}, plans, None) is None
+        # another plan of the same runs takes the place of none: both are kept and said, and neither is applied
+        (line,) = keep_plan(tmp_path, self.declared((5, 40)), ["a", "b"])
+        assert "5, 10, 15, 20 of at most 20" in line
+        plans = stored_plans([tmp_path])
+        assert len(plans) == 2
+        assert plan_of({"a"}, plans, None) is None
+        assert len(plan_notes({"a"}, plans, None)) == 2
+        assert plan_of({"c"}, plans, None) == found
         (tmp_path / "plans" / "other.json").write_text("{}")
         with pytest.raises(InputError, match=r"other\.json"):
             stored_plans([tmp_path])
