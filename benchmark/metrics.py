@@ -37,7 +37,7 @@ DECIMALS: Mapping[str, int] = {"%": 2, "points": 2, "nats": 3, "s": 0, "ms": 1, 
 """Places that a number is shown with, by its unit."""
 
 Better = Literal["high", "low"] | None
-Section = Literal["Accuracy", "Calibration", "Homogenisation", "Cost", "Method"]
+Section = Literal["Accuracy", "Calibration", "Homogenisation", "Training", "Cost", "Method"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Recorded:
         deterministic: Whether the same run gives it again; times do not.
         labels: What it is called in figures, by the part after the slash; the part is empty for the name alone.
         figure: The figure (``bench plot``) that shows the labelled ones.
+        section: Where a page lists its curves.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Recorded:
     deterministic: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
     figure: Literal["curves", "homogeneity", ""] = ""
+    section: Section = "Training"
 
 
 RECORDED: Mapping[str, Recorded] = {
@@ -74,29 +76,38 @@ RECORDED: Mapping[str, Recorded] = {
         Recorded("epoch"),
         Recorded("lr", low=0, compared=True),
         Recorded("seconds", "s", 0, deterministic=False),
-        Recorded(HEADLINE, "%", 0, 100, compared=True, labels={"": "student accuracy"}, figure="curves"),
+        Recorded(
+            HEADLINE, "%", 0, 100, compared=True, labels={"": "student accuracy"}, figure="curves", section="Accuracy",
+        ),
         Recorded(
             "top1", "%", 0, 100, of_predictors=True, compared=True,
-            labels={"ensemble": "accuracy of the ensemble"}, figure="curves",
+            labels={"ensemble": "accuracy of the ensemble"}, figure="curves", section="Accuracy",
         ),
         Recorded("loss", compared=True, labels={"": "training loss"}, figure="curves"),
-        Recorded("top5", "%", 0, 100, of_predictors=True, compared=True),
-        Recorded("nll", "nats", 0, of_predictors=True, compared=True),
-        Recorded("ece", "", 0, of_predictors=True),
-        Recorded("worst_class", "%", 0, 100),
-        Recorded("class_top1", "%", 0, 100),
-        Recorded("train_student", "%", 0, 100),
+        Recorded("top5", "%", 0, 100, of_predictors=True, compared=True, section="Accuracy"),
+        Recorded("nll", "nats", 0, of_predictors=True, compared=True, section="Calibration"),
+        Recorded("ece", "", 0, of_predictors=True, section="Calibration"),
+        Recorded("worst_class", "%", 0, 100, section="Accuracy"),
+        Recorded("class_top1", "%", 0, 100, section="Accuracy"),
+        Recorded("train_student", "%", 0, 100, section="Accuracy"),
         Recorded(
             "gain", "points", -100, 100,
             labels={"teachers": "teachers minus peers", "ensemble": "ensemble minus peers"}, figure="curves",
+            section="Homogenisation",
         ),
-        Recorded("distance", "", 0, labels={"peers": "distance between peers' probabilities"}, figure="homogeneity"),
+        Recorded(
+            "distance", "", 0, labels={"peers": "distance between peers' probabilities"}, figure="homogeneity",
+            section="Homogenisation",
+        ),
         Recorded(
             "kl", "nats", 0, labels={"peers": "KL between peers", "teacher-peer": "KL(teacher || peer)"},
-            figure="homogeneity",
+            figure="homogeneity", section="Homogenisation",
         ),
-        Recorded("disagreement", "%", 0, 100, labels={"peers": "peers disagree"}, figure="homogeneity"),
-        Recorded("cka", "", 0),
+        Recorded(
+            "disagreement", "%", 0, 100, labels={"peers": "peers disagree"}, figure="homogeneity",
+            section="Homogenisation",
+        ),
+        Recorded("cka", "", 0, section="Homogenisation"),
         Recorded("gradient", "", 0),
         Recorded("gradient_share", "%", 0, 100),
     )
@@ -363,6 +374,10 @@ METRICS: Mapping[str, Metric] = {
             _number("cost.state_mib"), "MiB", None, None, "", places=1,
         ),
         Metric(
+            "trained-parameters", "millions of parameters that are trained", _number("cost.parameters", 1e-6), "M",
+            None, None, "", places=3,
+        ),
+        Metric(
             "parameters", "millions of parameters of the deployed student", _number("cost.student_parameters", 1e-6),
             "M", None, "Cost", "", places=3,
         ),
@@ -377,6 +392,10 @@ METRICS: Mapping[str, Metric] = {
     )
 }  # fmt: skip
 """Our own; :func:`known` has those of methods as well."""
+
+
+COSTS: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() if not metric.predictors}
+"""What a run takes as a whole."""
 
 
 def of_method(declared: MethodMetric) -> Metric:

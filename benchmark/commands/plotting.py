@@ -74,6 +74,13 @@ def value_names() -> Iterable[str]:
     return [*figure_labels("curves"), *metric_names()]
 
 
+def cost_names() -> Iterable[str]:
+    """Return the metrics of what a run takes."""
+    from benchmark.metrics import COSTS
+
+    return COSTS
+
+
 def plot(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}.", metavar="KIND")],
     results: ManyResults = None,
@@ -106,7 +113,10 @@ def plot(
             metavar="NAME",
         ),
     ] = None,
-    against: Annotated[str, typer.Option(help="cost: multiply-adds, seconds or memory.")] = "multiply-adds",
+    against: Annotated[
+        str,
+        typer.Option(help="cost: which one, such as seconds or memory.", autocompletion=one_of(cost_names)),
+    ] = "training-multiply-adds",
     suite: SuiteName = None,
     where: Where = None,
     split: Split = None,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.metrics import DECLARED, Metric, checked, figure_labels, of_frame
+from benchmark.metrics import COSTS, DECLARED, Metric, checked, figure_labels, of_frame
 from benchmark.reports.palette import Line
 from benchmark.reports.style import FIGURE, View, label_y, legend, lines_by_row, panels, styled
 from benchmark.store import Status
@@ -18,11 +18,6 @@ from methods.errors import InputError, unknown
 
 MAX_PANELS = 12
 MARKER_POINTS = 7.0
-COSTS: Mapping[str, tuple[str, str]] = {
-    "multiply-adds": ("training-multiply-adds", "training MACs per image, in millions"),
-    "seconds": ("seconds", "wall time of a run in seconds"),
-    "memory": ("memory", "peak memory in MiB"),
-}
 HOMOGENEITY = figure_labels("homogeneity")
 
 
@@ -102,17 +97,14 @@ def homogeneity(frame: pd.DataFrame, view: View | None = None) -> Figure:
 
 
 def cost(
-    frame: pd.DataFrame, against: str = "multiply-adds", score: str = "student", view: View | None = None
+    frame: pd.DataFrame, against: str = "training-multiply-adds", score: str = "student", view: View | None = None
 ) -> Figure:
     """Plot a score against a cost of training: one point per row, its mean and one standard deviation over seeds."""
-    if against not in COSTS:
-        raise unknown("cost", against, COSTS)
-    metrics = of_frame(frame)
-    metric = checked(score, metrics)
-    key, name = COSTS[against]
+    price = checked(against, COSTS, "cost")
+    metric = checked(score, of_frame(frame))
     view = named(frame, view or View())
     found = placed(frame, view)
-    runs = _with_metrics(found.runs, {"x": metrics[key], "y": metric})
+    runs = _with_metrics(found.runs, {"x": price, "y": metric})
     if runs.empty:
         raise InputError(f"no finished run has both {score} and {against}: runs of older versions stored no cost")
     lines = lines_by_row(runs, found.rows)
@@ -127,7 +119,7 @@ def cost(
                 capsize=3, markersize=MARKER_POINTS * (0.6 if view.on_paper else 1.0), markeredgecolor="white",
                 markeredgewidth=0.5, elinewidth=1.0, alpha=0.8,
             )  # fmt: skip
-        axis.set(title=view.showing.word(column, FIGURE), xlabel=name)
+        axis.set(title=view.showing.word(column, FIGURE), xlabel=price.short)
         axis.margins(x=0.12, y=0.15)
     label_y(figure, axes, metric.short, across, view)
     legend(figure, lines, view, dashes=False)

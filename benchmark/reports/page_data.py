@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark import store, tables
-from benchmark.metrics import DECLARED, HEADLINE, RECORDED, own_names
+from benchmark.metrics import COSTS, DECLARED, HEADLINE, RECORDED, Section, own_names
 from benchmark.reports import run_text
 from benchmark.reports.palette import LINES, ON_DARK
 from benchmark.store import Found, Record, Results, Runs, Scores, Status, StoredRun
@@ -29,6 +29,9 @@ AT_ONCE = 500
 
 PREDICTORS = tuple(one.name for one in RECORDED.values() if one.of_predictors)
 """Metrics that every predictor has: a page shows their means over students and peers."""
+
+STUDENTS = RECORDED[HEADLINE].labels[""]
+"""What the curve of the reported metric is called."""
 
 _AVERAGED = (Status.FINISHED, Status.UNFINISHED, Status.BUSY, Status.STOPPED)
 
@@ -195,7 +198,7 @@ def joined(
     position = {name: index for index, name in enumerate(names)}
     found: dict[str, list[int]] = {}
     if HEADLINE in position:
-        found["student accuracy"] = [position[HEADLINE]]
+        found[STUDENTS] = [position[HEADLINE]]
     for family in PREDICTORS:
         predictors = {name: name.partition("/")[2] for name in names if name.startswith(f"{family}/")}
         kinds = {
@@ -257,6 +260,8 @@ def as_page_data(
         "panels": [*panels],
         "rows": [*rows],
         "metrics": names,
+        "sections": _by_section(names),
+        "costs": {name: metric.short for name, metric in COSTS.items()},
         "colours": [line.color for line in LINES],
         "on_dark": [ON_DARK.get(line.color, line.color) for line in LINES],
         "groups": [
@@ -289,13 +294,10 @@ def _means(runs: Sequence[Record]) -> dict[str, Any]:
     """Return the mean student accuracy and the mean of each cost over the finished runs."""
     finished = [run for run in runs if run.status is Status.FINISHED]
     students = [value for run in finished if (value := run.last_metrics().get("student")) is not None]
-    costs: dict[str, list[float]] = {}
-    for result in (run.result for run in finished):
-        for key, value in {"seconds": result.seconds, **(result.cost or {})}.items() if result else ():
-            costs.setdefault(key, []).append(float(value))
-    means = {key: _rounded(float(np.mean(values))) for key, values in costs.items()}
+    last = [run.last.named() for run in finished]
+    costs = {name: [value for run in last for value in one.of(run).values()] for name, one in COSTS.items()}
     return {
-        "cost": {key: mean for key, mean in means.items() if mean is not None},
+        "cost": {name: _rounded(float(np.mean(values))) for name, values in costs.items() if values},
         "student": _rounded(float(np.mean(students))) if students else None,
     }
 
@@ -331,6 +333,14 @@ def _thinned(groups: Sequence[GroupCurves], numbers: int) -> tuple[list[dict[str
             ]
         curves.append(own)
     return curves, names
+
+
+def _by_section(names: Sequence[str]) -> dict[Section, list[int]]:
+    """Return the positions of curves by the section that a page lists them in; what is not ours is the method's."""
+    ours = {one.name: one.section for one in RECORDED.values()} | {STUDENTS: RECORDED[HEADLINE].section}
+    sections: list[Section] = [ours.get(name.partition(": ")[0], "Method") for name in names]
+    places = {one: [place for place, own in enumerate(sections) if own == one] for one in get_args(Section)}
+    return {section: own for section, own in places.items() if own}
 
 
 def _spread(length: int, points: int) -> list[int]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmark import store
+from benchmark.metrics import METRICS
 from benchmark.reports import LINES, figures, style
 from methods.errors import InputError
 from tests.tables.test_tables import Runs
@@ -62,11 +63,11 @@ def test_homogeneity_shows_what_was_measured(frame: pd.DataFrame) -> None:
 
 
 def test_cost_needs_runs_that_stored_it(frame: pd.DataFrame) -> None:
-    with pytest.raises(InputError, match="student and multiply-adds"):
+    with pytest.raises(InputError, match="student and training-multiply-adds"):
         figures.cost(frame)
     costs = frame.assign(**{"cost.step_multiply_adds": 2e6, "cost.seconds": 3.0})
     assert len(figures.cost(costs).axes) == 2
-    assert figures.cost(costs, "seconds").axes[0].get_xlabel() == "wall time of a run in seconds"
+    assert figures.cost(costs, "seconds").axes[0].get_xlabel() == METRICS["seconds"].short
 
 
 def test_points_are_where_their_numbers_are_also_at_one_cost(frame: pd.DataFrame) -> None:
@@ -103,6 +104,7 @@ def test_ten_rows_still_look_different() -> None:
             "curves, homogeneity, ranks)",
         ),
         (("plot", "cost", "--against", "tme"), "unknown cost 'tme'"),
+        (("plot", "cost", "--against", "student"), "unknown cost 'student'"),
         (("plot", "curves", "--value", "studnet"), "unknown curve 'studnet', did you mean 'student'?"),
         (("plot", "ranks", "--value", "seconds"), "seconds has no ranks"),
         (("plot", "curves", "--out", "x.gif"), "unknown figure format 'gif'"),

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from benchmark import cli
 from benchmark.configuration.run_config import DataConfig, RunConfig, TrainConfig
+from benchmark.metrics import COSTS
 from benchmark.reports import page as report, server
 from benchmark.reports.page_data import Content, as_page_data
 from benchmark.reports.server import LivePage
@@ -122,6 +123,19 @@ class TestPage:
         assert len(epochs) == len(means) <= 120
         assert (epochs[0], epochs[-1]) == (1, 1000)
 
+    def test_curves_are_listed_by_their_metrics_sections_and_costs_by_their_names(self, results: Path) -> None:
+        data = as_page_data(Content.read(results))
+        listed = {section: [data["metrics"][one] for one in places] for section, places in data["sections"].items()}
+        assert listed == {
+            "Accuracy": ["student accuracy", "top1: peers", "top1: ensemble"],
+            "Calibration": ["nll: students", "nll: peers"],
+            "Homogenisation": ["distance: peers"],
+            "Training": ["lr", "loss"],
+        }
+        assert data["costs"] == {name: metric.short for name, metric in COSTS.items()}
+        (dml,) = (group for group in data["groups"] if data["rows"][group["row"]] == "dml")
+        assert dml["cost"] == {"seconds": 60, "trained-parameters": 0.4, "training-multiply-adds": 10}
+
     def test_there_must_be_runs(self, tmp_path: Path) -> None:
         for folder in (tmp_path / "nowhere", tmp_path):
             answer = CliRunner().invoke(
@@ -225,6 +239,13 @@ class TestInABrowser:
         tip = page.run("return document.getElementById('tip').innerText")
         assert tip.splitlines()[0] == "epoch 20"
         assert "dml: 0.05 ± 0 (3)" in tip
+
+    def test_the_choices_are_those_of_the_metrics(self, page: Browser) -> None:
+        texts = "return [...document.querySelectorAll('{}')].map((one) => one.label)"
+        assert page.run(texts.format("#metric optgroup")) == ["Accuracy", "Calibration", "Homogenisation", "Training"]
+        offered = ("seconds", "trained-parameters", "training-multiply-adds")
+        assert page.run(texts.format("#cost-key option")) == [COSTS[name].short for name in offered]
+        assert page.run("return document.querySelectorAll('#scatter circle').length") == 3
 
     def test_a_run_shows_its_command(self, page: Browser) -> None:
         page.run("document.querySelector('tr[data-run^=pcl-digits-resnet8-s3] button').click()")

@@ -82,14 +82,9 @@
   function offerMetrics() {
     const there = new Set(data.groups.filter((g) => g.panel === Number(panelBox.value)).flatMap((g) => Object.keys(g.curves)));
     const before = metricBox.value;
-    const kinds = { "Students": [], "Predictors": [], "Homogenisation and teachers": [], "Losses and gradients": [] };
-    data.metrics.forEach((name, index) => {
-      if (!there.has(String(index))) return;
-      const kind = name === "student accuracy" ? "Students" : /^(top1|top5|nll|ece)/.test(name) ? "Predictors"
-        : /^(loss|gradient|lr)/.test(name) ? "Losses and gradients" : "Homogenisation and teachers";
-      kinds[kind].push(make("option", { value: index }, name));
-    });
-    metricBox.replaceChildren(...Object.entries(kinds).filter(([, o]) => o.length).map(([label, o]) => make("optgroup", { label }, ...o)));
+    metricBox.replaceChildren(...Object.entries(data.sections)
+      .map(([label, indices]) => [label, indices.filter((index) => there.has(String(index)))]).filter(([, indices]) => indices.length)
+      .map(([label, indices]) => make("optgroup", { label }, ...indices.map((index) => make("option", { value: index }, data.metrics[index])))));
     if (there.has(before)) metricBox.value = before;
   }
   function lines() {
@@ -151,15 +146,13 @@
   };
 
   // ---- accuracy against cost
-  const COSTS = { seconds: "wall time of a run, s", step_multiply_adds: "training MACs per image", student_multiply_adds: "MACs of the deployed student per image", parameters: "trained parameters", student_parameters: "parameters of the deployed student", peak_memory_mib: "peak memory, MiB", state_mib: "weights and buffers held in training, MiB" };
   const costBox = byId("cost-key");
-  [...new Set(data.groups.flatMap((g) => Object.keys(g.cost)))].sort((a, b) => Object.keys(COSTS).indexOf(a) - Object.keys(COSTS).indexOf(b))
-    .forEach((key) => costBox.append(make("option", { value: key }, COSTS[key] ?? key)));
+  for (const [key, label] of Object.entries(data.costs)) if (data.groups.some((g) => key in g.cost)) costBox.append(make("option", { value: key }, label));
   function drawCost() {
     const host = byId("scatter"), key = costBox.value;
     const points = data.groups.filter((g) => g.panel === Number(panelBox.value) && g.cost[key] > 0 && g.student != null && !hidden.has(data.rows[g.row]));
     if (!points.length) { host.replaceChildren(make("p", {}, "No finished run to plot.")); return; }
-    const axes = frame(host, points.map((g) => g.cost[key]), points.map((g) => g.student), COSTS[key] ?? key, `student accuracy, % (${data.panels[panelBox.value]})`, true, false);
+    const axes = frame(host, points.map((g) => g.cost[key]), points.map((g) => g.student), data.costs[key], `student accuracy, % (${data.panels[panelBox.value]})`, true, false);
     for (const g of points) {
       const dot = make("circle", { cx: axes.x(g.cost[key]), cy: axes.y(g.student), r: 6, fill: colour(g.row), stroke: "var(--card)" });
       dot.onpointermove = (event) => showTip(event, data.rows[g.row], [[colour(g.row), `${round(g.student)} %`], ["transparent", large(g.cost[key])]]);
