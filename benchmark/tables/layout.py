@@ -114,7 +114,9 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
         raise InputError(f"{both[0]} cannot be in the rows and in the columns")
     runs = _one_budget_per_row(_expanded(frame))
     runs["dataset"] = runs["dataset"].map(short_name)
-    hashes = [name for name in runs.columns if name.startswith("files.") or name.endswith((".source", ".checksum"))]
+    # of what a run is made of, not of what it was made with
+    parts = [name for name in runs.columns if not name.startswith("environment.")]
+    hashes = [name for name in parts if name.startswith("files.") or name.endswith((".source", ".checksum"))]
     for name in hashes:
         runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
     # a file counts by its content, wherever it is

@@ -55,9 +55,12 @@ def test_changed_sources_are_told_apart_where_the_commit_does_not(
     shutil.copytree(finished_runs, tmp_path / "mixed")
     for number, path in enumerate(sorted((tmp_path / "mixed").glob("runs/*/result.json"))):
         content = json.loads(path.read_text())
-        content["environment"] |= {"commit": commit, "source": f"{number:032x}"}
+        content["environment"] |= {"commit": commit, "source": f"{number:x}" * 32}
         path.write_text(json.dumps(content))
-    lines = footnotes(store.load(tmp_path / "mixed"))
+    frame = store.load(tmp_path / "mixed")
+    lines = footnotes(frame)
+    # they are told apart in a note and share their column
+    assert build(frame).headings == build(store.load(finished_runs)).headings
     assert ["source trees" in line for line in lines] == [True] * noted
 
 
