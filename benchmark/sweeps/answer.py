@@ -16,13 +16,11 @@ from benchmark.tables import (
     ALPHA,
     MIN_PAIRS,
     POWER,
+    Declaration,
     Gain,
-    Verdict,
     detectable_difference,
     differences,
-    gains,
-    judged,
-    seeds_that_decide,
+    seeds_for_half_width,
 )
 
 ASSUMED_SD = 0.5
@@ -56,17 +54,21 @@ class Comparison(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """A comparison with its difference, corrected for all others, and its verdict."""
+    """A comparison with its difference and the verdict at the level that it has among all comparisons."""
 
     comparison: Comparison
     gain: Gain
-    verdict: Verdict
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two are better and worse."""
+        return self.gain.verdict not in ("equivalent", "undecided")
 
     @property
     def equivalent(self) -> bool:
         """Whether the two are equivalent within the bound; so are two whose scores are equal with every seed."""
-        identical = self.gain.n >= MIN_PAIRS and self.gain.p is None and self.gain.mean == 0 and self.verdict.sd == 0
-        return self.verdict.word == "same" or identical
+        identical = self.gain.n >= MIN_PAIRS and self.gain.mean == self.gain.sd == 0
+        return self.gain.verdict == "equivalent" or identical
 
     @property
     def largest(self) -> float:
@@ -104,26 +106,28 @@ def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[C
 
 
 def comparisons(sweep: Sweep, configurations: Sequence[Configuration]) -> int:
-    """Return the number of comparisons that the answer is corrected for."""
+    """Return the number of comparisons that the level of the answer is for."""
     return len(pairs(sweep, configurations)) if sweep.question else len(configurations) - 1
 
 
 def answer(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread) -> str:
     """Return the answer to the sweep's question, or that it is undecided and the number of seeds that would decide.
 
-    The differences are paired by seed, their intervals and p values corrected by Holm's procedure for all comparisons.
+    The differences are paired by seed and judged as those of a table are, at level 0.05 / K for K comparisons.
     Without a question it is whether the best configuration differs from the default; where the default is the best, or
     was not tried, whether the best differs from the second. The expected spread counts where there are too few seeds.
     """
     finished = [outcome for outcome in ranked(outcomes) if outcome.n]
     if len(finished) < 2:
         return f"undecided: {len(finished)} of {len(outcomes)} configurations have finished a run, a comparison takes 2"
+    # of all that are tried: a verdict depends on its own runs, and not on which others have finished
+    count = comparisons(sweep, [outcome.configuration for outcome in outcomes])
     if sweep.question is not None:
-        return _answer_question(sweep, sweep.question, finished, spread)
-    return _answer_best(sweep, finished, spread)
+        return _answer_question(sweep, sweep.question, finished, count, spread)
+    return _answer_best(sweep, finished, count, spread)
 
 
-def _answer_question(sweep: Sweep, question: Question, finished: Sequence[Outcome], spread: Spread) -> str:
+def _answer_question(sweep: Sweep, question: Question, finished: Sequence[Outcome], count: int, spread: Spread) -> str:
     by_number = {outcome.configuration.number: outcome for outcome in finished}
     found = pairs(sweep, [outcome.configuration for outcome in finished])
     shared = [_described_shared(ours.assignment, reference.assignment) for ours, reference in found]
@@ -139,23 +143,24 @@ def _answer_question(sweep: Sweep, question: Question, finished: Sequence[Outcom
             for (ours, reference), where in zip(found, shared, strict=True)
         ],
         question.within,
+        count,
     )
     if not compared:
         return f"undecided: no finished configuration says {question}"
-    different = sorted((x for x in compared if x.gain.significant), key=lambda x: -abs(x.gain.mean))
-    others = [x for x in compared if not x.gain.significant]
+    different = sorted((x for x in compared if x.differs), key=lambda x: -abs(x.gain.mean))
+    others = [x for x in compared if not x.differs]
     subject = f"{question.key} differs from {' or '.join(map(shown, question.against))}"
-    rest = _answer_rest(others, f"no {subject} by more than", subject, question.within, len(compared), spread)
+    rest = _answer_rest(others, f"no {subject} by more than", subject, question.within, count, spread)
     if not different:
         return rest
     parts = [str(x) for x in different[:MAX_NAMED]]
     if len(different) > MAX_NAMED:
         parts.append(f"{len(different) - MAX_NAMED} more differences")
-    named = f"{'; '.join(parts)} ({_method(len(compared))})"
+    named = f"{'; '.join(parts)} ({_method(count)})"
     return f"{named}; of the other {len(others)}: {rest}" if others else named
 
 
-def _answer_best(sweep: Sweep, finished: Sequence[Outcome], spread: Spread) -> str:
+def _answer_best(sweep: Sweep, finished: Sequence[Outcome], count: int, spread: Spread) -> str:
     best = finished[0]
     default = next((x for x in finished if x.configuration.runs[0].identity == sweep.base.identity), None)
     name = f"the best, {best.configuration.label},"
@@ -165,30 +170,29 @@ def _answer_best(sweep: Sweep, finished: Sequence[Outcome], spread: Spread) -> s
 
     if default is None or default is best:
         # that the best is better than all others takes all comparisons: the least significant one decides
-        others = zip(finished[1:], ["the second, ", *[""] * (len(finished) - 2)], strict=True)
-        compared = _compare([comparison(best, other, role) for other, role in others], BOUND)
-        deciding = sorted(compared, key=lambda x: x.gain.significant)[:1]
+        roles = ["the second, ", *[""] * (len(finished) - 2)]
+        others = [comparison(best, other, role) for other, role in zip(finished[1:], roles, strict=True)]
+        compared = _compare(others, BOUND, count)
+        deciding = sorted(compared, key=lambda x: x.differs)[:1]
     else:
-        compared = _compare([comparison(x, default, "the default, ") for x in finished if x is not default], BOUND)
+        others = [comparison(x, default, "the default, ") for x in finished if x is not default]
+        compared = _compare(others, BOUND, count)
         deciding = [x for x in compared if x.comparison.ours is best]
     if not deciding:
         return f"undecided: {name} has no seed in common with what it is compared with"
-    if deciding[0].gain.significant:
-        return f"{deciding[0]} ({_method(len(compared))})"
+    if deciding[0].differs:
+        return f"{deciding[0]} ({_method(count)})"
     subject = f"{name} differs from {deciding[0].comparison.reference_name}"
-    return _answer_rest(deciding, f"{subject} by no more than", subject, BOUND, len(compared), spread)
+    return _answer_rest(deciding, f"{subject} by no more than", subject, BOUND, count, spread)
 
 
-def _compare(found: Sequence[Comparison], within: float) -> list[Compared]:
-    """Return the comparisons that share a seed, corrected together: each is a column with a row for either side."""
-    scores = {(OURS, index): x.ours.scores for index, x in enumerate(found)}
-    scores |= {(REFERENCE, index): x.reference.scores for index, x in enumerate(found)}
-    differing = gains(scores, REFERENCE)
-    tested = sum(gain.p is not None for gain in differing.values())
+def _compare(found: Sequence[Comparison], within: float, count: int) -> list[Compared]:
+    """Return the comparisons that share a seed with their verdicts; what has finished so far counts."""
+    seeds = 1 + max((seed for x in found for seed in x.ours.scores), default=0)
+    declared = Declaration("sweep", REFERENCE, (OURS, REFERENCE), seeds, count, {HEADLINE: within})
     better = METRICS[HEADLINE].better
-    return [
-        Compared(found[index], gain, judged(gain, within, tested, better)) for (_, index), gain in differing.items()
-    ]
+    gains = [declared.judge(x.ours.scores, x.reference.scores, HEADLINE, better, range(seeds)) for x in found]
+    return [Compared(x, gain) for x, gain in zip(found, gains, strict=True) if gain is not None]
 
 
 def _answer_rest(
@@ -201,11 +205,7 @@ def _answer_rest(
     if all(x.equivalent for x in found):
         if largest == 0:
             return f"{equal} 0 points (the accuracies are equal with every seed)"
-        if largest <= within:
-            return f"{equal} {math.ceil(100 * largest) / 100:.2f} points ({_method(compared)})"
-        # all of them are claimed together, which takes each test at its own level and no correction
-        tests = f"two one-sided t-tests at {ALPHA:.0%} for each of {len(found)} comparisons"
-        return f"{equal} {within:g} points ({tests})"
+        return f"{equal} {math.ceil(100 * largest) / 100:.2f} points ({_method(compared)})"
 
     def enough(needed: int | None) -> str:
         seeds = "no feasible number of seeds" if needed is None else f"{needed} seeds"
@@ -215,9 +215,9 @@ def _answer_rest(
     n = min(x.gain.n for x in undecided)
     if n < MIN_PAIRS:
         few = "one seed has no interval" if n == 1 else f"{n} seeds are too few for an interval"
-        needed = seeds_that_decide(within, spread.sd, compared)
+        needed = _seeds_that_decide(within, spread.sd, compared)
         return f"undecided: {few}; {enough(needed)}, if the paired standard deviation is {spread}"
-    numbers = [x.verdict.decides for x in undecided if x.gain.p is not None]
+    numbers = [_seeds_that_decide(within, x.gain.sd, compared) for x in undecided if x.gain.p is not None and x.gain.sd]
     if not numbers:
         return f"undecided: whether {subject}: a difference that is equal with every seed has no interval"
     feasible = [number for number in numbers if number is not None]
@@ -225,12 +225,18 @@ def _answer_rest(
     return f"undecided: {enough(needed)} (with {n} seeds: up to {largest:.2f} points, {_method(compared)})"
 
 
+def _seeds_that_decide(within: float, sd: float, compared: int) -> int | None:
+    """Return the seeds with which an interval excludes 0 or is within the bound, whatever the difference."""
+    return seeds_for_half_width(within / 2, sd, compared)
+
+
 def _method(compared: int) -> str:
-    return f"95 % intervals of paired differences{_corrected(compared)}"
+    return f"intervals of paired differences{_level(compared)}"
 
 
-def _corrected(compared: int) -> str:
-    return f", corrected for {compared} comparisons" if compared > 1 else ""
+def _level(compared: int) -> str:
+    of = f" / {compared} for each of {compared} comparisons" if compared > 1 else ""
+    return f", level {ALPHA:g}{of}"
 
 
 def _described_own(ours: Assignment, other: Assignment) -> str:
@@ -293,5 +299,5 @@ def detectable(sweep: Sweep, compared: int, spread: Spread) -> str:
     points = detectable_difference(n, spread.sd, compared)
     return (
         f"with {n} seeds a difference of about {points:.2g} points is detectable ({POWER:.0%} power"
-        f"{_corrected(compared)}) if the paired standard deviation is {spread}"
+        f"{_level(compared)}) if the paired standard deviation is {spread}"
     )

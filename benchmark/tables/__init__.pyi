@@ -12,8 +12,6 @@ from .comparison import (
     Gain as Gain,
     check_bound as check_bound,
     differences as differences,
-    direction as direction,
-    gains as gains,
     paired_gain as paired_gain,
     paired_sd as paired_sd,
     two_way as two_way,
@@ -23,15 +21,11 @@ from .layout import method_order as method_order, natural as natural, summaries 
 from .power import (
     MAX_SEEDS as MAX_SEEDS,
     POWER as POWER,
-    Verdict as Verdict,
     detectable_difference as detectable_difference,
     half_width as half_width,
-    judged as judged,
     seeds_for_equivalence as seeds_for_equivalence,
     seeds_for_half_width as seeds_for_half_width,
     seeds_needed as seeds_needed,
-    seeds_that_decide as seeds_that_decide,
-    tost as tost,
 )
 from .published_table import Comparison as Comparison
 from .rendering import (

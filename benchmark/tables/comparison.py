@@ -1,17 +1,14 @@
 """Paired differences between two methods: intervals, p values, and the verdicts of declared comparisons."""
 
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import stdev
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 from benchmark.metrics import HEADLINE, Better
 from benchmark.tables.sequential import MIN_PAIRS, level
 from methods.errors import InputError
-
-Column = TypeVar("Column", bound=Hashable)
-"""What tells the columns of a table apart."""
 
 ALPHA = 0.05
 """The level of the tests: itself, and not 1 - 0.95, which is a little more, so that a p of 0.05 is not below it."""
@@ -34,7 +31,6 @@ class Gain:
         p: Two-sided, of the paired t-test; None without an interval.
         confidence: The level of the interval.
         sd: Standard deviation of the paired differences; None with fewer than two seeds.
-        adjusted: The p value after Holm's correction, where several comparisons were made together.
         verdict: What a declared comparison comes to; None where nothing was declared (exploratory).
         bound: Half-width of what the declaration calls equivalent.
         note: What is to be known of the verdict: at how many seeds, or how many are missing.
@@ -47,15 +43,9 @@ class Gain:
     p: float | None = None
     confidence: float | None = None
     sd: float | None = None
-    adjusted: float | None = None
     verdict: Word | None = None
     bound: float | None = None
     note: str = ""
-
-    @property
-    def significant(self) -> bool:
-        """Whether the difference is significant among all comparisons that it was corrected with."""
-        return self.adjusted is not None and self.adjusted < ALPHA
 
     @property
     def text(self) -> str:
@@ -113,18 +103,6 @@ def paired_gain(ours: Mapping[int, float], baseline: Mapping[int, float], alpha:
     half = -float(stdtrit(n - 1, alpha / 2)) * error
     p = 2 * float(stdtr(n - 1, -abs(mean) / error))
     return Gain(mean, n, mean - half, mean + half, p, 1 - alpha, sd)
-
-
-def direction(difference: float, better: Better) -> Literal["better", "worse", "higher", "lower"]:
-    """Return what a statistically significant difference means.
-
-    Args:
-        difference: Ours minus the baseline's.
-        better: Which end of the metric is better.
-    """
-    if better is None:
-        return "higher" if difference > 0 else "lower"
-    return "better" if (difference > 0) == (better == "high") else "worse"
 
 
 def verdict(low: float, high: float, bound: float, better: Better) -> Word:
@@ -246,70 +224,6 @@ def check_bound(option: str, bound: float) -> float:
     if not 0 < bound < float("inf"):
         raise InputError(f"{option} takes a difference above 0, such as 0.5 (given: {bound:g})")
     return bound
-
-
-# ---- several comparisons that are made together, such as those of a sweep's question: Holm's correction ----
-
-
-def gains(scores: Mapping[tuple[str, Column], Mapping[int, float]], baseline: str) -> dict[tuple[str, Column], Gain]:
-    """Return the gains of all rows over one of them, their p values and intervals corrected together.
-
-    So an interval excludes 0 exactly if its corrected p is below 0.05.
-
-    Args:
-        scores: By row and column, then by seed.
-        baseline: The row that the others are compared with.
-
-    Returns:
-        By row and column, where row and baseline share a seed.
-    """
-    found: dict[tuple[str, Column], Gain] = {}
-    for (row, column), own in scores.items():
-        reference = scores.get((baseline, column))
-        if row != baseline and reference and (gain := paired_gain(own, reference)):
-            found[row, column] = gain
-    tested = {key: gain.p for key, gain in found.items() if gain.p is not None}
-    steps = zip(tested, holm(p_values := [*tested.values()]), holm_levels(p_values), strict=True)
-    for key, adjusted, alpha in steps:
-        gain = paired_gain(scores[key], scores[baseline, key[1]], alpha)
-        found[key] = replace(gain or found[key], adjusted=adjusted)
-    return found
-
-
-def holm_levels(p_values: Sequence[float], alpha: float = ALPHA) -> list[float]:
-    """Return the level at which Holm's procedure tests each of several p values, in the order given.
-
-    The i-th smallest of m (0-based) is tested at ``alpha / (m - i)`` as long as all before it were found significant;
-    where the procedure stops, what is left is tested at the level of that step. So p is below its level exactly where
-    the adjusted p of :func:`holm` is below ``alpha``, and an interval at confidence 1 - level excludes 0 exactly there.
-    Each interval has the level of its own step: they do not all hold together with 95 %, as Bonferroni's would, but
-    those that exclude 0 do so wrongly in at most 5 % of families.
-    """
-    levels = [alpha] * len(p_values)
-    now, stopped = alpha, False
-    # by the adjusted p: p and alpha / (m - i) can round to the other side where they are all but equal
-    adjusted = holm(p_values)
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        if not stopped:
-            now = alpha / (len(p_values) - rank)
-            stopped = adjusted[index] >= alpha
-        levels[index] = now
-    return levels
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's step-down adjusted p values, in the order given: comparing them with 0.05 keeps the family's level.
-
-    The i-th smallest of m (0-based) becomes ``min(1, (m - i) p)``, and none is smaller than the one before it.
-
-    Source: Holm (1979), "A Simple Sequentially Rejective Multiple Test Procedure"; scipy has no such function.
-    """
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted
 
 
 class MeanSquares(NamedTuple):

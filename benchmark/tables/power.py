@@ -1,32 +1,14 @@
-"""How many seeds a comparison takes: power of the paired t-test, and equivalence by two one-sided tests."""
+"""How many seeds a comparison takes: power of the paired t-test, and widths of intervals."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
-from benchmark.metrics import Better
-from benchmark.tables.comparison import ALPHA, Gain, direction
+from benchmark.tables.comparison import ALPHA
 from benchmark.tables.sequential import MIN_PAIRS
 
 POWER = 0.8
 MAX_SEEDS = 100_000
 """More seeds than anyone runs: a search for a number of seeds ends here."""
-
-
-@dataclass(frozen=True)
-class Equivalence:
-    """Two one-sided tests of whether a mean paired difference is within a bound.
-
-    Attributes:
-        p: The larger of the two one-sided p values.
-        low: Lower end of the interval with confidence 1 - 2 alpha: it is within the bound exactly where p < alpha.
-        high: Its upper end.
-    """
-
-    p: float
-    low: float
-    high: float
 
 
 def power_of_paired_t(n: int, effect: float, sd: float, alpha: float = ALPHA) -> float:
@@ -68,13 +50,12 @@ def seeds_needed(effect: float, sd: float, power: float = POWER, alpha: float = 
 def detectable_difference(n: int, sd: float, comparisons: int = 1, power: float = POWER, alpha: float = ALPHA) -> float:
     """Return the true difference that the paired t-test of n seeds sees with a probability.
 
-    It solves ``power_of_paired_t(n, difference, sd, alpha / m) = power``, the least favourable step of Holm's
-    correction for m comparisons.
+    It solves ``power_of_paired_t(n, difference, sd, alpha / m) = power`` for m comparisons.
 
     Args:
         n: Pairs, at least 2.
         sd: Standard deviation of the differences, above 0.
-        comparisons: How many Holm's correction is for, m.
+        comparisons: How many the level is for, m.
         power: The probability.
         alpha: Two-sided level of all comparisons together.
     """
@@ -89,66 +70,15 @@ def detectable_difference(n: int, sd: float, comparisons: int = 1, power: float 
     return float(brentq(missing, 0.0, high))
 
 
-def tost(mean: float, sd: float, n: int, bound: float, alpha: float = ALPHA) -> Equivalence:
-    """Return whether a mean paired difference is within ± bound, by two one-sided t-tests.
-
-    ``p = max(P(T > (mean + bound) / se), P(T < (mean - bound) / se))`` with ``se = sd / sqrt(n)`` and n - 1 degrees of
-    freedom; the interval is ``mean ± t(1 - alpha, n - 1) se``.
-
-    Source: Schuirmann (1987), "A Comparison of the Two One-Sided Tests Procedure and the Power Approach".
-
-    Args:
-        mean: Of the paired differences.
-        sd: Their standard deviation, above 0.
-        n: How many, at least 2.
-        bound: Half-width of what counts as the same, above 0.
-        alpha: Level of each of the two tests; the interval has confidence 1 - 2 alpha.
-    """
-    # of scipy.stats the same takes a hundred times as long, which simulations of many looks feel
-    from scipy.special import stdtr, stdtrit
-
-    error = sd / math.sqrt(n)
-    p = max(stdtr(n - 1, -(mean + bound) / error), stdtr(n - 1, (mean - bound) / error))
-    half = -float(stdtrit(n - 1, alpha)) * error
-    return Equivalence(float(p), mean - half, mean + half)
-
-
-def seeds_that_decide(bound: float, sd: float, comparisons: int = 1, alpha: float = ALPHA) -> int | None:
-    """Return the smallest number of seeds at which there must be a verdict, whatever the mean difference.
-
-    It is the smallest n with ``(t(1 - alpha / (2 m), n - 1) + t(1 - alpha, n - 1)) sd / sqrt(n) <= bound``. Then a mean
-    farther than the first term from zero differs in the least favourable step of Holm's correction for m comparisons,
-    and any nearer one has its interval of :func:`tost` within the bound. No guess at the true difference enters, and no
-    power: what is taken for granted is that the standard deviation stays as it is. Where the runs there are leave a
-    comparison undecided, this number is larger than theirs.
-
-    Args:
-        bound: Half-width of what counts as the same, above 0.
-        sd: Standard deviation of the paired differences, at least 0.
-        comparisons: How many Holm's correction is for, m.
-        alpha: Two-sided level of the differences, and level of each one-sided test of equivalence.
-
-    Returns:
-        At least :data:`MIN_PAIRS`; None if it is more than :data:`MAX_SEEDS`.
-    """
-    from scipy.stats import t
-
-    def enough(n: int) -> bool:
-        equivalent = t.isf(alpha, n - 1) * sd / math.sqrt(n)
-        return bool(half_width(n, sd, comparisons, alpha) + equivalent <= bound)
-
-    return _smallest(enough)
-
-
 def half_width(n: int, sd: float, comparisons: int = 1, alpha: float = ALPHA) -> float:
     """Return the half-width of the confidence interval of a mean paired difference.
 
-    ``t(1 - alpha / (2 m), n - 1) sd / sqrt(n)``, the least favourable step of Holm's correction for m comparisons.
+    ``t(1 - alpha / (2 m), n - 1) sd / sqrt(n)`` for m comparisons.
 
     Args:
         n: Pairs, at least 2.
         sd: Standard deviation of the differences, at least 0.
-        comparisons: How many Holm's correction is for, m.
+        comparisons: How many the level is for, m.
         alpha: Two-sided level of all comparisons together.
     """
     from scipy.stats import t
@@ -198,38 +128,3 @@ def _smallest(enough: Callable[[int], bool]) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What one of several comparisons that were corrected together comes to.
-
-    Attributes:
-        word: ``same`` means equivalent within the bound; ``higher`` and ``lower`` are of metrics without a better end.
-        n: Seeds that both have.
-        sd: Standard deviation of the paired differences; None with fewer than two.
-        decides: Seeds with which one of the two tests must hold whatever the difference; None without a spread.
-    """
-
-    word: Literal["better", "worse", "higher", "lower", "same", "undecided"]
-    n: int
-    sd: float | None = None
-    decides: int | None = None
-
-
-def judged(gain: Gain, bound: float, comparisons: int, better: Better) -> Verdict:
-    """Return the verdict of one of several comparisons, by Holm's procedure and two one-sided tests at 5 %.
-
-    Args:
-        gain: Of :func:`benchmark.tables.comparison.gains`.
-        bound: Half-width of what counts as equivalent, above 0.
-        comparisons: How many the gain's p value is corrected for.
-        better: Which end of the metric is better.
-    """
-    if gain.n < MIN_PAIRS or gain.sd is None or gain.p is None or gain.adjusted is None:
-        return Verdict("undecided", gain.n, gain.sd)
-    decides = seeds_that_decide(bound, gain.sd, comparisons)
-    if gain.adjusted < ALPHA:
-        return Verdict(direction(gain.mean, better), gain.n, gain.sd, decides)
-    same = tost(gain.mean, gain.sd, gain.n, bound).p < ALPHA
-    return Verdict("same" if same else "undecided", gain.n, gain.sd, decides)

@@ -153,6 +153,14 @@ class TestAnswer:
         )
         assert worse.startswith("decay=linear is worse than decay=none by ")
 
+    def test_a_verdict_does_not_depend_on_which_other_configurations_have_finished(self, tmp_path: Path) -> None:
+        sweep = self.asked(tmp_path, seeds=6)
+        every = scored(sweep, lambda x, s: noise(x, s) + 2 * (x.assignment["decay"] == "linear"))
+        part = [replace(x, scores={}) if x.configuration.assignment["decay"] == "cosine" else x for x in every]
+        said = [answer(sweep, outcomes, ASSUMED).partition(";")[0] for outcomes in (every, part)]
+        assert said[0] == said[1]
+        assert "0.05 / 4" in said[0]
+
     def test_states_the_bound_that_no_difference_exceeds(self, tmp_path: Path) -> None:
         sweep = self.asked(tmp_path, seeds=12)
         said = answer(sweep, scored(sweep, noise), ASSUMED)

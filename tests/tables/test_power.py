@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from benchmark.tables.comparison import paired_sd
+from benchmark.tables.comparison import paired_sd, verdict
 from benchmark.tables.power import (
     MAX_SEEDS,
     detectable_difference,
+    half_width,
     power_of_paired_t,
+    seeds_for_half_width,
     seeds_needed,
-    seeds_that_decide,
-    tost,
 )
 
 
@@ -64,51 +64,21 @@ def test_seeds_needed_are_those_of_published_tables(d: float, n: int) -> None:
 def test_seeds_needed_have_ends() -> None:
     assert seeds_needed(0.5, 0.0) == seeds_needed(0.5, 1e-9) == 3
     assert seeds_needed(0.5, 1e9) is None
-    assert seeds_that_decide(0.5, 0.0) == 3
-    assert seeds_that_decide(0.5, 1e9) is None
-
-
-def test_tost_on_a_published_example() -> None:
-    """The paired example of pingouin's page on tost: bound 0.5, 5 degrees of freedom, p = 0.954854."""
-    differences = np.array([4, 7, 8, 6, 3, 2]) - np.array([6, 8, 7, 10, 11, 9])
-    found = tost(float(differences.mean()), float(differences.std(ddof=1)), 6, 0.5)
-    assert found.p == pytest.approx(0.954854, abs=5e-7)
-
-
-@given(st.lists(st.floats(-3, 3), min_size=3, max_size=12), st.floats(0.05, 5), st.floats(0.01, 0.2))
-def test_tost_is_two_of_scipys_one_sided_tests_and_its_interval_says_the_same(
-    differences: list[float], bound: float, alpha: float
-) -> None:
-    sample = np.array([*differences, -1.0, 1.0])
-    mean, sd = float(sample.mean()), float(sample.std(ddof=1))
-    found = tost(mean, sd, len(sample), bound, alpha)
-    above = stats.ttest_1samp(sample, -bound, alternative="greater").pvalue
-    below = stats.ttest_1samp(sample, bound, alternative="less").pvalue
-    assert found.p == pytest.approx(max(above, below), rel=1e-6, abs=1e-12)
-    interval = stats.ttest_1samp(sample, 0).confidence_interval(1 - 2 * alpha)
-    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-6, abs=1e-9)
-    if abs(found.p - alpha) > 1e-6:
-        assert (found.p < alpha) == (-bound < found.low and found.high < bound)
+    assert seeds_for_half_width(0.5, 0.0) == 3
+    assert seeds_for_half_width(0.5, 1e9) is None
 
 
 @given(st.floats(0.05, 3), st.integers(1, 20))
-def test_no_mean_is_left_undecided_by_the_seeds_that_decide_and_one_is_by_fewer(sd: float, comparisons: int) -> None:
+def test_no_mean_is_left_undecided_by_a_half_width_of_half_the_bound(sd: float, comparisons: int) -> None:
     bound = 0.5
-    n = seeds_that_decide(bound, sd, comparisons)
+    n = seeds_for_half_width(bound / 2, sd, comparisons)
     assert n is not None
     assert n < MAX_SEEDS
 
-    def undecided(count: int) -> float:
-        """The width of the means that are neither far enough from zero nor near enough."""
-        error = sd / math.sqrt(count)
-        differs = stats.t.isf(0.05 / (2 * comparisons), count - 1) * error
-        return float(differs - (bound - stats.t.isf(0.05, count - 1) * error))
+    def words(count: int) -> set[str]:
+        half = half_width(count, sd, comparisons)
+        return {verdict(mean - half, mean + half, bound, "high") for mean in (0.0, 0.999 * half, 1.001 * half, 3.0)}
 
-    assert undecided(n) <= 1e-9
-    assert n == 3 or undecided(n - 1) > -1e-9
-
-
-def test_seeds_that_decide_grow_with_the_comparisons() -> None:
-    """For the normal limit and one comparison: ((1.95996 + 1.64485) sd / bound) squared."""
-    assert seeds_that_decide(0.02, 1.0) == pytest.approx(((1.95996 + 1.64485) / 0.02) ** 2, rel=1e-3)
-    assert seeds_that_decide(0.5, 0.5, 1) < seeds_that_decide(0.5, 0.5, 9)  # type: ignore[operator]
+    assert "undecided" not in words(n)
+    assert n == 3 or half_width(n - 1, sd, comparisons) > bound / 2
+    assert (seeds_for_half_width(bound / 2, sd, comparisons + 20) or MAX_SEEDS) >= n

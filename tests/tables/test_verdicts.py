@@ -14,8 +14,8 @@ from scipy import stats
 from benchmark.metrics import METRICS
 from benchmark.tables import Declaration, keep_plan, plan_notes, plan_of, stored_plans
 from benchmark.tables.aggregate import aggregate
-from benchmark.tables.comparison import Word, paired_gain, verdict
-from benchmark.tables.power import judged, seeds_for_equivalence
+from benchmark.tables.comparison import Word, verdict
+from benchmark.tables.power import seeds_for_equivalence, seeds_for_half_width
 from benchmark.tables.rendering import rendered
 from benchmark.tables.selection import TableFilter
 from benchmark.tables.style import TableStyle
@@ -158,13 +158,13 @@ def test_seeds_are_planned_at_the_level_of_the_comparison(table: Table) -> None:
 
 
 @given(st.lists(st.floats(-2, 2), min_size=3, max_size=15), st.floats(0.1, 2), st.integers(1, 12))
-def test_what_a_question_leaves_undecided_takes_more_seeds(values: list[float], bound: float, count: int) -> None:
-    gain = paired_gain(dict(enumerate(values)), dict.fromkeys(range(len(values)), 0.0))
+def test_what_is_left_undecided_takes_more_seeds(values: list[float], bound: float, count: int) -> None:
+    declared = Declaration("question", "base", ("base", "a"), len(values), count, {"student": bound})
+    gain = declared.judge(dict(enumerate(values)), dict.fromkeys(range(len(values)), 0.0), "student", "high")
     assert gain is not None
-    if gain.p is not None:
-        found = judged(type(gain)(**vars(gain) | {"adjusted": min(1.0, gain.p * count)}), bound, count, "high")
-        if found.decides is not None and found.word == "undecided":
-            assert found.decides > len(values)
+    if gain.p is not None and gain.sd and gain.verdict == "undecided":
+        needed = seeds_for_half_width(bound / 2, gain.sd, count)
+        assert needed is None or needed > len(values)
 
 
 class TestLooks:
