@@ -346,7 +346,7 @@ def structured(table: Table) -> dict[str, Any]:
             str(one.status): {"count": one.count, "reason": one.reason} for one in own.unfinished
         }  # fmt: skip
         if (gain := table.gains.get((row, heading))) is not None:
-            numbers = {key: value for key, value in asdict(gain).items() if key not in ("adjusted", "verdict", "note")}
+            numbers = {key: value for key, value in asdict(gain).items() if key not in ("verdict", "note")}
             cell["gain"] = numbers
             if gain.verdict is not None:
                 cell["verdict"] = {"word": gain.verdict, "text": gain.text}
