@@ -159,7 +159,7 @@ def _summary(table: Table, look: int) -> str:
     """Return what is decided after a look, on one line."""
     several = len({heading.column for _, heading in table.gains}) > 1
     decided = [
-        f"{row} on {heading.column} {gain.verdict}" if several else f"{row} {gain.verdict}"
+        f"{row} on {heading.column} {gain.text}" if several else f"{row} {gain.text}"
         for (row, heading), gain in table.gains.items()
         if gain.verdict != "undecided"
     ]

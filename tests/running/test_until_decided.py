@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from benchmark import running, store
-from benchmark.store import Store
+from benchmark.store import Store, environment
 from tests.command_line import SMALL, Bench
 from tests.tables.frames import put
 
@@ -22,10 +22,12 @@ def small(tmp_path: Path) -> None:
 
 def stored(results: Path, methods: str, accuracies: dict[str, list[float]]) -> None:
     """Store finished runs of the small recipe with chosen accuracies, those of seeds 0, 1, 2 and so on."""
+    # as runs that are carried out here: seeds are paired within an environment
+    here = environment.versions() | {"hardware": environment.device_name("cpu")}
     layer = SMALL | {"methods": methods, "seeds": max(map(len, accuracies.values())), "results": str(results)}
     for run in running.prepare([layer]).runs:
         if run.seed < len(accuracies[run.method]):
-            put(Store(results), run, accuracies[run.method][run.seed])
+            put(Store(results), run, accuracies[run.method][run.seed], here)
 
 
 BASE = [70.0, 71.0, 69.0, 70.5, 70.2, 69.9]

@@ -1,6 +1,7 @@
 """Stored runs of chosen accuracies, as the store loads them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -45,8 +46,8 @@ def config(method: str, dataset: str, seed: int) -> RunConfig:
     )
 
 
-def put(kept: Store, run: RunConfig, accuracy: float) -> None:
+def put(kept: Store, run: RunConfig, accuracy: float, environment: dict[str, str] | None = None) -> None:
     """Store a finished run of one student with this accuracy."""
     kept.begin(run)
     kept.write_metrics(run, [{"epoch": 0, "student": accuracy, "top1/peer0": accuracy, "nll/peer0": 1 / accuracy}])
-    kept.write_result(run, FINISHED)
+    kept.write_result(run, replace(FINISHED, environment=environment))
