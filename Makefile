@@ -9,6 +9,7 @@
 # make tables: the tables of the README and of results/, from the committed runs and their suites.
 # make docs: the documentation as pages that need no network.
 # make site: the leaderboards of results and submissions, which a workflow publishes.
+# make submissions: the submissions that differ from BASE are checked; their code is run.
 # make release-check: what would be published, built twice and tried out where nothing else is.
 PYTHON ?= python3
 VENV := .venv
@@ -22,12 +23,13 @@ TARGET := cp312
 WITHOUT := ray,torch,torchvision,numpy,scipy,scikit-learn,matplotlib
 PYTEST ?=
 RUNS ?= 1000 10000
+BASE ?= origin/main
 PARALLEL := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # a module is compiled once, not by each of the hundreds of processes that tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test suite tables thorough fuzz large stress matrix offline offline-check docs site release-check lint install clean
+.PHONY: demo test suite tables thorough fuzz large stress matrix offline offline-check docs site submissions release-check lint install clean
 
 demo: install
 	$(BIN)/bench run --config demo --results results/demo
@@ -44,6 +46,12 @@ suite: install
 
 tables: install
 	$(BIN)/python -m tools.tables
+
+# a folder that was removed is no submission
+submissions: install
+	@status=0; for folder in $$(git diff --name-only "$(BASE)..." -- submissions | cut -d/ -f1,2 | sort -u); do \
+		if [ -d "$$folder" ]; then echo "$$folder"; $(BIN)/bench submit --check "$$folder" || status=1; fi; \
+	done; exit $$status
 
 thorough: install
 	PYTHONHASHSEED=0 $(PARALLEL) -m thorough

@@ -50,7 +50,9 @@ def test_every_step_is_a_target_of_the_makefile(jobs: dict[str, Any]) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     called = [command.split()[:2] for command in commands(jobs)]
     assert {make for make, _ in called} == {"make"}
-    assert {"lint", "test", "thorough", "matrix", "docs", "release-check"} == {target for _, target in called}
+    assert {"lint", "test", "thorough", "matrix", "docs", "release-check", "submissions"} == {
+        target for _, target in called
+    }
     assert {target for _, target in called} <= targets
 
 
@@ -74,6 +76,30 @@ def test_the_matrix_has_every_combination_and_every_python_that_is_promised(jobs
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     promised = re.findall(r"Python :: (3\.\d+)", "\n".join(settings["project"]["classifiers"]))
     assert promised == list(dict.fromkeys(row["python"] for row in rows))
+
+
+def test_submissions_that_a_pull_request_changes_are_checked(jobs: dict[str, Any], tmp_path: Path) -> None:
+    job = jobs["submissions"]
+    assert job["if"] == "github.event_name == 'pull_request'"
+    # what it is compared with has to be there
+    assert job["steps"][0]["with"]["fetch-depth"] == 0
+    # a repository with one submission that is changed, one that is not, and one that was removed
+    repository = tmp_path / "repository"
+    git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for name in ("changed", "kept", "removed"):
+        (repository / "submissions" / name).mkdir(parents=True)
+        (repository / "submissions" / name / "submission.yaml").write_text("who: a\n")
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    for words in (["add", "-A"], ["commit", "-qm", "first"], ["tag", "base"]):
+        subprocess.run([*git, *words], check=True)
+    (repository / "submissions/changed/submission.yaml").write_text("who: b\n")
+    subprocess.run([*git, "rm", "-rq", "submissions/removed"], check=True)
+    subprocess.run([*git, "commit", "-qam", "second"], check=True)
+    make = ["make", "-f", str(ROOT / "Makefile"), "--assume-old=install", "submissions", "BASE=base", "BIN=missing"]
+    done = subprocess.run(make, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["submissions/changed"], done.stderr
+    # there is no command to check it with, which is no success
+    assert done.returncode != 0
 
 
 def test_no_job_runs_for_ever_nor_may_write(jobs: dict[str, Any]) -> None:
