@@ -68,13 +68,13 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
         MachineError: If the folder cannot be written; the same merge resumes.
     """
     wanted = _Targets(into)
-    plans: dict[str, Plan] = {}
+    plans: set[str] = set()
     for bundle in bundles:
         for item in contents(bundle):
             if isinstance(item, BundledRun):
                 wanted.add(bundle, item)
             elif isinstance(item, Plan) and not (into / PLANS / item.file).exists():
-                plans[item.file] = item
+                plans.add(item.file)
     targets = dict(wanted.targets)
     added = [target for target in targets.values() if not (into / RUNS / target).exists()]
     replicates = sum(REPLICATE in target for target in added)
@@ -91,10 +91,10 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
             for item in contents(bundle):
                 if isinstance(item, BundledSource):
                     _write_source(into / SOURCES, item)
-                elif isinstance(item, BundledRun) and (target := targets.pop((item.name, item.hash), None)) is not None:
+                elif isinstance(item, Plan):
+                    item.store(into)
+                elif (target := targets.pop((item.name, item.hash), None)) is not None:
                     busy += not _write(store, item, target)
-        for plan in plans.values():
-            plan.store(into)
         for config in wanted.asked:
             store.claim(config)
     except OSError as error:

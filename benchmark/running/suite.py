@@ -79,7 +79,9 @@ class SuiteRun:
         if self.suite.looks:
             folders = [command.store.folder(run) for _, command in self.parts for run in command.runs]
             root = self.parts[0][1].store.root
-            for line in keep_plan(root, declaration(self.name, self.suite), {path.name for path in folders}):
+            # of a suite in a file the file's name alone: a plan goes elsewhere too
+            declared = declaration(self.name.rpartition("/")[2], self.suite)
+            for line in keep_plan(root, declared, {path.name for path in folders}):
                 say(console, f"note: {line}")
         for title, command in self.parts:
             say(console, f"{title}:")

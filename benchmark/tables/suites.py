@@ -37,7 +37,7 @@ from methods.hyperparameters import validated
 PLANS = "plans"
 """The folder below a results folder with the sequential plans of its runs."""
 
-MAX_PLAN = 2**20
+MAX_PLAN = 2**22
 """Bytes of a plan's file."""
 
 MAX_LOOKS = 100
@@ -217,7 +217,12 @@ def keep_plan(root: Path, declared: Declaration, runs: Iterable[str]) -> list[st
         root: The results folder.
         declared: The plan.
         runs: The names of all runs that it may take.
+
+    Raises:
+        InputError: If it has more than :data:`MAX_LOOKS` looks.
     """
+    if len(declared.looks) > MAX_LOOKS:
+        raise InputError(f"a sequential plan has at most {MAX_LOOKS} looks (given: {len(declared.looks)})")
     names = sorted(runs)
     content = {"declaration": asdict(declared), "levels": declared.levels(), "runs": names}
     plan = Plan(declared, frozenset(names), f"{json.dumps(content, indent=2)}\n".encode())

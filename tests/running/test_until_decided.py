@@ -130,6 +130,7 @@ def test_dry_run_carries_nothing_out(bench: Bench, tmp_path: Path) -> None:
         ("--until-decided 0.5 --baseline dml --seeds 3", "leave out --seeds"),
         ("--until-decided 0.5 --baseline dml --seed-step 2", "--seed-step takes a whole number from 3"),
         ("--until-decided 0.5 --baseline dml --max-seeds 4", "given: 5 of at most 4"),
+        ("--until-decided 0.5 --baseline dml --max-seeds 303 --seed-step 3", "at most 100 looks (given: 101)"),
         ("--until-decided 0.5 --baseline dlm", "did you mean 'dml'? (valid: dml, independent)"),
         ("--until-decided 0.5 --baseline dml --methods dml", "there is nothing to compare dml with"),
         ("--until-decided 0.5 --baseline dml --set pcl.temperature=2", "'pcl' is not among the methods of this run"),

@@ -123,6 +123,7 @@ def test_looks_are_stored_and_other_looks_at_the_same_runs_are_said(bench: Bench
     assert bench("run", *words, "--engine", "serial", "--device", "cpu").code == 0
     (plan,) = stored_plans([tmp_path / "results"])
     assert (list(plan.declaration.looks), len(plan.runs)) == ([3, 4], 8)
+    assert str(tmp_path).encode() not in plan.content
     assert "3, 4 of at most" not in bench("table", *words).out
     # the maximum is raised after the runs were looked at
     Path(tiny).write_text(yaml.safe_dump(sequential | {"version": 2, "seeds": 6, "looks": [3, 6]}), encoding="utf-8")
