@@ -70,6 +70,7 @@ def forge(bundle: Path, change: Callable[[Run], object], of: str = "") -> Path:
         if isinstance(item, bundles.BundledSource):
             files[f"sources/{item.name}"] = item.content
             continue
+        assert isinstance(item, bundles.BundledRun)
         raw = item.files
         rows = [json.loads(line) for line in raw[METRICS].splitlines()]
         run = Run(yaml.safe_load(raw[CONFIG]), json.loads(raw[RESULT]), rows, item.name)
