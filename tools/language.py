@@ -16,8 +16,8 @@ GLOSSARY: dict[str, Any] = tomllib.loads(Path(__file__).with_name("glossary.toml
 PATTERNS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): use for words, use in GLOSSARY["words"].items()}
 
 CHECKED = (
-    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "results/README.md", "results/bf16"),
-    *("results/decay/README.md", "submissions", "benchmark", "methods", "tools"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *("docs", "results", "submissions", "benchmark", "methods", "tools"),
 )
 """Files, and folders with all pages, templates and programs below them."""
 
