@@ -4,6 +4,7 @@ A plug-in's dataset is a function that takes the folder of datasets and is annot
 is the dataset's.
 """
 
+import math
 import traceback
 import zipfile
 import zlib
@@ -14,7 +15,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from inspect import getsourcefile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -175,12 +176,25 @@ def _npz_path(name: str) -> Path:
     return paths.written(name.removeprefix("npz:"), "dataset")
 
 
+def _check_shapes(stream: IO[bytes]) -> None:
+    """Raise a ValueError if an array's header claims another size than it has: numpy allocates what is claimed."""
+    with zipfile.ZipFile(stream) as archive:
+        for info in archive.infolist():
+            with archive.open(info) as member:
+                first = np.lib.format.read_magic(member) == (1, 0)
+                header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+                shape, _, dtype = header(member)
+                if not dtype.hasobject and math.prod(shape) * dtype.itemsize != info.file_size - member.tell():
+                    raise ValueError(f"{info.filename} claims the shape {shape}, which its bytes do not fill")
+
+
 def _read_npz(path: Path, keys: tuple[str, ...]) -> Arrays:
     try:
         with path.open("rb") as stream:
             # a single array or a pickle would be read, or refused, in other ways
             if not zipfile.is_zipfile(stream):
                 raise InputError(f"{path} is no .npz file, as numpy.savez writes it")
+            _check_shapes(stream)
         with np.load(path, allow_pickle=False) as stored:
             if missing := [key for key in keys if key not in stored]:
                 raise InputError(

@@ -14,6 +14,9 @@ from methods.errors import InputError
 from tests.images import random_pixels, same
 
 NOWHERE = Path("no-such-folder")
+LARGER = (b"(12, 8, 8), }" + 10 * b" ", b"(999999999999, 8, 8), }")
+"""A shape in the header of an array, and one of as many characters that no memory is large enough for."""
+
 Content = dict[str, Any]
 
 
@@ -149,8 +152,12 @@ def test_sizes_that_only_resizing_brings_together(tmp_path: Path, images: tuple[
         (lambda path: path.write_bytes(path.read_bytes()[:-500]), "is no .npz file"),
         (lambda path: path.write_bytes(path.read_bytes().replace(b"descr", b"dascr")), "is not a readable .npz file"),
         (lambda path: np.save(path.open("wb"), np.zeros(3)), "is no .npz file"),
+        (
+            lambda path: path.write_bytes(path.read_bytes().replace(*LARGER)),
+            r"x_train\.npy claims the shape \(999999999999",
+        ),
     ],
-    ids=["missing", "text", "truncated", "damaged", "one array"],
+    ids=["missing", "text", "truncated", "damaged", "one array", "larger than it is"],
 )
 def test_other_files_are_refused(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
     path = write(tmp_path / "a.npz", content(8, 8))
