@@ -131,7 +131,7 @@ class Method(nn.Module, ABC):
     """Files beside a plug-in that it reads or loads by other means than ``import``: part of a run's identity."""
 
     views: int = 1
-    """Independently augmented views that a step needs: 1, one a peer, or one more than that."""
+    """Independently augmented views that a step needs: 1, one per peer, or one more than that."""
     students: tuple[str, ...]
     """The predictors that a user may deploy; the reported metric is their mean accuracy."""
     loaded_files: Mapping[str, str] = MappingProxyType({})

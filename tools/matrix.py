@@ -1,7 +1,8 @@
 """``make matrix``: all tests on several Python versions, and with the lowest versions that ``pyproject.toml`` allows.
 
-``python -m tools.matrix [--only 3.12,lowest] [PYTEST ARGUMENTS]`` prints a line a combination and ends with exit code 1
-if one failed. Environments, exact versions and pytest's output are kept in ``.matrix/``, under the combinations' names.
+``python -m tools.matrix [--only 3.12,lowest] [PYTEST ARGUMENTS]`` prints one line per combination and ends with exit
+code 1 if one failed. Environments, exact versions and pytest's output are kept in ``.matrix/``, under the names of the
+combinations.
 """
 
 import argparse

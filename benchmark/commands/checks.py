@@ -1,6 +1,5 @@
 """``bench check``, ``bench doctor`` and ``bench speed``."""
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -115,12 +114,13 @@ def speed(
 ) -> None:
     """Measure how fast methods train on this machine, and its rate of matrix products."""
     from benchmark.configuration import layer_from_assignments
+    from benchmark.scheduling import usable_cpus
     from benchmark.speed.measure import random_runs, random_shape, speed_lines
     from methods import registry
 
     broken = registry.broken_files(plugin or ())
     settings = layer_from_assignments(set_ or ())
-    train = {"batch_size": batch_size, "threads": threads or os.cpu_count() or 1} | settings.pop("train", {})
+    train = {"batch_size": batch_size, "threads": threads or usable_cpus()} | settings.pop("train", {})
     runs = random_runs(methods, backbone, train, settings, tuple(plugin or ()))
     shape = random_shape(num_classes, image_size)
     for text in speed_lines(runs, shape, device, repetitions, as_json, tuple(plugin or ())):

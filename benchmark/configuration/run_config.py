@@ -58,7 +58,7 @@ class TrainConfig(_Section):
     """How a run is trained: the optimiser, and a learning rate that follows a schedule after a warm-up."""
 
     epochs: int = Field(300, ge=1, le=100_000, description="passes over the training set")
-    batch_size: int = Field(128, ge=2, le=65_536, description="images a step; the last, smaller batch is kept")
+    batch_size: int = Field(128, ge=2, le=65_536, description="images per step; the last, smaller batch is kept")
     lr: float = Field(0.1, gt=0, le=100, description="learning rate at the start")
     lr_factor: float = Field(0.1, gt=0, le=1, description="what a milestone multiplies the learning rate by")
     milestones: list[Fraction] = Field([0.5, 0.75], description="where it drops, as shares of the epochs")

@@ -211,7 +211,7 @@ def _read_npz(path: Path, keys: tuple[str, ...]) -> Arrays:
             raise
         raise InputError(f"{path} is not a readable .npz file: {str(error).splitlines()[0]}") from None
     if classes is not None and (not isinstance(classes, list) or not all(isinstance(word, str) for word in classes)):
-        raise InputError(f"{path}: classes must be the classes' names, one a class")
+        raise InputError(f"{path}: classes must be the classes' names, one per class")
     return Arrays(x_train, y_train, x_test, y_test, classes)
 
 

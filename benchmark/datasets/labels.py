@@ -62,7 +62,7 @@ def checked_classes(
 
 
 def check_labels(labels: Indices, images: int, classes: int, key: str, where: str, remedy: str = "") -> None:
-    """Raise an InputError unless there is a label an image, each from 0 to the number of classes - 1.
+    """Raise an InputError unless there is one label per image, each from 0 to the number of classes - 1.
 
     Args:
         labels: ``[N]``.

@@ -118,7 +118,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
     strange = [name for name in classes if name.startswith(".") or "/" in name]
     if strange or len(set(classes)) != len(classes) or len(classes) < 2:
         what = repr(strange[0]) if strange else f"{len(classes)} lines, {len(set(classes))} of them different"
-        raise InputError(f"{path} must hold one class name a line, at least 2, each once (found: {what})")
+        raise InputError(f"{path} must hold one class name per line, at least 2, each once (found: {what})")
     return classes
 
 

@@ -1,6 +1,5 @@
 """``bench doctor --deep``: four parts, each with its share of the time, each written as soon as it is known."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TypeVar
 from benchmark.hardware import measurements, reference
 from benchmark.hardware.measurements import ParallelRuns, PartProcess, Workload, powers_of_two
 from benchmark.hardware.report import DeviceReport, Mode, Part, StepSpeed, page
+from benchmark.scheduling import usable_cpus
 from benchmark.store import check_folder, environment, put
 from benchmark.training import Machine, MachineRecord, Precision, choose_device, recording_key
 from methods.errors import InputError
@@ -195,8 +195,7 @@ class _Doctor:
         workload, cuda = self.workload, self.workload.device.type == "cuda"
         # its processes get ready while nothing is timed
         if self.roomy:
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            run, count = workload.main_run(), 8 if cuda else min(8, cores)
+            run, count = workload.main_run(), 8 if cuda else min(8, usable_cpus())
             self.runs = ParallelRuns(run, workload.shape, str(workload.device), count)
         (own, *others), default = workload.methods, workload.precisions[0]
         # the optimiser of recorded steps, or None

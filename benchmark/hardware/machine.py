@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmark import datasets
 from benchmark.configuration import PLACE
+from benchmark.scheduling import usable_cpus
 from benchmark.store import environment
 
 NEEDED = ("torch", "numpy", "pandas", "pydantic")
@@ -60,8 +61,7 @@ def findings(results: Path, data_root: Path) -> Iterator[Finding]:
     old = sys.version_info < (3, 11)
     yield Finding(Grade.PROBLEM if old else Grade.GOOD, "python", found, "use Python 3.11 or newer" if old else "")
     yield from _packages()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Finding(Grade.GOOD, "processor", f"{environment.device_name('cpu')}, {cores} cores for this process")
+    yield Finding(Grade.GOOD, "processor", f"{environment.device_name('cpu')}, {usable_cpus()} cores for this process")
     if environment.multiplies_bfloat16():
         found = "the processor multiplies bfloat16: ResNets were measured to train 1.3 to 1.8 times as fast"
         yield Finding(Grade.REMARK, "bfloat16", found, "--set train.precision=bf16, for all runs that are compared")

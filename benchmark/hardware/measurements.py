@@ -89,7 +89,7 @@ class Workload:
 # ---- the same bits ----
 
 EPOCHS, BATCH, BATCHES = 2, 8, 7
-"""Seven steps an epoch: where a step is recorded, the fourth is the first that is replayed."""
+"""Seven steps per epoch: where a step is recorded, the fourth is the first that is replayed."""
 
 
 def repeats(workload: Workload, method: str, precision: Precision) -> list[Repeat]:

@@ -29,7 +29,7 @@ WORTH_IT = 0.7
 """A change after which a plan takes a larger part of its time is no advice."""
 
 SMALLEST_SUBSET = 5
-"""Images a class; fewer are no advice."""
+"""Images per class; fewer are no advice."""
 
 SHARE = 10
 """The subset that is advised has one image of so many."""
@@ -181,7 +181,7 @@ class _Plan:
         return [f"{change}: about {duration(self.seconds(factor))})"]
 
     def _budget(self) -> list[str]:
-        """Return the multiply-adds a run with which the plan would take as long as is not called long."""
+        """Return the multiply-adds per run with which the plan would take as long as is not called long."""
         from benchmark.speed.cost import macs_per_image
 
         if self.command.shares:

@@ -102,7 +102,7 @@ def macs_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) ->
 
 
 def _step_macs(method: Method, batch: StepBatch, epochs: int) -> float:
-    """Return the MACs an image of a training step, whose gradients are not kept."""
+    """Return the MACs per image of a training step, whose gradients are not kept."""
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
 
     def step() -> None:
@@ -163,7 +163,7 @@ class PlanCost:
     """What a plan takes.
 
     Attributes:
-        images: Seconds an image of every run, in the plan's order.
+        images: Seconds per image of every run, in the plan's order.
         seconds: Of every run.
         kinds: How many distinct kinds of runs there are.
         scaled: How many of them were scaled from others instead of timed.
@@ -270,7 +270,7 @@ def plan_cost(
 def time_images(
     run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = (), quick: bool = False
 ) -> tuple[ImageCost, float]:
-    """Return a run's seconds an image on a machine that does nothing else, and the load here (see :class:`Timing`).
+    """Return a run's seconds per image on a machine that does nothing else, and the load here (see :class:`Timing`).
 
     Args:
         run: What is trained, on random images.
@@ -311,7 +311,7 @@ def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
 
 
 def read_seconds(folder: Path) -> dict[str, ImageCost]:
-    """Return the seconds an image that a results folder knows, by :func:`kind_of`; none if they cannot be read."""
+    """Return the seconds per image that a results folder knows, by :func:`kind_of`; none if they cannot be read."""
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         return {str(kind): ImageCost(float(own["train"]), float(own["evaluation"])) for kind, own in content.items()}

@@ -28,7 +28,7 @@ Cases = Annotated[str, Field(min_length=1, description="a YAML file with the cas
 Seeds = Annotated[int, Field(ge=2, le=1000, description="runs of each case; for one seed all see the same batches")]
 Epochs = Annotated[int, Field(ge=1, le=10_000, description="length of a run")]
 LearningRate = Annotated[float, Field(gt=0, le=100, description="learning rate at the start")]
-BatchSize = Annotated[int, Field(ge=2, le=65_536, description="images a step")]
+BatchSize = Annotated[int, Field(ge=2, le=65_536, description="images per step")]
 RampUp = Annotated[Ramp, Field(description="ramp-up of the distillation terms, where a case has none of its own")]
 Engine = Annotated[str, Field(min_length=1, exclude=True, description="ray (side by side) or serial")]
 

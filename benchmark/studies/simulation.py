@@ -42,7 +42,7 @@ class ConvergenceSettings(Strict):
     seed: int = Field(0, ge=0, lt=2**32, description="of all random numbers")
     trials: int = Field(100_000, ge=2, le=1_000_000, description="random bowls, each under every condition")
     epochs: int = Field(300, ge=1, le=MAX_STEPS, description="length of a trial, as the schedules count it")
-    steps_per_epoch: int = Field(1, ge=1, le=MAX_STEPS, description="descent steps an epoch")
+    steps_per_epoch: int = Field(1, ge=1, le=MAX_STEPS, description="descent steps per epoch")
     peers: int = Field(3, ge=2, le=8, description="students of a trial; the first one is scored")
     dimensions: int = Field(2, ge=1, le=16, description="of the bowl")
     learning_rate: float = Field(0.1, gt=0, le=1, description="of the descent")

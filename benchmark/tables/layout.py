@@ -303,7 +303,7 @@ def natural(label: str) -> list[str | float]:
 
 
 def summaries(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a run: its last epoch and ``best_epoch``.
+    """Return one row per run: its last epoch and ``best_epoch``.
 
     Args:
         frame: From :func:`benchmark.store.load`, of all epochs or of the last ones.

@@ -164,7 +164,7 @@ ANNOTATIONS = "val/val_annotations.txt"
 FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
     ("no wnids", lambda f: (f / "wnids.txt").unlink(), r"cannot read .*wnids\.txt: No such file"),
     ("binary wnids", lambda f: (f / "wnids.txt").write_bytes(b"\xff\xfe\x00"), r"wnids\.txt is no text file"),
-    ("empty wnids", lambda f: (f / "wnids.txt").write_text("\n"), r"wnids\.txt must hold one class name a line"),
+    ("empty wnids", lambda f: (f / "wnids.txt").write_text("\n"), r"wnids\.txt must hold one class name per line"),
     ("class twice", edit("wnids.txt", "n01", "n02"), r"wnids\.txt must hold .*3 lines, 2 of them different"),
     ("class outside", edit("wnids.txt", "n01", "../n01"), r"wnids\.txt must hold .*'\.\./n01'"),
     ("class too many", edit("wnids.txt", "n01", "n01\nn09"), r"name different classes: n09"),
