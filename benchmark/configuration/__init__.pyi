@@ -32,7 +32,12 @@ from .planning import (
     plan as plan,
     section as section,
 )
-from .recipes import parse_yaml as parse_yaml, read_yaml as read_yaml
+from .recipes import (
+    DistinctKeys as DistinctKeys,
+    parse_yaml as parse_yaml,
+    read_yaml as read_yaml,
+    resolve_core_schema as resolve_core_schema,
+)
 from .run_config import (
     EQUAL_EPOCHS as EQUAL_EPOCHS,
     PLACE as PLACE,

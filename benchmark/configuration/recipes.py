@@ -14,9 +14,20 @@ from methods.errors import InputError, unknown
 MAX_BYTES = 1_000_000
 
 
-class _Loader(yaml.SafeLoader):
-    """Numbers and words of YAML 1.2, where 1e-3 is a number and 1:30 and ``on`` are words; no aliases, no key twice."""
+class DistinctKeys(yaml.constructor.SafeConstructor):
+    """A mapping has no key twice."""
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping, or raise a YAMLError that names the key."""
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        if len(mapping) != len(node.value):
+            keys = [self.construct_object(key) for key, _ in node.value]
+            twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+            raise yaml.YAMLError(f"duplicate key {twice!r} in the mapping at line {node.start_mark.line + 1}")
+        return mapping
+
+
+class _Loader(DistinctKeys, yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}  # type: ignore[misc]
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -25,23 +36,27 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError("aliases (*name) are not allowed")
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep=deep)
-        if len(mapping) != len(node.value):
-            keys = [self.construct_object(key) for key, _ in node.value]
-            twice = next(key for place, key in enumerate(keys) if key in keys[:place])
-            raise yaml.YAMLError(f"duplicate key {twice!r} in the mapping at line {node.start_mark.line + 1}")
-        return mapping
 
-
-for _tag, _pattern, _first in (
+_CORE_SCHEMA = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)|[-+]?(\.[0-9]+|[0-9]+\.?[0-9]*)[eE][-+]?[0-9]+", list("-+.0123456789")),
-    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.")),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+)
+
+
+def resolve_core_schema(*classes: Any) -> None:
+    """Let loaders and dumpers of PyYAML resolve the finite numbers and the words of YAML 1.2, not 1:30 or ``on``."""
+    for tag, pattern, first in _CORE_SCHEMA:
+        for one in classes:
+            one.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), first)
+
+
+resolve_core_schema(_Loader)
+# where they are no valid value, the message is to say so
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^(?:[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"), list("-+.")
+)
 
 
 def parse_yaml(text: str, source: str) -> Any:

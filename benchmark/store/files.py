@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark import metrics
-from benchmark.configuration import RunConfig
+from benchmark.configuration import DistinctKeys, RunConfig, resolve_core_schema
 from methods.errors import InputError
 from methods.hyperparameters import validated
 from methods.metrics import MethodMetric, Role
@@ -157,33 +157,15 @@ class Files:
     stamp: Stamp
 
 
-# YAML 1.2, strictly: only what its core schema calls a number, true, false or null is one; no key twice. PyYAML alone
-# follows YAML 1.1, in which 1:30 is 90 and "no" is false.
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(DistinctKeys, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as PyYAML declares it
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        if len(mapping) != len(node.value):
-            raise yaml.YAMLError("a key is given twice")
-        return mapping
 
 
 class Dumper(yaml.SafeDumper):
     """Writes YAML that readers of YAML 1.1 and of YAML 1.2 take for the same values."""
 
 
-_CORE = (
-    ("null", r"null|~", "n~"),
-    ("bool", r"true|false", "tf"),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
-)
-for _tag, _form, _first in _CORE:
-    for _class in (_Loader, Dumper):
-        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_form})$"), list(_first))
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
-_Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(node.value))
+resolve_core_schema(_Loader, Dumper)
 
 # deep nesting ends the process inside libyaml: text in which there may be more of it than a configuration has, or
 # something that none has, is first read event by event
