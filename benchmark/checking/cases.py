@@ -1,7 +1,7 @@
 """The configurations under which a method is checked, and the first steps of training in them."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import count
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import torch
-from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
@@ -51,31 +50,18 @@ class ContractError(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """One configuration under which a method is checked.
+    """One configuration under which a method is checked, with backbones and images as for :func:`methods.build`."""
 
-    Attributes:
-        label: What is special about it.
-        method: The class.
-        hyperparameters: What is not left to the defaults.
-        backbone: As for :func:`methods.build`.
-        num_classes: C.
-        in_channels: Channels of the images.
-        image_size: Side of the square images in pixels.
-        depth: How much of the contract is checked.
-        may_refuse: Whether the method may answer with an InputError that it does not take these values together.
-        plugins: Python files that define further backbones.
-    """
-
-    label: str
+    label: str  # what is special about it
     method: type[Method]
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)  # those that are not left to the defaults
     backbone: str = SMALL
     num_classes: int = 5
     in_channels: int = 3
     image_size: int = 8
     depth: Depth = "all"
-    may_refuse: bool = False
-    plugins: tuple[str, ...] = ()
+    may_refuse: bool = False  # may the method answer with an InputError that these values do not go together?
+    plugins: tuple[str, ...] = ()  # files that define further backbones
 
     def resolve(self, hyperparameters: Mapping[str, Any] | None = None) -> BaseHyperparameters:
         """Return the case's hyperparameters, or others for the same networks, with the defaults filled in."""
@@ -148,28 +134,17 @@ class Case:
 
 @dataclass
 class FirstSteps:
-    """What a method did in its first steps.
+    """What a method did in its first steps: which parameters and modules break the contract, and what it computed."""
 
-    Attributes:
-        method: In eval mode after them.
-        lacking: The parameters that needed a gradient and got none in any step.
-        infinite: The first parameter whose gradient was not finite in a step.
-        switched: The parameters that ``start`` left with another ``requires_grad``.
-        moved: A parameter that needs no gradient and was moved before ``after_step``.
-        left: The modules that were found in another mode after a step, and whether that is training.
-        middle: The state before the step of the number INTERRUPTED.
-        predicted: The logits of the case's images then, by predictor.
-        later: The losses of each step from that one on, and the state after it, by the step's number.
-    """
-
-    method: Method
-    lacking: set[str]
-    infinite: str | None = None
-    switched: set[str] = field(default_factory=set)
-    moved: str | None = None
-    left: dict[str, bool] = field(default_factory=dict)
-    middle: State = field(default_factory=dict)
-    predicted: dict[str, Tensor] = field(default_factory=dict)
+    method: Method  # in eval mode after them
+    lacking: set[str]  # needed a gradient and got none in any step
+    infinite: str | None = None  # the first whose gradient was not finite
+    switched: set[str] = field(default_factory=set)  # left with another requires_grad by start
+    moved: str | None = None  # needs no gradient and was moved before after_step
+    left: dict[str, bool] = field(default_factory=dict)  # found in another mode, and whether that is training
+    middle: State = field(default_factory=dict)  # before the step of the number INTERRUPTED
+    predicted: dict[str, Tensor] = field(default_factory=dict)  # the logits of the case's images then
+    # of each step from that one on: its losses, and the state after it
     later: dict[int, tuple[dict[str, Tensor], State]] = field(default_factory=dict)
 
 
@@ -182,14 +157,7 @@ def prepare(case: Case, method: Method, seed: int = 0) -> None:
 
 
 def step(case: Case, method: Method, number: int, seed: int | None = None) -> dict[str, Tensor]:
-    """Take one step of the optimiser and return its losses.
-
-    Args:
-        case: The configuration.
-        method: In training mode, prepared.
-        number: Of the step, 0-based.
-        seed: Of what the method samples; None: torch's generator is left as it is.
-    """
+    """Take a 0-based step of the optimiser and return its losses; without a seed torch's generator is left as it is."""
     if seed is not None:
         torch.manual_seed(seed)
     groups = [
@@ -240,11 +208,9 @@ def same(ours: Any, theirs: Any) -> bool:
         return ours.dtype == theirs.dtype and torch.equal(ours, theirs)
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         return ours.keys() == theirs.keys() and all(same(value, theirs[key]) for key, value in ours.items())
-    if isinstance(ours, str) or not isinstance(ours, Sequence):
-        return type(ours) is type(theirs) and bool(ours == theirs)
-    if not isinstance(theirs, Sequence) or len(ours) != len(theirs):
-        return False
-    return all(same(own, other) for own, other in zip(ours, theirs, strict=True))
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return type(ours) is type(theirs) and bool(ours == theirs)
 
 
 def difference(ours: State, theirs: State) -> str | None:
@@ -252,6 +218,11 @@ def difference(ours: State, theirs: State) -> str | None:
     if ours.keys() != theirs.keys():
         return first(ours.keys() ^ theirs.keys())
     return next((name for name, value in ours.items() if not same(value, theirs[name])), None)
+
+
+def distance(ours: Tensor, theirs: Tensor, least: float = 1e-30) -> float:
+    """Return the largest difference relative to the largest of the second ones, or to a least size."""
+    return ((ours - theirs).abs().max() / theirs.abs().max().clamp_min(least)).item()
 
 
 def first(names: set[str]) -> str:
@@ -278,8 +249,11 @@ def cases(method: type[Method], folder: Path) -> Iterator[Case]:
         for value in choices(info):
             if value != info.default:
                 yield Case(f"{name}={value}", method, {**few, name: value}, depth="steps", may_refuse=True)
-        for value in _bounds(info):
-            yield Case(f"{name}={value}", method, {**few, name: value}, depth="gates", may_refuse=True)
+        for end in (bound(info, "ge"), bound(info, "le")):
+            if end is not None and end != info.default:
+                # the end of a real range may be written as a whole number
+                value = float(end) if info.annotation is float else end
+                yield Case(f"{name}={value}", method, {**few, name: value}, depth="gates", may_refuse=True)
     grey = _example(method, folder / "grey", SMALL, num_classes=2, in_channels=1)
     yield Case("grey images, two classes", method, grey, num_classes=2, in_channels=1, depth="essential")
     if method.mixed_backbones:
@@ -322,9 +296,6 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
     return tuple(choice for part in get_args(annotation) for choice in _choices(part))
 
 
-def _bounds(info: FieldInfo) -> list[Any]:
-    """Return the ends of a hyperparameter's range that belong to it."""
-    marks = [mark for mark in info.metadata if isinstance(mark, Ge | Le)]
-    ends: list[Any] = [mark.ge if isinstance(mark, Ge) else mark.le for mark in marks]
-    # the end of a real range may be written as a whole number
-    return [float(end) if info.annotation is float else end for end in ends if end != info.default]
+def bound(info: FieldInfo, *words: str) -> Any:
+    """Return the bound of a hyperparameter that is declared by one of the words, such as ``ge``; None without one."""
+    return next((getattr(mark, word) for mark in info.metadata for word in words if hasattr(mark, word)), None)

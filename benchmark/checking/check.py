@@ -4,16 +4,16 @@ import inspect
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from copy import copy
+from dataclasses import dataclass, replace
+from itertools import islice, tee
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
@@ -22,6 +22,7 @@ from benchmark.checking.cases import (
     Case,
     ContractError,
     State,
+    bound,
     cases,
     choices,
     difference,
@@ -39,17 +40,11 @@ from methods.interface import Method
 
 @dataclass(frozen=True)
 class ClauseResult:
-    """One clause of the contract in one case.
+    """One clause of the contract in one case."""
 
-    Attributes:
-        case: Under which configuration; empty for what needs none.
-        clause: Its name.
-        reason: How it is broken, or None.
-    """
-
-    case: str
+    case: str  # empty for what needs none
     clause: str
-    reason: str | None = None
+    reason: str | None = None  # how it is broken
 
 
 def check(name: str, plugins: Sequence[str | Path] = ()) -> list[ClauseResult]:
@@ -68,7 +63,7 @@ def check(name: str, plugins: Sequence[str | Path] = ()) -> list[ClauseResult]:
     if broken := catalogue[name].broken:
         return [ClauseResult("", "can be imported", broken)]
     method = registry.load(name, plugins)
-    results = list(_declaration(method))
+    results = list(checked("", DECLARATION, method, gates=DECLARATION))
     if not faults(results):
         with TemporaryDirectory(prefix="bench-check-") as folder, own_randomness():
             results += _all_cases(method, Path(folder))
@@ -113,13 +108,12 @@ def faults(results: Iterable[ClauseResult]) -> list[str]:
         if result.reason is not None:
             # the same fault has other numbers in another case
             cases_of.setdefault((result.clause, re.sub(r"\d[\d.e+-]*", "#", result.reason)), []).append(result)
-    return [f"{same[0].clause}: {same[0].reason}{_where([own.case for own in same])}" for same in cases_of.values()]
-
-
-def _where(labels: Sequence[str]) -> str:
-    if not labels[0]:
-        return ""
-    return f" ({', '.join(labels[:3])}{f' and {len(labels) - 3} more' if len(labels) > 3 else ''})"
+    lines = []
+    for same in cases_of.values():
+        more = f" and {len(same) - 3} more" if len(same) > 3 else ""
+        where = f" ({', '.join(own.case for own in same[:3])}{more})" if same[0].case else ""
+        lines.append(f"{same[0].clause}: {same[0].reason}{where}")
+    return lines
 
 
 @contextmanager
@@ -146,31 +140,25 @@ def described(error: Exception, method: type[Method] | None = None) -> str:
 # ---- what a method declares ----
 
 
-def _declaration(method: type[Method]) -> Iterator[ClauseResult]:
-    yield ClauseResult("", "a name that can be written on the command line", _name_fault(method.name))
-    documented = bool((method.__doc__ or "").strip())
-    yield ClauseResult("", "a first line of its docstring", None if documented else "the class has no docstring")
+def _check_name(method: type[Method]) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", method.name):
+        raise ContractError(f"{method.name!r} has more in it than letters, digits, - and _")
+    if method.name in (*SECTIONS, *OPTIONS):
+        raise ContractError(f"{method.name!r} is a key of the configuration")
+
+
+def _check_docstring(method: type[Method]) -> None:
+    if not (method.__doc__ or "").strip():
+        raise ContractError("the class has no docstring")
+
+
+def _check_hyperparameters(method: type[Method]) -> None:
     model = getattr(method, "Hyperparameters", None)
     if not isinstance(model, type) or not issubclass(model, BaseHyperparameters):
-        reason = "Hyperparameters is no subclass of BaseHyperparameters"
-        yield ClauseResult("", "hyperparameters of its own", reason)
-        return
-    yield ClauseResult("", "hyperparameters described, defaults within their ranges", _hyperparameter_fault(model))
-    yield ClauseResult("", "unknown hyperparameters refused", _unknown_fault(model))
-
-
-def _name_fault(name: str) -> str | None:
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        return f"{name!r} has more in it than letters, digits, - and _"
-    if name in (*SECTIONS, *OPTIONS):
-        return f"{name!r} is a key of the configuration"
-    return None
-
-
-def _hyperparameter_fault(model: type[BaseHyperparameters]) -> str | None:
+        raise ContractError("Hyperparameters is no subclass of BaseHyperparameters")
     for name, info in model.model_fields.items():
         if not (info.description or "").strip():
-            return f"{name} has no description"
+            raise ContractError(f"{name} has no description")
     given = {name: info for name, info in model.model_fields.items() if not info.is_required()}
     try:
         model.model_validate({name: info.get_default(call_default_factory=True) for name, info in given.items()})
@@ -178,16 +166,24 @@ def _hyperparameter_fault(model: type[BaseHyperparameters]) -> str | None:
         # what must be given is missing here; a default is validated only when it is given
         for fault in error.errors(include_url=False):
             if fault["type"] != "missing":
-                return f"{'.'.join(map(str, fault['loc']))} has a default that is refused: {fault['msg']}"
-    return None
+                where = ".".join(map(str, fault["loc"]))
+                raise ContractError(f"{where} has a default that is refused: {fault['msg']}") from None
 
 
-def _unknown_fault(model: type[BaseHyperparameters]) -> str | None:
+def _check_unknown(method: type[Method]) -> None:
     try:
-        model.resolve({"no_such_hyperparameter": 1})
+        method.Hyperparameters.resolve({"no_such_hyperparameter": 1})
     except InputError:
-        return None
-    return "an unknown hyperparameter is accepted"
+        return
+    raise ContractError("an unknown hyperparameter is accepted")
+
+
+DECLARATION: Mapping[str, Callable[[type[Method]], None]] = {
+    "a name that can be written on the command line": _check_name,
+    "a first line of its docstring": _check_docstring,
+    "hyperparameters described, defaults within their ranges": _check_hyperparameters,
+    "unknown hyperparameters refused": _check_unknown,
+}
 
 
 # ---- what it does ----
@@ -201,7 +197,8 @@ def _all_cases(method: type[Method], folder: Path) -> Iterator[ClauseResult]:
             yield from results
             kept = kept and not faults(results)
         if kept:
-            yield _every_hyperparameter_acts(next(cases(method, folder)))
+            acts = {"every hyperparameter changes something": _every_hyperparameter_acts}
+            yield from checked("", acts, next(cases(method, folder)), method)
     except Exception as error:
         yield ClauseResult("", "example: the hyperparameters that it needs", described(error, method))
 
@@ -227,7 +224,7 @@ def checked(
     clauses: Mapping[str, Callable[[Any], None]],
     case: Any,
     method: type[Method] | None = None,
-    gates: Iterable[str] = (),
+    gates: Container[str] = (),
 ) -> Iterator[ClauseResult]:
     """Yield the result of each clause, up to an error or the first gate that is broken: all others would meet it."""
     for name, clause in clauses.items():
@@ -250,45 +247,38 @@ MAX_BASES = 12
 """Configurations in which a hyperparameter is tried: some act only with another one's value."""
 
 
-def _every_hyperparameter_acts(case: Case) -> ClauseResult:
-    clause = "every hyperparameter changes something"
-    try:
-        names = without_effect(case)
-    except Exception as error:
-        return ClauseResult("", clause, described(error, case.method))
-    reason = "changes nothing: neither losses nor updates, state or predictions"
-    return ClauseResult("", clause, f"{', '.join(names)} {reason}" if names else None)
+def _every_hyperparameter_acts(case: Case) -> None:
+    """What the method's example gives, such as a file, is not varied, and what has no other value is not judged."""
+    fields = case.method.Hyperparameters.model_fields
+    trajectories: dict[str, Iterator[State] | None] = {}
 
-
-def without_effect(case: Case) -> list[str]:
-    """Return the hyperparameters with which losses, updates, state and predictions are the same whatever they are.
-
-    Args:
-        case: The method at its defaults. What its example gives, such as a file, is not varied.
-    """
-    trajectories: dict[str, _Trajectory | None] = {}
-
-    def trajectory(changes: Mapping[str, Any]) -> _Trajectory | None:
+    def parts(changes: Mapping[str, Any]) -> Iterator[State] | None:
         key = repr(sorted(changes.items()))
         if key not in trajectories:
-            trajectories[key] = _trajectory(replace(case, hyperparameters={**case.hyperparameters, **changes}))
-        return trajectories[key]
+            varied = replace(case, hyperparameters={**case.hyperparameters, **changes})
+            try:
+                (trajectories[key],) = tee(_parts(varied, varied.build()), 1)
+            except InputError:
+                trajectories[key] = None
+        # each copy begins anew, and no part is computed twice
+        return copy(trajectories[key])
 
     def acts(name: str) -> bool:
-        values = list(_alternatives(case.method.Hyperparameters.model_fields[name]))
+        values = list(_alternatives(fields[name]))
         defaults, *others = _bases(case, name)
         # before steps are taken with other values, those are tried with which the losses differ at once
-        for base, parts in ((defaults, None), *((base, 1) for base in others), *((base, None) for base in others)):
-            before = trajectory(base)
-            for value in values if before is not None else ():
-                after = trajectory({**base, name: value})
-                if after is not None and before is not None and before.differs(after, parts):
-                    return True
-        # what has no other value that could be tried is not judged
+        for base, some in ((defaults, None), *((base, 1) for base in others), *((base, None) for base in others)):
+            for value in values:
+                before, after = parts(base), parts({**base, name: value})
+                if before is not None and after is not None:
+                    pairs = zip(islice(before, some), islice(after, some), strict=True)
+                    if any(difference(ours, theirs) for ours, theirs in pairs):
+                        return True
         return not values
 
-    fields = case.method.Hyperparameters.model_fields
-    return [name for name in fields if name not in case.hyperparameters and not acts(name)]
+    if names := [name for name in fields if name not in case.hyperparameters and not acts(name)]:
+        reason = "changes nothing: neither losses nor updates, state or predictions"
+        raise ContractError(f"{', '.join(names)} {reason}")
 
 
 def _bases(case: Case, name: str) -> Iterator[dict[str, Any]]:
@@ -298,34 +288,6 @@ def _bases(case: Case, name: str) -> Iterator[dict[str, Any]]:
     others = {other: info for other, info in fields.items() if other not in (name, *case.hyperparameters)}
     pairs = [{other: value} for other, info in others.items() for value in choices(info) if value != info.default]
     yield from ([{"peers": 3}, *pairs] if "peers" in others else pairs)[:MAX_BASES]
-
-
-@dataclass
-class _Trajectory:
-    """What a few steps lead to, part after part, computed on demand: most values differ in the first."""
-
-    ahead: Iterator[State]
-    behind: list[State] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[State]:
-        yield from self.behind
-        for part in self.ahead:
-            self.behind.append(part)
-            yield part
-
-    def differs(self, other: "_Trajectory", parts: int | None) -> bool:
-        """Return whether one of the first parts, or of all, is another one."""
-        pairs = zip(islice(self, parts), islice(other, parts), strict=True)
-        return any(difference(ours, theirs) for ours, theirs in pairs)
-
-
-def _trajectory(case: Case) -> _Trajectory | None:
-    """Return the trajectory of a case; None if the method does not take these values."""
-    try:
-        method = case.build()
-    except InputError:
-        return None
-    return _Trajectory(_parts(case, method))
 
 
 def _parts(case: Case, method: Method) -> Iterator[State]:
@@ -353,12 +315,9 @@ def _alternatives(info: FieldInfo) -> Iterator[Any]:
     if not whole and "float" not in str(info.annotation):
         return
     start = default if isinstance(default, int | float) else 0
-    low = next((mark.ge if isinstance(mark, Ge) else mark.gt for mark in info.metadata if isinstance(mark, Ge | Gt)), 0)
-    high = next(
-        (mark.le if isinstance(mark, Le) else mark.lt for mark in info.metadata if isinstance(mark, Le | Lt)), 0
-    )
+    low, high = (bound(info, *words) or 0.0 for words in (("ge", "gt"), ("le", "lt")))
     values: list[Any] = [start / 2, 2 * start, start + 1]
-    if isinstance(low, int | float) and isinstance(high, int | float) and low < high and not whole:
+    if low < high and not whole:
         values += [low + share * (high - low) for share in (0.1, 0.9)]
     written = (round(value) if whole else float(value) for value in values)
     yield from (value for value in dict.fromkeys(written) if value != default)

@@ -22,6 +22,7 @@ from benchmark.checking.cases import (
     ContractError,
     Depth,
     difference,
+    distance,
     first,
     predictions,
     prepare,
@@ -72,7 +73,17 @@ def outputs_of_the_stated_shapes(case: Case) -> None:
     outputs = method(case.batch(0, method.views)[0])
     if not isinstance(outputs, method.Outputs):
         raise ContractError(f"forward returned {_kind(outputs)}, not the method's {method.Outputs.__qualname__}")
-    _check_fields(outputs)
+    name = type(outputs).__qualname__
+    if not isinstance(outputs, Outputs):
+        raise ContractError(f"{name} is no subclass of Outputs")
+    # what a method adds to the common fields must be declared, and be tensors, to be kept through training
+    declared = {field.name for field in dataclasses.fields(outputs)}
+    if undeclared := vars(outputs).keys() - declared:
+        raise ContractError(f"{name}.{first(undeclared)} is no field of it: is it a @dataclass?")
+    for field in declared:
+        value = getattr(outputs, field)
+        if value is not None and not isinstance(value, Tensor):
+            raise ContractError(f"Outputs.{field} is {_kind(value)}, neither a tensor nor None")
     if not isinstance(outputs.peers, Tensor) or outputs.peers.dim() != 3:
         raise ContractError(f"Outputs.peers is no [K, B, C] but {_kind(outputs.peers)}")
     peers = getattr(method.hyperparameters, "peers", len(outputs.peers))
@@ -89,20 +100,6 @@ def outputs_of_the_stated_shapes(case: Case) -> None:
         raise ContractError(f"Outputs.features is {_kind(features)}, not features [{peers}, {BATCH_SIZE}, d]")
     if outputs.teachers is not None and outputs.teachers.requires_grad:
         raise ContractError("Outputs.teachers carries a gradient")
-
-
-def _check_fields(outputs: Outputs) -> None:
-    """What a method adds to the common fields must be declared, and be tensors, to be kept through training."""
-    name = type(outputs).__qualname__
-    if not issubclass(type(outputs), Outputs):
-        raise ContractError(f"{name} is no subclass of Outputs")
-    declared = {field.name for field in dataclasses.fields(outputs)}
-    if undeclared := vars(outputs).keys() - declared:
-        raise ContractError(f"{name}.{first(undeclared)} is no field of it: is it a @dataclass?")
-    for field in declared:
-        value = getattr(outputs, field)
-        if value is not None and not isinstance(value, Tensor):
-            raise ContractError(f"Outputs.{field} is {_kind(value)}, neither a tensor nor None")
 
 
 @_clause("losses: named finite scalars", "gates")
@@ -257,7 +254,7 @@ def predictions_deterministic_for_all_students(case: Case) -> None:
     if changed := difference(before, case.trained.state_dict()):
         raise ContractError(f"predict changes {changed}")
     for name, logits in predictions(case.trained, images[:2]).items():
-        if _distance(logits, once[name][:2]) > 1e-4:
+        if distance(logits, once[name][:2]) > 1e-4:
             raise ContractError(f"{name} predicts an image by the others of its batch")
 
 
@@ -273,11 +270,9 @@ def students_equal_to_their_predictors(case: Case) -> None:
         if not isinstance(student, nn.Module) or any(module.training for module in student.modules()):
             raise ContractError(f"student({name!r}) is no network in eval mode")
         with torch.no_grad():
-            distance = _distance(student(images), predicted[shown])
-            if not distance <= 1e-5:
-                raise ContractError(
-                    f"student({name!r}) is off predict's {shown} by {distance:.1e} of its largest logit"
-                )
+            apart = distance(student(images), predicted[shown])
+            if not apart <= 1e-5:
+                raise ContractError(f"student({name!r}) is off predict's {shown} by {apart:.1e} of its largest logit")
             for value in (*student.parameters(), *student.buffers()):
                 value.zero_()
         if changed := difference(before, method.state_dict()):
@@ -384,10 +379,6 @@ def _trainer(case: Case, epochs: int, **train: Any) -> Trainer:
     )
     shape = Shape(STEPS_PER_EPOCH * BATCH_SIZE, 2 * BATCH_SIZE, case.num_classes, case.in_channels, case.image_size)
     return Trainer(config, random_dataset(shape), torch.device("cpu"), plugin_file_of(case.method.__module__))
-
-
-def _distance(ours: Tensor, theirs: Tensor) -> float:
-    return ((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-30)).item()
 
 
 def _kind(value: Any) -> str:

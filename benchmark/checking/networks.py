@@ -9,12 +9,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark.checking.cases import Case, ContractError, difference, trainable
+from benchmark.checking.cases import Case, ContractError, difference, distance, trainable
 from benchmark.checking.check import ClauseResult, check_case, checked, faults, own_randomness
 from methods import backbones, registry
 from methods.backbones import Backbone, Network
 from methods.errors import InputError
-from methods.interface import Method
 from methods.peers import BranchedPeers, SeparatePeers
 
 ALL = "all"
@@ -33,20 +32,11 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class NetworkCase:
-    """One shape of images under which a backbone is checked.
+    """One shape of images under which a backbone is checked."""
 
-    Attributes:
-        label: What is special about it.
-        name: As on the command line.
-        plugins: Python files that define further backbones.
-        num_classes: C.
-        in_channels: Channels of the images.
-        image_size: Side of the square images in pixels.
-    """
-
-    label: str
-    name: str
-    plugins: tuple[str, ...] = ()
+    label: str  # what is special about it
+    name: str  # of the backbone, as on the command line
+    plugins: tuple[str, ...] = ()  # files that define further backbones
     num_classes: int = 5
     in_channels: int = 3
     image_size: int = 32
@@ -274,7 +264,7 @@ def initialised_by_the_seed(case: NetworkCase) -> None:
 
 
 def _check_close(what: str, found: Tensor, expected: Tensor) -> None:
-    apart = ((found - expected).abs().max() / expected.abs().max().clamp_min(1e-3)).item()
+    apart = distance(found, expected, 1e-3)
     if not apart <= TOLERANCE:
         raise ContractError(f"{what}: logits are off by {apart:.1e} of the largest")
 
@@ -332,8 +322,11 @@ def check_network(name: str, plugins: Sequence[str] = ()) -> list[ClauseResult]:
 
 
 def _in_methods(case: NetworkCase) -> Iterator[ClauseResult]:
+    """Check the network in the oldest of the project's own methods of each shape that needs nothing else."""
+    own = [registry.load(name) for name in registry.catalogue()]
+    ready = [method for method in own if not any(f.is_required() for f in method.Hyperparameters.model_fields.values())]
     for shape in (SeparatePeers, BranchedPeers):
-        method = _simplest(shape)
+        method = next(method for method in ready if issubclass(method, shape))
         if shape is BranchedPeers and not case.stages:
             yield ClauseResult(f"{method.name} refuses it", "says in one line that it is not cut")
             continue
@@ -349,13 +342,3 @@ def _in_methods(case: NetworkCase) -> Iterator[ClauseResult]:
             plugins=case.plugins,
         )
         yield from check_case(tried)
-
-
-def _simplest(shape: type[Method]) -> type[Method]:
-    """Return the oldest of the project's own methods of a shape that needs nothing else."""
-    for name in registry.catalogue():
-        method = registry.load(name)
-        required = [field for field in method.Hyperparameters.model_fields.values() if field.is_required()]
-        if issubclass(method, shape) and not required:
-            return method
-    raise LookupError(f"no method is a {shape.__name__}")

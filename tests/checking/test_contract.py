@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import methods
-from benchmark import cli
 from benchmark.checking.cases import cases, families
 from benchmark.checking.check import ClauseResult, check, check_case, faults
 from benchmark.checking.contract import CLAUSES
 from methods import backbones, registry
+from tests.command_line import Bench
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ def write_plugin(folder: Path, body: str = "", replaced: str = "", by: str = "")
     return path
 
 
-def broken_clauses(path: Path, folder: Path) -> dict[str, str]:
+def broken_clauses(path: Path) -> dict[str, str]:
     """Return what is broken at the plugin's defaults: the reason by the clause."""
-    case = next(cases(registry.load("plugin", [path]), folder))
+    case = next(cases(registry.load("plugin", [path]), path.parent))
     return broken(check_case(replace(case, backbone="tiny", plugins=(str(path),))))
 
 
@@ -131,7 +131,7 @@ PREDICT, STUDENT = "predict: deterministic, for all students", "student(): equal
 SHAPES, FUNCTION = "outputs of the stated shapes", "losses: a function of their arguments"
 LABELS, GROUPS = "losses: smoothed and mixed labels", "parameter_groups: every trained parameter in one"
 UNTRAINED, RANDOM = "only after_step moves untrained parameters", "random numbers from the run's axis"
-RESUMED = "a run resumes from its checkpoint"
+RESUMED, MODES = "a run resumes from its checkpoint", "train and eval mode kept by a step"
 
 BROKEN: dict[str, dict[str, tuple[str, str]]] = {
     GRADIENT: {
@@ -268,7 +268,7 @@ BROKEN: dict[str, dict[str, tuple[str, str]]] = {
             "networks.1.",
         ),
     },
-    "train and eval mode kept by a step": {
+    MODES: {
         "a step that leaves eval mode": ("def after_step(self, progress):\n    self.networks[1].eval()", "networks.1"),
     },
     SHAPES: {
@@ -354,7 +354,7 @@ BROKEN: dict[str, dict[str, tuple[str, str]]] = {
 @pytest.mark.parametrize(("clause", "fault"), [(clause, fault) for clause, own in BROKEN.items() for fault in own])
 def test_the_contract_catches(clause: str, fault: str, tmp_path: Path) -> None:
     body, fact = BROKEN[clause][fault]
-    found = broken_clauses(write_plugin(tmp_path, body), tmp_path)
+    found = broken_clauses(write_plugin(tmp_path, body))
     assert fact in found.get(clause, "kept"), found
 
 
@@ -375,11 +375,10 @@ def after_step(self, progress):
 
 
 def test_state_in_get_extra_state_is_compared_and_resumed(tmp_path: Path) -> None:
-    assert broken_clauses(write_plugin(tmp_path, COUNTING), tmp_path) == {}
+    assert broken_clauses(write_plugin(tmp_path, COUNTING)) == {}
     other = tmp_path / "other"
     other.mkdir()
-    forgotten = COUNTING.replace("self.seen = state\n", "pass\n")
-    found = broken_clauses(write_plugin(other, forgotten), other)
+    found = broken_clauses(write_plugin(other, COUNTING.replace("self.seen = state\n", "pass\n")))
     assert {"state resumes in a fresh instance", RESUMED} <= found.keys()
 
 
@@ -451,7 +450,7 @@ def test_the_contract_catches_a_declaration(replaced: str, by: str, facts: list[
 
 def test_hyperparameters_that_json_does_not_give_back_are_caught(tmp_path: Path) -> None:
     field = f'{WEIGHT}\n        sizes: tuple[int, int] = Field((1, 2), description="two sizes")'
-    found = broken_clauses(write_plugin(tmp_path, replaced=WEIGHT, by=field), tmp_path)
+    found = broken_clauses(write_plugin(tmp_path, replaced=WEIGHT, by=field))
     assert "hyperparameters survive storage" in found
 
 
@@ -470,47 +469,29 @@ def test_what_is_true_for_some_numbers_of_peers_or_backbones_only_is_caught(tmp_
 # ---- the command ----
 
 
-def bench(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr("sys.argv", ["bench", "check", *arguments])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
 @pytest.mark.usefixtures("one_family")
 def test_bench_check_prints_the_results_of_each_method_and_all_faults_of_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, bench: Bench, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(registry, "_own", lambda: iter(()))
     (tmp_path / "mine.py").write_text("import no_such_module")
-    path = write_plugin(tmp_path)
-    plugins = [part for file in (tmp_path / "mine.py", path) for part in ("--plugin", str(file))]
-    assert bench(monkeypatch, *plugins) == 1
-    first, second = sorted(capsys.readouterr().out.splitlines())
+    write_plugin(tmp_path)
+    plugins = ("--plugin", "mine.py", "--plugin", "plugin.py")
+    answer = bench("check", *plugins)
+    first, second = sorted(answer.out.splitlines())
+    assert answer.code == 1
     assert first.startswith("FAIL  mine ")
     assert all(fact in first for fact in ("line 1", "no_such_module"))
     assert second.startswith("ok    plugin ")
-    assert bench(monkeypatch, "plugin", *plugins) == 0
-    write_plugin(
-        tmp_path,
-        "def student(self, name=None):\n    return super().student(name).train()\n"
-        "def after_step(self, progress):\n    self.networks[1].eval()",
-    )
-    capsys.readouterr()
-    assert bench(monkeypatch, "plugin", "--plugin", str(path)) == 1
-    lines = capsys.readouterr().out.splitlines()
+    assert bench("check", "plugin", *plugins).code == 0
+    bodies = [BROKEN[STUDENT]["a student in training mode"], *BROKEN[MODES].values()]
+    write_plugin(tmp_path, "\n".join(body for body, _ in bodies))
+    answer = bench("check", "plugin", *plugins)
+    lines = answer.out.splitlines()
+    assert answer.code == 1
     assert lines[0].startswith("FAIL  plugin ")
-    assert [sum(clause in line for line in lines) for clause in (STUDENT, "train and eval mode kept by a step")] == [
-        1,
-        1,
-    ]
+    assert [sum(clause in line for line in lines) for clause in (STUDENT, MODES)] == [1, 1]
 
 
-def test_bench_check_answers_an_unknown_name_with_a_near_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert bench(monkeypatch, "okdip") == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert all(fact in line for fact in ("'okdip'", "'okddip'", "dkel"))
+def test_bench_check_answers_an_unknown_name_with_a_near_one(bench: Bench) -> None:
+    bench("check", "okdip").assert_refused("'okdip'", "'okddip'", "dkel")

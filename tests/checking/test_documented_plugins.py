@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 import methods
-from benchmark import cli, running
+from benchmark import running
 from benchmark.checking.check import check, faults
 from benchmark.checking.networks import check_network
 from methods import Outputs, Progress, backbones
+from tests.command_line import Bench
 
 ROOT = Path(__file__).parents[2]
 PAGES = {kind: (ROOT / "docs" / f"adding_a_{kind}.md").read_text(encoding="utf-8") for kind in ("method", "backbone")}
@@ -41,15 +42,6 @@ def plugins(tmp_path: Path) -> dict[str, Path]:
     for name, program in PROGRAMS.items():
         (tmp_path / f"{name}.py").write_text(program, encoding="utf-8")
     return {name: tmp_path / f"{name}.py" for name in PROGRAMS}
-
-
-def bench(monkeypatch: pytest.MonkeyPatch, words: str) -> int:
-    monkeypatch.setattr("sys.argv", ["bench", *words.split()])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def test_the_documented_plugins_are_short() -> None:
@@ -88,44 +80,40 @@ def test_the_documented_method_learns_from_the_mean_of_the_probabilities(plugins
     torch.testing.assert_close(terms["distillation"], 0.5 * 4 * divergence)
 
 
-def test_the_documented_method_trains(
-    plugins: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_documented_method_trains(plugins: dict[str, Path], tmp_path: Path, bench: Bench) -> None:
     words = (
         f"run --plugin {plugins['consensus']} --methods independent,consensus --dataset digits --backbone resnet8"
         f" --seeds 1 --epochs 2 --engine serial --device cpu --results {tmp_path}/results"
         " --set data.train_per_class=10 --set consensus.weight=0.5"
     )
-    assert bench(monkeypatch, words) == 0
-    assert re.search(r"^\| consensus +\|", capsys.readouterr().out, re.MULTILINE)
+    answer = bench(*words.split())
+    assert answer.code == 0
+    assert re.search(r"^\| consensus +\|", answer.out, re.MULTILINE)
     (stored,) = tmp_path.glob("results/runs/consensus-*/result.json")
     assert json.loads(stored.read_text())["status"] == "finished"
 
 
 @pytest.mark.thorough
-def test_the_documented_networks_train_and_are_exported(
-    plugins: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("plugins")
+def test_the_documented_networks_train_and_are_exported(tmp_path: Path, bench: Bench) -> None:
     for package in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(package)
-    monkeypatch.chdir(tmp_path)
     words = (
         "run --plugin slim.py --plugin ready.py --methods dml,pcl --backbone slim,ready --dataset digits --seeds 1"
         " --epochs 1 --engine serial --device cpu --set data.train_per_class=4 --set data.test_per_class=2"
         " --save-students"
     )
-    assert bench(monkeypatch, words) == 0
-    assert re.search(r"^\| method +\| digits/ready +\| digits/slim", capsys.readouterr().out, re.MULTILINE)
+    answer = bench(*words.split())
+    assert answer.code == 0
+    assert re.search(r"^\| method +\| digits/ready +\| digits/slim", answer.out, re.MULTILINE)
     # bare weights need the file that the network is from; an ONNX file needs nothing
-    assert bench(monkeypatch, "export dml-digits-slim --to slim.safetensors") == 2
-    assert "'slim'" in capsys.readouterr().err
-    assert bench(monkeypatch, "export dml-digits-slim --to slim.safetensors --plugin slim.py") == 0
-    assert bench(monkeypatch, "export pcl-digits-ready --to ready.onnx --plugin ready.py") == 0
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save("a.png")
-    capsys.readouterr()
-    assert bench(monkeypatch, "predict slim.safetensors a.png --plugin slim.py") == 0
-    assert bench(monkeypatch, "predict ready.onnx a.png") == 0
-    assert capsys.readouterr().out.count("a.png  ") == 2
+    bench(*["export", "dml-digits-slim", "--to", "slim.safetensors"]).assert_refused("'slim'")
+    assert bench(*["export", "dml-digits-slim", "--to", "slim.safetensors", "--plugin", "slim.py"]).code == 0
+    assert bench(*["export", "pcl-digits-ready", "--to", "ready.onnx", "--plugin", "ready.py"]).code == 0
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    for words in ("slim.safetensors a.png --plugin slim.py", "ready.onnx a.png"):
+        answer = bench("predict", *words.split())
+        assert (answer.code, answer.out.count("a.png  ")) == (0, 1)
 
 
 def test_the_code_of_a_network_is_part_of_the_run(plugins: dict[str, Path]) -> None:
@@ -145,20 +133,17 @@ def test_the_code_of_a_network_is_part_of_the_run(plugins: dict[str, Path]) -> N
 
 
 @pytest.mark.parametrize(("kind", "command"), [(kind, command) for kind in PAGES for command in commands(kind)])
+@pytest.mark.usefixtures("plugins")
 def test_the_documented_commands_are_valid(
-    kind: str,
-    command: str,
-    plugins: dict[str, Path],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    kind: str, command: str, monkeypatch: pytest.MonkeyPatch, bench: Bench
 ) -> None:
-    monkeypatch.chdir(plugins["slim"].parent)
     # the check itself has tests of its own, and the plan's time is not of interest
     monkeypatch.setattr("benchmark.checking.check.check", lambda name, plugins: [])
     monkeypatch.setattr("benchmark.checking.networks.check_network", lambda name, plugins: [])
     monkeypatch.setattr("benchmark.running.forecast._estimated", lambda command, runs: "")
-    assert bench(monkeypatch, command + (" --dry-run" if command.startswith("run") else "")) == 0
-    assert {"method": "consensus", "backbone": "slim"}[kind] in capsys.readouterr().out
+    answer = bench(*command.split(), *(["--dry-run"] if command.startswith("run") else []))
+    assert answer.code == 0
+    assert {"method": "consensus", "backbone": "slim"}[kind] in answer.out
 
 
 def test_a_file_may_define_several_methods(plugins: dict[str, Path]) -> None:

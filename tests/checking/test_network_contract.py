@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cli
 from benchmark.checking.cases import ContractError
 from benchmark.checking.check import faults
 from benchmark.checking.networks import CLAUSES, NetworkCase, check_network
 from methods import backbones
+from tests.command_line import Bench
 
 # The quickest of each family; a library's networks are cut as the second one of docs/adding_a_backbone.md is.
 NAMES = ("resnet8", "vgg8")
@@ -146,21 +146,11 @@ def test_stages_that_are_not_the_network_are_found() -> None:
         CLAUSES["stages compose to the forward"](case)
 
 
-def bench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr("sys.argv", ["bench", *words])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-def test_the_command_checks_networks_of_plugins_and_of_the_catalogue(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_checks_networks_of_plugins_and_of_the_catalogue(tmp_path: Path, bench: Bench) -> None:
     path = break_plugin(tmp_path, "channels=(4, 8)", "channels=(4, 6)")
-    assert bench(monkeypatch, "check", "--backbone", "resnet8,broken", "--plugin", str(path)) == 1
-    kept, broken, *_ = capsys.readouterr().out.splitlines()
+    answer = bench("check", "--backbone", "resnet8,broken", "--plugin", path)
+    kept, broken, *_ = answer.out.splitlines()
+    assert answer.code == 1
     assert kept.startswith("ok    resnet8 ")
     assert broken.startswith("FAIL  broken ")
     assert "stages compose to the forward" in broken
@@ -168,11 +158,7 @@ def test_the_command_checks_networks_of_plugins_and_of_the_catalogue(
 
 @pytest.mark.parametrize(
     ("words", "facts"),
-    [(["--backbone", "resnet7"], ["'resnet7'", "resnet8"]), (["dml", "--backbone", "resnet8"], ["dml", "--backbone"])],
+    [("--backbone resnet7", ["'resnet7'", "resnet8"]), ("dml --backbone resnet8", ["dml", "--backbone"])],
 )
-def test_the_command_refuses_what_it_cannot_check(
-    words: list[str], facts: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert bench(monkeypatch, "check", *words) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert all(fact in line for fact in facts)
+def test_the_command_refuses_what_it_cannot_check(words: str, facts: list[str], bench: Bench) -> None:
+    bench("check", *words.split()).assert_refused(*facts)
