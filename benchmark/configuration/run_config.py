@@ -22,12 +22,13 @@ EQUAL_EPOCHS = "equal epochs"
 
 
 class FieldRole(Enum):
-    """What a field is to a run's identity; a field without a role is always part of it."""
+    """What a field is to a run; one without a role of identity is always part of the identity."""
 
     ADDED = "added after runs had been stored: part of the identity unless it has its default"
     EXECUTION = "how steps are carried out, with the same numbers: part of the identity only where it is true"
     MEASURES = "adds metrics and changes no other number: not part of the identity"
     REQUEST = "describes the request that asked for the run: not part of the identity"
+    AUGMENTATION = "what is done to training images at random: no role of identity"
 
 
 class _Section(BaseModel):
@@ -168,28 +169,39 @@ class DataConfig(_Section):
         le=1024,
         description="side to resize (shorter side) and centre-crop images to; null: as they are",
     )
-    pad: int = Field(4, ge=0, le=64, description="pixels of border before the random crop")
-    padding: Annotated[Literal["black", "mean", "reflect"], FieldRole.ADDED] = Field(
+    crop: Annotated[Literal["padded", "resized"], FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
+        "padded",
+        description="how images are cropped at random: a window of the padded image (pad, padding), or a rectangle "
+        "resized to the image's size, as torchvision's RandomResizedCrop",
+    )
+    crop_scale: Annotated[float, FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
+        0.08, gt=0, le=1, description="smallest share of an image's area that a resized crop has; the largest is 1"
+    )
+    pad: Annotated[int, FieldRole.AUGMENTATION] = Field(
+        4, ge=0, le=64, description="pixels of border before the random crop"
+    )
+    padding: Annotated[Literal["black", "mean", "reflect"], FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
         "black", description="what the border is: black, the training images' mean colour, or their mirrored rim"
     )
-    flip: bool = Field(True, description="whether images are mirrored at random")
-    augment: Annotated[Literal["none", "standard", "randaugment", "trivialaugment"], FieldRole.ADDED] = Field(
-        "standard",
-        description="none; standard: crop (pad, padding) and flip; or that and torchvision's policy of this name",
-    )
-    erase: Annotated[float, FieldRole.ADDED] = Field(
+    flip: Annotated[bool, FieldRole.AUGMENTATION] = Field(True, description="whether images are mirrored at random")
+    augment: Annotated[
+        Literal["none", "standard", "randaugment", "trivialaugment"], FieldRole.ADDED, FieldRole.AUGMENTATION
+    ] = Field("standard", description="none; standard: crop and flip; or that and torchvision's policy of this name")
+    erase: Annotated[float, FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
         0.0, ge=0, le=1, description="probability with which a random rectangle of an image gets the mean colour"
     )
-    mix: Annotated[Literal["none", "mixup", "cutmix"], FieldRole.ADDED] = Field(
+    mix: Annotated[Literal["none", "mixup", "cutmix"], FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
         "none", description="how images and labels of a batch are mixed; not with methods that need unmixed labels"
     )
-    mix_alpha: Annotated[float, FieldRole.ADDED] = Field(
+    mix_alpha: Annotated[float, FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
         1.0, gt=0, le=1000, description="both parameters of the Beta distribution of which mix draws its share"
     )
 
     def unused(self) -> set[str]:
         """Return the settings that nothing reads beside the others' values."""
-        cropping = {"pad", "padding", "flip"} if self.augment == "none" else set()
+        cropping = {"pad", "padding"} if self.crop == "resized" else {"crop_scale"}
+        if self.augment == "none":
+            cropping = {"crop", "crop_scale", "pad", "padding", "flip"}
         unmixed = {"mix_alpha"} if self.mix == "none" else set()
         whole = {"subset_seed"} if self.train_per_class is None else set()
         return cropping | unmixed | whole | ({"test_split"} if self.holdout else set())

@@ -77,6 +77,8 @@ def recipe(config: RunConfig) -> str:
     """Return the optimiser, augmentation and regularisation, such as ``adamw + randaugment + cutmix``."""
     train, data = config.train, config.data
     words = [train.optimizer, "no augmentation" if data.augment == "none" else f"{data.augment} augmentation"]
+    if data.crop == "resized" and data.augment != "none":
+        words.append(f"resized crop ({data.crop_scale:g} to 1 of the area)")
     if data.erase:
         words.append(f"erase {data.erase:g}")
     if data.mix != "none":

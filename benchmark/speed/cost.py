@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.configuration import LogitsType, RunConfig
+from benchmark.configuration import FieldRole, LogitsType, RunConfig
 from benchmark.datasets import Shape
 from benchmark.speed.timing import BUSY, preparation, timed_alone, trainer_for, training_step, warm_up
 from benchmark.store import atomic, environment
@@ -301,7 +301,7 @@ def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
     """Return what decides the seconds that a run's images take, as one word."""
     arithmetic = {"batch_size", "threads", "precision", "deterministic", "channels_last", "compile"}
     train = run.train.model_dump(include=arithmetic | {"optimizer", "label_smoothing"})
-    images = run.data.model_dump(include={"pad", "flip", "padding", "augment", "erase", "mix"})
+    images = run.data.model_dump(include=run.data.of_role(FieldRole.AUGMENTATION))
     shown = (shape.num_classes, shape.in_channels, shape.image_size, images)
     hardware = environment.device_name(str(device))
     cuda = device.type == "cuda"

@@ -16,6 +16,8 @@ from benchmark.configuration import (
     SWEEP_OPTIONS,
     TRIALS,
     Checksums,
+    DataConfig,
+    FieldRole,
     Layer,
     Request,
     RunConfig,
@@ -40,8 +42,6 @@ RUNGS = 2
 HOLDOUT = 0.2
 BOUND = 0.5
 """Points of accuracy within which two configurations are equivalent, where a sweep does not say which."""
-
-SEARCHABLE_DATA = ("pad", "flip", "padding", "augment", "erase", "mix", "mix_alpha")
 
 
 class Question(BaseModel):
@@ -364,8 +364,9 @@ def canonical(key: str, method: str, plugins: Sequence[str] = ()) -> str:
         raise unknown("section", section, (*SECTIONS, method))
     if name not in SECTIONS[section].model_fields:
         raise unknown(f"key in {section!r}", name, SECTIONS[section].model_fields)
-    if section == "data" and name not in SEARCHABLE_DATA:
-        allowed = ", ".join(f"data.{other}" for other in SEARCHABLE_DATA)
+    searchable = DataConfig.of_role(FieldRole.AUGMENTATION)
+    if section == "data" and name not in searchable:
+        allowed = ", ".join(f"data.{other}" for other in DataConfig.model_fields if other in searchable)
         raise InputError(f"{key} decides which images a configuration is scored on: of data a space takes {allowed}")
     return key
 

@@ -1,11 +1,13 @@
 """What steps of training are taken on: the images of an epoch in their order, augmented, mixed and labelled."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.configuration import DataConfig, RunConfig
@@ -19,6 +21,11 @@ from methods.objectives import soft_labels
 if TYPE_CHECKING:
     # torchvision takes seconds to import: whoever needs it imports this file
     from benchmark.training.policies import Mixing, Policy
+
+
+CROP_RATIO = (3 / 4, 4 / 3)
+CROP_ATTEMPTS = 10
+"""Width over height of a resized crop, and how often one that fits is looked for: torchvision's defaults."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def channels_inside(images: Tensor) -> Tensor:
 
 
 class Augmentation:
-    """Pad, crop and mirror at random, then change by a policy and erase, if wanted: sampled for each image and view.
+    """Crop and mirror at random, then change by a policy and erase, if wanted: sampled for each image and view.
 
     View v of image n in epoch e depends on (seed, e, v, n) alone: a method that needs fewer views sees the same
     first ones.
@@ -77,7 +84,9 @@ class Augmentation:
         """
         self.count, self.channels, self.height, self.width = images.shape
         cropped = data.augment != "none"
-        self.pad, self.flip, self.padding = (data.pad, data.flip, data.padding) if cropped else (0, False, "black")
+        self.resized = cropped and data.crop == "resized"
+        self.crop_scale, self.flip = data.crop_scale, cropped and data.flip
+        self.pad, self.padding = (data.pad, data.padding) if cropped and not self.resized else (0, "black")
         if self.padding == "reflect" and self.pad >= min(self.height, self.width):
             raise InputError(
                 f"data.padding=reflect: data.pad must be below {min(self.height, self.width)} (given: {self.pad})"
@@ -97,7 +106,7 @@ class Augmentation:
 
     def sample(self, seed: int, axis: str, epoch: int, views: int) -> "SampledViews":
         """Sample everything that is done to every image in an epoch."""
-        rows, columns, mirrored, changes = [], [], [], []
+        rows, columns, mirrored, crops, changes = [], [], [], [], []
         for view in range(views):
             source = generator(seed, axis, epoch, view)
             offsets = torch.randint(0, 2 * self.pad + 1, (2, self.count), generator=source)
@@ -105,6 +114,9 @@ class Augmentation:
             rows.append(offsets[0])
             columns.append(offsets[1])
             mirrored.append(coins if self.flip else torch.zeros_like(coins))
+            if self.resized:
+                own = generator(seed, f"{axis}-crop", epoch, view)
+                crops.append(sample_crops(own, self.count, self.crop_scale, self.height, self.width))
             if self.policy:
                 changes.append(self.policy.sample(generator(seed, f"{axis}-policy", epoch, view), self.count))
         boxes = None
@@ -118,6 +130,7 @@ class Augmentation:
             rows=uploaded(torch.stack(rows), device),
             columns=uploaded(torch.stack(columns), device),
             mirrored=uploaded(torch.stack(mirrored), device),
+            crops=uploaded(torch.stack(crops), device) if crops else None,
             changes=torch.stack(changes) if changes else None,
             boxes=None if boxes is None else uploaded(boxes, device),
         )
@@ -135,12 +148,15 @@ class Augmentation:
             where: ``indices`` on the device; None: it is the CPU.
         """
         where = indices if where is None else where
-        windows = self._windows(self.pixels(indices, where))
-        mirrored, columns = sampled.mirrored[:, where], sampled.columns[:, where]
-        # column c of an image is column 2 pad - c of its mirror image
-        columns = torch.where(mirrored.bool(), 2 * self.pad - columns, columns)
-        batch = torch.arange(len(indices), device=where.device)
-        pixels = windows[mirrored, batch, sampled.rows[:, where], columns]
+        images, mirrored = self.pixels(indices, where), sampled.mirrored[:, where]
+        if sampled.crops is not None:
+            pixels = resized_crops(images, sampled.crops[:, where], mirrored)
+        else:
+            # column c of an image is column 2 pad - c of its mirror image
+            columns = sampled.columns[:, where]
+            columns = torch.where(mirrored.bool(), 2 * self.pad - columns, columns)
+            batch = torch.arange(len(indices), device=where.device)
+            pixels = self._windows(images)[mirrored, batch, sampled.rows[:, where], columns]
         if self.policy and sampled.changes is not None:
             changes = sampled.changes[:, indices].flatten(0, 1)
             pixels = channels_inside(self.policy(pixels.flatten(0, 1).movedim(-1, -3), changes)).view_as(pixels)
@@ -176,6 +192,65 @@ class Augmentation:
         return padded.as_strided(windows, (side, image, row, column, row, column, channel))
 
 
+def sample_crops(source: torch.Generator, count: int, smallest: float, height: int, width: int) -> Tensor:
+    """Return rectangles ``[n, 4]`` of n images, top, left, height and width, as ``RandomResizedCrop`` samples them.
+
+    A share s ~ U(smallest, 1) of the area and a ratio r of width to height, log r ~ U(log 3/4, log 4/3), give a
+    rectangle of ``sqrt(H W s r)`` columns and ``sqrt(H W s / r)`` rows: the first of ten that fits, at any place where
+    it does. An image of which none fits is not cropped: its ratio is within that range, for images here are square.
+
+    Args:
+        source: Of the random numbers.
+        count: n.
+        smallest: Share of the area, in (0, 1].
+        height: H, in pixels.
+        width: W, in pixels.
+    """
+    shares, ratios = torch.rand(2, count, CROP_ATTEMPTS, generator=source, dtype=torch.float64)
+    places = torch.rand(2, count, generator=source, dtype=torch.float64)
+    areas = height * width * (smallest + (1 - smallest) * shares)
+    low, high = (math.log(ratio) for ratio in CROP_RATIO)
+    ratios = torch.exp(low + (high - low) * ratios)
+    sides = torch.stack(((areas / ratios).sqrt().round(), (areas * ratios).sqrt().round()))
+    whole = torch.tensor([height, width], dtype=torch.float64).view(2, 1, 1)
+    fits = ((sides >= 1) & (sides <= whole)).all(0)
+    chosen = sides.gather(2, fits.int().argmax(1).expand(2, -1)[..., None])
+    chosen = torch.where(fits.any(1), chosen[..., 0], whole[..., 0])
+    corners = (places * (whole[..., 0] - chosen + 1)).floor()
+    return torch.cat((corners, chosen)).T.long()
+
+
+def resized_crops(images: Tensor, crops: Tensor, mirrored: Tensor) -> Tensor:
+    """Return a rectangle of each image, resized to the image's size: uint8 ``[V, B, H, W, C]``.
+
+    Bilinear, with pixels outside of the rectangle left out, as ``torchvision.transforms.v2.functional.resized_crop``
+    with ``antialias``, which changes nothing where a rectangle is enlarged.
+
+    Args:
+        images: ``[B, C, H, W]``, uint8.
+        crops: ``[V, B, 4]``, top, left, height and width.
+        mirrored: ``[V, B]``, 1 for those that are mirrored.
+    """
+    rows = _positions(crops[..., 0], crops[..., 2], images.shape[-2])
+    columns = _positions(crops[..., 1], crops[..., 3], images.shape[-1])
+    columns = torch.where(mirrored[..., None].bool(), columns.flip(-1), columns)
+    pixels = images.float()
+    views = []
+    for across, down in zip(columns, rows, strict=True):
+        grid = torch.stack(torch.broadcast_tensors(across[:, None, :], down[:, :, None]), dim=-1)
+        view = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=True)
+        views.append(channels_inside(view.round_().to(torch.uint8)))
+    return torch.stack(views)
+
+
+def _positions(start: Tensor, length: Tensor, side: int) -> Tensor:
+    """Return where the pixels of a resized side are read, ``[..., side]``, as ``grid_sample`` counts: -1 to 1."""
+    places = torch.arange(side, device=start.device) + 0.5
+    found = places * (length[..., None] / side) - 0.5
+    found = start[..., None] + torch.minimum(found.clamp_(min=0), length[..., None] - 1.0)
+    return found * (2 / max(1, side - 1)) - 1
+
+
 def _mirrored_rim(side: int, pad: int, device: torch.device) -> Tensor:
     """Return which pixel of a side is at each place of the padded side; the rim itself is not repeated."""
     places = torch.arange(-pad, side + pad, device=device).abs()
@@ -190,6 +265,7 @@ class SampledViews:
         rows: ``[V, N]``, the crops' upper edges.
         columns: ``[V, N]``, their left edges.
         mirrored: ``[V, N]``, 1 for those that are mirrored.
+        crops: ``[V, N, 4]``, rectangles that are resized: top, left, height and width; None: a window is taken.
         changes: ``[V, N, L]``, of a policy, in the host's memory; None: none.
         boxes: ``[V, N, 4]``, what is erased; None: nothing.
     """
@@ -197,6 +273,7 @@ class SampledViews:
     rows: Tensor
     columns: Tensor
     mirrored: Tensor
+    crops: Tensor | None
     changes: Tensor | None
     boxes: Tensor | None
 

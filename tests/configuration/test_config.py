@@ -61,6 +61,7 @@ OTHER_VALUES = (
     "adamw",
     "randaugment",
     "mixup",
+    "resized",
 )
 SETTINGS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
 
@@ -111,11 +112,8 @@ class TestIdentity:
         ]
         measuring = settings_of_role(FieldRole.MEASURES)
         leaves = [(key, name) for key, name in leaves if f"{key}.{name}" not in measuring]
-        leaves.remove(("data", "mix_alpha"))  # it is read only where something is mixed
-        if config.data.train_per_class is None:
-            leaves.remove(("data", "subset_seed"))  # and all images are no subset
-        if config.data.holdout:
-            leaves.remove(("data", "test_split"))  # and no test image then
+        unused = {(section, name) for section in SECTIONS for name in getattr(config, section).unused()}
+        leaves = [leaf for leaf in leaves if leaf not in unused]
         identities = {config.identity, *(with_another(config, key, name).identity for key, name in leaves)}
         assert len(identities) == 1 + len(leaves)
 
@@ -125,6 +123,9 @@ class TestIdentity:
             ({"train": {"momentum": 0.5}}, {"train": {"optimizer": "adamw"}}),
             ({"train": {"nesterov": False}}, {"train": {"optimizer": "adamw"}}),
             ({"data": {"pad": 3, "flip": True, "padding": "mean"}}, {"data": {"augment": "none"}}),
+            ({"data": {"pad": 3, "padding": "mean"}}, {"data": {"crop": "resized"}}),
+            ({"data": {"crop_scale": 0.5}}, {"data": {"crop": "padded"}}),
+            ({"data": {"crop": "resized"}}, {"data": {"augment": "none"}}),
             ({"data": {"mix_alpha": 0.2}}, {"data": {"mix": "none"}}),
             ({"data": {"subset_seed": 1}}, {"data": {"train_per_class": None}}),
         ],

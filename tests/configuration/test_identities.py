@@ -76,6 +76,7 @@ def test_settings_that_were_changed() -> None:
         ("train", "label_smoothing", 0.0, 0.1),
         ("data", "augment", "standard", "trivialaugment"),
         ("data", "erase", 0.0, 0.25),
+        ("data", "crop", "padded", "resized"),
         ("data", "mix", "none", "mixup"),
     ],
 )

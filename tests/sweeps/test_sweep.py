@@ -110,7 +110,7 @@ class TestBadInput:
             (["--method", "dkel", "--space", "decay=[exp,expp]"], ["dkel.decay"]),
             (["--method", "dkel", "--space", "lr=[1]"], ["train.lr"]),
             (["--method", "dkel", "--space", "train.lrr=[1]"], ["did you mean 'lr'"]),
-            (["--method", "dkel", "--space", "data.holdout=[0.1]"], ["data.pad, data.flip"]),
+            (["--method", "dkel", "--space", "data.holdout=[0.1]"], ["data.pad", "data.flip", "data.crop"]),
             (["--method", "dkel", "--space", "weight=[1]", "--set", "dkel.weight=2"], ["dkel.weight", "--set"]),
             (["--method", "dkel", "--space", "weight=[1]", "--set", "data.holdout=0"], ["data.holdout", "above 0"]),
             (["--method", "dkel", "--space", "weight=[1]", "--dataset", "digits,cifar10"], ["one dataset"]),

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms import RandomErasing
-from torchvision.transforms.v2 import CutMix, MixUp, RandAugment, TrivialAugmentWide
+from torchvision.transforms.v2 import CutMix, MixUp, RandAugment, RandomResizedCrop, TrivialAugmentWide
+from torchvision.transforms.v2.functional import resized_crop
 
 from benchmark.configuration import DataConfig
 from benchmark.training import Augmentation, Normalisation
+from benchmark.training.batches import resized_crops, sample_crops
 from benchmark.training.initialisation import generator, seeded_by
 from benchmark.training.policies import ERASED_RATIO, ERASED_SHARE, Mixing, Policy, PolicyName, erase, sample_boxes
 from methods.errors import InputError
@@ -122,6 +124,47 @@ class TestErasing:
         assert images[1].all()
 
 
+class TestResizedCrops:
+    def test_they_are_torchvisions_for_the_same_rectangles(self) -> None:
+        images = pictures(40)
+        crops = torch.stack(
+            [sample_crops(torch.Generator().manual_seed(seed), 40, 0.05, SIDE, SIDE) for seed in (0, 1)]
+        )
+        mirrored = torch.arange(80).view(2, 40) % 3 % 2
+        found = resized_crops(images, crops, mirrored)
+        for view, index in torch.cartesian_prod(torch.arange(2), torch.arange(40)).tolist():
+            wanted = resized_crop(images[index].float(), *crops[view, index].tolist(), [SIDE, SIDE], antialias=True)
+            own = found[view, index].movedim(-1, 0).float()
+            # what remains is the rounding to whole values
+            assert (own - (wanted.flip(-1) if mirrored[view, index] else wanted)).abs().max() < 0.51
+
+    def test_the_whole_image_is_the_image(self) -> None:
+        images = pictures(2)
+        whole = torch.tensor([0, 0, SIDE, SIDE]).expand(1, 2, 4)
+        assert torch.equal(resized_crops(images, whole, torch.tensor([[0, 1]]))[0, 0], images[0].movedim(0, -1))
+
+    def test_rectangles_are_distributed_as_torchvisions(self) -> None:
+        side, smallest = 64, 0.2
+        crops = sample_crops(torch.Generator().manual_seed(0), 20_000, smallest, side, side).double()
+        top, left, height, width = crops.T
+        assert ((top >= 0) & (top + height <= side) & (left >= 0) & (left + width <= side)).all()
+        assert ((height + 0.5) * (width + 0.5) >= smallest * side**2).all()
+        ratios = (width + 0.5) / (height - 0.5), (width - 0.5) / (height + 0.5)
+        assert ((ratios[0] >= 3 / 4) & (ratios[1] <= 4 / 3)).all()
+        theirs = RandomResizedCrop(side, (smallest, 1.0))
+        with seeded_by(0):
+            sampled = [theirs.make_params([torch.empty(3, side, side)]) for _ in range(4000)]
+        wanted = torch.tensor([[one[key] for key in ("top", "left", "height", "width")] for one in sampled]).double()
+        # four standard errors of the difference of the means
+        error = (wanted.var(0) / len(wanted) + crops.var(0) / len(crops)).sqrt()
+        assert ((wanted.mean(0) - crops.mean(0)).abs() < 4 * error).all()
+        assert (wanted.std(0) / crops.std(0) - 1).abs().max() < 0.05
+
+    def test_an_image_of_one_pixel_height_is_left_whole(self) -> None:
+        crops = sample_crops(torch.Generator(), 5, 0.01, 1, 1)
+        assert crops.tolist() == [[0, 0, 1, 1]] * 5
+
+
 def augmentation(**data: Any) -> Augmentation:
     normalisation = Normalisation.of((0.5, 0.4, 0.3), (0.2, 0.2, 0.3), CPU)
     return Augmentation(pictures(), normalisation, DataConfig(**{"pad": 2, **data}))
@@ -139,14 +182,16 @@ class TestViews:
         for view in self.views(augment="none"):
             assert torch.equal(view, made.normalisation(made.images[self.INDICES].movedim(1, -1)))
 
-    @pytest.mark.parametrize("data", [{"augment": "randaugment"}, {"augment": "trivialaugment"}, {"erase": 0.9}])
+    @pytest.mark.parametrize(
+        "data", [{"augment": "randaugment"}, {"augment": "trivialaugment"}, {"erase": 0.9}, {"crop": "resized"}]
+    )
     def test_the_first_view_does_not_depend_on_how_many_there_are(self, data: dict[str, Any]) -> None:
         one, three = self.views(1, **data), self.views(3, **data)
         assert torch.equal(one[0], three[0])
         assert not torch.equal(three[0], three[1])
 
     def test_an_image_is_changed_alike_whatever_its_batch(self) -> None:
-        made = augmentation(augment="randaugment", erase=0.5)
+        made = augmentation(augment="randaugment", erase=0.5, crop="resized")
         sampled = made.sample(0, "augmentation", 1, 1)
         every = made.views(torch.arange(6), sampled)
         assert torch.equal(made.views(self.INDICES, sampled), every[:, self.INDICES])
@@ -167,7 +212,7 @@ class TestViews:
             torch.testing.assert_close(made.views(self.INDICES, ours)[view], wanted)
 
     def test_views_keep_their_layout(self) -> None:
-        for views in (self.views(), self.views(augment="randaugment", erase=0.9)):
+        for views in (self.views(), self.views(augment="randaugment", erase=0.9), self.views(crop="resized")):
             assert views[0].is_contiguous(memory_format=torch.channels_last)
 
     def test_a_policy_takes_grey_images_or_three_colours(self) -> None:

@@ -36,7 +36,7 @@ EVERYTHING: dict[str, Any] = {
 }
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "defaults": ({}, {}),
-    "everything": (EVERYTHING, {"augment": "randaugment", "erase": 0.5}),
+    "everything": (EVERYTHING, {"augment": "randaugment", "erase": 0.5, "crop": "resized"}),
 }
 """Settings of training and of data; the images of the second are kept on the host."""
 

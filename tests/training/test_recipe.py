@@ -242,7 +242,7 @@ class Mine(Independent):
         self.indices.append(indices)
 '''
 
-EVERYTHING = DataConfig(pad=1, augment="randaugment", erase=0.5, mix="cutmix")
+EVERYTHING = DataConfig(crop="resized", augment="randaugment", erase=0.5, mix="cutmix")
 
 
 class TestEverythingAtOnce:
