@@ -23,15 +23,11 @@ _HEAD = "# okdbench module: "
 
 @dataclass(frozen=True)
 class SourceCode:
-    """The code behind a name.
+    """The code behind a name."""
 
-    Attributes:
-        hash: Equal for programs that differ in comments, docstrings and formatting alone.
-        text: All of it; the module itself first, then what it imports, each below a comment that names it. The hash can
-            be made from it, see :func:`hash_of`.
-    """
-
-    hash: str
+    hash: str  # equal for programs that differ in comments, docstrings and formatting alone
+    # all of it; the module itself first, then what it imports, each below a comment that names it. The hash can be
+    # made from it, see hash_of
     text: str
 
 
@@ -48,11 +44,7 @@ def sources(
     """Return the code of what comes from a plug-in, by what it is: ``method``, ``dataset``, ``backbone``.
 
     Args:
-        method: A method's name.
-        dataset: A dataset's name.
         backbone: A backbone's name, or several joined by ``+``; then each has an entry ``backbone.<name>``.
-        plugins: Python files that define further methods, backbones and datasets.
-        datasets: Knows the datasets' code.
 
     Raises:
         InputError: For an unknown name, or a plug-in that is broken.
@@ -89,7 +81,6 @@ def source_of(module: ModuleType, distribution: str = "") -> SourceCode:
     packages. A module that was imported counts as it was at its first look, since this process uses that.
 
     Args:
-        module: As it was imported.
         distribution: Name and version of the installed package; it is a part of the hash.
 
     Raises:

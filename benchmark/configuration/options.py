@@ -20,33 +20,20 @@ TRIALS = 20
 
 @dataclass(frozen=True)
 class Option:
-    """One option.
+    """One option."""
 
-    Attributes:
-        type: Of its value on the command line; a ``list`` is a flag that may be repeated.
-        help: One sentence for ``bench run --help``.
-        default: What counts if it is not given.
-        metavar: What stands for the value in the help.
-        choices: The valid words.
-        low: The smallest valid number.
-        high: The largest.
-        names: What a shell completes: ``methods``, ``datasets`` or ``backbones``.
-        several: Whether its words are separated by commas, or a list in a file; what it means is checked by its reader.
-        flag: On the command line, where it is not ``--`` and the key.
-        sweep: Whether ``bench sweep`` has it too.
-    """
-
-    type: type
-    help: str
-    default: Any = None
-    metavar: str | None = None
-    choices: tuple[str, ...] = ()
+    type: type  # of its value on the command line; a list is a flag that may be repeated
+    help: str  # one sentence for bench run --help
+    default: Any = None  # what counts if it is not given
+    metavar: str | None = None  # what stands for the value in the help
+    choices: tuple[str, ...] = ()  # the valid words
     low: int | None = None
     high: int | None = None
-    names: str = ""
+    names: str = ""  # what a shell completes: methods, datasets or backbones
+    # whether its words are separated by commas, or a list in a file; what it means is checked by its reader
     several: bool = False
-    flag: str | None = None
-    sweep: bool = False
+    flag: str | None = None  # on the command line, where it is not -- and the key
+    sweep: bool = False  # whether bench sweep has it too
 
     def checked(self, key: str, value: Any) -> Any:
         """Return the value that was given, or the default for None; a path's text becomes a path.

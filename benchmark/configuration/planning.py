@@ -38,16 +38,10 @@ DATA_ROOT = "data"
 
 @dataclass(frozen=True)
 class Request:
-    """The layers of one command, weakest first, above the dataset's own recipe.
+    """The layers of one command, weakest first, above the dataset's own recipe."""
 
-    Attributes:
-        layers: The configuration file's keys and the command line's, each a mapping of keys to values.
-        plugins: Python files that define further methods, backbones and datasets.
-        data_root: Where datasets are stored.
-    """
-
-    layers: Sequence[Layer]
-    plugins: Sequence[str] = ()
+    layers: Sequence[Layer]  # the configuration file's keys and the command line's, each a mapping of keys to values
+    plugins: Sequence[str] = ()  # Python files that define further methods, backbones and datasets
     data_root: Path = field(default_factory=lambda: Path(DATA_ROOT))
 
     @property
@@ -142,8 +136,6 @@ def expanded(request: Request, datasets: Datasets, checksums: Checksums | None =
     in the same places.
 
     Args:
-        request: What is asked for.
-        datasets: Knows the recipes and checksums of datasets.
         checksums: Those that are known; the dictionary is added to, so that many plans read the files once.
 
     Raises:

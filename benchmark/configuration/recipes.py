@@ -62,10 +62,6 @@ _Loader.add_implicit_resolver(
 def parse_yaml(text: str, source: str) -> Any:
     """Return the plain data that YAML text stands for.
 
-    Args:
-        text: YAML.
-        source: Where it comes from, for messages.
-
     Raises:
         InputError: If it is no YAML, or uses what is not allowed here.
     """

@@ -208,29 +208,18 @@ class DataConfig(_Section):
 
 
 class RunAlias(_Section):
-    """What a run was asked for as: a table shows it once for each use. It changes no number.
+    """What a run was asked for as: a table shows it once for each use. It changes no number."""
 
-    Attributes:
-        name: What it is called; empty for the method's own name.
-        train: The training settings that the other methods of its command had instead of this run's.
-        chosen: The hyperparameters that were asked for.
-    """
-
-    name: str = ""
-    train: dict[str, Any] = {}
-    chosen: dict[str, Any] = {}
+    name: str = ""  # what it is called; empty for the method's own name
+    train: dict[str, Any] = {}  # the training settings that the other methods of its command had instead of this run's
+    chosen: dict[str, Any] = {}  # the hyperparameters that were asked for
 
 
 class Origin(_Section):
-    """Where the command lay that asked for a run: what has to be said to give it again. It changes no number.
+    """Where the command lay that asked for a run: what has to be said to give it again. It changes no number."""
 
-    Attributes:
-        plugins: Python files that defined further methods.
-        data_root: Where the datasets lay; None for the usual place.
-    """
-
-    plugins: list[str] = []
-    data_root: str | None = None
+    plugins: list[str] = []  # Python files that defined further methods
+    data_root: str | None = None  # where the datasets lay; None for the usual place
 
     def portable(self) -> "Origin":
         """Return what of it means something on another machine: the files' names, not the folders they lay in."""

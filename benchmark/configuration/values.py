@@ -98,27 +98,16 @@ _HEAD = re.compile(r"\s*(?P<method>[^\s:]+)(?:\s+as\s+(?P<name>[^:]+?))?\s*:(?P<
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """One of the methods of a command.
-
-    Attributes:
-        method: Its name.
-        name: Its name in tables; empty for its own name.
-        train: Training settings of its own.
-        hyperparameters: The same, of the method.
-    """
+    """One of the methods of a command."""
 
     method: str
-    name: str = ""
-    train: Mapping[str, Any] = field(default_factory=dict)
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""  # its name in tables; empty for its own name
+    train: Mapping[str, Any] = field(default_factory=dict)  # training settings of its own
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)  # the same, of the method
 
 
 def read_methods(key: str, value: Any) -> list[MethodEntry]:
     """Return the methods of a list of words, or of mappings with ``name`` and, if wanted, ``as`` and settings.
-
-    Args:
-        key: Of the list, for messages.
-        value: The list, or its words with commas.
 
     Raises:
         InputError: If it has another form.

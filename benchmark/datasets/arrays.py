@@ -52,16 +52,10 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Parts:
-    """A dataset in the form that all of them have, of any height and width.
-
-    Attributes:
-        train: The training images.
-        test: The test images; None if they were not looked at.
-        classes: The classes' names.
-    """
+    """A dataset in the form that all of them have, of any height and width."""
 
     train: LabelledImages
-    test: LabelledImages | None
+    test: LabelledImages | None  # the test images; None if they were not looked at
     classes: tuple[str, ...]
 
     @property
@@ -80,8 +74,6 @@ def checked(arrays: Arrays, where: str, holdout: bool = False) -> Parts:
     """Return arrays in their one form.
 
     Args:
-        arrays: As they were given.
-        where: How messages name their origin.
         holdout: Whether the test images are not used; they are not looked at then.
 
     Raises:
@@ -125,10 +117,6 @@ def assembled(
     """Return the dataset with the subset and in the size that the configuration asks for.
 
     Args:
-        name: As on the command line.
-        parts: Everything there is.
-        config: What of it is used.
-        where: How messages name its origin.
         statistics: Mean and standard deviation of each channel; None for those of the training images in use.
 
     Raises:
@@ -309,21 +297,13 @@ Maker = Callable[[Path], Arrays]
 
 @dataclass(frozen=True)
 class PluginDataset:
-    """One dataset that was found; ``checksum``, ``present`` and ``load`` are as of the modules of this folder.
+    """One dataset that was found; ``checksum``, ``present`` and ``load`` are as of the modules of this folder."""
 
-    Attributes:
-        name: As on the command line.
-        origin: What was imported: a module's name, or a file's path.
-        make: Gives its arrays; None if it cannot be used.
-        broken: Why it cannot be used, or None.
-        distribution: Name and version of the package that it was installed with; empty for a file.
-    """
-
-    name: str
-    origin: str
-    make: Maker | None
-    broken: str | None = None
-    distribution: str = ""
+    name: str  # as on the command line
+    origin: str  # what was imported: a module's name, or a file's path
+    make: Maker | None  # gives its arrays; None if it cannot be used
+    broken: str | None = None  # why it cannot be used, or None
+    distribution: str = ""  # name and version of the package that it was installed with; empty for a file
 
     @property
     def description(self) -> str:

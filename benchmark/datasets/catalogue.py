@@ -31,21 +31,14 @@ def _named(name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of a dataset before it is loaded.
-
-    Attributes:
-        description: One line.
-        recipe: The file in ``configs/`` with its defaults.
-        provider: The module of this folder with its ``load``, ``present`` and ``checksum``, or the class in it.
-        sizes: Training images, test images, classes, channels and side, where they are known before it is there.
-        splits: Whether the splits to train and score on can be chosen.
-    """
+    """What is known of a dataset before it is loaded."""
 
     description: str
-    recipe: str
-    provider: str
+    recipe: str  # the file in configs/ with its defaults
+    provider: str  # the module of this folder with its load, present and checksum, or the class in it
+    # training images, test images, classes, channels and side, where they are known before it is there
     sizes: tuple[int, int, int, int, int] | None = None
-    splits: bool = False
+    splits: bool = False  # whether the splits to train and score on can be chosen
 
 
 _SPECS: Mapping[str, Spec] = {
@@ -124,9 +117,6 @@ def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] =
 
     Args:
         name: One of :func:`available`, or with a form's word in capitals replaced, as in ``folder:photos``.
-        config: Which part of them is used.
-        root: Where datasets are stored.
-        plugins: Python files that define further datasets.
 
     Raises:
         InputError: If files are there and are not what they should be.

@@ -102,15 +102,7 @@ def _open(name: str, root: Path) -> Mapping[str, Any]:
 def _part(
     splits: Mapping[str, Any], which: str, split: str, name: str, classes: tuple[str, ...] | None = None
 ) -> EmbeddedImages:
-    """Return a part of a dataset, ``train`` or ``test``, from one of its splits.
-
-    Args:
-        splits: All there are.
-        which: The part.
-        split: Its split's name.
-        name: The dataset's.
-        classes: Of the training images, for the test images.
-    """
+    """Return a part of a dataset, ``train`` or ``test``, from one of its splits."""
     part, where, remedy = splits[split], f"{name} {split}", other_split(which, splits)
     if not len(part):
         raise InputError(f"{where} has no image")

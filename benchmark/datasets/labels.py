@@ -34,9 +34,6 @@ def checked_classes(
     Args:
         given: Names in the order of the indices.
         labels: Of the training images.
-        images: How many training images there are.
-        key: How messages name the labels.
-        where: How messages name the dataset.
         remedy: What messages add about labels that are not there.
 
     Raises:
@@ -66,10 +63,6 @@ def check_labels(labels: Indices, images: int, classes: int, key: str, where: st
 
     Args:
         labels: ``[N]``.
-        images: How many images there are.
-        classes: How many classes there are.
-        key: How messages name the labels.
-        where: How messages name the dataset.
         remedy: What messages add about labels that are not there.
     """
     if len(labels) != images:
@@ -92,7 +85,6 @@ def check_same_classes(train: Sequence[str], test: Sequence[str], where: str) ->
     Args:
         train: The classes' names in the order of the training labels.
         test: The classes' names in the order of the test labels.
-        where: How messages name the dataset.
     """
     if differing := sorted(set(train) ^ set(test)):
         raise InputError(f"{where}: train and test have different classes: {', '.join(differing[:5])}")
@@ -122,9 +114,6 @@ def chosen(
     Args:
         config: Which splits are asked for; with ``config.holdout`` there is no test part.
         usual: The names that are taken of each part if none is asked for, the first that is there counting.
-        found: The dataset's splits.
-        where: How messages name the dataset.
-        word: What messages call a split.
 
     Raises:
         InputError: If a split is not there, or both parts are one split.

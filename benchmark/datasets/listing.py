@@ -41,19 +41,12 @@ class EncodedImages(Protocol):
 
 @dataclass(frozen=True)
 class Listing:
-    """Image files in the order of the images.
+    """Image files in the order of the images."""
 
-    Attributes:
-        base: The dataset's folder.
-        names: Paths below it.
-        labels: Class indices ``[N]``.
-        classes: The classes' names in the order of their indices.
-    """
-
-    base: Path
-    names: Sequence[str]
-    labels: Indices
-    classes: tuple[str, ...]
+    base: Path  # the dataset's folder
+    names: Sequence[str]  # paths below it
+    labels: Indices  # class indices [N]
+    classes: tuple[str, ...]  # the classes' names in the order of their indices
 
     @property
     def encoded(self) -> list[Path]:
@@ -93,9 +86,6 @@ def remembered_of_files(cache: Path, base: Path, names: Sequence[str], compute: 
 
     Args:
         cache: The folder in which the answer is remembered; it may be read-only.
-        base: The files' folder.
-        names: Paths below it.
-        compute: Returns the hash.
 
     Raises:
         InputError: If a file cannot be read.
@@ -117,8 +107,6 @@ def remembered(cache: Path, key: str, compute: Callable[[], str]) -> str:
 
     Args:
         cache: The folder in which the answer is remembered; it may be read-only.
-        key: All that the hash depends on.
-        compute: Returns the hash.
     """
     path = cache / "contents" / f"{sha256(key.encode()).hexdigest()}.sha256"
     if (known := _read(path)) is not None:
@@ -218,21 +206,13 @@ def _remember(path: Path, contents: str) -> None:
 
 @dataclass(frozen=True)
 class EmbeddedImages:
-    """Images in their order; they are read when they are needed.
+    """Images in their order; they are read when they are needed."""
 
-    Attributes:
-        where: How messages name what they are in.
-        read: Gives the bytes of an image file for its place in there.
-        rows: Their places.
-        labels: Class indices ``[N]``.
-        classes: The classes' names in the order of their indices.
-    """
-
-    where: str
-    read: Callable[[int], bytes]
-    rows: Indices
-    labels: Indices
-    classes: tuple[str, ...]
+    where: str  # how messages name what they are in
+    read: Callable[[int], bytes]  # gives the bytes of an image file for its place in there
+    rows: Indices  # their places
+    labels: Indices  # class indices [N]
+    classes: tuple[str, ...]  # the classes' names in the order of their indices
 
     @property
     def encoded(self) -> list[EmbeddedImage]:

@@ -42,17 +42,11 @@ class Container(Protocol):
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """A set whose images are files.
-
-    Attributes:
-        listings: Lists the files of ``train`` and ``test``.
-        root: Where datasets are stored, with the cache.
-        colour: Whether the images are coloured even if every one is grey.
-    """
+    """A set whose images are files."""
 
     listings: Callable[[str], Listing]
-    root: Path
-    colour: bool
+    root: Path  # where datasets are stored, with the cache
+    colour: bool  # whether the images are coloured even if every one is grey
 
     def part(self, part: str) -> tuple[LabelledImages, tuple[str, ...]]:
         """Return the images, decoded at the first call and mapped from the cache ever after."""
@@ -92,11 +86,8 @@ def dataset_in_order(
     """Return a set in its one order, with the subset and in the size that the configuration asks for.
 
     Args:
-        name: As on the command line.
         container: What it is stored in; the test images are not looked at if some training images are held out.
-        config: What of it is used.
         mean: Of each channel, for pixels in [0, 1].
-        std: Of each channel, likewise.
 
     Raises:
         InputError: If the parts differ in their classes or sizes, or a class has fewer images than asked for.
@@ -115,12 +106,7 @@ def dataset_in_order(
 
 
 def in_order(part: LabelledImages, classes: Sequence[str]) -> LabelledImages:
-    """Return the images sorted by the names of their classes and then by their pixels; labels follow the names.
-
-    Args:
-        part: In any order.
-        classes: The classes' names in the order of the part's labels.
-    """
+    """Return the images sorted by the names of their classes and then by their pixels; labels follow the names."""
     names = sorted(classes)
     labels = np.array([names.index(name) for name in classes], dtype=np.int64)[part.labels]
     order: list[int] = []
@@ -133,12 +119,7 @@ def in_order(part: LabelledImages, classes: Sequence[str]) -> LabelledImages:
 
 
 def content_hash(part: LabelledImages, classes: Sequence[str]) -> str:
-    """Return the hash of a part's classes, labels and pixels in canonical order.
-
-    Args:
-        part: In any order.
-        classes: The classes' names in the order of the part's labels.
-    """
+    """Return the hash of a part's classes, labels and pixels in canonical order."""
     ordered = in_order(part, classes)
     digest = sha256("\n".join([*sorted(classes), f"{len(part)} {part.shape}"]).encode())
     for start in range(0, len(ordered), _AT_ONCE):
@@ -170,24 +151,15 @@ def _sized(part: LabelledImages, config: DataConfig, where: str) -> LabelledImag
 
 @dataclass(frozen=True)
 class _Official:
-    """Where a set comes from, what identifies it, and the normalisation that the published recipes use.
+    """Where a set comes from, what identifies it, and the normalisation that the published recipes use."""
 
-    Attributes:
-        torchvision: Its class there.
-        files: The archive's files and their MD5.
-        folder: Where torchvision puts them.
-        mean: Of each channel.
-        std: Of each channel.
-        unpacked: The folder that the archive unpacks to.
-        contents: The content hashes of the training and the test images, where the official pixels have been at hand.
-    """
-
-    torchvision: str
-    files: Mapping[str, str]
-    folder: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    unpacked: str = ""
+    torchvision: str  # its class there
+    files: Mapping[str, str]  # the archive's files and their MD5
+    folder: str  # where torchvision puts them
+    mean: tuple[float, ...]  # of each channel
+    std: tuple[float, ...]  # of each channel
+    unpacked: str = ""  # the folder that the archive unpacks to
+    # the content hashes of the training and the test images, where the official pixels have been at hand
     contents: tuple[str, ...] = ()
 
 

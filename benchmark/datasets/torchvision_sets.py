@@ -41,7 +41,6 @@ class Items:
 
         Args:
             dataset: An instance of a class of ``torchvision.datasets``, without transforms.
-            where: How messages name it.
 
         Raises:
             InputError: If it is empty, or gives something else than an image and a class number.

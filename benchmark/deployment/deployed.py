@@ -72,10 +72,6 @@ def read_card(model: Path) -> Card:
 def load(path: Path, plugins: Sequence[str | Path] = ()) -> Model:
     """Return the model in an exported file; none but a file of bare weights needs this package's networks.
 
-    Args:
-        path: Of the file.
-        plugins: Python files that define further backbones, for bare weights.
-
     Raises:
         InputError: If it cannot be read, or the package that reads it is not installed.
     """

@@ -38,7 +38,6 @@ def export(
         target: Its ending says the format.
         name: Of the student; the first one for None.
         data_root: Where datasets are stored; if the run's is there, the file is scored on it.
-        plugins: Python files that define further backbones.
 
     Raises:
         InputError: If the run has no such student, or the file cannot be written.

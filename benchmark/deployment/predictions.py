@@ -25,7 +25,6 @@ def of_run(run: StoredRun, data_root: Path, plugins: Sequence[str] = ()) -> Pred
     Args:
         run: Finished, with predictions or students.
         data_root: Where datasets are stored; only students need the run's own.
-        plugins: Python files that define further backbones and datasets.
 
     Raises:
         InputError: If it kept neither, a file is damaged, or the run's images are not there.
@@ -51,10 +50,6 @@ def write(found: Predictions, path: Path) -> list[str]:
     The arrays are ``predictors`` and ``classes``, the names; ``logits`` ``[P, N, C]``, float32; ``predicted``
     ``[P, N]``, the likeliest classes; ``labels`` and ``images`` ``[N]``, as in
     :class:`benchmark.store.Predictions`.
-
-    Args:
-        found: What to write.
-        path: The file; its folder is made.
 
     Raises:
         InputError: If it cannot be written.

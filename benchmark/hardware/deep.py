@@ -44,8 +44,6 @@ def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[
 
     Args:
         minutes: That all of it may take; parts that do not fit are cut and say so.
-        folder: Where the files are written.
-        device_name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         say: Is given a line at the end of each part.
 
     Raises:

@@ -34,23 +34,15 @@ REPETITIONS, MEASURED_S = 3, 0.2
 
 @dataclass(frozen=True)
 class Workload:
-    """What is measured on a device: the published table's methods and networks, smaller where it is no accelerator.
-
-    Attributes:
-        methods: All that need nothing else, the table's own method first.
-        backbones: The table's, or smaller ones.
-        precisions: In which runs are trained on the device, the default first.
-        sections: Hyperparameters by method.
-        small: Whether networks and batches are smaller than the table's.
-    """
+    """What is measured on a device: the published table's methods and networks, smaller where it is no accelerator."""
 
     device: torch.device
-    methods: tuple[str, ...]
-    backbones: tuple[str, ...]
+    methods: tuple[str, ...]  # all that need nothing else, the table's own method first
+    backbones: tuple[str, ...]  # the table's, or smaller ones
     batch_size: int
-    precisions: tuple[Precision, ...]
-    sections: dict[str, dict[str, Any]]
-    small: bool
+    precisions: tuple[Precision, ...]  # in which runs are trained on the device, the default first
+    sections: dict[str, dict[str, Any]]  # hyperparameters by method
+    small: bool  # whether networks and batches are smaller than the table's
 
     @classmethod
     def of(cls, device: torch.device) -> "Workload":

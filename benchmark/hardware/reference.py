@@ -27,20 +27,14 @@ STEPS, LEARNING_RATE = 3, 0.02
 
 
 class Comparison(NamedTuple):
-    """How trajectories are compared in an arithmetic.
+    """How trajectories are compared in an arithmetic."""
 
-    Attributes:
-        steps: How many of them: rounding grows about a hundredfold a step once an activation changes its sign, so that
-            later ones say nothing of other kernels' numbers in less than float64.
-        tolerance: Of a term's difference, relative to its size.
-        floor: The size below which it is relative to this.
-        terms: How many of a step's terms, the first of which is the cross-entropy; None: all.
-    """
-
+    # how many of them: rounding grows about a hundredfold a step once an activation changes its sign, so that later
+    # ones say nothing of other kernels' numbers in less than float64
     steps: int
-    tolerance: float
-    floor: float = 1.0
-    terms: int | None = None
+    tolerance: float  # of a term's difference, relative to its size
+    floor: float = 1.0  # the size below which it is relative to this
+    terms: int | None = None  # how many of a step's terms, the first of which is the cross-entropy; None: all
 
 
 TRAJECTORIES = {

@@ -22,34 +22,25 @@ class _Model(BaseModel):
 
 
 class Part(_Model):
-    """One part of the measurements.
-
-    Attributes:
-        status: Whether all of it was measured; ``cut`` if time was too short.
-        seconds: That it took.
-        notes: What was cut and what went wrong, one line each.
-    """
+    """One part of the measurements."""
 
     title: str
+    # whether all of it was measured; cut if time was too short
     status: Literal["complete", "cut", "failed", "not reached"] = "not reached"
-    seconds: float = Field(0.0, ge=0)
-    notes: list[str] = []
+    seconds: float = Field(0.0, ge=0)  # that it took
+    notes: list[str] = []  # what was cut and what went wrong, one line each
 
 
 class Agreement(_Model):
-    """How near the device comes to stored numbers.
+    """How near the device comes to stored numbers."""
 
-    Attributes:
-        what: ``loss`` (of given logits) or ``trajectory`` (training steps from stored weights).
-        difference: The largest one, relative to the number's size where that is not small; None if it is not finite.
-        tolerance: What it may be.
-    """
-
+    # loss (of given logits) or trajectory (training steps from stored weights)
     what: Literal["loss", "trajectory"]
     case: str
     arithmetic: Literal["float64", "fp32", "tf32", "bf16"]
+    # the largest one, relative to the number's size where that is not small; None if it is not finite
     difference: float | None = Field(ge=0)
-    tolerance: Positive
+    tolerance: Positive  # what it may be
 
     @property
     def agrees(self) -> bool:
@@ -62,75 +53,50 @@ class Agreement(_Model):
 
 
 class Repeat(_Model):
-    """Whether a run gives the same bits in another way.
+    """Whether a run gives the same bits in another way."""
 
-    Attributes:
-        what: ``again`` (a second identical run), ``resumed`` (from a checkpoint) or ``recorded`` (steps replayed from
-            a recording), against an uninterrupted run of standard steps.
-        differs: The first thing that differs; None if nothing does.
-        refusal: Why it was not carried out.
-    """
-
+    # again (a second identical run), resumed (from a checkpoint) or recorded (steps replayed from a
+    # recording), against an uninterrupted run of standard steps
     what: Literal["again", "resumed", "recorded"]
     method: str
     precision: Precision
     optimizer: str = "sgd"
-    differs: str | None = None
-    refusal: str | None = None
+    differs: str | None = None  # the first thing that differs; None if nothing does
+    refusal: str | None = None  # why it was not carried out
 
 
 class StepSpeed(_Model):
-    """A training step of one method on one network.
-
-    Attributes:
-        images_per_s: Of training on ready views; None where the step could not be taken.
-        matrix_share: Its operations per second relative to those of matrix products in that precision.
-        peak_mib: Of the device; of the process on the CPU.
-        refusal: Why it could not be taken in this mode.
-    """
+    """A training step of one method on one network."""
 
     method: str
     backbone: str
     batch_size: int = Field(ge=1)
     precision: Precision
     mode: Mode
-    images_per_s: Rate | None = None
+    images_per_s: Rate | None = None  # of training on ready views; None where the step could not be taken
+    # its operations per second relative to those of matrix products in that precision
     matrix_share: Positive | None = None
-    peak_mib: Positive | None = None
-    refusal: str | None = None
+    peak_mib: Positive | None = None  # of the device; of the process on the CPU
+    refusal: str | None = None  # why it could not be taken in this mode
 
 
 class ParallelSpeed(_Model):
-    """Runs at the same time on the device.
-
-    Attributes:
-        images_per_s: Of each of the runs.
-        gain: All of them together relative to one alone.
-    """
+    """Runs at the same time on the device."""
 
     runs: int = Field(ge=1)
-    images_per_s: list[Positive]
-    gain: Positive
+    images_per_s: list[Positive]  # of each of the runs
+    gain: Positive  # all of them together relative to one alone
 
 
 class DeviceReport(_Model):
-    """Everything that was found.
+    """Everything that was found."""
 
-    Attributes:
-        device: The hardware, as its maker names it.
-        kind: ``cpu`` or ``cuda``.
-        versions: Of Python and the packages that decide numbers.
-        minutes: That it might take.
-        seconds: That it took so far.
-        small: Whether networks and batches are smaller than the published ones.
-    """
-
-    device: str
-    kind: str
-    versions: dict[str, str]
-    minutes: Positive
-    seconds: float = Field(0.0, ge=0)
-    small: bool
+    device: str  # the hardware, as its maker names it
+    kind: str  # cpu or cuda
+    versions: dict[str, str]  # of Python and the packages that decide numbers
+    minutes: Positive  # that it might take
+    seconds: float = Field(0.0, ge=0)  # that it took so far
+    small: bool  # whether networks and batches are smaller than the published ones
     matrix_gflop_per_s: dict[Precision, Positive] = {}
     parts: list[Part]
     agreements: list[Agreement] = []

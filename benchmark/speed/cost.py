@@ -160,35 +160,19 @@ def _counted(trainer: Trainer, student: torch.nn.Module) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class PlanCost:
-    """What a plan takes.
+    """What a plan takes."""
 
-    Attributes:
-        images: Seconds per image of every run, in the plan's order.
-        seconds: Of every run.
-        kinds: How many distinct kinds of runs there are.
-        scaled: How many of them were scaled from others instead of timed.
-        busy: Whether the machine did other work while they were timed.
-    """
-
-    images: Sequence[ImageCost]
-    seconds: Sequence[float]
-    kinds: int
-    scaled: int
-    busy: bool
+    images: Sequence[ImageCost]  # seconds per image of every run, in the plan's order
+    seconds: Sequence[float]  # of every run
+    kinds: int  # how many distinct kinds of runs there are
+    scaled: int  # how many of them were scaled from others instead of timed
+    busy: bool  # whether the machine did other work while they were timed
 
 
 def seconds_per_image(
     run: RunConfig, shape: Shape, folder: Path, device_name: str = "auto", plugins: Sequence[str] = ()
 ) -> ImageCost:
-    """Return the seconds of an image of one kind of run, measured here or kept in ``<folder>/pace.json``.
-
-    Args:
-        run: Of the kind.
-        shape: Of its dataset.
-        folder: The results folder.
-        device_name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        plugins: Python files that define further methods.
-    """
+    """Return the seconds of an image of one kind of run, measured here or kept in ``<folder>/pace.json``."""
     kind, stored = kind_of(run, shape, choose_device(device_name)), read_seconds(folder)
     if kind not in stored:
         stored[kind], _ = time_images(run, shape, device_name, plugins, False)
@@ -211,11 +195,6 @@ def plan_cost(
     Seconds that were measured are kept in ``<folder>/pace.json`` and not measured again.
 
     Args:
-        runs: The plan.
-        shapes: Of the datasets by name.
-        folder: The results folder.
-        device_name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        plugins: Python files that define further methods.
         quick: Whether it has to be known within seconds: small batches are timed, of those kinds first that have most
             to do, others are scaled by pixels instead of MACs, a kind that takes no step is left out, and nothing is
             kept.
@@ -273,10 +252,6 @@ def time_images(
     """Return a run's seconds per image on a machine that does nothing else, and the load here (see :class:`Timing`).
 
     Args:
-        run: What is trained, on random images.
-        shape: Of the images.
-        device_name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        plugins: Python files that define further methods.
         quick: Whether small batches are timed, and their augmentation is not.
     """
     if quick:

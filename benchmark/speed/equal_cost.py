@@ -13,16 +13,11 @@ MAX_EPOCHS = 100_000
 
 @dataclass(frozen=True)
 class Budget:
-    """What every run may spend: what a method's training takes at the recipe's epochs, or a number.
+    """What every run may spend: what a method's training takes at the recipe's epochs, or a number."""
 
-    Attributes:
-        method: Whose cost is given to all; None if ``macs`` says it.
-        macs: Of a whole training, forward and backward, teachers' forward passes included.
-        seconds_of: Returns the measured seconds of a training image of a run, where time is what is equal; None: MACs.
-    """
-
-    method: str | None = None
-    macs: float | None = None
+    method: str | None = None  # whose cost is given to all; None if macs says it
+    macs: float | None = None  # of a whole training, forward and backward, teachers' forward passes included
+    # returns the measured seconds of a training image of a run, where time is what is equal; None: MACs
     seconds_of: Callable[[RunConfig, Shape], float] | None = None
 
     @property
@@ -40,19 +35,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Share:
-    """What one kind of run gets of a budget.
-
-    Attributes:
-        run: One of its runs, with its epochs.
-        macs_per_epoch: Of training; seconds where time is what is equal.
-        budget: The same of all epochs that it may spend.
-        unit: What is spent.
-    """
+    """What one kind of run gets of a budget."""
 
     run: RunConfig
-    macs_per_epoch: float
-    budget: float
-    unit: str = "multiply-adds"
+    macs_per_epoch: float  # of training; seconds where time is what is equal
+    budget: float  # the same of all epochs that it may spend
+    unit: str = "multiply-adds"  # what is spent
 
     @property
     def total(self) -> float:
@@ -78,9 +66,6 @@ def at_equal_cost(
 
     Args:
         request: What is asked for; its epochs are those of the method that the budget names.
-        datasets: Knows their recipes and checksums.
-        shape_of: What the images of a run look like, and how many there are.
-        budget: What every run may spend.
 
     Raises:
         InputError: For anything unknown, a budget that allows a run more than 100,000 epochs, or a method whose epochs

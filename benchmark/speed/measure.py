@@ -33,9 +33,6 @@ def random_runs(
     Args:
         methods: Names separated by commas; None for all that need nothing else.
         backbone: One name, or several joined by ``+``.
-        train: Settings of training.
-        sections: Hyperparameters by method.
-        plugins: Python files that define further methods.
 
     Raises:
         InputError: For anything unknown or out of range.
@@ -98,19 +95,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured of one method.
-
-    Attributes:
-        train_images_per_s: Optimiser steps on ready views, in images (each counts once, whatever its views).
-        augmentation_images_per_s: Images whose views and labels are made.
-        evaluation_images_per_s: Images that all predictors are evaluated on.
-        gflop_per_image: Floating-point operations of a training step, two for each multiply-add.
-        matmul_gflop_per_s: The device's rate on square float32 (or the run's precision) matrix products.
-        fraction_of_matmul_rate: Training's share of that rate; both sides are measured in turn.
-        peak_memory_mib: Of the device, or of this process on the CPU.
-        recipe_seconds: What one run of ``epochs`` epochs takes at these rates.
-        notes: What a person should know, such as that steps could not be recorded.
-    """
+    """What was measured of one method."""
 
     method: str
     backbone: str
@@ -119,17 +104,17 @@ class Speed:
     threads: int
     batch_size: int
     views: int
-    train_images_per_s: Rate
-    augmentation_images_per_s: Rate
-    evaluation_images_per_s: Rate
-    gflop_per_image: float
-    matmul_gflop_per_s: Rate
-    fraction_of_matmul_rate: float
-    peak_memory_mib: float
+    train_images_per_s: Rate  # optimiser steps on ready views, in images (each counts once, whatever its views)
+    augmentation_images_per_s: Rate  # images whose views and labels are made
+    evaluation_images_per_s: Rate  # images that all predictors are evaluated on
+    gflop_per_image: float  # floating-point operations of a training step, two for each multiply-add
+    matmul_gflop_per_s: Rate  # the device's rate on square float32 (or the run's precision) matrix products
+    fraction_of_matmul_rate: float  # training's share of that rate; both sides are measured in turn
+    peak_memory_mib: float  # of the device, or of this process on the CPU
     epochs: int
-    recipe_seconds: float
+    recipe_seconds: float  # what one run of epochs epochs takes at these rates
     repetitions: int
-    notes: Sequence[str] = ()
+    notes: Sequence[str] = ()  # what a person should know, such as that steps could not be recorded
 
     def __str__(self) -> str:
         """The measurements as lines for a person."""
@@ -162,9 +147,7 @@ def measure(
     Args:
         run: What is trained; its dataset is not read.
         shape: Of the random images that stand for it, and how many of them an epoch has.
-        device_name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         repetitions: How often each rate is measured, 5 or more for a range worth the name.
-        plugins: Python files that define further methods.
         seconds: For how long steps are taken at each measurement; :data:`MEASURED_S` for None.
     """
     train, batch_size = run.train, run.train.batch_size

@@ -21,15 +21,10 @@ BUSY = 1.3
 
 
 class Timing(NamedTuple):
-    """What an action takes on a machine of its own.
+    """What an action takes on a machine of its own."""
 
-    Attributes:
-        seconds: Of a device, or of as many processors as a run has threads.
-        load: The time that it took here as a multiple of that; from :data:`BUSY` on something else was running.
-    """
-
-    seconds: float
-    load: float
+    seconds: float  # of a device, or of as many processors as a run has threads
+    load: float  # the time that it took here as a multiple of that; from BUSY on something else was running
 
 
 def timed(action: Callable[[], object], times: int, device: torch.device) -> float:
@@ -46,10 +41,7 @@ def timed_alone(action: Callable[[], object], times: int, device: torch.device, 
     """Return what an action takes where nothing else runs: on the CPU its processor time, shared among its threads.
 
     Args:
-        action: What is timed.
-        times: How often, for the mean.
         device: Where it runs; on CUDA the time that passes is all that is known.
-        threads: That the action computes with.
     """
     begin = time.process_time()
     passed = timed(action, times, device)

@@ -17,11 +17,6 @@ from methods.objectives import soft_labels
 def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins: Sequence[str | Path] = ()) -> None:
     """Refuse networks that do not take a run's images, or have no stages or deeper form where the method needs them.
 
-    Args:
-        runs: Of which each is checked.
-        shapes: Of the datasets by name.
-        plugins: Python files that define further methods or backbones.
-
     Raises:
         InputError: For the first that is refused.
     """

@@ -73,17 +73,11 @@ def peak_memory(device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class PrecisionConfig:
-    """How numbers are computed on a device.
-
-    Attributes:
-        device: Where.
-        precision: ``fp32``, ``tf32`` (CUDA's matrix products on 10-bit mantissas) or ``bf16`` (autocast).
-        deterministic: Whether only kernels are used that give the same bits every time.
-    """
+    """How numbers are computed on a device."""
 
     device: torch.device
-    precision: Precision
-    deterministic: bool
+    precision: Precision  # fp32, tf32 (CUDA's matrix products on 10-bit mantissas) or bf16 (autocast)
+    deterministic: bool  # whether only kernels are used that give the same bits every time
 
     @classmethod
     def of(cls, device: torch.device, precision: Precision | None, deterministic: bool | None) -> "PrecisionConfig":

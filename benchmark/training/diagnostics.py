@@ -71,7 +71,6 @@ def batch_sums(predictions: Mapping[str, Tensor], labels: Tensor, roles: Mapping
     Args:
         predictions: Logits ``[B, C]`` by predictor.
         labels: ``[B]``.
-        roles: Of the predictors.
     """
     logs = {name: F.log_softmax(logits.double(), dim=1) for name, logits in predictions.items()}
     sums = {f"ece/{name}": calibration_sums(log.exp(), labels) for name, log in logs.items()}
@@ -86,8 +85,6 @@ def summary(sums: Mapping[str, Sequence[float]], images: int, by_class_of: Seque
     """Return the scores of all images from the added sums of :func:`batch_sums`, brought to the host.
 
     Args:
-        sums: By name.
-        images: N.
         by_class_of: The predictors, usually the students, whose mean accuracy on each class is wanted too.
     """
     scores = _class_scores(sums, by_class_of)
@@ -257,7 +254,6 @@ def gradient_norms(terms: Mapping[str, Tensor], parameters: Sequence[Tensor]) ->
 
     Args:
         terms: Scalars with their graph, which is kept.
-        parameters: What is trained.
     """
     norms = []
     for term in terms.values():

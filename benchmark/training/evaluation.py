@@ -173,11 +173,7 @@ def predictions_of_students(
     Ensembles and teachers are not among them: a run saves its students alone.
 
     Args:
-        folder: The run's.
-        config: The run.
-        dataset: Its data.
         device: Where to compute; the run's own precision if it was bf16, else that of the device.
-        plugins: Python files that define further backbones.
 
     Raises:
         InputError: If it saved none, or a file is damaged.

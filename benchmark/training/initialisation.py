@@ -22,7 +22,6 @@ def axis_seed(seed: int, axis: str, *position: int) -> int:
     """Return the seed of one use of randomness in a run: each has one of its own, so that none disturbs another.
 
     Args:
-        seed: The run's.
         axis: The use: ``weights``, ``order``, ``augmentation`` ...
         position: Where within the use, such as the epoch.
     """

@@ -54,23 +54,19 @@ class Machine(BaseModel):
 
 
 class MachineRecord(BaseModel):
-    """What was measured of a machine.
-
-    Attributes:
-        workload: The method and network of which gains were measured.
-        recorded: By arithmetic and optimiser, such as ``tf32 sgd``: for each method whether recorded steps gave the
-            bits of standard ones.
-        runs_per_device: How many runs on one device at the same time train most images a second in all.
-        gains: Images a second with ``graph``, ``bf16`` or ``compile`` relative to those without; ``parallel``: those of
-            ``runs_per_device`` runs relative to those of one.
-    """
+    """What was measured of a machine."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     machine: Machine
-    workload: str
+    workload: str  # the method and network of which gains were measured
+    # by arithmetic and optimiser, such as tf32 sgd: for each method whether recorded steps gave the bits of
+    # standard ones
     recorded: dict[str, dict[str, bool]] = {}
+    # how many runs on one device at the same time train most images a second in all
     runs_per_device: int = Field(1, ge=1)
+    # images a second with graph, bf16 or compile relative to those without; parallel: those of
+    # runs_per_device runs relative to those of one
     gains: dict[str, float] = {}
 
     def write(self) -> None:
@@ -115,8 +111,6 @@ def machine_remarks(runs: Iterable[RunConfig], device: torch.device, runs_per_de
     """Return one line for each thing that a plan leaves unused on a GPU, or that is not known of it.
 
     Args:
-        runs: The plan.
-        device: That it is trained on.
         runs_per_device: How many of the runs share it.
     """
     runs = list(runs)

@@ -61,8 +61,6 @@ class RecordedStep:
 
         Args:
             step: The standard step, up to the optimiser's.
-            batch: What it is taken on.
-            progress: Where in the run.
 
         Raises:
             RecordingError: If the recording fails.

@@ -21,18 +21,13 @@ Terms = dict[str, Tensor]
 
 
 class StepBatch(NamedTuple):
-    """What a step is taken on.
+    """What a step is taken on."""
 
-    Attributes:
-        views: ``[V, B, C, H, W]``.
-        labels: ``[B]``, class indices.
-        indices: ``[B]``, the images' places in the training set; None if they are none of its images.
-        targets: ``[B, C]``, the labels as probabilities where they are smoothed or mixed; None: as they are.
-    """
-
-    views: Tensor
-    labels: Tensor
+    views: Tensor  # [V, B, C, H, W]
+    labels: Tensor  # [B], class indices
+    # [B], the images' places in the training set; None if they are none of its images
     indices: Tensor | None = None
+    # [B, C], the labels as probabilities where they are smoothed or mixed; None: as they are
     targets: Tensor | None = None
 
     @property
@@ -52,8 +47,6 @@ def outputs_and_losses(
 
     Args:
         method: In training mode.
-        batch: What it is given.
-        progress: Where in the run.
         forward: The method's forward pass in another form, such as compiled; None: the method itself.
         autocast: The context of the forward pass; None: none.
     """
@@ -138,16 +131,10 @@ def without_effect(module: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 class DecayedGroup(NamedTuple):
-    """Parameters that share a learning rate and a weight decay.
+    """Parameters that share a learning rate and a weight decay."""
 
-    Attributes:
-        own: The method's group that they are of.
-        parameters: All of it, or a part.
-        weight_decay: Of each.
-    """
-
-    own: ParameterGroup
-    parameters: list[nn.Parameter]
+    own: ParameterGroup  # the method's group that they are of
+    parameters: list[nn.Parameter]  # all of it, or a part
     weight_decay: float
 
 
@@ -183,7 +170,6 @@ def decayed_groups(groups: Iterable[ParameterGroup], train: TrainConfig) -> list
     """Return a method's groups with the weight decay of each parameter.
 
     Args:
-        groups: The method's.
         train: Its ``no_decay`` says what is spared: nothing, or every parameter of fewer than two axes, which are the
             scales and shifts of norms and all biases; groups of the latter come last.
     """

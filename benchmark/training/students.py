@@ -16,17 +16,11 @@ from methods.errors import InputError
 
 @dataclass(frozen=True)
 class Student:
-    """A student as it was saved.
+    """A student as it was saved."""
 
-    Attributes:
-        network: In eval mode: normalised images ``[B, C, H, W]`` to logits.
-        weights: Its state.
-        metadata: Of the file.
-    """
-
-    network: nn.Module
+    network: nn.Module  # in eval mode: normalised images [B, C, H, W] to logits
     weights: Mapping[str, Tensor]
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str]  # of the file
 
     @property
     def classes(self) -> list[str]:
@@ -58,10 +52,6 @@ def describe_data(dataset: Dataset) -> dict[str, str]:
 
 def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
     """Return the student in a weight file of a run.
-
-    Args:
-        path: Of the file.
-        plugins: Python files that define further backbones.
 
     Raises:
         InputError: If it is none, or was saved by a version that did not write all that is needed.

@@ -63,10 +63,6 @@ class Trainer:
         """Initialise the networks, move the data to the device and let the method prepare itself.
 
         Args:
-            config: The run.
-            dataset: Its images.
-            device: Where it trains.
-            plugins: Python files that define further methods or backbones.
             record: Whether steps may be recorded where the configuration has them recorded.
         """
         train = config.train
