@@ -49,13 +49,13 @@ def sources(
     Raises:
         InputError: For an unknown name, or a plug-in that is broken.
     """
+    found = {"method": source_of_method(method, plugins), "dataset": datasets.source(dataset, plugins)}
     parts = backbone.split("+")
-    networks = {"backbone" if len(parts) == 1 else f"backbone.{part}": part for part in parts}
-    found = {
-        "method": source_of_method(method, plugins),
-        "dataset": datasets.source(dataset, plugins),
-        **{role: _source_of_backbone(part, plugins) for role, part in networks.items()},
-    }
+    for part in parts:
+        entry = backbones.describe(part, plugins)
+        if entry.plugin:
+            role = "backbone" if len(parts) == 1 else f"backbone.{part}"
+            found[role] = source_of(import_plugin(entry.module), entry.distribution)
     return {role: source for role, source in found.items() if source is not None}
 
 
@@ -67,11 +67,6 @@ def source_of_method(name: str, plugins: Sequence[str | Path] = ()) -> SourceCod
     """
     item = registry.find(name, plugins)
     return None if item.own else source_of(import_plugin(item.origin), item.distribution)
-
-
-def _source_of_backbone(name: str, plugins: Sequence[str]) -> SourceCode | None:
-    entry = backbones.describe(name, plugins)
-    return source_of(import_plugin(entry.module), entry.distribution) if entry.plugin else None
 
 
 def source_of(module: ModuleType, distribution: str = "") -> SourceCode:

@@ -146,7 +146,11 @@ def expanded(request: Request, datasets: Datasets, checksums: Checksums | None =
     runs: list[RunConfig] = []
     for name in datasets_named(request.option("dataset")):
         runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
-    _refuse_unused_sections(request, runs)
+    # a file may hold sections for methods of other runs; on the command line that is a slip
+    used = {*OPTIONS, *SECTIONS, *(run.method for run in runs)}
+    for key, value in request.layers[-1].items():
+        if isinstance(value, dict) and key not in used:
+            raise InputError(f"--set {key}.{next(iter(value))}: {key!r} is not among the methods of this run")
     return runs
 
 
@@ -278,17 +282,14 @@ def _uses(entry: MethodEntry, common: TrainConfig, own: TrainConfig) -> list[Run
 
 def complete_methods(request: Request) -> list[str]:
     """Return the methods for which a person has given all that has no default, such as a teacher's weights."""
-    catalogue = registry.catalogue(request.plugins)
-    return [
-        name
-        for name, item in catalogue.items()
-        if not item.broken and _required(name, request.plugins) <= set(section(request.layers, name))
-    ]
-
-
-def _required(method: str, plugins: Sequence[str]) -> set[str]:
-    model = getattr(registry.load(method, plugins), "Hyperparameters", None)
-    return {name for name, field in getattr(model, "model_fields", {}).items() if field.is_required()}
+    found = []
+    for name, item in registry.catalogue(request.plugins).items():
+        if not item.broken:
+            model = getattr(registry.load(name, request.plugins), "Hyperparameters", None)
+            fields = getattr(model, "model_fields", {}).items()
+            if {key for key, field in fields if field.is_required()} <= section(request.layers, name).keys():
+                found.append(name)
+    return found
 
 
 def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict[str, str]:
@@ -303,11 +304,3 @@ def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict
             raise InputError(f"{method.name}.{key}: cannot read {path}: {error.strerror}") from None
         hyperparameters[key] = str(path)
     return hashes
-
-
-def _refuse_unused_sections(request: Request, runs: Sequence[RunConfig]) -> None:
-    # a file may hold sections for methods of other runs; on the command line that is a slip
-    used = {*OPTIONS, *SECTIONS, *(run.method for run in runs)}
-    for key, value in request.layers[-1].items():
-        if isinstance(value, dict) and key not in used:
-            raise InputError(f"--set {key}.{next(iter(value))}: {key!r} is not among the methods of this run")

@@ -25,10 +25,9 @@ def names(key: str, value: Any) -> list[str]:
     words = split(value) if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise InputError(f"{key} takes names separated by commas (given: {value!r})")
-    stripped = [word.strip() for word in words if word.strip()]
-    if not stripped:
-        raise InputError(f"{key} names nothing")
-    return list(dict.fromkeys(stripped))
+    if stripped := dict.fromkeys(word.strip() for word in words if word.strip()):
+        return list(stripped)
+    raise InputError(f"{key} names nothing")
 
 
 def split(text: str) -> list[str]:
@@ -52,22 +51,15 @@ def datasets_named(value: Any) -> list[str]:
     Raises:
         InputError: If it names none, or holds something else.
     """
-    return list(dict.fromkeys(map(_in_plain_form, names("dataset", value))))
+    found = []
+    for name in names("dataset", value):
+        form, _, place = name.partition(PLACE)
+        # links decide what a step upwards means: those stay
+        found.append(f"{form}{PLACE}{paths.written(place, 'dataset')}" if place.strip() else name)
+    return list(dict.fromkeys(found))
 
 
-def _in_plain_form(name: str) -> str:
-    form, colon, place = name.partition(PLACE)
-    # links decide what a step upwards means: those stay
-    return f"{form}{colon}{paths.written(place, 'dataset')}" if place.strip() else name
-
-
-def _range(word: str) -> list[str]:
-    """Return the seeds of a range such as ``0-4``; any other word alone, also an invalid or far too long range."""
-    found = re.fullmatch(r"\s*([0-9]{1,10})\s*-\s*([0-9]{1,10})\s*", word)
-    first, last = (int(found[1]), int(found[2])) if found else (0, -1)
-    seeds = [str(seed) for seed in range(first, last + 1)] if last - first < MAX_RUNS else []
-    # one alone would be a number of seeds
-    return [*seeds, ""] if seeds else [word]
+_SEEDS = re.compile(r"\s*([0-9]{1,10})\s*(?:-\s*([0-9]{1,10})\s*)?")
 
 
 def parse_seeds(value: Any) -> list[int]:
@@ -76,22 +68,22 @@ def parse_seeds(value: Any) -> list[int]:
     Raises:
         InputError: If it is neither.
     """
-    problem = InputError(
-        f"seeds takes how many (3) or which (0,4,7 or 0-4), each from 0 to {2**32 - 1} (given: {value!r})"
-    )
+    seeds = value
     if isinstance(value, str):
-        parts = [part.strip() for word in value.split(",") for part in _range(word)]
-        if not all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts if part) or not any(parts):
-            raise problem
-        value = int(parts[0]) if len(parts) == 1 else [int(part) for part in parts if part]
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_RUNS:
-        return list(range(value))
-    if isinstance(value, list) and value and all(type(seed) is int and 0 <= seed < 2**32 for seed in value):
-        return list(dict.fromkeys(value))
-    raise problem
+        found = [_SEEDS.fullmatch(word) for word in value.split(",") if word.strip()]
+        ranges = [(int(one[1]), int(one[2] or one[1])) for one in found if one]
+        if len(ranges) == len(found) and all(first <= last < first + MAX_RUNS for first, last in ranges):
+            seeds = [seed for first, last in ranges for seed in range(first, last + 1)]
+            if found and not re.search("[,-]", value):
+                (seeds,) = seeds
+    if type(seeds) is int and 1 <= seeds <= MAX_RUNS:
+        return list(range(seeds))
+    if isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds):
+        return list(dict.fromkeys(seeds))
+    raise InputError(f"seeds takes how many (3) or which (0,4,7 or 0-4), each from 0 to {2**32 - 1} (given: {value!r})")
 
 
-MAX_NAME = 60
+_NAME = r"[^,/\[\]\x00-\x1f]{0,60}"
 _COMMA = re.compile(r",(?![^\[({]*[\])}])")
 _HEAD = re.compile(r"\s*(?P<method>[^\s:]+)(?:\s+as\s+(?P<name>[^:]+?))?\s*:(?P<settings>.*)", re.DOTALL)
 
@@ -112,11 +104,10 @@ def read_methods(key: str, value: Any) -> list[MethodEntry]:
     Raises:
         InputError: If it has another form.
     """
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list) or not all(isinstance(item, str | dict) for item in value):
-        raise InputError(f"{key} takes names separated by commas (given: {value!r})")
-    words = [item.strip() if isinstance(item, str) else item for item in value]
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):
+        raise InputError(f"{key} takes names separated by commas (given: {items!r})")
+    words = [item.strip() if isinstance(item, str) else item for item in items]
     entries = [_from_mapping(key, item) if isinstance(item, dict) else MethodEntry(item) for item in words if item]
     if not entries:
         raise InputError(f"{key} names nothing")
@@ -131,8 +122,7 @@ def read_variants(value: Any) -> list[MethodEntry]:
     """
     if not isinstance(value, list) or not value:
         raise InputError(f"variants takes a list of words such as 'dkel: decay=none' (given: {value!r})")
-    items = [parse_variant(item) if isinstance(item, str) else item for item in value]
-    return [item if isinstance(item, MethodEntry) else _from_mapping("variants", item) for item in items]
+    return [parse_variant(item) if isinstance(item, str) else _from_mapping("variants", item) for item in value]
 
 
 def parse_variant(word: str) -> MethodEntry:
@@ -164,30 +154,19 @@ def parse_variant(word: str) -> MethodEntry:
 
 def _from_mapping(key: str, item: Any) -> MethodEntry:
     example = "{name: dml, as: dml-small-lr, train: {lr: 0.05}}"
-    if not isinstance(item, dict) or not all(isinstance(word, str) for word in item):
-        raise InputError(f"{key}: a method with settings of its own is written as {example} (given: {item!r})")
-    rest = dict(item)
+    rest = dict(item) if isinstance(item, dict) else {}
     method, name, train = rest.pop("name", None), rest.pop("as", ""), rest.pop("train", {})
-    if not isinstance(method, str) or not method.strip():
+    if not isinstance(method, str) or not method.strip() or not all(isinstance(word, str) for word in rest):
         raise InputError(f"{key}: a method with settings of its own is written as {example} (given: {item!r})")
     if not isinstance(train, dict) or not all(isinstance(word, str) for word in train):
         raise InputError(f"{key}: train must hold keys and values, as in {example} (given: {train!r})")
     if data := next((word for word in rest if word == "data" or word.startswith("data.")), None):
         raise InputError(f"{key}: {method} cannot have {data} of its own: all methods of a command see the same images")
-    if (
-        not isinstance(name, str)
-        or len(name) > MAX_NAME
-        or re.search(r"[,/\[\]\x00-\x1f]", name)
-        or name != name.strip()
-    ):
+    if not isinstance(name, str) or name != name.strip() or not re.fullmatch(_NAME, name):
         raise InputError(f"{key}: 'as' takes a name without commas, slashes and brackets (given: {name!r})")
     return MethodEntry(method.strip(), name, train, rest)
 
 
 def distinct_entries(entries: Sequence[MethodEntry]) -> list[MethodEntry]:
     """Return the entries, those that are the same once."""
-    found: list[MethodEntry] = []
-    for entry in entries:
-        if entry not in found:
-            found.append(entry)
-    return found
+    return [entry for place, entry in enumerate(entries) if entry not in entries[:place]]

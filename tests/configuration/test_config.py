@@ -190,21 +190,17 @@ class TestSeeds:
     @pytest.mark.parametrize(
         ("value", "seeds"),
         [
-            ("3", [0, 1, 2]),
-            (3, [0, 1, 2]),
-            ("0,4,7", [0, 4, 7]),
-            ("7, 0, 7", [7, 0]),
-            ([0, 4, 7], [0, 4, 7]),
-            ("5,", [5]),
-            ("4294967295,", [2**32 - 1]),
+            *(("3", [0, 1, 2]), (3, [0, 1, 2]), ("5,", [5]), ("4294967295,", [2**32 - 1])),
+            *(("0,4,7", [0, 4, 7]), ("7, 0, 7", [7, 0]), ([0, 4, 7], [0, 4, 7])),
+            *(("2-4", [2, 3, 4]), ("3-3", [3]), ("7, 0 - 1", [7, 0, 1])),
         ],
     )
     def test_how_many_or_which(self, value: Any, seeds: list[int]) -> None:
         assert parse_seeds(value) == seeds
 
-    @pytest.mark.parametrize(
-        "value", ["", ",", "two", "0", "-1", "1.5", "1,-2", "1,x", "4294967296,", "9" * 99, "٣", 0, -1, 2.0, True, None]
-    )
+    WORDS = ("", ",", "two", "0", "-1", "1.5", "1,-2", "1,x", "1-", "4-2", "1,4-2", "4294967296,", "9" * 99, "٣")
+
+    @pytest.mark.parametrize("value", [*WORDS, "0-100000", "4294967295-4294967296", 0, -1, 2.0, True, None])
     def test_anything_else_is_refused(self, value: Any) -> None:
         with pytest.raises(InputError, match=r"seeds takes how many \(3\) or which \(0,4,7 or 0-4\)"):
             parse_seeds(value)
@@ -293,38 +289,17 @@ class TestUnknownKeys:
 
 
 class TestRanges:
-    @pytest.mark.parametrize(
-        "word",
-        [
-            "train.epochs=0",
-            "train.epochs=1.5",
-            "train.epochs=100001",
-            "train.batch_size=1",
-            "train.lr=0",
-            "train.lr=.nan",
-            "train.lr=.inf",
-            "train.lr=fast",
-            "train.lr='0.1'",
-            "train.momentum=1",
-            "train.milestones=[0.5, 2]",
-            "train.nesterov=1",
-            "train.threads=0",
-            "data.train_per_class=0",
-            "data.holdout=1",
-            "data.pad=-1",
-            "train.optimizer=adam",
-            "train.label_smoothing=1",
-            "data.augment=autoaugment",
-            "data.erase=1.5",
-            "data.mix=both",
-            "data.mix_alpha=0",
-            "pcl.temperature=0",
-            "pcl.temperature=1" + "0" * 400,
-            "pcl.peers=1",
-            "pcl.ema_decay=1",
-            "pcl.ramp=steep",
-        ],
-    )
+    OUT_OF_RANGE = """
+        train.epochs=0 train.epochs=1.5 train.epochs=100001 train.batch_size=1
+        train.lr=0 train.lr=.nan train.lr=.inf train.lr=fast train.lr='0.1'
+        train.momentum=1 train.milestones=[0.5,2] train.nesterov=1 train.threads=0
+        train.optimizer=adam train.label_smoothing=1
+        data.train_per_class=0 data.holdout=1 data.pad=-1 data.augment=autoaugment
+        data.erase=1.5 data.mix=both data.mix_alpha=0
+        pcl.temperature=0 pcl.peers=1 pcl.ema_decay=1 pcl.ramp=steep
+    """
+
+    @pytest.mark.parametrize("word", [*OUT_OF_RANGE.split(), "pcl.temperature=1" + "0" * 400])
     def test_value_out_of_range_is_named(self, word: str) -> None:
         with pytest.raises(InputError) as caught:
             plan(Request([{"methods": "pcl"}, layer_from_assignments([word])]), datasets)

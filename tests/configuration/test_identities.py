@@ -49,19 +49,16 @@ def test_default_runs_on_digits(method: str) -> None:
     assert run.identity == DIGITS[method]
 
 
-def test_dkel_of_before_is_a_recipe() -> None:
-    [run] = planned(recipes.read(recipes.find("dkel_ramped")) | {"dataset": "digits", "seeds": 1})
-    assert run.identity == DIGITS["dkel"]
-
-
-def test_published_recipe() -> None:
-    runs = planned({"dataset": "cifar100", "methods": ["dml", "pcl"], "seeds": 1})
-    assert [run.identity for run in runs] == ["788094c3c821", "32cdf737366b"]
-
-
-def test_settings_that_were_changed() -> None:
-    [run] = planned(MUCH_SET)
-    assert run.identity == "b20b963e4fbc"
+@pytest.mark.parametrize(
+    ("layer", "identities"),
+    [
+        (recipes.read(recipes.find("dkel_ramped")) | {"dataset": "digits", "seeds": 1}, [DIGITS["dkel"]]),
+        ({"dataset": "cifar100", "methods": ["dml", "pcl"], "seeds": 1}, ["788094c3c821", "32cdf737366b"]),
+        (MUCH_SET, ["b20b963e4fbc"]),
+    ],
+)
+def test_recipes_and_changed_settings(layer: Layer, identities: list[str]) -> None:
+    assert [run.identity for run in planned(layer)] == identities
 
 
 @pytest.mark.parametrize(
