@@ -125,7 +125,7 @@ def described() -> dict[str, str]:
     found = {}
     for name, suite in available().items():
         runs = len(suite.tasks) * len(suite.budgets) * len(suite.methods) * suite.seeds
-        hours = "" if suite.hours is None else f", {suite.hours:g} hours"
+        hours = "" if suite.hours is None else f", {suite.hours:g} h"
         found[name] = f"{suite.description} ({runs} runs{hours})"
     return found
 
