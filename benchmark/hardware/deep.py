@@ -1,13 +1,13 @@
 """``bench doctor --deep``: four parts, each with its share of the time, each written as soon as it is known."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from benchmark.hardware import measurements, reference
-from benchmark.hardware.measurements import ParallelRuns, PartProcess, Workload, powers_of_two
-from benchmark.hardware.report import DeviceReport, Mode, Part, StepSpeed, page
+from benchmark.hardware.measurements import ParallelRuns, PartProcess, Workload
+from benchmark.hardware.report import DeviceReport, Mode, Part, page
 from benchmark.scheduling import usable_cpus
 from benchmark.store import check_folder, environment, put
 from benchmark.training import Machine, MachineRecord, Precision, choose_device, recording_key
@@ -30,13 +30,15 @@ ROOM_S = 45.0
 START_S, COMPILATION_S = 5.0, 45.0
 """Of a process, and of a network, about."""
 
+RUNS = (1, 2, 4, 8)
+"""At the same time."""
+
 MODES: tuple[Mode, ...] = ("eager", "graph", "compiled")
-JSON, PAGE = "doctor.json", "doctor.md"
 
 Notes = Iterator[str]
 """What a part yields after each measurement: what was cut, or nothing."""
 
-Wanted = TypeVar("Wanted")
+Wanted = TypeVar("Wanted", bound=tuple[Any, ...])
 
 
 def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[[str], None] = print) -> DeviceReport:
@@ -91,13 +93,9 @@ def machine_record(machine: Machine, workload: Workload, found: DeviceReport) ->
         gains["parallel"] = best.gain
     if not recorded and not gains:
         return None
-    return MachineRecord(
-        machine=machine,
-        workload=f"{method}, {backbone}, batch {workload.batch_size}",
-        recorded=recorded,
-        runs_per_device=best.runs if best else 1,
-        gains=gains,
-    )
+    measured = f"{method}, {backbone}, batch {workload.batch_size}"
+    runs = best.runs if best else 1
+    return MachineRecord(machine=machine, workload=measured, recorded=recorded, runs_per_device=runs, gains=gains)
 
 
 class _Doctor:
@@ -159,20 +157,34 @@ class _Doctor:
 
     def _write(self) -> None:
         self.found.seconds = time.perf_counter() - self._begun
-        put(self.folder / JSON, self.found.model_dump_json(indent=1) + "\n")
-        put(self.folder / PAGE, page(self.found))
+        put(self.folder / "doctor.json", self.found.model_dump_json(indent=1) + "\n")
+        put(self.folder / "doctor.md", page(self.found))
 
-    def _while_time(self, wanted: Sequence[Wanted], measure: Callable[[Wanted], None], what: str) -> Notes:
-        """Measure one after the other while the next, if it takes as long as the last, still ends within the part."""
-        took = START_S
+    def _while_time(
+        self,
+        wanted: Sequence[Wanted],
+        measure: Callable[[Wanted], None],
+        what: str,
+        first: Callable[[Wanted], float] = lambda one: 0.0,
+        kind: Callable[[Wanted], Hashable] = lambda one: None,
+    ) -> Notes:
+        """Measure one after the other what still ends within the part, if it takes as long as the last of its kind.
+
+        The first of a kind is expected to take twice as long as the longest so far, and what ``first`` gives.
+        """
+        took: dict[Hashable, float] = {}
+        cut = 0
         for number, one in enumerate(wanted):
-            if (number or not self.roomy) and took > self.left:
-                yield _cut(len(wanted) - number, len(wanted), what)
-                return
+            unknown = 2 * max(took.values(), default=START_S) + first(one)
+            if (number or not self.roomy) and took.get(kind(one), unknown) > self.left:
+                cut += 1
+                continue
             begin = time.perf_counter()
             measure(one)
-            took = time.perf_counter() - begin
+            took[kind(one)] = time.perf_counter() - begin
             yield ""
+        if cut:
+            yield _cut(cut, len(wanted), what)
 
     def agreements(self) -> Notes:
         """Stored losses and trajectories, in every arithmetic of the device, the table's own method first."""
@@ -193,8 +205,8 @@ class _Doctor:
         workload, cuda = self.workload, self.workload.device.type == "cuda"
         # its processes get ready while nothing is timed
         if self.roomy:
-            run, count = workload.main_run(), 8 if cuda else min(8, usable_cpus())
-            self.runs = ParallelRuns(run, workload.shape, str(workload.device), count)
+            count = max(RUNS) if cuda else min(max(RUNS), usable_cpus())
+            self.runs = ParallelRuns(workload.main_run(), workload.shape, str(workload.device), count)
         (own, *others), default = workload.methods, workload.precisions[0]
         # the optimiser of recorded steps, or None
         wanted: list[tuple[str, Precision, str | None]] = [(own, each, None) for each in workload.precisions]
@@ -227,43 +239,35 @@ class _Doctor:
         ]
         modes = [mode for mode in MODES if mode not in refused]
         wanted = [(*pair, precision, mode) for mode in modes for pair in pairs for precision in workload.precisions]
-        # what a step of the network took in this mode: of one that was not measured yet, twice the longest so far
-        took: dict[tuple[str, Mode], float] = {}
-        left = 0
-        for number, (method, network, precision, mode) in enumerate(wanted):
-            unknown = 2 * max(took.values(), default=START_S) + (COMPILATION_S if mode == "compiled" else 0.0)
-            if (number or not self.roomy) and took.get((network, mode), unknown) > self.left:
-                left += 1
-                continue
-            begin = time.perf_counter()
-            self.found.steps.append(self._step(method, network, precision, mode))
-            took[network, mode] = time.perf_counter() - begin
-            yield ""
-        if left:
-            yield _cut(left, len(wanted), "combinations")
 
-    def _step(self, method: str, network: str, precision: Precision, mode: Mode) -> StepSpeed:
-        try:
-            found, rate = self.process(measurements.step_speed, self.workload, method, network, precision, mode)
-            self.found.matrix_gflop_per_s.setdefault(precision, rate)
-            return found
-        except Exception as error:
-            run = self.workload.run(method, network, precision, mode)
-            return measurements.no_speed(run, mode, _first_line(error))
+        def measure(one: tuple[str, str, Precision, Mode]) -> None:
+            try:
+                found, rate = self.process(measurements.step_speed, workload, *one)
+                self.found.matrix_gflop_per_s.setdefault(one[2], rate)
+            except Exception as error:
+                found = measurements.no_speed(workload.run(*one), one[3], _first_line(error))
+            self.found.steps.append(found)
+
+        def compilation(one: tuple[str, str, Precision, Mode]) -> float:
+            return COMPILATION_S if one[3] == "compiled" else 0.0
+
+        # a network in a mode
+        yield from self._while_time(wanted, measure, "combinations", compilation, lambda one: (one[1], one[3]))
 
     def parallel(self) -> Notes:
         """One, two, four and eight runs at the same time."""
-        if self.runs is not None:
-            for count in powers_of_two(self.runs.wait(max(0.0, self.left - 2.0))):
-                seconds = min(3.0, self.left / 4)
-                if seconds <= 0.1 or (measured := self.runs.measure(count, seconds)) is None:
-                    break
-                self.found.parallel.append(measured)
-                yield ""
+        ready = self.runs.wait(max(0.0, self.left - 2.0)) if self.runs is not None else 0
+        for count in RUNS:
+            seconds = min(3.0, self.left / 4)
+            if self.runs is None or count > ready or seconds <= 0.1:
+                break
+            if (measured := self.runs.measure(count, seconds)) is None:
+                break
+            self.found.parallel.append(measured)
+            yield ""
         self.close()
-        wanted = len(list(powers_of_two(8)))
-        if len(self.found.parallel) < wanted:
-            yield _cut(wanted - len(self.found.parallel), wanted, "numbers of runs")
+        if cut := len(RUNS) - len(self.found.parallel):
+            yield _cut(cut, len(RUNS), "numbers of runs")
 
 
 def _cut(cut: int, of: int, what: str) -> str:

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -73,9 +73,9 @@ class Workload:
         (run,) = random_runs(method, backbone, settings | train, own)
         return run
 
-    def main_run(self) -> RunConfig:
+    def main_run(self, mode: Mode = "eager") -> RunConfig:
         """Return the run of the table's own method on the first network, in the default precision."""
-        return self.run(self.methods[0], self.backbones[0], self.precisions[0])
+        return self.run(self.methods[0], self.backbones[0], self.precisions[0], mode)
 
 
 # ---- the same bits ----
@@ -106,14 +106,9 @@ def recorded_repeat(workload: Workload, method: str, precision: Precision, optim
     recorded = _small_trainer(workload, method, precision, graph=True, optimizer=optimizer)
     other = _result(recorded)
     refusal = recorded.recorded.refusal if recorded.recorded else None
-    standard = _result(_small_trainer(workload, method, precision, graph=False, optimizer=optimizer))
+    differs = _difference(_result(_small_trainer(workload, method, precision, optimizer=optimizer)), other)
     return Repeat(
-        what="recorded",
-        method=method,
-        precision=precision,
-        optimizer=optimizer,
-        differs=_difference(standard, other),
-        refusal=refusal,
+        what="recorded", method=method, precision=precision, optimizer=optimizer, differs=differs, refusal=refusal
     )
 
 
@@ -144,7 +139,7 @@ def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
 
 def refused_mode(workload: Workload, mode: Mode) -> StepSpeed | None:
     """Return why the device takes no step in a mode, or None."""
-    run = workload.run(workload.methods[0], workload.backbones[0], workload.precisions[0], mode)
+    run = workload.main_run(mode)
     try:
         check_settings([run], workload.device)
     except InputError as error:
@@ -213,13 +208,12 @@ class PartProcess:
             self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
         try:
             return self._pool.submit(measure, *arguments, **options).result()
-        except BrokenProcessPool:
-            self.close()
-            raise RuntimeError("its process died (killed, or out of memory)") from None
         except InputError:
             raise
-        except Exception:
+        except Exception as error:
             self.close()
+            if isinstance(error, BrokenProcessPool):
+                raise RuntimeError("its process died (killed, or out of memory)") from None
             raise
 
     def close(self) -> None:
@@ -282,11 +276,6 @@ class ParallelRuns:
         if self._alone is None:
             self._alone = rates[0]
         return ParallelSpeed(runs=runs, images_per_s=rates, gain=sum(rates) / self._alone)
-
-
-def powers_of_two(limit: int) -> Iterator[int]:
-    """Yield 1, 2, 4, 8 as far as the limit."""
-    yield from (count for count in (1, 2, 4, 8) if count <= limit)
 
 
 def _take_steps(end: Connection, run: RunConfig, shape: Shape, device_name: str) -> None:

@@ -140,11 +140,9 @@ def _loss(case: dict[str, Any], device: torch.device, dtype: torch.dtype) -> flo
 def _agreement(
     what: Any, case: str, arithmetic: Any, pairs: list[tuple[float, float]], tolerance: float, floor: float = 1.0
 ) -> Agreement:
-    worst = max(abs(found - expected) / max(floor, abs(expected)) for found, expected in pairs)
     finite = all(math.isfinite(found) for found, _ in pairs)
-    return Agreement(
-        what=what, case=case, arithmetic=arithmetic, difference=worst if finite else None, tolerance=tolerance
-    )
+    worst = max(abs(found - expected) / max(floor, abs(expected)) for found, expected in pairs) if finite else None
+    return Agreement(what=what, case=case, arithmetic=arithmetic, difference=worst, tolerance=tolerance)
 
 
 def main() -> None:

@@ -138,7 +138,7 @@ def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
         return plan(request, datasets), []
     if method is not None and adds is not None:
         raise InputError("equal_cost and budget say the same thing in two ways: give one")
-    from benchmark.speed.cost import seconds_per_image
+    from benchmark.speed.cost import plan_cost
     from benchmark.speed.equal_cost import Budget, at_equal_cost
 
     def shape_of(run: RunConfig) -> datasets.Shape:
@@ -146,7 +146,8 @@ def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
 
     def seconds_of(run: RunConfig, shape: datasets.Shape) -> float:
         device, _ = _device(request.option("device"))
-        return seconds_per_image(run, shape, request.option("results"), device, tuple(request.plugins)).train
+        folder, plugins = request.option("results"), tuple(request.plugins)
+        return plan_cost([run], {run.dataset: shape}, folder, device, plugins).images[0].train
 
     budget = Budget(method, adds, seconds_of if by_time else None)
     runs, shares = at_equal_cost(request, datasets, shape_of, budget)

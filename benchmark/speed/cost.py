@@ -6,10 +6,12 @@ steps of random images, and kept in a results folder's ``pace.json``.
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from heapq import heapreplace
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -169,19 +171,6 @@ class PlanCost:
     busy: bool  # whether the machine did other work while they were timed
 
 
-def seconds_per_image(
-    run: RunConfig, shape: Shape, folder: Path, device_name: str = "auto", plugins: Sequence[str] = ()
-) -> ImageCost:
-    """Return the seconds of an image of one kind of run, measured here or kept in ``<folder>/pace.json``."""
-    kind, stored = kind_of(run, shape, choose_device(device_name)), read_seconds(folder)
-    if kind not in stored:
-        stored[kind], _ = time_images(run, shape, device_name, plugins, False)
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = {name: seconds._asdict() for name, seconds in stored.items()}
-        atomic.write_text(folder / FILE, json.dumps(kept, indent=2) + "\n")
-    return stored[kind]
-
-
 def plan_cost(
     runs: Sequence[RunConfig],
     shapes: Mapping[str, Shape],
@@ -205,20 +194,20 @@ def plan_cost(
     device = choose_device(device_name)
     names = [kind_of(run, shapes[run.dataset], device) for run in runs]
     kinds = dict(zip(names, runs, strict=True))
-    sizes = {
-        kind: ImageCost(shape.image_size**2, shape.image_size**2) if quick else macs_per_image(run, shape, plugins)
-        for kind, run, shape in ((kind, run, shapes[run.dataset]) for kind, run in kinds.items())
-    }
-    work = dict.fromkeys(kinds, 0)
+    sizes: dict[str, ImageCost] = {}
+    work: Counter[str] = Counter()
     for name, run in zip(names, runs, strict=True):
-        work[name] += pixels(run, shapes[run.dataset])
+        shape = shapes[run.dataset]
+        work[name] += pixels(run, shape)
+        if name not in sizes:
+            sizes[name] = ImageCost(*[shape.image_size**2] * 2) if quick else macs_per_image(run, shape, plugins)
     stored = read_seconds(folder)
     known = {kind: stored[kind] for kind in kinds if kind in stored}
     measured: dict[str, ImageCost] = {}
     loads = []
-    begin = time.perf_counter()
-    for kind in sorted(set(kinds) - set(known), key=lambda kind: (-work[kind] if quick else sizes[kind].train, kind)):
-        if (measured or (quick and known)) and time.perf_counter() - begin > (QUICK_BUDGET_S if quick else BUDGET_S):
+    begin, budget = time.perf_counter(), QUICK_BUDGET_S if quick else BUDGET_S
+    for kind in sorted(kinds.keys() - known, key=lambda kind: (-work[kind] if quick else sizes[kind].train, kind)):
+        if (measured or (quick and known)) and time.perf_counter() - begin > budget:
             break
         try:
             measured[kind], load = time_images(kinds[kind], shapes[kinds[kind].dataset], device_name, plugins, quick)
@@ -228,6 +217,7 @@ def plan_cost(
             if not quick:
                 raise
     known |= measured
+    scaled = len(kinds) - len(known)
     if not known:
         raise InputError("no training step of the plan can be taken")
     if measured and not quick:
@@ -236,14 +226,14 @@ def plan_cost(
         atomic.write_text(folder / FILE, json.dumps(kept, indent=2) + "\n")
     timed_kinds = known if quick or not measured else measured
     # a plug-in's predictor may have no MACs at all
-    ratios = [[known[kind][part] / (sizes[kind][part] or 1.0) for kind in timed_kinds] for part in range(2)]
-    like = ImageCost(*map(median, ratios))
-    images = [
-        known.get(name) or ImageCost(like.train * sizes[name].train, like.evaluation * sizes[name].evaluation)
-        for name in names
-    ]
+    train, evaluation = (
+        median(known[kind][part] / (sizes[kind][part] or 1.0) for kind in timed_kinds) for part in range(2)
+    )
+    for kind in kinds.keys() - known:
+        known[kind] = ImageCost(train * sizes[kind].train, evaluation * sizes[kind].evaluation)
+    images = [known[name] for name in names]
     seconds = [each.total(run, shapes[run.dataset]) for each, run in zip(images, runs, strict=True)]
-    return PlanCost(images, seconds, len(kinds), len(set(kinds) - set(known)), bool(loads) and median(loads) > BUSY)
+    return PlanCost(images, seconds, len(kinds), scaled, bool(loads) and median(loads) > BUSY)
 
 
 def time_images(
@@ -298,27 +288,24 @@ class EpochSeconds:
     """What epochs of each kind of run have taken in this process."""
 
     def __init__(self) -> None:
-        self._first: dict[str, float] = {}
-        self._longest: dict[str, float] = {}
+        self._seconds: dict[str, list[float]] = {}
 
     def add(self, kind: str, seconds: float) -> None:
-        """Add an epoch: the first of a kind, which also warms the device up, counts until there is another."""
-        if kind in self._first:
-            self._longest[kind] = max(seconds, self._longest.get(kind, 0.0))
-        else:
-            self._first[kind] = seconds
+        """Add an epoch."""
+        self._seconds.setdefault(kind, []).append(seconds)
 
     def expected(self, kind: str) -> float | None:
         """Return what the next epoch of a kind takes at most, by those before it; None if there was none."""
-        return self._longest.get(kind, self._first.get(kind))
+        # the first one, which also warms the device up, counts until there is another
+        seconds = self._seconds.get(kind)
+        return max(seconds[1:], default=seconds[0]) if seconds else None
 
 
 def side_by_side(seconds: Iterable[float], places: int) -> float:
     """Return how long runs take when each of so many places takes the next run as soon as it is free."""
     free = [0.0] * places
     for run in seconds:
-        earliest = min(range(places), key=free.__getitem__)
-        free[earliest] += run
+        heapreplace(free, free[0] + run)
     return max(free)
 
 

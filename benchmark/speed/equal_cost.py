@@ -81,9 +81,10 @@ def at_equal_cost(
             if run.dataset not in shapes:
                 shapes[run.dataset] = shape_of(run)
             shape = shapes[run.dataset]
-            measured = budget.seconds_of
-            macs = macs_per_image(run, shape, tuple(request.plugins)).train if measured is None else 0.0
-            counted[kind] = (macs if measured is None else measured(run, shape)) * shape.train
+            if budget.seconds_of is None:
+                counted[kind] = macs_per_image(run, shape, request.plugins).train * shape.train
+            else:
+                counted[kind] = budget.seconds_of(run, shape) * shape.train
         return counted[kind]
 
     runs = expanded(request, datasets, checksums)
@@ -95,18 +96,26 @@ def at_equal_cost(
         layers = [{key: value for key, value in layer.items() if key != "variants"} for layer in request.layers]
         reference = expanded(replace(request, layers=(*layers, {"methods": [budget.method]})), datasets, checksums)
         totals = {(run.dataset, run.backbone): per_epoch(run) * run.train.epochs for run in reference}
-    shares = [Share(run, per_epoch(run), totals[run.dataset, run.backbone], budget.unit) for run in runs]
-    epochs = [_epochs(share) for share in shares]
-    # the runs of plans of every length are in the same order
-    plans = {length: expanded(_with_epochs(request, length), datasets, checksums) for length in sorted(set(epochs))}
+    # the command line's own layer stays last: it says what may not be left unused
+    *below, last = request.layers
+    plans: dict[int, list[RunConfig]] = {}
     found: list[RunConfig] = []
     by_line: dict[str, Share] = {}
-    for number, (share, length) in enumerate(zip(shares, epochs, strict=True)):
-        scaled = plans[length][number].model_copy(update={"budgets": [budget.label]})
-        if scaled.train.epochs != length:
+    for number, run in enumerate(runs):
+        share = Share(run, per_epoch(run), totals[run.dataset, run.backbone], budget.unit)
+        epochs = max(1, round(share.budget / share.macs_per_epoch))
+        if epochs > MAX_EPOCHS:
             raise InputError(
-                f"{scaled.method} has train.epochs of its own, which {budget.label!r} would have to change"
+                f"the budget of {share.budget:.3g} {share.unit} gives {run.method} on {run.dataset} "
+                f"{epochs:,} epochs, more than {MAX_EPOCHS:,}"
             )
+        if epochs not in plans:
+            longer = replace(request, layers=(*below, {**last, "epochs": epochs}))
+            plans[epochs] = expanded(longer, datasets, checksums)
+        # the runs of plans of every length are in the same order
+        scaled = plans[epochs][number].model_copy(update={"budgets": [budget.label]})
+        if scaled.train.epochs != epochs:
+            raise InputError(f"{run.method} has train.epochs of its own, which {budget.label!r} would have to change")
         found.append(scaled)
         own = replace(share, run=scaled)
         by_line.setdefault(str(own), own)
@@ -120,19 +129,3 @@ def _check_schedules(request: Request, runs: Sequence[RunConfig]) -> None:
         raise InputError(
             "runs of equal cost differ in length: give train.milestones and train.warmup_epochs as shares of the run"
         )
-
-
-def _epochs(share: Share) -> int:
-    epochs = max(1, round(share.budget / share.macs_per_epoch))
-    if epochs > MAX_EPOCHS:
-        raise InputError(
-            f"the budget of {share.budget:.3g} {share.unit} gives {share.run.method} on {share.run.dataset} "
-            f"{epochs:,} epochs, more than {MAX_EPOCHS:,}"
-        )
-    return epochs
-
-
-def _with_epochs(request: Request, epochs: int) -> Request:
-    # the command line's own layer stays last: it says what may not be left unused
-    *below, last = request.layers
-    return replace(request, layers=(*below, {**last, "epochs": epochs}))

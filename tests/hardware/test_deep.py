@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from benchmark import cli
 from benchmark.datasets import Shape
 from benchmark.hardware import reference
 from benchmark.hardware.deep import MODES, PARTS, machine_record
@@ -24,17 +23,10 @@ from benchmark.hardware.measurements import (
     repeats,
     step_speed,
 )
-from benchmark.hardware.report import (
-    Agreement,
-    DeviceReport,
-    ParallelSpeed,
-    Part,
-    Repeat,
-    StepSpeed,
-    page,
-)
+from benchmark.hardware.report import Agreement, DeviceReport, ParallelSpeed, Part, Repeat, StepSpeed, page
 from benchmark.speed.measure import Rate
 from benchmark.training.machine_record import Machine
+from tests.command_line import Bench
 from tests.pretended_device import PretendedDevice, PretendedGraph
 from tests.reference import GOLDEN
 
@@ -62,12 +54,10 @@ def report(**found: Any) -> DeviceReport:
 class TestCommand:
     @pytest.mark.thorough
     def test_a_short_time_cuts_parts_and_says_which(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
     ) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr("sys.argv", ["bench", "doctor", "--deep", "--minutes", "0.1", "--out", str(tmp_path / "a")])
-        cli.main()
-        printed = capsys.readouterr().out
+        printed = bench("doctor", "--deep", "--minutes", "0.1", "--out", "a").out
         found = DeviceReport.model_validate_json((tmp_path / "a" / "doctor.json").read_text())
         assert [part.title for part in found.parts] == list(PARTS)
         for part in found.parts:
@@ -83,27 +73,14 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("words", "facts"),
         [
-            (["--minutes", "3"], ["--minutes", "--deep"]),
-            (["--out", "x"], ["--out", "--deep"]),
-            (["--deep", "--minutes", "0"], ["0.1..1440"]),
-            (["--deep", "--device", "cuda:99"], ["'cuda:99'", "auto, cpu, cuda"]),
+            ("--minutes 3", ["--minutes", "--deep"]),
+            ("--out x", ["--out", "--deep"]),
+            ("--deep --minutes 0", ["0.1..1440"]),
+            ("--deep --device cuda:99", ["'cuda:99'", "auto, cpu, cuda"]),
         ],
     )
-    def test_bad_options_are_one_line(
-        self,
-        words: list[str],
-        facts: list[str],
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("sys.argv", ["bench", "doctor", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert ended.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert all(fact in line for fact in facts)
+    def test_bad_options_are_one_line(self, words: str, facts: list[str], tmp_path: Path, bench: Bench) -> None:
+        bench("doctor", *words.split()).assert_refused(*facts)
         assert list(tmp_path.iterdir()) == []
 
 
@@ -128,13 +105,8 @@ class TestStoredNumbers:
     def test_the_losses_are_those_of_the_reference_values(self) -> None:
         golden = json.loads((GOLDEN / "losses.json").read_text())
         for case in STORED["losses"]:
-            (own,) = [
-                one
-                for one in golden
-                if one["case"] == case["name"]
-                and one["loss"] == case["loss"]
-                and one["inputs"]["peers"] == case["inputs"]["peers"]
-            ]
+            same = [one for one in golden if one["case"] == case["name"] and one["loss"] == case["loss"]]
+            (own,) = (one for one in same if one["inputs"]["peers"] == case["inputs"]["peers"])
             assert own["params"].get("epoch", 0) == case["epoch"]
 
     @pytest.mark.parametrize("method", sorted(STORED["trajectories"]))
@@ -287,13 +259,7 @@ def test_the_page_shows_what_was_found_in_every_part() -> None:
         agreements=[Agreement(what="loss", case="dml", arithmetic="tf32", difference=0.5, tolerance=0.01)],
         repeats=[Repeat(what="resumed", method="dml", precision="tf32", differs="metrics.1.loss")],
         steps=[
-            StepSpeed(
-                method="dml",
-                images_per_s=Rate(median=30_000.0, low=29_000.0, high=31_000.0),
-                matrix_share=0.11,
-                peak_mib=512.0,
-                **setting,
-            ),
+            StepSpeed(method="dml", images_per_s=Rate(30e3, 29e3, 31e3), matrix_share=0.11, peak_mib=512.0, **setting),
             StepSpeed(method="okdph", refusal="it reads", **setting),
         ],
         parallel=[ParallelSpeed(runs=2, images_per_s=[100.0, 90.0], gain=1.9)],
