@@ -96,10 +96,10 @@ def _write(
     plugins: tuple[str, ...],
 ) -> None:
     from benchmark.datasets import default_root
-    from benchmark.deployment import predictions
+    from benchmark.deployment import deployed, predictions
     from benchmark.store import find
 
-    predictions.check_target(out)
+    deployed.check_suffix(out, [predictions.ENDING])
     found = find(places(results), run, prefer)
     for line in predictions.write(predictions.of_run(found, data_root or default_root(), plugins), out):
         tell(line)

@@ -5,13 +5,14 @@ the normalisation is inside, so that nobody has to know it to get it right.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from scipy.special import softmax
 
 from methods.errors import InputError, unknown
 
@@ -90,10 +91,11 @@ def load(path: Path, plugins: Sequence[str | Path] = ()) -> Model:
         raise InputError(f"{path} is not a readable {path.suffix.removeprefix('.')} file: {reason}") from None
 
 
-def check_suffix(path: Path) -> str:
-    """Return the file's ending, or raise an InputError that lists the valid ones."""
-    if path.suffix not in LOADERS:
-        raise unknown("file ending", path.suffix or path.name, LOADERS)
+def check_suffix(path: Path, valid: Iterable[str] = ()) -> str:
+    """Return the file's ending, or raise an InputError that lists the valid ones: those of exported students."""
+    valid = tuple(valid) or tuple(LOADERS)
+    if path.suffix not in valid:
+        raise unknown("file ending", path.suffix or path.name, valid)
     return path.suffix
 
 
@@ -112,9 +114,7 @@ def read_images(paths: Sequence[Path], card: Card) -> Floats:
 
 def probabilities(logits: Floats) -> npt.NDArray[np.float64]:
     """Return the softmax ``[B, classes]`` of logits."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    result: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    result: npt.NDArray[np.float64] = softmax(logits.astype(np.float64), axis=1)
     return result
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,10 +113,10 @@ def _check(exported: Model, model: Normalised, card: Card, run: StoredRun, data_
         expected, given = original(images), exported(images)
         if not np.isfinite(expected).all():
             raise InputError(f"the outputs of {card.student} of {run.name} are not finite: not exported")
+        apart = float(np.abs(given - expected).max())
         if not np.allclose(given, expected, rtol=TOLERANCE, atol=TOLERANCE):
-            apart = float(np.abs(given - expected).max())
             raise MachineError(f"the exported file gives other logits than the student, by up to {apart:.2g}: not kept")
-        worst = max(worst, float(np.abs(given - expected).max()))
+        worst = max(worst, apart)
     lines = [f"read back: the student's logits on {sum(BATCHES)} random images, to {worst:.1g}"]
     dataset = _at_hand(run, data_root)
     if dataset is None:
@@ -127,13 +128,10 @@ def _check(exported: Model, model: Normalised, card: Card, run: StoredRun, data_
     lines.append(f"{card.scored_on} accuracy of the file: {accuracy:.4f} % ({len(labels)} images)")
     if card.accuracy is not None and abs(accuracy - card.accuracy) > 1e-9:
         # the run may have been on a device of other rounding
-        lines.append(f"note: the run itself noted {card.accuracy:.4f} %, on {_device(run)}")
+        found = (run.result.environment or {}) if run.result else {}
+        device = found.get("hardware", "an unknown device")
+        lines.append(f"note: the run itself noted {card.accuracy:.4f} %, on {device}")
     return lines
-
-
-def _device(run: StoredRun) -> str:
-    found = (run.result.environment or {}) if run.result else {}
-    return found.get("hardware", "an unknown device")
 
 
 def _at_hand(run: StoredRun, data_root: Path) -> datasets.Dataset | None:
@@ -156,9 +154,11 @@ def _accuracy(model: Model, pixels: Pixels, labels: Indices) -> float:
     return 100 * hits / len(labels)
 
 
-def _example(card: Card) -> torch.Tensor:
+def _example(card: Card) -> tuple[tuple[torch.Tensor], dict[str, Any]]:
+    """Return what an exporter calls a model with, and which of its axes may have any length."""
     # two images: an exporter may take a batch of one for a constant
-    return torch.zeros(2, card.in_channels, card.image_size, card.image_size)
+    images = torch.zeros(2, card.in_channels, card.image_size, card.image_size)
+    return (images,), {"images": {0: torch.export.Dim("batch", min=1)}}
 
 
 def _write_onnx(model: Normalised, student: Student, card: Card, path: Path) -> None:
@@ -166,13 +166,14 @@ def _write_onnx(model: Normalised, student: Student, card: Card, path: Path) -> 
     import onnxscript  # noqa: F401 - what torch's exporter needs, named here for the message
     from torch.onnx import export as to_onnx
 
+    given, shapes = _example(card)
     to_onnx(
         model,
-        (_example(card),),
+        given,
         str(path),
         input_names=["images"],
         output_names=["logits"],
-        dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
+        dynamic_shapes=shapes,
         dynamo=True,
         external_data=False,
         verbose=False,
@@ -187,9 +188,8 @@ def _write_onnx(model: Normalised, student: Student, card: Card, path: Path) -> 
 
 
 def _write_pt2(model: Normalised, student: Student, card: Card, path: Path) -> None:
-    batch = {"images": {0: torch.export.Dim("batch", min=1)}}
-    program = torch.export.export(model, (_example(card),), dynamic_shapes=batch)
-    torch.export.save(program, path)
+    given, shapes = _example(card)
+    torch.export.save(torch.export.export(model, given, dynamic_shapes=shapes), path)
 
 
 def _write_safetensors(model: Normalised, student: Student, card: Card, path: Path) -> None:

@@ -22,6 +22,7 @@ from tests import needs
 from tests.command_line import Bench
 
 FORMATS = (".safetensors", ".onnx", ".pt2")
+Exported = dict[str, tuple[Path, list[str]]]
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,7 @@ def needs_onnx(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, list[str]]]:
+def exported(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """One run's student in every format that can be written here, with what the export said."""
     folder = tmp_path_factory.mktemp("exported")
     run = lookup.find(finished_runs, "pcl-digits-resnet8-s0")
@@ -49,9 +50,7 @@ def exported(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 @pytest.mark.parametrize("suffix", FORMATS)
 class TestEveryFormat:
-    def test_the_card_says_what_a_user_needs(
-        self, suffix: str, exported: dict[str, tuple[Path, list[str]]], finished_runs: Path
-    ) -> None:
+    def test_the_card_says_what_a_user_needs(self, suffix: str, exported: Exported, finished_runs: Path) -> None:
         path, _ = exported[suffix]
         run = lookup.find(finished_runs, "pcl-digits-resnet8-s0")
         card = deployed.read_card(path)
@@ -63,9 +62,7 @@ class TestEveryFormat:
         dataset = datasets.load("digits", run.config.data, Path())
         assert (tuple(card.mean), tuple(card.std)) == (dataset.mean, dataset.std)
 
-    def test_the_accuracy_is_the_runs_to_the_digit(
-        self, suffix: str, exported: dict[str, tuple[Path, list[str]]], finished_runs: Path
-    ) -> None:
+    def test_the_accuracy_is_the_runs_to_the_digit(self, suffix: str, exported: Exported, finished_runs: Path) -> None:
         path, said = exported[suffix]
         card = deployed.read_card(path)
         run = lookup.find(finished_runs, card.run)
@@ -76,20 +73,14 @@ class TestEveryFormat:
         assert any(f"accuracy of the file: {accuracy:.4f} % (50 images)" in line for line in said)
         assert not any(line.startswith("note:") for line in said)
 
-    def test_any_number_of_images_goes_in(self, suffix: str, exported: dict[str, tuple[Path, list[str]]]) -> None:
+    def test_any_number_of_images_goes_in(self, suffix: str, exported: Exported) -> None:
         model = deployed.load(exported[suffix][0])
         images = np.random.default_rng(3).random((5, 1, 8, 8), dtype=np.float32)
         together = model(images)
         apart = np.concatenate([model(images[i : i + 1]) for i in range(5)])
         np.testing.assert_allclose(together, apart, rtol=1e-4, atol=1e-4)
 
-    def test_images_are_named(
-        self,
-        suffix: str,
-        exported: dict[str, tuple[Path, list[str]]],
-        tmp_path: Path,
-        bench: Bench,
-    ) -> None:
+    def test_images_are_named(self, suffix: str, exported: Exported, tmp_path: Path, bench: Bench) -> None:
         from sklearn.datasets import load_digits
 
         pixels = np.rint(load_digits().images[0] * (255 / 16)).astype(np.uint8)
@@ -102,9 +93,7 @@ class TestEveryFormat:
         assert len(lines) == 2
 
 
-def test_an_onnx_file_predicts_without_torch_and_this_repositorys_networks(
-    exported: dict[str, tuple[Path, list[str]]], tmp_path: Path
-) -> None:
+def test_an_onnx_file_predicts_without_torch_and_this_repositorys_networks(exported: Exported, tmp_path: Path) -> None:
     path, _ = exported[".onnx"]
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
     program = (
@@ -123,9 +112,7 @@ def test_an_onnx_file_predicts_without_torch_and_this_repositorys_networks(
     assert done.stdout.count("%") == 5
 
 
-def test_an_onnx_file_has_its_card_and_no_path_of_this_machine(
-    exported: dict[str, tuple[Path, list[str]]],
-) -> None:
+def test_an_onnx_file_has_its_card_and_no_path_of_this_machine(exported: Exported) -> None:
     import onnx
 
     path, _ = exported[".onnx"]
@@ -136,7 +123,7 @@ def test_an_onnx_file_has_its_card_and_no_path_of_this_machine(
     assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
 
 
-def test_a_weight_file_can_teach_another_run(exported: dict[str, tuple[Path, list[str]]]) -> None:
+def test_a_weight_file_can_teach_another_run(exported: Exported) -> None:
     from methods.backbones import make
     from methods.kd import load_network
 
@@ -152,11 +139,6 @@ def test_what_a_run_saves_says_what_its_data_were(finished_runs: Path) -> None:
 
 
 class TestRefusals:
-    def refused(self, bench: Bench, *words: object, code: int = 2) -> str:
-        answer = bench(*words)
-        assert (answer.code, len(answer.err.splitlines())) == (code, 1)
-        return answer.err
-
     @pytest.mark.parametrize(
         ("words", "fragment"),
         [
@@ -166,15 +148,8 @@ class TestRefusals:
             ("dml-digits-resnet8-s0 --to s.pt2 --student peer7", "unknown student 'peer7', did you mean 'peer"),
         ],
     )
-    def test_bad_words(
-        self,
-        words: str,
-        fragment: str,
-        finished_runs: Path,
-        tmp_path: Path,
-        bench: Bench,
-    ) -> None:
-        assert fragment in self.refused(bench, "export", *words.split(), "--results", finished_runs)
+    def test_bad_words(self, words: str, fragment: str, finished_runs: Path, tmp_path: Path, bench: Bench) -> None:
+        bench("export", *words.split(), "--results", finished_runs).assert_refused(fragment)
         assert list(tmp_path.iterdir()) == []
 
     def test_a_run_without_students(self, finished_runs: Path, tmp_path: Path) -> None:
@@ -200,23 +175,17 @@ class TestRefusals:
             export(lookup.find(finished_runs, "dml-digits-resnet8-s1"), tmp_path / "s.pt2", None, tmp_path)
         assert list(tmp_path.iterdir()) == []
 
-    def test_damaged_files(
-        self,
-        exported: dict[str, tuple[Path, list[str]]],
-        tmp_path: Path,
-        bench: Bench,
-    ) -> None:
+    def test_damaged_files(self, exported: Exported, tmp_path: Path, bench: Bench) -> None:
         image = tmp_path / "a.png"
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(image)
         for suffix, (path, _) in exported.items():
             damaged = tmp_path / f"s{suffix}"
             damaged.write_bytes(path.read_bytes()[:500])
-            assert "belongs beside" in self.refused(bench, "predict", damaged, image)
             card: dict[str, Any] = json.loads(deployed.card_path(path).read_text())
-            deployed.card_path(damaged).write_text(json.dumps(card))
-            assert "is not a readable" in self.refused(bench, "predict", damaged, image)
-            deployed.card_path(damaged).write_text(json.dumps({**card, "classes": []}))
-            assert "is not the card" in self.refused(bench, "predict", damaged, image)
+            bench("predict", damaged, image).assert_refused("belongs beside")
+            for wrong, fragment in ((card, "is not a readable"), ({**card, "classes": []}, "is not the card")):
+                deployed.card_path(damaged).write_text(json.dumps(wrong))
+                bench("predict", damaged, image).assert_refused(fragment)
 
 
 @pytest.mark.parametrize(("name", "there"), [("digits", True), ("cifar10", False), ("tinyimagenet", False)])
