@@ -23,7 +23,7 @@ def rm(
 ) -> None:
     """List runs to remove from the store; with --yes move them to RESULTS/trash. Nothing is deleted."""
     from benchmark import store
-    from benchmark.store import Status, lookup
+    from benchmark.store import Status
     from benchmark.tables import TableFilter
 
     if not (runs or where or split or failed):
@@ -31,7 +31,7 @@ def rm(
     stored = store.read(results)
     say_notes(map(str, stored.left_out))
     every = [run.stored() for run in stored.found]
-    chosen = [lookup.find(results, word).name for word in runs or ()] or [run.name for run in every]
+    chosen = [store.find(results, word).name for word in runs or ()] or [run.name for run in every]
     if (where or split) and every:
         frame, _ = TableFilter(where, split or "all").runs(store.last_epochs(stored))
         chosen = [name for name in chosen if name in set(frame["run"])]
@@ -42,15 +42,17 @@ def rm(
         return
     count = f"{len(found)} {'run' if len(found) == 1 else 'runs'}"
     if not yes:
-        for line in store.described(found):
-            tell(line)
-        tell(f"{count}; nothing is moved yet: --yes moves them to {results / 'trash'}")
+        for run in found:
+            size = sum(size for _, size in store.sizes_below(run.folder))
+            tell(f"  {run.status:<13}  {size / 2**20:8.2f} MiB  {run.name}")
+        tell(f"{count}; nothing is moved yet: --yes moves them to {results / store.TRASH}")
         return
-    moved = store.move(results, found)
-    for run in moved:
-        tell(f"  {run.name}: {'moved' if run.to else run.reason}")
-    done = sum(run.to is not None for run in moved)
-    tell(f"{done} of {count} moved to {results / 'trash'}, which may be deleted, or moved back")
+    done = 0
+    for run in found:
+        fault = store.Store(results).move_to_trash(run.folder, run.config)
+        tell(f"  {run.name}: {fault or 'moved'}")
+        done += not fault
+    tell(f"{done} of {count} moved to {results / store.TRASH}, which may be deleted, or moved back")
     if done < len(found):
         raise typer.Exit(1)
 
@@ -62,7 +64,7 @@ def du(results: Results = Path("results")) -> None:
     if not results.is_dir():
         raise InputError(f"no such results folder: {results}")
     found = store.kinds(results)
-    for kind in found:
-        files = "file" if kind.files == 1 else "files"
-        tell(f"  {kind.bytes / 2**20:10.2f} MiB  {kind.name:<16}  {kind.files} {files}; {kind.remark}".rstrip("; "))
-    tell(f"  {sum(kind.bytes for kind in found) / 2**20:10.2f} MiB  in {results}")
+    for kind, files, size in found:
+        counted = f"{files} {'file' if files == 1 else 'files'}"
+        tell(f"  {size / 2**20:10.2f} MiB  {kind:<16}  {counted}; {store.REMARKS[kind]}".rstrip("; "))
+    tell(f"  {sum(size for _, _, size in found) / 2**20:10.2f} MiB  in {results}")

@@ -93,7 +93,6 @@ def verify(
     """Repeat stored runs here and say whether they are identical or reproduced; exit code 1 if any is neither."""
     from benchmark import exchange
     from benchmark.datasets import default_root
-    from benchmark.exchange import submission_check
     from benchmark.store import environment
 
     access = exchange.Access(
@@ -101,24 +100,16 @@ def verify(
     )
     every = exchange.cases(target, results)
     chosen = secrets.randbits(32) if seed is None else seed
-    found = exchange.repeat(
-        every,
-        access,
-        chosen,
-        sample,
-        minutes,
-        lambda case, one: tell(submission_check.line_of(case.name, one), flush=True),
-    )
+    found = exchange.repeat(every, access, chosen, sample, minutes, partial(tell, flush=True))
     counts = Counter(one.outcome for one in found.values())
     tell(
         f"{len(found)} of {len(every)} {'run' if len(every) == 1 else 'runs'} repeated (--seed {chosen}): "
         + ", ".join(f"{n} {word}" for word, n in counts.items())
     )
-    made = exchange.made_record(found, every, chosen, environment.versions())
-    claims = submission_check.statements([case for case in every if case.name in found], made, resolve)
-    whole = submission_check.statements(every, made, resolve)
-    for name in claims:
-        tell(f"{name}: {whole[name]}{f': {whole[name].text}' if whole[name].text else ''}")
+    made = exchange.Record(seed=chosen, environment=environment.versions(), runs=found)
+    claims = exchange.statements(every, made, resolve)
+    for name in exchange.statements([case for case in every if case.name in found], made, resolve):
+        tell(claims[name].line(name))
     if record:
         source = results if target is None else as_path(target)
         source = source if source.exists() else results
@@ -128,7 +119,7 @@ def verify(
     # repetitions elsewhere count by what they say together, identical ones each by itself
     repeated = {name for name, one in found.items() if one.outcome is exchange.Outcome.REPEATED}
     elsewhere = {case.claim for case in every if case.name in repeated}
-    own = submission_check.statements([case for case in every if case.claim in elsewhere], made, resolve)
+    own = exchange.statements([case for case in every if case.claim in elsewhere], made, resolve)
     if any(one.mark is not exchange.Mark.REPRODUCED for one in own.values()):
         raise typer.Exit(1)
 
@@ -164,7 +155,7 @@ def submit(
 ) -> None:
     """Prepare a submission, or check one, whose code is run; exit code 0 if all is identical or reproduced."""
     from benchmark.datasets import default_root
-    from benchmark.exchange import Access, Mark, submission, submission_check, write_record
+    from benchmark.exchange import Access, Mark, cases, submission, submission_check, write_record
 
     if (check is None) == (prepare is None):
         raise InputError("give either --check FOLDER or --prepare RESULTS --out FOLDER")
@@ -173,7 +164,9 @@ def submit(
         if out is None:
             raise InputError("--prepare needs --out FOLDER")
         form = submission.prepare(prepare, out, method or "", recipe or "", tuple(plugin or ()))
-        problems = submission_check.problems_of_draft(out, Access(root, device, (), dataset or (), file or ()))
+        draft = submission.read(out, draft=True)
+        access = Access(root, device, draft.plugins, dataset or (), file or ())
+        problems = list(submission_check.unequal(draft, cases(draft.bundle, out), access))
         for problem in problems:
             tell(problem)
         tell(f"{form}: fill in what begins with {submission.TO_FILL_IN}, then: bench submit --check {out}")

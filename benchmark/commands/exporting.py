@@ -23,10 +23,10 @@ def export(
     """Export a student of a run as a file that works without this project, and check the file."""
     from benchmark.datasets import default_root
     from benchmark.deployment import deployed
-    from benchmark.store import lookup
+    from benchmark.store import find
 
     deployed.check_suffix(to)
-    found = lookup.find(results, run)
+    found = find(results, run)
     # torch is imported once the arguments are known to be right
     from benchmark.deployment.export import export as write
 

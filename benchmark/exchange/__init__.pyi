@@ -17,9 +17,8 @@ from .verification import (
     Case as Case,
     Record as Record,
     cases as cases,
-    content_hash as content_hash,
-    made_record as made_record,
     record_of as record_of,
     repeat as repeat,
+    statements as statements,
     write_record as write_record,
 )

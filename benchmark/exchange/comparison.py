@@ -7,8 +7,11 @@ from enum import StrEnum
 from functools import cache
 from statistics import fmean, stdev
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as checked_dataclass
+
 from benchmark.metrics import RECORDED
-from benchmark.store import Row
+from benchmark.store import Row, environment
 
 BOUND = 0.5
 """Points of accuracy: that a claimed mean is wrong by as much or more must be excluded before it is reproduced."""
@@ -20,7 +23,7 @@ CONFIDENCE = 0.95
 
 MADE_WITH = (
     *("hardware", "device", "precision", "deterministic", "cuda", "torch", "torchvision", "numpy"),
-    *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "okdbench", "commit", "source"),
+    *(*environment.CPU_DISPATCH, "okdbench", "commit", "source"),
 )
 """What of a run's environment may change its last bits."""
 
@@ -59,7 +62,7 @@ class Mark(StrEnum):
     DIFFERS = "differs"
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Comparison:
     """A stored run and its repetition.
 
@@ -70,12 +73,14 @@ class Comparison:
         text: What that rests on, on one line.
         stored: Accuracies and other metrics of the last evaluated epoch, and :data:`BEST`, as they are stored.
         differences: Of each of these: repeated minus stored.
+        content: The hash of the run's files: after any edit a record of the comparison does not count.
     """
 
     outcome: Outcome
     text: str = ""
     stored: Mapping[str, float] = field(default_factory=dict)
     differences: Mapping[str, float] = field(default_factory=dict)
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,10 @@ class Statement:
         counted = f" ({self.repeated} of {self.runs}{more})" if self.repeated or more else ""
         return f"{self.mark}{counted}"
 
+    def line(self, name: str) -> str:
+        """Return the line that says it of the claim with this name."""
+        return f"{name}: {self}{f': {self.text}' if self.text else ''}"
+
 
 def compare(
     stored: Sequence[Row], repeated: Sequence[Row], made: Mapping[str, str], here: Mapping[str, str]
@@ -118,36 +127,30 @@ def compare(
     """
     if fault := _other_metrics(stored, repeated):
         return Comparison(Outcome.INCONSISTENT, fault)
-    changed = [key for key in MADE_WITH if made.get(key, "") != here.get(key, "")]
     # an older run names no source hash; its commit tells
-    changed = [key for key in changed if key != "source" or key in made]
-    first = first_difference(stored, repeated)
+    changed = [key for key in MADE_WITH if made.get(key, "") != here.get(key, "") and (key != "source" or key in made)]
+    unequal = (
+        (epoch, name)
+        for epoch, (one, other) in enumerate(zip(stored, repeated, strict=True))
+        for name in one
+        if name not in _NEVER_EQUAL and one[name] != other.get(name)
+    )
+    first = next(unequal, None)
     summary, ours = _summary(stored), _summary(repeated)
     differences = {name: ours[name] - value for name, value in summary.items() if name in ours}
     other = ", ".join(f"{key} {made.get(key) or 'unknown'} against {here.get(key) or 'unknown'}" for key in changed)
     if first is None:
-        same_place = not {key for key in changed if key not in ("okdbench", "commit", "source")}
-        outcome = Outcome.IDENTICAL if same_place else Outcome.REPEATED
-        return Comparison(outcome, "" if same_place else f"the same numbers; {other}", summary, differences)
+        if changed and not {"okdbench", "commit", "source"}.issuperset(changed):
+            return Comparison(Outcome.REPEATED, f"the same numbers; {other}", summary, differences)
+        return Comparison(Outcome.IDENTICAL, "", summary, differences)
     epoch, name = first
-    where = f"from epoch {epoch} on: {_number(stored, epoch, name)} stored, {_number(repeated, epoch, name)} here"
+    one, other_one = (f"{rows[epoch][name]:.17g}" if name in rows[epoch] else "nothing" for rows in (stored, repeated))
+    where = f"from epoch {epoch} on: {one} stored, {other_one} here ({name})"
     if not changed and here.get("deterministic") != "false":
-        return Comparison(Outcome.DIFFERENT, f"{where} ({name}), on the same device and versions", summary, differences)
+        return Comparison(Outcome.DIFFERENT, f"{where}, on the same device and versions", summary, differences)
+    gap = f"{differences['student']:+.3g} points; " if "student" in differences else ""
     why = other or "kernels that are not deterministic"
-    gap = differences.get("student")
-    said = f"{gap:+.3g} points; " if gap is not None else ""
-    return Comparison(Outcome.REPEATED, f"{said}{where} ({name}); {why}", summary, differences)
-
-
-def first_difference(stored: Sequence[Row], repeated: Sequence[Row]) -> tuple[int, str] | None:
-    """Return the first epoch in which a deterministic number of the stored run is another one here, and its name."""
-    for epoch, (one, other) in enumerate(zip(stored, repeated, strict=False)):
-        for name in one:
-            if name not in _NEVER_EQUAL and one[name] != other.get(name):
-                return epoch, name
-    if len(stored) != len(repeated):
-        return min(len(stored), len(repeated)), "epoch"
-    return None
+    return Comparison(Outcome.REPEATED, f"{gap}{where}; {why}", summary, differences)
 
 
 def _other_metrics(stored: Sequence[Row], repeated: Sequence[Row]) -> str:
@@ -249,9 +252,3 @@ def _interval_text(gaps: Sequence[float]) -> str:
         return mean
     half = _half_width(gaps)
     return f"{mean} [{fmean(gaps) - half:+.2f}, {fmean(gaps) + half:+.2f}]"
-
-
-def _number(rows: Sequence[Row], epoch: int, name: str) -> str:
-    if epoch >= len(rows):
-        return "no such epoch"
-    return f"{rows[epoch][name]:.17g}" if name in rows[epoch] else "nothing"

@@ -3,26 +3,24 @@
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.configuration import RunConfig
 from benchmark.errors import MachineError
 from benchmark.exchange.bundles import RUNS, SOURCES, BundledRun, BundledSource, contents
 from benchmark.store import (
-    CONFIG,
-    METRICS,
+    LIMITS,
     REPLICATE,
     RESULT,
-    DamagedError,
     Found,
     Store,
     atomic,
     better,
     brief,
     contradiction,
-    read_files,
     replicate_name,
+    whole_files,
 )
 from benchmark.tables import PLANS, Plan
 from methods.errors import InputError
@@ -77,9 +75,13 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
                 plans.add(item.file)
     targets = dict(wanted.targets)
     added = [target for target in targets.values() if not (into / RUNS / target).exists()]
-    replicates = sum(REPLICATE in target for target in added)
     done = Merged(
-        len(added), len(targets) - len(added), wanted.present, 0, replicates, tuple(wanted.contradictions), len(plans)
+        added=len(added),
+        completed=len(targets) - len(added),
+        present=wanted.present,
+        replicates=sum(REPLICATE in target for target in added),
+        contradictions=tuple(wanted.contradictions),
+        plans=len(plans),
     )
     if dry_run:
         return done
@@ -89,10 +91,13 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
         store.runs.mkdir(parents=True, exist_ok=True)
         for bundle in bundles:
             for item in contents(bundle):
-                if isinstance(item, BundledSource):
-                    _write_source(into / SOURCES, item)
-                elif isinstance(item, Plan):
+                if isinstance(item, Plan):
                     item.store(into)
+                elif isinstance(item, BundledSource):
+                    source = into / SOURCES / item.name
+                    if not source.exists():
+                        source.parent.mkdir(exist_ok=True)
+                        atomic.write_bytes(source, item.content)
                 elif (target := targets.pop((item.name, item.hash), None)) is not None:
                     busy += not _write(store, item, target)
         for config in wanted.asked:
@@ -104,34 +109,32 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
     return replace(done, completed=done.completed - busy, busy=busy)
 
 
-@dataclass
 class _Targets:
     """What is to be written.
 
     Attributes:
-        into: The results folder.
         targets: The folder's name of each run that is written, by its name in the bundle and the hash of its files.
         present: How many runs are there already.
         asked: Runs that were asked for as something else too.
         contradictions: A line each.
     """
 
-    into: Path
-    targets: dict[tuple[str, str], str] = field(default_factory=dict)
-    present: int = 0
-    asked: list[RunConfig] = field(default_factory=list)
-    contradictions: list[str] = field(default_factory=list)
-    _chosen: dict[str, tuple[Found, tuple[str, str] | None]] = field(default_factory=dict)
+    def __init__(self, into: Path) -> None:
+        self._into = into
+        self._chosen: dict[str, tuple[Found, tuple[str, str] | None]] = {}
+        self.targets: dict[tuple[str, str], str] = {}
+        self.present = 0
+        self.asked: list[RunConfig] = []
+        self.contradictions: list[str] = []
 
     def add(self, bundle: Path, item: BundledRun) -> None:
         """Decide about one run of a bundle."""
-        read = item.checked()
-        given = Found(bundle, brief(item.name, read))
+        given = Found(bundle, brief(item.name, item.contents))
         target = item.name.partition(REPLICATE)[0]
         there = self._there(target)
         if there is not None and there[0].record.environment != given.record.environment:
             both_final = there[0].record.status.final and given.record.status.final
-            target = replicate_name(target, read.environment) if both_final else target
+            target = replicate_name(target, item.contents.environment) if both_final else target
             there = self._there(target) if both_final else there
         if there is not None:
             counts = better(there[0], given)
@@ -154,43 +157,30 @@ class _Targets:
 
     def _there(self, name: str) -> tuple[Found, tuple[str, str] | None] | None:
         """Return the run that a name has in the folder or is going to have, the latter with its key."""
-        folder = self.into / RUNS / name
+        folder = self._into / RUNS / name
         if name in self._chosen or not folder.exists():
             return self._chosen.get(name)
-        try:
-            return Found(self.into, brief(name, read_files(folder).contents)), None
-        except DamagedError as error:
-            raise InputError(f"{folder} is damaged: {error}: move it away") from None
+        return Found(self._into, brief(name, whole_files(folder))), None
 
 
 def _write(store: Store, run: BundledRun, target: str) -> bool:
     """Write a run; return whether that was possible."""
     folder = store.runs / target
+    # the result is written last, as by a run
+    order = [*(name for name in LIMITS if name != RESULT), *sorted(run.files.keys() - LIMITS.keys()), RESULT]
+    files = [(name, run.files[name]) for name in order if name in run.files]
     if folder.exists():
-        with store.lock(run.checked().config, patience=0) as held:
-            if held:
-                for name in sorted(run.files, key=_order):
-                    atomic.write_bytes(folder / name, run.files[name])
+        with store.lock(run.contents.config, patience=0) as held:
+            for name, content in files if held else ():
+                atomic.write_bytes(folder / name, content)
         return held
     # a folder is wholly there or not at all
     temporary = store.runs / f".{target}.{os.getpid()}{atomic.SUFFIX}"
     try:
         temporary.mkdir()
-        for name in sorted(run.files, key=_order):
-            atomic.write_bytes(temporary / name, run.files[name])
+        for name, content in files:
+            atomic.write_bytes(temporary / name, content)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return True
-
-
-def _order(name: str) -> tuple[int, str]:
-    """Return a key that puts the result last, as a run writes it."""
-    known = (CONFIG, METRICS, RESULT)
-    return (known.index(name) if name in (CONFIG, METRICS) else len(known) * (name == RESULT) + 2, name)
-
-
-def _write_source(folder: Path, source: BundledSource) -> None:
-    if not (folder / source.name).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(folder / source.name, source.content)

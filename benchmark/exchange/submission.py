@@ -124,9 +124,8 @@ def read(folder: Path, draft: bool = False) -> Submission:
     try:
         content = parse_yaml(read_regular(path, _MAX_FORM).decode(), str(path))
     except FileNotFoundError:
-        raise InputError(
-            f"no submission in {folder}: there is no {FORM} (docs/submitting.md says what it holds)"
-        ) from None
+        where = "docs/submitting.md says what it holds"
+        raise InputError(f"no submission in {folder}: there is no {FORM} ({where})") from None
     except (OSError, UnicodeDecodeError, DamagedError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):
@@ -178,9 +177,9 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
     """
     every = cases(None, results)
     method = method or _about(every)
-    own = [case for case in every if case.contents.config.method == method]
+    own = [case for case in every if case.config.method == method]
     if not own:
-        raise unknown("method", method, dict.fromkeys(case.contents.config.method for case in every))
+        raise unknown("method", method, dict.fromkeys(case.config.method for case in every))
     config = own[0].contents.config
     form: dict[str, Any] = {"who": f"{TO_FILL_IN}: who submits it, and how to reach them", "method": method}
     if hash_of_code := config.sources.get("method"):
@@ -191,9 +190,8 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
             raise MachineError(f"cannot copy {code}: {error}") from None
         form["code"] = {"file": code.name, "hash": hash_of_code}
     form["recipe"] = recipe or datasets.recipe(config.dataset, [str(path) for path in plugins])
-    form["settings"] = _settings(form["recipe"], every)
-    if not form["settings"]:
-        del form["settings"]
+    if settings := _settings(form["recipe"], every):
+        form["settings"] = settings
     form["machine"] = ", ".join(dict.fromkeys(case.contents.environment.get("hardware", "unknown") for case in every))
     form["licence"] = f"{TO_FILL_IN}: of the results, such as CC-BY-4.0"
     form["bundle"] = BUNDLE
@@ -205,8 +203,8 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
 
 def _about(every: Sequence[Case]) -> str:
     """Return the method that a submission is about: the only one, or the only one of a plug-in."""
-    of_plugins = {case.contents.config.method for case in every if "method" in case.contents.config.sources}
-    methods = of_plugins or {case.contents.config.method for case in every}
+    of_plugins = {case.config.method for case in every if "method" in case.config.sources}
+    methods = of_plugins or {case.config.method for case in every}
     if len(methods) != 1:
         raise InputError(f"what is the submission about? --method {'|'.join(sorted(methods))}")
     return methods.pop()
@@ -230,7 +228,7 @@ def _settings(recipe: str, every: Sequence[Case]) -> dict[str, dict[str, Any]]:
     for section, model in SECTIONS.items():
         given: Mapping[str, Any] = layer.get(section) or {}
         usual = validated(model, given, recipe).model_dump(mode="json")
-        first, *others = [getattr(case.contents.config, section).model_dump(mode="json") for case in every]
+        first, *others = [getattr(case.config, section).model_dump(mode="json") for case in every]
         free = {name.partition(".")[2] for role in _CHANGE_NO_NUMBER for name in settings_of_role(role)}
         own = {key: value for key, value in first.items() if key not in free and value != usual.get(key)}
         if own := {key: value for key, value in own.items() if all(other[key] == value for other in others)}:

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark import datasets
 from benchmark.configuration import (
@@ -20,9 +19,9 @@ from benchmark.configuration import (
     settings_of_role,
     source_of_method,
 )
-from benchmark.exchange.comparison import BOUND, Comparison, Mark, Statement, worst
-from benchmark.exchange.submission import Submission, read
-from benchmark.exchange.verification import Access, Case, Record, allowed, cases, made_record, repeat
+from benchmark.exchange.comparison import BOUND, Mark, Statement, worst
+from benchmark.exchange.submission import Submission
+from benchmark.exchange.verification import Access, Case, Record, allowed, cases, repeat, statements
 from benchmark.metrics import RECORDED
 from benchmark.store import DamagedError, Status, environment
 from methods import registry
@@ -42,8 +41,6 @@ _PARTS = {
 
 _ROUNDING = 1e-6
 """Points by which rounding may move a mean."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def check(
     minutes: float | None = None,
     sample: int | None = None,
     bound: float = BOUND,
-    tell: Tell = print,
+    tell: Callable[[str], None] = print,
 ) -> Checked:
     """Check a submission. The code of its plug-in is run.
 
@@ -88,38 +85,13 @@ def check(
     problems = list(unequal(submission, every, access))
     for problem in problems:
         tell(f"{Mark.DIFFERS:<13} {problem}")
-    comparisons = repeat(every, access, seed, sample, minutes, lambda case, one: tell(line_of(case.name, one)))
-    record = made_record(comparisons, every, seed, environment.versions(), problems)
+    repeated = repeat(every, access, seed, sample, minutes, tell)
+    record = Record(seed=seed, environment=environment.versions(), problems=problems, runs=repeated)
     claims = statements(every, record, bound)
     for name, statement in claims.items():
-        tell(f"{name}: {statement}{f': {statement.text}' if statement.text else ''}")
+        tell(statement.line(name))
     mark = Mark.DIFFERS if problems else worst([statement.mark for statement in claims.values()])
     return Checked(mark, claims, record)
-
-
-def line_of(name: str, comparison: Comparison) -> str:
-    """Return the line that says what repeating a run came to."""
-    return f"{comparison.outcome:<13} {name}{f'  {comparison.text}' if comparison.text else ''}"
-
-
-def statements(every: Sequence[Case], record: Record, bound: float = BOUND) -> dict[str, Statement]:
-    """Return what repetitions say of each claim: of the runs that differ in their seeds alone.
-
-    Args:
-        every: The runs.
-        record: Which of them were repeated.
-        bound: The inflation that must be excluded, in points of accuracy.
-    """
-    claims: dict[str, list[Case]] = {}
-    for case in every:
-        claims.setdefault(case.claim, []).append(case)
-    found = {}
-    for claim, own in claims.items():
-        config = own[0].contents.config
-        name = f"{config.method} on {config.dataset}/{config.backbone}"
-        statement = record.state({case.name: case.content for case in own}, bound)
-        found[name if name not in found else f"{name} ({claim})"] = statement
-    return found
 
 
 def unequal(submission: Submission, every: Sequence[Case], access: Access) -> Iterator[str]:
@@ -135,34 +107,31 @@ def unequal(submission: Submission, every: Sequence[Case], access: Access) -> It
         access: What of this machine may be used; of a dataset that is not here the checksum is not compared.
     """
     form = submission.form
-    if all(case.contents.config.method != form.method for case in every):
+    if all(case.config.method != form.method for case in every):
         yield f"method: no run is of {form.method}"
     yield from _code(submission)
     yield from _seeds(every)
-    known: dict[str, RunConfig | str] = {}
-    predictors: dict[str, _Predictors | None] = {}
+    known: dict[str, tuple[RunConfig | str, _Predictors | None]] = {}
     for case in every:
-        config = case.contents.config
+        config = case.config
         if case.contents.status is not Status.FINISHED:
             yield f"protocol: {case.name} is {case.contents.status}, not finished"
         if case.claim not in known:
-            known[case.claim] = _planned(submission, config, access)
-            predictors[case.claim] = _predictors(config, access)
-        yield from (f"protocol: {line} ({case.name})" for line in _inconsistent(case, predictors[case.claim]))
+            known[case.claim] = _planned(submission, config, access), _predictors(config, access)
+        planned, predictors = known[case.claim]
+        yield from (f"protocol: {line} ({case.name})" for line in _inconsistent(case, predictors))
         yield from (f"uses: {line} ({case.name})" for line in _relabelled(config, access))
-        planned = known[case.claim]
         if isinstance(planned, str):
             yield f"recipe: {case.name}: {planned}"
         else:
             yield from (f"{line} ({case.name})" for line in _differences(config, planned))
 
 
-@dataclass(frozen=True)
-class _Predictors:
+class _Predictors(NamedTuple):
     """Which predictors a run has, by its configuration and the method here, and which of them are students."""
 
     students: tuple[str, ...]
-    all: frozenset[str]
+    every: frozenset[str]
 
 
 def _predictors(config: RunConfig, access: Access) -> _Predictors | None:
@@ -197,7 +166,7 @@ def _inconsistent(case: Case, predictors: _Predictors | None) -> Iterator[str]:
         if students != predictors.students:
             yield f"students are {', '.join(students) or 'none'}, by its method {', '.join(predictors.students)}"
             return
-        known = predictors.all
+        known = predictors.every
     else:
         known = frozenset(students)
     families = [one.name for one in RECORDED.values() if one.compared and one.of_predictors]
@@ -211,18 +180,14 @@ def _inconsistent(case: Case, predictors: _Predictors | None) -> Iterator[str]:
             return
         if not evaluated:
             continue
-        if predictors is not None and (more := sorted(_of_predictors(row, families) - known)):
+        there = {predictor for family, _, predictor in (name.partition("/") for name in row) if family in families}
+        if predictors is not None and (more := sorted(there - known - {""})):
             yield f"epoch {epoch} has metrics of {', '.join(more)}, which its method does not predict with"
             return
         mean = fmean(row[f"top1/{name}"] for name in students) if students else row["student"]
         if abs(row["student"] - mean) > _ROUNDING:
             yield f"student in epoch {epoch} is {row['student']:g}, the students' mean {mean:g}"
             return
-
-
-def _of_predictors(row: Mapping[str, float], families: Sequence[str]) -> set[str]:
-    parts = (name.partition("/") for name in row)
-    return {predictor for family, _, predictor in parts if family in families and predictor}
 
 
 def _relabelled(config: RunConfig, access: Access) -> Iterator[str]:
@@ -257,7 +222,7 @@ def _code(submission: Submission) -> Iterator[str]:
 def _seeds(every: Sequence[Case]) -> Iterator[str]:
     seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
     for case in every:
-        config = case.contents.config
+        config = case.config
         seeds.setdefault((config.dataset, config.backbone), {}).setdefault(config.method, set()).add(config.seed)
     for (dataset, backbone), by_method in seeds.items():
         if len({frozenset(own) for own in by_method.values()}) > 1:
@@ -301,14 +266,3 @@ def _flat(value: Any, name: str) -> dict[str, Any]:
     if name in SECTIONS:
         return {f"{name}.{key}": own for key, own in value.model_dump(mode="json").items()}
     return {f"{name}.{key}": own for key, own in value.items()} if isinstance(value, dict) else {name: value}
-
-
-def problems_of_draft(folder: Path, access: Access) -> list[str]:
-    """Return a line for everything that is not as it must be in a submission whose form is not filled in yet.
-
-    Args:
-        folder: From :func:`benchmark.exchange.submission.prepare`.
-        access: What of this machine may be used.
-    """
-    draft = read(folder, draft=True)
-    return list(unequal(draft, cases(draft.bundle, folder), replace(access, plugins=draft.plugins)))

@@ -5,14 +5,14 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, replace
+from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark import datasets, paths
 from benchmark.configuration import PLACE, RunConfig
@@ -20,7 +20,6 @@ from benchmark.errors import MachineError
 from benchmark.exchange import bundles
 from benchmark.exchange.comparison import BOUND, Comparison, Outcome, Statement, compare, state
 from benchmark.store import (
-    LIMITS,
     Contents,
     DamagedError,
     Result,
@@ -30,9 +29,9 @@ from benchmark.store import (
     find,
     folders,
     put,
-    read_files,
     read_regular,
     scan,
+    whole_files,
 )
 from methods.errors import InputError
 
@@ -50,17 +49,20 @@ class Case:
     Attributes:
         name: Of its folder.
         contents: What is stored of it.
-        content: The hash of its files.
     """
 
     name: str
     contents: Contents
-    content: str = ""
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
+        return self.contents.config
 
     @property
     def claim(self) -> str:
         """What runs that differ in their seeds alone have in common."""
-        return self.contents.config.model_copy(update={"seed": 0}).identity
+        return self.config.model_copy(update={"seed": 0}).identity
 
 
 @dataclass(frozen=True)
@@ -95,31 +97,18 @@ def cases(target: str | Path | None, results: Path) -> list[Case]:
     place = results if target is None else paths.written(target, "target")
     if target is not None and bundles.is_bundle(str(target)):
         bundled = (item for item in bundles.contents(place) if isinstance(item, bundles.BundledRun))
-        found = [Case(run.name, run.checked(), content_hash(run.files)) for run in bundled]
-    elif target is None or (place / "runs").is_dir():
-        found = [_stored(root / "runs" / name) for root in folders(place) for name in scan(root) if name.isprintable()]
+        found = [Case(run.name, run.contents) for run in bundled]
     else:
-        found = [_stored(find(results, str(target)).folder)]
+        stored = (
+            [root / "runs" / name for root in folders(place) for name in scan(root) if name.isprintable()]
+            if target is None or (place / "runs").is_dir()
+            else [find(results, str(target)).folder]
+        )
+        found = [Case(folder.name, whole_files(folder)) for folder in stored]
     ended = sorted((case for case in found if case.contents.status.final), key=lambda case: case.name)
     if not ended:
         raise InputError(f"no run of {target or results} has ended for good: there is nothing to repeat")
     return ended
-
-
-def _stored(folder: Path) -> Case:
-    try:
-        files = read_files(folder)
-    except DamagedError as error:
-        raise InputError(f"{folder} is damaged: {error}") from None
-    return Case(folder.name, files.contents, content_hash(files.raw))
-
-
-def content_hash(files: Mapping[str, bytes]) -> str:
-    """Return what changes with any byte of a run's files; weights and predictions do not count."""
-    digest = sha256()
-    for name in sorted(files.keys() & LIMITS.keys()):
-        digest.update(f"{name} {len(files[name])}\n".encode() + files[name])
-    return digest.hexdigest()
 
 
 def drawn(every: Sequence[Case], seed: int) -> list[Case]:
@@ -144,7 +133,7 @@ def repeat(
     seed: int,
     sample: int | None = None,
     minutes: float | None = None,
-    tell: Callable[[Case, Comparison], None] = lambda case, comparison: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Comparison]:
     """Repeat runs in the order of :func:`drawn` and return what each came to, by its name.
 
@@ -154,7 +143,7 @@ def repeat(
         seed: Of the draw.
         sample: How many runs are repeated at most; None for all.
         minutes: How long; when they are over, the run that is under way ends in its middle. None for no limit.
-        tell: Is told of each run.
+        tell: Is given a line for each run.
     """
     end = None if minutes is None else time.monotonic() + 60 * minutes
     found: dict[str, Comparison] = {}
@@ -162,8 +151,9 @@ def repeat(
         left = None if end is None else end - time.monotonic()
         if left is not None and left <= 0:
             break
-        found[case.name] = verify(case, access, left)
-        tell(case, found[case.name])
+        one = replace(verify(case, access, left), content=case.contents.hash)
+        found[case.name] = one
+        tell(f"{one.outcome:<13} {case.name}{f'  {one.text}' if one.text else ''}")
     return found
 
 
@@ -175,34 +165,33 @@ def verify(case: Case, access: Access, seconds: float | None = None) -> Comparis
         access: What of this machine may be used.
         seconds: After which it is given up; None for no limit.
     """
+    stored = case.contents
     try:
         with _time_limit(seconds):
-            result, rows = _repeated(case.contents, access)
+            result, rows = _repeated(stored, access)
     except _TimeIsUpError:
         return Comparison(Outcome.NOT_REPEATED, "the time was up")
     except (InputError, MachineError, DamagedError) as error:
         return Comparison(Outcome.NOT_REPEATED, " ".join(str(error).split()))
     if not result.status.final:
         return Comparison(Outcome.NOT_REPEATED, f"{result.status}: {result.reason}")
-    if result.status is not case.contents.status:
-        said = f"{case.contents.status} stored, {result.status} here: {result.reason}"
+    if result.status is not stored.status:
+        said = f"{stored.status} stored, {result.status} here: {result.reason}"
         return Comparison(Outcome.DIFFERENT, said)
-    own = case.contents.result.students if case.contents.result else ()
-    if own != result.students:
-        said = f"students {', '.join(own) or 'none'} stored, {', '.join(result.students)} by its configuration"
-        return Comparison(Outcome.INCONSISTENT, said)
-    if fault := _other_declaration(case.contents.result, result):
+    if fault := _other_declaration(stored.result or Result(stored.status), result):
         return Comparison(Outcome.INCONSISTENT, fault)
-    return compare(case.contents.rows, rows, case.contents.environment, result.environment or {})
+    return compare(stored.rows, rows, stored.environment, result.environment or {})
 
 
-def _other_declaration(stored: Result | None, here: Result) -> str:
-    """Return what a run says of its method's predictors and metrics that is not so; nothing if it is."""
-    roles = stored.roles if stored else {}
-    if wrong := [f"{name} as {role}" for name, role in roles.items() if here.roles.get(name) != role]:
+def _other_declaration(stored: Result, here: Result) -> str:
+    """Return what a run says of its students, predictors and metrics that is not so; nothing if it is."""
+    if stored.students != here.students:
+        own = ", ".join(stored.students) or "none"
+        return f"students {own} stored, {', '.join(here.students)} by its configuration"
+    if wrong := [f"{name} as {role}" for name, role in stored.roles.items() if here.roles.get(name) != role]:
         return f"predictors are declared that its method has not: {', '.join(wrong)}"
-    declared = {one.name for one in (stored.metrics if stored else ()) if one not in here.metrics}
-    return f"metrics are declared that its method has not: {', '.join(sorted(declared))}" if declared else ""
+    declared = sorted({one.name for one in stored.metrics if one not in here.metrics})
+    return f"metrics are declared that its method has not: {', '.join(declared)}" if declared else ""
 
 
 def _repeated(contents: Contents, access: Access) -> tuple[Result, list[Row]]:
@@ -286,30 +275,7 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-# records
-
-
-class _Strict(BaseModel):
-    # the words of enumerations come from JSON as text
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class RepeatedRun(_Strict):
-    """One run that was repeated.
-
-    Attributes:
-        content: The hash of the run's files: after any edit the record does not count.
-        outcome: Of the comparison, like ``text``, ``stored`` and ``differences``.
-    """
-
-    content: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    outcome: Outcome
-    text: str = ""
-    stored: dict[str, float] = {}
-    differences: dict[str, float] = {}
-
-
-class Record(_Strict):
+class Record(BaseModel):
     """What was checked of a bundle or of a folder of runs.
 
     Attributes:
@@ -317,36 +283,49 @@ class Record(_Strict):
         seed: Of the draw.
         environment: What the repetition was made with.
         problems: What is not as it must be, a line each.
-        runs: Those that were repeated, by name.
+        runs: What repeating a run came to, by its name.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     digest: str = ""
     seed: int = 0
     environment: dict[str, str] = {}
     problems: list[str] = []
-    runs: dict[str, RepeatedRun] = {}
+    runs: dict[str, Comparison] = {}
 
     def comparison(self, name: str, content: str) -> Comparison | None:
         """Return what repeating a run came to; None if it was not repeated, or has other files now."""
         found = self.runs.get(name)
-        if found is None or found.content != content:
-            return None
-        return Comparison(found.outcome, found.text, found.stored, found.differences)
-
-    def state(self, runs: Mapping[str, str], bound: float = BOUND) -> Statement:
-        """Return what the repetitions say of a claim, see :func:`benchmark.exchange.comparison.state`.
-
-        Args:
-            runs: The content hashes of the claim's runs, by name.
-            bound: The inflation that must be excluded, in points of accuracy.
-        """
-        found = [self.comparison(name, content) for name, content in runs.items()]
-        return state([one for one in found if one is not None], len(runs), bound)
+        return found if found is not None and found.content == content else None
 
 
-class _RecordFile(_Strict):
+class _RecordFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     format: Literal[2]
     records: dict[str, Record]
+
+
+def statements(every: Sequence[Case], record: Record, bound: float = BOUND) -> dict[str, Statement]:
+    """Return what repetitions say of each claim: of the runs that differ in their seeds alone.
+
+    Args:
+        every: The runs.
+        record: Which of them were repeated.
+        bound: The inflation that must be excluded, in points of accuracy.
+    """
+    claims: dict[str, list[Case]] = {}
+    for case in every:
+        claims.setdefault(case.claim, []).append(case)
+    found: dict[str, Statement] = {}
+    for claim, own in claims.items():
+        config = own[0].config
+        name = f"{config.method} on {config.dataset}/{config.backbone}"
+        repeated = [record.comparison(case.name, case.contents.hash) for case in own]
+        statement = state([one for one in repeated if one is not None], len(own), bound)
+        found[name if name not in found else f"{name} ({claim})"] = statement
+    return found
 
 
 def record_of(root: Path, source: Path) -> Record:
@@ -378,39 +357,15 @@ def write_record(root: Path, source: Path, record: Record) -> Path:
     return put(path, content.model_dump_json(indent=2) + "\n")
 
 
-def made_record(
-    comparisons: Mapping[str, Comparison],
-    every: Iterable[Case],
-    seed: int,
-    environment: Mapping[str, str],
-    problems: Sequence[str] = (),
-) -> Record:
-    """Return the record of repetitions.
-
-    Args:
-        comparisons: By the runs' names.
-        every: The runs.
-        seed: Of the draw.
-        environment: What the repetitions were made with.
-        problems: What is not as it must be, a line each.
-    """
-    contents = {case.name: case.content for case in every}
-    runs = {name: RepeatedRun(content=contents[name], **vars(one)) for name, one in comparisons.items()}
-    return Record(seed=seed, environment=dict(environment), problems=list(problems), runs=runs)
-
-
 def digest_of(source: Path) -> str:
     """Return the hash of a bundle's bytes; nothing for a folder."""
     if source.is_dir():
         return ""
-    digest = sha256()
     try:
         with source.open("rb") as stream:
-            while part := stream.read(2**20):
-                digest.update(part)
+            return file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror}") from None
-    return digest.hexdigest()
 
 
 def _key(root: Path, source: Path) -> str:

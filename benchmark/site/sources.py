@@ -268,7 +268,7 @@ def css_class(mark: Mark) -> str:
 def _content_hash(found: Found) -> str:
     """Return the hash of a run's files, which a record of its repetition is bound to."""
     try:
-        return exchange.content_hash(store.read_files(found.folder).raw)
+        return store.read_files(found.folder).hash
     except store.DamagedError:
         return ""
 

@@ -1,14 +1,16 @@
-from . import atomic as atomic, environment as environment, lookup as lookup
+from . import atomic as atomic, environment as environment
 from .atomic import check_folder as check_folder, put as put, writing as writing
 from .collection import (
     Found as Found,
     LeftOut as LeftOut,
     Results as Results,
     Runs as Runs,
+    StoredRun as StoredRun,
     better as better,
     contradiction as contradiction,
     find as find,
     folders as folders,
+    names as names,
     read as read,
     scan as scan,
 )
@@ -31,6 +33,7 @@ from .files import (
     read_files as read_files,
     read_regular as read_regular,
     read_result as read_result,
+    whole_files as whole_files,
 )
 from .loading import (
     BUDGETS_JOINED_BY as BUDGETS_JOINED_BY,
@@ -43,7 +46,6 @@ from .loading import (
     load as load,
     select as select,
 )
-from .lookup import StoredRun as StoredRun, described as described, kinds as kinds, move as move, names as names
 from .predictions import (
     PREDICTIONS as PREDICTIONS,
     Predictions as Predictions,
@@ -53,9 +55,13 @@ from .predictions import (
 )
 from .records import Record as Record, Scores as Scores, brief as brief
 from .runs import (
+    REMARKS as REMARKS,
     REPLICATE as REPLICATE,
+    TRASH as TRASH,
     Store as Store,
     identity_in as identity_in,
+    kinds as kinds,
     replicate_name as replicate_name,
     run_name as run_name,
+    sizes_below as sizes_below,
 )

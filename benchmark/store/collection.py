@@ -1,21 +1,19 @@
-"""All runs of one results folder or of several: in brief, and the curves of those that are asked for."""
+"""The runs of one results folder or of several: all of them in brief, the curves of some, or one that is named."""
 
 import glob
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from benchmark import paths
-from benchmark.store import lookup
-from benchmark.store.files import DamagedError, Stamp, Status, read_contents, read_files, stamp
+from benchmark.configuration import RunConfig
+from benchmark.store.files import CONFIG, DamagedError, Result, Stamp, Status, read_files, stamp, whole_files
 from benchmark.store.index import Entry, Index
-from benchmark.store.lookup import StoredRun
 from benchmark.store.records import Record, Scores, brief, reduced
-from benchmark.store.runs import replicate_name
+from benchmark.store.runs import REPLICATE, identity_in, replicate_name
 from methods.errors import InputError, unknown
 
 Results = str | Path | Sequence[str | Path]
@@ -25,19 +23,54 @@ BATCH = 200
 
 
 @dataclass(frozen=True)
+class StoredRun:
+    """One run on the disk.
+
+    Attributes:
+        folder: Where it is stored.
+        config: Its resolved configuration.
+        result: How it ended; None if it has not.
+    """
+
+    folder: Path
+    config: RunConfig
+    result: Result | None
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def identity(self) -> str:
+        """What the folder's name ends with; an older version's identity may differ from the configuration's."""
+        return identity_in(self.name)
+
+    @property
+    def status(self) -> Status:
+        """How far it is."""
+        return self.result.status if self.result else Status.UNFINISHED
+
+    def last_metrics(self) -> dict[str, float]:
+        """Return the metrics of the last epoch that was evaluated, or of the last one; nothing if there is none."""
+        try:
+            return dict(read_files(self.folder).scored or {})
+        except DamagedError:
+            return {}
+
+
+@dataclass(frozen=True)
 class Found:
     """A run and where it is stored.
 
     Attributes:
         root: The results folder.
         record: The run in brief; its name is unique among the runs that were read.
-        curve: The metrics of all its epochs, where they were asked for.
         stored_as: The name of its folder where that is another one.
     """
 
     root: Path
     record: Record
-    curve: Scores | None = None
     stored_as: str = ""
 
     @property
@@ -75,26 +108,21 @@ class Runs:
     left_out: Sequence[LeftOut]
     by_index: bool = True
 
-    def curves(self, names: Sequence[str]) -> Iterator[tuple[str, Scores]]:
-        """Yield the reduced curves of some of the runs, see :func:`benchmark.store.records.reduced`, in any order.
-
-        Args:
-            names: Of runs.
-        """
-        wanted = set(names)
+    def curves(self, names: Collection[str]) -> Iterator[tuple[str, Scores]]:
+        """Yield the curves of the runs of these names, as :func:`benchmark.store.records.reduced`, in any order."""
         by_root: dict[Path, dict[str, str]] = {}
         for found in self.found:
-            if found.record.name in wanted:
+            if found.record.name in names:
                 by_root.setdefault(found.root, {})[found.folder.name] = found.record.name
         for root, here in by_root.items():
             missing = dict(here)
             if self.by_index:
                 with Index(root) as index:
-                    for stored_as, curve in index.curves([*here]):
+                    for stored_as, curve in index.curves(here):
                         yield missing.pop(stored_as), curve
             for stored_as, name in missing.items():
                 try:
-                    contents = read_files(root / "runs" / stored_as).contents
+                    contents = read_files(root / "runs" / stored_as)
                 except DamagedError:
                     # it was whole a moment ago, and is named by the next command
                     continue
@@ -150,7 +178,6 @@ def scan(root: Path) -> dict[str, Stamp]:
 def read(
     results: Results,
     prefer: str | Path | None = None,
-    every_epoch: bool = False,
     by_index: bool = True,
     claims: Mapping[Path, str] | None = None,
 ) -> Runs:
@@ -164,7 +191,6 @@ def read(
     Args:
         results: A results folder, or several; patterns such as ``lab*/results`` too.
         prefer: The folder whose runs count where others contradict them; one of ``results``.
-        every_epoch: Whether the metrics of all epochs are read.
         by_index: Whether what the index holds need not be read again; never for results of other people.
         claims: Those of the folders that other people have submitted, with the submissions' names: their runs never
             count instead of a run of another folder, and change nothing of what that was asked for as. One that
@@ -175,7 +201,7 @@ def read(
     """
     roots = folders(results)
     preferred = _preferred(roots, prefer)
-    parts = [_read_one(root, every_epoch, by_index) for root in roots]
+    parts = [_read_one(root, by_index) for root in roots]
     kept: list[Found] = []
     left_out = [one for part in parts for one in part.left_out]
     submissions = {path.resolve(): name for path, name in (claims or {}).items()}
@@ -183,19 +209,22 @@ def read(
     for found in (found for part in parts for found in part.found):
         by_identity.setdefault(found.record.identity, []).append(found)
     for runs in by_identity.values():
-        if len(runs) == 1:
-            kept += runs
-        else:
-            counting, contradicting = _counting(runs, preferred, submissions)
-            kept += counting
-            left_out += contradicting
+        counting, contradicting = (runs, []) if len(runs) == 1 else _counting(runs, preferred, submissions)
+        kept += counting
+        left_out += contradicting
     return Runs(sorted(_named_apart(kept), key=lambda found: found.record.name), left_out, by_index)
 
 
-def find(results: Results, word: str, prefer: str | Path | None = None) -> StoredRun:
-    """Return the run that a person means, see :func:`benchmark.store.lookup.match`, of several results folders.
+def names(results: Path) -> list[str]:
+    """Return the runs' folder names in order; empty if there are none."""
+    return sorted(path.parent.name for path in (results / "runs").glob(f"*/{CONFIG}"))
 
-    Of the same run in several folders the first that has ended for good counts.
+
+def find(results: Results, word: str, prefer: str | Path | None = None) -> StoredRun:
+    """Return the run that a person names by its folder, a unique beginning of that, or an identity or its beginning.
+
+    An identity alone names the run and not its replicates. Of the same run in several folders the first that has ended
+    for good counts.
 
     Args:
         results: As in :func:`read`.
@@ -207,14 +236,32 @@ def find(results: Results, word: str, prefer: str | Path | None = None) -> Store
     """
     roots = folders(results)
     preferred = _preferred(roots, prefer)
-    known = {root: lookup.names(root) for root in roots}
-    name = lookup.match(list(dict.fromkeys(name for names in known.values() for name in names)), word)
-    there = [root for root, names in known.items() if name in names]
-    found = [Found(root, brief(name, read_contents(root / "runs" / name))) for root in there]
-    counting, contradicting = _counting(found, preferred)
+    known = {root: names(root) for root in roots}
+    name = _match(list(dict.fromkeys(name for own in known.values() for name in own)), word)
+    there = [root for root, own in known.items() if name in own]
+    found = [Found(root, brief(name, whole_files(root / "runs" / name))) for root in there]
+    counting, contradicting = _counting(found, preferred, {})
     if not counting:
         raise InputError(contradicting[0].reason if contradicting else f"the run {name} is gone")
     return counting[0].stored()
+
+
+def _match(known: Sequence[str], word: str) -> str:
+    # a path, as a shell completes it, names its last part
+    wanted = Path(word).name
+    exact = [name for name in known if name == wanted]
+    by_identity = [name for name in known if wanted and identity_in(name) == wanted]
+    begun = [name for name in known if wanted and (name.startswith(wanted) or identity_in(name).startswith(wanted))]
+    found = exact or by_identity or begun
+    originals = [name for name in found if REPLICATE not in name]
+    found = originals if len(originals) == 1 else found
+    if not found:
+        shown = list(known[:10])
+        raise unknown("run", word, shown if len(known) <= 10 else [*shown, f"... {len(known)} in all: bench list runs"])
+    if len(found) > 1:
+        some = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
+        raise InputError(f"run {word!r} names {len(found)} runs: {some}")
+    return found[0]
 
 
 def better(one: Found, other: Found) -> Found | None:
@@ -227,13 +274,21 @@ def better(one: Found, other: Found) -> Found | None:
     return one if (one.record.status, one.record.digest) == (other.record.status, other.record.digest) else None
 
 
-def contradiction(one: Found, other: Found) -> str:
+def contradiction(*runs: Found) -> str:
     """Return the line that names two runs of one environment with other numbers."""
-    return f"the same run has other numbers: {_described(one)} against {_described(other)}; --prefer names a folder"
+    described = []
+    for run in runs:
+        accuracy = run.record.last_metrics().get("student")
+        number = "no accuracy" if accuracy is None else f"student {accuracy:.10g} % after {run.record.epochs} epochs"
+        ended = "" if run.record.status is Status.FINISHED else f"{run.record.status}, "
+        keys, made_with = ("hardware", "torch", "okdbench", "commit"), run.record.made_with
+        made = ", ".join(f"{key} {made_with[key]}" for key in keys if made_with.get(key))
+        described.append(f"{run.folder} ({ended}{number}; {made or 'unknown environment'})")
+    return f"the same run has other numbers: {' against '.join(described)}; --prefer names a folder"
 
 
 def _counting(
-    runs: Sequence[Found], preferred: Path | None, claims: Mapping[Path, str] = MappingProxyType({})
+    runs: Sequence[Found], preferred: Path | None, claims: Mapping[Path, str]
 ) -> tuple[list[Found], list[LeftOut]]:
     """Return which of several runs of one identity count, one per environment group, and a line per contradiction."""
     groups: dict[str, list[Found]] = {}
@@ -302,56 +357,39 @@ def _preferred(roots: Sequence[Path], prefer: str | Path | None) -> Path | None:
     return found
 
 
-def _described(run: Found) -> str:
-    accuracy = run.record.last_metrics().get("student")
-    number = f"student {accuracy:.10g} % after {run.record.epochs} epochs" if accuracy is not None else "no accuracy"
-    ended = "" if run.record.status is Status.FINISHED else f"{run.record.status}, "
-    keys, made_with = ("hardware", "torch", "okdbench", "commit"), run.record.made_with
-    made = ", ".join(f"{key} {made_with[key]}" for key in keys if made_with.get(key))
-    return f"{run.folder} ({ended}{number}; {made or 'unknown environment'})"
-
-
-def _read_one(root: Path, every_epoch: bool, by_index: bool) -> Runs:
+def _read_one(root: Path, by_index: bool) -> Runs:
     """Return the runs of one results folder, by its index where that holds, and bring the index up to date."""
     stamps = scan(root)
     # nothing that prints or stores such a name would work
     unprintable = [name for name in stamps if not name.isprintable()]
-    named = [LeftOut(root / "runs" / name, "its name is no text") for name in unprintable if stamps.pop(name)]
-    if every_epoch or not by_index:
-        made = [entry for name in stamps for entry in _entry(root, name, every_epoch)]
-        return _sorted(root, [(entry.record, whole) for entry, _, whole in made], named)
-    with Index(root) as index:
-        known = index.entries()
-        entries = {name: known[name] for name, now in stamps.items() if name in known and known[name].holds(now)}
-        stale = [name for name in stamps if name not in entries]
-        for start in range(0, len(stale), BATCH):
-            batch = [(entry, curve) for name in stale[start : start + BATCH] for entry, curve, _ in _entry(root, name)]
-            index.write(batch)
-            entries |= {entry.record.name: entry for entry, _ in batch}
-        if gone := known.keys() - stamps.keys():
-            index.write((), gone)
-    return _sorted(root, [(entry.record, None) for entry in entries.values()], named)
+    left_out = [LeftOut(root / "runs" / name, "its name is no text") for name in unprintable if stamps.pop(name)]
+    if not by_index:
+        found = [Found(root, entry.record) for entry, _ in _entries(root, stamps)]
+    else:
+        with Index(root) as index:
+            known = index.entries()
+            held = {name: known[name] for name, now in stamps.items() if name in known and known[name].holds(now)}
+            found = [Found(root, entry.record) for entry in held.values()]
+            stale = [name for name in stamps if name not in held]
+            for start in range(0, len(stale), BATCH):
+                batch = list(_entries(root, stale[start : start + BATCH]))
+                index.write(batch)
+                found += [Found(root, entry.record) for entry, _ in batch]
+            if gone := known.keys() - stamps.keys():
+                index.write((), gone)
+    found.sort(key=lambda run: run.record.name)
+    left_out += [LeftOut(run.folder, f"it is damaged: {run.record.damage}") for run in found if run.record.damage]
+    return Runs([run for run in found if not run.record.damage], left_out)
 
 
-def _sorted(root: Path, runs: Sequence[tuple[Record, Scores | None]], left_out: Sequence[LeftOut]) -> Runs:
-    runs = sorted(runs, key=lambda run: run[0].name)
-    damaged = [record for record, _ in runs if record.damage]
-    return Runs(
-        [Found(root, record, curve) for record, curve in runs if not record.damage],
-        [*left_out, *(LeftOut(root / "runs" / one.name, f"it is damaged: {one.damage}") for one in damaged)],
-    )
-
-
-def _entry(root: Path, name: str, every_epoch: bool = False) -> Iterator[tuple[Entry, Scores | None, Scores | None]]:
-    """Yield a run's entry, its reduced curve and its whole one; nothing if its folder is gone."""
-    folder = root / "runs" / name
-    seen = time.time_ns()
-    try:
-        files = read_files(folder)
-    except DamagedError as error:
-        if folder.is_dir():
-            yield Entry(error.stamp, seen, Record(name, damage=str(error))), None, None
-        return
-    contents = files.contents
-    whole = Scores.over_epochs(contents.rows) if every_epoch else None
-    yield Entry(files.stamp, seen, brief(name, contents)), None if every_epoch else reduced(contents), whole
+def _entries(root: Path, names: Iterable[str]) -> Iterator[tuple[Entry, Scores | None]]:
+    """Yield the runs' entries and reduced curves; nothing of one whose folder is gone, no curve of a damaged one."""
+    for name in names:
+        folder, seen = root / "runs" / name, time.time_ns()
+        try:
+            contents = read_files(folder)
+        except DamagedError as error:
+            if folder.is_dir():
+                yield Entry(error.stamp, seen, Record(name, damage=str(error))), None
+            continue
+        yield Entry(contents.stamp, seen, brief(name, contents)), reduced(contents)

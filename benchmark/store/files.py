@@ -9,13 +9,16 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as strict_dataclass
 
 from benchmark import metrics
 from benchmark.configuration import DistinctKeys, RunConfig, resolve_core_schema
@@ -69,7 +72,7 @@ class Result:
     """How a run ended.
 
     Attributes:
-        status: One of :class:`Status`.
+        status: How far it is.
         reason: Why it did not finish, on one line; empty if it did.
         seconds: Its wall time.
         environment: Versions, device, and the day (UTC) at which it ended.
@@ -81,7 +84,7 @@ class Result:
 
     status: Status
     reason: str = ""
-    seconds: float = 0.0
+    seconds: Annotated[float, Field(ge=0)] = 0.0
     environment: dict[str, str] | None = None
     cost: dict[str, float] | None = None
     students: tuple[str, ...] = ()
@@ -99,32 +102,37 @@ class DamagedError(Exception):
     stamp: Stamp = (-1,) * 9
 
 
-class _StoredResult(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    status: Status
-    students: tuple[str, ...]
-    reason: str = ""
-    seconds: float = Field(0.0, ge=0)
-    environment: dict[str, str] | None = None
-    cost: dict[str, float] | None = None
-    roles: dict[str, Role] = {}
-    metrics: tuple[MethodMetric, ...] = ()
+@strict_dataclass(config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), frozen=True, kw_only=True)
+class _StoredResult(Result):
+    # nothing that a file may leave out
+    students: tuple[str, ...] = field()
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a run's files say, checked.
+    """A run's files, checked.
 
     Attributes:
         config: Its resolved configuration.
         result: How it ended; None if it has not.
         rows: Its metrics, a row per epoch; a metric that was no finite number is left out.
+        raw: The files' bytes by name; one that is not there is left out.
+        stamp: Of the moment at which they were read in a folder; empty for files of a bundle.
     """
 
     config: RunConfig
     result: Result | None
     rows: Sequence[Row]
+    raw: Mapping[str, bytes] = field(default_factory=dict)
+    stamp: Stamp = ()
+
+    @cached_property
+    def hash(self) -> str:
+        """What changes with any byte of the files."""
+        digest = sha256()
+        for name, content in sorted(self.raw.items()):
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+        return digest.hexdigest()
 
     @property
     def status(self) -> Status:
@@ -140,21 +148,6 @@ class Contents:
     def scored(self) -> Row | None:
         """The metrics of the last epoch that was evaluated, or of the last one; None if there is none."""
         return next((row for row in reversed(self.rows) if "student" in row), self.rows[-1] if self.rows else None)
-
-
-@dataclass(frozen=True)
-class Files:
-    """A run's files at one moment.
-
-    Attributes:
-        contents: What they say.
-        raw: Their bytes by name; a file that is not there is left out.
-        stamp: Of that moment.
-    """
-
-    contents: Contents
-    raw: Mapping[str, bytes]
-    stamp: Stamp
 
 
 class _Loader(DistinctKeys, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -224,16 +217,16 @@ def parse_result(content: bytes) -> Result:
         DamagedError: If it does not say so.
     """
     try:
-        found = _StoredResult.model_validate_json(content)
+        found = Result(**vars(_RESULT.validate_json(content)))
     except ValidationError as error:
         raise DamagedError(f"{RESULT}: {_first_fault(error)}") from None
-    texts = [found.reason, *found.students, *(found.environment or {}), *(found.environment or {}).values()]
-    texts += [*found.roles, *(text for one in found.metrics for text in (one.name, one.description, one.unit, one.key))]
-    if fault := next(_unstorable([*texts, *(found.cost or {})]), ""):
+    texts = [found.reason, *found.students, *(found.environment or {}).items(), *found.roles, *(found.cost or {})]
+    if fault := next(_unstorable([*texts, *map(astuple, found.metrics)]), ""):
         raise DamagedError(f"{RESULT} holds {fault}")
-    return Result(**dict(found))
+    return found
 
 
+_RESULT = TypeAdapter(_StoredResult)
 _NUMBERS = TypeAdapter(dict[str, Annotated[float, Field(allow_inf_nan=False)] | None], config=ConfigDict(strict=True))
 
 
@@ -261,33 +254,33 @@ def parse_metrics(content: bytes) -> list[Row]:
             raise DamagedError(f"{METRICS}, line {number + 1}: {fault}")
         row["epoch"] = number
         rows.append(row)
-    if bad := next((name for name in names if not _is_metric(name)), None):
+    faulty = (name for name in names if name in RESERVED or not 0 < len(name) <= 200 or not name.isprintable())
+    if (bad := next(faulty, None)) is not None:
         raise DamagedError(f"{METRICS}: {bad[:60]!r} is no name of a metric")
     return rows
 
 
-def parse(config: bytes, result: bytes | None, curves: bytes | None) -> Contents:
+def parse(raw: Mapping[str, bytes]) -> Contents:
     """Return what a run's files say together.
 
     Args:
-        config: Content of ``config.yaml``.
-        result: Of ``result.json``; None if there is none.
-        curves: Of ``metrics.jsonl``; None if there is none.
+        raw: Their bytes by name; a file that is not there is left out, and others are passed over.
 
     Raises:
-        DamagedError: If one of them is damaged, or if they contradict each other.
+        DamagedError: If one of them is damaged, there is no configuration, or they contradict each other.
     """
-    ended = parse_result(result) if result is not None else None
-    read = Contents(parse_config(config), ended, parse_metrics(curves) if curves is not None else [])
+    if CONFIG not in raw:
+        raise DamagedError(f"there is no {CONFIG}")
+    ended = parse_result(raw[RESULT]) if RESULT in raw else None
+    config, rows = parse_config(raw[CONFIG]), parse_metrics(raw[METRICS]) if METRICS in raw else []
     if ended is not None:
-        for number, row in enumerate(read.rows if ended.metrics else ()):
+        for number, row in enumerate(rows if ended.metrics else ()):
             if fault := next(metrics.out_of_range(row, ended.metrics), ""):
                 raise DamagedError(f"{METRICS}, line {number + 1}: {fault}")
-        if not ended.roles:
-            read = replace(read, result=replace(ended, roles=_roles_by_name(name for row in read.rows for name in row)))
-    planned, there = read.config.train.epochs, len(read.rows)
-    if there > planned or (read.status is Status.FINISHED and there != planned):
-        raise DamagedError(f"it is {read.status} with {there} of {planned} epochs in {METRICS}")
+        ended = ended if ended.roles else replace(ended, roles=_roles_by_name(name for row in rows for name in row))
+    read = Contents(config, ended, rows, {name: raw[name] for name in LIMITS if name in raw})
+    if len(rows) > config.train.epochs or (read.status is Status.FINISHED and len(rows) != config.train.epochs):
+        raise DamagedError(f"it is {read.status} with {len(rows)} of {config.train.epochs} epochs in {METRICS}")
     return read
 
 
@@ -341,7 +334,7 @@ def content_of(folder: Path, name: str) -> bytes | None:
         raise DamagedError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def read_files(folder: Path) -> Files:
+def read_files(folder: Path) -> Contents:
     """Return a run's files as they are at one moment, while others may be writing them.
 
     Raises:
@@ -351,7 +344,9 @@ def read_files(folder: Path) -> Files:
         before = stamp(folder)
         damage = None
         try:
-            contents, raw = _read_once(folder)
+            # the result is written last: whoever reads it first finds all metrics after it
+            found = ((name, content_of(folder, name)) for name in (CONFIG, RESULT, METRICS))
+            contents = parse({name: content for name, content in found if content is not None})
         except DamagedError as error:
             damage = error
         if before == stamp(folder):
@@ -359,17 +354,13 @@ def read_files(folder: Path) -> Files:
     if damage is not None:
         damage.stamp = before
         raise damage
-    return Files(contents, raw, before)
+    return replace(contents, stamp=before)
 
 
-def read_contents(folder: Path) -> Contents:
-    """Return what a run's files say.
-
-    Raises:
-        InputError: If they are damaged.
-    """
+def whole_files(folder: Path) -> Contents:
+    """Return a run's files as :func:`read_files` does, but raise an InputError that names the folder on damage."""
     try:
-        return read_files(folder).contents
+        return read_files(folder)
     except DamagedError as error:
         raise InputError(f"{folder} is damaged: {error}") from None
 
@@ -381,22 +372,6 @@ def read_result(folder: Path) -> Result | None:
         return None if content is None else parse_result(content)
     except DamagedError:
         return None
-
-
-def _read_once(folder: Path) -> tuple[Contents, dict[str, bytes]]:
-    config = content_of(folder, CONFIG)
-    if config is None:
-        raise DamagedError(f"there is no {CONFIG}")
-    # the result is written last: whoever reads it first finds all metrics after it
-    result = content_of(folder, RESULT)
-    curves = content_of(folder, METRICS)
-    found = {CONFIG: config, METRICS: curves, RESULT: result}
-    raw = {name: content for name, content in found.items() if content is not None}
-    return parse(config, result, curves), raw
-
-
-def _is_metric(name: str) -> bool:
-    return name not in RESERVED and 0 < len(name) <= 200 and name.isprintable()
 
 
 def _roles_by_name(names: Iterable[str]) -> dict[str, Role]:
@@ -412,26 +387,17 @@ def _roles_by_name(names: Iterable[str]) -> dict[str, Role]:
 
 
 def _unstorable(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield what a configuration or a table cannot hold: control characters, unbounded numbers, deep nesting."""
+    """Yield what no configuration and no table holds: control characters, unbounded numbers, deep nesting."""
     if depth > _DEEPEST:
         yield "more nesting than a configuration has"
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            yield from _unstorable(str(key))
-            yield from _unstorable(entry, depth + 1)
-    elif isinstance(value, list | tuple):
-        for entry in value:
+    elif isinstance(value, dict | list | tuple):
+        for entry in [*value, *value.values()] if isinstance(value, dict) else value:
             yield from _unstorable(entry, depth + 1)
     elif isinstance(value, str):
         if "\0" in value or (not value.isascii() and any(0xD800 <= ord(char) < 0xE000 for char in value)):
             yield "characters that no text has"
-    elif isinstance(value, bool) or value is None:
-        pass
-    elif isinstance(value, int | float):
-        if not math.isfinite(value) if isinstance(value, float) else abs(value) >= _LARGEST:
-            yield "a number without bounds"
-    else:
-        yield f"a value of no plain type ({type(value).__name__})"
+    elif isinstance(value, int | float) and not abs(value) < (math.inf if isinstance(value, float) else _LARGEST):
+        yield "a number without bounds"
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -14,6 +14,7 @@ import stat
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from methods.errors import InputError
 
 NAME = ".index.sqlite"
 
-VERSION = 3
+VERSION = 4
 """Of what an entry is made of: raised when the same files would give another one."""
 
 PATIENCE_S = 2.0
@@ -84,24 +85,15 @@ class Index:
     def entries(self) -> dict[str, Entry]:
         """Return everything by name; nothing if the index is damaged, which is emptied then."""
         found = {}
-        for name, head, numbers in self._read("SELECT name, content FROM runs", ()):
-            stamp, seen, seed, identity, settings, ending, last, scored, best, epochs, digest, damage = head
-            record = Record(name, damage=damage)
-            if not damage:
-                names = _names(last)
-                record = Record(
-                    name, seed, identity, settings, ending, Scores(names, numbers[: len(names)]),
-                    None if scored is None else Scores(_names(scored), numbers[len(names) :]), best, epochs, digest,
-                )  # fmt: skip
+        for name, (stamp, seen, last, scored, plain), numbers in self._read("SELECT name, content FROM runs", ()):
+            own = _names(last)
+            rest = None if scored is None else Scores(_names(scored), numbers[len(own) :])
+            record = Record(name, last=Scores(own, numbers[: len(own)]), scored=rest, **plain)
             found[name] = Entry(tuple(stamp), seen, record)
         return found if self._connection is not None else {}
 
-    def curves(self, names: Sequence[str]) -> Iterator[tuple[str, Scores]]:
-        """Yield the reduced curves of those of the runs that have some here.
-
-        Args:
-            names: Of runs whose entries hold.
-        """
+    def curves(self, names: Iterable[str]) -> Iterator[tuple[str, Scores]]:
+        """Yield the reduced curves of those of the runs, whose entries hold, that have some here."""
         for name in names:
             for _, (known, epochs), numbers in self._read("SELECT name, content FROM curves WHERE name = ?", (name,)):
                 yield name, Scores(_names(known), numbers.reshape(epochs, len(_names(known))))
@@ -113,16 +105,16 @@ class Index:
             return
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for name in gone:
-                connection.execute("DELETE FROM runs WHERE name = ?", (name,))
-                connection.execute("DELETE FROM curves WHERE name = ?", (name,))
             for entry, curve in entries:
                 name = entry.record.name
                 connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (name, _packed_entry(entry)))
-                connection.execute("DELETE FROM curves WHERE name = ?", (name,))
-                if curve is not None:
+                if curve is None:
+                    connection.execute("DELETE FROM curves WHERE name = ?", (name,))
+                else:
                     packed = _packed(name, ["\n".join(curve.names), len(curve.values)], curve.values)
-                    connection.execute("INSERT INTO curves VALUES (?, ?)", (name, packed))
+                    connection.execute("INSERT OR REPLACE INTO curves VALUES (?, ?)", (name, packed))
+            for table in ("runs", "curves"):
+                connection.executemany(f"DELETE FROM {table} WHERE name = ?", [(name,) for name in gone])  # noqa: S608
             connection.execute("COMMIT")
         except _FAULTS as error:
             with suppress(sqlite3.Error):
@@ -152,12 +144,8 @@ class Index:
             if write:
                 with suppress(FileExistsError):
                     os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            connection = sqlite3.connect(
-                f"file:{quote(str(self._path.absolute()))}?mode={'rw' if write else 'ro'}",
-                uri=True,
-                timeout=PATIENCE_S,
-                isolation_level=None,
-            )
+            uri = f"file:{quote(str(self._path.absolute()))}?mode={'rw' if write else 'ro'}"
+            connection = sqlite3.connect(uri, uri=True, timeout=PATIENCE_S, isolation_level=None)
             # what others put into the file is never carried out
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA cell_size_check = ON")
@@ -169,15 +157,12 @@ class Index:
                     connection.execute("BEGIN IMMEDIATE")
                     connection.execute("ROLLBACK")
                 return connection
-        except (OSError, sqlite3.OperationalError):
-            if connection is not None:
-                connection.close()
-            return None
-        except sqlite3.DatabaseError:
-            pass
+            usable = True
+        except (OSError, sqlite3.Error) as error:
+            usable = not isinstance(error, OSError | sqlite3.OperationalError)
         if connection is not None:
             connection.close()
-        return self._emptied() if write else None
+        return self._emptied() if write and usable else None
 
     def _emptied(self) -> sqlite3.Connection | None:
         """Empty a file that is no index of this version and place and return a connection to it, or None."""
@@ -187,11 +172,8 @@ class Index:
             with self._path.open("r+b") as stream:
                 stream.truncate(0)
             connection = sqlite3.connect(self._path, timeout=PATIENCE_S, isolation_level=None)
-            connection.execute("BEGIN IMMEDIATE")
-            for table in _TABLES:
-                connection.execute(table)
-            connection.execute(f"PRAGMA user_version = {self._version()}")
-            connection.execute("COMMIT")
+            for command in ("BEGIN IMMEDIATE", *_TABLES, f"PRAGMA user_version = {self._version()}", "COMMIT"):
+                connection.execute(command)
         except (OSError, sqlite3.Error):
             return None
         return connection
@@ -215,10 +197,12 @@ class Index:
 
 def _packed_entry(entry: Entry) -> bytes:
     record = entry.record
-    arrays = [record.last.values] + ([] if record.scored is None else [record.scored.values])
-    names = ["\n".join(record.last.names), None if record.scored is None else "\n".join(record.scored.names)]
-    head = [entry.stamp, entry.seen, record.seed, record.identity, record.settings, record.ending, *names]
-    return _packed(record.name, [*head, record.best, record.epochs, record.digest, record.damage], *arrays)
+    plain = {
+        one.name: getattr(record, one.name) for one in fields(Record) if one.name not in ("name", "last", "scored")
+    }
+    last, scored = ("\n".join(one.names) if one else None for one in (record.last, record.scored))
+    head = [entry.stamp, entry.seen, last, scored, plain]
+    return _packed(record.name, head, *(one.values for one in (record.last, record.scored) if one is not None))
 
 
 def _packed(name: str, head: Sequence[object], *arrays: np.ndarray[Any, np.dtype[np.float64]]) -> bytes:
@@ -231,10 +215,8 @@ def _packed(name: str, head: Sequence[object], *arrays: np.ndarray[Any, np.dtype
 def _form() -> str:
     """Return what changes with the version of entries and with the keys and defaults of configurations."""
     models: list[type[BaseModel]] = [RunConfig, RunAlias, *SECTIONS.values()]
-    fields = [
-        (model.__name__, name, repr(info.default)) for model in models for name, info in model.model_fields.items()
-    ]
-    return repr((VERSION, fields))
+    keys = [(model.__name__, name, repr(info.default)) for model in models for name, info in model.model_fields.items()]
+    return repr((VERSION, keys))
 
 
 @lru_cache(maxsize=1024)

@@ -83,33 +83,36 @@ def load(
         raise unknown("epochs", str(epochs), get_args(Epochs))
     if split not in get_args(Split):
         raise unknown("split", str(split), get_args(Split))
-    whole = epochs == "all" and where is None
-    runs = collection.read(results, prefer, every_epoch=whole)
-    damaged = list(runs.left_out)
-    frame, found = _last_epochs(runs.found), list(runs.found)
-    if not frame.empty:
+    runs = collection.read(results, prefer)
+    found, left_out = list(runs.found), list(runs.left_out)
+    frame = _composed(found)
+    if found:
         chosen = pd.Series(True, index=frame.index) if where is None else _mask(frame, where)
         chosen &= _on_split(frame[chosen], split).reindex(frame.index, fill_value=False)
         frame = frame[chosen].reset_index(drop=True)
         found = [run for run, wanted in zip(found, chosen, strict=True) if wanted]
-    if whole:
-        frame = _all_epochs(found, [run.curve for run in found if run.curve is not None])
-    elif epochs == "all":
-        found, curves = _curves(found, damaged)
-        frame = _all_epochs(found, curves)
-    return _named(frame, found, damaged)
+    if epochs == "all":
+        curves: list[tuple[Found, Scores]] = []
+        for run in found:
+            try:
+                curves.append((run, Scores.over_epochs(read_files(run.folder).rows)))
+            except DamagedError as error:
+                left_out.append(LeftOut(run.folder, f"it is damaged: {error}"))
+        found = [run for run, _ in curves]
+        frame = _composed(found, [curve for _, curve in curves])
+    return _noted(frame, found, left_out)
 
 
 def last_epochs(runs: Runs) -> pd.DataFrame:
     """Return the table of last epochs of runs that are read already; see :func:`load`."""
-    return _named(_last_epochs(runs.found), runs.found, runs.left_out)
+    return _noted(_composed(runs.found), runs.found, runs.left_out)
 
 
-def _named(frame: pd.DataFrame, found: Sequence[Found], damaged: Sequence[LeftOut]) -> pd.DataFrame:
+def _noted(frame: pd.DataFrame, found: Sequence[Found], left_out: Sequence[LeftOut]) -> pd.DataFrame:
     # runs that differ in their seeds alone share these texts
     declared = {run.record.ending: run.record for run in found if '"metrics":[]' not in run.record.ending}
     frame.attrs[DECLARED] = tuple(dict.fromkeys(one for record in declared.values() for one in record.declared))
-    frame.attrs[DAMAGED] = {one.folder.name: str(one) for one in damaged}
+    frame.attrs[DAMAGED] = {one.folder.name: str(one) for one in left_out}
     return frame
 
 
@@ -138,68 +141,36 @@ def _mask(frame: pd.DataFrame, where: Where) -> "pd.Series[bool]":
     return mask
 
 
-def _curves(found: list[Found], damaged: list[LeftOut]) -> tuple[list[Found], list[Scores]]:
-    """Return runs that can be read with the metrics of all their epochs, and add the others to the damaged ones."""
-    kept, curves = [], []
-    for run in found:
-        try:
-            curves.append(Scores.over_epochs(read_files(run.folder).contents.rows))
-        except DamagedError as error:
-            damaged.append(LeftOut(run.folder, f"it is damaged: {error}"))
-        else:
-            kept.append(run)
-    return kept, curves
+def _composed(found: Sequence[Found], curves: Sequence[Scores] | None = None) -> pd.DataFrame:
+    """Return one row per run, its last epoch, with the highest accuracy of any as ``best_epoch``.
 
-
-def _last_epochs(found: Sequence[Found]) -> pd.DataFrame:
-    """Return one row per run: its last epoch, and the highest accuracy of any as ``best_epoch``."""
-    lasts = [run.record.last for run in found]
-    numbers = _numbers([Scores(last.names, last.values[None]) for last in lasts])
-    best = np.array([run.record.best for run in found], dtype=np.float64)
-    return _composed(found, [1] * len(found), numbers, {BEST: best})
-
-
-def _all_epochs(found: Sequence[Found], curves: Sequence[Scores]) -> pd.DataFrame:
-    """Return one row per run and epoch; a run without an epoch has one.
-
-    Args:
-        found: The runs.
-        curves: The metrics of each.
+    Or, where the runs' curves are given, one row per run and epoch; a run without an epoch has one.
     """
-    filled = [curve if len(curve.values) else Scores(("epoch",), np.full((1, 1), np.nan)) for curve in curves]
-    counts = [len(curve.values) for curve in filled]
-    costs = []
-    for run, count in zip(found, counts, strict=True):
-        names, values = run.record.last.names, run.record.last.values
-        own = [index for index, name in enumerate(names) if name.startswith(COST)]
-        costs.append(Scores(tuple(names[index] for index in own), np.tile(values[own], (count, 1))))
-    return _composed(found, counts, _numbers(filled) | _numbers(costs), {})
-
-
-def _composed(found: Sequence[Found], counts: Sequence[int], numbers: Columns, more: Columns) -> pd.DataFrame:
     if not found:
         return pd.DataFrame(columns=[*LEADING])
     records = [run.record for run in found]
-    rows = np.repeat(np.arange(len(records)), counts)
-    # runs that differ in their seeds alone share these texts: each is read once
+    numbers = _numbers([Scores(record.last.names, record.last.values[None]) for record in records])
+    costs = {name: numbers.pop(name) for name in [*numbers] if name.startswith(COST)}
+    rows = np.arange(len(records))
+    if curves is None:
+        numbers[BEST] = np.array([record.best for record in records], dtype=np.float64)
+    else:
+        filled = [curve if len(curve.values) else Scores(("epoch",), np.full((1, 1), np.nan)) for curve in curves]
+        rows = rows.repeat([len(curve.values) for curve in filled])
+        numbers = _numbers(filled)
     settings = _repeated([record.settings for record in records], _settings, rows)
-    settings["dataset"] = _named_once(settings["dataset"], settings["dataset.checksum"])
+    # of datasets with one content the first's name counts: two paths to one file are one dataset
+    forms = settings["dataset"].str.partition(PLACE)[0]
+    settings["dataset"] = settings["dataset"].groupby([forms, settings["dataset.checksum"]]).transform("first")
     endings = _repeated([record.ending for record in records], _ending, rows)
-    costs = [name for name in numbers if name.startswith(COST)]
-    nothing = np.full(len(rows), np.nan)
-    epochs = pd.Series(numbers.pop("epoch", nothing)).astype("Int64")
-    columns: Columns = {
+    own = {
         "run": np.array([record.name for record in records], dtype=object)[rows],
         "seed": np.array([record.seed for record in records])[rows],
-        "epoch": epochs,
-        **{name: settings.pop(name) for name in ("method", "dataset", "backbone", "split", "budgets")},
-        **{name: endings.pop(name) for name in ("status", "reason", "students", "roles", "environment")},
+        "epoch": pd.Series(numbers.pop("epoch", np.full(len(rows), np.nan))).astype("Int64"),
     }
-    leading = {name: columns.pop(name) for name in LEADING}
-    metrics = {name: values for name, values in numbers.items() if name not in costs}
-    return pd.DataFrame(
-        leading | columns | metrics | more | settings | {name: numbers[name] for name in costs} | endings
-    )
+    known = own | settings | endings
+    leading = {name: known[name] for name in (*LEADING, "split", "budgets", "environment")}
+    return pd.DataFrame(leading | numbers | settings | {name: costs[name][rows] for name in costs} | endings)
 
 
 def _numbers(curves: Sequence[Scores]) -> Columns:
@@ -220,18 +191,12 @@ def _numbers(curves: Sequence[Scores]) -> Columns:
     return columns
 
 
-def _repeated(texts: Sequence[str], read: Any, rows: Any) -> Columns:
+def _repeated(texts: Sequence[str], read: Callable[[str], Columns], rows: Any) -> Columns:
+    # runs that differ in their seeds alone share these texts: each is read once
     codes: dict[str, int] = {}
     of_run = np.array([codes.setdefault(text, len(codes)) for text in texts])
-    distinct = pd.DataFrame([read(text) for text in codes])
-    repeated = distinct.take(of_run[rows]).reset_index(drop=True)
+    repeated = pd.DataFrame([read(text) for text in codes]).take(of_run[rows]).reset_index(drop=True)
     return {str(name): repeated[name] for name in repeated.columns}
-
-
-def _named_once(names: "pd.Series[str]", checksums: "pd.Series[str]") -> "pd.Series[str]":
-    """Return the datasets' names, of those with one content the first: two paths to one file are one dataset."""
-    forms = names.str.partition(PLACE)[0]
-    return names.groupby([forms, checksums]).transform("first")
 
 
 def _settings(text: str) -> Columns:
@@ -240,17 +205,14 @@ def _settings(text: str) -> Columns:
     found["split"] = "validation" if config["data"]["holdout"] else "test"
     found["budgets"] = BUDGETS_JOINED_BY.join(config["budgets"])
     for section in ("train", "data", "hyperparameters"):
-        found |= {f"{section}.{key}": _plain(value) for key, value in config[section].items()}
+        for key, value in config[section].items():
+            found[f"{section}.{key}"] = str(value) if isinstance(value, list | dict) else value
     if uses := config["uses"]:
         found["uses"] = json.dumps([{key: value for key, value in use.items() if value} for use in uses])
     found |= {f"files.{name}": content for name, content in config["files"].items()}
     # a configuration without a plug-in has no such key
     found |= {f"{role}.source": content for role, content in config.get("sources", {}).items()}
     return found | {"method.version": config["method_version"], "dataset.checksum": config["dataset_checksum"]}
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, list | dict) else value
 
 
 def _ending(text: str) -> Columns:
@@ -260,9 +222,6 @@ def _ending(text: str) -> Columns:
     environment = end["environment"] if isinstance(end["environment"], dict) else {}
     found["environment"] = environments.group(environment)
     return found | {f"environment.{name}": value for name, value in environment.items()}
-
-
-# conditions
 
 
 MAX_LISTED = 40
@@ -348,37 +307,29 @@ def column(frame: pd.DataFrame, key: str) -> str:
 
 def _compared(values: "pd.Series[Any]", key: str, sign: str, word: str) -> "pd.Series[bool]":
     there = values.dropna().unique().tolist()
-    if sign in ("=", "==", "!=") and word != "null" and there and all(isinstance(value, str) for value in there):
+    equality = sign in ("=", "==", "!=")
+    if equality and word != "null" and there and all(isinstance(value, str) for value in there):
         known = {name for value in there for name in (value, short_name(value))}
         if word not in known and len(known) <= MAX_LISTED:
             raise unknown(key, word, known)
     # by type too: True is 1 to a dictionary
     answers = {(type(value), value): _fits(value, key, sign, word) for value in there}
-    missing = (word == "null") == (sign != "!=") and sign in ("=", "==", "!=")
+    missing = equality and (word == "null") == (sign != "!=")
     found = [missing if pd.isna(value) else answers[type(value), value] for value in values.tolist()]
     return pd.Series(found, index=values.index, dtype=bool)
 
 
 def _fits(value: Hashable, key: str, sign: str, word: str) -> bool:
     """Return whether a value that is there compares so with a word."""
-    compare = _COMPARISONS[sign]
     if word == "null":
         return sign == "!="
-    if not isinstance(value, str):
-        is_switch = isinstance(value, bool)
-        given = {"true": 1.0, "false": 0.0}.get(word.lower()) if is_switch else _number(word)
-        if given is None:
-            # a setting that is a number in one method and a word in another is compared where it fits
-            return sign == "!="
-        return compare(float(str(value)) if not is_switch else float(bool(value)), given)
-    if sign not in ("=", "==", "!="):
-        raise InputError(f"{key}{sign}{word}: {key} is a word, which is only = or != ({value!r})")
-    same = word in (value, short_name(value))
-    return same if sign != "!=" else not same
-
-
-def _number(word: str) -> float | None:
+    if isinstance(value, str):
+        if sign not in ("=", "==", "!="):
+            raise InputError(f"{key}{sign}{word}: {key} is a word, which is only = or != ({value!r})")
+        return (word in (value, short_name(value))) == (sign != "!=")
     try:
-        return float(word)
-    except ValueError:
-        return None
+        given = {"true": 1.0, "false": 0.0}[word.lower()] if isinstance(value, bool) else float(word)
+    except (KeyError, ValueError):
+        # a setting that is a number in one method and a word in another is compared where it fits
+        return sign == "!="
+    return _COMPARISONS[sign](float(str(value)) if not isinstance(value, bool) else float(value), given)

@@ -1,4 +1,4 @@
-"""A run in brief: all that is asked of a run but its curves."""
+"""A run in brief: all that is asked of a run but its curves, and those at so many epochs as a figure needs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ MAX_POINTS = 120
 """Epochs of a reduced curve, of each kind: all, evaluated, diagnosed."""
 
 COST = "cost."
-Numbers = NDArray[np.float64]
+_NOT_ENDED = "not ended"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Scores:
     """
 
     names: tuple[str, ...]
-    values: Numbers
+    values: NDArray[np.float64]
 
     @classmethod
     def of(cls, row: Mapping[str, float]) -> "Scores":
@@ -44,13 +44,17 @@ class Scores:
     def over_epochs(cls, rows: Sequence[Row]) -> "Scores":
         """Return the numbers of several rows, a row each, by all names that any of them has."""
         names = tuple(dict.fromkeys(name for row in rows for name in row))
-        nothing = float("nan")
-        values = [[row.get(name, nothing) for name in names] for row in rows]
-        return cls(names, np.array(values, dtype=np.float64).reshape(len(rows), len(names)))
+        return cls(names, _matrix(rows, names))
 
     def named(self) -> dict[str, float]:
         """Return one row's numbers by name, without those that it has not."""
         return {name: value for name, value in zip(self.names, self.values.tolist(), strict=True) if value == value}
+
+
+def _matrix(rows: Sequence[Row], names: Sequence[str]) -> NDArray[np.float64]:
+    nothing = float("nan")
+    values = [[row.get(name, nothing) for name in names] for row in rows]
+    return np.array(values, dtype=np.float64).reshape(len(rows), len(names))
 
 
 @dataclass(frozen=True)
@@ -112,17 +116,8 @@ class Record:
             return None
         cost = {name.removeprefix(COST): value for name, value in self.last.named().items() if name.startswith(COST)}
         seconds = cost.pop("seconds", 0.0)
-        end = self.end
-        return Result(
-            self.status,
-            end["reason"],
-            seconds,
-            end["environment"],
-            cost or None,
-            tuple(end["students"]),
-            end["roles"],
-            self.declared,
-        )
+        said = {**self.end, "status": self.status, "students": tuple(self.end["students"]), "metrics": self.declared}
+        return Result(**said, seconds=seconds, cost=cost or None)
 
     @property
     def made_with(self) -> Mapping[str, str]:
@@ -153,42 +148,36 @@ class Record:
         return self if joined == self.config else replace(self, settings=_settings(joined))
 
 
-_NOT_ENDED = "not ended"
-
-
-def _settings(config: RunConfig) -> str:
-    settings = config.model_dump(mode="json")
-    del settings["seed"]
-    return json.dumps(settings, separators=(",", ":"))
-
-
 def brief(name: str, contents: Contents) -> Record:
     """Return a run in brief."""
-    config, result, rows = contents.config, contents.result, contents.rows
+    config, rows, scored = contents.config, contents.rows, contents.scored
+    result = contents.result or Result(Status.UNFINISHED)
     ending = {
-        "status": str(contents.status),
-        "reason": result.reason if result else "",
-        "students": list(result.students) if result else [],
-        "roles": dict(result.roles) if result else {},
-        "metrics": [asdict(one) for one in result.metrics] if result else [],
-        "environment": result.environment if result else _NOT_ENDED,
+        "status": str(result.status),
+        "reason": result.reason,
+        "students": result.students,
+        "roles": dict(result.roles),
+        "metrics": [asdict(one) for one in result.metrics],
+        "environment": result.environment if contents.result else _NOT_ENDED,
     }
-    costs = {f"{COST}{key}": value for key, value in ((result.cost or {}) if result else {}).items()}
-    seconds = {f"{COST}seconds": result.seconds} if result else {}
-    last, scored = (rows[-1] if rows else {}), contents.scored
-    accuracies = [row["student"] for row in rows if "student" in row]
+    costs = {**(result.cost or {}), "seconds": result.seconds} if contents.result else {}
+    last = rows[-1] if rows else {}
     return Record(
         name=name,
         seed=config.seed,
         identity=config.identity,
         settings=_settings(config),
         ending=json.dumps(ending, separators=(",", ":")),
-        last=Scores.of({**last, **costs, **seconds}),
+        last=Scores.of({**last, **{f"{COST}{key}": value for key, value in costs.items()}}),
         scored=Scores.of(scored) if scored is not None and scored is not last else None,
-        best=max(accuracies, default=None),
+        best=max((row["student"] for row in rows if "student" in row), default=None),
         epochs=len(rows),
         digest=digest(rows),
     )
+
+
+def _settings(config: RunConfig) -> str:
+    return json.dumps(config.model_dump(mode="json", exclude={"seed"}), separators=(",", ":"))
 
 
 def digest(rows: Sequence[Row]) -> str:
@@ -196,11 +185,9 @@ def digest(rows: Sequence[Row]) -> str:
 
     How long epochs took does not count, nor diagnostics, which change no other number.
     """
-    names = {name for row in rows for name in row}
     compared = {one.name for one in RECORDED.values() if one.compared}
-    deciding = sorted(name for name in names if name.partition("/")[0] in compared)
-    nothing = float("nan")
-    values = np.array([[row.get(name, nothing) for name in deciding] for row in rows], dtype="<f8")
+    deciding = sorted({name for row in rows for name in row if name.partition("/")[0] in compared})
+    values = _matrix(rows, deciding).astype("<f8")
     return sha256(repr((len(rows), deciding)).encode() + values.tobytes()).hexdigest()[:16]
 
 
@@ -213,8 +200,7 @@ def reduced(contents: Contents) -> Scores:
     """
     train, rows = contents.config.train, contents.rows
     every = range(train.epochs)
-    last = train.epochs - 1
-    evaluated = [epoch for epoch in every if (epoch + 1) % train.eval_every == 0 or epoch == last]
+    evaluated = [epoch for epoch in every if (epoch + 1) % train.eval_every == 0 or epoch == train.epochs - 1]
     often = train.diagnostics_every
     diagnosed = [epoch for epoch in evaluated if often and (epoch + 1) % often == 0]
     chosen = {*spread(every), *spread(evaluated), *spread(diagnosed), len(rows) - 1}

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from hashlib import sha256
@@ -15,15 +16,15 @@ from benchmark.configuration import PLACE, RunAlias, RunConfig, SourceCode
 from benchmark.escaping import file_name
 from benchmark.store import atomic, environment
 from benchmark.store.files import (
-    CHECKPOINT as CHECKPOINT,
-    CONFIG as CONFIG,
-    ERROR as ERROR,
-    METRICS as METRICS,
-    RESULT as RESULT,
+    CHECKPOINT,
+    CONFIG,
+    ERROR,
+    METRICS,
+    RESULT,
     DamagedError,
     Dumper,
-    Result as Result,
-    Status as Status,
+    Result,
+    Status,
     content_of,
     parse_config,
     parse_metrics,
@@ -41,12 +42,9 @@ CLAIM_S = 5.0
 def run_name(config: RunConfig) -> str:
     """Return the name of a run's folder; it ends with the identity."""
     # a library's network has a colon in its name, and may have a slash, as datasets of a path have
-    dataset, backbone = _without_signs(config.dataset, "-")[-40:], _without_signs(config.backbone, "-+_.")
+    dataset = re.sub(r"[^\w-]", "_", config.dataset)[-40:]
+    backbone = re.sub(r"[^\w.+-]", "_", config.backbone)
     return f"{file_name(config.method)}-{dataset}-{backbone}-s{config.seed}-{config.identity}"
-
-
-def _without_signs(text: str, allowed: str) -> str:
-    return "".join(char if char.isalnum() or char in allowed else "_" for char in text)
 
 
 def replicate_name(name: str, made_with: Mapping[str, str]) -> str:
@@ -159,29 +157,28 @@ class Store:
         result = self.result(config)
         if result is None or not result.status.final:
             return None
-        return result if result.status is not Status.FINISHED or self._complete(config) else None
-
-    def _complete(self, config: RunConfig) -> bool:
-        # lines are counted, not read: this is asked of hundreds of runs
+        if result.status is not Status.FINISHED:
+            return result
         try:
-            return (self.folder(config) / METRICS).read_bytes().count(b"\n") == config.train.epochs
+            # lines are counted, not read: this is asked of hundreds of runs
+            lines = (self.folder(config) / METRICS).read_bytes().count(b"\n")
         except OSError:
-            return False
+            return None
+        return result if lines == config.train.epochs else None
 
     def tidy(self, config: RunConfig) -> None:
         """Remove what a process that was killed left in the folder of a run that has ended for good."""
-        leftovers = self._leftovers(config)
-        if not leftovers:
-            return
-        # the folder may be someone else's, or read-only: then they stay
-        with suppress(OSError), self.lock(config, patience=0) as held:
-            if held and self.ended(config):
-                for path in self._leftovers(config):
-                    path.unlink(missing_ok=True)
-
-    def _leftovers(self, config: RunConfig) -> list[Path]:
         folder = self.folder(config)
-        return [*folder.glob(f".*{atomic.SUFFIX}"), *folder.glob(CHECKPOINT)]
+
+        def leftovers() -> list[Path]:
+            return [*folder.glob(f".*{atomic.SUFFIX}"), *folder.glob(CHECKPOINT)]
+
+        # the folder may be someone else's, or read-only: then they stay
+        with suppress(OSError):
+            if leftovers():
+                with self.lock(config, patience=0) as held:
+                    for path in leftovers() if held and self.ended(config) else ():
+                        path.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, config: RunConfig, patience: float) -> Iterator[bool]:
@@ -206,6 +203,23 @@ class Store:
         finally:
             lock.release()
 
+    def move_to_trash(self, folder: Path, config: RunConfig) -> str:
+        """Move a run into the trash folder; return why that was not possible, such as that a process works on it."""
+        trash = self.root / TRASH
+        try:
+            with self.lock(config, patience=0) as held:
+                if not held:
+                    return "another process works on it"
+                trash.mkdir(exist_ok=True)
+                to, number = trash / folder.name, 0
+                while to.exists():
+                    number += 1
+                    to = trash / f"{folder.name}.{number}"
+                folder.rename(to)
+        except OSError as error:
+            return error.strerror or "it cannot be moved"
+        return ""
+
 
 def _asked(folder: Path) -> tuple[list[RunAlias], list[str]] | None:
     """Return what a stored run was asked for as, and its budgets; None if it is not there or not readable."""
@@ -221,3 +235,55 @@ def _news(config: RunConfig, uses: list[RunAlias], budgets: list[str]) -> bool:
     """Return whether a configuration is asked for as something that is not known of it yet."""
     other = any(use not in (uses or [RunAlias()]) for use in config.uses or [RunAlias()])
     return other or not set(config.budgets) <= set(budgets)
+
+
+TRASH = "trash"
+
+REMARKS = {
+    "students": "bench export reads them; no table does",
+    "predictions": "bench plot confusion, bench plot agreement and bench predict read them; no table does",
+    "checkpoints": "of runs that resume from them: they keep what was trained so far",
+    "left checkpoints": "of runs that have ended: may be removed, and the next bench run of them removes it",
+    "logs": "of tensorboard: may be removed, no table reads them",
+    "records": "configurations, metrics, results: the tables are made of them",
+    "temporary files": "of processes that were killed: may be removed while nothing runs",
+    "sweeps": "tables and figures of sweeps: bench sweep writes them anew",
+    TRASH: "of bench rm: may be removed",
+    "other": "",
+}
+"""What takes space in a results folder, and whether it may be removed."""
+
+
+def kinds(results: Path) -> list[tuple[str, int, int]]:
+    """Return what takes the space in a results folder, the largest first: a kind of files, how many, and their bytes.
+
+    The kinds are those of :data:`REMARKS`.
+    """
+    sizes: dict[str, list[int]] = {}
+    for path, size in sizes_below(results):
+        sizes.setdefault(_kind(path.relative_to(results).parts, path), []).append(size)
+    found = [(kind, len(own), sum(own)) for kind, own in sizes.items()]
+    return sorted(found, key=lambda one: (-one[2], one[0]))
+
+
+def sizes_below(folder: Path) -> list[tuple[Path, int]]:
+    """Return the regular files below a folder, each with its bytes."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return [(path, path.lstat().st_size) for path in found]
+
+
+def _kind(parts: Sequence[str], path: Path) -> str:
+    if parts[0] in ("sweeps", TRASH):
+        return parts[0]
+    if path.name.endswith(atomic.SUFFIX):
+        return "temporary files"
+    if parts[0] != "runs" or len(parts) < 3:
+        return "other"
+    if parts[2] == "tensorboard":
+        return "logs"
+    if path.name == CHECKPOINT:
+        result = read_result(path.parent)
+        return "left checkpoints" if result is not None and result.status.final else "checkpoints"
+    if path.suffix == ".safetensors":
+        return "predictions" if path.name == PREDICTIONS else "students"
+    return "records" if path.name in (CONFIG, METRICS, RESULT, ERROR) else "other"

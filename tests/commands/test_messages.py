@@ -10,8 +10,7 @@ from rich.text import Text
 from benchmark import cli, datasets, store
 from benchmark.configuration import DataConfig, Request, plan
 from benchmark.configuration.values import parse_seeds
-from benchmark.store import lookup
-from benchmark.store.runs import Store
+from benchmark.store import Store
 from methods.errors import InputError
 from tests.command_line import PLUGIN, Bench
 from tests.commands.test_printed_commands import CALM
@@ -83,12 +82,12 @@ class TestSpace:
         words = ["rm", "--results", "mine", "--where", "method=dml and seed=0"]
         shown = bench(*words)
         assert shown.out.splitlines()[-1] == "1 run; nothing is moved yet: --yes moves them to mine/trash"
-        assert len(lookup.names(mine)) == 4
+        assert len(store.names(mine)) == 4
         assert bench(*words, "--yes").out.splitlines()[-1].startswith("1 of 1 run moved to mine/trash")
-        assert len(lookup.names(mine)) == 3
+        assert len(store.names(mine)) == 3
         (gone,) = (mine / "trash").iterdir()
         gone.rename(mine / "runs" / gone.name)
-        assert len(lookup.names(mine)) == 4
+        assert len(store.names(mine)) == 4
         # one of the same name is there already
         for _ in range(2):
             bench("rm", gone.name, "--results", "mine", "--yes")
@@ -104,7 +103,7 @@ class TestSpace:
         bench("rm", "nothing", "--results", "mine").assert_refused("unknown run 'nothing'")
 
     def test_what_another_process_works_on_stays(self, bench: Bench, mine: Path) -> None:
-        run = lookup.find(mine, "dml-digits-resnet8-s0")
+        run = store.find(mine, "dml-digits-resnet8-s0")
         with Store(mine).lock(run.config, patience=0) as held:
             assert held
             answer = bench("rm", run.identity, "--results", "mine", "--yes")
@@ -116,9 +115,9 @@ class TestSpace:
         (folder / store.CHECKPOINT).write_bytes(bytes(2**20))
         (mine / "trash").mkdir()
         (mine / "trash" / "x").write_bytes(bytes(9 * 2**20))
-        found = {kind.name: kind for kind in store.kinds(mine)}
-        assert (found["left checkpoints"].bytes, found["trash"].bytes) == (2**20, 9 * 2**20)
-        assert (found["students"].files, found["records"].files) == (8 + 2, 4 * 3)
+        found = {kind: (files, size) for kind, files, size in store.kinds(mine)}
+        assert (found["left checkpoints"], found["trash"]) == ((1, 2**20), (1, 9 * 2**20))
+        assert (found["students"][0], found["records"][0]) == (8 + 2, 4 * 3)
         lines = bench("du", "--results", "mine").out.splitlines()
         assert lines[0].split()[:3] == ["9.00", "MiB", "trash"]
         total = sum(path.stat().st_size for path in mine.rglob("*") if path.is_file())

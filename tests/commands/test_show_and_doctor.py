@@ -14,8 +14,7 @@ from benchmark.configuration.planning import Request, layer_from_assignments, pl
 from benchmark.configuration.run_config import RunConfig
 from benchmark.hardware import machine
 from benchmark.reports import run_text
-from benchmark.store import environment, lookup
-from benchmark.store.runs import Result, Status, Store
+from benchmark.store import Result, Status, Store, environment
 from methods.errors import InputError
 from tests.command_line import BENCH, Bench
 
@@ -65,7 +64,7 @@ class TestRepeat:
 
 class TestShow:
     def test_it_prints_the_run_and_how_to_repeat_it(self, finished_runs: Path, bench: Bench) -> None:
-        run = lookup.find(finished_runs, "pcl-digits-resnet8-s1")
+        run = store.find(finished_runs, "pcl-digits-resnet8-s1")
         answer = bench("show", run.identity, "--results", finished_runs)
         assert answer.code == 0
         assert answer.out.splitlines()[0] == run.name
@@ -83,20 +82,20 @@ class TestShow:
 
     @pytest.mark.parametrize("cut", [0, 3, 9])
     def test_a_run_is_found_by_its_name_identity_or_beginning(self, finished_runs: Path, cut: int) -> None:
-        run = lookup.find(finished_runs, lookup.names(finished_runs)[0])
+        run = store.find(finished_runs, store.names(finished_runs)[0])
         for word in (run.name[: len(run.name) - cut], run.identity[: len(run.identity) - cut], str(run.folder)):
-            assert lookup.find(finished_runs, word) == run
+            assert store.find(finished_runs, word) == run
 
     def test_what_is_not_unique_or_not_there_is_refused(self, finished_runs: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"run 'dml' .* 2 runs: dml-digits-resnet8-s0-"):
-            lookup.find(finished_runs, "dml")
+            store.find(finished_runs, "dml")
         with pytest.raises(InputError, match=r"unknown run 'dmml-digits.*did you mean 'dml-digits-resnet8-s"):
-            lookup.find(finished_runs, "dmml-digits-resnet8-s0")
+            store.find(finished_runs, "dmml-digits-resnet8-s0")
         for word in ("", "/", "."):
             with pytest.raises(InputError, match="unknown run"):
-                lookup.find(finished_runs, word)
+                store.find(finished_runs, word)
         with pytest.raises(InputError, match="no such results folder"):
-            lookup.find(tmp_path / "nowhere", "dml")
+            store.find(tmp_path / "nowhere", "dml")
 
 
 class TestListRuns:
@@ -182,7 +181,7 @@ class TestCompletion:
         assert set(self.words(line, tmp_path)) == expected
 
     def test_runs_are_completed_by_name_and_identity(self, finished_runs: Path, tmp_path: Path) -> None:
-        names = [name for name in lookup.names(finished_runs) if name.startswith("dml")]
+        names = [name for name in store.names(finished_runs) if name.startswith("dml")]
         assert self.words(f"bench show --results {finished_runs} dml", tmp_path) == names
         identity = names[0].rpartition("-")[2]
         assert self.words(f"bench export --results {finished_runs} {identity[:6]}", tmp_path) == [identity]
@@ -209,4 +208,4 @@ def test_a_damaged_run_is_named(tmp_path: Path) -> None:
     for content in ("[", "- 1", "method: dml"):
         (folder / store.CONFIG).write_text(content)
         with pytest.raises(InputError, match=r"config\.yaml"):
-            lookup.find(tmp_path, "dml")
+            store.find(tmp_path, "dml")

@@ -12,11 +12,10 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from benchmark import datasets
+from benchmark import datasets, store
 from benchmark.deployment import deployed
 from benchmark.deployment.export import export
 from benchmark.errors import MachineError
-from benchmark.store import lookup
 from methods.errors import InputError
 from tests import needs
 from tests.command_line import Bench
@@ -36,7 +35,7 @@ def needs_onnx(request: pytest.FixtureRequest) -> None:
 def exported(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """One run's student in every format that can be written here, with what the export said."""
     folder = tmp_path_factory.mktemp("exported")
-    run = lookup.find(finished_runs, "pcl-digits-resnet8-s0")
+    run = store.find(finished_runs, "pcl-digits-resnet8-s0")
     found = {}
     for suffix in FORMATS:
         path = folder / f"student{suffix}"
@@ -52,7 +51,7 @@ def exported(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> E
 class TestEveryFormat:
     def test_the_card_says_what_a_user_needs(self, suffix: str, exported: Exported, finished_runs: Path) -> None:
         path, _ = exported[suffix]
-        run = lookup.find(finished_runs, "pcl-digits-resnet8-s0")
+        run = store.find(finished_runs, "pcl-digits-resnet8-s0")
         card = deployed.read_card(path)
         assert card.classes == list("0123456789")
         assert (card.in_channels, card.image_size, card.scored_on) == (1, 8, "test")
@@ -65,7 +64,7 @@ class TestEveryFormat:
     def test_the_accuracy_is_the_runs_to_the_digit(self, suffix: str, exported: Exported, finished_runs: Path) -> None:
         path, said = exported[suffix]
         card = deployed.read_card(path)
-        run = lookup.find(finished_runs, card.run)
+        run = store.find(finished_runs, card.run)
         test = datasets.load("digits", run.config.data, Path()).test
         logits = deployed.load(path)(test.images.astype(np.float32) / np.float32(255))
         accuracy = 100 * float((logits.argmax(axis=1) == test.labels).mean())
@@ -159,7 +158,7 @@ class TestRefusals:
         for name in ("config.yaml", "metrics.jsonl", "result.json"):
             (bare / name).write_bytes((folder / name).read_bytes())
         with pytest.raises(InputError, match="--save-students"):
-            export(lookup.find(tmp_path, "dml"), tmp_path / "s.pt2", None, tmp_path)
+            export(store.find(tmp_path, "dml"), tmp_path / "s.pt2", None, tmp_path)
 
     def test_a_file_that_gives_other_logits_is_not_kept(
         self, finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -172,7 +171,7 @@ class TestRefusals:
 
         monkeypatch.setattr(deployed, "load", off)
         with pytest.raises(MachineError, match="other logits than the student, by up to"):
-            export(lookup.find(finished_runs, "dml-digits-resnet8-s1"), tmp_path / "s.pt2", None, tmp_path)
+            export(store.find(finished_runs, "dml-digits-resnet8-s1"), tmp_path / "s.pt2", None, tmp_path)
         assert list(tmp_path.iterdir()) == []
 
     def test_damaged_files(self, exported: Exported, tmp_path: Path, bench: Bench) -> None:

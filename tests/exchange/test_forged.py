@@ -292,7 +292,7 @@ class TestDraw:
 
     def test_the_time_ends_a_run_in_its_middle(self, submitted: Path, access: Access) -> None:
         case = exchange.cases(submitted / "runs.tar.gz", submitted)[0]
-        config = case.contents.config
+        config = case.config
         train = config.train.model_copy(update={"epochs": 100_000})
         endless = replace(case.contents, config=config.model_copy(update={"train": train}))
         begun = time.monotonic()
@@ -307,14 +307,14 @@ class TestRecords:
         found, _ = check(submitted, access)
         assert exchange.write_record(root, bundle, found.record).parent == root
         record = exchange.record_of(root, bundle)
-        runs = {case.name: case.content for case in exchange.cases(bundle, submitted) if case.name.startswith("dml")}
-        assert record.state(runs).mark is Mark.IDENTICAL
+        honest = exchange.statements(exchange.cases(bundle, submitted), record)
+        assert {one.mark for one in honest.values()} == {Mark.IDENTICAL}
         kept = bundle.read_bytes()
         forge(bundle, lambda run: run.add(1.0))
         assert exchange.record_of(root, bundle).runs == {}
         # neither by another run's name, nor for a copy elsewhere that has the same bytes
-        forged = {case.name: case.content for case in exchange.cases(bundle, submitted) if case.name in runs}
-        assert record.state(forged).mark is Mark.CLAIMED
+        forged = exchange.statements(exchange.cases(bundle, submitted), record)
+        assert {one.mark for one in forged.values()} == {Mark.CLAIMED}
         bundle.write_bytes(kept)
         assert exchange.record_of(root, bundle) == record
 
@@ -418,7 +418,7 @@ def test_pack_follows_no_links(submitted: Path, tmp_path: Path) -> None:
 
 
 def test_files_that_a_person_names_are_used(submitted: Path, access: Access) -> None:
-    config = exchange.cases(submitted / "runs.tar.gz", submitted)[0].contents.config
+    config = exchange.cases(submitted / "runs.tar.gz", submitted)[0].config
     moved = config.model_copy(update={"dataset": "npz:/somewhere/else.npz"})
     with pytest.raises(InputError, match="--dataset npz:"):
         verification.allowed(moved, access)

@@ -16,8 +16,7 @@ from benchmark.reports.page_data import Content
 from benchmark.reports.style import View
 from benchmark.scheduling.progress import Display
 from benchmark.site import build as build_site
-from benchmark.store import Predictions, write_predictions
-from benchmark.store.runs import Store
+from benchmark.store import Predictions, Store, write_predictions
 from benchmark.tables import TableStyle, build, rendered
 from methods.errors import InputError
 from tests import needs

@@ -19,8 +19,7 @@ from benchmark.reports import page as report, server
 from benchmark.reports.page_data import Content, as_page_data
 from benchmark.reports.server import LivePage
 from benchmark.reports.summary import limitations
-from benchmark.store.lookup import StoredRun
-from benchmark.store.runs import Result, Status, Store
+from benchmark.store import Result, Status, Store, StoredRun
 from methods.errors import InputError
 from tests import needs
 from tests.browser import Browser, browser

@@ -11,7 +11,7 @@ from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.scheduling import logging_backends
 from benchmark.scheduling.logging_backends import BACKENDS, LoggingObserver
-from benchmark.store.runs import Result, Store
+from benchmark.store import Result, Store
 from methods.errors import InputError
 from tests import needs
 from tests.scheduling.test_time_limit import Listener

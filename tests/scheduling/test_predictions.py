@@ -115,9 +115,9 @@ def test_bundles_have_them_where_asked(kept: Path, tmp_path: Path) -> None:
         assert (folder / PREDICTIONS).is_file() is predictions
     assert (folder / PREDICTIONS).read_bytes() == (kept / PREDICTIONS).read_bytes()
     # and leave with their run
-    (moved,) = store.move(into, [store.find(into, kept.name)])
-    assert moved.to is not None
-    assert (moved.to / PREDICTIONS).is_file()
+    moved = store.find(into, kept.name)
+    assert store.Store(into).move_to_trash(moved.folder, moved.config) == ""
+    assert (into / store.TRASH / kept.name / PREDICTIONS).is_file()
     assert store.find(kept.parents[1], kept.name).status is Status.FINISHED
 
 

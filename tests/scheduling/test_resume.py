@@ -14,7 +14,7 @@ from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.catalogue import load
 from benchmark.scheduling.execution import Execution, Job
-from benchmark.store.runs import Status, Store
+from benchmark.store import Status, Store
 from benchmark.training import checkpoints
 from methods import registry
 

@@ -241,8 +241,11 @@ class TestMarks:
 
     def record(self, root: Path, *outcomes: Outcome) -> None:
         every = exchange.cases(None, root)
-        said = {case.name: Comparison(outcome) for case, outcome in zip(every, outcomes, strict=False)}
-        exchange.write_record(root, root, exchange.made_record(said, every, 0, {"torch": "2"}))
+        said = {
+            case.name: Comparison(outcome, content=case.contents.hash)
+            for case, outcome in zip(every, outcomes, strict=False)
+        }
+        exchange.write_record(root, root, exchange.Record(runs=said, environment={"torch": "2"}))
 
     def test_runs_are_claimed_until_one_was_repeated(self, own: Path, tmp_path: Path) -> None:
         assert self.marks(own, tmp_path / "site") == {"dml": "claimed"}

@@ -31,7 +31,7 @@ def real(finished_runs: Path) -> dict[str, bytes]:
 def attempt(contents: dict[str, bytes]) -> files.Contents | str:
     """What the files say, or the one line that says why they say nothing."""
     try:
-        return files.parse(contents[CONFIG], contents.get(RESULT), contents.get(METRICS))
+        return files.parse(contents)
     except files.DamagedError as error:
         return str(error)
 
@@ -83,25 +83,16 @@ def test_nesting_ends_nothing(real: dict[str, bytes], bomb: bytes, depth: int) -
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    "line",
     [
-        ('{"epoch": 1, "loss": "1"}', "line 2: loss: Input should be a valid number"),
-        ('{"epoch": 1, "loss": NaN}', "line 2: loss: Input should be a finite number"),
-        ('{"epoch": 1, "loss": true}', "line 2: loss: Input should be a valid number"),
-        ('{"epoch": 1, "student": 100.1}', "line 2: student is no percentage (100.1)"),
-        ('{"epoch": 1, "nll/peer0": -1}', "line 2: nll/peer0 is below 0 (-1)"),
-        ('{"epoch": 2}', "line 2: not epoch 1"),
-        ('{"loss": 2}', "line 2: not epoch 1"),
-        ('{"epoch": 1, "run": 2}', "'run' is no name of a metric"),
-        ("word", "line 2: Invalid JSON"),
-        ("", "line 2: Invalid JSON"),
-        ("[]", "line 2: Input should be an object"),
+        *('{"epoch": 1, "loss": "1"}', '{"epoch": 1, "loss": NaN}', '{"epoch": 1, "loss": true}'),
+        *('{"epoch": 1, "student": 100.1}', '{"epoch": 1, "nll/peer0": -1}', '{"epoch": 1, "run": 2}'),
+        *('{"epoch": 2}', '{"loss": 2}', "word", "", "[]"),
     ],
 )
-def test_a_bad_line_of_metrics_is_named(line: str, said: str) -> None:
-    with pytest.raises(files.DamagedError, match=r"^metrics\.jsonl") as error:
+def test_a_bad_line_of_metrics_is_named(line: str) -> None:
+    with pytest.raises(files.DamagedError, match=r"^metrics\.jsonl(, line 2|: 'run')"):
         files.parse_metrics(f'{{"epoch": 0}}\n{line}\n'.encode())
-    assert said in str(error.value)
 
 
 def test_a_score_that_is_no_finite_number_is_stored_as_none(tmp_path: Path) -> None:
@@ -130,35 +121,25 @@ class TestInAStore:
         for _ in range(2):
             frame = store.load(results, epochs)
             assert set(frame["seed"]) == {0, 2}
-            assert list(frame.attrs[store.DAMAGED].values()) == [
-                f"{folder} is left out: it is damaged: metrics.jsonl, line 5: student: Input should be a valid number"
-            ]
-            assert footnotes(frame)[0] == "note: 1 damaged run is left out"
+            (line,) = frame.attrs[store.DAMAGED].values()
+            assert line.startswith(f"{folder} is left out: it is damaged: metrics.jsonl, line 5: student: ")
+            assert "1 damaged run" in footnotes(frame)[0]
             assert "(2)" in rendered(build(frame))
 
-    def test_more_epochs_than_planned(self, results: Path) -> None:
+    def test_another_number_of_epochs_than_planned(self, results: Path) -> None:
         run = config(5)
         Store(results).begin(run)
         Store(results).write_metrics(run, [{"epoch": epoch} for epoch in range(6)])
-        (line,) = store.load(results).attrs[store.DAMAGED].values()
-        assert line.endswith("6 of 4 epochs in metrics.jsonl")
-
-    def test_finished_with_fewer_epochs_than_it_says(self, results: Path) -> None:
         folder = finish(results, 2)
         lines = (folder / METRICS).read_bytes().splitlines(keepends=True)
         (folder / METRICS).write_bytes(b"".join(lines[:-1]))
-        (line,) = store.load(results, "last").attrs[store.DAMAGED].values()
-        assert line.endswith("it is finished with 3 of 4 epochs in metrics.jsonl")
+        damaged = store.load(results, "last").attrs[store.DAMAGED]
+        assert "6 of 4 epochs" in damaged[Store(results).folder(run).name]
+        assert "finished with 3 of 4 epochs" in damaged[folder.name]
 
     @pytest.mark.parametrize("name", [CONFIG, METRICS, RESULT])
-    def test_what_is_no_file_or_too_large(self, results: Path, name: str) -> None:
-        folder = finish(results, 2)
-        (folder / name).unlink()
-        os.mkfifo(folder / name)
-        (line,) = store.load(results, "last").attrs[store.DAMAGED].values()
-        assert line.endswith(f"{name} is no file")
-        (folder / name).unlink()
-        with (folder / name).open("wb") as stream:
+    def test_what_is_too_large(self, results: Path, name: str) -> None:
+        with (finish(results, 2) / name).open("wb") as stream:
             stream.truncate(10 * 2**30)
         (line,) = store.load(results, "last").attrs[store.DAMAGED].values()
         assert f"{name} has 10,737,418,240 bytes" in line

@@ -137,9 +137,9 @@ class TestSameNumbers:
         made = store.read(results).found
         again = store.read(results).found
         for one, other in zip(made, again, strict=True):
-            assert one.record.config == other.record.config == files.read_contents(one.folder).config
-            assert one.record.result == other.record.result == files.read_contents(one.folder).result
-            assert one.record.last_metrics() == other.record.last_metrics() == files.read_contents(one.folder).scored
+            assert one.record.config == other.record.config == files.read_files(one.folder).config
+            assert one.record.result == other.record.result == files.read_files(one.folder).result
+            assert one.record.last_metrics() == other.record.last_metrics() == files.read_files(one.folder).scored
             assert one.record.digest == other.record.digest
 
     def test_curves_of_files_are_not_those_of_an_index_that_is_old(self, results: Path) -> None:
@@ -155,7 +155,7 @@ class TestSameNumbers:
         stored = dict(runs.curves(names))
         assert set(stored) == set(names)
         for found in runs.found:
-            expected = reduced(files.read_contents(found.folder))
+            expected = reduced(files.read_files(found.folder))
             assert stored[found.record.name].names == expected.names
             np.testing.assert_array_equal(stored[found.record.name].values, expected.values)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark.store import (
+    CONFIG,
     PREDICTIONS,
     Predictions,
     kinds,
@@ -15,7 +16,6 @@ from benchmark.store import (
     students_files,
     write_predictions,
 )
-from benchmark.store.runs import CONFIG
 from methods.errors import InputError
 
 
@@ -110,7 +110,7 @@ class TestFile:
         size = write_predictions(folder, predictions).stat().st_size
         (folder / "peer0.safetensors").write_bytes(b"12345")
         assert students_files(folder) == [folder / "peer0.safetensors"]
-        sizes = {kind.name: kind.bytes for kind in kinds(tmp_path)}
+        sizes = {kind: size for kind, _, size in kinds(tmp_path)}
         assert sizes == {"predictions": size, "students": 5, "records": 2}
 
 

@@ -1,20 +1,17 @@
 """Several results folders as one."""
 
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmark import cli, store
+from benchmark import store
 from benchmark.configuration import RunAlias, RunConfig
 from benchmark.store import Result, Status, Store
 from methods.errors import InputError
+from tests.command_line import Bench
 from tests.store.test_index import config, finish
-
-Bench = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -25,21 +22,6 @@ def labs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             finish(tmp_path / lab / "results", seed, 50.0 + seed)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 BOTH = ["a/results", "b/results"]
@@ -132,41 +114,35 @@ class TestCommands:
     def test_tables_lists_and_pages_take_several(self, labs: Path, bench: Bench) -> None:
         both = ["--results", "a/results", "--results", "b/results"]
         for given in (both, ["--results", "*/results"]):
-            code, out, _ = bench("table", *given)
-            assert code == 0
-            assert "(3)" in out
-            code, out, _ = bench("list", "runs", *given)
-            assert out.splitlines()[-1].startswith("3 runs in ")
-            code, out, _ = bench("report", *given, "--out", "r.html")
-            assert out.startswith("r.html: 3 runs")
-            code, out, _ = bench("plot", "curves", *given, "--out", "c.svg")
-            assert (code, out) == (0, "c.svg\n")
-            code, out, _ = bench("show", "dml-digits-resnet8-s2", *given)
-            assert "b/results/runs/dml-digits-resnet8-s2" in out
+            assert "(3)" in bench("table", *given).out
+            assert bench("list", "runs", *given).out.splitlines()[-1].startswith("3 runs in ")
+            assert bench("report", *given, "--out", "r.html").out.startswith("r.html: 3 runs")
+            assert bench("plot", "curves", *given, "--out", "c.svg").out == "c.svg\n"
+            shown = bench("show", "dml-digits-resnet8-s2", *given).out
+            assert "b/results/runs/dml-digits-resnet8-s2" in shown
 
     def test_disagreement_is_one_line(self, labs: Path, bench: Bench) -> None:
         finish(labs / "b/results", 1, 60.0)
         both = ["--results", "a/results", "--results", "b/results"]
         for words in (["table"], ["list", "runs"], ["report"], ["plot", "curves"], ["show", "dml-digits-resnet8-s1"]):
-            code, _, err = bench(*words, *both)
+            answer = bench(*words, *both)
             # one run alone is either there or not; of many the rest is shown
-            assert code == (2 if words[0] == "show" else 0)
-            (line,) = [line for line in err.splitlines() if "other numbers" in line]
+            assert answer.code == (2 if words[0] == "show" else 0)
+            (line,) = [line for line in answer.err.splitlines() if "other numbers" in line]
             assert "a/results" in line
             assert "b/results" in line
-            assert bench(*words, *both, "--prefer", "b/results")[0] == 0
+            assert bench(*words, *both, "--prefer", "b/results").code == 0
 
     def test_a_folder_that_is_not_there(self, labs: Path, bench: Bench) -> None:
         for place in ("nowhere", "no*"):
-            code, _, err = bench("table", "--results", "a/results", "--results", place)
-            assert (code, err) == (2, f"bench: no such results folder: {place}\n")
+            bench("table", "--results", "a/results", "--results", place).assert_refused(place)
 
     def test_a_damaged_run_is_named_once_where_errors_are_printed(self, labs: Path, bench: Bench) -> None:
         folder = finish(labs / "a/results", 0)
         (folder / "result.json").write_text("{")
         for words in (["table"], ["list", "runs"], ["report"], ["plot", "curves"]):
-            code, _, err = bench(*words, "--results", "a/results")
-            assert code == 0
-            (line,) = err.splitlines()
+            answer = bench(*words, "--results", "a/results")
+            assert answer.code == 0
+            (line,) = answer.err.splitlines()
             assert line.startswith(f"note: a/results/runs/{folder.name} is left out: it is damaged: result.json: ")
-        assert "note: 1 damaged run is left out" in bench("table", "--results", "a/results")[1]
+        assert "1 damaged run" in bench("table", "--results", "a/results").out

@@ -11,8 +11,7 @@ import pytest
 from benchmark import datasets, running, store
 from benchmark.configuration.run_config import RunConfig
 from benchmark.scheduling.execution import Execution, Job
-from benchmark.store import atomic, environment
-from benchmark.store.runs import Result, Status, Store
+from benchmark.store import Result, Status, Store, atomic, environment
 from methods.errors import InputError
 
 FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))

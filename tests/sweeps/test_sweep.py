@@ -17,7 +17,7 @@ from benchmark import datasets, running
 from benchmark.configuration import recipes
 from benchmark.configuration.planning import Request, layer_from_file, plan
 from benchmark.configuration.run_config import DataConfig
-from benchmark.store.runs import Status, Store
+from benchmark.store import Status, Store
 from benchmark.sweeps import plan as planning, sweeping
 from benchmark.sweeps.outcomes import FANOVA, PERMUTATION, Outcome, importances, outcome, ranked
 from benchmark.sweeps.plan import Sweep

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmark import store
 from benchmark.configuration.run_config import DataConfig, RunConfig, TrainConfig
-from benchmark.store.runs import Result, Status, Store
+from benchmark.store import Result, Status, Store
 
 FINISHED = Result(Status.FINISHED, students=("peer0",))
 

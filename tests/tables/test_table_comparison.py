@@ -9,7 +9,7 @@ import pytest
 
 from benchmark import store
 from benchmark.escaping import latex
-from benchmark.store.runs import Result, Status
+from benchmark.store import Result, Status
 from benchmark.tables.rendering import rendered
 from benchmark.tables.table import build
 from methods.errors import InputError

@@ -13,7 +13,7 @@ from benchmark import running, store
 from benchmark.configuration.run_config import RunConfig
 from benchmark.formatting import short_name
 from benchmark.metrics import METRICS
-from benchmark.store.runs import Result, Status, Store
+from benchmark.store import Result, Status, Store
 from benchmark.tables.layout import check_keys, check_metrics, keys_and_metrics
 from benchmark.tables.rendering import check_format, rendered
 from benchmark.tables.replicates import mean_and_deviation

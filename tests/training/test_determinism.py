@@ -16,7 +16,7 @@ from benchmark.datasets.images import Dataset
 from benchmark.scheduling import Cluster, run_serially, run_under_ray
 from benchmark.scheduling.execution import Execution, Job
 from benchmark.scheduling.time_limit import TimeLimit
-from benchmark.store.runs import METRICS, Result, Status, Store
+from benchmark.store import METRICS, Result, Status, Store
 from benchmark.training.trainer import Row
 
 Outcome = dict[str, tuple[list[Row], dict[str, bytes]]]

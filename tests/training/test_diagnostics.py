@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 import methods
 from benchmark import running
 from benchmark.datasets.catalogue import load
-from benchmark.store.runs import Store
+from benchmark.store import Store
 from benchmark.training import diagnostics
 from benchmark.training.diagnostics import FeatureSimilarity, PeerSimilarity, gradient_norms, gradient_scores
 from benchmark.training.trainer import Trainer
