@@ -58,7 +58,7 @@ def study_command(name: str) -> Any:
         values = {field: parse_yaml(text, f"--{_flag(field)}") for field, text in texts.items()}
         settings, folder = validated(found.settings, values, name), out or Path("results/studies") / name
         check_folder(folder)
-        files = found.carry_out(settings, folder)
+        files = found.write(found.module.run(settings), folder)
         tell(*next(path for path in files if path.suffix == ".md").read_text(encoding="utf-8").split("\n"))
         for path in files:
             tell(path)

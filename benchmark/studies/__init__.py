@@ -7,11 +7,10 @@ A study's module has ``NameSettings``, whose fields are its options on the comma
 from __future__ import annotations
 
 import shlex
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,10 +18,7 @@ from methods.errors import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from benchmark.reports import Line
 
 STUDIES = {
     "geometry": "How long a decoupled teacher stays decoupled, and what its pull does meanwhile: a bowl in the plane.",
@@ -41,8 +37,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What a study writes.
 
     Attributes:
@@ -55,11 +50,10 @@ class Report:
     figure: Figure
     tables: Mapping[str, pd.DataFrame]
     facts: Mapping[str, Any]
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class Study:
+class Study(NamedTuple):
     """One study, ready to be carried out."""
 
     name: str
@@ -72,31 +66,30 @@ class Study:
         found: type[Strict] = getattr(self.module, f"{self.name.capitalize()}Settings")
         return found
 
-    def carry_out(self, settings: Strict, folder: Path) -> list[Path]:
-        """Run the study and write its report into a folder; return the files."""
-        return self.write(self.module.run(settings), folder)
-
     def write(self, result: Any, folder: Path) -> list[Path]:
-        """Write ``NAME.svg``, ``NAME.png``, one CSV per table and ``README.md`` into a folder, which is made.
+        """Write ``NAME.svg``, ``NAME.png``, one CSV per table and ``README.md`` into a folder, and return the files.
 
         Args:
             result: Of the module's ``run``.
-            folder: Files of other names are left alone.
-
-        Returns:
-            The files.
+            folder: Is made; files of other names are left alone.
         """
         from benchmark.reports import markdown_templates, write_figures
         from benchmark.store import put
         from benchmark.tables import frame_csv
 
         report: Report = self.module.report(result)
-        written = write_figures(folder, {self.name: report.figure})
-        written += [put(folder / f"{name}.csv", frame_csv(x, "%.10g")) for name, x in report.tables.items()]
+        settings: Strict = result.settings
+        words, changed = [], []
+        for name, value in settings.model_dump().items():
+            words.append(f"--{name.replace('_', '-')} {shlex.quote(str(value))}")
+            changed += words[-1:] if value != type(settings).model_fields[name].default else []
+        command = " ".join(["bench study", self.name, *changed])
         page = markdown_templates("benchmark.studies").get_template(f"{self.name}.md.j2")
-        options = _options(self.name, result.settings)
-        written.append(put(folder / "README.md", page.render(settings=result.settings, **options, **report.facts)))
-        return [*written, *(put(folder / name, content) for name, content in report.files.items())]
+        text = page.render(settings=settings, command=command, all_settings=" ".join(words), **report.facts)
+        files = {f"{name}.csv": frame_csv(table, "%.10g") for name, table in report.tables.items()}
+        files |= {"README.md": text, **report.files}
+        written = write_figures(folder, {self.name: report.figure})
+        return written + [put(folder / name, content) for name, content in files.items()]
 
 
 def find(name: str) -> Study:
@@ -110,25 +103,6 @@ def find(name: str) -> Study:
     return Study(name, STUDIES[name], import_module(f"benchmark.studies.{name}"))
 
 
-def _options(study: str, settings: Strict) -> dict[str, str]:
-    """Return the command that makes a study, and all of its settings on one line."""
-    values = settings.model_dump()
-    defaults = {name: info.default for name, info in type(settings).model_fields.items()}
-    words = {name: f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in values.items()}
-    changed = [words[name] for name, value in values.items() if value != defaults[name]]
-    return {"command": " ".join(["bench study", study, *changed]), "all_settings": " ".join(words.values())}
-
-
 def interval_columns(name: str, numbers: tuple[float, float, float]) -> dict[str, float]:
     """Return a number and the ends of its interval as the columns ``name``, ``name_low`` and ``name_high``."""
     return dict(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
-
-
-def plot_interval(
-    axis: Axes, row: Mapping[Hashable, Any], name: str, place: float, line: Line, scale: float = 1.0, **look: Any
-) -> None:
-    """Plot a number of a row with its interval at a height."""
-    value, low, high = (scale * float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    axis.errorbar(
-        value, place, xerr=[[value - low], [high - value]], fmt=line.marker, color=line.color, capsize=3, **look
-    )

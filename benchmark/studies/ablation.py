@@ -1,7 +1,6 @@
 """What each part and each setting of the method adds: training runs that differ from the reference in one thing."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,15 +9,14 @@ from matplotlib.figure import Figure
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
-from benchmark.studies import Report, interval_columns, plot_interval
+from benchmark.studies import Report, interval_columns
 from benchmark.studies.runs import (
     Cases,
-    Trained,
+    CasesResult,
     TrainingSettings,
-    accuracies,
-    last_rows,
     mean_interval,
-    of_case,
+    plot_interval,
+    read_cases,
     train,
 )
 from benchmark.tables import frame_markdown
@@ -30,30 +28,14 @@ class AblationSettings(TrainingSettings):
     cases: Cases = "studies/ablation"
 
 
-@dataclass(frozen=True)
-class AblationResult:
-    """Everything that the study found.
-
-    Attributes:
-        table: One row per case: accuracy, and the paired difference to the reference.
-        differences: One row per case and seed: the difference to the reference with the same seed.
-    """
-
-    settings: AblationSettings
-    trained: Trained
-    table: pd.DataFrame
-    differences: pd.DataFrame
-
-
-def run(settings: AblationSettings) -> AblationResult:
+def run(settings: AblationSettings) -> CasesResult:
     """Carry out the runs that are missing in the store, and compare them with the reference, seed by seed."""
-    trained = train(settings)
-    ends = last_rows(trained.frame)
+    trained = train(settings, read_cases(settings.cases))
     first = trained.file.reference
-    reference = accuracies(ends, first)
+    reference = trained.accuracies(first)
     rows, differences = [], []
     for case in trained.file.all():
-        accuracy = accuracies(ends, case)
+        accuracy = trained.accuracies(case)
         paired = (accuracy - reference).dropna()
         rows.append(
             {
@@ -62,7 +44,7 @@ def run(settings: AblationSettings) -> AblationResult:
                 "accuracy": accuracy.mean(),
                 "std": accuracy.std(),
                 "n": len(accuracy),
-                "collapsed": int((of_case(ends, case)["status"] == Status.COLLAPSED).sum()),
+                "collapsed": int((trained.ends(case)["status"] == Status.COLLAPSED).sum()),
                 "diverged": settings.seeds - len(accuracy),
                 **interval_columns("difference", mean_interval(paired)),
                 "pairs": len(paired),
@@ -71,31 +53,31 @@ def run(settings: AblationSettings) -> AblationResult:
             }
         )
         differences += [(case.factor, case.name, seed, difference) for seed, difference in paired.items()]
-    columns = ["factor", "case", "seed", "difference"]
-    return AblationResult(settings, trained, pd.DataFrame(rows), pd.DataFrame(differences, columns=columns))
+    details = pd.DataFrame(differences, columns=["factor", "case", "seed", "difference"])
+    return CasesResult(settings, trained, pd.DataFrame(rows), details)
 
 
-def _plot(result: AblationResult) -> Figure:
+def _plot(result: CasesResult) -> Figure:
     """Return the figure: every case's differences to the reference, seed by seed, with their mean and interval."""
-    table = result.table[result.table["factor"] != ""]
-    factors = list(dict.fromkeys(table["factor"]))
+    table, seeds = result.table[result.table["factor"] != ""], result.details
+    factors = table.groupby("factor", sort=False)
     with styled():
         figure = new_figure(7.5, 1.2 + 0.34 * (len(table) + len(factors)))
         axis = figure.subplots()
         place, ticks, labels = 0.0, [], []
-        for line, factor in zip(LINES[1:] * len(factors), factors, strict=False):
+        for line, (factor, rows) in zip(LINES[1:] * len(factors), factors, strict=False):
             look: dict[str, Any] = {"textcoords": "offset points", "weight": "bold"}
-            axis.annotate(figure_text(factor), (0, place), (4, -3), xycoords=axis.get_yaxis_transform(), **look)
+            axis.annotate(figure_text(str(factor)), (0, place), (4, -3), xycoords=axis.get_yaxis_transform(), **look)
             place += 1
-            for row in table[table["factor"] == factor].to_dict("records"):
+            for row in rows.to_dict("records"):
                 ticks.append(place)
-                labels.append(figure_text(str(row["case"])) + (" (default)" if row["is_reference"] else ""))
+                labels.append(figure_text(_name(row)))
                 if row["is_reference"]:
                     axis.plot(0, place, "o", color="k", ms=5)
                 else:
-                    all_ = result.differences
-                    seeds = all_.loc[(all_["factor"] == factor) & (all_["case"] == row["case"]), "difference"]
-                    axis.plot(seeds, [place] * len(seeds), line.marker, color="0.6", ms=3, mfc="none")
+                    of_case = (seeds["factor"] == factor) & (seeds["case"] == row["case"])
+                    own = seeds.loc[of_case, "difference"]
+                    axis.plot(own, [place] * len(own), line.marker, color="0.6", ms=3, mfc="none")
                     plot_interval(axis, row, "difference", place, line)
                 place += 1
         axis.set_yticks(ticks, labels)
@@ -106,18 +88,15 @@ def _plot(result: AblationResult) -> Figure:
     return figure
 
 
-def report(result: AblationResult) -> Report:
+def report(result: CasesResult) -> Report:
     """Return figure, tables and the facts of the page."""
-    table = result.table
+    table, records = result.table, result.table.to_dict("records")
     compared = table[~table["is_reference"]]
     excludes_0 = compared[(compared["difference_low"] > 0) | (compared["difference_high"] < 0)]
-    records = table.to_dict("records")
     shown = pd.DataFrame(
         {
             "factor": table["factor"],
-            "case": [
-                f"{row['case']} (default)" if row["is_reference"] and row["factor"] else row["case"] for row in records
-            ],
+            "case": [_name(row) for row in records],
             "accuracy, mean ± std (n)": [f"{row['accuracy']:.2f} ± {row['std']:.2f} ({row['n']})" for row in records],
             "collapsed": table["collapsed"],
             "diverged": table["diverged"],
@@ -132,7 +111,11 @@ def report(result: AblationResult) -> Report:
         "differing": [(row, _difference(row)) for row in excludes_0.to_dict("records")],
         "table": frame_markdown(shown, index=False),
     }
-    return Report(_plot(result), {"ablation": table, "differences": result.differences}, facts)
+    return Report(_plot(result), {"ablation": table, "differences": result.details}, facts)
+
+
+def _name(row: Mapping[Hashable, Any]) -> str:
+    return f"{row['case']} (default)" if row["is_reference"] and row["factor"] else str(row["case"])
 
 
 def _difference(row: Mapping[Hashable, Any]) -> str:

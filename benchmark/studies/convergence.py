@@ -1,36 +1,253 @@
 """Monte Carlo: how soon students converge under each method's schedule, and how many never do.
 
-The model is that of :mod:`benchmark.studies.simulation`; here its outcomes become a table with intervals, a finding on
-each claim of the paper's abstract, a figure and a page.
+A trial is K students in D dimensions on one random bowl with curvatures A (per trial and axis), each with noise of its
+own and a mean teacher m_i; coordinates are relative to the optimum:
+
+    x_i <- x_i - lr (A x_i + noise_i + v(e) d(e) g(x_i - mean_(j!=i) m_j) + w(e) (1 - d(e)) mean_(j!=i) g(x_i - m_j))
+    m_i <- a_t m_i + (1 - a_t) x_i
+
+where w has the ramp-up and v, of the ensemble, has it only where the ensemble is ramped too.
+
+``g(u) = s tanh(u/s)``: like the gradient of a distillation loss on softmax outputs, the pull of a teacher is linear
+nearby and bounded far away. With a linear g the two terms are the same, ``mean_j (x - m_j) = x - mean_j m_j``, whatever
+d is: a study with a linear pull could not tell a decaying ensemble from none.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from itertools import product
 from statistics import NormalDist
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from pydantic import Field, model_validator
 from scipy import stats
 
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.studies import Report, interval_columns
-from benchmark.studies.simulation import (
-    NO_TEACHER,
-    PCL,
-    RAMPED,
-    RELEASED,
-    ConvergenceSettings,
-    Outcome,
-    dkel,
-    simulate_all,
-)
-from methods.schedules import Decay
+from benchmark.studies import Report, Strict, interval_columns
+from methods.schedules import Decay, Ramp, decay_weight, ema_decay_at, ramped_weight, rate_to_floor
 
-__all__ = ["ConvergenceResult", "ConvergenceSettings", "report", "run"]
+Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int32]
+Start = Literal["copy", "moved", "independent"]
+
+CHUNK = 8192
+"""Trials simulated together at most: one array of theirs fits into a processor's cache."""
+CHUNK_NUMBERS = 2**24
+"""Noise held at a time. Like the chunk, it decides which trial gets which random numbers."""
+MAX_STEPS = 2000
+NEGLIGIBLE = 1e-12
+
+
+class ConvergenceSettings(Strict):
+    """What the study assumes."""
+
+    seed: int = Field(0, ge=0, lt=2**32, description="of all random numbers")
+    trials: int = Field(100_000, ge=2, le=1_000_000, description="random bowls, each under every condition")
+    epochs: int = Field(300, ge=1, le=MAX_STEPS, description="length of a trial, as the schedules count it")
+    steps_per_epoch: int = Field(1, ge=1, le=MAX_STEPS, description="descent steps per epoch")
+    peers: int = Field(3, ge=2, le=8, description="students of a trial; the first one is scored")
+    dimensions: int = Field(2, ge=1, le=16, description="of the bowl")
+    learning_rate: float = Field(0.1, gt=0, le=1, description="of the descent")
+    curvature_low: float = Field(0.2, gt=0, le=20, description="lowest curvature; sampled log-uniformly for each axis")
+    curvature_high: float = Field(5.0, gt=0, le=20, description="highest curvature")
+    noise: float = Field(0.3, ge=0, le=10, description="standard deviation of the gradient's noise")
+    start_spread: float = Field(1.0, ge=0, le=100, description="standard deviation of the starts")
+    optimum_spread: float = Field(1.0, ge=0, le=100, description="standard deviation of the optimum, shared by peers")
+    tolerance: float = Field(0.2, gt=0, le=100, description="distance from the optimum within which it is reached")
+    saturation: float = Field(1.0, gt=0, le=1000, description="s of the pull s tanh(u/s): distance where it levels off")
+    pcl_weight: float = Field(1.0, ge=0, le=10, description="weight of PCL's pull")
+    dkel_weight: float = Field(0.1, ge=0, le=10, description="weight of DKEL's pull")
+    rampup_epochs: int = Field(80, ge=0, le=MAX_STEPS, description="length of the ramp-up")
+    decay_rate: float = Field(0.5, ge=0, le=10, description="rate per epoch of the released exponential decay")
+    decay_floor: float = Field(0.01, ge=0, lt=1, description="a share of the ensemble not above it counts as 0")
+    decay_epochs: int = Field(80, ge=0, le=MAX_STEPS, description="horizon of the decay")
+    ema_decay: float = Field(0.68, ge=0, lt=1, description="of the mean teacher a step; 0.999^391 is 0.68 an epoch")
+    init_steps: int = Field(2, ge=0, le=1000, description="steps that a decoupled teacher takes on its own first")
+    init_lr_scale: float = Field(0.01, gt=0, le=1, description="learning rate of those steps, as a share of the rate")
+    early_epochs: int = Field(10, ge=1, le=MAX_STEPS, description="what counts as early")
+    relevance: float = Field(0.05, ge=0, le=1, description="smallest difference that matters, as a share")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.curvature_low > self.curvature_high:
+            raise ValueError("curvature_low must not be above curvature_high")
+        if self.learning_rate * (self.curvature_high + max(self.pcl_weight, self.dkel_weight)) >= 2:
+            raise ValueError("the descent diverges: learning_rate * (curvature_high + weight) must be below 2")
+        if self.steps > MAX_STEPS:
+            raise ValueError(f"epochs * steps_per_epoch must be at most {MAX_STEPS}")
+        if self.early_epochs > self.epochs:
+            raise ValueError("early_epochs must not be above epochs")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Descent steps of a trial."""
+        return self.epochs * self.steps_per_epoch
+
+
+class Condition(NamedTuple):
+    """How the students of a trial are taught."""
+
+    weight: float
+    ramp: Ramp
+    start: Start
+    warmup: bool
+    decay: Decay
+    ramped: bool = False
+    """Whether the ramp-up applies to the ensemble too, and the released rate to its decay."""
+
+
+def dkel(start: str, decay: str, ramp: str) -> str:
+    """Return the name of DKEL's condition with this teacher's start, decay and ramp."""
+    return f"DKEL {start} teacher, decay {decay}, {'no ramp' if ramp == 'none' else 'ramp'}"
+
+
+NO_TEACHER, PCL = "no teacher", "PCL"
+RAMPED, RELEASED = "DKEL with a ramped ensemble", "DKEL as released"
+STARTS: tuple[Start, ...] = ("moved", "independent")
+RAMPS: tuple[Ramp, ...] = ("intended", "none")
+SHAPES: tuple[Decay, ...] = get_args(Decay)
+
+
+def conditions(settings: ConvergenceSettings) -> dict[str, Condition]:
+    """Return every condition: no teacher, PCL, DKEL by start, decay and ramp, with a ramped ensemble, as released."""
+    weight = settings.dkel_weight
+    # the teacher of the first one only watches
+    chosen = {NO_TEACHER: Condition(0.0, "none", "copy", True, "none")}
+    chosen[PCL] = Condition(settings.pcl_weight, "intended", "copy", True, "none")
+    for start, ramp, shape in product(STARTS, RAMPS, SHAPES):
+        chosen[dkel(start, shape, ramp)] = Condition(weight, ramp, start, False, shape)
+    chosen[RAMPED] = Condition(weight, "intended", "moved", False, "exp", ramped=True)
+    chosen[RELEASED] = Condition(weight, "released", "moved", True, "exp", ramped=True)
+    return chosen
+
+
+class Trials(NamedTuple):
+    """The random numbers of some trials, the same for every condition; K peers, D axes, n trials."""
+
+    curvature: Floats  # [D, n]
+    students: Floats  # [K, D, n] where they start, seen from the optimum
+    teachers: dict[Start, Floats]  # [K, D, n]
+    noise: Floats  # [steps, K, D, n] times the learning rate
+
+
+def sample_trials(settings: ConvergenceSettings, count: int, generator: np.random.Generator) -> Trials:
+    """Sample bowls, starts and noise, and take the decoupled teachers' own first steps."""
+    shape = (settings.peers, settings.dimensions, count)
+
+    def normal(scale: float, *shape: int) -> Floats:
+        sampled = generator.standard_normal(shape, dtype=np.float32)
+        sampled *= np.float32(scale)
+        return sampled
+
+    low, high = math.log(settings.curvature_low), math.log(settings.curvature_high)
+    curvature = np.exp(generator.uniform(low, high, shape[1:])).astype(np.float32)
+    optimum = normal(settings.optimum_spread, *shape[1:])
+    students = normal(settings.start_spread, *shape) - optimum
+    moved, independent = students, normal(settings.start_spread, *shape) - optimum
+    rate = np.float32(settings.learning_rate * settings.init_lr_scale)
+    for _ in range(settings.init_steps):
+        moved = moved - rate * (curvature * moved + normal(settings.noise, *shape))
+        independent = independent - rate * (curvature * independent + normal(settings.noise, *shape))
+    starts: dict[Start, Floats] = {"copy": students, "moved": moved, "independent": independent}
+    return Trials(curvature, students, starts, normal(settings.learning_rate * settings.noise, settings.steps, *shape))
+
+
+def pull(students: Floats, teachers: Floats, share: float, saturation: float) -> Floats:
+    """Return ``d g(x_i - mean_(j!=i) m_j) + (1 - d) mean_(j!=i) g(x_i - m_j)`` for points ``[K, ...]``."""
+    peers, s = len(students), np.float32(saturation)
+    total = np.zeros_like(students)
+    if share < 1:
+        for offset in range(1, peers):
+            total += np.tanh((students - np.roll(teachers, -offset, axis=0)) / s) * s
+        total *= np.float32((1.0 - share) / (peers - 1))
+    if share > 0:
+        mean = (teachers.sum(0) - teachers) * np.float32(1.0 / (peers - 1))
+        total += np.tanh((students - mean) / s) * s * np.float32(share)
+    return total
+
+
+class Outcome(NamedTuple):
+    """What came of each trial, for its first student; a step beyond the last means never."""
+
+    reached: Counts
+    settled: Counts
+    teacher_settled: Counts
+    early_gap: Floats  # student to own teacher, mean over the early steps
+    final_gap: Floats
+    early_spread: Floats  # root mean square distance of the peers from their mean
+    early_distance: Floats
+    final_distance: Floats
+
+
+def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials) -> Outcome:
+    """Run the trials under one condition."""
+    x, m = trials.students.copy(), trials.teachers[condition.start].copy()
+    steps, early = settings.steps, settings.early_epochs * settings.steps_per_epoch
+    count = x.shape[-1]
+    tolerance = np.float32(settings.tolerance**2)
+    keep = np.float32(1.0) - np.float32(settings.learning_rate) * trials.curvature
+    waiting = np.ones(count, np.bool_)
+    reached, settled, teacher_settled = np.zeros((3, count), np.int32)
+    gap = np.zeros(count, np.float32)
+    spread = early_distance = gap
+    for step in range(steps + 1):
+        squared = (x[0] * x[0]).sum(0)
+        outside = squared > tolerance
+        waiting &= outside
+        reached += waiting  # one more step without having been there
+        np.maximum(settled, outside * np.int32(step + 1), out=settled)
+        np.maximum(teacher_settled, ((m[0] * m[0]).sum(0) > tolerance) * np.int32(step + 1), out=teacher_settled)
+        if step <= early:
+            gap += np.sqrt(((x[0] - m[0]) ** 2).sum(0))
+        if step == early:
+            early_distance = np.sqrt(squared)
+            spread = np.sqrt(((x - x.mean(0)) ** 2).sum((0, 1)) / np.float32(len(x)))
+        if step == steps:
+            break
+        weight, share = taught(settings, condition, step // settings.steps_per_epoch)
+        if weight > NEGLIGIBLE:
+            pulled = pull(x, m, share, settings.saturation)
+            pulled *= np.float32(settings.learning_rate * weight)
+            x *= keep
+            x -= pulled
+        else:
+            x *= keep
+        x -= trials.noise[step]
+        m += np.float32(1.0 - ema_decay_at(step, settings.ema_decay, condition.warmup)) * (x - m)
+    final_distance, final_gap = (np.sqrt((u * u).sum(0)) for u in (x[0], x[0] - m[0]))
+    gap /= np.float32(early + 1)
+    return Outcome(reached, settled, teacher_settled, gap, final_gap, spread, early_distance, final_distance)
+
+
+def taught(settings: ConvergenceSettings, condition: Condition, epoch: int) -> tuple[float, float]:
+    """Return the weight of both pulls together at an epoch, ``v d + w (1 - d)``, and the ensemble's share of it."""
+    floor, horizon = settings.decay_floor, settings.decay_epochs
+    rate = settings.decay_rate if condition.ramped else rate_to_floor(floor, horizon)
+    share = decay_weight(condition.decay, epoch, rate, floor, horizon)
+    ramped = ramped_weight(condition.ramp, epoch, settings.rampup_epochs, condition.weight)
+    ensemble = share * (ramped if condition.ramped else condition.weight)
+    weight = ensemble + (1 - share) * ramped
+    return weight, ensemble / weight if weight > NEGLIGIBLE else 0.0
+
+
+def simulate_all(settings: ConvergenceSettings, only: Collection[str] | None = None) -> dict[str, Outcome]:
+    """Run every condition, or only those of these names, on the same trials."""
+    size = max(1, min(CHUNK, CHUNK_NUMBERS // (settings.steps * settings.peers * settings.dimensions)))
+    counts = [min(size, settings.trials - first) for first in range(0, settings.trials, size)]
+    seeds = np.random.SeedSequence(settings.seed).spawn(len(counts))
+    chosen = {name: each for name, each in conditions(settings).items() if only is None or name in only}
+    parts: dict[str, list[Outcome]] = {name: [] for name in chosen}
+    for count, seed in zip(counts, seeds, strict=True):
+        trials = sample_trials(settings, count, np.random.default_rng(seed))
+        for name, condition in chosen.items():
+            parts[name].append(simulate(settings, condition, trials))
+    return {name: Outcome(*map(np.concatenate, zip(*part, strict=True))) for name, part in parts.items()}
+
 
 Z = NormalDist().inv_cdf(0.975)
 SENSITIVITY_TRIALS = 10_000
@@ -101,8 +318,7 @@ def variants(settings: ConvergenceSettings) -> dict[str, ConvergenceSettings]:
     return {name: settings.model_copy(update={**change, "trials": trials}) for name, change in changes.items()}
 
 
-@dataclass(frozen=True)
-class ConvergenceResult:
+class ConvergenceResult(NamedTuple):
     """Everything that the study found.
 
     Attributes:
@@ -152,22 +368,20 @@ def mean_interval(values: npt.NDArray[np.generic]) -> tuple[float, float, float]
     return mean, mean - half, mean + half
 
 
-def measured(measure: str, outcome: Outcome, steps: int) -> npt.NDArray[np.float64]:
-    """Return a measure of every trial; one that never reaches it counts as one step more than there are."""
-    values = getattr(outcome, FIELDS[measure])
-    return np.asarray(values > steps if measure == NEVER else values, np.float64)
-
-
 def paired_difference(
     measure: str, outcome: Outcome, reference: Outcome, steps: int
 ) -> tuple[tuple[float, float, float], float]:
-    """Return the mean difference of a measure over the trials with its 95 % interval, and the reference's mean."""
-    base = measured(measure, reference, steps)
-    difference = measured(measure, outcome, steps) - base
+    """Return the mean difference of a measure over the trials with its 95 % interval, and the reference's mean.
+
+    A trial that never reaches the optimum counts as one step more than there are.
+    """
+    values, base = (np.asarray(getattr(each, FIELDS[measure]), np.float64) for each in (outcome, reference))
+    added: list[float] = []
     if measure == NEVER:
+        values, base = (values > steps).astype(np.float64), (base > steps).astype(np.float64)
         # Agresti and Min (2005): half a pair more of each kind, so that no difference at all keeps an uncertainty
-        difference = np.append(difference, [math.sqrt(0.5), -math.sqrt(0.5)])
-    return mean_interval(difference), float(base.mean())
+        added = [math.sqrt(0.5), -math.sqrt(0.5)]
+    return mean_interval(np.append(values - base, added)), float(base.mean())
 
 
 def findings(settings: ConvergenceSettings, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
@@ -212,7 +426,6 @@ def _plot(result: ConvergenceResult) -> Figure:
     settings, table = result.settings, result.table.set_index("condition")
     shown = {NO_TEACHER: "no teacher", PCL: "PCL", DEFAULT: "DKEL (moved, exp, ramp)"}
     shown |= {FREE_INDEPENDENT: "DKEL (independent, exp, no ramp)", RELEASED: RELEASED}
-    shapes: tuple[str, ...] = get_args(Decay)
     with styled():
         figure = new_figure(10.0, 8.5)
         (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 1.1])
@@ -229,25 +442,21 @@ def _plot(result: ConvergenceResult) -> Figure:
         settle.set(title="Settled: within it from here to the end", xlabel="step", xlim=(0, settings.steps))
         above.legend(*reach.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
 
-        pairs = [(start, ramp) for start in ("moved", "independent") for ramp in ("intended", "none")]
         for axis, column, scale in ((later, "reach_later", 1.0), (never, "settle_never", 100.0)):
-            for place, (line, (start, ramp)) in enumerate(zip(LINES, pairs, strict=False)):
-                rows = table.loc[[dkel(start, shape, ramp) for shape in shapes]] * scale
-                heights = np.arange(len(shapes)) + 0.18 * (place - 1.5)
+            for place, (line, (start, ramp)) in enumerate(zip(LINES, product(STARTS, RAMPS), strict=False)):
+                rows = table.loc[[dkel(start, shape, ramp) for shape in SHAPES]] * scale
+                heights = np.arange(len(SHAPES)) + 0.18 * (place - 1.5)
                 errors = [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
                 label = f"{start} teacher, {'no ramp' if ramp == 'none' else 'ramp'}"
                 look = {"color": line.color, "mfc": "none", "ms": 6, "capsize": 3, "label": label}
                 axis.errorbar(rows[column], heights, xerr=errors, fmt=line.marker, **look)
             for line, name in zip(LINES, (NO_TEACHER, PCL, RELEASED), strict=False):
-                axis.axvline(
-                    float(table[column].astype(float)[name]) * scale, color="0.35", ls=line.dash, lw=1.2, label=name
-                )
-        later.set_yticks(range(len(shapes)), [f"decay: {shape}" for shape in shapes])
+                value = float(table[column].astype(float)[name]) * scale
+                axis.axvline(value, color="0.35", ls=line.dash, lw=1.2, label=name)
+        later.set_yticks(range(len(SHAPES)), [f"decay: {shape}" for shape in SHAPES])
         later.invert_yaxis()
-        later.set(
-            title="Steps to reach the optimum, relative to no teacher",
-            xlabel="mean of the paired differences, 95 % interval",
-        )
+        later.set_title("Steps to reach the optimum, relative to no teacher")
+        later.set_xlabel("mean of the paired differences, 95 % interval")
         never.set(title="Trials that never settle", xlabel="percent, 95 % interval")
         below.legend(*never.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
     return figure

@@ -9,7 +9,6 @@ All of it is linear, so there are closed forms, with which every simulated numbe
 """
 
 import math
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -93,21 +92,19 @@ CASES = (
 )
 
 
-@dataclass(frozen=True)
-class GeometryResult:
+class GeometryResult(NamedTuple):
     """Everything that the study found.
 
     Attributes:
         table: One row per case; medians over the samples.
-        students, teachers: Case -> points ``[steps + 1, samples, 2]``.
+        paths: Case -> points of student and teacher, ``[2, steps + 1, samples, 2]``.
         separations: Case -> separation, on one student's path, of the case's teacher and one that starts as a copy, as
             a share of the start's distance from the optimum: simulated and closed form, ``[2, steps + 1, samples]``.
     """
 
     settings: GeometrySettings
     table: pd.DataFrame
-    students: dict[str, Array]
-    teachers: dict[str, Array]
+    paths: dict[str, Array]
     separations: dict[str, Array]
 
 
@@ -121,29 +118,28 @@ def run(settings: GeometrySettings) -> GeometryResult:
     on_its_own = (1.0 - settings.learning_rate * settings.init_lr_scale * settings.curvature) ** settings.init_steps
     starts = {"none": student, "copy": student, "moved": on_its_own * student, "independent": on_its_own * other}
 
-    students, teachers, separations, rows = {}, {}, {}, []
+    paths, separations, rows = {}, {}, []
     for case in CASES:
-        weights = settings.weights() * (case.start != "none")
-        factors = settings.factors(case.warmup)
-        path = simulate(settings, student, starts[case.start], weights, factors, noise)
-        ideal = path if settings.noise == 0 else simulate(settings, student, starts[case.start], weights, factors)
-        exact = coupled_closed_form(settings, student, starts[case.start], weights, factors)
-        students[case.name], teachers[case.name] = path
-        reference = students.get("PCL: copy", path[0])
-        separations[case.name] = separation(reference, starts["copy"], starts[case.start], factors)
-        rows.append(_row(settings, case, path, separations[case.name], float(np.abs(ideal - exact).max())))
-    return GeometryResult(settings, pd.DataFrame(rows), students, teachers, separations)
+        weights, factors = settings.weights() * (case.start != "none"), settings.factors(case.warmup)
+        task = settings, student, starts[case.start], weights, factors
+        paths[case.name] = path = simulate(*task, noise)
+        error = np.abs(simulate(*task, np.zeros(settings.steps)) - coupled_closed_form(*task)).max()
+        reference = paths.get("PCL: copy", path)[0]
+        separations[case.name] = apart = separation(reference, starts["copy"], starts[case.start], factors)
+        last = step_matrices(settings, weights[-1], factors[-1])
+        rows.append(_row(settings, case, path, apart, factors, last) | {"coupling_error": float(error)})
+    return GeometryResult(settings, pd.DataFrame(rows), paths, separations)
 
 
 def simulate(
-    settings: GeometrySettings, student: Array, teacher: Array, weights: Array, factors: Array, noise: Array | float = 0
+    settings: GeometrySettings, student: Array, teacher: Array, weights: Array, factors: Array, noise: Array
 ) -> Array:
     """Return the points of students and teachers, ``[2, steps + 1, samples, 2]``, step by step."""
     points = np.empty((2, len(weights) + 1, *student.shape))
     points[:, 0] = student, teacher
     for step, (weight, factor) in enumerate(zip(weights, factors, strict=True)):
         x, m = points[:, step]
-        gradient = settings.curvature * x + (noise[step] if isinstance(noise, np.ndarray) else noise)
+        gradient = settings.curvature * x + noise[step]
         points[0, step + 1] = x - settings.learning_rate * (gradient + weight * (x - m))
         points[1, step + 1] = factor * m + (1.0 - factor) * points[0, step + 1]
     return points
@@ -225,28 +221,28 @@ def _median(values: Array) -> float:
     return float(np.median(known)) if known.size else math.nan
 
 
-def _row(settings: GeometrySettings, case: Case, path: Array, apart: Array, coupling_error: float) -> dict[str, object]:
+def _row(
+    settings: GeometrySettings, case: Case, path: Array, apart: Array, factors: Array, last: Array
+) -> dict[str, object]:
     """Return a case's numbers: medians over the samples; distances in shares of the start's from the optimum."""
     student, teacher = path
     start = np.linalg.norm(student[0], axis=-1)
-    gap = np.linalg.norm(student - teacher, axis=-1) / start
+    distance, gap = (np.linalg.norm(points, axis=-1) / start for points in (student, student - teacher))
     angles = pull_angles(student, teacher)
-    factors = settings.factors(case.warmup)
     taught = case.start != "none"
-    last = step_matrices(settings, settings.weights()[-1], factors[-1])
     eigenvalues = np.linalg.eigvals(last) if taught else 1.0 - settings.learning_rate * settings.curvature
     row: dict[str, object] = {"case": case.name, "first_factor": factors[0]}
     for step in (step for step in (1, 10, 50) if step <= settings.steps):
-        row[f"distance_at_{step}"] = _median(np.linalg.norm(student[step], axis=-1) / start)
+        row[f"distance_at_{step}"] = _median(distance[step])
         row[f"gap_at_{step}"] = _median(gap[step])
         row[f"angle_at_{step}"] = _median(angles[step]) if taught else math.nan
     row["helpful_pulls"] = float((angles[: min(10, settings.steps)] < 90).mean()) if taught else math.nan
-    row["steps_to_optimum"] = _median(_first(np.linalg.norm(student, axis=-1) / start <= settings.tolerance))
+    row["steps_to_optimum"] = _median(_first(distance <= settings.tolerance))
     row["slowest_factor"] = float(np.abs(eigenvalues).max())
     row["separation_at_0"] = _median(apart[0, 0])
     row["same_after_closed"] = _median(steps_until_same(apart[1, 0], factors, settings.tolerance))
     row["same_after_simulated"] = _median(_first(apart[0] <= settings.tolerance))
-    return row | {"separation_error": float(np.abs(apart[0] - apart[1]).max()), "coupling_error": coupling_error}
+    return row | {"separation_error": float(np.abs(apart[0] - apart[1]).max())}
 
 
 def _plot(result: GeometryResult) -> Figure:
@@ -257,16 +253,16 @@ def _plot(result: GeometryResult) -> Figure:
         figure = new_figure(10.0, 8.0)
         (paths, gaps), (angles, apart) = figure.subplots(2, 2)
         for name, line in (("no teacher", LINES[0]), ("PCL: copy", LINES[1]), ("DKEL: independent", LINES[3])):
-            paths.plot(*result.students[name][:, 0].T, color=line.color, ls=line.dash, label=f"student, {name}")
+            paths.plot(*result.paths[name][0, :, 0].T, color=line.color, ls=line.dash, label=f"student, {name}")
             if name != "no teacher":
-                points = result.teachers[name][0:40:4, 0].T
+                points = result.paths[name][1, 0:40:4, 0].T
                 paths.plot(*points, line.marker, color=line.color, ms=4, mfc="none", label="its teacher, each 4th step")
         paths.plot(0, 0, "k*", ms=10, label="optimum")
         paths.set(title="Paths of the first sample", xlabel="first coordinate", ylabel="second coordinate")
         paths.set_aspect("equal", "datalim")
         paths.legend(handlelength=3)
         for line, case in zip(LINES[1:], CASES[1:], strict=False):
-            student, teacher = (each[case.name][: shown + 1] for each in (result.students, result.teachers))
+            student, teacher = result.paths[case.name][:, : shown + 1]
             gap = np.linalg.norm(student - teacher, axis=-1) / np.linalg.norm(student[0], axis=-1)
             # lines that overlap stay visible: the first is the broadest
             look = {"color": line.color, "ls": line.dash, "lw": 3.0 if case.start == "copy" else 1.6}

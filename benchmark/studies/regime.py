@@ -113,17 +113,14 @@ def read_grid(name: str) -> Grid:
     """
     grid = validated(Grid, recipes.read(recipes.find(name)), "regime")
     if not grid.methods:
-        grid = grid.model_copy(update={"methods": _without_teacher()})
+        whole = (method for method, item in registry.catalogue(()).items() if not item.broken)
+        fields = {method: registry.load(method, ()).Hyperparameters.model_fields.values() for method in whole}
+        need_nothing = [method for method, own in fields.items() if not any(field.is_required() for field in own)]
+        grid = grid.model_copy(update={"methods": need_nothing})
     for word, method in (("reference", grid.reference), ("method of equal cost", grid.equal_cost or grid.reference)):
         if method not in grid.methods:
             raise InputError(f"regime: the {word} {method!r} is not among the methods")
     return grid
-
-
-def _without_teacher() -> list[str]:
-    catalogue = registry.catalogue(())
-    models = {name: registry.load(name, ()).Hyperparameters for name, item in catalogue.items() if not item.broken}
-    return [name for name, model in models.items() if not any(f.is_required() for f in model.model_fields.values())]
 
 
 def plans(grid: Grid, seeds: int, settings: RunSettings) -> list[Plan]:
@@ -197,31 +194,25 @@ class RegimeResult:
     precision: pd.DataFrame
 
 
-def fall_in_the_last_part(losses: Sequence[float], part: float = LAST_PART) -> float:
-    """Return by how much of itself a loss falls over the last part of a run, in percent, along a fitted line.
+def fall_in_the_last_part(losses: Sequence[float]) -> float:
+    """Return by how much of itself a loss falls over the last fifth of a run, in percent, along a fitted line.
 
-    With the least-squares line l through the losses of the last ``max(2, round(part E))`` of E epochs it is
-    ``100 (l(first) - l(last)) / l(first)``; negative for a loss that rises.
-
-    Args:
-        losses: One per epoch, at least two.
-        part: Of the run, in (0, 1].
+    With the least-squares line l through the losses of the last ``max(2, round(E / 5))`` of E epochs, one each and at
+    least two, it is ``100 (l(first) - l(last)) / l(first)``; negative for a loss that rises.
     """
-    length = max(2, round(part * len(losses)))
-    last = np.asarray(losses[-length:], dtype=np.float64)
-    epochs = np.arange(length)
-    slope, start = np.polyfit(epochs, last, 1)
+    length = max(2, round(LAST_PART * len(losses)))
+    slope, start = np.polyfit(np.arange(length), np.asarray(losses[-length:], dtype=np.float64), 1)
     return float(100 * (-slope * (length - 1)) / start)
 
 
-def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str, equal_cost: str = "") -> list[str]:
+def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str, equal_cost: str) -> list[str]:
     """Return the conditions that a recipe breaks, one line each.
 
     Args:
         rows: One per method: ``method, fall, held_out, training, seconds``.
         settings: The conditions.
         reference: The method that the others are compared with.
-        equal_cost: The method whose cost the table at equal cost has; none: the most expensive.
+        equal_cost: As :func:`table_hours` has it.
     """
     known = rows.set_index("method")
     own = known.loc[reference]
@@ -239,7 +230,7 @@ def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str, equal_c
     return found
 
 
-def table_hours(seconds: "pd.Series[float]", equal_cost: str = "") -> float:
+def table_hours(seconds: "pd.Series[float]", equal_cost: str) -> float:
     """Return the hours of a table at equal epochs and at a method's cost, ten seeds, two at a time.
 
     Args:
@@ -268,11 +259,12 @@ def run(settings: RegimeSettings) -> RegimeResult:
     grid = read_grid(settings.grid)
     if settings.precision_seeds and grid.paired_with not in grid.methods:
         raise InputError(f"regime: precision_seeds needs a grid with paired_with, one of {', '.join(grid.methods)}")
+    judged_by = settings, grid.reference, grid.equal_cost
     tables, curves, candidates, precision, chosen = [], [], [], [], None
     for recipe, layer, command in plans(grid, max(settings.seeds, settings.precision_seeds), settings):
         few = [run for run in command.runs if run.seed < settings.seeds]
         rows, losses = _trained(command, [run for run in few if run.method == grid.reference])
-        broken = faults(rows, settings, grid.reference, grid.equal_cost)
+        broken = faults(rows, *judged_by)
         wanted: int | None = TABLE_SEEDS
         if not broken and settings.precision_seeds:
             precision.append({"recipe": str(recipe), **_precision(command, grid, settings)})
@@ -282,7 +274,7 @@ def run(settings: RegimeSettings) -> RegimeResult:
                 broken = [f"intervals of {settings.max_half_width:g} points to either side take {seeds} seeds"]
         if not broken:
             rows, losses = _trained(command, few)
-            broken = faults(rows, settings, grid.reference, grid.equal_cost)
+            broken = faults(rows, *judged_by)
         tables.append(rows.assign(recipe=str(recipe)))
         curves.append(losses.assign(recipe=str(recipe)))
         candidates.append({"recipe": str(recipe), "methods": len(rows), "breaks": "; ".join(broken)})
@@ -291,8 +283,8 @@ def run(settings: RegimeSettings) -> RegimeResult:
             break
     table = pd.concat(tables)
     table.insert(0, "recipe", table.pop("recipe"))
-    found = pd.DataFrame(candidates), pd.concat(curves), chosen, pd.DataFrame(precision)
-    return RegimeResult(settings, grid, table, *found)
+    tried = pd.DataFrame(candidates)
+    return RegimeResult(settings, grid, table, tried, pd.concat(curves), chosen, pd.DataFrame(precision))
 
 
 def _precision(command: Command, grid: Grid, settings: RegimeSettings) -> dict[str, Any]:
@@ -337,10 +329,8 @@ def _trained(command: Command, runs: Sequence[RunConfig]) -> tuple[pd.DataFrame,
 
 def _plot(result: RegimeResult) -> Figure:
     """Return the figure: for every recipe that was tried with all methods, the training losses over the epochs."""
-    whole = (
-        result.candidates.loc[result.candidates["methods"] > 1, "recipe"].tolist()
-        or result.candidates["recipe"].tolist()
-    )
+    tried = result.candidates
+    whole = tried.loc[tried["methods"] > 1, "recipe"].tolist() or tried["recipe"].tolist()
     with styled():
         figure = new_figure(7.5, 2.4 * len(whole))
         axes = figure.subplots(len(whole), 1, squeeze=False)[:, 0]
@@ -351,10 +341,10 @@ def _plot(result: RegimeResult) -> Figure:
                 relative = 100 * curve["loss"] / curve["loss"].iloc[0]
                 every = max(1, len(curve) // 8)
                 look: dict[str, Any] = {"color": line.color, "ls": line.dash, "marker": line.marker, "ms": 3}
-                axis.plot(
-                    curve["epoch"] + 1, relative, markevery=(index % every, every), label=figure_text(method), **look
-                )
-            axis.axvspan(curve["epoch"].max() * (1 - LAST_PART) + 1, curve["epoch"].max() + 1, color="0.92", zorder=0)
+                look |= {"markevery": (index % every, every), "label": figure_text(method)}
+                axis.plot(curve["epoch"] + 1, relative, **look)
+            last = curve["epoch"].max()
+            axis.axvspan(last * (1 - LAST_PART) + 1, last + 1, color="0.92", zorder=0)
             axis.set_title(figure_text(recipe))
             axis.set_ylabel("loss, % of the first epoch's")
         axes[0].legend(ncol=3)

@@ -4,21 +4,23 @@ Finished runs are not repeated, interrupted ones are resumed: the store remember
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from pydantic import Field
-from scipy import stats
 
 from benchmark import datasets, running, store
 from benchmark.configuration import Layer, RunConfig, recipes
 from benchmark.console import new_console
 from benchmark.errors import MachineError
+from benchmark.reports import Line
 from benchmark.store import Status
 from benchmark.studies import Strict
+from benchmark.tables import half_width
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import validated
@@ -70,13 +72,8 @@ class Case(Strict):
     set: dict[str, Any] = Field({})
 
     @property
-    def key(self) -> tuple[str, str]:
-        """What identifies it among the cases."""
-        return self.factor, self.name
-
-    @property
     def label(self) -> str:
-        """The same in words."""
+        """What identifies it among the cases."""
         return f"{self.factor} {self.name}".strip()
 
 
@@ -101,8 +98,8 @@ class Trained(NamedTuple):
 
     Attributes:
         file: The cases.
-        frame: One row per case, seed and epoch, with ``factor``, ``case``, ``label``, ``status`` and the metrics of the
-            store; a run that serves two cases is in it twice.
+        frame: One row per case, seed and epoch, with ``label``, ``status`` and the metrics of the store; a run that
+            serves two cases is in it twice.
         limit: Accuracy in percent up to which guessing explains it.
         device: What the runs were carried out on.
     """
@@ -112,6 +109,30 @@ class Trained(NamedTuple):
     limit: float
     device: str
 
+    def ends(self, case: Case) -> pd.DataFrame:
+        """Return the last rows of a case's runs, by seed."""
+        mine = self.frame[self.frame["label"] == case.label].sort_values("epoch", kind="stable")
+        return mine.groupby("seed", sort=False).tail(1).set_index("seed")
+
+    def accuracies(self, case: Case) -> "pd.Series[float]":
+        """Return the students' accuracy after the last epoch, by seed; a run that diverged has none."""
+        ends = self.ends(case)
+        return ends.loc[ends["status"] != Status.DIVERGED, "student"].astype(float).dropna()
+
+
+class CasesResult(NamedTuple):
+    """Everything that a study of cases found.
+
+    Attributes:
+        table: One row per case.
+        details: What the table sums up: one row per case and seed, or per case and epoch.
+    """
+
+    settings: TrainingSettings
+    trained: Trained
+    table: pd.DataFrame
+    details: pd.DataFrame
+
 
 def read_cases(name: str) -> CaseFile:
     """Return the cases in a YAML file.
@@ -120,38 +141,29 @@ def read_cases(name: str) -> CaseFile:
         InputError: For an unknown key, or two cases of one name.
     """
     file = validated(CaseFile, recipes.read(recipes.find(name)), "cases")
-    keys = [case.key for case in file.all()]
-    if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise InputError(f"{name}: there are two cases {' '.join(twice).strip()!r}")
+    labels = [case.label for case in file.all()]
+    if twice := next((label for label in labels if labels.count(label) > 1), None):
+        raise InputError(f"{name}: there are two cases {twice!r}")
     return file
 
 
-def train(settings: TrainingSettings, file: CaseFile | None = None) -> Trained:
+def train(settings: TrainingSettings, file: CaseFile) -> Trained:
     """Carry out the runs of all cases that are missing, and return all of them.
-
-    Args:
-        settings: Of the study.
-        file: The cases; None for those that the settings name.
 
     Raises:
         InputError: For cases that define no runs.
         MachineError: If a run did not end, so that the cases cannot be compared.
     """
-    file = file or read_cases(settings.cases)
     command, runs = plan(settings, file)
     frame = carry_out(command, command.runs)
-    roles = [
-        {"run": command.store.folder(run).name, "factor": case.factor, "case": case.name, "label": case.label}
-        for case in file.all()
-        for run in runs[case.key]
-    ]
+    labels = [{"run": command.store.folder(run).name, "label": label} for label, mine in runs.items() for run in mine]
     dataset = datasets.load(file.dataset, command.runs[0].data, command.data_root)
     from benchmark.training import chance_limit
 
     results = (command.store.result(run) for run in command.runs)
     devices = {(result.environment or {}).get("hardware", "unknown hardware") for result in results if result}
     limit = chance_limit(len(dataset.classes), len(dataset.test))
-    return Trained(file, pd.DataFrame(roles).merge(frame, on="run"), limit, ", ".join(sorted(devices)))
+    return Trained(file, pd.DataFrame(labels).merge(frame, on="run"), limit, ", ".join(sorted(devices)))
 
 
 def carry_out(command: running.Command, runs: Sequence[RunConfig]) -> pd.DataFrame:
@@ -169,14 +181,14 @@ def carry_out(command: running.Command, runs: Sequence[RunConfig]) -> pd.DataFra
     return store.load(command.store.root, where={"run": names}, split="all")
 
 
-def plan(settings: TrainingSettings, file: CaseFile) -> tuple[running.Command, dict[tuple[str, str], list[RunConfig]]]:
+def plan(settings: TrainingSettings, file: CaseFile) -> tuple[running.Command, dict[str, Sequence[RunConfig]]]:
     """Return one command for the runs of all cases, each run once, and each case's runs."""
-    commands = {case.key: running.prepare([_layer(settings, file, case)], fetch=True) for case in file.all()}
+    commands = {case.label: running.prepare([_layer(settings, file, case)], fetch=True) for case in file.all()}
     distinct = {run.identity: run for command in commands.values() for run in command.runs}
     # seed by seed: an interrupted study is the same one with fewer seeds
     in_turn = sorted(distinct.values(), key=lambda run: run.seed)
-    whole = replace(commands[file.reference.key], runs=in_turn)
-    return whole, {key: list(command.runs) for key, command in commands.items()}
+    whole = replace(commands[file.reference.label], runs=in_turn)
+    return whole, {label: command.runs for label, command in commands.items()}
 
 
 def _layer(settings: TrainingSettings, file: CaseFile, case: Case) -> Layer:
@@ -198,29 +210,20 @@ def _layer(settings: TrainingSettings, file: CaseFile, case: Case) -> Layer:
     }
 
 
-def last_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the last row of every case's every seed."""
-    return frame.sort_values("epoch", kind="stable").groupby(["factor", "case", "seed"], sort=False).tail(1)
-
-
-def of_case(ends: pd.DataFrame, case: Case) -> pd.DataFrame:
-    """Return the last rows of a case's runs, by seed."""
-    return ends[(ends["factor"] == case.factor) & (ends["case"] == case.name)].set_index("seed")
-
-
-def accuracies(ends: pd.DataFrame, case: Case) -> "pd.Series[float]":
-    """Return the students' accuracy after the last epoch, by seed; a run that diverged has none."""
-    mine = of_case(ends, case)
-    return mine.loc[mine["status"] != Status.DIVERGED, "student"].astype(float).dropna()
-
-
 def mean_interval(values: "pd.Series[float]") -> tuple[float, float, float]:
     """Return the mean and its 95 % interval by the t distribution; no interval with fewer than three values."""
     known = values.dropna().to_numpy(np.float64)
     if not known.size:
         return math.nan, math.nan, math.nan
     mean = float(known.mean())
-    if known.size < 3:
-        return mean, math.nan, math.nan
-    half = float(stats.t.ppf(0.975, known.size - 1) * known.std(ddof=1) / math.sqrt(known.size))
+    half = half_width(known.size, float(known.std(ddof=1))) if known.size >= 3 else math.nan
     return mean, mean - half, mean + half
+
+
+def plot_interval(
+    axis: Axes, row: Mapping[Hashable, Any], name: str, place: float, line: Line, scale: float = 1.0, **look: Any
+) -> None:
+    """Plot a number of a row with its interval at a height."""
+    value, low, high = (scale * float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    errors = [[value - low], [high - value]]
+    axis.errorbar(value, place, xerr=errors, fmt=line.marker, color=line.color, capsize=3, **look)

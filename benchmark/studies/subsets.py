@@ -8,7 +8,6 @@ Source: Montgomery (2017), "Design and Analysis of Experiments", chapter 13.
 """
 
 import math
-from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,14 +15,13 @@ from pydantic import Field
 
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.studies import Report, interval_columns, plot_interval
+from benchmark.studies import Report, interval_columns
 from benchmark.studies.runs import (
-    CaseFile,
     Cases,
+    CasesResult,
     TrainingSettings,
-    accuracies,
-    last_rows,
     mean_interval,
+    plot_interval,
     read_cases,
     train,
 )
@@ -37,50 +35,31 @@ class SubsetsSettings(TrainingSettings):
     subsets: int = Field(5, ge=2, le=1000, description="values of data.subset_seed, from 0")
 
 
-@dataclass(frozen=True)
-class SubsetsResult:
-    """Everything that the study found.
-
-    Attributes:
-        table: One row per case: mean gain with its interval over subsets, and the components' standard deviations.
-        gains: One row per case, subset and seed.
-    """
-
-    settings: SubsetsSettings
-    file: CaseFile
-    table: pd.DataFrame
-    gains: pd.DataFrame
-    device: str
-
-
-def run(settings: SubsetsSettings) -> SubsetsResult:
+def run(settings: SubsetsSettings) -> CasesResult:
     """Carry out the runs that are missing in the store, and divide the spread of gains among subsets and seeds."""
     file = read_cases(settings.cases)
     gains, devices = [], set()
     for subset in range(settings.subsets):
         trained = train(settings, file.model_copy(update={"data": {**file.data, "subset_seed": subset}}))
         devices.add(trained.device)
-        ends = last_rows(trained.frame)
-        reference = accuracies(ends, file.reference)
+        reference = trained.accuracies(file.reference)
         for case in file.cases:
-            for seed, gain in (accuracies(ends, case) - reference).dropna().items():
+            for seed, gain in (trained.accuracies(case) - reference).dropna().items():
                 gains.append({"case": case.label, "subset": subset, "seed": seed, "gain": gain})
     found = pd.DataFrame(gains, columns=["case", "subset", "seed", "gain"])
-    tables = {case.label: _complete(found[found["case"] == case.label]) for case in file.cases}
-    rows = [{"case": label, **components(table)} for label, table in tables.items()]
-    return SubsetsResult(settings, file, pd.DataFrame(rows), found, ", ".join(sorted(devices)))
-
-
-def _complete(gains: pd.DataFrame) -> pd.DataFrame:
-    """Return the gains as one row per subset and one column per seed, of the seeds that all subsets have."""
-    return gains.pivot_table("gain", "subset", "seed").dropna(axis=1)
+    rows = []
+    for case in file.cases:
+        mine = found[found["case"] == case.label].pivot_table("gain", "subset", "seed")
+        rows.append({"case": case.label, **components(mine.dropna(axis=1))})
+    trained = trained._replace(device=", ".join(sorted(devices)))
+    return CasesResult(settings, trained, pd.DataFrame(rows), found)
 
 
 def components(table: pd.DataFrame) -> dict[str, float]:
     """Return mean, interval over subsets, and components of the spread of gains.
 
     Args:
-        table: One row per subset, one column per seed, without gaps.
+        table: One row per subset, one column per seed that all subsets have.
 
     Returns:
         ``seeds, gain, gain_low, gain_high, sd_subset, sd_seed, sd_rest, p_subset``; of fewer than two subsets or seeds
@@ -99,14 +78,14 @@ def components(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _plot(result: SubsetsResult) -> Figure:
+def _plot(result: CasesResult) -> Figure:
     """Return the figure: for each case the mean gain on every subset, and over all with its interval."""
     with styled():
         figure = new_figure(7.5, 1.6 + 0.5 * len(result.table))
         axis = figure.subplots()
         for place, row in enumerate(result.table.to_dict("records")):
             line = LINES[place % len(LINES)]
-            means = result.gains[result.gains["case"] == row["case"]].groupby("subset")["gain"].mean()
+            means = result.details[result.details["case"] == row["case"]].groupby("subset")["gain"].mean()
             axis.plot(means, [place + 0.15] * len(means), line.marker, color="0.6", ms=4, mfc="none")
             plot_interval(axis, row, "gain", place, line)
         axis.set_yticks(range(len(result.table)), [figure_text(case) for case in result.table["case"]])
@@ -117,21 +96,23 @@ def _plot(result: SubsetsResult) -> Figure:
     return figure
 
 
-def report(result: SubsetsResult) -> Report:
+def report(result: CasesResult) -> Report:
     """Return figure, tables and the facts of the page."""
-    rows = result.table.to_dict("records")
+    table = result.table
+    rows = table.to_dict("records")
     shown = pd.DataFrame(
         {
-            "case": result.table["case"],
+            "case": table["case"],
             "gain, mean over subsets": [
                 f"{x['gain']:+.2f} [{x['gain_low']:+.2f}, {x['gain_high']:+.2f}]" for x in rows
             ],
-            "sd between subsets": result.table["sd_subset"].round(2),
-            "sd between seeds": result.table["sd_seed"].round(2),
-            "sd of the rest": result.table["sd_rest"].round(2),
+            "sd between subsets": table["sd_subset"].round(2),
+            "sd between seeds": table["sd_seed"].round(2),
+            "sd of the rest": table["sd_rest"].round(2),
             "p of subsets": [f"{x['p_subset']:.2g}" for x in rows],
-            "seeds": result.table["seeds"],
+            "seeds": table["seeds"],
         }
     )
-    facts = {"file": result.file, "device": result.device, "table": frame_markdown(shown, index=False)}
-    return Report(_plot(result), {"subsets": result.table, "gains": result.gains}, facts)
+    trained = result.trained
+    facts = {"file": trained.file, "device": trained.device, "table": frame_markdown(shown, index=False)}
+    return Report(_plot(result), {"subsets": table, "gains": result.details}, facts)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from benchmark import studies
-from benchmark.studies import convergence, geometry, simulation
+from benchmark.studies import convergence, geometry
 from benchmark.studies.convergence import ConvergenceResult, ConvergenceSettings
 from benchmark.studies.geometry import GeometryResult, GeometrySettings
 from methods.mean_teacher import ema_decay_at as from_mean_teacher
@@ -44,7 +44,7 @@ def test_a_teacher_of_free_descent_follows_the_closed_form(decay: float) -> None
     settings = GeometrySettings(samples=5, steps=80, weight=0.0, ema_decay=decay)
     generator = np.random.default_rng(1)
     student, teacher = generator.standard_normal((2, 5, 2))
-    path = geometry.simulate(settings, student, teacher, np.zeros(80), np.full(80, decay))
+    path = geometry.simulate(settings, student, teacher, np.zeros(80), np.full(80, decay), np.zeros(80))
     rate = 1 - settings.learning_rate * settings.curvature
     for step in (0, 1, 2, 17, 80):
         # x_t = r^t x_0 and m_t = a^t m_0 + (1 - a) r (r^t - a^t)/(r - a) x_0
@@ -81,7 +81,8 @@ def test_a_first_factor_of_zero_erases_the_start_at_once() -> None:
         if case.warmup:
             assert (simulated[1:] == 0).all()
             assert (closed[1:] == 0).all()
-            np.testing.assert_array_equal(result.teachers[case.name][1], result.students[case.name][1])
+            student, teacher = result.paths[case.name][:, 1]
+            np.testing.assert_array_equal(teacher, student)
         else:
             assert (simulated > 0).all()
     table = result.table.set_index("case")
@@ -101,7 +102,7 @@ def test_steps_until_two_teachers_are_the_same() -> None:
 def test_without_noise_the_descent_is_monotone() -> None:
     result = small_geometry(weight=0.5)
     for name in ("no teacher", "PCL: copy"):
-        distances = np.linalg.norm(result.students[name], axis=-1)
+        distances = np.linalg.norm(result.paths[name][0], axis=-1)
         assert (np.diff(distances, axis=0) < 0).all(), name
 
 
@@ -111,39 +112,21 @@ def test_angles_of_the_pull() -> None:
     np.testing.assert_allclose(geometry.pull_angles(student, teacher), [0, 180, 90, math.nan])
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"learning_rate": 0.0},
-        {"ema_decay": 1.0},
-        {"samples": 0},
-        {"curvature_x": 20.0, "learning_rate": 0.5},
-        {"samples": 10_000, "steps": 10_000},
-        {"spread": 0.0, "start_x": 0.0, "start_y": 0.0},
-        {"ramp": "sideways"},
-        {"unknown": 1},
-    ],
-)
-def test_geometry_refuses_settings_out_of_range(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        GeometrySettings(**wrong)
-
-
 # convergence
 
 
-def points(seed: int) -> tuple[simulation.Floats, simulation.Floats]:
+def points(seed: int) -> tuple[convergence.Floats, convergence.Floats]:
     students, teachers = np.random.default_rng(seed).standard_normal((2, 3, 2, 50), dtype=np.float32)
     return students, teachers
 
 
 def test_with_a_linear_pull_an_ensemble_changes_nothing() -> None:
     students, teachers = points(3)
-    pulls = [simulation.pull(students, teachers, share, 1000.0) for share in (0.0, 0.3, 1.0)]
+    pulls = [convergence.pull(students, teachers, share, 1000.0) for share in (0.0, 0.3, 1.0)]
     others = (teachers.sum(0) - teachers) / 2
     for pulled in pulls:
         np.testing.assert_allclose(pulled, students - others, atol=1e-4)
-    curved = [simulation.pull(students, teachers, share, 1.0) for share in (0.0, 1.0)]
+    curved = [convergence.pull(students, teachers, share, 1.0) for share in (0.0, 1.0)]
     assert np.abs(curved[0] - curved[1]).max() > 0.1
 
 
@@ -156,15 +139,15 @@ def test_the_pull_is_the_formula(saturation: float) -> None:
         mean = sum(saturation * np.tanh((students[i] - teachers[j]) / saturation) for j in others) / 2
         ensemble = saturation * np.tanh((students[i] - sum(teachers[j] for j in others) / 2) / saturation)
         expected[i] = 0.3 * ensemble + 0.7 * mean
-    np.testing.assert_allclose(simulation.pull(students, teachers, 0.3, saturation), expected, atol=1e-5)
+    np.testing.assert_allclose(convergence.pull(students, teachers, 0.3, saturation), expected, atol=1e-5)
 
 
 def test_without_noise_and_teacher_steps_follow_the_closed_form() -> None:
     # one axis: |r^t x_0| <= tolerance from t = ceil(log(tolerance/|x_0|)/log(r)) on, and never outside again
     settings = few(noise=0.0, dimensions=1, curvature_low=1.0, curvature_high=1.0, epochs=60)
-    outcome = simulation.simulate_all(settings, [simulation.NO_TEACHER])[simulation.NO_TEACHER]
+    outcome = convergence.simulate_all(settings, [convergence.NO_TEACHER])[convergence.NO_TEACHER]
     seed = np.random.SeedSequence(settings.seed).spawn(1)[0]
-    starts = simulation.sample_trials(settings, settings.trials, np.random.default_rng(seed)).students[0, 0]
+    starts = convergence.sample_trials(settings, settings.trials, np.random.default_rng(seed)).students[0, 0]
     needed = np.ceil(np.log(settings.tolerance / np.abs(starts.astype(np.float64))) / math.log(0.9))
     np.testing.assert_array_equal(outcome.reached, np.maximum(needed, 0))
     np.testing.assert_array_equal(outcome.settled, outcome.reached)
@@ -173,7 +156,7 @@ def test_without_noise_and_teacher_steps_follow_the_closed_form() -> None:
 
 def test_trials_that_never_reach_the_optimum_count_one_step_more() -> None:
     settings = few(tolerance=1e-6)
-    outcome = simulation.simulate_all(settings, [simulation.PCL])[simulation.PCL]
+    outcome = convergence.simulate_all(settings, [convergence.PCL])[convergence.PCL]
     assert (outcome.reached == settings.steps + 1).all()
     assert (outcome.settled == settings.steps + 1).all()
     assert convergence.median_interval(outcome.reached, settings.steps) == (math.inf, math.inf, math.inf)
@@ -182,9 +165,9 @@ def test_trials_that_never_reach_the_optimum_count_one_step_more() -> None:
 def test_every_condition_sees_the_same_random_numbers() -> None:
     # without weight all conditions are the same descent, whatever their teachers
     settings = few(pcl_weight=0.0, dkel_weight=0.0)
-    outcomes = simulation.simulate_all(settings)
+    outcomes = convergence.simulate_all(settings)
     assert len(outcomes) == 28
-    reference = outcomes[simulation.NO_TEACHER]
+    reference = outcomes[convergence.NO_TEACHER]
     for outcome in outcomes.values():
         np.testing.assert_array_equal(outcome.reached, reference.reached)
         np.testing.assert_array_equal(outcome.final_distance, reference.final_distance)
@@ -192,7 +175,7 @@ def test_every_condition_sees_the_same_random_numbers() -> None:
 
 def test_convergence_has_its_columns_and_intervals(found: ConvergenceResult) -> None:
     table = found.table
-    assert table["condition"].tolist() == [condition.name for condition in simulation.conditions(found.settings)]
+    assert table["condition"].tolist() == [*convergence.conditions(found.settings)]
     names = ["reach_median", "reach_never", "settle_median", "settle_never", "teacher_settle_never", "reach_later"]
     for name in [*names, "early_gap", "final_gap", "early_spread", "early_distance", "final_distance"]:
         assert (table[f"{name}_low"] <= table[name]).all(), name
@@ -228,21 +211,29 @@ def test_the_same_seed_gives_the_same_numbers(found: ConvergenceResult) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("model", "wrong"),
     [
-        {"trials": 1},
-        {"tolerance": 0.0},
-        {"saturation": math.inf},
-        {"curvature_low": 6.0},
-        {"curvature_high": 19.0},
-        {"epochs": 300, "steps_per_epoch": 300},
-        {"epochs": 5},
-        {"peers": 1},
+        (GeometrySettings, {"learning_rate": 0.0}),
+        (GeometrySettings, {"ema_decay": 1.0}),
+        (GeometrySettings, {"samples": 0}),
+        (GeometrySettings, {"curvature_x": 20.0, "learning_rate": 0.5}),
+        (GeometrySettings, {"samples": 10_000, "steps": 10_000}),
+        (GeometrySettings, {"spread": 0.0, "start_x": 0.0, "start_y": 0.0}),
+        (GeometrySettings, {"ramp": "sideways"}),
+        (GeometrySettings, {"unknown": 1}),
+        (ConvergenceSettings, {"trials": 1}),
+        (ConvergenceSettings, {"tolerance": 0.0}),
+        (ConvergenceSettings, {"saturation": math.inf}),
+        (ConvergenceSettings, {"curvature_low": 6.0}),
+        (ConvergenceSettings, {"curvature_high": 19.0}),
+        (ConvergenceSettings, {"epochs": 300, "steps_per_epoch": 300}),
+        (ConvergenceSettings, {"epochs": 5}),
+        (ConvergenceSettings, {"peers": 1}),
     ],
 )
-def test_convergence_refuses_settings_out_of_range(wrong: dict[str, Any]) -> None:
+def test_settings_out_of_range_are_refused(model: type[studies.Strict], wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        ConvergenceSettings(**wrong)
+        model(**wrong)
 
 
 @pytest.mark.thorough

@@ -1,6 +1,5 @@
 """``bench study``: its options, and the studies that are made of training runs."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,15 +13,12 @@ from benchmark import store, studies
 from benchmark.configuration import recipes
 from benchmark.studies import ablation, homogeneity, runs, subsets
 from benchmark.studies.ablation import AblationSettings
-from benchmark.studies.homogeneity import HomogeneityResult, HomogeneitySettings
+from benchmark.studies.homogeneity import HomogeneitySettings
+from benchmark.studies.runs import CasesResult
 from benchmark.studies.subsets import SubsetsSettings
 from methods.errors import InputError
-from tests import command_line
+from tests.command_line import Bench
 
-Answer = tuple[int, str, str]
-Bench = Callable[..., Answer]
-
-TINY: dict[str, Any] = {"epochs": 2, "seeds": 2, "train_per_class": 3, "engine": "serial", "device": "cpu"}
 FILE = {
     "description": "for tests",
     "dataset": "digits",
@@ -37,15 +33,6 @@ FILE = {
 }
 
 
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    def call(*words: str) -> tuple[int, str, str]:
-        given = command_line.answer(words, monkeypatch, capsys)
-        return given.code, given.out, given.err
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``cases.yaml``, and with the runs of every test here."""
@@ -55,24 +42,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(folder: Path) -> HomogeneityResult:
+def tiny(folder: Path) -> dict[str, Any]:
+    """The settings of small studies whose runs are in the folder."""
     places = {"cases": str(folder / "cases.yaml"), "results": str(folder)}
-    return homogeneity.run(HomogeneitySettings(**{**TINY, **places}))
+    return {"epochs": 2, "seeds": 2, "train_per_class": 3, "engine": "serial", "device": "cpu", **places}
+
+
+@pytest.fixture(scope="module")
+def found(tiny: dict[str, Any]) -> CasesResult:
+    return homogeneity.run(HomogeneitySettings(**tiny))
 
 
 class TestCommand:
     @pytest.mark.thorough
     def test_geometry_writes_a_page_and_its_command(self, bench: Bench, tmp_path: Path) -> None:
-        code, out, _ = bench(
-            "study", "geometry", "--samples", "7", "--steps=120", "--noise", "5e-1", "--out", str(tmp_path)
-        )
-        assert code == 0
+        words = ["--samples", 7, "--steps=120", "--noise", "5e-1", "--out", tmp_path]
+        answer = bench("study", "geometry", *words)
+        assert answer.code == 0
         errors = pd.read_csv(tmp_path / "geometry.csv")[["separation_error", "coupling_error"]]
         assert errors.to_numpy().max() <= 1e-9
-        assert "`bench study geometry --samples 7 --steps 120 --noise 0.5`" in out
-        assert "separation_at_0" in out
+        assert "`bench study geometry --samples 7 --steps 120 --noise 0.5`" in answer.out
+        assert "separation_at_0" in answer.out
         for name in ("geometry.svg", "geometry.png", "geometry.csv", "README.md"):
-            assert str(tmp_path / name) in out
+            assert str(tmp_path / name) in answer.out
             assert (tmp_path / name).stat().st_size > 0
 
     @pytest.mark.parametrize(
@@ -93,28 +85,24 @@ class TestCommand:
         ],
     )
     def test_a_bad_word_is_answered_on_one_line(self, bench: Bench, words: str, facts: list[str]) -> None:
-        code, out, err = bench("study", *words.split())
-        assert (code, out) == (2, "")
-        assert [fact for fact in facts if fact not in err] == []
-        assert len(err.splitlines()) == 1
+        bench("study", *words.split()).assert_refused(*facts)
 
     @pytest.mark.parametrize("name", studies.STUDIES)
     def test_every_setting_is_an_option(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.setenv("COLUMNS", "200")
-        code, out, _ = bench("study", name, "--help")
-        assert code == 0
+        answer = bench("study", name, "--help")
+        assert answer.code == 0
         for field, info in studies.find(name).settings.model_fields.items():
-            assert f"--{field.replace('_', '-')} " in out
+            assert f"--{field.replace('_', '-')} " in answer.out
             assert info.description, field
             assert not info.is_required(), field
             # a range, or a choice of words
             assert info.metadata or get_args(info.annotation), field
 
     def test_help_lists_the_studies(self, bench: Bench) -> None:
-        code, out, _ = bench("study", "--help")
-        assert code == 0
-        for name in studies.STUDIES:
-            assert name in out
+        answer = bench("study", "--help")
+        assert answer.code == 0
+        assert [name for name in studies.STUDIES if name not in answer.out] == []
 
 
 class TestCases:
@@ -134,9 +122,9 @@ class TestCases:
     def test_settings_give_way_to_a_case_of_its_own(self, tmp_path: Path) -> None:
         settings = HomogeneitySettings(seeds=2, ramp="none", ema_decay=0.5, results=str(tmp_path))
         _, of_case = runs.plan(settings, runs.read_cases(settings.cases))
-        assert of_case["", "PCL (weight 1)"][0].hyperparameters["ramp"] == "none"
-        assert of_case["", "PCL (weight 1)"][0].hyperparameters["ema_decay"] == 0.5
-        assert of_case["", "DKEL as released (weight 0.1)"][0].hyperparameters["ramp"] == "released"
+        assert of_case["PCL (weight 1)"][0].hyperparameters["ramp"] == "none"
+        assert of_case["PCL (weight 1)"][0].hyperparameters["ema_decay"] == 0.5
+        assert of_case["DKEL as released (weight 0.1)"][0].hyperparameters["ramp"] == "released"
 
     @pytest.mark.parametrize(
         ("change", "fragment"),
@@ -152,7 +140,7 @@ class TestCases:
         path = tmp_path / "wrong.yaml"
         path.write_text(yaml.safe_dump({**FILE, **change}), encoding="utf-8")
         with pytest.raises(InputError, match=fragment):
-            runs.train(HomogeneitySettings(seeds=2, cases=str(path), results=str(tmp_path)))
+            homogeneity.run(HomogeneitySettings(seeds=2, cases=str(path), results=str(tmp_path)))
 
 
 @pytest.mark.thorough
@@ -166,7 +154,7 @@ class TestHomogeneity:
             assert high == pytest.approx(1 - 0.025 ** (1 / number))
         assert low <= count / number <= high
 
-    def test_counts_have_an_interval_that_contains_the_share(self, found: HomogeneityResult) -> None:
+    def test_counts_have_an_interval_that_contains_the_share(self, found: CasesResult) -> None:
         table = found.table
         assert table["case"].tolist() == ["both", "PCL", "rate 0.5", "rate 1.0"]
         assert (table["runs"] == 2).all()
@@ -176,8 +164,8 @@ class TestHomogeneity:
         assert table["p_value"].between(0, 1).all()
         assert (table.loc[0, ["only_this_collapsed", "only_reference_collapsed"]] == 0).all()
 
-    def test_homogenisation_is_followed_over_the_epochs(self, found: HomogeneityResult) -> None:
-        curves = found.curves
+    def test_homogenisation_is_followed_over_the_epochs(self, found: CasesResult) -> None:
+        curves = found.details
         assert set(curves["measure"]) == set(homogeneity.MEASURES)
         assert set(curves["epoch"]) == {1, 2}
         assert (curves["runs"] == 2).all()
@@ -201,20 +189,20 @@ class TestHomogeneity:
         assert p_value == pytest.approx(2 * stats.binom.cdf(2, 8, 0.5))
         assert homogeneity.paired_test(lost, lost) == (0, 0, 1.0)
 
-    def test_writes_and_does_not_train_again(self, bench: Bench, folder: Path, found: HomogeneityResult) -> None:
+    def test_writes_and_does_not_train_again(
+        self, bench: Bench, folder: Path, tiny: dict[str, Any], found: CasesResult
+    ) -> None:
         before = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("metrics.jsonl")}
         assert len(before) == 6  # two cases are the same runs
-        words = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-        words += [f"--cases={folder / 'cases.yaml'}", f"--results={folder}", f"--out={folder / 'out'}"]
-        code, _, err = bench("study", "homogeneity", *words)
-        assert code == 0
-        assert "6 of 6" in err
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in tiny.items()]
+        answer = bench("study", "homogeneity", *words, f"--out={folder / 'out'}")
+        assert answer.code == 0
+        assert "6 of 6" in answer.err
         assert {path: path.stat().st_mtime_ns for path in before} == before
         names = ["README.md", "curves.csv", "homogeneity.csv", "homogeneity.png", "homogeneity.svg"]
         assert sorted(path.name for path in (folder / "out").iterdir()) == names
-        assert (
-            pd.read_csv(folder / "out" / "homogeneity.csv")["collapsed"].tolist() == found.table["collapsed"].tolist()
-        )
+        written = pd.read_csv(folder / "out" / "homogeneity.csv")
+        assert written["collapsed"].tolist() == found.table["collapsed"].tolist()
         page = (folder / "out" / "README.md").read_text(encoding="utf-8")
         assert f"--results {folder}" not in page
         assert "--engine" not in page
@@ -222,10 +210,11 @@ class TestHomogeneity:
 
 class TestAblation:
     @pytest.mark.thorough
-    def test_table_compares_with_the_reference_seed_by_seed(self, folder: Path, found: HomogeneityResult) -> None:
-        places = {"cases": str(folder / "cases.yaml"), "results": str(folder)}
+    def test_table_compares_with_the_reference_seed_by_seed(
+        self, folder: Path, tiny: dict[str, Any], found: CasesResult
+    ) -> None:
         chosen = {name: getattr(found.settings, name) for name in ("lr", "batch_size", "ramp")}
-        result = ablation.run(AblationSettings(**{**TINY, **places, **chosen}))
+        result = ablation.run(AblationSettings(**tiny, **chosen))
         table = result.table
         assert set(table) == {
             *("factor", "case", "accuracy", "std", "n", "collapsed", "diverged"),
@@ -263,10 +252,8 @@ class TestSubsets:
 
     def test_components_are_those_of_the_model(self) -> None:
         generator = np.random.default_rng(0)
-        shape = (400, 20)
-        effects = (
-            2 * generator.normal(size=(400, 1)) + 0.5 * generator.normal(size=(1, 20)) + generator.normal(size=shape)
-        )
+        noise = generator.normal(size=(400, 20))
+        effects = 2 * generator.normal(size=(400, 1)) + 0.5 * generator.normal(size=(1, 20)) + noise
         found = subsets.components(pd.DataFrame(effects))
         assert (found["sd_subset"], found["sd_rest"]) == pytest.approx((2, 1), rel=0.1)
         assert found["sd_seed"] == pytest.approx(0.5, rel=0.5)
@@ -283,12 +270,11 @@ class TestSubsets:
         assert np.isnan([found["sd_subset"], found["sd_rest"], found["p_subset"]]).all()
 
     @pytest.mark.thorough
-    def test_every_subset_has_every_seed(self, folder: Path) -> None:
-        places = {"cases": str(folder / "cases.yaml"), "results": str(folder)}
-        result = subsets.run(SubsetsSettings(**{**TINY, **places}, subsets=2))
-        assert len(result.gains) == 3 * 2 * 2
+    def test_every_subset_has_every_seed(self, folder: Path, tiny: dict[str, Any]) -> None:
+        result = subsets.run(SubsetsSettings(**tiny, subsets=2))
+        assert len(result.details) == 3 * 2 * 2
         assert result.table["case"].tolist() == ["PCL", "rate 0.5", "rate 1.0"]
-        by_hand = result.gains[result.gains["case"] == "PCL"]["gain"].mean()
+        by_hand = result.details[result.details["case"] == "PCL"]["gain"].mean()
         assert result.table["gain"].iloc[0] == pytest.approx(by_hand)
         stored = store.load(folder, split="all")
         assert set(stored["data.subset_seed"].fillna(0)) == {0, 1}
