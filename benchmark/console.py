@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,12 @@ def say(console: "Console", *text: str) -> None:
     """Print lines as they are, with their control characters made visible."""
     for line in text:
         console.print(visible(line), highlight=False, markup=False, soft_wrap=True)
+
+
+@cache
+def note_once(line: str) -> None:
+    """Print a note on the error stream; the same one once a process."""
+    say(new_console(stderr=True), f"note: {line}")
 
 
 def tell(*text: object, error: bool = False, flush: bool = False) -> None:

@@ -20,7 +20,7 @@ from importlib.abc import MetaPathFinder, SourceLoader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from inspect import isfunction
+from inspect import getsourcefile, isfunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -185,6 +185,16 @@ def reason_of(error: BaseException, file: str = "") -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if file and frame.filename == file]
     where = f", line {lines[-1]}" if lines else ""
     return f"{kind}{where}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+
+
+def place_of(error: BaseException, definition: Callable[..., Any]) -> str:
+    """Return the line of a class's or function's file where an error came up, such as (mine.py, line 3), or nothing."""
+    try:
+        file = getsourcefile(definition)
+    except TypeError:
+        file = None
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
 
 
 def first_line(docstring: str | None) -> str:

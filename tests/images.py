@@ -38,12 +38,16 @@ def pack(path: Path, members: Mapping[str, bytes]) -> None:
             packed.addfile(info, io.BytesIO(content))
 
 
-def tree(root: Path, *shape: int, train: int = 3, test: int = 2, classes: tuple[str, ...] = ("cat", "dog")) -> None:
-    """Write ``train/<class>/<n>.png`` and ``test/<class>/<n>.png`` with images of that shape."""
+def tree(
+    root: Path, *shape: int, train: int = 3, test: int = 2, classes: tuple[str, ...] = ("cat", "dog")
+) -> dict[Path, Pixels]:
+    """Write ``train/<class>/<n>.png`` and ``test/<class>/<n>.png`` with images of that shape; return their pixels."""
     counts = {"train": train, "test": test}
     names = [f"{part}/{name}/{index}.png" for name in classes for part in counts for index in range(counts[part])]
-    for seed, name in enumerate(names):
-        save(root / name, random_pixels(*shape, seed=seed))
+    pixels = {root / name: random_pixels(*shape, seed=seed) for seed, name in enumerate(names)}
+    for path, image in pixels.items():
+        save(path, image)
+    return pixels
 
 
 class Place:

@@ -1,9 +1,7 @@
 """``bench check``: any method against the contract, one of the project's own or of a plug-in."""
 
-import inspect
 import re
 import time
-import traceback
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -36,6 +34,7 @@ from methods import registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Method
+from methods.plugins import place_of, reason_of
 
 
 @dataclass(frozen=True)
@@ -130,11 +129,7 @@ def own_randomness() -> Iterator[None]:
 
 def described(error: Exception, method: type[Method] | None = None) -> str:
     """Return an error in one line, with the line of the method's file that it comes from."""
-    message = str(error).strip().splitlines()
-    source = inspect.getsourcefile(method) if method else None
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
-    where = f" ({Path(source).name}, line {lines[-1]})" if source and lines else ""
-    return f"{type(error).__name__}: {message[0] if message else 'no message'}{where}"
+    return reason_of(error) + (place_of(error, method) if method else "")
 
 
 # ---- what a method declares ----

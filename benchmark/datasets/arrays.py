@@ -5,7 +5,6 @@ is the dataset's.
 """
 
 import math
-import traceback
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.util import find_spec
-from inspect import getsourcefile
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,11 +20,14 @@ import numpy.typing as npt
 
 from benchmark import optional_imports, paths
 from benchmark.configuration import DataConfig, SourceCode, source_of
+from benchmark.datasets import image_cache
 from benchmark.datasets.decoding import squared
+from benchmark.datasets.image_cache import dataset_of
 from benchmark.datasets.images import Dataset, LabelledImages, Pixels, channel_statistics, subset
 from benchmark.datasets.labels import check_labels, checked_classes, labels_of
+from benchmark.datasets.listing import EncodedImages, identity
 from methods.errors import InputError
-from methods.plugins import ARRAYS, first_line, found, import_plugin, makers, reason_of
+from methods.plugins import ARRAYS, first_line, found, import_plugin, makers, place_of, reason_of
 
 CHANNELS = (1, 3)
 
@@ -54,6 +55,7 @@ class Arrays:
 class Parts:
     """A dataset in the form that all of them have, of any height and width."""
 
+    where: str  # how messages name their origin
     train: LabelledImages
     test: LabelledImages | None  # the test images; None if they were not looked at
     classes: tuple[str, ...]
@@ -83,13 +85,13 @@ def checked(arrays: Arrays, where: str, holdout: bool = False) -> Parts:
     classes = checked_classes(arrays.classes, y_train, len(x_train), "y_train", where)
     train = LabelledImages(x_train, y_train)
     if holdout:
-        return Parts(train, None, classes)
+        return Parts(where, train, None, classes)
     x_test, y_test = pixels_of(arrays.x_test, "x_test", where), labels_of(arrays.y_test, "y_test", where)
     check_labels(y_test, len(x_test), len(classes), "y_test", where)
     test = LabelledImages(x_test, y_test)
     if test.shape[0] != train.shape[0]:
         raise InputError(f"{where}: x_train has {train.shape[0]} channels, x_test {test.shape[0]}")
-    return Parts(train, test, classes)
+    return Parts(where, train, test, classes)
 
 
 def pixels_of(value: npt.ArrayLike, key: str, where: str) -> Pixels:
@@ -107,61 +109,74 @@ def pixels_of(value: npt.ArrayLike, key: str, where: str) -> Pixels:
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None])
 
 
-def assembled(
-    name: str,
-    parts: Parts,
-    config: DataConfig,
-    where: str,
-    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-) -> Dataset:
+def assembled(name: str, parts: Parts, config: DataConfig) -> Dataset:
     """Return the dataset with the subset and in the size that the configuration asks for.
-
-    Args:
-        statistics: Mean and standard deviation of each channel; None for those of the training images in use.
 
     Raises:
         InputError: If the images are not square, or those for training and testing differ in size, and no
             ``image_size`` makes them so; or if a class has fewer images than asked for.
     """
-    train = _used(parts.train, "train", config, where)
-    if parts.test is None or config.holdout:
-        test = train.take(np.arange(0))
-    else:
-        test = _used(parts.test, "test", config, where)
+
+    def used(part: LabelledImages, word: str) -> LabelledImages:
+        chosen = part.take(subset(part.labels, config, word))
+        return LabelledImages(squared(chosen.images, config.image_size, parts.where), chosen.labels)
+
+    train = used(parts.train, "train")
+    test = train.take(np.arange(0)) if parts.test is None or config.holdout else used(parts.test, "test")
     if test.shape != train.shape:
-        sides = train.shape[-1], test.shape[-1]
         raise InputError(
-            f"{where}: train has images of side {sides[0]}, test of {sides[1]}: data.image_size=N resizes all"
+            f"{parts.where}: train has images of side {train.shape[-1]}, test of {test.shape[-1]}: "
+            "data.image_size=N resizes all"
         )
-    mean, std = statistics or channel_statistics(train.images)
-    return Dataset(name, train, test, parts.classes, mean, std)
+    return Dataset(name, train, test, parts.classes, *channel_statistics(train.images))
 
 
-def _used(part: LabelledImages, word: str, config: DataConfig, where: str) -> LabelledImages:
-    chosen = part.take(subset(part.labels, config, word))
-    return LabelledImages(squared(chosen.images, config.image_size, where), chosen.labels)
+class Provider:
+    """A form of datasets: what it is identified by and what runs see of it follow from its parts."""
 
+    def parts(self, name: str, config: DataConfig, root: Path) -> Parts | Sequence[EncodedImages]:
+        """Return the arrays, or the encoded images to train on and to test on; with ``config.holdout`` no test part.
 
-def as_arrays(value: Any, where: str) -> Arrays:
-    """Return what a plug-in's function returned, or raise an InputError if it is something else."""
-    if not isinstance(value, Arrays):
-        raise InputError(f"{where} returned {type(value).__name__}: it must return benchmark.datasets.Arrays")
-    return value
+        Raises:
+            InputError: If there is no such dataset, or it is not what it should be.
+        """
+        raise NotImplementedError
+
+    def present(self, name: str, root: Path) -> bool:
+        """Return whether it seems to be there, so that nothing would be downloaded."""
+        raise NotImplementedError
+
+    def checksum(self, name: str, config: DataConfig, root: Path) -> str:
+        """Return the hash of the images and labels in use."""
+        parts = self.parts(name, config, root)
+        return parts.checksum if isinstance(parts, Parts) else identity(parts, image_cache.folder(root))
+
+    def load(self, name: str, config: DataConfig, root: Path) -> Dataset:
+        """Return the images in use; encoded ones are decoded once into the cache of the root folder."""
+        parts = self.parts(name, config, root)
+        return assembled(name, parts, config) if isinstance(parts, Parts) else dataset_of(name, parts, config, root)
 
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def _npz_parts(name: str, config: DataConfig) -> Parts:
-    path, holdout = _npz_path(name), bool(config.holdout)
-    if not paths.is_file(path):
-        raise InputError(f"no such file: {path} (a dataset is named npz:FILE, with {', '.join(KEYS)} in it)")
-    found = _read_npz(path, KEYS[:2] if holdout else KEYS)
-    return checked(found, str(path), holdout)
+class Npz(Provider):
+    """``npz:FILE``: one file of arrays, ``x_train``, ``y_train``, ``x_test``, ``y_test`` and maybe ``classes``."""
 
+    def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
+        """Return the arrays, however the file is compressed."""
+        path, holdout = self._path(name), bool(config.holdout)
+        if not paths.is_file(path):
+            raise InputError(f"no such file: {path} (a dataset is named npz:FILE, with {', '.join(KEYS)} in it)")
+        return checked(_read_npz(path, KEYS[:2] if holdout else KEYS), str(path), holdout)
 
-def _npz_path(name: str) -> Path:
-    return paths.written(name.removeprefix("npz:"), "dataset")
+    def present(self, name: str, root: Path) -> bool:
+        """Return whether there is such a file."""
+        return paths.is_file(self._path(name))
+
+    @staticmethod
+    def _path(name: str) -> Path:
+        return paths.written(name.removeprefix("npz:"), "dataset")
 
 
 def _check_shapes(stream: IO[bytes]) -> None:
@@ -203,29 +218,6 @@ def _read_npz(path: Path, keys: tuple[str, ...]) -> Arrays:
     return Arrays(x_train, y_train, x_test, y_test, classes)
 
 
-class Npz:
-    """``npz:FILE``: one file of arrays, ``x_train``, ``y_train``, ``x_test``, ``y_test`` and maybe ``classes``."""
-
-    @staticmethod
-    def checksum(name: str, config: DataConfig, root: Path) -> str:
-        """Return the hash of the arrays, however the file is compressed."""
-        return _npz_parts(name, config).checksum
-
-    @staticmethod
-    def present(name: str, root: Path) -> bool:
-        """Return whether there is such a file."""
-        return paths.is_file(_npz_path(name))
-
-    @staticmethod
-    def load(name: str, config: DataConfig, root: Path) -> Dataset:
-        """Return the file's images; nothing is read from the root folder.
-
-        Raises:
-            InputError: If it is no such file, or an array is not what it should be.
-        """
-        return assembled(name, _npz_parts(name, config), config, str(_npz_path(name)))
-
-
 DIGITS_FILE = "datasets/data/digits.csv.gz"
 """Where scikit-learn stores them: one line per image, 64 values of 0 to 16 and the label."""
 
@@ -264,30 +256,25 @@ def _read_digits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     return loaded.data, loaded.target
 
 
-class Digits:
-    """The scanned digits that ship with scikit-learn; a fifth of them is the test set."""
+class Digits(Provider):
+    """The scanned digits that ship with scikit-learn, 8x8 and grey; a fifth of them is the test set."""
 
-    @staticmethod
-    def checksum(name: str, config: DataConfig, root: Path) -> str:
-        """Return the hash of all pixels and labels."""
-        pixels, labels = digits_pixels_and_labels()
-        return sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+    def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
+        """Return the digits; nothing is read from the root folder."""
+        everything = LabelledImages(*digits_pixels_and_labels())
+        bits = np.frombuffer(bytes.fromhex(TEST_DIGITS), dtype=np.uint8)
+        test = np.unpackbits(bits, count=len(everything)).astype(bool)
+        train, scored = (everything.take(np.flatnonzero(chosen)) for chosen in (~test, test))
+        return Parts(name, train, scored, tuple("0123456789"))
 
-    @staticmethod
-    def present(name: str, root: Path) -> bool:
+    def present(self, name: str, root: Path) -> bool:
         """Return whether scikit-learn is there: they come with it."""
         return optional_imports.present("sklearn")
 
-    @staticmethod
-    def load(name: str, config: DataConfig, root: Path) -> Dataset:
-        """Return the digits, 8x8 and grey unless they are resized; nothing is read from the root folder."""
+    def checksum(self, name: str, config: DataConfig, root: Path) -> str:
+        """Return the hash of all pixels and labels."""
         pixels, labels = digits_pixels_and_labels()
-        test = np.unpackbits(np.frombuffer(bytes.fromhex(TEST_DIGITS), dtype=np.uint8), count=len(labels)).astype(bool)
-        everything = LabelledImages(pixels, labels)
-        parts = Parts(
-            everything.take(np.flatnonzero(~test)), everything.take(np.flatnonzero(test)), tuple("0123456789")
-        )
-        return assembled(name, parts, config, name)
+        return sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
 
 
 ENTRY_POINT_GROUP = "okdbench.datasets"
@@ -296,8 +283,8 @@ Maker = Callable[[Path], Arrays]
 
 
 @dataclass(frozen=True)
-class PluginDataset:
-    """One dataset that was found; ``checksum``, ``present`` and ``load`` are as of the modules of this folder."""
+class PluginDataset(Provider):
+    """One dataset that was found."""
 
     name: str  # as on the command line
     origin: str  # what was imported: a module's name, or a file's path
@@ -315,32 +302,22 @@ class PluginDataset:
         """Its code."""
         return source_of(import_plugin(self.origin), self.distribution)
 
-    def checksum(self, name: str, config: DataConfig, root: Path) -> str:
-        """Return the hash of its arrays."""
-        return self._parts(config, root).checksum
-
     def present(self, name: str, root: Path) -> bool:
         """Return that it is there: nobody but its author knows what it reads."""
         return True
 
-    def load(self, name: str, config: DataConfig, root: Path) -> Dataset:
-        """Return its images."""
-        return assembled(name, self._parts(config, root), config, self._where)
-
-    @property
-    def _where(self) -> str:
-        return f"dataset {self.name!r}"
-
-    def _parts(self, config: DataConfig, root: Path) -> Parts:
+    def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
+        """Return its arrays."""
+        where = f"dataset {self.name!r}"
         if self.make is None:
-            raise InputError(f"the dataset {self.name!r} is broken: {self.broken}")
+            raise InputError(f"the {where} is broken: {self.broken}")
         try:
             made = _made(self.make, root)
         except (Exception, SystemExit) as error:
-            raise InputError(
-                f"the dataset {self.name!r} failed: {reason_of(error)}{_where_raised(error, self.make)}"
-            ) from None
-        return checked(as_arrays(made, self._where), self._where, bool(config.holdout))
+            raise InputError(f"the {where} failed: {reason_of(error)}{place_of(error, self.make)}") from None
+        if not isinstance(made, Arrays):
+            raise InputError(f"{where} returned {type(made).__name__}: it must return benchmark.datasets.Arrays")
+        return checked(made, where, bool(config.holdout))
 
 
 def plugin_datasets(plugins: Iterable[str | Path] = ()) -> dict[str, PluginDataset]:
@@ -359,13 +336,3 @@ def plugin_datasets(plugins: Iterable[str | Path] = ()) -> dict[str, PluginDatas
 def _made(make: Maker, root: Path) -> Any:
     # planning and loading ask for it one after the other, and it may take minutes
     return make(root)
-
-
-def _where_raised(error: BaseException, make: Maker) -> str:
-    """Return where in the plug-in's file an error was raised."""
-    try:
-        file = getsourcefile(make)
-    except TypeError:
-        file = None
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""

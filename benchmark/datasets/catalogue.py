@@ -54,7 +54,7 @@ _SPECS: Mapping[str, Spec] = {
     "folder:PATH": Spec(
         "a tree of images: PATH/train/<class>/*, PATH/test/<class>/* (or val); ImageNet with data.image_size=224",
         "cifar",
-        "folder",
+        "folder:Folder",
         splits=True,
     ),
     "npz:FILE": Spec(
@@ -65,13 +65,13 @@ _SPECS: Mapping[str, Spec] = {
     "torchvision:NAME": Spec(
         "a classification set of torchvision with split= or train=, such as SVHN, STL10, Flowers102",
         "cifar",
-        "torchvision_sets",
+        "torchvision_sets:Torchvision",
         splits=True,
     ),
     "hf:PATH": Spec(
         "a Hugging Face dataset: a folder as save_to_disk writes it, or one that is in the cache; okdbench[hf]",
         "cifar",
-        "hugging_face",
+        "hugging_face:HuggingFace",
         splits=True,
     ),
 }
@@ -122,8 +122,7 @@ def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] =
         InputError: If files are there and are not what they should be.
     """
     with _named(name):
-        result: str = _provider(name, plugins, config).checksum(name, config, root)
-    return result
+        return str(_provider(name, plugins, config).checksum(name, config, root))
 
 
 def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
@@ -132,8 +131,7 @@ def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
     Raises:
         InputError: For an unknown name.
     """
-    found: bool = _provider(name, plugins).present(name, root)
-    return found
+    return bool(_provider(name, plugins).present(name, root))
 
 
 def fetch(name: str, root: Path, plugins: Sequence[str] = ()) -> None:
@@ -188,18 +186,17 @@ def _own(name: str) -> Spec | None:
 def _provider(name: str, plugins: Sequence[str], config: DataConfig | None = None) -> Any:
     """Return what knows a dataset, and refuse a configuration that asks for splits where there are none to choose."""
     spec = _own(name)
-    found = _plugin(name, plugins) if spec is None else _imported(spec.provider)
+    if spec is None:
+        found: Any = _plugin(name, plugins)
+    else:
+        module, _, kind = spec.provider.partition(":")
+        found = import_module(f"benchmark.datasets.{module}")
+        found = getattr(found, kind)() if kind else found
     asked = [key for key in ("train_split", "test_split") if getattr(config, key, None) is not None]
     if asked and not (spec and spec.splits):
         able = ", ".join(form for form, other in _SPECS.items() if other.splits)
         raise InputError(f"data.{asked[0]}: {name} has no splits to choose from (what has: {able})")
     return found
-
-
-def _imported(provider: str) -> Any:
-    module, _, name = provider.partition(":")
-    found = import_module(f"benchmark.datasets.{module}")
-    return getattr(found, name) if name else found
 
 
 def _plugin(name: str, plugins: Sequence[str]) -> "PluginDataset":

@@ -14,8 +14,8 @@ import numpy as np
 from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
-from benchmark.datasets.image_cache import dataset_of
-from benchmark.datasets.images import Dataset, subset
+from benchmark.datasets.arrays import Provider
+from benchmark.datasets.images import subset
 from benchmark.datasets.labels import (
     check_labels,
     check_same_classes,
@@ -25,7 +25,7 @@ from benchmark.datasets.labels import (
     normal,
     other_split,
 )
-from benchmark.datasets.listing import EmbeddedImages, identity
+from benchmark.datasets.listing import EmbeddedImages
 from methods.errors import InputError
 from methods.plugins import reason_of
 
@@ -38,38 +38,27 @@ LABELS = ("label", "labels", "fine_label")
 _SAVED = ("dataset_dict.json", "state.json")
 
 
-def checksum(name: str, config: DataConfig, root: Path) -> str:
-    """Return the hash of the chosen images' bytes and labels."""
-    return identity(_parts(name, config, root), image_cache.folder(root))
+class HuggingFace(Provider):
+    """``hf:PATH``."""
 
+    def parts(self, name: str, config: DataConfig, root: Path) -> list[EmbeddedImages]:
+        """Return the chosen images of a dataset of images with a class each."""
+        splits = _open(name, root)
+        taken = chosen(config, SPLITS, list(splits), name)
+        train = _part(splits, "train", taken["train"], name)
+        parts = [train.take(subset(train.labels, config, "train"))]
+        if "test" in taken:
+            test = _part(splits, "test", taken["test"], name, train.classes)
+            parts.append(test.take(subset(test.labels, config, "test")))
+        return parts
 
-def present(name: str, root: Path) -> bool:
-    """Return whether there is such a folder; of a name only the library knows."""
-    return paths.is_folder(_path(name))
-
-
-def load(name: str, config: DataConfig, root: Path) -> Dataset:
-    """Return the images, decoded once into the cache of the root folder.
-
-    Raises:
-        InputError: If there is no such dataset, or it is not one of images with a class each.
-    """
-    return dataset_of(name, _parts(name, config, root), config, root)
+    def present(self, name: str, root: Path) -> bool:
+        """Return whether there is such a folder; of a name only the library knows."""
+        return paths.is_folder(_path(name))
 
 
 def _path(name: str) -> Path:
     return paths.written(name.removeprefix("hf:"), "dataset")
-
-
-def _parts(name: str, config: DataConfig, root: Path) -> list[EmbeddedImages]:
-    splits = _open(name, root)
-    taken = chosen(config, SPLITS, list(splits), name)
-    train = _part(splits, "train", taken["train"], name)
-    parts = [train.take(subset(train.labels, config, "train"))]
-    if "test" in taken:
-        test = _part(splits, "test", taken["test"], name, train.classes)
-        parts.append(test.take(subset(test.labels, config, "test")))
-    return parts
 
 
 def _open(name: str, root: Path) -> Mapping[str, Any]:

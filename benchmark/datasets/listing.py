@@ -3,12 +3,15 @@
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
 
 from benchmark.datasets.decoding import EmbeddedImage, EncodedImage, in_blocks
 from benchmark.datasets.images import Indices
@@ -77,8 +80,29 @@ class Listing:
         return digest.hexdigest()
 
     def _hash_block(self, names: Sequence[str]) -> bytes:
-        lines = (f"{normal(name)}\0{_hash(self.base / name)}\n" for name in names)
+        lines = []
+        for name in names:
+            path = self.base / name
+            try:
+                lines.append(f"{normal(name)}\0{sha256(path.read_bytes()).hexdigest()}\n")
+            except OSError as error:
+                raise InputError(f"cannot read {path}: {error.strerror}") from None
         return os.fsencode("".join(lines))
+
+
+def listing_of_classes(base: Path, folders: Mapping[str, str]) -> Listing:
+    """Return the files of one folder per class, class by class.
+
+    Args:
+        folders: Below ``base``, by the classes' names in the order of their indices.
+
+    Raises:
+        InputError: If a folder holds no image, or something else.
+    """
+    members = [files(base / place) for place in folders.values()]
+    names = [f"{place}/{file}" for place, listed in zip(folders.values(), members, strict=True) for file in listed]
+    labels = np.repeat(np.arange(len(folders)), [len(listed) for listed in members])
+    return Listing(base, names, labels, tuple(folders))
 
 
 def remembered_of_files(cache: Path, base: Path, names: Sequence[str], compute: Callable[[], str]) -> str:
@@ -94,7 +118,11 @@ def remembered_of_files(cache: Path, base: Path, names: Sequence[str], compute: 
     digest = sha256(os.fsencode(base.absolute()))
     newest = 0
     for name in names:
-        found = _stat(base, name)
+        path = f"{base}{os.sep}{name}"
+        try:
+            found = os.stat(path)  # noqa: PTH116 - a Path for every file takes longer than looking at it
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from None
         newest = max(newest, found.st_mtime_ns)
         digest.update(os.fsencode(f"\n{normal(name)}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"))
     if newest < begin - TICK_NS:
@@ -109,10 +137,15 @@ def remembered(cache: Path, key: str, compute: Callable[[], str]) -> str:
         cache: The folder in which the answer is remembered; it may be read-only.
     """
     path = cache / "contents" / f"{sha256(key.encode()).hexdigest()}.sha256"
-    if (known := _read(path)) is not None:
-        return known
+    with suppress(OSError, ValueError):
+        known = path.read_text(encoding="ascii").strip()
+        if re.fullmatch("[0-9a-f]{64}", known):
+            return known
     found = compute()
-    _remember(path, found)
+    # it is only quicker with it
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(path, f"{found}\n")
     return found
 
 
@@ -170,38 +203,6 @@ def _entries(base: Path) -> list[os.DirEntry[str]]:
             return [entry for entry in found if not entry.name.startswith(".")]
     except OSError as error:
         raise InputError(f"cannot read {base}: {error.strerror}") from None
-
-
-def _stat(base: Path, name: str) -> os.stat_result:
-    path = f"{base}{os.sep}{name}"
-    try:
-        return os.stat(path)  # noqa: PTH116 - a Path for every file takes longer than looking at it
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _read(path: Path) -> str | None:
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return None
-    return text if re.fullmatch("[0-9a-f]{64}", text) else None
-
-
-def _remember(path: Path, contents: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(path, f"{contents}\n")
-    except OSError:
-        # it is only quicker with it
-        return
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ image files give the same images in the same order, and so the same mini-batches
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from benchmark import paths
 from benchmark.configuration import DataConfig
-from benchmark.console import new_console, say
+from benchmark.console import note_once
 from benchmark.datasets import folder, image_cache
 from benchmark.datasets.decoding import check_range, squared
 from benchmark.datasets.images import Dataset, LabelledImages, subset
@@ -33,6 +33,10 @@ _AT_ONCE = 4096
 class Container(Protocol):
     """What an official set was stored in."""
 
+    @property
+    def where(self) -> Path:
+        """The folder."""
+
     def part(self, part: str) -> tuple[LabelledImages, tuple[str, ...]]:
         """Return the images of ``train`` or ``test`` in any order, and the classes' names in that of the labels."""
 
@@ -47,6 +51,11 @@ class ImageFiles:
     listings: Callable[[str], Listing]
     root: Path  # where datasets are stored, with the cache
     colour: bool  # whether the images are coloured even if every one is grey
+
+    @property
+    def where(self) -> Path:
+        """The folder of the training images."""
+        return self.listings("train").base
 
     def part(self, part: str) -> tuple[LabelledImages, tuple[str, ...]]:
         """Return the images, decoded at the first call and mapped from the cache ever after."""
@@ -67,17 +76,7 @@ def container_checksum(container: Container, config: DataConfig) -> str:
 
     The subsets that a configuration takes of them are part of a run's identity by themselves.
     """
-    return _joined([container.content(part) for part in _used(config)])
-
-
-def _joined(hashes: Sequence[str]) -> str:
-    """Return the checksum for the parts' content hashes."""
-    return sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def expected_checksum(contents: Sequence[str], config: DataConfig) -> str:
-    """Return the checksum of an official set whose parts' content hashes are known."""
-    return _joined([known for known, _ in zip(contents, _used(config), strict=False)])
+    return sha256("\n".join(container.content(part) for part in _used(config)).encode()).hexdigest()
 
 
 def dataset_in_order(
@@ -95,10 +94,13 @@ def dataset_in_order(
     found = [container.part(part) for part in _used(config)]
     # their order is that of the names, whatever the labels are in the files
     check_same_classes(sorted(found[0][1]), sorted(found[-1][1]), name)
-    parts = [
-        _sized(_chosen(in_order(images, classes), part, config), config, f"{name}, {part}")
-        for part, (images, classes) in zip(PARTS, found, strict=False)
-    ]
+    parts = []
+    for part, (images, classes) in zip(PARTS, found, strict=False):
+        ordered = in_order(images, classes)
+        taken = ordered.take(subset(ordered.labels, config, part))
+        if config.image_size not in (None, taken.shape[-1]) or taken.shape[1] != taken.shape[2]:
+            taken = LabelledImages(squared(taken.images, config.image_size, f"{name}, {part}"), taken.labels)
+        parts.append(taken)
     if len({part.shape for part in parts}) > 1:
         raise InputError(f"{name}: train and test have images of different sizes: data.image_size=N resizes them")
     test = parts[1] if len(parts) > 1 else parts[0].take(np.arange(0))
@@ -129,24 +131,8 @@ def content_hash(part: LabelledImages, classes: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-@cache
-def _note_once(line: str) -> None:
-    """Print a note; the same one once a process."""
-    say(new_console(stderr=True), f"note: {line}")
-
-
 def _used(config: DataConfig) -> Sequence[str]:
     return PARTS[:1] if config.holdout else PARTS
-
-
-def _chosen(part: LabelledImages, word: str, config: DataConfig) -> LabelledImages:
-    return part.take(subset(part.labels, config, word))
-
-
-def _sized(part: LabelledImages, config: DataConfig, where: str) -> LabelledImages:
-    if config.image_size in (None, part.shape[-1]) and part.shape[1] == part.shape[2]:
-        return part
-    return LabelledImages(squared(part.images, config.image_size, where), part.labels)
 
 
 @dataclass(frozen=True)
@@ -161,6 +147,11 @@ class _Official:
     unpacked: str = ""  # the folder that the archive unpacks to
     # the content hashes of the training and the test images, where the official pixels have been at hand
     contents: tuple[str, ...] = ()
+
+    def checksum(self, config: DataConfig) -> str:
+        """Return what identifies the official images that are in use; empty if it is not known."""
+        known = self.contents[: len(_used(config))]
+        return sha256("\n".join(known).encode()).hexdigest() if known else ""
 
 
 _OFFICIAL: Mapping[str, _Official] = {
@@ -205,12 +196,12 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
     Of a set whose official content has not been seen that is its archive's MD5.
     """
     official, container = _OFFICIAL[name], _container(name, root)
-    known = expected_checksum(official.contents, config) if official.contents else ""
+    known = official.checksum(config)
     if container is None:
         return known or next(iter(official.files.values()))
     found = container_checksum(container, config)
     if known and found != known:
-        _note_once(
+        note_once(
             f"{name} in {container.where} is not the official content: its runs have a checksum of their own, "
             f"{found[:12]}, and are not those of the official set, {known[:12]}"
         )
@@ -234,9 +225,7 @@ def fetch(name: str, root: Path) -> None:
 
 def usual(name: str, config: DataConfig, root: Path) -> bool:
     """Return whether the set has the official sizes, as far as that can be told: it is not there, or is official."""
-    official = _OFFICIAL[name]
-    known = expected_checksum(official.contents, config) if official.contents else ""
-    return not present(name, root) or checksum(name, config, root) == known
+    return not present(name, root) or checksum(name, config, root) == _OFFICIAL[name].checksum(config)
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
@@ -274,26 +263,16 @@ class _Archive:
         if official.unpacked:
             found += (self.where / official.unpacked).glob("*")
         names = sorted(str(path.relative_to(self.where)) for path in found if paths.is_file(path))
-        cache = image_cache.folder(self.root)
-
-        def compute() -> str:
-            return content_hash(*self.part(part))
-
         # the files hold both parts
-        return remembered_of_files(cache / part, self.where, names, compute)
+        cache = image_cache.folder(self.root) / part
+        return remembered_of_files(cache, self.where, names, lambda: content_hash(*self.part(part)))
 
 
-class _Folder(ImageFiles):
-    @property
-    def where(self) -> Path:
-        return self.listings("train").base
-
-
-def _container(name: str, root: Path) -> "_Archive | _Folder | None":
+def _container(name: str, root: Path) -> Container | None:
     if _found(name, home := _home(name, root)):
         return _Archive(name, home, root)
     if paths.is_folder(root / name / "train"):
-        return _Folder(partial(folder.listing, root / name), root, colour=len(_OFFICIAL[name].mean) == 3)
+        return ImageFiles(partial(folder.listing, root / name), root, colour=len(_OFFICIAL[name].mean) == 3)
     return None
 
 

@@ -18,7 +18,7 @@ from filelock import FileLock
 from benchmark.configuration import DataConfig
 from benchmark.datasets import folder
 from benchmark.datasets.images import Dataset
-from benchmark.datasets.listing import Listing, files, folders
+from benchmark.datasets.listing import Listing, files, folders, listing_of_classes
 from benchmark.datasets.official import PARTS, ImageFiles, container_checksum, dataset_in_order
 from methods.errors import InputError
 
@@ -44,7 +44,7 @@ def checksum(name: str, config: DataConfig, root: Path) -> str:
 
 def present(name: str, root: Path) -> bool:
     """Return whether its folder is there."""
-    return (root / FOLDER).is_dir() or _is_tree(root)
+    return (root / FOLDER).is_dir() or (root / NAME / "train").is_dir()
 
 
 def load(name: str, config: DataConfig, root: Path) -> Dataset:
@@ -57,10 +57,6 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
     """
     fetch(name, root)
     return dataset_in_order(name, _files(root), config, MEAN, STD)
-
-
-def _is_tree(root: Path) -> bool:
-    return (root / NAME / "train").is_dir()
 
 
 def _files(root: Path) -> ImageFiles:
@@ -81,10 +77,7 @@ def _train(folder: Path) -> Listing:
         raise InputError(f"{folder} has no folder 'train': the official layout has train/<wnid>/images/*")
     if differing := sorted(set(classes) ^ set(folders(base))):
         raise InputError(f"{folder}: wnids.txt and train/ name different classes: {', '.join(differing[:5])}")
-    members = [files(base / wnid / "images") for wnid in classes]
-    names = [f"train/{wnid}/images/{file}" for wnid, listed in zip(classes, members, strict=True) for file in listed]
-    labels = np.repeat(np.arange(len(classes)), [len(listed) for listed in members])
-    return Listing(folder, names, labels, classes)
+    return listing_of_classes(folder, {wnid: f"train/{wnid}/images" for wnid in classes})
 
 
 def _val(folder: Path) -> Listing:
@@ -107,9 +100,8 @@ def _val(folder: Path) -> Listing:
         raise InputError(f"{base / differing[0]} {missing}")
     if empty := sorted(set(classes) - {classes[label] for label in labels.values()}):
         raise InputError(f"{annotations}: class {empty[0]} has no image")
-    return Listing(
-        folder, [f"val/images/{file}" for file in labels], np.array([*labels.values()], dtype=np.int64), classes
-    )
+    names = [f"val/images/{file}" for file in labels]
+    return Listing(folder, names, np.array([*labels.values()], dtype=np.int64), classes)
 
 
 def _classes(folder: Path) -> tuple[str, ...]:

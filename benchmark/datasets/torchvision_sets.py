@@ -3,7 +3,8 @@
 import inspect
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,9 @@ from filelock import FileLock
 from PIL import Image
 
 from benchmark.configuration import DataConfig
-from benchmark.console import new_console, say
-from benchmark.datasets import image_cache
-from benchmark.datasets.arrays import Parts, assembled
-from benchmark.datasets.image_cache import dataset_of
-from benchmark.datasets.images import Dataset, Indices, LabelledImages, Pixels, subset
+from benchmark.console import note_once
+from benchmark.datasets.arrays import Parts, Provider
+from benchmark.datasets.images import Indices, LabelledImages, Pixels, subset
 from benchmark.datasets.labels import (
     asked_for,
     check_apart,
@@ -27,7 +26,7 @@ from benchmark.datasets.labels import (
     normal,
     other_split,
 )
-from benchmark.datasets.listing import EmbeddedImages, EncodedImages, Listing, identity
+from benchmark.datasets.listing import EmbeddedImages, EncodedImages, Listing
 from methods.errors import InputError, unknown
 
 PROBES = 16
@@ -93,14 +92,11 @@ class Items:
         return stream.getvalue()
 
     def _item(self, place: int) -> tuple[Image.Image, int]:
-        try:
+        with suppress(TypeError, ValueError, RuntimeError):
             image, label = self.dataset[place]
-            number = int(label)
-        except (TypeError, ValueError, RuntimeError):
-            raise InputError(f"{self.where}[{place}] is not one image and one class number") from None
-        if not isinstance(image, Image.Image):
-            raise InputError(f"{self.where}[{place}] is not one image and one class number")
-        return image, number
+            if isinstance(image, Image.Image):
+                return image, int(label)
+        raise InputError(f"{self.where}[{place}] is not one image and one class number")
 
     def _lists(self) -> Iterator[Sequence[Any]]:
         for value in vars(self.dataset).values():
@@ -117,17 +113,14 @@ class Items:
         return labels if all(labels[place] == label for place, (_, label) in self._probes.items()) else None
 
     def _gives(self, paths: Sequence[str | Path]) -> bool:
-        for place, (given, _) in self._probes.items():
-            try:
+        try:
+            for place, (given, _) in self._probes.items():
                 with Image.open(paths[place]) as opened:
                     # torchvision's loaders convert to colour
-                    same = opened.size == given.size and np.array_equal(
-                        np.asarray(opened.convert(given.mode)), np.asarray(given)
-                    )
-            except OSError:
-                return False
-            if not same:
-                return False
+                    if not np.array_equal(np.asarray(opened.convert(given.mode)), np.asarray(given)):
+                        return False
+        except OSError:
+            return False
         return True
 
 
@@ -135,56 +128,39 @@ SPLITS = {"train": ("train", "trainval"), "test": ("test", "val", "valid")}
 """The usual words for ``split``; of each part the first that a set knows counts."""
 
 
-def checksum(name: str, config: DataConfig, root: Path) -> str:
-    """Return the hash of the images and labels; the set is downloaded first if it is not there."""
-    parts = _parts(name, config, root)
-    return parts.checksum if isinstance(parts, Parts) else identity(parts, image_cache.folder(root))
+class Torchvision(Provider):
+    """``torchvision:NAME``, in the root folder as torchvision keeps it there."""
 
+    def parts(self, name: str, config: DataConfig, root: Path) -> Parts | list[EncodedImages]:
+        """Return the set; what is not there torchvision downloads."""
+        kind = _class(name)
+        # both are looked for before one is downloaded
+        found = {part: _on_disk(kind, part, root, split) for part, split in asked_for(config).items()}
+        check_apart({part: arguments for part, (arguments, _, _) in found.items()}, name)
+        items = {part: Items(_open(name, kind, *there, root), f"{name} {part}") for part, there in found.items()}
+        labels = {part: held.labels() for part, held in items.items()}
+        names = {part: _names(held.dataset) for part, held in items.items()}
+        classes = checked_classes(names["train"], labels["train"], len(items["train"]), "train", name)
+        if "test" in items:
+            check_labels(labels["test"], len(items["test"]), len(classes), "test", name)
+            if names["train"] is not None and names["test"] is not None:
+                check_same_classes(names["train"], names["test"], name)
+        arrays = {part: held.pixels() for part, held in items.items()}
+        whole = {part: LabelledImages(array, labels[part]) for part, array in arrays.items() if array is not None}
+        if len(whole) == len(items):
+            return Parts(name, whole["train"], whole.get("test"), classes)
+        return [
+            _encoded(held, labels[part], classes, root).take(subset(labels[part], config, part))
+            for part, held in items.items()
+        ]
 
-def present(name: str, root: Path) -> bool:
-    """Return whether both parts can be opened without a download."""
-    kind = _class(name)
-    try:
-        return all(_on_disk(kind, part, root)[1] is not None for part in SPLITS)
-    except InputError:
-        return False
-
-
-def load(name: str, config: DataConfig, root: Path) -> Dataset:
-    """Return the set, from where torchvision keeps it in the root folder; what is not there it downloads.
-
-    Raises:
-        InputError: If there is no such set, if it is neither there nor can be downloaded, or if its items are not one
-            image and one class number.
-    """
-    parts = _parts(name, config, root, remark=True)
-    if isinstance(parts, Parts):
-        return assembled(name, parts, config, name)
-    return dataset_of(name, parts, config, root)
-
-
-def _parts(name: str, config: DataConfig, root: Path, remark: bool = False) -> Parts | list[EncodedImages]:
-    kind = _class(name)
-    # both are looked for before one is downloaded
-    found = {part: _on_disk(kind, part, root, split) for part, split in asked_for(config).items()}
-    check_apart({part: arguments for part, (arguments, _, _) in found.items()}, name)
-    items = {
-        part: Items(_open(name, kind, *at_hand, root, remark), f"{name} {part}") for part, at_hand in found.items()
-    }
-    labels = {part: held.labels() for part, held in items.items()}
-    names = {part: _names(held.dataset) for part, held in items.items()}
-    classes = checked_classes(names["train"], labels["train"], len(items["train"]), "train", name)
-    if "test" in items:
-        check_labels(labels["test"], len(items["test"]), len(classes), "test", name)
-        if names["train"] is not None and names["test"] is not None:
-            check_same_classes(names["train"], names["test"], name)
-    arrays = {part: held.pixels() for part, held in items.items()}
-    whole = {part: LabelledImages(array, labels[part]) for part, array in arrays.items() if array is not None}
-    if len(whole) == len(items):
-        return Parts(whole["train"], whole.get("test"), classes)
-    return [
-        _encoded(items[part], labels[part], classes, root).take(subset(labels[part], config, part)) for part in items
-    ]
+    def present(self, name: str, root: Path) -> bool:
+        """Return whether both parts can be opened without a download."""
+        kind = _class(name)
+        try:
+            return all(_on_disk(kind, part, root)[1] is not None for part in SPLITS)
+        except InputError:
+            return False
 
 
 def _names(dataset: Any) -> list[str] | None:
@@ -213,15 +189,11 @@ def _class(name: str) -> Any:
 
 
 def _is_usual(kind: Any) -> bool:
-    parameters = inspect.signature(kind.__init__).parameters
-    needed = {
-        key
-        for key, value in parameters.items()
-        if value.default is value.empty and value.kind is value.POSITIONAL_OR_KEYWORD
-    }
+    given = inspect.signature(kind.__init__).parameters
+    needed = {key for key, one in given.items() if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD}
     # without a transform of its targets a set is of pairs, flows or films
-    labelled = "target_transform" in parameters or any(value.kind is value.VAR_KEYWORD for value in parameters.values())
-    return needed == {"self", "root"} and labelled and bool({"train", "split"} & set(parameters))
+    labelled = "target_transform" in given or any(one.kind is one.VAR_KEYWORD for one in given.values())
+    return needed == {"self", "root"} and labelled and not given.keys().isdisjoint({"train", "split"})
 
 
 def _arguments(kind: Any, part: str, asked: str | None) -> list[dict[str, Any]]:
@@ -229,23 +201,16 @@ def _arguments(kind: Any, part: str, asked: str | None) -> list[dict[str, Any]]:
     if "train" not in inspect.signature(kind.__init__).parameters:
         return [{"split": word} for word in ([asked] if asked else SPLITS[part])]
     if asked is not None and asked not in SPLITS:
-        raise _unknown_split(kind, part, asked, SPLITS)
+        raise unknown(f"data.{part}_split of torchvision:{kind.__name__}", asked, SPLITS)
     return [{"train": (asked or part) == "train"}]
 
 
-def _unknown_split(kind: Any, part: str, asked: str, valid: Iterable[str]) -> InputError:
-    return unknown(f"data.{part}_split of torchvision:{kind.__name__}", asked, valid)
-
-
-def _open(
-    name: str, kind: Any, arguments: dict[str, Any], found: Any, published: bool, root: Path, remark: bool
-) -> Any:
+def _open(name: str, kind: Any, arguments: dict[str, Any], found: Any, published: bool, root: Path) -> Any:
     """Return a part of which :func:`_on_disk` has told: what is there, else what is downloaded."""
     if found is None:
         return _downloaded(name, kind, arguments, root)
-    if remark and not published:
-        line = f"note: the files of {name} in {root} are not the published ones; they are taken as they are"
-        say(new_console(stderr=True), line)
+    if not published:
+        note_once(f"the files of {name} in {root} are not the published ones; they are taken as they are")
     return found
 
 
@@ -263,20 +228,16 @@ def _on_disk(kind: Any, part: str, root: Path, asked: str | None = None) -> tupl
         except _UnknownSplitError as error:
             valid = error.valid
     if asked is not None:
-        raise _unknown_split(kind, part, asked, valid)
+        raise unknown(f"data.{part}_split of torchvision:{kind.__name__}", asked, valid)
     raise InputError(f"torchvision:{kind.__name__} has no split {' or '.join(SPLITS[part])}{other_split(part, valid)}")
 
 
 class _UnknownSplitError(Exception):
-    """A set has no split of that name.
-
-    Attributes:
-        valid: The names of those that it has.
-    """
+    """A set has no split of that name."""
 
     def __init__(self, told: str) -> None:
-        """Read the names in torchvision's message."""
         super().__init__(told)
+        # the names of those that it has, in torchvision's message
         self.valid = re.findall("'([^']*)'", told.partition("Valid values are")[2])
 
 

@@ -12,6 +12,7 @@ from benchmark.scheduling import usable_cpus
 from benchmark.store import check_folder, environment, put
 from benchmark.training import Machine, MachineRecord, Precision, choose_device, recording_key
 from methods.errors import InputError
+from methods.plugins import reason_of
 
 PARTS: dict[str, float] = {
     "stored losses and trajectories": 0.15,
@@ -147,7 +148,7 @@ class _Doctor:
                     self._write()
             except Exception as error:
                 part.status = "failed"
-                part.notes.append(_first_line(error))
+                part.notes.append(reason_of(error))
             self.process.close()
             part.seconds = time.perf_counter() - begin
             self._write()
@@ -245,7 +246,7 @@ class _Doctor:
                 found, rate = self.process(measurements.step_speed, workload, *one)
                 self.found.matrix_gflop_per_s.setdefault(one[2], rate)
             except Exception as error:
-                found = measurements.no_speed(workload.run(*one), one[3], _first_line(error))
+                found = measurements.no_speed(workload.run(*one), one[3], reason_of(error))
             self.found.steps.append(found)
 
         def compilation(one: tuple[str, str, Precision, Mode]) -> float:
@@ -272,7 +273,3 @@ class _Doctor:
 
 def _cut(cut: int, of: int, what: str) -> str:
     return f"{cut} of {of} {what} were cut: the time was too short"
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

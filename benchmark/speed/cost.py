@@ -38,6 +38,7 @@ from benchmark.training import (
 )
 from methods import Method, Progress
 from methods.errors import InputError
+from methods.plugins import reason_of
 
 BUDGET_S = 20.0
 """For timing a plan's kinds of runs; the others are scaled from those that were timed."""
@@ -99,8 +100,7 @@ def macs_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) ->
         return without_values(counted)
     except Exception as error:
         # a plug-in may raise anything; a plan is answered in one line
-        reason = str(error).splitlines()[0] if str(error) else "no message"
-        raise InputError(f"{run.method} takes no training step: {type(error).__name__}: {reason}") from None
+        raise InputError(f"{run.method} takes no training step: {reason_of(error)}") from None
 
 
 def _step_macs(method: Method, batch: StepBatch, epochs: int) -> float:

@@ -12,6 +12,7 @@ from benchmark.training.students import named_classes
 from methods import Progress, backbones
 from methods.errors import InputError
 from methods.objectives import soft_labels
+from methods.plugins import reason_of
 
 
 def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins: Sequence[str | Path] = ()) -> None:
@@ -91,7 +92,7 @@ def _refused_probabilities(run: RunConfig, shape: Shape, plugins: Sequence[str |
         try:
             method.losses(outputs, soft_labels(indices, shape.num_classes), Progress(0, 0, 1))
         except Exception as error:
-            return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+            return reason_of(error)
         return None
 
     try:

@@ -138,13 +138,7 @@ def test_an_installed_package_is_found_by_its_entry_point(site: Path) -> None:
         (") -> Arrays", ")", r"unknown dataset 'shapes' \(valid: .*digits"),
     ],
 )
-def test_each_fault_has_one_line(
-    plugin: Path,
-    old: str,
-    new: str,
-    message: str,
-    bench: Bench,
-) -> None:
+def test_each_fault_has_one_line(plugin: Path, old: str, new: str, message: str, bench: Bench) -> None:
     text = plugin.read_text()
     assert old in text
     plugin.write_text(text.replace(old, new))

@@ -21,15 +21,10 @@ from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets.arrays import digits_pixels_and_labels
 from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics, holdout_split, stratified, subset
 from methods.errors import InputError
-from tests.images import pack
+from tests.images import Pixels, Place, pack, random_pixels, save, tree
 
-Pixels = npt.NDArray[np.uint8]
 NOWHERE = Path("no-such-folder")
 SIZES = st.lists(st.integers(10, 20), min_size=1, max_size=5)
-
-
-def random_pixels(*shape: int, seed: int = 0) -> Pixels:
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 def shuffled_labels(sizes: Sequence[int], seed: int = 0) -> npt.NDArray[np.int64]:
@@ -168,61 +163,37 @@ class TestDigits:
 class TestFolder:
     """``folder:PATH``, on trees of two classes with three training and two test images each."""
 
-    @staticmethod
-    def tree(root: Path, *shape: int) -> dict[Path, Pixels]:
-        names = [f"{part}/{label}/{index}.png" for label in ("cat", "dog") for part, index in PLACES]
-        pixels = {root / name: random_pixels(*shape, seed=seed) for seed, name in enumerate(names)}
-        for path, image in pixels.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(path)
-        return pixels
-
-    @staticmethod
-    def load(root: Path, **config: Any) -> Dataset:
-        return datasets.load(f"folder:{root}", DataConfig(**config), root.parent / "data")
-
-    @staticmethod
-    def checksum(root: Path, **config: Any) -> str:
-        return datasets.checksum(f"folder:{root}", DataConfig(**config), root.parent / "data")
-
-    @pytest.fixture
-    def photos(self, tmp_path: Path) -> Path:
-        return tmp_path / "photos"
-
-    def test_colour(self, photos: Path) -> None:
-        pixels = self.tree(photos, 8, 8, 3)
-        loaded = self.load(photos)
+    def test_colour(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        pixels = tree(place.photos, 8, 8, 3)
+        loaded = place.load()
         assert loaded.classes == ("cat", "dog")
         assert loaded.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
         assert loaded.test.labels.tolist() == [0, 0, 1, 1]
         for part, images in (("train", loaded.train.images), ("test", loaded.test.images)):
-            expected = [image for path, image in sorted(pixels.items()) if path.parts[-3] == part]
+            expected = [pixels[path] for path in sorted(pixels) if path.parts[-3] == part]
             assert np.array_equal(images.transpose(0, 2, 3, 1), np.stack(expected))
         assert (loaded.mean, loaded.std) == channel_statistics(loaded.train.images)
 
-    def test_grey(self, photos: Path) -> None:
-        pixels = self.tree(photos, 8, 8)
-        loaded = self.load(photos)
-        assert loaded.train.images.shape == (6, 1, 8, 8)
-        assert np.array_equal(loaded.train.images[0, 0], pixels[photos / "train/cat/0.png"])
-
-    def test_grey_among_colour_counts_as_colour(self, photos: Path) -> None:
-        self.tree(photos, 8, 8, 3)
-        grey = random_pixels(8, 8)
-        Image.fromarray(grey).save(photos / "test/dog/1.png")
-        assert np.array_equal(self.load(photos).test.images[-1], np.stack([grey] * 3))
-
-    def test_hidden_files_and_folders_are_passed_over(self, photos: Path) -> None:
-        self.tree(photos, 8, 8)
-        (photos / "train/cat/.DS_Store").touch()
-        (photos / "train/.ipynb_checkpoints").mkdir()
-        assert self.load(photos).classes == ("cat", "dog")
-
-    def test_grey_of_16_bits_keeps_its_range(self, photos: Path) -> None:
-        pixels = self.tree(photos, 8, 8)
+    @pytest.mark.parametrize(("kind", "factor"), [(np.uint8, 1), (np.uint16, 257)])
+    def test_grey_of_8_and_of_16_bits(self, tmp_path: Path, kind: type[np.integer[Any]], factor: int) -> None:
+        place = Place(tmp_path)
+        pixels = tree(place.photos, 8, 8)
         for path, image in pixels.items():
-            Image.fromarray(image.astype(np.uint16) * 257).save(path)
-        assert np.array_equal(self.load(photos).train.images[0, 0], pixels[photos / "train/cat/0.png"])
+            Image.fromarray(image.astype(kind) * kind(factor)).save(path)
+        images = place.load().train.images
+        assert images.shape == (6, 1, 8, 8)
+        assert np.array_equal(images[0, 0], pixels[place.photos / "train/cat/0.png"])
+
+    def test_grey_among_colour_counts_as_colour(self, place: Place) -> None:
+        grey = random_pixels(8, 8)
+        save(place.photos / "test/dog/1.png", grey)
+        assert np.array_equal(place.load().test.images[-1], np.stack([grey] * 3))
+
+    def test_hidden_files_and_folders_are_passed_over(self, place: Place) -> None:
+        (place.photos / "train/cat/.DS_Store").touch()
+        (place.photos / "train/.ipynb_checkpoints").mkdir()
+        assert place.load().classes == ("cat", "dog")
 
     @pytest.mark.parametrize(
         ("damage", "message"),
@@ -235,11 +206,10 @@ class TestFolder:
         ids=["size", "not-square", "text", "truncated"],
     )
     @pytest.mark.parametrize("name", ["train/cat/2.png", "test/dog/1.png"])
-    def test_bad_image_is_named(self, photos: Path, name: str, damage: Callable[[Path], None], message: str) -> None:
-        self.tree(photos, 8, 8)
-        damage(photos / name)
-        with pytest.raises(InputError, match=f"^{photos}/{name} {message}"):
-            self.load(photos)
+    def test_bad_image_is_named(self, place: Place, name: str, damage: Callable[[Path], None], message: str) -> None:
+        damage(place.photos / name)
+        with pytest.raises(InputError, match=f"^{place.photos}/{name} {message}"):
+            place.load()
 
     @pytest.mark.parametrize(
         ("damage", "message"),
@@ -254,47 +224,38 @@ class TestFolder:
             (lambda root: (root / "test/dog").rename(root / "test/fox"), "different classes: dog, fox"),
         ],
     )
-    def test_tree_of_another_form_is_refused(self, photos: Path, damage: Callable[[Path], None], message: str) -> None:
-        self.tree(photos, 8, 8)
-        damage(photos)
+    def test_tree_of_another_form_is_refused(self, place: Place, damage: Callable[[Path], None], message: str) -> None:
+        damage(place.photos)
         with pytest.raises(InputError, match=message):
-            self.load(photos)
+            place.load()
 
-    def test_holdout_needs_no_test_folder(self, photos: Path) -> None:
-        self.tree(photos, 8, 8)
-        before, checksum = self.load(photos, holdout=0.4), self.checksum(photos, holdout=0.4)
-        shutil.rmtree(photos / "test")
-        after = self.load(photos, holdout=0.4)
+    def test_holdout_needs_no_test_folder(self, place: Place) -> None:
+        before, checksum = place.load(holdout=0.4), place.checksum(holdout=0.4)
+        shutil.rmtree(place.photos / "test")
+        after = place.load(holdout=0.4)
         assert same(after.train, before.train)
         assert same(after.test, before.test)
         assert after.test.labels.tolist() == [0, 1]
-        assert self.checksum(photos, holdout=0.4) == checksum
+        assert place.checksum(holdout=0.4) == checksum
 
-    def test_checksum_is_of_the_images_in_any_folder(self, photos: Path) -> None:
-        self.tree(photos, 8, 8)
-        copy = photos.with_name("copy")
-        shutil.copytree(photos, copy)
-        assert self.checksum(copy) == self.checksum(photos)
-        Image.fromarray(random_pixels(8, 8, seed=99)).save(copy / "test/dog/1.png")
-        assert self.checksum(copy) != self.checksum(photos)
+    def test_checksum_is_of_the_images_and_labels_in_any_folder(self, place: Place) -> None:
+        before = place.checksum()
+        place.photos = place.photos.rename(place.photos.with_name("moved"))
+        assert place.checksum() == before
+        save(place.photos / "test/dog/1.png", random_pixels(8, 8, 3, seed=99))
+        changed = place.checksum()
+        (place.photos / "train/cat/0.png").rename(place.photos / "train/dog/7.png")
+        assert len({before, changed, place.checksum()}) == 3
 
-    def test_checksum_tells_a_relabelled_image(self, photos: Path) -> None:
-        self.tree(photos, 8, 8)
-        before = self.checksum(photos)
-        (photos / "train/cat/0.png").rename(photos / "train/dog/7.png")
-        assert self.checksum(photos) != before
-
-    def test_checksum_is_of_the_images_in_use(self, photos: Path) -> None:
-        pixels = self.tree(photos, 8, 8)
-        before = self.checksum(photos, train_per_class=2)
-        used = [bytes(image) for image in self.load(photos, train_per_class=2).train.images[:, 0]]
+    def test_checksum_is_of_the_images_in_use(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        pixels = tree(place.photos, 8, 8)
+        before = place.checksum(train_per_class=2)
+        used = [bytes(image) for image in place.load(train_per_class=2).train.images[:, 0]]
         (spare,) = [path for path, image in pixels.items() if "train/cat" in str(path) and bytes(image) not in used]
-        Image.fromarray(random_pixels(8, 8, seed=99)).save(spare)
-        assert self.checksum(photos, train_per_class=2) == before
-        assert self.checksum(photos) != before
-
-
-PLACES = [("train", 0), ("train", 1), ("train", 2), ("test", 0), ("test", 1)]
+        save(spare, random_pixels(8, 8, seed=99))
+        assert place.checksum(train_per_class=2) == before
+        assert place.checksum() != before
 
 
 def cifar(root: Path, patch: pytest.MonkeyPatch, cls: Any, label_key: str, classes: int) -> tuple[Pixels, Pixels]:

@@ -13,14 +13,7 @@ from PIL import Image
 
 from benchmark.datasets import decoding, image_cache, listing
 from methods.errors import InputError
-from tests.images import Place, in_memory, random_pixels, same, save, tree
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    found = Place(tmp_path)
-    tree(found.photos, 8, 8, 3)
-    return found
+from tests.images import Place, in_memory, random_pixels, same, save
 
 
 @pytest.fixture
@@ -69,10 +62,10 @@ class TestReuse:
         place.age()
         before = place.checksum()
 
-        def refuse(path: Path) -> str:
-            raise AssertionError(f"{path} was read")
+        def refuse(listed: listing.Listing, names: list[str]) -> bytes:
+            raise AssertionError(f"{names} were read")
 
-        monkeypatch.setattr(listing, "_hash", refuse)
+        monkeypatch.setattr(listing.Listing, "_hash_block", refuse)
         assert place.checksum() == before
 
     def test_files_that_were_just_written_are_hashed_again(self, place: Place) -> None:

@@ -18,13 +18,6 @@ from tests.images import Place, random_pixels, same, save, tree
 NOWHERE = Path("no-such-folder")
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    found = Place(tmp_path)
-    tree(found.photos, 8, 8, 3)
-    return found
-
-
 class TestImageSize:
     @pytest.mark.parametrize("size", [(20, 20), (31, 20), (20, 33), (9, 50), (17, 16), (15, 14)])
     def test_as_torchvision_resizes_and_crops(self, tmp_path: Path, size: tuple[int, int]) -> None:

@@ -71,17 +71,9 @@ def packed(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def planned(root: Path, results: Path, **data: Any) -> RunConfig:
-    layer = {
-        "methods": "dml",
-        "dataset": "cifar10",
-        "backbone": "resnet8",
-        "seeds": [3],
-        "data_root": str(root),
-        "results": str(results),
-        "train": {"epochs": 1, "batch_size": 8},
-        "data": data,
-    }
-    [run] = prepare([layer]).runs
+    layer = {"methods": "dml", "dataset": "cifar10", "backbone": "resnet8", "seeds": [3], "data": data}
+    folders = {"data_root": str(root), "results": str(results)}
+    [run] = prepare([{**layer, **folders, "train": {"epochs": 1, "batch_size": 8}}]).runs
     return run
 
 

@@ -16,7 +16,7 @@ from benchmark import datasets
 from benchmark.configuration import DataConfig
 from benchmark.datasets.images import Dataset
 from methods.errors import InputError
-from tests.datasets.test_hugging_face import encoded, pictures, save, split
+from tests.datasets.test_hugging_face import checksum, encoded, load, pictures, save, split
 from tests.datasets.test_torchvision_sets import svhn
 from tests.images import Place, random_pixels, tree
 
@@ -156,14 +156,6 @@ class TestHuggingFace:
         assert checksum(folder, train_split="test", test_split="no", holdout=0.5) == checksum(
             folder, train_split="test", holdout=0.5
         )
-
-
-def load(folder: Path, **config: object) -> Dataset:
-    return datasets.load(f"hf:{folder}", DataConfig(**config), folder.parent / "data")  # type: ignore[arg-type]
-
-
-def checksum(folder: Path, **config: object) -> str:
-    return datasets.checksum(f"hf:{folder}", DataConfig(**config), folder.parent / "data")  # type: ignore[arg-type]
 
 
 class TestSplits:

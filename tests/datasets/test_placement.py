@@ -18,13 +18,6 @@ from methods.errors import InputError
 from tests.images import Place, in_memory, same, tree
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    found = Place(tmp_path)
-    tree(found.photos, 8, 8, 3)
-    return found
-
-
 class TestMappedImages:
     def test_subset_of_a_file_is_not_read(self, place: Place) -> None:
         whole = place.load().train
@@ -104,14 +97,8 @@ class TestPlacement:
         place = Place(tmp_path)
         tree(place.photos, 16, 16, 3, train=12)
         name = f"folder:{place.photos}"
-        layer = {
-            "methods": "dml",
-            "dataset": name,
-            "backbone": "resnet8",
-            "seeds": 1,
-            "train": {"epochs": 2, "batch_size": 5},
-            "data": {"holdout": 0.25},
-        }
+        layer = {"methods": "dml", "dataset": name, "backbone": "resnet8", "seeds": 1}
+        layer |= {"train": {"epochs": 2, "batch_size": 5}, "data": {"holdout": 0.25}}
         [config] = plan(Request([layer], data_root=place.root), datasets)
         mapped = datasets.load(name, config.data, place.root)
         rows = []

@@ -92,7 +92,7 @@ class TestSvhn:
     ) -> None:
         svhn(tmp_path)
         load("SVHN", tmp_path)
-        assert capsys.readouterr().err.count("are not the published ones; they are taken as they are") == 2
+        assert capsys.readouterr().err.count("are not the published ones; they are taken as they are") == 1
         lists = {
             part: [url, name, md5((tmp_path / name).read_bytes()).hexdigest() if part != "extra" else sum_]
             for part, (url, name, sum_) in torchvision.datasets.SVHN.split_list.items()
