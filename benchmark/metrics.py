@@ -42,32 +42,21 @@ Section = Literal["Accuracy", "Calibration", "Homogenisation", "Training", "Cost
 
 @dataclass(frozen=True)
 class Recorded:
-    """A number, or a family of them, that training records for an epoch.
+    """A number, or a family of them, that training records for an epoch."""
 
-    Attributes:
-        name: The whole name, or what is before its slash.
-        unit: As in :data:`DECIMALS`.
-        low: Lowest possible value; None for none.
-        high: Highest possible value; None for none.
-        of_predictors: Whether each predictor has one, by its name after the slash.
-        compared: Whether runs of one identity must agree in it to the last bit on one device. Diagnostics need not:
-            they are only there where they were asked for.
-        deterministic: Whether the same run gives it again; times do not.
-        labels: What it is called in figures, by the part after the slash; the part is empty for the name alone.
-        figure: The figure (``bench plot``) that shows the labelled ones.
-        section: Where a page lists its curves.
-    """
-
-    name: str
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    of_predictors: bool = False
+    name: str  # the whole name, or what is before its slash
+    unit: str = ""  # as in DECIMALS
+    low: float | None = None  # lowest possible value; None for none
+    high: float | None = None  # highest possible value; None for none
+    of_predictors: bool = False  # whether each predictor has one, by its name after the slash
+    # whether runs of one identity must agree in it to the last bit on one device. Diagnostics need not: they are only
+    # there where they were asked for
     compared: bool = False
-    deterministic: bool = True
+    deterministic: bool = True  # whether the same run gives it again; times do not
+    # what it is called in figures, by the part after the slash; the part is empty for the name alone
     labels: Mapping[str, str] = field(default_factory=dict)
-    figure: Literal["curves", "homogeneity", ""] = ""
-    section: Section = "Training"
+    figure: Literal["curves", "homogeneity", ""] = ""  # the figure (`bench plot`) that shows the labelled ones
+    section: Section = "Training"  # where a page lists its curves
 
 
 RECORDED: Mapping[str, Recorded] = {
@@ -124,7 +113,6 @@ def figure_labels(figure: str, declared: Iterable[MethodMetric] = ()) -> dict[st
 
     Args:
         figure: ``curves`` or ``homogeneity``.
-        declared: The metrics of methods, which are curves.
     """
     found = {
         f"{one.name}/{part}" if part else one.name: in_unit(label, one.unit)
@@ -145,7 +133,6 @@ def out_of_range(row: Mapping[str, float], declared: Sequence[MethodMetric] = ()
     """Yield a line for each number of an epoch that is outside its range.
 
     Args:
-        row: The numbers by name.
         declared: The metrics of the run's method; without any, only ours are checked.
     """
     own = {METHOD + (one.key or one.name): one for one in declared}
@@ -163,33 +150,21 @@ def out_of_range(row: Mapping[str, float], declared: Sequence[MethodMetric] = ()
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a run.
+    """One number of a run."""
 
-    Attributes:
-        name: As the command line and tables have it.
-        description: What it is, on one line; before its first comma in short.
-        of: How it comes from the run; nothing if the method has none, else by part: ``""``, or the student or class.
-        unit: As in :data:`DECIMALS`.
-        better: Which end is better; None where neither is.
-        section: Where reports show it; None for nowhere.
-        predictors: Whose it is: ``student``, a role, or nothing for the run as a whole.
-        accuracy: Whether it is an accuracy or a difference of two, which ``--digits`` rounds.
-        deterministic: Whether the same run gives it again.
-        title: What is above its column where a short text is needed; empty for the name.
-        places: Decimals; None for those of the unit.
-    """
-
-    name: str
-    description: str
+    name: str  # as the command line and tables have it
+    description: str  # what it is, on one line; before its first comma in short
+    # how it comes from the run; nothing if the method has none, else by part: `""`, or the student or class
     of: Callable[[Run], Mapping[str, float]] = field(compare=False)
-    unit: str = "%"
-    better: Better = "high"
-    section: Section | None = None
+    unit: str = "%"  # as in DECIMALS
+    better: Better = "high"  # which end is better; None where neither is
+    section: Section | None = None  # where reports show it; None for nowhere
+    # whose it is: `student`, a role, or nothing for the run as a whole
     predictors: Role | Literal["student", ""] = "student"
-    accuracy: bool = False
-    deterministic: bool = True
-    title: str = ""
-    places: int | None = None
+    accuracy: bool = False  # whether it is an accuracy or a difference of two, which `--digits` rounds
+    deterministic: bool = True  # whether the same run gives it again
+    title: str = ""  # what is above its column where a short text is needed; empty for the name
+    places: int | None = None  # decimals; None for those of the unit
 
     @property
     def decimals(self) -> int:
@@ -428,11 +403,7 @@ def known(declared: Iterable[MethodMetric] = ()) -> dict[str, Metric]:
 
 
 def of_frame(frame: Any) -> dict[str, Metric]:
-    """Return every metric that a frame's runs may have.
-
-    Args:
-        frame: From :func:`benchmark.store.load`.
-    """
+    """Return every metric that a frame's runs may have."""
     return known(frame.attrs.get(DECLARED, ()))
 
 
@@ -451,8 +422,6 @@ def cost_note(macs: Mapping[str, float], seconds: Mapping[str, float], margin: f
     """Return a line where training MACs and measured time order methods differently; nothing where they agree.
 
     Args:
-        macs: Of a training step, by method.
-        seconds: Of a training step, by method, in any unit.
         margin: The share by which two methods must differ in both, the other way round.
     """
     both = [name for name in macs if name in seconds]

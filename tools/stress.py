@@ -191,7 +191,8 @@ class Figures:
 
 def outcome(results: Path) -> tuple[str, Metrics]:
     """The table, and all metrics but the times."""
-    table = tables.accuracy_table(store.load(results), ("student", "best", "ensemble", "best-epoch", "nll")).to_csv()
+    scores = ("student", "best", "ensemble", "best-epoch", "nll")
+    table = tables.rendered(tables.build(store.load(results), scores), "csv")
     metrics = {
         path.parent.name: [json.loads(line) | {"seconds": 0} for line in path.read_text().splitlines()]
         for path in results.glob("runs/*/metrics.jsonl")

@@ -43,7 +43,7 @@ def page(table: Table, frame: pd.DataFrame) -> str:
 
 def summary(table: Table, frame: pd.DataFrame) -> str:
     """Return the table with the cost of a step and without planned seeds, and a line that counts the verdicts."""
-    content = typed(replace(table, style=replace(table.style, planning=False)), form=MARKDOWN)
+    content = typed(replace(table, style=table.style.model_copy(update={"planning": False})), form=MARKDOWN)
     shown = content.only("row", "value", "gain", "verdict")
     adds = frame.groupby("method")["cost.step_multiply_adds"].mean()
     cost = Column("cost", "text", "cost")

@@ -95,18 +95,18 @@ def table(
     """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
     from benchmark import store, tables
     from benchmark.metrics import of_frame
-    from benchmark.tables import footnotes, layout, located, published_table, rendering, style as layouts
+    from benchmark.tables import footnotes, layout, located, published as of_others, rendering, style as layouts
 
     ending = out.suffix.removeprefix(".") if out else ""
     form = rendering.check_format(form or ENDINGS.get(ending, ending) or "md", published)
     if resolve is not None:
         tables.check_bound("resolve", resolve)
-    down = layout.check_keys("rows", layout.split_words(rows))
+    down = layout.check_names("rows", layout.split_words(rows), layout.KEYS)
     if published:
         there = results or Path("results").is_dir()
         frame = store.load(places(results), "last", prefer=prefer, split="all") if there else None
         say_notes(frame.attrs[store.DAMAGED].values() if frame is not None else ())
-        content = published_table.typed_comparison(published_table.compare(frame))
+        content = of_others.typed_comparison(of_others.compare(frame))
         _put(rendering.TEXT_FORMATS[form](content), out)
         return
     said: dict[str, Any] = {
@@ -126,15 +126,18 @@ def table(
     frame = frame if environment is None else tables.in_environment(frame, environment)
     say_notes(frame.attrs[store.DAMAGED].values())
     metrics = of_frame(frame)
-    keys, scores = layout.keys_and_metrics(layout.split_words(columns), metrics) if columns is not None else ([], [])
+    valid = (*layout.KEYS, *metrics)
+    named = [] if columns is None else layout.check_names("columns", layout.split_words(columns), valid)
+    keys = [name for name in named if name in layout.KEYS]
+    scores = [name for name in named if name in metrics]
     if value is not None:
-        scores = layout.check_metrics("value", layout.split_words(value), metrics) + scores
+        scores = layout.check_names("value", layout.split_words(value), metrics) + scores
     across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     frame, left_out = choice.runs(located(frame, store.folders(places(results))), "split" in (*down, *across))
     if not scores and wanted.value:
-        scores = layout.check_metrics("value", wanted.value, metrics)
+        scores = layout.check_names("value", wanted.value, metrics)
     judged = list(dict.fromkeys(scores)) or None
     folders = store.folders(places(results))
     plans = tables.stored_plans(folders)

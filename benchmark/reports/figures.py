@@ -22,19 +22,16 @@ HOMOGENEITY = figure_labels("homogeneity")
 
 
 class Placed(NamedTuple):
-    """The finished runs with their ``row`` and ``column`` of the table, and both in the order of the figure."""
+    """The finished runs with their ``row`` and ``column`` of the table, both in order, and the view with its labels."""
 
     runs: pd.DataFrame
     rows: list[str]
     columns: list[str]
+    view: View
 
 
-def placed(frame: pd.DataFrame, view: View) -> Placed:
+def placed(frame: pd.DataFrame, view: View | None) -> Placed:
     """Return the finished runs with the rows and columns that the table of all runs gives them.
-
-    Args:
-        frame: From :func:`benchmark.store.load`.
-        view: Which of them are shown.
 
     Raises:
         InputError: If there is nothing to plot, or too much for one figure.
@@ -42,13 +39,13 @@ def placed(frame: pd.DataFrame, view: View) -> Placed:
     finished = frame[frame["status"] == str(Status.FINISHED)]
     if finished.empty:
         raise InputError("no finished run to plot")
+    view = view or View()
     # runs that did not finish count for the names: a row has the same name in table and figure
     arrangement = layout.arranged(summaries(frame))
+    names = {axis: list(arrangement.runs[axis].unique()) for axis in ("row", "column")}
+    view = replace(view, showing=view.showing.resolved([*names["row"], *names["column"]], {}))
     runs = finished.copy().join(arrangement.runs.set_index("run")[["row", "column"]], on="run", how="inner")
-    order = {
-        "row": list(lines_by_row(arrangement.runs)),
-        "column": sorted(arrangement.runs["column"].unique(), key=natural),
-    }
+    order = {"row": list(lines_by_row(arrangement.runs)), "column": sorted(names["column"], key=natural)}
     for axis, labels in order.items():
         shown = view.choice.labels(arrangement.runs, labels, axis, arrangement.methods == axis)
         runs = runs[runs[axis].isin(shown)]
@@ -60,13 +57,7 @@ def placed(frame: pd.DataFrame, view: View) -> Placed:
         raise InputError(
             f"{len(order['column'])} datasets, backbones and settings are too many for one figure ({MAX_PANELS})"
         )
-    return Placed(runs, order["row"], order["column"])
-
-
-def named(frame: pd.DataFrame, view: View) -> View:
-    """Return the view with its labels resolved for the rows and columns of a frame."""
-    runs = layout.labelled(summaries(frame))
-    return replace(view, showing=view.showing.resolved([*runs["row"].unique(), *runs["column"].unique()], {}))
+    return Placed(runs, order["row"], order["column"], view)
 
 
 def curves(frame: pd.DataFrame, metric: str = "student", view: View | None = None) -> Figure:
@@ -74,26 +65,24 @@ def curves(frame: pd.DataFrame, metric: str = "student", view: View | None = Non
     labels = figure_labels("curves", frame.attrs.get(DECLARED, ()))
     if metric not in labels:
         raise unknown("curve", metric, labels)
-    view = named(frame, view or View())
     found = placed(frame, view)
-    shown = [(column, metric, view.showing.word(column, FIGURE)) for column in found.columns]
-    return _over_epochs(found, shown, labels[metric], view)
+    shown = [(column, metric, found.view.word(column)) for column in found.columns]
+    return _over_epochs(found, shown, labels[metric])
 
 
 def homogeneity(frame: pd.DataFrame, view: View | None = None) -> Figure:
     """Plot how similar the predictors are over the epochs: one panel per measure, one row per dataset and backbone."""
-    view = named(frame, view or View())
     found = placed(frame, view)
     measured = [metric for metric in HOMOGENEITY if metric in found.runs and found.runs[metric].notna().any()]
     if not measured:
         raise InputError("no run has diagnostics of its peers: bench run --set train.diagnostics_every=1")
     several = len(found.columns) > 1
     shown = [
-        (column, metric, f"{view.showing.word(column, FIGURE)}\n{HOMOGENEITY[metric]}" * several or HOMOGENEITY[metric])
+        (column, metric, (f"{found.view.word(column)}\n" if several else "") + HOMOGENEITY[metric])
         for column in found.columns
         for metric in measured
     ]
-    return _over_epochs(found, shown, "", view, most=len(measured) if several else 2)
+    return _over_epochs(found, shown, "", most=len(measured) if several else 2)
 
 
 def cost(
@@ -102,9 +91,13 @@ def cost(
     """Plot a score against a cost of training: one point per row, its mean and one standard deviation over seeds."""
     price = checked(against, COSTS, "cost")
     metric = checked(score, of_frame(frame))
-    view = named(frame, view or View())
     found = placed(frame, view)
-    runs = _with_metrics(found.runs, {"x": price, "y": metric})
+    view = found.view
+    runs = summaries(found.runs)
+    records = runs.to_dict("records")
+    for key, one in (("x", price), ("y", metric)):
+        runs[key] = [one.of(run).get("") for run in records]
+    runs = runs.dropna(subset=["x", "y"])
     if runs.empty:
         raise InputError(f"no finished run has both {score} and {against}: runs of older versions stored no cost")
     lines = lines_by_row(runs, found.rows)
@@ -119,7 +112,7 @@ def cost(
                 capsize=3, markersize=MARKER_POINTS * (0.6 if view.on_paper else 1.0), markeredgecolor="white",
                 markeredgewidth=0.5, elinewidth=1.0, alpha=0.8,
             )  # fmt: skip
-        axis.set(title=view.showing.word(column, FIGURE), xlabel=price.short)
+        axis.set(title=view.word(column), xlabel=price.short)
         axis.margins(x=0.12, y=0.15)
     label_y(figure, axes, metric.short, across, view)
     legend(figure, lines, view, dashes=False)
@@ -129,8 +122,8 @@ def cost(
 def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None) -> Figure:
     """Plot each row's average rank over the tasks of the first budget, as tables have it, and its rank in each."""
     metric = _ranked(score, frame)
-    view = named(frame, view or View())
     found = placed(frame, view)
+    view = found.view
     table = build(frame, [score], choice=view.choice, showing=view.showing)
     budget = table.budgets[0]
     averages, used, _ = table.ranks(budget)
@@ -155,7 +148,7 @@ def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None)
                 markeredgewidth=0.5,
             )  # fmt: skip
             axis.annotate(f"{average:.2f}", (average, height), (0, 8), textcoords="offset points", ha="center")
-        axis.set_yticks(range(len(order)), [view.showing.word(str(row), FIGURE) for row in order.index])
+        axis.set_yticks(range(len(order)), [view.word(str(row)) for row in order.index])
         axis.set(ylim=(-0.6, len(order) - 0.2), xlim=(0.5, len(order) + 0.5), xticks=range(1, len(order) + 1))
         axis.grid(axis="y", visible=False)
         tasks = f"{used} task{'' if used == 1 else 's'}{f' of {budget}' if budget else ''}"
@@ -173,17 +166,9 @@ def _ranked(score: str, frame: pd.DataFrame) -> Metric:
     return metric
 
 
-def _with_metrics(frame: pd.DataFrame, columns: Mapping[str, Metric]) -> pd.DataFrame:
-    """Return one row per run with metrics in the named columns, without runs that lack one."""
-    runs = summaries(frame)
-    records = runs.to_dict("records")
-    for column, metric in columns.items():
-        runs[column] = [metric.of(run).get("") for run in records]
-    return runs.dropna(subset=[*columns])
-
-
-def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, view: View, most: int = 3) -> Figure:
+def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, most: int = 3) -> Figure:
     """Plot column, metric and title, one panel each."""
+    view = found.view
     lines = lines_by_row(found.runs, found.rows)
     plotted: set[str] = set()
     figure, axes, across = panels(len(shown), view, most)
@@ -227,9 +212,9 @@ def _curve(axis: Axes, group: pd.DataFrame, metric: str, line: Line, view: View)
 def cliques(ranks: Mapping[str, float], distance: float) -> list[list[str]]:
     """Return the largest groups of rows in which any two average ranks are less than ``distance`` apart."""
     order = sorted(ranks, key=ranks.__getitem__)
-    groups = [
-        [row for row in order[start:] if ranks[row] - ranks[order[start]] < distance] for start in range(len(order))
-    ]
+    groups = (
+        [row for row in order[place:] if ranks[row] - ranks[order[place]] < distance] for place in range(len(order))
+    )
     found = [group for group in groups if len(group) > 1]
     # a group with the same end as the one before is part of it
     return [group for place, group in enumerate(found) if not place or group[-1] != found[place - 1][-1]]
@@ -242,11 +227,6 @@ def critical_difference(frame: pd.DataFrame, score: str = "student", view: View 
     A column counts once, by its mean over seeds.
 
     Source: Demsar (2006), "Statistical Comparisons of Classifiers over Multiple Data Sets".
-
-    Args:
-        frame: From :func:`benchmark.store.load`.
-        score: The name of a metric.
-        view: Which rows and columns, and how.
 
     Raises:
         InputError: If the score has no direction, or there are fewer than two rows or columns.

@@ -20,37 +20,23 @@ from benchmark.store import Status, environment, put
 
 @dataclass(frozen=True)
 class PageCell:
-    """A cell of a table on a page.
+    """A cell of a table on a page."""
 
-    Attributes:
-        text: What it shows.
-        mark: A CSS class, such as ``best``; may be empty.
-        href: The target of a link; empty for none.
-        value: What it is sorted by; None for its text.
-    """
-
-    text: str
-    mark: str = ""
-    href: str = ""
-    value: float | None = None
+    text: str  # what it shows
+    mark: str = ""  # A CSS class, such as `best`; may be empty
+    href: str = ""  # the target of a link; empty for none
+    value: float | None = None  # what it is sorted by; None for its text
 
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table on a page.
+    """A table on a page."""
 
-    Attributes:
-        title: The heading above it.
-        header: The columns' headings.
-        rows: The cells; the first of a row names it.
-        notes: The footnotes.
-        data: Data attributes of each row for a script; none, or as many as there are rows.
-    """
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[PageCell]]
-    notes: Sequence[str] = ()
+    title: str  # the heading above it
+    header: Sequence[str]  # the columns' headings
+    rows: Sequence[Sequence[PageCell]]  # the cells; the first of a row names it
+    notes: Sequence[str] = ()  # the footnotes
+    # data attributes of each row for a script; none, or as many as there are rows
     data: Sequence[Mapping[str, str]] = ()
 
 
@@ -60,7 +46,7 @@ def page_table(title: str, table: tables.Table) -> PageTable | None:
     if not headings:
         return None
     content = tables.typed(replace(table, headings=headings))
-    rows = [[page_cell(cell) for cell in content.line(place)] for place in range(len(content.rows))]
+    rows = [[page_cell(cell) for cell in line] for line in content.lines]
     return PageTable(title, [column.title for column in content.columns], rows, list(content.notes))
 
 
@@ -112,11 +98,6 @@ def script_json(data: Any) -> Markup:
 def write(content: Content, out: Path, baseline: str | None = None) -> int:
     """Write the page and return its size in bytes.
 
-    Args:
-        content: The runs.
-        out: The file.
-        baseline: The row that the others are compared with.
-
     Raises:
         InputError: If the baseline is unknown, or the file cannot be written.
     """
@@ -129,8 +110,6 @@ def render(content: Content, baseline: str | None = None, state: str = "") -> st
     """Return the page.
 
     Args:
-        content: The runs.
-        baseline: The row that the others are compared with.
         state: Of the results folder; a page that is served reloads when it changes. Empty for a file.
     """
     data = as_page_data(content)

@@ -50,27 +50,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Content:
-    """The runs of results folders.
+    """The runs of results folders."""
 
-    Attributes:
-        frame: Of the last epochs, see :func:`benchmark.store.load`.
-        stored: The same runs with their curves.
-        runs: By name.
-        groups: In the order of the tables.
-        choice: Which of them are shown.
-        showing: What rows and columns are called.
-        left_out: A line on the runs that are left out by default.
-        plans: The sequential plans that are stored with them.
-    """
-
-    frame: pd.DataFrame
-    stored: Runs
-    runs: dict[str, StoredRun]
-    groups: Sequence[Group]
-    choice: TableFilter = field(default_factory=TableFilter)
-    showing: TableStyle = field(default_factory=TableStyle)
-    left_out: Sequence[str] = ()
-    plans: Sequence[Plan] = ()
+    frame: pd.DataFrame  # of the last epochs, see load
+    stored: Runs  # the same runs with their curves
+    runs: dict[str, StoredRun]  # by name
+    groups: Sequence[Group]  # in the order of the tables
+    choice: TableFilter = field(default_factory=TableFilter)  # which of them are shown
+    showing: TableStyle = field(default_factory=TableStyle)  # what rows and columns are called
+    left_out: Sequence[str] = ()  # A line on the runs that are left out by default
+    plans: Sequence[Plan] = ()  # the sequential plans that are stored with them
 
     @classmethod
     def read(
@@ -84,10 +73,7 @@ class Content:
         """Read results folders.
 
         Args:
-            results: One or several, as :func:`benchmark.store.read` takes them.
             prefer: The folder to use where folders disagree about a run.
-            choice: Which runs, rows and columns are shown.
-            showing: What they are called.
             claims: Those that other people have submitted, with the submissions' names; unless it is None, nothing is
                 taken from an index.
 
@@ -155,14 +141,7 @@ def group_curves(
     roles: Mapping[str, Role],
     own: Mapping[str, str] = MappingProxyType({}),
 ) -> GroupCurves:
-    """Average the curves of several runs, one per run, over the runs that have the epoch.
-
-    Args:
-        curves: One per run.
-        students: Names of the predictors that are students.
-        roles: Of the predictors.
-        own: The names of methods' own metrics, by the names under which they are recorded.
-    """
+    """Average the curves of several runs, one per run, over the runs that have the epoch."""
     epochs = sorted({int(epoch) for curve in curves for epoch in _epochs(curve)})
     place = {epoch: index for index, epoch in enumerate(epochs)}
     by_name: dict[str, Numbers] = {}
@@ -187,14 +166,7 @@ def joined(
     roles: Mapping[str, Role],
     own: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, list[int]]:
-    """Return the positions of the metrics that each curve averages.
-
-    Args:
-        names: Of the metrics.
-        students: Names of the predictors that are students.
-        roles: Of the predictors.
-        own: The names of methods' own metrics, by the names under which they are recorded.
-    """
+    """Return the positions of the metrics that each curve averages."""
     position = {name: index for index, name in enumerate(names)}
     found: dict[str, list[int]] = {}
     if HEADLINE in position:
@@ -238,7 +210,6 @@ def as_page_data(
     """Return the data that the page's script plots.
 
     Args:
-        content: The runs.
         numbers: The most numbers in the curves, above 0; longer curves show fewer epochs.
         command: Returns the command that repeats a run; by default on the machine and in the folder of the run.
     """

@@ -1,6 +1,7 @@
 """Figures of saved predictions: which classes are confused, and how far predictors agree."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmark.escaping import figure as figure_text
-from benchmark.reports.figures import MAX_PANELS, named, placed
-from benchmark.reports.style import FIGURE, View, panels, shortened, styled
+from benchmark.reports.figures import MAX_PANELS, Placed, placed
+from benchmark.reports.style import View, panels, shortened, styled
 from benchmark.store import PREDICTIONS, Predictions, Status, read_predictions
 from methods.errors import InputError, unknown
 
@@ -68,10 +69,6 @@ class Panel(NamedTuple):
 def folders_with_predictions(frame: pd.DataFrame, roots: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
     """Return the folders of the finished runs with saved predictions, by run, and a line about the others.
 
-    Args:
-        frame: From :func:`benchmark.store.load`.
-        roots: The results folders that it was loaded from.
-
     Raises:
         InputError: If no run has any.
     """
@@ -91,24 +88,21 @@ def confusion(
     """Plot which class is predicted for which, in percent of the images of the class, mean over seeds.
 
     Args:
-        frame: From :func:`benchmark.store.load`.
-        folders: From :func:`folders_with_predictions`.
         predictor: Whose predictions; by default the mean over the students.
-        view: Which rows and columns, and how.
 
     Raises:
         InputError: If there is nothing to plot or too much, or a run has no such predictor.
     """
-    view = named(frame, view or View())
+    shown = placed(frame, view)
     found = []
-    for title, runs in _groups(frame, folders, view):
+    for title, runs in _groups(shown, folders):
         wanted = [(run, name) for run in runs for name in (run.students if predictor is None else (predictor,))]
         matrices = [row_percentages(run.confusion(name)) for run, name in wanted]
         found.append(Panel(title, np.mean(matrices, axis=0), [figure_text(name) for name in runs[0].classes]))
     whose = "mean of the students" if predictor is None else figure_text(predictor)
     # the square root spreads small values: the confusions of a good network are small
     norm = PowerNorm(0.5, 0, 100)
-    return _matrices(found, norm, f"images of the class in %\n({whose})", view, ("predicted class", "class"))
+    return _matrices(found, norm, f"images of the class in %\n({whose})", shown.view, ("predicted class", "class"))
 
 
 def agreement(
@@ -116,24 +110,18 @@ def agreement(
 ) -> Figure:
     """Plot how similar the predictors of a run are, one panel per row and column of the table, mean over seeds.
 
-    Args:
-        frame: From :func:`benchmark.store.load`.
-        folders: From :func:`folders_with_predictions`.
-        value: A name in :data:`MEASURES`.
-        view: Which rows and columns, and how.
-
     Raises:
         InputError: If there is nothing to plot or too much.
     """
     measure, label = _measure(value)
-    view = named(frame, view or View())
+    shown = placed(frame, view)
     found = []
-    for title, runs in _groups(frame, folders, view):
+    for title, runs in _groups(shown, folders):
         # predictions made from saved students lack the other predictors
         names = [name for name in runs[0].logits if all(name in run.logits for run in runs)]
         matrices = [pairwise(measure, {name: run.predicted(name) for name in names}, run.labels) for run in runs]
         found.append(Panel(title, np.mean(matrices, axis=0), [figure_text(name) for name in names]))
-    return _matrices(found, _upper_range(found), label, view)
+    return _matrices(found, _upper_range(found), label, shown.view)
 
 
 def agreement_of_runs(
@@ -146,17 +134,12 @@ def agreement_of_runs(
     """Plot how similar one predictor of each of several runs is; the runs must be scored on the same images.
 
     Args:
-        frame: From :func:`benchmark.store.load`, of these runs.
-        folders: From :func:`folders_with_predictions`.
-        value: A name in :data:`MEASURES`.
         predictor: Whose predictions; by default each run's first student.
-        view: Which rows and columns, and how.
 
     Raises:
         InputError: If a run has no such predictor, or there are fewer than two runs on the same images.
     """
     measure, label = _measure(value)
-    view = named(frame, view or View())
     shown = placed(frame, view)
     runs = shown.runs[shown.runs["run"].isin(folders)]
     if len(runs) < 2:
@@ -168,11 +151,11 @@ def agreement_of_runs(
         own = read_predictions(folders[str(run["run"])])
         if not (np.array_equal(own.images, first.images) and np.array_equal(own.labels, first.labels)):
             raise InputError(f"cannot compare {run['run']}: scored on other images than {runs['run'].iloc[0]}")
-        name = " ".join(view.showing.word(str(run[key]), FIGURE) for key in keys)
+        name = " ".join(shown.view.word(str(run[key])) for key in keys)
         predicted[f"{name}, seed {run['seed']}"] = own.predicted(predictor or own.students[0])
     matrix = pairwise(measure, predicted, first.labels)
     found = [Panel(figure_text(predictor or "first student"), matrix, list(predicted))]
-    return _matrices(found, _upper_range(found), label, view)
+    return _matrices(found, _upper_range(found), label, shown.view)
 
 
 def _measure(value: str) -> tuple[Measure, str]:
@@ -181,19 +164,18 @@ def _measure(value: str) -> tuple[Measure, str]:
     return MEASURES[value]
 
 
-def _groups(frame: pd.DataFrame, folders: Mapping[str, Path], view: View) -> Iterator[tuple[str, list[Predictions]]]:
+def _groups(shown: Placed, folders: Mapping[str, Path]) -> Iterator[tuple[str, list[Predictions]]]:
     """Yield a title and the predictions of the seeds for each row and column of the table that has any."""
-    shown = placed(frame, view)
     runs = shown.runs[shown.runs["run"].isin(folders)]
-    parts = dict(list(runs.groupby(["row", "column"], sort=False)))
+    parts = {place: list(map(str, part["run"])) for place, part in runs.groupby(["column", "row"], sort=False)}
     if len(parts) > MAX_PANELS:
         raise InputError(
             f"{len(parts)} panels are too many for one figure ({MAX_PANELS}): select with --where, --hide or --run"
         )
-    for row, column in ((row, column) for column in shown.columns for row in shown.rows if (row, column) in parts):
-        group = parts[row, column]
-        names = [view.showing.word(name, FIGURE) for name in ((row, column) if len(shown.columns) > 1 else (row,))]
-        yield "\n".join(names) + f" ({len(group)})", [read_predictions(folders[str(run)]) for run in group["run"]]
+    for column, row in product(shown.columns, shown.rows):
+        if names := parts.get((column, row)):
+            title = "\n".join(map(shown.view.word, (row, column) if len(shown.columns) > 1 else (row,)))
+            yield f"{title} ({len(names)})", [read_predictions(folders[name]) for name in names]
 
 
 def _upper_range(found: Sequence[Panel]) -> Normalize:

@@ -97,10 +97,8 @@ def command(
     method's defaults may change. Plug-ins, data and results are those of the original command.
 
     Args:
-        config: The run.
         result: Of the run; the device is part of its numbers.
         results: The results folder that contains it; None for the default.
-        flags: Further options.
     """
     words = ["bench", "run", "--methods", config.method, "--dataset", joined([config.dataset])]
     words += ["--backbone", config.backbone, "--seeds", f"{config.seed},"]

@@ -67,9 +67,7 @@ def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -
     """Return a configuration's schedules; without a length of its own, for the published one.
 
     Args:
-        method: Its name.
         layers: The configuration file's keys and the command line's, weakest first.
-        plugins: Python files that define further methods.
 
     Raises:
         InputError: For anything unknown or out of range, or a method without schedules.

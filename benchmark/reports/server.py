@@ -15,12 +15,7 @@ HOST = "127.0.0.1"
 
 
 class LivePage:
-    """The page for the current state of results folders, rendered on request.
-
-    Args:
-        results: The results folder, or several.
-        read: Reads their runs.
-    """
+    """The page for the current state of results folders, rendered on request."""
 
     def __init__(self, results: Results, read: Callable[[], Content]) -> None:
         self._results, self._read = results, read
@@ -46,10 +41,7 @@ def serve(results: Results, port: int, ready: Callable[[str], None], read: Calla
     """Serve the report until Ctrl-C.
 
     Args:
-        results: The results folder, or several.
         port: On the loopback address; 0 takes a free one.
-        ready: Is called with the address.
-        read: Reads their runs.
 
     Raises:
         InputError: If a results folder does not exist.

@@ -83,25 +83,22 @@ _FALLBACK_FONTS = (
 
 @dataclass(frozen=True)
 class View:
-    """Which runs a figure shows, and how.
+    """Which runs a figure shows, and how."""
 
-    Attributes:
-        choice: Which rows and columns, in which order.
-        showing: What they are called.
-        style: ``screen``, or ``paper``: small fonts and thin lines, all text as outlines or embedded fonts.
-        width: Of the whole figure in inches, 1 to 100; None for the default of the style.
-    """
-
-    choice: TableFilter = field(default_factory=TableFilter)
-    showing: TableStyle = field(default_factory=TableStyle)
-    style: str = "screen"
-    width: float | None = None
+    choice: TableFilter = field(default_factory=TableFilter)  # which rows and columns, in which order
+    showing: TableStyle = field(default_factory=TableStyle)  # what they are called
+    style: str = "screen"  # `screen`, or `paper`: small fonts and thin lines, all text as outlines or embedded fonts
+    width: float | None = None  # of the whole figure in inches, 1 to 100; None for the default of the style
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
             raise unknown("style", self.style, STYLES)
         if self.width is not None and not 1 <= self.width <= 100:
             raise InputError(f"--width takes 1 to 100 inches (given: {self.width:g})")
+
+    def word(self, label: str) -> str:
+        """Return what a row or column is called in the figure."""
+        return self.showing.word(label, FIGURE)
 
     @property
     def on_paper(self) -> bool:
@@ -141,12 +138,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def lines_by_row(frame: pd.DataFrame, order: Sequence[str] = ()) -> dict[str, Line]:
-    """Return the line style of each row in the table's order; after eight rows the colours repeat with other dashes.
-
-    Args:
-        frame: With columns ``row`` and ``method``.
-        order: Of the rows; by default that of the methods.
-    """
+    """Return the line style of each row in the table's order; after eight rows the colours repeat with other dashes."""
     methods = dict(zip(frame["row"], frame["method"], strict=True))
     rows = [row for row in order if row in methods] or sorted(
         methods, key=lambda row: (*method_order(methods[row]), natural(row))
@@ -187,7 +179,7 @@ def label_y(figure: Figure, axes: Sequence[Axes], name: str, across: int, view: 
 
 def legend(figure: Figure, lines: Mapping[str, Line], view: View, dashes: bool = True) -> None:
     """Write the rows' names below a figure, with their markers and, unless ``dashes`` is off, their dashes."""
-    names = [view.showing.word(row, FIGURE) for row in lines]
+    names = [view.word(row) for row in lines]
     with styled(view):
         handles = [
             Line2D([], [], color=line.color, marker=line.marker, linestyle=line.dash if dashes else "none")

@@ -61,7 +61,7 @@ def prepare(
         bound: Half-width of what counts as equivalent, in points, above 0.
         baseline: One of the methods.
         max_seeds: Seeds at the last look; at least a step.
-        step: Seeds that are added at a time, at least :data:`benchmark.tables.sequential.MIN_PAIRS`.
+        step: Seeds that are added at a time, at least :data:`benchmark.tables.MIN_PAIRS`.
 
     Raises:
         InputError: For anything unknown or out of range.

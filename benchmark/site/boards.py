@@ -57,27 +57,16 @@ class BoardFile(BaseModel):
 
 @dataclass(frozen=True)
 class Board:
-    """A leaderboard.
+    """A leaderboard."""
 
-    Attributes:
-        anchor: Its place on the page.
-        column: The tables' column.
-        dataset: In short.
-        network: Of the peers.
-        budget: What the runs have in common: equal epochs, or a cost.
-        table: One row per method.
-        provenance: The same rows: who measured them, when, with what and how long.
-        file: The same for programs.
-    """
-
-    anchor: str
-    column: str
-    dataset: str
-    network: str
-    budget: str
-    table: PageTable
-    provenance: PageTable
-    file: BoardFile
+    anchor: str  # its place on the page
+    column: str  # the tables' column
+    dataset: str  # in short
+    network: str  # of the peers
+    budget: str  # what the runs have in common: equal epochs, or a cost
+    table: PageTable  # one row per method
+    provenance: PageTable  # the same rows: who measured them, when, with what and how long
+    file: BoardFile  # the same for programs
 
     @property
     def view(self) -> str:
@@ -91,11 +80,9 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
     Those whose runs a suite or a stored plan declares have verdicts at its level, others are exploratory.
 
     Args:
-        content: The runs.
-        sets: All of their run sets.
         baseline: A row's label or a method; where a leaderboard has none of it, it has no gains.
     """
-    showing = replace(content.showing, rank=False, aggregates=False, n=False, p=False)
+    showing = content.showing.model_copy(update={"rank": False, "aggregates": False, "n": False, "p": False})
     table = tables.build(content.frame, [HEADLINE, *COSTS], choice=content.choice, showing=showing)
     baseline = content.choice.suite.baseline if content.choice.suite else baseline
     runs = layout.labelled(content.frame)

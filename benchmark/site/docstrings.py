@@ -82,7 +82,6 @@ def mathml(formula: str, names: Collection[str] = ()) -> Markup:
     become symbols. Everything else stays as it is. A line may break before each ``+`` and after ``=``.
 
     Args:
-        formula: The text.
         names: Words that are not symbols, such as a method's hyperparameters.
     """
     lines: list[list[str]] = [[]]

@@ -20,7 +20,7 @@ from benchmark.reports import (
     networks,
 )
 from benchmark.site.docstrings import paragraphs
-from benchmark.tables import Comparison, published_table
+from benchmark.tables import Comparison, published
 from methods import registry
 from methods.interface import Method
 
@@ -33,36 +33,22 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 22
 
 @dataclass(frozen=True)
 class About:
-    """The introduction of a method.
+    """The introduction of a method."""
 
-    Attributes:
-        name: As on the command line.
-        description: One line.
-        year: Of publication; 0 if unknown.
-        text: The rest of the docstring as HTML, one item per paragraph.
-        facts: Version, networks and the like, by name.
-        tables: Hyperparameters, schedules, differences to released code, published numbers.
-        curves: One per loss term with a schedule, for the template.
-        missing: Why there is no more; empty if there is.
-    """
-
-    name: str
-    description: str = ""
-    year: int = 0
-    text: Sequence[Markup] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)
-    tables: Sequence[PageTable] = ()
-    curves: Sequence[Mapping[str, Any]] = ()
-    missing: str = ""
+    name: str  # as on the command line
+    description: str = ""  # one line
+    year: int = 0  # of publication; 0 if unknown
+    text: Sequence[Markup] = ()  # the rest of the docstring as HTML, one item per paragraph
+    facts: Mapping[str, str] = field(default_factory=dict)  # version, networks and the like, by name
+    tables: Sequence[PageTable] = ()  # hyperparameters, schedules, differences to released code, published numbers
+    curves: Sequence[Mapping[str, Any]] = ()  # one per loss term with a schedule, for the template
+    missing: str = ""  # why there is no more; empty if there is
 
 
 def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison], source: str = "") -> About:
     """Return everything that is known about a method.
 
     Args:
-        name: As on the command line.
-        plugins: Python files that define further methods.
-        comparisons: All published numbers, see :func:`benchmark.tables.published_table.compare`.
         source: The code of a plug-in that is not among ``plugins``; it is read and not run.
     """
     listing = registry.catalogue(plugins).get(name)
@@ -169,8 +155,8 @@ def _differences(name: str) -> PageTable | None:
 def _published(comparisons: Sequence[Comparison]) -> PageTable | None:
     if not comparisons:
         return None
-    content = published_table.typed_comparison(comparisons)
-    lines = [content.line(place) for place in range(len(content.rows))]
+    content = published.typed_comparison(comparisons)
+    lines = content.lines
     # without the method's own name, and without columns that are empty in all rows
     kept = [place for place in range(1, len(content.columns)) if any(line[place].text for line in lines)]
     titles = [column.title for column in content.columns]

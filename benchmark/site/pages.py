@@ -18,7 +18,7 @@ from benchmark.site.boards import Board, BoardFile, as_csv, boards, of_method
 from benchmark.site.method_pages import About, about
 from benchmark.site.sources import Gathering, Place, RunSet, plugin_source, portable_command, run_sets, write_bundles
 from benchmark.store import environment, put, writing
-from benchmark.tables import TableFilter, published_table
+from benchmark.tables import TableFilter, published
 from methods import registry
 from methods.errors import InputError
 
@@ -162,7 +162,7 @@ class _Site:
             self.put(f"boards/{file_name(board.anchor, '.json')}", board.file.model_dump_json(indent=1) + "\n")
             self.put(f"boards/{file_name(board.anchor, '.csv')}", as_csv(board))
         self.put("boards/schema.json", json.dumps(BoardFile.model_json_schema(), indent=1) + "\n")
-        comparisons = published_table.compare(self.content.frame)
+        comparisons = published.compare(self.content.frame)
         introduced = [
             about(name, self.plugins, comparisons, plugin_source(name, self.content, self.places))
             for name in self.methods

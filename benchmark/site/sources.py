@@ -26,17 +26,11 @@ _COMPRESSED = 0.3
 
 @dataclass(frozen=True)
 class Place:
-    """A results folder.
+    """A results folder."""
 
-    Attributes:
-        root: The folder itself, or one that a bundle was unpacked into.
-        record: Which of its runs were repeated.
-        submission: That it belongs to; None for one's own results.
-    """
-
-    root: Path
-    record: Record = field(default_factory=Record)
-    submission: Submission | None = None
+    root: Path  # the folder itself, or one that a bundle was unpacked into
+    record: Record = field(default_factory=Record)  # which of its runs were repeated
+    submission: Submission | None = None  # that it belongs to; None for one's own results
 
 
 class Gathering:
@@ -138,23 +132,14 @@ class Provenance(BaseModel):
 
 @dataclass(frozen=True)
 class RunSet:
-    """The runs of a table's cell, which differ only in their seeds.
+    """The runs of a table's cell, which differ only in their seeds."""
 
-    Attributes:
-        group: Their names, row and column.
-        slug: The name of their page, which stays the same when others are added.
-        checked: What repetitions say of them, and how many of how many there are.
-        outcomes: Of the runs that were repeated, by name.
-        submissions: That they belong to.
-        provenance: Who measured them, when, with what and how long.
-    """
-
-    group: Group
-    slug: str
-    checked: Statement
-    outcomes: Mapping[str, Outcome]
-    submissions: Sequence[Submission] = ()
-    provenance: Provenance = field(default_factory=Provenance)
+    group: Group  # their names, row and column
+    slug: str  # the name of their page, which stays the same when others are added
+    checked: Statement  # what repetitions say of them, and how many of how many there are
+    outcomes: Mapping[str, Outcome]  # of the runs that were repeated, by name
+    submissions: Sequence[Submission] = ()  # that they belong to
+    provenance: Provenance = field(default_factory=Provenance)  # who measured them, when, with what and how long
 
     @property
     def mark(self) -> Mark:
@@ -168,10 +153,7 @@ def run_sets(
     """Return all run sets in the order of the tables.
 
     Args:
-        content: The runs.
-        places: Where they are from.
         bound: The inflation that repetitions must exclude, in points of accuracy.
-        plugins: Python files that define further methods, whose defaults are then known.
     """
     by_root = {place.root.resolve(): place for place in places}
     found = {one.record.name: one for one in content.stored.found}
@@ -284,7 +266,6 @@ def portable_command(run: StoredRun, submissions: Sequence[Submission]) -> str:
     """Return the command that repeats a run on any machine, without paths of the original one.
 
     Args:
-        run: The run.
         submissions: That it may belong to: a plug-in's file is in their folders.
     """
     names = [(one.name, Path(plugin).name) for one in submissions for plugin in one.plugins]
@@ -307,9 +288,6 @@ def write_bundles(content: Content, sets: Sequence[RunSet], folder: Path, limit:
     """Write the bundles of run sets into a folder, small ones first, and return them by slug.
 
     Args:
-        content: The runs.
-        sets: Of them.
-        folder: It is made.
         limit: Bytes that all bundles together may have; a set that does not fit has none.
     """
     folders = {one.slug: [content.runs[name].folder for name in one.group.runs] for one in sets}

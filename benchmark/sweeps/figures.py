@@ -31,13 +31,7 @@ NOT_USED = -0.12
 
 
 def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Importance) -> dict[str, Figure]:
-    """Return the figures that the outcomes allow, by name.
-
-    Args:
-        sweep: The sweep.
-        outcomes: Of every configuration, in the order of the search.
-        found: The keys' importance.
-    """
+    """Return the figures that the outcomes allow, by name."""
     made: dict[str, Figure] = {}
     finished = [outcome for outcome in ranked(outcomes) if outcome.n]
     with styled():

@@ -26,22 +26,15 @@ Sample = tuple[dict[str, Any], float]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of a configuration.
-
-    Attributes:
-        scores: The students' accuracy after the last epoch on the validation part, by seed, of the finished runs.
-        last: The last accuracy of the runs that did not finish, by seed.
-        epochs: That were trained, over all seeds.
-        statuses: By status, the number of runs and the first one's reason.
-        schedules: The weights of its loss terms over the epochs, by term.
-    """
+    """The results of a configuration."""
 
     configuration: Configuration
+    # the students' accuracy after the last epoch on the validation part, by seed, of the finished runs
     scores: Mapping[int, float]
-    last: Mapping[int, float]
-    epochs: int
-    statuses: Mapping[str, tuple[int, str]]
-    schedules: Mapping[str, Schedule]
+    last: Mapping[int, float]  # the last accuracy of the runs that did not finish, by seed
+    epochs: int  # that were trained, over all seeds
+    statuses: Mapping[str, tuple[int, str]]  # by status, the number of runs and the first one's reason
+    schedules: Mapping[str, Schedule]  # the weights of its loss terms over the epochs, by term
 
     @property
     def n(self) -> int:
@@ -103,15 +96,10 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 @dataclass(frozen=True)
 class Importance:
-    """The share of the accuracy's variance that each key explains.
+    """The share of the accuracy's variance that each key explains."""
 
-    Attributes:
-        shares: By key, the largest first, each with an interval; empty where nothing can be said.
-        how: How they were found, or why there are none.
-    """
-
-    shares: Mapping[str, Estimate]
-    how: str
+    shares: Mapping[str, Estimate]  # by key, the largest first, each with an interval; empty where nothing can be said
+    how: str  # how they were found, or why there are none
 
     @property
     def line(self) -> str:
@@ -130,10 +118,6 @@ def importances(sweep: Sweep, outcomes: Sequence[Outcome]) -> Importance:
 
     Source: Efron & Tibshirani (1993), "An Introduction to the Bootstrap", chapter 11. The bootstrap itself has too few
     different samples of three to five seeds.
-
-    Args:
-        sweep: The sweep.
-        outcomes: All configurations.
     """
     finished = [outcome for outcome in outcomes if outcome.n]
     seeds = sorted({seed for outcome in finished for seed in outcome.scores})

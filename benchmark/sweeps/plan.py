@@ -88,17 +88,11 @@ class Question(BaseModel):
 
 @dataclass(frozen=True)
 class Configuration:
-    """One configuration of a sweep.
+    """One configuration of a sweep."""
 
-    Attributes:
-        number: Its place in the order of the search, from 1.
-        assignment: The keys that count in it, and their values.
-        runs: One per seed.
-    """
-
-    number: int
-    assignment: Assignment
-    runs: tuple[RunConfig, ...]
+    number: int  # its place in the order of the search, from 1
+    assignment: Assignment  # the keys that count in it, and their values
+    runs: tuple[RunConfig, ...]  # one per seed
 
     @property
     def label(self) -> str:
@@ -108,32 +102,21 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep with everything resolved.
+    """A sweep with everything resolved."""
 
-    Attributes:
-        name: Of its folder.
-        command: How runs are carried out; its runs are those of the defaults, one per seed.
-        layers: The keys and values below each configuration's own.
-        trials: How many configurations are tried; None for the whole grid.
-        search_seed: Of the random choice of configurations.
-        folder: Of table, figures and best.yaml.
-        declared: The controls as the file has them.
-        storage: The URL of Optuna's study; None: in memory.
-        question: What the sweep answers; None: whether the best configuration differs from the default.
-    """
-
-    name: str
-    command: running.Command
-    layers: Sequence[Layer]
+    name: str  # of its folder
+    command: running.Command  # how runs are carried out; its runs are those of the defaults, one per seed
+    layers: Sequence[Layer]  # the keys and values below each configuration's own
     space: Space
-    trials: int | None
+    trials: int | None  # how many configurations are tried; None for the whole grid
     search: str
     scheduler: str
-    search_seed: int
-    folder: Path
-    declared: Sequence[Assignment] = ()
+    search_seed: int  # of the random choice of configurations
+    folder: Path  # of table, figures and best.yaml
+    declared: Sequence[Assignment] = ()  # the controls as the file has them
+    # what the sweep answers; None: whether the best configuration differs from the default
     question: Question | None = None
-    storage: str | None = None
+    storage: str | None = None  # the URL of Optuna's study; None: in memory
     checksums: Checksums = field(default_factory=dict)
 
     @property
@@ -237,12 +220,8 @@ def prepare(
     Args:
         file: The sweep's file, if there is one.
         given: The flags, which win over the file; the sweep's keys among them.
-        settings: Of ``--set``.
         words: Of ``--space``; each replaces the file's key.
-        plugins: Python files that define further methods and datasets.
-        out: Folder of table and figures.
         begun: When the command began, as in :func:`benchmark.running.prepare`.
-        fetch: Whether datasets are downloaded, likewise.
 
     Raises:
         InputError: For anything unknown or out of range.

@@ -29,10 +29,7 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
     """Write table, best configuration, importance, figures and page into the sweep's folder; print answer and table.
 
     Args:
-        sweep: The sweep.
-        outcomes: Of every configuration, in the order of the search.
         spread: The standard deviation of paired differences that was expected.
-        console: What is printed to.
     """
     # matplotlib may be missing: sweeping names it before anything is trained
     from benchmark.reports import markdown_templates, write_figures

@@ -37,7 +37,6 @@ class OptunaSearcher(ListSearcher):
         """Give Optuna what is known.
 
         Args:
-            sweep: The sweep.
             waiting: Recorded configurations that have to be carried out before there are new ones.
             scores: The accuracy of the recorded configurations that are done, by their identity.
             record: Appends a new configuration to the history and returns it.
@@ -162,13 +161,8 @@ def carry_out(
     """Carry out configurations as trials of Ray Tune, which hold all their seeds; return why to try again later.
 
     Args:
-        sweep: The sweep.
-        searcher: What to try.
         count: How many configurations it gives at most.
         done: The statuses of runs that need no training.
-        dataset: The images.
-        observer: Is told of everything.
-        say: Prints a line about all of them.
     """
     template = running.job(sweep.command, sweep.base)
     callback = ProgressCallback(template, observer, done)

@@ -107,16 +107,11 @@ Domain = Choice | Range
 
 @dataclass(frozen=True)
 class Parameter:
-    """One key of the space.
+    """One key of the space."""
 
-    Attributes:
-        key: A hyperparameter's bare name, or ``train.lr``, ``data.pad``.
-        domain: Its values.
-        when: The values of other keys with which it counts; without any, always.
-    """
-
-    key: str
-    domain: Domain
+    key: str  # A hyperparameter's bare name, or `train.lr`, `data.pad`
+    domain: Domain  # its values
+    # the values of other keys with which it counts; without any, always
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def counts(self, others: Assignment) -> bool:
@@ -196,8 +191,6 @@ class Space:
         Args:
             base: A value for every key.
             controls: Configurations of the space.
-            seed: Of the random order.
-            priority: Of a configuration.
         """
         grid = self.grid()
         Random(f"grid:{seed}").shuffle(grid)  # noqa: S311 - nothing secret

@@ -60,8 +60,6 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
     """Carry out what is missing, and write table, best configuration and figures; return whether all is done.
 
     Args:
-        sweep: The sweep.
-        console: What is printed to.
         best: Carry out the missing seeds of only so many configurations, the best so far.
 
     Raises:

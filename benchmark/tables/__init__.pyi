@@ -1,6 +1,6 @@
 from . import (
     layout as layout,
-    published_table as published_table,
+    published as published,
     rendering as rendering,
     selection as selection,
     style as style,
@@ -8,14 +8,13 @@ from . import (
 from .aggregate import Estimate as Estimate, critical_difference as critical_difference
 from .comparison import (
     ALPHA as ALPHA,
+    MIN_PAIRS as MIN_PAIRS,
     Declaration as Declaration,
     Gain as Gain,
     check_bound as check_bound,
     differences as differences,
     paired_gain as paired_gain,
-    paired_sd as paired_sd,
     two_way as two_way,
-    verdict as verdict,
 )
 from .layout import method_order as method_order, natural as natural, summaries as summaries
 from .power import (
@@ -27,7 +26,7 @@ from .power import (
     seeds_for_half_width as seeds_for_half_width,
     seeds_needed as seeds_needed,
 )
-from .published_table import Comparison as Comparison
+from .published import Comparison as Comparison
 from .rendering import (
     frame_csv as frame_csv,
     frame_markdown as frame_markdown,
@@ -36,7 +35,6 @@ from .rendering import (
 )
 from .replicates import footnotes as footnotes, located as located
 from .selection import TableFilter as TableFilter, in_environment as in_environment
-from .sequential import MIN_PAIRS as MIN_PAIRS, level as level
 from .style import TableStyle as TableStyle
 from .suites import (
     MAX_PLAN as MAX_PLAN,
@@ -53,7 +51,6 @@ from .suites import (
 from .table import (
     Heading as Heading,
     Table as Table,
-    accuracy_table as accuracy_table,
     build as build,
     compared as compared,
     statement as statement,

@@ -6,8 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from benchmark.tables.comparison import ALPHA
-from benchmark.tables.sequential import MIN_PAIRS
+from benchmark.tables.comparison import ALPHA, MIN_PAIRS
 
 Column = TypeVar("Column", bound=Hashable)
 
@@ -33,19 +32,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """A row against the baseline over the tasks of one budget.
+    """A row against the baseline over the tasks of one budget."""
 
-    Attributes:
-        gain: Interquartile mean of the paired gains, in the unit of the metric.
-        improvement: Probability that a run of the row is better than one of the baseline, from 0 to 1.
-        columns: Over how many tasks.
-        confidence: The level of the intervals.
-    """
-
-    gain: Estimate
-    improvement: Estimate
-    columns: int
-    confidence: float = 1 - ALPHA
+    gain: Estimate  # interquartile mean of the paired gains, in the unit of the metric
+    improvement: Estimate  # probability that a run of the row is better than one of the baseline, from 0 to 1
+    columns: int  # over how many tasks
+    confidence: float = 1 - ALPHA  # the level of the intervals
 
 
 def aggregates(
@@ -59,7 +51,6 @@ def aggregates(
 
     Args:
         values: By row and column, then by seed.
-        baseline: The row that the others are compared with.
         columns: Those of one budget in which every row has a value: a task counts once.
         low: Whether a lower value is better.
         alpha: One minus the level of the intervals.
@@ -69,17 +60,14 @@ def aggregates(
     """
     found = {}
     for row in dict.fromkeys(row for row, _ in values if row != baseline):
-        if any((own, column) not in values for own in (row, baseline) for column in columns):
-            continue
-        pairs = [_paired(values[row, column], values[baseline, column]) for column in columns]
+        pairs = []
+        for column in columns:
+            ours, theirs = values.get((row, column), {}), values.get((baseline, column), {})
+            seeds = sorted(ours.keys() & theirs.keys())
+            pairs.append(([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]))
         if len(pairs) > 1 and all(len(ours) >= MIN_PAIRS for ours, _ in pairs):
             found[row] = aggregate(pairs, low, alpha)
     return found
-
-
-def _paired(ours: Mapping[int, float], baseline: Mapping[int, float]) -> tuple[list[float], list[float]]:
-    seeds = sorted(ours.keys() & baseline.keys())
-    return [ours[seed] for seed in seeds], [baseline[seed] for seed in seeds]
 
 
 def aggregate(
@@ -121,17 +109,13 @@ def aggregate(
         sampled_shares.append(wins[picked[:, :, None], picked[:, None, :]].mean(axis=(1, 2)))
     counts = [len(gains) for gains in whole]
     factor = -float(stdtrit(min(counts) - 1, alpha / 2)) * math.sqrt(min(counts) / (min(counts) - 1))
-    gain = _estimate(
-        float(trim_mean(np.concatenate(whole), 0.25)),
-        factor * float(np.std(trim_mean(np.concatenate(sampled, axis=1), 0.25, axis=1), ddof=1)),
-    )
-    improvement = _estimate(float(np.mean(shares)), factor * float(np.std(np.mean(sampled_shares, axis=0), ddof=1)))
-    improvement = Estimate(improvement.value, max(0.0, improvement.low), min(1.0, improvement.high))
+    mean = float(trim_mean(np.concatenate(whole), 0.25))
+    half = factor * float(np.std(trim_mean(np.concatenate(sampled, axis=1), 0.25, axis=1), ddof=1))
+    gain = Estimate(mean, mean - half, mean + half)
+    share = float(np.mean(shares))
+    half = factor * float(np.std(np.mean(sampled_shares, axis=0), ddof=1))
+    improvement = Estimate(share, max(0.0, share - half), min(1.0, share + half))
     return Aggregate(gain, improvement, len(pairs), 1 - alpha)
-
-
-def _estimate(value: float, half: float) -> Estimate:
-    return Estimate(value, value - half, value + half)
 
 
 def critical_difference(methods: int, columns: int, alpha: float = ALPHA) -> float:
@@ -167,12 +151,7 @@ def notes(found: Mapping[tuple[str, str], Aggregate], baseline: str) -> list[str
 
 
 def rank_note(ranks: Mapping[str, float], columns: int) -> str:
-    """Return which average ranks differ by Nemenyi's test.
-
-    Args:
-        ranks: By row, at least two.
-        columns: Over how many they are averages.
-    """
+    """Return which average ranks differ by Nemenyi's test."""
     distance = critical_difference(len(ranks), columns)
     ordered = sorted(ranks, key=ranks.__getitem__)
     apart = [f"{a} and {b}" for a, b in itertools.combinations(ordered, 2) if ranks[b] - ranks[a] >= distance]

@@ -1,14 +1,35 @@
-"""Paired differences between two methods: intervals, p values, and the verdicts of declared comparisons."""
+"""Paired differences between two methods: intervals, verdicts of declared comparisons, levels of sequential looks."""
 
+import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from statistics import stdev
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchmark.metrics import HEADLINE, Better
-from benchmark.tables.sequential import MIN_PAIRS, level
 from methods.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+MIN_PAIRS = 3
+"""Fewer seeds say too little of their spread: a difference is shown without an interval."""
+
+CELLS = 200
+"""Of the grid that carries the distribution of t from look to look; the levels are right to four digits with it."""
+
+NODES = 32
+"""Of the quadrature over how much of the sum of squares the new seeds bring."""
+
+TABLE = 4001
+
+NOTHING = 1e-12
+"""A smaller error than floating point can tell from none: such a look decides nothing."""
 
 ALPHA = 0.05
 """The level of the tests: itself, and not 1 - 0.95, which is a little more, so that a p of 0.05 is not below it."""
@@ -57,24 +78,8 @@ class Gain:
 
 
 def differences(ours: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
-    """Return ours minus the baseline's for each seed that both have, in the order of the seeds.
-
-    Args:
-        ours: Values by seed.
-        baseline: Values by seed.
-    """
+    """Return ours minus the baseline's for each seed that both have, in the order of the seeds."""
     return [ours[seed] - baseline[seed] for seed in sorted(ours.keys() & baseline.keys())]
-
-
-def paired_sd(ours: Mapping[int, float], baseline: Mapping[int, float]) -> float | None:
-    """Return the sample's standard deviation of the paired differences; None if fewer than two seeds are shared.
-
-    Args:
-        ours: Values by seed.
-        baseline: Values by seed.
-    """
-    found = differences(ours, baseline)
-    return stdev(found) if len(found) > 1 else None
 
 
 def paired_gain(ours: Mapping[int, float], baseline: Mapping[int, float], alpha: float = ALPHA) -> Gain | None:
@@ -88,11 +93,11 @@ def paired_gain(ours: Mapping[int, float], baseline: Mapping[int, float], alpha:
         baseline: Values by seed.
         alpha: One minus the level of the interval.
     """
-    seeds = sorted(ours.keys() & baseline.keys())
-    if not seeds:
-        return None
     found = differences(ours, baseline)
-    mean, sd, n = math.fsum(found) / len(seeds), paired_sd(ours, baseline), len(seeds)
+    if not found:
+        return None
+    n = len(found)
+    mean, sd = math.fsum(found) / n, stdev(found) if n > 1 else None
     spread = max(found) - min(found)
     error = (sd or 0.0) / math.sqrt(n)
     if n < MIN_PAIRS or not error or spread <= 1e-9 * max(map(abs, (*ours.values(), *baseline.values()))):
@@ -132,25 +137,16 @@ def verdict(low: float, high: float, bound: float, better: Better) -> Word:
 
 @dataclass(frozen=True)
 class Declaration:
-    """A comparison that was stated before its runs were looked at.
+    """A comparison that was stated before its runs were looked at."""
 
-    Attributes:
-        name: Of the suite, or of the command.
-        baseline: The method that the others are compared with.
-        methods: The roster, baseline included.
-        seeds: How many each method has: 0, 1, ...
-        comparisons: K, the number of comparisons that the level is for; more than are made leaves room for methods.
-        bounds: Half-width of what counts as equivalent, by metric; what has none is not judged.
-        looks: Seeds at each look, growing, the last being all of them; one look for none.
-    """
-
-    name: str
-    baseline: str
-    methods: Sequence[str]
-    seeds: int
-    comparisons: int
+    name: str  # of the suite, or of the command
+    baseline: str  # the method that the others are compared with
+    methods: Sequence[str]  # the roster, baseline included
+    seeds: int  # how many each method has: 0, 1, ..
+    comparisons: int  # K, the number of comparisons that the level is for; more than are made leaves room for methods
+    # half-width of what counts as equivalent, by metric; what has none is not judged
     bounds: Mapping[str, float] = field(default_factory=lambda: {HEADLINE: 0.5})
-    looks: Sequence[int] = ()
+    looks: Sequence[int] = ()  # seeds at each look, growing, the last being all of them; one look for none
 
     @property
     def alpha(self) -> float:
@@ -162,10 +158,8 @@ class Declaration:
         looks = [*self.looks] or [self.seeds]
         if len(looks) == 1:
             return [self.alpha]
-        return [
-            level(looks[: place + 1], self.seeds, self.alpha, final=place == len(looks) - 1)
-            for place in range(len(looks))
-        ]
+        counts = range(1, len(looks) + 1)
+        return [level(looks[:count], self.seeds, self.alpha, final=count == len(looks)) for count in counts]
 
     def judge(
         self,
@@ -181,8 +175,6 @@ class Declaration:
         taken when all of its seeds have ended; before the last one is complete, the verdict says how many are there.
 
         Args:
-            ours: Values by seed.
-            baseline: Values by seed.
             metric: One of ``bounds``; another is exploratory and gets an interval of 95 % and no verdict.
             better: Which end of the metric is better.
             ended: The seeds that both have ended for good, with a value or without; None for those with values.
@@ -260,3 +252,129 @@ def two_way(scores: Sequence[Sequence[float]]) -> MeanSquares:
         # nothing but rounding is left: without noise every difference exceeds it
         return MeanSquares(of_rows, of_columns, rest, 0.0 if of_rows > rest else 1.0)
     return MeanSquares(of_rows, of_columns, rest, float(f.sf(of_rows / rest, *degrees)))
+
+
+# sequential testing: each look may spend a part of the permitted error, little at first and all of it by the last one
+
+
+def spent(fraction: float, alpha: float) -> float:
+    """Return the error that may have been spent by the time that a share of the planned seeds is there.
+
+    On each side, with ``a = alpha / 2``: ``2 - 2 Phi(z(1 - a / 2) / sqrt(fraction))``, which follows the boundaries
+    of O'Brien and Fleming.
+
+    Source: Lan & DeMets (1983), "Discrete Sequential Boundaries for Clinical Trials", Biometrika 70; O'Brien & Fleming
+    (1979), "A Multiple Testing Procedure for Clinical Trials", Biometrics 35.
+
+    Args:
+        fraction: Above 0, at most 1.
+        alpha: The two-sided error of all looks together.
+    """
+    from scipy.special import ndtr, ndtri
+
+    return float(4 * ndtr(ndtri(alpha / 4) / math.sqrt(fraction)))
+
+
+def level(counts: Sequence[int], planned: int, alpha: float, final: bool = False) -> float:
+    """Return what the p value of the t-test must fall below at a look, so that all looks together err by alpha.
+
+    It is exact for t, not for its normal limit (which would let 5.2 % through at 5, 10, 15 and 20 seeds). With
+    ``r = sum(x) / sqrt(sum(x^2))`` of n differences whose true mean is 0, t is a growing function of r, and the sum of
+    squares says nothing of r. A look with m further seeds, whose own ratio is s and whose share of the sum of squares
+    is b, has ``r' = r sqrt(1 - b) + s sqrt(b)``, where b has the Beta(m / 2, n / 2) distribution and s that of r with m
+    for n; both are independent of all that was seen before. So the distribution of r among what has not been decided
+    is carried from look to look on a grid, as Armitage, McPherson & Rowe (1969), "Repeated Significance Tests on
+    Accumulating Data", do for the normal distribution.
+
+    Args:
+        counts: Seeds at each look so far, growing, at least :data:`MIN_PAIRS`.
+        planned: Seeds at the last look that there can be: all of the error may be spent by then.
+        alpha: The two-sided error of all looks together.
+        final: Whether there can be no further look, so that all of the error may be spent though fewer seeds than
+            planned have come.
+
+    Raises:
+        ValueError: If the counts do not grow, begin too low, or end above what is planned.
+    """
+    if not counts or counts[0] < MIN_PAIRS or counts[-1] > planned:
+        raise ValueError(f"looks must be between {MIN_PAIRS} and {planned} seeds (given: {counts})")
+    if any(later <= earlier for earlier, later in itertools.pairwise(counts)):
+        raise ValueError(f"looks must grow (given: {counts})")
+    return _level(tuple(counts), planned, alpha, final)
+
+
+@cache
+def _level(counts: tuple[int, ...], planned: int, alpha: float, final: bool) -> float:
+    from scipy.special import stdtr
+
+    errors = [spent(count / planned, alpha) for count in counts]
+    errors[-1] = alpha if final else errors[-1]
+    r, n = _boundary(counts, tuple(errors)), counts[-1]
+    return float(2 * stdtr(n - 1, -r * math.sqrt((n - 1) / (n - r**2))))
+
+
+@cache
+def _boundary(counts: tuple[int, ...], errors: tuple[float, ...]) -> float:
+    """Return the ratio from which on the last of the looks decides, given the error spent by each look."""
+    import numpy as np
+    from scipy.optimize import brentq
+
+    below = _below(counts, errors)
+    undecided, end = 1 - (errors[-2] if len(errors) > 1 else 0.0), math.sqrt(counts[-1])
+    aim = (errors[-1] - (1 - undecided)) / 2
+    if aim < NOTHING:
+        return end * (1 - 1e-9)
+    return float(brentq(lambda r: undecided - float(below(np.array([r]))[0]) - aim, -end, end, xtol=1e-12))
+
+
+def _below(counts: tuple[int, ...], errors: tuple[float, ...]) -> "Callable[[Array], Array]":
+    """Return the probability that nothing was decided before the last of the looks and its ratio is below a value."""
+    return _ratio(counts[0]) if len(counts) == 1 else _moved(counts, *_undecided(counts[:-1], errors[:-1]))
+
+
+@cache
+def _undecided(counts: tuple[int, ...], errors: tuple[float, ...]) -> "tuple[Array, Array]":
+    """Return the probabilities of the ratio's cells where no look has decided, and the cells' middles."""
+    import numpy as np
+
+    boundary = _boundary(counts, errors)
+    edges = np.linspace(-boundary, boundary, CELLS + 1)
+    mass = np.diff(_below(counts, errors)(edges))
+    # what the grid loses would otherwise be spent by the next look
+    return mass * ((1 - errors[-1]) / mass.sum()), (edges[1:] + edges[:-1]) / 2
+
+
+def _ratio(count: int) -> "Callable[[Array], Array]":
+    """Return the distribution function of ``sum(x) / sqrt(sum(x^2))`` of that many standard normal numbers."""
+    import numpy as np
+    from scipy.stats import t
+
+    def below(r: "Array") -> "Array":
+        if count == 1:
+            return np.where(r < -1, 0.0, np.where(r < 1, 0.5, 1.0))
+        with np.errstate(divide="ignore"):
+            values = r * np.sqrt((count - 1) / np.maximum(count - r**2, 0))
+        return np.asarray(t.cdf(values, count - 1))
+
+    return below
+
+
+def _moved(counts: tuple[int, ...], mass: "Array", middles: "Array") -> "Callable[[Array], Array]":
+    """Return the distribution function of the ratio at the last look, of what was undecided at the one before."""
+    import numpy as np
+    from scipy.stats import beta
+
+    before, new = counts[-2], counts[-1] - counts[-2]
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    share = beta.ppf((1 + nodes) / 2, new / 2, before / 2)
+    weights = weights / 2
+    # a table, as the function is asked for a million values
+    places = np.linspace(-math.sqrt(new), math.sqrt(new), TABLE)
+    table: Any = _ratio(new)(places)
+
+    def below(r: "Array") -> "Array":
+        ratios = (r[:, None, None] - middles[None, :, None] * np.sqrt(1 - share)) / np.sqrt(share)
+        chances = np.interp(ratios, places, table, left=0, right=1) @ weights
+        return np.asarray(chances @ mass)
+
+    return below

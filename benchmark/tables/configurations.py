@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,42 +13,26 @@ from methods import registry
 
 @dataclass(frozen=True)
 class Naming:
-    """What the configurations of a table are called.
+    """What the configurations of a table are called."""
 
-    Attributes:
-        suffixes: What follows a run's method, by the runs' index; nothing for a method's usual configuration.
-        usual: What a plain name is short for, by name.
-        following: The settings that follow from the context, by name.
-    """
-
+    # what follows a run's method, by the runs' index; nothing for a method's usual configuration
     suffixes: "pd.Series[Any]"
-    usual: Mapping[str, str]
-    following: Mapping[str, Sequence[str]]
+    usual: Mapping[str, str]  # what a plain name is short for, by name
+    following: Mapping[str, Sequence[str]]  # the settings that follow from the context, by name
 
     def notes(self, shown: Collection[str], word: Callable[[str], str]) -> list[str]:
-        """Return what the names leave unsaid, a line each.
-
-        Args:
-            shown: The names that the table has.
-            word: What a name is called.
-        """
+        """Return what the names leave unsaid, a line each."""
         lines = [f"{word(name)} alone stands for {said}" for name, said in self.usual.items() if name in shown]
         own = [f"{word(name)}: {', '.join(keys)}" for name, keys in self.following.items() if name in shown]
         start = "by dataset, length of the run or number of networks differ, in one row: "
         return lines + ([start + "; ".join(own)] if own else [])
 
 
-@dataclass(frozen=True)
-class _Key:
-    """One setting in which configurations differ.
+class _Key(NamedTuple):
+    """One setting in which configurations differ."""
 
-    Attributes:
-        values: As text, by run; nothing where the others' values leave it unread.
-        tokens: The same, with one empty word for what is usual in each context and for what is not read.
-    """
-
-    values: "pd.Series[Any]"
-    tokens: "pd.Series[Any]"
+    values: "pd.Series[Any]"  # as text, by run; nothing where the others' values leave it unread
+    tokens: "pd.Series[Any]"  # the same, with one empty word for what is usual in each context and for what is not read
 
 
 def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> Naming:
@@ -62,7 +46,7 @@ def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> 
     says every setting that is read and in which the configurations of its method differ.
 
     Args:
-        runs: With ``dataset``, ``backbone`` and, if it is known, ``train.epochs``; one row per run.
+        runs: With ``dataset``, ``backbone``, ``budget``, ``recipe`` and ``train.epochs``; one row per run.
         who: The column with what is to be named: configurations of different ones are not compared.
         place: The column with what counts as one place of the table.
         settings: The columns with the settings that belong to a method.
@@ -80,7 +64,7 @@ def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> 
         identities = pd.Series(
             list(zip(*(key.tokens for key in keys.values()), strict=True)), index=group.index, dtype=object
         )
-        plain = _most(identities, group[place], strictly=True, own=group.get("recipe"))
+        plain = _most(identities, group[place], group["recipe"])
         for identity, members in identities.groupby(identities, sort=False):
             values = {names[name]: _value(key, members.index) for name, key in keys.items()}
             said = ", ".join(f"{name}={value}" for name, value in values.items() if value)
@@ -113,27 +97,20 @@ def _keys(group: pd.DataFrame, place: str, settings: Sequence[str]) -> tuple[dic
 
 def _context(group: pd.DataFrame) -> "pd.Series[Any]":
     """Return what the usual values of settings may follow from: dataset, number of networks, comparison."""
-    nothing = pd.Series("", index=group.index, dtype=object)
-    parts = [
-        group["dataset"],
-        group["backbone"].map(lambda name: str(name).count("+")),
-        group["budget"] if "budget" in group.columns else nothing,
-    ]
-    return pd.Series(list(map(str, zip(*parts, strict=True))), index=group.index, dtype=object)
+    networks = group["backbone"].map(lambda name: str(name).count("+"))
+    parts = zip(group["dataset"], networks, group["budget"], strict=True)
+    return pd.Series(list(map(str, parts)), index=group.index, dtype=object)
 
 
 def _unread(group: pd.DataFrame, name: str) -> "pd.Series[bool]":
     """Return of which runs nothing reads a setting."""
-    nowhere = pd.Series(False, index=group.index)
     other, read = registry.read_with().get(name.removeprefix("hyperparameters."), ("", ()))
-    column = f"hyperparameters.{other}"
-    return group[column].notna() & ~group[column].isin(read) if column in group.columns else nowhere
+    known = group.get(f"hyperparameters.{other}", pd.Series(None, index=group.index, dtype=object))
+    return known.notna() & ~known.isin(read)
 
 
 def _lengths(group: pd.DataFrame) -> "pd.Series[Any]":
     """Return the epochs; in a comparison of equal cost they follow from the network, which stands for them."""
-    if "train.epochs" not in group.columns:
-        return pd.Series("", index=group.index, dtype=object)
     return group["train.epochs"].astype(object).where(group["train.epochs"].notna(), group["backbone"])
 
 
@@ -169,24 +146,16 @@ def _tokens(values: "pd.Series[Any]", context: "pd.Series[Any]", place: "pd.Seri
     return tokens.reindex(place.index, fill_value="")
 
 
-def _most(
-    values: "pd.Series[Any]",
-    place: "pd.Series[Any]",
-    strictly: bool = False,
-    own: "pd.Series[Any] | None" = None,
-) -> Hashable | None:
-    """Return the value with the most places; of as many, the one of most runs, or none if there must be one alone."""
-    counts: dict[Hashable, tuple[int, int, int]] = {}
+def _most(values: "pd.Series[Any]", place: "pd.Series[Any]", recipe: "pd.Series[Any] | None" = None) -> Hashable | None:
+    """Return the value with the most places; of as many, the one of most runs, or, with recipes, none."""
+    counts: dict[Hashable, tuple[int, int]] = {}
     for value, members in values.groupby(values, sort=False):
         # a training recipe of its own is what is set beside the plain method, never the plain method
-        plain = 0 if own is None else -int(own[members.index].notna().any())
-        runs = 0 if strictly else len(members)
-        counts[value] = (place[members.index].nunique(), plain, runs)
+        second = len(members) if recipe is None else -int(recipe[members.index].notna().any())
+        counts[value] = (place[members.index].nunique(), second)
     best = max(counts.values())
     leaders = [value for value, count in counts.items() if count == best]
-    if strictly and len(leaders) > 1:
-        return None
-    return min(leaders, key=str)
+    return min(leaders, key=str) if recipe is None or len(leaders) == 1 else None
 
 
 def _value(key: _Key, index: "pd.Index[Any]") -> str:

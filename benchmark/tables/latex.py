@@ -2,45 +2,34 @@ r"""A table as LaTeX for a paper: booktabs, headings of several levels, siunitx 
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from benchmark.escaping import LATEX, latex as text, latex_needs, visible
 from benchmark.tables.style import TableStyle
 from benchmark.tables.table import Heading, Table
-from benchmark.tables.view import BEST, SECOND, Cell, Column, TypedTable, gain_cell, typed
+from benchmark.tables.view import BEST, SECOND, Cell, Row, TypedTable, gain_cell, typed
 
 _SEPARATION = "4pt"
 
 
 @dataclass
 class _LatexColumn:
-    """One column of the LaTeX table.
+    """A column: headings from above (dataset, network and settings, metric), alignment and cells, all as LaTeX.
 
-    Attributes:
-        levels: Its headings from above, as LaTeX: dataset, network and settings, metric.
-        kind: How it is aligned.
-        cells: As LaTeX, one for each row.
-        span: How many columns of LaTeX it is: siunitx aligns the mean, and the deviation is beside it.
+    Its span is 2 where siunitx aligns the mean and the deviation is beside it.
     """
 
     levels: tuple[str, str, str]
-    kind: str = "r"
-    cells: list[str] = field(default_factory=list)
+    kind: str
+    cells: list[str]
     span: int = 1
 
 
 def of_texts(content: TypedTable) -> str:
     """Return a tabular of plain text, its notes as comments."""
-    lines = [[text(cell.text) for cell in content.line(place)] for place in range(len(content.rows))]
-    tabular = [
-        rf"\begin{{tabular}}{{l{'r' * (len(content.columns) - 1)}}}",
-        r"\toprule",
-        " & ".join(text(column.title) for column in content.columns) + r" \\",
-        r"\midrule",
-        *(" & ".join(line) + r" \\" for line in lines),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
+    header = " & ".join(text(column.title) for column in content.columns) + r" \\"
+    lines = [" & ".join(text(cell.text) for cell in line) + r" \\" for line in content.lines]
+    tabular = _tabular(f"l{'r' * (len(content.columns) - 1)}", [header], lines)
     return _document([r"\usepackage{booktabs}"], content.notes, tabular)
 
 
@@ -48,20 +37,18 @@ def of_table(table: Table) -> str:
     """Return the tabular, in its environment with caption and notes where the table's style wants one."""
     style, content = table.style, typed(table, reasons=False)
     columns = _columns(table, content)
-    tabular = [
-        rf"\begin{{tabular}}{{@{{}}l{''.join(column.kind for column in columns)}@{{}}}}",
-        r"\toprule",
-        *_header(table, columns),
-        r"\midrule",
-        *_body(table, content, columns),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
+    kinds = f"@{{}}l{''.join(column.kind for column in columns)}@{{}}"
+    tabular = _tabular(kinds, _header(table, columns), _body(table, content, columns))
     needs = [r"\usepackage{booktabs}", *([r"\usepackage{siunitx}"] if style.siunitx else [])]
     aligned = any(column.span > 1 for column in columns)
     # a mean that siunitx aligns is not underlined
     notes = [note.replace(" and the second underlined", "") if aligned else note for note in content.notes]
     return _document(needs, notes, _placed(style, tabular, notes))
+
+
+def _tabular(kinds: str, header: Sequence[str], body: Sequence[str]) -> list[str]:
+    ends = [r"\bottomrule", r"\end{tabular}"]
+    return [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", *header, r"\midrule", *body, *ends]
 
 
 def _document(packages: Sequence[str], notes: Sequence[str], body: Sequence[str]) -> str:
@@ -91,16 +78,14 @@ def _columns(table: Table, content: TypedTable) -> list[_LatexColumn]:
     """Return all columns but the first, with their cells."""
     found: list[_LatexColumn] = []
     last: list[_LatexColumn] = []
-    for column in content.columns[1:]:
-        cells = [content.cell(place, column) for place in range(len(content.rows))]
+    for column, *cells in list(zip(content.columns, *content.lines, strict=True))[1:]:
         if column.heading is None:
             # a column of the whole table has its title in the lowest level that there is
             last.append(_LatexColumn(("", "", text(column.title)), "r", [text(cell.text) for cell in cells]))
             continue
         levels = table.style.levels(column.heading.column, LATEX)
         if column.kind == "value":
-            below = column.heading.below(table.style, LATEX)
-            found.append(_of_values(table, content, column, cells, (*levels, below)))
+            found.append(_of_values(table, content.rows, column.heading, cells, levels))
             continue
         left = column.kind in ("gain", "verdict")
         texts = [_gain(table, cell) if column.kind == "gain" else text(cell.text) for cell in cells]
@@ -113,31 +98,24 @@ def _columns(table: Table, content: TypedTable) -> list[_LatexColumn]:
 
 
 def _of_values(
-    table: Table, content: TypedTable, column: Column, cells: Sequence[Cell], levels: tuple[str, str, str]
+    table: Table, rows: Sequence[Row], heading: Heading, cells: Sequence[Cell], levels: tuple[str, str]
 ) -> _LatexColumn:
     style = table.style
-    aligned = style.siunitx and any(cell.seeds for cell in cells)
-    found = _LatexColumn(levels, _number_format(cells), [], 2) if aligned else _LatexColumn(levels)
-    for row, cell in zip(content.rows, cells, strict=True):
-        if row.of_gains:
-            said = _gain(table, cell)
-        elif aligned and cell.value is not None and not cell.unfinished:
+    measured = [cell for row, cell in zip(rows, cells, strict=True) if not row.of_gains and cell.value is not None]
+    aligned = style.siunitx and bool(measured)
+    found = []
+    for row, cell in zip(rows, cells, strict=True):
+        if aligned and not row.of_gains and cell.value is not None and not cell.unfinished:
             weight = r"\bfseries " if cell.mark == BEST else ""
             spread = "" if cell.std is None else rf"{weight}$\pm$ {cell.std:.{cell.decimals}f}"
-            found.cells.append(f"{weight}{cell.value:.{cell.decimals}f} & {spread}")
+            found.append(f"{weight}{cell.value:.{cell.decimals}f} & {spread}")
             continue
-        else:
-            said = _values(table, cell)
-            if style.gains == "cell" and cell.gain and (gain := _gain(table, gain_cell(table, row.id, _of(column)))):
-                said = f"{said} {gain}"
-        found.cells.append(rf"\multicolumn{{2}}{{c}}{{{said}}}" if aligned else said)
-    return found
-
-
-def _of(column: Column) -> Heading:
-    if column.heading is None:
-        raise ValueError(f"{column.id} is a column of the whole table")
-    return column.heading
+        said = _gain(table, cell) if row.of_gains else _values(table, cell)
+        if style.gains == "cell" and cell.gain and (gain := _gain(table, gain_cell(table, row.id, heading))):
+            said = f"{said} {gain}"
+        found.append(rf"\multicolumn{{2}}{{c}}{{{said}}}" if aligned else said)
+    kind = _number_format(measured) if aligned else "r"
+    return _LatexColumn((*levels, heading.below(style, LATEX)), kind, found, 2 if aligned else 1)
 
 
 def _values(table: Table, cell: Cell) -> str:
@@ -153,10 +131,10 @@ def _values(table: Table, cell: Cell) -> str:
 
 def _number_format(cells: Sequence[Cell]) -> str:
     """Return siunitx's column for the means below a heading, as wide as the widest, and the one for the deviations."""
-    means = [(cell.value, cell.decimals) for cell in cells if cell.seeds and cell.value is not None]
-    decimals = max(places for _, places in means)
-    before = max(len(f"{abs(value):.{decimals}f}".partition(".")[0]) for value, _ in means)
-    sign = "-" if any(value < 0 for value, _ in means) else ""
+    means = [cell.value for cell in cells if cell.value is not None]
+    decimals = max(cell.decimals for cell in cells)
+    before = max(len(f"{abs(value):.{decimals}f}".partition(".")[0]) for value in means)
+    sign = "-" if any(value < 0 for value in means) else ""
     return rf"S[table-format={sign}{before}.{decimals}, detect-weight=true]@{{\,}}l"
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,7 +13,6 @@ import pandas as pd
 
 from benchmark.configuration import EQUAL_EPOCHS, FieldRole, settings_of_role
 from benchmark.formatting import OTHER_WORDS, short_name
-from benchmark.metrics import Metric, checked
 from benchmark.store import BUDGETS_JOINED_BY, identity_in
 from benchmark.tables import configurations
 from methods import registry
@@ -35,60 +34,37 @@ def split_words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def check_keys(option: str, names: Sequence[str]) -> list[str]:
-    """Return the layout keys, or raise an InputError for an unknown one, a repeated one or none."""
+def check_names(option: str, names: Sequence[str], valid: Collection[str]) -> list[str]:
+    """Return the names without repetitions.
+
+    Raises:
+        InputError: If there is none, or an unknown one.
+    """
     if not names:
-        raise InputError(f"{option} names nothing (valid: {', '.join(KEYS)})")
-    for name in names:
-        if name not in KEYS:
-            raise unknown(option.removesuffix("s"), name, KEYS)
-    return list(dict.fromkeys(names))
-
-
-def check_metrics(option: str, names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
-    """Return the metrics' names, or raise an InputError for an unknown one, or for none at all."""
-    if not names:
-        raise InputError(f"{option} names nothing (valid: {', '.join(sorted(metrics))})")
-    return [checked(name, metrics, option.removesuffix("s")).name for name in dict.fromkeys(names)]
-
-
-def keys_and_metrics(names: Sequence[str], metrics: Mapping[str, Metric]) -> tuple[list[str], list[str]]:
-    """Return what ``--columns`` means: layout keys and metrics may be mixed; either may be missing."""
-    valid = (*KEYS, *metrics)
-    if not names:
-        raise InputError(f"columns names nothing (valid: {', '.join(sorted(valid))})")
+        raise InputError(f"{option} names nothing (valid: {', '.join(sorted(valid))})")
     for name in names:
         if name not in valid:
-            raise unknown("column", name, valid, also=OTHER_WORDS)
-    keys = [name for name in dict.fromkeys(names) if name in KEYS]
-    return keys, [name for name in dict.fromkeys(names) if name in metrics]
+            raise unknown(option.removesuffix("s"), name, valid, also=OTHER_WORDS)
+    return list(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Runs in their places.
+    """Runs in their places."""
 
-    Attributes:
-        runs: With ``row``, ``column``, ``variant`` (the method, or the name that its runs were asked for under) and
-            ``base`` (the row, or the column where methods are there, without settings); a run that was asked for
-            under several names is there as often.
-        methods: ``row`` or ``column``: where the methods are.
-        naming: What they are called, and what that leaves unsaid.
-    """
-
+    # with `row`, `column`, `variant` (the method, or the name that its runs were asked for under) and `base` (the
+    # row, or the column where methods are there, without settings); a run that was asked for under several names is
+    # there as often
     runs: pd.DataFrame
-    methods: str
-    naming: configurations.Naming
+    methods: str  # `row` or `column`: where the methods are
+    naming: configurations.Naming  # what they are called, and what that leaves unsaid
 
     def notes(self, labels: Collection[str], word: Callable[[str], str] = str) -> list[str]:
-        """Return what the labels that are shown leave unsaid, a line each.
-
-        Args:
-            labels: Those that are shown.
-            word: What a label is called.
-        """
+        """Return what the labels that are shown leave unsaid, a line each."""
         shown = self.runs[self.runs[self.methods].isin(labels)]
-        return [*self.naming.notes(set(shown["variant"]), word), *_recipe_notes(shown, self.methods, word)]
+        own = shown[shown["recipe"].notna()]
+        recipes = (f"{word(label)}: {recipe}" for label, recipe in zip(own[self.methods], own["recipe"], strict=True))
+        return [*self.naming.notes(set(shown["variant"]), word), *dict.fromkeys(recipes)]
 
 
 def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
@@ -101,11 +77,6 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
 
     What a method's runs differ in is named beside the method, alike in the whole table; what all differ in beside
     the dataset. Scores on the validation split always say so.
-
-    Args:
-        frame: With the columns of :func:`benchmark.store.load`; one row per run.
-        rows: Keys of :data:`KEYS`.
-        columns: Keys of :data:`KEYS`; none of the rows'.
     """
     if TASK in frame.columns and tuple(columns) == COLUMNS:
         # the runs of a suite: its tasks say what their columns are
@@ -132,7 +103,11 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in measuring]
     about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
     about_method = "column" if "method" in columns else "row"
-    runs["row"], runs["column"] = (_joined(runs, keys) for keys in (rows, columns))
+    words = runs.assign(method=runs["variant"], seed="seed " + runs["seed"].astype(str))
+    runs["row"], runs["column"] = (
+        pd.Series(list(map("/".join, zip(*(words[key] for key in keys), strict=True))), index=runs.index, dtype=object)
+        for keys in (rows, columns)
+    )
     placed = {"dataset", "backbone"} if TASK in columns else {*rows, *columns}
     free = [key for key in ("dataset", "backbone") if key not in placed]
     runs[about_data] = _with_differences(runs, [], about_data, free)
@@ -172,23 +147,19 @@ def _environments(runs: pd.DataFrame, label: str) -> "pd.Series[Any]":
     return found
 
 
-def _joined(runs: pd.DataFrame, keys: Sequence[str]) -> "pd.Series[Any]":
-    labels = _words(runs, keys[0])
-    for key in keys[1:]:
-        labels = labels + "/" + _words(runs, key)
-    return labels
-
-
-def _words(runs: pd.DataFrame, key: str) -> "pd.Series[Any]":
-    """Return what each run is called by one key."""
-    if key == "seed":
-        return runs["seed"].map(lambda value: f"seed {value}").astype(object)
-    return runs["variant" if key == "method" else key].astype(object)
-
-
 def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings: list[str]) -> "pd.Series[Any]":
+    """Return the labels with the settings in which runs that agree in the keys differ."""
     labels = runs[label].copy()
-    for group in _groups_that_differ(runs, keys, settings):
+    codes = {name: pd.factorize(runs[name], use_na_sentinel=False)[0] for name in settings}
+    several = [code for code in codes.values() if code.any()]
+    if not several:
+        return labels
+    # most groups differ in nothing, which is seen at once for all
+    table = np.column_stack(several)
+    for places in runs.groupby(keys, sort=False).indices.values() if keys else [np.arange(len(runs))]:
+        if (table[places] == table[places[0]]).all():
+            continue
+        group = runs.iloc[places]
         for name in settings:
             if group[name].nunique(dropna=False) > 1:
                 short = name.rpartition(".")[2]
@@ -199,28 +170,11 @@ def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings:
     return labels
 
 
-def _groups_that_differ(runs: pd.DataFrame, keys: list[str], settings: list[str]) -> Iterator[pd.DataFrame]:
-    """Yield the runs that agree in the keys but differ in a setting; most do not, which is seen at once for all."""
-    codes = {name: pd.factorize(runs[name], use_na_sentinel=False)[0] for name in settings}
-    several = [code for code in codes.values() if code.any()]
-    if not several:
-        return
-    table = np.column_stack(several)
-    groups = runs.groupby(keys, sort=False).indices.values() if keys else [np.arange(len(runs))]
-    for places in groups:
-        own = table[places]
-        if (own != own[0]).any():
-            yield runs.iloc[places]
-
-
 def _one_budget_per_row(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the runs with ``budget``: a run of several comparisons has a row for each.
 
     ``budget`` is empty for equal epochs where there is no other comparison. In a comparison of equal cost the length
     of a run follows from its method, so that ``train.epochs`` is no difference between its runs.
-
-    Args:
-        frame: With the columns of :func:`benchmark.store.load`, one row per run.
     """
     runs = frame.copy()
     runs["budget"] = runs["budgets"].str.split(BUDGETS_JOINED_BY, regex=False)
@@ -238,9 +192,6 @@ def _expanded(runs: pd.DataFrame) -> pd.DataFrame:
     A use is ``{"name": ..., "train": {key: value}, "chosen": {...}}``: what it is called, the training settings that
     the other methods of its command had instead of its own, and the hyperparameters that it was asked for with. The
     columns ``train.*`` then hold the command's settings, ``own.train.*`` the method's; ``recipe`` says what differs.
-
-    Args:
-        runs: One row per run, with ``uses`` as JSON where there are any.
     """
     plain = runs.assign(variant=runs["method"], recipe=None)
     if "uses" not in runs.columns or runs["uses"].isna().all():
@@ -269,19 +220,6 @@ def _flat(value: Any) -> Any:
 
 def _said(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _recipe_notes(runs: pd.DataFrame, labels: str, word: Callable[[str], str]) -> Sequence[str]:
-    """Return a line for each row or column whose runs have a recipe or a name of their own.
-
-    Args:
-        runs: Of :func:`arranged`.
-        labels: The column with the runs' labels.
-        word: What a label is called.
-    """
-    found = runs[runs["recipe"].notna()]
-    lines = (f"{word(label)}: {recipe}" for label, recipe in zip(found[labels], found["recipe"], strict=True))
-    return list(dict.fromkeys(lines))
 
 
 def method_order(name: str) -> tuple[int, str]:

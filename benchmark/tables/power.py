@@ -1,10 +1,10 @@
 """How many seeds a comparison takes: power of the paired t-test, and widths of intervals."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 
-from benchmark.tables.comparison import ALPHA
-from benchmark.tables.sequential import MIN_PAIRS
+from benchmark.tables.comparison import ALPHA, MIN_PAIRS
 
 POWER = 0.8
 MAX_SEEDS = 100_000
@@ -119,12 +119,9 @@ def seeds_for_equivalence(bound: float, sd: float, power: float = POWER, alpha: 
 
 def _smallest(enough: Callable[[int], bool]) -> int | None:
     """Return the smallest number of seeds that is enough, where all larger ones are as well."""
-    low, high = MIN_PAIRS - 1, MIN_PAIRS
+    high = MIN_PAIRS
     while not enough(high):
         if high == MAX_SEEDS:
             return None
-        low, high = high, min(2 * high, MAX_SEEDS)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+        high = min(2 * high, MAX_SEEDS)
+    return bisect_left(range(high), True, max(MIN_PAIRS, high // 2), key=enough)

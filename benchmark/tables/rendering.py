@@ -21,12 +21,13 @@ def markdown(content: TypedTable, name: Callable[[str], str] = escaping.markdown
     """Return a GitHub table; the columns are padded where that fits a screen.
 
     Args:
-        content: The table.
         name: From the titles and the rows' labels to Markdown.
     """
     marks = {BEST: "**{}**", SECOND: "<u>{}</u>"}
-    lines = [content.line(place) for place in range(len(content.rows))]
-    rows = [[name(first.text), *(_marked(cell, escaping.markdown, marks) for cell in rest)] for first, *rest in lines]
+    rows = [
+        [name(first.text), *(_marked(cell, escaping.markdown, marks) for cell in rest)]
+        for first, *rest in content.lines
+    ]
     header = [name(column.title) for column in content.columns]
     widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
     if sum(widths) > 400:
@@ -57,32 +58,21 @@ def comma_separated(content: TypedTable) -> str:
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow([escaping.csv_text(column.title) for column in content.columns])
-    for place in range(len(content.rows)):
-        first, *rest = content.line(place)
+    for first, *rest in content.lines:
         # what is no name is a number with its sign, or begins with a number or a word of ours
         writer.writerow([escaping.csv_text(first.text), *(escaping.visible(cell.text) for cell in rest)])
     return lines.getvalue().rstrip("\n")
 
 
 def frame_csv(frame: pd.DataFrame, float_format: str | None = None) -> str:
-    """Return a frame as CSV, in which names from data are text.
-
-    Args:
-        frame: Its index is left out.
-        float_format: As pandas takes it.
-    """
+    """Return a frame as CSV, in which names from data are text."""
     safe = frame.map(lambda value: escaping.csv_text(value) if isinstance(value, str) else value)
     safe.columns = [escaping.csv_text(str(name)) for name in frame.columns]
     return str(safe.to_csv(index=False, lineterminator="\n", float_format=float_format))
 
 
 def frame_markdown(frame: pd.DataFrame, **how: Any) -> str:
-    """Return a frame as a Markdown table, in which names from data are text.
-
-    Args:
-        frame: Its index is shown if ``how`` says so.
-        how: As tabulate takes it.
-    """
+    """Return a frame as a Markdown table, in which names from data are text."""
     safe = frame.map(lambda value: escaping.markdown(value) if isinstance(value, str) else value)
     safe.columns = [escaping.markdown(str(name)) for name in frame.columns]
     return str(safe.to_markdown(**how))
@@ -93,8 +83,7 @@ def hypertext(content: TypedTable) -> str:
     marks, text = {BEST: "<b>{}</b>", SECOND: "<u>{}</u>"}, escaping.hypertext
     header = "".join(f"<th>{text(column.title)}</th>" for column in content.columns)
     body = []
-    for place in range(len(content.rows)):
-        first, *rest = content.line(place)
+    for first, *rest in content.lines:
         cells = "".join(f"<td>{_marked(cell, text, marks)}</td>" for cell in rest)
         body.append(f"<tr><th>{text(first.text)}</th>{cells}</tr>")
     notes = [f"<li>{text(note)}</li>" for note in content.notes]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pandas as pd
 
@@ -16,19 +17,12 @@ MAX_REASON = 60
 
 @dataclass(frozen=True)
 class Unfinished:
-    """Runs that did not finish: how many, and the first one's reason.
+    """Runs that did not finish: how many, and the first one's reason."""
 
-    Attributes:
-        status: How they ended.
-        count: How many.
-        reason: The first one's; may be empty.
-        more: The file with the first one's traceback; empty if there is none.
-    """
-
-    status: Status
-    count: int
-    reason: str
-    more: str = ""
+    status: Status  # how they ended
+    count: int  # how many
+    reason: str  # the first one's; may be empty
+    more: str = ""  # the file with the first one's traceback; empty if there is none
 
     @property
     def text(self) -> str:
@@ -41,33 +35,39 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Replicates:
-    """A metric of runs that differ in nothing but the seed.
+    """A metric of runs that differ in nothing but the seed."""
 
-    Attributes:
-        values: Of the finished ones, by seed.
-        unfinished: The others.
-        decimals: Places that they are shown with.
-        ended: The seeds whose runs have ended for good, finished or not.
-    """
-
-    values: Mapping[int, float]
-    unfinished: Sequence[Unfinished] = ()
-    decimals: int = 2
-    ended: frozenset[int] = frozenset()
+    values: Mapping[int, float]  # of the finished ones, by seed
+    unfinished: Sequence[Unfinished] = ()  # the others
+    decimals: int = 2  # places that they are shown with
+    ended: frozenset[int] = frozenset()  # the seeds whose runs have ended for good, finished or not
 
     @cached_property
     def mean(self) -> float | None:
         """Over the seeds; None if no run finished."""
         return mean(self.values.values()) if self.values else None
 
+    @cached_property
+    def std(self) -> float | None:
+        """The sample's standard deviation over the seeds; None with fewer than two."""
+        return stdev(self.values.values()) if len(self.values) > 1 else None
+
+    @property
+    def not_finished(self) -> dict[str, dict[str, Any]]:
+        """The runs that did not finish by status, as JSON has them: count and first reason."""
+        return {str(one.status): {"count": one.count, "reason": one.reason} for one in self.unfinished}
+
     def numbers(self, n: bool = True) -> str:
         """Return ``mean ± std (n)`` of the finished runs, with their number or without; nothing if there is none."""
-        return mean_and_deviation([*self.values.values()], self.decimals, n) if self.values else ""
+        if self.mean is None:
+            return ""
+        spread = "" if self.std is None else f" ± {self.std:.{self.decimals}f}"
+        return f"{self.mean:.{self.decimals}f}{spread}" + (f" ({len(self.values)})" if n else "")
 
     def text(self, reasons: bool = True, n: bool = True) -> str:
         """Return ``mean ± std (n)`` and how many runs did not finish, with the reason or without."""
-        numbers = [self.numbers(n)] if self.values else []
-        return ", ".join([*numbers, *(end.text if reasons else f"{end.count} {end.status}" for end in self.unfinished)])
+        ends = (end.text if reasons else f"{end.count} {end.status}" for end in self.unfinished)
+        return ", ".join([*([self.numbers(n)] if self.values else []), *ends])
 
 
 _UNSCORED = ("train.", "data.", "hyperparameters.", "files.", "environment.", "method.", "dataset.", "own.")
@@ -75,67 +75,36 @@ _UNSCORED = ("train.", "data.", "hyperparameters.", "files.", "environment.", "m
 
 
 def records(runs: pd.DataFrame) -> list[Run]:
-    """Return the runs one by one, as ``to_dict`` does several times slower; without their settings.
-
-    Args:
-        runs: One row per run.
-    """
+    """Return the runs one by one, as ``to_dict`` does several times slower; without their settings."""
     names = [name for name in runs.columns if not str(name).startswith(_UNSCORED)]
     return [dict(zip(names, run, strict=True)) for run in zip(*(runs[name].tolist() for name in names), strict=True)]
 
 
-def replicates(records: Sequence[Run], metric: Metric) -> dict[str, Replicates]:
-    """Return the values of runs that differ in nothing but the seed, by part of the metric.
-
-    Args:
-        records: The runs.
-        metric: What is shown of them.
-    """
+def replicates(records: Sequence[Run], metric: Metric, digits: int | None = None) -> dict[str, Replicates]:
+    """Return the values of runs that differ in nothing but the seed, by part of the metric."""
     values: dict[str, dict[int, float]] = {}
     reasons: dict[Status, list[tuple[str, str]]] = {status: [] for status in Status}
     # the same run may be stored twice, as when its images have been moved; it still counts once
     finished = {int(run["seed"]): run for run in records if Status(run["status"]) is Status.FINISHED}
     for run in records:
-        status = Status(run["status"])
-        if status is not Status.FINISHED and int(run["seed"]) not in finished:
+        if int(run["seed"]) not in finished:
             more = run.get("error")
-            reasons[status].append((str(run["reason"]), more if isinstance(more, str) else ""))
+            reasons[Status(run["status"])].append((str(run["reason"]), more if isinstance(more, str) else ""))
     for seed, run in finished.items():
         for part, value in metric.of(run).items():
             values.setdefault(part, {})[seed] = value
-    unfinished = [
-        Unfinished(status, len(given), *given[0])
-        for status, given in reasons.items()
-        if given and status is not Status.FINISHED
-    ]
+    unfinished = [Unfinished(status, len(given), *given[0]) for status, given in reasons.items() if given]
     if not values and metric.name in (EACH, CLASSES):
         return {}
     ended = frozenset(int(run["seed"]) for run in records if Status(run["status"]).final)
     return {
-        part: Replicates(dict(sorted(found.items())), unfinished, metric.decimals, ended)
+        part: Replicates(dict(sorted(found.items())), unfinished, metric.decimals if digits is None else digits, ended)
         for part, found in (values or {"": {}}).items()
     }
 
 
-def mean_and_deviation(values: Sequence[float], decimals: int = 2, n: bool = True) -> str:
-    """Return ``mean ± std (n)`` with the sample's standard deviation; one value has no ±.
-
-    Args:
-        values: At least one.
-        decimals: Places.
-        n: Whether their number follows.
-    """
-    spread = f" ± {stdev(values):.{decimals}f}" if len(values) > 1 else ""
-    return f"{mean(values):.{decimals}f}{spread}" + (f" ({len(values)})" if n else "")
-
-
 def located(frame: pd.DataFrame, results: Sequence[Path]) -> pd.DataFrame:
-    """Return the runs with ``error``, the path of a failed run's traceback where there is one.
-
-    Args:
-        frame: From :func:`benchmark.store.load`.
-        results: The results folders that it was loaded from.
-    """
+    """Return the runs with ``error``, the path of a failed run's traceback where there is one."""
     failed = frame.loc[frame["status"] == str(Status.FAILED), "run"].unique()
     paths = ((str(run), root / "runs" / str(run) / ERROR) for root in results for run in failed)
     there = {run: str(path) for run, path in paths if path.is_file()}

@@ -22,27 +22,16 @@ SPLITS = ("test", "validation", "all")
 
 @dataclass(frozen=True)
 class TableFilter:
-    """What is shown.
+    """What is shown."""
 
-    Attributes:
-        where: A condition on the runs; None for all.
-        split: ``test``, ``validation`` or ``all``; None for those on the test set if there are any, else all.
-        hide: Rows, or methods, that are left out.
-        rows: Rows, or methods, in their order; none for all in their own order.
-        columns: Columns, datasets or networks, in their order; none for all in their own order.
-        groups: The heading that a row, or a method's rows, are below.
-        suite: The declared comparison whose runs are shown; None for all runs.
-        name: Of the suite.
-    """
-
-    where: str | None = None
-    split: str | None = None
-    hide: Sequence[str] = ()
-    rows: Sequence[str] = ()
-    columns: Sequence[str] = ()
-    groups: Mapping[str, str] = field(default_factory=dict)
-    suite: Suite | None = None
-    name: str = ""
+    where: str | None = None  # A condition on the runs; None for all
+    split: str | None = None  # `test`, `validation` or `all`; None for those on the test set if there are any, else all
+    hide: Sequence[str] = ()  # rows, or methods, that are left out
+    rows: Sequence[str] = ()  # rows, or methods, in their order; none for all in their own order
+    columns: Sequence[str] = ()  # columns, datasets or networks, in their order; none for all in their own order
+    groups: Mapping[str, str] = field(default_factory=dict)  # the heading that a row, or a method's rows, are below
+    suite: Suite | None = None  # the declared comparison whose runs are shown; None for all runs
+    name: str = ""  # of the suite
 
     @property
     def declared(self) -> Declaration | None:
@@ -59,7 +48,6 @@ class TableFilter:
         """Return the runs that are chosen, and a line on what was left out without being asked for.
 
         Args:
-            frame: From :func:`benchmark.store.load`.
             keep_splits: Whether runs on the validation split stay beside the others, as where it is a key.
 
         Raises:
@@ -89,9 +77,6 @@ class TableFilter:
         A word that is a method, a dataset or a network without runs is passed over.
 
         Args:
-            runs: Of :func:`benchmark.tables.layout.labelled`.
-            labels: All there are, in their own order.
-            axis: ``row`` or ``column``.
             of_methods: Whether these are methods, which can be hidden.
 
         Raises:
@@ -104,21 +89,24 @@ class TableFilter:
             if not found:
                 raise InputError(f"there are no runs of these {axis}s: {quoted(words)}")
         if of_methods and self.hide:
-            hidden = several("method to hide", self.hide, runs, labels, axis)
+            hidden: set[str] = set()
+            for word in self.hide:
+                # a method's name hides all of its rows
+                its = _of_method(word, runs, labels, axis) or [label for label in labels if label == word]
+                if not its:
+                    raise unknown("method to hide", word, {*labels, *runs["method"]}, quoted=True)
+                hidden |= {*its}
             found = [label for label in found if label not in hidden]
             if not found:
                 raise InputError("--hide leaves nothing to show")
         return found
 
     def hidden(self, frame: pd.DataFrame) -> set[str]:
-        """Return the names of the runs of hidden rows alone.
-
-        Args:
-            frame: From :func:`benchmark.store.load`; not empty.
-        """
+        """Return the names of the runs of hidden rows alone."""
+        if not self.hide:
+            return set()
         runs = layout.labelled(summaries(frame))
-        rows = list(dict.fromkeys(runs["row"]))
-        shown = set(self.labels(runs, rows, "row", of_methods=True)) if self.hide else set(rows)
+        shown = self.labels(runs, list(dict.fromkeys(runs["row"])), "row", of_methods=True)
         return set(runs["run"]) - set(runs.loc[runs["row"].isin(shown), "run"])
 
     def grouped(self, runs: pd.DataFrame, labels: Sequence[str]) -> dict[str, str]:
@@ -127,16 +115,13 @@ class TableFilter:
 
     @staticmethod
     def _matching(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
-        found = matching(word, runs, labels, axis) or _of_data(word, runs, labels, axis)
+        if found := matching(word, runs, labels, axis):
+            return found
+        of_data = set(runs.loc[(runs["dataset"] == word) | (runs["backbone"] == word), axis])
         known = {*labels, *registry.catalogue(), *backbones.available(), *datasets.available()}
-        if not found and word.partition("[")[0] not in known:
+        if not of_data and word.partition("[")[0] not in known:
             raise unknown(axis, word, {*labels, *runs["method"]} if axis == "row" else labels, quoted=True)
-        return found
-
-
-def _of_data(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
-    own = set(runs.loc[(runs["dataset"] == word) | (runs["backbone"] == word), axis])
-    return [label for label in labels if label in own]
+        return [label for label in labels if label in of_data]
 
 
 _WITH_SETTINGS = re.compile(r"(?P<method>[^\[\]]+)\[(?P<settings>[^\[\]]+)\]")
@@ -147,9 +132,6 @@ def matching(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str = "
 
     Args:
         word: A label; a method's name; or ``method[key=value, ...]`` with settings of the method.
-        runs: Of :func:`benchmark.tables.layout.labelled`.
-        labels: All there are.
-        axis: The column of ``runs`` that holds them.
     """
     # the plain name of several configurations is that of the usual one, if there is one
     return [word] if word in labels else _of_method(word, runs, labels, axis)
@@ -160,48 +142,37 @@ def _of_method(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) 
     name = found["method"].strip() if found else word
     own = runs[(runs["method"] == name) | (runs["variant"] == name) | (runs["base"] == name)]
     for part in found["settings"].split(",") if found else ():
-        key, equals, value = part.partition("=")
+        key, equals, value = map(str.strip, part.partition("="))
         if not equals:
             raise InputError(f"{word!r}: settings are written as method[key=value] (given: {part.strip()!r})")
-        own = own[_fits(own, key.strip(), value.strip(), word)]
+        if own.empty:
+            break
+        columns = _settings(own)
+        if key not in columns:
+            raise unknown(f"setting in {word!r}", key, columns)
+        own = own[own[columns[key]].map(shown_setting) == _as_shown(value)]
     kept = set(own[axis])
     return [label for label in labels if label in kept]
 
 
-def one(kind: str, word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str = "row") -> str:
-    """Return the one label that a word means.
+def only_row(kind: str, word: str, runs: pd.DataFrame, labels: Sequence[str]) -> str:
+    """Return the one row that a word means.
 
     Raises:
         InputError: If it means none, or several.
     """
-    found = matching(word, runs, labels, axis)
+    found = matching(word, runs, labels)
     if not found:
         raise unknown(kind, word, labels, quoted=True)
     if len(found) > 1:
-        raise InputError(f"{kind} {word!r} means several {axis}s: {quoted(found)}")
+        raise InputError(f"{kind} {word!r} means several rows: {quoted(found)}")
     return found[0]
-
-
-def several(kind: str, words: Iterable[str], runs: pd.DataFrame, labels: Sequence[str], axis: str = "row") -> list[str]:
-    """Return the labels that words mean together, in the words' order; a method means all of its own.
-
-    Raises:
-        InputError: If one of them means none.
-    """
-    found: dict[str, None] = {}
-    for word in words:
-        its = _of_method(word, runs, labels, axis) or [label for label in labels if label == word]
-        if not its:
-            raise unknown(kind, word, {*labels, *runs["method"]}, quoted=True)
-        found |= dict.fromkeys(its)
-    return list(found)
 
 
 def in_environment(frame: pd.DataFrame, words: str) -> pd.DataFrame:
     """Return the runs of one environment group, or of several.
 
     Args:
-        frame: From :func:`benchmark.store.load`.
         words: A part of the groups' names, such as ``EPYC``.
 
     Raises:
@@ -234,22 +205,13 @@ def quoted(labels: Iterable[str]) -> str:
     return ", ".join(map(repr, labels))
 
 
-def _fits(runs: pd.DataFrame, key: str, value: str, word: str) -> "pd.Series[bool]":
-    columns = _settings(runs)
-    if runs.empty:
-        return pd.Series(False, index=runs.index, dtype=bool)
-    if key not in columns:
-        raise unknown(f"setting in {word!r}", key, columns)
-    return runs[columns[key]].map(lambda given: shown_setting(given) == _as_shown(value)).astype(bool)
-
-
 def _settings(runs: pd.DataFrame) -> Mapping[str, str]:
     """Return the columns with a method's own settings, by their short names; a training recipe of its own wins."""
-    beginnings = ("hyperparameters.", "files.", "method.", "train.", layout.OWN)
-    there = [name for name in runs.columns if name.startswith(beginnings) and runs[name].notna().any()]
-    return {name.rpartition(".")[2]: name for begin in reversed(beginnings[:-1]) for name in there if begin in name} | {
-        name.rpartition(".")[2]: name for name in there if name.startswith(layout.OWN)
-    }
+    found: dict[str, str] = {}
+    for beginning in ("train.", "method.", "files.", "hyperparameters.", layout.OWN):
+        names = [name for name in runs.columns if name.startswith(beginning) and runs[name].notna().any()]
+        found |= {name.rpartition(".")[2]: name for name in names}
+    return found
 
 
 def _as_shown(value: str) -> str:

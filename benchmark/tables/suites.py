@@ -25,11 +25,10 @@ from benchmark.datasets import recipe
 from benchmark.escaping import file_name
 from benchmark.formatting import short_name
 from benchmark.store import BUDGETS_JOINED_BY, DamagedError, put, read_regular
-from benchmark.tables.comparison import Declaration
+from benchmark.tables.comparison import MIN_PAIRS, Declaration
 from benchmark.tables.configurations import shown_setting
 from benchmark.tables.layout import TASK
 from benchmark.tables.power import MAX_SEEDS
-from benchmark.tables.sequential import MIN_PAIRS
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import validated
@@ -94,26 +93,20 @@ def _fits(frame: pd.DataFrame, task: Task, suite: Suite) -> "pd.Series[bool]":
     if not fits.any():
         return fits
     layers = [layer_from_file(recipe(task.dataset)), *task.layers()]
-    free = (
-        settings_of_role(FieldRole.MEASURES)
-        | settings_of_role(FieldRole.EXECUTION)
-        | {"train.threads", "train.precision"}
-    )
+    free = settings_of_role(FieldRole.MEASURES) | settings_of_role(FieldRole.EXECUTION)
+    free |= {"train.threads", "train.precision"}
     for name, model in SECTIONS.items():
         declared = validated(model, section(layers, name), name).model_dump(mode="json")
         for key, value in declared.items():
             column = f"{name}.{key}"
-            if column not in frame.columns or column in free:
-                continue
-            same = frame[column].map(_text) == _text(value)
-            # in a plan of equal cost the length follows from the method
-            fits &= same | (frame["budgets"] != EQUAL_EPOCHS) if column == "train.epochs" else same
+            if column in frame.columns and column not in free:
+                same = frame[column].map(_text) == _text(value)
+                # in a plan of equal cost the length follows from the method
+                fits &= same | (frame["budgets"] != EQUAL_EPOCHS) if column == "train.epochs" else same
     for method in suite.methods:
         here = fits & (frame["method"] == method)
         if here.any():
-            fits &= ~here | _declared_hyperparameters(frame[here], method, [*layers, suite.settings]).reindex(
-                frame.index, fill_value=False
-            )
+            fits[here] = _declared_hyperparameters(frame[here], method, [*layers, suite.settings])
     return fits
 
 
@@ -121,24 +114,23 @@ def _declared_hyperparameters(
     runs: pd.DataFrame, method: str, layers: Sequence[Mapping[str, Any]]
 ) -> "pd.Series[bool]":
     """Return which runs of one method have the hyperparameters that the layers and its defaults give."""
+    fits = pd.Series(True, index=runs.index)
     try:
-        model = registry.load(method).Hyperparameters
+        cls = registry.load(method)
     except InputError:
         # a plug-in that is not at hand: its code is part of the runs' identity
-        return pd.Series(True, index=runs.index)
-    given = section(layers, method)
-    fits = pd.Series(True, index=runs.index)
-    for epochs in runs["train.epochs"].unique().tolist():
-        group = runs[runs["train.epochs"] == epochs]
-        declared = registry.resolve(registry.load(method), given, str(runs["backbone"].iloc[0]).split("+"), int(epochs))
-        restored = model.restored({})
-        fits.loc[group.index] &= group["method.version"] == declared.stored_version(registry.load(method).version)
+        return fits
+    restored = cls.Hyperparameters.restored({})
+    for _, group in runs.groupby("train.epochs"):
+        networks = str(runs["backbone"].iloc[0]).split("+")
+        declared = registry.resolve(cls, section(layers, method), networks, int(group["train.epochs"].iloc[0]))
+        same = group["method.version"] == declared.stored_version(cls.version)
         for key, value in declared.stored().items():
-            column = f"hyperparameters.{key}"
-            usual = restored.get(key, value)
-            stored = group[column] if column in group.columns else pd.Series(None, index=group.index, dtype=object)
-            same = stored.map(_text) == _text(value)
-            fits.loc[group.index] &= same | (stored.isna() & (_text(usual) == _text(value)))
+            wanted = _text(value)
+            stored = group.get(f"hyperparameters.{key}", pd.Series(None, index=group.index, dtype=object))
+            # what runs of an older version do not say had the value that it is restored to
+            same &= (stored.map(_text) == wanted) | (stored.isna() & (_text(restored.get(key, value)) == wanted))
+        fits[group.index] = same
     return fits
 
 
@@ -164,8 +156,8 @@ class Plan(NamedTuple):
     def store(self, root: Path) -> bool:
         """Write it into a results folder; return whether it was not there."""
         path = root / PLANS / self.file
-        if there := path.exists():
-            return not there
+        if path.exists():
+            return False
         put(path, self.content)
         return True
 
@@ -191,11 +183,8 @@ class _StoredPlan(BaseModel):
             raise ValueError("seeds or comparisons are out of range")
         if not one.bounds or not all(0 < bound < math.inf for bound in one.bounds.values()):
             raise ValueError("a bound is out of range")
-        if (
-            looks != sorted(set(looks))
-            or len(looks) > MAX_LOOKS
-            or (looks and not looks[-1] == one.seeds >= looks[0] > 0)
-        ):
+        ends = not looks or looks[-1] == one.seeds >= looks[0] > 0
+        if looks != sorted(set(looks)) or len(looks) > MAX_LOOKS or not ends:
             raise ValueError("its looks do not grow to all seeds")
         return self
 
@@ -213,11 +202,6 @@ def parsed_plan(content: bytes) -> Plan:
 def keep_plan(root: Path, declared: Declaration, runs: Iterable[str]) -> list[str]:
     """Store a sequential plan beside the runs that it is of, and return a line on each other plan of these runs.
 
-    Args:
-        root: The results folder.
-        declared: The plan.
-        runs: The names of all runs that it may take.
-
     Raises:
         InputError: If it has more than :data:`MAX_LOOKS` looks.
     """
@@ -225,9 +209,8 @@ def keep_plan(root: Path, declared: Declaration, runs: Iterable[str]) -> list[st
         raise InputError(f"a sequential plan has at most {MAX_LOOKS} looks (given: {len(declared.looks)})")
     names = sorted(runs)
     content = {"declaration": asdict(declared), "levels": declared.levels(), "runs": names}
-    plan = Plan(declared, frozenset(names), f"{json.dumps(content, indent=2)}\n".encode())
-    plan.store(root)
-    return plan_notes(plan.runs, stored_plans([root]), declared)
+    Plan(declared, frozenset(names), f"{json.dumps(content, indent=2)}\n".encode()).store(root)
+    return plan_notes(names, stored_plans([root]), declared)
 
 
 def stored_plans(results: Iterable[Path]) -> list[Plan]:
@@ -262,10 +245,8 @@ def plan_notes(runs: Collection[str], plans: Iterable[Plan], applied: Declaratio
     for plan in plans:
         one, shared = plan.declaration, len(plan.runs.intersection(runs))
         if shared and (applied is None or _compared(one) != _compared(applied)):
-            looks, bounds = (
-                ", ".join(map(str, one.looks)),
-                ", ".join(f"±{x:g} {name}" for name, x in one.bounds.items()),
-            )
+            looks = ", ".join(map(str, one.looks))
+            bounds = ", ".join(f"±{bound:g} {name}" for name, bound in one.bounds.items())
             lines[_compared(one)] = (
                 f"{shared} of these runs belong to a sequential plan ({one.name}) that is not applied here: looks at "
                 f"{looks or one.seeds} of at most {one.seeds} seeds, baseline {one.baseline}, {bounds}, level 0.05 / "

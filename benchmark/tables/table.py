@@ -1,20 +1,20 @@
 """From runs to a table: which runs share a cell, who is best, and what the differences to a baseline are."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
-from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, cost_note, of_frame
+from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, Run, cost_note, of_frame
 from benchmark.tables import aggregate, layout, selection
 from benchmark.tables.aggregate import Aggregate
-from benchmark.tables.comparison import CONFIDENCE, Declaration, Gain, paired_gain
+from benchmark.tables.comparison import CONFIDENCE, MIN_PAIRS, Declaration, Gain, paired_gain
 from benchmark.tables.layout import method_order, natural, summaries
 from benchmark.tables.power import POWER
 from benchmark.tables.replicates import Replicates, records, replicates
 from benchmark.tables.selection import TableFilter
-from benchmark.tables.sequential import MIN_PAIRS
 from benchmark.tables.style import TableStyle
 from benchmark.tables.suites import Plan, plan_notes, plan_of
 from methods.errors import InputError
@@ -24,20 +24,14 @@ EXPLORATORY = "exploratory: this comparison was not declared before its runs wer
 
 @dataclass(frozen=True)
 class Heading:
-    """What a column of values holds.
+    """What a column of values holds."""
 
-    Attributes:
-        column: Dataset, backbone and whatever else tells the runs apart; or a suite's task, and the budget.
-        metric: Which number of the runs.
-        part: Which student or class, for a metric with one number for each.
-        budget: What the runs have in common; empty where there are only equal epochs.
-        alone: Whether the reported metric is all that the table shows of the column, and goes without saying.
-    """
-
-    column: str
-    metric: Metric
-    part: str = ""
+    column: str  # dataset, backbone and whatever else tells the runs apart; or a suite's task, and the budget
+    metric: Metric  # which number of the runs
+    part: str = ""  # which student or class, for a metric with one number for each
+    # what the runs have in common; empty where there are only equal epochs
     budget: str = field(default="", compare=False)
+    # whether the reported metric is all that the table shows of the column, and goes without saying
     alone: bool = field(default=False, compare=False)
 
     @property
@@ -144,34 +138,26 @@ class Table:
     def notes(self) -> list[str]:
         """Return what a reader has to know, a line each."""
         style = self.style
-        lines = [
-            f"{metric.name}: {metric.description}" for metric in dict.fromkeys(key.metric for key in self.headings)
-        ]
-        lines += ["mean ± standard deviation" + self._seeds(), *self.remarks]
+        metrics = dict.fromkeys(heading.metric for heading in self.headings)
+        lines = [f"{metric.name}: {metric.description}" for metric in metrics]
+        lines += [f"mean ± standard deviation{self._seeds()}", *self.remarks]
         if any(one.unfinished for one in self.replicates.values()):
             lines.append("runs that did not finish are counted, not averaged")
-        lines += self._cost_notes()
+        for column in dict.fromkeys(heading.column for heading in self.headings):
+            costs = {key.metric.name: self.values(key) for key in self.headings if key.column == column}
+            if note := cost_note(costs.get("training-multiply-adds", {}), costs.get("step-time", {})):
+                lines.append(f"{column}: {note}")
         for budget in self.budgets if style.rank else ():
             ranks, used, judged = self.ranks(budget)
-            where = f" of {budget}" if budget else ""
             if used:
+                where = f" of {budget}" if budget else ""
                 by = self.complete(budget)[0][0].metric.name
                 lines.append(
                     f"average rank{where}: by {by}, over the {used} of {judged} columns in which every row has a value"
                 )
             if used > 1 and self.baseline is not None:
                 lines.append(aggregate.rank_note({style.word(row): rank for row, rank in ranks.items()}, used))
-        if self.baseline is not None:
-            lines += self._comparison_notes(style.word(self.baseline))
-        return lines
-
-    def _cost_notes(self) -> list[str]:
-        found = []
-        for column in dict.fromkeys(heading.column for heading in self.headings):
-            costs = {key.metric.name: self.values(key) for key in self.headings if key.column == column}
-            note = cost_note(costs.get("training-multiply-adds", {}), costs.get("step-time", {}))
-            found += [f"{column}: {note}"] if note else []
-        return found
+        return lines if self.baseline is None else lines + self._comparison_notes(style.word(self.baseline))
 
     def _seeds(self) -> str:
         counts = sorted({len(one.values) for one in self.replicates.values() if one.values})
@@ -195,9 +181,7 @@ class Table:
                 f"equivalence, for power: how many call a true difference of 0 equivalent, and show one as large as "
                 f"the bound, with {POWER:.0%} power (level {at})"
             )
-        if self.style.aggregates:
-            lines += aggregate.notes(self.aggregates, baseline)
-        return lines
+        return lines + (aggregate.notes(self.aggregates, baseline) if self.style.aggregates else [])
 
 
 def statement(declared: Declaration) -> list[str]:
@@ -263,29 +247,30 @@ def build(
         raise InputError("resolve plans seeds for differences to a method: name it with baseline, such as independent")
     metrics = of_frame(frame)
     reported = [HEADLINE] if choice.suite is None else list(choice.suite.bounds)
-    wanted = layout.check_metrics("columns", scores, metrics) if scores is not None else reported
+    wanted = layout.check_names("columns", scores, metrics) if scores is not None else reported
     if CLASSES in wanted and not any(str(name).startswith(CLASS_PREFIX) for name in frame.columns):
         raise InputError(
             "no run recorded its accuracy on each class: bench run --set train.class_accuracy=true (with --force, anew)"
         )
     arrangement = layout.arranged(summaries(frame), rows, columns)
     runs = arrangement.runs
+    cells: dict[tuple[str, str], list[Run]] = {}
+    for run in records(runs):
+        cells.setdefault((run["row"], run["column"]), []).append(run)
     found: dict[tuple[str, Heading], Replicates] = {}
-    row_methods: dict[str, str] = {}
-    every, places = records(runs), runs.groupby(["row", "column"], sort=False).indices
-    for (row, column), group in runs.groupby(["row", "column"], sort=False):
-        own = [every[place] for place in places[row, column]]
-        row_methods[str(row)] = str(group["method"].iloc[0])
-        budget = str(group["budget"].iloc[0])
-        mixed = scores is None and any("+" in str(record["backbone"]) for record in own)
-        for score in [*wanted, *([EACH] if mixed else [])]:
-            for part, one in replicates(own, metrics[score]).items():
-                found[str(row), Heading(str(column), metrics[score], part, budget)] = one
-    by_method, across = rows[0] == "method", columns[0] == "method"
-    methods = dict(zip(runs["column"], runs["method"], strict=True)) if across else {}
-    labels = sorted(row_methods, key=lambda row: (method_order(row_methods[row]) if by_method else (), natural(row)))
+    for (row, column), own in cells.items():
+        mixed = scores is None and any("+" in str(run["backbone"]) for run in own)
+        for metric in (metrics[score] for score in [*wanted, *([EACH] if mixed else [])]):
+            digits = showing.digits if metric.accuracy else None
+            for part, one in replicates(own, metric, digits).items():
+                found[row, Heading(column, metric, part, str(own[0]["budget"]))] = one
+    orders = {
+        axis: dict(zip(runs[axis], map(method_order, runs["method"]), strict=True)) if keys[0] == "method" else {}
+        for axis, keys in (("row", rows), ("column", columns))
+    }
+    labels = sorted({row for row, _ in cells}, key=lambda row: (orders["row"].get(row, ()), natural(row)))
     kept = choice.labels(runs, labels, "row", arrangement.methods == "row")
-    headings = _headings(found, methods)
+    headings = _headings(found, orders["column"])
     across_all = list(dict.fromkeys(heading.column for heading in headings))
     order = choice.labels(runs, across_all, "column", arrangement.methods == "column")
     headings = sorted((key for key in headings if key.column in order), key=lambda key: order.index(key.column))
@@ -295,23 +280,23 @@ def build(
     showing = showing.resolved([*labels, *across_all], choice.grouped(runs, kept), metrics)
     remarks = arrangement.notes(kept if arrangement.methods == "row" else order, showing.word)
     if choice.suite is not None and (absent := [name for name in choice.suite.methods if name not in labels]):
-        remarks = [*remarks, f"no runs are stored of {', '.join(absent)}"]
+        remarks.append(f"no runs are stored of {', '.join(absent)}")
     names = set(frame["run"])
     if declaration is None and choice.whole and list(rows) == ["method"]:
         planned = plan_of(names, plans, baseline)
         if planned is not None and planned.baseline in labels:
             baseline, declaration = planned.baseline, planned
-    remarks = [*remarks, *plan_notes(names, plans, declaration)]
-    rounded = {key: showing.rounded(one, key[1].metric) for key, one in found.items() if key[1].column in order}
-    shown = {key: one for key, one in rounded.items() if key[0] in kept}
+    remarks += plan_notes(names, plans, declaration)
+    every = {key: one for key, one in found.items() if key[1].column in order}
+    shown = {key: one for key, one in every.items() if key[0] in kept}
     table = Table("/".join(rows), kept, headings, shown, remarks=remarks, style=showing)
     if baseline is None:
         return table
     if arrangement.methods == "column":
         raise InputError(f"a baseline is a row, and here the rows are {' and '.join(rows)}: methods are in the columns")
     # of a declared comparison the baseline may be hidden: verdicts depend on runs and declaration alone
-    reference = selection.one("baseline", baseline, runs, kept if declaration is None else labels)
-    return compared(table, reference, resolve, declaration, rounded)
+    reference = selection.only_row("baseline", baseline, runs, kept if declaration is None else labels)
+    return compared(table, reference, resolve, declaration, every)
 
 
 def compared(
@@ -324,8 +309,6 @@ def compared(
     """Return the table with the gains of all other rows over one of its rows.
 
     Args:
-        table: Without gains.
-        baseline: The row.
         resolve: The difference that seeds are planned for.
         declaration: What was declared; rows that are no method of it are exploratory.
         every: Values of rows that are not shown too, such as a hidden baseline's.
@@ -344,58 +327,31 @@ def compared(
             gain = paired_gain(own.values, reference.values)
         if gain is not None:
             gains[row, heading] = gain
-    found: dict[tuple[str, str], Aggregate] = {}
-    values = {key: one.values for key, one in every.items()}
+    values = {key: one.values for key, one in every.items() if key[0] in (*table.rows, baseline)}
     alpha = declaration.alpha if declaration else 1 - CONFIDENCE
+    found: dict[tuple[str, str], Aggregate] = {}
     for budget in table.budgets:
         complete, _ = table.complete(budget)
         low = bool(complete) and complete[0].metric.better == "low"
-        shown = {key: own for key, own in values.items() if key[0] in (*table.rows, baseline)}
-        for row, one in aggregate.aggregates(shown, baseline, complete, low, alpha).items():
-            found[row, budget] = one
+        found |= {
+            (row, budget): one for row, one in aggregate.aggregates(values, baseline, complete, low, alpha).items()
+        }
     return replace(table, baseline=baseline, gains=gains, declaration=declaration, resolve=resolve, aggregates=found)
 
 
-def _headings(keys: Mapping[tuple[str, Heading], Replicates], methods: Mapping[str, str]) -> list[Heading]:
-    """Return the headings in order; the methods' own order comes first where columns have one."""
-    position: dict[Heading, int] = {}
-    for _, heading in keys:
-        position.setdefault(heading, len(position))
-    scores = list(dict.fromkeys(heading.metric.name for heading in position))
-    order = {column: method_order(method) for column, method in methods.items()}
+def _headings(keys: Iterable[tuple[str, Heading]], order: Mapping[str, tuple[int, str]]) -> list[Heading]:
+    """Return the headings in order; that of the methods comes first where columns have one."""
+    given = list(dict.fromkeys(heading for _, heading in keys))
+    scores = list(dict.fromkeys(heading.metric.name for heading in given))
     found = sorted(
-        position,
+        given,
         key=lambda key: (
             order.get(key.column, ()), natural(key.column), scores.index(key.metric.name), natural(key.part)
         ),
     )  # fmt: skip
-    per_column = pd.Series([heading.column for heading in found]).value_counts()
+    beside = Counter(heading.column for heading in found)
     single = len(scores) == 1
     return [
-        replace(
-            heading,
-            alone=heading.metric.name == HEADLINE
-            and (single or bool(per_column[heading.column] == 1 and EACH in scores)),
-        )
-        for heading in found
+        replace(key, alone=key.metric.name == HEADLINE and (single or (beside[key.column] == 1 and EACH in scores)))
+        for key in found
     ]
-
-
-def accuracy_table(frame: pd.DataFrame, scores: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the table's cells as text, methods down, datasets and backbones across.
-
-    Args:
-        frame: From :func:`benchmark.store.load`.
-        scores: As in :func:`build`.
-    """
-    if scores is not None:
-        layout.check_metrics("columns", scores, of_frame(frame))
-    if frame.empty:
-        return pd.DataFrame()
-    table = build(frame, scores)
-    found = table.replicates
-    return pd.DataFrame(
-        [[found[row, key].text() if (row, key) in found else "" for key in table.headings] for row in table.rows],
-        index=pd.Index(table.rows, name=table.corner),
-        columns=[heading.text for heading in table.headings],
-    )

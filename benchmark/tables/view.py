@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import stdev
 from typing import Any, Literal
 
 import pandas as pd
@@ -10,109 +9,67 @@ import pandas as pd
 from benchmark.escaping import PLAIN, Markup
 from benchmark.tables.comparison import ALPHA, Gain
 from benchmark.tables.power import seeds_for_equivalence, seeds_needed
-from benchmark.tables.replicates import Replicates
 from benchmark.tables.table import Heading, Table
 
 Kind = Literal[
     "row", "value", "gain", "paired sd", "seeds for equivalence", "seeds for power", "verdict", "average rank",
     "gain over tasks", "probability of improvement", "text",
 ]  # fmt: skip
-PLANNING: tuple[Kind, ...] = ("paired sd", "seeds for equivalence", "seeds for power")
+SEEDS: tuple[Kind, ...] = ("seeds for equivalence", "seeds for power")
 BEST, SECOND = "best", "second"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the typed table.
+    """A column of the typed table."""
 
-    Attributes:
-        id: What programs select it by, such as ``digits/resnet8:student:gain``.
-        kind: What its cells hold.
-        title: What a reader sees above it, in the words of the document.
-        heading: The values that it is of; None for columns of the table as a whole.
-    """
-
-    id: str
-    kind: Kind
-    title: str
-    heading: Heading | None = None
+    id: str  # what programs select it by, such as `digits/resnet8:student:gain`
+    kind: Kind  # what its cells hold
+    title: str  # what a reader sees above it, in the words of the document
+    heading: Heading | None = None  # the values that it is of; None for columns of the table as a whole
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the typed table.
+    """A row of the typed table."""
 
-    Attributes:
-        id: The row's label in the words of the runs.
-        label: What a reader sees.
-        of_gains: Whether it holds the gains of the row above it.
-        group: The heading that it is below; may be empty.
-    """
-
-    id: str
-    label: str
-    of_gains: bool = False
-    group: str = ""
+    id: str  # the row's label in the words of the runs
+    label: str  # what a reader sees
+    of_gains: bool = False  # whether it holds the gains of the row above it
+    group: str = ""  # the heading that it is below; may be empty
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the typed table.
+    """A cell of the typed table."""
 
-    Attributes:
-        text: What a reader sees, as plain text.
-        value: Its number: a mean, a difference, a rank; None for none.
-        decimals: Places of the number.
-        std: The sample's standard deviation over the seeds.
-        n: Seeds.
-        low: Lower end of the interval.
-        high: Its upper end.
-        p: Two-sided, of the paired t-test, uncorrected.
-        confidence: The level of the interval.
-        verdict: In words; empty for none.
-        note: Why there is no number, or what did not finish.
-        mark: :data:`BEST`, :data:`SECOND` or nothing.
-        marked: How much of the text's beginning the mark goes around.
-        seeds: The values by seed.
-        unfinished: Runs that did not finish, by status: count and first reason.
-        gain: The difference to the baseline, of a cell of values.
-    """
-
-    text: str = ""
-    value: float | None = None
-    decimals: int = 2
-    std: float | None = None
-    n: int | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    confidence: float | None = None
-    verdict: str = ""
-    note: str = ""
-    mark: str = ""
-    marked: int = 0
-    seeds: Mapping[int, float] = field(default_factory=dict)
+    text: str = ""  # what a reader sees, as plain text
+    value: float | None = None  # its number: a mean, a difference, a rank; None for none
+    decimals: int = 2  # places of the number
+    std: float | None = None  # the sample's standard deviation over the seeds
+    n: int | None = None  # seeds
+    low: float | None = None  # lower end of the interval
+    high: float | None = None  # its upper end
+    p: float | None = None  # two-sided, of the paired t-test, uncorrected
+    confidence: float | None = None  # the level of the interval
+    verdict: str = ""  # in words; empty for none
+    note: str = ""  # why there is no number, or what did not finish
+    mark: str = ""  # BEST, SECOND or nothing
+    marked: int = 0  # how much of the text's beginning the mark goes around
+    # runs that did not finish, by status: count and first reason
     unfinished: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    gain: Gain | None = None
+    gain: Gain | None = None  # the difference to the baseline, of a cell of values
 
 
 @dataclass(frozen=True)
 class TypedTable:
-    """Rows, columns and cells.
+    """Rows, columns and cells."""
 
-    Attributes:
-        columns: The first one holds the rows' labels.
-        rows: In order.
-        cells: By the row's place and the column's id; one that is not there is empty.
-        notes: What is below, a line each.
-        data: What JSON has of it.
-    """
-
-    columns: Sequence[Column]
-    rows: Sequence[Row]
-    cells: Mapping[tuple[int, str], Cell]
-    notes: Sequence[str] = ()
-    data: Any = None
+    columns: Sequence[Column]  # the first one holds the rows' labels
+    rows: Sequence[Row]  # in order
+    cells: Mapping[tuple[int, str], Cell]  # by the row's place and the column's id; one that is not there is empty
+    notes: Sequence[str] = ()  # what is below, a line each
+    data: Any = None  # what JSON has of it
 
     def cell(self, place: int, column: Column) -> Cell:
         """Return a row's cell in a column; the first column's is the row's label."""
@@ -121,9 +78,10 @@ class TypedTable:
             return Cell(f"{row.group}: {row.label}" if row.group and not row.of_gains else row.label)
         return self.cells.get((place, column.id), Cell())
 
-    def line(self, place: int) -> list[Cell]:
-        """Return all cells of a row."""
-        return [self.cell(place, column) for column in self.columns]
+    @property
+    def lines(self) -> list[list[Cell]]:
+        """All cells, row by row."""
+        return [[self.cell(place, column) for column in self.columns] for place in range(len(self.rows))]
 
     def column(self, id: str) -> Column:
         """Return the column of an id."""
@@ -138,7 +96,6 @@ def typed(table: Table, reasons: bool = True, form: Markup = PLAIN) -> TypedTabl
     """Return the typed table of runs: values, and gains, verdicts, ranks and aggregates where its style wants them.
 
     Args:
-        table: Of runs.
         reasons: Whether cells say why runs did not finish; if not, the notes do.
         form: Of the document, in which labels and titles are to be as they are.
     """
@@ -149,9 +106,10 @@ def typed(table: Table, reasons: bool = True, form: Markup = PLAIN) -> TypedTabl
     notes = table.notes()
     for heading in table.headings:
         title = heading.shown(style, form)
+        beside = {place: _beside(table, row.id, heading) for place, row in enumerate(rows) if not row.of_gains}
+        kinds = dict.fromkeys(kind for own in beside.values() for kind in own)
         columns.append(Column(heading.id, "value", title, heading))
-        beside = _beside(table, heading)
-        columns += [Column(f"{heading.id}:{kind}", kind, f"{title} {form.text(kind)}", heading) for kind in beside]
+        columns += [Column(f"{heading.id}:{kind}", kind, f"{title} {form.text(kind)}", heading) for kind in kinds]
         best, second = table.leaders(heading)
         for place, row in enumerate(rows):
             if row.of_gains:
@@ -159,8 +117,7 @@ def typed(table: Table, reasons: bool = True, form: Markup = PLAIN) -> TypedTabl
                 continue
             mark = BEST if row.id in best else SECOND if row.id in second else ""
             cells[place, heading.id] = _value_cell(table, row.id, heading, mark, reasons)
-            for kind in beside:
-                cells[place, f"{heading.id}:{kind}"] = _cell_beside(table, row.id, heading, kind)
+            cells |= {(place, f"{heading.id}:{kind}"): cell for kind, cell in beside[place].items()}
             own = table.replicates.get((row.id, heading))
             if own and not reasons:
                 notes += [f"{style.word(row.id)}, {heading.shown(style)}: {one.text}" for one in own.unfinished]
@@ -183,14 +140,6 @@ def _rows(table: Table, form: Markup) -> Iterator[Row]:
             yield Row(row, f"{label}: gain", True, group)
 
 
-def _beside(table: Table, heading: Heading) -> list[Kind]:
-    """Return the kinds of columns beside one of values."""
-    kinds: list[Kind] = ["gain"] if table.baseline is not None and table.style.gains == "columns" else []
-    if table.baseline is not None and table.bound(heading) is not None:
-        kinds += [*(PLANNING if table.style.planning else ()), *(("verdict",) if table.declaration else ())]
-    return kinds
-
-
 def _value_cell(table: Table, row: str, heading: Heading, mark: str, reasons: bool) -> Cell:
     own, style = table.replicates.get((row, heading)), table.style
     if own is None:
@@ -200,14 +149,10 @@ def _value_cell(table: Table, row: str, heading: Heading, mark: str, reasons: bo
         text = "; ".join(part for part in (text, gain_cell(table, row, heading).text) if part)
     gain = table.gains.get((row, heading))
     return Cell(
-        text, own.mean, own.decimals, _std(own), len(own.values), mark=mark, marked=len(own.numbers(style.n)),
-        verdict=gain.text if gain else "", note=", ".join(one.text for one in own.unfinished), seeds=own.values,
-        unfinished={str(one.status): {"count": one.count, "reason": one.reason} for one in own.unfinished}, gain=gain,
+        text, own.mean, own.decimals, own.std, len(own.values), mark=mark, marked=len(own.numbers(style.n)),
+        verdict=gain.text if gain else "", note=", ".join(one.text for one in own.unfinished),
+        unfinished=own.not_finished, gain=gain,
     )  # fmt: skip
-
-
-def _std(own: Replicates) -> float | None:
-    return stdev(own.values.values()) if len(own.values) > 1 else None
 
 
 def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
@@ -216,7 +161,9 @@ def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
         return Cell("baseline", note="baseline")
     gain, style = table.gains.get((row, heading)), table.style
     if gain is None:
-        why = _no_gain(table, row, heading)
+        own, reference = (table.replicates.get((one, heading)) for one in (row, table.baseline or ""))
+        there = "no seed in common" if reference and reference.values else "no run here of the baseline"
+        why = there if own and own.values else ""
         return Cell(why, note=why)
     decimals = table.replicates[row, heading].decimals
     interval = ""
@@ -230,30 +177,23 @@ def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
     )
 
 
-def _no_gain(table: Table, row: str, heading: Heading) -> str:
-    """Return why a row has no gain in a column; nothing if it has no run there."""
-    own = table.replicates.get((row, heading))
-    if not own or not own.values:
-        return ""
-    reference = table.replicates.get((table.baseline or "", heading))
-    return "no seed in common" if reference and reference.values else "no run here of the baseline"
-
-
-def _cell_beside(table: Table, row: str, heading: Heading, kind: Kind) -> Cell:
-    if kind == "gain":
-        return gain_cell(table, row, heading)
+def _beside(table: Table, row: str, heading: Heading) -> dict[Kind, Cell]:
+    """Return the cells beside one of values, by their kinds."""
+    found: dict[Kind, Cell] = {}
+    if table.baseline is not None and table.style.gains == "columns":
+        found["gain"] = gain_cell(table, row, heading)
+    if table.baseline is None or table.bound(heading) is None:
+        return found
     gain = table.gains.get((row, heading))
-    if gain is None:
-        return Cell()
-    if kind == "verdict":
-        return Cell(gain.text, verdict=gain.text)
-    if gain.sd is None:
-        return Cell()
-    decimals = heading.metric.decimals
-    if kind == "paired sd":
-        return Cell(f"{gain.sd:.{decimals}f}", gain.sd, decimals)
-    needed = _planned(table, heading, gain).get(kind)
-    return Cell("" if needed is None else str(needed), needed, 0)
+    if table.style.planning:
+        sd, decimals = gain.sd if gain else None, heading.metric.decimals
+        found["paired sd"] = Cell() if sd is None else Cell(f"{sd:.{decimals}f}", sd, decimals)
+        seeds = _planned(table, heading, gain) if gain else {}
+        for kind in SEEDS:
+            found[kind] = Cell(str(seeds[kind]), seeds[kind], 0) if seeds.get(kind) is not None else Cell()
+    if table.declaration:
+        found["verdict"] = Cell(gain.text, verdict=gain.text) if gain else Cell()
+    return found
 
 
 def _planned(table: Table, heading: Heading, gain: Gain) -> dict[str, int | None]:
@@ -318,7 +258,7 @@ def tidy(table: Table) -> pd.DataFrame:
             gain = table.gains.get((row, heading))
             found: dict[str, Any] = {table.corner: row, "label": table.style.word(row), "column": heading.column}
             found |= {"metric": heading.metric.name, "part": heading.part}
-            found |= {"mean": own.mean, "std": _std(own), "n": len(own.values)}
+            found |= {"mean": own.mean, "std": own.std, "n": len(own.values)}
             if table.baseline is not None:
                 shown = gain or Gain(float("nan"), 0)
                 found |= {"gain": shown.mean, "low": shown.low, "high": shown.high, "confidence": shown.confidence}
@@ -326,7 +266,7 @@ def tidy(table: Table) -> pd.DataFrame:
             if table.baseline is not None and planned:
                 seeds = _planned(table, heading, gain) if gain else {}
                 found |= {"paired_sd": gain.sd if gain else None}
-                found |= {kind.replace(" ", "_"): seeds.get(kind) for kind in PLANNING[1:]}
+                found |= {kind.replace(" ", "_"): seeds.get(kind) for kind in SEEDS}
                 found |= {"verdict": gain.text if gain else ""} if table.declaration else {}
             found["not_finished"] = sum(one.count for one in own.unfinished)
             rows.append(found)
@@ -340,11 +280,9 @@ def structured(table: Table) -> dict[str, Any]:
     cells = []
     for (row, heading), own in table.replicates.items():
         cell: dict[str, Any] = {"row": row, "column": heading.column, "metric": heading.metric.name}
-        cell |= {"part": heading.part, "id": heading.id, "mean": own.mean, "std": _std(own), "n": len(own.values)}
+        cell |= {"part": heading.part, "id": heading.id, "mean": own.mean, "std": own.std, "n": len(own.values)}
         cell["seeds"] = {str(seed): value for seed, value in own.values.items()}
-        cell["not_finished"] = {
-            str(one.status): {"count": one.count, "reason": one.reason} for one in own.unfinished
-        }  # fmt: skip
+        cell["not_finished"] = own.not_finished
         if (gain := table.gains.get((row, heading))) is not None:
             numbers = {key: value for key, value in asdict(gain).items() if key not in ("verdict", "note")}
             cell["gain"] = numbers

@@ -72,7 +72,7 @@ class TestPages:
         showing = TableStyle(n=False, p=False, rank=False)
         table = tables.build(load(results, "last"), ["student"], baseline="independent", showing=showing)
         content = tables.typed(table)
-        expected = {row.id: [cell.text for cell in content.line(place)[1:3]] for place, row in enumerate(content.rows)}
+        expected = {row.id: [cell.text for cell in content.lines[place][1:3]] for place, row in enumerate(content.rows)}
         assert list(found) == list(expected) == ["independent", "dml", "pcl"]
         assert {row: cells[:2] for row, cells in found.items()} == expected
         assert expected["dml"][0] == "87.20 ± 0.20"

@@ -164,7 +164,7 @@ class TestForms:
 
     def test_switches_of_a_cell(self, frame: pd.DataFrame) -> None:
         text_of = {
-            name: dict(zip(titles(content), (cell.text for cell in content.line(1)), strict=True))
+            name: dict(zip(titles(content), (cell.text for cell in content.lines[1]), strict=True))
             for name, content in {
                 "bare": typed(made(frame, n=False, p=False, interval=False, digits=1)),
                 "cell": typed(made(frame, gains="cell", p=False)),

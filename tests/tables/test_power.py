@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from benchmark.tables.comparison import paired_sd, verdict
+from benchmark.tables.comparison import verdict
 from benchmark.tables.power import (
     MAX_SEEDS,
     detectable_difference,
@@ -16,12 +16,6 @@ from benchmark.tables.power import (
     seeds_for_half_width,
     seeds_needed,
 )
-
-
-def test_paired_sd_is_that_of_the_differences_of_shared_seeds() -> None:
-    """Differences 1, 2 and 3, whose sample has the standard deviation 1."""
-    assert paired_sd({0: 11, 1: 22, 2: 33, 9: 0}, {0: 10, 1: 20, 2: 30, 8: 0}) == pytest.approx(1)
-    assert paired_sd({0: 1.0, 1: 2.0}, {0: 0.0, 7: 1.0}) is None
 
 
 @pytest.mark.parametrize(("n", "d", "power"), [(34, 0.5, 0.8078), (15, 0.8, 0.8213), (199, 0.2, 0.8017)])

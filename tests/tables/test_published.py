@@ -1,7 +1,5 @@
 """The published numbers: spot checks against numbers typed here, and what must hold for all of them."""
 
-import subprocess
-import sys
 from collections import Counter
 from importlib.resources import files
 
@@ -226,12 +224,3 @@ def test_every_declared_name_is_used() -> None:
     networks = {number.network for number in NUMBERS}
     assert methods == {*content["methods"]["ours"], *content["methods"]["others"]}
     assert networks == {*content["networks"]["ours"], *content["networks"]["others"]}
-
-
-def test_loading_imports_nothing_heavy() -> None:
-    program = (
-        "import sys; from benchmark.tables import published; published.load(); "
-        "print(sorted({'torch', 'ray', 'pandas'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=240)
-    assert done.stdout.strip() == "[]"

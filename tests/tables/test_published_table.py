@@ -11,7 +11,7 @@ import pytest
 
 from benchmark import store
 from benchmark.configuration.run_config import RunConfig
-from benchmark.tables import published, published_table
+from benchmark.tables import published
 from benchmark.tables.rendering import TEXT_FORMATS as FORMATS
 from tests.tables.test_tables import Runs
 
@@ -27,12 +27,12 @@ def runs(tmp_path: Path) -> Runs:
     return filled
 
 
-def cells(comparisons: list[published_table.Comparison], form: str = "csv") -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(FORMATS[form](published_table.typed_comparison(comparisons)))))
+def cells(comparisons: list[published.Comparison], form: str = "csv") -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(FORMATS[form](published.typed_comparison(comparisons)))))
 
 
 def test_without_runs_every_published_number_is_shown() -> None:
-    rows = cells(published_table.compare(None))
+    rows = cells(published.compare(None))
     assert len(rows) == len(published.load())
     for row in rows:
         assert row["source"] in published.sources()
@@ -41,7 +41,7 @@ def test_without_runs_every_published_number_is_shown() -> None:
 
 
 def test_ours_stand_first_with_the_difference(runs: Runs) -> None:
-    rows = cells(published_table.compare(store.load(runs.store.root)))
+    rows = cells(published.compare(store.load(runs.store.root)))
     ours = [row for row in rows if row["ours"]]
     assert rows[: len(ours)] == ours
     assert {row["source"] for row in ours} == {
@@ -61,12 +61,12 @@ def test_validation_scores_are_never_compared(tmp_path: Path) -> None:
     filled = Runs(tmp_path)
     run: RunConfig = filled.add(data={"holdout": 0.25})
     filled.put(run.model_copy(update={"dataset": "cifar100", "backbone": "resnet32"}), 70.0)
-    assert not any(row["ours"] for row in cells(published_table.compare(store.load(tmp_path, split="all"))))
+    assert not any(row["ours"] for row in cells(published.compare(store.load(tmp_path, split="all"))))
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_names_the_source(form: str) -> None:
-    text = FORMATS[form](published_table.typed_comparison(published_table.compare(None)))
+    text = FORMATS[form](published.typed_comparison(published.compare(None)))
     assert "pcl-paper" in text
     assert "quoted at second hand" in text
     if form == "json":

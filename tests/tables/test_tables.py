@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from benchmark.configuration.run_config import RunConfig
 from benchmark.formatting import short_name
 from benchmark.metrics import METRICS
 from benchmark.store import Result, Status, Store
-from benchmark.tables.layout import check_keys, check_metrics, keys_and_metrics
+from benchmark.tables.layout import KEYS, check_names
 from benchmark.tables.rendering import check_format, rendered
-from benchmark.tables.replicates import mean_and_deviation
-from benchmark.tables.table import accuracy_table, build
+from benchmark.tables.replicates import Replicates
+from benchmark.tables.table import Table, build
 from methods.errors import InputError
+from tests.command_line import Bench
 
 FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))
 
@@ -53,8 +55,18 @@ class Runs:
 
     def table(self, *scores: str) -> Mapping[str, Mapping[str, str]]:
         """The cells by row and column."""
-        table = accuracy_table(store.load(self.store.root, split="all"), scores or ("student",))
-        return {str(row): dict(cells) for row, cells in table.iterrows()}
+        return texts(build(store.load(self.store.root, split="all"), scores or ("student",)))
+
+
+def texts(table: Table) -> dict[str, dict[str, str]]:
+    """The cells of values by row and heading."""
+    return {
+        row: {
+            heading.text: own.text() if (own := table.replicates.get((row, heading))) else ""
+            for heading in table.headings
+        }
+        for row in table.rows
+    }
 
 
 @pytest.fixture
@@ -73,7 +85,7 @@ class TestCell:
         assert runs.table() == {"dml": {"digits/resnet8": "70.00 (1)"}}
 
     def test_deviation_is_that_of_a_sample(self) -> None:
-        assert mean_and_deviation([1.0, 3.0]) == "2.00 ± 1.41 (2)"
+        assert Replicates({0: 1.0, 1: 3.0}).text() == "2.00 ± 1.41 (2)"
 
     def test_runs_that_did_not_finish_are_counted_and_left_out(self, runs: Runs) -> None:
         runs.add(70.0, seed=0)
@@ -230,16 +242,16 @@ class TestForm:
         ]
 
     def test_real_runs(self, finished_runs: Path) -> None:
-        table = accuracy_table(store.load(finished_runs), ("student", "ensemble", "peers", "ece", "distance"))
-        assert list(table.index) == ["dml", "pcl"]
-        assert table.map(lambda cell: cell.endswith("(2)") and "±" in cell).all(axis=None)
+        table = texts(build(store.load(finished_runs), ("student", "ensemble", "peers", "ece", "distance")))
+        assert list(table) == ["dml", "pcl"]
+        assert all(cell.endswith("(2)") and "±" in cell for cells in table.values() for cell in cells.values())
 
     @pytest.mark.parametrize("names", [["studnet"], ["student", "accuracy"], []])
     def test_unknown_columns_are_refused(self, names: list[str]) -> None:
         with pytest.raises(
             InputError, match="valid: best, best-epoch, cka, classes, disagreement, distance, each, ece, ensemble"
         ):
-            check_metrics("value", names, METRICS)
+            check_names("value", names, METRICS)
 
     def test_unknown_format_is_refused(self) -> None:
         with pytest.raises(InputError, match=r"unknown format 'htm', did you mean 'html'.* \(valid: csv, html, json"):
@@ -247,12 +259,14 @@ class TestForm:
 
 
 class TestLayout:
-    def test_keys_and_metrics_may_be_mixed(self) -> None:
-        assert keys_and_metrics(["student", "dataset", "best"], METRICS) == (["dataset"], ["student", "best"])
+    def test_keys_and_metrics_may_be_mixed(self, bench: Bench, finished_runs: Path) -> None:
+        words = ["table", "--results", str(finished_runs), "--format", "json"]
+        found = json.loads(bench(*words, "--columns", "student,dataset,best").out)
+        assert [column["id"] for column in found["columns"]] == ["digits:student", "digits:best"]
         with pytest.raises(InputError, match="unknown column 'datset', did you mean 'dataset'"):
-            keys_and_metrics(["datset"], METRICS)
+            check_names("columns", ["datset"], (*KEYS, *METRICS))
         with pytest.raises(InputError, match="unknown row 'metod', did you mean 'method'"):
-            check_keys("rows", ["metod"])
+            check_names("rows", ["metod"], KEYS)
 
     def test_rows_and_columns_change_places(self, runs: Runs) -> None:
         runs.add(70.0)
@@ -313,4 +327,4 @@ class TestLayout:
                 "digits/resnet8+vgg16 peer1 vgg16": "72.00 (1)",
             }
         }
-        assert accuracy_table(store.load(runs.store.root)).shape == (1, 3)
+        assert len(build(store.load(runs.store.root)).headings) == 3
