@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -61,9 +60,6 @@ class Board:
 
     anchor: str  # its place on the page
     column: str  # the tables' column
-    dataset: str  # in short
-    network: str  # of the peers
-    budget: str  # what the runs have in common: equal epochs, or a cost
     table: PageTable  # one row per method
     provenance: PageTable  # the same rows: who measured them, when, with what and how long
     file: BoardFile  # the same for programs
@@ -88,17 +84,15 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
     runs = layout.labelled(content.frame)
     by_cell = {(one.group.row, one.group.panel): one for one in sets}
     suites = [] if content.choice.suite else _suites(content.frame)
-    found = []
+    found: list[Board] = []
     for column in dict.fromkeys(heading.column for heading in table.headings):
         own = runs[runs["column"] == column]
-        rows = [row for row in table.rows if (row, column) in by_cell]
-        if rows:
+        kept = [by_cell[row, column] for row in table.rows if (row, column) in by_cell]
+        if kept:
             names = set(own["run"])
             declared = content.choice.declared or _declared(own, suites) or plan_of(names, content.plans, None)
             part = replace(table, remarks=[*table.remarks, *plan_notes(names, content.plans, declared)])
-            found.append(
-                _board(part, column, own, rows, by_cell, declared.baseline if declared else baseline, declared)
-            )
+            found.append(_board(part, column, own, kept, declared.baseline if declared else baseline, declared))
     found.sort(key=lambda board: -len(board.table.rows))
     # columns may differ only in characters that anchors do not have
     anchors = [board.anchor for board in found]
@@ -140,13 +134,15 @@ def _board(
     table: tables.Table,
     column: str,
     runs: pd.DataFrame,
-    rows: Sequence[str],
-    by_cell: Mapping[tuple[str, str], RunSet],
+    sets: Sequence[RunSet],
     baseline: str,
     declared: tables.Declaration | None,
 ) -> Board:
+    rows = [one.group.row for one in sets]
     headings = [key for key in table.headings if key.column == column]
-    headline = _part(table, rows, [key for key in headings if key.metric.name == HEADLINE])
+    reported = [key for key in headings if key.metric.name == HEADLINE]
+    measured = {key: one for key, one in table.replicates.items() if key[0] in rows and key[1] in reported}
+    headline = replace(table, rows=rows, headings=reported, replicates=measured)
     reference = selection.matching(baseline, runs, rows)
     if len(reference) == 1 and len(rows) > 1:
         headline = tables.compared(headline, reference[0], declaration=declared)
@@ -154,7 +150,7 @@ def _board(
     kept = [one for one in shown.columns if one.kind in ("value", "gain", "verdict")]
     costs = [key for key in headings if key.metric.name in COSTS]
     costs = [key for key in costs if any(own.values for (row, one), own in table.replicates.items() if one == key)]
-    sets = [_in_suite(by_cell[row, column], declared) for row in rows]
+    sets = [_in_suite(own, declared) for own in sets]
     lines = [
         [
             PageCell(own.group.row, href=f"methods/{quote(file_name(own.group.method, '.html'))}"),
@@ -165,35 +161,25 @@ def _board(
         ]
         for place, own in enumerate(sets)
     ]
-    notes = [
-        *shown.notes,
-        *(f"{key.metric.title}: {key.metric.description}, mean over seeds" for key in costs),
-    ]
+    notes = [*shown.notes, *(f"{key.metric.title}: {key.metric.description}, mean over seeds" for key in costs)]
     if len(reference) != 1 and len(rows) > 1:
         notes.append(f"no gains: {len(reference) or 'no'} rows are {baseline}")
     data = [{"mark": str(one.mark), "method": one.group.method} for one in sets]
-    first = runs.iloc[0]
     titles = [one.heading.metric.title if one.heading and one.kind == "value" else one.kind for one in kept]
     header = ["method", *titles, *(key.metric.title for key in costs), "seeds", "checked"]
-    return Board(
-        anchor=re.sub(r"[^A-Za-z0-9.+]+", "-", column).strip("-"),
-        column=column,
+    first = runs.iloc[0]
+    file = BoardFile(
         dataset=str(first["dataset"]),
         network=str(first["backbone"]),
         budget=str(first["budget"]) or EQUAL_EPOCHS,
-        table=PageTable(column, header, lines, notes, data),
-        provenance=_provenance(sets, data),
-        file=BoardFile(
-            dataset=str(first["dataset"]),
-            network=str(first["backbone"]),
-            budget=str(first["budget"]) or EQUAL_EPOCHS,
-            baseline=headline.baseline or "",
-            rows=[
-                _row(own, {one.kind: shown.cell(place, one) for one in kept}, table, costs)
-                for place, own in enumerate(sets)
-            ],
-        ),
+        baseline=headline.baseline or "",
+        rows=[
+            _row(own, {one.kind: shown.cell(place, one) for one in kept}, table, costs)
+            for place, own in enumerate(sets)
+        ],
     )
+    anchor = re.sub(r"[^A-Za-z0-9.+]+", "-", column).strip("-")
+    return Board(anchor, column, PageTable(column, header, lines, notes, data), _provenance(sets, data), file)
 
 
 def _in_suite(own: RunSet, declared: tables.Declaration | None) -> RunSet:
@@ -234,10 +220,8 @@ def _provenance(sets: Sequence[RunSet], data: Sequence[Mapping[str, str]]) -> Pa
 
 def as_csv(board: Board) -> str:
     """Return a leaderboard as CSV, one row per method, the provenance in columns of its own."""
-    flat: list[dict[str, Any]] = []
-    for row in board.file.model_dump()["rows"]:
-        provenance = row.pop("provenance")
-        flat.append(row | provenance)
+    rows = board.file.model_dump()["rows"]
+    flat = [{key: one for key, one in row.items() if key != "provenance"} | row["provenance"] for row in rows]
     return tables.frame_csv(pd.DataFrame(flat).astype({"trials": "Int64"}))
 
 
@@ -253,11 +237,6 @@ def _counted(one: RunSet) -> str:
     return f"{count} {'seed' if count == 1 else 'seeds'}"
 
 
-def _part(table: tables.Table, rows: Sequence[str], headings: Sequence[tables.Heading]) -> tables.Table:
-    kept = {key: one for key, one in table.replicates.items() if key[0] in rows and key[1] in headings}
-    return replace(table, rows=rows, headings=headings, replicates=kept)
-
-
 def of_method(found: Sequence[Board], method: str) -> PageTable | None:
     """Return a method's rows of all leaderboards as one table; None if it has none."""
     lines = []
@@ -267,13 +246,11 @@ def of_method(found: Sequence[Board], method: str) -> PageTable | None:
                 # a row with settings of its own is told apart from the plain method's
                 place = board.column if cells[0].text == method else f"{board.column}: {cells[0].text}"
                 by_title = dict(zip(board.table.header[1:], cells[1:], strict=True))
-                lines.append((PageCell(place, href=f"../index.html#{board.view}"), by_title))
+                lines.append((PageCell(place, href=f"index.html#{board.view}"), by_title))
     if not lines:
         return None
     header = list(dict.fromkeys(title for _, by_title in lines for title in by_title))
-    rows = [[first, *(_from_below(by_title.get(title, PageCell(""))) for title in header)] for first, by_title in lines]
+    rows = [[first, *(by_title.get(title, PageCell("")) for title in header)] for first, by_title in lines]
+    # the leaderboards' links are seen from a folder further up
+    rows = [[replace(cell, href=cell.href and f"../{cell.href}") for cell in row] for row in rows]
     return PageTable("Results", ["data and network", *header], rows)
-
-
-def _from_below(cell: PageCell) -> PageCell:
-    return replace(cell, href=f"../{cell.href}") if cell.href else cell

@@ -172,9 +172,9 @@ class _Site:
             "index.html.j2",
             boards=found,
             choices={
-                "data": list(dict.fromkeys(board.dataset for board in found)),
-                "network": list(dict.fromkeys(board.network for board in found)),
-                "budget": list(dict.fromkeys(board.budget for board in found)),
+                "data": list(dict.fromkeys(board.file.dataset for board in found)),
+                "network": list(dict.fromkeys(board.file.network for board in found)),
+                "budget": list(dict.fromkeys(board.file.budget for board in found)),
                 "checked": [str(mark) for mark in Mark],
             },
             introduced=introduced,
