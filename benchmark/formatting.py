@@ -1,5 +1,8 @@
 """How values are written for a person, everywhere alike."""
 
+import json
+from typing import Any
+
 
 def duration(seconds: float | None) -> str:
     """Return a time as text: ``45 s``, ``12 min``, ``3 h 05 min``, ``4 d 02 h``; ``?`` for None."""
@@ -12,6 +15,13 @@ def duration(seconds: float | None) -> str:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24:02d} h"
+
+
+def shown(value: Any) -> str:
+    """Return a setting's value as a person writes it in YAML: ``true``, ``null``, ``0.5``."""
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 OTHER_WORDS = {"acc": "student", "accuracy": "student", "top1": "student"}

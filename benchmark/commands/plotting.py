@@ -142,7 +142,7 @@ def plot(
         raise InputError("--predictor goes with bench plot confusion, and with agreement of two or more --run")
     from benchmark import store
     from benchmark.reports import figures, prediction_figures, style
-    from benchmark.tables import style as layouts
+    from benchmark.tables import stored_plans, style as layouts
 
     wanted = layouts.read(layout_file, {"suite": suite, "where": where, "split": split, "hide": hide})
     total = None if width is None else style.inches(width)
@@ -156,6 +156,7 @@ def plot(
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     frame, left_out = view.choice.runs(_only(frame, runs, results, prefer))
+    left_out = [*left_out, *view.choice.plans_of(set(frame["run"]), stored_plans(store.folders(places(results))))]
     if kind in OF_PREDICTIONS:
         folders, without = prediction_figures.folders_with_predictions(frame, store.folders(places(results)))
         left_out = [*left_out, *without]

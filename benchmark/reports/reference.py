@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from benchmark.configuration import SECTIONS
+from benchmark.formatting import shown
 from benchmark.metrics import known
 from benchmark.reports.schedules import default_schedules
 from methods import registry
@@ -117,7 +118,7 @@ def metrics(plugins: Sequence[str] = ()) -> Iterator[str]:
 
 def described(key: str, info: FieldInfo) -> tuple[str, str, str, str]:
     """Return a setting's name, its valid values, its default and its description."""
-    default = "must be given" if info.is_required() else f"default {_word(info.get_default(call_default_factory=True))}"
+    default = "must be given" if info.is_required() else f"default {shown(info.get_default(call_default_factory=True))}"
     if scales_with_epochs(info):
         default += f" of {REFERENCE_EPOCHS} epochs"
     return key, allowed(info), default, info.description or ""
@@ -144,16 +145,10 @@ def _kind(annotation: Any) -> str:
     if origin is list:
         return "list of " + _kind(arguments[0]) + "s"
     if arguments and all(isinstance(word, str | bool) for word in arguments):
-        return "|".join(map(_word, arguments))
+        return "|".join(map(shown, arguments))
     # an alias that carries bounds, or a union
     parts = [part for part in arguments if isinstance(part, type) or get_origin(part) is not None]
     return " or ".join(dict.fromkeys(map(_kind, parts))) or str(annotation)
-
-
-def _word(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _table(rows: Iterable[tuple[str, str, str, str]]) -> Iterator[str]:

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from benchmark.formatting import shown
 from benchmark.metrics import HEADLINE, METRICS
 from benchmark.store import Status, load
 from benchmark.sweeps.outcomes import Outcome, ranked
 from benchmark.sweeps.plan import BOUND, Configuration, Question, Sweep
-from benchmark.sweeps.space import Assignment, described, identity, shown
+from benchmark.sweeps.space import Assignment, described, identity
 from benchmark.tables import (
     ALPHA,
     MIN_PAIRS,
@@ -40,23 +41,18 @@ class Spread(NamedTuple):
         return f"{self.sd:.2f} points ({self.source})"
 
 
-class Comparison(NamedTuple):
-    """Two configurations that are compared by the seeds that both have, and how they are called.
+Pair = tuple[Outcome, Outcome, str, str, str]
+"""Two configurations, what they are called, and the keys and values that both have, if other pairs have others."""
 
-    ``where`` has the keys and values that both have, if other comparisons have others.
-    """
+
+class Compared(NamedTuple):
+    """Two configurations, and their difference with the verdict at the level that it has among all comparisons."""
 
     ours: Outcome
     reference: Outcome
     ours_name: str
     reference_name: str
-    where: str = ""
-
-
-class Compared(NamedTuple):
-    """A comparison with its difference and the verdict at the level that it has among all comparisons."""
-
-    comparison: Comparison
+    where: str
     gain: Gain
 
     @property
@@ -79,12 +75,11 @@ class Compared(NamedTuple):
 
     def __str__(self) -> str:
         """How the two differ."""
-        one = self.comparison
         ends = sorted(abs(end) for end in (self.gain.low or 0.0, self.gain.high or 0.0))
         word = "better" if self.gain.mean > 0 else "worse"
         interval = f"{abs(self.gain.mean):.2f} [{ends[0]:.2f}, {ends[1]:.2f}]"
-        where = f" with {one.where}" if one.where else ""
-        return f"{one.ours_name} is {word} than {one.reference_name} by {interval} points{where}"
+        where = f" with {self.where}" if self.where else ""
+        return f"{self.ours_name} is {word} than {self.reference_name} by {interval} points{where}"
 
 
 def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[Configuration, Configuration]]:
@@ -130,17 +125,13 @@ def answer(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread) -> str:
 def _answer_question(sweep: Sweep, question: Question, finished: Sequence[Outcome], count: int, spread: Spread) -> str:
     by_number = {outcome.configuration.number: outcome for outcome in finished}
     found = pairs(sweep, [outcome.configuration for outcome in finished])
-    shared = [_described_shared(ours.assignment, reference.assignment) for ours, reference in found]
+    assignments = [(ours.assignment, reference.assignment) for ours, reference in found]
+    shared = [_described_shared(ours, reference) for ours, reference in assignments]
+    outcomes = [(by_number[ours.number], by_number[reference.number]) for ours, reference in found]
     compared = _compare(
         [
-            Comparison(
-                by_number[ours.number],
-                by_number[reference.number],
-                _described_own(ours.assignment, reference.assignment),
-                _described_own(reference.assignment, ours.assignment),
-                where if len(set(shared)) > 1 else "",
-            )
-            for (ours, reference), where in zip(found, shared, strict=True)
+            (*pair, _described_own(ours, other), _described_own(other, ours), where if len(set(shared)) > 1 else "")
+            for pair, (ours, other), where in zip(outcomes, assignments, shared, strict=True)
         ],
         question.within,
         count,
@@ -165,34 +156,32 @@ def _answer_best(sweep: Sweep, finished: Sequence[Outcome], count: int, spread: 
     default = next((x for x in finished if x.configuration.runs[0].identity == sweep.base.identity), None)
     name = f"the best, {best.configuration.label},"
 
-    def comparison(ours: Outcome, reference: Outcome, role: str) -> Comparison:
-        return Comparison(ours, reference, name, f"{role}{reference.configuration.label},")
+    def pair(ours: Outcome, reference: Outcome, role: str) -> Pair:
+        return ours, reference, name, f"{role}{reference.configuration.label},", ""
 
     if default is None or default is best:
         # that the best is better than all others takes all comparisons: the least significant one decides
         roles = ["the second, ", *[""] * (len(finished) - 2)]
-        others = [comparison(best, other, role) for other, role in zip(finished[1:], roles, strict=True)]
-        compared = _compare(others, BOUND, count)
-        deciding = sorted(compared, key=lambda x: x.differs)[:1]
+        others = [pair(best, other, role) for other, role in zip(finished[1:], roles, strict=True)]
+        deciding = sorted(_compare(others, BOUND, count), key=lambda x: x.differs)[:1]
     else:
-        others = [comparison(x, default, "the default, ") for x in finished if x is not default]
-        compared = _compare(others, BOUND, count)
-        deciding = [x for x in compared if x.comparison.ours is best]
+        others = [pair(x, default, "the default, ") for x in finished if x is not default]
+        deciding = [x for x in _compare(others, BOUND, count) if x.ours is best]
     if not deciding:
         return f"undecided: {name} has no seed in common with what it is compared with"
     if deciding[0].differs:
         return f"{deciding[0]} ({_method(count)})"
-    subject = f"{name} differs from {deciding[0].comparison.reference_name}"
+    subject = f"{name} differs from {deciding[0].reference_name}"
     return _answer_rest(deciding, f"{subject} by no more than", subject, BOUND, count, spread)
 
 
-def _compare(found: Sequence[Comparison], within: float, count: int) -> list[Compared]:
-    """Return the comparisons that share a seed with their verdicts; what has finished so far counts."""
-    seeds = 1 + max((seed for x in found for seed in x.ours.scores), default=0)
+def _compare(found: Sequence[Pair], within: float, count: int) -> list[Compared]:
+    """Return the pairs that share a seed with their verdicts; what has finished so far counts."""
+    seeds = 1 + max((seed for ours, *_ in found for seed in ours.scores), default=0)
     declared = Declaration("sweep", REFERENCE, (OURS, REFERENCE), seeds, count, {HEADLINE: within})
     better = METRICS[HEADLINE].better
-    gains = [declared.judge(x.ours.scores, x.reference.scores, HEADLINE, better, range(seeds)) for x in found]
-    return [Compared(x, gain) for x, gain in zip(found, gains, strict=True) if gain is not None]
+    gains = [declared.judge(pair[0].scores, pair[1].scores, HEADLINE, better, range(seeds)) for pair in found]
+    return [Compared(*pair, gain) for pair, gain in zip(found, gains, strict=True) if gain is not None]
 
 
 def _answer_rest(
@@ -215,19 +204,16 @@ def _answer_rest(
     n = min(x.gain.n for x in undecided)
     if n < MIN_PAIRS:
         few = "one seed has no interval" if n == 1 else f"{n} seeds are too few for an interval"
-        needed = _seeds_that_decide(within, spread.sd, compared)
+        needed = seeds_for_half_width(within / 2, spread.sd, compared)
         return f"undecided: {few}; {enough(needed)}, if the paired standard deviation is {spread}"
-    numbers = [_seeds_that_decide(within, x.gain.sd, compared) for x in undecided if x.gain.p is not None and x.gain.sd]
+    # whatever the difference is, an interval of half the bound excludes 0 or is within the bound
+    sds = [x.gain.sd for x in undecided if x.gain.p is not None and x.gain.sd]
+    numbers = [seeds_for_half_width(within / 2, sd, compared) for sd in sds]
     if not numbers:
         return f"undecided: whether {subject}: a difference that is equal with every seed has no interval"
     feasible = [number for number in numbers if number is not None]
     needed = max(feasible) if len(feasible) == len(numbers) else None
     return f"undecided: {enough(needed)} (with {n} seeds: up to {largest:.2f} points, {_method(compared)})"
-
-
-def _seeds_that_decide(within: float, sd: float, compared: int) -> int | None:
-    """Return the seeds with which an interval excludes 0 or is within the bound, whatever the difference."""
-    return seeds_for_half_width(within / 2, sd, compared)
 
 
 def _method(compared: int) -> str:

@@ -16,10 +16,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.escaping import figure as text
+from benchmark.formatting import shown
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.sweeps.outcomes import SEED, Importance, Outcome, ranked
 from benchmark.sweeps.plan import Sweep
-from benchmark.sweeps.space import Choice, Domain, Parameter, Range, shown
+from benchmark.sweeps.space import Choice, Domain, Parameter, Range
 
 MAX_CURVES = 24
 COLOURS = "cividis"

@@ -25,7 +25,8 @@ from benchmark.configuration import (
     plan,
     recipes,
 )
-from benchmark.sweeps.space import Assignment, Space, described, identity, parse_space, shown
+from benchmark.formatting import shown
+from benchmark.sweeps.space import Assignment, Space, described, identity, parse_space
 from methods import registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import BaseHyperparameters, validated

@@ -12,12 +12,12 @@ from rich.console import Console
 
 import methods
 from benchmark.console import say
+from benchmark.formatting import shown
 from benchmark.reports import places
 from benchmark.store import put
 from benchmark.sweeps.answer import Spread, answer
 from benchmark.sweeps.outcomes import Outcome, importances, ranked
 from benchmark.sweeps.plan import Sweep
-from benchmark.sweeps.space import shown
 from benchmark.tables import Gain, frame_csv, frame_markdown, paired_gain
 
 MAX_ROWS = 40
@@ -58,12 +58,8 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
         # of an earlier report, which more seeds may have refuted
         for ending in ("csv", "svg", "png"):
             (folder / f"importance.{ending}").unlink(missing_ok=True)
-    command = shlex.join(
-        [
-            *("bench", "run", "--config", _path(folder / BEST)),
-            *places(sweep.command.plugins, sweep.command.store.root, None),
-        ]
-    )
+    options = places(sweep.command.plugins, sweep.command.store.root, None)
+    command = shlex.join(["bench", "run", "--config", _path(folder / BEST), *options])
     best = order[0] if order and order[0].n else None
     if best is None:
         say(console, "no configuration has finished: there is no best one yet")

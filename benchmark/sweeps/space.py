@@ -10,6 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from benchmark.configuration import parse_yaml
+from benchmark.formatting import shown
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -246,13 +247,6 @@ class Space:
 def identity(assignment: Assignment) -> str:
     """Return the canonical form, equal for equal configurations."""
     return json.dumps(assignment, sort_keys=True)
-
-
-def shown(value: Any) -> str:
-    """Return a value as a person writes it."""
-    if isinstance(value, bool) or value is None:
-        return json.dumps(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def described(assignment: Assignment) -> str:

@@ -14,6 +14,7 @@ from .comparison import (
     check_bound as check_bound,
     differences as differences,
     paired_gain as paired_gain,
+    statement as statement,
     two_way as two_way,
 )
 from .layout import method_order as method_order, natural as natural, summaries as summaries
@@ -53,6 +54,5 @@ from .table import (
     Table as Table,
     build as build,
     compared as compared,
-    statement as statement,
 )
 from .view import Cell as Cell, Column as Column, TypedTable as TypedTable, typed as typed

@@ -211,6 +211,30 @@ class Declaration:
         return replace(found, verdict="undecided", bound=bound, note=why)
 
 
+def statement(declared: Declaration, verdicts: bool = True) -> list[str]:
+    """Return what was declared and, if they are shown, how its verdicts come about, a line each."""
+    bounds = ", ".join(f"±{bound:g} {metric}" for metric, bound in declared.bounds.items())
+    lines = [
+        f"declared ({declared.name}): {len(declared.methods) - 1} methods against {declared.baseline}, "
+        f"{declared.seeds} seeds, equivalent within {bounds}; level 0.05 / {declared.comparisons} = "
+        f"{declared.alpha:.3g} for each comparison, so that a verdict depends on its own runs alone"
+    ]
+    if verdicts:
+        lines.append(
+            f"verdict: the interval of {1 - declared.alpha:.5g} compared with 0 and with the bound: it is beyond the "
+            "bound (better, worse by at least), excludes 0 (better, worse), is within the bound (equivalent), or none "
+            "of these (undecided)"
+        )
+    if len(declared.looks) > 1:
+        looks = ", ".join(map(str, declared.looks))
+        levels = ", ".join(f"{level:.2g}" for level in declared.levels())
+        lines.append(
+            f"sequential: looks at {looks} seeds at levels {levels} (error spending of Lan and DeMets after O'Brien "
+            "and Fleming, exact for t); what a look decides is kept, with the interval of its level and seeds"
+        )
+    return lines
+
+
 def check_bound(option: str, bound: float) -> float:
     """Return the half-width of what counts as equivalent, or raise an InputError if it is none."""
     if not 0 < bound < float("inf"):

@@ -1,7 +1,7 @@
 """Which runs, rows and columns a table or a figure shows, in which order, and how a person names them."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -10,10 +10,10 @@ from benchmark import datasets
 from benchmark.configuration import Suite
 from benchmark.store import identity_in, select
 from benchmark.tables import layout
-from benchmark.tables.comparison import Declaration
+from benchmark.tables.comparison import Declaration, statement
 from benchmark.tables.configurations import shown_setting
 from benchmark.tables.layout import summaries
-from benchmark.tables.suites import declaration, suite_runs
+from benchmark.tables.suites import Plan, declaration, plan_notes, plan_of, suite_runs
 from methods import backbones, registry
 from methods.errors import InputError, unknown
 
@@ -43,6 +43,12 @@ class TableFilter:
     def whole(self) -> bool:
         """Whether nothing chooses among the runs or the methods, so that a stored plan of them applies."""
         return self.suite is None and self.where is None and not self.hide
+
+    def plans_of(self, runs: Collection[str], plans: Sequence[Plan]) -> list[str]:
+        """Return what is declared of runs that are shown without verdicts, and their other plans, a line each."""
+        declared = self.declared or (plan_of(runs, plans, None) if self.whole else None)
+        own = [] if declared is None else statement(declared, verdicts=False)
+        return own + plan_notes(runs, plans, declared)
 
     def runs(self, frame: pd.DataFrame, keep_splits: bool = False) -> tuple[pd.DataFrame, list[str]]:
         """Return the runs that are chosen, and a line on what was left out without being asked for.

@@ -10,7 +10,7 @@ from benchmark.escaping import PLAIN, Markup
 from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, Run, cost_note, of_frame
 from benchmark.tables import aggregate, layout, selection
 from benchmark.tables.aggregate import Aggregate
-from benchmark.tables.comparison import CONFIDENCE, MIN_PAIRS, Declaration, Gain, paired_gain
+from benchmark.tables.comparison import CONFIDENCE, MIN_PAIRS, Declaration, Gain, paired_gain, statement
 from benchmark.tables.layout import method_order, natural, summaries
 from benchmark.tables.power import POWER
 from benchmark.tables.replicates import Replicates, records, replicates
@@ -182,27 +182,6 @@ class Table:
                 f"the bound, with {POWER:.0%} power (level {at})"
             )
         return lines + (aggregate.notes(self.aggregates, baseline) if self.style.aggregates else [])
-
-
-def statement(declared: Declaration) -> list[str]:
-    """Return what was declared and how its verdicts come about, a line each."""
-    bounds = ", ".join(f"±{bound:g} {metric}" for metric, bound in declared.bounds.items())
-    lines = [
-        f"declared ({declared.name}): {len(declared.methods) - 1} methods against {declared.baseline}, "
-        f"{declared.seeds} seeds, equivalent within {bounds}; level 0.05 / {declared.comparisons} = "
-        f"{declared.alpha:.3g} for each comparison, so that a verdict depends on its own runs alone",
-        f"verdict: the interval of {1 - declared.alpha:.5g} compared with 0 and with the bound: it is beyond the "
-        "bound (better, worse by at least), excludes 0 (better, worse), is within the bound (equivalent), or none "
-        "of these (undecided)",
-    ]
-    if len(declared.looks) > 1:
-        looks = ", ".join(map(str, declared.looks))
-        levels = ", ".join(f"{level:.2g}" for level in declared.levels())
-        lines.append(
-            f"sequential: looks at {looks} seeds at levels {levels} (error spending of Lan and DeMets after O'Brien "
-            "and Fleming, exact for t); what a look decides is kept, with the interval of its level and seeds"
-        )
-    return lines
 
 
 def build(

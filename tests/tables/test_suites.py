@@ -47,7 +47,7 @@ def test_those_of_the_package_are_valid_and_have_room() -> None:
     assert {"lite", "full"} <= found.keys()
     for name, suite in found.items():
         assert suite.comparisons >= suite.declared, name
-        assert f"{suite.hours:g} hours" in suites.described()[name]
+        assert f"{suite.hours:g} h)" in suites.described()[name]
     # what a laptop can do without the network comes first
     assert found["lite"].tasks[0].dataset == "digits"
 
@@ -125,12 +125,15 @@ def test_looks_are_stored_and_other_looks_at_the_same_runs_are_said(bench: Bench
     assert (list(plan.declaration.looks), len(plan.runs)) == ([3, 4], 8)
     assert str(tmp_path).encode() not in plan.content
     assert "3, 4 of at most" not in bench("table", *words).out
+    # a figure says what is declared, of a suite's runs and of all that are stored
+    plots = [bench("plot", "curves", *suite, "--value", "loss") for suite in (words, [])]
+    assert ["0.05 / 4" in plot.err and "looks at 3, 4 seeds" in plot.err for plot in plots] == [True, True]
     # the maximum is raised after the runs were looked at
     Path(tiny).write_text(yaml.safe_dump(sequential | {"version": 2, "seeds": 6, "looks": [3, 6]}), encoding="utf-8")
     for command in (["report", *words, "--out", "page.html"], ["site", *words, "--out", "site"]):
         assert bench(*command).code == 0
     shown = (tmp_path / "page.html").read_text(), (tmp_path / "site/index.html").read_text()
-    for text in (bench("table", *words).out, *shown):
+    for text in (bench("table", *words).out, bench("plot", "cost", *words).err, *shown):
         assert "3, 4 of at most 4 seeds" in text
 
 
