@@ -19,7 +19,7 @@ from tests import profiles
 
 if TYPE_CHECKING:
     from tests.command_line import Bench
-    from tests.tables.story import Story
+    from tests.tables.frames import Story
 
 profiles.register()
 
@@ -149,6 +149,6 @@ def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def story(tmp_path_factory: pytest.TempPathFactory) -> "Story":
     """A paper's runs, to be read: three methods on two datasets and two networks, and a second setting of one."""
-    from tests.tables.story import Story, tell_all
+    from tests.tables.frames import Story, tell_all
 
     return tell_all(Story(tmp_path_factory.mktemp("story")))

@@ -17,7 +17,7 @@ import yaml
 from benchmark import cli, exchange, load, running
 from benchmark.configuration import layer_from_file, suites
 from benchmark.console import new_console
-from tests.tables.story import Story
+from tests.tables.frames import Story
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -12,7 +12,7 @@ from benchmark import store
 from benchmark.metrics import METRICS
 from benchmark.reports import LINES, figures, style
 from methods.errors import InputError
-from tests.tables.test_tables import Runs
+from tests.tables.frames import Runs
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from benchmark.reports.style import View, inches
 from benchmark.tables import TableFilter, TableStyle
 from methods.errors import InputError
 from tests.command_line import Bench
-from tests.tables.story import Story
+from tests.tables.frames import Story
 
 
 @pytest.fixture(scope="module")

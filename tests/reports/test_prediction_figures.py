@@ -14,7 +14,7 @@ from benchmark.reports import prediction_figures as figures, style
 from benchmark.reports.prediction_figures import pairwise, row_percentages, same_class, shared_errors
 from benchmark.store import Predictions, write_predictions
 from methods.errors import InputError
-from tests.tables.test_tables import Runs
+from tests.tables.frames import Runs
 
 LABELS = np.array([0, 0, 1, 1])
 SAID = {"peer0": [0, 1, 1, 1], "peer1": [0, 0, 0, 1], "ensemble": [0, 0, 1, 1]}

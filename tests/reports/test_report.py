@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark import cli
-from benchmark.configuration.run_config import DataConfig, RunConfig, TrainConfig
+from benchmark.configuration import RunConfig
 from benchmark.metrics import COSTS
 from benchmark.reports import page as report, server
 from benchmark.reports.page_data import Content, as_page_data
@@ -23,6 +23,7 @@ from benchmark.store import Result, Status, Store, StoredRun
 from methods.errors import InputError
 from tests import needs
 from tests.browser import Browser, browser
+from tests.tables import frames
 
 EVIL = "</script><img src=x onerror=\"document.title='broken'\"> & <b>\u2028"
 ENVIRONMENT = {"torch": "2.15.0", "okdbench": "0.1.0", "commit": "abc", "hardware": "H200", "device": "cpu"}
@@ -30,17 +31,7 @@ METHODS = ("independent", "dml", "pcl")
 
 
 def config(method: str, seed: int, epochs: int = 20, dataset: str = "digits", **hyperparameters: Any) -> RunConfig:
-    return RunConfig(
-        method=method,
-        dataset=dataset,
-        backbone="resnet8",
-        seed=seed,
-        train=TrainConfig(epochs=epochs),
-        data=DataConfig(),
-        hyperparameters=hyperparameters,
-        method_version=1,
-        dataset_checksum="0" * 64,
-    )
+    return frames.config(method, dataset, seed, epochs, **hyperparameters)
 
 
 def store_run(store: Store, run: RunConfig, level: float, ending: Status = Status.FINISHED, reason: str = "") -> None:

@@ -10,7 +10,7 @@ from benchmark.reports.page_data import Content
 from benchmark.tables import layout, summaries
 from benchmark.tables.table import build
 from methods.errors import InputError
-from tests.tables.story import COLUMNS, Story
+from tests.tables.frames import COLUMNS, Story
 
 
 class TestSecondSetting:

@@ -22,7 +22,7 @@ from benchmark.tables.view import TypedTable, tidy, typed
 from methods.errors import InputError
 from tests import needs
 from tests.command_line import Bench
-from tests.tables.story import Story
+from tests.tables.frames import Story
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example_layout.yaml"
 
