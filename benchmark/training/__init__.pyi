@@ -2,12 +2,19 @@ from . import checkpoints as checkpoints
 from .batches import Augmentation as Augmentation, Normalisation as Normalisation
 from .checks import check_files as check_files, check_labels as check_labels, check_networks as check_networks
 from .devices import (
+    DOCTOR_MINUTES as DOCTOR_MINUTES,
+    Machine as Machine,
+    MachineRecord as MachineRecord,
     Precision as Precision,
     PrecisionConfig as PrecisionConfig,
     check_settings as check_settings,
     choose_device as choose_device,
     is_out_of_memory as is_out_of_memory,
+    machine_remarks as machine_remarks,
     peak_memory as peak_memory,
+    read_machine_record as read_machine_record,
+    recording_key as recording_key,
+    records_steps as records_steps,
     reset_peak_memory as reset_peak_memory,
     setting_remarks as setting_remarks,
 )
@@ -16,15 +23,6 @@ from .initialisation import (
     initialise_method as initialise_method,
     on_meta as on_meta,
     without_values as without_values,
-)
-from .machine_record import (
-    DOCTOR_MINUTES as DOCTOR_MINUTES,
-    Machine as Machine,
-    MachineRecord as MachineRecord,
-    machine_remarks as machine_remarks,
-    read_machine_record as read_machine_record,
-    recording_key as recording_key,
-    records_steps as records_steps,
 )
 from .recorded import RecordingError as RecordingError
 from .steps import (

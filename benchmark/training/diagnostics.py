@@ -44,7 +44,6 @@ MOST_FEATURES = 8192
 """Of all peers together: their products take half a gigabyte then, and no score is worth a run that ends for memory."""
 
 _HITS, _COUNTS = "hits/", "counts"
-_PAIRED = ("distance", "kl", "disagreement")
 _Pair = tuple[str, str]
 
 
@@ -90,12 +89,11 @@ def summary(sums: Mapping[str, Sequence[float]], images: int, by_class_of: Seque
     scores = _class_scores(sums, by_class_of)
     for name, values in sums.items():
         if name.startswith("ece/"):
-            scores[name] = calibration_error(values, images)
-        elif name.startswith(_HITS) or name == _COUNTS:
-            continue
-        else:
+            # sum_b |sum over the bin of (confidence - hit)| / N, the mean gap weighted by the bins' sizes
+            scores[name] = sum(map(abs, values)) / images
+        elif not name.startswith(_HITS) and name != _COUNTS:
             distance, kl, disagreement = (value / images for value in values)
-            scores |= dict(zip((f"{kind}/{name}" for kind in _PAIRED), (distance, kl, 100 * disagreement), strict=True))
+            scores |= {f"distance/{name}": distance, f"kl/{name}": kl, f"disagreement/{name}": 100 * disagreement}
     return scores
 
 
@@ -137,11 +135,6 @@ def calibration_sums(probabilities: Tensor, labels: Tensor) -> Tensor:
     return member @ (confidence - (predicted == labels).to(probabilities.dtype))
 
 
-def calibration_error(sums: Sequence[float], images: int) -> float:
-    """Return ``sum_b |sum over the bin of (confidence - hit)| / N``, which is the mean gap weighted by bin size."""
-    return sum(abs(value) for value in sums) / images
-
-
 def _difference(reference: Tensor, other: Tensor) -> Tensor:
     """Return the sums over the batch of distance, ``KL(reference || other)`` and disagreement of log probabilities."""
     probabilities, others = reference.exp(), other.exp()
@@ -154,9 +147,6 @@ def _difference(reference: Tensor, other: Tensor) -> Tensor:
 class FeatureSimilarity:
     """The mean linear CKA over all pairs of several networks, from their features batch by batch, in float64.
 
-    Attributes:
-        images: How many were counted.
-
     For features X ``[N, d]`` and Y ``[N, e]`` of the same images, centred column by column,
     ``CKA(X, Y) = ||Y^T X||_F^2 / (||X^T X||_F ||Y^T Y||_F)``, in 0..1: 1 where one is a rotation or a multiple of the
     other, near 0 where they have nothing to do with each other and N is large beside d and e.
@@ -167,7 +157,7 @@ class FeatureSimilarity:
 
     def __init__(self) -> None:
         self._sizes: list[int] = []
-        self.images = 0
+        self.images = 0  # that were counted
         self._sums = torch.empty(0)
         self._products = torch.empty(0)
 
@@ -228,9 +218,12 @@ class PeerSimilarity:
         """Fill a mapping with the features ``[B, d]`` that each peer's classifier reads, while the context lasts."""
         found: dict[int, Tensor] = {}
 
+        def keep(peer: int, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            found[peer] = arguments[0]
+
         with ExitStack() as hooks:
             for peer, own in enumerate(self._classifiers):
-                hooks.callback(own.register_forward_pre_hook(partial(_keep, found, peer)).remove)
+                hooks.enter_context(own.register_forward_pre_hook(partial(keep, peer)))
             yield found
 
     def add(self, read: Mapping[int, Tensor]) -> None:
@@ -243,10 +236,6 @@ class PeerSimilarity:
     def scores(self) -> dict[str, Tensor]:
         """Return ``cka/peers`` as ``[1]``; nothing if there is none."""
         return {"cka/peers": self._similarity.mean()[None]} if self._similarity.images else {}
-
-
-def _keep(found: dict[int, Tensor], peer: int, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-    found[peer] = arguments[0]
 
 
 def gradient_norms(terms: Mapping[str, Tensor], parameters: Sequence[Tensor]) -> dict[str, float]:

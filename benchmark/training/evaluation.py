@@ -125,10 +125,8 @@ def _batches(
 
 def _gains(scores: Mapping[str, float], roles: Mapping[str, Role]) -> dict[str, float]:
     kinds: tuple[Role, ...] = ("peer", "teacher", "ensemble")
-    peers, teachers, ensembles = (
-        [scores[f"top1/{name}"] for name, own in roles.items() if own == kind and f"top1/{name}" in scores]
-        for kind in kinds
-    )
+    top1 = {name.removeprefix("top1/"): score for name, score in scores.items() if name.startswith("top1/")}
+    peers, teachers, ensembles = ([top1[name] for name in diagnostics.members(kind, roles, top1)] for kind in kinds)
     better = {"gain/ensemble": ensembles[:1], "gain/teachers": teachers}
     return {name: sum(own) / len(own) - sum(peers) / len(peers) for name, own in better.items() if own and peers}
 

@@ -21,21 +21,9 @@ class Student:
     network: nn.Module  # in eval mode: normalised images [B, C, H, W] to logits
     weights: Mapping[str, Tensor]
     metadata: Mapping[str, str]  # of the file
-
-    @property
-    def classes(self) -> list[str]:
-        """The classes' names in the order of the logits."""
-        return list(json.loads(self.metadata["classes"]))
-
-    @property
-    def mean(self) -> list[float]:
-        """Of each channel, for pixels in [0, 1]."""
-        return [float(value) for value in json.loads(self.metadata["mean"])]
-
-    @property
-    def std(self) -> list[float]:
-        """Of each channel, likewise."""
-        return [float(value) for value in json.loads(self.metadata["std"])]
+    classes: list[str]  # in the order of the logits
+    mean: list[float]  # of each channel, for pixels in [0, 1]
+    std: list[float]
 
 
 def describe_data(dataset: Dataset) -> dict[str, str]:
@@ -66,11 +54,12 @@ def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
         sizes = {key: int(metadata[key]) for key in ("num_classes", "in_channels", "image_size")}
         shared = int(metadata["shared_stages"]) if "shared_stages" in metadata else None
         network = make(metadata["backbone"], **sizes, plugins=plugins).network(shared).eval()
-        student = Student(network, weights, metadata)
-        student.network.load_state_dict(weights)
-        if not len(student.mean) == len(student.std) == sizes["in_channels"]:
+        network.load_state_dict(weights)
+        mean, std = ([float(value) for value in json.loads(metadata[key])] for key in ("mean", "std"))
+        classes = list(json.loads(metadata["classes"]))
+        if not len(mean) == len(std) == sizes["in_channels"]:
             raise ValueError("mean and std are not one a channel")
-        if len(student.classes) != sizes["num_classes"]:
+        if len(classes) != sizes["num_classes"]:
             raise ValueError("classes and num_classes differ")
     except KeyError as error:
         raise InputError(
@@ -78,7 +67,7 @@ def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
         ) from None
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{path} is not a student of this version's networks: {str(error).splitlines()[0]}") from None
-    return student
+    return Student(network, weights, metadata, classes, mean, std)
 
 
 def named_classes(path: Path) -> list[str] | None:

@@ -15,11 +15,10 @@ from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset, Images, on_device, uploaded
 from benchmark.store import Predictions, atomic
 from benchmark.training.batches import Batches, Normalisation
-from benchmark.training.devices import PrecisionConfig, check_settings, reset_peak_memory
+from benchmark.training.devices import PrecisionConfig, check_settings, records_steps, reset_peak_memory
 from benchmark.training.diagnostics import gradient_norms, gradient_scores
 from benchmark.training.evaluation import evaluate, evaluating, predicted, predictions_of
 from benchmark.training.initialisation import axis_seed, initialise_method
-from benchmark.training.machine_record import records_steps
 from benchmark.training.recorded import RecordedStep, count_on_the_host
 from benchmark.training.steps import (
     StepBatch,

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 
 import methods
-from benchmark import running
 from benchmark.checking.check import check, faults
 from benchmark.configuration import RunConfig
 from benchmark.datasets import load
 from benchmark.training import Trainer
 from methods import Method, Progress
+from tests.plans import digits
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "more_than_logits.md").read_text(encoding="utf-8")
 SOURCES = {
@@ -40,17 +40,9 @@ def build(name: str, plugins: dict[str, Path], **hyperparameters: Any) -> Method
 
 
 def planned(name: str, plugins: dict[str, Path], results: Path, **train: Any) -> RunConfig:
-    layer = {
-        "methods": [name],
-        "dataset": "digits",
-        "backbone": "resnet8",
-        "seeds": 1,
-        "epochs": 2,
-        "results": str(results),
-        "data": {"train_per_class": 3, "test_per_class": 3},
-        "train": {"batch_size": 15, "lr": 0.05, **train},
-    }
-    (run,) = running.prepare([layer], (str(plugins[name]),)).runs
+    few = {"epochs": 2, "data": {"train_per_class": 3, "test_per_class": 3}}
+    settings = {"batch_size": 15, "lr": 0.05, **train}
+    (run,) = digits(results, name, (str(plugins[name]),), backbone="resnet8", train=settings, **few).runs
     return run
 
 

@@ -25,7 +25,7 @@ from benchmark.hardware.measurements import (
 )
 from benchmark.hardware.report import Agreement, DeviceReport, ParallelSpeed, Part, Repeat, StepSpeed, page
 from benchmark.speed.measure import Rate
-from benchmark.training.machine_record import Machine
+from benchmark.training.devices import Machine
 from tests.command_line import Bench
 from tests.pretended_device import PretendedDevice, PretendedGraph
 from tests.reference import GOLDEN

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.catalogue import load
 from benchmark.datasets.images import Dataset
@@ -18,6 +17,7 @@ from benchmark.scheduling.execution import Execution, Job
 from benchmark.scheduling.time_limit import TimeLimit
 from benchmark.store import METRICS, Result, Status, Store
 from benchmark.training.trainer import Row
+from tests import plans
 
 Outcome = dict[str, tuple[list[Row], dict[str, bytes]]]
 
@@ -109,17 +109,9 @@ def alone(plugin: Path) -> None:
 
 def jobs(results: Path, plugin: Path) -> list[Job]:
     """Two runs."""
-    layer = {
-        "methods": list(NAMES),
-        "dataset": "digits",
-        "seeds": 1,
-        "epochs": EPOCHS,
-        "data": {"train_per_class": 10, "test_per_class": 5},
-        "train": {"batch_size": 16},
-        "results": str(results),
-    }
     plugins = (str(plugin),)
-    runs = running.prepare([layer], plugins).runs
+    few = {"data": {"train_per_class": 10, "test_per_class": 5}, "train": {"batch_size": 16}}
+    runs = plans.digits(results, ",".join(NAMES), plugins, epochs=EPOCHS, **few).runs
     return [Job(run, results, "cpu", save_students=True, plugins=plugins, predictions="float32") for run in runs]
 
 

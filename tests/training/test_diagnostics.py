@@ -24,6 +24,7 @@ from benchmark.training.trainer import Trainer
 from methods.metrics import Role
 from methods.networks import whole_network
 from methods.peers import SeparatePeers
+from tests.plans import digits
 
 
 def roles_of(names: Iterable[str]) -> dict[str, Role]:
@@ -139,22 +140,8 @@ def test_gradient_norms_and_their_shares() -> None:
 
 
 def small(results: Path, method: str, every: int, **layer: Any) -> running.Command:
-    return running.prepare(
-        [
-            {
-                "methods": method,
-                "dataset": "digits",
-                "seeds": 1,
-                "epochs": 3,
-                "data": {"train_per_class": 4, "test_per_class": 4},
-                "train": {"batch_size": 16, "diagnostics_every": every},
-                "results": str(results),
-                "engine": "serial",
-                "save_students": True,
-            }
-            | layer
-        ]
-    )
+    few: dict[str, Any] = {"epochs": 3, "data": {"train_per_class": 4, "test_per_class": 4}, "save_students": True}
+    return digits(results, method, **few | {"train": {"batch_size": 16, "diagnostics_every": every}} | layer)
 
 
 def rows_of(command: running.Command) -> list[dict[str, float]]:
@@ -261,11 +248,7 @@ class TestLinearCKA:
             assert math.isnan(linear_cka(torch.full((10, 2), value, dtype=torch.float64), normals(10, 2)))
 
     def test_batches_add_up_and_pairs_are_averaged(self) -> None:
-        features = [
-            normals(40, 3),
-            normals(40, 4, 1) + normals(40, 3) @ normals(3, 4, 4),
-            normals(40, 5, 2),
-        ]
+        features = [normals(40, 3), normals(40, 4, 1) + normals(40, 3) @ normals(3, 4, 4), normals(40, 5, 2)]
         similarity = FeatureSimilarity()
         for start, end in ((0, 7), (7, 8), (8, 40)):
             similarity.add([own[start:end] for own in features])
@@ -283,9 +266,13 @@ def watched(method: methods.Method, images: Tensor) -> dict[str, Tensor]:
     return similarity.scores()
 
 
+def built(name: str, backbone: str = "resnet8", **hyperparameters: Any) -> methods.Method:
+    return methods.build(name, backbone=backbone, num_classes=3, in_channels=1, image_size=8, **hyperparameters)
+
+
 class TestPeers:
     def test_it_is_that_of_the_peers_pooled_features(self) -> None:
-        method = methods.build("dml", backbone="resnet8", num_classes=3, in_channels=1, image_size=8, peers=3)
+        method = built("dml", peers=3)
         images = torch.randn(12, 1, 8, 8)
         assert isinstance(method, SeparatePeers)
         pooled = [whole_network(own).features_and_logits(images)[0].detach() for own in method.eval().networks]
@@ -293,22 +280,18 @@ class TestPeers:
         assert watched(method, images)["cka/peers"].tolist() == [pytest.approx(expected, rel=1e-5)]
 
     def test_copies_are_the_same_and_other_networks_may_have_other_sizes(self) -> None:
-        def built(backbone: str) -> methods.Method:
-            return methods.build("dml", backbone=backbone, num_classes=3, in_channels=1, image_size=8)
-
-        method = built("resnet8")
+        method = built("dml")
         assert isinstance(method, SeparatePeers)
         method.networks[1].load_state_dict(method.networks[0].state_dict())
         assert watched(method, torch.randn(12, 1, 8, 8))["cka/peers"].tolist() == [pytest.approx(1, abs=1e-9)]
-        mixed = built("resnet8+wide_resnet20_8")
+        mixed = built("dml", "resnet8+wide_resnet20_8")
         assert 0 < float(watched(mixed, torch.randn(12, 1, 8, 8))["cka/peers"]) < 1
 
     def test_one_peer_has_none(self) -> None:
-        method = methods.build("independent", backbone="resnet8", num_classes=3, in_channels=1, image_size=8, peers=1)
-        assert watched(method, torch.randn(6, 1, 8, 8)) == {}
+        assert watched(built("independent", peers=1), torch.randn(6, 1, 8, 8)) == {}
 
     def test_peers_that_are_too_wide_together_have_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        method = methods.build("dml", backbone="resnet8", num_classes=3, in_channels=1, image_size=8)
+        method = built("dml")
         monkeypatch.setattr("benchmark.training.diagnostics.MOST_FEATURES", 128)
         assert "cka/peers" in watched(method, torch.randn(6, 1, 8, 8))
         assert not any(module._forward_pre_hooks for module in method.modules())

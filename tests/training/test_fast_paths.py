@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 import methods
-from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.catalogue import load
 from benchmark.training import StepBatch, Trainer
 from methods import Progress
+from tests.plans import digits
 
 METHODS = tuple(name for name in methods.available() if name != "kd")  # which needs a teacher's file
 TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -66,15 +66,8 @@ def losses(run: RunConfig, dtype: torch.dtype, fast: bool, plugins: Sequence[Pat
     trainer = Trainer(run, load(run.dataset, run.data, Path("data")), torch.device("cpu"), plugins)
     trainer.method.to(dtype)
     if not fast:
-        trainer.optimizer = OneByOne(
-            trainer.parameters,
-            lr=run.train.lr,
-            momentum=run.train.momentum,
-            nesterov=run.train.nesterov,
-            weight_decay=run.train.weight_decay,
-            foreach=False,
-            fused=False,
-        )
+        settings = run.train.model_dump(include={"lr", "momentum", "nesterov", "weight_decay"})
+        trainer.optimizer = OneByOne(trainer.parameters, **settings, foreach=False, fused=False)
     batches = trainer.batches.of_epoch("order", "augmentation", 0)
     found = []
     for step, (batch, _) in zip(range(STEPS[dtype]), batches, strict=False):
@@ -84,16 +77,8 @@ def losses(run: RunConfig, dtype: torch.dtype, fast: bool, plugins: Sequence[Pat
 
 
 def planned(method: str, folder: Path, **train: object) -> RunConfig:
-    layer = {
-        "methods": [method],
-        "dataset": "digits",
-        "seeds": 1,
-        "epochs": 10,
-        "results": str(folder),
-        "data": {"train_per_class": 10},
-        "train": {"batch_size": 24, "lr": 0.02, **train},
-    }
-    (run,) = running.prepare([layer]).runs
+    settings = {"batch_size": 24, "lr": 0.02, **train}
+    (run,) = digits(folder, method, epochs=10, data={"train_per_class": 10}, train=settings).runs
     return run
 
 

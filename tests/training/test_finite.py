@@ -7,27 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import datasets, running
+from benchmark import datasets
 from benchmark.running import remarks
 from benchmark.scheduling import Execution, Job
 from benchmark.store import Status
 from benchmark.training.evaluation import predictions_of
 from benchmark.training.trainer import DivergedError, Trainer
 from methods.errors import InputError
+from tests.plans import digits
 
 
 def planned(results: Path, **changes: Any) -> Any:
-    layer = {
-        "methods": "dml",
-        "dataset": "digits",
-        "backbone": "resnet8",
-        "seeds": 1,
-        "epochs": 1,
-        "data": {"train_per_class": 5},
-        "train": {"batch_size": 16},
-        "results": str(results),
-    }
-    [run] = running.prepare([layer | changes]).runs
+    layer: dict[str, Any] = {"methods": "dml", "backbone": "resnet8", "epochs": 1}
+    layer |= {"data": {"train_per_class": 5}, "train": {"batch_size": 16}}
+    [run] = digits(results, **layer | changes).runs
     return run
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.speed.cost import run_cost
 from benchmark.training import Trainer
 from benchmark.training.steps import StepBatch, make_optimizer, outputs_and_losses
 from methods import Outputs, Progress
+from tests.plans import on_noise
 
 CPU = torch.device("cpu")
 IMAGES = random_dataset(Shape(10, 6, 5, 1, 8))
@@ -64,17 +64,8 @@ class Recorder(SeparatePeers):
 
 
 def trainer(method: str, plugins: tuple[Path, ...] = (), hyperparameters: Any = None, **train: Any) -> Trainer:
-    config = RunConfig(
-        method=method,
-        dataset="random",
-        backbone="resnet8",
-        seed=0,
-        train=TrainConfig(**{"epochs": 2, "batch_size": 5, "lr": 0.05, **train}),
-        data=DataConfig(pad=1),
-        hyperparameters=hyperparameters or {},
-        method_version=1,
-        dataset_checksum="",
-    )
+    settings = {"epochs": 2, "batch_size": 5, "lr": 0.05, **train}
+    config = on_noise(method, plugins=plugins, hyperparameters=hyperparameters, **settings)
     return Trainer(config, IMAGES, CPU, plugins)
 
 

@@ -6,19 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import cli
 from benchmark.configuration import RunConfig, TrainConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.speed.measure import random_runs
 from benchmark.store import environment
-from benchmark.training import PrecisionConfig, Trainer, machine_record
-from benchmark.training.machine_record import (
-    Machine,
-    MachineRecord,
-    machine_remarks,
-    read_machine_record,
-    records_steps,
-)
+from benchmark.training import PrecisionConfig, Trainer, devices
+from benchmark.training.devices import Machine, MachineRecord, machine_remarks, read_machine_record, records_steps
+from tests.command_line import Bench
 from tests.pretended_device import PretendedDevice
 
 CUDA = torch.device("cuda")
@@ -29,7 +23,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A GPU whose record is looked for in a temporary folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(environment, "device_name", lambda device: "Pretended GPU")
-    monkeypatch.setattr(machine_record, "_driver_version", lambda: "550.54")
+    monkeypatch.setattr(devices, "_driver_version", lambda: "550.54")
     return Machine.of(CUDA)
 
 
@@ -52,7 +46,7 @@ class TestRecord:
         assert read_machine_record(CUDA) is None
         made = recorded(machine, recorded={"tf32 sgd": {"pcl": True}}, runs_per_device=4, gains={"bf16": 1.6})
         assert read_machine_record(CUDA) == made
-        monkeypatch.setattr(machine_record, "_driver_version", lambda: "560.00")
+        monkeypatch.setattr(devices, "_driver_version", lambda: "560.00")
         assert read_machine_record(CUDA) is None
 
     @pytest.mark.parametrize("content", ["", "{}", '{"machine": 3}'])
@@ -126,21 +120,15 @@ class TestRemarks:
         assert all(fact in side_by_side for fact in ("--trials-per-gpu 2", "2.1 times"))
         assert machine_remarks(runs(precision="bf16"), CUDA, runs_per_device=4) == []
 
+    @pytest.mark.usefixtures("small")
     def test_they_are_printed_before_a_plan(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
     ) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        words = (
-            f"run --methods independent --dataset digits --seeds 1 --epochs 1 --engine serial --device cuda"
-            f" --results {tmp_path}/results --set data.train_per_class=2 --set data.test_per_class=2"
-        )
-        monkeypatch.setattr("sys.argv", ["bench", *words.split()])
+        words = "--config small --methods independent --dataset digits --seeds 1 --device cuda"
         with PretendedDevice():
-            cli.main()
-            assert "bench doctor --deep" in capsys.readouterr().out
+            assert "bench doctor --deep" in bench("run", *words.split()).out
             recorded(Machine.of(CUDA), gains={"bf16": 2.0})
-            monkeypatch.setattr("sys.argv", ["bench", *words.split(), "--force"])
-            cli.main()
-        printed = capsys.readouterr().out
+            printed = bench("run", *words.split(), "--force").out
         assert "train.precision=bf16" in printed
         assert "bench doctor --deep" not in printed

@@ -14,12 +14,13 @@ import torch
 from safetensors.torch import load_file
 
 import methods
-from benchmark.configuration import DataConfig, RunConfig, TrainConfig
+from benchmark.configuration import DataConfig, RunConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.scheduling import Execution, Job
 from benchmark.store import Status
 from benchmark.training import Trainer, checkpoints, diagnostics
 from methods import Outputs, Progress, registry
+from tests.plans import on_noise
 from tests.pretended_device import PretendedDevice, Wait
 
 CLASSES, SIDE, BATCH, EPOCHS = 4, 8, 4, 2
@@ -75,18 +76,8 @@ def few(method: str, folder: Path) -> dict[str, Any]:
 def configured(method: str, variant: str, folder: Path, **train: Any) -> RunConfig:
     """A run of the plug-in's network; ``folder`` is for a teacher's weights."""
     more, data = VARIANTS[variant]
-    chosen = registry.resolve(registry.load(method), few(method, folder), ["resnet8"], EPOCHS)
-    return RunConfig(
-        method=method,
-        dataset="random",
-        backbone="two_layers",
-        seed=0,
-        train=TrainConfig(**EXACT | more | train),
-        data=DataConfig(pad=1, **data),
-        hyperparameters=chosen.model_dump(mode="json"),
-        method_version=1,
-        dataset_checksum="",
-    )
+    run = on_noise(method, DataConfig(pad=1, **data), (), few(method, folder), **EXACT | more | train)
+    return run.model_copy(update={"backbone": "two_layers"})
 
 
 def begun(config: RunConfig, device: str) -> Trainer:

@@ -10,13 +10,14 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
 
-from benchmark.configuration import DataConfig, RunConfig, TrainConfig
+from benchmark.configuration import DataConfig, TrainConfig
 from benchmark.datasets import Dataset, LabelledImages
 from benchmark.training import Augmentation, Normalisation, Trainer
 from benchmark.training.steps import decayed_groups, make_optimizer, set_rates
 from methods import ParameterGroup, Progress
 from methods.errors import InputError
 from methods.objectives import soft_labels
+from tests.plans import on_noise
 
 CPU = torch.device("cpu")
 
@@ -52,17 +53,8 @@ class TestSchedule:
         assert [TrainConfig().warmup_at(step, 10) for step in (0, 1, 100)] == [1.0, 1.0, 1.0]
 
     def test_a_run_trains_at_these_rates(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        config = TrainConfig(
-            epochs=4,
-            lr=0.2,
-            schedule="cosine",
-            warmup_epochs=2.0,
-            warmup_from=0.1,
-            batch_size=4,
-            momentum=0.0,
-            nesterov=False,
-        )
-        trainer, rates = trained(config), []
+        warming: dict[str, Any] = {"warmup_epochs": 2.0, "warmup_from": 0.1, "momentum": 0.0, "nesterov": False}
+        trainer, rates = trained(TrainConfig(epochs=4, lr=0.2, schedule="cosine", batch_size=4, **warming)), []
         step = trainer.train_step
 
         def spied(*arguments: object) -> dict[str, torch.Tensor]:
@@ -90,17 +82,7 @@ def trained(
     pixels = source.integers(0, 256, (9, 1, 8, 8), dtype=np.uint8)
     part = LabelledImages(pixels, source.integers(0, 3, 9))
     dataset = Dataset("digits", part, part, ("a", "b", "c"), (0.5,), (0.25,))
-    config = RunConfig(
-        method=method,
-        dataset="digits",
-        backbone="resnet8",
-        seed=0,
-        train=train,
-        data=data or DataConfig(pad=1),
-        hyperparameters=hyperparameters,
-        method_version=1,
-        dataset_checksum="",
-    )
+    config = on_noise(method, data, plugins, hyperparameters, **train.model_dump())
     return Trainer(config, dataset, CPU, plugins)
 
 
@@ -109,10 +91,8 @@ class TestWeightDecay:
         network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
         groups = [ParameterGroup(list(network.parameters()))]
         spared = decayed_groups(groups, TrainConfig(no_decay="norm_and_bias"))
-        assert [[tuple(x.shape) for x in group.parameters] for group in spared] == [
-            [(2, 1, 3, 3), (2, 2)],
-            [(2,), (2,), (2,), (2,)],
-        ]
+        shapes = [[tuple(x.shape) for x in group.parameters] for group in spared]
+        assert shapes == [[(2, 1, 3, 3), (2, 2)], [(2,), (2,), (2,), (2,)]]
         assert [group.weight_decay for group in spared] == [5e-4, 0.0]
 
     def test_by_default_everything_decays(self) -> None:
@@ -195,11 +175,8 @@ class TestLabels:
     @pytest.mark.parametrize(
         ("method", "chosen"),
         [
-            ("kdcl", {"variant": "general"}),
-            ("kdcl", {"variant": "naive"}),
-            ("mcl", {}),
-            ("mcl_okd", {}),
-            ("switokd", {}),
+            *(("kdcl", {"variant": "general"}), ("kdcl", {"variant": "naive"})),
+            *(("mcl", {}), ("mcl_okd", {}), ("switokd", {})),
         ],
     )
     def test_what_needs_the_class_of_an_image_finds_it_in_smoothed_labels(self, method: str, chosen: Any) -> None:
@@ -292,11 +269,10 @@ class TestPadding:
         augmentation = Augmentation(images, normalisation, DataConfig(pad=2, flip=False, padding=padding))  # type: ignore[arg-type]
         return augmentation._windows(images)[0, 0, 0, 0, :, :, 0].tolist()
 
-    def test_black(self) -> None:
-        assert self.padded("black") == [[0, 0, 0], [0, 0, 0], [0, 0, 10]]
-
-    def test_mean_is_the_pixel_that_networks_see_as_zero(self) -> None:
-        assert self.padded("mean") == [[33, 33, 33], [33, 33, 33], [33, 33, 10]]
+    # the mean is the pixel that networks see as zero
+    @pytest.mark.parametrize(("padding", "value"), [("black", 0), ("mean", 33)])
+    def test_one_colour(self, padding: str, value: int) -> None:
+        assert self.padded(padding) == [[value] * 3, [value] * 3, [value, value, 10]]
 
     def test_reflect_is_that_of_pytorch(self) -> None:
         whole = nn.functional.pad(self.IMAGE[None, None].float(), (2, 2, 2, 2), mode="reflect")

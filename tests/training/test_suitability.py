@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import cli, running
+from benchmark import running
 from benchmark.configuration import RunConfig
 from benchmark.speed.measure import random_runs
 from benchmark.training import check_settings, setting_remarks
 from methods.errors import InputError
+from tests.command_line import Bench
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -43,16 +44,9 @@ def test_a_compiled_step_on_a_cpu_is_remarked_once() -> None:
     assert setting_remarks([compiled], CUDA) == []
 
 
-def test_a_refused_setting_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = "run --methods independent --dataset digits --seeds 1 --engine serial --device cpu --set train.graph=true"
-    monkeypatch.setattr("sys.argv", ["bench", *words.split(), "--results", str(tmp_path / "results")])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "train.graph" in line
+def test_a_refused_setting_leaves_nothing_behind(tmp_path: Path, bench: Bench) -> None:
+    words = "--methods independent --dataset digits --seeds 1 --engine serial --device cpu --set train.graph=true"
+    bench("run", *words.split()).assert_refused("train.graph")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,6 +13,7 @@ from benchmark.datasets.catalogue import load
 from benchmark.training.batches import Augmentation, Normalisation
 from benchmark.training.initialisation import axis_seed
 from benchmark.training.trainer import Trainer
+from tests.plans import digits
 
 CPU = torch.device("cpu")
 SIX = "independent,dml,one,okddip,pcl,dkel"
@@ -20,16 +21,12 @@ SIX = "independent,dml,one,okddip,pcl,dkel"
 
 def small(results: Path, **changes: Any) -> running.Command:
     """A command of a few seconds: few digits, two epochs."""
-    layer = {
-        "dataset": "digits",
-        "seeds": 1,
+    layer: dict[str, Any] = {
         "epochs": 2,
         "data": {"train_per_class": 5, "test_per_class": 5},
         "train": {"batch_size": 16},
-        "results": str(results),
-        "engine": "serial",
     }
-    return running.prepare([layer | changes])
+    return digits(results, **layer | changes)
 
 
 def trainer(run: RunConfig) -> Trainer:
@@ -66,13 +63,9 @@ def test_a_view_is_a_shifted_and_mirrored_image_with_black_around_it() -> None:
     padded = torch.nn.functional.pad(image, (1, 1, 1, 1)).float()
     crops = [padded[..., y : y + 4, x : x + 4] for y in range(3) for x in range(3)]
     allowed = {tuple(crop.flatten().tolist()) for full in crops for crop in (full, full.flip(-1))}
-    seen = {
-        tuple(
-            augmentation.views(torch.tensor([0]), augmentation.sample(0, "augmentation", epoch, 1)).flatten().tolist()
-        )
-        for epoch in range(300)
-    }
-    assert seen == allowed
+    samples = (augmentation.sample(0, "augmentation", epoch, 1) for epoch in range(300))
+    views = (augmentation.views(torch.tensor([0]), sampled) for sampled in samples)
+    assert {tuple(view.flatten().tolist()) for view in views} == allowed
 
 
 def test_views_of_one_image_are_independent() -> None:
@@ -104,8 +97,7 @@ def test_no_batch_of_one_image_is_left_over(tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 def test_digits_recipe_reaches_96_percent(tmp_path: Path) -> None:
-    command = running.prepare([{"methods": "independent", "dataset": "digits", "seeds": 1, "results": str(tmp_path)}])
-    (run,) = command.runs
+    (run,) = digits(tmp_path, "independent").runs
     begun = trainer(run)
     while not begun.done:
         row = begun.epoch()
