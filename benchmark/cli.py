@@ -12,18 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from benchmark import optional_imports
-from benchmark.commands import (
-    checks,
-    cleaning,
-    exchange,
-    exporting,
-    listing,
-    pages,
-    plotting,
-    studies,
-    tables,
-    training,
-)
+from benchmark.commands import checks, exchange, reports, runs, studies, training
 from benchmark.commands.options import NamesMetrics
 from benchmark.console import new_console, printing, same_command
 from benchmark.errors import MachineError, OutputError, TryAgainError
@@ -156,12 +145,11 @@ def root(
 
 
 _COMMANDS: dict[str, Any] = {
-    **{"run": training.run, "table": tables.table, "plot": plotting.plot, "sweep": training.sweep},
-    **{"schedules": plotting.schedules, "check": checks.check, "speed": checks.speed, "study": studies.app},
-    **{"list": listing.list_, "show": listing.show, "report": pages.report, "site": pages.site},
+    **{"run": training.run, "table": reports.table, "plot": reports.plot, "sweep": training.sweep},
+    **{"schedules": reports.schedules, "check": checks.check, "speed": checks.speed, "study": studies.app},
+    **{"list": runs.list_, "show": runs.show, "report": reports.report, "site": reports.site},
     **{"pack": exchange.pack, "merge": exchange.merge, "verify": exchange.verify, "submit": exchange.submit},
-    **{"rm": cleaning.rm, "du": cleaning.du, "export": exporting.export, "predict": exporting.predict},
-    "doctor": checks.doctor,
+    **{"rm": runs.rm, "du": runs.du, "export": runs.export, "predict": runs.predict, "doctor": checks.doctor},
 }
 """In the order of the help page."""
 

@@ -6,30 +6,21 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import (
-    DataRoot,
-    Plugins,
-    Results,
-    Set,
-    Text,
-    as_path,
-    backbone_names,
-    say_notes,
-    several_of,
-)
+from benchmark.commands import options
+from benchmark.commands.options import backbone_names, path, say_notes, several_of, switch
 from benchmark.console import tell
 from methods.errors import InputError
 
 
 def check(
-    name: Annotated[Text, typer.Argument(help="A method (default: all).")] = None,
+    name: Annotated[options.Text, typer.Argument(help="A method (default: all).")] = None,
     backbone: Annotated[
-        Text,
+        options.Text,
         typer.Option(
             help="Networks instead: names separated by commas, or all.", autocompletion=several_of(backbone_names)
         ),
     ] = None,
-    plugin: Plugins = None,
+    plugin: options.Plugins = None,
 ) -> None:
     """Check that methods, or networks, fulfil the interface."""
     from benchmark.checking.check import check as check_method, check_lines
@@ -51,66 +42,54 @@ def check(
 
 
 def doctor(
-    results: Results = Path("results"),
-    data_root: DataRoot = None,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Measure what the device computes and how fast, part by part.")
-    ] = False,
+    results: options.Results = Path("results"),
+    data_root: options.DataRoot = None,
+    deep: Annotated[bool, switch("--deep", "Measure what the device computes and how fast, part by part.")] = False,
     minutes: Annotated[
         float | None, typer.Option(help="With --deep: the time it may take, in minutes (default: 9).")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(parser=as_path, help="With --deep: the folder of its files (default: doctor).")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="With --deep: auto, cpu, cuda or cuda:N.")] = None,
+    out: Annotated[Path | None, path("DIR", "With --deep: the folder of its files (default: doctor).")] = None,
+    device: Annotated[options.Text, typer.Option(help="With --deep: auto, cpu, cuda or cuda:N.")] = None,
 ) -> None:
     """Check this machine: versions, devices, Ray, disk, datasets, and what to do about each problem."""
     if deep:
-        _deep(minutes, out or Path("doctor"), device or "auto")
-        return
-    if given := next((name for name, own in (("minutes", minutes), ("out", out), ("device", device)) if own), None):
-        from methods.errors import InputError
+        from benchmark.hardware.deep import deep as measure
+        from benchmark.training import DOCTOR_MINUTES
 
+        minutes = DOCTOR_MINUTES if minutes is None else minutes
+        if not 0.1 <= minutes <= 24 * 60:
+            raise InputError(f"minutes must be in 0.1..1440 (given: {minutes:g})")
+        folder = out or Path("doctor")
+        sound = measure(minutes, folder, device or "auto", partial(tell, flush=True)).sound
+        tell(f"{folder}/doctor.md and {folder}/doctor.json")
+    elif given := next((name for name, own in (("minutes", minutes), ("out", out), ("device", device)) if own), None):
         raise InputError(f"--{given} goes with --deep")
-    from benchmark.datasets import default_root
-    from benchmark.hardware.machine import Grade, findings
+    else:
+        from benchmark.datasets import default_root
+        from benchmark.hardware.machine import Grade, findings
 
-    worst = False
-    for finding in findings(results, data_root or default_root()):
-        worst |= finding.grade is Grade.PROBLEM
-        tell(f"{finding.grade:<8} {finding.subject:<13} {finding.found}", flush=True)
-        if finding.remedy:
-            tell(f"{'':<22} -> {finding.remedy}")
-    if worst:
-        raise typer.Exit(1)
-
-
-def _deep(minutes: float | None, folder: Path, device: str) -> None:
-    from benchmark.training import DOCTOR_MINUTES
-
-    minutes = DOCTOR_MINUTES if minutes is None else minutes
-    if not 0.1 <= minutes <= 24 * 60:
-        raise InputError(f"minutes must be in 0.1..1440 (given: {minutes:g})")
-    from benchmark.hardware.deep import deep
-
-    found = deep(minutes, folder, device, partial(tell, flush=True))
-    tell(f"{folder}/doctor.md and {folder}/doctor.json")
-    if not found.sound:
+        sound = True
+        for finding in findings(results, data_root or default_root()):
+            sound &= finding.grade is not Grade.PROBLEM
+            tell(f"{finding.grade:<8} {finding.subject:<13} {finding.found}", flush=True)
+            if finding.remedy:
+                tell(f"{'':<22} -> {finding.remedy}")
+    if not sound:
         raise typer.Exit(1)
 
 
 def speed(
-    methods: Annotated[Text, typer.Option(help="Names separated by commas (default: all).")] = None,
+    methods: Annotated[options.Text, typer.Option(help="Names separated by commas (default: all).")] = None,
     backbone: Annotated[str, typer.Option(help="One name, or several joined by +.")] = "resnet32",
     batch_size: Annotated[int, typer.Option(help="Mini-batch size.")] = 128,
     num_classes: Annotated[int, typer.Option(help="Classes of the random images.")] = 100,
     image_size: Annotated[int, typer.Option(help="Height and width of the images in pixels.")] = 32,
     threads: Annotated[int | None, typer.Option(help="CPU threads (default: all cores).")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    set_: Set = None,
+    set_: options.Set = None,
     repetitions: Annotated[int, typer.Option(help="Repetitions of each measurement.", min=1, max=1000)] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    plugin: Plugins = None,
+    as_json: Annotated[bool, switch("--json", "Print JSON.")] = False,
+    plugin: options.Plugins = None,
 ) -> None:
     """Measure how fast methods train on this machine, and its rate of matrix products."""
     from benchmark.configuration import layer_from_assignments

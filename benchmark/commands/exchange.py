@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataRoot, Plugins, Results, Text, as_path, say_notes
+from benchmark.commands import options
+from benchmark.commands.options import as_path, path, say_notes, switch
 from benchmark.console import tell
 from methods.errors import InputError
 
@@ -18,9 +19,9 @@ Bound = Annotated[
 ]
 DrawSeed = Annotated[int | None, typer.Option(help="Of the draw; drawn itself and printed if not given.")]
 Sample = Annotated[int | None, typer.Option(help="Repeat so many at most, drawn at random.", min=1)]
-Device = Annotated[Text, typer.Option(help="auto, cpu, cuda or cuda:N; as recorded if not given.")]
+Device = Annotated[options.Text, typer.Option(help="auto, cpu, cuda or cuda:N; as recorded if not given.")]
 Datasets = Annotated[
-    list[str] | None,
+    options.Words,
     typer.Option(help="A dataset of a path that may be read, as folder:photos; repeatable.", metavar="NAME"),
 ]
 Files = Annotated[
@@ -31,9 +32,9 @@ Files = Annotated[
 
 def pack(
     results: Annotated[Path, typer.Argument(parser=as_path, help="Where runs are stored.", metavar="RESULTS")],
-    out: Annotated[Path, typer.Option(parser=as_path, help="The bundle: ends in .tar.zst or .tar.gz.", metavar="FILE")],
-    weights: Annotated[bool, typer.Option("--weights", help="Pack the students' weights too.")] = False,
-    predictions: Annotated[bool, typer.Option("--predictions", help="Pack saved predictions too.")] = False,
+    out: Annotated[Path, path("FILE", "The bundle: ends in .tar.zst or .tar.gz.")],
+    weights: Annotated[bool, switch("--weights", "Pack the students' weights too.")] = False,
+    predictions: Annotated[bool, switch("--predictions", "Pack saved predictions too.")] = False,
 ) -> None:
     """Write all stored runs into one file, to merge it elsewhere or attach it to a paper."""
     from benchmark import exchange
@@ -47,10 +48,8 @@ def merge(
     bundles: Annotated[
         list[Path], typer.Argument(parser=as_path, help="Files written by bench pack.", metavar="BUNDLE...")
     ],
-    into: Annotated[
-        Path, typer.Option(parser=as_path, help="The results folder to add the runs to.", metavar="RESULTS")
-    ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and write nothing.")] = False,
+    into: Annotated[Path, path("RESULTS", "The results folder to add the runs to.")],
+    dry_run: Annotated[bool, switch("--dry-run", "Check everything and write nothing.")] = False,
 ) -> None:
     """Add the runs of bundles to a results folder; everything is checked before anything is written."""
     from benchmark import exchange
@@ -63,15 +62,14 @@ def merge(
         + (f", {done.plans} sequential {'plan' if done.plans == 1 else 'plans'} {would}added" if done.plans else "")
         + (f", {done.busy} skipped that another command is running" if done.busy else "")
     )
-    for line in done.contradictions:
-        tell(f"left out: {line}", error=True)
+    tell(*(f"left out: {line}" for line in done.contradictions), error=True)
     if done.contradictions:
         raise typer.Exit(1)
 
 
 def verify(
     target: Annotated[
-        Text,
+        options.Text,
         typer.Argument(
             help="A run, a bundle or a results folder; all of --results if not given.", metavar="RUN|BUNDLE"
         ),
@@ -80,14 +78,14 @@ def verify(
     minutes: Annotated[float | None, typer.Option(help="How long runs are repeated; no limit if not given.")] = None,
     seed: DrawSeed = None,
     resolve: Bound = 0.5,
-    results: Results = Path("results"),
-    data_root: DataRoot = None,
+    results: options.Results = Path("results"),
+    data_root: options.DataRoot = None,
     device: Device = None,
-    plugin: Plugins = None,
+    plugin: options.Plugins = None,
     dataset: Datasets = None,
     file: Files = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Keep the outcomes in verification.json of --results, for bench site.")
+        bool, switch("--record", "Keep the outcomes in verification.json of --results, for bench site.")
     ] = False,
 ) -> None:
     """Repeat stored runs here and say whether they are identical or reproduced; exit code 1 if any is neither."""
@@ -125,31 +123,21 @@ def verify(
 
 
 def submit(
-    check: Annotated[
-        Path | None,
-        typer.Option("--check", parser=as_path, help="A submission: a folder with submission.yaml.", metavar="FOLDER"),
-    ] = None,
-    prepare: Annotated[
-        Path | None,
-        typer.Option("--prepare", parser=as_path, help="Make one of all runs of a results folder.", metavar="RESULTS"),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", parser=as_path, help="Where --prepare writes it.", metavar="FOLDER")
-    ] = None,
-    method: Annotated[Text, typer.Option(help="With --prepare: what it is about, if it is not clear.")] = None,
+    check: Annotated[Path | None, path("FOLDER", "A submission: a folder with submission.yaml.")] = None,
+    prepare: Annotated[Path | None, path("RESULTS", "Make one of all runs of a results folder.")] = None,
+    out: Annotated[Path | None, path("FOLDER", "Where --prepare writes it.")] = None,
+    method: Annotated[options.Text, typer.Option(help="With --prepare: what it is about, if it is not clear.")] = None,
     recipe: Annotated[
-        Text, typer.Option(help="With --prepare: that the runs follow; else the usual one of their dataset.")
+        options.Text, typer.Option(help="With --prepare: that the runs follow; else the usual one of their dataset.")
     ] = None,
     minutes: Annotated[float, typer.Option(help="How long runs are repeated, drawn at random.", min=0.001)] = 10.0,
     sample: Sample = None,
     seed: DrawSeed = None,
     resolve: Bound = 0.5,
-    record: Annotated[
-        bool, typer.Option("--record", help="Keep what it came to in verification.json beside the folder.")
-    ] = False,
-    data_root: DataRoot = None,
+    record: Annotated[bool, switch("--record", "Keep what it came to in verification.json beside the folder.")] = False,
+    data_root: options.DataRoot = None,
     device: Device = None,
-    plugin: Plugins = None,
+    plugin: options.Plugins = None,
     dataset: Datasets = None,
     file: Files = None,
 ) -> None:

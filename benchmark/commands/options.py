@@ -98,7 +98,7 @@ def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs of the results folder that the line names so far, by folder name and identity."""
     from benchmark.store import names
 
-    given = ctx.params.get("results") or "results"
+    given = ctx.params.get("results") or RESULTS
     found = [name for root in ([given] if isinstance(given, str | Path) else given) for name in names(Path(root))]
     return [name for name in found if name.startswith(incomplete)] or [
         identity for name in found if (identity := name.rpartition("-")[2]).startswith(incomplete)
@@ -166,14 +166,16 @@ def begun(ctx: typer.Context) -> float | None:
     return ctx.obj if isinstance(ctx.obj, float) else None
 
 
-def places(results: list[Path] | None) -> list[Path]:
-    """Return the results folders that ``--results`` names."""
-    return results or [Path("results")]
-
-
-def shown(results: list[Path] | None) -> str:
+def shown(results: Iterable[Path]) -> str:
     """Return the results folders as text."""
-    return ", ".join(map(str, places(results)))
+    return ", ".join(map(str, results))
+
+
+def file_layers(config: str | None, plugins: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the configuration that ``--config`` names, if it names one."""
+    from benchmark.configuration import layer_from_file
+
+    return [] if config is None else [layer_from_file(config, plugins)]
 
 
 def say_notes(lines: Iterable[str]) -> None:
@@ -193,7 +195,21 @@ def as_path(text: str | Path) -> Path:
         raise typer.BadParameter(str(error)) from None
 
 
+def path(metavar: str, meaning: str, *flags: str) -> Any:
+    """Return an option that is a path; its flag is the parameter's name if none is given."""
+    return typer.Option(*flags, parser=as_path, help=meaning, metavar=metavar)
+
+
+def switch(flag: str, meaning: str) -> Any:
+    """Return an option that is on or off, without a flag that switches it off."""
+    return typer.Option(flag, help=meaning)
+
+
+RESULTS = [Path("results")]
+"""Where runs are stored, if nothing else is given."""
+
 Text = str | None
+Words = list[str] | None
 Config = Annotated[
     Text,
     typer.Option(
@@ -202,25 +218,10 @@ Config = Annotated[
         autocompletion=one_of(recipe_names),
     ),
 ]
-Results = Annotated[Path, typer.Option(parser=as_path, help="Where runs are stored.", metavar="DIR")]
-ManyResults = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--results",
-        parser=as_path,
-        help="Where runs are stored; may be repeated, or a pattern in quotes (default: results).",
-        metavar="DIR",
-    ),
-]
-Prefer = Annotated[
-    Path | None,
-    typer.Option(
-        parser=as_path,
-        help="With several --results: the folder to use where folders disagree.",
-        metavar="DIR",
-    ),
-]
-DataRoot = Annotated[Path | None, typer.Option(parser=as_path, help=OPTIONS["data_root"].help, metavar="DIR")]
+Results = Annotated[Path, path("DIR", "Where runs are stored.")]
+ManyResults = Annotated[list[Path], path("DIR", "Where runs are stored; may be repeated, or a pattern in quotes.")]
+Prefer = Annotated[Path | None, path("DIR", "With several --results: the folder to use where folders disagree.")]
+DataRoot = Annotated[Path | None, path("DIR", OPTIONS["data_root"].help)]
 Baseline = Annotated[
     Text,
     typer.Option(
@@ -230,25 +231,18 @@ Baseline = Annotated[
         metavar="ROW",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Random seed of the sample.", metavar="SEED")]
 Set = Annotated[
-    list[str] | None,
+    Words,
     typer.Option(
         "--set", help="Any setting, such as train.lr=0.05, data.pad=2, dml.temperature=2.", metavar="SECTION.KEY=VALUE"
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be run and stop.")]
+DryRun = Annotated[bool, switch("--dry-run", "Print what would be run and stop.")]
 Plugins = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--plugin",
-        help="A Python file with methods, backbones or datasets; may be repeated.",
-        metavar="FILE",
-    ),
+    Words, typer.Option(help="A Python file with methods, backbones or datasets; may be repeated.", metavar="FILE")
 ]
 Where = Annotated[
-    Text,
-    typer.Option(help="Only matching runs, such as 'backbone=resnet8 and temperature=3'.", metavar="CONDITION"),
+    Text, typer.Option(help="Only matching runs, such as 'backbone=resnet8 and temperature=3'.", metavar="CONDITION")
 ]
 Split = Annotated[
     Text,
@@ -260,32 +254,22 @@ Split = Annotated[
 SuiteName = Annotated[
     Text,
     typer.Option(
-        "--suite",
         help="A declared comparison, see bench list suites: its runs, its baseline, and verdicts at its level.",
         metavar="NAME",
         autocompletion=one_of(suite_names),
     ),
 ]
-Hide = Annotated[
-    list[str] | None,
-    typer.Option("--hide", help="A row or a method to leave out; may be repeated.", metavar="ROW"),
-]
+Hide = Annotated[Words, typer.Option(help="A row or a method to leave out; may be repeated.", metavar="ROW")]
 Label = Annotated[
-    list[str] | None,
+    Words,
     typer.Option(
-        "--label",
         help="Another name for a method, row, dataset, network or setting: dkel='DKEL (ours)'; may be repeated.",
         metavar="OLD=NEW",
     ),
 ]
 Layout = Annotated[
     Path | None,
-    typer.Option(
-        "--layout",
-        parser=as_path,
-        help="A YAML file with a custom table layout: rows in order, groups, labels, columns, digits.",
-        metavar="FILE",
-    ),
+    path("FILE", "A YAML file with a custom table layout: rows in order, groups, labels, columns, digits.", "--layout"),
 ]
 Run = Annotated[
     str,

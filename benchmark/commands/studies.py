@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from benchmark.commands.options import as_path, option_parameter, with_signature
+from benchmark.commands.options import option_parameter, path, with_signature
 from benchmark.console import tell
 
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
@@ -59,12 +59,9 @@ def study_command(name: str) -> Any:
         settings, folder = validated(found.settings, values, name), out or Path("results/studies") / name
         check_folder(folder)
         files = found.write(found.module.run(settings), folder)
-        tell(*next(path for path in files if path.suffix == ".md").read_text(encoding="utf-8").split("\n"))
-        for path in files:
-            tell(path)
+        tell(*(folder / "README.md").read_text(encoding="utf-8").split("\n"), *files)
 
-    help_of_out = typer.Option(parser=as_path, help="Folder of figure, tables and text.", metavar="DIR")
-    parameters = [option_parameter("out", Annotated[Path | None, help_of_out])]
+    parameters = [option_parameter("out", Annotated[Path | None, path("DIR", "Folder of figure, tables and text.")])]
     parameters += [option_parameter(field, _annotation(info)) for field, info in found.settings.model_fields.items()]
     single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     single.command(name, help=found.description)(with_signature(command, parameters))

@@ -1,0 +1,353 @@
+"""``bench table``, ``bench plot``, ``bench schedules``, ``bench report`` and ``bench site``."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmark.commands import options
+from benchmark.commands.options import metric_names, one_of, path, say_notes, several_of, shown, switch
+from benchmark.console import tell
+from benchmark.errors import OutputError
+from methods.errors import InputError, unknown
+
+ENDINGS = {"tex": "latex", "htm": "html", "txt": "md"}
+"""The formats of files whose ending is not the format's name."""
+
+
+def table(
+    results: options.ManyResults = options.RESULTS,
+    prefer: options.Prefer = None,
+    rows: Annotated[str, typer.Option(help="Keys of the rows: method, dataset, backbone, split, seed.")] = "method",
+    columns: Annotated[
+        options.Text,
+        typer.Option(
+            help="Keys of the columns (default: dataset,backbone); metrics, see --value, add one column each: "
+            "--columns student,best,ensemble.",
+        ),
+    ] = None,
+    value: Annotated[
+        options.Text,
+        typer.Option(
+            help="Metrics, with commas (default: student): {metrics}.", autocompletion=several_of(metric_names)
+        ),
+    ] = None,
+    baseline: options.Baseline = None,
+    resolve: Annotated[
+        float | None,
+        typer.Option(
+            help="With --baseline: the difference that matters, such as 0.5; adds how many seeds would call a method "
+            "equivalent within it, and how many would show it.",
+            metavar="DIFFERENCE",
+        ),
+    ] = None,
+    suite: options.SuiteName = None,
+    where: options.Where = None,
+    split: options.Split = None,
+    environment: Annotated[
+        options.Text, typer.Option(help="Runs of one environment alone: a part of its hardware or versions.")
+    ] = None,
+    hide: options.Hide = None,
+    label: options.Label = None,
+    layout_file: options.Layout = None,
+    digits: Annotated[int | None, typer.Option(help="Decimal places of accuracies (default: 2).")] = None,
+    n: Annotated[bool | None, typer.Option(help="Show the number of seeds.")] = None,
+    p: Annotated[bool | None, typer.Option(help="Show the p values of gains.")] = None,
+    interval: Annotated[bool | None, typer.Option(help="Show their intervals.")] = None,
+    gains: Annotated[options.Text, typer.Option(help="Show gains in columns, in the cell or in rows.")] = None,
+    rank: Annotated[bool | None, typer.Option(help="A column with the average rank.")] = None,
+    aggregates: Annotated[bool | None, typer.Option(help="Columns with the gains over all columns.")] = None,
+    siunitx: Annotated[bool | None, typer.Option(help="latex: columns aligned by siunitx.")] = None,
+    form: Annotated[
+        options.Text,
+        typer.Option(
+            "--format", help="md, latex, csv, html, json or parquet (default: by the ending of --out, or md)."
+        ),
+    ] = None,
+    out: Annotated[Path | None, path("FILE", "Write it to a file instead of printing it.")] = None,
+    published: Annotated[bool, switch("--published", "Compare with published numbers, with sources.")] = False,
+) -> None:
+    """Print the table of all stored runs: mean ± standard deviation over seeds, best bold, second underlined."""
+    from benchmark import store, tables
+    from benchmark.metrics import of_frame
+    from benchmark.tables import footnotes, layout, located, published as of_others, rendering, style as layouts
+
+    ending = out.suffix.removeprefix(".") if out else ""
+    form = rendering.check_format(form or ENDINGS.get(ending, ending) or "md", published)
+    if resolve is not None:
+        tables.check_bound("resolve", resolve)
+    down = layout.check_names("rows", layout.split_words(rows), layout.KEYS)
+    if published:
+        # without any runs the published numbers alone are shown
+        there = results != options.RESULTS or results[0].is_dir()
+        frame = store.load(results, "last", prefer=prefer, split="all") if there else None
+        say_notes(frame.attrs[store.DAMAGED].values() if frame is not None else ())
+        content = of_others.typed_comparison(of_others.compare(frame))
+        _put(rendering.TEXT_FORMATS[form](content), out)
+        return
+    said: dict[str, Any] = {"suite": suite, "where": where, "split": split, "hide": hide, "baseline": baseline}
+    said |= {"digits": digits, "n": n, "p": p, "interval": interval, "gains": gains, "rank": rank}
+    wanted = layouts.read(layout_file, said | {"aggregates": aggregates, "siunitx": siunitx})
+    choice, showing = wanted.filter(), wanted.style(label or ())
+    frame = store.load(results, "last", prefer=prefer, split="all")
+    frame = frame if environment is None else tables.in_environment(frame, environment)
+    say_notes(frame.attrs[store.DAMAGED].values())
+    metrics = of_frame(frame)
+    valid = (*layout.KEYS, *metrics)
+    named = [] if columns is None else layout.check_names("columns", layout.split_words(columns), valid)
+    keys = [name for name in named if name in layout.KEYS]
+    scores = [name for name in named if name in metrics]
+    if value is not None:
+        scores = layout.check_names("value", layout.split_words(value), metrics) + scores
+    across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
+    if frame.empty:
+        raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
+    folders = store.folders(results)
+    frame, left_out = choice.runs(located(frame, folders), "split" in (*down, *across))
+    if not scores and wanted.value:
+        scores = layout.check_names("value", wanted.value, metrics)
+    judged = list(dict.fromkeys(scores)) or None
+    plans = tables.stored_plans(folders)
+    made = tables.build(frame, judged, down, across, wanted.baseline, resolve, choice, showing, plans=plans)
+    _put(rendering.parquet(made) if form == rendering.PARQUET else rendering.rendered(made, form), out)
+    for line in [*(f"note: {line}" for line in left_out), *footnotes(frame)]:
+        # another program may read the other formats
+        tell(*([""] if form == "md" else []), line, error=form != "md")
+
+
+def _put(content: str | bytes, out: Path | None) -> None:
+    """Print a table, or write it to a file."""
+    if out is not None:
+        from benchmark.store import put
+
+        put(out, content if isinstance(content, bytes) else f"{content}\n")
+    elif isinstance(content, str):
+        tell(*content.split("\n"))
+    elif sys.stdout.isatty():
+        raise InputError("a Parquet file is not text: write it with --out FILE.parquet")
+    else:
+        sys.stdout.flush()
+        try:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except OSError as fault:
+            raise OutputError(fault) from None
+
+
+KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "confusion", "agreement")
+OF_PREDICTIONS = ("confusion", "agreement")
+NO_VALUE = {"homogeneity": "every measure of the peers", "confusion": "the images of each class in %"}
+
+
+def value_names() -> Iterable[str]:
+    """Return the curves and the metrics."""
+    from benchmark.metrics import figure_labels
+
+    return [*figure_labels("curves"), *metric_names()]
+
+
+def cost_names() -> Iterable[str]:
+    """Return the metrics of what a run takes."""
+    from benchmark.metrics import COSTS
+
+    return COSTS
+
+
+def plot(
+    kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}.", metavar="KIND")],
+    results: options.ManyResults = options.RESULTS,
+    prefer: options.Prefer = None,
+    out: Annotated[Path | None, path("FILE", "Ends in .svg, .pdf or .png (default: KIND.svg).")] = None,
+    value: Annotated[
+        options.Text,
+        typer.Option(
+            help="curves: {curves}; cost, ranks and critical-difference: {metrics}. Default: student. "
+            "agreement: agreement or errors.",
+            autocompletion=one_of(value_names),
+        ),
+    ] = None,
+    run: Annotated[
+        options.Words,
+        typer.Option(
+            help="confusion, agreement: only this run; given several times, the agreement between these runs.",
+            metavar="RUN",
+            autocompletion=options.run_names,
+        ),
+    ] = None,
+    predictor: Annotated[
+        options.Text,
+        typer.Option(
+            help="confusion, agreement between runs: which predictor (default: the students' mean; the first student).",
+            metavar="NAME",
+        ),
+    ] = None,
+    against: Annotated[
+        str, typer.Option(help="cost: which one, such as seconds or memory.", autocompletion=one_of(cost_names))
+    ] = "training-multiply-adds",
+    suite: options.SuiteName = None,
+    where: options.Where = None,
+    split: options.Split = None,
+    hide: options.Hide = None,
+    label: options.Label = None,
+    layout_file: options.Layout = None,
+    look: Annotated[
+        str, typer.Option("--style", help="screen, or paper: small fonts, thin lines, fonts embedded in the file.")
+    ] = "screen",
+    width: Annotated[
+        options.Text, typer.Option(help="Width of the figure: 3.25in, 84mm, 240pt.", metavar="LENGTH")
+    ] = None,
+) -> None:
+    """Plot the stored runs, means over seeds with their spread."""
+    if kind not in KINDS:
+        raise unknown("figure", kind, KINDS)
+    runs = run or []
+    if value is not None and kind in NO_VALUE:
+        raise InputError(f"{kind} has no --value: it shows {NO_VALUE[kind]}")
+    if runs and kind not in OF_PREDICTIONS:
+        raise InputError(f"--run goes with bench plot {' and '.join(OF_PREDICTIONS)}; others take --where")
+    if predictor is not None and kind != "confusion" and (kind != "agreement" or len(runs) < 2):
+        raise InputError("--predictor goes with bench plot confusion, and with agreement of two or more --run")
+    from benchmark import store
+    from benchmark.reports import figures, prediction_figures, style
+    from benchmark.tables import stored_plans, style as layouts
+
+    wanted = layouts.read(layout_file, {"suite": suite, "where": where, "split": split, "hide": hide})
+    total = None if width is None else style.inches(width)
+    view = style.View(wanted.filter(), wanted.style(label or ()), look, total)
+    file = style.check_path(out or Path(f"{kind}.svg"))
+    # only curves need more than the last epochs, and of the finished runs alone
+    needs_curves = kind in ("curves", "homogeneity")
+    finished = {"status": str(store.Status.FINISHED)} if needs_curves else None
+    frame = store.load(results, "all" if needs_curves else "last", finished, prefer, "all")
+    say_notes(frame.attrs[store.DAMAGED].values())
+    if frame.empty:
+        raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
+    if runs:
+        frame = frame[frame["run"].isin([store.find(results, word, prefer).name for word in runs])]
+    frame, left_out = view.choice.runs(frame)
+    places = store.folders(results)
+    left_out = [*left_out, *view.choice.plans_of(set(frame["run"]), stored_plans(places))]
+    if kind in OF_PREDICTIONS:
+        folders, without = prediction_figures.folders_with_predictions(frame, places)
+        left_out = [*left_out, *without]
+    chosen = value or "student"
+    if kind == "confusion":
+        figure = prediction_figures.confusion(frame, folders, predictor, view)
+    elif kind == "agreement" and len(runs) > 1:
+        figure = prediction_figures.agreement_of_runs(frame, folders, value or kind, predictor, view)
+    elif kind == "agreement":
+        figure = prediction_figures.agreement(frame, folders, value or kind, view)
+    elif kind == "homogeneity":
+        figure = figures.homogeneity(frame, view)
+    elif kind == "cost":
+        figure = figures.cost(frame, against, chosen, view)
+    else:
+        shapes = {"curves": figures.curves, "ranks": figures.ranks, "critical-difference": figures.critical_difference}
+        figure = shapes[kind](frame, chosen, view)
+    tell(style.save(figure, file, view))
+    say_notes(left_out)
+
+
+def schedules(
+    method: Annotated[str, typer.Option(help="The method whose ramps and decays are plotted.")],
+    config: options.Config = None,
+    set_: options.Set = None,
+    epochs: Annotated[int | None, typer.Option(help="Length of the run (default: that of --config, or 300).")] = None,
+    out: Annotated[Path, path("DIR", "Folder of figure and table.")] = Path("results/schedules"),
+    plugin: options.Plugins = None,
+) -> None:
+    """Plot every ramp and decay of a configuration over the epochs, and list inactive loss terms."""
+    from benchmark.configuration import layer_from_assignments
+    from benchmark.reports import schedules as method_schedules
+    from benchmark.tables import frame_markdown
+    from methods import registry
+
+    plugins = tuple(plugin or ())
+    broken = registry.broken_files(plugins)
+    flags: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    layers = [*options.file_layers(config, plugins), layer_from_assignments(set_ or ()) | flags]
+    found = method_schedules.resolve(method, layers, plugins)
+    tell(*frame_markdown(found.summary(), index=False, disable_numparse=True).split("\n"))
+    tell(*(f"note: {method}: {line}" for line in found.remarks))
+    tell(*method_schedules.write(found, out))
+    say_notes(broken)
+
+
+BASELINE = "independent"
+"""What the leaderboards of a site compare with, if nothing else is given."""
+
+
+def report(
+    results: options.ManyResults = options.RESULTS,
+    prefer: options.Prefer = None,
+    out: Annotated[Path, path("FILE", "The page to write.")] = Path("report.html"),
+    baseline: options.Baseline = None,
+    suite: options.SuiteName = None,
+    where: options.Where = None,
+    split: options.Split = None,
+    hide: options.Hide = None,
+    label: options.Label = None,
+    layout_file: options.Layout = None,
+    watch: Annotated[bool, switch("--watch", "Serve the page locally and update it while runs are training.")] = False,
+    port: Annotated[
+        int, typer.Option(help="With --watch: the port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)
+    ] = 8000,
+) -> None:
+    """Write all stored runs as one HTML page that needs no network."""
+    from benchmark.reports import Content, page, server
+    from benchmark.store import folders
+    from benchmark.tables import style as layouts
+
+    said = {"suite": suite, "where": where, "split": split, "hide": hide, "baseline": baseline}
+    wanted = layouts.read(layout_file, said)
+    choice, showing = wanted.filter(), wanted.style(label or ())
+
+    def read() -> Content:
+        return Content.read(results, prefer, choice, showing)
+
+    if watch:
+        server.serve(results, port, lambda address: tell(f"{address}  (stop with Ctrl-C)", flush=True), read)
+        return
+    content = read()
+    if not content.runs:
+        raise InputError(f"no runs in {shown(folders(results))} yet: bench run makes some")
+    size = page.write(content, out, wanted.baseline)
+    say_notes(content.damaged)
+    tell(f"{out}: {len(content.runs)} runs, {size / 2**20:.2f} MiB")
+
+
+def site(
+    results: options.ManyResults = options.RESULTS,
+    prefer: options.Prefer = None,
+    out: Annotated[Path, path("DIR", "The folder to write.")] = Path("site"),
+    submissions: Annotated[
+        Path | None, path("DIR", "The folder with one folder per submission (default: submissions, if it is there).")
+    ] = None,
+    baseline: options.Baseline = BASELINE,
+    resolve: Annotated[
+        float,
+        typer.Option(
+            help="The difference in accuracy within which a submission is reproduced, in points.", metavar="DIFFERENCE"
+        ),
+    ] = 0.5,
+    suite: options.SuiteName = None,
+    plugin: options.Plugins = None,
+) -> None:
+    """Write a static site: leaderboards, one page per method and one per set of runs."""
+    from benchmark import site as pages, tables
+    from benchmark.tables import style as layouts
+
+    tables.check_bound("resolve", resolve)
+    choice = layouts.read(None, {"suite": suite}).filter()
+    if submissions is not None and not submissions.is_dir():
+        raise InputError(f"no such folder of submissions: {submissions}")
+    usual = Path("submissions")
+    given = submissions or (usual if usual.is_dir() else None)
+    built = pages.build(results, out, given, baseline or BASELINE, resolve, choice, tuple(plugin or ()), prefer)
+    say_notes(built.notes)
+    tell(
+        f"{out / 'index.html'}: {built.boards} leaderboards, {built.methods} methods, {built.run_sets} run sets of "
+        f"{built.runs} runs, {built.size / 1e6:.2f} MB"
+    )
