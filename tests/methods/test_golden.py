@@ -1,7 +1,6 @@
 """Losses, gradients, schedules and mean teacher equal the reference values to 1e-9 relative, in float64."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from methods.objectives import distillation_loss
 from methods.schedules import decay_weight, released_rampup, sigmoid_rampup
 from tests.reference import GOLDEN, replay
 
+pytestmark = pytest.mark.usefixtures("float64")
 CASES: list[dict[str, Any]] = json.loads((GOLDEN / "losses.json").read_text())
 TOLERANCE = 1e-9
 
@@ -32,13 +32,6 @@ def named(*kinds: str) -> list[Any]:
         )
         for case in chosen
     ]
-
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def tensors(case: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """AHBF's fusion, chain of assistants, losses and ramp-up equal the reference values."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from methods.objectives import cross_entropy
 from methods.schedules import sigmoid_rampup
 from tests.reference_cases import TOLERANCE, Case, check_loss, close, inputs_of, named, read, tensor
 
+pytestmark = pytest.mark.usefixtures("float64")
 CASES = read("ahbf_switokd")
 CLASSES = 7
 
@@ -33,13 +34,6 @@ WEIGHTS = {
     "gate_norm_var": "gate.norm.running_var",
 }
 """The files' names of a fusion's weights, and ours."""
-
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def fusion(weights: Mapping[str, Any], training: bool) -> BranchFusion:

@@ -1,7 +1,6 @@
 """The losses of MCL-OKD and MCL, and the memory bank, equal the reference values."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,14 +16,8 @@ from methods.mcl_okd import ContrastiveOutputs, renewed
 from methods.objectives import distillation_loss
 from tests.reference_cases import Case, check_loss, close, inputs_of, named, read, tensor
 
+pytestmark = pytest.mark.usefixtures("float64")
 CASES = read("mcl")
-
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def built(name: str, classes: int, **hyperparameters: Any) -> Method:

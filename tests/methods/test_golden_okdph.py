@@ -1,6 +1,6 @@
 """OKDPH's losses, hybrid, fusion and whole steps equal the reference values."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,9 @@ from methods.okdph import OKDPH, HybridOutputs
 from methods.weight_means import mean_of_tensors, pull_towards, set_to_mean, weights_and_statistics
 from tests.reference_cases import Case, check_loss, close, inputs_of, named, read, tensor
 
+pytestmark = pytest.mark.usefixtures("float64")
 CASES = read("okdph")
 CLASSES = 5
-
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 class Small(nn.Module):

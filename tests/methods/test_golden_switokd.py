@@ -1,7 +1,5 @@
 """SwitOKD's switch and losses equal the reference values, with two networks and with three."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,14 +9,8 @@ from methods import Outputs, Progress
 from methods.switching import switches
 from tests.reference_cases import TOLERANCE, Case, check_loss, close, inputs_of, named, read
 
+pytestmark = pytest.mark.usefixtures("float64")
 CASES = read("ahbf_switokd")
-
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def stacked(inputs: dict[str, Tensor]) -> Tensor:

@@ -20,12 +20,6 @@ from methods.okdph import HybridOutputs
 NEW = ("mcl_okd", "mcl", "switokd", "ahbf", "okdph")
 
 
-@pytest.fixture(autouse=True)
-def fixed_seed() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-
-
 def build(name: str, backbone: str = "resnet8", classes: int = 5, **hyperparameters: Any) -> Any:
     return methods.build(name, backbone=backbone, num_classes=classes, image_size=8, **hyperparameters)
 

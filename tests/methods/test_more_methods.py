@@ -31,12 +31,6 @@ CL_CASES = [case for case in GOLDEN if case["case"] == "cl"]
 VARIANTS = ("naive", "linear", "minlogit", "general", "mean")
 
 
-@pytest.fixture(autouse=True)
-def fixed_seed() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-
-
 def build(name: str, backbone: str = "resnet8", classes: int = 7, **hyperparameters: Any) -> Method:
     return methods.build(name, backbone=backbone, num_classes=classes, image_size=8, **hyperparameters)
 
