@@ -60,11 +60,7 @@ def sources(
 
 
 def source_of_method(name: str, plugins: Sequence[str | Path] = ()) -> SourceCode | None:
-    """Return the code of a plug-in's method; None for an own one, whose ``version`` tells a change.
-
-    Raises:
-        InputError: For an unknown name, or a plug-in that is broken.
-    """
+    """Return a plug-in method's code, None for an own one, or raise an InputError if it is unknown or broken."""
     item = registry.find(name, plugins)
     return None if item.own else source_of(import_plugin(item.origin), item.distribution)
 
@@ -155,11 +151,7 @@ def _hash(parts: Sequence[tuple[str, str]]) -> str:
 
 
 def code_hash(text: str) -> str:
-    """Return the hash of a program's syntax tree without docstrings, comments and formatting.
-
-    Raises:
-        SyntaxError: If it is none.
-    """
+    """Return the hash of a program's syntax tree without docstrings and comments, or raise a SyntaxError."""
     digest = sha256()
     for word in _words(ast.parse(text)):
         digest.update(word.encode("utf-8", "surrogatepass") + b"\n")

@@ -36,11 +36,7 @@ class Option:
     sweep: bool = False  # whether bench sweep has it too
 
     def checked(self, key: str, value: Any) -> Any:
-        """Return the value that was given, or the default for None; a path's text becomes a path.
-
-        Raises:
-            InputError: If it has another type, or is out of range.
-        """
+        """Return the value given, or the default for None; raise an InputError for another type or one out of range."""
         value = self.default if value is None else value
         if value is None or self.several or self.type is list:
             return value

@@ -52,11 +52,7 @@ class Request:
         return Origin(plugins=files, data_root=None if usual else str(self.data_root.absolute()))
 
     def option(self, key: str) -> Any:
-        """Return the strongest layer's value of a key of :data:`OPTIONS`, or its default.
-
-        Raises:
-            InputError: If it has another type, or is out of range.
-        """
+        """Return the strongest layer's value of a key of :data:`OPTIONS`, checked, or its default."""
         return OPTIONS[key].checked(key, next((layer[key] for layer in reversed(self.layers) if key in layer), None))
 
 
@@ -70,11 +66,7 @@ def layer_from_file(name: str, plugins: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def layer_from_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return the layer of ``section.key=value`` words; values are read as YAML.
-
-    Raises:
-        InputError: If a word has another form.
-    """
+    """Return the layer of ``section.key=value`` words, values in YAML, or raise an InputError for another form."""
     layer: dict[str, Any] = {}
     for word in assignments:
         key, equals, text = word.partition("=")

@@ -60,11 +60,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Return the plain data that YAML text stands for.
-
-    Raises:
-        InputError: If it is no YAML, or uses what is not allowed here.
-    """
+    """Return the plain data of YAML text, or raise an InputError if it is none or uses what is not allowed here."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
@@ -76,11 +72,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """Return the plain data in a YAML file.
-
-    Raises:
-        InputError: If the file is missing, too large, not text, or not YAML.
-    """
+    """Return the plain data of a YAML file, or raise an InputError if it is missing, too large or no YAML."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path} is larger than {MAX_BYTES:,} bytes: is it a configuration?")
@@ -112,11 +104,7 @@ def available() -> dict[str, str]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a configuration file's keys and values; a hyphen in a key counts as an underscore.
-
-    Raises:
-        InputError: If it cannot be read or is not a mapping.
-    """
+    """Return a file's keys and values, hyphens in keys as underscores, or raise an InputError if it has none."""
     content = read_yaml(path)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path} must hold keys and values, as in 'methods: [pcl, dkel]'")
@@ -127,11 +115,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def find(name: str) -> Path:
-    """Return the file that ``--config`` names: a path, or a recipe's name.
-
-    Raises:
-        InputError: If it is neither.
-    """
+    """Return the file that ``--config`` names, a path or a recipe's name, or raise an InputError if it is neither."""
     path = paths.written(name, "config")
     if paths.is_file(path):
         return path

@@ -136,11 +136,7 @@ def names() -> list[str]:
 
 
 def read(name: str) -> Suite:
-    """Return a suite by its name, or the one in a file.
-
-    Raises:
-        InputError: If there is no such suite, or it is none.
-    """
+    """Return a suite by its name, or the one in a file, or raise an InputError if there is none."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder() / f"{name}.yaml"
     if not path.is_file():
         raise unknown("suite", name, names())

@@ -17,11 +17,7 @@ MAX_RUNS = 100_000
 
 
 def names(key: str, value: Any) -> list[str]:
-    """Return the names that a value of a key holds, as text separated by commas or as a list, each once.
-
-    Raises:
-        InputError: If it holds none, or something else.
-    """
+    """Return the names in a text with commas or in a list, each once, or raise an InputError if there is none."""
     words = split(value) if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise InputError(f"{key} takes names separated by commas (given: {value!r})")
@@ -46,11 +42,7 @@ def joined(words: Iterable[str]) -> str:
 
 
 def datasets_named(value: Any) -> list[str]:
-    """Return the datasets that a value of ``dataset`` names, with paths in their plain form: ``npz:./a`` is ``npz:a``.
-
-    Raises:
-        InputError: If it names none, or holds something else.
-    """
+    """Return the datasets of a value, paths in their plain form (``npz:./a`` is ``npz:a``), or raise an InputError."""
     found = []
     for name in names("dataset", value):
         form, _, place = name.partition(PLACE)
@@ -63,11 +55,7 @@ _SEEDS = re.compile(r"\s*([0-9]{1,10})\s*(?:-\s*([0-9]{1,10})\s*)?")
 
 
 def parse_seeds(value: Any) -> list[int]:
-    """Return the seeds of a value: 3 is 0, 1, 2; "0,4,7" (or a list) is those three, "5," only 5, "0-4" five.
-
-    Raises:
-        InputError: If it is neither.
-    """
+    """Return the seeds of 3 (0, 1, 2), of "0,4,7" or a list, "5," (5 alone) or "0-4" (five), or raise an InputError."""
     seeds = value
     if isinstance(value, str):
         found = [_SEEDS.fullmatch(word) for word in value.split(",") if word.strip()]
@@ -99,11 +87,7 @@ class MethodEntry:
 
 
 def read_methods(key: str, value: Any) -> list[MethodEntry]:
-    """Return the methods of a list of words, or of mappings with ``name`` and, if wanted, ``as`` and settings.
-
-    Raises:
-        InputError: If it has another form.
-    """
+    """Return the methods of words, or of mappings with ``name``, ``as`` and settings, or raise an InputError."""
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):
         raise InputError(f"{key} takes names separated by commas (given: {items!r})")
@@ -115,22 +99,14 @@ def read_methods(key: str, value: Any) -> list[MethodEntry]:
 
 
 def read_variants(value: Any) -> list[MethodEntry]:
-    """Return the variants of a list of ``--variant`` words and mappings.
-
-    Raises:
-        InputError: If one has another form.
-    """
+    """Return the variants of a list of ``--variant`` words and mappings, or raise an InputError."""
     if not isinstance(value, list) or not value:
         raise InputError(f"variants takes a list of words such as 'dkel: decay=none' (given: {value!r})")
     return [parse_variant(item) if isinstance(item, str) else _from_mapping("variants", item) for item in value]
 
 
 def parse_variant(word: str) -> MethodEntry:
-    """Return the entry of ``METHOD [as NAME]: KEY=VALUE, train.KEY=VALUE``; values are read as YAML.
-
-    Raises:
-        InputError: If the word has another form.
-    """
+    """Return the entry of ``METHOD [as NAME]: KEY=VALUE, train.KEY=VALUE``, values in YAML, or raise an InputError."""
     problem = InputError(
         "--variant takes 'METHOD: KEY=VALUE, ...' or 'METHOD as NAME: ...', such as 'dkel: decay=none' "
         f"(given: {word!r})"

@@ -321,11 +321,7 @@ class PluginDataset(Provider):
 
 
 def plugin_datasets(plugins: Iterable[str | Path] = ()) -> dict[str, PluginDataset]:
-    """Return every dataset of a plug-in by name; of two with one name the first found counts.
-
-    Raises:
-        InputError: If there is no such file.
-    """
+    """Return every dataset of a plug-in, the first of a name, or raise an InputError for a file that is not there."""
     listed: dict[str, PluginDataset] = {}
     for item in found(ENTRY_POINT_GROUP, plugins, lambda module: makers(module, ARRAYS)):
         listed.setdefault(item.name, PluginDataset(item.name, item.origin, item.value, item.broken, item.distribution))

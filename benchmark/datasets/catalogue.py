@@ -126,11 +126,7 @@ def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] =
 
 
 def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
-    """Return whether a dataset's files seem to be there, so that loading it would download nothing.
-
-    Raises:
-        InputError: For an unknown name.
-    """
+    """Return whether a dataset seems to be there, so that nothing would be downloaded, or raise an InputError."""
     return bool(_provider(name, plugins).present(name, root))
 
 
@@ -161,11 +157,7 @@ def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ())
 
 
 def shape(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Shape":
-    """Return what the images of a dataset look like; it is loaded only if that cannot be known before.
-
-    Raises:
-        InputError: If it has to be loaded and cannot be.
-    """
+    """Return what a dataset's images look like; it is loaded, or an InputError raised, only if that is not known."""
     from benchmark.datasets.images import Shape
 
     sizes = describe(name, plugins).sizes

@@ -161,20 +161,12 @@ def identity_of(part: EncodedImages, cache: Path) -> str:
 
 
 def folders(base: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted by their form NFC; hidden ones do not count.
-
-    Raises:
-        InputError: If it cannot be listed.
-    """
+    """Return the names of the folders in a folder but hidden ones, sorted by their form NFC, or raise an InputError."""
     return sorted((entry.name for entry in _entries(base) if _holds(entry.is_dir)), key=_order)
 
 
 def files(base: Path) -> list[str]:
-    """Return the names of the files in a folder of images, sorted by their form NFC; hidden ones do not count.
-
-    Raises:
-        InputError: If there are none, if something else is among them, or if it cannot be listed.
-    """
+    """Return the names of the images in a folder of nothing else, sorted by their form NFC, or raise an InputError."""
     entries = _entries(base)
     if not entries:
         raise InputError(f"{base} holds no image")

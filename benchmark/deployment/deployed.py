@@ -54,11 +54,7 @@ def card_path(model: Path) -> Path:
 
 
 def read_card(model: Path) -> Card:
-    """Return the card of an exported file.
-
-    Raises:
-        InputError: If there is none, or it is damaged.
-    """
+    """Return the card of an exported file, or raise an InputError if there is none, or it is damaged."""
     path = card_path(model)
     try:
         return Card.model_validate_json(path.read_bytes())
@@ -100,11 +96,7 @@ def check_suffix(path: Path, valid: Iterable[str] = ()) -> str:
 
 
 def read_images(paths: Sequence[Path], card: Card) -> Floats:
-    """Return image files as ``[B, C, H, W]`` of pixels / 255: other sizes are resized and centre-cropped.
-
-    Raises:
-        InputError: If a file is no image.
-    """
+    """Return image files as ``[B, C, H, W]`` of pixels / 255, resized and cropped, or raise an InputError."""
     from benchmark.datasets import ImageFormat, decoded
 
     form = ImageFormat(card.in_channels, card.image_size, True, paths[0])

@@ -30,11 +30,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> dict[str, Any] | None:
-    """Return the state that was written last, or None if there is none.
-
-    Raises:
-        DamagedError: If the file was cut short or altered, or holds something else.
-    """
+    """Return the state that was written last, None without one, or raise a DamagedError for a file that was altered."""
     try:
         content = (folder / NAME).read_bytes()
     except FileNotFoundError:

@@ -16,11 +16,7 @@ from methods.plugins import reason_of
 
 
 def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins: Sequence[str | Path] = ()) -> None:
-    """Refuse networks that do not take a run's images, or have no stages or deeper form where the method needs them.
-
-    Raises:
-        InputError: For the first that is refused.
-    """
+    """Raise an InputError for networks that do not take a run's images, or lack stages that the method needs."""
     tried: set[tuple[str, str, Shape]] = set()
     for run in runs:
         shape = shapes[run.dataset]

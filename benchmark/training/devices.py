@@ -35,11 +35,7 @@ OUT_OF_MEMORY = (
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means on this machine.
-
-    Raises:
-        InputError: If it is not there.
-    """
+    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means, or raise an InputError."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -90,11 +86,7 @@ class PrecisionConfig:
 
     @classmethod
     def of(cls, device: torch.device, precision: Precision | None, deterministic: bool | None) -> "PrecisionConfig":
-        """Fill in a device's defaults: the CPU computes in fp32 and repeatably, CUDA in tf32 and freely.
-
-        Raises:
-            InputError: For tf32 on a device that has no such arithmetic.
-        """
+        """Fill in a device's defaults: on the CPU fp32, repeatably; on CUDA tf32, freely, or raise an InputError."""
         cuda = device.type == "cuda"
         if precision == "tf32" and not cuda:
             raise InputError("train.precision tf32 exists on CUDA devices alone (valid here: fp32, bf16)")
@@ -123,11 +115,7 @@ class PrecisionConfig:
 
 
 def check_settings(runs: Iterable[RunConfig], device: torch.device) -> None:
-    """Refuse what the device has not.
-
-    Raises:
-        InputError: For tf32 or a recorded step on a device that is not CUDA's.
-    """
+    """Raise an InputError for tf32 or a recorded step on a device that is not CUDA's."""
     for run in runs:
         PrecisionConfig.of(device, run.train.precision, run.train.deterministic)
         if run.train.graph is True and device.type != "cuda":
@@ -235,11 +223,7 @@ def records_steps(train: TrainConfig, method: str, arithmetic: PrecisionConfig) 
 
 
 def machine_remarks(runs: Iterable[RunConfig], device: torch.device, runs_per_device: int = 1) -> list[str]:
-    """Return one line for each thing that a plan leaves unused on a GPU, or that is not known of it.
-
-    Args:
-        runs_per_device: How many of the runs share it.
-    """
+    """Return one line for each thing that a plan leaves unused on a GPU, or that is not known of it."""
     runs = list(runs)
     if device.type != "cuda":
         return []

@@ -91,6 +91,8 @@ def summary(sums: Mapping[str, Sequence[float]], images: int, by_class_of: Seque
         if name.startswith("ece/"):
             # sum_b |sum over the bin of (confidence - hit)| / N, the mean gap weighted by the bins' sizes
             scores[name] = sum(map(abs, values)) / images
+        elif name.startswith("cka/"):
+            (scores[name],) = values
         elif not name.startswith(_HITS) and name != _COUNTS:
             distance, kl, disagreement = (value / images for value in values)
             scores |= {f"distance/{name}": distance, f"kl/{name}": kl, f"disagreement/{name}": 100 * disagreement}
@@ -162,11 +164,7 @@ class FeatureSimilarity:
         self._products = torch.empty(0)
 
     def add(self, features: Sequence[Tensor]) -> None:
-        """Count a batch.
-
-        Args:
-            features: ``[B, d_k]`` of each network, in the same order every time.
-        """
+        """Count a batch: ``[B, d_k]`` of each network, in the same order every time."""
         joined = torch.cat([own.flatten(1).double() for own in features], dim=1)
         if not self.images:
             self._sizes = [own.flatten(1).shape[1] for own in features]

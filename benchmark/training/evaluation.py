@@ -67,8 +67,7 @@ def evaluate(
                 similarity.add(read)
                 read.clear()
             totals = {name: totals[name] + value if name in totals else value for name, value in sums.items()}
-    similar = similarity.scores()
-    totals |= similar
+    totals |= similarity.scores()
     # one transfer for all scores: this is the only point of an epoch that waits for the device
     numbers = iter(torch.cat(list(totals.values())).tolist())
     host = {name: list(islice(numbers, len(value))) for name, value in totals.items()}
@@ -76,8 +75,7 @@ def evaluate(
     for name in [name for name in host if name.startswith("/")]:
         top1, top5, nll = (value / len(labels) for value in host.pop(name))
         scores |= {f"top1{name}": 100 * top1, f"top5{name}": 100 * top5, f"nll{name}": nll}
-    cka = {name: host.pop(name)[0] for name in similar}
-    return scores | _gains(scores, roles) | diagnostics.summary(host, len(labels), by_class_of) | cka
+    return scores | _gains(scores, roles) | diagnostics.summary(host, len(labels), by_class_of)
 
 
 @torch.no_grad()

@@ -139,11 +139,7 @@ class DecayedGroup(NamedTuple):
 
 
 def parameter_groups(method: Method) -> list[ParameterGroup]:
-    """Return a method's groups of parameters.
-
-    Raises:
-        InputError: Unless every parameter with ``requires_grad`` is in exactly one of them, and no other is.
-    """
+    """Return a method's groups, or raise an InputError unless each trained parameter is in exactly one of them."""
     groups = method.parameter_groups()
     named = list(method.named_parameters())
     names = {id(parameter): name for name, parameter in named}
@@ -203,11 +199,7 @@ def make_optimizer(groups: Iterable[DecayedGroup], train: TrainConfig) -> Optimi
 
 
 def learning_rate(group: ParameterGroup, train: TrainConfig, epoch: int) -> float:
-    """Return a group's learning rate in a 0-based epoch, without the warm-up.
-
-    Raises:
-        InputError: If the group's schedule gives no finite number of at least 0.
-    """
+    """Return a group's rate in a 0-based epoch, without warm-up, or raise an InputError if its schedule gives none."""
     if group.schedule is None:
         return group.lr_factor * train.lr_at(epoch)
     share = group.schedule(epoch, train.epochs)

@@ -39,11 +39,7 @@ def describe_data(dataset: Dataset) -> dict[str, str]:
 
 
 def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
-    """Return the student in a weight file of a run.
-
-    Raises:
-        InputError: If it is none, or was saved by a version that did not write all that is needed.
-    """
+    """Return the student in a weight file of a run, or raise an InputError if it is none of this version's."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})

@@ -187,9 +187,6 @@ class Trainer:
         At chance is an accuracy that guessing exceeds once in a thousand times (three standard deviations of
         the share of hits among the scored images). How many in a row is ``train.collapse_epochs``. Where there are so
         few images that guessing may well get all of them right, nothing is said.
-
-        Args:
-            rows: The metrics of all epochs so far.
         """
         needed = self.config.train.collapse_epochs
         scored = [row for row in rows if "student" in row]
