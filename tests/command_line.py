@@ -24,6 +24,9 @@ class Explosive(Independent):
         raise RuntimeError("the fuse was short")
 '''
 
+CALM = PLUGIN.replace('raise RuntimeError("the fuse was short")', "return super().losses(outputs, labels, progress)")
+"""The same, which trains."""
+
 
 @dataclass(frozen=True)
 class Answer:

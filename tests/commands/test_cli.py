@@ -20,87 +20,9 @@ from benchmark.configuration.run_config import RunConfig
 from benchmark.metrics import METRICS
 from methods import backbones
 from methods.kd import load_network
-from tests.command_line import BENCH, PLUGIN, Answer, Bench, process
+from tests.command_line import BENCH, CALM, PLUGIN, SMALL, Answer, Bench, process
 
 pytestmark = pytest.mark.usefixtures("small")
-
-
-class TestBadWords:
-    @pytest.mark.parametrize(
-        ("words", "fragment"),
-        [
-            ("run --methods dkle", "unknown method 'dkle', did you mean 'dkel'? (valid: "),
-            ("run --methods pcl,dmll", "did you mean 'dml'?"),
-            ("run --methods ,", "methods names nothing"),
-            ("run --dataset cifar1000", "unknown dataset 'cifar1000', did you mean 'cifar100'? (valid: cifar10, "),
-            ("run --dataset folder:nowhere", "no such folder: nowhere"),
-            ("run --backbone resnet33", "unknown backbone 'resnet33', did you mean 'resnet"),
-            ("run --backbone resnet8+resnt14 --methods dml", "did you mean 'resnet14'?"),
-            ("run --backbone x1,x2,x3,x4,x5,x6,x7,x8 --methods dml", "unknown backbone 'x1'"),
-            ("run --backbone resnet8+resnet14 --methods pcl", "'pcl' takes one backbone"),
-            ("run --set train.epoch=3", "did you mean 'epochs'? (valid: "),
-            ("run --set trian.epochs=3", "did you mean 'train'? (valid: "),
-            ("run --set pcl.temprature=3 --methods pcl", "did you mean 'temperature'? (valid: "),
-            ("run --set pcl.temperature=3 --methods dml", "'pcl' is not among the methods of this run"),
-            ("run --set train.lr", "SECTION.KEY=VALUE"),
-            ("run --set train.lr=[1", "--set train.lr=[1"),
-            ("run --set train.lr=0", "train.lr: Input should be greater than 0 (given: 0)"),
-            ("run --set train.lr=fast", "train.lr: Input should be a valid number (given: 'fast')"),
-            ("run --set pcl.temperature=-1 --methods pcl", "pcl.temperature: Input should be greater than 0"),
-            ("run --set data.train_per_class=1000 --seeds 1 --methods dml", "class 0 has only"),
-            ("run --set train.optimizer=adam", "train.optimizer: Input should be 'sgd' or 'adamw'"),
-            (
-                "run --set data.mix=mixup --methods dml,kdcl,mcl",
-                "data.mix=mixup does not go with kdcl, mcl, which must know every image's one class (methods that take "
-                "mixed labels: independent, kd, ",
-            ),
-            ("run --epochs 0", "train.epochs: Input should be greater than or equal to 1 (given: 0)"),
-            ("run --epochs few", "--epochs"),
-            ("run --seeds two", "seeds takes how many (3) or which (0,4,7 or 0-4)"),
-            ("run --seeds 0", "seeds takes how many"),
-            ("run --config demmo", "unknown configuration 'demmo', did you mean 'demo'? (valid: "),
-            ("run --config nowhere.yaml", "no such configuration file: nowhere.yaml (recipes: "),
-            ("run --plugin nowhere.py", "no such plugin file: nowhere.py"),
-            ("run --engine rey", "unknown engine 'rey', did you mean 'ray'? (valid: ray, serial)"),
-            ("run --device tpu", "unknown device 'tpu', did you mean 'cpu'? (valid: auto, cpu, cuda, cuda:N, "),
-            ("run --trials-per-gpu 0", "trials_per_gpu must be a whole number from 1 to 100 (given: 0)"),
-            ("run --epoch 3", "No such option"),
-            ("run --methods", "--methods"),
-            ("run pcl", "pcl"),
-            ("table --results nowhere", "no such results folder: nowhere"),
-            ("list method", "unknown kind or method 'method', did you mean 'methods'? (valid: "),
-            ("tabel", "table"),
-            ("--verson", "--version"),
-        ],
-    )
-    def test_one_line_with_the_valid_ones_and_exit_code_2(
-        self, bench: Bench, tmp_path: Path, words: str, fragment: str
-    ) -> None:
-        bench(*words.split()).assert_refused(fragment)
-        assert list(tmp_path.rglob("config.yaml")) == []
-
-    def test_bad_key_in_a_file_names_it(self, bench: Bench, tmp_path: Path) -> None:
-        (tmp_path / "mine.yaml").write_text("train:\n  epoch: 3\n", encoding="utf-8")
-        bench("run", "--config", "mine.yaml").assert_refused("did you mean 'epochs'?")
-
-    def test_bad_format(self, bench: Bench, finished_runs: Path) -> None:
-        answer = bench("table", "--results", str(finished_runs), "--format", "cvs")
-        answer.assert_refused("unknown format 'cvs', did you mean 'csv'? (valid: csv, ")
-
-    def test_results_that_cannot_be_written_are_a_fault_of_the_machine(self, bench: Bench, tmp_path: Path) -> None:
-        (tmp_path / "taken").touch()
-        answer = bench("run", "--methods", "dml", "--config", "small", "--results", "taken")
-        assert (answer.code, answer.out) == (1, "")
-        assert answer.err == f"bench: cannot write results to {tmp_path}/taken: Not a directory\n"
-
-    def test_in_a_process_of_its_own(self, tmp_path: Path) -> None:
-        answer = process(tmp_path, "run", "--methods", "dkle", "--dataset", "digits")
-        answer.assert_refused("did you mean 'dkel'?")
-
-    def test_no_command_at_all_is_answered_with_the_help(self, tmp_path: Path) -> None:
-        answer = process(tmp_path)
-        assert "Usage: bench" in answer.out
-        assert (answer.code, answer.err) == (2, "")
 
 
 @pytest.mark.parametrize("words", ["--help", "table --published"])
@@ -116,7 +38,7 @@ def test_characters_that_a_stream_cannot_write_are_escaped(
 class TestWithoutTorch:
     """``--help``, ``list`` and ``table`` answer at once: what would take long to import, they leave alone."""
 
-    HEAVY = frozenset({"torch", "torchvision", "ray", "sklearn", "scipy", "matplotlib"})
+    HEAVY = frozenset({"torch", "torchvision", "ray", "sklearn", "scipy", "matplotlib", "timm"})
     NUMBERS = frozenset({"pandas", "numpy", "pyarrow"})
     SETTINGS = frozenset({"pydantic", "yaml"})
     LIGHT = (
@@ -126,6 +48,7 @@ class TestWithoutTorch:
         ("list", HEAVY | {"pandas", "pyarrow"}),
         ("table --results {}", HEAVY),
         ("table --format csv --results {}", HEAVY),
+        ("show dml-digits-resnet8-s0 --results {}", {"torch", "ray"}),
     )
 
     @pytest.mark.parametrize(("words", "left_alone"), LIGHT, ids=[words for words, _ in LIGHT])
@@ -144,15 +67,10 @@ class TestWithoutTorch:
 class TestList:
     def test_methods_datasets_backbones_and_recipes_with_a_line_each(self, bench: Bench) -> None:
         lines = bench("list").out.splitlines()
-        assert [line for line in lines if not line.startswith(" ")] == [
-            "methods:",
-            "datasets:",
-            "backbones:",
-            "recipes:",
-            "suites:",
-        ]
+        kinds = [line for line in lines if not line.startswith(" ")]
+        assert kinds == ["methods:", "datasets:", "backbones:", "recipes:", "suites:"]
         described = {name: text.strip() for name, _, text in (line.strip().partition(" ") for line in lines)}
-        for name in ("dkel", "digits", "folder:PATH", "resnet32", "cifar"):
+        for name in ("dkel", "digits", "folder:PATH", "resnet32", "cifar", "torchvision:NAME", "timm:NAME"):
             assert described[name]
 
     def test_one_kind(self, bench: Bench) -> None:
@@ -182,6 +100,19 @@ class TestList:
         assert reason in listed["mine"].partition(" broken: ")[2]
         bench("run", "--plugin", "mine.py", "--methods", "mine").assert_refused("the method 'mine' is broken: ", reason)
 
+    def test_a_broken_one_beside_a_wanted_one_is_named(self, bench: Bench, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text("x = 1\n\ndef (:\n")
+        (tmp_path / "late.py").write_text("x = 1\ny = z\n")
+        (tmp_path / "good.py").write_text(CALM)
+        plugins = [word for name in ("mine", "late", "good") for word in ("--plugin", f"{name}.py")]
+        answer = bench("run", "--config", "small", "--methods", "explosive", "--seeds", "1", "--dry-run", *plugins)
+        assert answer.code == 0, answer.err
+        assert "note: mine.py is broken: SyntaxError, line 3: " in answer.out
+        assert "note: late.py is broken: NameError, line 2: name 'z' is not defined" in answer.out
+        bench("run", "--methods", "explosiv", *plugins).assert_refused(
+            "did you mean 'explosive'?", "; mine.py is broken: SyntaxError, line 3"
+        )
+
     def test_plugin_cannot_take_the_name_of_a_method(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text(PLUGIN.replace("explosive", "pcl"), encoding="utf-8")
         lines = bench("list", "methods", "--plugin", "mine.py").out.splitlines()
@@ -197,6 +128,7 @@ class TestList:
 class TestDryRun:
     def test_shows_the_runs_and_which_are_finished(self, bench: Bench) -> None:
         assert bench("run", "--methods", "dml", "--seeds", "1", "--config", "small").code == 0
+        kept = list(Path("results/runs").iterdir())
         lines = bench("run", "--methods", "dml,one", "--seeds", "2", "--dry-run", "--config", "small").out.splitlines()
         assert [" ".join(line.partition("(")[0].split()) for line in lines[:4]] == [
             "finished dml digits resnet8 seed 0",
@@ -205,10 +137,7 @@ class TestDryRun:
             "to do one digits resnet8 seed 1",
         ]
         assert lines[4] == "4 runs, 1 finished already"
-
-    def test_trains_nothing(self, bench: Bench, tmp_path: Path) -> None:
-        assert bench("run", "--methods", "dml", "--seeds", "1", "--dry-run", "--config", "small").code == 0
-        assert not (tmp_path / "results/runs").exists()
+        assert list(Path("results/runs").iterdir()) == kept
 
     def test_datasets_need_not_be_there(self, bench: Bench) -> None:
         words = ["--dataset", "cifar100", "--methods", "independent", "--backbone", "resnet8", "--config", "small"]
@@ -239,18 +168,8 @@ class TestRun:
 
     def test_failed_run_ends_with_its_reason_while_the_others_finish(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text(PLUGIN, encoding="utf-8")
-        words = [
-            "run",
-            "--plugin",
-            "mine.py",
-            "--methods",
-            "explosive,independent",
-            "--seeds",
-            "1",
-            "--config",
-            "small",
-        ]
-        answer = bench(*words)
+        words = "run --plugin mine.py --methods explosive,independent --seeds 1 --config small"
+        answer = bench(*words.split())
         assert answer.code == 1
         cells = dict(table_of(answer))
         assert cells["explosive"] == "1 failed: RuntimeError: the fuse was short"
@@ -258,10 +177,8 @@ class TestRun:
         assert "1 of 2 runs did not finish" in answer.out
         assert "Traceback" not in answer.out + answer.err
         frame = store.load(tmp_path / "results")
-        assert dict(zip(frame["method"], frame["status"], strict=True)) == {
-            "explosive": "failed",
-            "independent": "finished",
-        }
+        statuses = dict(zip(frame["method"], frame["status"], strict=True))
+        assert statuses == {"explosive": "failed", "independent": "finished"}
 
     def test_failed_run_is_tried_again(self, bench: Bench, tmp_path: Path) -> None:
         # a cure outside of the configuration, as more memory would
@@ -277,17 +194,8 @@ class TestRun:
         assert dict(table_of(answer))["explosive"].endswith(" (1)")
 
     def test_file_may_hold_everything_and_the_command_line_wins(self, bench: Bench, tmp_path: Path) -> None:
-        content = {
-            "methods": ["dml"],
-            "dataset": "digits",
-            "seeds": "5,",
-            "epochs": 2,
-            "results": "elsewhere",
-            "engine": "serial",
-            "device": "cpu",
-            "data": {"train_per_class": 2, "test_per_class": 2},
-            "dml": {"temperature": 2},
-        }
+        own = {"methods": ["dml"], "dataset": "digits", "seeds": "5,", "results": "elsewhere"}
+        content = SMALL | own | {"epochs": 2, "dml": {"temperature": 2}}
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
         assert bench("run", "--config", "mine.yaml", "--epochs", "1", "--set", "dml.temperature=3").code == 0
         (path,) = tmp_path.glob("elsewhere/runs/*/config.yaml")
@@ -338,6 +246,19 @@ class TestTable:
         assert len(rows) == 6
         assert [row[0] for row in markdown] == ["method", "dml", "pcl"]
         assert all("±" in row[1] and row[1].endswith("(2)") for row in markdown[1:])
+
+    def test_the_ending_of_a_file_decides_its_format(self, bench: Bench, finished_runs: Path, tmp_path: Path) -> None:
+        words = ["table", "--results", str(finished_runs), "--out"]
+        for name, beginning in (("t.tex", "%"), ("t.json", "{"), ("t.csv", "method,label,"), ("t.md", "|"), ("t", "|")):
+            assert bench(*words, name).code == 0
+            assert (tmp_path / name).read_text().startswith(beginning), name
+        assert bench(*words, "other.md", "--format", "latex").code == 0
+        assert (tmp_path / "other.md").read_text() == (tmp_path / "t.tex").read_text()
+
+    def test_no_comparison_is_corrected_for(self, bench: Bench, finished_runs: Path) -> None:
+        out = bench("table", "--results", str(finished_runs), "--baseline", "dml").out
+        assert "Holm" not in out
+        assert "no interval and no p, which take 3 seeds" in out
 
     def test_no_runs_yet(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "results").mkdir()

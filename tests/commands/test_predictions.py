@@ -64,22 +64,3 @@ def test_a_run_with_students_alone_is_asked_again(bench: Bench, tmp_path: Path) 
     for path in folder.glob("*.safetensors"):
         path.unlink()
     bench("predict", folder.name, "--out", "none.npz").assert_refused("bench run --save-pred")
-
-
-@pytest.mark.parametrize(
-    ("words", "fragment"),
-    [
-        ("run --save-predictions --predictions-type float64", "did you mean 'float"),
-        ("run --predictions-type float32", "predictions_type says what save_predictions keeps"),
-        ("plot curves --run a", "--run goes with bench plot confusion and agreement"),
-        ("plot confusion --value student", "confusion has no --value"),
-        ("plot agreement --predictor peer0", "--predictor goes with bench plot confusion"),
-        ("predict a --out a.npy", "did you mean '.npz'?"),
-        ("predict a b.png --out a.npz", "--out goes with a stored run"),
-        ("predict a --top 3 --out a.npz", "--out goes with a stored run"),
-        ("predict a", "bench predict takes FILE IMAGE..."),
-        ("predict a --out a.npz", "no such results folder: results"),
-    ],
-)
-def test_bad_words_are_one_line(words: str, fragment: str, bench: Bench) -> None:
-    bench(*words.split()).assert_refused(fragment)

@@ -13,11 +13,9 @@ import pytest
 import yaml
 
 from benchmark import store
-from tests.command_line import BENCH, PLUGIN, SMALL, Bench
+from tests.command_line import BENCH, CALM, SMALL, Bench
 
 pytestmark = pytest.mark.usefixtures("small")
-
-CALM = PLUGIN.replace('raise RuntimeError("the fuse was short")', "return super().losses(outputs, labels, progress)")
 
 
 @pytest.fixture
@@ -57,25 +55,10 @@ def test_show_and_report(made: Bench, tmp_path: Path) -> None:
 
 
 def test_best_of_a_sweep(made: Bench, tmp_path: Path) -> None:
-    (tmp_path / "space.yaml").write_text(
-        yaml.safe_dump(
-            SMALL
-            | {"data": {"train_per_class": 6}, "method": "explosive", "space": {"train.lr": [0.1, 0.2]}, "seeds": 1}
-        )
-    )
-    places = [
-        "--plugin",
-        "plug in.py",
-        "--results",
-        "my results",
-        "--data-root",
-        "my data",
-        "--search",
-        "grid",
-        "--engine",
-        "serial",
-    ]
-    answer = made("sweep", "space.yaml", *places)
+    space = {"data": {"train_per_class": 6}, "method": "explosive", "space": {"train.lr": [0.1, 0.2]}, "seeds": 1}
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(SMALL | space))
+    places = ["--plugin", "plug in.py", "--results", "my results", "--data-root", "my data"]
+    answer = made("sweep", "space.yaml", *places, "--search", "grid", "--engine", "serial")
     assert answer.code == 0, answer.err
     (line,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
     command = line.partition("on the test set: ")[2]

@@ -2,14 +2,11 @@
 
 import json
 import re
-import shlex
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from benchmark import datasets
-from benchmark.configuration import DataConfig, Request, TrainConfig, layer_from_assignments, plan
+from benchmark.configuration import DataConfig, TrainConfig
 from benchmark.reports.run_text import recipe
 from tests.command_line import Bench
 from tests.reports.test_report import config
@@ -93,22 +90,6 @@ def test_settings_are_listed_with_what_they_may_be(bench: Bench) -> None:
         r"data\.mix_alpha +number above 0 at most 1000 +default 1 ",
     ):
         assert re.search(line, listed), line
-
-
-def test_the_commands_of_the_page_are_plans() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
-    commands = [shlex.split(line) for line in page.splitlines() if line.startswith("bench run --methods")]
-    assert len(commands) == 3
-    for words in commands:
-        flags = dict(zip(words[2:6:2], words[3:6:2], strict=True))
-        assigned = [word for flag, word in pairwise(words) if flag == "--set"]
-        asked = {key.removeprefix("--"): value for key, value in flags.items()}
-        runs = plan(Request([asked, layer_from_assignments(assigned)], data_root=Path("nowhere")), datasets)
-        assert [run.method for run in runs[:1]] == ["dml"]
-        for word in assigned:
-            key, _, value = word.partition("=")
-            section, _, name = key.partition(".")
-            assert str(getattr(getattr(runs[0], section), name)) == value
 
 
 def test_a_learning_rate_of_sgd_is_remarked_upon(bench: Bench) -> None:

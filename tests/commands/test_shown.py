@@ -1,9 +1,10 @@
-"""What makes the command line pleasant: one run shown, runs listed, the machine looked over, words completed."""
+"""What the command line shows: methods, runs, what takes space, the machine; and the words that it completes."""
 
+import json
 import os
 import shlex
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from benchmark.hardware import machine
 from benchmark.reports import run_text
 from benchmark.store import Result, Status, Store, environment
 from methods.errors import InputError
-from tests.command_line import BENCH, Bench
+from tests.command_line import BENCH, PLUGIN, Bench
 
 
 def planned_by(command: str) -> list[RunConfig]:
@@ -69,13 +70,8 @@ class TestShow:
         assert answer.code == 0
         assert answer.out.splitlines()[0] == run.name
         student = run.last_metrics()["student"]
-        for text in (
-            "status          finished",
-            "train_per_class  3",
-            "ema_decay",
-            f"{student:.12g}",
-            "saved students",
-        ):
+        status = "status          finished"
+        for text in (status, "train_per_class  3", "ema_decay", f"{student:.12g}", "saved students"):
             assert text in answer.out
         (again,) = planned_by(answer.out.splitlines()[-1].strip())
         assert again.identity == run.identity
@@ -98,6 +94,32 @@ class TestShow:
             store.find(tmp_path / "nowhere", "dml")
 
 
+class TestList:
+    def test_all_that_is_known_of_a_method(self, bench: Bench) -> None:
+        out = bench("list", "dkel").out
+        for text in (
+            "Source: ",
+            "decay                  exp|linear|cosine|step|constant|none  default exp",
+            "rampup_epochs          whole number at least 0               default 80 of 300 epochs",
+            "ema_decay              number at least 0 below 1",
+            "teacher0, teacher1, teacher2",
+            "bench schedules --method dkel",
+            "released: ramp-up divided by the weight 0.1 (D1); here: `ramp: intended`",
+        ):
+            assert text in out
+        assert "teacher      word               must be given" in bench("list", "kd").out
+
+    def test_a_plugin_s_method_too(self, bench: Bench, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text(PLUGIN)
+        assert "defined in: " in bench("list", "explosive", "--plugin", "mine.py").out
+        bench("list", "explosive").assert_refused("unknown kind or method 'explosive'")
+
+    def test_hyperparameters_scores_and_settings(self, bench: Bench) -> None:
+        assert "  dml.temperature" in bench("list", "hyperparameters").out
+        assert "lower is better" in bench("list", "metrics").out
+        assert "  train.lr  " in bench("list", "settings").out
+
+
 class TestListRuns:
     @pytest.fixture
     def results(self, tmp_path: Path) -> Path:
@@ -118,14 +140,60 @@ class TestListRuns:
         assert answer.out.splitlines()[-1] == f"1 failed run in {results}"
         assert answer.out.splitlines()[0].endswith("the fuse was short")
 
-    def test_bad_words(self, results: Path, bench: Bench) -> None:
-        for words, fragment in (
-            (("runs", "--status", "faild"), "did you mean 'failed'?"),
-            (("runs", "--results", results / "no"), "no such results folder"),
-            (("methods", "--status", "failed"), "--status goes with 'bench list runs'"),
-            (("rnus",), "did you mean 'runs'?"),
-        ):
-            bench("list", *words).assert_refused(fragment)
+    def test_runs_that_fit(self, bench: Bench, finished_runs: Path) -> None:
+        words = ["list", "runs", "--results", str(finished_runs)]
+        assert bench(*words, "--where", "method=pcl and seed=1").out.splitlines()[-1].startswith("1 run in ")
+        assert bench(*words, "--hide", "pcl").out.count("dml-digits") == 2
+        assert "pcl" not in bench(*words, "--hide", "pcl").out
+
+
+class TestSpace:
+    @pytest.fixture
+    def mine(self, finished_runs: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(finished_runs, tmp_path / "mine"))
+
+    def test_runs_move_to_the_trash_after_they_were_shown(self, bench: Bench, mine: Path) -> None:
+        words = ["rm", "--results", "mine", "--where", "method=dml and seed=0"]
+        shown = bench(*words)
+        assert shown.out.splitlines()[-1] == "1 run; nothing is moved yet: --yes moves them to mine/trash"
+        assert len(store.names(mine)) == 4
+        assert bench(*words, "--yes").out.splitlines()[-1].startswith("1 of 1 run moved to mine/trash")
+        assert len(store.names(mine)) == 3
+        (gone,) = (mine / "trash").iterdir()
+        gone.rename(mine / "runs" / gone.name)
+        assert len(store.names(mine)) == 4
+        # one of the same name is there already
+        for _ in range(2):
+            bench("rm", gone.name, "--results", "mine", "--yes")
+            shutil.copytree(mine / "trash" / gone.name, mine / "runs" / gone.name)
+        assert [path.name for path in sorted((mine / "trash").iterdir())] == [gone.name, f"{gone.name}.1"]
+
+    def test_failed_ones_and_none_without_a_word(self, bench: Bench, mine: Path) -> None:
+        (path,) = mine.glob("runs/pcl-*-s1-*/result.json")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "failed"}))
+        assert "pcl-digits-resnet8-s1" in bench("rm", "--failed", "--results", "mine").out
+        assert bench("rm", "--failed", "dml-digits-resnet8-s0", "--results", "mine").out == "no matching runs in mine\n"
+
+    def test_what_another_process_works_on_stays(self, bench: Bench, mine: Path) -> None:
+        run = store.find(mine, "dml-digits-resnet8-s0")
+        with Store(mine).lock(run.config, patience=0) as held:
+            assert held
+            answer = bench("rm", run.identity, "--results", "mine", "--yes")
+        assert (answer.code, "another process works on it" in answer.out) == (1, True)
+        assert run.folder.is_dir()
+
+    def test_what_takes_the_space(self, bench: Bench, mine: Path) -> None:
+        folder = next((mine / "runs").glob("dml-*"))
+        (folder / store.CHECKPOINT).write_bytes(bytes(2**20))
+        (mine / "trash").mkdir()
+        (mine / "trash" / "x").write_bytes(bytes(9 * 2**20))
+        found = {kind: (files, size) for kind, files, size in store.kinds(mine)}
+        assert (found["left checkpoints"], found["trash"]) == ((1, 2**20), (1, 9 * 2**20))
+        assert (found["students"][0], found["records"][0]) == (8 + 2, 4 * 3)
+        lines = bench("du", "--results", "mine").out.splitlines()
+        assert lines[0].split()[:3] == ["9.00", "MiB", "trash"]
+        total = sum(path.stat().st_size for path in mine.rglob("*") if path.is_file())
+        assert lines[-1].split()[0] == f"{total / 2**20:.2f}"
 
 
 class TestDoctor:
@@ -185,21 +253,6 @@ class TestCompletion:
         assert self.words(f"bench show --results {finished_runs} dml", tmp_path) == names
         identity = names[0].rpartition("-")[2]
         assert self.words(f"bench export --results {finished_runs} {identity[:6]}", tmp_path) == [identity]
-
-
-@pytest.mark.parametrize(
-    "words", ["--help", "list", "table --results RESULTS", "show dml-digits-resnet8-s0 --results RESULTS"]
-)
-def test_light_commands_import_neither_torch_nor_ray(words: str, finished_runs: Path) -> None:
-    program = (
-        "import sys, atexit\n"
-        "from benchmark import cli\n"
-        "atexit.register(lambda: print('heavy:', sorted({'torch', 'ray'} & set(sys.modules))))\n"
-        "cli.main()"
-    )
-    arguments = words.replace("RESULTS", str(finished_runs)).split()
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "heavy: []", done.stderr
 
 
 def test_a_damaged_run_is_named(tmp_path: Path) -> None:
