@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -102,24 +101,18 @@ def test_that_of_an_installed_method_is_in_help_and_completion(tmp_path: Path) -
 
     def answered(*words: str, **environment: str) -> str:
         paths = {"PYTHONPATH": os.pathsep.join((str(site), str(Path(__file__).parents[1])))}
+        program = "import sys; sys.argv[0] = 'bench'; from benchmark.cli import main; main()"
         done = subprocess.run(
-            [sys.executable, "-c", "from benchmark.cli import main; main()", *words],
+            [sys.executable, "-c", program, *words],
             env={**os.environ, **paths, "COLUMNS": "400", "NO_COLOR": "1", **environment},
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         return done.stdout
 
-    assert NAME in answered("table", "--help")
-    assert NAME in answered("plot", "--help")
-    assert NAME in answered("list", "metrics")
-    words = {"COMP_WORDS": "bench table --value epo", "COMP_CWORD": "3", "_BENCH_COMPLETE": "complete_bash"}
-    program = "import sys; sys.argv[0] = 'bench'; from benchmark.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(site), str(Path(__file__).parents[1]))), **words},
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.stdout.split() == [NAME]
+    for words in ("table --help", "plot --help", "list metrics"):
+        assert NAME in answered(*words.split())
+    line = {"COMP_WORDS": "bench table --value epo", "COMP_CWORD": "3", "_BENCH_COMPLETE": "complete_bash"}
+    assert answered(**line).split() == [NAME]
 
 
 @pytest.mark.parametrize(
@@ -175,14 +168,13 @@ def test_every_number_that_a_run_records_is_declared(finished_runs: Path) -> Non
 
 def test_runs_from_before_roles_were_declared_have_those_of_their_names(finished_runs: Path) -> None:
     folder = next((finished_runs / "runs").glob("pcl-*"))
-    content: Callable[[str], bytes] = lambda name: (folder / name).read_bytes()  # noqa: E731
-    now = store.parse(content(store.CONFIG), content(store.RESULT), content(store.METRICS))
-    result = json.loads(content(store.RESULT))
-    old = json.dumps({key: value for key, value in result.items() if key not in ("roles", "metrics")}).encode()
-    before = store.parse(content(store.CONFIG), old, content(store.METRICS))
-    assert now.result is not None
-    assert before.result is not None
-    assert dict(before.result.roles) == dict(now.result.roles)
+    raw = {name: (folder / name).read_bytes() for name in (store.CONFIG, store.RESULT, store.METRICS)}
+    now = store.parse(raw).result
+    old = {key: value for key, value in json.loads(raw[store.RESULT]).items() if key not in ("roles", "metrics")}
+    before = store.parse(raw | {store.RESULT: json.dumps(old).encode()}).result
+    assert now is not None
+    assert before is not None
+    assert dict(before.roles) == dict(now.roles)
 
 
 def test_a_note_says_where_macs_and_time_order_methods_differently() -> None:

@@ -34,19 +34,17 @@ def test_the_wheel_has_code_and_recipes_and_nothing_else(wheel: Path) -> None:
     assert "all of them on the list" in release.check_contents(wheel, release.tracked_files())
 
 
-@pytest.mark.parametrize(
-    "door", sorted((ROOT / "benchmark").glob("**/__init__.pyi")), ids=lambda path: path.parent.name
-)
-def test_a_public_name_is_no_file_s_name(door: Path) -> None:
+@pytest.mark.parametrize("stub", STUBS, ids=lambda path: path.parent.name)
+def test_a_public_name_is_no_file_s_name(stub: Path) -> None:
     # whoever imports the file first would find it under the name, and not what it holds
-    offered = {alias.asname or alias.name for node in ast.walk(ast.parse(door.read_text())) for alias in names_of(node)}
-    assert offered
-    assert offered & {path.stem for path in door.parent.glob("*.py")} == set()
+    assert public(stub, of_modules=False)
+    assert public(stub, of_modules=False) & {path.stem for path in stub.parent.glob("*.py")} == set()
 
 
-def names_of(node: ast.AST) -> list[ast.alias]:
-    # what is offered of the folder itself is files
-    return node.names if isinstance(node, ast.ImportFrom) and node.module else []
+def public(stub: Path, of_modules: bool = True) -> set[str]:
+    """The names that a package offers, with its modules or without."""
+    nodes = [node for node in ast.walk(ast.parse(stub.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {alias.asname or alias.name for node in nodes if node.module or of_modules for alias in node.names}
 
 
 def test_what_is_too_much_and_what_is_lacking_is_named(wheel: Path, tmp_path: Path) -> None:
@@ -129,15 +127,7 @@ def test_what_the_source_archive_names_is_there() -> None:
 def test_packages_import_the_public_names_of_one_another() -> None:
     """A package with ``__init__.pyi`` is imported through it alone: each name in there, loaded when it is asked for."""
     root = ROOT / "benchmark"
-    public = {
-        stub.parent.name: {
-            alias.asname or alias.name
-            for node in ast.parse(stub.read_text(encoding="utf-8")).body
-            if isinstance(node, ast.ImportFrom)
-            for alias in node.names
-        }
-        for stub in root.glob("*/__init__.pyi")
-    }
+    offered = {stub.parent.name: public(stub) for stub in root.glob("*/__init__.pyi")}
     others = []
     for path in root.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -145,10 +135,10 @@ def test_packages_import_the_public_names_of_one_another() -> None:
                 continue
             module = node.module or ""
             package, _, inside = module.removeprefix("benchmark.").partition(".")
-            if package not in public or path.is_relative_to(root / package):
+            if package not in offered or path.is_relative_to(root / package):
                 continue
             names = (
-                [f"{inside}."] if inside else [alias.name for alias in node.names if alias.name not in public[package]]
+                [f"{inside}."] if inside else [alias.name for alias in node.names if alias.name not in offered[package]]
             )
             others += [f"{path.relative_to(root)}: benchmark.{package}.{name}" for name in names]
     assert others == []

@@ -39,11 +39,9 @@ def run(
         declared = running.SuiteRun(suite, layers[-1], plugins, force, begin, fetch=not dry_run)
         plan, carry_out = declared.print_plan, declared.carry_out
     elif bound is not None:
-        from benchmark.running import until_decided
-
         looks = {"baseline": None} | until
-        test = until_decided.prepare(layers, plugins, force, bound, begun=begin, fetch=not dry_run, **looks)
-        plan, carry_out = partial(until_decided.print_plan, test), partial(until_decided.carry_out, test)
+        test = running.SequentialTest(layers, plugins, force, bound, begun=begin, fetch=not dry_run, **looks)
+        plan, carry_out = test.print_plan, test.carry_out
     elif until:
         raise InputError("--baseline, --max-seeds and --seed-step belong to --until-decided: give it, such as 0.5")
     else:

@@ -17,29 +17,11 @@ from typing import IO, Any, cast
 import yaml
 from safetensors import SafetensorError, deserialize
 
+from benchmark import store, tables
 from benchmark.configuration import PLACE, hash_of
 from benchmark.escaping import file_name
-from benchmark.store import (
-    CONFIG,
-    LIMITS,
-    PREDICTIONS,
-    REPLICATE,
-    Contents,
-    DamagedError,
-    Dumper,
-    atomic,
-    identity_in,
-    parse,
-    parse_stored_yaml,
-    read_files,
-    read_regular,
-    replicate_name,
-    run_name,
-    scan,
-    students_files,
-    writing,
-)
-from benchmark.tables import MAX_PLAN, PLANS, Plan, parsed_plan, stored_plans
+from benchmark.store import CONFIG, LIMITS, Contents, DamagedError
+from benchmark.tables import PLANS, Plan
 from methods.errors import InputError, unknown
 
 ENDINGS = (".tar.zst", ".tar.gz")
@@ -110,7 +92,7 @@ def pack(results: Path, out: Path, weights: bool = False, predictions: bool = Fa
     Raises:
         InputError: If there are no runs, or the file cannot be written.
     """
-    folders = [results / RUNS / name for name in scan(results) if name.isprintable()]
+    folders = [results / RUNS / name for name in store.scan(results) if name.isprintable()]
     packed = pack_runs(folders, out, weights, predictions)
     if not packed.runs:
         raise InputError(f"no runs in {results} that could be packed")
@@ -122,18 +104,17 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
 
     Args:
         folders: Of the runs, each below ``runs/`` of a results folder; of two with one name the second is a replicate.
-        out, weights, predictions: As in :func:`pack`.
 
     Raises:
         InputError: If the file cannot be written.
     """
     ending = ending_of(out)
-    plans = {plan.file: plan for plan in stored_plans({folder.parents[1] for folder in folders})}
+    plans = {plan.file: plan for plan in tables.stored_plans({folder.parents[1] for folder in folders})}
     left_out: list[str] = []
     names: set[str] = set()
     sources: dict[str, Path] = {}
-    temporary = out.with_name(f".{out.name}.{os.getpid()}{atomic.SUFFIX}")
-    with writing(out):
+    temporary = out.with_name(f".{out.name}.{os.getpid()}{store.atomic.SUFFIX}")
+    with store.writing(out):
         try:
             with temporary.open("wb") as stream:
                 with (
@@ -149,13 +130,13 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
                         sources.update(dict.fromkeys(contents.config.sources.values(), folder.parents[1] / SOURCES))
                         name = folder.name
                         if name in names:
-                            name = replicate_name(name, contents.environment)
+                            name = store.replicate_name(name, contents.environment)
                         names.add(name)
                         for path, content in files.items():
                             _add(archive, f"{RUNS}/{name}/{path}", content)
                     for source, kept in sorted(sources.items()):
                         with suppress(OSError, DamagedError):
-                            content = read_regular(kept / f"{source}.py", MAX_SOURCE)
+                            content = store.read_regular(kept / f"{source}.py", MAX_SOURCE)
                             _add(archive, f"{SOURCES}/{source}.py", content)
                     for file, plan in sorted(plans.items()):
                         if plan.runs & names:
@@ -173,26 +154,26 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
 def _files_of(folder: Path, weights: bool, predictions: bool) -> tuple[Contents, Mapping[str, bytes]]:
     if folder.is_symlink():
         raise DamagedError("it is a link")
-    contents = read_files(folder)
+    contents = store.read_files(folder)
     _check_name(folder.name, contents)
     files = dict(contents.raw)
     origin = contents.config.origin
     if origin != (portable := origin.portable()):
-        settings = parse_stored_yaml(files[CONFIG].decode()) | {"origin": portable.model_dump(mode="json")}
-        files[CONFIG] = yaml.dump(settings, Dumper=Dumper, sort_keys=False).encode()
-    more = students_files(folder) if weights else []
-    if predictions and (folder / PREDICTIONS).is_file():
-        more = [*more, folder / PREDICTIONS]
-    return contents, files | {path.name: read_regular(path, MAX_WEIGHTS) for path in more}
+        settings = store.parse_stored_yaml(files[CONFIG].decode()) | {"origin": portable.model_dump(mode="json")}
+        files[CONFIG] = yaml.dump(settings, Dumper=store.Dumper, sort_keys=False).encode()
+    more = store.students_files(folder) if weights else []
+    if predictions and (folder / store.PREDICTIONS).is_file():
+        more = [*more, folder / store.PREDICTIONS]
+    return contents, files | {path.name: store.read_regular(path, MAX_WEIGHTS) for path in more}
 
 
 def _check_name(name: str, contents: Contents) -> None:
     """Raise a DamagedError if a run is not the one that its folder's name says."""
-    own = run_name(contents.config)
-    if PLACE in contents.config.dataset and identity_in(name) == contents.config.identity:
+    own = store.run_name(contents.config)
+    if PLACE in contents.config.dataset and store.identity_in(name) == contents.config.identity:
         # another path to the same dataset: the run keeps the name that it was first stored by
-        own = name.partition(REPLICATE)[0]
-    if name not in (own, replicate_name(own, contents.environment)):
+        own = name.partition(store.REPLICATE)[0]
+    if name not in (own, store.replicate_name(own, contents.environment)):
         raise DamagedError(f"its configuration is that of {own}")
 
 
@@ -236,9 +217,6 @@ class BundledSource:
 
 def contents(path: Path) -> Iterator[BundledRun | BundledSource | Plan]:
     """Yield everything in a bundle, each run checked.
-
-    Args:
-        path: The bundle.
 
     Raises:
         InputError: If it is no bundle, or anything in it is not what a run writes: a path outside, a link, a device, an
@@ -299,7 +277,7 @@ def _checked(stream: IO[bytes]) -> Iterator[BundledRun | BundledSource | Plan]:
 
 def _run(name: str, files: Mapping[str, bytes]) -> BundledRun:
     try:
-        found = parse(files)
+        found = store.parse(files)
         _check_name(name, found)
         if file_name(found.config.method) != found.config.method:
             raise DamagedError(f"{found.config.method[:60]!r} is no name of a method")
@@ -325,7 +303,7 @@ def _source(name: str, content: bytes) -> BundledSource:
 
 def _plan(name: str, content: bytes) -> Plan:
     try:
-        plan = parsed_plan(content)
+        plan = tables.parsed_plan(content)
     except (ValueError, RecursionError):
         raise DamagedError(f"{name} is no sequential plan") from None
     if name != f"{PLANS}/{plan.file}":
@@ -385,7 +363,7 @@ def _limit(name: str) -> int:
     if _SOURCE.fullmatch(name):
         return MAX_SOURCE
     if _PLAN.fullmatch(name):
-        return MAX_PLAN
+        return tables.MAX_PLAN
     if found := _RUN.fullmatch(name):
         if found["file"] in LIMITS:
             return LIMITS[found["file"]]

@@ -114,14 +114,12 @@ class Statement:
 def compare(
     stored: Sequence[Row], repeated: Sequence[Row], made: Mapping[str, str], here: Mapping[str, str]
 ) -> Comparison:
-    """Compare all metrics of a stored run with those of its repetition.
+    """Compare the metrics of a stored run, a row per epoch, with those of its repetition.
 
     Nothing that the stored run says of its environment makes the comparison milder: another environment turns
     ``identical`` into ``repeated``, which counts by its difference alone.
 
     Args:
-        stored: Metrics, a row per epoch.
-        repeated: Of the repetition.
         made: What the stored run was made with, as it says.
         here: What the repetition was made with.
     """
@@ -184,9 +182,9 @@ def state(comparisons: Sequence[Comparison], runs: int, bound: float = BOUND) ->
     the same hardware and software, or that is inconsistent, decides.
 
     Args:
-        comparisons: One per run.
+        comparisons: One per run that was repeated.
         runs: How many runs the claim has.
-        bound: The inflation or deflation that must be excluded, in points of accuracy, above 0.
+        bound: In points of accuracy, above 0.
     """
     outcomes = [one.outcome for one in comparisons]
     counted = [one for one in comparisons if one.outcome in (Outcome.IDENTICAL, Outcome.REPEATED)]

@@ -6,22 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmark import store
 from benchmark.configuration import RunConfig
 from benchmark.errors import MachineError
 from benchmark.exchange.bundles import RUNS, SOURCES, BundledRun, BundledSource, contents
-from benchmark.store import (
-    LIMITS,
-    REPLICATE,
-    RESULT,
-    Found,
-    Store,
-    atomic,
-    better,
-    brief,
-    contradiction,
-    replicate_name,
-    whole_files,
-)
+from benchmark.store import Found, Store
 from benchmark.tables import PLANS, Plan
 from methods.errors import InputError
 
@@ -54,12 +43,7 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
 
     A run that has ended for good takes the place of one that has not. The same run of another environment group is kept
     beside the first as a replicate. Of two of one environment group the first stays; if the other has other numbers,
-    that is named.
-
-    Args:
-        bundles: Files that ``bench pack`` wrote.
-        into: The results folder.
-        dry_run: Whether nothing is written.
+    that is named. A dry run writes nothing.
 
     Raises:
         InputError: If a bundle or a run that is there is damaged; nothing has been written then.
@@ -79,16 +63,16 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
         added=len(added),
         completed=len(targets) - len(added),
         present=wanted.present,
-        replicates=sum(REPLICATE in target for target in added),
+        replicates=sum(store.REPLICATE in target for target in added),
         contradictions=tuple(wanted.contradictions),
         plans=len(plans),
     )
     if dry_run:
         return done
-    store = Store(into)
+    results = Store(into)
     busy = 0
     try:
-        store.runs.mkdir(parents=True, exist_ok=True)
+        results.runs.mkdir(parents=True, exist_ok=True)
         for bundle in bundles:
             for item in contents(bundle):
                 if isinstance(item, Plan):
@@ -97,11 +81,11 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
                     source = into / SOURCES / item.name
                     if not source.exists():
                         source.parent.mkdir(exist_ok=True)
-                        atomic.write_bytes(source, item.content)
+                        store.atomic.write_bytes(source, item.content)
                 elif (target := targets.pop((item.name, item.hash), None)) is not None:
-                    busy += not _write(store, item, target)
+                    busy += not _write(results, item, target)
         for config in wanted.asked:
-            store.claim(config)
+            results.claim(config)
     except OSError as error:
         raise MachineError(f"cannot write to {into}: {error.strerror}") from None
     if targets:
@@ -129,17 +113,17 @@ class _Targets:
 
     def add(self, bundle: Path, item: BundledRun) -> None:
         """Decide about one run of a bundle."""
-        given = Found(bundle, brief(item.name, item.contents))
-        target = item.name.partition(REPLICATE)[0]
+        given = Found(bundle, store.brief(item.name, item.contents))
+        target = item.name.partition(store.REPLICATE)[0]
         there = self._there(target)
         if there is not None and there[0].record.environment != given.record.environment:
             both_final = there[0].record.status.final and given.record.status.final
-            target = replicate_name(target, item.contents.environment) if both_final else target
+            target = store.replicate_name(target, item.contents.environment) if both_final else target
             there = self._there(target) if both_final else there
         if there is not None:
-            counts = better(there[0], given)
+            counts = store.better(there[0], given)
             if counts is None:
-                self.contradictions.append(contradiction(there[0], given))
+                self.contradictions.append(store.contradiction(there[0], given))
                 return
             # a run that is not at its end resumes where it is
             stays = counts is there[0] or not given.record.status.final
@@ -160,26 +144,30 @@ class _Targets:
         folder = self._into / RUNS / name
         if name in self._chosen or not folder.exists():
             return self._chosen.get(name)
-        return Found(self._into, brief(name, whole_files(folder))), None
+        return Found(self._into, store.brief(name, store.whole_files(folder))), None
 
 
-def _write(store: Store, run: BundledRun, target: str) -> bool:
+def _write(results: Store, run: BundledRun, target: str) -> bool:
     """Write a run; return whether that was possible."""
-    folder = store.runs / target
+    folder = results.runs / target
     # the result is written last, as by a run
-    order = [*(name for name in LIMITS if name != RESULT), *sorted(run.files.keys() - LIMITS.keys()), RESULT]
+    order = [
+        *(name for name in store.LIMITS if name != store.RESULT),
+        *sorted(run.files.keys() - store.LIMITS.keys()),
+        store.RESULT,
+    ]
     files = [(name, run.files[name]) for name in order if name in run.files]
     if folder.exists():
-        with store.lock(run.contents.config, patience=0) as held:
+        with results.lock(run.contents.config, patience=0) as held:
             for name, content in files if held else ():
-                atomic.write_bytes(folder / name, content)
+                store.atomic.write_bytes(folder / name, content)
         return held
     # a folder is wholly there or not at all
-    temporary = store.runs / f".{target}.{os.getpid()}{atomic.SUFFIX}"
+    temporary = results.runs / f".{target}.{os.getpid()}{store.atomic.SUFFIX}"
     try:
         temporary.mkdir()
         for name, content in files:
-            atomic.write_bytes(temporary / name, content)
+            store.atomic.write_bytes(temporary / name, content)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -8,15 +8,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark import datasets, paths
-from benchmark.configuration import (
-    SECTIONS,
-    FieldRole,
-    layer_from_file,
-    parse_yaml,
-    settings_of_role,
-    source_of_method,
-)
+from benchmark import configuration, datasets, paths
+from benchmark.configuration import SECTIONS, FieldRole
 from benchmark.errors import MachineError
 from benchmark.exchange import bundles
 from benchmark.exchange.verification import Case, cases
@@ -110,11 +103,7 @@ class Submission:
 
 
 def read(folder: Path, draft: bool = False) -> Submission:
-    """Return the submission in a folder.
-
-    Args:
-        folder: Which holds it.
-        draft: Whether something may still be to be filled in.
+    """Return the submission in a folder; in a draft something may still be to be filled in.
 
     Raises:
         InputError: If there is none, or it says anything unknown, nothing where something is asked, or names a file
@@ -122,7 +111,7 @@ def read(folder: Path, draft: bool = False) -> Submission:
     """
     path = folder / FORM
     try:
-        content = parse_yaml(read_regular(path, _MAX_FORM).decode(), str(path))
+        content = configuration.parse_yaml(read_regular(path, _MAX_FORM).decode(), str(path))
     except FileNotFoundError:
         where = "docs/submitting.md says what it holds"
         raise InputError(f"no submission in {folder}: there is no {FORM} ({where})") from None
@@ -215,7 +204,7 @@ def _code(method: str, expected: str, plugins: Sequence[str]) -> Path:
     for plugin in dict.fromkeys(plugins):
         path = paths.plugin_file(plugin)
         if path.is_file() and method in registry.catalogue([path]):
-            source = source_of_method(method, [path])
+            source = configuration.source_of_method(method, [path])
             if source is not None and source.hash == expected:
                 return path
     raise InputError(f"no file has the code that the runs of {method} had: --plugin FILE.py (hash {expected})")
@@ -223,13 +212,13 @@ def _code(method: str, expected: str, plugins: Sequence[str]) -> Path:
 
 def _settings(recipe: str, every: Sequence[Case]) -> dict[str, dict[str, Any]]:
     """Return in which settings all runs differ from a recipe and agree with each other."""
-    layer = layer_from_file(recipe, ())
+    layer = configuration.layer_from_file(recipe, ())
     found: dict[str, dict[str, Any]] = {}
     for section, model in SECTIONS.items():
         given: Mapping[str, Any] = layer.get(section) or {}
         usual = validated(model, given, recipe).model_dump(mode="json")
         first, *others = [getattr(case.config, section).model_dump(mode="json") for case in every]
-        free = {name.partition(".")[2] for role in _CHANGE_NO_NUMBER for name in settings_of_role(role)}
+        free = {name.partition(".")[2] for role in _CHANGE_NO_NUMBER for name in configuration.settings_of_role(role)}
         own = {key: value for key, value in first.items() if key not in free and value != usual.get(key)}
         if own := {key: value for key, value in own.items() if all(other[key] == value for other in others)}:
             found[section] = own

@@ -6,19 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from benchmark import datasets
-from benchmark.configuration import (
-    SECTIONS,
-    FieldRole,
-    Layer,
-    Request,
-    RunConfig,
-    TrainConfig,
-    layer_from_file,
-    plan,
-    settings_of_role,
-    source_of_method,
-)
+from benchmark import configuration, datasets
+from benchmark.configuration import FieldRole, RunConfig
 from benchmark.exchange.comparison import BOUND, Mark, Statement, worst
 from benchmark.exchange.submission import Submission
 from benchmark.exchange.verification import Access, Case, Record, allowed, cases, repeat, statements
@@ -67,16 +56,13 @@ def check(
     bound: float = BOUND,
     tell: Callable[[str], None] = print,
 ) -> Checked:
-    """Check a submission. The code of its plug-in is run.
+    """Check a submission; the code of its plug-in is run. ``tell`` is given a line per step.
 
     Args:
         submission: The submission.
         access: What of this machine may be used.
-        seed: Of the draw: whoever submits cannot know it.
-        minutes: How long runs are repeated; the one that is under way then ends in its middle.
-        sample: How many runs are repeated at most; None for as many as there is time for.
+        seed, minutes, sample: As in :func:`repeat`.
         bound: The inflation that must be excluded, in points of accuracy.
-        tell: Is given a line per step.
 
     Raises:
         InputError: If the bundle is damaged or holds no run that has ended.
@@ -99,12 +85,7 @@ def unequal(submission: Submission, every: Sequence[Case], access: Access) -> It
 
     Each run must have the configuration that ``bench run`` plans here for the recipe and the settings that the
     submission names, and the metrics and students that its method gives; the hyperparameters of the submission's own
-    method alone are free.
-
-    Args:
-        submission: The submission.
-        every: Its runs.
-        access: What of this machine may be used; of a dataset that is not here the checksum is not compared.
+    method alone are free. Of a dataset that is not here the checksum is not compared.
     """
     form = submission.form
     if all(case.config.method != form.method for case in every):
@@ -202,14 +183,14 @@ def _relabelled(config: RunConfig, access: Access) -> Iterator[str]:
         for key, value in use.chosen.items():
             if values.get(key) != value:
                 yield f"{key} is said to be {value}, and is {values.get(key)}"
-        for key in use.train.keys() - TrainConfig.model_fields.keys():
+        for key in use.train.keys() - configuration.TrainConfig.model_fields.keys():
             yield f"{key} is no setting of training"
 
 
 def _code(submission: Submission) -> Iterator[str]:
     form = submission.form
     try:
-        source = source_of_method(form.method, submission.plugins)
+        source = configuration.source_of_method(form.method, submission.plugins)
     except InputError as error:
         yield f"code: {error}"
         return
@@ -238,12 +219,12 @@ def _planned(submission: Submission, config: RunConfig, access: Access) -> RunCo
         asked |= {"seeds": [0], **form.settings}
         if own.method == form.method:
             asked[own.method] = dict(own.hyperparameters)
-        recipe: Layer = layer_from_file(form.recipe, access.plugins)
+        recipe: configuration.Layer = configuration.layer_from_file(form.recipe, access.plugins)
         kept = {key: value for key, value in recipe.items() if isinstance(value, Mapping)}
-        request = Request([kept, asked], access.plugins, access.data_root)
+        request = configuration.Request([kept, asked], access.plugins, access.data_root)
         here = datasets.present(own.dataset, access.data_root, access.plugins)
         known = {} if here else {(own.dataset, own.data): own.dataset_checksum}
-        (planned,) = plan(request, datasets, known)
+        (planned,) = configuration.plan(request, datasets, known)
     except (InputError, DamagedError) as error:
         return str(error)
     return planned
@@ -254,15 +235,15 @@ def _differences(config: RunConfig, planned: RunConfig) -> Iterator[str]:
     for name, part in _PARTS.items():
         ours, theirs = (_flat(getattr(one, name), name) for one in (planned, config))
         for key in dict.fromkeys((*ours, *theirs)):
-            same = ours.get(key) == theirs.get(key) or key in settings_of_role(FieldRole.MEASURES)
+            same = ours.get(key) == theirs.get(key) or key in configuration.settings_of_role(FieldRole.MEASURES)
             same = same or key.partition(".")[2] in config.files
-            if key in settings_of_role(FieldRole.EXECUTION):
+            if key in configuration.settings_of_role(FieldRole.EXECUTION):
                 same = (ours.get(key) is True) == (theirs.get(key) is True)
             if not same:
                 yield f"{part}: {key} is {theirs.get(key)}, here {ours.get(key)}"
 
 
 def _flat(value: Any, name: str) -> dict[str, Any]:
-    if name in SECTIONS:
+    if name in configuration.SECTIONS:
         return {f"{name}.{key}": own for key, own in value.model_dump(mode="json").items()}
     return {f"{name}.{key}": own for key, own in value.items()} if isinstance(value, dict) else {name: value}

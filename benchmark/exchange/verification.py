@@ -14,25 +14,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from benchmark import datasets, paths
+from benchmark import datasets, paths, store
 from benchmark.configuration import PLACE, RunConfig
 from benchmark.errors import MachineError
 from benchmark.exchange import bundles
 from benchmark.exchange.comparison import BOUND, Comparison, Outcome, Statement, compare, state
-from benchmark.store import (
-    Contents,
-    DamagedError,
-    Result,
-    Row,
-    Status,
-    Store,
-    find,
-    folders,
-    put,
-    read_regular,
-    scan,
-    whole_files,
-)
+from benchmark.store import Contents, DamagedError, Result, Row, Status
 from methods.errors import InputError
 
 RECORD = "verification.json"
@@ -44,12 +31,7 @@ MAX_BUNDLE = 2**34
 
 @dataclass(frozen=True)
 class Case:
-    """A run that may be repeated.
-
-    Attributes:
-        name: Of its folder.
-        contents: What is stored of it.
-    """
+    """A run that may be repeated: the name of its folder, and what is stored of it."""
 
     name: str
     contents: Contents
@@ -100,11 +82,11 @@ def cases(target: str | Path | None, results: Path) -> list[Case]:
         found = [Case(run.name, run.contents) for run in bundled]
     else:
         stored = (
-            [root / "runs" / name for root in folders(place) for name in scan(root) if name.isprintable()]
+            [root / "runs" / name for root in store.folders(place) for name in store.scan(root) if name.isprintable()]
             if target is None or (place / "runs").is_dir()
-            else [find(results, str(target)).folder]
+            else [store.find(results, str(target)).folder]
         )
-        found = [Case(folder.name, whole_files(folder)) for folder in stored]
+        found = [Case(folder.name, store.whole_files(folder)) for folder in stored]
     ended = sorted((case for case in found if case.contents.status.final), key=lambda case: case.name)
     if not ended:
         raise InputError(f"no run of {target or results} has ended for good: there is nothing to repeat")
@@ -114,9 +96,7 @@ def cases(target: str | Path | None, results: Path) -> list[Case]:
 def drawn(every: Sequence[Case], seed: int) -> list[Case]:
     """Return the runs in the order in which they are repeated: at random, and of every claim one in turn.
 
-    Args:
-        every: All of them.
-        seed: The checker's, which whoever made the runs cannot have known.
+    The seed is the checker's: whoever made the runs cannot have known it.
     """
     order = sorted(every, key=lambda case: case.name)
     random.Random(seed).shuffle(order)  # noqa: S311 - what counts is that it was not known before
@@ -158,13 +138,7 @@ def repeat(
 
 
 def verify(case: Case, access: Access, seconds: float | None = None) -> Comparison:
-    """Repeat a run here and compare.
-
-    Args:
-        case: The run.
-        access: What of this machine may be used.
-        seconds: After which it is given up; None for no limit.
-    """
+    """Repeat a run here and compare; after so many seconds it is given up."""
     stored = case.contents
     try:
         with _time_limit(seconds):
@@ -210,7 +184,7 @@ def _repeated(contents: Contents, access: Access) -> tuple[Result, list[Row]]:
         while execution.result is None:
             execution.advance()
         result = execution.result
-        return result, Store(Path(folder)).metrics(config) if result.status is not Status.FAILED else []
+        return result, store.Store(Path(folder)).metrics(config) if result.status is not Status.FAILED else []
 
 
 def allowed(config: RunConfig, access: Access) -> RunConfig:
@@ -228,7 +202,7 @@ def allowed(config: RunConfig, access: Access) -> RunConfig:
         same = (name for name in named if _checksum(name, config, access) == config.dataset_checksum)
         update["dataset"] = next(same, named[0])
     if config.files:
-        hashes = {sha256(read_regular(path, MAX_BUNDLE)).hexdigest(): path for path in access.files}
+        hashes = {sha256(store.read_regular(path, MAX_BUNDLE)).hexdigest(): path for path in access.files}
         values = dict(config.hyperparameters)
         for name, content in config.files.items():
             here = next((path for known, path in hashes.items() if known.startswith(content)), None)
@@ -310,10 +284,7 @@ class _RecordFile(BaseModel):
 def statements(every: Sequence[Case], record: Record, bound: float = BOUND) -> dict[str, Statement]:
     """Return what repetitions say of each claim: of the runs that differ in their seeds alone.
 
-    Args:
-        every: The runs.
-        record: Which of them were repeated.
-        bound: The inflation that must be excluded, in points of accuracy.
+    The bound is the inflation that must be excluded, in points of accuracy.
     """
     claims: dict[str, list[Case]] = {}
     for case in every:
@@ -331,9 +302,7 @@ def statements(every: Sequence[Case], record: Record, bound: float = BOUND) -> d
 def record_of(root: Path, source: Path) -> Record:
     """Return the record of a bundle or a folder of runs; an empty one if there is none for just these bytes.
 
-    Args:
-        root: The folder with the checker's file of records, beside or above the source.
-        source: The bundle or the results folder.
+    The checker's file of records is in ``root``, beside or above the source.
 
     Raises:
         InputError: If the file of records is damaged.
@@ -354,7 +323,7 @@ def write_record(root: Path, source: Path, record: Record) -> Path:
     if (before := known.get(key)) is not None and before.digest == record.digest:
         record = record.model_copy(update={"runs": {**before.runs, **record.runs}})
     content = _RecordFile(format=2, records=dict(sorted({**known, key: record}.items())))
-    return put(path, content.model_dump_json(indent=2) + "\n")
+    return store.put(path, content.model_dump_json(indent=2) + "\n")
 
 
 def digest_of(source: Path) -> str:
@@ -375,7 +344,7 @@ def _key(root: Path, source: Path) -> str:
 
 def _read(path: Path) -> dict[str, Record]:
     try:
-        return _RecordFile.model_validate_json(read_regular(path, MAX_RECORD)).records
+        return _RecordFile.model_validate_json(store.read_regular(path, MAX_RECORD)).records
     except FileNotFoundError:
         return {}
     except ValidationError as error:

@@ -1,4 +1,3 @@
-from . import until_decided as until_decided
 from .batch import (
     TIME_IS_UP as TIME_IS_UP,
     all_finished as all_finished,
@@ -13,5 +12,5 @@ from .batch import (
     why_later as why_later,
 )
 from .command import Command as Command, prepare as prepare
+from .declared import SequentialTest as SequentialTest, SuiteRun as SuiteRun
 from .forecast import print_plan as print_plan
-from .suite import SuiteRun as SuiteRun

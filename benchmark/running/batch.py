@@ -11,24 +11,14 @@ import numpy as np
 from rich.console import Console
 
 import benchmark
-from benchmark import datasets, paths
+from benchmark import datasets, paths, scheduling, store, training
 from benchmark.configuration import OPTIONS, SECTIONS, LogitsType, RunConfig, layer_from_file
 from benchmark.console import new_console, say
 from benchmark.errors import MachineError, TryAgainError
 from benchmark.running.command import Command, prepare
 from benchmark.running.forecast import forecast
-from benchmark.scheduling import Display, logging_backends, remove_scratch_folders, run_serially, run_under_ray
-from benchmark.store import (
-    DAMAGED,
-    PREDICTIONS,
-    Result,
-    Status,
-    Store,
-    environment,
-    load,
-    students_files,
-    write_predictions,
-)
+from benchmark.scheduling import Display
+from benchmark.store import Result, Status, Store
 from benchmark.tables import build, footnotes, plain
 from methods import registry
 from methods.errors import InputError, unknown
@@ -36,8 +26,6 @@ from methods.plugins import OWN_PACKAGES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from benchmark.scheduling import Job
 
 RATE_OF_SGD = 0.02
 """From which learning rate on AdamW, whose steps have about its size in every weight, hardly learns."""
@@ -84,7 +72,7 @@ def train_missing(command: Command, console: Console) -> None:
         InputError: If a run's network, labels, files or settings do not fit its method, dataset or device.
         TryAgainError: If the time was up before the end, or another command is carrying out what is left.
     """
-    remove_scratch_folders()
+    scheduling.remove_scratch_folders()
     for line in [*command.broken, *_hidden_here()]:
         say(console, f"note: {line}")
     missing = command.missing()
@@ -92,35 +80,24 @@ def train_missing(command: Command, console: Console) -> None:
     if skipped := len(command.runs) - len(missing):
         say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
     if missing:
-        from benchmark.training import (
-            check_labels,
-            check_networks,
-            check_settings,
-            choose_device,
-            machine_remarks,
-            setting_remarks,
-        )
-
         # where other machines train, this one's devices say nothing
-        device = choose_device(command.device) if command.trains_here else None
+        device = training.choose_device(command.device) if command.trains_here else None
         for number in command.cluster.gpus:
-            choose_device(f"cuda:{number}")
+            training.choose_device(f"cuda:{number}")
         if device is not None:
-            check_settings(missing, device)
+            training.check_settings(missing, device)
         check_writable(command.store)
         sets = load_sets(command, missing)
         shapes = {name: found.shape for name, found in sets.items()}
-        check_networks(missing, shapes, command.plugins)
-        check_labels(missing, shapes, command.plugins)
+        training.check_networks(missing, shapes, command.plugins)
+        training.check_labels(missing, shapes, command.plugins)
         notes = remarks(missing, sets, command.plugins)
         if device is not None:
-            shared = machine_remarks(missing, device, command.cluster.trials_per_gpu)
-            notes += [*setting_remarks(missing, device), *shared]
-        for line in notes:
-            say(console, f"note: {line}")
+            notes += training.setting_remarks(missing, device)
+            notes += training.machine_remarks(missing, device, command.cluster.trials_per_gpu)
         # who does not watch waits for no forecast
-        for line in [] if console.quiet else forecast(command, missing, shapes):
-            say(console, line)
+        told = [] if console.quiet else forecast(command, missing, shapes)
+        say(console, *(f"note: {line}" for line in notes), *told)
         results = train(command, missing, sets, console)
     later = why_later(results)
     if later != TIME_IS_UP:
@@ -155,23 +132,22 @@ def why_later(results: Iterable[Result]) -> str:
 
 def remarks(runs: Iterable[RunConfig], sets: Mapping[str, datasets.Dataset], plugins: Sequence[str] = ()) -> list[str]:
     """Return one line for each setting that does not fit its run's length, network or optimiser."""
-    lines: dict[str, None] = {}
+    lines: list[str] = []
     for name, dataset in sets.items():
         some = dataset.train.take(np.arange(min(len(dataset.train), LOOKED_AT))).images
         if len(some) > 1 and (some == some[:1]).all():
-            lines[f"{name}: the first {len(some)} training images are all the same: there is nothing to learn"] = None
+            lines.append(f"{name}: the first {len(some)} training images are all the same: there is nothing to learn")
     for run in runs:
         method = registry.load(run.method, plugins)
         chosen = method.Hyperparameters.resolve(method.Hyperparameters.restored(run.hyperparameters), owner=run.method)
         steps = -(-len(sets[run.dataset].train) // run.train.batch_size) * run.train.epochs
         about_networks = method.architecture_remarks(run.backbone.split("+"), chosen)
-        for remark in (*chosen.remarks(run.train.epochs, steps), *about_networks):
-            lines[f"{run.method} on {run.dataset}: {remark}"] = None
+        found = (*chosen.remarks(run.train.epochs, steps), *about_networks)
+        lines += [f"{run.method} on {run.dataset}: {remark}" for remark in found]
         if run.train.optimizer == "adamw" and run.train.lr >= RATE_OF_SGD:
-            lines[f"{run.dataset}: train.lr={run.train.lr:g} is a learning rate for sgd; adamw takes about 0.001"] = (
-                None
-            )
-    return list(lines)
+            rate = f"train.lr={run.train.lr:g} is a learning rate for sgd; adamw takes about 0.001"
+            lines.append(f"{run.dataset}: {rate}")
+    return list(dict.fromkeys(lines))
 
 
 def train(
@@ -184,17 +160,15 @@ def train(
     """Carry out some runs of a command and return how they ended; ``name`` is what the display calls a run."""
     jobs = [job(command, run) for run in missing]
     with Display(len(jobs), console, name) as shown:
-        observer = logging_backends.with_logs(shown, command.log, command.store)
+        observer = scheduling.logging_backends.with_logs(shown, command.log, command.store)
         if command.engine == "serial":
-            return run_serially(jobs, sets, observer)
-        return run_under_ray(jobs, sets, observer, command.cluster, partial(say, console))
+            return scheduling.run_serially(jobs, sets, observer)
+        return scheduling.run_under_ray(jobs, sets, observer, command.cluster, partial(say, console))
 
 
-def job(command: Command, run: RunConfig) -> "Job":
+def job(command: Command, run: RunConfig) -> "scheduling.Job":
     """Return how a command carries a run out."""
-    from benchmark.scheduling import Job
-
-    return Job(
+    return scheduling.Job(
         config=run,
         results=command.store.root,
         device=command.worker_device,
@@ -203,7 +177,7 @@ def job(command: Command, run: RunConfig) -> "Job":
         force=command.force,
         predictions=command.predictions,
         limit=command.limit,
-        code=environment.source_hash(),
+        code=store.environment.source_hash(),
     )
 
 
@@ -214,26 +188,26 @@ def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets
         InputError: If a file that a hyperparameter names is of other classes than the run's dataset.
         MachineError: If their files are not those any more that the runs were planned with.
     """
-    from benchmark.training import check_files
-
-    configs = {run.dataset: run.data for run in runs}
-    planned = {run.dataset: run.dataset_checksum for run in runs}
-    sets = {name: datasets.load(name, config, command.data_root, command.plugins) for name, config in configs.items()}
-    for name, config in configs.items():
-        if datasets.checksum(name, config, command.data_root, command.plugins) != planned[name]:
-            raise MachineError(f"the files of {name} have changed since its runs were planned: give the command again")
-    check_files(runs, sets)
+    data_root, plugins = command.data_root, command.plugins
+    sets: dict[str, datasets.Dataset] = {}
+    for run in {run.dataset: run for run in runs}.values():
+        sets[run.dataset] = datasets.load(run.dataset, run.data, data_root, plugins)
+        if datasets.checksum(run.dataset, run.data, data_root, plugins) != run.dataset_checksum:
+            raise MachineError(
+                f"the files of {run.dataset} have changed since its runs were planned: give the command again"
+            )
+    training.check_files(runs, sets)
     return sets
 
 
-def check_writable(store: Store) -> None:
+def check_writable(results: Store) -> None:
     """Raise a MachineError if results cannot be written."""
     try:
-        store.runs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=store.runs) as probe:
+        results.runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results.runs) as probe:
             probe.write(bytes(MIN_FREE_BYTES))
     except OSError as error:
-        raise MachineError(f"cannot write results to {store.root}: {error.strerror}") from None
+        raise MachineError(f"cannot write results to {results.root}: {error.strerror}") from None
 
 
 def run(
@@ -259,68 +233,62 @@ def run(
     except TryAgainError as error:
         say(console, f"{error}; the same call resumes")
     names = {command.store.folder(run).name for run in command.runs}
-    frame = load(command.store.root, where={"run": names}, split="all")
+    frame = store.load(command.store.root, where={"run": names}, split="all")
     return frame.dropna(axis="columns", how="all").reset_index(drop=True)
 
 
 def _print_table(command: Command, console: Console) -> None:
-    frame = load(command.store.root, "last", split="all") if command.store.runs.is_dir() else None
-    if frame is None:
+    if not command.store.runs.is_dir():
         return
+    frame = store.load(command.store.root, "last", split="all")
     names = {command.store.folder(run).name for run in command.runs}
     mine = frame[frame["run"].isin(names)]
     # the store may hold damaged runs of other commands
-    mine.attrs[DAMAGED] = {name: line for name, line in frame.attrs[DAMAGED].items() if name in names}
-    for line in mine.attrs[DAMAGED].values():
+    mine.attrs[store.DAMAGED] = {name: line for name, line in frame.attrs[store.DAMAGED].items() if name in names}
+    for line in mine.attrs[store.DAMAGED].values():
         say(console, f"note: {line}; --force repeats it")
     if not mine.empty:
         table = build(mine)
-        say(console, "", *plain(table).split("\n"), "")
-        for line in table.remarks:
-            say(console, line)
-        for line in footnotes(mine):
-            say(console, line)
-        say(console, "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)")
-        say(console, f"runs: {command.store.runs}")
+        told = "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)"
+        lines = [*table.remarks, *footnotes(mine), told, f"runs: {command.store.runs}"]
+        say(console, "", *plain(table).split("\n"), "", *lines)
 
 
 def _predict_later(command: Command, console: Console) -> None:
     """Make predictions from the saved students of finished runs that have none; say which have no students."""
     if command.predictions is None:
         return
-    made: list[RunConfig] = []
-    lost: list[RunConfig] = []
+    made = lost = 0
     for run in command.runs:
         folder, ended = command.store.folder(run), command.store.final_result(run)
-        if ended is None or ended.status is not Status.FINISHED or (folder / PREDICTIONS).is_file():
+        if ended is None or ended.status is not Status.FINISHED or (folder / store.PREDICTIONS).is_file():
             continue
-        if not students_files(folder):
-            lost.append(run)
+        if not store.students_files(folder):
+            lost += 1
         elif fault := _prediction_fault(command, run, command.predictions):
             say(console, f"note: no predictions of {run.label}: {fault}")
         else:
-            made.append(run)
-    for runs, line in (
+            made += 1
+    for count, line in (
         (made, "finished already: predictions made from the saved students, without ensembles and teachers"),
         (lost, "finished without predictions or saved students"),
     ):
-        if runs:
-            were = "1 run was" if len(runs) == 1 else f"{len(runs)} runs were"
+        if count:
+            were = "1 run was" if count == 1 else f"{count} runs were"
             say(console, f"{were} {line} (--force trains anew and keeps all predictions)")
 
 
 def _prediction_fault(command: Command, run: RunConfig, kept_as: LogitsType) -> str:
     """Make a run's predictions from its students; return why that was not possible, nothing if it was."""
-    from benchmark.training import choose_device, predictions_of_students
-
     folder = command.store.folder(run)
     try:
         with command.store.lock(run, patience=0) as held:
             if not held:
                 return "another command works on it"
             dataset = datasets.load(run.dataset, run.data, command.data_root, command.plugins)
-            found = predictions_of_students(folder, run, dataset, choose_device(command.device), command.plugins)
-            write_predictions(folder, found, kept_as)
+            device = training.choose_device(command.device)
+            found = training.predictions_of_students(folder, run, dataset, device, command.plugins)
+            store.write_predictions(folder, found, kept_as)
             return ""
     except InputError as error:
         return str(error)

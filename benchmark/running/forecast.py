@@ -36,15 +36,10 @@ SHARE = 10
 
 
 def forecast(command: Command, runs: Sequence[RunConfig], shapes: Mapping[str, datasets.Shape]) -> list[str]:
-    """Return a line on what the runs take on this machine's CPU, and for a long plan one on what would be shorter.
+    """Return a line on what runs take on this machine's CPU, and for a long plan one on what would be shorter.
 
-    Args:
-        command: The command.
-        runs: Those of its runs that are still to be carried out.
-        shapes: Of their datasets by name.
-
-    Returns:
-        No time for a plan of a few minutes or where no step can be timed; nothing at all on a GPU or a cluster.
+    There is no time for a plan of a few minutes or where no step can be timed, and no line on a GPU or a cluster. The
+    shapes are those of the datasets by name.
     """
     if command.cluster.address is not None or not _on_cpu(command):
         return []

@@ -13,32 +13,14 @@ from typing import Any
 
 import torch
 
-from benchmark import datasets
+from benchmark import datasets, store, training
 from benchmark.configuration import LogitsType, RunConfig, sources
 from benchmark.datasets import Dataset
 from benchmark.scheduling.cluster import check_code
 from benchmark.scheduling.time_limit import EpochTimer, TimeLimit
 from benchmark.speed.cost import run_cost
-from benchmark.store import (
-    ERROR,
-    Result,
-    Status,
-    Store,
-    atomic,
-    environment,
-    write_predictions,
-)
-from benchmark.training import (
-    CollapsedError,
-    DivergedError,
-    RecordingError,
-    Row,
-    Trainer,
-    checkpoints,
-    choose_device,
-    is_out_of_memory,
-    peak_memory,
-)
+from benchmark.store import Result, Status
+from benchmark.training import CollapsedError, DivergedError, RecordingError, Row, Trainer
 
 PATIENCE_S = 20.0
 """For another process to let go of a run: a worker whose driver was killed needs a moment to notice."""
@@ -91,7 +73,7 @@ class Execution:
         self.dataset = dataset
         self.result: Result | None = None
         self.notes: list[str] = []
-        self._store = Store(job.results)
+        self._store = store.Store(job.results)
         self._folder = self._store.folder(job.config)
         self._held = ExitStack()
         self._trainer: Trainer | None = None
@@ -119,7 +101,7 @@ class Execution:
         except CollapsedError as error:
             self._end(Status.COLLAPSED, str(error))
         except Exception as error:
-            if is_out_of_memory(error):
+            if training.is_out_of_memory(error):
                 self._end(Status.OUT_OF_MEMORY, self._memory(error))
                 return None
             self._keep_traceback()
@@ -194,7 +176,7 @@ class Execution:
             return None
         self._keep_sources()
         self._store.begin(config)
-        checkpoints.remove_temporary(self._folder)
+        training.checkpoints.remove_temporary(self._folder)
         state = None if self.job.force else self._load_checkpoint()
         trainer = self._new_trainer()
         if state is not None:
@@ -202,7 +184,7 @@ class Execution:
                 trainer.load_state(state["trainer"])
                 self._rows, self._seconds = state["rows"], state["seconds"]
             except Exception as error:
-                if is_out_of_memory(error):
+                if training.is_out_of_memory(error):
                     raise
                 self._set_aside(f"the checkpoint does not fit the run: {_first_line(error)}")
                 trainer = self._new_trainer()
@@ -212,7 +194,7 @@ class Execution:
 
     def _new_trainer(self) -> Trainer:
         config = self.job.config
-        trainer = Trainer(config, self.dataset, choose_device(self.job.device), self.job.plugins, self._record)
+        trainer = Trainer(config, self.dataset, training.choose_device(self.job.device), self.job.plugins, self._record)
         for name, planned in config.files.items():
             # of the bytes that were loaded, where the method says so: the file may be another one by now
             loaded = trainer.method.loaded_files.get(name)
@@ -239,8 +221,8 @@ class Execution:
 
     def _load_checkpoint(self) -> dict[str, Any] | None:
         try:
-            state = checkpoints.load(self._folder)
-        except checkpoints.DamagedError as error:
+            state = training.checkpoints.load(self._folder)
+        except training.checkpoints.DamagedError as error:
             self._set_aside(str(error))
             return None
         if state is not None and state.get("run") != self._made_by():
@@ -251,12 +233,12 @@ class Execution:
         return state
 
     def _set_aside(self, why: str) -> None:
-        aside = checkpoints.set_aside(self._folder)
+        aside = training.checkpoints.set_aside(self._folder)
         self.notes.append(f"{why}: set aside as {aside.name}, the run starts from its beginning")
 
     def _made_by(self) -> dict[str, str]:
         """Return what a checkpoint belongs to: the run, and the code that trains."""
-        return {"identity": self.job.config.identity, "code": environment.source_hash(environment.TRAINING)}
+        return {"identity": self.job.config.identity, "code": store.environment.source_hash(store.environment.TRAINING)}
 
     def _save_checkpoint(self) -> None:
         if self._trainer is None:
@@ -268,7 +250,7 @@ class Execution:
             "rows": self._rows,
             "seconds": self._elapsed(),
         }
-        checkpoints.save(self._folder, state)
+        training.checkpoints.save(self._folder, state)
         self._unsaved = False
         self._saved = time.perf_counter()
         self._saving_took = self._saved - begin
@@ -277,9 +259,9 @@ class Execution:
         if self.job.save_students:
             trainer.save_students(self._folder)
         if self.job.predictions:
-            write_predictions(self._folder, trainer.predictions(), self.job.predictions)
+            store.write_predictions(self._folder, trainer.predictions(), self.job.predictions)
         self._end(Status.FINISHED)
-        checkpoints.remove(self._folder)
+        training.checkpoints.remove(self._folder)
 
     def _elapsed(self) -> float:
         return self._seconds + time.perf_counter() - self._begun
@@ -290,7 +272,11 @@ class Execution:
             status=status,
             reason=reason,
             seconds=self._elapsed(),
-            environment={**environment.versions(), **self._device(), "date": datetime.now(UTC).date().isoformat()},
+            environment={
+                **store.environment.versions(),
+                **self._device(),
+                "date": datetime.now(UTC).date().isoformat(),
+            },
             cost=run_cost(trainer) if trainer else None,
             students=trainer.method.students if trainer else (),
             roles=dict(trainer.method.roles()) if trainer else {},
@@ -308,7 +294,7 @@ class Execution:
     def _memory(self, error: BaseException) -> str:
         """Return how much memory was asked for, and what would help."""
         asked = re.search(r"allocate ([\d.]+ \w+)", str(error))
-        used = f" beside {peak_memory(self._trainer.arithmetic.device):,.0f} MiB" if self._trainer else ""
+        used = f" beside {training.peak_memory(self._trainer.arithmetic.device):,.0f} MiB" if self._trainer else ""
         return (
             f"it asked for {asked[1] if asked else 'memory'}{used} and did not get it; what helps: a smaller "
             "train.batch_size, train.precision=bf16, a smaller backbone or fewer peers"
@@ -317,7 +303,7 @@ class Execution:
     def _keep_traceback(self) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            atomic.write_text(self._folder / ERROR, traceback.format_exc())
+            store.atomic.write_text(self._folder / store.ERROR, traceback.format_exc())
         except OSError as error:
             self.notes.append(f"no room for the error's traceback: {error.strerror}")
 
@@ -327,7 +313,7 @@ class Execution:
         arithmetic = self._trainer.arithmetic
         return {
             "device": arithmetic.device.type,
-            "hardware": environment.device_name(str(arithmetic.device)),
+            "hardware": store.environment.device_name(str(arithmetic.device)),
             "precision": arithmetic.precision,
             "deterministic": str(arithmetic.deterministic).lower(),
             **({"cuda": str(torch.version.cuda)} if arithmetic.device.type == "cuda" else {}),

@@ -88,8 +88,7 @@ def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Ca
 
     Raises:
         InputError: If no node has what a run takes.
-        MachineError: If a node is not fit: it does not see the results folder, or has other code or versions, or
-            lacks a plug-in or CUDA.
+        MachineError: If a node sees another results folder, or has other code or versions, or lacks a plug-in or CUDA.
     """
     import ray
 

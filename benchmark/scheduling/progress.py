@@ -38,10 +38,7 @@ class Observer(Protocol):
 class Display:
     """A line when a run begins and ends, and one per minute in between; on a terminal a live table of the runs.
 
-    Args:
-        total: How many runs there are.
-        console: Where it is shown.
-        name: What a run is called there.
+    There are ``total`` runs, and ``name`` says what one is called.
     """
 
     def __init__(self, total: int, console: "Console", name: Callable[[RunConfig], str] = attrgetter("label")) -> None:

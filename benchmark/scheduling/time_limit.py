@@ -22,12 +22,7 @@ _WORDS = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?){unit})?" for u
 
 @dataclass(frozen=True)
 class TimeLimit:
-    """A moment by which training has to have ended.
-
-    Attributes:
-        end: In seconds, on the clock.
-        clock: The time of day, which all machines of a cluster share.
-    """
+    """A moment by which training has to have ended, in seconds on a clock: the time of day, which machines share."""
 
     end: float
     clock: Callable[[], float] = time.time
@@ -72,12 +67,7 @@ class EpochTimer:
         self._seconds = EpochSeconds()
 
     def allows(self, kind: str, besides: float = 0.0) -> bool:
-        """Return whether an epoch that begins now would end in time.
-
-        Args:
-            kind: Of runs whose epochs take the same time.
-            besides: Seconds that are needed after it.
-        """
+        """Return whether an epoch of a kind that begins now would end in time, with so many seconds beside it."""
         if self.limit is not None and not self.over:
             expected, left = self._seconds.expected(kind), self.limit.left
             self.over = left <= 0 or (expected is not None and expected + besides > left)

@@ -36,14 +36,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Make the folder of a file that is written next, and say in one line what the system has against either.
-
-    Args:
-        place: The file, for the message.
-
-    Raises:
-        InputError: If the folder or the file cannot be written.
-    """
+    """Make a file's folder, and raise an InputError of one line if that or the file within cannot be written."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         yield

@@ -24,13 +24,7 @@ BATCH = 200
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One run on the disk.
-
-    Attributes:
-        folder: Where it is stored.
-        config: Its resolved configuration.
-        result: How it ended; None if it has not.
-    """
+    """One run on the disk: its folder, its resolved configuration, and how it ended; None if it has not."""
 
     folder: Path
     config: RunConfig
@@ -130,10 +124,7 @@ class Runs:
 
 
 def folders(results: Results) -> list[Path]:
-    """Return the results folders that a person means, each once, in the order given.
-
-    Args:
-        results: One or several; patterns such as ``lab*/results`` too.
+    """Return the results folders that a person means, each once, in the order given; patterns as ``lab*/results`` too.
 
     Raises:
         InputError: If one is not there, or a pattern fits none.
@@ -224,12 +215,7 @@ def find(results: Results, word: str, prefer: str | Path | None = None) -> Store
     """Return the run that a person names by its folder, a unique beginning of that, or an identity or its beginning.
 
     An identity alone names the run and not its replicates. Of the same run in several folders the first that has ended
-    for good counts.
-
-    Args:
-        results: As in :func:`read`.
-        word: What the person wrote.
-        prefer: As in :func:`read`.
+    for good counts. ``results`` and ``prefer`` are as in :func:`read`.
 
     Raises:
         InputError: If there is none, or several, or it is damaged, or the folders have it with other numbers.

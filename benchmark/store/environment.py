@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
@@ -70,23 +71,19 @@ def device_name(device: str) -> str:
         import torch
 
         return str(torch.cuda.get_device_name(device))
-    return _cpu_name()
+    models = (line.partition(":")[2].strip() for line in _cpuinfo().splitlines() if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
 
 
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+def _cpuinfo() -> str:
+    with suppress(OSError):
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return ""
 
 
 def multiplies_bfloat16() -> bool:
     """Return whether this machine's processor has instructions for matrix products of bfloat16 numbers."""
-    try:
-        return has_bfloat16(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    except OSError:
-        return False
+    return has_bfloat16(_cpuinfo())
 
 
 def has_bfloat16(cpuinfo: str) -> bool:

@@ -245,23 +245,15 @@ _COMPARISON = re.compile(
 def select(frame: pd.DataFrame, condition: str) -> pd.DataFrame:
     """Return the rows of the runs that fit a condition; of a run with several epochs the last one is judged.
 
-    Args:
-        frame: From :func:`benchmark.store.load`.
-        condition: See :mod:`benchmark.store.loading`.
-
     Raises:
-        InputError: If the condition has another form, or names a column or a value that is not there.
+        InputError: If the condition has another form than this module says, or a column or value that is not there.
     """
     last = frame.drop_duplicates("run", keep="last")
     return frame[frame["run"].isin(last.loc[fits(last, condition), "run"])]
 
 
 def fits(frame: pd.DataFrame, condition: str) -> "pd.Series[bool]":
-    """Return for each row whether it fits a condition.
-
-    Args:
-        frame: Any table whose columns have the names of :func:`benchmark.store.load`.
-        condition: See :mod:`benchmark.store.loading`.
+    """Return for each row of a table, whose columns have the names of :func:`load`, whether it fits a condition.
 
     Raises:
         InputError: As :func:`select`.

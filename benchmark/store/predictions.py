@@ -73,10 +73,7 @@ class Predictions:
 def write_predictions(folder: Path, predictions: Predictions, kept_as: LogitsType = "float16") -> Path:
     """Write predictions into a run's folder, wholly or not at all.
 
-    Args:
-        folder: The run's.
-        predictions: What to write.
-        kept_as: The type of the logits; those of a predictor that float16 cannot hold, beyond 65,504, stay float32.
+    Logits are kept as the type that is given; those that float16 cannot hold, beyond 65,504, stay float32.
     """
     tensors: dict[str, NDArray[Any]] = {"labels": predictions.labels, "images": predictions.images}
     for name, logits in predictions.logits.items():

@@ -182,13 +182,9 @@ class Store:
 
     @contextmanager
     def lock(self, config: RunConfig, patience: float) -> Iterator[bool]:
-        """Hold a run for this process alone; yield whether that was possible.
+        """Hold a run for this process alone; yield whether that was possible, within so many seconds.
 
         The system frees the lock of a process that dies.
-
-        Args:
-            config: The run.
-            patience: Seconds to wait for another process that holds it.
         """
         locks = self.runs / ".locks"
         locks.mkdir(parents=True, exist_ok=True)

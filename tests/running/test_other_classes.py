@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import cli
+from tests.command_line import Bench
 from tests.images import random_pixels
 
 NAMES = ("caf\u00e9", "dog", "fox")
@@ -18,21 +18,16 @@ def photos(path: Path, *names: str) -> str:
     return f"npz:{path}"
 
 
-def bench(monkeypatch: pytest.MonkeyPatch, results: Path, *words: str) -> int:
-    usual = "run --backbone resnet8 --epochs 1 --seeds 1 --engine serial --device cpu --results"
-    monkeypatch.setattr("sys.argv", ["bench", *usual.split(), str(results), *words])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+USUAL = (
+    *("run", "--backbone", "resnet8", "--epochs", "1", "--seeds", "1", "--engine", "serial", "--device", "cpu"),
+    "--results",
+)
 
 
 @pytest.fixture
-def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+def teacher(tmp_path: Path, bench: Bench) -> Path:
     words = ("--dataset", photos(tmp_path / "first.npz", *NAMES), "--methods", "independent", "--save-students")
-    assert bench(monkeypatch, tmp_path / "results", *words) == 0
-    capsys.readouterr()
+    assert bench(*USUAL, "results", *words).code == 0
     (found,) = (tmp_path / "results").rglob("peer0.safetensors")
     return found
 
@@ -46,24 +41,13 @@ def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     ],
 )
 def test_other_names_or_another_order(
-    teacher: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    names: tuple[str, ...],
-    fact: str,
+    teacher: Path, tmp_path: Path, bench: Bench, names: tuple[str, ...], fact: str
 ) -> None:
     words = ("--dataset", photos(tmp_path / "other.npz", *names), "--methods", "kd", "--set", f"kd.teacher={teacher}")
-    assert bench(monkeypatch, tmp_path / "second", *words) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"bench: kd.teacher {teacher}: ")
-    assert fact in line
+    bench(*USUAL, "second", *words).assert_refused(f"kd.teacher {teacher}: ", fact)
     assert not list((tmp_path / "second").rglob("config.yaml"))
 
 
-def test_the_same_classes_in_another_form_of_unicode(
-    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_classes_in_another_form_of_unicode(teacher: Path, tmp_path: Path, bench: Bench) -> None:
     dataset = photos(tmp_path / "other.npz", "cafe\u0301", *NAMES[1:])
-    words = ("--dataset", dataset, "--methods", "kd", "--set", f"kd.teacher={teacher}")
-    assert bench(monkeypatch, tmp_path / "second", *words) == 0
+    assert bench(*USUAL, "second", "--dataset", dataset, "--methods", "kd", "--set", f"kd.teacher={teacher}").code == 0

@@ -1,6 +1,7 @@
 """``--log``: what other tools are told is what the store holds, and no tool can hurt a run."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,21 @@ from benchmark.scheduling.logging_backends import BACKENDS, LoggingObserver
 from benchmark.store import Result, Store
 from methods.errors import InputError
 from tests import needs
+from tests.command_line import SMALL
 from tests.scheduling.test_time_limit import Listener
 
-LAYER: dict[str, Any] = {
-    "methods": ["dml"],
-    "dataset": "digits",
-    "seeds": 2,
-    "epochs": 2,
-    "data": {"train_per_class": 2, "test_per_class": 2},
-    "engine": "serial",
-    "device": "cpu",
-}
+LAYER: dict[str, Any] = {"methods": ["dml"], "dataset": "digits", "seeds": 2, **SMALL, "epochs": 2}
 
 
 def run_with(name: str, results: Path) -> list[tuple[RunConfig, list[dict[str, float]]]]:
     """Carry the runs out with a backend and return what the store holds."""
     command = running.prepare([{**LAYER, "results": str(results), "log": name}])
     assert running.carry_out(command, Console(quiet=True))
-    folders = [(run, command.store.folder(run)) for run in command.runs]
-    return [
-        (run, [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()])
-        for run, folder in folders
-    ]
+    return [(run, rows_of(command.store.folder(run) / "metrics.jsonl")) for run in command.runs]
+
+
+def rows_of(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def numbers(row: dict[str, float]) -> dict[str, float]:
@@ -127,17 +121,10 @@ def test_a_run_that_goes_on_opens_its_log_where_it_goes_on(tmp_path: Path, monke
     assert opened == [7]
 
 
-@pytest.mark.parametrize(
-    ("value", "fragment"),
-    [
-        ("tensorbord", "'tensorboard'? (valid: mlflow, tensorboard, wandb)"),
-        (3, "3"),
-    ],
-)
+@pytest.mark.parametrize(("value", "fragment"), [("tensorbord", "'tensorboard'? (valid: mlflow, "), (3, "3")])
 def test_bad_words(value: Any, fragment: str) -> None:
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=re.escape(fragment)):
         logging_backends.check(value)
-    assert fragment in str(error.value)
 
 
 def test_a_backend_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,17 +14,10 @@ from benchmark import datasets, exchange, running, store
 from benchmark.store import PREDICTIONS, Status, read_predictions, students_files
 from benchmark.training import Trainer
 from methods.errors import InputError
+from tests.command_line import SMALL
 
-LAYER = {
-    "methods": "pcl",
-    "dataset": "digits",
-    "backbone": "resnet8",
-    "seeds": 1,
-    "epochs": 1,
-    "data": {"train_per_class": 3, "test_per_class": 5},
-    "engine": "serial",
-    "device": "cpu",
-}
+LAYER: dict[str, Any] = {"methods": "pcl", "dataset": "digits", "backbone": "resnet8", "seeds": 1, **SMALL}
+LAYER |= {"data": {"train_per_class": 3, "test_per_class": 5}}
 PREDICTORS = [*(f"{kind}{index}" for kind in ("teacher", "peer") for index in range(3)), "ensemble", "teacher_ensemble"]
 
 

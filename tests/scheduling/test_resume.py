@@ -14,22 +14,16 @@ from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.catalogue import load
 from benchmark.scheduling.execution import Execution, Job
-from benchmark.store import Status, Store
+from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
 from methods import registry
 
 
 def prepare(results: Path, method: str, **changes: Any) -> RunConfig:
     """A run of three short epochs."""
-    layer = {
-        "methods": method,
-        "dataset": "digits",
-        "seeds": 1,
-        "epochs": 3,
-        "data": {"train_per_class": 4, "test_per_class": 4},
-        "train": {"batch_size": 16},
-        "results": str(results),
-    }
+    data = {"train_per_class": 4, "test_per_class": 4}
+    layer = {"methods": method, "dataset": "digits", "seeds": 1, "data": data, "results": str(results)}
+    layer["train"] = {"batch_size": 16, "epochs": 3}
     (run,) = running.prepare([layer | changes]).runs
     return run
 
@@ -38,9 +32,17 @@ def execution(run: RunConfig, results: Path, **changes: Any) -> Execution:
     return Execution(Job(run, results, device="cpu", save_students=True, **changes), load("digits", run.data, Path()))
 
 
-def finish(begun: Execution) -> None:
+def finish(begun: Execution) -> Result:
     while begun.result is None:
         begun.advance()
+    return begun.result
+
+
+def first_epoch(begun: Execution) -> float:
+    """Train one epoch and return its number."""
+    row = begun.advance()
+    assert row is not None, begun.result
+    return row["epoch"]
 
 
 def outcome(run: RunConfig, results: Path) -> tuple[list[dict[str, float]], dict[str, bytes]]:
@@ -91,15 +93,11 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(damage: str, 
     altered = content[:-7] + bytes([content[-7] ^ 1]) + content[-6:]
     path.write_bytes({"cut": content[: len(content) // 2], "altered": altered, "emptied": b""}[damage])
     resumed = execution(run, tmp_path)
-    row = resumed.advance()
+    assert first_epoch(resumed) == 0
     (note,) = resumed.take_notes()
     assert "cut short or altered" in note
     assert "from its beginning" in note
-    assert row is not None
-    assert row["epoch"] == 0
-    finish(resumed)
-    assert resumed.result is not None
-    assert resumed.result.status is Status.FINISHED
+    assert finish(resumed).status is Status.FINISHED
 
 
 @pytest.mark.parametrize(
@@ -125,16 +123,12 @@ def test_a_checkpoint_that_is_not_the_runs_own_is_set_aside_once(
         state["trainer"]["method"] = {}
     checkpoints.save(folder, {"text": "words"} if kind == "text" else state)
     resumed = execution(run, tmp_path)
-    row = resumed.advance()
-    assert row is not None, resumed.result
-    assert row["epoch"] == 0
+    assert first_epoch(resumed) == 0
     (note,) = [note for note in resumed.take_notes() if "set aside" in note]
     assert checkpoints.DAMAGED in note
     resumed.stop("enough")
     again = execution(run, tmp_path)
-    row = again.advance()
-    assert row is not None
-    assert row["epoch"] == 1
+    assert first_epoch(again) == 1
     assert not any("set aside" in note for note in again.take_notes())
 
 
@@ -152,11 +146,9 @@ def test_a_teacher_that_is_another_file_by_now_is_not_trained_with(tmp_path: Pat
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     save_file({name: tensor * 2 for name, tensor in tensors.items()}, path, metadata)
-    begun = execution(run, tmp_path / "results")
-    assert begun.advance() is None
-    assert begun.result is not None
-    assert begun.result.status is Status.FAILED
-    assert "teacher has changed" in begun.result.reason
+    result = finish(execution(run, tmp_path / "results"))
+    assert result.status is Status.FAILED
+    assert "teacher has changed" in result.reason
 
 
 def test_a_run_that_another_process_holds_is_not_run_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,14 +156,11 @@ def test_a_run_that_another_process_holds_is_not_run_twice(tmp_path: Path, monke
     run = prepare(tmp_path, "dml")
     first, second = execution(run, tmp_path), execution(run, tmp_path)
     first.advance()
-    second.advance()
-    assert second.result is not None
-    assert second.result.status is Status.BUSY
+    assert finish(second).status is Status.BUSY
     finish(first)
     third = execution(run, tmp_path)
     assert third.advance() is None
-    assert third.result is not None
-    assert third.result.status is Status.FINISHED
+    assert finish(third).status is Status.FINISHED
 
 
 def test_force_begins_anew_and_ignores_the_checkpoint(tmp_path: Path) -> None:
@@ -179,9 +168,7 @@ def test_force_begins_anew_and_ignores_the_checkpoint(tmp_path: Path) -> None:
     begun = execution(run, tmp_path)
     begun.advance()
     begun.release()
-    row = execution(run, tmp_path, force=True).advance()
-    assert row is not None
-    assert row["epoch"] == 0
+    assert first_epoch(execution(run, tmp_path, force=True)) == 0
 
 
 def test_a_stopped_run_can_be_gone_on_with(tmp_path: Path) -> None:
@@ -189,41 +176,31 @@ def test_a_stopped_run_can_be_gone_on_with(tmp_path: Path) -> None:
     begun = execution(run, tmp_path)
     begun.advance()
     begun.stop("stopped at epoch 1")
-    assert begun.result is not None
-    assert begun.result.status is Status.STOPPED
-    row = execution(run, tmp_path).advance()
-    assert row is not None
-    assert row["epoch"] == 1
+    assert finish(begun).status is Status.STOPPED
+    assert first_epoch(execution(run, tmp_path)) == 1
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tmp_path: Path) -> None:
-    run = prepare(tmp_path, "dml", train={"batch_size": 16, "lr": 100.0, "weight_decay": 1.0}, epochs=60)
-    begun = execution(run, tmp_path)
-    finish(begun)
-    assert begun.result is not None
-    assert begun.result.status is Status.DIVERGED
-    assert "epoch" in begun.result.reason
-    assert "finite" in begun.result.reason
-
-
-def test_students_at_chance_are_counted_as_collapsed(tmp_path: Path) -> None:
-    run = prepare(tmp_path, "independent", train={"batch_size": 16, "lr": 1e-9, "collapse_epochs": 2})
-    begun = execution(run, tmp_path)
-    finish(begun)
-    assert begun.result is not None
-    assert begun.result.status is Status.COLLAPSED
-    assert "at chance" in begun.result.reason
+@pytest.mark.parametrize(
+    ("method", "train", "status", "said"),
+    [
+        ("dml", {"lr": 100.0, "weight_decay": 1.0, "epochs": 60}, Status.DIVERGED, "finite"),
+        ("independent", {"lr": 1e-9, "collapse_epochs": 2}, Status.COLLAPSED, "at chance"),
+    ],
+)
+def test_a_run_that_comes_to_nothing_has_a_status_of_its_own(
+    method: str, train: dict[str, float], status: Status, said: str, tmp_path: Path
+) -> None:
+    result = finish(execution(prepare(tmp_path, method, train={"batch_size": 16, "epochs": 3, **train}), tmp_path))
+    assert result.status is status
+    assert said in result.reason
 
 
 def test_running_out_of_memory_has_a_status_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = prepare(tmp_path, "independent")
-    begun = execution(run, tmp_path)
+    begun = execution(prepare(tmp_path, "independent"), tmp_path)
     begun.advance()
 
     def exhausted(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
     monkeypatch.setattr("benchmark.training.trainer.Trainer.train_step", exhausted)
-    finish(begun)
-    assert begun.result is not None
-    assert begun.result.status is Status.OUT_OF_MEMORY
+    assert finish(begun).status is Status.OUT_OF_MEMORY

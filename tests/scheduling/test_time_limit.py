@@ -60,17 +60,8 @@ class Listener:
 
 
 def prepared(results: Path, **changes: Any) -> Command:
-    layer = {
-        "methods": "dml",
-        "dataset": "digits",
-        "seeds": 2,
-        "epochs": 4,
-        "data": {"train_per_class": 4, "test_per_class": 4},
-        "train": {"batch_size": 20},
-        "results": str(results),
-        "engine": "serial",
-        "device": "cpu",
-    }
+    layer = {"methods": "dml", "dataset": "digits", "seeds": 2, **SMALL, "epochs": 4, "results": str(results)}
+    layer |= {"data": {"train_per_class": 4, "test_per_class": 4}, "train": {"batch_size": 20}}
     return running.prepare([layer | changes])
 
 
@@ -173,12 +164,8 @@ class TestSerial:
         images = {"digits": load("digits", command.runs[0].data, Path())}
         results = run_serially(jobs, images, listener := Listener())
         assert [result.status for result in results] == [Status.UNFINISHED, Status.UNFINISHED]
-        assert listener.events == [
-            "started 0",
-            "epoch 0",
-            "epoch 1",
-            "unfinished 0: time is up after epoch 2 of 4",
-        ]
+        done = ("started 0", "epoch 0", "epoch 1", "unfinished 0: time is up after epoch 2 of 4")
+        assert listener.events == [*done]
         (folder,) = tmp_path.glob("runs/dml-*")
         state = checkpoints.load(folder)
         assert state is not None

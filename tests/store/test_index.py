@@ -133,14 +133,19 @@ class TestSameNumbers:
             pd.testing.assert_frame_equal(last.drop(columns="best_epoch"), ends)
             assert last["best_epoch"].tolist() == every.groupby("run", sort=False)["student"].max().tolist()
 
-    def test_records_come_back_as_they_were(self, results: Path) -> None:
-        made = store.read(results).found
-        again = store.read(results).found
-        for one, other in zip(made, again, strict=True):
-            assert one.record.config == other.record.config == files.read_files(one.folder).config
-            assert one.record.result == other.record.result == files.read_files(one.folder).result
-            assert one.record.last_metrics() == other.record.last_metrics() == files.read_files(one.folder).scored
+    def test_records_and_curves_come_back_as_they_were(self, results: Path) -> None:
+        made, again = store.read(results).found, store.read(results)
+        curves = dict(again.curves([found.record.name for found in again.found]))
+        for one, other in zip(made, again.found, strict=True):
+            contents = files.read_files(one.folder)
+            assert one.record.config == other.record.config == contents.config
+            assert one.record.result == other.record.result == contents.result
+            assert one.record.last_metrics() == other.record.last_metrics() == contents.scored
             assert one.record.digest == other.record.digest
+            curve, expected = curves.pop(other.record.name), reduced(contents)
+            assert curve.names == expected.names
+            np.testing.assert_array_equal(curve.values, expected.values)
+        assert curves == {}
 
     def test_curves_of_files_are_not_those_of_an_index_that_is_old(self, results: Path) -> None:
         table(results)
@@ -148,16 +153,6 @@ class TestSameNumbers:
         for by_index, runs in ((by_index, store.read(results, by_index=by_index)) for by_index in (False, True)):
             curve = dict(runs.curves([changed.name]))[changed.name]
             assert curve.values[0, curve.names.index("student")] == 90.0, by_index
-
-    def test_curves_come_back_as_they_were(self, results: Path) -> None:
-        runs = store.read(results)
-        names = [found.record.name for found in runs.found]
-        stored = dict(runs.curves(names))
-        assert set(stored) == set(names)
-        for found in runs.found:
-            expected = reduced(files.read_files(found.folder))
-            assert stored[found.record.name].names == expected.names
-            np.testing.assert_array_equal(stored[found.record.name].values, expected.values)
 
 
 class TestReduced:
@@ -213,9 +208,8 @@ class TestBefallsTheIndex:
         path = results / "runs" / NAME
         whole = path.read_bytes()
         for start in range(0, len(whole), 2048):
-            path.write_bytes(
-                whole[:start] + bytes(byte ^ 0x5A for byte in whole[start : start + 64]) + whole[start + 64 :]
-            )
+            altered = bytes(byte ^ 0x5A for byte in whole[start : start + 64])
+            path.write_bytes(whole[:start] + altered + whole[start + 64 :])
             pd.testing.assert_frame_equal(table(results), expected)
             assert {name for name, _ in store.read(results).curves(list(expected["run"]))} == set(expected["run"])
 

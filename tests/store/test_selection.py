@@ -1,11 +1,16 @@
 """Conditions on runs: what they mean, and how other words are answered."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
-from benchmark.store import fits, select
+import benchmark
+from benchmark import store
+from benchmark.store import Store, fits, select
 from methods.errors import InputError
+from tests.tables.frames import config, put
 
 FRAME = pd.DataFrame(
     {
@@ -92,3 +97,29 @@ def test_anything_is_read_or_refused(words: list[str]) -> None:
         return
     assert found.dtype == bool
     assert len(found) == len(FRAME)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """One run on the test set, at 80 %, and one of a sweep, at 20 %."""
+    kept = Store(tmp_path)
+    run = config("dml", "digits", 0)
+    put(kept, run, 80.0)
+    put(kept, run.model_copy(update={"data": run.data.model_copy(update={"holdout": 0.1})}), 20.0)
+    return tmp_path
+
+
+@pytest.mark.parametrize("epochs", ["all", "last"])
+def test_what_is_averaged_is_what_the_table_shows(results: Path, epochs: store.Epochs) -> None:
+    assert set(benchmark.load(results, epochs)["split"]) == {"test"}
+    assert benchmark.load(results, epochs).groupby("method")["student"].max()["dml"] == pytest.approx(80.0)
+    assert set(benchmark.load(results, epochs, split="validation")["split"]) == {"validation"}
+    assert set(benchmark.load(results, epochs, split="all")["split"]) == {"test", "validation"}
+    assert benchmark.load(results, epochs, where="holdout>0", split="all")["run"].nunique() == 1
+
+
+def test_none_on_the_split_is_said(results: Path) -> None:
+    with pytest.raises(InputError, match="split='all'"):
+        benchmark.load(results, "last", where="holdout>0")
+    with pytest.raises(InputError, match="did you mean 'validation'"):
+        benchmark.load(results, "last", split="validatio")  # type: ignore[arg-type]

@@ -1,18 +1,23 @@
 """Runs on disk: what counts as finished, what is tried again, and the one table of all of them."""
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import benchmark
 from benchmark import datasets, running, store
 from benchmark.configuration.run_config import RunConfig
 from benchmark.scheduling.execution import Execution, Job
 from benchmark.store import Result, Status, Store, atomic, environment
 from methods.errors import InputError
+from tests.images import random_pixels, tree
 
 FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))
 FAILED = Result(Status.FAILED, "RuntimeError: no luck")
@@ -49,15 +54,10 @@ class TestLoad:
     def test_one_row_a_run_and_epoch(self, finished_runs: Path) -> None:
         frame = store.load(finished_runs)
         assert not frame.duplicated(["run", "epoch"]).any()
-        rows = set(
-            frame[["method", "dataset", "backbone", "seed", "epoch", "status"]].itertuples(index=False, name=None)
-        )
-        assert rows == {
-            (method, "digits", "resnet8", seed, epoch, "finished")
-            for method in ("dml", "pcl")
-            for seed in (0, 1)
-            for epoch in (0, 1)
-        }
+        rows = frame[["method", "dataset", "backbone", "seed", "epoch", "status"]].itertuples(index=False, name=None)
+        names = [("dml", "digits", "resnet8"), ("pcl", "digits", "resnet8")]
+        expected = {(*name, seed, epoch, "finished") for name in names for seed in (0, 1) for epoch in (0, 1)}
+        assert set(rows) == expected
 
     def test_metrics_and_settings_are_columns(self, finished_runs: Path) -> None:
         frame = store.load(finished_runs)
@@ -82,10 +82,8 @@ class TestLoad:
         (stored.runs / "todo.txt").touch()
         assert set(frame_of(stored)["run"]) == {stored.folder(run).name}
 
-    def test_empty_folder_gives_an_empty_table(self, tmp_path: Path) -> None:
+    def test_an_empty_folder_gives_an_empty_table_and_a_missing_one_an_error(self, tmp_path: Path) -> None:
         assert store.load(tmp_path).empty
-
-    def test_missing_folder_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such results folder"):
             store.load(tmp_path / "nowhere")
 
@@ -154,29 +152,17 @@ class TestFinished:
 
 
 class TestFiles:
-    def test_every_run_has_its_own_and_no_temporary_ones_stay(self, finished_runs: Path) -> None:
+    def test_of_every_run_with_the_result_as_the_last_and_no_temporary_ones(self, finished_runs: Path) -> None:
         for folder in finished_runs.glob("runs/*-*"):
-            peers = 2 if folder.name.startswith("dml") else 3
-            kind = "peer" if folder.name.startswith("dml") else "teacher"
+            kind, peers = ("peer", 2) if folder.name.startswith("dml") else ("teacher", 3)
             students = {f"{kind}{index}.safetensors" for index in range(peers)}
-            assert {path.name for path in folder.iterdir()} == {
-                "config.yaml",
-                "metrics.jsonl",
-                "result.json",
-            } | students
-
-    def test_every_run_says_the_day_at_which_it_ended(self, finished_runs: Path) -> None:
+            assert {path.name for path in folder.iterdir()} == {store.CONFIG, store.METRICS, store.RESULT} | students
+            assert max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns).name == store.RESULT
+            lines = (folder / store.METRICS).read_text().splitlines()
+            assert [json.loads(line)["epoch"] for line in lines] == [0, 1]
         days = store.load(finished_runs)["environment.date"]
-        assert len(days) == 8
         assert [date.fromisoformat(day).isoformat() for day in days] == days.tolist()
-
-    def test_result_is_written_last(self, finished_runs: Path) -> None:
-        for folder in finished_runs.glob("runs/*-*"):
-            assert max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns).name == "result.json"
-
-    def test_metrics_are_a_line_of_json_an_epoch(self, finished_runs: Path) -> None:
-        for path in finished_runs.glob("runs/*/metrics.jsonl"):
-            assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [0, 1]
+        assert len(days) == 8
 
     def test_failed_write_keeps_what_is_there(self, tmp_path: Path) -> None:
         path, taken = tmp_path / "file.txt", tmp_path / "folder"
@@ -209,3 +195,30 @@ class TestEnvironment:
 
     def test_the_hash_of_the_code_that_trains_is_another_than_that_of_all(self) -> None:
         assert environment.source_hash() != environment.source_hash(environment.TRAINING)
+
+
+ONE_EPOCH: dict[str, Any] = {"methods": "independent", "backbone": "resnet8", "engine": "serial", "epochs": 1}
+
+
+def test_paths_to_one_file_and_a_copy_of_it_are_one_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    images, labels = random_pixels(8, 8, 8), np.arange(8) % 2
+    np.savez("ok.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    shutil.copy("ok.npz", "copy.npz")
+    benchmark.run(dataset="npz:ok.npz", seeds="0,", **ONE_EPOCH)
+    names = ["npz:ok.npz", "npz:./ok.npz", f"npz:{tmp_path}/ok.npz", "npz:copy.npz"]
+    for name in names:
+        assert running.prepare([{**ONE_EPOCH, "dataset": name, "seeds": "0,"}]).missing() == [], name
+    benchmark.run(dataset="npz:copy.npz", seeds="1,", **ONE_EPOCH)
+    frame = store.load("results", "last")
+    assert sorted(frame["seed"]) == [0, 1]
+    assert frame["dataset"].nunique() == 1
+
+
+def test_folders_of_the_same_files_are_one_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "again"):
+        tree(tmp_path / name, 8, 8)
+    common = {**ONE_EPOCH, "seeds": "0,"}
+    benchmark.run(dataset="folder:photos", **common)
+    assert running.prepare([{**common, "dataset": "folder:again"}]).missing() == []

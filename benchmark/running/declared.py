@@ -1,0 +1,268 @@
+"""Declared comparisons: ``bench run --suite``, and ``--until-decided``, which adds seeds until all is decided."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from benchmark import tables
+from benchmark.configuration import EQUAL_EPOCHS, MAX_SEEDS, SEED_STEP, Layer, RunConfig, suites
+from benchmark.console import say
+from benchmark.formatting import duration
+from benchmark.metrics import HEADLINE
+from benchmark.running import batch, command as commands, forecast
+from benchmark.store import load
+from benchmark.tables import Declaration, Heading, Table
+from methods.errors import InputError, unknown
+
+DECLARED = ("methods", "variants", "dataset", "backbone", "seeds", "epochs", "equal_cost", "cost", "budget")
+"""Options that a suite declares itself."""
+
+
+def _undecided(
+    table: Table, methods: Sequence[str], baseline: str, counts: Callable[[Heading], bool] = lambda heading: True
+) -> list[str]:
+    """Return the methods that get further seeds: those that are undecided, and the baseline beside them."""
+    rows = {row for (row, heading), gain in table.gains.items() if gain.verdict == "undecided" and counts(heading)}
+    return [name for name in methods if name in rows or name == baseline] if rows else []
+
+
+class SuiteRun:
+    """A suite with the commands that its parts are.
+
+    Attributes:
+        name: Of the suite.
+        suite: The declaration.
+        parts: For each task and budget what it is called and its command.
+        left_out: The tasks that cannot be planned here, such as those whose dataset is not there, and why.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        flags: Mapping[str, Any],
+        plugins: tuple[str, ...],
+        force: bool,
+        begun: float | None,
+        fetch: bool,
+    ) -> None:
+        """Resolve the runs of a suite.
+
+        Raises:
+            InputError: If there is no such suite, or an option says what the suite declares.
+        """
+        if given := next((key for key in flags if key in DECLARED or isinstance(flags[key], dict)), None):
+            raise InputError(f"--suite {name} declares {given.replace('_', '-')} itself: leave it out")
+        self.name = name
+        self.suite = suites.read(name)
+        self.parts: list[tuple[str, commands.Command]] = []
+        self.left_out: dict[str, InputError] = {}
+        for title, layers in self.suite.requests():
+            try:
+                part = commands.prepare([*layers, dict(flags)], plugins, force, begun, fetch)
+            except InputError as error:
+                self.left_out[title] = error
+            else:
+                self.parts.append((title, part))
+        if not self.parts:
+            raise next(iter(self.left_out.values()))
+        self._store = self.parts[0][1].store
+        self._filter = tables.TableFilter(suite=self.suite, name=name)
+
+    def carry_out(self, console: Console) -> bool:
+        """Carry out what is missing and print the table; return whether all runs that this took are finished.
+
+        A task whose dataset cannot be had is left out and named. Where the suite has looks, a method that is decided
+        gets no more seeds.
+
+        Raises:
+            TryAgainError: If the command's time was up before that.
+        """
+        complete = True
+        if self.suite.looks:
+            folders = [command.store.folder(run) for _, command in self.parts for run in command.runs]
+            # of a suite in a file the file's name alone: a plan goes elsewhere too
+            declared = tables.declaration(self.name.rpartition("/")[2], self.suite)
+            for line in tables.keep_plan(self._store.root, declared, {path.name for path in folders}):
+                say(console, f"note: {line}")
+        for title, command in self.parts:
+            say(console, f"{title}:")
+            try:
+                complete &= self._train(title, command, console)
+            except InputError as error:
+                self.left_out[title] = error
+        if self._store.runs.is_dir():
+            frame, _ = self._filter.runs(load(self._store.root, "last", split="all"))
+            plans = tables.stored_plans([self._store.root])
+            table = tables.build(frame, choice=self._filter, showing=tables.TableStyle(planning=False), plans=plans)
+            lines = [*tables.footnotes(frame), f"runs: {self._store.runs}"]
+            say(console, "", *tables.rendered(table).split("\n"), "", *lines)
+        self._say_left_out(console)
+        return complete and not self.left_out
+
+    def _say_left_out(self, console: Console) -> None:
+        for title, error in self.left_out.items():
+            say(console, f"note: {title} is left out: {error}")
+
+    def _train(self, title: str, command: commands.Command, console: Console) -> bool:
+        taken: list[RunConfig] = []
+        undecided: Sequence[str] = self.suite.methods
+        for look in self.suite.looks or [self.suite.seeds]:
+            runs = [run for run in command.runs if run.seed < look and run.method in undecided and run not in taken]
+            taken += runs
+            batch.train_missing(command.of(runs), console)
+            if look < self.suite.seeds and not (undecided := self._undecided(title)):
+                break
+        return batch.all_finished(command.of(taken), console)
+
+    def _undecided(self, title: str) -> list[str]:
+        task, _, budget = title.partition(", ")
+        budgets = ("" if budget == EQUAL_EPOCHS else budget, budget)
+        frame, _ = self._filter.runs(load(self._store.root, "last", split="all"))
+
+        def of_part(heading: Heading) -> bool:
+            return heading.column.partition(", ")[0] == task and heading.budget in budgets
+
+        return _undecided(tables.build(frame, choice=self._filter), self.suite.methods, self.suite.baseline, of_part)
+
+    def print_plan(self, console: Console) -> None:
+        """Print how many runs each task and budget has, how many are finished, and the hours that the rest takes."""
+        total = 0.0
+        for title, command in self.parts:
+            missing = command.missing()
+            seconds = forecast.seconds(command, missing) if missing else 0.0
+            total += seconds
+            done = len(command.runs) - len(missing)
+            say(console, f"{title}: {len(command.runs)} runs, {done} finished already, about {duration(seconds)}")
+        self._say_left_out(console)
+        looks = ", ".join(map(str, self.suite.looks or [self.suite.seeds]))
+        say(
+            console,
+            f"{self.name}, version {self.suite.version}: {self.suite.declared} comparisons of {self.suite.comparisons} "
+            f"that the level is for, looks at {looks} seeds; about {duration(total)} in all on this machine",
+        )
+
+
+class SequentialTest:
+    """A request whose number of seeds the differences decide.
+
+    Attributes:
+        command: With the runs of all seeds that there can be.
+        declaration: Baseline, methods, bound, looks and level.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        plugins: tuple[str, ...],
+        force: bool,
+        bound: float,
+        baseline: str | None,
+        max_seeds: int = MAX_SEEDS,
+        step: int = SEED_STEP,
+        begun: float | None = None,
+        fetch: bool = False,
+    ) -> None:
+        """Resolve a request.
+
+        Args:
+            layers: As in :func:`benchmark.running.prepare`, as are those not named here; the last one names no seeds.
+            bound: Half-width of what counts as equivalent, in points, above 0.
+            baseline: One of the methods.
+            max_seeds: Seeds at the last look; at least a step.
+            step: Seeds that are added at a time, at least :data:`benchmark.tables.MIN_PAIRS`.
+
+        Raises:
+            InputError: For anything unknown or out of range.
+        """
+        tables.check_bound("until-decided", bound)
+        if baseline is None:
+            raise InputError("--until-decided compares with a method: name it, as in --baseline independent")
+        if "seeds" in layers[-1]:
+            raise InputError("--until-decided chooses the seeds itself: leave out --seeds (--max-seeds limits them)")
+        if not tables.MIN_PAIRS <= step <= max_seeds:
+            valid = f"a whole number from {tables.MIN_PAIRS} to --max-seeds"
+            raise InputError(f"--seed-step takes {valid} (given: {step} of at most {max_seeds})")
+        layers = [*layers[:-1], {**layers[-1], "seeds": max_seeds}]
+        self.command = commands.prepare(layers, plugins, force, begun, fetch)
+        runs = self.command.runs
+        methods = tuple(dict.fromkeys(run.method for run in runs))
+        if baseline not in methods:
+            raise unknown("baseline among the methods of this run", baseline, methods)
+        if len(methods) < 2:
+            raise InputError(f"there is nothing to compare {baseline} with: name further methods with --methods")
+        compared = {run.model_copy(update={"seed": 0}).identity for run in runs if run.method != baseline}
+        looks = (*range(step, max_seeds, step), max_seeds)
+        bounds = {HEADLINE: bound}
+        self.declaration = Declaration("until decided", baseline, methods, max_seeds, len(compared), bounds, looks)
+
+    def carry_out(self, console: Console) -> bool:
+        """Add seeds until all is decided and print the table; return whether all runs that this took are finished.
+
+        The plan is stored with the results, so that whatever shows these runs applies its looks and levels. The
+        verdicts are computed anew from the runs: a repeated command resumes where the last one ended and comes to the
+        same. A decided method gets no more seeds.
+
+        Raises:
+            TryAgainError: If the command's time was up before a look was complete: there is no verdict on a part of
+                one.
+        """
+        store = self.command.store
+        names = [store.folder(run).name for run in self.command.runs]
+        for line in tables.keep_plan(store.root, self.declaration, names):
+            say(console, f"note: {line}")
+
+        def train(runs: list[RunConfig]) -> bool:
+            batch.train_missing(self.command.of(runs), console)
+            return True
+
+        *_, (taken, table) = self._looks(train, console)
+        lines = [*tables.footnotes(self._frame(taken)), f"runs: {store.runs}"]
+        say(console, "", *tables.rendered(table).split("\n"), "", *lines)
+        return batch.all_finished(self.command.of(list(taken.values())), console)
+
+    def print_plan(self, console: Console) -> None:
+        """Print the runs that it may take, when it looks, and what the looks that are complete have decided."""
+        forecast.print_plan(self.command, console)
+        looks = ", ".join(map(str, self.declaration.looks))
+        say(console, f"at most: a look at {looks} seeds, and no further runs of a method that is decided")
+        for _ in self._looks(lambda runs: all(map(self.command.store.ended, runs)), console):
+            pass
+        say(console, *tables.statement(self.declaration))
+
+    def _looks(
+        self, complete: Callable[[list[RunConfig]], bool], console: Console
+    ) -> Iterator[tuple[dict[str, RunConfig], Table]]:
+        """Say what each look has decided, until all is or a look's runs are not complete.
+
+        Each yields the runs so far by name, and their table.
+        """
+        declared = self.declaration
+        taken: dict[str, RunConfig] = {}
+        undecided: Sequence[str] = declared.methods
+        for look in declared.looks:
+            runs = [run for run in self.command.runs if run.seed < look and run.method in undecided]
+            if not runs or not complete(runs):
+                return
+            taken |= {self.command.store.folder(run).name: run for run in runs}
+            seen = self._frame([name for name, run in taken.items() if run.seed < look])
+            table = tables.build(seen, [HEADLINE], baseline=declared.baseline, declaration=declared)
+            say(console, _summary(table, look))
+            yield taken, table
+            undecided = _undecided(table, declared.methods, declared.baseline)
+
+    def _frame(self, names: Sequence[str] | Mapping[str, RunConfig]) -> pd.DataFrame:
+        return load(self.command.store.root, "last", where={"run": list(names)}, split="all")
+
+
+def _summary(table: Table, look: int) -> str:
+    """Return what is decided after a look, on one line."""
+    several = len({heading.column for _, heading in table.gains}) > 1
+    decided = [
+        f"{row} on {heading.column} {gain.text}" if several else f"{row} {gain.text}"
+        for (row, heading), gain in table.gains.items()
+        if gain.verdict != "undecided"
+    ]
+    told = f": {', '.join(decided)}" if decided else ""
+    return f"look at {look} seeds: {len(decided)} of {len(table.gains)} decided{told}"
