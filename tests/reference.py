@@ -77,13 +77,8 @@ def _set_state(module: nn.Module, initial: list[torch.Tensor]) -> None:
 
 
 def _replay(built: Method, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    optimizer = torch.optim.SGD(
-        [parameter for parameter in built.parameters() if parameter.requires_grad],
-        lr=meta["lr"],
-        momentum=meta["momentum"],
-        nesterov=meta["nesterov"],
-        weight_decay=meta["weight_decay"],
-    )
+    settings = {name: meta[name] for name in ("lr", "momentum", "nesterov", "weight_decay")}
+    optimizer = torch.optim.SGD([one for one in built.parameters() if one.requires_grad], **settings)
     built.train()
     losses = []
     inputs = torch.as_tensor(arrays["inputs"], dtype=torch.float64)

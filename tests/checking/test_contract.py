@@ -132,35 +132,24 @@ SHAPES, FUNCTION = "outputs of the stated shapes", "losses: a function of their 
 LABELS, GROUPS = "losses: smoothed and mixed labels", "parameter_groups: every trained parameter in one"
 UNTRAINED, RANDOM = "only after_step moves untrained parameters", "random numbers from the run's axis"
 RESUMED, MODES = "a run resumes from its checkpoint", "train and eval mode kept by a step"
+TRAINING = "training mode"
 
 BROKEN: dict[str, dict[str, tuple[str, str]]] = {
     GRADIENT: {
         "a parameter without a gradient": ("def prepare(self):\n    self.unused = nn.Linear(2, 3)", "unused.bias"),
-        "no parameter to train": (
+        "nothing to train": (
             "def prepare(self):\n    self.networks.requires_grad_(False)\n"
             + FORWARD
             + "    outputs.peers.requires_grad_()\n    return outputs",
             "no parameter",
         ),
-        "a gradient that is not finite": (
-            LOSSES + "    return {'root': (0 * outputs.peers).sum().abs().sqrt()}",
-            "networks.0.",
-        ),
+        "no finite gradient": (LOSSES + "    return {'root': (0 * outputs.peers).sum().abs().sqrt()}", "networks.0."),
     },
     PREDICT: {
-        "a predict that is not deterministic": (
-            PREDICTED + "    return {k: v + torch.randn(()) for k, v in predicted}",
-            "peer0",
-        ),
-        "a predict that uses batch statistics": (
-            PREDICTED + "    return {k: v - v.mean(0) for k, v in predicted}",
-            "the others of its batch",
-        ),
-        "a predict that forgets a student": (
-            "def predict(self, images):\n    return {'peer0': self.networks[0](images)}",
-            "peer1",
-        ),
-        "a predict that changes the state": (
+        "not deterministic": (PREDICTED + "    return {k: v + torch.randn(()) for k, v in predicted}", "peer0"),
+        "batch statistics": (PREDICTED + "    return {k: v - v.mean(0) for k, v in predicted}", "others of its batch"),
+        "no student": ("def predict(self, images):\n    return {'peer0': self.networks[0](images)}", "peer1"),
+        "a changed state": (
             "def predict(self, images):\n    self.networks[1].branch.classifier.bias[0] += 1e-3\n"
             "    return {'peer0': self.networks[0](images), 'peer1': self.networks[0](images)}",
             "networks.1.branch.classifier.bias",
@@ -175,10 +164,7 @@ BROKEN: dict[str, dict[str, tuple[str, str]]] = {
             "def student(self, name=None):\n    return self.networks[int(self.check_student(name)[-1])]",
             "networks.0.",
         ),
-        "a student in training mode": (
-            "def student(self, name=None):\n    return super().student(name).train()",
-            "eval mode",
-        ),
+        TRAINING: ("def student(self, name=None):\n    return super().student(name).train()", "eval mode"),
         "a student of any name": (
             "def student(self, name=None):\n    return super().student(name if name in self.students else None)",
             "not among the students",
@@ -268,9 +254,7 @@ BROKEN: dict[str, dict[str, tuple[str, str]]] = {
             "networks.1.",
         ),
     },
-    MODES: {
-        "a step that leaves eval mode": ("def after_step(self, progress):\n    self.networks[1].eval()", "networks.1"),
-    },
+    MODES: {"left in eval mode": ("def after_step(self, progress):\n    self.networks[1].eval()", "networks.1")},
     SHAPES: {
         "views of another number": (
             "def prepare(self):\n    self.views = 3\ndef forward(self, views):\n    return super().forward(views[:1])",
@@ -285,27 +269,19 @@ BROKEN: dict[str, dict[str, tuple[str, str]]] = {
             "def forward(self, views):\n    return self.Base(super().forward(views).peers)",
             "Plugin.Outputs",
         ),
-        "a field that is not declared": (
-            FORWARD + "    outputs.middle = outputs.peers.mean(0)\n    return outputs",
-            "Outputs.middle",
-        ),
+        "undeclared": (FORWARD + "    outputs.middle = outputs.peers.mean(0)\n    return outputs", "Outputs.middle"),
         "features of another shape": (
             FORWARD + "    outputs.features = outputs.peers[0]\n    return outputs",
             "Outputs.features is a tensor [6, 5]",
         ),
     },
-    "is built": {
-        "a method without students": ("def prepare(self):\n    self.students = ()", "students"),
-    },
+    "is built": {"a method without students": ("def prepare(self):\n    self.students = ()", "students")},
     GROUPS: {
         "a parameter in no group": (
             "def parameter_groups(self):\n    return super().parameter_groups()[:1]",
             "networks.1.branch.classifier.bias",
         ),
-        "a parameter in two groups": (
-            "def parameter_groups(self):\n    return 2 * super().parameter_groups()",
-            "twice",
-        ),
+        "two groups": ("def parameter_groups(self):\n    return 2 * super().parameter_groups()", "twice"),
         "a frozen parameter in a group": (
             "def prepare(self):\n    self.networks[1].branch.classifier.requires_grad_(False)\n"
             "def parameter_groups(self):\n    import methods\n"
@@ -324,10 +300,7 @@ BROKEN: dict[str, dict[str, tuple[str, str]]] = {
             "def begin_step(self, indices, labels):\n    numpy.random.rand()",
             "numpy.random",
         ),
-        "a hook that reseeds": (
-            "def before_update(self, outputs, labels, progress):\n    torch.manual_seed(0)",
-            "reseeds",
-        ),
+        "reseeding": ("def before_update(self, outputs, labels, progress):\n    torch.manual_seed(0)", "reseeds"),
     },
     RESUMED: {
         "a hook that keeps state outside buffers": (
@@ -411,10 +384,7 @@ def test_a_hyperparameter_that_acts_beside_another_alone_is_not_reported(tmp_pat
     ("body", "raised"),
     [
         (f"{LOSSES}    raise IndexError('too far')", "        raise IndexError('too far')"),
-        (
-            "@classmethod\ndef example(cls, *given):\n    raise OSError('no folder')",
-            "        raise OSError('no folder')",
-        ),
+        ("@classmethod\ndef example(cls, *given):\n    raise OSError('gone')", "        raise OSError('gone')"),
     ],
 )
 def test_an_error_is_shown_with_its_line_and_once_for_all_cases(body: str, raised: str, tmp_path: Path) -> None:
@@ -484,7 +454,7 @@ def test_bench_check_prints_the_results_of_each_method_and_all_faults_of_it(
     assert all(fact in first for fact in ("line 1", "no_such_module"))
     assert second.startswith("ok    plugin ")
     assert bench("check", "plugin", *plugins).code == 0
-    bodies = [BROKEN[STUDENT]["a student in training mode"], *BROKEN[MODES].values()]
+    bodies = [BROKEN[STUDENT][TRAINING], *BROKEN[MODES].values()]
     write_plugin(tmp_path, "\n".join(body for body, _ in bodies))
     answer = bench("check", "plugin", *plugins)
     lines = answer.out.splitlines()

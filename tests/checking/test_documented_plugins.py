@@ -155,9 +155,7 @@ def test_a_file_may_define_several_methods(plugins: dict[str, Path]) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "name"), [("method", "consensus"), ("backbone", "slim")])
-def test_an_installed_package_is_found_by_its_entry_point(
-    kind: str, name: str, plugins: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_installed_package_is_found(kind: str, name: str, plugins: dict[str, Path], tmp_path: Path) -> None:
     package, declared = tmp_path / "site" / "my_package", tmp_path / "site" / "my_package-1.0.dist-info"
     package.mkdir(parents=True)
     declared.mkdir()

@@ -60,9 +60,7 @@ def test_the_example_keeps_the_contract(name: str, plugins: dict[str, Path], mon
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["weighed", "remembering"])
-def test_the_examples_own_outputs_are_carried_through_compilation(
-    name: str, plugins: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_examples_outputs_survive_compilation(name: str, plugins: dict[str, Path], tmp_path: Path) -> None:
     plain = trainer(planned(name, plugins, tmp_path), plugins[name])
     compiled = trainer(planned(name, plugins, tmp_path), plugins[name])
     compiled.forward = torch.compile(compiled.method, backend="eager")
@@ -99,10 +97,7 @@ def test_a_group_has_its_own_rate_and_schedule(plugins: dict[str, Path], tmp_pat
         begun.epoch()
         rates.append([group["lr"] for group in begun.optimizer.param_groups])
     # two networks at the run's rate, which drops after half of the run; the third falls from a tenth of it, in a line
-    assert rates == [
-        [0.05, 0.05, pytest.approx(0.005)],
-        [pytest.approx(0.005), pytest.approx(0.005), pytest.approx(0.0025)],
-    ]
+    assert rates == [pytest.approx([0.05, 0.05, 0.005]), pytest.approx([0.005, 0.005, 0.0025])]
 
 
 def test_the_small_network_learns_from_the_ensemble_alone(plugins: dict[str, Path]) -> None:
@@ -119,9 +114,7 @@ def test_the_small_network_learns_from_the_ensemble_alone(plugins: dict[str, Pat
     assert rest == (None,) * len(judge)
 
 
-def test_the_memory_holds_the_images_of_the_set_and_their_share_is_recorded(
-    plugins: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_memory_holds_the_images_and_their_share_is_recorded(plugins: dict[str, Path], tmp_path: Path) -> None:
     begun = trainer(planned("remembering", plugins, tmp_path), plugins["remembering"])
     memory: Any = begun.method.memory
     assert memory.shape == (30, 10)

@@ -102,12 +102,8 @@ def test_the_plugin_keeps_the_contract_before_it_is_broken(tmp_path: Path) -> No
 
 
 RELU, LINEAR = "nn.ReLU())", "nn.Linear(8, num_classes)"
-DESCRIBED, LOGITS, EVAL = (
-    "described as it is",
-    "logits for any number of images",
-    "eval mode: deterministic, image by image",
-)
-SEEDED = "initialised anew, and by the seed"
+DESCRIBED, LOGITS = "described as it is", "logits for any number of images"
+EVAL, SEEDED = "eval mode: deterministic, image by image", "initialised anew, and by the seed"
 ELSEWHERE = "        torch.manual_seed(numpy.random.randint(2**31))\n        inputs, outputs ="
 BROKEN = {
     "another name": ("name=name", "name='other'", DESCRIBED),

@@ -435,9 +435,7 @@ class TestRecipes:
         with pytest.raises(InputError, match=r"no such configuration file: .* \(recipes: "):
             recipes.find(name)
 
-    def test_own_file_comes_before_the_recipe_of_its_name(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_own_file_comes_before_a_recipe_of_its_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         Path("demo.yaml").write_text("seeds: 5", encoding="utf-8")
         assert layer_from_file("demo.yaml") == {"seeds": 5}

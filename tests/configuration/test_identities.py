@@ -77,9 +77,7 @@ def test_recipes_and_changed_settings(layer: Layer, identities: list[str]) -> No
         ("data", "mix", "none", "mixup"),
     ],
 )
-def test_an_added_setting_counts_unless_it_has_its_default(
-    section: str, key: str, default: object, other: object
-) -> None:
+def test_an_added_setting_counts_unless_it_is_the_defa(section: str, key: str, default: object, other: object) -> None:
     [plain] = planned(MUCH_SET)
     [same, changed] = (
         planned({**MUCH_SET, section: {**MUCH_SET[section], key: value}})[0] for value in (default, other)

@@ -53,10 +53,7 @@ class TestForm:
             ({"name": "dml", "data": {"pad": 2}}, "all methods of a command see the same images"),
             ({"name": "dml", "as": "a, b"}, "without commas"),
             ({"name": "dml", "as": "pcl"}, "'pcl': that is another method's name"),
-            (
-                {"name": "dml", "train": {"lr_facto": 1}},
-                "unknown training setting of 'dml' 'lr_facto', did you mean 'lr_factor'?",
-            ),
+            ({"name": "dml", "train": {"lr_facto": 1}}, "setting of 'dml' 'lr_facto', did you mean 'lr_factor'?"),
             ({"name": "dml", "temprature": 1}, "did you mean 'temperature'?"),
             ({"name": "dml", "train": {"lr": -1}}, "train.lr: Input should be greater than 0"),
         ],
@@ -91,11 +88,8 @@ class TestRuns:
 
     def test_a_variant_is_added_to_its_plain_method(self) -> None:
         runs = planned(variants=["dkel: decay=none", "dkel: decay=step"], seeds=1)
-        assert [(run.method, run.hyperparameters["decay"]) for run in runs] == [
-            ("dkel", "exp"),
-            ("dkel", "none"),
-            ("dkel", "step"),
-        ]
+        assert {run.method for run in runs} == {"dkel"}
+        assert [run.hyperparameters["decay"] for run in runs] == ["exp", "none", "step"]
         runs = planned(variants=["dkel: decay=none"], methods="independent", seeds=1)
         assert [run.method for run in runs] == ["independent", "dkel"]
 

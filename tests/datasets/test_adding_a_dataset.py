@@ -127,14 +127,10 @@ def test_an_installed_package_is_found_by_its_entry_point(site: Path) -> None:
         (
             "return Arrays(x_train, y_train, x_test, y_test, ",
             "return dict(",
-            r"dataset 'shapes' returned dict: it must return benchmark\.datasets\.Arrays",
+            r"dataset 'shapes' returned dict: .*Arrays",
         ),
         ("seed=1", "seed=1 / 0", r"the dataset 'shapes' failed: ZeroDivisionError: .* \(shapes\.py, line 15\)"),
-        (
-            "import numpy",
-            "import absent",
-            r"the dataset 'shapes' is broken: ModuleNotFoundError, line 5: No module named 'absent'",
-        ),
+        ("import numpy", "import absent", r"the dataset 'shapes' is broken: ModuleNotFoundError, line 5: .* 'absent'"),
         (") -> Arrays", ")", r"unknown dataset 'shapes' \(valid: .*digits"),
     ],
 )

@@ -120,7 +120,7 @@ BAD: list[tuple[Callable[[Content], Content], str]] = [
 
 
 @pytest.mark.parametrize(("spoil", "message"), BAD, ids=[message[:25] for _, message in BAD])
-def test_each_fault_has_one_line_that_names_the_file(
+def test_each_fault_has_one_line_with_the_file(
     tmp_path: Path, spoil: Callable[[Content], Content], message: str
 ) -> None:
     path = write(tmp_path / "a.npz", spoil(content(8, 8, 3)))

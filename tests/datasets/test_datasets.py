@@ -59,9 +59,7 @@ class TestSubsets:
         assert stratified(shuffled_labels([3, 2]), None, "train").tolist() == [0, 1, 2, 3, 4]
 
     @given(SIZES, st.integers(1, 2), st.integers(1, 99))
-    def test_the_seed_selects_a_subset_of_training_images_alone(
-        self, sizes: list[int], per_class: int, seed: int
-    ) -> None:
+    def test_the_seed_selects_a_subset_for_training_alone(self, sizes: list[int], per_class: int, seed: int) -> None:
         labels = shuffled_labels(sizes)
         usual = DataConfig(train_per_class=per_class, test_per_class=per_class)
         other = usual.model_copy(update={"subset_seed": seed})

@@ -118,10 +118,7 @@ def test_numbers_serve_as_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        (
-            {"train": ([0, 1, 2], {})},
-            r"has no split test or validation or valid or val; data\.test_split=NAME .*\(found: train\)",
-        ),
+        ({"train": ([0, 1, 2], {})}, r"has no split test or validation .*; data\.test_split=NAME .*\(found: train\)"),
         ({"test": ([0, 1, 2], {})}, r"has no split train; data\.train_split=NAME .*\(found: test\)"),
         ({"train": ([0, 1, 2], {}), "test": ([0, -1, 2], {})}, r"label\[1\] is -1: labels must be in 0\.\.2"),
         ({"train": ([], {}), "test": ([0], {})}, r"cannot open hf:\S+: IndexError"),
@@ -139,9 +136,7 @@ def test_other_splits_are_refused(
 
 def test_other_columns_are_listed(tmp_path: Path) -> None:
     renamed = split(pictures(3), [0, 1, 2], library.Value("int64"), weight=[1, 2, 3]).rename_column("label", "age")
-    with pytest.raises(
-        InputError, match=r"one of ClassLabel \(found: image \(Image\), age \(Value\), weight \(Value\)\)"
-    ):
+    with pytest.raises(InputError, match=r"ClassLabel \(found: image \(Image\), age \(Value\), weight \(Value\)\)"):
         checksum(save(tmp_path / "a", train=renamed, test=renamed))
 
 

@@ -154,7 +154,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 class TestDamagedCache:
     @pytest.mark.parametrize("damage", DAMAGES)
-    def test_images_are_decoded_anew(
+    def test_all_is_decoded_anew(
         self, place: Place, opened: list[str], damage: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         before = in_memory(place.load(holdout=0.4))

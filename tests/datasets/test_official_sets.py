@@ -148,7 +148,7 @@ class TestKnownContent:
         assert whole == "6a741571707ca1e7d790febc9859c9d8e4a2f23dcf9e1d39ef78d3f7291b8b1b"
         assert held_out != whole
 
-    def test_other_content_has_a_checksum_of_its_own_and_is_said(
+    def test_other_content_has_its_own_checksum_and_is_said(
         self, tree: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tree / "cifar10").rename(tree / "cifar100")

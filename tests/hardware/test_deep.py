@@ -53,7 +53,7 @@ def report(**found: Any) -> DeviceReport:
 
 class TestCommand:
     @pytest.mark.thorough
-    def test_a_short_time_cuts_parts_and_says_which(
+    def test_a_short_time_cuts_parts_which_is_(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
     ) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -149,9 +149,7 @@ class TestParts:
         found = repeats(workload, "dkel", "fp32")
         assert [(own.what, own.differs) for own in found] == [("again", None), ("resumed", None)]
 
-    def test_recorded_steps_are_compared_with_standard_ones(
-        self, workload: Workload, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_recorded_steps_are_compared_with_others(self, workload: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
         replay = PretendedGraph.replay
 
         def mistaken(graph: PretendedGraph) -> None:
@@ -166,7 +164,7 @@ class TestParts:
             monkeypatch.setattr(PretendedGraph, "replay", mistaken)
             assert recorded_repeat(workload, "independent", "fp32", "sgd").differs is not None
 
-    def test_all_of_them_run_on_a_gpu_as_far_as_a_cpu_can_tell(
+    def test_all_run_on_a_gpu_as_far_as_a_cpu_can_tell(
         self, workload: Workload, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("benchmark.speed.timing.MATRIX_SIDE", 16)

@@ -19,17 +19,8 @@ from methods.networks import BranchedNetwork
 
 # One architecture of every kind; the other names differ from these in the number and width of blocks alone.
 KINDS = (
-    "resnet32",
-    "wide_resnet20_8",
-    "vgg16",
-    "densenet40_12",
-    "resnet18",
-    "resnet18_tiny",
-    "resnet8x4",
-    "wrn_16_2",
-    "vgg8",
-    "mobilenet_v2",
-    "shufflenet_v2",
+    *("resnet32", "wide_resnet20_8", "vgg16", "densenet40_12", "resnet18", "resnet18_tiny"),
+    *("resnet8x4", "wrn_16_2", "vgg8", "mobilenet_v2", "shufflenet_v2"),
 )
 
 

@@ -11,9 +11,9 @@ import torch
 import methods
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
-from benchmark.running import prepare
 from benchmark.training.initialisation import initialise_method
 from methods import Outputs, Progress, registry
+from tests.plans import digits
 
 TEMPERATURE, WEIGHT, PEERS, EPOCHS = 3.0, 0.1, 3, 300
 
@@ -86,14 +86,7 @@ class TestIdentity:
     """A run of version 1 is found under the settings that mean it today."""
 
     def run(self, tmp_path: Path, **hyperparameters: Any) -> RunConfig:
-        layer = {
-            "methods": "dkel",
-            "dataset": "digits",
-            "seeds": [0],
-            "results": str(tmp_path),
-            "dkel": hyperparameters,
-        }
-        [run] = prepare([layer]).runs
+        [run] = digits(tmp_path, "dkel", dkel=hyperparameters).runs
         return run
 
     def test_ramped_is_version_1_without_the_new_key(self, tmp_path: Path) -> None:

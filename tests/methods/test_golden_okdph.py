@@ -148,12 +148,8 @@ def test_golden_okdph_steps(case: Case) -> None:
     set_to_mean(built.hybrid, list(built.networks))
     groups: list[ParameterGroup] = built.parameter_groups()
     assert len(groups) == params["peers"]
-    optimizer = torch.optim.SGD(
-        [{"params": list(group.parameters)} for group in groups],
-        lr=params["lr"],
-        momentum=params["momentum"],
-        weight_decay=params["weight_decay"],
-    )
+    settings = {name: params[name] for name in ("lr", "momentum", "weight_decay")}
+    optimizer = torch.optim.SGD([{"params": list(group.parameters)} for group in groups], **settings)
     views, labels = tensor(inputs["views"]), torch.tensor(inputs["labels"])
     epochs, batches = labels.shape[:2]
     for epoch in range(epochs):

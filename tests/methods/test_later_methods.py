@@ -135,11 +135,7 @@ def test_a_backbone_without_a_deeper_form_says_so() -> None:
         ("mcl_okd", ("peer3",), {"peer0", "peer1", "peer2", "peer3", "ensemble"}),
         ("mcl", ("peer0", "peer1"), {"peer0", "peer1", "ensemble"}),
         ("switokd", ("peer0",), {"peer0", "teacher"}),
-        (
-            "ahbf",
-            ("peer0",),
-            {"peer0", "peer1", "peer2", "peer3", "assistant0", "assistant1", "assistant2", "ensemble"},
-        ),
+        ("ahbf", ("peer0",), {*(f"peer{n}" for n in range(4)), *(f"assistant{n}" for n in range(3)), "ensemble"}),
         ("okdph", ("peer0", "peer1"), {"peer0", "peer1", "ensemble", "hybrid"}),
     ],
 )

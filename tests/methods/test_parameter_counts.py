@@ -59,15 +59,8 @@ def mobilenet(half: bool, classes: int) -> int:
     share = 2 if half else 1
     width = 32 // share
     total = conv(3, width, 3)
-    for expansion, channels, blocks in (
-        (1, 16, 1),
-        (6, 24, 2),
-        (6, 32, 3),
-        (6, 64, 4),
-        (6, 96, 3),
-        (6, 160, 3),
-        (6, 320, 1),
-    ):
+    groups = (1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)
+    for expansion, channels, blocks in groups:
         for _ in range(blocks):
             inner = expansion * width
             total += conv(width, inner, 1) + depthwise(inner) + conv(inner, channels // share, 1)

@@ -112,11 +112,7 @@ def test_torchvision_reads_grey_images_as_three_equal_channels() -> None:
 @pytest.mark.parametrize(
     ("name", "side", "message"),
     [
-        (
-            "torchvision:resnett18",
-            32,
-            r"unknown network of torchvision 'resnett18', did you mean 'resnet18'\? \(valid: ",
-        ),
+        ("torchvision:resnett18", 32, r"unknown network of torchvision .*, did you mean 'resnet18'\? \(valid: "),
         ("torchvision:mobilenet_v3_tiny", 32, "unknown network of torchvision 'mobilenet_v3_tiny'"),
         ("timm:resnet19", 32, r"unknown network of timm 'resnet19', did you mean 'resnet18'\?"),
         ("timm:resnet18.a1_in1k", 32, r"'resnet18.a1_in1k', did you mean 'resnet18'\?"),
@@ -303,10 +299,7 @@ def test_a_file_may_hold_methods_and_backbones(plugin: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (
-            "raises",
-            r"the backbone 'raises' cannot be made: NameError: name 'undefined' is not defined \(.*brought.py\)",
-        ),
+        ("raises", r"the backbone 'raises' cannot be made: NameError: .*'undefined' .*\(.*brought.py\)"),
         ("returns", r"the backbone 'returns' is a Linear, not a Backbone \(.*brought.py\)"),
         ("plane", r"unknown backbone 'plane', did you mean 'plain'\? \(valid: .*plain.*torchvision:NAME.*\)"),
     ],

@@ -75,9 +75,7 @@ def test_what_is_installed_is_not_hidden_by_a_file(tmp_path: Path) -> None:
     assert "hidden" not in source_of(module).text
 
 
-def test_the_folder_comes_before_other_folders_that_are_searched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_comes_before_others_that_are_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "utils.py").write_text("WEIGHT = 9.0\n")
     monkeypatch.syspath_prepend(tmp_path / "here")

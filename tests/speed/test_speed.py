@@ -95,9 +95,7 @@ class TestEstimate:
         (tmp_path / "pace.json").write_text(content)
         assert self.seconds([run_of()], tmp_path)[0] > 0
 
-    def test_kinds_beyond_the_budget_are_scaled_by_their_macs(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_kinds_beyond_the_budget_are_scaled_by_macs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("benchmark.speed.cost.BUDGET_S", 0.0)
         found = plan_cost([run_of("dml"), run_of()], {"random": SHAPE}, tmp_path, "cpu")
         assert (found.kinds, found.scaled) == (2, 1)

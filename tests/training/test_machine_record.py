@@ -81,9 +81,7 @@ class TestAuto:
         assert auto == plain == runs()[0].identity
         assert forced != auto
 
-    def test_a_run_with_the_record_has_the_bits_of_one_without(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_run_with_the_record_has_the_same_bits(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         (config,) = random_runs("pcl", "resnet8", {"epochs": 2, "batch_size": 4}, {"pcl": {"peers": 2}})
         images = random_dataset(Shape(14, 4, 4, 3, 8))
@@ -121,9 +119,7 @@ class TestRemarks:
         assert machine_remarks(runs(precision="bf16"), CUDA, runs_per_device=4) == []
 
     @pytest.mark.usefixtures("small")
-    def test_they_are_printed_before_a_plan(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
-    ) -> None:
+    def test_they_are_printed_first(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         words = "--config small --methods independent --dataset digits --seeds 1 --device cuda"
         with PretendedDevice():

@@ -273,9 +273,7 @@ def mistaken_trainer(folder: Path, mistake: Callable[..., object]) -> Trainer:
     return trainer
 
 
-def test_a_step_without_a_mistake_and_a_wait_in_the_diagnostics(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_without_a_mistake_and_a_wait_in_diagnostics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with PretendedDevice() as device:
         trainer = mistaken_trainer(tmp_path, lambda outputs, labels: None)
         trainer.epoch()
