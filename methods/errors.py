@@ -9,6 +9,11 @@ class InputError(ValueError):
     """Bad input by the user; its message is one line that names the valid choices."""
 
 
+def message_of(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+
+
 def nearest(word: str, choices: Sequence[str], also: Mapping[str, str] = MappingProxyType({})) -> str | None:
     """Return the choice that a word most likely means: what it is also called, its initials or the like, or a typo.
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from methods.errors import InputError
+from methods.errors import InputError, message_of
 
 _PLUGIN, _BESIDE = "okdbench_plugin_", "okdbench_beside_"
 """Beginnings of the names of a file's module, and of the package of the modules beside it."""
@@ -184,7 +184,7 @@ def reason_of(error: BaseException, file: str = "") -> str:
         return f"{kind}, line {error.lineno}: {error.msg}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if file and frame.filename == file]
     where = f", line {lines[-1]}" if lines else ""
-    return f"{kind}{where}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return f"{kind}{where}: {message_of(error)}"
 
 
 def place_of(error: BaseException, definition: Callable[..., Any]) -> str:

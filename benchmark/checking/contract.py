@@ -35,7 +35,7 @@ from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.training import Trainer, checkpoints, learning_rate, parameter_groups
 from methods import Outputs
-from methods.errors import InputError
+from methods.errors import InputError, message_of
 from methods.objectives import hard_labels, soft_labels
 from methods.plugins import plugin_file_of
 
@@ -343,7 +343,7 @@ def resumes_from_a_checkpoint(case: Case) -> None:
         try:
             stored = checkpoints.load(Path(folder))
         except Exception as error:
-            raise ContractError(f"its state is not plain data and tensors: {str(error).splitlines()[0]}") from None
+            raise ContractError(f"its state is not plain data and tensors: {message_of(error)}") from None
     resumed = _trainer(case, epochs=2)
     resumed.load_state(stored["trainer"] if stored else {})
     again.append(resumed.epoch())

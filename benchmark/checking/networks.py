@@ -13,7 +13,7 @@ from benchmark.checking.cases import Case, ContractError, difference, distance, 
 from benchmark.checking.check import ClauseResult, check_case, checked, faults, own_randomness
 from methods import backbones, registry
 from methods.backbones import Backbone, Network
-from methods.errors import InputError
+from methods.errors import InputError, message_of
 from methods.peers import BranchedPeers, SeparatePeers
 
 ALL = "all"
@@ -214,7 +214,7 @@ def state_restored_from_a_file(case: NetworkCase) -> None:
     try:
         save(case.settled.state_dict())
     except (RuntimeError, ValueError) as error:
-        raise ContractError(f"its state cannot be stored: {str(error).strip().splitlines()[0]}") from None
+        raise ContractError(f"its state cannot be stored: {message_of(error)}") from None
     other = case.network(1).eval()
     other.load_state_dict(case.settled.state_dict())
     images = case.images(3)

@@ -26,7 +26,7 @@ from benchmark.datasets.image_cache import dataset_of
 from benchmark.datasets.images import Dataset, LabelledImages, Pixels, channel_statistics, subset
 from benchmark.datasets.labels import check_labels, checked_classes, labels_of
 from benchmark.datasets.listing import EncodedImages, identity
-from methods.errors import InputError
+from methods.errors import InputError, message_of
 from methods.plugins import ARRAYS, first_line, found, import_plugin, makers, place_of, reason_of
 
 CHANNELS = (1, 3)
@@ -212,7 +212,7 @@ def _read_npz(path: Path, keys: tuple[str, ...]) -> Arrays:
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not a readable .npz file: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path} is not a readable .npz file: {message_of(error)}") from None
     if classes is not None and (not isinstance(classes, list) or not all(isinstance(word, str) for word in classes)):
         raise InputError(f"{path}: classes must be the classes' names, one per class")
     return Arrays(x_train, y_train, x_test, y_test, classes)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from methods.errors import InputError
+from methods.errors import InputError, message_of
 
 BLOCK = 32
 
@@ -270,5 +270,4 @@ def _unreadable(path: EncodedImage, error: Exception) -> InputError:
         return error
     if isinstance(error, OSError) and error.strerror:
         return InputError(f"cannot read {path}: {error.strerror}")
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InputError(f"{path} is not a readable image: {reason}")
+    return InputError(f"{path} is not a readable image: {message_of(error)}")

@@ -23,7 +23,7 @@ from benchmark.datasets.decoding import check_range, squared
 from benchmark.datasets.images import Dataset, LabelledImages, subset
 from benchmark.datasets.labels import check_same_classes
 from benchmark.datasets.listing import Listing, identity_of, remembered, remembered_of_files
-from methods.errors import InputError
+from methods.errors import InputError, message_of
 
 PARTS = ("train", "test")
 
@@ -302,9 +302,8 @@ def _open(name: str, official: _Official, root: Path, train: bool) -> Any:
             return _verified(factory(str(root), train=train, download=True), factory, where)
     except (OSError, RuntimeError) as error:
         wanted = ", ".join(f"{file} (MD5 {md5})" for file, md5 in official.files.items())
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{name} is not in {root} and cannot be downloaded ({reason}): put {wanted} into {where}"
+            f"{name} is not in {root} and cannot be downloaded ({message_of(error)}): put {wanted} into {where}"
         ) from None
 
 

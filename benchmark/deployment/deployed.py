@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.special import softmax
 
-from methods.errors import InputError, unknown
+from methods.errors import InputError, message_of, unknown
 
 Floats = npt.NDArray[np.float32]
 Model = Callable[[Floats], Floats]
@@ -83,8 +83,8 @@ def load(path: Path, plugins: Sequence[str | Path] = ()) -> Model:
         raise InputError(f"reading {path.name} needs {error.name}: pip install 'okdbench[onnx]'") from None
     except Exception as error:
         # every runtime has errors of its own for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable {path.suffix.removeprefix('.')} file: {reason}") from None
+        kind = path.suffix.removeprefix(".")
+        raise InputError(f"{path} is not a readable {kind} file: {message_of(error)}") from None
 
 
 def check_suffix(path: Path, valid: Iterable[str] = ()) -> str:

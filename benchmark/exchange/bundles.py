@@ -22,7 +22,7 @@ from benchmark.configuration import PLACE, hash_of
 from benchmark.escaping import file_name
 from benchmark.store import CONFIG, LIMITS, Contents, DamagedError
 from benchmark.tables import PLANS, Plan
-from methods.errors import InputError, unknown
+from methods.errors import InputError, message_of, unknown
 
 ENDINGS = (".tar.zst", ".tar.gz")
 FORMAT = 1
@@ -285,7 +285,7 @@ def _run(name: str, files: Mapping[str, bytes]) -> BundledRun:
             try:
                 deserialize(files[file])  # type: ignore[no-untyped-call]
             except SafetensorError as error:
-                raise DamagedError(f"{file} holds no weights: {str(error).splitlines()[0]}") from None
+                raise DamagedError(f"{file} holds no weights: {message_of(error)}") from None
     except DamagedError as error:
         raise DamagedError(f"{_shown(name)}: {error}") from None
     return BundledRun(name, found, files)

@@ -14,6 +14,7 @@ from benchmark import datasets
 from benchmark.configuration import PLACE
 from benchmark.scheduling import usable_cpus
 from benchmark.store import environment
+from methods.errors import message_of
 
 NEEDED = ("torch", "numpy", "pandas", "pydantic")
 PACKAGES = {
@@ -127,8 +128,9 @@ def _devices() -> Iterator[Finding]:
     try:
         import torch
     except (ImportError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        yield Finding(Grade.PROBLEM, "torch", f"cannot be imported: {reason}", "reinstall torch (see pytorch.org)")
+        yield Finding(
+            Grade.PROBLEM, "torch", f"cannot be imported: {message_of(error)}", "reinstall torch (see pytorch.org)"
+        )
         return
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):

@@ -19,7 +19,7 @@ from typing import Any
 from benchmark.console import same_command
 from benchmark.errors import MachineError
 from benchmark.store import environment
-from methods.errors import InputError
+from methods.errors import InputError, message_of
 from methods.plugins import OWN_PACKAGES
 
 # Ray reads these when it is imported: no telemetry, no log files per trial, no chatter
@@ -157,7 +157,7 @@ def _start(cluster: Cluster, folder: Path) -> None:
                 _temp_dir=str(folder),
             )
     except Exception as error:
-        raise MachineError(f"Ray does not start on this machine: {_first_line(error)}") from None
+        raise MachineError(f"Ray does not start on this machine: {message_of(error)}") from None
 
 
 def _join(cluster: Cluster, folder: Path) -> None:
@@ -174,7 +174,7 @@ def _join(cluster: Cluster, folder: Path) -> None:
                 f"the Ray cluster at {address!r} does not accept this command's token: "
                 "export RAY_AUTH_MODE=token and the RAY_AUTH_TOKEN that its nodes were started with"
             ) from None
-        raise InputError(f"no Ray cluster at {address!r}: {_first_line(error)}") from None
+        raise InputError(f"no Ray cluster at {address!r}: {message_of(error)}") from None
 
 
 @contextmanager
@@ -254,11 +254,6 @@ def _answers(host: str, port: int) -> bool:
     with suppress(OSError), socket.create_connection((host, port), timeout=KNOCK_S):
         return True
     return False
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 # ---- folders that Ray writes to while it runs: of no use to anyone afterwards ----

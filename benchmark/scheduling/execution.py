@@ -21,6 +21,7 @@ from benchmark.scheduling.time_limit import EpochTimer, TimeLimit
 from benchmark.speed.cost import run_cost
 from benchmark.store import Result, Status
 from benchmark.training import CollapsedError, DivergedError, RecordingError, Row, Trainer
+from methods.errors import message_of
 
 PATIENCE_S = 20.0
 """For another process to let go of a run: a worker whose driver was killed needs a moment to notice."""
@@ -323,4 +324,4 @@ class Execution:
 def _first_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left on the disk of {error.filename or 'the results folder'}"
-    return str(error).splitlines()[0] if str(error) else "no message"
+    return message_of(error)

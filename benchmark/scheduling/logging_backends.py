@@ -14,7 +14,7 @@ from typing import Any
 from benchmark.configuration import RunConfig
 from benchmark.scheduling.progress import Observer
 from benchmark.store import Result, Store
-from methods.errors import InputError, unknown
+from methods.errors import InputError, message_of, unknown
 
 Row = Mapping[str, float]
 
@@ -169,8 +169,7 @@ class LoggingObserver:
             yield
         except Exception as error:
             self.names.remove(name)
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self.display.note(run, f"--log {name} failed and is left alone from here on: {reason}")
+            self.display.note(run, f"--log {name} failed and is left alone from here on: {message_of(error)}")
 
 
 def with_logs(display: Observer, names: Sequence[str], store: Store) -> Observer:

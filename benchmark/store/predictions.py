@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from benchmark.configuration import LogitsType
 from benchmark.store import atomic
-from methods.errors import InputError, unknown
+from methods.errors import InputError, message_of, unknown
 
 PREDICTIONS = "predictions.safetensors"
 FORMAT = "1"
@@ -111,7 +111,7 @@ def read_predictions(folder: Path) -> Predictions:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         return _parsed(metadata, tensors)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else message_of(error)
         raise InputError(f"{path} is damaged: {reason}") from None
 
 

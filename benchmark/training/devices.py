@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.configuration import RunConfig, TrainConfig
 from benchmark.store import environment, put
-from methods.errors import InputError
+from methods.errors import InputError, message_of
 
 Precision = Literal["fp32", "tf32", "bf16"]
 
@@ -42,8 +42,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"no device {name!r} here: {reason} (valid: auto, cpu, cuda, cuda:N)") from None
+        raise InputError(f"no device {name!r} here: {message_of(error)} (valid: auto, cpu, cuda, cuda:N)") from None
     return device
 
 

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from benchmark.training.steps import StepBatch, Terms
 from methods import Method, Progress
+from methods.errors import message_of
 
 Step = Callable[[StepBatch, Progress], Terms]
 
@@ -105,7 +106,7 @@ class RecordedStep:
             with torch.cuda.device(self._device), torch.cuda.graph(graph):
                 self._terms = step(batch, scheduled)
         except RuntimeError as error:
-            raise RecordingError(f"the step could not be recorded: {str(error).splitlines()[0]}") from error
+            raise RecordingError(f"the step could not be recorded: {message_of(error)}") from error
         # the host has counted, though no batch has gone through yet
         self._counted = [(counter, int(counter) - old) for counter, old in zip(counters, before, strict=True)]
         for counter, count in self._counted:

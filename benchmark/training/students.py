@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.datasets import Dataset
 from methods.backbones import make
-from methods.errors import InputError
+from methods.errors import InputError, message_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
             f"{path} does not say its {error.args[0]}: bench run --save-students --force writes it anew"
         ) from None
     except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path} is not a student of this version's networks: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path} is not a student of this version's networks: {message_of(error)}") from None
     return Student(network, weights, metadata, classes, mean, std)
 
 

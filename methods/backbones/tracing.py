@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from methods.backbones.layouts import Layout, layout_of
+from methods.errors import message_of
 
 
 class UntraceableError(Exception):
@@ -81,7 +82,7 @@ def trace(module: nn.Module, num_classes: int, images: Sequence[Tensor]) -> Trac
         graphs = [_graph(module.train(training), opened) for training in (True, False)]
     except Exception as error:
         # whatever a forward does with what it takes for a tensor
-        raise UntraceableError(f"its forward cannot be followed ({_first_line(error)})") from None
+        raise UntraceableError(f"its forward cannot be followed ({message_of(error)})") from None
     graph = graphs[0]
     if str(graph) != str(graphs[1]):
         raise UntraceableError("its forward does other things in training than in evaluation")
@@ -176,8 +177,3 @@ def _places(graph: fx.Graph) -> list[Place]:
 def _shape(node: fx.Node) -> tuple[int, ...] | None:
     shape: tuple[int, ...] | None = node.meta.get("shape")
     return shape if shape is not None and 2 <= len(shape) <= 4 else None
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

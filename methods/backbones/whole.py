@@ -12,7 +12,7 @@ from methods.backbones.base import Backbone, Branch, Network
 from methods.backbones.cutting import Cut, cut
 from methods.backbones.layouts import features_to_maps, repeat_grey, same
 from methods.backbones.tracing import UntraceableError, trace
-from methods.errors import InputError
+from methods.errors import InputError, message_of
 
 Parts = tuple[Sequence[nn.Module], nn.Module]
 """Stages in order, and the classifier."""
@@ -165,7 +165,7 @@ def _on_meta(build: Callable[[], nn.Module], name: str) -> nn.Module:
             except Exception as error:
                 # a constructor that computes with tensors cannot do so without values
                 reason = error
-    raise InputError(f"{name} cannot be made: {_line(reason)}")
+    raise InputError(f"{name} cannot be made: {message_of(reason)}")
 
 
 def _images(channels: int, side: int) -> Tensor:
@@ -179,7 +179,7 @@ def _dry_run(meta: nn.Module, name: str, images: Tensor, num_classes: int) -> No
     except Exception as error:
         # libraries have errors of their own for images that are too small
         shape = "x".join(map(str, images.shape[1:]))
-        raise InputError(f"{name} does not take images of {shape}: {_line(error)}") from None
+        raise InputError(f"{name} does not take images of {shape}: {message_of(error)}") from None
     if not isinstance(logits, Tensor):
         raise InputError(f"{name} returns more than logits in training (auxiliary classifiers?): it cannot be a peer")
     if logits.shape != (_BATCH, num_classes):
@@ -201,8 +201,3 @@ def _check_parts(plan: Cut, meta: nn.Module, images: Tensor, num_classes: int) -
             raise UntraceableError("its features differ in number with the images' size")
     if classifier(maps.mean((2, 3))).shape != (_BATCH, num_classes):
         raise UntraceableError("its classifier does not read pooled features alone")
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
