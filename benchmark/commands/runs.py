@@ -222,16 +222,16 @@ def predict(
 ) -> None:
     """Print the likeliest classes of images by an exported student; or write the predictions of a stored run."""
     from benchmark.datasets import default_root
-    from benchmark.deployment import deployed, predictions
+    from benchmark.deployment import deployed
     from benchmark.store import find
 
     plugins = tuple(plugin or ())
     if out is not None:
         if images or top is not None:
             raise InputError("--out goes with a stored run and its own images: bench predict RUN --out FILE.npz")
-        deployed.check_suffix(out, [predictions.ENDING])
-        found = find(results, model, prefer)
-        tell(*predictions.write(predictions.of_run(found, data_root or default_root(), plugins), out))
+        deployed.check_suffix(out, [deployed.PREDICTIONS_ENDING])
+        found = deployed.predictions_of_run(find(results, model, prefer), data_root or default_root(), plugins)
+        tell(*deployed.write_predictions(found, out))
         return
     if not images:
         raise InputError("bench predict takes FILE IMAGE..., an exported student and images; or RUN --out FILE.npz")

@@ -1,9 +1,10 @@
-"""A student away from its run: the exported file, the card beside it, and what is read from both.
+"""What a run leaves to other programs: an exported student with its card, and predictions as arrays of numpy.
 
 What is exported takes float images ``[B, C, H, W]`` of pixels / 255, in [0, 1], and returns logits ``[B, classes]``:
 the normalisation is inside, so that nobody has to know it to get it right.
 """
 
+import io
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.special import softmax
 
+from benchmark import datasets
+from benchmark.store import PREDICTIONS, Predictions, StoredRun, put, read_predictions, students_files
 from methods.errors import InputError, message_of, unknown
 
 Floats = npt.NDArray[np.float32]
@@ -97,10 +100,8 @@ def check_suffix(path: Path, valid: Iterable[str] = ()) -> str:
 
 def read_images(paths: Sequence[Path], card: Card) -> Floats:
     """Return image files as ``[B, C, H, W]`` of pixels / 255, resized and cropped, or raise an InputError."""
-    from benchmark.datasets import ImageFormat, decoded
-
-    form = ImageFormat(card.in_channels, card.image_size, True, paths[0])
-    pixels = np.concatenate([block.pixels for block in decoded(paths, form)])
+    form = datasets.ImageFormat(card.in_channels, card.image_size, True, paths[0])
+    pixels = np.concatenate([block.pixels for block in datasets.decoded(paths, form)])
     return pixels.astype(np.float32) / np.float32(255)
 
 
@@ -150,3 +151,60 @@ LOADERS: Mapping[str, Callable[[Path, Sequence[str | Path]], Model]] = {
     ".onnx": _load_onnx,
     ".pt2": _load_pt2,
 }
+
+
+# ---- predictions of a stored run on the images that it was scored on ----
+
+PREDICTIONS_ENDING = ".npz"
+
+
+def predictions_of_run(run: StoredRun, data_root: Path, plugins: Sequence[str] = ()) -> Predictions:
+    """Return the predictions that a run kept, or what its saved students say of its images now.
+
+    Args:
+        run: Finished, with predictions or students.
+        data_root: Where datasets are stored; only students need the run's own.
+
+    Raises:
+        InputError: If it kept neither, a file is damaged, or the run's images are not there.
+    """
+    if (run.folder / PREDICTIONS).is_file() or not students_files(run.folder):
+        return read_predictions(run.folder)
+    import torch
+
+    from benchmark.training import predictions_of_students
+
+    config = run.config
+    if not datasets.present(config.dataset, data_root, plugins):
+        raise InputError(f"{run.name} kept its students but no predictions, and {config.dataset} is not in {data_root}")
+    if datasets.checksum(config.dataset, config.data, data_root, plugins) != config.dataset_checksum:
+        raise InputError(f"the images of {config.dataset} are not here those that {run.name} was made with")
+    dataset = datasets.load(config.dataset, config.data, data_root, plugins)
+    return predictions_of_students(run.folder, config, dataset, torch.device("cpu"), plugins)
+
+
+def write_predictions(found: Predictions, path: Path) -> list[str]:
+    """Write predictions as arrays of numpy, and return what was written in words.
+
+    The arrays are ``predictors`` and ``classes``, the names; ``logits`` ``[P, N, C]``, float32; ``predicted``
+    ``[P, N]``, the likeliest classes; ``labels`` and ``images`` ``[N]``, as in
+    :class:`benchmark.store.Predictions`.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    names = list(found.logits)
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        predictors=np.array(names),
+        classes=np.array(found.classes),
+        logits=np.stack([found.logits[name] for name in names]),
+        predicted=np.stack([found.predicted(name) for name in names]),
+        labels=found.labels,
+        images=found.images,
+    )
+    put(path, stream.getbuffer())
+    shape = f"{len(names)} predictors, {len(found.labels)} {found.split} images, {len(found.classes)} classes"
+    lines = [f"{path}: {shape} ({', '.join(names)})"]
+    return lines if found.complete else [*lines, "from the saved students: no ensembles, no teachers"]
