@@ -296,7 +296,7 @@ def report(
     ] = 8000,
 ) -> None:
     """Write all stored runs as one HTML page that needs no network."""
-    from benchmark.reports import Content, page, server
+    from benchmark.reports import Content, page
     from benchmark.store import folders
     from benchmark.tables import style as layouts
 
@@ -308,7 +308,7 @@ def report(
         return Content.read(results, prefer, choice, showing)
 
     if watch:
-        server.serve(results, port, lambda address: tell(f"{address}  (stop with Ctrl-C)", flush=True), read)
+        page.serve(results, port, lambda address: tell(f"{address}  (stop with Ctrl-C)", flush=True), read)
         return
     content = read()
     if not content.runs:

@@ -5,7 +5,6 @@ from . import (
     reference as reference,
     run_text as run_text,
     schedules as schedules,
-    server as server,
     style as style,
 )
 from .page import (
@@ -13,7 +12,6 @@ from .page import (
     PageTable as PageTable,
     markdown_templates as markdown_templates,
     page_cell as page_cell,
-    page_table as page_table,
     run_row as run_row,
     script_json as script_json,
     templates as templates,
@@ -21,7 +19,6 @@ from .page import (
 from .page_data import Content as Content, Group as Group, as_page_data as as_page_data
 from .palette import LINES as LINES, Line as Line
 from .reference import FIDELITY as FIDELITY, described as described, differences as differences, networks as networks
-from .run_text import command as command, lines as lines, places as places
+from .run_text import command as command, facts as facts, lines as lines, places as places
 from .schedules import MethodSchedules as MethodSchedules, default_schedules as default_schedules
 from .style import new_figure as new_figure, styled as styled, write_figures as write_figures
-from .summary import facts as facts

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from benchmark import cli
 from benchmark.configuration import RunConfig
 from benchmark.metrics import COSTS
-from benchmark.reports import page as report, server
+from benchmark.reports import page as report
+from benchmark.reports.page import LivePage
 from benchmark.reports.page_data import Content, as_page_data
-from benchmark.reports.server import LivePage
-from benchmark.reports.summary import limitations
+from benchmark.reports.run_text import limitations
 from benchmark.store import Result, Status, Store, StoredRun
 from methods.errors import InputError
 from tests import needs
@@ -261,7 +261,7 @@ class TestInABrowser:
 class TestWatch:
     @pytest.fixture
     def address(self, results: Path) -> Iterator[str]:
-        running = server.make_server(LivePage(results, lambda: Content.read(results)), 0)
+        running = report.make_server(LivePage(results, lambda: Content.read(results)), 0)
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield f"http://127.0.0.1:{running.server_address[1]}"
