@@ -226,8 +226,8 @@ def _mean_of_role(role: Role) -> Callable[[Run], dict[str, float]]:
     return _mean("top1", lambda run: of_role(run, role))
 
 
-def _first(run: Run) -> Mapping[str, float]:
-    return _whole(_values(run, (f"top1/{name}" for name in students(run)[:1])))
+def _first_student(run: Run) -> list[str]:
+    return students(run)[:1]
 
 
 def _best(run: Run) -> Mapping[str, float]:
@@ -256,7 +256,7 @@ METRICS: Mapping[str, Metric] = {
             HEADLINE, "mean accuracy of the students in %, last epoch", _mean("top1", students),
             section="Accuracy", accuracy=True, title="accuracy, %",
         ),
-        Metric("first", "accuracy of the first student in %, last epoch", _first, accuracy=True),
+        Metric("first", "accuracy of the first student in %, last epoch", _mean("top1", _first_student), accuracy=True),
         Metric(
             "best", "accuracy of the best student of each run in %, last epoch (selected on the scored images)", _best,
             accuracy=True,

@@ -49,23 +49,18 @@ class PageTable:
 
 def page_table(title: str, table: tables.Table) -> PageTable | None:
     """Return a table for a page without the columns that are empty in all rows; None if none is left."""
-    headings = [heading for heading in table.headings if any(_filled(table, row, heading) for row in table.rows)]
+    # a table of runs that all failed shows that in the first section
+    filled = {
+        key
+        for (_, key), one in table.replicates.items()
+        if one.values or (one.unfinished and key.metric.name == metrics.HEADLINE)
+    }
+    headings = [heading for heading in table.headings if heading in filled]
     if not headings:
         return None
     content = tables.typed(replace(table, headings=headings))
-    rows = [[page_cell(cell) for cell in line] for line in content.lines]
+    rows = [[PageCell(cell.text, cell.mark) for cell in line] for line in content.lines]
     return PageTable(title, [column.title for column in content.columns], rows, list(content.notes))
-
-
-def page_cell(cell: tables.Cell) -> PageCell:
-    """Return a cell of the typed table for a page."""
-    return PageCell(cell.text, cell.mark)
-
-
-def _filled(table: tables.Table, row: str, heading: tables.Heading) -> bool:
-    cell = table.replicates.get((row, heading))
-    # a table of runs that all failed shows that in the first section
-    return cell is not None and bool(cell.values or (cell.unfinished and heading.metric.name == metrics.HEADLINE))
 
 
 def templates(*packages: str) -> Environment:

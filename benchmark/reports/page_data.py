@@ -1,8 +1,9 @@
 """Stored runs as the data of a page: groups of seeds, their curves and costs, rounded and small enough for a page."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -25,7 +26,7 @@ MAX_NUMBERS = 400_000
 MIN_POINTS, MAX_POINTS = 24, 120
 MIN_RUN_POINTS, MAX_RUN_POINTS = 12, 60
 AT_ONCE = 500
-"""Runs whose curves are in memory together."""
+"""About how many runs have their curves in memory together."""
 
 PREDICTORS = tuple(one.name for one in RECORDED.values() if one.of_predictors)
 """Metrics that every predictor has: a page shows their means over students and peers."""
@@ -213,12 +214,14 @@ def as_page_data(
         numbers: The most numbers in the curves, above 0; longer curves show fewer epochs.
         command: Returns the command that repeats a run; by default on the machine and in the folder of the run.
     """
-    command = command or _repeat_in_place
+    command = command or (lambda run: run_text.command(run.config, run.result, run.folder.parents[1]))
     records = {found.record.name: found for found in content.stored.found}
     means: list[GroupCurves] = []
     details: dict[str, dict[str, Any]] = {}
     run_points = min(MAX_RUN_POINTS, max(MIN_RUN_POINTS, numbers // (4 * max(1, len(records)))))
-    for groups in _together(content.groups):
+    counts = accumulate(len(group.runs) for group in content.groups)
+    for _, part in groupby(zip(counts, content.groups, strict=True), lambda pair: pair[0] // AT_ONCE):
+        groups = [group for _, group in part]
         curves = dict(content.stored.curves([name for group in groups for name in group.runs]))
         for group in groups:
             means.append(_of_group(content, group, curves))
@@ -247,18 +250,6 @@ def as_page_data(
         ],
         "runs": details,
     }
-
-
-def _together(groups: Sequence[Group]) -> Iterator[list[Group]]:
-    """Yield the groups in order, a few at a time."""
-    part: list[Group] = []
-    for group in groups:
-        part.append(group)
-        if sum(len(one.runs) for one in part) >= AT_ONCE:
-            yield part
-            part = []
-    if part:
-        yield part
 
 
 def _means(runs: Sequence[Record]) -> dict[str, Any]:
@@ -342,10 +333,6 @@ def _details(
         "command": command(run),
         "label": f"{group.row}, {group.panel}, seed {run.config.seed}",
     }
-
-
-def _repeat_in_place(run: StoredRun) -> str:
-    return run_text.command(run.config, run.result, run.folder.parents[1])
 
 
 def _rounded(value: Any) -> float | None:

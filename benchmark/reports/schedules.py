@@ -118,7 +118,9 @@ def write(found: MethodSchedules, folder: Path) -> list[Path]:
             axes.plot(epochs, schedule.values, color="black", linewidth=1.4)
             axes.set_ylim(-0.03 * (schedule.weight or 1), 1.08 * (schedule.weight or 1))
             axes.set_yticks([0, schedule.weight] if schedule.weight else [0])
-            axes.set_title(_caption(figure_text(term), schedule), loc="left", fontsize=8.5)
+            most = f"at most {100 * max(schedule.product):.3g} % of its weight {schedule.weight:g}"
+            state = "switched off" if schedule.switched_off else most if schedule.active else f"INACTIVE, {most}"
+            axes.set_title(f"{figure_text(term)}: {state}", loc="left", fontsize=8.5)
             axes.tick_params(axis="x", labelbottom=row == len(terms) - 1)
         axes.set_xlabel("epoch; the height is the weight times all ramps and decays")
         figure.suptitle(f"{figure_text(found.method)}, {found.epochs} epochs", fontsize=10)
@@ -134,10 +136,3 @@ def _factors(terms: Mapping[str, Schedule]) -> dict[str, Sequence[float]]:
             shared = all(other.factors.get(name, values) == values for other in terms.values())
             factors[name if shared else f"{name} of {term}"] = values
     return factors
-
-
-def _caption(term: str, schedule: Schedule) -> str:
-    most = f"at most {100 * max(schedule.product):.3g} % of its weight {schedule.weight:g}"
-    if schedule.switched_off:
-        return f"{term}: switched off"
-    return f"{term}: {most}" if schedule.active else f"{term}: INACTIVE, {most}"

@@ -12,7 +12,7 @@ from benchmark import tables
 from benchmark.configuration import EQUAL_EPOCHS, Suite, suites as declared_suites
 from benchmark.escaping import file_name
 from benchmark.metrics import HEADLINE
-from benchmark.reports import Content, PageCell, PageTable, page_cell
+from benchmark.reports import Content, PageCell, PageTable
 from benchmark.site.sources import Provenance, RunSet, css_class
 from benchmark.tables import declaration, layout, plan_notes, plan_of, selection, suite_runs
 from methods.errors import InputError
@@ -150,13 +150,22 @@ def _board(
     kept = [one for one in shown.columns if one.kind in ("value", "gain", "verdict")]
     costs = [key for key in headings if key.metric.name in COSTS]
     costs = [key for key in costs if any(own.values for (row, one), own in table.replicates.items() if one == key)]
-    sets = [_in_suite(own, declared) for own in sets]
+    if declared:
+        of_suite = {"suite": declared.name}
+        sets = [
+            replace(own, provenance=own.provenance.model_copy(update=of_suite))
+            if own.group.method in declared.methods
+            else own
+            for own in sets
+        ]
     lines = [
         [
             PageCell(own.group.row, href=f"methods/{quote(file_name(own.group.method, '.html'))}"),
-            *(page_cell(shown.cell(place, one)) for one in kept),
+            *(PageCell(cell.text, cell.mark) for cell in (shown.cell(place, one) for one in kept)),
             *(_mean(table, own.group.row, key) for key in costs),
-            PageCell(_counted(own), href=f"runs/{own.slug}.html"),
+            PageCell(
+                f"{len(own.group.runs)} seed{'s' if len(own.group.runs) > 1 else ''}", href=f"runs/{own.slug}.html"
+            ),
             PageCell(str(own.checked), f"mark {css_class(own.mark)}"),
         ]
         for place, own in enumerate(sets)
@@ -180,13 +189,6 @@ def _board(
     )
     anchor = re.sub(r"[^A-Za-z0-9.+]+", "-", column).strip("-")
     return Board(anchor, column, PageTable(column, header, lines, notes, data), _provenance(sets, data), file)
-
-
-def _in_suite(own: RunSet, declared: tables.Declaration | None) -> RunSet:
-    """Return a row's runs with the suite that declares them."""
-    if declared is None or own.group.method not in declared.methods:
-        return own
-    return replace(own, provenance=own.provenance.model_copy(update={"suite": declared.name}))
 
 
 def _row(
@@ -230,11 +232,6 @@ def _mean(table: tables.Table, row: str, heading: tables.Heading) -> PageCell:
     if own is None or own.mean is None:
         return PageCell("")
     return PageCell(f"{own.mean:,.{own.decimals}f}", value=own.mean)
-
-
-def _counted(one: RunSet) -> str:
-    count = len(one.group.runs)
-    return f"{count} {'seed' if count == 1 else 'seeds'}"
 
 
 def of_method(found: Sequence[Board], method: str) -> PageTable | None:

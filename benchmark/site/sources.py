@@ -291,7 +291,10 @@ def write_bundles(content: Content, sets: Sequence[RunSet], folder: Path, limit:
         limit: Bytes that all bundles together may have; a set that does not fit has none.
     """
     folders = {one.slug: [content.runs[name].folder for name in one.group.runs] for one in sets}
-    sizes = {slug: sum(map(_size, own)) for slug, own in folders.items()}
+    files = {
+        slug: [folder / name for folder in own for name in (CONFIG, METRICS, RESULT)] for slug, own in folders.items()
+    }
+    sizes = {slug: sum(path.stat().st_size for path in paths if path.is_file()) for slug, paths in files.items()}
     found: dict[str, Path] = {}
     for slug in sorted(folders, key=lambda slug: (sizes[slug], slug)):
         # every machine opens this format without a package
@@ -306,7 +309,3 @@ def write_bundles(content: Content, sets: Sequence[RunSet], folder: Path, limit:
         if packed.runs:
             found[slug] = path
     return found
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for name in (CONFIG, METRICS, RESULT) if (path := folder / name).is_file())

@@ -66,8 +66,11 @@ def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> 
         )
         plain = _most(identities, group[place], group["recipe"])
         for identity, members in identities.groupby(identities, sort=False):
-            values = {names[name]: _value(key, members.index) for name, key in keys.items()}
-            said = ", ".join(f"{name}={value}" for name, value in values.items() if value)
+            values = {names[name]: sorted(set(key.values[members.index].dropna())) for name, key in keys.items()}
+            words = {
+                name: own[0] if len(own) == 1 else f"usual ({' or '.join(own)})" for name, own in values.items() if own
+            }
+            said = ", ".join(f"{name}={word}" for name, word in words.items())
             if identity == plain:
                 usual[str(method)] = said
             else:
@@ -77,8 +80,12 @@ def named(runs: pd.DataFrame, who: str, place: str, settings: Sequence[str]) -> 
 
 def _keys(group: pd.DataFrame, place: str, settings: Sequence[str]) -> tuple[dict[str, _Key], list[str]]:
     """Return the settings that tell a method's runs apart, and the names of those that follow from the context."""
-    anywhere = _context(group)
-    lengths = _lengths(group)
+    # what the usual values of settings may follow from: dataset, number of networks, comparison, and the epochs
+    networks = group["backbone"].map(lambda name: str(name).count("+"))
+    parts = zip(group["dataset"], networks, group["budget"], strict=True)
+    anywhere = pd.Series(list(map(str, parts)), index=group.index, dtype=object)
+    # in a comparison of equal cost the length follows from the network, which stands for it
+    lengths = group["train.epochs"].astype(object).where(group["train.epochs"].notna(), group["backbone"])
     context = anywhere + " " + lengths.map(str)
     keys: dict[str, _Key] = {}
     by_context: list[str] = []
@@ -95,23 +102,11 @@ def _keys(group: pd.DataFrame, place: str, settings: Sequence[str]) -> tuple[dic
     return keys, by_context
 
 
-def _context(group: pd.DataFrame) -> "pd.Series[Any]":
-    """Return what the usual values of settings may follow from: dataset, number of networks, comparison."""
-    networks = group["backbone"].map(lambda name: str(name).count("+"))
-    parts = zip(group["dataset"], networks, group["budget"], strict=True)
-    return pd.Series(list(map(str, parts)), index=group.index, dtype=object)
-
-
 def _unread(group: pd.DataFrame, name: str) -> "pd.Series[bool]":
     """Return of which runs nothing reads a setting."""
     other, read = registry.read_with().get(name.removeprefix("hyperparameters."), ("", ()))
     known = group.get(f"hyperparameters.{other}", pd.Series(None, index=group.index, dtype=object))
     return known.notna() & ~known.isin(read)
-
-
-def _lengths(group: pd.DataFrame) -> "pd.Series[Any]":
-    """Return the epochs; in a comparison of equal cost they follow from the network, which stands for them."""
-    return group["train.epochs"].astype(object).where(group["train.epochs"].notna(), group["backbone"])
 
 
 def _scales(name: str, group: pd.DataFrame, lengths: "pd.Series[Any]", context: "pd.Series[Any]") -> bool:
@@ -156,11 +151,6 @@ def _most(values: "pd.Series[Any]", place: "pd.Series[Any]", recipe: "pd.Series[
     best = max(counts.values())
     leaders = [value for value, count in counts.items() if count == best]
     return min(leaders, key=str) if recipe is None or len(leaders) == 1 else None
-
-
-def _value(key: _Key, index: "pd.Index[Any]") -> str:
-    values = sorted(set(key.values[index].dropna()))
-    return "".join(values) if len(values) < 2 else f"usual ({' or '.join(values)})"
 
 
 def _short_names(names: Sequence[str]) -> Mapping[str, str]:

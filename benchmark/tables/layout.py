@@ -204,10 +204,14 @@ def _expanded(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _changes(row: Mapping[Any, Any], use: Mapping[str, Any]) -> dict[str, Any]:
     instead: Mapping[str, Any] = use.get("train", {})
+    shown = configurations.shown_setting
     settings = {f"train.{key}": _flat(value) for key, value in instead.items()}
     own = {f"{OWN}{name}": row.get(name) for name in settings}
-    said = [f"{key}={_said(_flat(value))}" for key, value in use.get("chosen", {}).items()]
-    said += [f"{name}={_said(row.get(name))} (the others: {_said(value)})" for name, value in settings.items()]
+    said = [f"{key}={shown(_flat(value), 'None')}" for key, value in use.get("chosen", {}).items()]
+    said += [
+        f"{name}={shown(row.get(name), 'None')} (the others: {shown(value, 'None')})"
+        for name, value in settings.items()
+    ]
     name = use.get("name") or row["method"]
     recipe = f"{row['method']} with {', '.join(said)}" if said and (instead or use.get("name")) else None
     return {**settings, **own, "variant": name, "recipe": recipe}
@@ -216,10 +220,6 @@ def _changes(row: Mapping[Any, Any], use: Mapping[str, Any]) -> dict[str, Any]:
 def _flat(value: Any) -> Any:
     # as the store's columns have it
     return str(value) if isinstance(value, list) else value
-
-
-def _said(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def method_order(name: str) -> tuple[int, str]:

@@ -37,7 +37,8 @@ def markdown(content: TypedTable, name: Callable[[str], str] = escaping.markdown
         return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
 
     rule = "|" + "|".join(f":{'-' * (width + 1)}" for width in widths) + "|"
-    notes = "".join(f"\n- {_note(note)}" for note in content.notes)
+    # a note begins neither a heading, nor a quotation, nor another list
+    notes = "".join("\n- " + re.sub(r"^(?=[#>+=-])", r"\\", escaping.markdown(note)) for note in content.notes)
     return "\n".join([line(header), rule, *map(line, rows)]) + (f"\n{notes}" if notes else "")
 
 
@@ -46,11 +47,6 @@ def _marked(cell: Cell, escape: Callable[[str], str], marks: Mapping[str, str]) 
     if not cell.mark:
         return escape(cell.text)
     return marks[cell.mark].format(escape(cell.text[: cell.marked])) + escape(cell.text[cell.marked :])
-
-
-def _note(text: str) -> str:
-    """Return an item of a list, which begins neither a heading, nor a quotation, nor another list."""
-    return re.sub(r"^(?=[#>+=-])", r"\\", escaping.markdown(text))
 
 
 def comma_separated(content: TypedTable) -> str:

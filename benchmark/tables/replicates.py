@@ -141,9 +141,11 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         column = f"environment.{key}"
         if column not in finished.columns:
             continue
-        # a commit tells its source tree, unless that was changed since
-        same = finished if key != "source" else finished[~_told_by_commit(finished)]
-        given = same[column].dropna()
+        given = finished[column].dropna()
+        if key == "source":
+            # a commit tells its source tree, unless that was changed since
+            commits = finished.get("environment.commit", pd.Series("", index=finished.index)).fillna("").astype(str)
+            given = given[(commits == "") | commits.str.endswith("+")]
         counts = given[given != ""].value_counts()
         if len(counts) > 1:
             named = [f"{value} ({count} runs)" for value, count in counts.head(MAX_SHOWN).items()]
@@ -152,8 +154,3 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
                 f"note: this table mixes {called}: {', '.join([*named, *others])}".replace("(1 runs)", "(1 run)")
             )
     return lines
-
-
-def _told_by_commit(runs: pd.DataFrame) -> "pd.Series[bool]":
-    commits = runs.get("environment.commit", pd.Series("", index=runs.index)).fillna("").astype(str)
-    return (commits != "") & ~commits.str.endswith("+")
