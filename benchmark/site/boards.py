@@ -194,13 +194,13 @@ def _board(
 def _row(
     own: RunSet, cells: Mapping[str, tables.Cell], table: tables.Table, costs: Sequence[tables.Heading]
 ) -> BoardRow:
-    value, gain = cells.get("value", tables.Cell()), cells.get("gain", tables.Cell())
+    value, gain = cells.get("value", tables.Cell()), cells["gain"].gain if "gain" in cells else None
     found = {key.metric.name: table.replicates.get((own.group.row, key)) for key in costs}
     means = {name: one.mean if one else None for name, one in found.items()}
     return BoardRow(
         method=own.group.method, row=own.group.row, accuracy=value.value, std=value.std, seeds=value.n,
-        gain=gain.value, gain_low=gain.low, gain_high=gain.high, confidence=gain.confidence,
-        verdict=cells["verdict"].verdict if "verdict" in cells else "",
+        gain=gain and gain.mean, gain_low=gain and gain.low, gain_high=gain and gain.high,
+        confidence=gain and gain.confidence, verdict=cells["verdict"].verdict if "verdict" in cells else "",
         training_macs=means.get("training-multiply-adds"), run_seconds=means.get("seconds"), memory=means.get("memory"),
         checked=str(own.mark), repeated=own.checked.repeated, runs=len(own.group.runs),
         provenance=own.provenance, page=f"runs/{own.slug}.html",

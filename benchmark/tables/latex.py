@@ -140,15 +140,15 @@ def _number_format(cells: Sequence[Cell]) -> str:
 
 def _gain(table: Table, cell: Cell) -> str:
     """Return a gain; nothing for the baseline's own."""
-    if cell.gain is None or cell.value is None:
+    gain, style, places = cell.gain, table.style, cell.decimals
+    if gain is None:
         return "" if cell.note == "baseline" else text(cell.note)
-    style, places = table.style, cell.decimals
-    parts = [f"${cell.value:+.{places}f}$"]
-    if style.interval and cell.low is not None and cell.high is not None:
-        parts.append(rf"{{\scriptsize [${cell.low:+.{places}f}, {cell.high:+.{places}f}$]}}")
-    details = [f"$n={cell.n}$"] if style.n else []
-    if style.p and cell.p is not None and not cell.verdict:
-        details.append(f"$p={_power(cell.p)}$")
+    parts = [f"${gain.mean:+.{places}f}$"]
+    if style.interval and gain.low is not None and gain.high is not None:
+        parts.append(rf"{{\scriptsize [${gain.low:+.{places}f}, {gain.high:+.{places}f}$]}}")
+    details = [f"$n={gain.n}$"] if style.n else []
+    if style.p and gain.p is not None and gain.verdict is None:
+        details.append(f"$p={_power(gain.p)}$")
     return " ".join([*parts, *([rf"{{\scriptsize {', '.join(details)}}}"] if details else [])])
 
 

@@ -46,19 +46,19 @@ class Cell:
     text: str = ""  # what a reader sees, as plain text
     value: float | None = None  # its number: a mean, a difference, a rank; None for none
     decimals: int = 2  # places of the number
-    std: float | None = None  # the sample's standard deviation over the seeds
+    std: float | None = None  # the sample's standard deviation over the seeds, of a mean
     n: int | None = None  # seeds
-    low: float | None = None  # lower end of the interval
-    high: float | None = None  # its upper end
-    p: float | None = None  # two-sided, of the paired t-test, uncorrected
-    confidence: float | None = None  # the level of the interval
-    verdict: str = ""  # in words; empty for none
     note: str = ""  # why there is no number, or what did not finish
     mark: str = ""  # BEST, SECOND or nothing
     marked: int = 0  # how much of the text's beginning the mark goes around
     # runs that did not finish, by status: count and first reason
     unfinished: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    gain: Gain | None = None  # the difference to the baseline, of a cell of values
+    gain: Gain | None = None  # the difference to the baseline
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words; empty for none."""
+        return self.gain.text if self.gain else ""
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,9 @@ def _value_cell(table: Table, row: str, heading: Heading, mark: str, reasons: bo
     text = own.text(reasons, style.n)
     if style.gains == "cell" and table.baseline is not None and row != table.baseline:
         text = "; ".join(part for part in (text, gain_cell(table, row, heading).text) if part)
-    gain = table.gains.get((row, heading))
-    return Cell(
-        text, own.mean, own.decimals, own.std, len(own.values), mark=mark, marked=len(own.numbers(style.n)),
-        verdict=gain.text if gain else "", note=", ".join(one.text for one in own.unfinished),
-        unfinished=own.not_finished, gain=gain,
-    )  # fmt: skip
+    note, marked = ", ".join(one.text for one in own.unfinished), len(own.numbers(style.n))
+    numbers = own.mean, own.decimals, own.std, len(own.values)
+    return Cell(text, *numbers, note, mark, marked, own.not_finished, table.gains.get((row, heading)))
 
 
 def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
@@ -172,9 +169,7 @@ def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
     n = [f"n={gain.n}"] if style.n else []
     p = [f"p={gain.p:.2g}"] if style.p and gain.p is not None and gain.verdict is None else []
     text = ", ".join([f"{gain.mean:+.{decimals}f}{interval}", *n, *p])
-    return Cell(
-        text, gain.mean, decimals, gain.sd, gain.n, gain.low, gain.high, gain.p, gain.confidence, gain.text, gain=gain
-    )
+    return Cell(text, gain.mean, decimals, n=gain.n, gain=gain)
 
 
 def _beside(table: Table, row: str, heading: Heading) -> dict[Kind, Cell]:
@@ -192,7 +187,7 @@ def _beside(table: Table, row: str, heading: Heading) -> dict[Kind, Cell]:
         for kind in SEEDS:
             found[kind] = Cell(str(seeds[kind]), seeds[kind], 0) if seeds.get(kind) is not None else Cell()
     if table.declaration:
-        found["verdict"] = Cell(gain.text, verdict=gain.text) if gain else Cell()
+        found["verdict"] = Cell(gain.text if gain else "", gain=gain)
     return found
 
 
@@ -228,10 +223,7 @@ def _of_the_table(table: Table, form: Markup) -> Iterator[tuple[Column, dict[str
             cells = {table.baseline or "": Cell("baseline", note="baseline")}
             for row, one in found.items():
                 estimate = one.gain if kind == "gain over tasks" else one.improvement
-                cells[row] = Cell(
-                    estimate.text(numbers), estimate.value, places, low=estimate.low, high=estimate.high,
-                    confidence=one.confidence,
-                )  # fmt: skip
+                cells[row] = Cell(estimate.text(numbers), estimate.value, places)
             yield Column(f"{kind}{end}", kind, form.text(f"{kind}{after}")), cells
 
 
@@ -284,8 +276,7 @@ def structured(table: Table) -> dict[str, Any]:
         cell["seeds"] = {str(seed): value for seed, value in own.values.items()}
         cell["not_finished"] = own.not_finished
         if (gain := table.gains.get((row, heading))) is not None:
-            numbers = {key: value for key, value in asdict(gain).items() if key not in ("verdict", "note")}
-            cell["gain"] = numbers
+            cell["gain"] = {key: value for key, value in asdict(gain).items() if key not in ("verdict", "note")}
             if gain.verdict is not None:
                 cell["verdict"] = {"word": gain.verdict, "text": gain.text}
                 cell["planned"] = {kind.replace(" ", "_"): n for kind, n in _planned(table, heading, gain).items()}
