@@ -59,7 +59,7 @@ class Content:
     groups: Sequence[Group]  # in the order of the tables
     choice: TableFilter = field(default_factory=TableFilter)  # which of them are shown
     showing: TableStyle = field(default_factory=TableStyle)  # what rows and columns are called
-    left_out: Sequence[str] = ()  # A line on the runs that are left out by default
+    left_out: Sequence[str] = ()  # a line on the runs that are left out by default
     plans: Sequence[Plan] = ()  # the sequential plans that are stored with them
 
     @classmethod

@@ -110,7 +110,7 @@ Domain = Choice | Range
 class Parameter:
     """One key of the space."""
 
-    key: str  # A hyperparameter's bare name, or `train.lr`, `data.pad`
+    key: str  # a hyperparameter's bare name, or `train.lr`, `data.pad`
     domain: Domain  # its values
     # the values of other keys with which it counts; without any, always
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)

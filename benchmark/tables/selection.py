@@ -24,7 +24,7 @@ SPLITS = ("test", "validation", "all")
 class TableFilter:
     """What is shown."""
 
-    where: str | None = None  # A condition on the runs; None for all
+    where: str | None = None  # a condition on the runs; None for all
     split: str | None = None  # `test`, `validation` or `all`; None for those on the test set if there are any, else all
     hide: Sequence[str] = ()  # rows, or methods, that are left out
     rows: Sequence[str] = ()  # rows, or methods, in their order; none for all in their own order

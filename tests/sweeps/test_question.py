@@ -1,6 +1,5 @@
 """A sweep's question: its controls, the order in which it tries, and its answer."""
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,13 @@ import yaml
 from hypothesis import given, strategies as st
 from rich.console import Console
 
-from benchmark import cli
 from benchmark.store import Store
 from benchmark.sweeps import plan as planning, sweeping
 from benchmark.sweeps.answer import Spread, answer, comparisons, detectable, expected_spread
 from benchmark.sweeps.outcomes import Outcome, importances, noise_p
 from benchmark.sweeps.plan import Configuration, Sweep
 from methods.errors import InputError
+from tests.command_line import Bench
 from tests.tables.frames import put
 
 FILE: dict[str, Any] = {
@@ -295,13 +294,10 @@ class TestImportance:
 
 class TestReport:
     def test_the_answer_is_the_first_line_and_progress_names_the_configuration(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, tmp_path: Path, bench: Bench
     ) -> None:
         (tmp_path / "asked.yaml").write_text(yaml.safe_dump(FILE, sort_keys=False))
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["bench", "sweep", "asked.yaml", "--trials", "3", "--seeds", "1"])
-        cli.main()
-        said = capsys.readouterr().out
+        said = bench("sweep", "asked.yaml", "--trials", "3", "--seeds", "1").out
         assert "9 of the grid's 12" in said
         for label in ("ramp=intended, decay=none", "ramp=intended, decay=constant"):
             assert f"started   dkel digits resnet8 seed 0 [{label}]" in said

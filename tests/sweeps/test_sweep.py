@@ -1,7 +1,7 @@
 """Sweeps: what is tried, never repeated, stopped, and written."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from benchmark.sweeps.outcomes import FANOVA, PERMUTATION, Outcome, importances,
 from benchmark.sweeps.plan import Sweep
 from benchmark.sweeps.space import described
 from methods.errors import InputError
-from tests import command_line
+from tests.command_line import Bench
 
 FILE = {
     "description": "Small",
@@ -43,8 +43,6 @@ QUIET = Console(quiet=True)
 FIGURES = {"configurations", "progress", "parallel"}
 SWEEPS = [name for name in recipes.available() if name.startswith("sweeps/")]
 
-Bench = Callable[..., tuple[int, str]]
-
 
 def prepare(folder: Path, *words: str, **given: Any) -> Sweep:
     path = folder / "small.yaml"
@@ -59,18 +57,6 @@ def outcomes(sweep: Sweep) -> list[Outcome]:
 def stored(sweep: Sweep) -> dict[str, float]:
     """Every run's folder and when its metrics were written last."""
     return {path.parent.name: path.stat().st_mtime for path in sweep.command.store.runs.glob("*/metrics.jsonl")}
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    """The command in this process and an empty folder; its exit code and output."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str]:
-        given = command_line.answer(words, monkeypatch, capsys)
-        return given.code, given.out + given.err
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +82,7 @@ class TestFiles:
         assert len(planning.prepare("decay_paper", {}, {}).listed()) == 25
 
     def test_a_sweep_is_no_recipe_of_runs(self, bench: Bench) -> None:
-        code, said = bench("run", "--config", "sweeps/decay")
-        assert code == 2
-        assert "bench sweep sweeps/decay" in said
+        bench("run", "--config", "sweeps/decay").assert_refused("bench sweep sweeps/decay")
 
 
 class TestBadInput:
@@ -130,10 +114,7 @@ class TestBadInput:
         ],
     )
     def test_one_line_and_exit_code_2(self, bench: Bench, tmp_path: Path, words: list[str], facts: list[str]) -> None:
-        code, said = bench("sweep", *words)
-        assert code == 2
-        assert [fact for fact in facts if fact not in said] == []
-        assert len(said.splitlines()) == 1
+        bench("sweep", *words).assert_refused(*facts)
         assert list(tmp_path.iterdir()) == []
 
 
@@ -158,10 +139,10 @@ class TestSweep:
     def test_asked_again_it_runs_nothing(self, swept: Sweep, bench: Bench) -> None:
         before = stored(swept)
         file = swept.command.store.root.parent / "small.yaml"
-        code, said = bench("sweep", str(file), "--results", str(swept.command.store.root), "--out", "elsewhere")
-        assert code == 0
-        assert "3 configurations, 6 runs, 0 new" in said
-        assert "| validation accuracy" in said
+        answer = bench("sweep", str(file), "--results", str(swept.command.store.root), "--out", "elsewhere")
+        assert answer.code == 0
+        assert "3 configurations, 6 runs, 0 new" in answer.out
+        assert "| validation accuracy" in answer.out
         assert stored(swept) == before
         assert Path("elsewhere/best.yaml").is_file()
 
@@ -175,9 +156,9 @@ class TestSweep:
         assert [run.model_copy(update={"data": winner.runs[0].data}).identity for run in runs] == [
             run.identity for run in winner.runs
         ]
-        code, said = bench("run", "--config", str(path), "--engine", "serial", "--seeds", "1", "--results", "test")
-        assert code == 0
-        assert "| dkel" in said
+        answer = bench("run", "--config", str(path), "--engine", "serial", "--seeds", "1", "--results", "test")
+        assert answer.code == 0
+        assert "| dkel" in answer.out
 
     def test_more_seeds_for_the_best_repeat_nothing(self, swept: Sweep, tmp_path: Path) -> None:
         before = stored(swept)
