@@ -7,7 +7,7 @@ A study's module has ``NameSettings``, whose fields are its options on the comma
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,19 +38,12 @@ class Strict(BaseModel):
 
 
 class Report(NamedTuple):
-    """What a study writes.
-
-    Attributes:
-        figure: Its figure.
-        tables: File name without ending -> table, written as CSV.
-        facts: What its page's template shows beside ``settings``.
-        files: Further files: name -> content.
-    """
+    """What a study writes."""
 
     figure: Figure
-    tables: Mapping[str, pd.DataFrame]
-    facts: Mapping[str, Any]
-    files: Mapping[str, str] = {}
+    tables: Mapping[str, pd.DataFrame]  # file name without ending -> table, written as CSV
+    facts: Mapping[str, Any]  # what its page's template shows beside its settings
+    files: Mapping[str, str] = {}  # further ones: name -> content
 
 
 class Study(NamedTuple):
@@ -106,3 +99,9 @@ def find(name: str) -> Study:
 def interval_columns(name: str, numbers: tuple[float, float, float]) -> dict[str, float]:
     """Return a number and the ends of its interval as the columns ``name``, ``name_low`` and ``name_high``."""
     return dict(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
+
+
+def interval_text(row: Mapping[Hashable, Any], name: str, form: str, scale: float = 1.0) -> str:
+    """Return a number of a row with its interval in brackets, if it has one, each formatted alike."""
+    value, low, high = (f"{scale * float(row[f'{name}{end}']):{form}}" for end in ("", "_low", "_high"))
+    return value if "nan" in low else f"{value} [{low}, {high}]"

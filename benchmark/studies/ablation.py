@@ -9,28 +9,19 @@ from matplotlib.figure import Figure
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
-from benchmark.studies import Report, interval_columns
-from benchmark.studies.runs import (
-    Cases,
-    CasesResult,
-    TrainingSettings,
-    mean_interval,
-    plot_interval,
-    read_cases,
-    train,
-)
+from benchmark.studies import Report, interval_columns, interval_text, runs
 from benchmark.tables import frame_markdown
 
 
-class AblationSettings(TrainingSettings):
+class AblationSettings(runs.TrainingSettings):
     """What the study assumes: short runs with settings that are good for all cases."""
 
-    cases: Cases = "studies/ablation"
+    cases: runs.Cases = "studies/ablation"
 
 
-def run(settings: AblationSettings) -> CasesResult:
+def run(settings: AblationSettings) -> runs.CasesResult:
     """Carry out the runs that are missing in the store, and compare them with the reference, seed by seed."""
-    trained = train(settings, read_cases(settings.cases))
+    trained = runs.train(settings, runs.read_cases(settings.cases))
     first = trained.file.reference
     reference = trained.accuracies(first)
     rows, differences = [], []
@@ -46,7 +37,7 @@ def run(settings: AblationSettings) -> CasesResult:
                 "n": len(accuracy),
                 "collapsed": int((trained.ends(case)["status"] == Status.COLLAPSED).sum()),
                 "diverged": settings.seeds - len(accuracy),
-                **interval_columns("difference", mean_interval(paired)),
+                **interval_columns("difference", runs.mean_interval(paired)),
                 "pairs": len(paired),
                 # of two cases with one name in the table, one run serves both: there is nothing to compare
                 "is_reference": (case.method, case.set) == (first.method, first.set),
@@ -54,10 +45,10 @@ def run(settings: AblationSettings) -> CasesResult:
         )
         differences += [(case.factor, case.name, seed, difference) for seed, difference in paired.items()]
     details = pd.DataFrame(differences, columns=["factor", "case", "seed", "difference"])
-    return CasesResult(settings, trained, pd.DataFrame(rows), details)
+    return runs.CasesResult(settings, trained, pd.DataFrame(rows), details)
 
 
-def _plot(result: CasesResult) -> Figure:
+def _plot(result: runs.CasesResult) -> Figure:
     """Return the figure: every case's differences to the reference, seed by seed, with their mean and interval."""
     table, seeds = result.table[result.table["factor"] != ""], result.details
     factors = table.groupby("factor", sort=False)
@@ -78,7 +69,7 @@ def _plot(result: CasesResult) -> Figure:
                     of_case = (seeds["factor"] == factor) & (seeds["case"] == row["case"])
                     own = seeds.loc[of_case, "difference"]
                     axis.plot(own, [place] * len(own), line.marker, color="0.6", ms=3, mfc="none")
-                    plot_interval(axis, row, "difference", place, line)
+                    runs.plot_interval(axis, row, "difference", place, line)
                 place += 1
         axis.set_yticks(ticks, labels)
         axis.set(ylim=(place - 0.3, -0.7), xlabel="students' accuracy minus the default's, points, same seed")
@@ -88,7 +79,7 @@ def _plot(result: CasesResult) -> Figure:
     return figure
 
 
-def report(result: CasesResult) -> Report:
+def report(result: runs.CasesResult) -> Report:
     """Return figure, tables and the facts of the page."""
     table, records = result.table, result.table.to_dict("records")
     compared = table[~table["is_reference"]]
@@ -119,6 +110,5 @@ def _name(row: Mapping[Hashable, Any]) -> str:
 
 
 def _difference(row: Mapping[Hashable, Any]) -> str:
-    if pd.isna(row["difference_low"]):
-        return f"{row['difference']:+.2f}, no interval (n = {row['pairs']})"
-    return f"{row['difference']:+.2f} [{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
+    text = interval_text(row, "difference", "+.2f")
+    return f"{text}, no interval (n = {row['pairs']})" if pd.isna(row["difference_low"]) else text

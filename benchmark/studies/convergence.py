@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 from scipy import stats
 
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.studies import Report, Strict, interval_columns
+from benchmark.studies import Report, Strict, interval_columns, interval_text
 from methods.schedules import Decay, Ramp, decay_weight, ema_decay_at, ramped_weight, rate_to_floor
 
 Floats = npt.NDArray[np.float32]
@@ -319,19 +319,13 @@ def variants(settings: ConvergenceSettings) -> dict[str, ConvergenceSettings]:
 
 
 class ConvergenceResult(NamedTuple):
-    """Everything that the study found.
-
-    Attributes:
-        table: One row per condition, with 95 % intervals in ``*_low`` and ``*_high``.
-        claims: One row per claim: the paired difference with its interval, and the finding; then its finding under each
-            of the variants.
-        outcomes: Condition -> what came of each trial.
-    """
+    """Everything that the study found."""
 
     settings: ConvergenceSettings
-    table: pd.DataFrame
+    table: pd.DataFrame  # one row per condition, with 95 % intervals in *_low and *_high
+    # one row per claim: the paired difference with its interval, and the finding, then that under each of the variants
     claims: pd.DataFrame
-    outcomes: dict[str, Outcome]
+    outcomes: dict[str, Outcome]  # condition -> what came of each trial
 
 
 def run(settings: ConvergenceSettings) -> ConvergenceResult:
@@ -471,18 +465,15 @@ def report(result: ConvergenceResult) -> Report:
         borne_out = int(counts.get("borne out", 0))
         word = "not borne out" if borne_out == 0 else "borne out" if borne_out == len(group) else "partly borne out"
         overall.append((about, word, ", ".join(f"{finding} ({count})" for finding, count in counts.items())))
+    differences = (interval_text(row, "difference", ".3g") for row in claims.to_dict("records"))
     compared = claims.assign(
         comparison=claims["condition"] + " against " + claims["reference"],
         claimed=claims["direction"],
-        difference=[
-            f"{row.difference:.3g} [{row.difference_low:.3g}, {row.difference_high:.3g}] of {row.reference_mean:.3g}"
-            for row in claims.itertuples()
-        ],
+        difference=[f"{text} of {mean:.3g}" for text, mean in zip(differences, claims["reference_mean"], strict=True)],
     )[["comparison", "measure", "claimed", "difference", "finding", *variants(settings)]]
 
     def interval(name: str, scale: float = 1.0) -> list[str]:
-        columns = (result.table[name + ending] * scale for ending in ("", "_low", "_high"))
-        return [f"{value:.4g} [{low:.4g}, {high:.4g}]" for value, low, high in zip(*columns, strict=True)]
+        return [interval_text(row, name, ".4g", scale) for row in result.table.to_dict("records")]
 
     overview = pd.DataFrame(
         {

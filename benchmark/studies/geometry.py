@@ -93,18 +93,13 @@ CASES = (
 
 
 class GeometryResult(NamedTuple):
-    """Everything that the study found.
-
-    Attributes:
-        table: One row per case; medians over the samples.
-        paths: Case -> points of student and teacher, ``[2, steps + 1, samples, 2]``.
-        separations: Case -> separation, on one student's path, of the case's teacher and one that starts as a copy, as
-            a share of the start's distance from the optimum: simulated and closed form, ``[2, steps + 1, samples]``.
-    """
+    """Everything that the study found."""
 
     settings: GeometrySettings
-    table: pd.DataFrame
-    paths: dict[str, Array]
+    table: pd.DataFrame  # one row per case; medians over the samples
+    paths: dict[str, Array]  # case -> points of student and teacher, [2, steps + 1, samples, 2]
+    # case -> separation, on one student's path, of the case's teacher and one that starts as a copy, as a share of the
+    # start's distance from the optimum: simulated and closed form, [2, steps + 1, samples]
     separations: dict[str, Array]
 
 

@@ -3,8 +3,6 @@
 A run has collapsed if its loss is not finite or its students are no better than guessing after the last epoch.
 """
 
-import math
-from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,21 +12,7 @@ from scipy import stats
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
-from benchmark.studies import Report, interval_columns
-from benchmark.studies.runs import (
-    BatchSize,
-    Cases,
-    CasesResult,
-    Epochs,
-    LearningRate,
-    RampUp,
-    Seeds,
-    TrainingSettings,
-    mean_interval,
-    plot_interval,
-    read_cases,
-    train,
-)
+from benchmark.studies import Report, interval_columns, interval_text, runs
 from benchmark.tables import frame_markdown
 
 MEASURES = {
@@ -39,33 +23,33 @@ MEASURES = {
 """What is followed over the epochs, with its title and its column's heading; what the runs do not have is left out."""
 
 
-class HomogeneitySettings(TrainingSettings):
+class HomogeneitySettings(runs.TrainingSettings):
     """What the study assumes: many short runs with a large learning rate, small batches and no ramp-up."""
 
-    cases: Cases = "studies/homogeneity"
-    seeds: Seeds = 12
-    epochs: Epochs = 6
-    lr: LearningRate = 0.3
-    batch_size: BatchSize = 10
-    ramp: RampUp = "none"
+    cases: runs.Cases = "studies/homogeneity"
+    seeds: runs.Seeds = 12
+    epochs: runs.Epochs = 6
+    lr: runs.LearningRate = 0.3
+    batch_size: runs.BatchSize = 10
+    ramp: runs.RampUp = "none"
 
 
-def run(settings: HomogeneitySettings) -> CasesResult:
+def run(settings: HomogeneitySettings) -> runs.CasesResult:
     """Carry out the runs that are missing in the store, and count how many collapsed, with exact intervals."""
-    trained = train(settings, read_cases(settings.cases))
+    trained = runs.train(settings, runs.read_cases(settings.cases))
     cases = trained.file.all()
     lost = {case.label: collapsed(trained.ends(case), trained.limit) for case in cases}
     rows = []
     for case in cases:
         ends, mine = trained.ends(case), lost[case.label]
-        count, runs = int(mine.sum()), len(mine)
+        count, among = int(mine.sum()), len(mine)
         here, there, p_value = paired_test(mine, lost[trained.file.reference.label])
         peers = ends[[name for name in ends.columns if name.startswith("top1/peer")]].dropna(axis=1, how="all")
         row: dict[str, object] = {
             "case": case.label,
-            "runs": runs,
+            "runs": among,
             "collapsed": count,
-            **interval_columns("share", (count / runs, *exact_interval(count, runs))),
+            **interval_columns("share", (count / among, *exact_interval(count, among))),
             "diverged": int((ends["status"] == Status.DIVERGED).sum()),
             "all_peers_at_chance": int((peers <= trained.limit).all(axis=1).sum()) if peers.size else 0,
             "only_this_collapsed": here,
@@ -73,10 +57,10 @@ def run(settings: HomogeneitySettings) -> CasesResult:
             "p_value": p_value,
         }
         for measure in _present(ends):
-            row |= interval_columns(measure, mean_interval(ends[measure]))
-            row |= interval_columns(f"{measure}, not collapsed", mean_interval(ends[measure][~mine]))
+            row |= interval_columns(measure, runs.mean_interval(ends[measure]))
+            row |= interval_columns(f"{measure}, not collapsed", runs.mean_interval(ends[measure][~mine]))
         rows.append(row)
-    return CasesResult(settings, trained, pd.DataFrame(rows), curves(trained.frame))
+    return runs.CasesResult(settings, trained, pd.DataFrame(rows), curves(trained.frame))
 
 
 def _present(frame: pd.DataFrame) -> list[str]:
@@ -89,9 +73,9 @@ def collapsed(ends: pd.DataFrame, limit: float) -> "pd.Series[bool]":
     return at_chance | ends["status"].isin([Status.COLLAPSED, Status.DIVERGED])
 
 
-def exact_interval(count: int, runs: int) -> tuple[float, float]:
+def exact_interval(count: int, among: int) -> tuple[float, float]:
     """Return Clopper and Pearson's exact 95 % interval of a share."""
-    interval = stats.binomtest(count, runs).proportion_ci(0.95, method="exact")
+    interval = stats.binomtest(count, among).proportion_ci(0.95, method="exact")
     return float(interval.low), float(interval.high)
 
 
@@ -107,13 +91,13 @@ def curves(frame: pd.DataFrame) -> pd.DataFrame:
     for _, group in frame.dropna(subset="epoch").groupby(["label", "epoch"], sort=False):
         case, epoch = group["label"].iloc[0], int(group["epoch"].iloc[0]) + 1
         for measure in _present(frame):
-            mean, low, high = mean_interval(group[measure])
+            mean, low, high = runs.mean_interval(group[measure])
             numbers = {"mean": mean, "low": low, "high": high, "runs": int(group[measure].notna().sum())}
             rows.append({"case": case, "epoch": epoch, "measure": measure, **numbers})
     return pd.DataFrame(rows)
 
 
-def _plot(result: CasesResult) -> Figure:
+def _plot(result: runs.CasesResult) -> Figure:
     """Return the figure: shares of collapsed runs, and how alike peers and teachers are over the epochs."""
     table, curves = result.table, result.details
     present = [name for name in MEASURES if name in set(curves["measure"])]
@@ -122,7 +106,7 @@ def _plot(result: CasesResult) -> Figure:
         figure = new_figure(10.0, 8.0)
         shares, *axes = figure.subplots(2, 2).flat
         for place, (line, row) in enumerate(zip(lines, table.to_dict("records"), strict=True)):
-            plot_interval(shares, row, "share", place, line, scale=100, mfc="w")
+            runs.plot_interval(shares, row, "share", place, line, scale=100, mfc="w")
             text = f"{figure_text(row['case'])}: {row['collapsed']} of {row['runs']}"
             shares.annotate(text, (0, place), (2, 7), textcoords="offset points", size=8)
         shares.set(title="Runs that collapsed", xlabel="percent, exact 95 % interval", xlim=(-2, 102))
@@ -146,7 +130,7 @@ def _plot(result: CasesResult) -> Figure:
     return figure
 
 
-def report(result: CasesResult) -> Report:
+def report(result: runs.CasesResult) -> Report:
     """Return figure, tables and the facts of the page."""
     table, seeds, trained = result.table, result.settings.seeds, result.trained
     records = table.to_dict("records")
@@ -154,9 +138,7 @@ def report(result: CasesResult) -> Report:
         {
             "case": table["case"],
             "collapsed": [f"{row['collapsed']} of {row['runs']}" for row in records],
-            "share, exact 95 % interval": [
-                f"{row['share']:.0%} [{row['share_low']:.0%}, {row['share_high']:.0%}]" for row in records
-            ],
+            "share, exact 95 % interval": [interval_text(row, "share", ".0%") for row in records],
             "of them diverged": table["diverged"],
             "all peers at chance": table["all_peers_at_chance"],
             # the reference is not compared with itself
@@ -169,7 +151,8 @@ def report(result: CasesResult) -> Report:
     for measure, (_, short) in MEASURES.items():
         for what in ("", ", not collapsed"):
             if f"{measure}{what}" in table.columns:
-                alike[f"{short}{what}"] = [_interval(row, f"{measure}{what}") for row in records]
+                texts = [interval_text(row, f"{measure}{what}", ".3g") for row in records]
+                alike[f"{short}{what}"] = [text.replace("nan", "none") for text in texts]
     low, high = exact_interval(seeds // 2, seeds)
     facts = {
         "file": trained.file,
@@ -183,10 +166,3 @@ def report(result: CasesResult) -> Report:
         "half": f"[{low:.0%}, {high:.0%}]",
     }
     return Report(_plot(result), {"homogeneity": table, "curves": result.details}, facts)
-
-
-def _interval(row: Mapping[Hashable, float], name: str) -> str:
-    value, low, high = (float(row[key]) for key in (name, f"{name}_low", f"{name}_high"))
-    if math.isnan(value):
-        return "none"
-    return f"{value:.3g}" if math.isnan(low) else f"{value:.3g} [{low:.3g}, {high:.3g}]"

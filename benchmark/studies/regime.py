@@ -126,12 +126,8 @@ def read_grid(name: str) -> Grid:
 def plans(grid: Grid, seeds: int, settings: RunSettings) -> list[Plan]:
     """Return every recipe with its runs, scored on held-out training images; the cheapest first.
 
-    A recipe's cost is the MACs of training all methods once, counted by ``torch.utils.flop_counter``.
-
-    Args:
-        grid: What is varied.
-        seeds: Runs of each method.
-        settings: Where and how the runs are carried out.
+    A recipe's cost is the MACs of training all methods once, counted by ``torch.utils.flop_counter``. ``seeds`` is the
+    number of runs of each method.
     """
     shape = datasets.shape(grid.dataset, DataConfig(), datasets.default_root())
     found, macs = [], {}
@@ -175,23 +171,15 @@ def configuration(grid: Grid, recipe: Recipe, classes: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RegimeResult:
-    """Everything that the study found.
-
-    Attributes:
-        table: One row per recipe that was tried and method: loss, fall, accuracies, seconds.
-        candidates: One row per recipe that was tried: the conditions that it breaks; none for the one that is taken.
-        curves: Training loss by recipe, method, epoch: the mean over the seeds, relative to the first epoch.
-        chosen: The first recipe that meets all conditions, as a configuration file; None if there is none.
-        precision: One row per recipe whose precision was examined: deviations, half-width, seeds for the bound.
-    """
+    """Everything that the study found."""
 
     settings: RegimeSettings
     grid: Grid
-    table: pd.DataFrame
-    candidates: pd.DataFrame
-    curves: pd.DataFrame
-    chosen: dict[str, Any] | None
-    precision: pd.DataFrame
+    table: pd.DataFrame  # one row per recipe that was tried and method: loss, fall, accuracies, seconds
+    candidates: pd.DataFrame  # one row per recipe that was tried: the conditions that it breaks
+    curves: pd.DataFrame  # training loss by recipe, method, epoch: the mean over the seeds
+    chosen: dict[str, Any] | None  # the first recipe that meets all conditions, as a configuration file, if any does
+    precision: pd.DataFrame  # one row per recipe of which it was examined: deviations, half-width, seeds for the bound
 
 
 def fall_in_the_last_part(losses: Sequence[float]) -> float:
@@ -208,11 +196,8 @@ def fall_in_the_last_part(losses: Sequence[float]) -> float:
 def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str, equal_cost: str) -> list[str]:
     """Return the conditions that a recipe breaks, one line each.
 
-    Args:
-        rows: One per method: ``method, fall, held_out, training, seconds``.
-        settings: The conditions.
-        reference: The method that the others are compared with.
-        equal_cost: As :func:`table_hours` has it.
+    There is one row per method: ``method, fall, held_out, training, seconds``; ``equal_cost`` is that of
+    :func:`table_hours`.
     """
     known = rows.set_index("method")
     own = known.loc[reference]
@@ -233,9 +218,7 @@ def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str, equal_c
 def table_hours(seconds: "pd.Series[float]", equal_cost: str) -> float:
     """Return the hours of a table at equal epochs and at a method's cost, ten seeds, two at a time.
 
-    Args:
-        seconds: Of a run, by method.
-        equal_cost: The method; none, or one that is not among them yet: the most expensive.
+    From the seconds of a run by method; ``equal_cost`` is the most expensive if it is none of them.
     """
     of_one = seconds.get(equal_cost, seconds.max())
     return float(TABLE_SEEDS * (seconds.sum() + len(seconds) * of_one) / TABLE_PLACES / 3600)

@@ -94,20 +94,13 @@ class CaseFile(Strict):
 
 
 class Trained(NamedTuple):
-    """What came of a study's runs.
-
-    Attributes:
-        file: The cases.
-        frame: One row per case, seed and epoch, with ``label``, ``status`` and the metrics of the store; a run that
-            serves two cases is in it twice.
-        limit: Accuracy in percent up to which guessing explains it.
-        device: What the runs were carried out on.
-    """
+    """What came of a study's runs."""
 
     file: CaseFile
+    # one row per case, seed and epoch, with label, status and the store's metrics; a run of two cases is in it twice
     frame: pd.DataFrame
-    limit: float
-    device: str
+    limit: float  # accuracy in percent up to which guessing explains it
+    device: str  # what the runs were carried out on
 
     def ends(self, case: Case) -> pd.DataFrame:
         """Return the last rows of a case's runs, by seed."""
@@ -121,17 +114,12 @@ class Trained(NamedTuple):
 
 
 class CasesResult(NamedTuple):
-    """Everything that a study of cases found.
-
-    Attributes:
-        table: One row per case.
-        details: What the table sums up: one row per case and seed, or per case and epoch.
-    """
+    """Everything that a study of cases found."""
 
     settings: TrainingSettings
     trained: Trained
-    table: pd.DataFrame
-    details: pd.DataFrame
+    table: pd.DataFrame  # one row per case
+    details: pd.DataFrame  # what the table sums up: one row per case and seed, or per case and epoch
 
 
 def read_cases(name: str) -> CaseFile:

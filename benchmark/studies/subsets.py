@@ -15,32 +15,23 @@ from pydantic import Field
 
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.studies import Report, interval_columns
-from benchmark.studies.runs import (
-    Cases,
-    CasesResult,
-    TrainingSettings,
-    mean_interval,
-    plot_interval,
-    read_cases,
-    train,
-)
+from benchmark.studies import Report, interval_columns, runs
 from benchmark.tables import frame_markdown, two_way
 
 
-class SubsetsSettings(TrainingSettings):
+class SubsetsSettings(runs.TrainingSettings):
     """What the study assumes: short runs on small subsets."""
 
-    cases: Cases = "studies/subsets"
+    cases: runs.Cases = "studies/subsets"
     subsets: int = Field(5, ge=2, le=1000, description="values of data.subset_seed, from 0")
 
 
-def run(settings: SubsetsSettings) -> CasesResult:
+def run(settings: SubsetsSettings) -> runs.CasesResult:
     """Carry out the runs that are missing in the store, and divide the spread of gains among subsets and seeds."""
-    file = read_cases(settings.cases)
+    file = runs.read_cases(settings.cases)
     gains, devices = [], set()
     for subset in range(settings.subsets):
-        trained = train(settings, file.model_copy(update={"data": {**file.data, "subset_seed": subset}}))
+        trained = runs.train(settings, file.model_copy(update={"data": {**file.data, "subset_seed": subset}}))
         devices.add(trained.device)
         reference = trained.accuracies(file.reference)
         for case in file.cases:
@@ -52,7 +43,7 @@ def run(settings: SubsetsSettings) -> CasesResult:
         mine = found[found["case"] == case.label].pivot_table("gain", "subset", "seed")
         rows.append({"case": case.label, **components(mine.dropna(axis=1))})
     trained = trained._replace(device=", ".join(sorted(devices)))
-    return CasesResult(settings, trained, pd.DataFrame(rows), found)
+    return runs.CasesResult(settings, trained, pd.DataFrame(rows), found)
 
 
 def components(table: pd.DataFrame) -> dict[str, float]:
@@ -66,7 +57,7 @@ def components(table: pd.DataFrame) -> dict[str, float]:
         no components. ``p_subset`` is that of the F test that subsets do not differ.
     """
     subsets, seeds = table.shape
-    row = {"seeds": seeds, **interval_columns("gain", mean_interval(table.mean(axis=1)))}
+    row = {"seeds": seeds, **interval_columns("gain", runs.mean_interval(table.mean(axis=1)))}
     if min(subsets, seeds) < 2:
         return row | dict.fromkeys(("sd_subset", "sd_seed", "sd_rest", "p_subset"), math.nan)
     found = two_way(table.to_numpy().tolist())
@@ -78,7 +69,7 @@ def components(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _plot(result: CasesResult) -> Figure:
+def _plot(result: runs.CasesResult) -> Figure:
     """Return the figure: for each case the mean gain on every subset, and over all with its interval."""
     with styled():
         figure = new_figure(7.5, 1.6 + 0.5 * len(result.table))
@@ -87,7 +78,7 @@ def _plot(result: CasesResult) -> Figure:
             line = LINES[place % len(LINES)]
             means = result.details[result.details["case"] == row["case"]].groupby("subset")["gain"].mean()
             axis.plot(means, [place + 0.15] * len(means), line.marker, color="0.6", ms=4, mfc="none")
-            plot_interval(axis, row, "gain", place, line)
+            runs.plot_interval(axis, row, "gain", place, line)
         axis.set_yticks(range(len(result.table)), [figure_text(case) for case in result.table["case"]])
         axis.set(ylim=(len(result.table) - 0.5, -0.5), xlabel="gain in points")
         axis.set_title("Grey: one subset, mean over its seeds; large: mean with 95 % interval over subsets")
@@ -96,7 +87,7 @@ def _plot(result: CasesResult) -> Figure:
     return figure
 
 
-def report(result: CasesResult) -> Report:
+def report(result: runs.CasesResult) -> Report:
     """Return figure, tables and the facts of the page."""
     table = result.table
     rows = table.to_dict("records")
