@@ -2,7 +2,6 @@
 
 import pickle
 import shutil
-import tarfile
 from dataclasses import replace
 from hashlib import md5
 from pathlib import Path
@@ -87,13 +86,6 @@ def test_archive_and_image_files_are_one_dataset(tree: Path, packed: Path, tmp_p
     rows = [Trainer(first, dataset, torch.device("cpu")).epoch() for dataset in loaded]
     scores = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
     assert scores[0] == scores[1]
-
-
-def test_unpacked_form_is_the_same_dataset(packed: Path, tmp_path: Path) -> None:
-    before = datasets.checksum("cifar10", DataConfig(), packed)
-    with tarfile.open(packed / "cifar-10-python.tar.gz") as opened:
-        opened.extractall(tmp_path / "unpacked", filter="data")
-    assert datasets.checksum("cifar10", DataConfig(), tmp_path / "unpacked") == before
 
 
 def test_order_is_by_class_and_pixels(tree: Path) -> None:

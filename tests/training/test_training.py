@@ -77,11 +77,6 @@ def test_views_of_one_image_are_independent() -> None:
         assert 0.1 < same < 0.3  # one in five by chance
 
 
-def test_the_number_of_threads_is_part_of_the_identity(tmp_path: Path) -> None:
-    one, two = (small(tmp_path, methods="dml", train={"threads": count}).runs[0] for count in (1, 2))
-    assert one.identity != two.identity
-
-
 def test_the_loss_of_an_epoch_is_the_mean_over_images(tmp_path: Path) -> None:
     (run,) = small(tmp_path, methods="independent", epochs=1).runs
     row = trainer(run).epoch()
