@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmark.datasets.decoding import EmbeddedImage, EncodedImage, in_blocks
+from benchmark.datasets.decoding import EmbeddedImage, EncodedImage, Item, in_blocks
 from benchmark.datasets.images import Indices
 from benchmark.datasets.labels import normal
 from benchmark.store import atomic
@@ -58,7 +58,7 @@ class Listing:
 
     def take(self, indices: Indices) -> "Listing":
         """Return the chosen files in the order given."""
-        return Listing(self.base, [self.names[index] for index in indices], self.labels[indices], self.classes)
+        return replace(self, names=[self.names[index] for index in indices], labels=self.labels[indices])
 
     def contents(self, cache: Path) -> str:
         """Return the hash of the files' names, in Unicode's form NFC, and bytes.
@@ -71,13 +71,7 @@ class Listing:
         Raises:
             InputError: If a file cannot be read.
         """
-        return remembered_of_files(cache, self.base, self.names, self._hash_contents)
-
-    def _hash_contents(self) -> str:
-        digest = sha256()
-        for lines in in_blocks(self._hash_block, self.names, "reading images"):
-            digest.update(lines)
-        return digest.hexdigest()
+        return remembered_of_files(cache, self.base, self.names, lambda: _hash_of(self._hash_block, self.names))
 
     def _hash_block(self, names: Sequence[str]) -> bytes:
         lines = []
@@ -88,6 +82,13 @@ class Listing:
             except OSError as error:
                 raise InputError(f"cannot read {path}: {error.strerror}") from None
         return os.fsencode("".join(lines))
+
+
+def _hash_of(block_of: Callable[[Sequence[Item]], bytes], items: Sequence[Item]) -> str:
+    digest = sha256()
+    for block in in_blocks(block_of, items, "reading images"):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def listing_of_classes(base: Path, folders: Mapping[str, str]) -> Listing:
@@ -218,10 +219,7 @@ class EmbeddedImages:
 
     def contents(self, cache: Path) -> str:
         """Return the hash of the images' bytes; all of them are read."""
-        digest = sha256()
-        for hashes in in_blocks(self._hash_block, self.rows.tolist(), "reading images"):
-            digest.update(hashes)
-        return digest.hexdigest()
+        return _hash_of(self._hash_block, self.rows.tolist())
 
     def _hash_block(self, rows: Sequence[int]) -> bytes:
         return b"".join(sha256(self.read(row)).digest() for row in rows)

@@ -50,7 +50,6 @@ WAITS = {
     ("benchmark/datasets/placement.py", "on_device"): "labels likewise, and images where they fit",
     ("benchmark/training/trainer.py", "_train"): "the losses of an epoch, once after it",
     ("benchmark/training/evaluation.py", "evaluate"): "the scores of an epoch, once after it",
-    ("benchmark/training/diagnostics.py", "_same"): "diagnostics: whose features are whose, once an epoch",
     ("benchmark/training/diagnostics.py", "gradient_norms"): "diagnostics: the norms, once an epoch",
     ("benchmark/training/trainer.py", "save_students"): "weights to be written, once after the run",
     ("benchmark/training/evaluation.py", "predicted"): "predictions to be written, batch by batch after the run",
