@@ -33,9 +33,7 @@ class Studies(TyperGroup):
         return args[0], study_command(args[0]), args[1:]
 
 
-app = typer.Typer(
-    cls=Studies, no_args_is_help=True, help="Study what decoupling, decay and short recipes do: figure, table and text."
-)
+app = typer.Typer(cls=Studies, no_args_is_help=True)
 
 
 @app.callback()
@@ -55,7 +53,7 @@ def study_command(name: str) -> Any:
         from methods.hyperparameters import validated
 
         texts = {field: text for field, text in given.items() if text is not None}
-        values = {field: parse_yaml(text, f"--{_flag(field)}") for field, text in texts.items()}
+        values = {field: parse_yaml(text, f"--{field.replace('_', '-')}") for field, text in texts.items()}
         settings, folder = validated(found.settings, values, name), out or Path("results/studies") / name
         check_folder(folder)
         files = found.write(found.module.run(settings), folder)
@@ -66,10 +64,6 @@ def study_command(name: str) -> Any:
     single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     single.command(name, help=found.description)(with_signature(command, parameters))
     return typer.main.get_command(single)
-
-
-def _flag(field: str) -> str:
-    return field.replace("_", "-")
 
 
 def _annotation(field: Any) -> Any:
