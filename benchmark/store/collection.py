@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 
 from benchmark import paths
@@ -289,22 +290,22 @@ def _counting(
         # what others claim comes last: it never counts instead of a result
         first, *others = sorted(own, key=lambda run: run.root.resolve() in claims)
         contradicting = [run for run in others if better(first, run) is None]
-        winner = next((run for run in own if contradicting and run.root.resolve() == preferred), None)
-        disputed = [run for run in contradicting if run.root.resolve() not in claims]
-        if contradicting and winner is None:
+        if not contradicting:
+            for run in others:
+                first = better(first, run) or first
+            counting.append(first)
+            continue
+        chosen = next((run for run in own if run.root.resolve() == preferred), None)
+        theirs = [run for run in contradicting if run.root.resolve() in claims]
+        if chosen is None:
             left_out.append(LeftOut(contradicting[0].folder, contradiction(first, contradicting[0])))
-        if winner is not None or not disputed:
-            winner = winner or first
-            for run in others if not contradicting else ():
-                winner = better(winner, run) or winner
-            counting.append(_claimed(winner, claims) if contradicting else winner)
-        counting += [_claimed(run, claims) for run in contradicting if run not in disputed and run is not winner]
+        if chosen is not None or len(theirs) == len(contradicting):
+            counting.append(_claimed(chosen or first, claims))
+        counting += [_claimed(run, claims) for run in theirs if run is not chosen]
     results = [run.record for run in runs if run.root.resolve() not in claims]
     for place, run in enumerate(counting):
         if run.root.resolve() not in claims:
-            joined = run.record
-            for record in results:
-                joined = joined.asked_as(record)
+            joined = reduce(Record.asked_as, results, run.record)
             counting[place] = replace(run, record=joined)
     return counting, left_out
 

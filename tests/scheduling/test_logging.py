@@ -16,14 +16,15 @@ from benchmark.store import Result, Store
 from methods.errors import InputError
 from tests import needs
 from tests.command_line import SMALL
+from tests.plans import digits
 from tests.scheduling.test_time_limit import Listener
 
-LAYER: dict[str, Any] = {"methods": ["dml"], "dataset": "digits", "seeds": 2, **SMALL, "epochs": 2}
+TWO: dict[str, Any] = {**SMALL, "seeds": 2, "epochs": 2}
 
 
 def run_with(name: str, results: Path) -> list[tuple[RunConfig, list[dict[str, float]]]]:
     """Carry the runs out with a backend and return what the store holds."""
-    command = running.prepare([{**LAYER, "results": str(results), "log": name}])
+    command = digits(results, "dml", **TWO, log=name)
     assert running.carry_out(command, Console(quiet=True))
     return [(run, rows_of(command.store.folder(run) / "metrics.jsonl")) for run in command.runs]
 
@@ -96,7 +97,7 @@ def test_a_backend_that_fails_says_so_once_and_the_runs_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(logging_backends, "BACKENDS", {**BACKENDS, "json": Fragile})
-    command = running.prepare([{**LAYER, "results": str(tmp_path), "log": ["json"]}])
+    command = digits(tmp_path, "dml", **TWO, log=["json"])
     assert running.carry_out(command, Console(force_terminal=False))
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ") and "--log" in line]
     assert len(notes) == 1
@@ -114,7 +115,7 @@ def test_a_run_that_goes_on_opens_its_log_where_it_goes_on(tmp_path: Path, monke
             """Nothing."""
 
     monkeypatch.setattr(logging_backends, "BACKENDS", {"recorder": Recorder})
-    (run,) = running.prepare([{**LAYER, "seeds": 1, "results": str(tmp_path)}]).runs
+    (run,) = digits(tmp_path, "dml").runs
     observer = LoggingObserver(Listener(), ["recorder"], Store(tmp_path))
     observer.epoch(run, {"epoch": 7})
     observer.epoch(run, {"epoch": 8})

@@ -10,21 +10,19 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import methods
-from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.catalogue import load
 from benchmark.scheduling.execution import Execution, Job
 from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
 from methods import registry
+from tests.plans import digits
 
 
 def prepare(results: Path, method: str, **changes: Any) -> RunConfig:
     """A run of three short epochs."""
-    data = {"train_per_class": 4, "test_per_class": 4}
-    layer = {"methods": method, "dataset": "digits", "seeds": 1, "data": data, "results": str(results)}
-    layer["train"] = {"batch_size": 16, "epochs": 3}
-    (run,) = running.prepare([layer | changes]).runs
+    small = {"data": {"train_per_class": 4, "test_per_class": 4}, "train": {"batch_size": 16, "epochs": 3}}
+    (run,) = digits(results, method, **small | changes).runs
     return run
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from benchmark import datasets
-from benchmark.running import prepare
 from benchmark.scheduling import Execution, Job
 from benchmark.scheduling.cluster import SOCKET_NAME, own_folders
 from benchmark.store import Status, environment, load
+from tests.plans import digits
 
 ROOT = Path(__file__).parents[2]
 BENCH = Path(sys.executable).with_name("bench")
@@ -178,8 +178,7 @@ class TestUnderRay:
 
 
 def test_other_code_than_the_command_runs_is_refused(tmp_path: Path) -> None:
-    layer = {"methods": "dml", "dataset": "digits", "seeds": 1, "epochs": 1, "results": str(tmp_path)}
-    [run] = prepare([layer]).runs
+    (run,) = digits(tmp_path, "dml", epochs=1).runs
     dataset = datasets.load("digits", run.data, tmp_path)
     for code, status in (("0" * 32, Status.FAILED), (environment.source_hash(), Status.FINISHED)):
         execution = Execution(Job(run, tmp_path, "cpu", code=code), dataset)

@@ -23,6 +23,7 @@ from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
 from methods.errors import InputError
 from tests.command_line import SMALL, Bench
+from tests.plans import digits
 from tools.stress import Metrics, outcome
 
 QUIET = Console(quiet=True)
@@ -60,9 +61,8 @@ class Listener:
 
 
 def prepared(results: Path, **changes: Any) -> Command:
-    layer = {"methods": "dml", "dataset": "digits", "seeds": 2, **SMALL, "epochs": 4, "results": str(results)}
-    layer |= {"data": {"train_per_class": 4, "test_per_class": 4}, "train": {"batch_size": 20}}
-    return running.prepare([layer | changes])
+    small = {"data": {"train_per_class": 4, "test_per_class": 4}, "train": {"batch_size": 20}}
+    return digits(results, "dml", **{"seeds": 2, "epochs": 4, "device": "cpu", **small, **changes})
 
 
 @pytest.fixture(scope="module")

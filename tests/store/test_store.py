@@ -18,6 +18,7 @@ from benchmark.scheduling.execution import Execution, Job
 from benchmark.store import Result, Status, Store, atomic, environment
 from methods.errors import InputError
 from tests.images import random_pixels, tree
+from tests.plans import digits
 
 FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))
 FAILED = Result(Status.FAILED, "RuntimeError: no luck")
@@ -26,8 +27,7 @@ FAILED = Result(Status.FAILED, "RuntimeError: no luck")
 def command(results: Path) -> running.Command:
     """Two seeds of DML on thirty digits, in this process."""
     data = {"train_per_class": 3, "test_per_class": 5}
-    layer = {"methods": "dml", "seeds": 2, "epochs": 2, "data": data, "results": str(results), "engine": "serial"}
-    return running.prepare([layer])
+    return digits(results, "dml", seeds=2, epochs=2, data=data)
 
 
 @pytest.fixture
