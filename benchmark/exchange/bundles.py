@@ -63,17 +63,11 @@ def is_bundle(word: str) -> bool:
 
 @dataclass(frozen=True)
 class Packed:
-    """What went into a bundle.
+    """What went into a bundle."""
 
-    Attributes:
-        runs: How many.
-        size: Of the bundle in bytes.
-        left_out: A line for each run that is damaged.
-    """
-
-    runs: int
-    size: int
-    left_out: list[str]
+    runs: int  # how many
+    size: int  # of the bundle in bytes
+    left_out: list[str]  # a line for each run that is damaged
 
 
 def pack(results: Path, out: Path, weights: bool = False, predictions: bool = False) -> Packed:
@@ -186,17 +180,11 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 @dataclass(frozen=True)
 class BundledRun:
-    """A run in a bundle.
+    """A run in a bundle."""
 
-    Attributes:
-        name: Of its folder.
-        contents: What its files say.
-        files: The bytes of all of them by name, weights and predictions included.
-    """
-
-    name: str
-    contents: Contents
-    files: Mapping[str, bytes]
+    name: str  # of its folder
+    contents: Contents  # what its files say
+    files: Mapping[str, bytes]  # the bytes of all of them by name, weights and predictions included
 
     @property
     def hash(self) -> str:

@@ -64,42 +64,29 @@ class Mark(StrEnum):
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Comparison:
-    """A stored run and its repetition.
+    """A stored run and its repetition."""
 
-    Attributes:
-        outcome: ``identical``: every deterministic number to the last bit, on the same hardware and software;
-            ``repeated``: measured again elsewhere; ``different``: other numbers on the same hardware and software;
-            ``inconsistent``: the stored run is none that its configuration gives.
-        text: What that rests on, on one line.
-        stored: Accuracies and other metrics of the last evaluated epoch, and :data:`BEST`, as they are stored.
-        differences: Of each of these: repeated minus stored.
-        content: The hash of the run's files: after any edit a record of the comparison does not count.
-    """
-
+    # `identical`: every deterministic number to the last bit, on the same hardware and software; `repeated`: measured
+    # again elsewhere; `different`: other numbers on the same hardware and software; `inconsistent`: the stored run is
+    # none that its configuration gives
     outcome: Outcome
-    text: str = ""
+    text: str = ""  # what that rests on, on one line
+    # accuracies and other metrics of the last evaluated epoch, and `BEST`, as they are stored
     stored: Mapping[str, float] = field(default_factory=dict)
-    differences: Mapping[str, float] = field(default_factory=dict)
-    content: str = ""
+    differences: Mapping[str, float] = field(default_factory=dict)  # of each of these: repeated minus stored
+    content: str = ""  # the hash of the run's files: after any edit a record of the comparison does not count
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What repetitions say of a claim.
+    """What repetitions say of a claim."""
 
-    Attributes:
-        mark: In one word.
-        repeated: How many runs were repeated.
-        runs: How many there are.
-        more: How many repetitions more would decide, if they are as those so far; None if nothing is open.
-        text: Mean signed difference with its interval, where there is one.
-    """
-
-    mark: Mark
-    repeated: int
-    runs: int
+    mark: Mark  # in one word
+    repeated: int  # how many runs were repeated
+    runs: int  # how many there are
+    # how many repetitions more would decide, if they are as those so far; None if nothing is open
     more: int | None = None
-    text: str = ""
+    text: str = ""  # mean signed difference with its interval, where there is one
 
     def __str__(self) -> str:
         more = f", {self.more} more needed" if self.more else ""

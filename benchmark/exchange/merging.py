@@ -17,25 +17,16 @@ from methods.errors import InputError
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did, or would do.
+    """What a merge did, or would do."""
 
-    Attributes:
-        added: Runs that were not there, replicates among them.
-        completed: Runs that were there, but had not ended for good.
-        present: Runs that were there already, or are better than those of the bundles.
-        busy: Runs that another command is carrying out: they were left.
-        replicates: Of those added, how many are there as measured in another environment too.
-        contradictions: A line for each run that has other numbers in the same environment: it was left.
-        plans: Sequential plans that were not there; those that are there stay beside them.
-    """
-
-    added: int
-    completed: int
-    present: int
-    busy: int = 0
-    replicates: int = 0
+    added: int  # runs that were not there, replicates among them
+    completed: int  # runs that were there, but had not ended for good
+    present: int  # runs that were there already, or are better than those of the bundles
+    busy: int = 0  # runs that another command is carrying out: they were left
+    replicates: int = 0  # of those added, how many are there as measured in another environment too
+    # a line for each run that has other numbers in the same environment: it was left
     contradictions: Sequence[str] = ()
-    plans: int = 0
+    plans: int = 0  # sequential plans that were not there; those that are there stay beside them
 
 
 def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:

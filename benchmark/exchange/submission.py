@@ -38,42 +38,24 @@ class _Strict(BaseModel):
 
 
 class Code(_Strict):
-    """The plug-in of a method that is not in this package.
+    """The plug-in of a method that is not in this package."""
 
-    Attributes:
-        file: Beside ``submission.yaml``.
-        hash: As the runs have it; ``bench submit --check`` says which it is.
-    """
-
-    file: FileName
+    file: FileName  # beside `submission.yaml`
+    # as the runs have it; `bench submit --check` says which it is
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{12,64}$")]
 
 
 class Form(_Strict):
-    """What ``submission.yaml`` says.
+    """What ``submission.yaml`` says."""
 
-    Attributes:
-        who: Who submits it, and how to reach them.
-        method: What it is about; the bundle may have runs of methods of this package to compare with.
-        code: Of a plug-in; left out for a method of this package.
-        recipe: The name of the recipe that the runs follow.
-        settings: What they have otherwise, by section (train, data) and key.
-        machine: What they were made on, in words.
-        licence: Of the results, such as CC-BY-4.0.
-        bundle: Of the runs, by ``bench pack``.
-        paper: Where the method is described.
-        trials: That were spent on tuning the method; 0 for none.
-        about: What else is to be known.
-    """
-
-    who: Line
-    method: Line
-    code: Code | None = None
-    recipe: Line
-    settings: dict[str, dict[str, Any]] = {}
-    machine: Line
-    licence: Line
-    bundle: FileName
+    who: Line  # who submits it, and how to reach them
+    method: Line  # what it is about; the bundle may have runs of methods of this package to compare with
+    code: Code | None = None  # of a plug-in; left out for a method of this package
+    recipe: Line  # the name of the recipe that the runs follow
+    settings: dict[str, dict[str, Any]] = {}  # what they have otherwise, by section (train, data) and key
+    machine: Line  # what they were made on, in words
+    licence: Line  # of the results, such as CC-BY-4.0
+    bundle: FileName  # of the runs, by `bench pack`
     paper: WebAddress | None = Field(None, description="link to the paper, http or https")
     trials: int | None = Field(None, ge=0, description="trials spent on tuning the method, 0 for none")
     about: Line | None = Field(None, description="further remarks")

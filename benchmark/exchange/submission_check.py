@@ -34,17 +34,11 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Checked:
-    """What checking a submission came to.
+    """What checking a submission came to."""
 
-    Attributes:
-        mark: Of the submission: that of its weakest claim, or ``differs`` if anything is not as it must be.
-        claims: What repetitions say of each claim, by method, dataset and network.
-        record: To be kept by the checker.
-    """
-
-    mark: Mark
-    claims: Mapping[str, Statement]
-    record: Record
+    mark: Mark  # of the submission: that of its weakest claim, or `differs` if anything is not as it must be
+    claims: Mapping[str, Statement]  # what repetitions say of each claim, by method, dataset and network
+    record: Record  # to be kept by the checker
 
 
 def check(

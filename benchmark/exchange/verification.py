@@ -49,21 +49,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Access:
-    """What of this machine a repetition may use.
+    """What of this machine a repetition may use."""
 
-    Attributes:
-        data_root: Where datasets are.
-        device: As ``bench run`` takes it; None for the kind that a run says it was made on, where there is one here.
-        plugins: Python files that define further methods, networks and datasets.
-        datasets: Names of datasets with a path in them, such as ``folder:photos``, that the person has named.
-        files: Files for hyperparameters that the person has named, such as the weights of a teacher.
-    """
-
-    data_root: Path
+    data_root: Path  # where datasets are
+    # as `bench run` takes it; None for the kind that a run says it was made on, where there is one here
     device: str | None = None
-    plugins: Sequence[str] = ()
+    plugins: Sequence[str] = ()  # Python files that define further methods, networks and datasets
+    # names of datasets with a path in them, such as `folder:photos`, that the person has named
     datasets: Sequence[str] = ()
-    files: Sequence[Path] = ()
+    files: Sequence[Path] = ()  # files for hyperparameters that the person has named, such as the weights of a teacher
 
 
 def cases(target: str | Path | None, results: Path) -> list[Case]:
@@ -250,23 +244,15 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
 
 
 class Record(BaseModel):
-    """What was checked of a bundle or of a folder of runs.
-
-    Attributes:
-        digest: Of the bundle's bytes; empty for a folder of runs.
-        seed: Of the draw.
-        environment: What the repetition was made with.
-        problems: What is not as it must be, a line each.
-        runs: What repeating a run came to, by its name.
-    """
+    """What was checked of a bundle or of a folder of runs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    digest: str = ""
-    seed: int = 0
-    environment: dict[str, str] = {}
-    problems: list[str] = []
-    runs: dict[str, Comparison] = {}
+    digest: str = ""  # of the bundle's bytes; empty for a folder of runs
+    seed: int = 0  # of the draw
+    environment: dict[str, str] = {}  # what the repetition was made with
+    problems: list[str] = []  # what is not as it must be, a line each
+    runs: dict[str, Comparison] = {}  # what repeating a run came to, by its name
 
     def comparison(self, name: str, content: str) -> Comparison | None:
         """Return what repeating a run came to; None if it was not repeated, or has other files now."""

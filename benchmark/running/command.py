@@ -16,35 +16,23 @@ from methods.errors import InputError, unknown
 
 @dataclass(frozen=True)
 class Command:
-    """A request with everything resolved.
+    """A request with everything resolved."""
 
-    Attributes:
-        runs: All runs that were asked for.
-        force: Whether finished ones are repeated.
-        engine: ``ray`` or ``serial``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; of several GPUs the first.
-        save_students: Whether weights are kept.
-        predictions: What the predictors' logits on the scored images are kept as; None if they are not.
-        log: The logging backends that are told of everything.
-        shares: A line for each kind of run on what it spends, in a plan of equal cost.
-        broken: A line for each plug-in that cannot be used.
-        limit: By when it has to end, all being done or not.
-    """
-
-    runs: Sequence[RunConfig]
+    runs: Sequence[RunConfig]  # all runs that were asked for
     store: Store
     data_root: Path
     plugins: tuple[str, ...]
-    force: bool
-    engine: Engine
+    force: bool  # whether finished ones are repeated
+    engine: Engine  # `ray` or `serial`
     cluster: Cluster
-    device: str
-    save_students: bool
+    device: str  # `auto`, `cpu`, `cuda` or `cuda:N`; of several GPUs the first
+    save_students: bool  # whether weights are kept
+    # what the predictors' logits on the scored images are kept as; None if they are not
     predictions: LogitsType | None = None
-    log: tuple[str, ...] = ()
-    shares: Sequence[str] = ()
-    broken: Sequence[str] = ()
-    limit: TimeLimit | None = None
+    log: tuple[str, ...] = ()  # the logging backends that are told of everything
+    shares: Sequence[str] = ()  # a line for each kind of run on what it spends, in a plan of equal cost
+    broken: Sequence[str] = ()  # a line for each plug-in that cannot be used
+    limit: TimeLimit | None = None  # by when it has to end, all being done or not
 
     @property
     def worker_device(self) -> str:

@@ -61,17 +61,11 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where Ray runs and how it shares the machine out.
+    """Where Ray runs and how it shares the machine out."""
 
-    Attributes:
-        address: Of an existing cluster; None starts one on this machine for this command alone.
-        trials_per_gpu: Runs in parallel on one GPU, at most.
-        gpus: Of this machine that runs may use, as torch numbers them; empty for all.
-    """
-
-    address: str | None = None
-    trials_per_gpu: int = 1
-    gpus: tuple[int, ...] = ()
+    address: str | None = None  # of an existing cluster; None starts one on this machine for this command alone
+    trials_per_gpu: int = 1  # runs in parallel on one GPU, at most
+    gpus: tuple[int, ...] = ()  # of this machine that runs may use, as torch numbers them; empty for all
 
 
 def set_environment(cluster: Cluster) -> None:

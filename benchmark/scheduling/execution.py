@@ -32,28 +32,18 @@ CHECKPOINT_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Job:
-    """A run and how to carry it out; nothing here beside ``config`` changes its numbers on a given device.
-
-    Attributes:
-        config: The run.
-        results: The results folder.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        save_students: Whether the students' weights are kept.
-        plugins: Python files that define further methods and datasets.
-        force: Whether the run begins anew even if it has ended or can be resumed.
-        predictions: What the predictors' logits on the scored images are kept as; None if they are not.
-        limit: By when it has to have ended, or to be ready to be resumed.
-        code: The hash of the command's own code, which the process that carries it out must have too; empty: any.
-    """
+    """A run and how to carry it out; nothing here beside ``config`` changes its numbers on a given device."""
 
     config: RunConfig
-    results: Path
-    device: str = "auto"
-    save_students: bool = False
-    plugins: tuple[str, ...] = ()
-    force: bool = False
+    results: Path  # the folder
+    device: str = "auto"  # `auto`, `cpu`, `cuda` or `cuda:N`
+    save_students: bool = False  # whether the students' weights are kept
+    plugins: tuple[str, ...] = ()  # Python files that define further methods and datasets
+    force: bool = False  # whether the run begins anew even if it has ended or can be resumed
+    # what the predictors' logits on the scored images are kept as; None if they are not
     predictions: LogitsType | None = None
-    limit: TimeLimit | None = None
+    limit: TimeLimit | None = None  # by when it has to have ended, or to be ready to be resumed
+    # the hash of the command's own code, which the process that carries it out must have too; empty: any
     code: str = ""
 
 

@@ -45,18 +45,12 @@ class Node:
 
 @dataclass(frozen=True)
 class Placement:
-    """What a run takes.
+    """What a run takes."""
 
-    Attributes:
-        gpus: The share of a GPU.
-        places: How many runs fit in parallel.
-        nodes: Of another command's cluster: those that runs may be on.
-        options: Of Ray's placement groups: they keep runs from the nodes that are left out.
-    """
-
-    gpus: float
-    places: int
-    nodes: Sequence[Node] = ()
+    gpus: float  # the share of a GPU
+    places: int  # how many runs fit in parallel
+    nodes: Sequence[Node] = ()  # of another command's cluster: those that runs may be on
+    # of Ray's placement groups: they keep runs from the nodes that are left out
     options: dict[str, Any] = field(default_factory=dict)
 
 

@@ -56,17 +56,11 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class Found:
-    """A run and where it is stored.
+    """A run and where it is stored."""
 
-    Attributes:
-        root: The results folder.
-        record: The run in brief; its name is unique among the runs that were read.
-        stored_as: The name of its folder where that is another one.
-    """
-
-    root: Path
-    record: Record
-    stored_as: str = ""
+    root: Path  # the results folder
+    record: Record  # the run in brief; its name is unique among the runs that were read
+    stored_as: str = ""  # the name of its folder where that is another one
 
     @property
     def folder(self) -> Path:
@@ -91,17 +85,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of one results folder or of several.
+    """The runs of one results folder or of several."""
 
-    Attributes:
-        found: In the order of their names.
-        left_out: Those that are left out.
-        by_index: Whether curves may be taken from the index.
-    """
-
-    found: Sequence[Found]
-    left_out: Sequence[LeftOut]
-    by_index: bool = True
+    found: Sequence[Found]  # in the order of their names
+    left_out: Sequence[LeftOut]  # those that are left out
+    by_index: bool = True  # whether curves may be taken from the index
 
     def curves(self, names: Collection[str]) -> Iterator[tuple[str, Scores]]:
         """Yield the curves of the runs of these names, as :func:`benchmark.store.records.reduced`, in any order."""

@@ -69,37 +69,22 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        status: How far it is.
-        reason: Why it did not finish, on one line; empty if it did.
-        seconds: Its wall time.
-        environment: Versions, device, and the day (UTC) at which it ended.
-        cost: What it takes, such as its number of trainable parameters.
-        students: The predictors whose mean is the reported metric.
-        roles: What each predictor is in its method.
-        metrics: What the method records beside its losses.
-    """
-
-    status: Status
-    reason: str = ""
-    seconds: Annotated[float, Field(ge=0)] = 0.0
-    environment: dict[str, str] | None = None
-    cost: dict[str, float] | None = None
-    students: tuple[str, ...] = ()
-    roles: Mapping[str, Role] = field(default_factory=dict)
-    metrics: tuple[MethodMetric, ...] = ()
+    status: Status  # how far it is
+    reason: str = ""  # why it did not finish, on one line; empty if it did
+    seconds: Annotated[float, Field(ge=0)] = 0.0  # its wall time
+    environment: dict[str, str] | None = None  # versions, device, and the day (UTC) at which it ended
+    cost: dict[str, float] | None = None  # what it takes, such as its number of trainable parameters
+    students: tuple[str, ...] = ()  # the predictors whose mean is the reported metric
+    roles: Mapping[str, Role] = field(default_factory=dict)  # what each predictor is in its method
+    metrics: tuple[MethodMetric, ...] = ()  # what the method records beside its losses
 
 
 class DamagedError(Exception):
-    """A run's files are not what a run writes; the message says which and why, on one line.
+    """A run's files are not what a run writes; the message says which and why, on one line."""
 
-    Attributes:
-        stamp: Of the files, where they are in a folder.
-    """
-
-    stamp: Stamp = (-1,) * 9
+    stamp: Stamp = (-1,) * 9  # of the files, where they are in a folder
 
 
 @strict_dataclass(config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), frozen=True, kw_only=True)
@@ -110,21 +95,14 @@ class _StoredResult(Result):
 
 @dataclass(frozen=True)
 class Contents:
-    """A run's files, checked.
+    """A run's files, checked."""
 
-    Attributes:
-        config: Its resolved configuration.
-        result: How it ended; None if it has not.
-        rows: Its metrics, a row per epoch; a metric that was no finite number is left out.
-        raw: The files' bytes by name; one that is not there is left out.
-        stamp: Of the moment at which they were read in a folder; empty for files of a bundle.
-    """
-
-    config: RunConfig
-    result: Result | None
-    rows: Sequence[Row]
+    config: RunConfig  # its resolved configuration
+    result: Result | None  # how it ended; None if it has not
+    rows: Sequence[Row]  # its metrics, a row per epoch; a metric that was no finite number is left out
+    # the files' bytes by name; one that is not there is left out
     raw: Mapping[str, bytes] = field(default_factory=dict)
-    stamp: Stamp = ()
+    stamp: Stamp = ()  # of the moment at which they were read in a folder; empty for files of a bundle
 
     @cached_property
     def hash(self) -> str:

@@ -25,15 +25,10 @@ _NOT_ENDED = "not ended"
 
 @dataclass(frozen=True)
 class Scores:
-    """Named numbers; those that a run has not are nan.
+    """Named numbers; those that a run has not are nan."""
 
-    Attributes:
-        names: In the order of the file.
-        values: ``[len(names)]``, or ``[epochs, len(names)]``.
-    """
-
-    names: tuple[str, ...]
-    values: NDArray[np.float64]
+    names: tuple[str, ...]  # in the order of the file
+    values: NDArray[np.float64]  # `[len(names)]`, or `[epochs, len(names)]`
 
     @classmethod
     def of(cls, row: Mapping[str, float]) -> "Scores":
@@ -59,34 +54,22 @@ def _matrix(rows: Sequence[Row], names: Sequence[str]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Record:
-    """A run in brief.
+    """A run in brief."""
 
-    Attributes:
-        name: Of its folder.
-        seed: Of its configuration.
-        identity: Of its configuration.
-        settings: The configuration without the seed, as JSON; runs that differ in the seed alone have the same text.
-        ending: ``status``, ``reason``, ``students``, ``roles``, ``metrics`` and ``environment``, as JSON; status
-            ``unfinished`` if it has not ended.
-        last: The last epoch's metrics, and what the run took, as ``cost.seconds``.
-        scored: The metrics of the last epoch that was evaluated; None where that is the last one.
-        best: The highest accuracy of the students in any epoch; None if there is none.
-        epochs: How many it has.
-        digest: Of the numbers that a run of the same identity must have on the same device.
-        damage: What is wrong with its files, on one line; nothing else is set then.
-    """
-
-    name: str
+    name: str  # of its folder
     seed: int = 0
     identity: str = ""
+    # the configuration without the seed, as JSON; runs that differ in the seed alone have the same text
     settings: str = ""
+    # `status`, `reason`, `students`, `roles`, `metrics` and `environment`, as JSON; status `unfinished` if it has not
+    # ended
     ending: str = ""
-    last: Scores = Scores((), np.empty(0))
-    scored: Scores | None = None
-    best: float | None = None
-    epochs: int = 0
-    digest: str = ""
-    damage: str = ""
+    last: Scores = Scores((), np.empty(0))  # the last epoch's metrics, and what the run took, as `cost.seconds`
+    scored: Scores | None = None  # the metrics of the last epoch that was evaluated; None where that is the last one
+    best: float | None = None  # the highest accuracy of the students in any epoch; None if there is none
+    epochs: int = 0  # how many it has
+    digest: str = ""  # of the numbers that a run of the same identity must have on the same device
+    damage: str = ""  # what is wrong with its files, on one line; nothing else is set then
 
     @cached_property
     def config(self) -> RunConfig:
