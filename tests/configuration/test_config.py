@@ -41,28 +41,8 @@ YAML_VALUES = st.recursive(
 )
 WORDS = st.text("abc 01.:-#{'", max_size=9)
 JSON_LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
-OTHER_VALUES = (
-    1,
-    2,
-    64,
-    0.25,
-    0.125,
-    True,
-    False,
-    [0.875],
-    "bf16",
-    "fp32",
-    32,
-    "cosine",
-    "constant",
-    "norm_and_bias",
-    "mean",
-    "black",
-    "adamw",
-    "randaugment",
-    "mixup",
-    "resized",
-)
+OTHER_WORDS = "bf16 fp32 cosine constant norm_and_bias mean black adamw randaugment mixup resized"
+OTHER_VALUES = (1, 2, 32, 64, 0.25, 0.125, True, False, [0.875], *OTHER_WORDS.split())
 SETTINGS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
 
 

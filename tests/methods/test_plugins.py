@@ -1,6 +1,5 @@
 """A plug-in imports the modules beside its file; they hide nothing that is installed and nothing of another plug-in."""
 
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -12,6 +11,7 @@ from benchmark.configuration.code import hash_of, source_of
 from methods import registry
 from methods.errors import InputError
 from methods.plugins import import_plugin
+from tests.command_line import process
 
 PLUGIN = '''from methods.independent import Independent
 from utils import WEIGHT
@@ -110,13 +110,6 @@ def test_its_runs_train_and_are_shown(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_workers_import_it_too(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     path = plugin(tmp_path / "code")
-    words = ["--methods", "mine", "--plugin", str(path), "--backbone", "resnet8", "--epochs", "1"]
-    words += ["--set", "data.train_per_class=2", "--set", "data.test_per_class=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmark.cli", "run", *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = f"run --methods mine --plugin {path} --backbone resnet8 --epochs 1 --set data.train_per_class=2"
+    answer = process(tmp_path, *words.split(), "--set", "data.test_per_class=2")
+    assert answer.code == 0, answer.out + answer.err

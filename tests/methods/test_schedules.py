@@ -1,6 +1,5 @@
 """Ramps and decays as a configuration has them: plotted as the losses have them, and inactive terms are remarked on."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,11 @@ import pytest
 import torch
 
 import methods
-from benchmark import cli
 from benchmark.configuration import recipes
 from methods import registry
 from methods.interface import Progress
 from methods.schedules import Schedule, inactive_terms, schedule_remarks
+from tests.command_line import Bench
 
 EPOCHS = 12
 DEFAULTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in methods.available() if name != "kd"]
@@ -67,16 +66,12 @@ class TestRemarks:
     @pytest.mark.parametrize(
         ("name", "given", "epochs"),
         [
-            ("dkel", {}, 300),
-            ("dkel", {"ramp": "none"}, 300),
-            ("dkel", {"ramped_ensemble": True, "decay": "linear"}, 300),
-            ("dkel", {"decay": "none"}, 300),
+            *(("dkel", {}, 300), ("one", {}, 300), ("dml", {}, 300), ("pcl", {"ramp": "released"}, 300)),
+            *(("dkel", {key: "none"}, 300) for key in ("ramp", "decay")),
             ("dkel", {"decay": "constant"}, 300),
+            ("dkel", {"ramped_ensemble": True, "decay": "linear"}, 300),
             ("dkel", {"weight": 0.0, "ramp": "released"}, 300),
             ("dkel", {"ramped_ensemble": True, "decay_rate": 0.5}, 20),
-            ("pcl", {"ramp": "released"}, 300),
-            ("one", {}, 300),
-            ("dml", {}, 300),
         ],
     )
     def test_what_acts_or_is_switched_off_is_not_remarked(self, name: str, given: dict[str, Any], epochs: int) -> None:
@@ -153,22 +148,11 @@ class TestNoInactiveTerm:
 
 
 class TestCommand:
-    def call(self, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["bench", "schedules", *words])
-        try:
-            cli.main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
-
-    def test_figure_table_and_warning(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        words = ("--method", "dkel", "--set", "dkel.ramp=released", "--out", str(tmp_path))
-        assert self.call(monkeypatch, *words) == 0
-        out = capsys.readouterr().out
-        assert "note: dkel: teacher_ensemble_distillation" in out
-        assert "0 of 300" in out
+    def test_figure_table_and_warning(self, tmp_path: Path, bench: Bench) -> None:
+        answer = bench("schedules", "--method", "dkel", "--set", "dkel.ramp=released", "--out", tmp_path)
+        assert answer.code == 0
+        assert "note: dkel: teacher_ensemble_distillation" in answer.out
+        assert "0 of 300" in answer.out
         assert (tmp_path / "dkel.svg").read_text().startswith("<?xml")
         assert (tmp_path / "dkel.png").stat().st_size > 10_000
         curves = pd.read_csv(tmp_path / "dkel.csv")
@@ -185,14 +169,10 @@ class TestCommand:
             ("--method dkel --epochs 0", "train.epochs"),
         ],
     )
-    def test_bad_words(
-        self, words: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert self.call(monkeypatch, *words.split()) == 2
-        assert reason in capsys.readouterr().err
+    def test_bad_words(self, words: str, reason: str, bench: Bench) -> None:
+        bench("schedules", *words.split()).assert_refused(reason)
 
-    def test_a_recipe_sets_length_and_values(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert self.call(monkeypatch, "--method", "one", "--config", "digits", "--out", str(tmp_path)) == 0
-        assert "of 20 " in capsys.readouterr().out
+    def test_a_recipe_sets_length_and_values(self, bench: Bench) -> None:
+        answer = bench("schedules", "--method", "one", "--config", "digits", "--out", "here")
+        assert answer.code == 0
+        assert "of 20 " in answer.out
