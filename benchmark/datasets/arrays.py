@@ -118,7 +118,7 @@ def assembled(name: str, parts: Parts, config: DataConfig) -> Dataset:
     """
 
     def used(part: LabelledImages, word: str) -> LabelledImages:
-        chosen = part.take(subset(part.labels, config, word))
+        chosen = part.take(subset(part.labels, config, word, name))
         return LabelledImages(squared(chosen.images, config.image_size, parts.where), chosen.labels)
 
     train = used(parts.train, "train")

@@ -1,8 +1,7 @@
 """Datasets by name: labelled uint8 images, in memory or in a mapped file."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,17 +15,6 @@ if TYPE_CHECKING:
     from benchmark.configuration import SourceCode
     from benchmark.datasets.arrays import PluginDataset
     from benchmark.datasets.images import Dataset, Shape
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Name the dataset in what its images raise."""
-    from benchmark.datasets.images import TooFewImagesError
-
-    try:
-        yield
-    except TooFewImagesError as error:
-        raise InputError(f"{name}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -121,8 +109,7 @@ def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] =
     Raises:
         InputError: If files are there and are not what they should be.
     """
-    with _named(name):
-        return str(_provider(name, plugins, config).checksum(name, config, root))
+    return str(_provider(name, plugins, config).checksum(name, config, root))
 
 
 def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
@@ -151,8 +138,7 @@ def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ())
     """
     from benchmark.datasets.images import holdout_split
 
-    with _named(name):
-        dataset: Dataset = _provider(name, plugins, config).load(name, config, root)
+    dataset: Dataset = _provider(name, plugins, config).load(name, config, root)
     return holdout_split(dataset, config.holdout) if config.holdout else dataset
 
 

@@ -1,9 +1,8 @@
 """Image files to arrays of one shape and size."""
 
 import io
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
@@ -21,38 +20,27 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 
-@contextmanager
-def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told of every further piece done; on a terminal a bar on stderr shows them."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda pieces: progress.advance(task, pieces)
-
-
 def in_blocks(
     function: Callable[[Sequence[Item]], Result], items: Sequence[Item], description: str
 ) -> Generator[Result, None, None]:
     """Yield ``function(block)`` for blocks of neighbouring items, in their order, worked on by threads.
 
-    No more is held than a few blocks per thread, however slowly the results are taken.
-
-    Args:
-        function: Of a block of :data:`BLOCK` items or fewer; an exception of its own ends everything.
-        items: All of them.
-        description: For the bar.
+    A block has :data:`BLOCK` items or fewer. No more is held than a few of them per thread, however slowly the results
+    are taken. On a terminal a bar on stderr shows what is done. An exception of the function ends everything.
     """
-    workers = min(32, (cpu_count() or 1) + 1)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    workers, console = min(32, (cpu_count() or 1) + 1), Console(stderr=True)
     blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
-    with ThreadPoolExecutor(workers) as pool, bar(description, len(items)) as advance:
+    shown = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with ThreadPoolExecutor(workers) as pool, shown as progress:
+        task = progress.add_task(description, total=len(items))
         for start in range(0, len(blocks), 2 * workers):
             some = blocks[start : start + 2 * workers]
             for block, result in zip(some, pool.map(function, some), strict=True):
                 yield result
-                advance(len(block))
+                progress.advance(task, len(block))
 
 
 Pixels = npt.NDArray[np.uint8]
@@ -76,7 +64,6 @@ def squared(images: Pixels, side: int | None, where: str) -> Pixels:
     Args:
         images: Not changed.
         side: In pixels; None keeps the size that they have.
-        where: How the message names their origin.
 
     Raises:
         InputError: If they are not square and no side is given.
@@ -111,15 +98,10 @@ TWELVE_BIT = 0xFFF
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """An image file within another file.
+    """An image file within another file."""
 
-    Attributes:
-        name: How messages name it.
-        read: Gives its bytes.
-    """
-
-    name: str
-    read: Callable[[], bytes]
+    name: str  # how messages name it
+    read: Callable[[], bytes]  # gives its bytes
 
     def __str__(self) -> str:
         return self.name
@@ -130,19 +112,12 @@ EncodedImage = Path | EmbeddedImage
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """The one form that all images of a set are brought into.
+    """The one form that all images of a set are brought into."""
 
-    Attributes:
-        channels: 1 (grey) or 3.
-        side: Height and width in pixels.
-        resize: Whether other sizes are resized to it; without that they are refused.
-        reference: The file that the side was taken from, for the message.
-    """
-
-    channels: int
-    side: int
-    resize: bool
-    reference: EncodedImage
+    channels: int  # 1 (grey) or 3
+    side: int  # height and width in pixels
+    resize: bool  # whether other sizes are resized to it; without that they are refused
+    reference: EncodedImage  # the file that the side was taken from, for the message
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -152,15 +127,10 @@ class ImageFormat:
 
 @dataclass(frozen=True)
 class Block:
-    """Some decoded images.
+    """Some decoded images."""
 
-    Attributes:
-        pixels: ``[n, C, H, W]``.
-        highest: The highest value in those files among them that are grey and of 16 bits; None if none is.
-    """
-
-    pixels: Pixels
-    highest: int | None
+    pixels: Pixels  # [n, C, H, W]
+    highest: int | None  # the highest value in those files among them that are grey and of 16 bits; None if none is
 
 
 def format_of(paths: Sequence[EncodedImage], image_size: int | None, colour: bool = False) -> ImageFormat:
@@ -208,7 +178,6 @@ def check_range(highest: int | None, where: str) -> None:
 
     Args:
         highest: The highest value in all of them; None if there are none.
-        where: How the message names the set.
     """
     if highest is not None and highest <= TWELVE_BIT:
         bits = 8 if highest <= 0xFF else 12

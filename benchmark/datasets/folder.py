@@ -24,11 +24,11 @@ class Folder(Provider):
             raise InputError(f"no such folder: {folder} (a dataset is named folder:PATH, with PATH/train/<class>/*)")
         taken = chosen(config, SPLITS, folders(folder), str(folder), "folder")
         train = _listing(folder, taken["train"])
-        parts = [train.take(subset(train.labels, config, "train"))]
+        parts = [train.take(subset(train.labels, config, "train", name))]
         if "test" in taken:
             test = _listing(folder, taken["test"])
             check_same_classes(train.classes, test.classes, str(folder))
-            parts.append(test.take(subset(test.labels, config, "test")))
+            parts.append(test.take(subset(test.labels, config, "test", name)))
         return parts
 
     def present(self, name: str, root: Path) -> bool:

@@ -46,10 +46,10 @@ class HuggingFace(Provider):
         splits = _open(name, root)
         taken = chosen(config, SPLITS, list(splits), name)
         train = _part(splits, "train", taken["train"], name)
-        parts = [train.take(subset(train.labels, config, "train"))]
+        parts = [train.take(subset(train.labels, config, "train", name))]
         if "test" in taken:
             test = _part(splits, "test", taken["test"], name, train.classes)
-            parts.append(test.take(subset(test.labels, config, "test")))
+            parts.append(test.take(subset(test.labels, config, "test", name)))
         return parts
 
     def present(self, name: str, root: Path) -> bool:

@@ -21,7 +21,7 @@ import PIL
 from filelock import FileLock
 
 from benchmark.configuration import DataConfig
-from benchmark.console import new_console, say
+from benchmark.console import note_once
 from benchmark.datasets import image_cache
 from benchmark.datasets.decoding import (
     Block,
@@ -44,17 +44,11 @@ _HIGHEST = "highest_of_16_bit"
 
 @dataclass(frozen=True)
 class Decoded:
-    """The images of a listing.
+    """The images of a listing."""
 
-    Attributes:
-        pixels: ``[N, C, H, W]``, mapped from the cache or, where that cannot be written, in memory.
-        counts: How often each value occurs in each channel, ``[C, 256]``.
-        highest: The highest value in those files that are grey and of 16 bits; None if none is.
-    """
-
-    pixels: Pixels
-    counts: Indices
-    highest: int | None
+    pixels: Pixels  # [N, C, H, W], mapped from the cache or, where that cannot be written, in memory
+    counts: Indices  # how often each value occurs in each channel, [C, 256]
+    highest: int | None  # the highest value in those files that are grey and of 16 bits; None if none is
 
 
 def folder(root: Path) -> Path:
@@ -66,8 +60,6 @@ def images(listing: EncodedImages, root: Path, image_size: int | None, colour: b
     """Return a listing's images, decoded at the first call and from the cache ever after.
 
     Args:
-        listing: The encoded images.
-        root: Where datasets are stored.
         image_size: The side that images are resized to; None if they stay as they are.
         colour: Whether they are coloured even if every one is grey.
 
@@ -88,12 +80,12 @@ def images(listing: EncodedImages, root: Path, image_size: int | None, colour: b
             if (found := entry.open()) is not None:
                 return found
             if entry.path.exists():
-                _note(f"{entry.path} is incomplete or damaged: its images are decoded anew")
+                note_once(f"{entry.path} is incomplete or damaged: its images are decoded anew")
             form = format_of(encoded, image_size, colour)
             return entry.write(form, decoded(encoded, form))
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        _note(f"cannot write {entry.path.parent} ({reason}): images are decoded into memory at every start")
+        note_once(f"cannot write {entry.path.parent} ({reason}): images are decoded into memory at every start")
         form = format_of(encoded, image_size, colour)
         return _in_memory(len(encoded), form, decoded(encoded, form))
 
@@ -105,10 +97,8 @@ class _Entry:
 
     def open(self) -> Decoded | None:
         """Return the images if the file is there and is what was written."""
-        described = self._description()
-        if described is None:
-            return None
         try:
+            described = json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
             pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
             counts = np.array(described["histogram"], dtype=np.int64)
             fits = pixels.dtype == np.uint8 and pixels.flags.c_contiguous and list(pixels.shape) == described["shape"]
@@ -153,19 +143,13 @@ class _Entry:
         self._describe(content)
         return Decoded(np.load(self.path, mmap_mode="r", allow_pickle=False), counts, highest)
 
-    def _description(self) -> dict[str, Any] | None:
-        try:
-            content = json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return content if isinstance(content, dict) else None
-
     def _same(self, described: dict[str, Any]) -> bool:
         """Say whether the bytes are those written; they are read only if the file's size or time is another."""
         if described["stamp"] == self._stamp():
             return True
-        if described["sha256"] != self._hash():
-            return False
+        with self.path.open("rb") as stream:
+            if described["sha256"] != hashlib.file_digest(stream, "sha256").hexdigest():
+                return False
         with suppress(OSError):
             self._describe(described)
         return True
@@ -177,10 +161,6 @@ class _Entry:
     def _stamp(self) -> list[int]:
         found = self.path.stat()
         return [found.st_size, found.st_mtime_ns]
-
-    def _hash(self) -> str:
-        with self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _in_memory(count: int, form: ImageFormat, blocks: Iterator[Block]) -> Decoded:
@@ -196,10 +176,6 @@ def _in_memory(count: int, form: ImageFormat, blocks: Iterator[Block]) -> Decode
     return Decoded(pixels, counts, highest)
 
 
-def _note(line: str) -> None:
-    say(new_console(stderr=True), f"note: {line}")
-
-
 def dataset_of(name: str, parts: Sequence[EncodedImages], config: DataConfig, root: Path) -> Dataset:
     """Return the images of one part to train on and, unless a share of it is scored, one to test on.
 
@@ -207,9 +183,7 @@ def dataset_of(name: str, parts: Sequence[EncodedImages], config: DataConfig, ro
     ones count as coloured.
 
     Args:
-        name: As on the command line.
         parts: Those in use, their subsets chosen already.
-        config: What else is asked for.
         root: Where datasets are stored, with the cache.
 
     Raises:

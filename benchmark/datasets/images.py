@@ -12,11 +12,6 @@ import numpy.typing as npt
 from benchmark.configuration import DataConfig
 from methods.errors import InputError
 
-
-class TooFewImagesError(InputError):
-    """A class has fewer images than are wanted; who knows the dataset's name says it."""
-
-
 Indices = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 
@@ -29,16 +24,11 @@ class LabelledImages:
     """Images of uint8 and their class indices.
 
     A subset of a memory-mapped file stays in the file; such images go to another process as the file's name.
-
-    Attributes:
-        pixels: ``[M, C, H, W]``, an array in memory or an ``np.memmap`` of a whole ``.npy`` file.
-        labels: ``[N]`` of int64.
-        rows: Which of the pixels the images are, ``[N]``; None if they are all of them, in order.
     """
 
-    pixels: Pixels
-    labels: Indices
-    rows: Indices | None = None
+    pixels: Pixels  # [M, C, H, W], an array in memory or an np.memmap of a whole .npy file
+    labels: Indices  # [N] of int64
+    rows: Indices | None = None  # which of the pixels the images are, [N]; None if they are all of them, in order
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,23 +94,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset as runs see it.
+    """A dataset as runs see it."""
 
-    Attributes:
-        name: As on the command line.
-        train: What is trained on.
-        test: What is scored: the test set, or the held-out part of the training set.
-        classes: The classes' names in the order of their indices.
-        mean: Of each channel, for pixels in [0, 1].
-        std: Of each channel, likewise.
-    """
-
-    name: str
-    train: LabelledImages
-    test: LabelledImages
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    name: str  # as on the command line
+    train: LabelledImages  # what is trained on
+    test: LabelledImages  # what is scored: the test set, or the held-out part of the training set
+    classes: tuple[str, ...]  # the classes' names in the order of their indices
+    mean: tuple[float, ...]  # of each channel, for pixels in [0, 1]
+    std: tuple[float, ...]  # of each channel, likewise
 
     def without_files(self) -> "Dataset":
         """Return the same set such that it goes to another machine whole, not as files' names."""
@@ -142,34 +123,17 @@ class Dataset:
         return self.train.shape[-1]
 
 
-def subset(labels: Indices, config: DataConfig, part: str) -> Indices:
-    """Return the indices of the training or the test images that a configuration uses, in ascending order.
+def subset(labels: Indices, config: DataConfig, part: str, name: str) -> Indices:
+    """Return the indices of the images of a part, ``train`` or ``test``, that a configuration uses, ascending.
 
-    Args:
-        labels: ``[N]``, of all images of the part.
-        config: ``subset_seed`` selects among subsets of the training images; the test images are always the same.
-        part: ``train`` or ``test``.
+    There are the same number of every class. ``config.subset_seed`` selects among subsets of the training images, and
+    of one seed a smaller subset is part of a larger one; the test images are always the same.
 
     Raises:
-        TooFewImagesError: If a class has fewer than asked for.
+        InputError: If a class has fewer images than asked for.
     """
-    if part == "train":
-        return stratified(labels, config.train_per_class, part, config.subset_seed)
-    return stratified(labels, config.test_per_class, part)
-
-
-def stratified(labels: Indices, per_class: int | None, part: str, seed: int = 0) -> Indices:
-    """Return the indices of the same number of items of every class, always the same ones, in ascending order.
-
-    Args:
-        labels: ``[N]``.
-        per_class: How many; None for all.
-        part: What they are, for the message.
-        seed: Of the random subset; of one seed a smaller subset is part of a larger one.
-
-    Raises:
-        TooFewImagesError: If a class has fewer.
-    """
+    training = part == "train"
+    per_class, seed = (config.train_per_class, config.subset_seed) if training else (config.test_per_class, 0)
     if per_class is None:
         return np.arange(len(labels))
     shuffled = np.random.default_rng(seed).permutation(len(labels))
@@ -177,8 +141,8 @@ def stratified(labels: Indices, per_class: int | None, part: str, seed: int = 0)
     for label in np.unique(labels):
         members = shuffled[labels[shuffled] == label]
         if len(members) < per_class:
-            raise TooFewImagesError(
-                f"data.{part}_per_class: class {label} has only {len(members)} images ({per_class} asked)"
+            raise InputError(
+                f"{name}: data.{part}_per_class: class {label} has only {len(members)} images ({per_class} asked)"
             )
         chosen.append(members[:per_class])
     return np.sort(np.concatenate(chosen))
@@ -201,9 +165,8 @@ def holdout_split(dataset: Dataset, share: float) -> Dataset:
         if not 0 < count < len(members):
             raise InputError(f"data.holdout {share:g} leaves no image on one side for class {label} ({len(members)})")
         held[members[:count]] = True
-    return replace(
-        dataset, train=dataset.train.take(np.flatnonzero(~held)), test=dataset.train.take(np.flatnonzero(held))
-    )
+    kept, scored = (dataset.train.take(np.flatnonzero(chosen)) for chosen in (~held, held))
+    return replace(dataset, train=kept, test=scored)
 
 
 def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:

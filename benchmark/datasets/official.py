@@ -97,7 +97,7 @@ def dataset_in_order(
     parts = []
     for part, (images, classes) in zip(PARTS, found, strict=False):
         ordered = in_order(images, classes)
-        taken = ordered.take(subset(ordered.labels, config, part))
+        taken = ordered.take(subset(ordered.labels, config, part, name))
         if config.image_size not in (None, taken.shape[-1]) or taken.shape[1] != taken.shape[2]:
             taken = LabelledImages(squared(taken.images, config.image_size, f"{name}, {part}"), taken.labels)
         parts.append(taken)

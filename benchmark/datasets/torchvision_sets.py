@@ -150,7 +150,7 @@ class Torchvision(Provider):
         if len(whole) == len(items):
             return Parts(name, whole["train"], whole.get("test"), classes)
         return [
-            _encoded(held, labels[part], classes, root).take(subset(labels[part], config, part))
+            _encoded(held, labels[part], classes, root).take(subset(labels[part], config, part, name))
             for part, held in items.items()
         ]
 

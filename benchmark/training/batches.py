@@ -20,7 +20,7 @@ from methods.objectives import soft_labels
 
 if TYPE_CHECKING:
     # torchvision takes seconds to import: whoever needs it imports this file
-    from benchmark.training.policies import Mixing, Policy
+    from benchmark.training.policies import Policy
 
 
 CROP_RATIO = (3 / 4, 4 / 3)
@@ -76,7 +76,6 @@ class Augmentation:
         Args:
             images: ``[N, C, H, W]``, uint8.
             normalisation: From their pixels to what networks see.
-            data: Says what is done to them.
 
         Raises:
             InputError: For a border that is wider than a mirrored image, or a policy on images that are neither grey
@@ -106,33 +105,31 @@ class Augmentation:
 
     def sample(self, seed: int, axis: str, epoch: int, views: int) -> "SampledViews":
         """Sample everything that is done to every image in an epoch."""
-        rows, columns, mirrored, crops, changes = [], [], [], [], []
+        offsets, mirrored, crops, changes, boxes = [], [], [], [], []
+        size = self.height, self.width
         for view in range(views):
             source = generator(seed, axis, epoch, view)
-            offsets = torch.randint(0, 2 * self.pad + 1, (2, self.count), generator=source)
+            offsets.append(torch.randint(0, 2 * self.pad + 1, (2, self.count), generator=source))
             coins = torch.randint(0, 2, (self.count,), generator=source)
-            rows.append(offsets[0])
-            columns.append(offsets[1])
             mirrored.append(coins if self.flip else torch.zeros_like(coins))
             if self.resized:
                 own = generator(seed, f"{axis}-crop", epoch, view)
-                crops.append(sample_crops(own, self.count, self.crop_scale, self.height, self.width))
+                crops.append(sample_crops(own, self.count, self.crop_scale, *size))
             if self.policy:
                 changes.append(self.policy.sample(generator(seed, f"{axis}-policy", epoch, view), self.count))
-        boxes = None
-        if self.erase:
-            from benchmark.training.policies import sample_boxes
+            if self.erase:
+                from benchmark.training.policies import sample_boxes
 
-            seeds = [axis_seed(seed, f"{axis}-erase", epoch, view) for view in range(views)]
-            boxes = torch.stack([sample_boxes(own, self.count, self.erase, self.height, self.width) for own in seeds])
+                boxes.append(sample_boxes(axis_seed(seed, f"{axis}-erase", epoch, view), self.count, self.erase, *size))
         device = self.images.device
+        rows, columns = torch.stack(offsets, dim=1)
         return SampledViews(
-            rows=uploaded(torch.stack(rows), device),
-            columns=uploaded(torch.stack(columns), device),
+            rows=uploaded(rows, device),
+            columns=uploaded(columns, device),
             mirrored=uploaded(torch.stack(mirrored), device),
             crops=uploaded(torch.stack(crops), device) if crops else None,
             changes=torch.stack(changes) if changes else None,
-            boxes=None if boxes is None else uploaded(boxes, device),
+            boxes=uploaded(torch.stack(boxes), device) if boxes else None,
         )
 
     def pixels(self, indices: Tensor, where: Tensor) -> Tensor:
@@ -144,7 +141,6 @@ class Augmentation:
 
         Args:
             indices: In the host's memory.
-            sampled: For all images.
             where: ``indices`` on the device; None: it is the CPU.
         """
         where = indices if where is None else where
@@ -259,33 +255,19 @@ def _mirrored_rim(side: int, pad: int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class SampledViews:
-    """What is done to the views of all images in an epoch.
+    """What is done to the views of all images in an epoch."""
 
-    Attributes:
-        rows: ``[V, N]``, the crops' upper edges.
-        columns: ``[V, N]``, their left edges.
-        mirrored: ``[V, N]``, 1 for those that are mirrored.
-        crops: ``[V, N, 4]``, rectangles that are resized: top, left, height and width; None: a window is taken.
-        changes: ``[V, N, L]``, of a policy, in the host's memory; None: none.
-        boxes: ``[V, N, 4]``, what is erased; None: nothing.
-    """
-
-    rows: Tensor
-    columns: Tensor
-    mirrored: Tensor
+    rows: Tensor  # [V, N], the crops' upper edges
+    columns: Tensor  # [V, N], their left edges
+    mirrored: Tensor  # [V, N], 1 for those that are mirrored
+    # [V, N, 4], rectangles that are resized: top, left, height and width; None: a window is taken
     crops: Tensor | None
-    changes: Tensor | None
-    boxes: Tensor | None
+    changes: Tensor | None  # [V, N, L], of a policy, in the host's memory; None: none
+    boxes: Tensor | None  # [V, N, 4], what is erased; None: nothing
 
 
 class Batches:
-    """The training images of a run on its device; which batches they make depends on the seed and the epoch alone.
-
-    Attributes:
-        labels: ``[N]``, of all training images.
-        augmentation: Of their views.
-        per_epoch: Batches, and so steps, an epoch.
-    """
+    """The training images of a run on its device; which batches they make depends on the seed and the epoch alone."""
 
     def __init__(
         self, config: RunConfig, dataset: Dataset, normalisation: Normalisation, device: torch.device, views: int
@@ -296,8 +278,12 @@ class Batches:
         self._views = views
         images, self.labels = on_device(dataset.train, device)
         self.augmentation = Augmentation(images, normalisation, config.data)
-        self._mixing = _mixing(config, self._classes)
-        # counted once: a step asks for it
+        self._mixing = None
+        if config.data.mix != "none":
+            from benchmark.training.policies import Mixing
+
+            self._mixing = Mixing(config.data.mix, config.data.mix_alpha, self._classes)
+        # steps, and counted once: a step asks for it
         self.per_epoch = len(_without_single(torch.arange(len(self.labels)).split(config.train.batch_size)))
 
     def of_epoch(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[tuple[StepBatch, bool]]:
@@ -305,7 +291,6 @@ class Batches:
 
         Args:
             order_axis: Of randomness: the order of the images.
-            view_axis: Their augmentation and mixing.
             epoch: 0-based.
         """
         seed = self._config.seed
@@ -327,7 +312,6 @@ class Batches:
 
         Args:
             indices: ``[B]``, places in the training set, in the host's memory.
-            sampled: For the epoch.
             mixing_seed: Of the batch: how its images are mixed.
         """
         train, where = self._config.train, uploaded(indices, self.labels.device)
@@ -338,14 +322,6 @@ class Batches:
         if train.label_smoothing:
             targets = soft_labels(labels if targets is None else targets, self._classes, train.label_smoothing)
         return StepBatch(views if train.channels_last else views.contiguous(), labels, where, targets)
-
-
-def _mixing(config: RunConfig, classes: int) -> "Mixing | None":
-    if config.data.mix == "none":
-        return None
-    from benchmark.training.policies import Mixing
-
-    return Mixing(config.data.mix, config.data.mix_alpha, classes)
 
 
 def _without_single(batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -38,14 +38,7 @@ class Policy:
     """
 
     def __init__(self, name: PolicyName, height: int, width: int, device: torch.device) -> None:
-        """Ask for all changes.
-
-        Args:
-            name: ``randaugment`` or ``trivialaugment``.
-            height: Of the images in pixels, by which some strengths are measured.
-            width: The same.
-            device: That of the images.
-        """
+        """Ask for all changes; some strengths are measured by the images' sides in pixels."""
         self._transform = {"randaugment": RandAugment, "trivialaugment": TrivialAugmentWide}[name]()
         self._any_strength = isinstance(self._transform, TrivialAugmentWide)
         self._layers = 1 if self._any_strength else self._transform.num_ops
@@ -213,23 +206,10 @@ class Mixing:
     """
 
     def __init__(self, kind: Literal["mixup", "cutmix"], alpha: float, classes: int) -> None:
-        """Make it.
-
-        Args:
-            kind: ``mixup`` or ``cutmix``.
-            alpha: a, above 0.
-            classes: C.
-        """
         self.transform = {"mixup": MixUp, "cutmix": CutMix}[kind](alpha=alpha, num_classes=classes)
 
     def __call__(self, views: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Return mixed views ``[V, B, C, H, W]``, channels-last, and mixed labels as probabilities ``[B, C]``.
-
-        Args:
-            views: ``[V, B, C, H, W]``.
-            labels: ``[B]``, class indices.
-            seed: Of the share and of the rectangle.
-        """
+        """Return mixed views ``[V, B, C, H, W]``, channels-last, and labels ``[B]`` as probabilities ``[B, C]``."""
         # the views of an image are to torchvision what the frames of a film are: they are mixed alike
         with seeded_by(seed):
             film, mixed = self.transform(Video(views.transpose(0, 1)), labels)

@@ -19,15 +19,7 @@ from PIL import Image
 from benchmark import datasets, running
 from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets.arrays import digits_pixels_and_labels
-from benchmark.datasets.images import (
-    Dataset,
-    LabelledImages,
-    Shape,
-    channel_statistics,
-    holdout_split,
-    stratified,
-    subset,
-)
+from benchmark.datasets.images import Dataset, LabelledImages, Shape, channel_statistics, holdout_split, subset
 from methods.errors import InputError
 from tests.images import Pixels, Place, pack, random_pixels, save, tree
 
@@ -53,37 +45,37 @@ class TestSubsets:
     @given(SIZES, st.integers(1, 10), st.integers(0, 9))
     def test_subset_has_the_same_number_of_every_class(self, sizes: list[int], per_class: int, seed: int) -> None:
         labels = shuffled_labels(sizes, seed)
-        chosen = stratified(labels, per_class, "train")
+        chosen = subset(labels, DataConfig(train_per_class=per_class), "train", "mine")
         assert (np.diff(chosen) > 0).all()
         assert np.bincount(labels[chosen]).tolist() == [per_class] * len(sizes)
 
     @given(SIZES, st.integers(1, 10), st.integers(1, 10))
     def test_smaller_subset_is_part_of_a_larger_one(self, sizes: list[int], first: int, second: int) -> None:
         labels = shuffled_labels(sizes)
-        smaller, larger = (set(stratified(labels, count, "train")) for count in sorted((first, second)))
+        configs = [DataConfig(train_per_class=count) for count in sorted((first, second))]
+        smaller, larger = (set(subset(labels, config, "train", "mine")) for config in configs)
         assert smaller <= larger
 
     def test_no_number_means_all(self) -> None:
-        assert stratified(shuffled_labels([3, 2]), None, "train").tolist() == [0, 1, 2, 3, 4]
+        assert subset(shuffled_labels([3, 2]), DataConfig(), "train", "mine").tolist() == [0, 1, 2, 3, 4]
 
     @given(SIZES, st.integers(1, 2), st.integers(1, 99))
     def test_the_seed_selects_a_subset_for_training_alone(self, sizes: list[int], per_class: int, seed: int) -> None:
         labels = shuffled_labels(sizes)
         usual = DataConfig(train_per_class=per_class, test_per_class=per_class)
         other = usual.model_copy(update={"subset_seed": seed})
-        for part in ("train", "test"):
-            assert subset(labels, usual, part).tolist() == stratified(labels, per_class, part).tolist()
-        assert np.bincount(labels[subset(labels, other, "train")]).tolist() == [per_class] * len(sizes)
-        assert subset(labels, other, "test").tolist() == subset(labels, usual, "test").tolist()
+        assert np.bincount(labels[subset(labels, other, "train", "mine")]).tolist() == [per_class] * len(sizes)
+        ours, theirs = (subset(labels, config, "test", "mine").tolist() for config in (other, usual))
+        assert ours == theirs == subset(labels, usual, "train", "mine").tolist()
 
     def test_seeds_give_different_subsets(self) -> None:
         labels = shuffled_labels([50, 50])
         configs = [DataConfig(train_per_class=10, subset_seed=seed) for seed in range(20)]
-        assert len({tuple(subset(labels, config, "train")) for config in configs}) == 20
+        assert len({tuple(subset(labels, config, "train", "mine")) for config in configs}) == 20
 
     def test_more_than_there_are_is_refused(self) -> None:
-        with pytest.raises(InputError, match=r"data\.test_per_class: class 1 has only 2 images \(3 asked\)"):
-            stratified(np.array([0, 0, 0, 1, 1]), 3, "test")
+        with pytest.raises(InputError, match=r"^mine: data\.test_per_class: class 1 has only 2 images \(3 asked\)"):
+            subset(np.array([0, 0, 0, 1, 1]), DataConfig(test_per_class=3), "test", "mine")
 
 
 class TestHoldout:
