@@ -278,12 +278,7 @@ class RunConfig(_Section):
         return f"{called} {self.dataset} {self.backbone} seed {self.seed}"
 
     def also(self, uses: Sequence[RunAlias], budgets: Sequence[str] = ()) -> "RunConfig":
-        """Return the same run as it was asked for elsewhere too.
-
-        Args:
-            uses: What it was asked for as; none are that of the method itself.
-            budgets: The comparisons that asked for it.
-        """
+        """Return the same run as it was asked for elsewhere too, by that name and for those comparisons."""
         every = list(self.uses) or [RunAlias()]
         every += [use for use in (uses or [RunAlias()]) if use not in every]
         joined = list(dict.fromkeys([*budgets, *self.budgets]))

@@ -73,14 +73,7 @@ class Parts:
 
 
 def checked(arrays: Arrays, where: str, holdout: bool = False) -> Parts:
-    """Return arrays in their one form.
-
-    Args:
-        holdout: Whether the test images are not used; they are not looked at then.
-
-    Raises:
-        InputError: If a type, a shape, a length or a label is not what it should be.
-    """
+    """Return arrays in their one form, the test images unseen if a part is held out, or raise an InputError."""
     x_train, y_train = pixels_of(arrays.x_train, "x_train", where), labels_of(arrays.y_train, "y_train", where)
     classes = checked_classes(arrays.classes, y_train, len(x_train), "y_train", where)
     train = LabelledImages(x_train, y_train)

@@ -174,11 +174,7 @@ def highest_of(values: Iterable[int | None]) -> int | None:
 
 
 def check_range(highest: int | None, where: str) -> None:
-    """Raise an InputError if the 16-bit images of a set use so few of their values that they would be nearly black.
-
-    Args:
-        highest: The highest value in all of them; None if there are none.
-    """
+    """Raise an InputError if the highest value of a set's 16-bit images is so low that they would be nearly black."""
     if highest is not None and highest <= TWELVE_BIT:
         bits = 8 if highest <= 0xFF else 12
         raise InputError(

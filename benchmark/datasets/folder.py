@@ -41,11 +41,7 @@ class Folder(Provider):
 
 
 def listing(folder: Path, part: str) -> Listing:
-    """Return the files of ``train`` or ``test`` of a tree, class by class, from the usual folder.
-
-    Raises:
-        InputError: If it has another form.
-    """
+    """Return the files of ``train`` or ``test`` of a tree, class by class, from the usual folder."""
     return _listing(folder, usual_split(part, SPLITS[part], folders(folder), str(folder), "folder"))
 
 

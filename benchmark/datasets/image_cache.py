@@ -62,9 +62,6 @@ def images(listing: EncodedImages, root: Path, image_size: int | None, colour: b
     Args:
         image_size: The side that images are resized to; None if they stay as they are.
         colour: Whether they are coloured even if every one is grey.
-
-    Raises:
-        InputError: If a file is no image or has another size than the first.
     """
     cache = folder(root)
     # another version of Pillow may decode a JPEG to slightly other pixels
@@ -179,16 +176,8 @@ def _in_memory(count: int, form: ImageFormat, blocks: Iterator[Block]) -> Decode
 def dataset_of(name: str, parts: Sequence[EncodedImages], config: DataConfig, root: Path) -> Dataset:
     """Return the images of one part to train on and, unless a share of it is scored, one to test on.
 
-    The images must be square and of one size unless ``config.image_size`` makes them so. Grey images among coloured
-    ones count as coloured.
-
-    Args:
-        parts: Those in use, their subsets chosen already.
-        root: Where datasets are stored, with the cache.
-
-    Raises:
-        InputError: If a file is no image, or has another size; it is named. Or if the 16-bit images do not use the
-            range of 16 bits.
+    The images must be square and of one size unless ``config.image_size`` makes them so, and 16-bit images must use
+    their range. Grey images among coloured ones count as coloured. A file that is not as it should be is named.
     """
     found = [image_cache.images(part, root, config.image_size) for part in parts]
     # a part may well be dark by itself

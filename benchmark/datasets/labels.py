@@ -31,11 +31,6 @@ def checked_classes(
 ) -> tuple[str, ...]:
     """Return the classes' names, ``0``, ``1`` and so on if none are given, once the training labels are checked.
 
-    Args:
-        given: Names in the order of the indices.
-        labels: Of the training images.
-        remedy: What messages add about labels that are not there.
-
     Raises:
         InputError: If the labels are not as :func:`check_labels` says, a class has no training image, there are fewer
             than 2 classes, or two have one name.
@@ -59,11 +54,9 @@ def checked_classes(
 
 
 def check_labels(labels: Indices, images: int, classes: int, key: str, where: str, remedy: str = "") -> None:
-    """Raise an InputError unless there is one label per image, each from 0 to the number of classes - 1.
+    """Raise an InputError unless there is one label ``[N]`` per image, each from 0 to the number of classes - 1.
 
-    Args:
-        labels: ``[N]``.
-        remedy: What messages add about labels that are not there.
+    ``remedy`` is what messages add about labels that are not there.
     """
     if len(labels) != images:
         raise InputError(f"{where}: {key} has {len(labels)} labels for {images} images")
@@ -80,12 +73,7 @@ def check_labels(labels: Indices, images: int, classes: int, key: str, where: st
 
 
 def check_same_classes(train: Sequence[str], test: Sequence[str], where: str) -> None:
-    """Raise an InputError unless the labels of both parts mean the same classes.
-
-    Args:
-        train: The classes' names in the order of the training labels.
-        test: The classes' names in the order of the test labels.
-    """
+    """Raise an InputError unless the labels of both parts, whose classes are in their order, mean the same classes."""
     if differing := sorted(set(train) ^ set(test)):
         raise InputError(f"{where}: train and test have different classes: {', '.join(differing[:5])}")
     if found := first_difference(train, test):
@@ -109,10 +97,9 @@ def asked_for(config: DataConfig) -> dict[str, str | None]:
 def chosen(
     config: DataConfig, usual: Mapping[str, Sequence[str]], found: Collection[str], where: str, word: str = "split"
 ) -> dict[str, str]:
-    """Return the split that each part in use is read from.
+    """Return the split that each part in use is read from; with ``config.holdout`` there is no test part.
 
     Args:
-        config: Which splits are asked for; with ``config.holdout`` there is no test part.
         usual: The names that are taken of each part if none is asked for, the first that is there counting.
 
     Raises:

@@ -92,14 +92,7 @@ def _hash_of(block_of: Callable[[Sequence[Item]], bytes], items: Sequence[Item])
 
 
 def listing_of_classes(base: Path, folders: Mapping[str, str]) -> Listing:
-    """Return the files of one folder per class, class by class.
-
-    Args:
-        folders: Below ``base``, by the classes' names in the order of their indices.
-
-    Raises:
-        InputError: If a folder holds no image, or something else.
-    """
+    """Return the files of ``folders`` below ``base``, one of each class by its name, class by class."""
     members = [files(base / place) for place in folders.values()]
     names = [f"{place}/{file}" for place, listed in zip(folders.values(), members, strict=True) for file in listed]
     labels = np.repeat(np.arange(len(folders)), [len(listed) for listed in members])
@@ -107,14 +100,7 @@ def listing_of_classes(base: Path, folders: Mapping[str, str]) -> Listing:
 
 
 def remembered_of_files(cache: Path, base: Path, names: Sequence[str], compute: Callable[[], str]) -> str:
-    """Return a hash that depends on files alone; it is computed again if a file's size or one of its times changes.
-
-    Args:
-        cache: The folder in which the answer is remembered; it may be read-only.
-
-    Raises:
-        InputError: If a file cannot be read.
-    """
+    """Return a hash that depends on files alone; it is computed again if a file's size or one of its times changes."""
     begin = time.time_ns()
     digest = sha256(os.fsencode(base.absolute()))
     newest = 0
@@ -132,11 +118,7 @@ def remembered_of_files(cache: Path, base: Path, names: Sequence[str], compute: 
 
 
 def remembered(cache: Path, key: str, compute: Callable[[], str]) -> str:
-    """Return a hash that was computed for a key before, or compute and remember it.
-
-    Args:
-        cache: The folder in which the answer is remembered; it may be read-only.
-    """
+    """Return a hash that was computed for a key before, or compute and remember it; the folder may be read-only."""
     path = cache / "contents" / f"{sha256(key.encode()).hexdigest()}.sha256"
     with suppress(OSError, ValueError):
         known = path.read_text(encoding="ascii").strip()

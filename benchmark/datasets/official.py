@@ -84,12 +84,8 @@ def dataset_in_order(
 ) -> Dataset:
     """Return a set in its one order, with the subset and in the size that the configuration asks for.
 
-    Args:
-        container: What it is stored in; the test images are not looked at if some training images are held out.
-        mean: Of each channel, for pixels in [0, 1].
-
-    Raises:
-        InputError: If the parts differ in their classes or sizes, or a class has fewer images than asked for.
+    Mean and standard deviation are of each channel, for pixels in [0, 1]. The test images are not looked at if some
+    training images are held out.
     """
     found = [container.part(part) for part in _used(config)]
     # their order is that of the names, whatever the labels are in the files
@@ -214,11 +210,7 @@ def present(name: str, root: Path) -> bool:
 
 
 def fetch(name: str, root: Path) -> None:
-    """Download the set if it is not there and only its content, which is not known before, can identify it.
-
-    Raises:
-        InputError: If it cannot be downloaded.
-    """
+    """Download the set if it is not there and only its content, which is not known before, can identify it."""
     if not present(name, root) and not _OFFICIAL[name].contents:
         _open(name, _OFFICIAL[name], root, train=True)
 
@@ -233,9 +225,6 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
 
     Its files are looked for in the root folder and in ``<root>/<name>``, and the root folder may be the unpacked one
     too; a folder of images is ``<root>/<name>/{train,test}/<class>/*``.
-
-    Raises:
-        InputError: If it is neither there nor can be downloaded, or a file is not the official one.
     """
     official = _OFFICIAL[name]
     container = _container(name, root) or _Archive(name, _home(name, root), root)

@@ -34,11 +34,7 @@ NAME = "tinyimagenet"
 
 
 def checksum(name: str, config: DataConfig, root: Path) -> str:
-    """Return the hash of the decoded images that are there; the official archive's MD5 for one that is to be fetched.
-
-    Raises:
-        InputError: If the folder is there but has another layout.
-    """
+    """Return the hash of the decoded images that are there; the official archive's MD5 if it is to be fetched."""
     return container_checksum(_files(root), config) if present(name, root) else MD5
 
 
@@ -51,9 +47,6 @@ def load(name: str, config: DataConfig, root: Path) -> Dataset:
     """Return the set, fetching it into the root folder first if it is not there.
 
     It is ``<root>/tiny-imagenet-200`` in the official layout, or ``<root>/tinyimagenet/{train,test}/<class>/*``.
-
-    Raises:
-        InputError: If it is neither there nor can be fetched, or a file is not what it should be; it is named.
     """
     fetch(name, root)
     return dataset_in_order(name, _files(root), config, MEAN, STD)

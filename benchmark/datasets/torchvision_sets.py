@@ -36,14 +36,7 @@ class Items:
     """One part of a torchvision set."""
 
     def __init__(self, dataset: Any, where: str) -> None:
-        """Look at some items.
-
-        Args:
-            dataset: An instance of a class of ``torchvision.datasets``, without transforms.
-
-        Raises:
-            InputError: If it is empty, or gives something else than an image and a class number.
-        """
+        """Look at some items of a torchvision set without transforms, or raise an InputError for other items."""
         self.dataset = dataset
         self.where = where
         if not len(dataset):

@@ -241,8 +241,7 @@ def time_images(
 ) -> tuple[ImageCost, float]:
     """Return a run's seconds per image on a machine that does nothing else, and the load here (see :class:`Timing`).
 
-    Args:
-        quick: Whether small batches are timed, and their augmentation is not.
+    If it is to be quick, small batches are timed, and their augmentation is not.
     """
     if quick:
         size = min(run.train.batch_size, max(4, QUICK_PIXELS // shape.image_size**2))

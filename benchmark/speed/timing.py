@@ -38,11 +38,7 @@ def timed(action: Callable[[], object], times: int, device: torch.device) -> flo
 
 
 def timed_alone(action: Callable[[], object], times: int, device: torch.device, threads: int = 1) -> Timing:
-    """Return what an action takes where nothing else runs: on the CPU its processor time, shared among its threads.
-
-    Args:
-        device: Where it runs; on CUDA the time that passes is all that is known.
-    """
+    """Return what an action takes where nothing else runs: on the CPU its processor time, shared among its threads."""
     begin = time.process_time()
     passed = timed(action, times, device)
     if device.type == "cuda":

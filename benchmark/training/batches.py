@@ -139,9 +139,7 @@ class Augmentation:
     def views(self, indices: Tensor, sampled: "SampledViews", where: Tensor | None = None) -> Tensor:
         """Return normalised views ``[V, B, C, H, W]``, channels-last, of the images at ``indices`` ``[B]``.
 
-        Args:
-            indices: In the host's memory.
-            where: ``indices`` on the device; None: it is the CPU.
+        These are in the host's memory, and ``where`` on the device; None: it is the CPU.
         """
         where = indices if where is None else where
         images, mirrored = self.pixels(indices, where), sampled.mirrored[:, where]
@@ -194,13 +192,6 @@ def sample_crops(source: torch.Generator, count: int, smallest: float, height: i
     A share s ~ U(smallest, 1) of the area and a ratio r of width to height, log r ~ U(log 3/4, log 4/3), give a
     rectangle of ``sqrt(H W s r)`` columns and ``sqrt(H W s / r)`` rows: the first of ten that fits, at any place where
     it does. An image of which none fits is not cropped: its ratio is within that range, for images here are square.
-
-    Args:
-        source: Of the random numbers.
-        count: n.
-        smallest: Share of the area, in (0, 1].
-        height: H, in pixels.
-        width: W, in pixels.
     """
     shares, ratios = torch.rand(2, count, CROP_ATTEMPTS, generator=source, dtype=torch.float64)
     places = torch.rand(2, count, generator=source, dtype=torch.float64)
@@ -217,15 +208,10 @@ def sample_crops(source: torch.Generator, count: int, smallest: float, height: i
 
 
 def resized_crops(images: Tensor, crops: Tensor, mirrored: Tensor) -> Tensor:
-    """Return a rectangle of each image, resized to the image's size: uint8 ``[V, B, H, W, C]``.
+    """Return ``crops`` ``[V, B, 4]`` of uint8 images ``[B, C, H, W]``, resized to their size: ``[V, B, H, W, C]``.
 
     Bilinear, with pixels outside of the rectangle left out, as ``torchvision.transforms.v2.functional.resized_crop``
-    with ``antialias``, which changes nothing where a rectangle is enlarged.
-
-    Args:
-        images: ``[B, C, H, W]``, uint8.
-        crops: ``[V, B, 4]``, top, left, height and width.
-        mirrored: ``[V, B]``, 1 for those that are mirrored.
+    with ``antialias``, which changes nothing where a rectangle is enlarged. ``mirrored`` ``[V, B]`` is 1 or 0.
     """
     rows = _positions(crops[..., 0], crops[..., 2], images.shape[-2])
     columns = _positions(crops[..., 1], crops[..., 3], images.shape[-1])
@@ -308,12 +294,7 @@ class Batches:
                 yield batch.views, batch.given
 
     def prepared(self, indices: Tensor, sampled: SampledViews, mixing_seed: int) -> StepBatch:
-        """Return what a step is taken on.
-
-        Args:
-            indices: ``[B]``, places in the training set, in the host's memory.
-            mixing_seed: Of the batch: how its images are mixed.
-        """
+        """Return what a step is taken on: the images at places ``[B]`` in the training set, given on the host."""
         train, where = self._config.train, uploaded(indices, self.labels.device)
         labels, targets = self.labels[where], None
         views = self.augmentation.views(indices, sampled, where)

@@ -58,9 +58,6 @@ def check_files(runs: Iterable[RunConfig], sets: Mapping[str, Dataset]) -> None:
     """Refuse files that hyperparameters name, such as a teacher's weights, if they are of other classes than the data.
 
     Whether a file of another number of classes is of use, its method says. ``sets`` are the datasets by name.
-
-    Raises:
-        InputError: For the first that is refused.
     """
     for run in runs:
         classes = sets[run.dataset].classes

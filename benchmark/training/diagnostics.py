@@ -65,12 +65,7 @@ def pairs(roles: Mapping[str, Role], names: Container[str]) -> dict[str, list[_P
 
 
 def batch_sums(predictions: Mapping[str, Tensor], labels: Tensor, roles: Mapping[str, Role]) -> dict[str, Tensor]:
-    """Return the sums over one batch from which :func:`summary` makes the scores; nothing waits for the device.
-
-    Args:
-        predictions: Logits ``[B, C]`` by predictor.
-        labels: ``[B]``.
-    """
+    """Return sums over a batch, labels ``[B]`` and logits ``[B, C]``, of which :func:`summary` makes scores."""
     logs = {name: F.log_softmax(logits.double(), dim=1) for name, logits in predictions.items()}
     sums = {f"ece/{name}": calibration_sums(log.exp(), labels) for name, log in logs.items()}
     sums |= _class_sums(predictions, labels)
@@ -83,8 +78,7 @@ def batch_sums(predictions: Mapping[str, Tensor], labels: Tensor, roles: Mapping
 def summary(sums: Mapping[str, Sequence[float]], images: int, by_class_of: Sequence[str] = ()) -> dict[str, float]:
     """Return the scores of all images from the added sums of :func:`batch_sums`, brought to the host.
 
-    Args:
-        by_class_of: The predictors, usually the students, whose mean accuracy on each class is wanted too.
+    Of ``by_class_of``, usually the students, the mean accuracy on each class is given too.
     """
     scores = _class_scores(sums, by_class_of)
     for name, values in sums.items():
@@ -237,11 +231,7 @@ class PeerSimilarity:
 
 
 def gradient_norms(terms: Mapping[str, Tensor], parameters: Sequence[Tensor]) -> dict[str, float]:
-    """Return the Euclidean norm of each term's gradient over all parameters; 0 for a term that reaches none.
-
-    Args:
-        terms: Scalars with their graph, which is kept.
-    """
+    """Return the Euclidean norm of each term's gradient, 0 for a term that reaches nothing; their graph is kept."""
     norms = []
     for term in terms.values():
         found: Sequence[Tensor | None] = ()

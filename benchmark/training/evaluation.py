@@ -85,14 +85,7 @@ def predicted(
     normalisation: Normalisation,
     layout: torch.memory_format = torch.contiguous_format,
 ) -> dict[str, Floats]:
-    """Return the logits ``[N, C]`` of every predictor on all images.
-
-    Args:
-        predict: What the predictors are, in eval mode, such as a method's own ``predict``.
-        images: ``[N, C, H, W]``, uint8, on the predictors' device.
-        normalisation: From pixels to what the networks see.
-        layout: The memory layout in which the networks are given images.
-    """
+    """Return the logits ``[N, C]`` of every predictor, in eval mode, on all uint8 images ``[N, C, H, W]``."""
     parts: dict[str, list[Tensor]] = {}
     for _, predictions in _batches(predict, images, images.shape[0], normalisation, layout):
         for name, logits in predictions.items():

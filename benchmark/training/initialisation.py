@@ -21,9 +21,7 @@ Answer = TypeVar("Answer")
 def axis_seed(seed: int, axis: str, *position: int) -> int:
     """Return the seed of one use of randomness in a run: each has one of its own, so that none disturbs another.
 
-    Args:
-        axis: The use: ``weights``, ``order``, ``augmentation`` ...
-        position: Where within the use, such as the epoch.
+    An axis is a use, such as ``weights`` or ``order``; the position is where within it, such as the epoch.
     """
     text = "/".join(map(str, (seed, axis, *position)))
     return int.from_bytes(sha256(text.encode()).digest()[:8], "big") >> 1
@@ -62,12 +60,9 @@ def initialise_method(config: RunConfig, shape: Shape, plugins: Sequence[str | P
 
 
 def without_values(action: Callable[[], Answer]) -> Answer:
-    """Return what an action gives on the meta device, where nothing is computed, or where that fails on the CPU.
+    """Return what an action, which makes tensors on the default device, gives on the meta device, else on the CPU.
 
     A method may ask for values to branch on, which the meta device has not. Torch's generator is left as it was.
-
-    Args:
-        action: Makes its tensors on the default device.
     """
     with torch.random.fork_rng(devices=[]):
         try:

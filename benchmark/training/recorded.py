@@ -58,10 +58,7 @@ class RecordedStep:
         self._left: list[tuple[nn.Module, str, Any]] = []
 
     def __call__(self, step: Step, batch: StepBatch, progress: Progress) -> Terms:
-        """Take a step and return its terms, detached.
-
-        Args:
-            step: The standard step, up to the optimiser's.
+        """Take a step, given the standard one up to the optimiser's, and return its terms, detached.
 
         Raises:
             RecordingError: If the recording fails.

@@ -45,10 +45,8 @@ def outputs_and_losses(
 ) -> tuple[Outputs, Terms]:
     """Return a step's outputs, in float32 at least, and its named losses, computed in full precision.
 
-    Args:
-        method: In training mode.
-        forward: The method's forward pass in another form, such as compiled; None: the method itself.
-        autocast: The context of the forward pass; None: none.
+    ``forward`` is the forward pass of the method, which is in training mode, in another form, such as compiled, and
+    ``autocast`` its context.
     """
     if batch.indices is not None:
         method.begin_step(batch.indices, batch.labels)
@@ -83,10 +81,7 @@ def optimise(
 def step_but_for(optimizer: Optimizer, frozen: Sequence[FrozenParameters]) -> None:
     """Take a fused optimiser's step, but for parameters whose decision, which the host does not wait for, forbids it.
 
-    Args:
-        optimizer: Fused; its gradients are ready.
-        frozen: What may have to be left alone. A momentum that there was none of before the step is 0 after it, which a
-            later step takes as if there were none.
+    A momentum that there was none of before the step is 0 after it, which a later step takes as if there were none.
     """
     if not frozen:
         optimizer.step()
