@@ -98,11 +98,7 @@ def in_unit(label: str, unit: str) -> str:
 
 
 def figure_labels(figure: str, declared: Iterable[MethodMetric] = ()) -> dict[str, str]:
-    """Return the recorded numbers that a figure shows, each with its label and unit.
-
-    Args:
-        figure: ``curves`` or ``homogeneity``.
-    """
+    """Return the recorded numbers that a figure (``curves`` or ``homogeneity``) shows, with label and unit."""
     found = {
         f"{one.name}/{part}" if part else one.name: in_unit(label, one.unit)
         for one in RECORDED.values()
@@ -119,11 +115,7 @@ def own_names(declared: Iterable[MethodMetric] = ()) -> dict[str, str]:
 
 
 def out_of_range(row: Mapping[str, float], declared: Sequence[MethodMetric] = ()) -> Iterator[str]:
-    """Yield a line for each number of an epoch that is outside its range.
-
-    Args:
-        declared: The metrics of the run's method; without any, only ours are checked.
-    """
+    """Yield a line for each number of an epoch, ours or one that the run's method declares, out of its range."""
     own = {METHOD + (one.key or one.name): one for one in declared}
     for name, value in row.items():
         one = RECORDED.get(name.partition("/")[0]) or own.get(name)
@@ -333,11 +325,7 @@ def refuse_taken(method: str, declared: Iterable[MethodMetric]) -> None:
 
 
 def known(declared: Iterable[MethodMetric] = ()) -> dict[str, Metric]:
-    """Return every metric by name: ours, those of the methods that are found, and those that runs were stored with.
-
-    Args:
-        declared: With the runs in hand, as ``frame.attrs[DECLARED]`` has them.
-    """
+    """Return every metric by name: ours, of the methods that are found, and those that runs declare (``DECLARED``)."""
     return {**METRICS} | {one.name: of_method(one) for one in declared_by_methods(declared) if one.name not in METRICS}
 
 
@@ -358,11 +346,7 @@ def _found(path: tuple[str, ...]) -> tuple[MethodMetric, ...]:
 
 
 def cost_note(macs: Mapping[str, float], seconds: Mapping[str, float], margin: float = 0.1) -> str:
-    """Return a line where training MACs and measured time order methods differently; nothing where they agree.
-
-    Args:
-        margin: The share by which two methods must differ in both, the other way round.
-    """
+    """Return a line where MACs and time of training order methods differently by a margin in both; else nothing."""
     both = [name for name in macs if name in seconds]
     cheaper = [
         (one, other)

@@ -31,11 +31,7 @@ class Placed(NamedTuple):
 
 
 def placed(frame: pd.DataFrame, view: View | None) -> Placed:
-    """Return the finished runs with the rows and columns that the table of all runs gives them.
-
-    Raises:
-        InputError: If there is nothing to plot, or too much for one figure.
-    """
+    """Return the finished runs in the table's rows and columns, or raise an InputError for none or too many."""
     finished = frame[frame["status"] == str(Status.FINISHED)]
     if finished.empty:
         raise InputError("no finished run to plot")

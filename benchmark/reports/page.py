@@ -98,22 +98,14 @@ def script_json(data: Any) -> Markup:
 
 
 def write(content: Content, out: Path, baseline: str | None = None) -> int:
-    """Write the page and return its size in bytes.
-
-    Raises:
-        InputError: If the baseline is unknown, or the file cannot be written.
-    """
+    """Write the page and return its size in bytes, or raise an InputError if that is not possible."""
     page = render(content, baseline).encode()
     put(out, page)
     return len(page)
 
 
 def render(content: Content, baseline: str | None = None, state: str = "") -> str:
-    """Return the page.
-
-    Args:
-        state: Of the results folder; a page that is served reloads when it changes. Empty for a file.
-    """
+    """Return the page; one that is served has the ``state`` of its folder and reloads when that changes."""
     data = as_page_data(content)
     damaged = [f"{len(content.damaged)} damaged runs are left out"] if content.damaged else []
     columns: dict[str, dict[str, list[Any]]] = {panel: {} for panel in content.panels}

@@ -67,11 +67,7 @@ class Panel(NamedTuple):
 
 
 def folders_with_predictions(frame: pd.DataFrame, roots: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
-    """Return the folders of the finished runs with saved predictions, by run, and a line about the others.
-
-    Raises:
-        InputError: If no run has any.
-    """
+    """Return the folders with saved predictions by finished run, and a line on others, or raise an InputError."""
     runs = [str(run) for run in frame.loc[frame["status"] == str(Status.FINISHED), "run"].unique()]
     places = ((run, root / "runs" / run) for root in reversed(roots) for run in runs)
     found = {run: folder for run, folder in places if (folder / PREDICTIONS).is_file()}
@@ -108,11 +104,7 @@ def confusion(
 def agreement(
     frame: pd.DataFrame, folders: Mapping[str, Path], value: str = "agreement", view: View | None = None
 ) -> Figure:
-    """Plot how similar the predictors of a run are, one panel per row and column of the table, mean over seeds.
-
-    Raises:
-        InputError: If there is nothing to plot or too much.
-    """
+    """Plot how similar the predictors of a run are, a panel per row and column of the table, mean over seeds."""
     measure, label = _measure(value)
     shown = placed(frame, view)
     found = []

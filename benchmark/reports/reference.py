@@ -26,11 +26,7 @@ BACKBONE, CLASSES, SIDE = "resnet8", 10, 32
 
 
 def method(name: str, plugins: Sequence[str] = ()) -> Iterator[str]:
-    """Yield a method's description, hyperparameters, predictors, schedules and differences to released code.
-
-    Raises:
-        InputError: If there is none of that name, or its plug-in is broken.
-    """
+    """Yield a method's description, hyperparameters, predictors, schedules and differences, or raise an InputError."""
     cls = registry.load(name, plugins)
     item = registry.catalogue(plugins)[name]
     yield f"{name}{f' ({item.year})' if item.year else ''}: {item.description}"

@@ -197,11 +197,7 @@ def facts(runs: Collection[StoredRun]) -> dict[str, str]:
 
 
 def limitations(columns: Mapping[str, Mapping[str, Iterable[StoredRun]]]) -> Iterator[str]:
-    """Yield one line for each thing that weakens the comparison, once for all columns that have it.
-
-    Args:
-        columns: The runs by the table's column (dataset and backbone) and row (method).
-    """
+    """Yield a line for each thing that weakens a comparison of runs by column and row, once for all its columns."""
     found = {column: {row: list(runs) for row, runs in rows.items()} for column, rows in columns.items()}
     every = [run for rows in found.values() for runs in rows.values() for run in runs]
     unfinished = Counter(run.status for run in every if run.status is not Status.FINISHED)

@@ -64,14 +64,7 @@ class MethodSchedules:
 
 
 def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -> MethodSchedules:
-    """Return a configuration's schedules; without a length of its own, for the published one.
-
-    Args:
-        layers: The configuration file's keys and the command line's, weakest first.
-
-    Raises:
-        InputError: For anything unknown or out of range, or a method without schedules.
-    """
+    """Return the schedules of a configuration's layers, the weakest first, or raise an InputError if there are none."""
     from benchmark.configuration import TrainConfig
 
     cls = registry.load(method, plugins)

@@ -112,11 +112,7 @@ class View:
 
 
 def inches(text: str) -> float:
-    """Convert a width such as ``3.25in``, ``84mm`` or ``240pt`` to inches; a bare number is in inches.
-
-    Raises:
-        InputError: If the text is not a width.
-    """
+    """Return a width such as ``3.25in``, ``84mm``, ``240pt`` or ``3.25`` in inches, or raise an InputError."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(in|cm|mm|pt)?\s*", text)
     if not found:
         raise InputError(f"--width takes a number of inches, or one with in, cm, mm or pt (given: {text!r})")
@@ -199,11 +195,7 @@ def legend(figure: Figure, lines: Mapping[str, Line], view: View, dashes: bool =
 
 
 def check_path(path: Path) -> Path:
-    """Return the path of a figure.
-
-    Raises:
-        InputError: If its ending is not a supported format.
-    """
+    """Return the path of a figure, or raise an InputError if its ending is not a supported format."""
     ending = path.suffix.removeprefix(".").lower()
     if ending not in FORMATS:
         raise unknown("figure format", ending, FORMATS)

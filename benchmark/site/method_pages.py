@@ -47,11 +47,7 @@ class About:
 
 
 def about(name: str, plugins: Sequence[str], comparisons: Iterable[Comparison], source: str = "") -> About:
-    """Return everything that is known about a method.
-
-    Args:
-        source: The code of a plug-in that is not among ``plugins``; it is read and not run.
-    """
+    """Return everything that is known about a method; of an unknown plug-in its ``source`` is read and not run."""
     listing = registry.catalogue(plugins).get(name)
     if listing is None or listing.broken:
         return _from_source(name, source)

@@ -89,11 +89,7 @@ def build(
 
 
 def _earlier(out: Path) -> list[str]:
-    """Return the files of an earlier site in a folder.
-
-    Raises:
-        InputError: If the folder contains something else.
-    """
+    """Return the files of an earlier site in a folder, or raise an InputError if it contains something else."""
     manifest = out / MANIFEST
     if manifest.is_file():
         try:
@@ -135,11 +131,7 @@ class _Site:
         }
 
     def put(self, name: str, content: str) -> None:
-        """Write one file.
-
-        Raises:
-            InputError: If it would be outside the site.
-        """
+        """Write one file, or raise an InputError if it would be outside the site."""
         path = self.out / name
         if not path.resolve().is_relative_to(self.out.resolve()):
             raise InputError(f"{name} is outside {self.out}")

@@ -150,11 +150,7 @@ class RunSet:
 def run_sets(
     content: Content, places: Sequence[Place], bound: float = exchange.BOUND, plugins: Sequence[str] = ()
 ) -> list[RunSet]:
-    """Return all run sets in the order of the tables.
-
-    Args:
-        bound: The inflation that repetitions must exclude, in points of accuracy.
-    """
+    """Return all run sets in the tables' order; repetitions must exclude an inflation of ``bound`` points."""
     by_root = {place.root.resolve(): place for place in places}
     found = {one.record.name: one for one in content.stored.found}
     return [
@@ -263,11 +259,7 @@ def _slug(group: Group, config: RunConfig) -> str:
 
 
 def portable_command(run: StoredRun, submissions: Sequence[Submission]) -> str:
-    """Return the command that repeats a run on any machine, without paths of the original one.
-
-    Args:
-        submissions: That it may belong to: a plug-in's file is in their folders.
-    """
+    """Return the command that repeats a run on any machine; a plug-in may be in the folder of its submission."""
     names = [(one.name, Path(plugin).name) for one in submissions for plugin in one.plugins]
     theirs = {plugin: f"submissions/{name}/{plugin}" for name, plugin in names}
     plugins = [theirs.get(Path(plugin).name, Path(plugin).name) for plugin in run.config.origin.plugins]
@@ -285,11 +277,7 @@ def plugin_source(method: str, content: Content, places: Sequence[Place]) -> str
 
 
 def write_bundles(content: Content, sets: Sequence[RunSet], folder: Path, limit: int) -> dict[str, Path]:
-    """Write the bundles of run sets into a folder, small ones first, and return them by slug.
-
-    Args:
-        limit: Bytes that all bundles together may have; a set that does not fit has none.
-    """
+    """Write bundles of run sets, small ones first, of ``limit`` bytes together at most, and return them by slug."""
     folders = {one.slug: [content.runs[name].folder for name in one.group.runs] for one in sets}
     files = {
         slug: [folder / name for folder in own for name in (CONFIG, METRICS, RESULT)] for slug, own in folders.items()

@@ -83,10 +83,7 @@ class Compared(NamedTuple):
 
 
 def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[Configuration, Configuration]]:
-    """Return the configurations with the references that the sweep's question compares them with, if both are tried.
-
-    A reference has the same values of all other keys. Without a question there are no pairs.
-    """
+    """Return the configurations with the references, of the same other values, that the question compares them with."""
     if sweep.question is None:
         return []
     tried = {identity(x.assignment): x for x in configurations}

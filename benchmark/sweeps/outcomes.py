@@ -87,10 +87,7 @@ def outcome(sweep: Sweep, configuration: Configuration) -> Outcome:
 
 
 def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return the outcomes from the best: those with the most finished seeds first, by their mean.
-
-    A mean of fewer seeds is not preferred to one of more: a lucky seed would win.
-    """
+    """Return the outcomes by the most finished seeds, then by their mean: a lucky seed alone does not win."""
     return sorted(outcomes, key=lambda x: (-x.n, -x.mean if x.n else 0.0, x.configuration.number))
 
 

@@ -165,11 +165,7 @@ class Sweep:
         return f"{run.label} [{described(self.space.completed(values, values))}]"
 
     def configuration(self, number: int, assignment: Assignment) -> Configuration:
-        """Return a configuration with its runs.
-
-        Raises:
-            InputError: If a value is out of range.
-        """
+        """Return a configuration with its runs, or raise an InputError for a value out of range."""
         layer: dict[str, Any] = {}
         for key, value in assignment.items():
             section, _, name = key.rpartition(".")
@@ -326,11 +322,7 @@ def find(name: str) -> Path:
 
 
 def canonical(key: str, method: str, plugins: Sequence[str] = ()) -> str:
-    """Return a key of the space as the tables show it: a bare hyperparameter, or a section and its key.
-
-    Raises:
-        InputError: If there is none, or it must not be searched.
-    """
+    """Return a key of the space as tables show it, or raise an InputError for one that must not be searched."""
     section, dot, name = key.rpartition(".")
     if section == method or not dot:
         fields = registry.load(method, plugins).Hyperparameters.model_fields

@@ -120,11 +120,7 @@ class Parameter:
         return all(key in others and others[key] in values for key, values in self.when.items())
 
     def listed(self) -> Sequence[Any]:
-        """Return all values.
-
-        Raises:
-            InputError: If there are infinitely or too many.
-        """
+        """Return all values, or raise an InputError if there are infinitely or too many."""
         if isinstance(self.domain, Choice):
             return self.domain.values
         if self.domain.form == "randint" and self.domain.high - self.domain.low < MAX_GRID:
@@ -148,10 +144,7 @@ class Space:
         return [parameter.key for parameter in self.parameters]
 
     def random(self, seed: int, count: int) -> list[Assignment]:
-        """Return so many different configurations, fewer if there are not as many.
-
-        The n-th is sampled from a generator of its own: asking for more leaves the first ones as they are.
-        """
+        """Return so many different configurations; a larger number begins with the same: each has its generator."""
         found: dict[str, Assignment] = {}
         for index in range(100 * count):
             if len(found) == count:
@@ -162,11 +155,7 @@ class Space:
         return list(found.values())
 
     def grid(self) -> list[Assignment]:
-        """Return every configuration of a space of lists (and whole numbers), in the order in which it is written.
-
-        Raises:
-            InputError: If a key has infinitely many values, or the configurations are too many.
-        """
+        """Return every configuration in the order in which they are written, or raise an InputError for too many."""
         found: dict[str, Assignment] = {}
         values = [parameter.listed() for parameter in self.parameters]
         if math.prod(map(len, values)) > MAX_GRID:
@@ -204,11 +193,7 @@ class Space:
         return sorted(grid, key=place)
 
     def base(self, defaults: Assignment) -> Assignment:
-        """Return a value for every key, also for those that count only beside others.
-
-        Args:
-            defaults: By key; one that is not in the space is replaced by the first value that is written there.
-        """
+        """Return a value for every key: the default, or the first one that is written where it is not in the space."""
         return {p.key: p.domain.own(defaults.get(p.key)) for p in self.parameters}
 
     def completed(self, given: Assignment, base: Assignment) -> Assignment:

@@ -215,11 +215,7 @@ def print_plan(sweep: Sweep, console: Console) -> None:
 
 
 def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, console: Console) -> None:
-    """Write table, best configuration, importance, figures and page into the sweep's folder; print answer and table.
-
-    Args:
-        spread: The standard deviation of paired differences that was expected.
-    """
+    """Write tables, best configuration, importance, figures and page into the sweep's folder; print the answer."""
     # matplotlib may be missing: sweeping names it before anything is trained
     from benchmark.reports import markdown_templates, write_figures
     from benchmark.sweeps.figures import figures

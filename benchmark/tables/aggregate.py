@@ -118,8 +118,8 @@ def aggregate(
     return Aggregate(gain, improvement, len(pairs), 1 - alpha)
 
 
-def critical_difference(methods: int, columns: int, alpha: float = ALPHA) -> float:
-    """Return how far two average ranks must be apart to differ, by Nemenyi's test for all pairs of methods.
+def critical_difference(methods: int, columns: int) -> float:
+    """Return how far two average ranks must be apart to differ at 5 %, by Nemenyi's test for all pairs of methods.
 
     ``CD = q sqrt(k (k + 1) / (6 N))``, with q the upper quantile of the studentised range of k means with infinitely
     many degrees of freedom, divided by ``sqrt(2)``.
@@ -129,11 +129,10 @@ def critical_difference(methods: int, columns: int, alpha: float = ALPHA) -> flo
     Args:
         methods: k, at least 2.
         columns: N, over which ranks are averaged, at least 1.
-        alpha: Level of the whole family of pairs.
     """
     from scipy.stats import studentized_range
 
-    quantile = float(studentized_range.ppf(1 - alpha, methods, math.inf)) / math.sqrt(2)
+    quantile = float(studentized_range.ppf(1 - ALPHA, methods, math.inf)) / math.sqrt(2)
     return quantile * math.sqrt(methods * (methods + 1) / (6 * columns))
 
 

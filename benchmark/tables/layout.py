@@ -35,11 +35,7 @@ def split_words(text: str) -> list[str]:
 
 
 def check_names(option: str, names: Sequence[str], valid: Collection[str]) -> list[str]:
-    """Return the names without repetitions.
-
-    Raises:
-        InputError: If there is none, or an unknown one.
-    """
+    """Return the names without repetitions, or raise an InputError for none, or for an unknown one."""
     if not names:
         raise InputError(f"{option} names nothing (valid: {', '.join(sorted(valid))})")
     for name in names:
@@ -241,11 +237,7 @@ def natural(label: str) -> list[str | float]:
 
 
 def summaries(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per run: its last epoch and ``best_epoch``.
-
-    Args:
-        frame: From :func:`benchmark.store.load`, of all epochs or of the last ones.
-    """
+    """Return one row per run of a frame of all epochs or of the last ones: its last epoch and ``best_epoch``."""
     if "best_epoch" in frame.columns:
         last = frame.copy(deep=False)
         # pandas would copy what is there for every group of runs

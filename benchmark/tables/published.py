@@ -182,11 +182,7 @@ class _Content(_Strict):
 
 
 def parse(text: str) -> tuple[dict[str, Source], list[PublishedNumber]]:
-    """Return the sources and numbers that the text of such a file holds.
-
-    Raises:
-        ValueError: If anything in it is unknown, missing or out of range.
-    """
+    """Return the sources and numbers of such a file's text, or raise a ValueError for anything unknown in it."""
     content = _Content.model_validate(parse_yaml(text, "published.yaml"))
     numbers = [number for table in content.tables for number in table.numbers(content.sources[table.source])]
     return content.sources, numbers

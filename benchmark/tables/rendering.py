@@ -18,11 +18,7 @@ from methods.errors import InputError, unknown
 
 
 def markdown(content: TypedTable, name: Callable[[str], str] = escaping.markdown) -> str:
-    """Return a GitHub table; the columns are padded where that fits a screen.
-
-    Args:
-        name: From the titles and the rows' labels to Markdown.
-    """
+    """Return a GitHub table, padded where that fits a screen; ``name`` makes Markdown of titles and rows' labels."""
     marks = {BEST: "**{}**", SECOND: "<u>{}</u>"}
     rows = [
         [name(first.text), *(_marked(cell, escaping.markdown, marks) for cell in rest)]
@@ -128,11 +124,7 @@ def rendered(table: Table, form: str = "md") -> str:
 
 
 def parquet(table: Table) -> bytes:
-    """Return the numbers of :func:`benchmark.tables.view.tidy` as a Parquet file.
-
-    Raises:
-        InputError: If pandas finds no package that writes it.
-    """
+    """Return the numbers of :func:`tidy` as a Parquet file, or raise an InputError without a package that writes it."""
     try:
         return bytes(tidy(table).to_parquet(index=False))
     except ImportError:

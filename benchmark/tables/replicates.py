@@ -129,11 +129,7 @@ MAX_SHOWN = 4
 
 
 def footnotes(frame: pd.DataFrame) -> list[str]:
-    """Return one line for each thing that the finished runs of a table mix, and one for the runs that are left out.
-
-    Args:
-        frame: From :func:`benchmark.store.load`; a run that says nothing of a thing does not count for it.
-    """
+    """Return a line for each thing that finished runs mix, as far as they say it, and for runs that are left out."""
     finished = frame[frame["status"] == "finished"].drop_duplicates("run")
     damaged = len(frame.attrs.get(DAMAGED, ()))
     lines = [f"note: {damaged} damaged {'run is' if damaged == 1 else 'runs are'} left out"] if damaged else []

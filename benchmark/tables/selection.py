@@ -162,11 +162,7 @@ def _of_method(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) 
 
 
 def only_row(kind: str, word: str, runs: pd.DataFrame, labels: Sequence[str]) -> str:
-    """Return the one row that a word means.
-
-    Raises:
-        InputError: If it means none, or several.
-    """
+    """Return the one row that a word means, or raise an InputError if it means none, or several."""
     found = matching(word, runs, labels)
     if not found:
         raise unknown(kind, word, labels, quoted=True)
@@ -176,14 +172,7 @@ def only_row(kind: str, word: str, runs: pd.DataFrame, labels: Sequence[str]) ->
 
 
 def in_environment(frame: pd.DataFrame, words: str) -> pd.DataFrame:
-    """Return the runs of one environment group, or of several.
-
-    Args:
-        words: A part of the groups' names, such as ``EPYC``.
-
-    Raises:
-        InputError: If none has it.
-    """
+    """Return the runs of environments whose name has a part, such as ``EPYC``, or raise an InputError if none has."""
     kept = frame[frame["environment"].str.contains(words, regex=False, case=False)]
     if kept.empty and not frame.empty:
         raise unknown("environment", words, dict.fromkeys(frame["environment"][frame["environment"] != ""]))

@@ -56,11 +56,7 @@ class TableStyle(_Shown):
     def resolved(
         self, labels: Iterable[str], groups: Mapping[str, str], metrics: Iterable[str] = METRICS
     ) -> "TableStyle":
-        """Return the style for a table with these rows and columns.
-
-        Raises:
-            InputError: If another name is given to what is no word of the table, nor of this program.
-        """
+        """Return the style for a table of these rows and columns; an InputError for a label of no known word."""
         known = {*metrics}
         for label in labels:
             head, *settings = label.split(", ")
@@ -101,11 +97,7 @@ class TableStyle(_Shown):
 
 
 def assigned(words: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Return the labels that ``OLD=NEW`` words mean; OLD may have a ``=`` of its own.
-
-    Raises:
-        InputError: If a word has no ``=``, or no such beginning.
-    """
+    """Return the labels that ``OLD=NEW`` words mean, or raise an InputError; OLD may have a ``=`` of its own."""
     valid = set(known)
     found = {}
     for word in words:
@@ -151,14 +143,7 @@ class TableLayout(_Shown):
         return TableFilter(self.where, self.split, hide, rows, columns, groups, suite, self.suite or "")
 
     def style(self, assignments: Sequence[str] = ()) -> TableStyle:
-        """Return how it is shown.
-
-        Args:
-            assignments: Further labels as ``OLD=NEW`` words; they win.
-
-        Raises:
-            InputError: If two of its words do not go together.
-        """
+        """Return how it is shown, with further ``OLD=NEW`` labels, or raise an InputError if two words clash."""
         if self.siunitx and self.gains == "cell":
             raise InputError(
                 "siunitx aligns numbers without text beside them: --gains columns or --gains rows goes with it"
@@ -168,11 +153,7 @@ class TableLayout(_Shown):
 
 
 def read(path: Path | None, given: Mapping[str, Any]) -> TableLayout:
-    """Return the layout in a file, or that of no file, with what the command line says in its place.
-
-    Raises:
-        InputError: If the file cannot be read, or holds anything unknown.
-    """
+    """Return the layout of a file or of none, with what is given in its place, or raise an InputError."""
     content = {} if path is None else read_yaml(path)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path} must hold keys and values, as in 'rows: [independent, dml]'")

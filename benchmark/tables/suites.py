@@ -190,21 +190,13 @@ class _StoredPlan(BaseModel):
 
 
 def parsed_plan(content: bytes) -> Plan:
-    """Return the plan that the content of a file is.
-
-    Raises:
-        ValueError: If it is none.
-    """
+    """Return the plan that the content of a file is, or raise a ValueError."""
     found = _StoredPlan.model_validate_json(content)
     return Plan(found.declaration, frozenset(found.runs), content)
 
 
 def keep_plan(root: Path, declared: Declaration, runs: Iterable[str]) -> list[str]:
-    """Store a sequential plan beside the runs that it is of, and return a line on each other plan of these runs.
-
-    Raises:
-        InputError: If it has more than :data:`MAX_LOOKS` looks.
-    """
+    """Store a sequential plan of at most :data:`MAX_LOOKS` looks; return a line on each other plan of its runs."""
     if len(declared.looks) > MAX_LOOKS:
         raise InputError(f"a sequential plan has at most {MAX_LOOKS} looks (given: {len(declared.looks)})")
     names = sorted(runs)
@@ -214,11 +206,7 @@ def keep_plan(root: Path, declared: Declaration, runs: Iterable[str]) -> list[st
 
 
 def stored_plans(results: Iterable[Path]) -> list[Plan]:
-    """Return the sequential plans below results folders.
-
-    Raises:
-        InputError: If a file there is none.
-    """
+    """Return the sequential plans below results folders, or raise an InputError if a file there is none."""
     found: dict[str, Plan] = {}
     for path in [path for root in results for path in sorted((root / PLANS).glob("*.json"))]:
         try:

@@ -198,8 +198,8 @@ def _planned(table: Table, heading: Heading, gain: Gain) -> dict[str, int | None
         return {}
     alpha = table.declaration.alpha if table.declaration else ALPHA
     return {
-        "seeds for equivalence": seeds_for_equivalence(bound, gain.sd, alpha=alpha),
-        "seeds for power": seeds_needed(bound, gain.sd, alpha=alpha),
+        "seeds for equivalence": seeds_for_equivalence(bound, gain.sd, alpha),
+        "seeds for power": seeds_needed(bound, gain.sd, alpha),
     }
 
 
