@@ -37,8 +37,7 @@ def _shown(found: re.Match[str]) -> str:
     return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(found[0], f"\\u{ord(found[0]):04x}")
 
 
-PLAIN = Markup(str, str)
-"""For documents without markup of a person's own: there all is escaped as a whole later on."""
+PLAIN = Markup(str, str)  # for documents without markup of a person's own: there all is escaped as a whole later on
 
 
 # Markdown
@@ -153,8 +152,7 @@ _UNKNOWN_LATIN = "ĦħĸĿŀŉŦŧſ"
 _LATIN = {chr(code) for code in range(0xC0, 0x180) if chr(code).isalpha() and chr(code) not in _UNKNOWN_LATIN}
 """What pdfLaTeX reads as UTF-8; it does so by itself since 2018."""
 
-_T1 = set("ĄąĘęĮįŲųÐðĐđÞþŊŋ")
-"""Those of them that its oldest fonts have not."""
+_T1 = set("ĄąĘęĮįŲųÐðĐđÞþŊŋ")  # those of them that its oldest fonts have not
 
 
 def latex(words: str) -> str:

@@ -24,8 +24,7 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-OTHER_WORDS = {"acc": "student", "accuracy": "student", "top1": "student"}
-"""Other names of the reported metric."""
+OTHER_WORDS = {"acc": "student", "accuracy": "student", "top1": "student"}  # other names of the reported metric
 
 
 def short_name(dataset: str) -> str:

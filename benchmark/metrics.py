@@ -22,16 +22,13 @@ from methods.metrics import MethodMetric, Role
 Run = Mapping[Any, Any]
 """A run: its last epoch's numbers by name, ``cost.*``, ``students``, ``roles``, ``backbone`` and ``best_epoch``."""
 
-DECLARED = "metrics"
-"""The key of ``frame.attrs`` with the metrics that the methods of a frame's runs have declared."""
+DECLARED = "metrics"  # the key of `frame.attrs` with the metrics that the methods of a frame's runs have declared
 
-METHOD = "method/"
-"""Begins the names under which a method's own numbers are recorded."""
+METHOD = "method/"  # begins the names under which a method's own numbers are recorded
 
 EACH, CLASSES, HEADLINE = "each", "classes", "student"
 CLASS_PREFIX = "class_top1/"
-ROUNDING = 1e-6
-"""By which rounding may leave the end of a range."""
+ROUNDING = 1e-6  # by which rounding may leave the end of a range
 
 DECIMALS: Mapping[str, int] = {"%": 2, "points": 2, "nats": 3, "s": 0, "ms": 1, "MiB": 0, "M": 2, "": 3}
 """Places that a number is shown with, by its unit."""

@@ -20,19 +20,16 @@ from benchmark.store import Found, Record, Results, Runs, Scores, Status, Stored
 from benchmark.tables import Plan, TableFilter, TableStyle, layout
 from methods.metrics import Role
 
-MAX_NUMBERS = 400_000
-"""In the curves of a page, which is then a few megabytes; longer curves show fewer epochs."""
+MAX_NUMBERS = 400_000  # in the curves of a page, which is then a few megabytes; longer curves show fewer epochs
 
 MIN_POINTS, MAX_POINTS = 24, 120
 MIN_RUN_POINTS, MAX_RUN_POINTS = 12, 60
-AT_ONCE = 500
-"""About how many runs have their curves in memory together."""
+AT_ONCE = 500  # about how many runs have their curves in memory together
 
 PREDICTORS = tuple(one.name for one in RECORDED.values() if one.of_predictors)
 """Metrics that every predictor has: a page shows their means over students and peers."""
 
-STUDENTS = RECORDED[HEADLINE].labels[""]
-"""What the curve of the reported metric is called."""
+STUDENTS = RECORDED[HEADLINE].labels[""]  # what the curve of the reported metric is called
 
 _AVERAGED = (Status.FINISHED, Status.UNFINISHED, Status.BUSY, Status.STOPPED)
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from methods.interface import Method
 
 FIDELITY = "docs/fidelity.md"
-BACKBONE, CLASSES, SIDE = "resnet8", 10, 32
-"""The network that a method is built with to see what it predicts."""
+BACKBONE, CLASSES, SIDE = "resnet8", 10, 32  # the network that a method is built with to see what it predicts
 
 
 def method(name: str, plugins: Sequence[str] = ()) -> Iterator[str]:

@@ -16,8 +16,7 @@ from benchmark.store import PREDICTIONS, Record, Result, Status, StoredRun, stud
 from methods import registry
 from methods.errors import InputError
 
-RESULTS = "results"
-"""The default folder of results."""
+RESULTS = "results"  # the default folder of results
 
 FEW_SEEDS = 3
 _ENVIRONMENT = {

@@ -32,14 +32,11 @@ from methods.errors import InputError, unknown
 
 FORMATS = ("svg", "pdf", "png")
 STYLES = ("screen", "paper")
-PANEL = (4.6, 3.2)
-"""Width and height of a panel on the screen, in inches."""
-PAPER_WIDTH = 6.75
-"""Default width on paper in inches: the text width of a two-column page."""
+PANEL = (4.6, 3.2)  # width and height of a panel on the screen, in inches
+PAPER_WIDTH = 6.75  # default width on paper in inches: the text width of a two-column page
 NARROWEST_PANEL = 1.55
 PAPER_RATIO = 0.78
-LEGEND_HEIGHT = 0.35
-"""Inches that a figure of given width has for its legend."""
+LEGEND_HEIGHT = 0.35  # inches that a figure of given width has for its legend
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
 
 _SHARED: dict[Any, Any] = {

@@ -27,8 +27,7 @@ from methods.interface import Method
 
 _LONG_COLUMNS = frozenset(("backbone", "protocol of the source", "ours differs"))
 """Columns of published numbers with long text."""
-_CURVE = (320, 120)
-"""Width and height of a schedule's curve, in SVG units."""
+_CURVE = (320, 120)  # width and height of a schedule's curve, in SVG units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 22
 
 
@@ -187,8 +186,7 @@ _TOKEN = re.compile(
     r"|(?P<name>[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z]{3,}(?:_[A-Za-z]+)*)?)|(?P<number>\d+(?:\.\d+)?)"
     r"|(?P<sign><-|!=|>=|<=|\|\||\.\.\.|.)"
 )
-_LONG = 3
-"""The length from which a name is a word and not a symbol."""
+_LONG = 3  # the length from which a name is a word and not a symbol
 _SPAN = re.compile(r"``(?P<span>.+?)``|:\w+:`~?(?P<role>[^`]+)`", re.DOTALL)
 _SYMBOL = re.compile(r"[A-Za-z]{1,2}(_\w{1,6})?(\([a-z]\))?")
 _CODE = re.compile(r"--|: |[a-z]\.[a-z]|\.\w+$|^[A-Za-z][A-Za-z_0-9]+$")

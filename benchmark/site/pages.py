@@ -22,17 +22,10 @@ from benchmark.tables import TableFilter, published
 from methods import registry
 from methods.errors import InputError
 
-MANIFEST = "site.json"
-"""In a folder that is a site; lists all of its files."""
-
-LIMIT = 20_000_000
-"""Bytes that a site should not exceed, bundles included."""
-
-BUNDLES = 6_000_000
-"""Bytes for the bundles."""
-
-NUMBERS = 40_000
-"""In the curves of a method's page."""
+MANIFEST = "site.json"  # in a folder that is a site; lists all of its files
+LIMIT = 20_000_000  # bytes that a site should not exceed, bundles included
+BUNDLES = 6_000_000  # bytes for the bundles
+NUMBERS = 40_000  # in the curves of a method's page
 
 
 @dataclass(frozen=True)

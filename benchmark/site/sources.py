@@ -20,8 +20,7 @@ from methods import registry
 from methods.errors import InputError
 
 _SKIPPED = frozenset(("runs", "sources", PLANS))
-_COMPRESSED = 0.3
-"""A generous estimate of a bundle's size relative to the files of its runs."""
+_COMPRESSED = 0.3  # a generous estimate of a bundle's size relative to the files of its runs
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ from benchmark.tables import (
     seeds_for_half_width,
 )
 
-ASSUMED_SD = 0.5
-"""Points, where no stored runs say more."""
+ASSUMED_SD = 0.5  # points, where no stored runs say more
 
 MAX_NAMED = 3
 OURS, REFERENCE = "ours", "reference"

@@ -23,12 +23,10 @@ from benchmark.sweeps.plan import Sweep
 from benchmark.sweeps.space import Choice, Domain, Parameter, Range
 
 MAX_CURVES = 24
-COLOURS = "cividis"
-"""Its lightness grows with the value: readable without colour, and for colour-blind readers."""
+COLOURS = "cividis"  # its lightness grows with the value: readable without colour, and for colour-blind readers
 
 ACCURACY = "validation accuracy in %"
-NOT_USED = -0.12
-"""The position on a key's axis of configurations in which it does not count."""
+NOT_USED = -0.12  # the position on a key's axis of configurations in which it does not count
 
 
 def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Importance) -> dict[str, Figure]:

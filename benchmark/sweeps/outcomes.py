@@ -15,8 +15,7 @@ from benchmark.sweeps.plan import Configuration, Sweep
 from benchmark.tables import ALPHA, Estimate, two_way
 from methods.schedules import Schedule, inactive_terms
 
-SEED = "seed"
-"""Beside the keys: the share of the seed noise."""
+SEED = "seed"  # beside the keys: the share of the seed noise
 
 FANOVA = "fANOVA (optuna)"
 PERMUTATION = "permutation (scikit-learn)"

@@ -34,15 +34,11 @@ from methods.hyperparameters import BaseHyperparameters, validated
 KEYS = ("space", "controls", "question", *SWEEP_OPTIONS)
 """The keys of a sweep's file beside those of a configuration file."""
 
-REDUCTION = 3
-"""ASHA continues the best third of the configurations at each rung."""
-
-RUNGS = 2
-"""They are at a ninth and a third of the epochs."""
+REDUCTION = 3  # ASHA continues the best third of the configurations at each rung
+RUNGS = 2  # they are at a ninth and a third of the epochs
 
 HOLDOUT = 0.2
-BOUND = 0.5
-"""Points of accuracy within which two configurations are equivalent, where a sweep does not say which."""
+BOUND = 0.5  # points of accuracy within which two configurations are equivalent, where a sweep does not say which
 
 
 class Question(BaseModel):

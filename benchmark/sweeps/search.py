@@ -14,8 +14,7 @@ from benchmark.store import Status
 from benchmark.sweeps.plan import REDUCTION, Configuration, Sweep, first_rung
 from benchmark.sweeps.space import Assignment, Choice, Space, identity
 
-ATTEMPTS = 50
-"""Suggestions in a row that may be of what is known already."""
+ATTEMPTS = 50  # suggestions in a row that may be of what is known already
 
 
 class OptunaSearcher(ListSearcher):

@@ -16,12 +16,10 @@ from methods.errors import InputError, unknown
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-Assignment = dict[str, Any]
-"""A configuration of the space: the keys that count in it, and their values."""
+Assignment = dict[str, Any]  # a configuration of the space: the keys that count in it, and their values
 
 MAX_GRID = 100_000
-DIGITS = 4
-"""Significant digits of a sampled number: the tables show exactly what was run."""
+DIGITS = 4  # significant digits of a sampled number: the tables show exactly what was run
 
 RANGES = ("uniform", "loguniform", "randint")
 FORMS = "a list [a,b,c], uniform(a,b), loguniform(a,b) or randint(a,b)"

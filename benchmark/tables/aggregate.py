@@ -11,8 +11,7 @@ from benchmark.tables.comparison import ALPHA, MIN_PAIRS
 Column = TypeVar("Column", bound=Hashable)
 
 RESAMPLES = 2000
-SEED = 0
-"""Of the bootstrap: the same runs give the same interval."""
+SEED = 0  # of the bootstrap: the same runs give the same interval
 
 NAMED = 6
 

@@ -17,19 +17,16 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-MIN_PAIRS = 3
-"""Fewer seeds say too little of their spread: a difference is shown without an interval."""
+MIN_PAIRS = 3  # fewer seeds say too little of their spread: a difference is shown without an interval
 
 CELLS = 200
 """Of the grid that carries the distribution of t from look to look; the levels are right to four digits with it."""
 
-NODES = 32
-"""Of the quadrature over how much of the sum of squares the new seeds bring."""
+NODES = 32  # of the quadrature over how much of the sum of squares the new seeds bring
 
 TABLE = 4001
 
-NOTHING = 1e-12
-"""A smaller error than floating point can tell from none: such a look decides nothing."""
+NOTHING = 1e-12  # a smaller error than floating point can tell from none: such a look decides nothing
 
 ALPHA = 0.05
 """The level of the tests: itself, and not 1 - 0.95, which is a little more, so that a p of 0.05 is not below it."""

@@ -18,11 +18,8 @@ from benchmark.tables import configurations
 from methods import registry
 from methods.errors import InputError, unknown
 
-OWN = "own."
-"""Begins the columns with the training settings that belong to one method alone."""
-
-TASK = "task"
-"""The column of a frame that says to which task of a suite a run belongs."""
+OWN = "own."  # begins the columns with the training settings that belong to one method alone
+TASK = "task"  # the column of a frame that says to which task of a suite a run belongs
 
 KEYS = ("method", "dataset", "backbone", "split", "seed")
 ROWS: tuple[str, ...] = ("method",)

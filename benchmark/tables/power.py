@@ -11,8 +11,7 @@ from collections.abc import Callable
 from benchmark.tables.comparison import ALPHA, MIN_PAIRS
 
 POWER = 0.8
-MAX_SEEDS = 100_000
-"""More seeds than anyone runs: a search for a number of seeds ends here."""
+MAX_SEEDS = 100_000  # more seeds than anyone runs: a search for a number of seeds ends here
 
 
 def power_of_paired_t(n: int, effect: float, sd: float, alpha: float = ALPHA) -> float:

@@ -33,11 +33,8 @@ from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import validated
 
-PLANS = "plans"
-"""The folder below a results folder with the sequential plans of its runs."""
-
-MAX_PLAN = 2**22
-"""Bytes of a plan's file."""
+PLANS = "plans"  # the folder below a results folder with the sequential plans of its runs
+MAX_PLAN = 2**22  # bytes of a plan's file
 
 MAX_LOOKS = 100
 
