@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, get_args
 
 import numpy as np
@@ -115,7 +114,7 @@ def _groups(frame: pd.DataFrame, choice: TableFilter, showing: TableStyle) -> li
     columns = {heading.column: index for index, heading in enumerate(table.headings)}
     word = table.style.word
     found = []
-    for (panel, row), runs in layout.labelled(frame).groupby(["column", "row"], sort=False):
+    for (panel, row), runs in layout.arranged(frame).runs.groupby(["column", "row"], sort=False):
         if row not in order or panel not in columns:
             continue
         names = [str(name) for name in runs["run"]]
@@ -137,7 +136,7 @@ def group_curves(
     curves: Sequence[Scores],
     students: Sequence[str],
     roles: Mapping[str, Role],
-    own: Mapping[str, str] = MappingProxyType({}),
+    own: Mapping[str, str],
 ) -> GroupCurves:
     """Average the curves of several runs, one per run, over the runs that have the epoch."""
     epochs = sorted({int(epoch) for curve in curves for epoch in _epochs(curve)})
@@ -162,7 +161,7 @@ def joined(
     names: Sequence[str],
     students: Sequence[str],
     roles: Mapping[str, Role],
-    own: Mapping[str, str] = MappingProxyType({}),
+    own: Mapping[str, str],
 ) -> dict[str, list[int]]:
     """Return the positions of the metrics that each curve averages."""
     position = {name: index for index, name in enumerate(names)}

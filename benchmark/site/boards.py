@@ -81,7 +81,7 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
     showing = content.showing.model_copy(update={"rank": False, "aggregates": False, "n": False, "p": False})
     table = tables.build(content.frame, [HEADLINE, *COSTS], choice=content.choice, showing=showing)
     baseline = content.choice.suite.baseline if content.choice.suite else baseline
-    runs = layout.labelled(content.frame)
+    runs = layout.arranged(content.frame).runs
     by_cell = {(one.group.row, one.group.panel): one for one in sets}
     suites = [] if content.choice.suite else _suites(content.frame)
     found: list[Board] = []

@@ -8,25 +8,23 @@ from . import (
 from .aggregate import Estimate as Estimate, critical_difference as critical_difference
 from .comparison import (
     ALPHA as ALPHA,
+    MAX_SEEDS as MAX_SEEDS,
     MIN_PAIRS as MIN_PAIRS,
+    POWER as POWER,
     Declaration as Declaration,
     Gain as Gain,
     check_bound as check_bound,
+    detectable_difference as detectable_difference,
     differences as differences,
+    half_width as half_width,
     paired_gain as paired_gain,
+    seeds_for_equivalence as seeds_for_equivalence,
+    seeds_for_half_width as seeds_for_half_width,
+    seeds_needed as seeds_needed,
     statement as statement,
     two_way as two_way,
 )
 from .layout import method_order as method_order, natural as natural, summaries as summaries
-from .power import (
-    MAX_SEEDS as MAX_SEEDS,
-    POWER as POWER,
-    detectable_difference as detectable_difference,
-    half_width as half_width,
-    seeds_for_equivalence as seeds_for_equivalence,
-    seeds_for_half_width as seeds_for_half_width,
-    seeds_needed as seeds_needed,
-)
 from .published import Comparison as Comparison
 from .rendering import (
     frame_csv as frame_csv,

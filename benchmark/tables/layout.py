@@ -60,11 +60,6 @@ class Arrangement:
         return [*self.naming.notes(set(shown["variant"]), word), *dict.fromkeys(recipes)]
 
 
-def labelled(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
-    """Return the runs of :func:`arranged`."""
-    return arranged(frame, rows, columns).runs
-
-
 def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> Arrangement:
     """Return the runs with ``row`` and ``column``: the keys' values, each with the settings in which runs differ.
 

@@ -247,7 +247,7 @@ def _ours(frame: pd.DataFrame) -> dict[tuple[str, str, str], list[tuple[Replicat
         name = short_name(dataset).removeprefix("folder:")
         if not find(method, name, backbone):
             continue
-        labels = layout.labelled(layout.summaries(runs))
+        labels = layout.arranged(layout.summaries(runs)).runs
         for (row, heading), cell in build(runs, ["student"]).replicates.items():
             if not cell.values and not cell.unfinished:
                 continue

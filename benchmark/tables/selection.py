@@ -111,7 +111,7 @@ class TableFilter:
         """Return the names of the runs of hidden rows alone."""
         if not self.hide:
             return set()
-        runs = layout.labelled(summaries(frame))
+        runs = layout.arranged(summaries(frame)).runs
         shown = self.labels(runs, list(dict.fromkeys(runs["row"])), "row", of_methods=True)
         return set(runs["run"]) - set(runs.loc[runs["row"].isin(shown), "run"])
 

@@ -25,10 +25,9 @@ from benchmark.datasets import recipe
 from benchmark.escaping import file_name
 from benchmark.formatting import short_name
 from benchmark.store import BUDGETS_JOINED_BY, DamagedError, put, read_regular
-from benchmark.tables.comparison import MIN_PAIRS, Declaration
+from benchmark.tables.comparison import MAX_SEEDS, MIN_PAIRS, Declaration
 from benchmark.tables.configurations import shown_setting
 from benchmark.tables.layout import TASK
-from benchmark.tables.power import MAX_SEEDS
 from methods import registry
 from methods.errors import InputError
 from methods.hyperparameters import validated

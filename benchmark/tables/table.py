@@ -10,9 +10,8 @@ from benchmark.escaping import PLAIN, Markup
 from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, Run, cost_note, of_frame
 from benchmark.tables import aggregate, layout, selection
 from benchmark.tables.aggregate import Aggregate
-from benchmark.tables.comparison import CONFIDENCE, MIN_PAIRS, Declaration, Gain, paired_gain, statement
+from benchmark.tables.comparison import CONFIDENCE, MIN_PAIRS, POWER, Declaration, Gain, paired_gain, statement
 from benchmark.tables.layout import method_order, natural, summaries
-from benchmark.tables.power import POWER
 from benchmark.tables.replicates import Replicates, records, replicates
 from benchmark.tables.selection import TableFilter
 from benchmark.tables.style import TableStyle

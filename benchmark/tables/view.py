@@ -7,8 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
-from benchmark.tables.comparison import ALPHA, Gain
-from benchmark.tables.power import seeds_for_equivalence, seeds_needed
+from benchmark.tables.comparison import ALPHA, Gain, seeds_for_equivalence, seeds_needed
 from benchmark.tables.table import Heading, Table
 
 Kind = Literal[

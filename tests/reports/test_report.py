@@ -329,7 +329,7 @@ def test_equal_numbers_deviate_by_nothing() -> None:
 def test_runs_of_different_length_and_metrics() -> None:
     whole = Scores(("epoch", "student", "top1/peer0", "top1/peer1"), np.array([[0, 10, 1, 3], [1, 20, 2, 4.0]]))
     short = Scores(("epoch", "student", "loss"), np.array([[0, 30, 7.0]]))
-    curves = group_curves([whole, short], ["peer0", "peer1"], dict.fromkeys(("peer0", "peer1"), "peer"))
+    curves = group_curves([whole, short], ["peer0", "peer1"], dict.fromkeys(("peer0", "peer1"), "peer"), {})
     assert curves.epochs == [0, 1]
     np.testing.assert_array_equal(curves.means["student accuracy"], [20, 20])
     np.testing.assert_array_equal(curves.means["top1: peers"], [2, 3])
@@ -340,7 +340,7 @@ def test_runs_of_different_length_and_metrics() -> None:
 def test_metrics_of_many_predictors_are_joined() -> None:
     names = ("epoch", "seconds", "student", "nll/peer0", "nll/peer1", "nll/teacher", "nll/ensemble", "loss/kl")
     roles: dict[str, Role] = {"peer0": "peer", "peer1": "peer", "teacher": "teacher", "ensemble": "ensemble"}
-    assert joined(names, ["teacher"], roles) == {
+    assert joined(names, ["teacher"], roles, {}) == {
         "student accuracy": [2],
         "nll: students": [5],
         "nll: peers": [3, 4],

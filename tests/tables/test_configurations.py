@@ -140,7 +140,7 @@ class TestNames:
         lonely = frame[(frame["method"] == "dkel") & (frame["dataset"] == "digits")].head(2)
         changed = lonely.copy()
         changed[["hyperparameters.ema_decay", "train.epochs", "seed"]] = [[0.5, 4, 0], [0.6, 4, 0]]
-        runs = layout.labelled(pd.concat([frame, changed], ignore_index=True), rows, columns)
+        runs = layout.arranged(pd.concat([frame, changed], ignore_index=True), rows, columns).runs
         own = [name for name in runs.columns if name.startswith(("hyperparameters.", "train.")) or name == "dataset"]
         for _, cell in runs.groupby(["row", "column"]):
             assert (cell[["method", "backbone", *own]].astype(str).nunique() <= 1).all()

@@ -9,14 +9,18 @@ from hypothesis import given, strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmark.tables.comparison import Gain, level, paired_gain, spent, verdict
-from benchmark.tables.power import (
+from benchmark.tables.comparison import (
     MAX_SEEDS,
+    Gain,
     detectable_difference,
     half_width,
+    level,
+    paired_gain,
     power_of_paired_t,
     seeds_for_half_width,
     seeds_needed,
+    spent,
+    verdict,
 )
 
 
