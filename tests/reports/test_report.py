@@ -12,9 +12,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from benchmark import cli
 from benchmark.configuration import RunConfig
 from benchmark.metrics import COSTS
 from benchmark.reports import page as report
@@ -22,10 +20,10 @@ from benchmark.reports.page import LivePage
 from benchmark.reports.page_data import Content, as_page_data, group_curves, joined, mean_of
 from benchmark.reports.run_text import limitations
 from benchmark.store import Result, Scores, Status, Store, StoredRun
-from methods.errors import InputError
 from methods.metrics import Role
 from tests import needs
 from tests.browser import Browser, browser
+from tests.command_line import Bench
 from tests.tables import frames
 
 EVIL = "</script><img src=x onerror=\"document.title='broken'\"> & <b>\u2028"
@@ -129,20 +127,15 @@ class TestPage:
         (dml,) = (group for group in data["groups"] if data["rows"][group["row"]] == "dml")
         assert dml["cost"] == {"seconds": 60, "trained-parameters": 0.4, "training-multiply-adds": 10}
 
-    def test_there_must_be_runs(self, tmp_path: Path) -> None:
+    def test_there_must_be_runs(self, bench: Bench, tmp_path: Path) -> None:
         for folder in (tmp_path / "nowhere", tmp_path):
-            answer = CliRunner().invoke(
-                cli.app, ["report", "--results", str(folder), "--out", str(tmp_path / "r.html")]
-            )
-            assert isinstance(answer.exception, InputError)
-            assert str(folder) in str(answer.exception)
+            bench("report", "--results", folder, "--out", "r.html").assert_refused(str(folder))
 
-    def test_the_command(self, results: Path, tmp_path: Path) -> None:
-        out = tmp_path / "deep" / "r.html"
-        answer = CliRunner().invoke(cli.app, ["report", "--results", str(results), "--out", str(out)])
-        assert answer.exit_code == 0, answer.output
-        assert "10 runs" in answer.output
-        assert out.is_file()
+    def test_the_command(self, results: Path, bench: Bench, tmp_path: Path) -> None:
+        answer = bench("report", "--results", results, "--out", "deep/r.html")
+        assert answer.code == 0, answer.err
+        assert "10 runs" in answer.out
+        assert (tmp_path / "deep" / "r.html").is_file()
 
 
 class TestLimitations:

@@ -12,9 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from benchmark import cli, exchange, tables
+from benchmark import exchange, tables
 from benchmark.configuration import suites as declared_suites
 from benchmark.escaping import file_name
 from benchmark.exchange import RECORD, Comparison, Outcome
@@ -25,6 +24,7 @@ from benchmark.store import CONFIG, METRICS, RESULT, Store, load, read
 from benchmark.tables import TableStyle, style as table_style
 from methods import registry
 from methods.errors import InputError
+from tests.command_line import Bench
 from tests.reports.test_report import config, store_run
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,12 @@ def rows(page: str) -> dict[str, list[str]]:
     for head, rest in found:
         cells.setdefault(bare(head), [unescape(bare(cell)) for cell in re.findall(r"<td[^>]*>(.*?)</td>", rest)])
     return cells
+
+
+def board(out: Path) -> Path:
+    """The file of the only leaderboard."""
+    (path,) = (path for path in (out / "boards").glob("*.json") if path.stem != "schema")
+    return path
 
 
 def bare(markup: str) -> str:
@@ -66,8 +72,8 @@ class TestPages:
 
     def test_a_leaderboard_says_what_the_table_says(self, site: tuple[Path, Built], results: Path) -> None:
         out, _ = site
-        board = re.findall(r"<section class=\"board\".*?</section>", text_of(out / "index.html"), re.DOTALL)
-        (digits,) = [part for part in board if "pcl.html" in part]
+        boards = re.findall(r"<section class=\"board\".*?</section>", text_of(out / "index.html"), re.DOTALL)
+        (digits,) = [part for part in boards if "pcl.html" in part]
         found = rows(digits)
         showing = TableStyle(n=False, p=False, rank=False)
         table = tables.build(load(results, "last"), ["student"], baseline="independent", showing=showing)
@@ -115,8 +121,7 @@ class TestPages:
     def test_a_leaderboard_of_a_suites_runs_has_the_suites_verdicts(self, tmp_path: Path) -> None:
         exchange.merge([ROOT / "results" / "digits" / "runs.tar.gz"], tmp_path / "results")
         build([tmp_path / "results"], tmp_path / "site")
-        (path,) = (path for path in (tmp_path / "site" / "boards").glob("*.json") if path.stem != "schema")
-        found = {row["row"]: row for row in json.loads(text_of(path))["rows"]}
+        found = {row["row"]: row for row in json.loads(text_of(board(tmp_path / "site")))["rows"]}
         choice = table_style.read(None, {"suite": "digits"}).filter()
         frame, _ = choice.runs(load(tmp_path / "results", "last", split="all"))
         shown = tables.typed(tables.build(frame, ["student"], baseline="independent", choice=choice))
@@ -150,7 +155,7 @@ class TestPages:
         (folder / "submission.yaml").write_text(yaml.safe_dump(form))
         out = tmp_path / "site"
         build([], out, tmp_path / "submissions")
-        (path,) = (path for path in (out / "boards").glob("*.json") if path.stem != "schema")
+        path = board(out)
         found = {row["method"]: row["provenance"] for row in json.loads(text_of(path))["rows"]}
         stated = {"date": "2026-10-29 to 2026-11-03", "paper": paper, "tuning": "tuned", "trials": 40}
         assert {key: found["consensus"][key] for key in stated} == stated
@@ -169,8 +174,8 @@ class TestPages:
         self, plugins: tuple[str, ...], tuning: str, tmp_path: Path
     ) -> None:
         build([EXAMPLE / "runs.tar.gz"], tmp_path / "site", plugins=plugins)
-        (path,) = (path for path in (tmp_path / "site" / "boards").glob("*.json") if path.stem != "schema")
-        found = {row["method"]: row["provenance"]["tuning"] for row in json.loads(text_of(path))["rows"]}
+        content = json.loads(text_of(board(tmp_path / "site")))
+        found = {row["method"]: row["provenance"]["tuning"] for row in content["rows"]}
         assert found == {"consensus": tuning, "independent": "defaults"}
 
     def test_a_method_is_introduced_with_all_that_is_known(self, site: tuple[Path, Built]) -> None:
@@ -420,14 +425,9 @@ class TestFolder:
             (["--results", "empty", "--suite", "lit"], "unknown suite 'lit', did you mean 'lite'"),
         ],
     )
-    def test_bad_input_is_one_line(
-        self, words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
+    def test_bad_input_is_one_line(self, words: list[str], said: str, tmp_path: Path, bench: Bench) -> None:
         (tmp_path / "empty").mkdir()
-        answer = CliRunner().invoke(cli.app, ["site", *words])
-        assert isinstance(answer.exception, InputError)
-        assert said in str(answer.exception)
+        bench("site", *words).assert_refused(said)
 
 
 def test_the_report_and_the_site_have_one_script(site: tuple[Path, Built], results: Path, tmp_path: Path) -> None:

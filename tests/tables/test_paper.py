@@ -156,12 +156,6 @@ class TestForms:
         assert found.columns.tolist() == wanted.columns.tolist() == rendered(table, "csv").splitlines()[0].split(",")
         pd.testing.assert_frame_equal(found, wanted, check_dtype=False)
 
-    def test_json_has_interval_and_level(self, frame: pd.DataFrame) -> None:
-        content = json.loads(rendered(made(frame), "json"))
-        (cell,) = [c for c in content["cells"] if (c["row"], c["column"]) == ("dml", "digits/resnet8")]
-        assert {"mean", "std", "n"} < set(cell)
-        assert {"mean", "low", "high", "p", "confidence", "n"} < set(cell["gain"])
-
     def test_switches_of_a_cell(self, frame: pd.DataFrame) -> None:
         text_of = {
             name: dict(zip(titles(content), (cell.text for cell in content.lines[1]), strict=True))
