@@ -89,15 +89,10 @@ RECORDED: Mapping[str, Recorded] = {
 }  # fmt: skip
 
 
-def in_unit(label: str, unit: str) -> str:
-    """Return a label with its unit: ``student accuracy in %``."""
-    return f"{label} in {unit}" if unit else label
-
-
 def figure_labels(figure: str, declared: Iterable[MethodMetric] = ()) -> dict[str, str]:
     """Return the recorded numbers that a figure (``curves`` or ``homogeneity``) shows, with label and unit."""
     found = {
-        f"{one.name}/{part}" if part else one.name: in_unit(label, one.unit)
+        f"{one.name}/{part}" if part else one.name: f"{label} in {one.unit}" if one.unit else label
         for one in RECORDED.values()
         if one.figure == figure
         for part, label in one.labels.items()
