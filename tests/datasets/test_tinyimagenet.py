@@ -99,10 +99,7 @@ class TestLayout:
         tiny_tree(tmp_path)
         first = load(tmp_path)
 
-        def refuse(path: Path, form: decoding.ImageFormat) -> None:
-            raise AssertionError(f"{path} was decoded")
-
-        monkeypatch.setattr(decoding, "_decode", refuse)
+        monkeypatch.setattr(decoding, "_decode", lambda path, form: pytest.fail(f"{path} was decoded"))
         second = load(tmp_path)
         assert isinstance(second.train.pixels, np.memmap)
         assert np.array_equal(first.train.images, second.train.images)
@@ -207,6 +204,12 @@ def leftovers(root: Path) -> set[str]:
 
 
 class TestArchive:
+    @pytest.fixture
+    def content(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+        """The bytes of an archive, which is alone in its folder."""
+        tiny_tree(tmp_path)
+        return zipped(tmp_path, monkeypatch)
+
     def test_archive_in_the_data_folder_is_unpacked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tiny_tree(tmp_path)
         before = load(tmp_path)
@@ -229,16 +232,14 @@ class TestArchive:
         assert checksum(tmp_path) != unpacked[0]
         assert checksum(tmp_path, holdout=0.25) == unpacked[1]
 
-    def test_archive_with_another_sum_is_not_opened(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        tiny_tree(tmp_path)
-        content = bytearray(zipped(tmp_path, monkeypatch))
-        content[100] ^= 1
-        (tmp_path / f"{TINY}.zip").write_bytes(content)
+    def test_archive_with_another_sum_is_not_opened(
+        self, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        damaged = bytearray(content)
+        damaged[100] ^= 1
+        (tmp_path / f"{TINY}.zip").write_bytes(damaged)
 
-        def refuse(*arguments: object) -> None:
-            raise AssertionError("the archive was opened")
-
-        monkeypatch.setattr(shutil, "unpack_archive", refuse)
+        monkeypatch.setattr(shutil, "unpack_archive", lambda *given: pytest.fail("the archive was opened"))
         with pytest.raises(InputError, match=rf"{TINY}\.zip has the MD5 \w+, not {tinyimagenet.MD5}"):
             load(tmp_path)
         assert not (tmp_path / TINY).exists()
@@ -257,9 +258,8 @@ class TestArchive:
         assert leftovers(root) == set()
         assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
+    @pytest.mark.usefixtures("content")
     def test_two_at_once_unpack_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        tiny_tree(tmp_path)
-        zipped(tmp_path, monkeypatch)
         original, calls = shutil.unpack_archive, []
 
         def counting(path: Path, folder: Path) -> None:
@@ -272,17 +272,14 @@ class TestArchive:
         assert len(calls) == 1
         assert all(np.array_equal(loaded[0].train.images, other.train.images) for other in loaded)
 
-    def test_leftovers_of_a_killed_process_are_removed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        tiny_tree(tmp_path)
-        zipped(tmp_path, monkeypatch)
+    @pytest.mark.usefixtures("content")
+    def test_leftovers_of_a_killed_process_are_removed(self, tmp_path: Path) -> None:
         save(tmp_path / f".{TINY}.zip.unfinished" / TINY / "train/n01/images/half.JPEG", random_pixels(9, 9))
         load(tmp_path)
         assert leftovers(tmp_path) == set()
 
+    @pytest.mark.usefixtures("content")
     def test_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        tiny_tree(tmp_path)
-        zipped(tmp_path, monkeypatch)
-
         def full(path: Path, folder: Path) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -70,17 +70,11 @@ TEACHER = "resnet8"
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a method computes on a family.
+    """What a method computes on a family."""
 
-    Attributes:
-        version: Of the method.
-        losses: Each step's terms by name.
-        weights: Of all weights and buffers after the last step: the Euclidean norm and two projections.
-    """
-
-    version: int
-    losses: tuple[Mapping[str, float], ...]
-    weights: tuple[float, ...]
+    version: int  # of the method
+    losses: tuple[Mapping[str, float], ...]  # each step's terms by name
+    weights: tuple[float, ...]  # of all weights and buffers after the last step: the Euclidean norm and two projections
 
     def same(self, other: "Fingerprint") -> bool:
         """Return whether the numbers agree; the versions do not count."""
