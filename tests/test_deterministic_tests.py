@@ -108,7 +108,7 @@ def test_fuzz_ends_with_the_first_failure_and_the_command_that_repeats_it(
     command = printed.splitlines()[-1]
     again = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=240)
     assert again.returncode == 1
-    # where CI is set, pytest does not shorten its summary, and the line stands there a second time
+    # where CI is set, pytest does not shorten its summary, and the line is there a second time
     (blob,) = set(re.findall(r"@reproduce_failure\(.*\)", printed))
     assert blob in again.stdout
 

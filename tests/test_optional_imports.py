@@ -20,7 +20,7 @@ import contextlib, io, json, sys
 from importlib.machinery import PathFinder
 
 class Finder(PathFinder):
-    # what lies on the path, but not what is lacking
+    # what is on the path, but not what is lacking
     @classmethod
     def find_spec(cls, name, path=None, target=None):
         return None if name.partition(".")[0] in {LACKING!r} else PathFinder.find_spec(name, path, target)

@@ -17,9 +17,12 @@ PATTERNS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): use for words, use i
 
 CHECKED = (
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
-    *("docs", "results", "submissions", "benchmark", "methods", "tools"),
+    *("docs", "results", "submissions", "benchmark", "methods", "tools", "configs", "tests", ".github"),
 )
-"""Files, and folders with all pages, templates and programs below them."""
+"""Files, and folders with all pages, templates, programs and YAML files below them."""
+
+EXAMPLES = "test_language.py"
+"""The test of this program, with examples of what it finds."""
 
 GUIDES = ("README.md", "docs/*.md")
 """Pages whose sentences are counted."""
@@ -28,7 +31,7 @@ _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`+[^`]+`+")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _END = re.compile(r"(?<=[.!?])[\"')*]*\s+(?=[\"'(*]*[A-Z0-9`~-])")
-_SUFFIXES = (".md", ".py", ".j2", ".js")
+_SUFFIXES = (".md", ".py", ".j2", ".js", ".yaml", ".yml")
 
 
 class Text(NamedTuple):
@@ -113,7 +116,7 @@ def files(names: Iterable[str]) -> Iterator[Path]:
     """Yield the files of names, which are relative to the repository; of folders all that have text for people."""
     for path in (ROOT / name for name in names):
         below = sorted(found for found in path.rglob("*") if found.suffix in _SUFFIXES) if path.is_dir() else [path]
-        yield from (found for found in below if "__pycache__" not in found.parts)
+        yield from (found for found in below if "__pycache__" not in found.parts and found.name != EXAMPLES)
 
 
 def main(names: list[str]) -> int:

@@ -29,11 +29,11 @@ Members = dict[str, bytes | tarfile.TarInfo]
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Three finished runs, one that failed, one that goes on."""
+    """Three finished runs, one that failed, one that is not finished."""
     root = tmp_path / "results"
     for seed in range(3):
         finish(root, seed, 50.0 + seed)
-    Store(root).write_result(config(3), Result(Status.FAILED, "no luck"))
+    Store(root).write_result(config(3), Result(Status.FAILED, "it broke"))
     Store(root).begin(config(4))
     return root
 

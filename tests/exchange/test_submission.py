@@ -1,4 +1,4 @@
-"""What is handed in: the form, what must be equal, the runs that are repeated, and the example of the repository."""
+"""A submission: the form, what must be equal, the runs that are repeated, and the example of the repository."""
 
 import json
 import re
@@ -214,7 +214,7 @@ class TestPrepare:
         form = out / "submission.yaml"
         form.write_text(form.read_text().replace(submission.TO_FILL_IN, "mine"))
         assert found(out) == []
-        # what is optional stands there as a comment
+        # what is optional is there as a comment
         assert re.findall(r"^# (\w+): ", form.read_text(), re.MULTILINE) == ["paper", "trials", "about"]
 
     def test_what_it_cannot_know_is_asked(

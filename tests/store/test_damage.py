@@ -60,7 +60,7 @@ def test_any_region_of_a_run_altered(real: dict[str, bytes], name: str, kind: st
     found = attempt({**real, name: ALTERATIONS[kind](content, start, end, other)})
     if isinstance(found, str):
         assert len(found.splitlines()) == 1
-        assert found.startswith((name, "it is finished", "it goes on"))
+        assert found.startswith((name, "it is "))
     else:
         # what is read all the same is plain and within its bounds
         assert len(found.rows) <= found.config.train.epochs
@@ -145,7 +145,7 @@ class TestInAStore:
         assert f"{name} has 10,737,418,240 bytes" in line
 
     def test_failed_runs_without_metrics_are_whole(self, results: Path) -> None:
-        Store(results).write_result(config(7), Result(Status.FAILED, "no luck"))
+        Store(results).write_result(config(7), Result(Status.FAILED, "it broke"))
         frame = store.load(results, "last")
         assert frame.attrs[store.DAMAGED] == {}
         assert dict(zip(frame["seed"], frame["status"], strict=True))[7] == "failed"

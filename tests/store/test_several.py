@@ -105,7 +105,7 @@ def test_curves_of_a_replicate_are_its_own(labs: Path) -> None:
 @pytest.mark.parametrize("swapped", [False, True])
 def test_a_run_that_has_ended_comes_before_one_that_has_not(labs: Path, swapped: bool) -> None:
     lost: RunConfig = config(2)
-    Store(labs / "a/results").write_result(lost, Result(Status.FAILED, "no luck"))
+    Store(labs / "a/results").write_result(lost, Result(Status.FAILED, "it broke"))
     frame = store.load(BOTH[::-1] if swapped else BOTH, "last")
     assert set(frame["status"]) == {"finished"}
 

@@ -21,7 +21,7 @@ from tests.images import random_pixels, tree
 from tests.plans import digits
 
 FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))
-FAILED = Result(Status.FAILED, "RuntimeError: no luck")
+FAILED = Result(Status.FAILED, "RuntimeError: it broke")
 
 
 def command(results: Path) -> running.Command:
@@ -73,7 +73,7 @@ class TestLoad:
     def test_run_without_an_epoch_has_one_row(self, stored: Store, run: RunConfig) -> None:
         stored.write_result(run, FAILED)
         (row,) = frame_of(stored).to_dict("records")
-        assert (row["status"], row["reason"]) == ("failed", "RuntimeError: no luck")
+        assert (row["status"], row["reason"]) == ("failed", "RuntimeError: it broke")
         assert pd.isna(row["epoch"])
 
     def test_other_things_beside_the_runs_are_passed_over(self, stored: Store, run: RunConfig) -> None:

@@ -114,7 +114,7 @@ class TestGrid:
         found = plans(read_grid(grid), 1, RunSettings(results=str(tmp_path)))
         assert [plan.recipe[::4] for plan in found] == [(3, 0.0), (3, 0.4), (6, 0.0), (6, 0.4)]
         decays = {run.method: run.hyperparameters.get("ema_decay") for run in found[-1].command.runs}
-        # sixty images in batches of 16 are four steps an epoch, twenty in all
+        # sixty images in batches of 16 are four steps per epoch, twenty in all
         assert decays == {"independent": None, "pcl": 0.5}
 
     def test_the_packaged_one_takes_every_method_that_needs_nothing(self) -> None:

@@ -63,7 +63,7 @@ class TestSchedule:
 
         monkeypatch.setattr(trainer, "train_step", spied)
         rows = [trainer.epoch() for _ in range(4)]
-        # nine images are batches of 4 and 5, since a batch of one has no variance: two steps an epoch
+        # nine images are batches of 4 and 5, since a batch of one has no variance: two steps per epoch
         shape = [0.2 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
         warm = [0.1, 0.325, 0.55, 0.775, 1, 1, 1, 1]
         expected = [shape[index // 2] * factor for index, factor in enumerate(warm)]
