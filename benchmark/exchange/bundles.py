@@ -215,8 +215,10 @@ def contents(path: Path) -> Iterator[BundledRun | BundledSource | Plan]:
     if ending == ".tar.zst":
         faults.append(_zstandard().ZstdError)
     try:
-        with path.open("rb") as stream, _decompressed(stream, ending) as inner:
-            yield from _checked(inner)
+        with path.open("rb") as stream:
+            reader = _ZstandardReader(stream) if ending == ".tar.zst" else gzip.GzipFile("", "rb", fileobj=stream)
+            with reader as inner:
+                yield from _checked(cast(IO[bytes], inner))
     except FileNotFoundError:
         raise InputError(f"no such bundle: {path}") from None
     except InputError:
@@ -375,13 +377,6 @@ def _compressed(stream: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
         writer = gzip.GzipFile("", "wb", 9, stream, mtime=0)
     with writer:
         yield cast(IO[bytes], writer)
-
-
-@contextmanager
-def _decompressed(stream: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
-    """Yield a stream of what a compressed stream holds."""
-    with _ZstandardReader(stream) if ending == ".tar.zst" else gzip.GzipFile("", "rb", fileobj=stream) as reader:
-        yield cast(IO[bytes], reader)
 
 
 class _ZstandardReader(io.RawIOBase):

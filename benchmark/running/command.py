@@ -1,7 +1,7 @@
 """A request of ``bench run`` with everything resolved."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,9 @@ def prepare(
     if engine == "ray":
         optional_imports.need("engine ray", "ray", instead="give --engine serial")
     limit = _limit(chosen["stop_after"], force, begun)
-    predictions, address = _predictions(chosen), chosen["address"]
+    kept_as, address = chosen["predictions_type"], chosen["address"]
+    if kept_as is not None and not chosen["save_predictions"]:
+        raise InputError("predictions_type says what save_predictions keeps: give both")
     data_root = chosen["data_root"] or datasets.default_root()
     device, gpus = _device(chosen["device"])
     if gpus and address:
@@ -103,17 +105,10 @@ def prepare(
         cluster=Cluster(address, chosen["trials_per_gpu"], gpus),
         device=device,
         save_students=chosen["save_students"],
-        predictions=predictions,
+        predictions=(kept_as or "float16") if chosen["save_predictions"] else None,
         log=logging_backends.check(chosen["log"]),
         limit=limit,
     )
-
-
-def _predictions(chosen: Mapping[str, Any]) -> LogitsType | None:
-    wanted, kept_as = chosen["save_predictions"], chosen["predictions_type"]
-    if kept_as is not None and not wanted:
-        raise InputError("predictions_type says what save_predictions keeps: give both")
-    return (kept_as or "float16") if wanted else None
 
 
 def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:

@@ -1,6 +1,6 @@
 """What ``bench run`` says before it starts, and with ``--dry-run``: the runs, their time, and what makes it shorter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import floor, log10
 from typing import TYPE_CHECKING
@@ -41,10 +41,11 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Mapping[str, d
     There is no time for a plan of a few minutes or where no step can be timed, and no line on a GPU or a cluster. The
     shapes are those of the datasets by name.
     """
-    if command.cluster.address is not None or not _on_cpu(command):
-        return []
     from benchmark.speed.cost import pixels, plan_cost
+    from benchmark.training import choose_device
 
+    if command.cluster.address is not None or choose_device(command.device).type != "cpu":
+        return []
     several, wide = "1 run" if len(runs) == 1 else f"{len(runs)} runs", places(command, runs)
     which = f"{several}, {wide} side by side" if wide > 1 else several
     worth_it = sum(pixels(run, shapes[run.dataset]) for run in runs) >= WORTH_IT_PIXELS
@@ -123,92 +124,66 @@ class _Plan:
             each.append(factor * pace.total(run, shape, left))
         return side_by_side(each, self.places)
 
-    def advice(self) -> list[str]:
-        """Return what would make the plan shorter, with the time that it would then take."""
-        return [*self._subset(), *self._network(), *self._precision(), *self._budget(), "a machine with a GPU"]
-
-    def _longest(self) -> tuple[RunConfig, "ImageCost"]:
-        return max(self.runs, key=lambda each: each[1].total(each[0], self.shapes[each[0].dataset], 1))
-
-    def _timed(self, run: RunConfig) -> float:
-        from benchmark.speed.cost import time_images
-
-        return time_images(run, self.shapes[run.dataset], "cpu", self.command.plugins, quick=True)[0].train
-
-    def _subset(self) -> list[str]:
-        shape = self.shapes[self._longest()[0].dataset]
+    def advice(self) -> Iterator[str]:
+        """Yield what would make the plan shorter, with the time that it would then take."""
+        run, pace = max(self.runs, key=lambda each: each[1].total(each[0], self.shapes[each[0].dataset], 1))
+        shape = self.shapes[run.dataset]
         images = shape.train // shape.num_classes // SHARE
-        if images < SMALLEST_SUBSET:
-            return []
-        took = duration(self.seconds(images_per_class=images))
-        return [f"fewer images (--set data.train_per_class={images}: about {took})"]
+        if images >= SMALLEST_SUBSET:
+            took = duration(self.seconds(images_per_class=images))
+            yield f"fewer images (--set data.train_per_class={images}: about {took})"
+        for change, factor in self._changes(run, pace):
+            if factor is not None and factor < WORTH_IT:
+                yield f"{change}: about {duration(self.seconds(factor))})"
+        if not self.command.shares:
+            yield from self._budget(run, pace)
+        yield "a machine with a GPU"
 
-    def _network(self) -> list[str]:
+    def _changes(self, run: RunConfig, pace: "ImageCost") -> Iterator[tuple[str, float | None]]:
+        """Yield changes of the longest run with the time that it then takes, relative; None if it takes no step."""
+        from benchmark.speed.cost import time_images
+        from benchmark.training import choose_device, read_machine_record
         from methods import backbones
 
-        run, _ = self._longest()
+        def factor(changed: RunConfig) -> float | None:
+            shape = self.shapes[run.dataset]
+            try:
+                return time_images(changed, shape, "cpu", self.command.plugins, quick=True)[0].train / pace.train
+            except Exception:
+                return None
+
         smallest = next(iter(backbones.available()))
-        factor = None if run.backbone == smallest else self._factor(run.model_copy(update={"backbone": smallest}))
-        return self._worth_it(f"a smaller network (--backbone {smallest}", factor)
+        if run.backbone != smallest:
+            smaller = run.model_copy(update={"backbone": smallest})
+            yield f"a smaller network (--backbone {smallest}", factor(smaller)
+        if run.train.precision != "bf16" and environment.multiplies_bfloat16():
+            record = read_machine_record(choose_device("cpu"))
+            gain = record.gains.get("bf16") if record else None
+            reduced = run.model_copy(update={"train": run.train.model_copy(update={"precision": "bf16"})})
+            yield "less precision (--set train.precision=bf16", 1 / gain if gain else factor(reduced)
 
-    def _precision(self) -> list[str]:
-        from benchmark.training import choose_device, read_machine_record
-
-        run, _ = self._longest()
-        if run.train.precision == "bf16" or not environment.multiplies_bfloat16():
-            return []
-        reduced = run.model_copy(update={"train": run.train.model_copy(update={"precision": "bf16"})})
-        record = read_machine_record(choose_device("cpu"))
-        gain = record.gains.get("bf16") if record else None
-        return self._worth_it("less precision (--set train.precision=bf16", 1 / gain if gain else self._factor(reduced))
-
-    def _factor(self, changed: RunConfig) -> float | None:
-        """Return the time of a changed run relative to that of the longest; None if it takes no step."""
-        try:
-            return self._timed(changed) / self._longest()[1].train
-        except Exception:
-            return None
-
-    def _worth_it(self, change: str, factor: float | None) -> list[str]:
-        """Return a change with the time of the plan after it, if it helps enough to be advice."""
-        if factor is None or factor >= WORTH_IT:
-            return []
-        return [f"{change}: about {duration(self.seconds(factor))})"]
-
-    def _budget(self) -> list[str]:
-        """Return the multiply-adds per run with which the plan would take as long as is not called long."""
+    def _budget(self, run: RunConfig, pace: "ImageCost") -> Iterator[str]:
+        """Yield the multiply-adds per run with which the plan would take as long as is not called long."""
         from benchmark.speed.cost import macs_per_image
 
-        if self.command.shares:
-            return []
-        run, pace = self._longest()
+        shape = self.shapes[run.dataset]
         try:
-            rate = macs_per_image(run, self.shapes[run.dataset], self.command.plugins).train / pace.train
+            rate = macs_per_image(run, shape, self.command.plugins).train / pace.train
         except Exception:
-            return []
+            return
         # a run of a budget takes budget / rate for training, and in proportion for its evaluations
-        overheads = [
-            each.total(one, shape) / (each.train * one.train.epochs * shape.train)
-            for one, each, shape in ((one, each, self.shapes[one.dataset]) for one, each in self.runs)
-        ]
-        budget = _rounded_down(LONG_S * self.places * rate / sum(overheads))
-        if budget < rate * pace.train * self.shapes[run.dataset].train:
-            # not even an epoch
-            return []
-        took = duration(budget / rate * sum(overheads) / self.places)
-        return [f"fewer epochs, of equal cost for every method (--budget {budget:.2g}: about {took})"]
-
-
-def _rounded_down(value: float) -> float:
-    """Return a number with two significant digits."""
-    unit = 10.0 ** (floor(log10(value)) - 1)
-    return floor(value / unit) * unit
-
-
-def _on_cpu(command: Command) -> bool:
-    from benchmark.training import choose_device
-
-    return choose_device(command.device).type == "cpu"
+        overhead = sum(
+            each.total(one, part) / (each.train * one.train.epochs * part.train)
+            for one, each, part in ((one, each, self.shapes[one.dataset]) for one, each in self.runs)
+        )
+        most = LONG_S * self.places * rate / overhead
+        # rounded down to two digits
+        unit = 10.0 ** (floor(log10(most)) - 1)
+        budget = floor(most / unit) * unit
+        # at least an epoch
+        if budget >= rate * pace.train * shape.train:
+            took = duration(budget / rate * overhead / self.places)
+            yield f"fewer epochs, of equal cost for every method (--budget {budget:.2g}: about {took})"
 
 
 def _differing(runs: Sequence[RunConfig]) -> dict[str, str]:

@@ -4,8 +4,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -184,15 +183,11 @@ def _asked(nodes: Sequence[Node], patience: float, function: Callable[..., Any],
     return answers
 
 
-@contextmanager
-def removing_artifacts(placement: Placement, name: str) -> Iterator[None]:
+def remove_all_artifacts(placement: Placement, name: str) -> None:
     """Let nothing stay of the folders that Ray makes for an experiment's trials, on whichever node."""
-    try:
-        yield
-    finally:
-        if placement.nodes:
-            remove_artifacts(name)
-            _asked(placement.nodes, REMOVAL_S, remove_artifacts, name)
+    if placement.nodes:
+        remove_artifacts(name)
+        _asked(placement.nodes, REMOVAL_S, remove_artifacts, name)
 
 
 def look(probe: Path, word: str, plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:

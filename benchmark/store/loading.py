@@ -88,7 +88,10 @@ def load(
     frame = _composed(found)
     if found:
         chosen = pd.Series(True, index=frame.index) if where is None else _mask(frame, where)
-        chosen &= _on_split(frame[chosen], split).reindex(frame.index, fill_value=False)
+        fitting = chosen.sum()
+        chosen &= (frame["split"] == split) | (split == "all")
+        if fitting and not chosen.any():
+            raise InputError(f"no run is scored on the {split} split (split='all' gives the {fitting} others)")
         frame = frame[chosen].reset_index(drop=True)
         found = [run for run, wanted in zip(found, chosen, strict=True) if wanted]
     if epochs == "all":
@@ -114,13 +117,6 @@ def _noted(frame: pd.DataFrame, found: Sequence[Found], left_out: Sequence[LeftO
     frame.attrs[DECLARED] = tuple(dict.fromkeys(one for record in declared.values() for one in record.declared))
     frame.attrs[DAMAGED] = {one.folder.name: str(one) for one in left_out}
     return frame
-
-
-def _on_split(frame: pd.DataFrame, split: Split) -> "pd.Series[bool]":
-    mask = (frame["split"] == split) | (split == "all")
-    if len(frame) and not mask.any():
-        raise InputError(f"no run is scored on the {split} split (split='all' gives the {len(frame)} others)")
-    return mask
 
 
 def _mask(frame: pd.DataFrame, where: Where) -> "pd.Series[bool]":

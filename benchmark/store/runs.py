@@ -112,7 +112,11 @@ class Store:
         """Add what a run is asked for as, and its budgets, to what its stored configuration says already."""
         folder = self.folder(config)
         known = _asked(folder)
-        if known is not None and _news(config, *known):
+        if known is None:
+            return
+        uses, budgets = known
+        other = any(use not in (uses or [RunAlias()]) for use in config.uses or [RunAlias()])
+        if other or not set(config.budgets) <= set(budgets):
             # a folder that cannot be written to is read without what this command calls it
             with suppress(OSError), self.lock(config, patience=CLAIM_S) as held:
                 if held and (known := _asked(folder)) is not None:
@@ -225,12 +229,6 @@ def _asked(folder: Path) -> tuple[list[RunAlias], list[str]] | None:
     except DamagedError:
         return None
     return None if stored is None else (stored.uses, stored.budgets)
-
-
-def _news(config: RunConfig, uses: list[RunAlias], budgets: list[str]) -> bool:
-    """Return whether a configuration is asked for as something that is not known of it yet."""
-    other = any(use not in (uses or [RunAlias()]) for use in config.uses or [RunAlias()])
-    return other or not set(config.budgets) <= set(budgets)
 
 
 TRASH = "trash"
