@@ -15,58 +15,27 @@ from methods.networks import PeerAttention, gated_ensemble
 from methods.objectives import distillation_loss
 from methods.schedules import decay_weight, released_rampup, sigmoid_rampup
 from tests.reference import GOLDEN, replay
+from tests.reference_cases import TOLERANCE, Case, check_loss, inputs_of, named
 
 pytestmark = pytest.mark.usefixtures("float64")
-CASES: list[dict[str, Any]] = json.loads((GOLDEN / "losses.json").read_text())
-TOLERANCE = 1e-9
+CASES: list[Case] = json.loads((GOLDEN / "losses.json").read_text())
 
 
-def named(*kinds: str) -> list[Any]:
-    """The cases of some kinds, each with an id that says what it is."""
-    chosen = [case for case in CASES if case["case"] in kinds]
-    shown = ("peers", "temperature", "decay", "decay_rate", "epoch", "warmup")
-    return [
-        pytest.param(
-            case,
-            id="-".join([case["case"], *(f"{key}={case['params'][key]}" for key in shown if key in case["params"])]),
-        )
-        for case in chosen
-    ]
+@pytest.mark.parametrize("case", named(CASES, "kd"))
+def test_golden_distillation_term(case: Case) -> None:
+    inputs = inputs_of(case)
+    check_loss(distillation_loss(inputs["student"], inputs["teacher"], case["params"]["temperature"]), inputs, case)
 
 
-def tensors(case: dict[str, Any]) -> dict[str, Tensor]:
-    """A case's inputs, those that the file has a gradient of ready to receive one."""
-    return {
-        key: torch.tensor(value, dtype=torch.int64 if key == "labels" else torch.float64).requires_grad_(
-            key in case["grad"]
-        )
-        for key, value in case["inputs"].items()
-    }
-
-
-def check(loss: Tensor, inputs: dict[str, Tensor], case: dict[str, Any]) -> None:
-    """Compare a loss and its gradients with the file's."""
-    assert loss.item() == pytest.approx(case["loss"], rel=TOLERANCE)
-    gradients = torch.autograd.grad(loss, [inputs[key] for key in case["grad"]])
-    for gradient, expected in zip(gradients, case["grad"].values(), strict=True):
-        np.testing.assert_allclose(gradient, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
-
-
-@pytest.mark.parametrize("case", named("kd"))
-def test_golden_distillation_term(case: dict[str, Any]) -> None:
-    inputs = tensors(case)
-    check(distillation_loss(inputs["student"], inputs["teacher"], case["params"]["temperature"]), inputs, case)
-
-
-@pytest.mark.parametrize("case", named("dml", "cl", "one", "okddip", "pcl", "dkel", "dkel-released"))
-def test_golden_losses(case: dict[str, Any]) -> None:
+@pytest.mark.parametrize("case", named(CASES, "dml", "cl", "one", "okddip", "pcl", "dkel", "dkel-released"))
+def test_golden_losses(case: Case) -> None:
     name, _, released = case["case"].partition("-")
     hyperparameters = {key: value for key, value in case["params"].items() if key != "epoch"}
     if released:
         hyperparameters["ramp"] = "released"
     if case["case"] == "dkel":
         hyperparameters["ramped_ensemble"] = True
-    inputs = tensors(case)
+    inputs = inputs_of(case)
     classes = inputs["peers"].shape[-1]
     method = methods.build(name, backbone="resnet8", num_classes=classes, image_size=8, **hyperparameters)
     outputs = Outputs(**{key: inputs.get(key) for key in ("peers", "ensemble", "teachers", "leader")})  # type: ignore[arg-type]
@@ -78,7 +47,7 @@ def test_golden_losses(case: dict[str, Any]) -> None:
         np.testing.assert_allclose(outputs.targets.detach(), case["outputs"]["target"], rtol=TOLERANCE)
     progress = Progress(epoch=case["params"].get("epoch", 0), step=0, epochs=300)
     terms = method.losses(outputs, inputs["labels"], progress)
-    check(torch.stack(list(terms.values())).sum(), inputs, case)
+    check_loss(torch.stack(list(terms.values())).sum(), inputs, case)
 
 
 def attention(inputs: dict[str, Tensor]) -> PeerAttention:
@@ -93,8 +62,8 @@ def attention(inputs: dict[str, Tensor]) -> PeerAttention:
     return PeerAttention(maps[0], maps[1])
 
 
-@pytest.mark.parametrize("case", named("ema"))
-def test_golden_mean_teacher(case: dict[str, Any]) -> None:
+@pytest.mark.parametrize("case", named(CASES, "ema"))
+def test_golden_mean_teacher(case: Case) -> None:
     teacher, student = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
     teacher.weight.data = torch.tensor(case["inputs"]["teacher"]).view(2, 2)
     expected = case["outputs"]["teacher_after_each_step"]

@@ -1,6 +1,5 @@
 """What DKEL's and PCL's released code does in effect, in numbers (docs/fidelity.md, D1 to D3 and P1)."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,10 +104,3 @@ def test_p1_pcl_released_has_one_epoch_of_full_weight_and_then_none_until_epoch_
     assert weights[:3] == pytest.approx([0.0067379, 1.0, 0.0067379], rel=1e-4)
     assert max(weights[3:81]) < 3e-9
     assert weights[81:] == [1.0] * 219
-
-
-def test_every_recipe_names_methods_that_exist() -> None:
-    for name in ("pcl_table", "okddip", "dkel", "dkel_released", "dkel_ramped"):
-        content = recipes.read(Path(recipes.find(name)))
-        named = content["methods"] if isinstance(content["methods"], list) else [content["methods"]]
-        assert set(named) <= set(methods.available())
