@@ -18,6 +18,7 @@ from rich.console import Console
 from tests import profiles
 
 if TYPE_CHECKING:
+    from tests.browser import Browser
     from tests.command_line import Bench
     from tests.tables.frames import Story
 
@@ -152,3 +153,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> "Story":
     from tests.tables.frames import Story, tell_all
 
     return tell_all(Story(tmp_path_factory.mktemp("story")))
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
+    """A window of a browser."""
+    from tests import needs
+    from tests.browser import browser
+
+    needs.programs("chromium", "chromedriver", packages="chromium chromium-driver")
+    with browser(tmp_path_factory.mktemp("chromium")) as window:
+        yield window

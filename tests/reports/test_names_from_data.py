@@ -1,7 +1,6 @@
 """Names from data through everything that shows stored runs: text everywhere, and no word of it carried out."""
 
 import io
-import subprocess
 import warnings
 from pathlib import Path
 
@@ -19,10 +18,9 @@ from benchmark.site import build as build_site
 from benchmark.store import Predictions, Store, write_predictions
 from benchmark.tables import TableStyle, build, rendered
 from methods.errors import InputError
-from tests import needs
 from tests.command_line import Bench
 from tests.names import CONTROLS, NAMES
-from tests.tables.frames import config, put
+from tests.tables.frames import compiled, config, put
 
 WRITTEN = tuple(name for name in NAMES if "\ud800" not in name)
 COLUMNS = ("US$ and A$", "$1_$5", "npz:数据.npz")
@@ -88,15 +86,8 @@ class TestPages:
 
 class TestLatex:
     def test_a_table_compiles(self, frame: pd.DataFrame, tmp_path: Path) -> None:
-        needs.programs("pdflatex", packages="texlive-latex-recommended")
         own = frame[~frame["dataset"].isin(["npz:数据.npz", "שלום עולם", "🙂", "x̂ é"])]
-        (tmp_path / "t.tex").write_text(rendered(build(own), "latex"), encoding="utf-8")
-        (tmp_path / "main.tex").write_text(
-            "\\documentclass{article}\\usepackage{booktabs}\n\\begin{document}\\input{t}\\end{document}\n"
-        )
-        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stdout[-2000:]
+        compiled(tmp_path, r"\documentclass{article}", rendered(build(own), "latex"))
 
     def test_its_head_says_what_it_needs(self, frame: pd.DataFrame) -> None:
         head = rendered(build(frame), "latex").splitlines()

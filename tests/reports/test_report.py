@@ -21,8 +21,7 @@ from benchmark.reports.page_data import Content, as_page_data, group_curves, joi
 from benchmark.reports.run_text import limitations
 from benchmark.store import Result, Scores, Status, Store, StoredRun
 from methods.metrics import Role
-from tests import needs
-from tests.browser import Browser, browser
+from tests.browser import Browser
 from tests.command_line import Bench
 from tests.tables import frames
 
@@ -169,13 +168,6 @@ class TestLimitations:
     def test_choosing_settings_on_the_test_set_is_said(self, tmp_path: Path) -> None:
         tuned = [StoredRun(tmp_path, config("dml", 0, temperature=t), None) for t in (1.0, 2.0)]
         assert "scored on the test set: dml (2)" in self.lines(*tuned)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    needs.programs("chromium", "chromedriver", packages="chromium chromium-driver")
-    with browser(tmp_path_factory.mktemp("chromium")) as window:
-        yield window
 
 
 class TestInABrowser:

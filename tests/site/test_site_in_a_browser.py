@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.site import Built
-from tests import needs
-from tests.browser import Browser, browser
+from tests.browser import Browser
 
 WIDE, NARROW = (1280, 900), (375, 700)
 PAGES = ("index.html", "methods/dml.html", "methods/dkel.html", "runs/*pcl*.html")
@@ -43,13 +42,6 @@ for (const node of document.querySelectorAll('body *')) {
 }
 return low;
 """
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    needs.programs("chromium", "chromedriver", packages="chromium chromium-driver")
-    with browser(tmp_path_factory.mktemp("chromium")) as window:
-        yield window
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Stored runs of chosen accuracies, as the store loads them."""
 
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from benchmark import running, store
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.store import Result, Status, Store
 from benchmark.tables import Table, build
+from tests import needs
 
 ONE_STUDENT = Result(Status.FINISHED, students=("peer0",))
 
@@ -99,6 +101,17 @@ class Runs:
     def table(self, *scores: str) -> Mapping[str, Mapping[str, str]]:
         """The cells by row and column."""
         return texts(build(store.load(self.store.root, split="all"), scores or ("student",)))
+
+
+def compiled(folder: Path, preamble: str, body: str) -> str:
+    """Compile a LaTeX document in a folder and return what pdflatex says; a test is skipped without it."""
+    needs.programs("pdflatex", packages="texlive-latex-recommended texlive-science")
+    document = f"{preamble}\\usepackage{{booktabs}}\n\\begin{{document}}{body}\\end{{document}}\n"
+    (folder / "main.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout[-2000:]
+    return done.stdout
 
 
 # a paper's runs: three methods on two datasets and two networks, and a second setting of one of them
