@@ -12,15 +12,10 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 
 
 class Markup(NamedTuple):
-    """How a kind of document that may have markup has what rows and columns are called.
+    """How a kind of document that may have markup has what rows and columns are called."""
 
-    Attributes:
-        text: From a word of the data to what prints it as it is.
-        chosen: From a word that a person has chosen, which may be markup.
-    """
-
-    text: Callable[[str], str]
-    chosen: Callable[[str], str]
+    text: Callable[[str], str]  # from a word of the data to what prints it as it is
+    chosen: Callable[[str], str]  # from a word that a person has chosen, which may be markup
 
 
 def visible(words: str) -> str:

@@ -91,7 +91,8 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in measuring]
     about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
     about_method = "column" if "method" in columns else "row"
-    words = runs.assign(method=runs["variant"], seed="seed " + runs["seed"].astype(str))
+    words = {key: runs[key] for key in (*rows, *columns)}
+    words |= {"method": runs["variant"], "seed": "seed " + runs["seed"].astype(str)}
     runs["row"], runs["column"] = (
         pd.Series(list(map("/".join, zip(*(words[key] for key in keys), strict=True))), index=runs.index, dtype=object)
         for keys in (rows, columns)
