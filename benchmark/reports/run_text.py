@@ -18,14 +18,7 @@ from methods.errors import InputError
 
 RESULTS = "results"  # the default folder of results
 
-FEW_SEEDS = 3
-_ENVIRONMENT = {
-    "hardware": "runs on different devices are compared",
-    "precision": "arithmetic differs",
-    "torch": "versions of torch differ",
-    "okdbench": "versions of okdbench differ",
-    "commit": "commits of okdbench differ",
-}
+_COMPARED = ("hardware", "precision", "torch", "okdbench", "commit")  # of what the runs of a comparison were made with
 
 
 def lines(run: StoredRun) -> Iterator[str]:
@@ -214,10 +207,10 @@ def limitations(columns: Mapping[str, Mapping[str, Iterable[StoredRun]]]) -> Ite
 def _of_column(rows: Mapping[str, list[StoredRun]]) -> Iterator[str]:
     runs = [run for own in rows.values() for run in own]
     environments = [run.result.environment or {} for run in runs if run.result]
-    for key, what in _ENVIRONMENT.items():
+    for key in _COMPARED:
         values = Counter(own[key] for own in environments if own.get(key)).most_common()
         if len(values) > 1:
-            yield f"{what}: {_listed((f'{value} ({count})' for value, count in values), 6)}"
+            yield f"different {tables.MIXED[key]}: {_listed((f'{value} ({count})' for value, count in values), 6)}"
     if any(own.get("commit", "").endswith("+") for own in environments):
         yield "some runs used code with uncommitted changes"
     yield from _seeds(rows)
@@ -246,8 +239,8 @@ def _seeds(rows: Mapping[str, list[StoredRun]]) -> Iterator[str]:
     seeds = {
         row: frozenset(run.config.seed for run in runs if run.status is Status.FINISHED) for row, runs in rows.items()
     }
-    if few := [f"{row} ({len(own)})" for row, own in seeds.items() if len(own) < FEW_SEEDS]:
-        yield f"fewer than {FEW_SEEDS} finished seeds, too few for a confidence interval: {_listed(few, 6)}"
+    if few := [f"{row} ({len(own)})" for row, own in seeds.items() if len(own) < tables.MIN_PAIRS]:
+        yield f"fewer than {tables.MIN_PAIRS} finished seeds, too few for a confidence interval: {_listed(few, 6)}"
     if len({own for own in seeds.values() if own}) > 1:
         yield "the methods' finished seeds differ: only common seeds are paired"
 

@@ -32,7 +32,7 @@ from .rendering import (
     plain as plain,
     rendered as rendered,
 )
-from .replicates import footnotes as footnotes, located as located
+from .replicates import MIXED as MIXED, footnotes as footnotes, located as located
 from .selection import TableFilter as TableFilter, in_environment as in_environment
 from .style import TableStyle as TableStyle
 from .suites import (
