@@ -130,7 +130,13 @@ class Torchvision(Provider):
         # both are looked for before one is downloaded
         found = {part: _on_disk(kind, part, root, split) for part, split in asked_for(config).items()}
         check_apart({part: arguments for part, (arguments, _, _) in found.items()}, name)
-        items = {part: Items(_open(name, kind, *there, root), f"{name} {part}") for part, there in found.items()}
+        items = {}
+        for part, (arguments, there, published) in found.items():
+            if there is None:
+                there = _downloaded(name, kind, arguments, root)
+            elif not published:
+                note_once(f"the files of {name} in {root} are not the published ones; they are taken as they are")
+            items[part] = Items(there, f"{name} {part}")
         labels = {part: held.labels() for part, held in items.items()}
         names = {part: _names(held.dataset) for part, held in items.items()}
         classes = checked_classes(names["train"], labels["train"], len(items["train"]), "train", name)
@@ -196,15 +202,6 @@ def _arguments(kind: Any, part: str, asked: str | None) -> list[dict[str, Any]]:
     if asked is not None and asked not in SPLITS:
         raise unknown(f"data.{part}_split of torchvision:{kind.__name__}", asked, SPLITS)
     return [{"train": (asked or part) == "train"}]
-
-
-def _open(name: str, kind: Any, arguments: dict[str, Any], found: Any, published: bool, root: Path) -> Any:
-    """Return a part of which :func:`_on_disk` has told: what is there, else what is downloaded."""
-    if found is None:
-        return _downloaded(name, kind, arguments, root)
-    if not published:
-        note_once(f"the files of {name} in {root} are not the published ones; they are taken as they are")
-    return found
 
 
 def _on_disk(kind: Any, part: str, root: Path, asked: str | None = None) -> tuple[dict[str, Any], Any, bool]:

@@ -1,6 +1,6 @@
 """Plans in which every method may spend the same number of multiply-adds (MACs), or the same time, on training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from benchmark.configuration import Checksums, Datasets, Request, RunConfig, distinct, expanded
@@ -88,7 +88,12 @@ def at_equal_cost(
         return counted[kind]
 
     runs = expanded(request, datasets, checksums)
-    _check_schedules(request, runs)
+    # only shares of the run keep their shape at another length
+    milestones = [layer.get("train", {}).get("milestones") or [] for layer in request.layers]
+    if any(run.train.warmup_epochs >= 1 for run in runs) or any(x >= 1 for given in milestones for x in given):
+        raise InputError(
+            "runs of equal cost differ in length: give train.milestones and train.warmup_epochs as shares of the run"
+        )
     if budget.macs is not None:
         totals = {(run.dataset, run.backbone): budget.macs for run in runs}
     else:
@@ -120,12 +125,3 @@ def at_equal_cost(
         own = replace(share, run=scaled)
         by_line.setdefault(str(own), own)
     return distinct(found), list(by_line.values())
-
-
-def _check_schedules(request: Request, runs: Sequence[RunConfig]) -> None:
-    """Raise an InputError for schedules in epochs: only shares of the run keep their shape at another length."""
-    milestones = [layer.get("train", {}).get("milestones") or [] for layer in request.layers]
-    if any(run.train.warmup_epochs >= 1 for run in runs) or any(x >= 1 for given in milestones for x in given):
-        raise InputError(
-            "runs of equal cost differ in length: give train.milestones and train.warmup_epochs as shares of the run"
-        )

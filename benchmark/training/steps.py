@@ -97,21 +97,16 @@ def step_but_for(optimizer: Optimizer, frozen: Sequence[FrozenParameters]) -> No
                 for group in groups
                 if (parameters := [parameter for parameter in group["params"] if id(parameter) in chosen])
             ]
-            if part is not None:
-                _begin_momentum(optimizer)
+            # a step that is skipped does not write momentum
+            for group in optimizer.param_groups if part is not None else ():
+                for parameter in group["params"] if group.get("momentum") else ():
+                    if optimizer.state[parameter].get("momentum_buffer") is None:
+                        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             optimizer.found_inf = None if part is None else part.decision.float()  # type: ignore[attr-defined]
             optimizer.step()
     finally:
         optimizer.param_groups = groups
         optimizer.found_inf = None  # type: ignore[attr-defined]
-
-
-def _begin_momentum(optimizer: Optimizer) -> None:
-    """Set momentum that there is none of to 0: a step that is skipped does not write it."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"] if group.get("momentum") else ():
-            if optimizer.state[parameter].get("momentum_buffer") is None:
-                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 @contextmanager
