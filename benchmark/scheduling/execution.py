@@ -56,6 +56,7 @@ class Execution:
     Attributes:
         result: How the run ended, once it has.
         notes: Lines for the person who watches, since they were last taken.
+        rows: The metrics of its epochs so far, those before an interruption included.
     """
 
     def __init__(self, job: Job, dataset: Dataset, timer: EpochTimer | None = None) -> None:
@@ -69,7 +70,7 @@ class Execution:
         self._held = ExitStack()
         self._trainer: Trainer | None = None
         self._record = True
-        self._rows: list[Row] = []
+        self.rows: list[Row] = []
         self._seconds = 0.0
         self._begun = self._saved = time.perf_counter()
         self._saving_took = 0.0
@@ -100,7 +101,7 @@ class Execution:
         if self.result is not None:
             return None
         self.release()
-        self._record, self._rows, self._unsaved = False, [], False
+        self._record, self.rows, self._unsaved = False, [], False
         return self.advance()
 
     def stop(self, reason: str) -> None:
@@ -137,16 +138,16 @@ class Execution:
         if self._unsaved:
             self._save_checkpoint()
         self.release()
-        done = f" after epoch {len(self._rows)} of {self.job.config.train.epochs}" if self._rows else ""
+        done = f" after epoch {len(self.rows)} of {self.job.config.train.epochs}" if self.rows else ""
         self.result = Result(Status.UNFINISHED, f"time is up{done}", seconds=self._elapsed())
 
     def _epoch(self, trainer: Trainer) -> Row:
         row = trainer.epoch()
         self.notes += trainer.take_notes()
-        self._rows.append(row)
+        self.rows.append(row)
         self._unsaved = True
-        self._store.write_metrics(self.job.config, self._rows)
-        trainer.check_collapse(self._rows)
+        self._store.write_metrics(self.job.config, self.rows)
+        trainer.check_collapse(self.rows)
         if trainer.done:
             self._finish(trainer)
         elif time.perf_counter() - self._saved >= self._saving_took / CHECKPOINT_SHARE:
@@ -173,13 +174,13 @@ class Execution:
         if state is not None:
             try:
                 trainer.load_state(state["trainer"])
-                self._rows, self._seconds = state["rows"], state["seconds"]
+                self.rows, self._seconds = state["rows"], state["seconds"]
             except Exception as error:
                 if training.is_out_of_memory(error):
                     raise
                 self._set_aside(f"the checkpoint does not fit the run: {_first_line(error)}")
                 trainer = self._new_trainer()
-        self._store.write_metrics(config, self._rows)
+        self._store.write_metrics(config, self.rows)
         self._trainer = trainer
         return trainer
 
@@ -238,7 +239,7 @@ class Execution:
         state = {
             "run": self._made_by(),
             "trainer": self._trainer.state(),
-            "rows": self._rows,
+            "rows": self.rows,
             "seconds": self._elapsed(),
         }
         training.checkpoints.save(self._folder, state)

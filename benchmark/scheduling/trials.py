@@ -59,11 +59,14 @@ class SeedRun:
     """One run of a trial: trained as far as it is asked for, or read from the store where it is done."""
 
     def __init__(self, job: Job, dataset: Dataset, done: bool, timer: EpochTimer) -> None:
-        self.store = Store(job.results)
         self.run = job.config
-        self.rows: list[Row] = self.store.metrics(job.config) if done else []
         self.execution = None if done else Execution(job, dataset, timer)
-        self.begun = False
+        self._stored: list[Row] = Store(job.results).metrics(job.config) if done else []
+
+    @property
+    def rows(self) -> list[Row]:
+        """The metrics of the epochs so far."""
+        return self.execution.rows if self.execution else self._stored
 
     @property
     def ended(self) -> bool:
@@ -79,10 +82,6 @@ class SeedRun:
             yield from (("note", line) for line in self.execution.take_notes())
             if row is not None:
                 yield "epoch", row
-                # what was trained before an interruption is in the store; an epoch may be repeated
-                rows = self.rows if self.begun else self.store.metrics(self.run)
-                self.rows = [*rows[: int(row["epoch"])], row]
-            self.begun = True
         if self.execution.result is not None:
             yield "ended", self.execution.result
 
@@ -97,7 +96,7 @@ class SeedRun:
         """Let go of the run; it is stopped if the scheduler wants so, and otherwise only not finished."""
         if self.execution is None or self.ended:
             return
-        if stopped and self.begun:
+        if stopped and self.rows:
             self.execution.stop(f"stopped at epoch {len(self.rows)}")
         else:
             self.execution.release()

@@ -140,13 +140,8 @@ OF_TODAY = [
     ),
     ({"methods": "pcl", "dataset": "cifar10", "backbone": "resnet20", "train": {"lr": 0.05}}, "067ad74f9c9d"),
     (
-        {
-            "methods": "dkel",
-            "dataset": "cifar100",
-            "backbone": "resnet32",
-            "dkel": {"ramp": "none", "decay": "linear", "decay_rate": 0.5},
-            "data": {"holdout": 0.1},
-        },
+        {"methods": "dkel", "dataset": "cifar100", "backbone": "resnet32", "data": {"holdout": 0.1}}
+        | {"dkel": {"ramp": "none", "decay": "linear", "decay_rate": 0.5}},
         "b8d72e158f4e",
     ),
     ({"methods": "dml", "dataset": "fashion-mnist", "backbone": "resnet32+wide_resnet20_8"}, "656452f18992"),

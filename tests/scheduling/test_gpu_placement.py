@@ -41,9 +41,7 @@ class TestForms:
     @pytest.mark.parametrize(
         ("device", "own", "gpus", "worker"),
         [
-            ("auto", "auto", (), "auto"),
-            ("cpu", "cpu", (), "cpu"),
-            ("cuda", "cuda", (), "cuda"),
+            *((device, device, (), device) for device in ("auto", "cpu", "cuda")),
             ("cuda:1", "cuda:1", (1,), "cuda"),
             ("cuda:2,0", "cuda:2", (2, 0), "cuda"),
             ("cuda:1,1", "cuda:1", (1,), "cuda"),
@@ -78,19 +76,15 @@ class TestForms:
     @pytest.mark.parametrize(
         ("before", "gpus", "expected"),
         [
-            (None, (1,), "1"),
-            (None, (0, 2), "0,2"),
-            ("4,5,7", (2, 0), "7,4"),
-            ("GPU-a,GPU-b", (1,), "GPU-b"),
-            ("3", (), "3"),
+            *((None, (1,), "1"), (None, (0, 2), "0,2"), ("4,5,7", (2, 0), "7,4")),
+            *(("GPU-a,GPU-b", (1,), "GPU-b"), ("3", (), "3")),
         ],
     )
     def test_numbers_are_those_that_this_process_sees(
         self, before: str | None, gpus: tuple[int, ...], expected: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        if before is None:
-            monkeypatch.delenv(VISIBLE, raising=False)
-        else:
+        monkeypatch.delenv(VISIBLE, raising=False)
+        if before is not None:
             monkeypatch.setenv(VISIBLE, before)
         with _visible(gpus):
             assert os.environ.get(VISIBLE) == expected
@@ -101,10 +95,7 @@ class TestForms:
 class TestPlacement:
     """Ray with four GPUs, the processor doing the work."""
 
-    @pytest.mark.parametrize(
-        ("runs", "share", "gpus"),
-        [(2, 2, 2), (4, 2, 4), (8, 2, 4)],
-    )
+    @pytest.mark.parametrize(("runs", "share", "gpus"), [(2, 2, 2), (4, 2, 4), (8, 2, 4)])
     def test_runs_are_spread_before_a_gpu_is_shared(
         self, runs: int, share: int, gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

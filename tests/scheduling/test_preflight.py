@@ -22,13 +22,8 @@ from methods.errors import InputError
 @pytest.mark.parametrize(
     ("runs", "gpus", "at_most", "share"),
     [
-        (3, 0, 2, 0.0),
-        (2, 4, 2, 1.0),
-        (4, 4, 2, 1.0),
-        (5, 4, 2, 0.5),
-        (9, 4, 2, 0.5),
-        (9, 4, 3, 1 / 3),
-        (100, 1, 4, 0.25),
+        *((3, 0, 2, 0.0), (2, 4, 2, 1.0), (4, 4, 2, 1.0)),
+        *((5, 4, 2, 0.5), (9, 4, 2, 0.5), (9, 4, 3, 1 / 3), (100, 1, 4, 0.25)),
     ],
 )
 def test_a_gpu_is_shared_where_there_are_more_runs_than_gpus(runs: int, gpus: int, at_most: int, share: float) -> None:
@@ -55,9 +50,7 @@ def test_cpus_and_gpus_of_a_run_are_on_one_node(
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"code": "0"}, "code"),
-        ({"torch": "1.0"}, "torch 1.0"),
-        ({"python": "3.0"}, "python 3.0"),
+        *(({"code": "0"}, "code"), ({"torch": "1.0"}, "torch 1.0"), ({"python": "3.0"}, "python 3.0")),
         ({"/a/plugin.py": "No such file or directory"}, "/a/plugin.py"),
         ({"cuda": "missing"}, "CUDA"),
         ({"folder": "does not see the results folder"}, "--results"),
