@@ -2,14 +2,17 @@
 
 import io
 import os
+import pickle
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from PIL import Image
 
 from benchmark import datasets
@@ -36,6 +39,29 @@ def pack(path: Path, members: Mapping[str, bytes]) -> None:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             packed.addfile(info, io.BytesIO(content))
+
+
+def cifar_archive(
+    root: Path,
+    patch: pytest.MonkeyPatch,
+    cls: Any,
+    parts: Mapping[str, tuple[Pixels, Sequence[int]]],
+    names: Sequence[str],
+    label_key: str = "labels",
+) -> None:
+    """Write images ``[N, H, W, C]`` in CIFAR's official format, a file a part, and make its sums the expected ones."""
+    members = {
+        part: pickle.dumps({"data": pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1), label_key: list(labels)})
+        for part, (pixels, labels) in parts.items()
+    }
+    members[cls.meta["filename"]] = pickle.dumps({cls.meta["key"]: list(names)})
+    root.mkdir(parents=True, exist_ok=True)
+    pack(root / cls.filename, {f"{cls.base_folder}/{name}": content for name, content in members.items()})
+    sums = {name: md5(content).hexdigest() for name, content in members.items()}
+    patch.setattr(cls, "tgz_md5", md5((root / cls.filename).read_bytes()).hexdigest())
+    patch.setattr(cls, "train_list", [["train", sums["train"]]])
+    patch.setattr(cls, "test_list", [["test", sums["test"]]])
+    patch.setattr(cls, "meta", {**cls.meta, "md5": sums[cls.meta["filename"]]})
 
 
 def tree(

@@ -1,7 +1,6 @@
 """Datasets: what is in them, which part is used, and what is said about files that are not as they should be."""
 
 import gzip
-import pickle
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets.arrays import digits_pixels_and_labels
 from benchmark.datasets.images import Dataset, LabelledImages, Shape, channel_statistics, holdout_split, subset
 from methods.errors import InputError
-from tests.images import Pixels, Place, pack, random_pixels, save, tree
+from tests.images import Pixels, Place, cifar_archive, random_pixels, save, tree
 
 NOWHERE = Path("no-such-folder")
 SIZES = st.lists(st.integers(10, 20), min_size=1, max_size=5)
@@ -248,24 +247,11 @@ class TestFolder:
 
 
 def cifar(root: Path, patch: pytest.MonkeyPatch, cls: Any, label_key: str, classes: int) -> tuple[Pixels, Pixels]:
-    """Write an archive in CIFAR's format, four images a file, and make its sums the expected ones."""
-
-    def batch(name: str) -> bytes:
-        values = random_pixels(4, 3072, seed=len(name))
-        return pickle.dumps({"data": values, label_key: [0, 1, classes - 1, 0]})
-
-    names = [name for name, _ in (*cls.train_list, *cls.test_list)]
-    meta = pickle.dumps({cls.meta["key"]: [f"class{index}" for index in range(classes)]})
-    members = {**{name: batch(name) for name in names}, cls.meta["filename"]: meta}
-    pack(root / cls.filename, {f"{cls.base_folder}/{name}": content for name, content in members.items()})
-    sums = {name: md5(content).hexdigest() for name, content in members.items()}
-    patch.setattr(cls, "tgz_md5", md5((root / cls.filename).read_bytes()).hexdigest())
-    patch.setattr(cls, "train_list", [[name, sums[name]] for name, _ in cls.train_list])
-    patch.setattr(cls, "test_list", [[name, sums[name]] for name, _ in cls.test_list])
-    patch.setattr(cls, "meta", {**cls.meta, "md5": sums[cls.meta["filename"]]})
-    parts = [[pickle.loads(members[name])["data"] for name, _ in listed] for listed in (cls.train_list, cls.test_list)]
-    train, test = (np.concatenate(part).reshape(-1, 3, 32, 32) for part in parts)
-    return train, test
+    """Write twenty training and four test images as an archive in CIFAR's format."""
+    train, test, labels = random_pixels(20, 32, 32, 3), random_pixels(4, 32, 32, 3, seed=1), [0, 1, classes - 1, 0]
+    parts = {"train": (train, 5 * labels), "test": (test, labels)}
+    cifar_archive(root, patch, cls, parts, [f"class{index}" for index in range(classes)], label_key)
+    return train.transpose(0, 3, 1, 2), test.transpose(0, 3, 1, 2)
 
 
 def fashion(root: Path, patch: pytest.MonkeyPatch) -> tuple[Pixels, Pixels]:

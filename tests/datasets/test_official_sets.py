@@ -1,14 +1,11 @@
 """An official set is its content: the archive, its unpacked form and a folder of PNG files are one dataset."""
 
-import pickle
 import shutil
 from dataclasses import replace
-from hashlib import md5
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 import torchvision.datasets
@@ -20,27 +17,9 @@ from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets import official
 from benchmark.running import prepare
 from benchmark.training import Trainer
-from tests.images import Pixels, pack, random_pixels, same, save
+from tests.images import cifar_archive, random_pixels, same, save
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer")
-Labels = npt.NDArray[np.int64]
-
-
-def archive(root: Path, patch: pytest.MonkeyPatch, parts: dict[str, tuple[Pixels, Labels]], names: Any) -> None:
-    """Write CIFAR-10's official format with these images, one training file, and make its sums the expected ones."""
-    cls = torchvision.datasets.CIFAR10
-    members = {
-        part: pickle.dumps({"data": pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1), "labels": labels.tolist()})
-        for part, (pixels, labels) in parts.items()
-    }
-    members["batches.meta"] = pickle.dumps({"label_names": list(names)})
-    root.mkdir(parents=True, exist_ok=True)
-    pack(root / cls.filename, {f"{cls.base_folder}/{name}": content for name, content in members.items()})
-    sums = {name: md5(content).hexdigest() for name, content in members.items()}
-    patch.setattr(cls, "tgz_md5", md5((root / cls.filename).read_bytes()).hexdigest())
-    patch.setattr(cls, "train_list", [["train", sums["train"]]])
-    patch.setattr(cls, "test_list", [["test", sums["test"]]])
-    patch.setattr(cls, "meta", {**cls.meta, "md5": sums["batches.meta"]})
 
 
 @pytest.fixture
@@ -64,8 +43,8 @@ def packed(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         files = sorted((tree / "cifar10" / part).rglob("*.png"))
         order = np.random.default_rng(seed).permutation(len(files))
         pixels = np.stack([np.asarray(Image.open(files[index])) for index in order])
-        parts[part] = pixels, np.array([names.index(files[index].parent.name) for index in order])
-    archive(tmp_path / "as_archive", monkeypatch, parts, names)
+        parts[part] = pixels, [names.index(files[index].parent.name) for index in order]
+    cifar_archive(tmp_path / "as_archive", monkeypatch, torchvision.datasets.CIFAR10, parts, names)
     return tmp_path / "as_archive"
 
 
