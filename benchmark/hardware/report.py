@@ -55,8 +55,7 @@ class Agreement(_Model):
 class Repeat(_Model):
     """Whether a run gives the same bits in another way."""
 
-    # again (a second identical run), resumed (from a checkpoint) or recorded (steps replayed from a
-    # recording), against an uninterrupted run of standard steps
+    # again (a second identical run), resumed (from a checkpoint) or recorded (steps replayed), against standard steps
     what: Literal["again", "resumed", "recorded"]
     method: str
     precision: Precision

@@ -174,13 +174,11 @@ class MachineRecord(BaseModel):
 
     machine: Machine
     workload: str  # the method and network of which gains were measured
-    # by arithmetic and optimiser, such as tf32 sgd: for each method whether recorded steps gave the bits of
-    # standard ones
+    # by arithmetic and optimiser, such as tf32 sgd: whether a method's recorded steps gave the bits of standard ones
     recorded: dict[str, dict[str, bool]] = {}
     # how many runs on one device at the same time train most images a second in all
     runs_per_device: int = Field(1, ge=1)
-    # images a second with graph, bf16 or compile relative to those without; parallel: those of
-    # runs_per_device runs relative to those of one
+    # images a second with graph, bf16 or compile relative to those without; parallel: of runs_per_device runs to one
     gains: dict[str, float] = {}
 
     def write(self) -> None:
