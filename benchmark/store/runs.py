@@ -14,22 +14,8 @@ from filelock import FileLock, Timeout
 
 from benchmark.configuration import PLACE, RunAlias, RunConfig, SourceCode
 from benchmark.escaping import file_name
-from benchmark.store import atomic, environment
-from benchmark.store.files import (
-    CHECKPOINT,
-    CONFIG,
-    ERROR,
-    METRICS,
-    RESULT,
-    DamagedError,
-    Dumper,
-    Result,
-    Status,
-    content_of,
-    parse_config,
-    parse_metrics,
-    read_result,
-)
+from benchmark.store import atomic, environment, files
+from benchmark.store.files import DamagedError, Result, Status
 from benchmark.store.predictions import PREDICTIONS
 
 REPLICATE = "@"
@@ -95,7 +81,7 @@ class Store:
         """Make a run's folder with its configuration, without how an earlier attempt ended; return the folder."""
         folder = self.folder(config)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (RESULT, ERROR, PREDICTIONS):
+        for name in (files.RESULT, files.ERROR, PREDICTIONS):
             (folder / name).unlink(missing_ok=True)
         self._write_config(config.also(*asked) if (asked := _asked(folder)) else config)
         return folder
@@ -123,34 +109,34 @@ class Store:
                     self._write_config(config.also(*known))
 
     def _write_config(self, config: RunConfig) -> None:
-        text = yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
-        atomic.write_text(self.folder(config) / CONFIG, text)
+        text = yaml.dump(config.model_dump(mode="json"), Dumper=files.Dumper, sort_keys=False)
+        atomic.write_text(self.folder(config) / files.CONFIG, text)
 
     def write_metrics(self, config: RunConfig, rows: list[dict[str, float]]) -> None:
         """Write the metrics of all epochs so far, a line per epoch; a metric that is no finite number becomes null."""
         lines = (
             json.dumps({name: value if math.isfinite(value) else None for name, value in row.items()}) for row in rows
         )
-        atomic.write_text(self.folder(config) / METRICS, "".join(f"{line}\n" for line in lines))
+        atomic.write_text(self.folder(config) / files.METRICS, "".join(f"{line}\n" for line in lines))
 
     def write_result(self, config: RunConfig, result: Result) -> None:
         """Write how a run ended: from then on it counts as ended."""
         folder = self.folder(config)
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / CONFIG).is_file():
+        if not (folder / files.CONFIG).is_file():
             self.begin(config)
-        atomic.write_text(folder / RESULT, json.dumps(asdict(result), indent=2) + "\n")
+        atomic.write_text(folder / files.RESULT, json.dumps(asdict(result), indent=2) + "\n")
 
     def metrics(self, config: RunConfig) -> list[dict[str, float]]:
         """Return the metrics of all epochs so far; none if they are damaged."""
         try:
-            return parse_metrics(content_of(self.folder(config), METRICS) or b"")
+            return files.parse_metrics(files.content_of(self.folder(config), files.METRICS) or b"")
         except DamagedError:
             return []
 
     def result(self, config: RunConfig) -> Result | None:
         """Return how a run ended, or None if it has not (or not readably)."""
-        return read_result(self.folder(config))
+        return files.read_result(self.folder(config))
 
     def ended(self, config: RunConfig) -> bool:
         """Return whether a run has ended for good: there is nothing left to do."""
@@ -165,7 +151,7 @@ class Store:
             return result
         try:
             # lines are counted, not read: this is asked of hundreds of runs
-            lines = (self.folder(config) / METRICS).read_bytes().count(b"\n")
+            lines = (self.folder(config) / files.METRICS).read_bytes().count(b"\n")
         except OSError:
             return None
         return result if lines == config.train.epochs else None
@@ -175,7 +161,7 @@ class Store:
         folder = self.folder(config)
 
         def leftovers() -> list[Path]:
-            return [*folder.glob(f".*{atomic.SUFFIX}"), *folder.glob(CHECKPOINT)]
+            return [*folder.glob(f".*{atomic.SUFFIX}"), *folder.glob(files.CHECKPOINT)]
 
         # the folder may be someone else's, or read-only: then they stay
         with suppress(OSError):
@@ -224,8 +210,8 @@ class Store:
 def _asked(folder: Path) -> tuple[list[RunAlias], list[str]] | None:
     """Return what a stored run was asked for as, and its budgets; None if it is not there or not readable."""
     try:
-        content = content_of(folder, CONFIG)
-        stored = None if content is None else parse_config(content)
+        content = files.content_of(folder, files.CONFIG)
+        stored = None if content is None else files.parse_config(content)
     except DamagedError:
         return None
     return None if stored is None else (stored.uses, stored.budgets)
@@ -275,9 +261,9 @@ def _kind(parts: Sequence[str], path: Path) -> str:
         return "other"
     if parts[2] == "tensorboard":
         return "logs"
-    if path.name == CHECKPOINT:
-        result = read_result(path.parent)
+    if path.name == files.CHECKPOINT:
+        result = files.read_result(path.parent)
         return "left checkpoints" if result is not None and result.status.final else "checkpoints"
     if path.suffix == ".safetensors":
         return "predictions" if path.name == PREDICTIONS else "students"
-    return "records" if path.name in (CONFIG, METRICS, RESULT, ERROR) else "other"
+    return "records" if path.name in (files.CONFIG, files.METRICS, files.RESULT, files.ERROR) else "other"
