@@ -61,10 +61,7 @@ class Question(BaseModel):
     def reference(self, space: Space, assignment: Assignment, base: Assignment, value: Any) -> Assignment | None:
         """Return what a configuration is compared with: itself with the key at a reference's value.
 
-        Two references are compared once.
-
-        Returns:
-            None if the key does not count in the configuration, or the comparison is made from its other side.
+        It is None if the key does not count in it, or the comparison of two references is made from the other side.
         """
         own = assignment.get(self.key)
         if self.key not in assignment or own == value:
@@ -208,16 +205,13 @@ def prepare(
     begun: float | None = None,
     fetch: bool = False,
 ) -> Sweep:
-    """Resolve a sweep.
+    """Resolve a sweep, or raise an InputError.
 
     Args:
         file: The sweep's file, if there is one.
         given: The flags, which win over the file; the sweep's keys among them.
         words: Of ``--space``; each replaces the file's key.
         begun: When the command began, as in :func:`benchmark.running.prepare`.
-
-    Raises:
-        InputError: For anything unknown or out of range.
     """
     content = _read(file) if file else {}
     chosen = {key: (given if key in given else content).get(key) for key in KEYS}
@@ -232,47 +226,75 @@ def prepare(
     known = partial(canonical, method=method, plugins=plugins)
     space = parse_space(chosen["space"] or {}, words, known)
     controls, question = _declared(content, known)
-    _check_settings(settings, method, space)
+    for section, name in ((section, name) for section, values in settings.items() for name in values):
+        if (name if section == method else f"{section}.{name}") in space.keys:
+            raise InputError(f"{section}.{name} is both set and searched: leave out --set, or search only this value")
     command = running.prepare(layers, plugins, begun=begun)
-    _check_base(command)
+    for what in ("dataset", "backbone"):
+        found = {getattr(run, what) for run in command.runs}
+        if len(found) > 1:
+            raise InputError(f"a sweep takes one {what} (given: {', '.join(sorted(found))})")
+    if not command.runs[0].data.holdout:
+        raise InputError(
+            f"a sweep scores on a held-out part of the training set: data.holdout must be above 0 ({HOLDOUT})"
+        )
     if fetch:
         command = running.prepare(layers, plugins, begun=begun, fetch=True)
-    option = {key: declared.checked(key, chosen[key]) for key, declared in SWEEP_OPTIONS.items() if key != "method"}
-    search, scheduler = option["search"], option["scheduler"]
-    if search == "optuna" and find_spec("optuna") is None:
-        raise InputError("search optuna needs the package optuna: pip install 'okdbench[sweep]'")
-    if command.engine == "serial" and (search == "optuna" or scheduler == "asha"):
-        raise InputError(
-            "search optuna and scheduler asha go through Ray: engine serial takes grid or random, and none"
-        )
-    base = command.runs[0]
-    dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in base.dataset)[-40:]
+    dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in command.runs[0].dataset)[-40:]
     name = f"{Path(file).stem if file else method}-{dataset}"
     sweep = Sweep(
-        name=name,
-        command=command,
-        layers=layers,
-        space=space,
-        trials=option["trials"],
-        search=search,
-        scheduler=scheduler,
-        search_seed=option["search_seed"],
+        name,
+        command,
+        layers,
+        space,
         folder=out or command.store.root / "sweeps" / name,
         # --space may have taken their values away
         declared=[control for control in controls if space.allows(control)],
         question=question.within_space(space) if question else None,
-        storage=_storage(option["storage"], option["search"]),
+        **_options(chosen, command.engine),
     )
-    _check_values(sweep)
+    for parameter in space.parameters:
+        beside = {key: values[0] for key, values in parameter.when.items()}
+        for value in parameter.domain.bounds:
+            try:
+                sweep.configuration(0, {**beside, parameter.key: value})
+            except InputError as error:
+                raise InputError(f"space: {error}") from None
     return sweep
+
+
+def _options(chosen: Mapping[str, Any], engine: str) -> dict[str, Any]:
+    """Return the checked options of the search by the names of the sweep's fields."""
+    found = {key: option.checked(key, chosen[key]) for key, option in SWEEP_OPTIONS.items() if key != "method"}
+    search, storage = found["search"], found["storage"]
+    if search == "optuna" and find_spec("optuna") is None:
+        raise InputError("search optuna needs the package optuna: pip install 'okdbench[sweep]'")
+    if engine == "serial" and (search == "optuna" or found["scheduler"] == "asha"):
+        raise InputError(
+            "search optuna and scheduler asha go through Ray: engine serial takes grid or random, and none"
+        )
+    if storage is not None and search != "optuna":
+        raise InputError(f"storage keeps Optuna's study: it belongs to search optuna (given: search {search})")
+    if storage is not None and "://" not in storage:
+        found["storage"] = f"sqlite:///{Path(storage).absolute()}"
+    return found
 
 
 def _declared(content: Layer, known: Callable[[str], str]) -> tuple[list[Assignment], Question | None]:
     """Return the controls and the question of a file, which are of the space that it declares."""
     if "space" not in content:
         return [], None
-    space, question = parse_space(content["space"], (), known), content.get("question")
-    controls = _controls(content.get("controls"), space, known)
+    space, given, question = parse_space(content["space"], (), known), content.get("controls"), content.get("question")
+    given = [] if given is None else given
+    if not isinstance(given, list) or not all(isinstance(each, Mapping) and each for each in given):
+        raise InputError(f"controls takes a list of keys and values, as in [{{decay: none}}] (given: {given!r})")
+    controls = [{known(str(key)): value for key, value in each.items()} for each in given]
+    for control in controls:
+        if not space.allows(control):
+            raise InputError(
+                f"controls: no configuration of the space has {described(control)}; a key that counts with "
+                "some values of another needs one of them beside it"
+            )
     if question is None:
         return controls, None
     if not isinstance(question, Mapping):
@@ -285,21 +307,6 @@ def _declared(content: Layer, known: Callable[[str], str]) -> tuple[list[Assignm
         if not space.has(parsed.key, value):
             raise InputError(f"question.against: no configuration of the space has {described({parsed.key: value})}")
     return controls, parsed
-
-
-def _controls(content: Any, space: Space, known: Callable[[str], str]) -> list[Assignment]:
-    """Return a file's ``controls``, as they are written there."""
-    content = [] if content is None else content
-    if not isinstance(content, list) or not all(isinstance(each, Mapping) and each for each in content):
-        raise InputError(f"controls takes a list of keys and values, as in [{{decay: none}}] (given: {content!r})")
-    controls = [{known(str(key)): value for key, value in each.items()} for each in content]
-    for control in controls:
-        if not space.allows(control):
-            raise InputError(
-                f"controls: no configuration of the space has {described(control)}; a key that counts with "
-                "some values of another needs one of them beside it"
-            )
-    return controls
 
 
 def first_rung(epochs: int) -> int:
@@ -346,43 +353,3 @@ def _read(file: str) -> dict[str, Any]:
     if "methods" in content:
         raise InputError(f"{file}: a sweep takes one method: write 'method: dkel' instead of 'methods'")
     return content
-
-
-def _check_settings(settings: Layer, method: str, space: Space) -> None:
-    for section, values in settings.items():
-        for name in values:
-            key = name if section == method else f"{section}.{name}"
-            if key in space.keys:
-                raise InputError(
-                    f"{section}.{name} is both set and searched: leave out --set, or search only this value"
-                )
-
-
-def _check_base(command: running.Command) -> None:
-    for what in ("dataset", "backbone"):
-        found = {getattr(run, what) for run in command.runs}
-        if len(found) > 1:
-            raise InputError(f"a sweep takes one {what} (given: {', '.join(sorted(found))})")
-    if not command.runs[0].data.holdout:
-        raise InputError(
-            f"a sweep scores on a held-out part of the training set: data.holdout must be above 0 ({HOLDOUT})"
-        )
-
-
-def _check_values(sweep: Sweep) -> None:
-    """Raise an InputError for a value of the space that a run would refuse."""
-    for parameter in sweep.space.parameters:
-        beside = {key: values[0] for key, values in parameter.when.items()}
-        for value in parameter.domain.bounds:
-            try:
-                sweep.configuration(0, {**beside, parameter.key: value})
-            except InputError as error:
-                raise InputError(f"space: {error}") from None
-
-
-def _storage(given: str | None, search: str) -> str | None:
-    if given is None:
-        return None
-    if search != "optuna":
-        raise InputError(f"storage keeps Optuna's study: it belongs to search optuna (given: search {search})")
-    return given if "://" in given else f"sqlite:///{Path(given).absolute()}"
