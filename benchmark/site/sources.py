@@ -151,27 +151,21 @@ def run_sets(
 ) -> list[RunSet]:
     """Return all run sets in the tables' order; repetitions must exclude an inflation of ``bound`` points."""
     by_root = {place.root.resolve(): place for place in places}
-    found = {one.record.name: one for one in content.stored.found}
-    return [
-        _run_set(content, group, [found[name] for name in group.runs], by_root, bound, plugins)
-        for group in content.groups
-    ]
+    records = {one.record.name: one for one in content.stored.found}
+    return [_run_set(content, group, records, by_root, bound, plugins) for group in content.groups]
 
 
 def _run_set(
-    content: Content,
-    group: Group,
-    found: Sequence[Found],
-    by_root: Mapping[Path, Place],
-    bound: float,
+    content: Content, group: Group, records: Mapping[str, Found], by_root: Mapping[Path, Place], bound: float,
     plugins: Sequence[str],
-) -> RunSet:
-    own = {one.record.name: by_root[one.root.resolve()] for one in found}
+) -> RunSet:  # fmt: skip
+    found = {name: records[name] for name in group.runs}
+    own = {name: by_root[one.root.resolve()] for name, one in found.items()}
     comparisons = {}
-    for one in found:
-        record = own[one.record.name].record
-        if one.folder.name in record.runs and (comparison := record.comparison(one.folder.name, _content_hash(one))):
-            comparisons[one.record.name] = comparison
+    for name, one in found.items():
+        record, folder = own[name].record, one.folder.name
+        if folder in record.runs and (comparison := record.comparison(folder, _content_hash(one))):
+            comparisons[name] = comparison
     checked = exchange.state([*comparisons.values()], len(found), bound)
     submitted = {place.submission.name: place for place in own.values() if place.submission}
     if any(place.record.problems for place in submitted.values()):
@@ -179,8 +173,12 @@ def _run_set(
     repeated = {name: one.outcome for name, one in comparisons.items() if one.outcome is not Outcome.NOT_REPEATED}
     submissions = [place.submission for place in submitted.values() if place.submission]
     runs = [content.runs[name] for name in group.runs]
-    provenance = _provenance(runs, submissions, plugins)
-    return RunSet(group, _slug(group, runs[0].config), checked, repeated, submissions, provenance)
+    # the column tells apart what one run was requested as: equal epochs, equal cost, another name
+    config = runs[0].config
+    key = f"{config.model_copy(update={'seed': 0}).identity} {group.panel} {group.row}"
+    words = re.sub(r"[^A-Za-z0-9+.]+", "-", f"{config.method}-{config.dataset.partition(':')[0]}-{config.backbone}")
+    slug = f"{words[:80]}-{sha256(key.encode()).hexdigest()[:10]}"
+    return RunSet(group, slug, checked, repeated, submissions, _provenance(runs, submissions, plugins))
 
 
 def _provenance(runs: Sequence[StoredRun], submissions: Sequence[Submission], plugins: Sequence[str]) -> Provenance:
@@ -248,13 +246,6 @@ def _content_hash(found: Found) -> str:
         return store.read_files(found.folder).hash
     except store.DamagedError:
         return ""
-
-
-def _slug(group: Group, config: RunConfig) -> str:
-    # the column tells apart what one run was requested as: equal epochs, equal cost, another name
-    key = f"{config.model_copy(update={'seed': 0}).identity} {group.panel} {group.row}"
-    words = re.sub(r"[^A-Za-z0-9+.]+", "-", f"{config.method}-{config.dataset.partition(':')[0]}-{config.backbone}")
-    return f"{words[:80]}-{sha256(key.encode()).hexdigest()[:10]}"
 
 
 def portable_command(run: StoredRun, submissions: Sequence[Submission]) -> str:

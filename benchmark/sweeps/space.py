@@ -307,17 +307,17 @@ def _domain(content: Any, source: str) -> Domain:
     form, inside = call.groups()
     if form not in RANGES:
         raise unknown(f"form of values in {source!r}:", form, RANGES)
+    whole = form == "randint"
     bounds = parse_yaml(f"[{inside}]", source)
-    kind = (int,) if form == "randint" else (int, float)
-    if len(bounds) != 2 or not all(type(bound) in kind and math.isfinite(bound) for bound in bounds):
-        numbers = "whole numbers" if form == "randint" else "numbers"
-        raise InputError(f"{source}: {form} takes two {numbers}, the lower and the upper bound")
-    low, high = bounds
+    kinds = (int,) if whole else (int, float)
+    if len(bounds) != 2 or not all(type(bound) in kinds and math.isfinite(bound) for bound in bounds):
+        raise InputError(f"{source}: {form} takes two {'whole ' * whole}numbers, the lower and the upper bound")
+    low, high = bounds if whole else map(float, bounds)
     if low >= high:
         raise InputError(f"{source}: the lower bound {low:g} is not below the upper bound {high:g}")
     if form == "loguniform" and low <= 0:
         raise InputError(f"{source}: loguniform needs bounds above 0 (given: {low:g})")
-    return Range(form, low, high) if form == "randint" else Range(form, float(low), float(high))
+    return Range(form, low, high)
 
 
 def _restricted(parameters: Mapping[str, Parameter], new: Parameter) -> Iterator[tuple[str, Parameter]]:
@@ -342,11 +342,8 @@ def _ordered(parameters: Mapping[str, Parameter]) -> Iterator[Parameter]:
                 raise InputError(f"the condition of {parameter.key!r} needs a list of values for {key!r}, not {domain}")
             for value in values:
                 if value not in domain.values:
-                    raise unknown(
-                        f"value of {key!r} in the condition of {parameter.key!r}",
-                        shown(value),
-                        map(shown, domain.values),
-                    )
+                    kind = f"value of {key!r} in the condition of {parameter.key!r}"
+                    raise unknown(kind, shown(value), map(shown, domain.values))
     waiting, done = dict(parameters), set[str]()
     while waiting:
         ready = [parameter for parameter in waiting.values() if set(parameter.when) <= done]
