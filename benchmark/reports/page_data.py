@@ -215,12 +215,18 @@ def as_page_data(
     means: list[GroupCurves] = []
     details: dict[str, dict[str, Any]] = {}
     run_points = min(MAX_RUN_POINTS, max(MIN_RUN_POINTS, numbers // (4 * max(1, len(records)))))
+    own = own_names(content.frame.attrs.get(DECLARED, ()))
     counts = accumulate(len(group.runs) for group in content.groups)
     for _, part in groupby(zip(counts, content.groups, strict=True), lambda pair: pair[0] // AT_ONCE):
         groups = [group for _, group in part]
         curves = dict(content.stored.curves([name for group in groups for name in group.runs]))
         for group in groups:
-            means.append(_of_group(content, group, curves))
+            runs = [content.runs[name] for name in group.runs]
+            ended = [run.result for run in runs if run.result]
+            students = dict.fromkeys(name for result in ended for name in result.students)
+            roles = {name: role for result in ended for name, role in result.roles.items()}
+            fit = [curves[run.name] for run in runs if run.status in _AVERAGED and run.name in curves]
+            means.append(group_curves(fit, list(students), roles, own))
             for name in group.runs:
                 details[name] = _details(content, group, records[name], curves.get(name), run_points, command)
     curves_of, names = _thinned(means, numbers)
@@ -258,15 +264,6 @@ def _means(runs: Sequence[Record]) -> dict[str, Any]:
         "cost": {name: _rounded(float(np.mean(values))) for name, values in costs.items() if values},
         "student": _rounded(float(np.mean(students))) if students else None,
     }
-
-
-def _of_group(content: Content, group: Group, curves: Mapping[str, Scores]) -> GroupCurves:
-    runs = [content.runs[name] for name in group.runs]
-    ended = [run.result for run in runs if run.result]
-    students = dict.fromkeys(name for result in ended for name in result.students)
-    roles = {name: role for result in ended for name, role in result.roles.items()}
-    fit = [curves[run.name] for run in runs if run.status in _AVERAGED and run.name in curves]
-    return group_curves(fit, list(students), roles, own_names(content.frame.attrs.get(DECLARED, ())))
 
 
 def _thinned(groups: Sequence[GroupCurves], numbers: int) -> tuple[list[dict[str, Any]], list[str]]:

@@ -172,7 +172,12 @@ class _Site:
         every = [*notes, *self.content.damaged, *self.content.left_out]
         if lost := len(self.sets) - len(bundles):
             every.append(f"{lost} of {len(self.sets)} run sets have no bundle, which would make the site too large")
-        size = self._finish(earlier)
+        inside = self.out.resolve()
+        for path in (self.out / name for name in set(earlier) - set(self.written)):
+            if path.resolve().is_relative_to(inside) and path.is_file():
+                path.unlink()
+        _write_manifest(self.out, self.written)
+        size = sum((self.out / name).stat().st_size for name in [*self.written, MANIFEST])
         if size > LIMIT:
             every.append(f"the site has {size / 1e6:.1f} MB, more than {LIMIT / 1e6:.0f}")
         return Built(len(found), len(introduced), len(self.sets), len(self.content.runs), size, every)
@@ -235,12 +240,3 @@ class _Site:
                 for one in own.submissions
             ],
         )
-
-    def _finish(self, earlier: Sequence[str]) -> int:
-        """Remove what only an earlier site has, write the manifest, and return the size of all files."""
-        inside = self.out.resolve()
-        for path in (self.out / name for name in set(earlier) - set(self.written)):
-            if path.resolve().is_relative_to(inside) and path.is_file():
-                path.unlink()
-        _write_manifest(self.out, self.written)
-        return sum((self.out / name).stat().st_size for name in [*self.written, MANIFEST])

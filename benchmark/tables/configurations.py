@@ -92,7 +92,10 @@ def _keys(group: pd.DataFrame, place: str, settings: Sequence[str]) -> tuple[dic
     for name in settings:
         if group[name].nunique(dropna=False) == 1:
             continue
-        values = group[name].map(shown_setting).mask(_unread(group, name))
+        other, read = registry.read_with().get(name.removeprefix("hyperparameters."), ("", ()))
+        beside = group.get(f"hyperparameters.{other}", pd.Series(None, index=group.index, dtype=object))
+        # of some runs nothing reads it
+        values = group[name].map(shown_setting).mask(beside.notna() & ~beside.isin(read))
         if values.groupby(context, sort=False).nunique().max() > 1:
             keys[name] = _Key(values, _tokens(values, context, group[place]))
         elif values.groupby(anywhere, sort=False).nunique().max() > 1 and not _scales(name, group, lengths, anywhere):
@@ -100,13 +103,6 @@ def _keys(group: pd.DataFrame, place: str, settings: Sequence[str]) -> tuple[dic
         else:
             by_context.append(name.rpartition(".")[2])
     return keys, by_context
-
-
-def _unread(group: pd.DataFrame, name: str) -> "pd.Series[bool]":
-    """Return of which runs nothing reads a setting."""
-    other, read = registry.read_with().get(name.removeprefix("hyperparameters."), ("", ()))
-    known = group.get(f"hyperparameters.{other}", pd.Series(None, index=group.index, dtype=object))
-    return known.notna() & ~known.isin(read)
 
 
 def _scales(name: str, group: pd.DataFrame, lengths: "pd.Series[Any]", context: "pd.Series[Any]") -> bool:
