@@ -3,11 +3,22 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmark import datasets, optional_imports
-from benchmark.configuration import OPTIONS, Engine, Layer, LogitsType, Request, RunConfig, datasets_named, plan
+from benchmark.configuration import (
+    OPTIONS,
+    DataConfig,
+    Engine,
+    Layer,
+    LogitsType,
+    Request,
+    RunConfig,
+    datasets_named,
+    plan,
+)
 from benchmark.scheduling import Cluster, TimeLimit, logging_backends
 from benchmark.store import Store
 from methods import registry
@@ -124,8 +135,12 @@ def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
     from benchmark.speed.cost import plan_cost
     from benchmark.speed.equal_cost import Budget, at_equal_cost
 
+    @cache
+    def shape(dataset: str, data: DataConfig) -> datasets.Shape:
+        return datasets.shape(dataset, data, request.data_root, request.plugins)
+
     def shape_of(run: RunConfig) -> datasets.Shape:
-        return datasets.shape(run.dataset, run.data, request.data_root, request.plugins)
+        return shape(run.dataset, run.data)
 
     def seconds_of(run: RunConfig, shape: datasets.Shape) -> float:
         device, _ = _device(request.option("device"))

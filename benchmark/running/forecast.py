@@ -205,16 +205,22 @@ def seconds(command: Command, runs: Sequence[RunConfig]) -> float:
     """Return the seconds that runs take side by side on this machine, from a few timed steps of each kind."""
     from benchmark.speed.cost import plan_cost, side_by_side
 
-    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root, command.plugins) for run in runs}
+    shapes = _shapes(command, runs)
     found = plan_cost(runs, shapes, command.store.root, command.device, command.plugins)
     return side_by_side(found.seconds, places(command, runs))
+
+
+def _shapes(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Shape]:
+    # a set of many files takes seconds: one question per dataset, not per run
+    data = {run.dataset: run.data for run in runs}
+    return {name: datasets.shape(name, own, command.data_root, command.plugins) for name, own in data.items()}
 
 
 def _estimated(command: Command, runs: Sequence[RunConfig]) -> str:
     from benchmark.speed.cost import plan_cost, side_by_side, stored_mebibytes
     from benchmark.training import check_labels
 
-    shapes = {run.dataset: datasets.shape(run.dataset, run.data, command.data_root, command.plugins) for run in runs}
+    shapes = _shapes(command, runs)
     check_labels(runs, shapes, command.plugins)
     found = plan_cost(runs, shapes, command.store.root, command.device, command.plugins)
     mebibytes = stored_mebibytes(runs, shapes, command.plugins, command.save_students, command.predictions)

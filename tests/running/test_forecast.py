@@ -11,12 +11,14 @@ import pytest
 import torch
 import torchvision
 
-from benchmark import cli, running
+from benchmark import cli, datasets, running
+from benchmark.configuration import DataConfig
 from benchmark.datasets import Shape
 from benchmark.running import Command
 from benchmark.running.forecast import forecast
 from benchmark.speed.cost import ImageCost, kind_of, plan_cost
 from benchmark.speed.timing import BUSY, timed_alone
+from tests.command_line import Bench
 from tests.datasets.test_datasets import cifar
 
 CIFAR100 = Shape(50_000, 10_000, 100, 3, 32)
@@ -156,3 +158,21 @@ def test_it_is_said_before_the_first_epoch(
     assert said[1].startswith("what makes it shorter: ")
     assert said[1].endswith("a machine with a GPU")
     assert said[2] == "started   pcl cifar100 resnet8 seed 0"
+
+
+@pytest.mark.parametrize("words", [[], ["--equal-cost", "dml"]])
+def test_a_plan_asks_once_per_dataset_what_it_looks_like(
+    words: list[str], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def counted(name: str, data: DataConfig, *rest: Any) -> datasets.Shape:
+        asked.append((name, data))
+        return shape(name, data, *rest)
+
+    shape = datasets.shape
+    monkeypatch.setattr(datasets, "shape", counted)
+    said = bench("run", "--methods", "independent,dml", "--dataset", "digits", "--seeds", "9", "--dry-run", *words)
+    assert said.code == 0
+    # a plan of equal cost asks for itself
+    assert len(asked) == 1 + len(words) // 2
