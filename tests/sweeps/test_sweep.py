@@ -284,7 +284,8 @@ class TestUnderRay:
         assert new_runs(sweep) == 0
 
     def test_asha_stops_and_stopped_runs_can_be_resumed(self, tmp_path: Path) -> None:
-        words = ("train.lr=[0.2,0.05,1e-9]", "decay=[none]")
+        # several rates with which nothing is learned: the first to reach a rung is never stopped
+        words = ("train.lr=[0.2,0.05,1e-9,2e-9]", "decay=[none]")
         sweep, told = prepare(tmp_path, *words, scheduler="asha", engine="ray"), StringIO()
         assert sweeping.carry_out(sweep, Console(file=told, width=400))
         for x in sweep.listed():
