@@ -33,8 +33,9 @@ def in_blocks(
 
     workers, console = min(32, (cpu_count() or 1) + 1), Console(stderr=True)
     blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
-    shown = Progress(console=console, transient=True, disable=not console.is_terminal)
-    with ThreadPoolExecutor(workers) as pool, shown as progress:
+    # older versions of rich print an empty line for a bar that is disabled
+    console.quiet = not console.is_terminal
+    with ThreadPoolExecutor(workers) as pool, Progress(console=console, transient=True) as progress:
         task = progress.add_task(description, total=len(items))
         for start in range(0, len(blocks), 2 * workers):
             some = blocks[start : start + 2 * workers]

@@ -224,7 +224,7 @@ def as_csv(board: Board) -> str:
     """Return a leaderboard as CSV, one row per method, the provenance in columns of its own."""
     rows = board.file.model_dump()["rows"]
     flat = [{key: one for key, one in row.items() if key != "provenance"} | row["provenance"] for row in rows]
-    return tables.frame_csv(pd.DataFrame(flat).astype({"trials": "Int64"}))
+    return tables.frame_csv(pd.DataFrame(flat).astype({"trials": "Int64"}).astype({"trials": object}))
 
 
 def _mean(table: tables.Table, row: str, heading: tables.Heading) -> PageCell:

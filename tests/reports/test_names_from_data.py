@@ -109,6 +109,8 @@ class TestFigures:
         own = frame[frame["dataset"].isin(DRAWN)]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            # of matplotlib's own calls, which are not of names
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
             style.save(figures.curves(own, view=view), tmp_path / f"x.{ending}", view)
             style.save(figures.critical_difference(own, view=view), tmp_path / f"y.{ending}", view)
             style.save(figures.ranks(own, view=view), tmp_path / f"z.{ending}", view)
