@@ -49,7 +49,7 @@ def cifar_archive(
     names: Sequence[str],
     label_key: str = "labels",
 ) -> None:
-    """Write images ``[N, H, W, C]`` in CIFAR's official format, a file a part, and make its sums the expected ones."""
+    """Write images ``[N, H, W, C]`` in CIFAR's official format, one file per part, with its sums the expected ones."""
     members = {
         part: pickle.dumps({"data": pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1), label_key: list(labels)})
         for part, (pixels, labels) in parts.items()
