@@ -1,6 +1,7 @@
 """Declared comparisons: ``bench run --suite``, and ``--until-decided``, which adds seeds until all is decided."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -86,12 +87,21 @@ class SuiteRun:
             declared = tables.declaration(self.name.rpartition("/")[2], self.suite)
             for line in tables.keep_plan(self._store.root, declared, {path.name for path in folders}):
                 say(console, f"note: {line}")
-        for title, command in self.parts:
-            say(console, f"{title}:")
-            try:
-                complete &= self._train(title, command, console)
-            except InputError as error:
-                self.left_out[title] = error
+        undecided: dict[str, Sequence[str]] = {title: self.suite.methods for title, _ in self.parts}
+        # every part has a look before any has the next: the table is whole as soon as it can be
+        for begin, look in pairwise([0, *(self.suite.looks or [self.suite.seeds])]):
+            for title, command in self.parts:
+                runs = [run for run in command.runs if begin <= run.seed < look and run.method in undecided[title]]
+                if not runs:
+                    continue
+                say(console, f"{title}, {look} seeds:")
+                try:
+                    batch.train_missing(command.of(runs), console)
+                except InputError as error:
+                    self.left_out[title], undecided[title] = error, []
+                else:
+                    complete &= batch.all_finished(command.of(runs), console)
+                    undecided[title] = self._undecided(title) if look < self.suite.seeds else []
         if self._store.runs.is_dir():
             frame, _ = self._filter.runs(load(self._store.root, "last", split="all"))
             plans = tables.stored_plans([self._store.root])
@@ -104,17 +114,6 @@ class SuiteRun:
     def _say_left_out(self, console: Console) -> None:
         for title, error in self.left_out.items():
             say(console, f"note: {title} is left out: {error}")
-
-    def _train(self, title: str, command: commands.Command, console: Console) -> bool:
-        taken: list[RunConfig] = []
-        undecided: Sequence[str] = self.suite.methods
-        for look in self.suite.looks or [self.suite.seeds]:
-            runs = [run for run in command.runs if run.seed < look and run.method in undecided and run not in taken]
-            taken += runs
-            batch.train_missing(command.of(runs), console)
-            if look < self.suite.seeds and not (undecided := self._undecided(title)):
-                break
-        return batch.all_finished(command.of(taken), console)
 
     def _undecided(self, title: str) -> list[str]:
         task, _, budget = title.partition(", ")

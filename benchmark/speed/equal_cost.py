@@ -62,7 +62,7 @@ def at_equal_cost(
     """Return a request's runs with the epochs that a budget allows each, and what each kind of run spends.
 
     A run of c MACs per epoch gets ``max(1, round(budget / c))`` epochs. What a recipe states as shares of the
-    run, and defaults in epochs, scale with it; everything else stays.
+    run, and defaults in epochs, scale with it; everything else stays, also a warm-up of whole epochs.
 
     Args:
         request: What is asked for; its epochs are those of the method that the budget names.
@@ -90,10 +90,8 @@ def at_equal_cost(
     runs = expanded(request, datasets, checksums)
     # only shares of the run keep their shape at another length
     milestones = [layer.get("train", {}).get("milestones") or [] for layer in request.layers]
-    if any(run.train.warmup_epochs >= 1 for run in runs) or any(x >= 1 for given in milestones for x in given):
-        raise InputError(
-            "runs of equal cost differ in length: give train.milestones and train.warmup_epochs as shares of the run"
-        )
+    if any(x >= 1 for given in milestones for x in given):
+        raise InputError("runs of equal cost differ in length: give train.milestones as shares of the run")
     if budget.macs is not None:
         totals = {(run.dataset, run.backbone): budget.macs for run in runs}
     else:

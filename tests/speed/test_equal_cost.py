@@ -97,10 +97,16 @@ class TestPlan:
         runs, _ = allowed(Budget("independent"), methods=["pcl"], variants=variants)
         assert [(run.train.epochs, run.hyperparameters["rampup_epochs"]) for run in runs] == [(epochs, default)]
 
+    def test_a_warm_up_of_whole_epochs_stays_and_one_that_is_a_share_scales(self) -> None:
+        for given in (2.0, 0.05):
+            runs, _ = allowed(Budget("pcl"), methods=["independent", "pcl"], train={"warmup_epochs": given})
+            assert {run.train.warmup_epochs for run in runs} == {given}
+            assert len({run.train.epochs for run in runs}) == 2
+
     @pytest.mark.parametrize(
         ("layer", "facts"),
         [
-            ({"equal_cost": "pcl", "train": {"warmup_epochs": 5.0}}, ["train.warmup_epochs"]),
+            ({"budget": 1e3, "train": {"warmup_epochs": 1.0}}, ["train.warmup_epochs", "train.epochs"]),
             ({"equal_cost": "pcl", "train": {"milestones": [20, 30]}}, ["train.milestones"]),
             ({"equal_cost": "pcl", "variants": [{"name": "dml", "train": {"epochs": 7}}]}, ["dml", "train.epochs"]),
             ({"equal_cost": "pcl", "budget": 1e9}, ["equal_cost", "budget"]),

@@ -117,12 +117,19 @@ def test_runs_are_trained_selected_and_judged(bench: Bench, tiny: str, tmp_path:
 
 
 def test_looks_are_stored_and_other_looks_at_the_same_runs_are_said(bench: Bench, tiny: str, tmp_path: Path) -> None:
-    sequential = TINY | {"seeds": 4, "looks": [3, 4]}
+    sequential = TINY | {"seeds": 4, "looks": [3, 4], "budgets": ["equal epochs", "equal cost: dml"]}
     Path(tiny).write_text(yaml.safe_dump(sequential), encoding="utf-8")
     words = ["--suite", tiny]
     assert bench("run", *words, "--engine", "serial", "--device", "cpu").code == 0
     (plan,) = stored_plans([tmp_path / "results"])
-    assert (list(plan.declaration.looks), len(plan.runs)) == ([3, 4], 8)
+    # dml's runs are those of both budgets
+    assert (list(plan.declaration.looks), len(plan.runs)) == ([3, 4], 12)
+    # both budgets have their first look before either has its second
+    ends = store.load(tmp_path / "results", "last", split="all").set_index("run")["seed"]
+    written = {name: (tmp_path / "results" / "runs" / name / "result.json").stat().st_mtime_ns for name in ends.index}
+    firsts = [written[name] for name, seed in ends.items() if seed < 3]
+    assert len(firsts) == 9
+    assert all(max(firsts) < written[name] for name, seed in ends.items() if seed >= 3)
     assert str(tmp_path).encode() not in plan.content
     assert "3, 4 of at most" not in bench("table", *words).out
     # a figure says what is declared, of a suite's runs and of all that are stored
