@@ -20,14 +20,11 @@ import numpy.typing as npt
 
 from benchmark import optional_imports, paths
 from benchmark.configuration import DataConfig, SourceCode, source_of
-from benchmark.datasets import image_cache
-from benchmark.datasets.decoding import squared
-from benchmark.datasets.image_cache import dataset_of
-from benchmark.datasets.images import Dataset, LabelledImages, Pixels, channel_statistics, subset
-from benchmark.datasets.labels import check_labels, checked_classes, labels_of
-from benchmark.datasets.listing import EncodedImages, identity
+from benchmark.datasets import labels
+from benchmark.datasets.images import Indices, LabelledImages, Pixels
+from benchmark.datasets.provider import Parts, Provider, path_of
 from methods.errors import InputError, message_of
-from methods.plugins import ARRAYS, first_line, found, import_plugin, makers, place_of, reason_of
+from methods.plugins import ARRAYS, Plugin, first_line, found, import_plugin, makers, place_of, reason_of
 
 CHANNELS = (1, 3)
 
@@ -51,40 +48,19 @@ class Arrays:
     classes: Sequence[str] | None = None
 
 
-@dataclass(frozen=True)
-class Parts:
-    """A dataset in the form that all of them have, of any height and width."""
-
-    where: str  # how messages name their origin
-    train: LabelledImages
-    test: LabelledImages | None  # the test images; None if they were not looked at
-    classes: tuple[str, ...]
-
-    @property
-    def checksum(self) -> str:
-        """The hash of all pixels, labels and names."""
-        digest = sha256("\n".join(self.classes).encode())
-        for part in (self.train, self.test):
-            if part is not None:
-                digest.update(str(part.pixels.shape).encode())
-                digest.update(np.ascontiguousarray(part.images).data)
-                digest.update(part.labels.astype("<i8").data)
-        return digest.hexdigest()
-
-
 def checked(arrays: Arrays, where: str, holdout: bool = False) -> Parts:
     """Return arrays in their one form, the test images unseen if a part is held out, or raise an InputError."""
-    x_train, y_train = pixels_of(arrays.x_train, "x_train", where), labels_of(arrays.y_train, "y_train", where)
-    classes = checked_classes(arrays.classes, y_train, len(x_train), "y_train", where)
+    x_train, y_train = pixels_of(arrays.x_train, "x_train", where), labels.labels_of(arrays.y_train, "y_train", where)
+    classes = labels.checked_classes(arrays.classes, y_train, len(x_train), "y_train", where)
     train = LabelledImages(x_train, y_train)
     if holdout:
-        return Parts(where, train, None, classes)
-    x_test, y_test = pixels_of(arrays.x_test, "x_test", where), labels_of(arrays.y_test, "y_test", where)
-    check_labels(y_test, len(x_test), len(classes), "y_test", where)
+        return Parts(classes, [train])
+    x_test, y_test = pixels_of(arrays.x_test, "x_test", where), labels.labels_of(arrays.y_test, "y_test", where)
+    labels.check_labels(y_test, len(x_test), len(classes), "y_test", where)
     test = LabelledImages(x_test, y_test)
     if test.shape[0] != train.shape[0]:
         raise InputError(f"{where}: x_train has {train.shape[0]} channels, x_test {test.shape[0]}")
-    return Parts(where, train, test, classes)
+    return Parts(classes, [train, test])
 
 
 def pixels_of(value: npt.ArrayLike, key: str, where: str) -> Pixels:
@@ -102,54 +78,6 @@ def pixels_of(value: npt.ArrayLike, key: str, where: str) -> Pixels:
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None])
 
 
-def assembled(name: str, parts: Parts, config: DataConfig) -> Dataset:
-    """Return the dataset with the subset and in the size that the configuration asks for.
-
-    Raises:
-        InputError: If the images are not square, or those for training and testing differ in size, and no
-            ``image_size`` makes them so; or if a class has fewer images than asked for.
-    """
-
-    def used(part: LabelledImages, word: str) -> LabelledImages:
-        chosen = part.take(subset(part.labels, config, word, name))
-        return LabelledImages(squared(chosen.images, config.image_size, parts.where), chosen.labels)
-
-    train = used(parts.train, "train")
-    test = train.take(np.arange(0)) if parts.test is None or config.holdout else used(parts.test, "test")
-    if test.shape != train.shape:
-        raise InputError(
-            f"{parts.where}: train has images of side {train.shape[-1]}, test of {test.shape[-1]}: "
-            "data.image_size=N resizes all"
-        )
-    return Dataset(name, train, test, parts.classes, *channel_statistics(train.images))
-
-
-class Provider:
-    """A form of datasets: what it is identified by and what runs see of it follow from its parts."""
-
-    def parts(self, name: str, config: DataConfig, root: Path) -> Parts | Sequence[EncodedImages]:
-        """Return the arrays, or the encoded images to train on and to test on; with ``config.holdout`` no test part.
-
-        Raises:
-            InputError: If there is no such dataset, or it is not what it should be.
-        """
-        raise NotImplementedError
-
-    def present(self, name: str, root: Path) -> bool:
-        """Return whether it seems to be there, so that nothing would be downloaded."""
-        raise NotImplementedError
-
-    def checksum(self, name: str, config: DataConfig, root: Path) -> str:
-        """Return the hash of the images and labels in use."""
-        parts = self.parts(name, config, root)
-        return parts.checksum if isinstance(parts, Parts) else identity(parts, image_cache.folder(root))
-
-    def load(self, name: str, config: DataConfig, root: Path) -> Dataset:
-        """Return the images in use; encoded ones are decoded once into the cache of the root folder."""
-        parts = self.parts(name, config, root)
-        return assembled(name, parts, config) if isinstance(parts, Parts) else dataset_of(name, parts, config, root)
-
-
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -158,18 +86,14 @@ class Npz(Provider):
 
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return the arrays, however the file is compressed."""
-        path, holdout = self._path(name), bool(config.holdout)
+        path, holdout = path_of(name), bool(config.holdout)
         if not paths.is_file(path):
             raise InputError(f"no such file: {path} (a dataset is named npz:FILE, with {', '.join(KEYS)} in it)")
         return checked(_read_npz(path, KEYS[:2] if holdout else KEYS), str(path), holdout)
 
     def present(self, name: str, root: Path) -> bool:
         """Return whether there is such a file."""
-        return paths.is_file(self._path(name))
-
-    @staticmethod
-    def _path(name: str) -> Path:
-        return paths.written(name.removeprefix("npz:"), "dataset")
+        return paths.is_file(path_of(name))
 
 
 def _check_shapes(stream: IO[bytes]) -> None:
@@ -228,25 +152,19 @@ Written down, it is the same with every version.
 
 
 @cache
-def digits_pixels_and_labels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def digits_pixels_and_labels() -> tuple[Pixels, Indices]:
     """Return the digits, ``[N, 1, 8, 8]`` and ``[N]``, from the file that scikit-learn ships."""
     optional_imports.need("the dataset digits", "sklearn")
-    values, labels = _read_digits()
-    pixels = np.rint(values.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
-    return pixels, labels.astype(np.int64)
-
-
-def _read_digits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     # read without scikit-learn, which takes a second to import: of a short run nearly a quarter
     spec = find_spec("sklearn")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        if (path := Path(folder) / DIGITS_FILE).is_file():
-            table = np.loadtxt(path, delimiter=",")
-            return table[:, :-1], table[:, -1]
-    from sklearn.datasets import load_digits
+    found = [Path(folder) / DIGITS_FILE for folder in (spec and spec.submodule_search_locations) or ()]
+    if found and found[0].is_file():
+        table = np.loadtxt(found[0], delimiter=",")
+    else:
+        from sklearn.datasets import load_digits
 
-    loaded = load_digits()
-    return loaded.data, loaded.target
+        table = np.column_stack(load_digits(return_X_y=True))
+    return np.rint(table[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8), table[:, -1].astype(np.int64)
 
 
 class Digits(Provider):
@@ -258,7 +176,7 @@ class Digits(Provider):
         bits = np.frombuffer(bytes.fromhex(TEST_DIGITS), dtype=np.uint8)
         test = np.unpackbits(bits, count=len(everything)).astype(bool)
         train, scored = (everything.take(np.flatnonzero(chosen)) for chosen in (~test, test))
-        return Parts(name, train, scored, tuple("0123456789"))
+        return Parts(tuple("0123456789"), [train] if config.holdout else [train, scored])
 
     def present(self, name: str, root: Path) -> bool:
         """Return whether scikit-learn is there: they come with it."""
@@ -266,34 +184,29 @@ class Digits(Provider):
 
     def checksum(self, name: str, config: DataConfig, root: Path) -> str:
         """Return the hash of all pixels and labels."""
-        pixels, labels = digits_pixels_and_labels()
-        return sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+        pixels, numbers = digits_pixels_and_labels()
+        return sha256(pixels.tobytes() + numbers.tobytes()).hexdigest()
 
 
 ENTRY_POINT_GROUP = "okdbench.datasets"
-
-Maker = Callable[[Path], Arrays]
 
 
 @dataclass(frozen=True)
 class PluginDataset(Provider):
     """One dataset that was found."""
 
-    name: str  # as on the command line
-    origin: str  # what was imported: a module's name, or a file's path
-    make: Maker | None  # gives its arrays; None if it cannot be used
-    broken: str | None = None  # why it cannot be used, or None
-    distribution: str = ""  # name and version of the package that it was installed with; empty for a file
+    plugin: Plugin  # its value gives the arrays
 
     @property
     def description(self) -> str:
         """One line."""
-        return f"broken: {self.broken}" if self.broken else first_line(self.make.__doc__ if self.make else "")
+        broken = self.plugin.broken
+        return f"broken: {broken}" if broken else first_line(self.plugin.value.__doc__)
 
     @property
     def source(self) -> SourceCode:
         """Its code."""
-        return source_of(import_plugin(self.origin), self.distribution)
+        return source_of(import_plugin(self.plugin.origin), self.plugin.distribution)
 
     def present(self, name: str, root: Path) -> bool:
         """Return that it is there: nobody but its author knows what it reads."""
@@ -301,13 +214,13 @@ class PluginDataset(Provider):
 
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return its arrays."""
-        where = f"dataset {self.name!r}"
-        if self.make is None:
-            raise InputError(f"the {where} is broken: {self.broken}")
+        where, make = f"dataset {self.plugin.name!r}", self.plugin.value
+        if self.plugin.broken:
+            raise InputError(f"the {where} is broken: {self.plugin.broken}")
         try:
-            made = _made(self.make, root)
+            made = _made(make, root)
         except (Exception, SystemExit) as error:
-            raise InputError(f"the {where} failed: {reason_of(error)}{place_of(error, self.make)}") from None
+            raise InputError(f"the {where} failed: {reason_of(error)}{place_of(error, make)}") from None
         if not isinstance(made, Arrays):
             raise InputError(f"{where} returned {type(made).__name__}: it must return benchmark.datasets.Arrays")
         return checked(made, where, bool(config.holdout))
@@ -317,11 +230,11 @@ def plugin_datasets(plugins: Iterable[str | Path] = ()) -> dict[str, PluginDatas
     """Return every dataset of a plug-in, the first of a name, or raise an InputError for a file that is not there."""
     listed: dict[str, PluginDataset] = {}
     for item in found(ENTRY_POINT_GROUP, plugins, lambda module: makers(module, ARRAYS)):
-        listed.setdefault(item.name, PluginDataset(item.name, item.origin, item.value, item.broken, item.distribution))
+        listed.setdefault(item.name, PluginDataset(item))
     return listed
 
 
 @lru_cache(maxsize=2)
-def _made(make: Maker, root: Path) -> Any:
+def _made(make: Callable[[Path], Any], root: Path) -> Any:
     # planning and loading ask for it one after the other, and it may take minutes
     return make(root)

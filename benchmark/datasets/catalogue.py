@@ -1,7 +1,7 @@
 """Datasets by name: labelled uint8 images, in memory or in a mapped file."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from benchmark.configuration import SourceCode
     from benchmark.datasets.arrays import PluginDataset
     from benchmark.datasets.images import Dataset, Shape
+    from benchmark.datasets.provider import Provider
 
 
 @dataclass(frozen=True)
@@ -22,49 +23,47 @@ class Spec:
     """What is known of a dataset before it is loaded."""
 
     description: str
-    recipe: str  # the file in configs/ with its defaults
-    provider: str  # the module of this folder with its load, present and checksum, or the class in it
+    provider: str = ""  # the module of this folder with what loads it, and its name there; empty for a plug-in's
     # training images, test images, classes, channels and side, where they are known before it is there
     sizes: tuple[int, int, int, int, int] | None = None
+    recipe: str = "cifar"  # the file in configs/ with its defaults
     splits: bool = False  # whether the splits to train and score on can be chosen
 
 
 _SPECS: Mapping[str, Spec] = {
-    "digits": Spec("1,797 scanned digits, 8x8 grey, 10 classes; ships with scikit-learn", "digits", "arrays:Digits"),
-    "cifar10": Spec("60,000 photographs, 32x32 colour, 10 classes", "cifar", "official", (50_000, 10_000, 10, 3, 32)),
+    "digits": Spec(
+        "1,797 scanned digits, 8x8 grey, 10 classes; ships with scikit-learn", "arrays:Digits", recipe="digits"
+    ),
+    "cifar10": Spec("60,000 photographs, 32x32 colour, 10 classes", "official:CIFAR10", (50_000, 10_000, 10, 3, 32)),
     "cifar100": Spec(
-        "60,000 photographs, 32x32 colour, 100 classes", "cifar", "official", (50_000, 10_000, 100, 3, 32)
+        "60,000 photographs, 32x32 colour, 100 classes", "official:CIFAR100", (50_000, 10_000, 100, 3, 32)
     ),
     "fashion-mnist": Spec(
-        "70,000 articles of clothing, 28x28 grey, 10 classes", "cifar", "official", (60_000, 10_000, 10, 1, 28)
+        "70,000 articles of clothing, 28x28 grey, 10 classes", "official:FASHION_MNIST", (60_000, 10_000, 10, 1, 28)
     ),
-    "tinyimagenet": Spec("110,000 photographs, 64x64 colour, 200 classes", "tinyimagenet", "tinyimagenet"),
+    "tinyimagenet": Spec(
+        "110,000 photographs, 64x64 colour, 200 classes", "official:TINYIMAGENET", recipe="tinyimagenet"
+    ),
     "folder:PATH": Spec(
         "a tree of images: PATH/train/<class>/*, PATH/test/<class>/* (or val); ImageNet with data.image_size=224",
-        "cifar",
         "folder:Folder",
         splits=True,
     ),
     "npz:FILE": Spec(
-        "a file of arrays: x_train, y_train, x_test, y_test; uint8 images [N, H, W, C] or [N, H, W]",
-        "cifar",
-        "arrays:Npz",
+        "a file of arrays: x_train, y_train, x_test, y_test; uint8 images [N, H, W, C] or [N, H, W]", "arrays:Npz"
     ),
     "torchvision:NAME": Spec(
         "a classification set of torchvision with split= or train=, such as SVHN, STL10, Flowers102",
-        "cifar",
         "torchvision_sets:Torchvision",
         splits=True,
     ),
     "hf:PATH": Spec(
         "a Hugging Face dataset: a folder as save_to_disk writes it, or one that is in the cache; okdbench[hf]",
-        "cifar",
         "hugging_face:HuggingFace",
         splits=True,
     ),
 }
 _FORMS = {key.partition(PLACE)[0]: key for key in _SPECS if PLACE in key}
-_PLUGIN_RECIPE = "cifar"
 
 
 def default_root() -> Path:
@@ -78,16 +77,15 @@ def available(plugins: Sequence[str] = ()) -> dict[str, str]:
     Args:
         plugins: Python files that define further datasets.
     """
+    from benchmark.datasets.arrays import plugin_datasets
+
     own = {name: spec.description for name, spec in _SPECS.items()}
-    return own | {name: item.description for name, item in _plugins(plugins).items() if name not in own}
+    return {**own, **{name: item.description for name, item in plugin_datasets(plugins).items()}, **own}
 
 
 def describe(name: str, plugins: Sequence[str] = ()) -> Spec:
     """Return what is known of a dataset, or raise an InputError that lists the valid names."""
-    if (spec := _own(name)) is not None:
-        return spec
-    item = _plugin(name, plugins)
-    return Spec(item.description, _PLUGIN_RECIPE, "plugin")
+    return _own(name) or Spec(_plugin(name, plugins).description)
 
 
 def recipe(name: str, plugins: Sequence[str] = ()) -> str:
@@ -109,12 +107,12 @@ def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] =
     Raises:
         InputError: If files are there and are not what they should be.
     """
-    return str(_provider(name, plugins, config).checksum(name, config, root))
+    return _provider(name, plugins, config).checksum(name, config, root)
 
 
 def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
     """Return whether a dataset seems to be there, so that nothing would be downloaded, or raise an InputError."""
-    return bool(_provider(name, plugins).present(name, root))
+    return _provider(name, plugins).present(name, root)
 
 
 def fetch(name: str, root: Path, plugins: Sequence[str] = ()) -> None:
@@ -123,9 +121,7 @@ def fetch(name: str, root: Path, plugins: Sequence[str] = ()) -> None:
     Raises:
         InputError: For an unknown name, or if it cannot be downloaded.
     """
-    download: Callable[[str, Path], None] | None = getattr(_provider(name, plugins), "fetch", None)
-    if download is not None:
-        download(name, root)
+    _provider(name, plugins).fetch(name, root)
 
 
 def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Dataset":
@@ -138,7 +134,7 @@ def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ())
     """
     from benchmark.datasets.images import holdout_split
 
-    dataset: Dataset = _provider(name, plugins, config).load(name, config, root)
+    dataset = _provider(name, plugins, config).load(name, config, root)
     return holdout_split(dataset, config.holdout) if config.holdout else dataset
 
 
@@ -161,32 +157,29 @@ def _own(name: str) -> Spec | None:
     return _SPECS.get(_FORMS.get(form, ""))
 
 
-def _provider(name: str, plugins: Sequence[str], config: DataConfig | None = None) -> Any:
+def _provider(name: str, plugins: Sequence[str], config: DataConfig | None = None) -> "Provider":
     """Return what knows a dataset, and refuse a configuration that asks for splits where there are none to choose."""
     spec = _own(name)
     if spec is None:
         found: Any = _plugin(name, plugins)
     else:
         module, _, kind = spec.provider.partition(":")
-        found = import_module(f"benchmark.datasets.{module}")
-        found = getattr(found, kind)() if kind else found
+        found = getattr(import_module(f"benchmark.datasets.{module}"), kind)
     asked = [key for key in ("train_split", "test_split") if getattr(config, key, None) is not None]
     if asked and not (spec and spec.splits):
         able = ", ".join(form for form, other in _SPECS.items() if other.splits)
         raise InputError(f"data.{asked[0]}: {name} has no splits to choose from (what has: {able})")
-    return found
+    provider: Provider = found() if isinstance(found, type) else found
+    return provider
 
 
 def _plugin(name: str, plugins: Sequence[str]) -> "PluginDataset":
-    found = _plugins(plugins)
-    if name in found:
-        return found[name]
-    if broken := next((item for item in found.values() if item.broken), None):
-        raise InputError(f"unknown dataset {name!r}, and the plug-in {broken.origin} is broken: {broken.broken}")
-    raise unknown("dataset", name, {*_SPECS, *found})
-
-
-def _plugins(plugins: Sequence[str]) -> "Mapping[str, PluginDataset]":
     from benchmark.datasets.arrays import plugin_datasets
 
-    return plugin_datasets(plugins)
+    found = plugin_datasets(plugins)
+    if name in found:
+        return found[name]
+    for plugin in (item.plugin for item in found.values()):
+        if plugin.broken:
+            raise InputError(f"unknown dataset {name!r}, and the plug-in {plugin.origin} is broken: {plugin.broken}")
+    raise unknown("dataset", name, {*_SPECS, *found})

@@ -1,20 +1,20 @@
 """Image files to arrays of one shape and size."""
 
-import io
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from benchmark.datasets.images import LabelledImages, Pixels
 from methods.errors import InputError, message_of
 
 BLOCK = 32
+REMEDY = "data.image_size=N resizes and crops them to NxN"
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -44,11 +44,6 @@ def in_blocks(
                 progress.advance(task, len(block))
 
 
-Pixels = npt.NDArray[np.uint8]
-
-REMEDY = "data.image_size=N resizes and crops them to NxN"
-
-
 def centre_square(image: Image.Image, side: int) -> Image.Image:
     """Resize the shorter side and cut the middle out, with the roundings of torchvision's Resize and CenterCrop."""
     shorter = min(image.size)
@@ -59,35 +54,33 @@ def centre_square(image: Image.Image, side: int) -> Image.Image:
     return resized.crop((left, top, left + side, top + side))
 
 
-def squared(images: Pixels, side: int | None, where: str) -> Pixels:
-    """Return images ``[N, C, side, side]`` for ``[N, C, H, W]`` with 1 or 3 channels.
+def squared(part: LabelledImages, side: int | None, where: str) -> LabelledImages:
+    """Return images of ``[C, side, side]``; those that are so already stay where they are.
 
     Args:
-        images: Not changed.
+        part: Of 1 or 3 channels; not changed.
         side: In pixels; None keeps the size that they have.
 
     Raises:
         InputError: If they are not square and no side is given.
     """
-    height, width = images.shape[2:]
+    channels, height, width = part.shape
+    if height == width and side in (None, height):
+        return part
     if side is None:
-        if height != width:
-            raise InputError(f"{where}: images of {width}x{height} are not square: {REMEDY}")
-        return images
-    if height == width == side:
-        return images
+        raise InputError(f"{where}: images of {width}x{height} are not square: {REMEDY}")
+    images = part.images.transpose(0, 2, 3, 1) if channels > 1 else part.images[:, 0]
 
     def block_of(block: Sequence[int]) -> Pixels:
-        return np.stack([_resized(images[index], side) for index in block])
+        opened = (Image.fromarray(np.ascontiguousarray(images[index])) for index in block)
+        return np.stack([_channels_first(centre_square(image, side)) for image in opened])
 
-    return np.concatenate(list(in_blocks(block_of, range(len(images)), "resizing images")))
+    return LabelledImages(np.concatenate(list(in_blocks(block_of, range(len(part)), "resizing images"))), part.labels)
 
 
-def _resized(image: Pixels, side: int) -> Pixels:
-    colour = len(image) > 1
-    opened = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)) if colour else image[0])
-    pixels = np.asarray(centre_square(opened, side))
-    return pixels.transpose(2, 0, 1) if colour else pixels[None]
+def _channels_first(image: Image.Image) -> Pixels:
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -98,17 +91,24 @@ TWELVE_BIT = 0xFFF
 
 
 @dataclass(frozen=True)
-class EmbeddedImage:
-    """An image file within another file."""
+class EncodedImage:
+    """An image file, or one within another file."""
 
-    name: str  # how messages name it
-    read: Callable[[], bytes]  # gives its bytes
+    name: str  # how messages name it: the path of a file
+    open: Callable[[], BinaryIO]  # gives its bytes as a stream
 
-    def __str__(self) -> str:
-        return self.name
+    @classmethod
+    def of_file(cls, path: str | Path) -> "EncodedImage":
+        """Return a file of its own."""
+        return cls(str(path), lambda: Path(path).open("rb"))
 
-
-EncodedImage = Path | EmbeddedImage
+    def read(self) -> bytes:
+        """Return its bytes, or raise an InputError."""
+        try:
+            with self.open() as stream:
+                return stream.read()
+        except OSError as error:
+            raise InputError(f"cannot read {self.name}: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -117,56 +117,49 @@ class ImageFormat:
 
     channels: int  # 1 (grey) or 3
     side: int  # height and width in pixels
-    resize: bool  # whether other sizes are resized to it; without that they are refused
-    reference: EncodedImage  # the file that the side was taken from, for the message
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of one image: channels, height, width."""
-        return self.channels, self.side, self.side
+    reference: str = ""  # the image with that side, for the message about another size; empty if all are resized to it
 
 
-@dataclass(frozen=True)
-class Block:
-    """Some decoded images."""
-
-    pixels: Pixels  # [n, C, H, W]
-    highest: int | None  # the highest value in those files among them that are grey and of 16 bits; None if none is
-
-
-def format_of(paths: Sequence[EncodedImage], image_size: int | None, colour: bool = False) -> ImageFormat:
+def format_of(images: Sequence[EncodedImage], image_size: int | None, colour: bool = False) -> ImageFormat:
     """Return the form of a set: grey if all its images are, the first one's size unless another is asked for.
 
     Args:
-        paths: All of its files, at least one.
+        images: All of them, at least one.
         image_size: The side to resize to; None keeps the size that the images have.
         colour: Whether it is coloured even if every image is grey.
 
     Raises:
         InputError: If a file is no image, or the first one is not square.
     """
+
+    def header(image: EncodedImage) -> tuple[str, tuple[int, int]]:
+        return _opened(image, lambda opened: (opened.mode, opened.size))
+
     # the headers alone, and no further than to the first coloured one
-    channels = 3 if colour or any(_header(path)[0] not in _GREY for path in paths) else 1
+    channels = 3 if colour or any(header(image)[0] not in _GREY for image in images) else 1
     if image_size is not None:
-        return ImageFormat(channels, image_size, True, paths[0])
-    _, (width, height) = _header(paths[0])
+        return ImageFormat(channels, image_size)
+    _, (width, height) = header(images[0])
     if width != height:
-        raise InputError(f"{paths[0]} is {width}x{height}, not square: {_REMEDY}")
-    return ImageFormat(channels, width, False, paths[0])
+        raise InputError(f"{images[0].name} is {width}x{height}, not square: {_ALL_ALIKE}")
+    return ImageFormat(channels, width, images[0].name)
 
 
-def decoded(paths: Sequence[EncodedImage], form: ImageFormat) -> Generator[Block, None, None]:
-    """Yield the images in their order.
+_ALL_ALIKE = f"all must be square and of one size, or {REMEDY}"
+
+
+def decoded(images: Sequence[EncodedImage], form: ImageFormat) -> Generator[tuple[Pixels, int | None], None, None]:
+    """Yield blocks of images ``[n, C, H, W]`` in their order, each with :func:`highest_of` its 16-bit grey images.
 
     Raises:
         InputError: If a file is no image or has another size; the first such file is named.
     """
 
-    def block_of(block: Sequence[EncodedImage]) -> Block:
-        images, highest = zip(*(_decode(path, form) for path in block), strict=True)
-        return Block(np.ascontiguousarray(np.stack(images)), highest_of(highest))
+    def block_of(block: Sequence[EncodedImage]) -> tuple[Pixels, int | None]:
+        pixels, highest = zip(*(_decode(image, form) for image in block), strict=True)
+        return np.ascontiguousarray(np.stack(pixels)), highest_of(highest)
 
-    return in_blocks(block_of, paths, "decoding images")
+    return in_blocks(block_of, images, "decoding images")
 
 
 def highest_of(values: Iterable[int | None]) -> int | None:
@@ -184,56 +177,39 @@ def check_range(highest: int | None, where: str) -> None:
         )
 
 
-_REMEDY = f"all must be square and of one size, or {REMEDY}"
-
-
-def _decode(path: EncodedImage, form: ImageFormat) -> tuple[Pixels, int | None]:
+def _decode(image: EncodedImage, form: ImageFormat) -> tuple[Pixels, int | None]:
     """Return an image ``[C, H, W]``, and the highest value in its file if that is grey and of 16 bits."""
-    try:
-        with _open(path) as opened:
-            eight_bit, highest = _eight_bit(opened)
-            image = eight_bit.convert("L" if form.channels == 1 else "RGB")
-            if form.resize:
-                image = centre_square(image, form.side)
-    except Exception as error:
-        raise _unreadable(path, error) from None
-    if image.size != (form.side, form.side):
+
+    def converted(opened: Image.Image) -> tuple[Image.Image, int | None]:
+        if opened.mode == "F":
+            raise ValueError("its pixels are floating-point numbers of unknown range")
+        highest = None
+        if opened.mode in _SIXTEEN_BIT:
+            # Pillow's own conversion clips everything above 255 to white
+            values = np.asarray(opened)
+            highest = int(values.max())
+            if values.min() < 0 or highest > 0xFFFF:
+                raise ValueError("its pixels have more than 16 bits")
+            opened = Image.fromarray((values.astype(np.int64) >> 8).astype(np.uint8))
+        found = opened.convert("L" if form.channels == 1 else "RGB")
+        return found if form.reference else centre_square(found, form.side), highest
+
+    found, highest = _opened(image, converted)
+    if found.size != (form.side, form.side):
         raise InputError(
-            f"{path} is {image.width}x{image.height}, {form.reference.name} is {form.side}x{form.side}: {_REMEDY}"
+            f"{image.name} is {found.width}x{found.height}, {form.reference} is {form.side}x{form.side}: {_ALL_ALIKE}"
         )
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1), highest
+    return _channels_first(found), highest
 
 
-def _eight_bit(image: Image.Image) -> tuple[Image.Image, int | None]:
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range")
-    if image.mode not in _SIXTEEN_BIT:
-        return image, None
-    # Pillow's own conversion clips everything above 255 to white
-    values = np.asarray(image)
-    highest = int(values.max())
-    if values.min() < 0 or highest > 0xFFFF:
-        raise ValueError("its pixels have more than 16 bits")
-    return Image.fromarray((values.astype(np.int64) >> 8).astype(np.uint8)), highest
-
-
-def _open(path: EncodedImage) -> Image.Image:
-    return Image.open(path if isinstance(path, Path) else io.BytesIO(path.read()))
-
-
-def _header(path: EncodedImage) -> tuple[str, tuple[int, int]]:
+def _opened(image: EncodedImage, use: Callable[[Image.Image], Result]) -> Result:
     try:
-        with _open(path) as image:
-            return image.mode, image.size
+        with image.open() as stream, Image.open(stream) as opened:
+            return use(opened)
+    except InputError:
+        raise
     except Exception as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: EncodedImage, error: Exception) -> InputError:
-    # beside its own errors Pillow lets through whatever a damaged file provokes: SyntaxError, EOFError, struct.error
-    if isinstance(error, InputError):
-        return error
-    if isinstance(error, OSError) and error.strerror:
-        return InputError(f"cannot read {path}: {error.strerror}")
-    return InputError(f"{path} is not a readable image: {message_of(error)}")
+        # beside its own errors Pillow lets through what a damaged file provokes: SyntaxError, EOFError, struct.error
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"cannot read {image.name}: {error.strerror}") from None
+        raise InputError(f"{image.name} is not a readable image: {message_of(error)}") from None

@@ -1,18 +1,19 @@
-"""Decoded images as one memory-mapped file a part, below ``<data_root>/.cache/``.
+"""Encoded images: what identifies them, and their pixels in one mapped file per part below ``<data_root>/.cache/``.
 
 ``images/<key>.npy`` holds uint8 ``[N, C, H, W]``; the key is the hash of the image files' contents and of how they
 were decoded, so nothing in there is ever out of date, and everything may be deleted between runs. ``images/<key>.json``
-beside it says what the file must look like. ``contents/`` remembers the hashes of listings (:mod:`.listing`).
+beside it says what the file must look like. ``contents/`` remembers hashes of files' contents.
 """
 
-import hashlib
 import io
 import json
 import os
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,179 +21,258 @@ import numpy as np
 import PIL
 from filelock import FileLock
 
-from benchmark.configuration import DataConfig
 from benchmark.console import note_once
-from benchmark.datasets import image_cache
 from benchmark.datasets.decoding import (
-    Block,
     EncodedImage,
     ImageFormat,
     check_range,
     decoded,
     format_of,
     highest_of,
+    in_blocks,
 )
-from benchmark.datasets.images import Dataset, Indices, LabelledImages, Pixels, histogram, statistics_of
-from benchmark.datasets.listing import EncodedImages
+from benchmark.datasets.images import Indices, Pixels, histogram
+from benchmark.datasets.labels import normal
 from benchmark.store import atomic
 from methods.errors import InputError
 
 FORMAT = 1
 
-_HIGHEST = "highest_of_16_bit"
+# a file changed within a file system's tick of its last change can look unchanged; FAT's tick is the longest
+TICK_NS = 2 * 10**9
+
+
+def folder(root: Path) -> Path:
+    """Return the folder of decoded images and of hashes."""
+    return root / ".cache"
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """Encoded images of a part of a dataset in their order."""
+
+    images: Sequence[EncodedImage]
+    labels: Indices  # class indices [N]
+    base: Path | None = None  # the folder that all of them are files in, at any depth; None for images in other files
+
+    @classmethod
+    def of_files(cls, base: Path, names: Sequence[str], labels: Indices) -> "EncodedImages":
+        """Return files, given as their paths below a folder."""
+        return cls([EncodedImage.of_file(f"{base}/{name}") for name in names], labels, base)
+
+    @property
+    def names(self) -> list[str]:
+        """The files' paths below their folder."""
+        return [image.name[len(f"{self.base}/") :] for image in self.images]
+
+    def take(self, indices: Indices) -> "EncodedImages":
+        """Return the chosen images in the order given."""
+        return replace(self, images=[self.images[index] for index in indices], labels=self.labels[indices])
+
+    def contents(self, cache: Path) -> str:
+        """Return the hash of the images' bytes and, of files, their names in Unicode's form NFC.
+
+        Args:
+            cache: The folder in which that of files is :func:`remembered`.
+
+        Raises:
+            InputError: If one cannot be read.
+        """
+        if self.base is None:
+            return self._hash(lambda image: sha256(image.read()).digest())
+        start = len(f"{self.base}/")
+        return remembered(
+            cache,
+            self.base,
+            self.names,
+            "",
+            lambda: self._hash(
+                lambda image: os.fsencode(f"{normal(image.name[start:])}\0{sha256(image.read()).hexdigest()}\n")
+            ),
+        )
+
+    def _hash(self, line_of: Callable[[EncodedImage], bytes]) -> str:
+        digest = sha256()
+        for block in in_blocks(lambda images: b"".join(map(line_of, images)), self.images, "reading images"):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+def identity(parts: Sequence[EncodedImages], classes: Sequence[str], cache: Path) -> str:
+    """Return the hash of everything that a run sees of several parts: contents, classes, labels."""
+    texts = ["\n".join((part.contents(cache), *classes, *map(str, part.labels.tolist()))) for part in parts]
+    return sha256("\n".join(sha256(os.fsencode(text)).hexdigest() for text in texts).encode()).hexdigest()
+
+
+def remembered(cache: Path, base: Path, names: Sequence[str], also: str, compute: Callable[[], str]) -> str:
+    """Return a hash that depends on files, computed again only if the size or one of the times of one has changed.
+
+    Args:
+        cache: The folder in which it is remembered; it may be read-only.
+        base: The folder of the files.
+        names: Their paths below it.
+        also: What else it depends on.
+        compute: Gives it.
+
+    Raises:
+        InputError: If a file is not there.
+    """
+    begin, newest = time.time_ns(), 0
+    digest = sha256(os.fsencode(f"{base.absolute()}\n{also}"))
+    for name in names:
+        path = f"{base}/{name}"
+        try:
+            found = os.stat(path)  # noqa: PTH116 - a Path for every file takes longer than looking at it
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from None
+        newest = max(newest, found.st_mtime_ns)
+        digest.update(os.fsencode(f"\n{normal(name)}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"))
+    if newest >= begin - TICK_NS:
+        return compute()
+    known = cache / "contents" / f"{digest.hexdigest()}.sha256"
+    with suppress(OSError, ValueError):
+        text = known.read_text(encoding="ascii").strip()
+        if re.fullmatch("[0-9a-f]{64}", text):
+            return text
+    result = compute()
+    # it is only quicker with it
+    with suppress(OSError):
+        known.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(known, f"{result}\n")
+    return result
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """The images of a listing."""
+    """The pixels of encoded images."""
 
     pixels: Pixels  # [N, C, H, W], mapped from the cache or, where that cannot be written, in memory
     counts: Indices  # how often each value occurs in each channel, [C, 256]
     highest: int | None  # the highest value in those files that are grey and of 16 bits; None if none is
 
 
-def folder(root: Path) -> Path:
-    """Return the folder of decoded images and hashes of listings."""
-    return root / ".cache"
+def decoded_alike(parts: Sequence[EncodedImages], image_size: int | None, root: Path, where: str) -> list[Decoded]:
+    """Return the pixels of the parts of a dataset, decoded at the first call and from the cache ever after.
 
-
-def images(listing: EncodedImages, root: Path, image_size: int | None, colour: bool = False) -> Decoded:
-    """Return a listing's images, decoded at the first call and from the cache ever after.
+    Grey parts beside a coloured one are coloured.
 
     Args:
-        image_size: The side that images are resized to; None if they stay as they are.
-        colour: Whether they are coloured even if every one is grey.
+        image_size: The side that images are resized to; None if they stay as they are: square and of one size.
+        root: Where datasets are stored, with the cache.
+        where: How messages name the dataset.
+
+    Raises:
+        InputError: If an image is not as it should be, or 16-bit images don't use their range.
     """
+    found = [decoded_part(part, root, image_size) for part in parts]
+    # a part may well be dark by itself
+    check_range(highest_of(part.highest for part in found), where)
+    if len({part.pixels.shape[1] for part in found}) > 1:
+        found = [
+            decoded_part(part, root, image_size, colour=True) if images.pixels.shape[1] == 1 else images
+            for part, images in zip(parts, found, strict=True)
+        ]
+    return found
+
+
+def decoded_part(part: EncodedImages, root: Path, image_size: int | None, colour: bool = False) -> Decoded:
+    """Return the pixels of one part as :func:`decoded_alike` does, coloured if ``colour`` or if any of them is."""
     cache = folder(root)
     # another version of Pillow may decode a JPEG to slightly other pixels
     how = f"{FORMAT} {PIL.__version__} {image_size} {colour}"
-    key = hashlib.sha256(f"{how} {listing.contents(cache)}".encode()).hexdigest()[:32]
-    encoded = listing.encoded
-    entry = _Entry(cache / "images" / f"{key}.npy", encoded)
+    key = sha256(f"{how} {part.contents(cache)}".encode()).hexdigest()[:32]
+    path = cache / "images" / f"{key}.npy"
     try:
-        entry.path.parent.mkdir(parents=True, exist_ok=True)
-        if (found := entry.open()) is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if (found := _from_cache(path, len(part.images))) is not None:
             return found
-        with FileLock(entry.path.with_suffix(".lock")):
-            if (found := entry.open()) is not None:
+        with FileLock(path.with_suffix(".lock")):
+            if (found := _from_cache(path, len(part.images))) is not None:
                 return found
-            if entry.path.exists():
-                note_once(f"{entry.path} is incomplete or damaged: its images are decoded anew")
-            form = format_of(encoded, image_size, colour)
-            return entry.write(form, decoded(encoded, form))
+            if path.exists():
+                note_once(f"{path} is incomplete or damaged: its images are decoded anew")
+            return _to_cache(path, part.images, format_of(part.images, image_size, colour))
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        note_once(f"cannot write {entry.path.parent} ({reason}): images are decoded into memory at every start")
-        form = format_of(encoded, image_size, colour)
-        return _in_memory(len(encoded), form, decoded(encoded, form))
+        note_once(f"cannot write {path.parent} ({reason}): images are decoded into memory at every start")
+        form, stream = format_of(part.images, image_size, colour), io.BytesIO()
+        counts, highest = _decode_into(stream.write, part.images, form)
+        pixels = np.frombuffer(stream.getbuffer(), dtype=np.uint8)
+        return Decoded(pixels.reshape(-1, form.channels, form.side, form.side), counts, highest)
 
 
-@dataclass(frozen=True)
-class _Entry:
-    path: Path
-    encoded: Sequence[EncodedImage]
+def _decode_into(
+    write: Callable[[memoryview], object], images: Sequence[EncodedImage], form: ImageFormat
+) -> tuple[Indices, int | None]:
+    """Write the pixels of all images, and return how often each value occurs and the highest of the 16-bit values."""
+    counts: Indices = np.zeros((form.channels, 256), dtype=np.int64)
+    highest: int | None = None
+    for pixels, top in decoded(images, form):
+        write(pixels.data)
+        counts += histogram(pixels)
+        highest = highest_of((highest, top))
+    return counts, highest
 
-    def open(self) -> Decoded | None:
-        """Return the images if the file is there and is what was written."""
-        try:
-            described = json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
-            pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
-            counts = np.array(described["histogram"], dtype=np.int64)
-            fits = pixels.dtype == np.uint8 and pixels.flags.c_contiguous and list(pixels.shape) == described["shape"]
-            counted = counts.shape == (pixels.shape[1], 256) and int(counts.sum()) == pixels.size
-            if fits and counted and len(pixels) == len(self.encoded) and self._same(described):
-                return Decoded(pixels, counts, described[_HIGHEST])
-        except (OSError, ValueError, LookupError, TypeError, EOFError, OverflowError):
-            # whatever it is, it is none of our files
+
+def _from_cache(path: Path, count: int) -> Decoded | None:
+    """Return the images if the file is what was written; its bytes are read only if its size or time is another."""
+    try:
+        described = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        counts = np.array(described["histogram"], dtype=np.int64)
+        fits = pixels.dtype == np.uint8 and pixels.flags.c_contiguous and list(pixels.shape) == described["shape"]
+        counted = counts.shape == (pixels.shape[1], 256) and int(counts.sum()) == pixels.size
+        if not (fits and counted and len(pixels) == count):
             return None
+        if described["stamp"] != _stamp(path):
+            with path.open("rb") as stream:
+                if described["sha256"] != file_digest(stream, "sha256").hexdigest():
+                    return None
+            with suppress(OSError):
+                _describe(path, described)
+        return Decoded(pixels, counts, described["highest_of_16_bit"])
+    except (OSError, ValueError, LookupError, TypeError, EOFError, OverflowError):
+        # whatever it is, it is none of our files
         return None
 
-    def write(self, form: ImageFormat, blocks: Iterator[Block]) -> Decoded:
-        """Write the file under a temporary name, rename it, and return its images."""
-        # the lock is held, so there is one writer and one temporary name, which also cleans up after a killed one
-        temporary = self.path.with_suffix(".tmp")
-        shape = (len(self.encoded), *form.shape)
-        counts = np.zeros((form.channels, 256), dtype=np.int64)
-        highest: int | None = None
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        digest = hashlib.sha256(header.getvalue())
-        try:
-            # written as a stream: where the disk is full, a write fails, but a write to a mapping kills the process
-            with temporary.open("wb") as stream:
-                stream.write(header.getvalue())
-                for block in blocks:
-                    stream.write(block.pixels.data)
-                    digest.update(block.pixels.data)
-                    counts += histogram(block.pixels)
-                    highest = highest_of((highest, block.highest))
-                stream.flush()
-                os.fsync(stream.fileno())
-            # a time in the past: whoever writes to the file from now on changes it, even within the clock's tick
-            past = time.time_ns() - 10**10
-            os.utime(temporary, ns=(past, past))
-            temporary.replace(self.path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        content = {"shape": list(shape), "histogram": counts.tolist(), "sha256": digest.hexdigest(), _HIGHEST: highest}
-        self._describe(content)
-        return Decoded(np.load(self.path, mmap_mode="r", allow_pickle=False), counts, highest)
 
-    def _same(self, described: dict[str, Any]) -> bool:
-        """Say whether the bytes are those written; they are read only if the file's size or time is another."""
-        if described["stamp"] == self._stamp():
-            return True
-        with self.path.open("rb") as stream:
-            if described["sha256"] != hashlib.file_digest(stream, "sha256").hexdigest():
-                return False
+def _to_cache(path: Path, images: Sequence[EncodedImage], form: ImageFormat) -> Decoded:
+    """Write the file under a temporary name, rename it, and return its images."""
+    # the lock is held, so there is one writer and one temporary name, which also cleans up after a killed one
+    temporary = path.with_suffix(".tmp")
+    shape = (len(images), form.channels, form.side, form.side)
+    digest = sha256()
+    try:
+        # written as a stream: where the disk is full, a write fails, but a write to a mapping kills the process
+        with temporary.open("wb") as stream:
+
+            def write(content: memoryview) -> None:
+                stream.write(content)
+                digest.update(content)
+
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            write(header.getbuffer())
+            counts, highest = _decode_into(write, images, form)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # a time in the past: whoever writes to the file from now on changes it, even within the clock's tick
+        past = time.time_ns() - 10**10
+        os.utime(temporary, ns=(past, past))
+        temporary.replace(path)
+    except BaseException:
         with suppress(OSError):
-            self._describe(described)
-        return True
-
-    def _describe(self, content: dict[str, Any]) -> None:
-        text = json.dumps({**content, "stamp": self._stamp()})
-        atomic.write_text(self.path.with_suffix(".json"), text + "\n")
-
-    def _stamp(self) -> list[int]:
-        found = self.path.stat()
-        return [found.st_size, found.st_mtime_ns]
+            temporary.unlink()
+        raise
+    content = {"shape": shape, "histogram": counts.tolist(), "sha256": digest.hexdigest()}
+    _describe(path, {**content, "highest_of_16_bit": highest})
+    return Decoded(np.load(path, mmap_mode="r", allow_pickle=False), counts, highest)
 
 
-def _in_memory(count: int, form: ImageFormat, blocks: Iterator[Block]) -> Decoded:
-    pixels = np.empty((count, *form.shape), dtype=np.uint8)
-    counts = np.zeros((form.channels, 256), dtype=np.int64)
-    highest: int | None = None
-    done = 0
-    for block in blocks:
-        pixels[done : done + len(block.pixels)] = block.pixels
-        counts += histogram(block.pixels)
-        highest = highest_of((highest, block.highest))
-        done += len(block.pixels)
-    return Decoded(pixels, counts, highest)
+def _describe(path: Path, content: dict[str, Any]) -> None:
+    atomic.write_text(path.with_suffix(".json"), json.dumps({**content, "stamp": _stamp(path)}) + "\n")
 
 
-def dataset_of(name: str, parts: Sequence[EncodedImages], config: DataConfig, root: Path) -> Dataset:
-    """Return the images of one part to train on and, unless a share of it is scored, one to test on.
-
-    The images must be square and of one size unless ``config.image_size`` makes them so, and 16-bit images must use
-    their range. Grey images among coloured ones count as coloured. A file that is not as it should be is named.
-    """
-    found = [image_cache.images(part, root, config.image_size) for part in parts]
-    # a part may well be dark by itself
-    check_range(highest_of(images.highest for images in found), name)
-    if len({images.pixels.shape[1] for images in found}) > 1:
-        found = [
-            images if images.pixels.shape[1] == 3 else image_cache.images(part, root, config.image_size, colour=True)
-            for images, part in zip(found, parts, strict=True)
-        ]
-    sides = [images.pixels.shape[-1] for images in found]
-    if len(set(sides)) > 1:
-        raise InputError(
-            f"{parts[1].encoded[0]} is {sides[1]}x{sides[1]}, the training images are {sides[0]}x{sides[0]}: "
-            "data.image_size=N resizes all to NxN"
-        )
-    mean, std = statistics_of(found[0].counts)
-    train, *others = (LabelledImages(images.pixels, part.labels) for images, part in zip(found, parts, strict=True))
-    return Dataset(name, train, others[0] if others else train.take(np.arange(0)), parts[0].classes, mean, std)
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]

@@ -1,7 +1,7 @@
 """Labelled images, in memory or in a memory-mapped file, and their subsets."""
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -14,9 +14,6 @@ from methods.errors import InputError
 
 Indices = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
-
-# pixels counted at once: numpy's counting takes eight bytes for each
-_COUNTED_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,6 @@ class LabelledImages:
             return LabelledImages(self.pixels, self.labels[indices], rows)
         return LabelledImages(self.images[indices], self.labels[indices])
 
-    def without_file(self) -> "LabelledImages":
-        """Return the same images such that they go to another process whole, not as a file's name."""
-        return LabelledImages(np.asarray(self.images), self.labels)
-
 
 def _from_file(path: str, labels: Indices, rows: Indices | None) -> LabelledImages:
     try:
@@ -105,7 +98,8 @@ class Dataset:
 
     def without_files(self) -> "Dataset":
         """Return the same set such that it goes to another machine whole, not as files' names."""
-        return replace(self, train=self.train.without_file(), test=self.test.without_file())
+        train, test = (LabelledImages(np.asarray(part.images), part.labels) for part in (self.train, self.test))
+        return replace(self, train=train, test=test)
 
     @property
     def shape(self) -> Shape:
@@ -136,16 +130,20 @@ def subset(labels: Indices, config: DataConfig, part: str, name: str) -> Indices
     per_class, seed = (config.train_per_class, config.subset_seed) if training else (config.test_per_class, 0)
     if per_class is None:
         return np.arange(len(labels))
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
     chosen = []
-    for label in np.unique(labels):
-        members = shuffled[labels[shuffled] == label]
+    for label, members in _shuffled_classes(labels, seed):
         if len(members) < per_class:
             raise InputError(
                 f"{name}: data.{part}_per_class: class {label} has only {len(members)} images ({per_class} asked)"
             )
         chosen.append(members[:per_class])
     return np.sort(np.concatenate(chosen))
+
+
+def _shuffled_classes(labels: Indices, seed: int) -> Iterator[tuple[int, Indices]]:
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    for label in np.unique(labels):
+        yield int(label), shuffled[labels[shuffled] == label]
 
 
 def holdout_split(dataset: Dataset, share: float) -> Dataset:
@@ -156,11 +154,8 @@ def holdout_split(dataset: Dataset, share: float) -> Dataset:
     Raises:
         InputError: If a class would be left with no image to train on or none to score.
     """
-    labels = dataset.train.labels
-    shuffled = np.random.default_rng(1).permutation(len(labels))
-    held = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = shuffled[labels[shuffled] == label]
+    held = np.zeros(len(dataset.train), dtype=bool)
+    for label, members in _shuffled_classes(dataset.train.labels, 1):
         count = round(share * len(members))
         if not 0 < count < len(members):
             raise InputError(f"data.holdout {share:g} leaves no image on one side for class {label} ({len(members)})")
@@ -169,23 +164,24 @@ def holdout_split(dataset: Dataset, share: float) -> Dataset:
     return replace(dataset, train=kept, test=scored)
 
 
+def histogram(images: Pixels) -> Indices:
+    """Return how often each value occurs in each channel of ``[N, C, H, W]``, ``[C, 256]``."""
+    counts = np.zeros((images.shape[1], 256), dtype=np.int64)
+    # some at once: numpy's counting takes eight bytes for each pixel
+    step = max(1, (1 << 22) // images[0].size)
+    for start in range(0, len(images), step):
+        for channel in range(images.shape[1]):
+            counts[channel] += np.bincount(images[start : start + step, channel].reshape(-1), minlength=256)
+    return counts
+
+
 def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel of ``[N, C, H, W]``, for pixels in [0, 1]."""
-    step = max(1, _COUNTED_AT_ONCE // max(1, images[0].size))
-    counts = sum(
-        (histogram(images[start : start + step]) for start in range(0, len(images), step)),
-        start=np.zeros((images.shape[1], 256), dtype=np.int64),
-    )
-    return statistics_of(counts)
-
-
-def histogram(images: Pixels) -> Indices:
-    """Return how often each value occurs in each channel, ``[C, 256]``."""
-    return np.stack([np.bincount(images[:, channel].reshape(-1), minlength=256) for channel in range(images.shape[1])])
+    return statistics_of(histogram(images))
 
 
 def statistics_of(counts: Indices) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel for its histogram, as :func:`channel_statistics` does."""
+    """Return :func:`channel_statistics` of the images that have this :func:`histogram`."""
     # exact integer sums: independent of the order of summation, hence of the machine
     values = np.arange(256, dtype=np.int64)
     means, stds = [], []

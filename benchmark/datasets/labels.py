@@ -88,12 +88,6 @@ def first_difference(first: Sequence[str], second: Sequence[str]) -> tuple[int, 
     return next(((index, *pair) for index, pair in enumerate(pairs) if pair[0] != pair[1]), None)
 
 
-def asked_for(config: DataConfig) -> dict[str, str | None]:
-    """Return the split that a configuration names for each part that it uses; None for the usual one."""
-    parts = {"train": config.train_split, "test": config.test_split}
-    return {"train": config.train_split} if config.holdout else parts
-
-
 def chosen(
     config: DataConfig, usual: Mapping[str, Sequence[str]], found: Collection[str], where: str, word: str = "split"
 ) -> dict[str, str]:
@@ -106,29 +100,22 @@ def chosen(
         InputError: If a split is not there, or both parts are one split.
     """
     splits = {}
-    for part, asked in asked_for(config).items():
+    parts = (
+        {"train": config.train_split} if config.holdout else {"train": config.train_split, "test": config.test_split}
+    )
+    for part, asked in parts.items():
         if asked is not None and asked not in found:
             raise unknown(f"data.{part}_split of {where}", asked, found)
-        splits[part] = asked or usual_split(part, usual[part], found, where, word)
-    check_apart(splits, where)
-    return splits
-
-
-def usual_split(part: str, usual: Sequence[str], found: Collection[str], where: str, word: str = "split") -> str:
-    """Return the first of a part's usual splits that is there, or raise an InputError."""
-    taken = next((name for name in usual if name in found), None)
-    if taken is None:
-        raise InputError(f"{where} has no {word} {' or '.join(usual)}{other_split(part, found)}")
-    return taken
-
-
-def check_apart(splits: Mapping[str, object], where: str) -> None:
-    """Raise an InputError if the training and the test images are those of one split."""
-    if "test" in splits and splits["train"] == splits["test"]:
+        taken = asked or next((name for name in usual[part] if name in found), None)
+        if taken is None:
+            raise InputError(f"{where} has no {word} {' or '.join(usual[part])}{other_split(part, found)}")
+        splits[part] = taken
+    if splits["train"] == splits.get("test"):
         raise InputError(
             f"{where}: {splits['test']!r} would be trained on and scored: data.train_split and data.test_split must "
             "differ, or data.holdout keeps a part of the training images out"
         )
+    return splits
 
 
 def other_split(part: str, found: Collection[str]) -> str:

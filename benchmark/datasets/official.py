@@ -1,16 +1,19 @@
-"""CIFAR-10, CIFAR-100 and Fashion-MNIST: official files, downloaded and verified by torchvision, or image files.
+"""CIFAR-10, CIFAR-100, Fashion-MNIST and TinyImageNet: official files, or trees of image files.
 
 An official set is its content, not its container: the official archive, its unpacked form and a folder of lossless
 image files give the same images in the same order, and so the same mini-batches and the same identity of a run.
 """
 
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
+from hashlib import file_digest, md5, sha256
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -19,88 +22,34 @@ from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.console import note_once
 from benchmark.datasets import folder, image_cache
-from benchmark.datasets.decoding import check_range, squared
-from benchmark.datasets.images import Dataset, LabelledImages, subset
+from benchmark.datasets.decoding import check_range
+from benchmark.datasets.folder import Listed
+from benchmark.datasets.image_cache import EncodedImages, remembered
+from benchmark.datasets.images import LabelledImages
 from benchmark.datasets.labels import check_same_classes
-from benchmark.datasets.listing import Listing, identity_of, remembered, remembered_of_files
+from benchmark.datasets.provider import PARTS, Parts, Provider
 from methods.errors import InputError, message_of
-
-PARTS = ("train", "test")
 
 _AT_ONCE = 4096
 
-
-class Container(Protocol):
-    """What an official set was stored in."""
-
-    @property
-    def where(self) -> Path:
-        """The folder."""
-
-    def part(self, part: str) -> tuple[LabelledImages, tuple[str, ...]]:
-        """Return the images of ``train`` or ``test`` in any order, and the classes' names in that of the labels."""
-
-    def content(self, part: str) -> str:
-        """Return the part's :func:`content_hash`; what takes long may be remembered."""
+Part = tuple[LabelledImages, tuple[str, ...]]
+"""Images of a part in any order, and the names of their classes in the order of the labels."""
 
 
 @dataclass(frozen=True)
-class ImageFiles:
-    """A set whose images are files."""
+class Container:
+    """What an official set is stored in."""
 
-    listings: Callable[[str], Listing]
-    root: Path  # where datasets are stored, with the cache
-    colour: bool  # whether the images are coloured even if every one is grey
+    where: Path  # the folder
+    read: Callable[[str], Part]  # gives ``train`` or ``test``
+    # gives the files below the folder that a part depends on, and what else it depends on
+    depends_on: Callable[[str], tuple[Sequence[str], str]]
 
-    @property
-    def where(self) -> Path:
-        """The folder of the training images."""
-        return self.listings("train").base
-
-    def part(self, part: str) -> tuple[LabelledImages, tuple[str, ...]]:
-        """Return the images, decoded at the first call and mapped from the cache ever after."""
-        listing = self.listings(part)
-        found = image_cache.images(listing, self.root, None, self.colour)
-        check_range(found.highest, f"{listing.base}, {part}")
-        return LabelledImages(found.pixels, listing.labels), listing.classes
-
-    def content(self, part: str) -> str:
-        """Return the content hash, which is computed once while the files stay the same."""
-        folder = image_cache.folder(self.root)
-        key = f"{identity_of(self.listings(part), folder)} {self.colour}"
-        return remembered(folder, key, lambda: content_hash(*self.part(part)))
-
-
-def container_checksum(container: Container, config: DataConfig) -> str:
-    """Return what identifies the images that a run uses: all for training and, unless some are held out, for testing.
-
-    The subsets that a configuration takes of them are part of a run's identity by themselves.
-    """
-    return sha256("\n".join(container.content(part) for part in _used(config)).encode()).hexdigest()
-
-
-def dataset_in_order(
-    name: str, container: Container, config: DataConfig, mean: tuple[float, ...], std: tuple[float, ...]
-) -> Dataset:
-    """Return a set in its one order, with the subset and in the size that the configuration asks for.
-
-    Mean and standard deviation are of each channel, for pixels in [0, 1]. The test images are not looked at if some
-    training images are held out.
-    """
-    found = [container.part(part) for part in _used(config)]
-    # their order is that of the names, whatever the labels are in the files
-    check_same_classes(sorted(found[0][1]), sorted(found[-1][1]), name)
-    parts = []
-    for part, (images, classes) in zip(PARTS, found, strict=False):
-        ordered = in_order(images, classes)
-        taken = ordered.take(subset(ordered.labels, config, part, name))
-        if config.image_size not in (None, taken.shape[-1]) or taken.shape[1] != taken.shape[2]:
-            taken = LabelledImages(squared(taken.images, config.image_size, f"{name}, {part}"), taken.labels)
-        parts.append(taken)
-    if len({part.shape for part in parts}) > 1:
-        raise InputError(f"{name}: train and test have images of different sizes: data.image_size=N resizes them")
-    test = parts[1] if len(parts) > 1 else parts[0].take(np.arange(0))
-    return Dataset(name, parts[0], test, tuple(sorted(found[0][1])), mean, std)
+    def content(self, part: str, root: Path) -> str:
+        """Return a part's :func:`content_hash`, which is computed once while the files stay the same."""
+        names, also = self.depends_on(part)
+        cache = image_cache.folder(root)
+        return remembered(cache, self.where, names, f"{part} {also}", lambda: content_hash(*self.read(part)))
 
 
 def in_order(part: LabelledImages, classes: Sequence[str]) -> LabelledImages:
@@ -131,176 +80,316 @@ def _used(config: DataConfig) -> Sequence[str]:
     return PARTS[:1] if config.holdout else PARTS
 
 
+def _checksum(contents: Sequence[str]) -> str:
+    return sha256("\n".join(contents).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
-class _Official:
+class OfficialSet(Provider):
     """Where a set comes from, what identifies it, and the normalisation that the published recipes use."""
 
-    torchvision: str  # its class there
-    files: Mapping[str, str]  # the archive's files and their MD5
-    folder: str  # where torchvision puts them
-    mean: tuple[float, ...]  # of each channel
-    std: tuple[float, ...]  # of each channel
-    unpacked: str = ""  # the folder that the archive unpacks to
+    name: str
+    files: Mapping[str, str]  # the archive's files, where they are looked for below the data root, and their MD5
+    unpacked: str  # the folder that the archive unpacks to; empty if its files are read as they are
+    mean: tuple[float, ...]  # of each channel, for pixels in [0, 1]
+    std: tuple[float, ...]  # of each channel, likewise
     # the content hashes of the training and the test images, where the official pixels have been at hand
     contents: tuple[str, ...] = ()
 
-    def checksum(self, config: DataConfig) -> str:
-        """Return what identifies the official images that are in use; empty if it is not known."""
-        known = self.contents[: len(_used(config))]
-        return sha256("\n".join(known).encode()).hexdigest() if known else ""
+    def official(self, root: Path) -> Container | None:
+        """Return the official files if they are there."""
+        raise NotImplementedError
 
+    def download(self, root: Path) -> None:
+        """Get the official files into the root folder, or raise an InputError."""
+        raise NotImplementedError
 
-_OFFICIAL: Mapping[str, _Official] = {
-    "cifar10": _Official(
-        "CIFAR10",
-        {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
-        "",
-        (0.4914, 0.4822, 0.4465),
-        (0.2470, 0.2435, 0.2616),
-        "cifar-10-batches-py",
-    ),
-    "cifar100": _Official(
-        "CIFAR100",
-        {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
-        "",
-        (0.5071, 0.4866, 0.4409),
-        (0.2675, 0.2565, 0.2761),
-        "cifar-100-python",
-        (
-            "859956f3b1d0f91a8024ff8de75d135312c8c8b0528bf095f227e0adb3491872",
-            "b7e8905ee5938baed20915ff9e6f180e659f0791fdd68c8306feee104cc03106",
-        ),
-    ),
-    "fashion-mnist": _Official(
-        "FashionMNIST",
-        {
-            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-        },
-        "FashionMNIST/raw",
-        (0.2860,),
-        (0.3530,),
-    ),
-}
+    def container(self, root: Path) -> Container | None:
+        """Return the official files or the tree ``<root>/<name>/{train,test}/<class>/*``, whichever is there."""
+        if (found := self.official(root)) is not None:
+            return found
+        tree = root / self.name
+        if not paths.is_folder(tree / "train"):
+            return None
 
+        def listed(part: str) -> Listed:
+            usual = folder.SPLITS[part]
+            return folder.listed(tree, next((name for name in usual if paths.is_folder(tree / name)), usual[0]))
 
-def checksum(name: str, config: DataConfig, root: Path) -> str:
-    """Return the hash of the images, from whatever they are read; for a set that is not there what is expected of it.
+        return self.of_images(tree, listed, root)
 
-    Of a set whose official content has not been seen that is its archive's MD5.
-    """
-    official, container = _OFFICIAL[name], _container(name, root)
-    known = official.checksum(config)
-    if container is None:
-        return known or next(iter(official.files.values()))
-    found = container_checksum(container, config)
-    if known and found != known:
-        note_once(
-            f"{name} in {container.where} is not the official content: its runs have a checksum of their own, "
-            f"{found[:12]}, and are not those of the official set, {known[:12]}"
+    def of_images(self, where: Path, listed: Callable[[str], Listed], root: Path) -> Container:
+        """Return image files as a container; they are decoded once, into the cache of the root folder."""
+        # some of TinyImageNet's photographs are grey
+        colour = len(self.mean) == 3
+
+        def read(part: str) -> Part:
+            files, classes = listed(part)
+            found = image_cache.decoded_part(files, root, None, colour)
+            check_range(found.highest, f"{files.base}, {part}")
+            return LabelledImages(found.pixels, files.labels), classes
+
+        def depends_on(part: str) -> tuple[Sequence[str], str]:
+            files, classes = listed(part)
+            return files.names, f"{classes} {files.labels.tolist()} {colour}"
+
+        return Container(where, read, depends_on)
+
+    def present(self, name: str, root: Path) -> bool:
+        """Return whether its official files, packed or unpacked, or a folder of its images are there."""
+        return self.container(root) is not None
+
+    def fetch(self, name: str, root: Path) -> None:
+        """Download the set if it is not there and only its content, which is not known before, can identify it."""
+        if not self.contents and not self.present(name, root):
+            self.download(root)
+
+    def usual(self, name: str, config: DataConfig, root: Path) -> bool:
+        """Return whether the set has the official sizes, as far as is known: it is not there, or is official."""
+        if not self.present(name, root):
+            return True
+        return bool(self.contents) and self.checksum(name, config, root) == self._known(config)
+
+    def checksum(self, name: str, config: DataConfig, root: Path) -> str:
+        """Return the hash of the images, from whatever they are read; for a set that is not there what is expected.
+
+        The parts in use are hashed whole: subsets are part of a run's identity by themselves. Of a set whose official
+        content has not been seen, what is expected is its archive's MD5.
+        """
+        known, container = self._known(config), self.container(root)
+        if container is None:
+            return known
+        found = _checksum([container.content(part, root) for part in _used(config)])
+        if self.contents and found != known:
+            note_once(
+                f"{name} in {container.where} is not the official content: its runs have a checksum of their own, "
+                f"{found[:12]}, and are not those of the official set, {known[:12]}"
+            )
+        return found
+
+    def _known(self, config: DataConfig) -> str:
+        contents = self.contents[: len(_used(config))]
+        return _checksum(contents) if contents else next(iter(self.files.values()))
+
+    def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
+        """Return the set in its one order, downloaded into the root folder first if it is not there."""
+        container = self.container(root)
+        if container is None:
+            self.download(root)
+            container = self.container(root)
+        if container is None:
+            raise InputError(f"{name} is not in {root}")
+        found = [container.read(part) for part in _used(config)]
+        # their order is that of the names, whatever the labels are in the files
+        classes = [tuple(sorted(names)) for _, names in found]
+        check_same_classes(classes[0], classes[-1], name)
+        return Parts(classes[0], [in_order(*part) for part in found], (self.mean, self.std))
+
+    def missing(self, root: Path, reason: str, where: Path) -> InputError:
+        """Return the error that says which files to put into a folder."""
+        wanted = ", ".join(f"{Path(file).name} (MD5 {md5})" for file, md5 in self.files.items())
+        return InputError(
+            f"{self.name} is not in {root} and cannot be downloaded ({reason}): put {wanted} into {where}"
         )
-    return found
-
-
-def present(name: str, root: Path) -> bool:
-    """Return whether its official files, packed or unpacked, or a folder of its images are there."""
-    return _container(name, root) is not None
-
-
-def fetch(name: str, root: Path) -> None:
-    """Download the set if it is not there and only its content, which is not known before, can identify it."""
-    if not present(name, root) and not _OFFICIAL[name].contents:
-        _open(name, _OFFICIAL[name], root, train=True)
-
-
-def usual(name: str, config: DataConfig, root: Path) -> bool:
-    """Return whether the set has the official sizes, as far as that can be told: it is not there, or is official."""
-    return not present(name, root) or checksum(name, config, root) == _OFFICIAL[name].checksum(config)
-
-
-def load(name: str, config: DataConfig, root: Path) -> Dataset:
-    """Return the set, downloading it into the root folder first if it is not there.
-
-    Its files are looked for in the root folder and in ``<root>/<name>``, and the root folder may be the unpacked one
-    too; a folder of images is ``<root>/<name>/{train,test}/<class>/*``.
-    """
-    official = _OFFICIAL[name]
-    container = _container(name, root) or _Archive(name, _home(name, root), root)
-    return dataset_in_order(name, container, config, official.mean, official.std)
 
 
 @dataclass(frozen=True)
-class _Archive:
-    """The official files, packed or unpacked."""
+class TorchvisionSet(OfficialSet):
+    """A set that torchvision downloads, verifies and reads."""
 
-    name: str
-    where: Path
-    root: Path
+    kind: str = ""  # the name of its class there
 
-    def part(self, part: str) -> tuple[LabelledImages, tuple[str, ...]]:
-        loaded = _open(self.name, _OFFICIAL[self.name], self.where, part == "train")
+    def official(self, root: Path) -> Container | None:
+        """Return its files in ``<root>`` or ``<root>/<name>``, packed or unpacked; the root may be the unpacked one."""
+        nested = [root.parent] if root.name and root.name == self.unpacked else []
+        for where in (root, root / self.name, *nested):
+            packed = all(paths.is_file(where / file) for file in self.files)
+            if packed or (self.unpacked and paths.is_folder(where / self.unpacked)):
+                return Container(where, partial(self._read, where), partial(self._depends_on, where))
+        return None
+
+    def _depends_on(self, where: Path, part: str) -> tuple[Sequence[str], str]:
+        found = [where / file for file in self.files]
+        if self.unpacked:
+            found += (where / self.unpacked).glob("*")
+        return sorted(str(path.relative_to(where)) for path in found if paths.is_file(path)), ""
+
+    def _read(self, where: Path, part: str) -> Part:
+        loaded = self._open(where, part == "train")
         pixels = np.asarray(loaded.data, dtype=np.uint8)
         images = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
         labels = np.asarray(loaded.targets, dtype=np.int64)
         return LabelledImages(np.ascontiguousarray(images), labels), tuple(loaded.classes)
 
-    def content(self, part: str) -> str:
-        official = _OFFICIAL[self.name]
-        found = [self.where / official.folder / file for file in official.files]
-        if official.unpacked:
-            found += (self.where / official.unpacked).glob("*")
-        names = sorted(str(path.relative_to(self.where)) for path in found if paths.is_file(path))
-        # the files hold both parts
-        cache = image_cache.folder(self.root) / part
-        return remembered_of_files(cache, self.where, names, lambda: content_hash(*self.part(part)))
+    def download(self, root: Path) -> None:
+        """Get the official files into the root folder, or raise an InputError."""
+        self._open(root, train=True)
+
+    def _open(self, root: Path, train: bool) -> Any:
+        import torchvision.datasets
+        from torchvision.datasets.utils import check_integrity
+
+        factory = getattr(torchvision.datasets, self.kind)
+        where = (root / next(iter(self.files))).parent
+
+        def opened(download: bool) -> Any:
+            loaded = factory(str(root), train=train, download=download)
+            # torchvision checks CIFAR's unpacked files at every start, but of Fashion-MNIST's only that they exist
+            for file, expected in getattr(factory, "resources", ()):
+                if not check_integrity(str(where / file), expected):
+                    raise RuntimeError(f"{where / file} is missing or damaged")
+            return loaded
+
+        try:
+            with suppress(RuntimeError):
+                # nothing is written where everything is unpacked: the folder may be read-only
+                return opened(download=False)
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / f".{self.name}.lock"):
+                return opened(download=True)
+        except (OSError, RuntimeError) as error:
+            raise self.missing(root, message_of(error), where) from None
 
 
-def _container(name: str, root: Path) -> Container | None:
-    if _found(name, home := _home(name, root)):
-        return _Archive(name, home, root)
-    if paths.is_folder(root / name / "train"):
-        return ImageFiles(partial(folder.listing, root / name), root, colour=len(_OFFICIAL[name].mean) == 3)
-    return None
+ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
 
-def _home(name: str, root: Path) -> Path:
-    """Return the folder that torchvision calls the root."""
-    nested = [root.parent] if root.name and root.name == _OFFICIAL[name].unpacked else []
-    return next((folder for folder in (root, root / name, *nested) if _found(name, folder)), root)
+class TinyImageNet(OfficialSet):
+    """TinyImageNet, of which the validation images are the test set, as is usual.
+
+    ``wnids.txt`` names the classes in their order, ``train/<wnid>/images/`` holds their training images,
+    ``val/val_annotations.txt`` the classes of ``val/images/``. The test images have no known classes and are not used.
+    """
+
+    def official(self, root: Path) -> Container | None:
+        """Return the folder of the official layout."""
+        where = root / self.unpacked
+        return self.of_images(where, partial(_listed, where), root) if paths.is_folder(where) else None
+
+    def download(self, root: Path) -> None:
+        """Unpack the archive that is in the root folder, downloaded first if it is not there.
+
+        Raises:
+            InputError: If it cannot be fetched, or has not the official layout.
+        """
+        [(archive, expected)] = self.files.items()
+        target, zipped, unfinished = root / self.unpacked, root / archive, root / f".{archive}.unfinished"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / f".{self.name}.lock"):
+                if target.is_dir():
+                    return
+                # what a killed process has left
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                try:
+                    _unpack(zipped, expected, unfinished)
+                    # before it has its name: what is there is read as it is
+                    for part in PARTS:
+                        _listed(unfinished / self.unpacked, part)
+                    (unfinished / self.unpacked).rename(target)
+                finally:
+                    shutil.rmtree(unfinished, ignore_errors=True)
+        except (OSError, HTTPException) as error:
+            reason = str(getattr(error, "strerror", "") or getattr(error, "reason", "") or error)
+            raise self.missing(root, f"{ADDRESS}: {reason}", root) from None
 
 
-def _found(name: str, root: Path) -> bool:
-    official = _OFFICIAL[name]
-    packed = all(paths.is_file(root / official.folder / file) for file in official.files)
-    return packed or bool(official.unpacked and paths.is_folder(root / official.unpacked))
+def _unpack(zipped: Path, expected: str, into: Path) -> None:
+    """Unpack an archive into a folder on the same file system, downloaded first if it is not there."""
+    source, what = zipped, str(zipped)
+    if not zipped.is_file():
+        from torch.hub import download_url_to_file
+
+        source, what = into / zipped.name, f"what {ADDRESS} sent"
+        download_url_to_file(ADDRESS, str(source), progress=sys.stderr.isatty())
+    with source.open("rb") as stream:
+        found = file_digest(stream, lambda: md5(usedforsecurity=False)).hexdigest()
+    if found != expected:
+        raise InputError(f"{what} has the MD5 {found}, not {expected}: it is damaged or another file")
+    source.rename(zipped)
+    shutil.unpack_archive(zipped, into)
 
 
-def _open(name: str, official: _Official, root: Path, train: bool) -> Any:
-    import torchvision.datasets
+def _listed(base: Path, part: str) -> Listed:
+    """Return the files of a part of TinyImageNet's official layout."""
+    names = base / "wnids.txt"
+    classes = tuple(line.strip() for line in _lines(names))
+    strange = [name for name in classes if name.startswith(".") or "/" in name]
+    if strange or len(set(classes)) != len(classes) or len(classes) < 2:
+        what = repr(strange[0]) if strange else f"{len(classes)} lines, {len(set(classes))} of them different"
+        raise InputError(f"{names} must hold one class name per line, at least 2, each once (found: {what})")
+    if part == "train":
+        if differing := sorted(set(classes) ^ set(folder.folders(base / "train"))):
+            raise InputError(f"{base}: wnids.txt and train/ name different classes: {', '.join(differing[:5])}")
+        return folder.listed_classes(base, {wnid: f"train/{wnid}/images" for wnid in classes})
+    annotations, images = base / "val/val_annotations.txt", base / "val/images"
+    labels: dict[str, int] = {}
+    for number, line in enumerate(_lines(annotations), 1):
+        file, wnid = [*map(str.strip, line.split("\t")), ""][:2]
+        if wnid not in classes:
+            raise InputError(f"{annotations}, line {number}: class {wnid!r} is not in wnids.txt")
+        if file in labels:
+            raise InputError(f"{annotations}, line {number}: {file} has a line already")
+        labels[file] = classes.index(wnid)
+    # a file that is cut short would otherwise make a smaller test set
+    if differing := sorted(set(labels) ^ set(folder.files(images))):
+        missing = "is not there" if differing[0] in labels else f"has no line in {annotations}"
+        raise InputError(f"{images / differing[0]} {missing}")
+    if empty := sorted(set(range(len(classes))) - set(labels.values())):
+        raise InputError(f"{annotations}: class {classes[empty[0]]} has no image")
+    found = np.array([*labels.values()], dtype=np.int64)
+    return EncodedImages.of_files(base, [f"val/images/{file}" for file in labels], found), classes
 
-    factory: Callable[..., Any] = getattr(torchvision.datasets, official.torchvision)
-    where = root / official.folder
+
+def _lines(path: Path) -> Sequence[str]:
     try:
-        with suppress(RuntimeError):
-            # nothing is written where everything is unpacked: the folder may be read-only
-            return _verified(factory(str(root), train=train, download=False), factory, where)
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{name}.lock"):
-            return _verified(factory(str(root), train=train, download=True), factory, where)
-    except (OSError, RuntimeError) as error:
-        wanted = ", ".join(f"{file} (MD5 {md5})" for file, md5 in official.files.items())
-        raise InputError(
-            f"{name} is not in {root} and cannot be downloaded ({message_of(error)}): put {wanted} into {where}"
-        ) from None
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text file") from None
+    return [line for line in text.splitlines() if line.strip()]
 
 
-def _verified(loaded: Any, factory: Any, folder: Path) -> Any:
-    # torchvision checks CIFAR's unpacked files at every start, but of Fashion-MNIST's only that they exist
-    from torchvision.datasets.utils import check_integrity
-
-    for file, md5 in getattr(factory, "resources", ()):
-        if not check_integrity(str(folder / file), md5):
-            raise RuntimeError(f"{folder / file} is missing or damaged")
-    return loaded
+CIFAR10 = TorchvisionSet(
+    name="cifar10",
+    files={"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
+    unpacked="cifar-10-batches-py",
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+    kind="CIFAR10",
+)
+CIFAR100 = TorchvisionSet(
+    name="cifar100",
+    files={"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
+    unpacked="cifar-100-python",
+    mean=(0.5071, 0.4866, 0.4409),
+    std=(0.2675, 0.2565, 0.2761),
+    contents=(
+        "859956f3b1d0f91a8024ff8de75d135312c8c8b0528bf095f227e0adb3491872",
+        "b7e8905ee5938baed20915ff9e6f180e659f0791fdd68c8306feee104cc03106",
+    ),
+    kind="CIFAR100",
+)
+FASHION_MNIST = TorchvisionSet(
+    name="fashion-mnist",
+    files={
+        "FashionMNIST/raw/train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "FashionMNIST/raw/train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "FashionMNIST/raw/t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    },
+    unpacked="",
+    mean=(0.2860,),
+    std=(0.3530,),
+    kind="FashionMNIST",
+)
+TINYIMAGENET = TinyImageNet(
+    name="tinyimagenet",
+    files={"tiny-imagenet-200.zip": "90528d7ca1a48142e341f4ef8d21d0de"},
+    unpacked="tiny-imagenet-200",
+    # of PCL's and DKEL's released code
+    mean=(0.4802, 0.4481, 0.3975),
+    std=(0.2302, 0.2265, 0.2262),
+)

@@ -100,8 +100,9 @@ def check_suffix(path: Path, valid: Iterable[str] = ()) -> str:
 
 def read_images(paths: Sequence[Path], card: Card) -> Floats:
     """Return image files as ``[B, C, H, W]`` of pixels / 255, resized and cropped, or raise an InputError."""
-    form = datasets.ImageFormat(card.in_channels, card.image_size, True, paths[0])
-    pixels = np.concatenate([block.pixels for block in datasets.decoded(paths, form)])
+    files = [datasets.EncodedImage.of_file(path) for path in paths]
+    form = datasets.ImageFormat(card.in_channels, card.image_size)
+    pixels = np.concatenate([block for block, _ in datasets.decoded(files, form)])
     return pixels.astype(np.float32) / np.float32(255)
 
 

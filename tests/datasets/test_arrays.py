@@ -133,7 +133,7 @@ def test_each_fault_has_one_line_with_the_file(
 
 @pytest.mark.parametrize(
     ("images", "message"),
-    [((9, 8), "images of 8x9 are not square: data.image_size=N resizes"), ((7, 7), "side 8, test of 7: data.image")],
+    [((9, 8), "images of 8x9 are not square: data.image_size=N resizes"), ((7, 7), "the test images 7x7: data")],
 )
 def test_sizes_that_only_resizing_brings_together(tmp_path: Path, images: tuple[int, int], message: str) -> None:
     path = write(tmp_path / "a.npz", content(8, 8) | {"x_test": random_pixels(6, *images)})

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.datasets import decoding, image_cache, listing
+from benchmark.datasets import decoding, image_cache
 from methods.errors import InputError
-from tests.images import Place, in_memory, random_pixels, same, save
+from tests.images import Pixels, Place, in_memory, random_pixels, same, save
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = decoding._decode
 
-    def noting(path: Path, form: decoding.ImageFormat) -> tuple[decoding.Pixels, int | None]:
-        names.append(path.name)
-        return original(path, form)
+    def noting(image: decoding.EncodedImage, form: decoding.ImageFormat) -> tuple[Pixels, int | None]:
+        names.append(image.name)
+        return original(image, form)
 
     monkeypatch.setattr(decoding, "_decode", noting)
     return names
@@ -61,8 +61,7 @@ class TestReuse:
     def test_contents_are_hashed_once(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         place.age()
         before = place.checksum()
-
-        monkeypatch.setattr(listing.Listing, "_hash_block", lambda self, names: pytest.fail(f"{names} were read"))
+        monkeypatch.setattr(decoding.EncodedImage, "read", lambda image: pytest.fail(f"{image.name} was read"))
         assert place.checksum() == before
 
     def test_files_that_were_just_written_are_hashed_again(self, place: Place) -> None:
@@ -105,7 +104,7 @@ class TestChangedSource:
         assert np.array_equal(after.train.images.transpose(0, 2, 3, 1), expected)
 
     def test_file_that_disappears_is_named(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(listing.Listing, "contents", lambda self, cache: "0" * 64)
+        monkeypatch.setattr(image_cache.EncodedImages, "contents", lambda self, cache: "0" * 64)
         (place.photos / "test/dog/1.png").unlink()
         (place.photos / "test/dog/1.png").symlink_to(place.photos / "test/dog/0.png")
         (place.photos / "test/dog/0.png").unlink()
@@ -184,8 +183,8 @@ class TestDamagedCache:
         assert place.checksum() == before
 
     def test_interrupted_decoding_leaves_nothing(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupted(paths: object, form: decoding.ImageFormat) -> Iterator[decoding.Block]:
-            yield decoding.Block(np.zeros((1, 3, 8, 8), dtype=np.uint8), None)
+        def interrupted(images: object, form: object) -> Iterator[tuple[Pixels, None]]:
+            yield np.zeros((1, 3, 8, 8), dtype=np.uint8), None
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:

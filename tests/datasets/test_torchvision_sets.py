@@ -208,7 +208,7 @@ class TestItems:
         assert items.labels().tolist() == [0, 1, 0, 1, 0]
         assert items.pixels() is None
         assert items.files() is None
-        assert items.read(3)[:4] == b"\x89PNG"
+        assert items.png(3).read(4) == b"\x89PNG"
 
     def test_a_list_of_other_numbers_is_not_taken_for_the_labels(self) -> None:
         given = OneByOne(lambda index: (self.image(index), index % 3), 30)
