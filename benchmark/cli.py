@@ -1,10 +1,10 @@
 """The ``bench`` command: parses, calls, prints."""
 
+import errno
 import os
 import signal
 import sys
 import time
-from errno import ENAMETOOLONG
 from functools import cache
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -65,38 +65,30 @@ def main() -> None:
 
 def _answered(error: BaseException) -> int:
     """Return the exit code of what ended a command, or end here with a line that says it."""
-    try:
-        raise error
-    except InputError:
-        _fail(str(error))
-    except OutputError as fault:
-        if fault.closed:
+    match error:
+        case InputError():
+            _fail(str(error))
+        case OutputError(closed=True):
             # as programs end that are sent SIGPIPE: quietly
             return 128 + signal.SIGPIPE
-        _fail(str(error), code=1)
-    except MachineError:
-        _fail(str(error), code=1)
-    except ModuleNotFoundError as missing:
-        if missing.name not in optional_imports.DISTRIBUTIONS:
-            raise
-        _fail(optional_imports.missing_line(" ".join(["bench", *sys.argv[1:2]]), missing.name), code=1)
-    except OSError as fault:
-        # a name that no file here can have was written by a person, whichever command first looks for it
-        if fault.errno != ENAMETOOLONG:
-            raise
-        _fail(f"{fault.strerror}: {fault.filename}")
-    except TryAgainError:
-        _fail(f"{error}; resume with: {same_command()}", TRY_AGAIN)
-    except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
-    except Exception as fault:
-        # Typer's own usage errors carry an exit code; anything else is a fault of ours and keeps its traceback
-        if not hasattr(fault, "format_message"):
-            raise
-        if not (message := fault.format_message()):
-            # no command at all: the help has been printed
-            sys.exit(2)
-        _fail(message + _setting_meant(str(getattr(fault, "option_name", "") or "")))
+        case MachineError():
+            _fail(str(error), code=1)
+        case ModuleNotFoundError(name=str(missing)) if missing in optional_imports.DISTRIBUTIONS:
+            _fail(optional_imports.missing_line(" ".join(["bench", *sys.argv[1:2]]), missing), code=1)
+        case OSError(errno=errno.ENAMETOOLONG):
+            # a name that no file here can have was written by a person, whichever command first looks for it
+            _fail(f"{error.strerror}: {error.filename}")
+        case TryAgainError():
+            _fail(f"{error}; resume with: {same_command()}", TRY_AGAIN)
+        case KeyboardInterrupt() | typer.Abort():
+            return INTERRUPTED
+        case _ if describe := getattr(error, "format_message", None):
+            # of Typer's own usage errors the one without a message is no command at all: the help has been printed
+            if not (message := describe()):
+                sys.exit(2)
+            _fail(message + _setting_meant(str(getattr(error, "option_name", "") or "")))
+    # anything else is a fault of ours and keeps its traceback
+    raise error
 
 
 @cache
@@ -109,16 +101,12 @@ def _setting_meant(option: str) -> str:
     """Return what else an option that there is not may have meant: a setting of training or data."""
     from benchmark.configuration import SECTIONS
 
-    key = option.removeprefix("--").replace("-", "_")
     fields = {field: section for section, model in SECTIONS.items() for field in model.model_fields}
-    meant = nearest(key, list(fields))
-    if meant is None:
-        return ""
-    words = sys.argv[1:]
-    joined = [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
-    behind = words[words.index(option) + 1 :][:1] if option in words else []
-    value = next((word for word in (*joined, *behind) if not word.startswith("-")), "VALUE")
-    return f"; the setting is given as --set {fields[meant]}.{meant}={value}"
+    meant = nearest(option.removeprefix("--").replace("-", "_"), list(fields))
+    words = [part for word in sys.argv[1:] for part in word.split("=", 1)]
+    value = next(iter(words[words.index(option) + 1 :] if option in words else ()), "-")
+    given = "VALUE" if value.startswith("-") else value
+    return "" if meant is None else f"; the setting is given as --set {fields[meant]}.{meant}={given}"
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

@@ -24,16 +24,18 @@ class _Output(TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write some text."""
-        try:
+        with self._remembering():
             return super().write(text)
-        except OSError as fault:
-            self.fault = fault
-            raise
 
     def flush(self) -> None:
         """Hand over what has been written."""
-        try:
+        with self._remembering():
             super().flush()
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as fault:
             self.fault = fault
             raise
@@ -56,14 +58,8 @@ def printing() -> Iterator[None]:
     # a character that the stream's encoding lacks is no reason to end; Python's standard error does the same
     errors = "backslashreplace" if usual.errors == "strict" else usual.errors
     usual.flush()
-    stream = _Output(
-        usual.buffer,
-        usual.encoding,
-        errors,
-        line_buffering=usual.line_buffering,
-        write_through=usual.write_through,
-    )
-    sys.stdout = stream
+    buffering = usual.line_buffering, usual.write_through
+    sys.stdout = stream = _Output(usual.buffer, usual.encoding, errors, None, *buffering)
     try:
         yield
     finally:

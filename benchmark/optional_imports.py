@@ -1,9 +1,6 @@
 """Optional imports: libraries that only a part of this program needs, and the message where one is missing."""
 
-import gc
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 
 from benchmark.errors import MachineError
@@ -44,15 +41,3 @@ def need(use: str, *modules: str, instead: str = "") -> None:
     for module in modules:
         if not present(module):
             raise MachineError(missing_line(use, module) + (f", or {instead}" if instead else ""))
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """Keep the garbage collector out of a large library's import: it takes a fifth of the time and finds nothing."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -42,17 +42,5 @@ def possible(text: str) -> bool:
         return False
 
 
-def is_file(path: Path) -> bool:
-    """Return whether there is such a file: a name that is too long for the system is none's."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def is_folder(path: Path) -> bool:
-    """Return whether there is such a folder, as :func:`is_file` does."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
+is_file, is_folder = os.path.isfile, os.path.isdir
+"""Whether there is such a file or folder: a name that is too long for the system is none's."""

@@ -1,6 +1,5 @@
 """Without the libraries that only a part needs, the rest works, and the part says in one line what is missing."""
 
-import gc
 import json
 import subprocess
 import sys
@@ -8,8 +7,6 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-
-from benchmark import optional_imports
 
 pytestmark = pytest.mark.thorough
 
@@ -115,14 +112,3 @@ def test_one_line_says_what_is_missing_for_what(words: str, answers: dict[str, A
     assert code == 1, (err, out)
     (line,) = err.splitlines()
     assert line.startswith(f"bench: {PARTS[words]}")
-
-
-@pytest.mark.parametrize("was_on", [True, False])
-def test_the_garbage_collector_rests_while_a_library_is_loaded_and_is_then_as_it_was(was_on: bool) -> None:
-    try:
-        gc.enable() if was_on else gc.disable()
-        with optional_imports.loading():
-            assert not gc.isenabled()
-        assert gc.isenabled() == was_on
-    finally:
-        gc.enable()

@@ -7,18 +7,18 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import backbone_names, path, say_notes, several_of, switch
+from benchmark.commands.options import names_of, path, say_notes, several_of, switch
 from benchmark.console import tell
 from methods.errors import InputError
+
+_backbones = partial(names_of, "backbones")
 
 
 def check(
     name: Annotated[options.Text, typer.Argument(help="A method (default: all).")] = None,
     backbone: Annotated[
         options.Text,
-        typer.Option(
-            help="Networks instead: names separated by commas, or all.", autocompletion=several_of(backbone_names)
-        ),
+        typer.Option(help="Networks instead, with commas; or all.", autocompletion=several_of(_backbones)),
     ] = None,
     plugin: options.Plugins = None,
 ) -> None:

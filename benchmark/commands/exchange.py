@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import as_path, path, say_notes, switch
+from benchmark.commands.options import as_path, counted, path, say_notes, switch
 from benchmark.console import tell
 from methods.errors import InputError
 
@@ -41,7 +41,7 @@ def pack(
 
     packed = exchange.pack(results, out, weights, predictions)
     say_notes(packed.left_out)
-    tell(f"{out}: {packed.runs} {'run' if packed.runs == 1 else 'runs'}, {packed.size:,} bytes")
+    tell(f"{out}: {counted(packed.runs, 'run')}, {packed.size:,} bytes")
 
 
 def merge(
@@ -59,7 +59,7 @@ def merge(
     tell(
         f"{into}: {done.added} {would}added, {done.completed} {would}completed, {done.present} already there"
         + (f", {done.replicates} of them measured elsewhere before" if done.replicates else "")
-        + (f", {done.plans} sequential {'plan' if done.plans == 1 else 'plans'} {would}added" if done.plans else "")
+        + (f", {counted(done.plans, 'sequential plan')} {would}added" if done.plans else "")
         + (f", {done.busy} skipped that another command is running" if done.busy else "")
     )
     tell(*(f"left out: {line}" for line in done.contradictions), error=True)
@@ -101,7 +101,7 @@ def verify(
     found = exchange.repeat(every, access, chosen, sample, minutes, partial(tell, flush=True))
     counts = Counter(one.outcome for one in found.values())
     tell(
-        f"{len(found)} of {len(every)} {'run' if len(every) == 1 else 'runs'} repeated (--seed {chosen}): "
+        f"{len(found)} of {counted(len(every), 'run')} repeated (--seed {chosen}): "
         + ", ".join(f"{n} {word}" for word, n in counts.items())
     )
     made = exchange.Record(seed=chosen, environment=environment.versions(), runs=found)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,42 +57,18 @@ def metric_names() -> Iterable[str]:
     return known()
 
 
-def method_names() -> Iterable[str]:
-    """Return the methods, without importing one."""
-    from methods import available
-
-    return available()
-
-
-def dataset_names() -> Iterable[str]:
-    """Return the datasets; of a form such as folder:PATH the beginning."""
+def names_of(kind: str) -> Iterable[str]:
+    """Return the methods, datasets, backbones, recipes or suites, importing none; of a form the beginning."""
     from benchmark import datasets
-    from benchmark.configuration import PLACE
+    from benchmark.configuration import PLACE, recipes, suites
+    from methods import available, backbones
 
-    parts = [name.partition(PLACE) for name in datasets.available()]
-    return [name + colon for name, colon, _ in parts]
-
-
-def backbone_names() -> Iterable[str]:
-    """Return the backbones; of a library's the beginning."""
-    from methods import backbones
-
-    return [*backbones.available(), *(form.removesuffix("NAME") for form in backbones.sources())]
-
-
-def recipe_names() -> Iterable[str]:
-    """Return the recipes, read from their files' names alone."""
-    from benchmark.configuration import recipes
-
-    root = recipes.folder()
-    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
-
-
-def suite_names() -> Iterable[str]:
-    """Return the suites, read from their files' names alone."""
-    from benchmark.configuration import suites
-
-    return suites.names()
+    if kind == "datasets":
+        parts = [name.partition(PLACE) for name in datasets.available()]
+        return [name + colon for name, colon, _ in parts]
+    if kind == "backbones":
+        return [*backbones.available(), *(form.removesuffix("NAME") for form in backbones.sources())]
+    return available() if kind == "methods" else recipes.names() if kind == "recipes" else suites.names()
 
 
 def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -150,8 +127,7 @@ def with_options(**groups: Mapping[str, Option]) -> Callable[[Callable[..., None
 
 def _typed(key: str, option: Option) -> tuple[str, Any]:
     """Return a declared option as Typer takes it."""
-    names = {"methods": method_names, "datasets": dataset_names, "backbones": backbone_names}
-    words = names.get(option.names) or (lambda: option.choices)
+    words = partial(names_of, option.names) if option.names else (lambda: option.choices)
     complete = (several_of if option.several else one_of)(words) if option.names or option.choices else None
     how: dict[str, Any] = {"help": option.help, "metavar": option.metavar, "autocompletion": complete}
     if option.type is Path:
@@ -169,6 +145,11 @@ def begun(ctx: typer.Context) -> float | None:
 def shown(results: Iterable[Path]) -> str:
     """Return the results folders as text."""
     return ", ".join(map(str, results))
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things as text."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def file_layers(config: str | None, plugins: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -215,7 +196,7 @@ Config = Annotated[
     typer.Option(
         help="A YAML file or a recipe's name; the command line wins.",
         metavar="FILE",
-        autocompletion=one_of(recipe_names),
+        autocompletion=one_of(partial(names_of, "recipes")),
     ),
 ]
 Results = Annotated[Path, path("DIR", "Where runs are stored.")]
@@ -256,7 +237,7 @@ SuiteName = Annotated[
     typer.Option(
         help="A declared comparison, see bench list suites: its runs, its baseline, and verdicts at its level.",
         metavar="NAME",
-        autocompletion=one_of(suite_names),
+        autocompletion=one_of(partial(names_of, "suites")),
     ),
 ]
 Hide = Annotated[Words, typer.Option(help="A row or a method to leave out; may be repeated.", metavar="ROW")]

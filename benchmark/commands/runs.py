@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import as_path, one_of, path, say_notes, shown, switch
+from benchmark.commands.options import as_path, counted, one_of, path, say_notes, shown, switch
 from benchmark.console import tell
 from methods.errors import InputError, unknown
 
@@ -20,7 +20,7 @@ def statuses() -> Iterable[str]:
     """Return the statuses of a run."""
     from benchmark.store import Status
 
-    return [str(status) for status in Status]
+    return map(str, Status)
 
 
 def list_(
@@ -101,9 +101,8 @@ def _runs(
         frame, _ = TableFilter(where, split or "all").runs(store.last_epochs(runs))
         names = set(frame["run"]) - TableFilter(hide=tuple(hide)).hidden(frame)
         found = [record for record in found if record.name in names]
-    lines = list(run_text.listing(found))
-    kind = f" {status}" if status else ""
-    return [*lines, f"{len(lines)}{kind} {'run' if len(lines) == 1 else 'runs'} in {shown(results)}"]
+    kind = f"{status} " if status else ""
+    return [*run_text.listing(found), f"{counted(len(found), f'{kind}run')} in {shown(results)}"]
 
 
 def show(run: options.Run, results: options.ManyResults = options.RESULTS, prefer: options.Prefer = None) -> None:
@@ -144,7 +143,7 @@ def rm(
     if not found:
         tell(f"no matching runs in {results}")
         return
-    count = f"{len(found)} {'run' if len(found) == 1 else 'runs'}"
+    count = counted(len(found), "run")
     if not yes:
         for run in found:
             size = sum(size for _, size in store.sizes_below(run.folder))
@@ -169,8 +168,7 @@ def du(results: options.Results = Path("results")) -> None:
         raise InputError(f"no such results folder: {results}")
     found = store.kinds(results)
     for kind, files, size in found:
-        counted = f"{files} {'file' if files == 1 else 'files'}"
-        tell(f"  {size / 2**20:10.2f} MiB  {kind:<16}  {counted}; {store.REMARKS[kind]}".rstrip("; "))
+        tell(f"  {size / 2**20:10.2f} MiB  {kind:<16}  {counted(files, 'file')}; {store.REMARKS[kind]}".rstrip("; "))
     tell(f"  {sum(size for _, _, size in found) / 2**20:10.2f} MiB  in {results}")
 
 

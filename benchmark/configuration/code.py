@@ -83,17 +83,20 @@ def source_of(module: ModuleType, distribution: str = "") -> SourceCode:
     waiting = [main]
     while waiting:
         name = waiting.pop()
-        if name not in found and (text := _text(full_name(name, package))) is not None:
-            found[name] = text
-            if declared is None and (loader := _loads_otherwise(text)):
-                raise InputError(
-                    f"{own_name(name)} loads code by {loader}, which nothing tells a change of: name the files in "
-                    "Method.sources, a tuple of paths beside the plug-in (empty if there are none)"
-                )
-            waiting += [other for other in _imported(name, text, package) if _belongs(other, main, package)]
-    others = sorted(set(found) - {main})
+        if name in found or (text := _text(full_name(name, package))) is None:
+            continue
+        found[name] = text
+        tree = ast.parse(text)
+        calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        called = [call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls]
+        if declared is None and (loader := next(filter(_LOADERS.__contains__, called), None)):
+            raise InputError(
+                f"{own_name(name)} loads code by {loader}, which nothing tells a change of: name the files in "
+                "Method.sources, a tuple of paths beside the plug-in (empty if there are none)"
+            )
+        waiting += [other for other in _imported(name, tree, package) if _belongs(other, main, package)]
     # the name of a file's module carries its path, which does not count
-    modules = [("", found.get(main, "")), *((name, found[name]) for name in others)]
+    modules = [("", found.pop(main, "")), *sorted(found.items())]
     parts = [(f"{distribution} {name}".strip(), program) for name, program in modules]
     parts += [(f"file {name} {content}", "") for name, content in sorted((declared or {}).items())]
     return SourceCode(_hash(parts), "".join(f"{_HEAD}{head}\n{program}\n" for head, program in parts))
@@ -104,33 +107,22 @@ def _declared(module: ModuleType) -> dict[str, str] | None:
     classes = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
     # a plug-in of networks or datasets has functions alone
     declared = [vars(one)["sources"] for one in (*classes, module) if "sources" in vars(one)]
-    folder = Path(str(module.__file__)).parent if module.__file__ else None
-    if not declared or folder is None:
+    if not declared or not module.__file__:
         return None
     found = {}
     for name in dict.fromkeys(name for names in declared for name in names):
         try:
-            found[str(name)] = sha256((folder / name).read_bytes()).hexdigest()
+            found[str(name)] = sha256((Path(module.__file__).parent / name).read_bytes()).hexdigest()
         except OSError as error:
-            raise InputError(
-                f"{module.__file__}: sources names {name}, which cannot be read: {error.strerror}"
-            ) from None
+            fault = f"{module.__file__}: sources names {name}, which cannot be read: {error.strerror}"
+            raise InputError(fault) from None
     return found
 
 
 _LOADERS = frozenset(
     ("import_module", "__import__", "exec_module", "load_module", "run_path", "run_module", "exec", "execfile")
 )
-
-
-def _loads_otherwise(text: str) -> str:
-    """Return by what a program loads code that no ``import`` names; nothing if it does not."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call):
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name in _LOADERS:
-                return name
-    return ""
+"""By what a program loads code that no ``import`` names."""
 
 
 def hash_of(text: str) -> str:
@@ -152,63 +144,55 @@ def _hash(parts: Sequence[tuple[str, str]]) -> str:
 
 def code_hash(text: str) -> str:
     """Return the hash of a program's syntax tree without docstrings and comments, or raise a SyntaxError."""
-    digest = sha256()
-    for word in _words(ast.parse(text)):
-        digest.update(word.encode("utf-8", "surrogatepass") + b"\n")
-    return digest.hexdigest()
+    words = "".join(f"{word}\n" for word in _words(ast.parse(text)))
+    return sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _words(tree: ast.AST) -> Iterator[str]:
-    """Yield the tree in words; fields that are empty, as those that newer versions of Python add, are left out."""
+    """Yield the tree in words, without a recursion, which deep trees have no room for.
+
+    Fields that are empty, as those that newer versions of Python add, are left out; and string statements.
+    """
     waiting: list[Any] = [tree]
     while waiting:
-        item = waiting.pop()
-        match item:
-            case str():
-                yield item
-            case ast.Constant():
-                yield f"{type(item.value).__name__} {item.value!r}"
-            case ast.AST():
-                yield f"({type(item).__name__}"
+        match waiting.pop():
+            case str(word):
+                yield word
+            case ast.Constant(value=value):
+                yield f"{type(value).__name__} {value!r}"
+            case ast.AST() as node:
+                yield f"({type(node).__name__}"
                 waiting.append(")")
-                for name, value in reversed(_fields(item)):
+                fields = dict(ast.iter_fields(node))
+                if isinstance(node, ast.JoinedStr):
+                    # some releases of Python 3.12 see an empty text behind a format, others do not
+                    fields = {"values": [one for one in node.values if getattr(one, "value", None) != ""]}
+                for name, value in reversed(fields.items()):
                     waiting += [] if value is None or value == [] else [value, f".{name}"]
-            case list():
+            case list(items):
                 yield "["
-                waiting += ["]", *(part for part in reversed(item) if not _is_text(part))]
-            case _:
-                yield f"{type(item).__name__} {item!r}"
-
-
-def _fields(node: ast.AST) -> list[tuple[str, Any]]:
-    if isinstance(node, ast.JoinedStr):
-        # some releases of Python 3.12 see an empty text behind a format, others do not
-        return [("values", [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")])]
-    return [*ast.iter_fields(node)]
+                waiting += ["]", *(item for item in reversed(items) if not _is_text(item))]
+            case other:
+                yield f"{type(other).__name__} {other!r}"
 
 
 def _is_text(item: Any) -> bool:
-    """Return whether a statement is a docstring, or another string statement without effect."""
     return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
 
 
-def _imported(name: str, text: str, package: str) -> Iterator[str]:
+def _imported(name: str, tree: ast.AST, package: str) -> Iterator[str]:
     """Yield the modules that a module's source may import, wherever in it; names that are no module are among them."""
     spec = _spec(full_name(name, package))
     parent = own_name(spec.parent) if spec and spec.parent else ""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _with_parents(alias.name)
-        elif isinstance(node, ast.ImportFrom) and (parent or not node.level):
+    for node in ast.walk(tree):
+        bases = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and (parent or not node.level):
             base = resolve_name("." * node.level + (node.module or ""), parent or None)
-            yield from _with_parents(base)
+            bases.append(base)
             yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
-
-
-def _with_parents(name: str) -> Iterator[str]:
-    parts = name.split(".")
-    yield from (".".join(parts[: count + 1]) for count in range(len(parts)))
+        for base in bases:
+            parts = base.split(".")
+            yield from (".".join(parts[: count + 1]) for count in range(len(parts)))
 
 
 def _belongs(name: str, main: str, package: str) -> bool:

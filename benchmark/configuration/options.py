@@ -11,11 +11,8 @@ from methods.errors import InputError, unknown
 Engine = Literal["ray", "serial"]
 LogitsType = Literal["float16", "float32"]
 
-MAX_SEEDS, SEED_STEP = 20, 5
-"""Of ``--until-decided``."""
-
-TRIALS = 20
-"""Of a sweep that is not a grid."""
+MAX_SEEDS, SEED_STEP, TRIALS = 20, 5, 20
+"""Of ``--until-decided``, and of a sweep that is not a grid."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +84,7 @@ OPTIONS: Mapping[str, Option] = {
         Path, "Where datasets are stored (default: $OKDBENCH_DATA, or data).", metavar="DIR", sweep=True
     ),
     "engine": Option(
-        str,
-        "ray (runs in parallel) or serial (in this process).",
-        default="ray",
-        choices=get_args(Engine),
-        sweep=True,
+        str, "ray (runs in parallel) or serial (in this process).", default="ray", choices=get_args(Engine), sweep=True
     ),
     "address": Option(str, "Address of an existing Ray cluster to join.", sweep=True),
     "device": Option(str, "auto, cpu, cuda, cuda:N or cuda:N,M.", default="auto", sweep=True),
@@ -101,16 +94,10 @@ OPTIONS: Mapping[str, Option] = {
         bool, "Keep every predictor's logits on the scored images, after the last epoch.", default=False
     ),
     "predictions_type": Option(
-        str,
-        "With --save-predictions: float16 (default) or float32.",
-        metavar="TYPE",
-        choices=get_args(LogitsType),
+        str, "With --save-predictions: float16 (default) or float32.", metavar="TYPE", choices=get_args(LogitsType)
     ),
     "equal_cost": Option(
-        str,
-        "Give every method the epochs that this method's training cost allows.",
-        metavar="METHOD",
-        names="methods",
+        str, "Give every method the epochs that this method's training cost allows.", metavar="METHOD", names="methods"
     ),
     "cost": Option(
         str,
@@ -137,9 +124,7 @@ OPTIONS: Mapping[str, Option] = {
 
 UNTIL_DECIDED_OPTIONS: Mapping[str, Option] = {
     "until_decided": Option(
-        float,
-        "Add seeds until every method is better, worse or equivalent within this many points.",
-        metavar="POINTS",
+        float, "Add seeds until every method is better, worse or equivalent within this many points.", metavar="POINTS"
     ),
     "baseline": Option(str, "With --until-decided: the method to compare with.", metavar="METHOD", names="methods"),
     "max_seeds": Option(int, f"With --until-decided: the largest number of seeds (default: {MAX_SEEDS}).", MAX_SEEDS),

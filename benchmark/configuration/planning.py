@@ -7,21 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmark import paths
-from benchmark.configuration import recipes
+from benchmark.configuration import recipes, values
 from benchmark.configuration.code import CodeOfDatasets, sources
 from benchmark.configuration.options import OPTIONS
-from benchmark.configuration.recipes import parse_yaml
 from benchmark.configuration.run_config import SECTIONS, DataConfig, Origin, RunAlias, RunConfig, TrainConfig
-from benchmark.configuration.values import (
-    MAX_RUNS,
-    MethodEntry,
-    datasets_named,
-    distinct_entries,
-    names,
-    parse_seeds,
-    read_methods,
-    read_variants,
-)
 from benchmark.metrics import refuse_taken
 from methods import backbones, registry
 from methods.errors import InputError, unknown
@@ -73,7 +62,7 @@ def layer_from_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and section and name):
             raise InputError(f"--set takes SECTION.KEY=VALUE, such as train.epochs=20 (given: {word!r})")
-        layer.setdefault(section, {})[name] = parse_yaml(text, f"--set {word}")
+        layer.setdefault(section, {})[name] = recipes.parse_yaml(text, f"--set {word}")
     return layer
 
 
@@ -82,15 +71,13 @@ def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
     for key, value in layer.items():
         if key in ("description", *OPTIONS):
             continue
-        if key in SECTIONS or registry.known(key, plugins):
-            if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-                raise InputError(f"{key} must hold keys and values, as in '{key}: {{key: value}}' (given: {value!r})")
-            if key in SECTIONS:
-                for name in value:
-                    if name not in SECTIONS[key].model_fields:
-                        raise unknown(f"key in {key!r}", name, SECTIONS[key].model_fields)
-        else:
+        if key not in SECTIONS and not registry.known(key, plugins):
             raise unknown("key", key, {*OPTIONS, *SECTIONS, *registry.catalogue(plugins)})
+        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+            raise InputError(f"{key} must hold keys and values, as in '{key}: {{key: value}}' (given: {value!r})")
+        for name in value if key in SECTIONS else ():
+            if name not in SECTIONS[key].model_fields:
+                raise unknown(f"key in {key!r}", name, SECTIONS[key].model_fields)
 
 
 def section(layers: Iterable[Layer], key: str) -> dict[str, Any]:
@@ -136,7 +123,7 @@ def expanded(request: Request, datasets: Datasets, checksums: Checksums | None =
     for layer in request.layers:
         check_keys(layer, request.plugins)
     runs: list[RunConfig] = []
-    for name in datasets_named(request.option("dataset")):
+    for name in values.datasets_named(request.option("dataset")):
         runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
     # a file may hold sections for methods of other runs; on the command line that is a slip
     used = {*OPTIONS, *SECTIONS, *(run.method for run in runs)}
@@ -156,32 +143,35 @@ def distinct(runs: Iterable[RunConfig]) -> list[RunConfig]:
 
 
 def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Checksums) -> list[RunConfig]:
-    base = layer_from_file(datasets.recipe(name, request.plugins), request.plugins)
-    scoped = Request((base, *request.layers), request.plugins, request.data_root)
+    plugins = request.plugins
+    scoped = Request((layer_from_file(datasets.recipe(name, plugins), plugins), *request.layers), plugins)
     chosen = _entries(scoped)
-    architectures = names("backbone", scoped.option("backbone"))
-    seeds = parse_seeds(scoped.option("seeds"))
-    if len(chosen) * len(architectures) * len(seeds) > MAX_RUNS:
-        raise InputError(f"more than {MAX_RUNS:,} runs of {name}: ask for fewer seeds")
-    train = _train_config(section(scoped.layers, "train"))
+    architectures = values.names("backbone", scoped.option("backbone"))
+    seeds = values.parse_seeds(scoped.option("seeds"))
+    if len(chosen) * len(architectures) * len(seeds) > values.MAX_RUNS:
+        raise InputError(f"more than {values.MAX_RUNS:,} runs of {name}: ask for fewer seeds")
+    settings = section(scoped.layers, "train")
+    train = _train_config(settings)
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
     # before a method is imported, and torch with it: a dataset that is refused takes no memory for that
     if (name, data) not in checksums:
-        checksums[name, data] = datasets.checksum(name, data, request.data_root, request.plugins)
-    _check_labels(chosen, data, request.plugins)
+        checksums[name, data] = datasets.checksum(name, data, request.data_root, plugins)
+    if data.mix != "none":
+        _check_mixing([entry.method for entry in chosen], data.mix, plugins)
     for part in dict.fromkeys(part for architecture in architectures for part in architecture.split("+")):
-        backbones.describe(part, request.plugins)
+        backbones.describe(part, plugins)
     runs = []
     for entry in chosen:
-        cls = registry.load(entry.method, request.plugins)
+        cls = registry.load(entry.method, plugins)
         refuse_taken(entry.method, cls.metrics)
-        _check_entry(entry, cls, request.plugins)
-        own = _train_config({**section(scoped.layers, "train"), **entry.train}) if entry.train else train
+        if entry.name not in ("", entry.method) and registry.known(entry.name, plugins):
+            raise InputError(f"{entry.method} cannot be called {entry.name!r}: that is another method's name")
+        own = _train_config({**settings, **entry.train}) if entry.train else train
         given = {**section(scoped.layers, entry.method), **entry.hyperparameters}
         for architecture in architectures:
-            code = sources(entry.method, name, architecture, request.plugins, datasets)
-            values = registry.resolve(cls, given, architecture.split("+"), own.epochs)
-            resolved = values.stored()
+            code = sources(entry.method, name, architecture, plugins, datasets)
+            resolved = registry.resolve(cls, given, architecture.split("+"), own.epochs)
+            hyperparameters = resolved.stored()
             run = RunConfig(
                 method=entry.method,
                 dataset=name,
@@ -189,10 +179,10 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
                 seed=seeds[0],
                 train=own,
                 data=data,
-                hyperparameters=resolved,
-                method_version=values.stored_version(cls.version),
+                hyperparameters=hyperparameters,
+                method_version=resolved.stored_version(cls.version),
                 dataset_checksum=checksums[name, data],
-                files=_hash_files(cls, resolved),
+                files=_hash_files(cls, hyperparameters),
                 sources={role: source.hash for role, source in code.items()},
                 uses=_uses(entry, train, own),
                 origin=request.origin,
@@ -201,71 +191,52 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     return runs
 
 
-def _train_config(values: Mapping[str, Any]) -> TrainConfig:
-    epochs = values.get("epochs", TrainConfig.model_fields["epochs"].default)
-    train = validated(TrainConfig, {**values, **_milestones(values.get("milestones"), epochs)}, "train")
+def _train_config(settings: Mapping[str, Any]) -> TrainConfig:
+    """Return the checked settings of training, milestones that are whole epochs as shares of the run."""
+    milestones, epochs = settings.get("milestones"), settings.get("epochs", TrainConfig.model_fields["epochs"].default)
+    given = milestones if isinstance(milestones, list) else []
+    numbers = all(type(milestone) in (int, float) for milestone in given)
+    if numbers and not all(0 < milestone < 1 for milestone in given):
+        whole = all(type(milestone) is int and milestone > 1 for milestone in given)
+        if type(epochs) is not int or not whole or max(given) >= epochs:
+            raise InputError(
+                "train.milestones takes shares of the epochs, such as [0.5, 0.75], or whole epochs above 1 and below "
+                f"train.epochs, {epochs} (given: {given})"
+            )
+        settings = {**settings, "milestones": [milestone / epochs for milestone in given]}
+    train = validated(TrainConfig, settings, "train")
     if "nesterov" not in train.unused() and train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
     if train.warmup_epochs >= max(1, train.epochs):
-        raise InputError(
-            f"train.warmup_epochs must be below train.epochs, {train.epochs} (given: {train.warmup_epochs:g})"
-        )
+        below = f"train.warmup_epochs must be below train.epochs, {train.epochs}"
+        raise InputError(f"{below} (given: {train.warmup_epochs:g})")
     return train
 
 
-def _milestones(value: Any, epochs: Any) -> dict[str, list[float]]:
-    """Return milestones as shares of the run, where whole epochs above 1 were given; nothing where nothing was."""
-    if not isinstance(value, list) or not all(type(milestone) in (int, float) for milestone in value):
-        return {}
-    if all(0 < milestone < 1 for milestone in value):
-        return {}
-    whole = all(type(milestone) is int and milestone > 1 for milestone in value)
-    if type(epochs) is not int or not whole or max(value) >= epochs:
-        raise InputError(
-            "train.milestones takes shares of the epochs, such as [0.5, 0.75], or whole epochs above 1 and below "
-            f"train.epochs, {epochs} (given: {value})"
-        )
-    return {"milestones": [milestone / epochs for milestone in value]}
-
-
-def _entries(request: Request) -> list[MethodEntry]:
+def _entries(request: Request) -> list[values.MethodEntry]:
     """Return the methods of a command: those named, or all; and the variants, with the plain methods beside them."""
-    asked = any("variants" in layer for layer in request.layers)
-    added = read_variants(request.option("variants")) if asked else []
-    if any("methods" in layer for layer in request.layers):
-        return distinct_entries([*read_methods("methods", request.option("methods")), *added])
-    plain = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
-    return [*read_methods("methods", plain), *added]
+    given = {key for layer in request.layers for key in layer}
+    added = values.read_entries("variants", request.option("variants")) if "variants" in given else []
+    if "methods" in given:
+        named = request.option("methods")
+    else:
+        named = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
+    chosen = values.read_entries("methods", named)
+    return chosen + [entry for entry in added if entry not in chosen]
 
 
-def _check_entry(entry: MethodEntry, method: "type[Method]", plugins: Sequence[str]) -> None:
-    for key in entry.train:
-        if key not in TrainConfig.model_fields:
-            raise unknown(f"training setting of {entry.name or entry.method!r}", key, TrainConfig.model_fields)
-    fields = getattr(method.Hyperparameters, "model_fields", {})
-    for key in entry.hyperparameters:
-        if key not in fields:
-            raise unknown(f"hyperparameter of {entry.method!r}", key, fields)
-    if entry.name and entry.name != entry.method and registry.known(entry.name, plugins):
-        raise InputError(f"{entry.method} cannot be called {entry.name!r}: that is another method's name")
-
-
-def _check_labels(chosen: Iterable[MethodEntry], data: DataConfig, plugins: Sequence[str]) -> None:
-    methods = dict.fromkeys(entry.method for entry in chosen)
-    refusing = [name for name in methods if registry.load(name, plugins).mixed_labels is False]
-    if data.mix != "none" and refusing:
-        taking = [
-            name
-            for name, item in registry.catalogue(plugins).items()
-            if not item.broken and registry.load(name, plugins).mixed_labels
-        ]
+def _check_mixing(methods: Iterable[str], mix: str, plugins: Sequence[str]) -> None:
+    refusing = [name for name in dict.fromkeys(methods) if registry.load(name, plugins).mixed_labels is False]
+    if refusing:
+        usable = [name for name, item in registry.catalogue(plugins).items() if not item.broken]
+        taking = [name for name in usable if registry.load(name, plugins).mixed_labels]
         raise InputError(
-            f"data.mix={data.mix} does not go with {', '.join(refusing)}, which must know every image's one class "
+            f"data.mix={mix} does not go with {', '.join(refusing)}, which must know every image's one class "
             f"(methods that take mixed labels: {', '.join(taking)})"
         )
 
 
-def _uses(entry: MethodEntry, common: TrainConfig, own: TrainConfig) -> list[RunAlias]:
+def _uses(entry: values.MethodEntry, common: TrainConfig, own: TrainConfig) -> list[RunAlias]:
     usual, mine = common.model_dump(mode="json"), own.model_dump(mode="json")
     instead = {key: usual[key] for key in entry.train if usual[key] != mine[key]}
     name = "" if entry.name == entry.method else entry.name

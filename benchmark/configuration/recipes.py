@@ -83,11 +83,8 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path} is not a text file") from None
 
 
-STUDIES = "studies"
-"""The folder of files that compare cases, for ``bench study``: no recipes."""
-
-SUITES = "suites"
-"""The folder of declared comparisons, for ``--suite``: no recipes."""
+STUDIES, SUITES = "studies", "suites"
+"""The folders of files that compare cases, for ``bench study``, and of declared comparisons: no recipes."""
 
 
 def folder() -> Path:
@@ -96,11 +93,16 @@ def folder() -> Path:
     return packaged if packaged.is_dir() else packaged.parents[1] / "configs"
 
 
-def available() -> dict[str, str]:
-    """Return every recipe's name (with its folder, for those in one) and its description."""
+def names() -> list[str]:
+    """Return every recipe's name (with its folder, for those in one), read from the files' names alone."""
     root = folder()
-    found = sorted(path for path in root.rglob("*.yaml") if path.relative_to(root).parts[0] not in (STUDIES, SUITES))
-    return {path.relative_to(root).with_suffix("").as_posix(): str(read(path)["description"]) for path in found}
+    found = [path.relative_to(root) for path in root.rglob("*.yaml")]
+    return sorted(path.with_suffix("").as_posix() for path in found if path.parts[0] not in (STUDIES, SUITES))
+
+
+def available() -> dict[str, str]:
+    """Return every recipe's name and its description."""
+    return {name: str(read(folder() / f"{name}.yaml")["description"]) for name in names()}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -124,9 +126,7 @@ def find(name: str) -> Path:
     inside = name == path.as_posix() and ".." not in path.parts and not path.is_absolute()
     if inside and paths.is_file(packaged):
         return packaged
-    names = available()
     # a word with a slash or a suffix is a path, and means no recipe that happens to be called like its end
-    within = inside and paths.is_folder(packaged.parent)
-    if path.suffix in (".yaml", ".yml") or (("/" in name or os.sep in name) and not within):
-        raise InputError(f"no such configuration file: {name} (recipes: {', '.join(names)})")
-    raise unknown("configuration", name, names)
+    if path.suffix in (".yaml", ".yml") or (os.sep in name and not (inside and paths.is_folder(packaged.parent))):
+        raise InputError(f"no such configuration file: {name} (recipes: {', '.join(names())})")
+    raise unknown("configuration", name, names())

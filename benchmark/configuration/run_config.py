@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
-
 PLACE = ":"
 """Between a form of dataset and what a person names in it, as in ``folder:PATH``."""
 
@@ -31,9 +30,13 @@ class FieldRole(Enum):
     AUGMENTATION = "what is done to training images at random: no role of identity"
 
 
-class _Section(BaseModel):
+class Strict(BaseModel):
+    """Unknown keys are errors, values are of their own types and finite."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+
+class _Section(Strict):
     @classmethod
     def of_role(cls, *roles: FieldRole) -> set[str]:
         """Return the names of the fields that have one of these roles."""
@@ -41,12 +44,9 @@ class _Section(BaseModel):
 
     def canonical(self) -> dict[str, Any]:
         """Return the values that count for the identity."""
+        defaults = {name: field.get_default() for name, field in type(self).model_fields.items()}
         left_out = self.unused() | self.of_role(FieldRole.MEASURES, FieldRole.REQUEST)
-        left_out |= {
-            name
-            for name in self.of_role(FieldRole.ADDED)
-            if getattr(self, name) == type(self).model_fields[name].get_default()
-        }
+        left_out |= {name for name in self.of_role(FieldRole.ADDED) if getattr(self, name) == defaults[name]}
         left_out |= {name for name in self.of_role(FieldRole.EXECUTION) if getattr(self, name) is not True}
         return self.model_dump(mode="json", exclude=left_out)
 
@@ -164,10 +164,7 @@ class DataConfig(_Section):
         None, min_length=1, description="likewise the split to score on; with holdout nothing reads it"
     )
     image_size: int | None = Field(
-        None,
-        ge=8,
-        le=1024,
-        description="side to resize (shorter side) and centre-crop images to; null: as they are",
+        None, ge=8, le=1024, description="side to resize (shorter side) and centre-crop images to; null: as they are"
     )
     crop: Annotated[Literal["padded", "resized"], FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
         "padded",
@@ -207,7 +204,7 @@ class DataConfig(_Section):
         return cropping | unmixed | whole | ({"test_split"} if self.holdout else set())
 
 
-class RunAlias(_Section):
+class RunAlias(Strict):
     """What a run was asked for as: a table shows it once for each use. It changes no number."""
 
     name: str = ""  # what it is called; empty for the method's own name
@@ -215,7 +212,7 @@ class RunAlias(_Section):
     chosen: dict[str, Any] = {}  # the hyperparameters that were asked for
 
 
-class Origin(_Section):
+class Origin(Strict):
     """Where the command lay that asked for a run: what has to be said to give it again. It changes no number."""
 
     plugins: list[str] = []  # Python files that defined further methods

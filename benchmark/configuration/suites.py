@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from benchmark.configuration import recipes
 from benchmark.configuration.planning import Layer, layer_from_file
-from benchmark.configuration.run_config import EQUAL_EPOCHS
+from benchmark.configuration.run_config import EQUAL_EPOCHS, Strict
 from benchmark.metrics import HEADLINE, METRICS
 from methods.errors import unknown
 from methods.hyperparameters import validated
@@ -19,11 +19,7 @@ EQUAL_COST = "equal cost: "
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Task(_Strict):
+class Task(Strict):
     """A dataset, a network and a recipe; what the recipe leaves out is the dataset's own."""
 
     name: Name
@@ -37,11 +33,11 @@ class Task(_Strict):
         """Return the layers of a request for the task, weakest first, without methods and seeds."""
         recipe = {} if self.config is None else layer_from_file(self.config)
         kept = {key: value for key, value in recipe.items() if key not in ("methods", "seeds", "results", "variants")}
-        own = {"dataset": self.dataset, "backbone": self.backbone}
-        return [kept, own | ({"train": self.train} if self.train else {}) | ({"data": self.data} if self.data else {})]
+        own = self.model_dump(exclude={"name", "config"})
+        return [kept, {key: value for key, value in own.items() if value}]
 
 
-class Suite(_Strict):
+class Suite(Strict):
     """A declared comparison of methods with a baseline on several tasks."""
 
     description: Annotated[str, Field(min_length=1)]
@@ -69,8 +65,8 @@ class Suite(_Strict):
             raise ValueError("two tasks are the same: their runs would count twice")
         if self.baseline not in self.methods:
             raise ValueError(f"the baseline {self.baseline!r} is not among the methods")
-        if extra := [name for name in self.settings if name not in self.methods]:
-            raise ValueError(f"settings of {extra[0]!r}, which is not among the methods")
+        if extra := next((name for name in self.settings if name not in self.methods), None):
+            raise ValueError(f"settings of {extra!r}, which is not among the methods")
         for budget in self.budgets:
             if budget != EQUAL_EPOCHS and budget.removeprefix(EQUAL_COST) not in self.methods:
                 raise ValueError(

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,11 +71,6 @@ def parse_seeds(value: Any) -> list[int]:
     raise InputError(f"seeds takes how many (3) or which (0,4,7 or 0-4), each from 0 to {2**32 - 1} (given: {value!r})")
 
 
-_NAME = r"[^,/\[\]\x00-\x1f]{0,60}"
-_COMMA = re.compile(r",(?![^\[({]*[\])}])")
-_HEAD = re.compile(r"\s*(?P<method>[^\s:]+)(?:\s+as\s+(?P<name>[^:]+?))?\s*:(?P<settings>.*)", re.DOTALL)
-
-
 @dataclass(frozen=True)
 class MethodEntry:
     """One of the methods of a command."""
@@ -86,23 +81,34 @@ class MethodEntry:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)  # the same, of the method
 
 
-def read_methods(key: str, value: Any) -> list[MethodEntry]:
-    """Return the methods of words, or of mappings with ``name``, ``as`` and settings, or raise an InputError."""
-    items = value.split(",") if isinstance(value, str) else value
+def read_entries(key: str, value: Any) -> list[MethodEntry]:
+    """Return the methods of a value, each once, or raise an InputError.
+
+    Args:
+        key: ``methods``, whose words are names, or ``variants``, whose words are as ``--variant`` takes them.
+        value: A text with commas, or a list of words and of mappings with ``name``, ``as`` and settings.
+    """
+    items = value.split(",") if isinstance(value, str) and key == "methods" else value
     if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):
-        raise InputError(f"{key} takes names separated by commas (given: {items!r})")
-    words = [item.strip() if isinstance(item, str) else item for item in items]
-    entries = [_from_mapping(key, item) if isinstance(item, dict) else MethodEntry(item) for item in words if item]
+        form = "names separated by commas" if key == "methods" else "a list of words such as 'dkel: decay=none'"
+        raise InputError(f"{key} takes {form} (given: {value!r})")
+    entries: list[MethodEntry] = []
+    for item in items:
+        if isinstance(item, dict):
+            entry = _from_mapping(key, item)
+        elif key == "variants":
+            entry = parse_variant(item)
+        else:
+            entry = MethodEntry(item.strip())
+        if entry.method and entry not in entries:
+            entries.append(entry)
     if not entries:
         raise InputError(f"{key} names nothing")
-    return distinct_entries(entries)
+    return entries
 
 
-def read_variants(value: Any) -> list[MethodEntry]:
-    """Return the variants of a list of ``--variant`` words and mappings, or raise an InputError."""
-    if not isinstance(value, list) or not value:
-        raise InputError(f"variants takes a list of words such as 'dkel: decay=none' (given: {value!r})")
-    return [parse_variant(item) if isinstance(item, str) else _from_mapping("variants", item) for item in value]
+_COMMA = re.compile(r",(?![^\[({]*[\])}])")
+_VARIANT = re.compile(r"\s*(?P<method>[^\s:]+)(?:\s+as\s+(?P<name>[^:]+?))?\s*:(?P<settings>.*)", re.DOTALL)
 
 
 def parse_variant(word: str) -> MethodEntry:
@@ -111,26 +117,23 @@ def parse_variant(word: str) -> MethodEntry:
         "--variant takes 'METHOD: KEY=VALUE, ...' or 'METHOD as NAME: ...', such as 'dkel: decay=none' "
         f"(given: {word!r})"
     )
-    head = _HEAD.fullmatch(word)
+    head = _VARIANT.fullmatch(word)
     if not head:
         raise problem
-    content: dict[str, Any] = {"name": head["method"]}
-    if head["name"]:
-        content["as"] = head["name"].strip()
-    train: dict[str, Any] = {}
+    content: dict[str, Any] = {"name": head["method"], "as": (head["name"] or "").strip(), "train": {}}
     for part in _COMMA.split(head["settings"]):
         key, equals, text = part.partition("=")
         key = key.strip().removeprefix(f"{head['method']}.")
-        if not (equals and key) or key in ("name", "as", "train"):
+        if not (equals and key) or key in content:
             raise problem
-        into, key = (train, key.removeprefix("train.")) if key.startswith("train.") else (content, key)
-        into[key] = parse_yaml(text.strip(), f"--variant {word}")
-    return _from_mapping("variants", content | ({"train": train} if train else {}))
+        into = content["train"] if key.startswith("train.") else content
+        into[key.removeprefix("train.")] = parse_yaml(text.strip(), f"--variant {word}")
+    return _from_mapping("variants", content)
 
 
-def _from_mapping(key: str, item: Any) -> MethodEntry:
+def _from_mapping(key: str, item: Mapping[str, Any]) -> MethodEntry:
     example = "{name: dml, as: dml-small-lr, train: {lr: 0.05}}"
-    rest = dict(item) if isinstance(item, dict) else {}
+    rest = dict(item)
     method, name, train = rest.pop("name", None), rest.pop("as", ""), rest.pop("train", {})
     if not isinstance(method, str) or not method.strip() or not all(isinstance(word, str) for word in rest):
         raise InputError(f"{key}: a method with settings of its own is written as {example} (given: {item!r})")
@@ -138,11 +141,6 @@ def _from_mapping(key: str, item: Any) -> MethodEntry:
         raise InputError(f"{key}: train must hold keys and values, as in {example} (given: {train!r})")
     if data := next((word for word in rest if word == "data" or word.startswith("data.")), None):
         raise InputError(f"{key}: {method} cannot have {data} of its own: all methods of a command see the same images")
-    if not isinstance(name, str) or name != name.strip() or not re.fullmatch(_NAME, name):
+    if not isinstance(name, str) or name != name.strip() or not re.fullmatch(r"[^,/\[\]\x00-\x1f]{0,60}", name):
         raise InputError(f"{key}: 'as' takes a name without commas, slashes and brackets (given: {name!r})")
     return MethodEntry(method.strip(), name, train, rest)
-
-
-def distinct_entries(entries: Sequence[MethodEntry]) -> list[MethodEntry]:
-    """Return the entries, those that are the same once."""
-    return [entry for place, entry in enumerate(entries) if entry not in entries[:place]]

@@ -2,20 +2,21 @@
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from benchmark.hardware import measurements, reference
 from benchmark.hardware.measurements import ParallelRuns, PartProcess, Workload
-from benchmark.hardware.report import DeviceReport, Mode, Part, page
+from benchmark.hardware.report import Agreement, DeviceReport, Mode, ParallelSpeed, Part, Repeat, StepSpeed, page
 from benchmark.scheduling import usable_cpus
 from benchmark.store import check_folder, environment, put
-from benchmark.training import Machine, MachineRecord, Precision, choose_device, recording_key
+from benchmark.training import Machine, MachineRecord, choose_device, recording_key
 from methods.errors import InputError
 from methods.plugins import reason_of
 
 PARTS: dict[str, float] = {
-    "stored losses and trajectories": 0.15,
+    "stored trajectories": 0.15,
     "the same bits again, resumed and recorded": 0.35,
     "training steps": 0.78,
     "runs at the same time": 1.0,
@@ -26,7 +27,7 @@ USED = 0.93
 """Of the time that is given: what is under way when it is over still ends."""
 
 ROOM_S = 45.0
-"""Below which some parts may find nothing, and no runs are started at the same time, which would not be ready."""
+"""Below which no runs are started at the same time, which would not be ready."""
 
 START_S, COMPILATION_S = 5.0, 45.0
 """Of a process, and of a network, about."""
@@ -36,10 +37,17 @@ RUNS = (1, 2, 4, 8)
 
 MODES: tuple[Mode, ...] = ("eager", "graph", "compiled")
 
-Notes = Iterator[str]
-"""What a part yields after each measurement: what was cut, or nothing."""
+Row = Agreement | Repeat | StepSpeed | ParallelSpeed
 
-Wanted = TypeVar("Wanted", bound=tuple[Any, ...])
+
+class Task(NamedTuple):
+    """One measurement."""
+
+    measure: Callable[..., Sequence[Row]]
+    arguments: tuple[Any, ...]
+    kind: Hashable = ""  # tasks of one kind take about as long
+    first_s: float = 0.0  # that the first of its kind takes more
+    otherwise: Callable[[str], Row] | None = None  # the row where it fails; without it the part fails
 
 
 def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[[str], None] = print) -> DeviceReport:
@@ -74,21 +82,17 @@ def machine_record(machine: Machine, workload: Workload, found: DeviceReport) ->
     recorded: dict[str, dict[str, bool]] = {}
     for repeat in found.repeats:
         if repeat.what == "recorded" and repeat.refusal is None:
-            of_setting = recorded.setdefault(recording_key(repeat.precision, repeat.optimizer), {})
-            of_setting[repeat.method] = repeat.differs is None
+            key = recording_key(repeat.precision, repeat.optimizer)
+            recorded.setdefault(key, {})[repeat.method] = repeat.differs is None
     method, backbone, precision = workload.methods[0], workload.backbones[0], workload.precisions[0]
     rates = {
         (own.precision, own.mode): own.images_per_s.median
         for own in found.steps
         if (own.method, own.backbone) == (method, backbone) and own.images_per_s is not None
     }
+    settings = {"graph": (precision, "graph"), "bf16": ("bf16", "eager"), "compile": (precision, "compiled")}
     standard = rates.get((precision, "eager"))
-    settings: dict[str, tuple[Precision, Mode]] = {
-        "graph": (precision, "graph"),
-        "bf16": ("bf16", "eager"),
-        "compile": (precision, "compiled"),
-    }
-    gains = {name: rate / standard for name, key in settings.items() if standard and (rate := rates.get(key))}
+    gains = {name: rates[key] / standard for name, key in settings.items() if standard and key in rates}
     best = max(found.parallel, key=lambda own: own.gain, default=None)
     if best is not None:
         gains["parallel"] = best.gain
@@ -100,7 +104,7 @@ def machine_record(machine: Machine, workload: Workload, found: DeviceReport) ->
 
 
 class _Doctor:
-    """The four parts: each adds to what was found, and yields after every measurement."""
+    """The four parts: each adds rows to what was found, and yields what was cut."""
 
     def __init__(self, workload: Workload, minutes: float, folder: Path) -> None:
         self.workload = workload
@@ -114,7 +118,6 @@ class _Doctor:
             kind=workload.device.type,
             versions=environment.versions(),
             minutes=minutes,
-            small=workload.small,
             parts=[Part(title=title) for title in PARTS],
         )
 
@@ -123,17 +126,11 @@ class _Doctor:
         self.process.close()
         if self.runs is not None:
             self.runs.close()
-            self.runs = None
 
     @property
     def left(self) -> float:
         """Seconds left of the part; none or less once it is over. What an earlier one left over is its own."""
         return self._until - (time.perf_counter() - self._begun)
-
-    @property
-    def roomy(self) -> bool:
-        """Whether there is time for something of every part."""
-        return self._limit >= ROOM_S
 
     def measure(self, say: Callable[[str], None]) -> None:
         """Carry out all parts: whatever goes wrong in one, the others are measured."""
@@ -142,13 +139,10 @@ class _Doctor:
             self._until = until * self._limit
             begin = time.perf_counter()
             try:
-                for note in measure():
-                    part.notes += [note] * bool(note)
-                    part.status = "cut" if part.notes else "complete"
-                    self._write()
+                part.notes += measure()
+                part.status = "cut" if part.notes else "complete"
             except Exception as error:
-                part.status = "failed"
-                part.notes.append(reason_of(error))
+                part.notes, part.status = [reason_of(error)], "failed"
             self.process.close()
             part.seconds = time.perf_counter() - begin
             self._write()
@@ -161,101 +155,79 @@ class _Doctor:
         put(self.folder / "doctor.json", self.found.model_dump_json(indent=1) + "\n")
         put(self.folder / "doctor.md", page(self.found))
 
-    def _while_time(
-        self,
-        wanted: Sequence[Wanted],
-        measure: Callable[[Wanted], None],
-        what: str,
-        first: Callable[[Wanted], float] = lambda one: 0.0,
-        kind: Callable[[Wanted], Hashable] = lambda one: None,
-    ) -> Notes:
-        """Measure one after the other what still ends within the part, if it takes as long as the last of its kind.
+    def _carry_out(self, tasks: Sequence[Task], rows: list[Any], what: str) -> Iterator[str]:
+        """Carry out the first task and all that end within the part if they take as long as the last of their kind.
 
-        The first of a kind is expected to take twice as long as the longest so far, and what ``first`` gives.
+        The first of a kind is expected to take twice as long as the longest so far, and its ``first_s``.
         """
         took: dict[Hashable, float] = {}
         cut = 0
-        for number, one in enumerate(wanted):
-            unknown = 2 * max(took.values(), default=START_S) + first(one)
-            if (number or not self.roomy) and took.get(kind(one), unknown) > self.left:
+        for number, task in enumerate(tasks):
+            unknown = 2 * max(took.values(), default=START_S) + task.first_s
+            if number and took.get(task.kind, unknown) > self.left:
                 cut += 1
                 continue
             begin = time.perf_counter()
-            measure(one)
-            took[kind(one)] = time.perf_counter() - begin
-            yield ""
+            try:
+                rows += self.process(task.measure, *task.arguments)
+            except Exception as error:
+                if task.otherwise is None:
+                    raise
+                rows.append(task.otherwise(reason_of(error)))
+            took[task.kind] = time.perf_counter() - begin
+            self._write()
         if cut:
-            yield _cut(cut, len(wanted), what)
+            yield _cut(cut, len(tasks), what)
 
-    def agreements(self) -> Notes:
-        """Stored losses and trajectories, in every arithmetic of the device, the table's own method first."""
+    def agreements(self) -> Iterator[str]:
+        """Stored trajectories, in every arithmetic of the device, the table's own method first."""
         device, stored = self.workload.device, reference.read()
-        self.found.agreements += self.process(reference.loss_agreements, device, stored)
-        yield ""
-
-        def measure(wanted: tuple[str, str]) -> None:
-            self.found.agreements.append(self.process(reference.trajectory_agreement, device, stored, *wanted))
-
-        known = [method for method in self.workload.methods if method in stored["trajectories"]]
         arithmetics = dict.fromkeys(("float64", "fp32", *self.workload.precisions))
-        wanted = [(method, arithmetic) for method in known for arithmetic in arithmetics]
-        yield from self._while_time(wanted, measure, "trajectories")
+        tasks = [
+            Task(reference.agreements, (device, stored[method], method, arithmetic))
+            for method in self.workload.methods
+            for arithmetic in arithmetics
+            if method in stored
+        ]
+        return self._carry_out(tasks, self.found.agreements, "trajectories")
 
-    def repeats(self) -> Notes:
+    def repeats(self) -> Iterator[str]:
         """Runs again and resumed, and with recorded steps where the device has them: the table's own method first."""
         workload, cuda = self.workload, self.workload.device.type == "cuda"
         # its processes get ready while nothing is timed
-        if self.roomy:
+        if self._limit >= ROOM_S:
             count = max(RUNS) if cuda else min(max(RUNS), usable_cpus())
             self.runs = ParallelRuns(workload.main_run(), workload.shape, str(workload.device), count)
         (own, *others), default = workload.methods, workload.precisions[0]
-        # the optimiser of recorded steps, or None
-        wanted: list[tuple[str, Precision, str | None]] = [(own, each, None) for each in workload.precisions]
+        tasks = [Task(measurements.repeats, (workload, own, each)) for each in workload.precisions]
         if cuda:
-            wanted += [(own, each, optimizer) for each in workload.precisions for optimizer in ("sgd", "adamw")]
+            wanted = [(own, each, optimizer) for each in workload.precisions for optimizer in ("sgd", "adamw")]
             wanted += [(method, default, "sgd") for method in others]
-        wanted += [(method, default, None) for method in others]
+            tasks += [Task(measurements.recorded_repeat, (workload, *each)) for each in wanted]
+        tasks += [Task(measurements.repeats, (workload, method, default)) for method in others]
+        return self._carry_out(tasks, self.found.repeats, "settings")
 
-        def measure(one: tuple[str, Precision, str | None]) -> None:
-            method, precision, optimizer = one
-            if optimizer is None:
-                self.found.repeats += self.process(measurements.repeats, workload, method, precision)
-            else:
-                repeat = self.process(measurements.recorded_repeat, workload, method, precision, optimizer)
-                self.found.repeats.append(repeat)
-
-        yield from self._while_time(wanted, measure, "settings")
-
-    def steps(self) -> Notes:
+    def steps(self) -> Iterator[str]:
         """Every method on every network, in every precision and mode: the quickest to prepare first."""
         workload = self.workload
         # what the device does not have is said once
         refused = {mode: found for mode in MODES if (found := measurements.refused_mode(workload, mode)) is not None}
         self.found.steps += refused.values()
-        yield ""
         (own, *others), networks = workload.methods, workload.backbones
-        pairs = [
-            *((own, network) for network in networks),
-            *((each, network) for network in networks for each in others),
-        ]
-        modes = [mode for mode in MODES if mode not in refused]
-        wanted = [(*pair, precision, mode) for mode in modes for pair in pairs for precision in workload.precisions]
+        pairs = [(own, network) for network in networks]
+        pairs += [(each, network) for network in networks for each in others]
+        tasks = []
+        for mode in [mode for mode in MODES if mode not in refused]:
+            for method, network in pairs:
+                for precision in workload.precisions:
+                    setting = (method, network, precision, mode)
+                    lacking = partial(measurements.unmeasured, workload.run(*setting), mode)
+                    preparing = COMPILATION_S if mode == "compiled" else 0.0
+                    arguments = (workload, *setting)
+                    tasks.append(Task(measurements.step_speed, arguments, (network, mode), preparing, lacking))
+        return self._carry_out(tasks, self.found.steps, "combinations")
 
-        def measure(one: tuple[str, str, Precision, Mode]) -> None:
-            try:
-                found, rate = self.process(measurements.step_speed, workload, *one)
-                self.found.matrix_gflop_per_s.setdefault(one[2], rate)
-            except Exception as error:
-                found = measurements.no_speed(workload.run(*one), one[3], reason_of(error))
-            self.found.steps.append(found)
-
-        def compilation(one: tuple[str, str, Precision, Mode]) -> float:
-            return COMPILATION_S if one[3] == "compiled" else 0.0
-
-        # a network in a mode
-        yield from self._while_time(wanted, measure, "combinations", compilation, lambda one: (one[1], one[3]))
-
-    def parallel(self) -> Notes:
+    def parallel(self) -> Iterator[str]:
         """One, two, four and eight runs at the same time."""
         ready = self.runs.wait(max(0.0, self.left - 2.0)) if self.runs is not None else 0
         for count in RUNS:
@@ -265,8 +237,7 @@ class _Doctor:
             if (measured := self.runs.measure(count, seconds)) is None:
                 break
             self.found.parallel.append(measured)
-            yield ""
-        self.close()
+            self._write()
         if cut := len(RUNS) - len(self.found.parallel):
             yield _cut(cut, len(RUNS), "numbers of runs")
 

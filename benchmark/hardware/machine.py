@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -58,88 +57,67 @@ class Finding:
 
 def findings(results: Path, data_root: Path) -> Iterator[Finding]:
     """Yield what the machine has, the quickest to find out first."""
+    good, remark, problem = Grade
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    old = sys.version_info < (3, 11)
-    yield Finding(Grade.PROBLEM if old else Grade.GOOD, "python", found, "use Python 3.11 or newer" if old else "")
-    yield from _packages()
-    yield Finding(Grade.GOOD, "processor", f"{environment.device_name('cpu')}, {usable_cpus()} cores for this process")
+    yield Finding(good, "python", found)
+    own = environment.versions()
+    yield Finding(good, "okdbench", own["okdbench"] + (f" (commit {own['commit']})" if own["commit"] else ""))
+    for package in (*NEEDED, *PACKAGES):
+        try:
+            yield Finding(good, package, version(package))
+        except PackageNotFoundError:
+            remedy = f"for {PACKAGES[package]}" if package in PACKAGES else "pip install okdbench installs it"
+            yield Finding(remark if package in PACKAGES else problem, package, "not installed", remedy)
+    yield Finding(good, "processor", f"{environment.device_name('cpu')}, {usable_cpus()} cores for this process")
     if environment.multiplies_bfloat16():
         found = "the processor multiplies bfloat16: ResNets were measured to train 1.3 to 1.8 times as fast"
-        yield Finding(Grade.REMARK, "bfloat16", found, "--set train.precision=bf16, for all runs that are compared")
-    yield from _disk({"results": results, "data": data_root})
-    yield from _datasets(data_root)
-    if _installed("ray") is not None and (address := os.environ.get("RAY_ADDRESS")):
-        remedy = f"to join it: bench run --address {address}"
-        yield Finding(Grade.REMARK, "ray", f"RAY_ADDRESS is {address}: it is not read", remedy)
-    yield from _devices()
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _packages() -> Iterator[Finding]:
-    own = environment.versions()
-    commit = f" (commit {own['commit']})" if own["commit"] else ""
-    yield Finding(Grade.GOOD, "okdbench", own["okdbench"] + commit)
-    for package in (*NEEDED, *PACKAGES):
-        if found := _installed(package):
-            yield Finding(Grade.GOOD, package, found)
-        elif package in NEEDED:
-            yield Finding(Grade.PROBLEM, package, "not installed", "pip install okdbench installs it")
-        else:
-            yield Finding(Grade.REMARK, package, "not installed", f"for {PACKAGES[package]}")
-
-
-def _disk(folders: dict[str, Path]) -> Iterator[Finding]:
-    for name, folder in folders.items():
+        yield Finding(remark, "bfloat16", found, "--set train.precision=bf16, for all runs that are compared")
+    for name, folder in (("results", results), ("data", data_root)):
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(existing).free / 2**30
         found = f"{folder}: {free:.1f} GiB free"
         if not os.access(existing, os.W_OK):
-            yield Finding(Grade.PROBLEM, f"{name} folder", f"{existing} cannot be written to", "name another folder")
+            yield Finding(problem, f"{name} folder", f"{existing} cannot be written to", "name another folder")
         elif free < LOW_DISK_GIB:
-            yield Finding(Grade.REMARK, f"{name} folder", found, "make room before a long run")
+            yield Finding(remark, f"{name} folder", found, "make room before a long run")
         else:
-            yield Finding(Grade.GOOD, f"{name} folder", found)
+            yield Finding(good, f"{name} folder", found)
     shared = Path("/dev/shm")  # noqa: S108 - nothing is written to it
     if shared.is_dir() and (free := shutil.disk_usage(shared).free / 2**30) < LOW_SHARED_GIB:
         found = f"{shared}: {free:.1f} GiB free, which Ray keeps datasets in"
-        yield Finding(Grade.REMARK, "shared memory", found, "docker run --shm-size=4g, or bench run --engine serial")
-
-
-def _datasets(root: Path) -> Iterator[Finding]:
+        yield Finding(remark, "shared memory", found, "docker run --shm-size=4g, or bench run --engine serial")
     for name in datasets.available():
         if PLACE in name:
             continue
-        if datasets.present(name, root):
-            yield Finding(Grade.GOOD, name, "there")
+        if datasets.present(name, data_root):
+            yield Finding(good, name, "there")
         else:
-            remedy = f"bench run --dataset {name} --data-root {root} downloads it, where there is a network"
+            remedy = f"bench run --dataset {name} --data-root {data_root} downloads it, where there is a network"
             if name == "digits":
                 remedy = "it comes with scikit-learn: pip install scikit-learn"
-            yield Finding(Grade.REMARK, name, f"not in {root}", remedy)
+            yield Finding(remark, name, f"not in {data_root}", remedy)
+    if address := os.environ.get("RAY_ADDRESS"):
+        remedy = f"to join it: bench run --address {address}"
+        yield Finding(remark, "ray", f"RAY_ADDRESS is {address}: it is not read", remedy)
+    yield from _devices()
 
 
 def _devices() -> Iterator[Finding]:
     try:
         import torch
     except (ImportError, OSError) as error:
-        yield Finding(
-            Grade.PROBLEM, "torch", f"cannot be imported: {message_of(error)}", "reinstall torch (see pytorch.org)"
-        )
+        found = f"cannot be imported: {message_of(error)}"
+        yield Finding(Grade.PROBLEM, "torch", found, "reinstall torch (see pytorch.org)")
         return
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        free, total = (size / 2**30 for size in torch.cuda.mem_get_info(index))
+        name = f"{torch.cuda.get_device_name(index)}: {free:.1f} of {total:.1f} GiB free, CUDA {torch.version.cuda}"
+        busy = free < total / 2
+        remedy = "another process uses it: bench run --device cuda:N takes another one" if busy else ""
+        yield Finding(Grade.REMARK if busy else Grade.GOOD, f"cuda:{index}", name, remedy)
     if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            free, total = (size / 2**30 for size in torch.cuda.mem_get_info(index))
-            name = f"{torch.cuda.get_device_name(index)}: {free:.1f} of {total:.1f} GiB free, CUDA {torch.version.cuda}"
-            busy = free < total / 2
-            remedy = "another process uses it: bench run --device cuda:N takes another one" if busy else ""
-            yield Finding(Grade.REMARK if busy else Grade.GOOD, f"cuda:{index}", name, remedy)
-    elif Path("/proc/driver/nvidia").exists():
+        return
+    if Path("/proc/driver/nvidia").exists():
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
         remedy = "install the torch that fits the driver (nvidia-smi names its CUDA version)"
         yield Finding(Grade.PROBLEM, "gpu", f"there is a driver, but torch finds no device; {built}", remedy)

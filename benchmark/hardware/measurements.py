@@ -1,13 +1,11 @@
 """The measurements of ``bench doctor --deep``, and the processes that carry them out."""
 
-import multiprocessing
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ParamSpec, TypeVar
@@ -42,7 +40,6 @@ class Workload:
     batch_size: int
     precisions: tuple[Precision, ...]  # in which runs are trained on the device, the default first
     sections: dict[str, dict[str, Any]]  # hyperparameters by method
-    small: bool  # whether networks and batches are smaller than the table's
 
     @classmethod
     def of(cls, device: torch.device) -> "Workload":
@@ -57,7 +54,6 @@ class Workload:
             batch_size=128 if cuda else 16,
             precisions=("tf32", "bf16") if cuda else ("fp32", "bf16"),
             sections={name: dict(table[name]) for name in table["methods"] if name in table},
-            small=not cuda,
         )
 
     @property
@@ -78,10 +74,8 @@ class Workload:
         return self.run(self.methods[0], self.backbones[0], self.precisions[0], mode)
 
 
-# ---- the same bits ----
-
 EPOCHS, BATCH, BATCHES = 2, 8, 7
-"""Seven steps per epoch: where a step is recorded, the fourth is the first that is replayed."""
+"""Of the runs that have to give the same bits. Where a step is recorded, the fourth of seven is the first replayed."""
 
 
 def repeats(workload: Workload, method: str, precision: Precision) -> list[Repeat]:
@@ -101,15 +95,15 @@ def repeats(workload: Workload, method: str, precision: Precision) -> list[Repea
     ]
 
 
-def recorded_repeat(workload: Workload, method: str, precision: Precision, optimizer: str) -> Repeat:
+def recorded_repeat(workload: Workload, method: str, precision: Precision, optimizer: str) -> list[Repeat]:
     """Train a small run with standard steps and with recorded ones."""
     recorded = _small_trainer(workload, method, precision, graph=True, optimizer=optimizer)
-    other = _result(recorded)
-    refusal = recorded.recorded.refusal if recorded.recorded else None
-    differs = _difference(_result(_small_trainer(workload, method, precision, optimizer=optimizer)), other)
-    return Repeat(
-        what="recorded", method=method, precision=precision, optimizer=optimizer, differs=differs, refusal=refusal
-    )
+    replayed = _result(recorded)
+    standard = _result(_small_trainer(workload, method, precision, optimizer=optimizer))
+    found = Repeat(what="recorded", method=method, precision=precision, optimizer=optimizer)
+    found.differs = _difference(standard, replayed)
+    found.refusal = recorded.recorded.refusal if recorded.recorded else None
+    return [found]
 
 
 def _small_trainer(workload: Workload, method: str, precision: Precision, **train: Any) -> Trainer:
@@ -134,54 +128,41 @@ def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
     return None
 
 
-# ---- training steps ----
-
-
 def refused_mode(workload: Workload, mode: Mode) -> StepSpeed | None:
     """Return why the device takes no step in a mode, or None."""
     run = workload.main_run(mode)
     try:
         check_settings([run], workload.device)
     except InputError as error:
-        return no_speed(run, mode, str(error))
+        return unmeasured(run, mode, str(error))
     return None
 
 
-def step_speed(
-    workload: Workload, method: str, backbone: str, precision: Precision, mode: Mode
-) -> tuple[StepSpeed, float]:
-    """Measure the step of one combination; return the rate of matrix products in GFLOP/s too."""
+def step_speed(workload: Workload, method: str, backbone: str, precision: Precision, mode: Mode) -> list[StepSpeed]:
+    """Measure the step of one combination."""
     run = workload.run(method, backbone, precision, mode)
-    found = measure(run, workload.shape, str(workload.device), REPETITIONS, seconds=MEASURED_S)
-    measured = {
-        "images_per_s": found.train_images_per_s,
-        "matrix_share": found.fraction_of_matmul_rate,
-        "peak_mib": found.peak_memory_mib,
-    }
-    refusal = next(iter(found.notes), None)
-    speed = no_speed(run, mode, refusal)
-    return speed if refusal else speed.model_copy(update=measured), found.matmul_gflop_per_s.median
+    measured = measure(run, workload.shape, str(workload.device), REPETITIONS, seconds=MEASURED_S)
+    found = unmeasured(run, mode, next(iter(measured.notes), None))
+    if found.refusal is None:
+        found.images_per_s = measured.train_images_per_s
+        found.matrix_gflop_per_s = measured.matmul_gflop_per_s.median
+        found.matrix_share = measured.fraction_of_matmul_rate
+        found.peak_mib = measured.peak_memory_mib
+    return [found]
 
 
-def no_speed(run: RunConfig, mode: Mode, refusal: str | None = None) -> StepSpeed:
-    """Return that a step was not measured, and why."""
-    return StepSpeed(
-        method=run.method,
-        backbone=run.backbone,
-        batch_size=run.train.batch_size,
-        precision=run.train.precision or "fp32",
-        mode=mode,
-        refusal=refusal,
-    )
+def unmeasured(run: RunConfig, mode: Mode, refusal: str | None) -> StepSpeed:
+    """Return the step of a run without its speed, and why it has none."""
+    train, precision = run.train, run.train.precision or "fp32"
+    setting: dict[str, Any] = {"method": run.method, "backbone": run.backbone, "batch_size": train.batch_size}
+    return StepSpeed(**setting, precision=precision, mode=mode, refusal=refusal)
 
-
-# ---- processes ----
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
 START_S = 60.0
-"""That a process may take to import torch and take its first step."""
+"""That a process may take to take its first steps."""
 
 BLOCK_S = 0.2
 """Steps are taken in blocks of this length; only at the end of each the device is waited for."""
@@ -205,15 +186,14 @@ class PartProcess:
             Exception: What the measurement raised, or a RuntimeError if its process died.
         """
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+            self._pool = ProcessPoolExecutor(1, get_context("spawn"))
         try:
             return self._pool.submit(measure, *arguments, **options).result()
-        except InputError:
-            raise
-        except Exception as error:
+        except BrokenProcessPool:
             self.close()
-            if isinstance(error, BrokenProcessPool):
-                raise RuntimeError("its process died (killed, or out of memory)") from None
+            raise RuntimeError("its process died (killed, or out of memory)") from None
+        except Exception:
+            self.close()
             raise
 
     def close(self) -> None:
@@ -227,70 +207,59 @@ class ParallelRuns:
     """Processes that each have a run ready, and take its steps when they are told to."""
 
     def __init__(self, run: RunConfig, shape: Shape, device_name: str, count: int) -> None:
-        context = multiprocessing.get_context("spawn")
         self._batch_size = run.train.batch_size
-        self._ready = 0
         self._alone: float | None = None
-        self._ends: list[Connection] = []
-        self._processes = []
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_take_steps, args=(theirs, run, shape, device_name), daemon=True)
-            process.start()
-            # so that a process which ends is seen as the end of its messages
-            theirs.close()
-            self._ends.append(ours)
-            self._processes.append(process)
-
-    def close(self) -> None:
-        """End the processes."""
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.join()
+        context = get_context("spawn")
+        self._pools = [ProcessPoolExecutor(1, context, _prepare, (run, shape, device_name)) for _ in range(count)]
+        self._prepared = [pool.submit(_is_prepared) for pool in self._pools]
 
     def wait(self, seconds: float) -> int:
         """Wait at most so long for all to be ready; return how many are."""
-        until = time.perf_counter() + seconds
-        with suppress(EOFError, OSError):
-            while self._ready < len(self._ends):
-                if not self._ends[self._ready].poll(max(0.0, until - time.perf_counter())):
-                    break
-                self._ends[self._ready].recv()
-                self._ready += 1
-        return self._ready
+        done, _ = wait(self._prepared, seconds)
+        ready = [future in done and future.exception() is None for future in self._prepared]
+        self._pools = [pool for _, pool in sorted(zip(ready, self._pools, strict=True), key=lambda pair: not pair[0])]
+        return sum(ready)
 
     def measure(self, runs: int, seconds: float) -> ParallelSpeed | None:
         """Let the first runs take steps for so long at the same time; None if one of them ended or took too long."""
         begin = time.time() + 0.05
-        rates: list[float] = []
+        taken = [pool.submit(_take_steps, begin, seconds) for pool in self._pools[:runs]]
         try:
-            for end in self._ends[:runs]:
-                end.send((begin, seconds))
-            for end in self._ends[:runs]:
-                if not end.poll(seconds + START_S):
-                    return None
-                rates.append(self._batch_size * float(end.recv()))
-        except (EOFError, OSError):
+            rates = [self._batch_size * future.result(seconds + START_S) for future in taken]
+        except (BrokenProcessPool, TimeoutError):
             return None
-        if self._alone is None:
-            self._alone = rates[0]
+        self._alone = self._alone or rates[0]
         return ParallelSpeed(runs=runs, images_per_s=rates, gain=sum(rates) / self._alone)
 
+    def close(self) -> None:
+        """End the processes."""
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
 
-def _take_steps(end: Connection, run: RunConfig, shape: Shape, device_name: str) -> None:
+
+_prepared: list[Callable[[int], float]] = []
+"""In a process of :class:`ParallelRuns`: takes so many steps of its run, and returns the mean seconds of one."""
+
+
+def _prepare(run: RunConfig, shape: Shape, device_name: str) -> None:
     trainer = trainer_for(run, shape, device_name)
-    step, device = training_step(trainer), trainer.arithmetic.device
+    step = training_step(trainer)
     warm_up(trainer, step, 5)
-    block = max(1, round(BLOCK_S / timed(step, 3, device)))
-    end.send("ready")
-    with suppress(EOFError):
-        while True:
-            begin, seconds = end.recv()
-            time.sleep(max(0.0, begin - time.time()))
-            first, taken = time.perf_counter(), 0
-            while time.perf_counter() - first < seconds:
-                # where many runs are on the device, so many steps of each take longer
-                timed(step, block, device)
-                taken += block
-            end.send(taken / (time.perf_counter() - first))
+    _prepared.append(lambda count: timed(step, count, trainer.arithmetic.device))
+
+
+def _is_prepared() -> bool:
+    return bool(_prepared)
+
+
+def _take_steps(begin: float, seconds: float) -> float:
+    """Take steps for so long from a time on, and return how many there were per second."""
+    (take,) = _prepared
+    time.sleep(max(0.0, begin - time.time()))
+    first, taken, block = time.perf_counter(), 0, 1
+    while (passed := time.perf_counter() - first) < seconds:
+        # where many runs are on the device, so many steps of each take longer
+        block = max(1, round(BLOCK_S * taken / passed)) if taken else 1
+        take(block)
+        taken += block
+    return taken / (time.perf_counter() - first)

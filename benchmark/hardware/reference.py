@@ -1,8 +1,8 @@
-"""Stored numbers of losses and training steps, which any device has to meet.
+"""Stored numbers of training steps, which any device has to meet.
 
-``reference.json`` has losses of given logits, computed from the formulas of the methods' released code, and the losses
-of three training steps of small networks whose weights and images are sines of their positions, which every
-machine makes alike. After a change that alters numbers: ``python -m benchmark.hardware.reference``.
+``reference.json`` has the losses of three training steps of small networks whose weights and images are sines of their
+positions, which every machine makes alike. After a change that alters numbers:
+``python -m benchmark.hardware.reference``.
 """
 
 import json
@@ -10,7 +10,7 @@ import math
 from importlib.resources import files
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +20,14 @@ import methods
 from benchmark.configuration import Request, complete_methods
 from benchmark.hardware.report import Agreement
 from benchmark.training import Precision, PrecisionConfig, StepBatch, optimise
-from methods import Method, Outputs, Progress, registry
+from methods import Method, Progress, registry
 
 BACKBONE, CLASSES, CHANNELS, SIDE, BATCH = "resnet8", 3, 3, 16, 8
 STEPS, LEARNING_RATE = 3, 0.02
+
+Arithmetic = Literal["float64"] | Precision
+Trajectory = list[dict[str, float]]
+"""The terms of each step."""
 
 
 class Comparison(NamedTuple):
@@ -37,53 +41,37 @@ class Comparison(NamedTuple):
     terms: int | None = None  # how many of a step's terms, the first of which is the cross-entropy; None: all
 
 
-TRAJECTORIES = {
+TRAJECTORIES: dict[Arithmetic, Comparison] = {
     "float64": Comparison(STEPS, 1e-9),
     # relative noise of 3e-6 in every convolution is a quarter of this; a weight that is off by 1 % ten times as much
     "fp32": Comparison(1, 1e-3, floor=1e-3),
     "tf32": Comparison(1, 1e-2, terms=1),
     "bf16": Comparison(1, 5e-2, terms=1),
 }
-LOSSES = {"float64": (torch.float64, 1e-9), "fp32": (torch.float32, 1e-4)}
-"""Losses are always computed in full precision."""
 
 
-def read() -> dict[str, Any]:
-    """Return the stored numbers: ``losses``, a list of cases, and ``trajectories`` by method."""
-    content: dict[str, Any] = json.loads((files("benchmark.hardware") / "reference.json").read_text(encoding="utf-8"))
+def read() -> dict[str, Trajectory]:
+    """Return the stored trajectories by method."""
+    content: dict[str, Trajectory] = json.loads((files("benchmark.hardware") / "reference.json").read_text("utf-8"))
     return content
 
 
-def loss_agreements(device: torch.device, stored: dict[str, Any]) -> list[Agreement]:
-    """Compare every stored loss with the device's."""
-    found = []
-    PrecisionConfig(device, "fp32", device.type == "cpu").apply(1)
-    for arithmetic, (dtype, tolerance) in LOSSES.items():
-        for case in stored["losses"]:
-            pair = _loss(case, device, dtype), case["loss"]
-            found.append(_agreement("loss", case["name"], arithmetic, [pair], tolerance))
-    return found
-
-
-def trajectory_agreement(device: torch.device, stored: dict[str, Any], method: str, arithmetic: str) -> Agreement:
+def agreements(device: torch.device, stored: Trajectory, method: str, arithmetic: Arithmetic) -> list[Agreement]:
     """Compare the losses of a method's stored steps with the device's, as :data:`TRAJECTORIES` says."""
     steps, tolerance, floor, terms = TRAJECTORIES[arithmetic]
-    pairs = [
-        (found[name], expected)
-        for found, step in zip(
-            trajectory(method, device, arithmetic, steps), stored["trajectories"][method][:steps], strict=True
-        )
-        for name, expected in list(step.items())[:terms]
-    ]
-    return _agreement("trajectory", method, arithmetic, pairs, tolerance, floor)
+    worst: float | None = 0.0
+    for found, step in zip(trajectory(method, device, arithmetic, steps), stored[:steps], strict=True):
+        for name, expected in list(step.items())[:terms]:
+            difference = abs(found[name] - expected) / max(floor, abs(expected))
+            worst = max(worst, difference) if worst is not None and math.isfinite(difference) else None
+    return [Agreement(method=method, arithmetic=arithmetic, difference=worst, tolerance=tolerance)]
 
 
-def trajectory(method: str, device: torch.device, arithmetic: str, steps: int = STEPS) -> list[dict[str, float]]:
+def trajectory(method: str, device: torch.device, arithmetic: Arithmetic, steps: int = STEPS) -> Trajectory:
     """Return the terms of a method's first steps from weights that are sines of their positions."""
     dtype = torch.float64 if arithmetic == "float64" else torch.float32
-    precision: Precision = arithmetic if arithmetic in ("tf32", "bf16") else "fp32"  # type: ignore[assignment]
     built = _built(method).to(device, dtype).train()
-    computed = PrecisionConfig(device, precision, device.type == "cpu")
+    computed = PrecisionConfig(device, "fp32" if arithmetic == "float64" else arithmetic, device.type == "cpu")
     computed.apply(1)
     trained = [parameter for parameter in built.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
@@ -105,9 +93,8 @@ def _built(method: str) -> Method:
         torch.manual_seed(0)
         fields = registry.load(method).Hyperparameters.model_fields
         few: dict[str, Any] = {"peers": 2} if "peers" in fields else {}
-        built = methods.build(
-            method, backbone=BACKBONE, num_classes=CLASSES, in_channels=CHANNELS, image_size=SIDE, **few
-        ).double()
+        few |= {"num_classes": CLASSES, "in_channels": CHANNELS, "image_size": SIDE}
+        built = methods.build(method, backbone=BACKBONE, **few).double()
     with torch.no_grad():
         for place, value in enumerate((*built.parameters(), *built.buffers())):
             if value.is_floating_point() and value.dim() > 1:
@@ -124,35 +111,7 @@ def _sines(shape: tuple[int, ...], rate: float, start: float) -> Tensor:
     return torch.from_numpy(flat).reshape(shape)
 
 
-def _loss(case: dict[str, Any], device: torch.device, dtype: torch.dtype) -> float:
-    given = {
-        key: torch.tensor(value, device=device, dtype=torch.int64 if key == "labels" else dtype)
-        for key, value in case["inputs"].items()
-    }
-    labels = given.pop("labels")
-    method = methods.build(
-        case["method"], backbone=BACKBONE, num_classes=given["peers"].shape[-1], image_size=SIDE, **case["params"]
-    )
-    terms = method.losses(Outputs(**given), labels, Progress(epoch=case["epoch"], step=0, epochs=300))
-    return float(torch.stack(list(terms.values())).sum())
-
-
-def _agreement(
-    what: Any, case: str, arithmetic: Any, pairs: list[tuple[float, float]], tolerance: float, floor: float = 1.0
-) -> Agreement:
-    finite = all(math.isfinite(found) for found, _ in pairs)
-    worst = max(abs(found - expected) / max(floor, abs(expected)) for found, expected in pairs) if finite else None
-    return Agreement(what=what, case=case, arithmetic=arithmetic, difference=worst, tolerance=tolerance)
-
-
-def main() -> None:
-    """Renew the trajectories; the losses are computed elsewhere and stay."""
-    path = Path(__file__).with_name("reference.json")
-    losses = read()["losses"]
-    cpu = torch.device("cpu")
-    found = {name: trajectory(name, cpu, "float64") for name in complete_methods(Request([{}]))}
-    path.write_text(json.dumps({"losses": losses, "trajectories": found}) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    _cpu = torch.device("cpu")
+    _found = {name: trajectory(name, _cpu, "float64") for name in complete_methods(Request([{}]))}
+    Path(__file__).with_name("reference.json").write_text(json.dumps(_found) + "\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """What ``bench doctor --deep`` finds: one checked document, and its page in Markdown."""
 
-from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,11 +31,9 @@ class Part(_Model):
 
 
 class Agreement(_Model):
-    """How near the device comes to stored numbers."""
+    """How near the losses of training steps come to stored numbers."""
 
-    # loss (of given logits) or trajectory (training steps from stored weights)
-    what: Literal["loss", "trajectory"]
-    case: str
+    method: str  # whose training steps from stored weights these are
     arithmetic: Literal["float64", "fp32", "tf32", "bf16"]
     # the largest one, relative to the number's size where that is not small; None if it is not finite
     difference: float | None = Field(ge=0)
@@ -73,8 +70,8 @@ class StepSpeed(_Model):
     precision: Precision
     mode: Mode
     images_per_s: Rate | None = None  # of training on ready views; None where the step could not be taken
-    # its operations per second relative to those of matrix products in that precision
-    matrix_share: Positive | None = None
+    matrix_gflop_per_s: Positive | None = None  # of matrix products in that precision
+    matrix_share: Positive | None = None  # the step's operations per second relative to that rate
     peak_mib: Positive | None = None  # of the device; of the process on the CPU
     refusal: str | None = None  # why it could not be taken in this mode
 
@@ -95,8 +92,6 @@ class DeviceReport(_Model):
     versions: dict[str, str]  # of Python and the packages that decide numbers
     minutes: Positive  # that it might take
     seconds: float = Field(0.0, ge=0)  # that it took so far
-    small: bool  # whether networks and batches are smaller than the published ones
-    matrix_gflop_per_s: dict[Precision, Positive] = {}
     parts: list[Part]
     agreements: list[Agreement] = []
     repeats: list[Repeat] = []
@@ -112,42 +107,31 @@ class DeviceReport(_Model):
 
 def page(found: DeviceReport) -> str:
     """Return everything that was found as Markdown."""
-    return "\n".join(_lines(found)) + "\n"
-
-
-def _lines(found: DeviceReport) -> Iterator[str]:
     versions = ", ".join(f"{name} {number}" for name, number in found.versions.items() if number)
-    yield from (f"# {found.device}", "")
-    yield f"`bench doctor --deep --minutes {found.minutes:g}` on {found.kind}; {versions}."
-    if found.small:
-        yield from (
-            "",
-            "There is no accelerator: networks and batches are small, and no rate is one of published runs.",
-        )
-    rates = ", ".join(f"{key} {rate:,.0f} GFLOP/s" for key, rate in found.matrix_gflop_per_s.items())
-    about = {
-        "Stored numbers": "The largest difference, relative to a number's size where that is not small: in float64 of "
-        "three training steps, in fp32 of the first, in tf32 and bf16 of its cross-entropy.",
-        "The same bits": "Against an uninterrupted run of standard steps.",
-        "Training steps": f"Matrix products: {rates}.",
-        "Runs at the same time": "The gain is of all of them together relative to one alone.",
-    }
-    tables: tuple[Sequence[_Model], ...] = (found.agreements, found.repeats, found.steps, found.parallel)
-    yield from ("", *_table(found.parts))
-    for (title, text), rows in zip(about.items(), tables, strict=True):
+    text = [f"# {found.device}", f"`bench doctor --deep --minutes {found.minutes:g}` on {found.kind}; {versions}."]
+    if found.kind == "cpu":
+        text.append("There is no accelerator: networks and batches are small, and no rate is one of published runs.")
+    tables: tuple[tuple[str, list[Any]], ...] = (
+        ("", found.parts),
+        (
+            "## Stored numbers\n\nThe largest difference, relative to a number's size where that is not small: in "
+            "float64 of three training steps, in fp32 of the first, in tf32 and bf16 of its cross-entropy.",
+            found.agreements,
+        ),
+        ("## The same bits\n\nAgainst an uninterrupted run of standard steps.", found.repeats),
+        ("## Training steps\n\nThe matrix share is of the rate of matrix products in that precision.", found.steps),
+        ("## Runs at the same time\n\nThe gain is of all of them together relative to one alone.", found.parallel),
+    )
+    for heading, rows in tables:
         if rows:
-            yield from (f"## {title}", "", text, "", *_table(rows))
-
-
-def _table(rows: Sequence[_Model]) -> Iterator[str]:
-    yield from (tabulate([row.row() for row in rows], "keys", tablefmt="github", disable_numparse=True), "")
+            cells = [row.row() for row in rows]
+            text += [heading, tabulate(cells, "keys", tablefmt="github", disable_numparse=True)]
+    return "\n\n".join(filter(None, text)) + "\n"
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return ""
     if isinstance(value, list):
         return "; ".join(map(_text, value))
     if isinstance(value, float):
         return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-    return str(value)
+    return "" if value is None else str(value)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from benchmark import optional_imports
 from benchmark.configuration import TrainConfig
 from methods import FrozenParameters, Method, Outputs, ParameterGroup, Progress
 from methods.errors import InputError
@@ -179,13 +178,11 @@ def make_optimizer(groups: Iterable[DecayedGroup], train: TrainConfig) -> Optimi
     Source: Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization", algorithm 2, as in torch.
     """
     given: list[dict[str, Any]] = [{"params": own.parameters, "weight_decay": own.weight_decay} for own in groups]
-    # the first optimiser of a process has torch import its compiler
-    with optional_imports.loading():
-        if train.optimizer == "adamw":
-            # capturable: a recorded step may contain it; it is without effect on other steps
-            recordable = all(group["params"][0].is_cuda for group in given)
-            return torch.optim.AdamW(given, lr=train.lr, fused=True, capturable=recordable)
-        return torch.optim.SGD(given, lr=train.lr, momentum=train.momentum, nesterov=train.nesterov, fused=True)
+    if train.optimizer == "adamw":
+        # capturable: a recorded step may contain it; it is without effect on other steps
+        recordable = all(group["params"][0].is_cuda for group in given)
+        return torch.optim.AdamW(given, lr=train.lr, fused=True, capturable=recordable)
+    return torch.optim.SGD(given, lr=train.lr, momentum=train.momentum, nesterov=train.nesterov, fused=True)
 
 
 def learning_rate(group: ParameterGroup, train: TrainConfig, epoch: int) -> float:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmark import datasets
 from benchmark.configuration import Request, RunAlias, RunConfig, plan
-from benchmark.configuration.values import MethodEntry, parse_variant, read_methods
+from benchmark.configuration.values import MethodEntry, parse_variant, read_entries
 from methods.errors import InputError
 
 SMALL = {"dataset": "digits", "seeds": 2, "epochs": 4}
@@ -39,7 +39,7 @@ class TestForm:
 
     def test_a_list_of_both_kinds(self) -> None:
         given = ["dml", {"name": "dml", "as": "dml-small-lr", "train": {"lr": 0.05}}, {"name": "dkel", "decay": "none"}]
-        assert read_methods("methods", given) == [
+        assert read_entries("methods", given) == [
             MethodEntry("dml"),
             MethodEntry("dml", "dml-small-lr", {"lr": 0.05}),
             MethodEntry("dkel", hyperparameters={"decay": "none"}),
@@ -53,7 +53,7 @@ class TestForm:
             ({"name": "dml", "data": {"pad": 2}}, "all methods of a command see the same images"),
             ({"name": "dml", "as": "a, b"}, "without commas"),
             ({"name": "dml", "as": "pcl"}, "'pcl': that is another method's name"),
-            ({"name": "dml", "train": {"lr_facto": 1}}, "setting of 'dml' 'lr_facto', did you mean 'lr_factor'?"),
+            ({"name": "dml", "train": {"lr_facto": 1}}, "key in 'train' 'lr_facto', did you mean 'lr_factor'?"),
             ({"name": "dml", "temprature": 1}, "did you mean 'temperature'?"),
             ({"name": "dml", "train": {"lr": -1}}, "train.lr: Input should be greater than 0"),
         ],
