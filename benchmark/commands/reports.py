@@ -275,10 +275,6 @@ def schedules(
     say_notes(broken)
 
 
-BASELINE = "independent"
-"""What the leaderboards of a site compare with, if nothing else is given."""
-
-
 def report(
     results: options.ManyResults = options.RESULTS,
     prefer: options.Prefer = None,
@@ -325,7 +321,7 @@ def site(
     submissions: Annotated[
         Path | None, path("DIR", "The folder with one folder per submission (default: submissions, if it is there).")
     ] = None,
-    baseline: options.Baseline = BASELINE,
+    baseline: options.Baseline = None,
     resolve: Annotated[
         float,
         typer.Option(
@@ -345,7 +341,7 @@ def site(
         raise InputError(f"no such folder of submissions: {submissions}")
     usual = Path("submissions")
     given = submissions or (usual if usual.is_dir() else None)
-    built = pages.build(results, out, given, baseline or BASELINE, resolve, choice, tuple(plugin or ()), prefer)
+    built = pages.build(results, out, given, baseline, resolve, choice, tuple(plugin or ()), prefer)
     say_notes(built.notes)
     tell(
         f"{out / 'index.html'}: {built.boards} leaderboards, {built.methods} methods, {built.run_sets} run sets of "

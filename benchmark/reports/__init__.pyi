@@ -11,7 +11,6 @@ from .page import (
     PageCell as PageCell,
     PageTable as PageTable,
     markdown_templates as markdown_templates,
-    run_row as run_row,
     script_json as script_json,
     templates as templates,
 )

@@ -5,15 +5,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.metrics import COSTS, DECLARED, Metric, checked, figure_labels, of_frame
-from benchmark.reports.palette import Line
-from benchmark.reports.style import FIGURE, View, label_y, legend, lines_by_row, panels, styled
+from benchmark.reports.style import FIGURE, View, label_y, legend, lines_by_row, new_figure, panels, styled
 from benchmark.store import Status
-from benchmark.tables import build, critical_difference as nemenyi, layout, natural, summaries
+from benchmark.tables import Table, build, critical_difference as nemenyi, layout, natural, summaries
 from methods.errors import InputError, unknown
 
 MAX_PANELS = 12
@@ -38,21 +36,20 @@ def placed(frame: pd.DataFrame, view: View | None) -> Placed:
     view = view or View()
     # runs that did not finish count for the names: a row has the same name in table and figure
     arrangement = layout.arranged(summaries(frame))
-    names = {axis: list(arrangement.runs[axis].unique()) for axis in ("row", "column")}
-    view = replace(view, showing=view.showing.resolved([*names["row"], *names["column"]], {}))
+    order = {
+        "row": list(lines_by_row(arrangement.runs)),
+        "column": sorted(arrangement.runs["column"].unique(), key=natural),
+    }
+    view = replace(view, showing=view.showing.resolved([*order["row"], *order["column"]], {}))
     runs = finished.copy().join(arrangement.runs.set_index("run")[["row", "column"]], on="run", how="inner")
-    order = {"row": list(lines_by_row(arrangement.runs)), "column": sorted(names["column"], key=natural)}
     for axis, labels in order.items():
         shown = view.choice.labels(arrangement.runs, labels, axis, arrangement.methods == axis)
         runs = runs[runs[axis].isin(shown)]
-        present = set(runs[axis])
-        order[axis] = [label for label in shown if label in present]
+        order[axis] = [label for label in shown if label in set(runs[axis])]
     if runs.empty:
         raise InputError("no finished run of these rows and columns to plot")
-    if len(order["column"]) > MAX_PANELS:
-        raise InputError(
-            f"{len(order['column'])} datasets, backbones and settings are too many for one figure ({MAX_PANELS})"
-        )
+    if (count := len(order["column"])) > MAX_PANELS:
+        raise InputError(f"{count} datasets, backbones and settings are too many for one figure ({MAX_PANELS})")
     return Placed(runs, order["row"], order["column"], view)
 
 
@@ -62,8 +59,7 @@ def curves(frame: pd.DataFrame, metric: str = "student", view: View | None = Non
     if metric not in labels:
         raise unknown("curve", metric, labels)
     found = placed(frame, view)
-    shown = [(column, metric, found.view.word(column)) for column in found.columns]
-    return _over_epochs(found, shown, labels[metric])
+    return _over_epochs(found, [(column, metric, found.view.word(column)) for column in found.columns], labels[metric])
 
 
 def homogeneity(frame: pd.DataFrame, view: View | None = None) -> Figure:
@@ -79,6 +75,45 @@ def homogeneity(frame: pd.DataFrame, view: View | None = None) -> Figure:
         for metric in measured
     ]
     return _over_epochs(found, shown, "", most=len(measured) if several else 2)
+
+
+def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, most: int = 3) -> Figure:
+    """Plot column, metric and title, one panel each."""
+    view, paper = found.view, found.view.on_paper
+    lines = lines_by_row(found.runs, found.rows)
+    plotted: set[str] = set()
+    figure, axes, across = panels(len(shown), view, most)
+    with styled(view):
+        for axis, (column, metric, title) in zip(axes, shown, strict=True):
+            here = found.runs[found.runs["column"] == column]
+            here = here[here[metric].notna()] if metric in here else here.iloc[:0]
+            by_row = dict(iter(here.groupby("row")))
+            for row, line in lines.items():
+                if row not in by_row:
+                    continue
+                plotted.add(row)
+                # people count epochs from 1
+                by_epoch = by_row[row].groupby(by_row[row]["epoch"].astype(float) + 1)[metric]
+                mean, spread = by_epoch.mean(), by_epoch.std()
+                axis.plot(
+                    mean.index, mean, color=line.color, linestyle=line.dash, marker=line.marker,
+                    markevery=max(1, len(mean) // 8), markeredgecolor="white", markeredgewidth=0.3 if paper else 0.5,
+                    linewidth=0.9 if paper else 1.4,
+                )  # fmt: skip
+                if spread.notna().any():
+                    # a metric that is never negative has no band below 0
+                    low = (mean - spread).clip(lower=0 if (by_row[row][metric] >= 0).all() else None)
+                    axis.fill_between(mean.index, low, mean + spread, color=line.color, alpha=0.12, linewidth=0)
+            if here.empty:
+                axis.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axis.transAxes, color="#666666")
+            axis.set(title=title, xlabel="epoch")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not plotted:
+        raise InputError("no finished run has these numbers")
+    if y:
+        label_y(figure, axes, y, across, view)
+    legend(figure, {row: line for row, line in lines.items() if row in plotted}, view)
+    return figure
 
 
 def cost(
@@ -115,36 +150,40 @@ def cost(
     return figure
 
 
+# ranks and critical differences
+
+
+def _ranked(frame: pd.DataFrame, score: str, view: View) -> tuple[Table, Metric]:
+    """Return the table of a score, or raise an InputError if it has no direction."""
+    metric = checked(score, of_frame(frame))
+    if metric.better is None:
+        raise InputError(f"{score} has no ranks: neither higher nor lower is better")
+    return build(frame, [score], choice=view.choice, showing=view.showing), metric
+
+
 def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None) -> Figure:
     """Plot each row's average rank over the tasks of the first budget, as tables have it, and its rank in each."""
-    metric = _ranked(score, frame)
     found = placed(frame, view)
     view = found.view
-    table = build(frame, [score], choice=view.choice, showing=view.showing)
+    table, metric = _ranked(frame, score, view)
     budget = table.budgets[0]
     averages, used, _ = table.ranks(budget)
     if not used:
         raise InputError("ranks need two methods at least, and a dataset in which all of them have a value")
     columns = {heading.column: table.values(heading) for heading in table.complete(budget)[0]}
     ranked = pd.DataFrame(columns).T.rank(axis=1, ascending=metric.better == "low")
-    order = pd.Series(averages).sort_values(ascending=False, kind="stable")
+    order = sorted(averages, key=averages.__getitem__, reverse=True)
     lines = lines_by_row(found.runs, found.rows)
     with styled(view):
-        row_height = 0.28 if view.on_paper else 0.42
-        figure = Figure(figsize=(view.total or 5.6, 0.9 + row_height * len(order)), layout="constrained")
+        figure = new_figure(view.total or 5.6, 0.9 + (0.28 if view.on_paper else 0.42) * len(order))
         axis = figure.subplots()
-        for height, (row, average) in enumerate(order.items()):
-            line = lines[str(row)]
-            counts = ranked[row].value_counts()
-            axis.scatter(
-                counts.index, [height] * len(counts), s=18 * counts, color=line.color, alpha=0.35, linewidths=0
-            )
-            axis.plot(
-                [average], [height], marker=line.marker, color=line.color, markersize=9, markeredgecolor="white",
-                markeredgewidth=0.5,
-            )  # fmt: skip
+        for height, row in enumerate(order):
+            average, counts, line = averages[row], ranked[row].value_counts(), lines[row]
+            sizes = 18 * counts
+            axis.scatter(counts.index, [height] * len(counts), sizes, color=line.color, alpha=0.35, linewidths=0)
+            axis.plot(average, height, line.marker, color=line.color, ms=9, mec="white", mew=0.5)
             axis.annotate(f"{average:.2f}", (average, height), (0, 8), textcoords="offset points", ha="center")
-        axis.set_yticks(range(len(order)), [view.word(str(row)) for row in order.index])
+        axis.set_yticks(range(len(order)), map(view.word, order))
         axis.set(ylim=(-0.6, len(order) - 0.2), xlim=(0.5, len(order) + 0.5), xticks=range(1, len(order) + 1))
         axis.grid(axis="y", visible=False)
         tasks = f"{used} task{'' if used == 1 else 's'}{f' of {budget}' if budget else ''}"
@@ -155,62 +194,12 @@ def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None)
     return figure
 
 
-def _ranked(score: str, frame: pd.DataFrame) -> Metric:
-    metric = checked(score, of_frame(frame))
-    if metric.better is None:
-        raise InputError(f"{score} has no ranks: neither higher nor lower is better")
-    return metric
-
-
-def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, most: int = 3) -> Figure:
-    """Plot column, metric and title, one panel each."""
-    view = found.view
-    lines = lines_by_row(found.runs, found.rows)
-    plotted: set[str] = set()
-    figure, axes, across = panels(len(shown), view, most)
-    with styled(view):
-        for axis, (column, metric, title) in zip(axes, shown, strict=True):
-            here = found.runs[found.runs["column"] == column]
-            here = here[here[metric].notna()] if metric in here else here.iloc[:0]
-            for row, line in lines.items():
-                if len(group := here[here["row"] == row]):
-                    plotted.add(row)
-                    _curve(axis, group, metric, line, view)
-            if here.empty:
-                axis.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axis.transAxes, color="#666666")
-            axis.set(title=title, xlabel="epoch")
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if not plotted:
-        raise InputError("no finished run has these numbers")
-    if y:
-        label_y(figure, axes, y, across, view)
-    legend(figure, {row: line for row, line in lines.items() if row in plotted}, view)
-    return figure
-
-
-def _curve(axis: Axes, group: pd.DataFrame, metric: str, line: Line, view: View) -> None:
-    by_epoch = group.assign(epoch=group["epoch"].astype(float) + 1).groupby("epoch")[metric]
-    mean, spread = by_epoch.mean(), by_epoch.std()
-    axis.plot(
-        mean.index, mean, color=line.color, linestyle=line.dash, marker=line.marker,
-        markevery=max(1, len(mean) // 8), markeredgecolor="white", markeredgewidth=0.3 if view.on_paper else 0.5,
-        linewidth=0.9 if view.on_paper else 1.4,
-    )  # fmt: skip
-    if spread.notna().any():
-        # a metric that is never negative has no band below 0
-        low = (mean - spread).clip(lower=0) if (group[metric] >= 0).all() else mean - spread
-        axis.fill_between(mean.index, low, mean + spread, color=line.color, alpha=0.12, linewidth=0)
-
-
-# critical differences
-
-
 def cliques(ranks: Mapping[str, float], distance: float) -> list[list[str]]:
     """Return the largest groups of rows in which any two average ranks are less than ``distance`` apart."""
     order = sorted(ranks, key=ranks.__getitem__)
-    groups = (
-        [row for row in order[place:] if ranks[row] - ranks[order[place]] < distance] for place in range(len(order))
-    )
+    groups = [
+        [row for row in order[place:] if ranks[row] - ranks[first] < distance] for place, first in enumerate(order)
+    ]
     found = [group for group in groups if len(group) > 1]
     # a group with the same end as the one before is part of it
     return [group for place, group in enumerate(found) if not place or group[-1] != found[place - 1][-1]]
@@ -227,19 +216,12 @@ def critical_difference(frame: pd.DataFrame, score: str = "student", view: View 
     Raises:
         InputError: If the score has no direction, or there are fewer than two rows or columns.
     """
-    _ranked(score, frame)
     view = view or View()
-    table = build(frame, [score], choice=view.choice, showing=view.showing)
+    table, _ = _ranked(frame, score, view)
     averages, used, _ = table.ranks(table.budgets[0])
     if used < 2:
         raise InputError("a critical difference needs two rows, and two columns in which each of them has a value")
-    names = {row: table.style.word(row, FIGURE) for row in averages}
-    return _rank_diagram(averages, names, nemenyi(len(averages), used), f"by {score} over {used} columns", view)
-
-
-def _rank_diagram(
-    averages: Mapping[str, float], names: Mapping[str, str], distance: float, by: str, view: View
-) -> Figure:
+    distance = nemenyi(len(averages), used)
     order = sorted(averages, key=averages.__getitem__)
     groups = cliques(averages, distance)
     count = len(order)
@@ -247,8 +229,7 @@ def _rank_diagram(
     bars = 0.35 * len(groups) + 0.5
     depth = bars + max(len(left), len(right))
     with styled(view):
-        scale = 0.17 if view.on_paper else 0.24
-        figure = Figure(figsize=(view.total or 6.2, scale * (depth + 3.2)), layout="constrained")
+        figure = new_figure(view.total or 6.2, (0.17 if view.on_paper else 0.24) * (depth + 3.2))
         axis = figure.subplots()
         axis.set_axis_off()
         axis.set(xlim=(1 - 0.55 * (count - 1), count + 0.55 * (count - 1)), ylim=(-depth - 0.5, 2.7))
@@ -264,11 +245,11 @@ def _rank_diagram(
             for place, row in enumerate(rows):
                 height = -bars - place - 0.5
                 stroke([averages[row], averages[row], end], [0, height, height])
-                axis.text(end, height, f" {names[row]} ({averages[row]:.2f}) ", ha=side, va="center")
-        for place, group in enumerate(groups):
-            height = -0.35 * (place + 1)
+                name = f" {table.style.word(row, FIGURE)} ({averages[row]:.2f}) "
+                axis.text(end, height, name, ha=side, va="center")
+        for place, group in enumerate(groups, 1):
             ends = [averages[group[0]] - 0.04, averages[group[-1]] + 0.04]
-            axis.plot(ends, [height, height], color="black", linewidth=2.4, solid_capstyle="butt")
+            axis.plot(ends, [-0.35 * place] * 2, color="black", linewidth=2.4, solid_capstyle="butt")
         # the critical difference above the axis, as far as the axis is long enough
         shown, height = min(distance, count - 1), 1.75
         stroke([1, 1 + shown], [height, height])
@@ -276,5 +257,5 @@ def _rank_diagram(
             stroke([x, x], [height - 0.15, height + 0.15])
         more = "" if shown == distance else ", longer than the axis: these columns cannot show a difference"
         axis.text(1 + shown / 2, height + 0.25, f"CD = {distance:.2f} (5 %){more}", ha="center", va="bottom")
-        axis.set_title(f"average rank {by}")
+        axis.set_title(f"average rank by {score} over {used} columns")
     return figure

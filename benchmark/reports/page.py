@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,7 +17,7 @@ from benchmark import metrics, tables
 from benchmark.errors import MachineError
 from benchmark.escaping import lines, markdown, markdown_code
 from benchmark.formatting import duration
-from benchmark.reports.page_data import Content, Group, as_page_data
+from benchmark.reports.page_data import Content, as_page_data
 from benchmark.reports.run_text import facts, limitations
 from benchmark.store import Results, Status, environment, folders, put, scan
 from methods.errors import InputError
@@ -25,8 +25,7 @@ from methods.errors import InputError
 HOST = "127.0.0.1"
 
 
-@dataclass(frozen=True)
-class PageCell:
+class PageCell(NamedTuple):
     """A cell of a table on a page."""
 
     text: str  # what it shows
@@ -65,7 +64,7 @@ def page_table(title: str, table: tables.Table) -> PageTable | None:
 
 def templates(*packages: str) -> Environment:
     """Return the templates of the report after those of other packages, with all text escaped."""
-    return Environment(
+    found = Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "benchmark.reports")]),
         autoescape=True,
         # control characters of text become visible before it is escaped
@@ -73,6 +72,9 @@ def templates(*packages: str) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    found.filters["duration"] = duration
+    found.globals["by"] = environment.versions()
+    return found
 
 
 def markdown_templates(package: str) -> Environment:
@@ -107,65 +109,33 @@ def write(content: Content, out: Path, baseline: str | None = None) -> int:
 def render(content: Content, baseline: str | None = None, state: str = "") -> str:
     """Return the page; one that is served has the ``state`` of its folder and reloads when that changes."""
     data = as_page_data(content)
-    damaged = [f"{len(content.damaged)} damaged runs are left out"] if content.damaged else []
-    columns: dict[str, dict[str, list[Any]]] = {panel: {} for panel in content.panels}
+    warnings = [*content.left_out]
+    if content.damaged:
+        warnings.append(f"{len(content.damaged)} damaged runs are left out")
+    panels: dict[str, dict[str, list[Any]]] = {panel: {} for panel in content.panels}
     for group in content.groups:
-        columns[group.panel][group.row] = [content.runs[name] for name in group.runs]
-    return (
-        templates()
-        .get_template("report.html.j2")
-        .render(
-            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            by=environment.versions(),
-            facts=facts(content.runs.values()),
-            warnings=[*content.left_out, *damaged, *limitations(columns)],
-            headline=page_table("Students", _built(content, None, baseline, content.plans)) if content.runs else None,
-            tables=_sections(content) if content.runs else [],
-            lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
-            runs=[run_row(content, group, name, data["runs"][name]) for group in content.groups for name in group.runs],
-            data=script_json(data),
-            watched=state,
-        )
-    )
-
-
-def _built(
-    content: Content, scores: Sequence[str] | None, baseline: str | None = None, plans: Sequence[tables.Plan] = ()
-) -> tables.Table:
-    choice, showing = content.choice, content.showing
-    return tables.build(content.frame, scores, baseline=baseline, choice=choice, showing=showing, plans=plans)
-
-
-def _sections(content: Content) -> list[PageTable]:
-    sections = metrics.sections(metrics.of_frame(content.frame))
-    every = _built(content, [score for names in sections.values() for score in names])
-    parts = {
-        title: replace(
-            every,
-            headings=[heading for heading in every.headings if heading.metric.name in names],
-            baseline=None,
-            gains={},
-            aggregates={},
-        )
-        for title, names in sections.items()
-    }
-    return [table for title, part in parts.items() if (table := page_table(title, part))]
-
-
-def run_row(content: Content, group: Group, name: str, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one row of the table of single runs, from the run's group and its details on the page."""
-    run = content.runs[name]
-    return {
-        "name": name,
-        "row": group.row,
-        "panel": group.panel,
-        "seed": run.config.seed,
-        "status": str(run.status),
-        "accuracy": details["metrics"].get("student"),
-        "epochs": f"{details['epochs']}/{run.config.train.epochs}",
-        "seconds": run.result.seconds if run.result else None,
-        "time": duration(run.result.seconds) if run.result else "",
-    }
+        panels[group.panel][group.row] = [content.runs[name] for name in group.runs]
+    shown: list[PageTable | None] = []
+    if content.runs:
+        how: dict[str, Any] = {"choice": content.choice, "showing": content.showing}
+        headline = tables.build(content.frame, baseline=baseline, plans=content.plans, **how)
+        sections = metrics.sections(metrics.of_frame(content.frame))
+        every = tables.build(content.frame, [name for names in sections.values() for name in names], **how)
+        shown = [page_table("Students", headline)]
+        for title, names in sections.items():
+            headings = [heading for heading in every.headings if heading.metric.name in names]
+            shown.append(page_table(title, replace(every, headings=headings, baseline=None, gains={}, aggregates={})))
+    return templates().get_template("report.html.j2").render(
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        facts=facts(content.runs.values()),
+        warnings=[*warnings, *limitations(panels)],
+        headline=shown[0] if shown else None,
+        tables=[table for table in shown[1:] if table],
+        lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
+        runs=[(group, content.runs[name], data["runs"][name]) for group in content.groups for name in group.runs],
+        data=script_json(data),
+        watched=state,
+    )  # fmt: skip
 
 
 # served
@@ -181,10 +151,8 @@ class LivePage:
 
     def state(self) -> str:
         """Return a hash that changes when a run begins, progresses or ends."""
-        digest = sha256()
-        for root in folders(self._results):
-            digest.update(repr(scan(root)).encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()[:16]
+        found = repr([scan(root) for root in folders(self._results)])
+        return sha256(found.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def page(self) -> bytes:
         """Return the page, rendered again if anything has changed."""
@@ -220,22 +188,21 @@ def make_server(live: LivePage, port: int) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             """Answer with the page, its state, or an error."""
+            status, kind, body = 200, "text/plain", b""
             # a foreign page whose host name was made to resolve to this machine gets nothing
             if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
-                self._answer(403, b"forbidden\n")
+                status, body = 403, b"forbidden\n"
             elif self.path == "/state":
-                self._answer(200, live.state().encode())
+                body = live.state().encode()
             elif self.path == "/":
                 try:
-                    self._answer(200, live.page(), "text/html; charset=utf-8")
+                    kind, body = "text/html", live.page()
                 except InputError as error:
-                    self._answer(500, f"{error}\n".encode())
+                    status, body = 500, f"{error}\n".encode()
             else:
-                self._answer(404, b"not found\n")
-
-        def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+                status, body = 404, b"not found\n"
             self.send_response(status)
-            self.send_header("Content-Type", kind)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Cache-Control", "no-store")
             self.send_header("X-Content-Type-Options", "nosniff")

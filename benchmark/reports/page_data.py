@@ -3,9 +3,8 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, groupby
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,22 +14,19 @@ from benchmark import store, tables
 from benchmark.metrics import COSTS, DECLARED, HEADLINE, RECORDED, Section, own_names
 from benchmark.reports import run_text
 from benchmark.reports.palette import LINES, ON_DARK
-from benchmark.store import Found, Record, Results, Runs, Scores, Status, StoredRun
+from benchmark.store import Found, Results, Runs, Scores, Status, StoredRun
 from benchmark.tables import Plan, TableFilter, TableStyle, layout
 from methods.metrics import Role
 
 MAX_NUMBERS = 400_000  # in the curves of a page, which is then a few megabytes; longer curves show fewer epochs
-
-MIN_POINTS, MAX_POINTS = 24, 120
-MIN_RUN_POINTS, MAX_RUN_POINTS = 12, 60
-AT_ONCE = 500  # about how many runs have their curves in memory together
+AT_ONCE = 100  # groups whose curves are in memory together
 
 PREDICTORS = tuple(one.name for one in RECORDED.values() if one.of_predictors)
 """Metrics that every predictor has: a page shows their means over students and peers."""
 
 STUDENTS = RECORDED[HEADLINE].labels[""]  # what the curve of the reported metric is called
 
-_AVERAGED = (Status.FINISHED, Status.UNFINISHED, Status.BUSY, Status.STOPPED)
+AVERAGED = (Status.FINISHED, Status.UNFINISHED, Status.BUSY, Status.STOPPED)
 
 Numbers = NDArray[np.float64]
 
@@ -80,11 +76,21 @@ class Content:
         stored = store.read(results, prefer, by_index=claims is None, claims=claims)
         choice, showing = choice or TableFilter(), showing or TableStyle()
         frame, left_out = choice.runs(store.last_epochs(stored))
-        groups = _groups(frame, choice, showing)
+        groups: list[Group] = []
+        if not frame.empty:
+            table = tables.build(frame, [HEADLINE], choice=choice, showing=showing)
+            arranged = layout.arranged(frame).runs
+            by_cell = dict(iter(arranged.groupby(["row", "column"], sort=False)))
+            columns, word = dict.fromkeys(heading.column for heading in table.headings), table.style.word
+            groups = [
+                Group(word(column), word(row), str(own["method"].iloc[0]), list(map(str, own["run"])))
+                for row in table.rows
+                for column in columns
+                if (own := by_cell.get((row, column))) is not None
+            ]
         shown = {name for group in groups for name in group.runs}
         runs = {found.record.name: found.stored() for found in stored.found if found.record.name in shown}
-        plans = tables.stored_plans(store.folders(results))
-        return cls(frame, stored, runs, groups, choice, showing, left_out, plans)
+        return cls(frame, stored, runs, groups, choice, showing, left_out, tables.stored_plans(store.folders(results)))
 
     @property
     def damaged(self) -> list[str]:
@@ -94,37 +100,12 @@ class Content:
     @property
     def panels(self) -> list[str]:
         """The tables' columns: in the order that was asked for, else by the numbers in their names."""
-        order = [self.showing.word(column) for column in self.choice.columns]
-        return sorted(
-            dict.fromkeys(group.panel for group in self.groups),
-            key=lambda panel: (order.index(panel) if panel in order else len(order), tables.natural(panel)),
-        )
-
-    @property
-    def rows(self) -> list[str]:
-        """The tables' rows, in order."""
-        return list(dict.fromkeys(group.row for group in self.groups))
+        order = {self.showing.word(column): place for place, column in enumerate(self.choice.columns)}
+        found = dict.fromkeys(group.panel for group in self.groups)
+        return sorted(found, key=lambda panel: (order.get(panel, len(order)), tables.natural(panel)))
 
 
-def _groups(frame: pd.DataFrame, choice: TableFilter, showing: TableStyle) -> list[Group]:
-    if frame.empty:
-        return []
-    table = tables.build(frame, [HEADLINE], choice=choice, showing=showing)
-    order = {row: index for index, row in enumerate(table.rows)}
-    columns = {heading.column: index for index, heading in enumerate(table.headings)}
-    word = table.style.word
-    found = []
-    for (panel, row), runs in layout.arranged(frame).runs.groupby(["column", "row"], sort=False):
-        if row not in order or panel not in columns:
-            continue
-        names = [str(name) for name in runs["run"]]
-        group = Group(word(str(panel)), word(str(row)), str(runs["method"].iloc[0]), names)
-        found.append((order[row], columns[panel], group))
-    return [group for _, _, group in sorted(found, key=lambda item: item[:2])]
-
-
-@dataclass(frozen=True)
-class GroupCurves:
+class GroupCurves(NamedTuple):
     """Curves by metric over E epochs (0-based): mean and sample standard deviation ``[E]``, nan without enough runs."""
 
     epochs: Sequence[int]
@@ -133,55 +114,43 @@ class GroupCurves:
 
 
 def group_curves(
-    curves: Sequence[Scores],
-    students: Sequence[str],
-    roles: Mapping[str, Role],
-    own: Mapping[str, str],
+    curves: Sequence[Scores], students: Sequence[str], roles: Mapping[str, Role], own: Mapping[str, str]
 ) -> GroupCurves:
     """Average the curves of several runs, one per run, over the runs that have the epoch."""
-    epochs = sorted({int(epoch) for curve in curves for epoch in _epochs(curve)})
-    place = {epoch: index for index, epoch in enumerate(epochs)}
+    curves = [curve for curve in curves if "epoch" in curve.names]
+    epochs_of = [curve.values[:, curve.names.index("epoch")].astype(int) for curve in curves]
+    epochs = np.unique(np.concatenate([*epochs_of, np.empty(0, int)]))
     by_name: dict[str, Numbers] = {}
-    for number, curve in enumerate(curves):
-        rows = [place[int(epoch)] for epoch in _epochs(curve)]
+    for number, (curve, present) in enumerate(zip(curves, epochs_of, strict=True)):
         for name, columns in joined(curve.names, students, roles, own).items():
-            if name not in by_name:
-                by_name[name] = np.full((len(curves), len(epochs)), np.nan)
-            part = curve.values[:, columns]
-            by_name[name][number, rows] = part[:, 0] if len(columns) == 1 else mean_of(part.T)[0]
-    means, deviations = {}, {}
-    for name, values in by_name.items():
-        mean, deviation = mean_of(values)
-        if np.isfinite(mean).any():
-            means[name], deviations[name] = mean, deviation
-    return GroupCurves(epochs, means, deviations)
+            values = by_name.setdefault(name, np.full((len(curves), len(epochs)), np.nan))
+            values[number, np.searchsorted(epochs, present)] = mean_of(curve.values[:, columns].T)[0]
+    found = {name: mean_of(values) for name, values in by_name.items() if np.isfinite(values).any()}
+    means, deviations = ({name: pair[part] for name, pair in found.items()} for part in (0, 1))
+    return GroupCurves(epochs.tolist(), means, deviations)
 
 
 def joined(
-    names: Sequence[str],
-    students: Sequence[str],
-    roles: Mapping[str, Role],
-    own: Mapping[str, str],
+    names: Sequence[str], students: Sequence[str], roles: Mapping[str, Role], own: Mapping[str, str]
 ) -> dict[str, list[int]]:
     """Return the positions of the metrics that each curve averages."""
-    position = {name: index for index, name in enumerate(names)}
-    found: dict[str, list[int]] = {}
-    if HEADLINE in position:
-        found[STUDENTS] = [position[HEADLINE]]
-    for family in PREDICTORS:
-        predictors = {name: name.partition("/")[2] for name in names if name.startswith(f"{family}/")}
-        kinds = {
-            "students": [name for name, predictor in predictors.items() if predictor in students],
-            "peers": [name for name, predictor in predictors.items() if roles.get(predictor) == "peer"],
-            "ensemble": [name for name, predictor in predictors.items() if roles.get(predictor) == "ensemble"],
-        }
-        for kind, members in kinds.items():
-            if members and not (family == "top1" and kind == "students"):
-                found[f"{family}: {kind}"] = [position[name] for name in members]
-    for name in names:
-        if name not in (HEADLINE, "seconds", "epoch") and name.partition("/")[0] not in PREDICTORS:
-            found[own.get(name, name.replace("/", ": ", 1))] = [position[name]]
-    return found
+    found: dict[str, list[int]] = {STUDENTS: []}
+    for place, name in enumerate(names):
+        family, _, predictor = name.partition("/")
+        if family in PREDICTORS:
+            kinds = {
+                "students": predictor in students and family != "top1",
+                "peers": roles.get(predictor) == "peer",
+                "ensemble": roles.get(predictor) == "ensemble",
+            }
+            curves = [f"{family}: {kind}" for kind, whether in kinds.items() if whether]
+        elif name in ("seconds", "epoch"):
+            curves = []
+        else:
+            curves = [STUDENTS if name == HEADLINE else own.get(name, name.replace("/", ": ", 1))]
+        for curve in curves:
+            found.setdefault(curve, []).append(place)
+    return {curve: places for curve, places in found.items() if places}
 
 
 def mean_of(values: Numbers) -> tuple[Numbers, Numbers]:
@@ -197,10 +166,6 @@ def mean_of(values: Numbers) -> tuple[Numbers, Numbers]:
     return mean, np.where(count > 1, deviation, np.nan)
 
 
-def _epochs(curve: Scores) -> Numbers:
-    return curve.values[:, curve.names.index("epoch")] if "epoch" in curve.names else np.empty(0)
-
-
 def as_page_data(
     content: Content, numbers: int = MAX_NUMBERS, command: Callable[[StoredRun], str] | None = None
 ) -> dict[str, Any]:
@@ -211,91 +176,70 @@ def as_page_data(
         command: Returns the command that repeats a run; by default on the machine and in the folder of the run.
     """
     command = command or (lambda run: run_text.command(run.config, run.result, run.folder.parents[1]))
-    records = {found.record.name: found for found in content.stored.found}
-    means: list[GroupCurves] = []
-    details: dict[str, dict[str, Any]] = {}
-    run_points = min(MAX_RUN_POINTS, max(MIN_RUN_POINTS, numbers // (4 * max(1, len(records)))))
+    found = {one.record.name: one for one in content.stored.found}
+    averaged: list[GroupCurves] = []
+    runs: dict[str, dict[str, Any]] = {}
     own = own_names(content.frame.attrs.get(DECLARED, ()))
-    counts = accumulate(len(group.runs) for group in content.groups)
-    for _, part in groupby(zip(counts, content.groups, strict=True), lambda pair: pair[0] // AT_ONCE):
-        groups = [group for _, group in part]
-        curves = dict(content.stored.curves([name for group in groups for name in group.runs]))
-        for group in groups:
-            runs = [content.runs[name] for name in group.runs]
-            ended = [run.result for run in runs if run.result]
-            students = dict.fromkeys(name for result in ended for name in result.students)
+    points = min(60, max(12, numbers // (4 * max(1, len(found)))))
+    for start in range(0, len(content.groups), AT_ONCE):
+        part = content.groups[start : start + AT_ONCE]
+        curves = dict(content.stored.curves([name for group in part for name in group.runs]))
+        for group in part:
+            ended = [result for name in group.runs if (result := content.runs[name].result)]
+            students = [name for result in ended for name in result.students]
             roles = {name: role for result in ended for name, role in result.roles.items()}
-            fit = [curves[run.name] for run in runs if run.status in _AVERAGED and run.name in curves]
-            means.append(group_curves(fit, list(students), roles, own))
+            kept = [curves[name] for name in group.runs if name in curves and content.runs[name].status in AVERAGED]
+            averaged.append(group_curves(kept, students, roles, own))
             for name in group.runs:
-                details[name] = _details(content, group, records[name], curves.get(name), run_points, command)
-    curves_of, names = _thinned(means, numbers)
-    panels = {panel: index for index, panel in enumerate(content.panels)}
-    rows = {row: index for index, row in enumerate(content.rows)}
+                label = f"{group.row}, {group.panel}, seed {content.runs[name].config.seed}"
+                runs[name] = {"label": label, "command": command(content.runs[name])}
+                runs[name] |= _details(content.runs[name], found[name], curves.get(name), points)
+    metrics = list(dict.fromkeys(name for group in averaged for name in group.means))
+    points = min(120, max(24, numbers // (2 * max(1, sum(len(group.means) for group in averaged)))))
+    panels, rows = content.panels, list(dict.fromkeys(group.row for group in content.groups))
+    # what is not ours is the method's
+    ours = {one.name: one.section for one in RECORDED.values()} | {STUDENTS: RECORDED[HEADLINE].section}
+    sections: list[Section] = [ours.get(name.partition(": ")[0], "Method") for name in metrics]
+    groups = []
+    for group, lines in zip(content.groups, averaged, strict=True):
+        finished = [found[name].record for name in group.runs if content.runs[name].status is Status.FINISHED]
+        last = [record.last.named() for record in finished]
+        costs = {name: [value for run in last for value in one.of(run).values()] for name, one in COSTS.items()}
+        accuracies = [value for one in finished if (value := one.last_metrics().get(HEADLINE)) is not None]
+        groups.append(
+            {
+                "panel": panels.index(group.panel),
+                "row": rows.index(group.row),
+                "n": len(group.runs),
+                "curves": {str(metrics.index(name)): _line(lines, name, points) for name in lines.means},
+                "cost": {name: _rounded(float(np.mean(values))) for name, values in costs.items() if values},
+                "student": _rounded(float(np.mean(accuracies))) if accuracies else None,
+            }
+        )
     return {
-        "panels": [*panels],
-        "rows": [*rows],
-        "metrics": names,
-        "sections": _by_section(names),
+        "panels": panels,
+        "rows": rows,
+        "metrics": metrics,
+        "sections": {
+            section: [place for place, its in enumerate(sections) if its == section]
+            for section in get_args(Section)
+            if section in sections
+        },
         "costs": {name: metric.short for name, metric in COSTS.items()},
         "colours": [line.color for line in LINES],
         "on_dark": [ON_DARK.get(line.color, line.color) for line in LINES],
-        "groups": [
-            {
-                "panel": panels[group.panel],
-                "row": rows[group.row],
-                "n": len(group.runs),
-                "curves": curves_of[index],
-                **_means([records[name].record for name in group.runs]),
-            }
-            for index, group in enumerate(content.groups)
-        ],
-        "runs": details,
+        "groups": groups,
+        "runs": runs,
     }
 
 
-def _means(runs: Sequence[Record]) -> dict[str, Any]:
-    """Return the mean student accuracy and the mean of each cost over the finished runs."""
-    finished = [run for run in runs if run.status is Status.FINISHED]
-    students = [value for run in finished if (value := run.last_metrics().get("student")) is not None]
-    last = [run.last.named() for run in finished]
-    costs = {name: [value for run in last for value in one.of(run).values()] for name, one in COSTS.items()}
-    return {
-        "cost": {name: _rounded(float(np.mean(values))) for name, values in costs.items() if values},
-        "student": _rounded(float(np.mean(students))) if students else None,
-    }
-
-
-def _thinned(groups: Sequence[GroupCurves], numbers: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return each group's curves by metric, at as many epochs as fit the page, and all metrics' names."""
-    names = list(dict.fromkeys(name for group in groups for name in group.means))
-    position = {name: str(index) for index, name in enumerate(names)}
-    count = sum(len(group.means) for group in groups)
-    points = min(MAX_POINTS, max(MIN_POINTS, numbers // (2 * max(1, count))))
-    curves = []
-    for group in groups:
-        own: dict[str, Any] = {}
-        # epochs are counted from one where people read them
-        epochs = np.array(group.epochs, dtype=int) + 1
-        for name, line in group.means.items():
-            band = group.deviations[name]
-            there = np.flatnonzero(np.isfinite(line))
-            chosen = there[_spread(len(there), points)]
-            own[position[name]] = [
-                epochs[chosen].tolist(),
-                [_rounded(value) for value in line[chosen].tolist()],
-                *([[_rounded(value) for value in band[chosen].tolist()]] if np.isfinite(band[chosen]).any() else []),
-            ]
-        curves.append(own)
-    return curves, names
-
-
-def _by_section(names: Sequence[str]) -> dict[Section, list[int]]:
-    """Return the positions of curves by the section that a page lists them in; what is not ours is the method's."""
-    ours = {one.name: one.section for one in RECORDED.values()} | {STUDENTS: RECORDED[HEADLINE].section}
-    sections: list[Section] = [ours.get(name.partition(": ")[0], "Method") for name in names]
-    places = {one: [place for place, own in enumerate(sections) if own == one] for one in get_args(Section)}
-    return {section: own for section, own in places.items() if own}
+def _line(curves: GroupCurves, name: str, points: int) -> list[list[float | None]]:
+    """Return a curve's epochs, counted from one where people read them, means and, if there are any, deviations."""
+    there = np.flatnonzero(np.isfinite(curves.means[name]))
+    chosen = there[_spread(len(there), points)]
+    values = [part[name][chosen] for part in (curves.means, curves.deviations)]
+    shown = [[_rounded(value) for value in line.tolist()] for line in values if np.isfinite(line).any()]
+    return [[curves.epochs[place] + 1 for place in chosen], *shown]
 
 
 def _spread(length: int, points: int) -> list[int]:
@@ -303,17 +247,13 @@ def _spread(length: int, points: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(length, points)).round()).astype(int).tolist() if length else []
 
 
-def _details(
-    content: Content, group: Group, found: Found, curve: Scores | None, points: int, command: Callable[[StoredRun], str]
-) -> dict[str, Any]:
-    run = content.runs[found.record.name]
+def _details(run: StoredRun, found: Found, curve: Scores | None, points: int) -> dict[str, Any]:
     result = run.result
     metrics = {key: _rounded(value) for key, value in found.record.last_metrics().items() if key != "epoch"}
     line = np.empty((0, 2))
-    if curve is not None and "student" in curve.names:
-        line = curve.values[:, [curve.names.index("epoch"), curve.names.index("student")]]
+    if curve is not None and HEADLINE in curve.names:
+        line = curve.values[:, [curve.names.index("epoch"), curve.names.index(HEADLINE)]]
         line = line[np.isfinite(line[:, 1])]
-        line = line[_spread(len(line), points)]
     return {
         "status": str(run.status),
         "reason": result.reason if result else "",
@@ -321,16 +261,14 @@ def _details(
         "environment": (result.environment or {}) if result else {},
         "cost": {key: _rounded(value) for key, value in ((result.cost or {}) if result else {}).items()},
         "metrics": {key: value for key, value in metrics.items() if value is not None},
-        "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in line.tolist()],
+        "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in line[_spread(len(line), points)].tolist()],
         "epochs": found.record.epochs,
-        "command": command(run),
-        "label": f"{group.row}, {group.panel}, seed {run.config.seed}",
     }
 
 
-def _rounded(value: Any) -> float | None:
+def _rounded(value: float | None) -> float | None:
     """Return a number with as many digits as a curve can show; None for none."""
     if value is None or not math.isfinite(value):
         return None
-    number = float(f"{float(value):.5g}")
+    number = float(f"{value:.5g}")
     return int(number) if number.is_integer() else number

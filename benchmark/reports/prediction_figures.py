@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -22,7 +21,6 @@ Classes = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 Measure = Callable[[Classes, Classes, Classes], float]
 
-COLOUR_MAP = "Blues"
 MAX_NAMED, MAX_NUMBERED, MAX_DECIMALS = 24, 14, 6
 """The most rows of a matrix that are named, whose numbers are written, and with a decimal."""
 LONGEST_NAME = 18
@@ -98,7 +96,7 @@ def confusion(
     whose = "mean of the students" if predictor is None else figure_text(predictor)
     # the square root spreads small values: the confusions of a good network are small
     norm = PowerNorm(0.5, 0, 100)
-    return _matrices(found, norm, f"images of the class in %\n({whose})", shown.view, ("predicted class", "class"))
+    return draw(found, f"images of the class in %\n({whose})", shown.view, norm, ("predicted class", "class"))
 
 
 def agreement(
@@ -113,7 +111,7 @@ def agreement(
         names = [name for name in runs[0].logits if all(name in run.logits for run in runs)]
         matrices = [pairwise(measure, {name: run.predicted(name) for name in names}, run.labels) for run in runs]
         found.append(Panel(title, np.mean(matrices, axis=0), [figure_text(name) for name in names]))
-    return _matrices(found, _upper_range(found), label, shown.view)
+    return draw(found, label, shown.view)
 
 
 def agreement_of_runs(
@@ -146,8 +144,7 @@ def agreement_of_runs(
         name = " ".join(shown.view.word(str(run[key])) for key in keys)
         predicted[f"{name}, seed {run['seed']}"] = own.predicted(predictor or own.students[0])
     matrix = pairwise(measure, predicted, first.labels)
-    found = [Panel(figure_text(predictor or "first student"), matrix, list(predicted))]
-    return _matrices(found, _upper_range(found), label, shown.view)
+    return draw([Panel(figure_text(predictor or "first student"), matrix, list(predicted))], label, shown.view)
 
 
 def _measure(value: str) -> tuple[Measure, str]:
@@ -170,49 +167,41 @@ def _groups(shown: Placed, folders: Mapping[str, Path]) -> Iterator[tuple[str, l
             yield f"{title} ({len(names)})", [read_predictions(folders[name]) for name in names]
 
 
-def _upper_range(found: Sequence[Panel]) -> Normalize:
-    """Return a colour scale up to 100 from at most 90, so that 95 and 99 % differ in colour."""
-    values = np.concatenate([panel.matrix.ravel() for panel in found])
-    values = values[np.isfinite(values)]
-    return Normalize(min(90.0, 10 * np.floor(values.min() / 10)) if len(values) else 0.0, 100)
-
-
-def _matrices(
-    found: Sequence[Panel], norm: Normalize, label: str, view: View, names: tuple[str, str] = ("", "")
+def draw(
+    found: Sequence[Panel], label: str, view: View, norm: Normalize | None = None, axes_names: Sequence[str] = ("", "")
 ) -> Figure:
-    """Plot the panels with one colour scale; ``names`` are those of the horizontal and the vertical axis."""
+    """Plot the panels with one colour scale.
+
+    Args:
+        label: Of the colour scale.
+        norm: Of the colour scale; by default up to 100 from at most 90, so that 95 and 99 % differ in colour.
+        axes_names: Of the horizontal and the vertical axis.
+    """
+    if norm is None:
+        values = np.concatenate([panel.matrix[np.isfinite(panel.matrix)] for panel in found])
+        norm = Normalize(min(90.0, 10 * np.floor(values.min() / 10)) if len(values) else 0.0, 100)
     figure, axes, _ = panels(len(found), view)
     # closes the gaps that square panels would leave
     figure.set_layout_engine("compressed")
     with styled(view):
-        for axis, panel in zip(axes, found, strict=True):
-            image = axis.imshow(panel.matrix, cmap=COLOUR_MAP, norm=norm, interpolation="nearest")
-            axis.set(title=panel.title, xlabel=names[0], ylabel=names[1])
-            _name_classes(axis, panel.names)
-            if len(panel.names) <= MAX_NUMBERED:
-                _write_numbers(axis, panel.matrix, norm, view)
+        for axis, (title, matrix, names) in zip(axes, found, strict=True):
+            image = axis.imshow(matrix, cmap="Blues", norm=norm, interpolation="nearest")
+            axis.set(title=title, xlabel=axes_names[0], ylabel=axes_names[1])
+            axis.grid(visible=False)
+            axis.spines[:].set_visible(False)
+            axis.tick_params(length=0)
+            if len(names) <= MAX_NAMED:
+                short = [shortened(name, LONGEST_NAME) for name in names]
+                angle, align = (0, "center") if all(len(name) <= 2 for name in short) else (45, "right")
+                axis.set_xticks(range(len(names)), short, rotation=angle, ha=align, rotation_mode="anchor")
+                axis.set_yticks(range(len(names)), short)
+            size = (4.5 if view.on_paper else 6.5) * min(1.0, 10 / len(matrix))
+            for (down, across), value in np.ndenumerate(matrix) if len(names) <= MAX_NUMBERED else ():
+                there = np.isfinite(value)
+                text = f"{value:.{int(len(matrix) <= MAX_DECIMALS)}f}" if there else "–"  # noqa: RUF001 - no value
+                tint = "white" if there and norm(value) > 0.55 else "black"
+                axis.text(across, down, text, ha="center", va="center", fontsize=size, color=tint)
         bar = figure.colorbar(image, ax=axes, shrink=0.9)
         bar.set_label(label)
         bar.outline.set_visible(False)
     return figure
-
-
-def _name_classes(axis: Axes, names: Sequence[str]) -> None:
-    axis.grid(visible=False)
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0)
-    if len(names) > MAX_NAMED:
-        return
-    short = [shortened(name, LONGEST_NAME) for name in names]
-    angle, align = (0, "center") if all(len(name) <= 2 for name in short) else (45, "right")
-    axis.set_xticks(range(len(names)), short, rotation=angle, ha=align, rotation_mode="anchor")
-    axis.set_yticks(range(len(names)), short)
-
-
-def _write_numbers(axis: Axes, matrix: Numbers, norm: Normalize, view: View) -> None:
-    size = (4.5 if view.on_paper else 6.5) * min(1.0, 10 / len(matrix))
-    digits = int(len(matrix) <= MAX_DECIMALS)
-    for (down, across), value in np.ndenumerate(matrix):
-        dark = np.isfinite(value) and norm(value) > 0.55
-        text = f"{value:.{digits}f}" if np.isfinite(value) else "–"  # noqa: RUF001 - stands for a missing value
-        axis.text(across, down, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")

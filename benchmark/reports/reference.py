@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from methods.interface import Method
 
 FIDELITY = "docs/fidelity.md"
-BACKBONE, CLASSES, SIDE = "resnet8", 10, 32  # the network that a method is built with to see what it predicts
+WORDS = {int: "whole number", float: "number", bool: "true or false", str: "word", type(None): "null"}
+BOUNDS = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
 
 
 def method(name: str, plugins: Sequence[str] = ()) -> Iterator[str]:
     """Yield a method's description, hyperparameters, predictors, schedules and differences, or raise an InputError."""
+    import torch
+
     cls = registry.load(name, plugins)
     item = registry.catalogue(plugins)[name]
     yield f"{name}{f' ({item.year})' if item.year else ''}: {item.description}"
@@ -33,28 +36,22 @@ def method(name: str, plugins: Sequence[str] = ()) -> Iterator[str]:
         yield f"  {' '.join(paragraph.split())}"
     yield from ("", f"hyperparameters, set as {name}.KEY=VALUE:")
     yield from _table(described(key, info) for key, info in cls.Hyperparameters.model_fields.items())
-    yield from _predictors(name, plugins)
+    yield ""
+    try:
+        # a small network tells what a method predicts
+        built = registry.build(name, backbone="resnet8", num_classes=10, image_size=32, plugins=plugins)
+    except InputError as error:
+        yield f"predictors: known once it can be built ({error})"
+    else:
+        with torch.no_grad():
+            yield f"predictors: {', '.join(built.eval().predict(torch.zeros(1, 3, 32, 32)))}"
+        yield f"students, whose mean accuracy is the reported metric: {', '.join(built.students)}"
     if found := default_schedules(cls):
         yield f"schedules (bench schedules --method {name} plots them): {', '.join(found.schedules)}"
     yield from ("", f"networks: {networks(cls)}", f"version: {cls.version}", f"defined in: {item.origin}")
-    if known := differences(name):
+    if rows := differences(name):
         yield from ("", f"where released code and paper differ ({FIDELITY}):")
-        yield from (f"  released: {row.released}; here: {row.here}; why: {row.why}" for row in known)
-
-
-def _predictors(name: str, plugins: Sequence[str]) -> Iterator[str]:
-    import torch
-
-    yield ""
-    try:
-        built: Method = registry.build(name, backbone=BACKBONE, num_classes=CLASSES, image_size=SIDE, plugins=plugins)
-    except InputError as error:
-        yield f"predictors: known once it can be built ({error})"
-        return
-    with torch.no_grad():
-        predictors = built.eval().predict(torch.zeros(1, 3, SIDE, SIDE))
-    yield f"predictors: {', '.join(predictors)}"
-    yield f"students, whose mean accuracy is the reported metric: {', '.join(built.students)}"
+        yield from (f"  released: {row.released}; here: {row.here}; why: {row.why}" for row in rows)
 
 
 def networks(cls: "type[Method]") -> str:
@@ -76,10 +73,7 @@ def differences(name: str) -> list[Difference]:
     """Return the known differences of a method; none where the page that lists them is not installed."""
     packaged = Path(str(files("benchmark"))) / FIDELITY
     path = packaged if packaged.is_file() else packaged.parents[2] / FIDELITY
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines if line.startswith("|")]
     whole = [Difference(*row) for row in rows if len(row) == len(Difference._fields)]
     return [row for row in whole if name in re.split(r",\s*", row.methods)]
@@ -88,19 +82,16 @@ def differences(name: str) -> list[Difference]:
 def hyperparameters(plugins: Sequence[str] = ()) -> Iterator[str]:
     """Yield every hyperparameter of every method."""
     usable = [name for name, item in registry.catalogue(plugins).items() if not item.broken]
+    models = {name: registry.load(name, plugins).Hyperparameters for name in usable}
     yield from _table(
-        described(f"{name}.{key}", info)
-        for name in usable
-        for key, info in registry.load(name, plugins).Hyperparameters.model_fields.items()
+        described(f"{name}.{key}", info) for name, model in models.items() for key, info in model.model_fields.items()
     )
 
 
 def settings() -> Iterator[str]:
     """Yield every setting of training and data."""
     yield from _table(
-        described(f"{section}.{key}", info)
-        for section, model in SECTIONS.items()
-        for key, info in model.model_fields.items()
+        described(f"{name}.{key}", info) for name, model in SECTIONS.items() for key, info in model.model_fields.items()
     )
 
 
@@ -121,24 +112,17 @@ def described(key: str, info: FieldInfo) -> tuple[str, str, str, str]:
 
 def allowed(info: FieldInfo) -> str:
     """Return the valid values of a field in words."""
-    signs = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
-    kind = _kind(info.annotation)
-    bounds = [
-        f"{words} {getattr(bound, sign.__name__.lower()):g}"
-        for bound in info.metadata
-        for sign, words in signs.items()
-        if isinstance(bound, sign)
-    ]
-    return " ".join([kind, *bounds]) if bounds else kind
+    bounds = [(words, getattr(one, kind.__name__.lower())) for one in info.metadata for kind, words in BOUNDS.items()
+              if isinstance(one, kind)]  # fmt: skip
+    return " ".join([_kind(info.annotation), *(f"{words} {bound:g}" for words, bound in bounds)])
 
 
 def _kind(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
-    names = {int: "whole number", float: "number", bool: "true or false", str: "word", type(None): "null"}
-    if annotation in names:
-        return names[annotation]
+    if annotation in WORDS:
+        return WORDS[annotation]
     if origin is list:
-        return "list of " + _kind(arguments[0]) + "s"
+        return f"list of {_kind(arguments[0])}s"
     if arguments and all(isinstance(word, str | bool) for word in arguments):
         return "|".join(map(shown, arguments))
     # an alias that carries bounds, or a union
@@ -151,5 +135,5 @@ def _table(rows: Iterable[tuple[str, str, str, str]]) -> Iterator[str]:
     every = list(rows)
     widths = [max((len(row[place]) for row in every), default=0) for place in range(3)]
     for *cells, last in every:
-        shown = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True) if width]
-        yield "  " + "  ".join([*shown, last]).rstrip()
+        aligned = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True) if width]
+        yield "  " + "  ".join([*aligned, last]).rstrip()

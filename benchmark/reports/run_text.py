@@ -18,38 +18,37 @@ from methods.errors import InputError
 
 RESULTS = "results"  # the default folder of results
 
-_COMPARED = ("hardware", "precision", "torch", "okdbench", "commit")  # of what the runs of a comparison were made with
-
 
 def lines(run: StoredRun) -> Iterator[str]:
     """Yield a stored run's configuration, result, last metrics and the command that repeats it."""
     config, result = run.config, run.result
-    saved = {
-        "students": bool(students_files(run.folder)),
-        "predictions": (run.folder / PREDICTIONS).is_file(),
-    }
-    yield run.name
+    students = [path.stem for path in students_files(run.folder)]
+    predictions = (run.folder / PREDICTIONS).is_file()
     head = {"folder": run.folder, "identity": run.identity, "status": run.status}
     if result:
         head |= {"reason": result.reason} if result.reason else {}
-        students = ", ".join(path.stem for path in students_files(run.folder)) or "none (--save-students)"
-        predictions = "saved" if saved["predictions"] else "none (--save-predictions)"
-        head |= {"took": duration(result.seconds), "saved students": students, "predictions": predictions}
-    yield from _aligned(head)
+        head |= {"took": duration(result.seconds), "saved students": ", ".join(students) or "none (--save-students)"}
+        head |= {"predictions": "saved" if predictions else "none (--save-predictions)"}
     chosen = {key: getattr(config, key) for key in ("method", "dataset", "backbone", "seed")}
     code = {f"{role} source": source for role, source in config.sources.items()}
     blocks: dict[str, Mapping[str, Any]] = {
-        "run": chosen | {"scored on": config.split, "method version": config.method_version} | code,
-        "train": config.train.model_dump(),
-        "data": config.data.model_dump() | {"checksum": config.dataset_checksum},
-        config.method: config.hyperparameters,
-        "cost": (result.cost or {}) if result else {},
-        "made with": (result.environment or {}) if result else {},
-        "last metrics": run.last_metrics(),
+        run.name: head,
+        "run:": chosen | {"scored on": config.split, "method version": config.method_version} | code,
+        "train:": config.train.model_dump(),
+        "data:": config.data.model_dump() | {"checksum": config.dataset_checksum},
+        f"{config.method}:": config.hyperparameters,
+        "cost:": (result.cost or {}) if result else {},
+        "made with:": (result.environment or {}) if result else {},
+        "last metrics:": run.last_metrics(),
     }
     for title, values in blocks.items():
         if values:
-            yield from ("", f"{title}:", *_aligned(values))
+            yield from (title,) if values is head else ("", title)
+        width = max(map(len, values), default=0)
+        for key, value in values.items():
+            text = f"{value:.12g}" if isinstance(value, float) else "" if value is None else str(value)
+            yield f"  {key:<{width}}  {text}"
+    saved = {"students": students, "predictions": predictions}
     flags = [f"--save-{what}" for what, there in saved.items() if there]
     yield from ("", "repeat it (with --force if it has ended):")
     yield f"  {command(config, result, run.folder.parents[1], flags)}"
@@ -65,13 +64,6 @@ def listing(runs: Iterable[Record]) -> Iterator[str]:
         reason = f"  {' '.join(run.reason.split())}" if run.reason else ""
         place = f"  ({run.environment})" if counts[run.identity] > 1 else ""
         yield f"  {run.status:<13}  {score:>8}  {run.name}{place}{reason}"
-
-
-def _aligned(values: Mapping[str, Any]) -> Iterator[str]:
-    width = max(map(len, values))
-    for key, value in values.items():
-        text = f"{value:.12g}" if isinstance(value, float) else "" if value is None else str(value)
-        yield f"  {key:<{width}}  {text}"
 
 
 def recipe(config: RunConfig) -> str:
@@ -122,10 +114,11 @@ def places(plugins: Sequence[str], results: Path | None, data_root: Path | None)
 
 
 def _assignments(config: RunConfig) -> Iterator[str]:
+    # of a dataset that is unknown everything that is not a default is named
+    _, usual = _recipe(config.dataset)
     for section, model in SECTIONS.items():
-        base, own = _recipe_section(config.dataset, section), getattr(config, section)
         for key in model.model_fields:
-            if (value := getattr(own, key)) != getattr(base, key):
+            if (value := getattr(getattr(config, section), key)) != getattr(usual[section], key):
                 yield f"{section}.{key}={_yaml(value)}"
     hyperparameters = config.hyperparameters
     # an older version's are completed with those added since; the present version stores all of them
@@ -136,18 +129,13 @@ def _assignments(config: RunConfig) -> Iterator[str]:
 
 
 @cache
-def _recipe(dataset: str) -> Mapping[str, Any] | None:
-    """Return the recipe of a dataset; None for one that this version does not know."""
+def _recipe(dataset: str) -> tuple[bool, Mapping[str, Any]]:
+    """Return whether a dataset is known, and its recipe by section; of an unknown one the defaults."""
     try:
-        return recipes.read(recipes.find(datasets.recipe(dataset)))
+        found = recipes.read(recipes.find(datasets.recipe(dataset)))
     except InputError:
-        return None
-
-
-@cache
-def _recipe_section(dataset: str, section: str) -> Any:
-    # of a dataset that is unknown everything that is not a default is named
-    return SECTIONS[section](**(_recipe(dataset) or {}).get(section, {}))
+        found = None
+    return found is not None, {name: model(**(found or {}).get(name, {})) for name, model in SECTIONS.items()}
 
 
 def _yaml(value: Any) -> str:
@@ -177,8 +165,8 @@ def facts(runs: Collection[StoredRun]) -> dict[str, str]:
         "methods": _listed(sorted({run.config.method for run in runs}, key=tables.method_order)),
         "datasets": _listed(run.config.dataset for run in runs),
         "backbones": _listed(run.config.backbone for run in runs),
-        "seeds": _listed(map(str, sorted({run.config.seed for run in runs}))),
-        "epochs": _listed(map(str, sorted({run.config.train.epochs for run in runs}))),
+        "seeds": _numbers(run.config.seed for run in runs),
+        "epochs": _numbers(run.config.train.epochs for run in runs),
         "recipe": _listed(recipe(run.config) for run in runs),
         "scored on": _listed(run.config.split for run in runs),
         **{key: _listed(own.get(key, "") for own in environments) for key in ("hardware", "precision", "torch")},
@@ -206,43 +194,41 @@ def limitations(columns: Mapping[str, Mapping[str, Iterable[StoredRun]]]) -> Ite
 
 def _of_column(rows: Mapping[str, list[StoredRun]]) -> Iterator[str]:
     runs = [run for own in rows.values() for run in own]
+    configs = [run.config for run in runs]
     environments = [run.result.environment or {} for run in runs if run.result]
-    for key in _COMPARED:
+    for key in ("hardware", "precision", "torch", "okdbench", "commit"):
         values = Counter(own[key] for own in environments if own.get(key)).most_common()
         if len(values) > 1:
             yield f"different {tables.MIXED[key]}: {_listed((f'{value} ({count})' for value, count in values), 6)}"
     if any(own.get("commit", "").endswith("+") for own in environments):
         yield "some runs used code with uncommitted changes"
-    yield from _seeds(rows)
-    of_recipe = {run.config.dataset: _recipe_section(run.config.dataset, "train").epochs for run in runs}
-    known = [run.config for run in runs if _recipe(run.config.dataset) is not None]
-    if short := [config for config in known if config.train.epochs < of_recipe[config.dataset]]:
-        lengths = _listed(map(str, sorted({config.train.epochs for config in short})), 6)
-        full = _listed(map(str, sorted({of_recipe[config.dataset] for config in short})), 6)
-        yield f"runs are shorter than the recipe: {lengths} epochs instead of {full}"
+    seeds = {
+        row: frozenset(run.config.seed for run in own if run.status is Status.FINISHED) for row, own in rows.items()
+    }
+    if few := [f"{row} ({len(own)})" for row, own in seeds.items() if len(own) < tables.MIN_PAIRS]:
+        yield f"fewer than {tables.MIN_PAIRS} finished seeds, too few for a confidence interval: {_listed(few, 6)}"
+    if len({own for own in seeds.values() if own}) > 1:
+        yield "the methods' finished seeds differ: only common seeds are paired"
+    full = {one.dataset: usual["train"].epochs for one in configs for known, usual in [_recipe(one.dataset)] if known}
+    short = [one for one in configs if one.train.epochs < full.get(one.dataset, 0)]
+    if short:
+        lengths, usual = {one.train.epochs for one in short}, {full[one.dataset] for one in short}
+        yield f"runs are shorter than the recipe: {_numbers(lengths, 6)} epochs instead of {_numbers(usual, 6)}"
     for key, what in (("train_per_class", "training"), ("test_per_class", "test")):
-        parts = {value for run in runs if (value := getattr(run.config.data, key)) is not None}
-        if parts:
-            yield f"only a subset of the {what} images: {_listed(map(str, sorted(parts)), 6)} per class"
-    if {run.config.split for run in runs} == {"validation"}:
+        if parts := {value for one in configs if (value := getattr(one.data, key)) is not None}:
+            yield f"only a subset of the {what} images: {_numbers(parts, 6)} per class"
+    if {one.split for one in configs} == {"validation"}:
         yield "scored on held-out training images, not on the test set"
     settings = Counter(own[0].config.method for own in rows.values() if any(run.config.split == "test" for run in own))
-    several = [f"{method} ({count})" for method, count in settings.items() if count > 1]
-    if several:
+    if several := [f"{method} ({count})" for method, count in settings.items() if count > 1]:
         yield (
             f"several settings of a method are scored on the test set: {_listed(several, 6)}; choosing the best of "
             "them selects on the test set (data.holdout=0.1 scores on held-out training images)"
         )
 
 
-def _seeds(rows: Mapping[str, list[StoredRun]]) -> Iterator[str]:
-    seeds = {
-        row: frozenset(run.config.seed for run in runs if run.status is Status.FINISHED) for row, runs in rows.items()
-    }
-    if few := [f"{row} ({len(own)})" for row, own in seeds.items() if len(own) < tables.MIN_PAIRS]:
-        yield f"fewer than {tables.MIN_PAIRS} finished seeds, too few for a confidence interval: {_listed(few, 6)}"
-    if len({own for own in seeds.values() if own}) > 1:
-        yield "the methods' finished seeds differ: only common seeds are paired"
+def _numbers(found: Iterable[int], most: int = 20) -> str:
+    return _listed(map(str, sorted(set(found))), most)
 
 
 def _listed(words: Iterable[str], most: int = 20) -> str:

@@ -49,18 +49,11 @@ class MethodSchedules:
 
     def curves(self) -> pd.DataFrame:
         """Return one row per term and epoch, from 0: every factor, their product, and the weight."""
-        rows = [
-            {
-                "term": term,
-                "epoch": epoch,
-                **{name: values[epoch] for name, values in schedule.factors.items()},
-                "product": schedule.product[epoch],
-                "weight": schedule.values[epoch],
-            }
-            for term, schedule in self.schedules.items()
-            for epoch in range(self.epochs)
+        parts = [
+            {"term": term, "epoch": range(self.epochs), **one.factors, "product": one.product, "weight": one.values}
+            for term, one in self.schedules.items()
         ]
-        return pd.DataFrame(rows)
+        return pd.concat(map(pd.DataFrame, parts), ignore_index=True)
 
 
 def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -> MethodSchedules:
@@ -73,8 +66,7 @@ def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -
     # a file may hold sections for other methods; on the command line that is a mistake
     if others := [key for key in layers[-1] if key in registry.catalogue(plugins) and key != method]:
         raise InputError(f"--set {others[0]}: the schedules of {method!r} are plotted")
-    train = {"epochs": REFERENCE_EPOCHS} | section(layers, "train")
-    epochs = validated(TrainConfig, train, "train").epochs
+    epochs = validated(TrainConfig, {"epochs": REFERENCE_EPOCHS} | section(layers, "train"), "train").epochs
     schedules = cls.Hyperparameters.resolve(section(layers, method), epochs, owner=method).schedules(epochs)
     if not schedules:
         raise InputError(f"{method!r} has no schedules: the weights of its loss terms are constant")
@@ -95,13 +87,19 @@ def write(found: MethodSchedules, folder: Path) -> list[Path]:
     from benchmark.reports.style import new_figure, styled, write_figures
 
     terms = found.schedules
+    # every ramp and decay once; where terms differ, its name says whose it is
+    factors: dict[str, Sequence[float]] = {}
+    for term, schedule in terms.items():
+        for name, values in schedule.factors.items():
+            shared = all(other.factors.get(name, values) == values for other in terms.values())
+            factors[name if shared else f"{name} of {term}"] = values
     # people count epochs from 1; the table counts as the code does
     epochs = range(1, found.epochs + 1)
     with styled():
         figure = new_figure(9.0, 1.4 + 1.15 * max(2, len(terms)))
         grid = figure.add_gridspec(len(terms), 2, width_ratios=[1, 1.2])
         left = figure.add_subplot(grid[:, 0])
-        for (name, values), line in zip(_factors(terms).items(), LINES * 2, strict=False):
+        for (name, values), line in zip(factors.items(), LINES * 2, strict=False):
             left.plot(epochs, values, color=line.color, linestyle=line.dash, linewidth=1.8, label=figure_text(name))
         left.set(title="Ramps and decays", ylim=(-0.03, 1.05), xlabel="epoch")
         figure.legend(handles=left.lines, loc="outside lower left", ncols=2)
@@ -119,13 +117,3 @@ def write(found: MethodSchedules, folder: Path) -> list[Path]:
         figure.suptitle(f"{figure_text(found.method)}, {found.epochs} epochs", fontsize=10)
     table = put(folder / f"{found.method}.csv", frame_csv(found.curves(), "%.10g"))
     return [*write_figures(folder, {found.method: figure}), table]
-
-
-def _factors(terms: Mapping[str, Schedule]) -> dict[str, Sequence[float]]:
-    """Return every ramp and decay once; where terms differ, its name says whose it is."""
-    factors: dict[str, Sequence[float]] = {}
-    for term, schedule in terms.items():
-        for name, values in schedule.factors.items():
-            shared = all(other.factors.get(name, values) == values for other in terms.values())
-            factors[name if shared else f"{name} of {term}"] = values
-    return factors

@@ -4,9 +4,10 @@ import logging
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font, get_font_names
@@ -31,51 +31,13 @@ from benchmark.tables import TableFilter, TableStyle, method_order, natural
 from methods.errors import InputError, unknown
 
 FORMATS = ("svg", "pdf", "png")
-STYLES = ("screen", "paper")
+STYLES = ("screen", "paper")  # beside what they share, see the files in `styles`
 PANEL = (4.6, 3.2)  # width and height of a panel on the screen, in inches
 PAPER_WIDTH = 6.75  # default width on paper in inches: the text width of a two-column page
 NARROWEST_PANEL = 1.55
 PAPER_RATIO = 0.78
 LEGEND_HEIGHT = 0.35  # inches that a figure of given width has for its legend
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
-
-_SHARED: dict[Any, Any] = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E5E5E5",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.handlelength": 3.2,
-    # identifiers in the SVG derive from this: equal numbers give equal files
-    "svg.hashsalt": "okdbench",
-    "pdf.fonttype": 42,
-}
-_SCREEN: dict[Any, Any] = {"font.size": 9, "lines.markersize": 4.5, "svg.fonttype": "none"}
-_PAPER: dict[Any, Any] = {
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7,
-    "legend.fontsize": 6.5,
-    "xtick.labelsize": 6,
-    "ytick.labelsize": 6,
-    "lines.markersize": 3,
-    "axes.linewidth": 0.5,
-    "grid.linewidth": 0.4,
-    "xtick.major.width": 0.5,
-    "ytick.major.width": 0.5,
-    "legend.handlelength": 2.6,
-    "legend.columnspacing": 1.2,
-    # text as outlines: it looks the same where the font is not installed
-    "svg.fonttype": "path",
-}
-_FALLBACK_FONTS = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "MS Gothic",
-    "Malgun Gothic", "Arial Unicode MS", "Noto Sans", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari",
-    "Noto Sans Thai", "Noto Sans Symbols", "Noto Emoji", "Symbola",
-)  # fmt: skip
-"""Fonts with characters that matplotlib's default font lacks, used where they are installed."""
 
 
 @dataclass(frozen=True)
@@ -119,15 +81,27 @@ def inches(text: str) -> float:
 @contextmanager
 def styled(view: View | None = None) -> Iterator[None]:
     """Apply the project's matplotlib settings to everything that is plotted inside the context."""
-    with mpl.rc_context(_SHARED | {"font.family": font_families()} | (_PAPER if view and view.on_paper else _SCREEN)):
+    own = _settings("shared") | _settings(view.style if view else "screen")
+    with mpl.rc_context(own | {"font.family": font_families()}):
         yield
+
+
+@cache
+def _settings(name: str) -> dict[Any, Any]:
+    file = Path(__file__).with_name("styles") / f"{name}.mplstyle"
+    return dict(mpl.rc_params_from_file(file, use_default_template=False))
+
+
+def font_families() -> list[str]:
+    """Return the fonts of figures, of which the first is always there: a character comes from the first that has it."""
+    first, *others = _settings("shared")["font.family"]
+    installed = set(get_font_names())
+    return [first, *(name for name in others if name in installed)]
 
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, in inches, without a window and without pyplot's global state."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def lines_by_row(frame: pd.DataFrame, order: Sequence[str] = ()) -> dict[str, Line]:
@@ -137,10 +111,9 @@ def lines_by_row(frame: pd.DataFrame, order: Sequence[str] = ()) -> dict[str, Li
         methods, key=lambda row: (*method_order(methods[row]), natural(row))
     )
     count = len(LINES)
-    repeated = [LINES[(place + place // count) % count] for place in range(len(rows))]
     return {
-        row: other._replace(color=LINES[place % count].color)
-        for place, (row, other) in enumerate(zip(rows, repeated, strict=True))
+        row: LINES[(place + place // count) % count]._replace(color=LINES[place % count].color)
+        for place, row in enumerate(rows)
     }
 
 
@@ -153,7 +126,7 @@ def panels(count: int, view: View, most: int = 3) -> tuple[Figure, list[Axes], i
     if view.total is not None:
         size = (view.total, view.total / across * PAPER_RATIO * down + LEGEND_HEIGHT)
     with styled(view):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = new_figure(*size)
         axes = list(figure.subplots(down, across, squeeze=False).flat)
     for axis in axes[count:]:
         axis.remove()
@@ -162,12 +135,11 @@ def panels(count: int, view: View, most: int = 3) -> tuple[Figure, list[Axes], i
 
 def label_y(figure: Figure, axes: Sequence[Axes], name: str, across: int, view: View) -> None:
     """Label the vertical axis: beside the first panel of each row, on paper once for all."""
-    if view.on_paper:
-        with styled(view):
-            figure.supylabel(name, fontsize=_PAPER["axes.labelsize"])
-        return
-    for axis in axes[::across]:
-        axis.set_ylabel(name)
+    with styled(view):
+        if view.on_paper:
+            figure.supylabel(name, fontsize=mpl.rcParams["axes.labelsize"])
+        for axis in [] if view.on_paper else axes[::across]:
+            axis.set_ylabel(name)
 
 
 def legend(figure: Figure, lines: Mapping[str, Line], view: View, dashes: bool = True) -> None:
@@ -200,21 +172,10 @@ def check_path(path: Path) -> Path:
 
 
 def save(figure: Figure, path: Path, view: View | None = None) -> Path:
-    """Write a figure in the format of the path's ending, with exactly the view's width if it has one."""
-    missing = _write(figure, path, view)
-    _say_missing(missing)
-    return path
+    """Write a figure in the format of the path's ending, with exactly the view's width if it has one.
 
-
-def write_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
-    """Write each figure as ``NAME.svg`` and ``NAME.png`` into a folder, which is made, and return the files."""
-    paths = {folder / f"{name}.{ending}": figure for name, figure in figures.items() for ending in ("svg", "png")}
-    _say_missing({char for path, figure in paths.items() for char in _write(figure, path)})
-    return [*paths]
-
-
-def _write(figure: Figure, path: Path, view: View | None = None) -> set[str]:
-    """Write one file and return the characters for which there was no font."""
+    One line on the error stream names the characters that no font has.
+    """
     ending = check_path(path).suffix[1:].lower()
     exact = view is not None and view.total is not None
     content = BytesIO()
@@ -224,16 +185,18 @@ def _write(figure: Figure, path: Path, view: View | None = None) -> set[str]:
         figure.savefig(content, format=ending, dpi=200, bbox_inches=None if exact else "tight", metadata=metadata)
         missing = _missing_characters(figure, ending == "svg" and mpl.rcParams["svg.fonttype"] == "none")
     put(path, content.getbuffer())
-    return missing
+    if missing:
+        line = f"note: no font for {' '.join(sorted(missing))}: the figure shows placeholders there"
+        say(new_console(stderr=True), line)
+    return path
+
+
+def write_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+    """Write each figure as ``NAME.svg`` and ``NAME.png`` into a folder, which is made, and return the files."""
+    return [save(figure, folder / f"{name}.{end}") for name, figure in figures.items() for end in ("svg", "png")]
 
 
 # text in figures
-
-
-def font_families() -> list[str]:
-    """Return the fonts of figures: each character comes from the first font that has it."""
-    installed = set(get_font_names())
-    return ["sans-serif", *(name for name in _FALLBACK_FONTS if name in installed)]
 
 
 def _chosen(label: str) -> str:
@@ -289,9 +252,3 @@ def _missing_characters(figure: Figure, as_text: bool) -> set[str]:
             known = fonts[0] if formula else set().union(*fonts)
             missing |= {char for char in text if ord(char) not in known and unicodedata.category(char)[0] != "C"}
     return missing
-
-
-def _say_missing(characters: Iterable[str]) -> None:
-    if characters := sorted(characters):
-        line = f"note: no font for {' '.join(characters)}: the figure shows placeholders there"
-        say(new_console(stderr=True), line)

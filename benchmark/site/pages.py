@@ -1,5 +1,7 @@
 """``bench site``: all pages, written into a folder."""
 
+import ast
+import inspect
 import json
 import tempfile
 from collections import Counter
@@ -9,16 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from markupsafe import Markup
 
+from benchmark import reports
 from benchmark.escaping import file_name
 from benchmark.exchange import Mark
-from benchmark.reports import Content, as_page_data, facts, run_row, script_json, templates
-from benchmark.site.boards import Board, BoardFile, as_csv, boards, of_method
-from benchmark.site.method_pages import About, about
-from benchmark.site.sources import Gathering, Place, RunSet, plugin_source, portable_command, run_sets, write_bundles
-from benchmark.store import environment, put, writing
-from benchmark.tables import TableFilter, published
+from benchmark.reports import Content
+from benchmark.site import sources
+from benchmark.site.boards import Board, BoardFile, as_csv, boards, of_method, usual_baseline
+from benchmark.site.formulas import paragraphs
+from benchmark.site.sources import Gathering, Place, RunSet
+from benchmark.store import put, writing
+from benchmark.tables import Comparison, TableFilter, published
 from methods import registry
 from methods.errors import InputError
 
@@ -40,11 +44,27 @@ class Built:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class About:
+    """The introduction of a method."""
+
+    name: str  # as on the command line
+    description: str = ""  # one line
+    year: int = 0  # of publication; 0 if unknown
+    text: Sequence[Markup] = ()  # the rest of the docstring as HTML, one item per paragraph
+    facts: Mapping[str, str] = field(default_factory=dict)  # version, networks and the like, by name
+    hyperparameters: Sequence[Sequence[str]] = ()  # name, valid values, default and description
+    schedules: reports.MethodSchedules | None = None  # at the defaults
+    differences: Sequence[Sequence[str]] = ()  # the released code, what is here, why, and the test
+    published: reports.PageTable | None = None  # numbers of its paper and others, beside ours
+    missing: str = ""  # why there is no more; empty if there is
+
+
 def build(
     results: Sequence[Path],
     out: Path,
     submissions: Path | None = None,
-    baseline: str = "independent",
+    baseline: str | None = None,
     resolve: float = 0.5,
     choice: TableFilter | None = None,
     plugins: Sequence[str] = (),
@@ -56,7 +76,7 @@ def build(
         results: Results folders, folders with some or bundles below them, or bundles.
         out: The folder; files of an earlier site that this one does not have are removed, others stay.
         submissions: The folder with one folder per submission; None for none.
-        baseline: The row that gains refer to.
+        baseline: The row that gains refer to; None for that of most declared suites. A chosen suite has its own.
         resolve: The difference within which a submission is reproduced, in points.
         choice: Which runs are shown, such as those of a suite, whose leaderboards have verdicts; None for all.
         plugins: Python files that define further methods.
@@ -65,34 +85,26 @@ def build(
     Raises:
         InputError: If there are no runs, or ``out`` is not a site, or cannot be written.
     """
-    earlier = _earlier(out)
-    with tempfile.TemporaryDirectory(prefix="okdbench-site-") as workplace:
-        found = Gathering(results, submissions, Path(workplace))
-        content = Content.read(
-            [place.root for place in found.places],
-            prefer,
-            choice,
-            claims={p.root: p.submission.name for p in found.places if p.submission},
-        )
-        with writing(out):
-            # from here on the folder is known as a site, even if this is interrupted
-            _write_manifest(out, earlier)
-            site = _Site(out, content, found.places, plugins, resolve)
-            return site.write(baseline, earlier, found.notes)
-
-
-def _earlier(out: Path) -> list[str]:
-    """Return the files of an earlier site in a folder, or raise an InputError if it contains something else."""
+    suite = choice.suite if choice else None
+    baseline = suite.baseline if suite else baseline or usual_baseline()
     manifest = out / MANIFEST
+    earlier: list[str] = []
     if manifest.is_file():
         try:
             names = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-            return [name for name in names if isinstance(name, str)]
+            earlier = [name for name in names if isinstance(name, str)]
         except (ValueError, TypeError, KeyError, OSError):
             raise InputError(f"{manifest} is damaged: move {out} away, or choose another folder") from None
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty and not a site: --out chooses another folder")
-    return []
+    with tempfile.TemporaryDirectory(prefix="okdbench-site-") as workplace:
+        found = Gathering(results, submissions, Path(workplace))
+        claims = {place.root: place.submission.name for place in found.places if place.submission}
+        content = Content.read([place.root for place in found.places], prefer, choice, claims=claims)
+        with writing(out):
+            # from here on the folder is known as a site, even if this is interrupted
+            _write_manifest(out, earlier)
+            return _Site(out, content, found.places, plugins, resolve, baseline).write(earlier, found.notes)
 
 
 def _write_manifest(out: Path, names: Sequence[str]) -> None:
@@ -108,20 +120,18 @@ class _Site:
     places: Sequence[Place]
     plugins: Sequence[str]
     resolve: float
+    baseline: str
     written: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         listed = registry.catalogue(self.plugins)
-        self.sets = run_sets(self.content, self.places, self.resolve, self.plugins)
+        self.sets = sources.run_sets(self.content, self.places, self.resolve, self.plugins)
+        self.records = {one.record.name: one.record for one in self.content.stored.found}
         names = dict.fromkeys([*listed, *(one.group.method for one in self.sets)])
         self.methods = [name for name in names if name not in listed or not listed[name].broken]
-        self.templates: Environment = templates("benchmark.site")
+        self.templates = reports.templates("benchmark.site")
         self.templates.filters["file_name"] = file_name
-        self.templates.globals |= {
-            "today": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "by": environment.versions(),
-            "method_names": self.methods,
-        }
+        self.templates.globals |= {"today": datetime.now(UTC).strftime("%Y-%m-%d"), "method_names": self.methods}
 
     def put(self, name: str, content: str) -> None:
         """Write one file, or raise an InputError if it would be outside the site."""
@@ -136,37 +146,23 @@ class _Site:
         """Write one page from a template."""
         self.put(name, self.templates.get_template(template).render(root="../" * name.count("/"), **values))
 
-    def write(self, baseline: str, earlier: Sequence[str], notes: Sequence[str]) -> Built:
+    def write(self, earlier: Sequence[str], notes: Sequence[str]) -> Built:
         """Write all files, remove those of an earlier site, and return what was written."""
-        bundles = write_bundles(self.content, self.sets, self.out / "bundles", BUNDLES)
+        bundles = sources.write_bundles(self.content, self.sets, self.out / "bundles", BUNDLES)
         self.written += [f"bundles/{path.name}" for path in bundles.values()]
         for name in ("site.css", "leaderboard.js", "page.js", "report.js"):
             self.put(f"assets/{name}", self.templates.get_template(name).render())
-        found = boards(self.content, self.sets, baseline)
+        found = boards(self.content, self.sets, self.baseline)
         for board in found:
             self.put(f"boards/{file_name(board.anchor, '.json')}", board.file.model_dump_json(indent=1) + "\n")
             self.put(f"boards/{file_name(board.anchor, '.csv')}", as_csv(board))
         self.put("boards/schema.json", json.dumps(BoardFile.model_json_schema(), indent=1) + "\n")
         comparisons = published.compare(self.content.frame)
-        introduced = [
-            about(name, self.plugins, comparisons, plugin_source(name, self.content, self.places))
-            for name in self.methods
-        ]
-        self.page(
-            "index.html",
-            "index.html.j2",
-            boards=found,
-            choices={
-                "data": list(dict.fromkeys(board.file.dataset for board in found)),
-                "network": list(dict.fromkeys(board.file.network for board in found)),
-                "budget": list(dict.fromkeys(board.file.budget for board in found)),
-                "checked": [str(mark) for mark in Mark],
-            },
-            introduced=introduced,
-            facts=facts(self.content.runs.values()),
-        )
+        introduced = [self._about(name, comparisons) for name in self.methods]
+        facts = reports.facts(self.content.runs.values())
+        self.page("index.html", "index.html.j2", boards=found, marks=list(Mark), introduced=introduced, facts=facts)
         for method in introduced:
-            self._method_page(method, found, bundles, baseline)
+            self._method_page(method, found, bundles)
         for own in self.sets:
             self._run_set_page(own, bundles.get(own.slug))
         every = [*notes, *self.content.damaged, *self.content.left_out]
@@ -182,57 +178,82 @@ class _Site:
             every.append(f"the site has {size / 1e6:.1f} MB, more than {LIMIT / 1e6:.0f}")
         return Built(len(found), len(introduced), len(self.sets), len(self.content.runs), size, every)
 
-    def _method_page(self, method: About, found: Sequence[Board], bundles: Mapping[str, Path], baseline: str) -> None:
+    def _about(self, name: str, comparisons: Sequence[Comparison]) -> About:
+        """Return everything that is known about a method; the source of an unknown plug-in is read and not run."""
+        listing = registry.catalogue(self.plugins).get(name)
+        if listing is None or listing.broken:
+            return _from_source(name, sources.plugin_source(name, self.content, self.places))
+        cls = registry.load(name, self.plugins)
+        fields = cls.Hyperparameters.model_fields
+        numbers = published.typed_comparison([one for one in comparisons if one.number.method == name])
+        # without the method's own name, and without columns that are empty in all rows
+        titles = [column.title for column in numbers.columns]
+        kept = [place for place in range(1, len(titles)) if any(line[place].text for line in numbers.lines)]
+        marks = ["wrap" if title in ("backbone", "protocol of the source", "ours differs") else "" for title in titles]
+        rows = [[reports.PageCell(line[one].text, marks[one]) for one in kept] for line in numbers.lines]
+        return About(
+            name=name,
+            description=listing.description,
+            year=listing.year,
+            text=paragraphs(inspect.getdoc(cls) or "", fields),
+            facts={
+                "version": str(cls.version),
+                "networks": reports.networks(cls),
+                "defined in": listing.origin if listing.own else Path(listing.origin).name,
+                "command": f"bench run --methods {name}",
+            },
+            hyperparameters=[
+                [text.removeprefix("default ") for text in reports.described(key, info)] for key, info in fields.items()
+            ],
+            schedules=reports.default_schedules(cls),
+            differences=[
+                [text.replace("`", "").replace("see below", f"see {reports.FIDELITY}") for text in row[1:]]
+                for row in reports.differences(name)
+            ],
+            published=reports.PageTable("", [titles[one] for one in kept], rows, numbers.notes) if rows else None,
+        )
+
+    def _method_page(self, method: About, found: Sequence[Board], bundles: Mapping[str, Path]) -> None:
         own = [one for one in self.sets if one.group.method == method.name]
         panels = {one.group.panel for one in own}
-        compared = [one for one in self.sets if one.group.row == baseline and one.group.panel in panels]
+        compared = [one for one in self.sets if one.group.row == self.baseline and one.group.panel in panels]
         groups = [one.group for one in self.sets if one in own or one in compared]
-        names = {name for group in groups for name in group.runs}
-        runs = {name: run for name, run in self.content.runs.items() if name in names}
-        part = replace(self.content, groups=groups, runs=runs)
         submitted = {name: one.submissions for one in self.sets for name in one.group.runs}
-        data = as_page_data(part, NUMBERS, lambda run: portable_command(run, submitted[run.name])) if own else None
-        rows: list[dict[str, Any]] = []
-        if data:
-            data["runs"] = {name: data["runs"][name] for one in own for name in one.group.runs}
-            for one in own:
-                links = [["all runs of this set, machine and versions", f"../runs/{one.slug}.html"]]
-                if one.slug in bundles:
-                    links.append(["download the bundle", f"../bundles/{bundles[one.slug].name}"])
-                for name in one.group.runs:
-                    data["runs"][name]["links"] = links
-                    rows.append(run_row(part, one.group, name, data["runs"][name]))
+        runs = {name: self.content.runs[name] for group in groups for name in group.runs}
+        data = reports.as_page_data(
+            replace(self.content, groups=groups, runs=runs),
+            NUMBERS,
+            lambda run: sources.portable_command(run, submitted[run.name]),
+        )
+        # those that it is compared with have curves and no runs on the page
+        details = {name: data["runs"][name] for one in own for name in one.group.runs}
+        for one in own:
+            links = [["all runs of this set, machine and versions", f"../runs/{one.slug}.html"]]
+            if one.slug in bundles:
+                links.append(["download the bundle", f"../bundles/{bundles[one.slug].name}"])
+            for name in one.group.runs:
+                details[name]["links"] = links
         self.page(
             f"methods/{file_name(method.name, '.html')}",
             "method.html.j2",
             method=method,
             results=of_method(found, method.name),
-            runs=rows,
-            data=script_json(data) if data else None,
+            runs=[(one.group, runs[name], details[name]) for one in own for name in one.group.runs],
+            data=reports.script_json({**data, "runs": details}),
         )
 
     def _run_set_page(self, own: RunSet, bundle: Path | None) -> None:
         runs = [self.content.runs[name] for name in own.group.runs]
-        config = runs[0].config
         # the provenance has the days
         made_with = [{**(run.result.environment or {}), "date": ""} for run in runs if run.result]
         environments = Counter(map(json.dumps, made_with))
-        records = {one.record.name: one.record for one in self.content.stored.found}
         self.page(
             f"runs/{own.slug}.html",
             "run_set.html.j2",
             own=own,
-            config=config,
+            config=runs[0].config,
             environments=[(json.loads(text), count) for text, count in environments.items()],
-            runs=[
-                (
-                    run,
-                    records[run.name].last_metrics().get("student"),
-                    own.outcomes.get(run.name, ""),
-                    portable_command(run, own.submissions),
-                )
-                for run in runs
-            ],
+            runs=[(run, self.records[run.name], sources.portable_command(run, own.submissions)) for run in runs],
             bundle=bundle.name if bundle else "",
             size=bundle.stat().st_size if bundle else 0,
             submissions=[
@@ -240,3 +261,18 @@ class _Site:
                 for one in own.submissions
             ],
         )
+
+
+def _from_source(name: str, source: str) -> About:
+    """Return the docstring of a plug-in's method; none of its code is run."""
+    missing = "A plug-in, whose code is not run here: bench site --plugin FILE.py adds its hyperparameters."
+    try:
+        classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        classes = []
+    for node in classes:
+        values = [ast.unparse(line.value) for line in node.body if isinstance(line, ast.Assign)]
+        text = ast.get_docstring(node) or ""
+        if repr(name) in values and text:
+            return About(name, text.splitlines()[0], text=paragraphs(text), missing=missing)
+    return About(name, missing=missing)

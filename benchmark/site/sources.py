@@ -10,17 +10,19 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from benchmark import exchange, store
-from benchmark.configuration import Origin, RunConfig, source_of_method
+from benchmark.configuration import Origin, source_of_method
 from benchmark.escaping import file_name
 from benchmark.exchange import Mark, Outcome, Record, Statement, Submission, is_bundle, submission
 from benchmark.reports import Content, Group, command
-from benchmark.store import CONFIG, METRICS, RESULT, Found, StoredRun
+from benchmark.store import CONFIG, METRICS, RESULT, StoredRun
 from benchmark.tables import PLANS
 from methods import registry
 from methods.errors import InputError
 
 _SKIPPED = frozenset(("runs", "sources", PLANS))
 _COMPRESSED = 0.3  # a generous estimate of a bundle's size relative to the files of its runs
+
+Tuning = Literal["tuned", "defaults", "other than defaults", ""]
 
 
 @dataclass(frozen=True)
@@ -53,53 +55,45 @@ class Gathering:
         """
         self.notes: list[str] = []
         self._workplace = workplace
-        self.places = [place for given in results for place in self._below(given)]
+        self.places: list[Place] = []
+        for given in results:
+            bundle = given.is_file() and is_bundle(given.name)
+            for folder in [given] if bundle else store.folders(given):
+                self.places += self._below(folder, given.parent if bundle else folder)
         if submissions is not None:
             found, faults = submission.below(submissions)
             self.notes += [f"left out: {fault}" for fault in faults]
-            for one in found:
-                self.places += self._unpacked(one.bundle, submissions, one)
+            self.places += [place for one in found for place in self._below(one.bundle, submissions, one)]
         if not any(store.scan(place.root) for place in self.places):
             damaged = f" ({'; '.join(self.notes)})" if self.notes else ""
             where = ", ".join(map(str, results))
             raise InputError(f"no runs and no bundles below {where} yet: bench run makes some{damaged}")
 
-    def _below(self, given: Path) -> Iterator[Place]:
-        if given.is_file() and is_bundle(given.name):
-            yield from self._unpacked(given, given.parent)
-            return
-        for folder in store.folders(given):
-            yield from self._inside(folder, folder)
+    def _below(self, path: Path, top: Path, own: Submission | None = None) -> Iterator[Place]:
+        """Yield the runs of a bundle; or those of a folder, of its bundles and of its folders.
 
-    def _inside(self, folder: Path, top: Path) -> Iterator[Place]:
-        """Yield the folder's own runs, those of its bundles, and those of its folders."""
-        if (folder / "runs").is_dir():
-            yield Place(folder, self._record(top, folder))
-        for path in sorted(folder.iterdir()):
-            if path.is_symlink():
-                continue
-            if path.is_file() and is_bundle(path.name):
-                yield from self._unpacked(path, top)
-            elif path.is_dir() and path.name not in _SKIPPED and not path.name.startswith("."):
-                yield from self._inside(path, top)
-
-    def _unpacked(self, bundle: Path, top: Path, own: Submission | None = None) -> Iterator[Place]:
-        root = self._workplace / f"{len(list(self._workplace.iterdir()))}"
-        root.mkdir()
-        try:
-            self.notes += exchange.merge([bundle], root).contradictions
-        except InputError as error:
-            self.notes.append(f"left out: {error}")
-        else:
-            yield Place(root, self._record(top, bundle), own)
-
-    def _record(self, top: Path, source: Path) -> Record:
-        """Return the checker's record of a bundle or a results folder, which is above it and never inside."""
-        try:
-            return exchange.record_of(top, source)
-        except InputError as error:
-            self.notes += [f"left out: {error}"] if f"left out: {error}" not in self.notes else []
-            return Record()
+        The checker's record of them is in ``top``, above them and never inside.
+        """
+        root, bundle = path, own is not None or not path.is_dir()
+        if bundle:
+            root = self._workplace / f"{len(list(self._workplace.iterdir()))}"
+            root.mkdir()
+            try:
+                self.notes += exchange.merge([path], root).contradictions
+            except InputError as error:
+                self.notes.append(f"left out: {error}")
+                return
+        if (root / "runs").is_dir():
+            record = Record()
+            try:
+                record = exchange.record_of(top, path)
+            except InputError as error:
+                self.notes += [f"left out: {error}"] if f"left out: {error}" not in self.notes else []
+            yield Place(root, record, own)
+        for inside in [] if bundle else sorted(path.iterdir()):
+            folder = inside.is_dir() and inside.name not in _SKIPPED and not inside.name.startswith(".")
+            if not inside.is_symlink() and (folder or (inside.is_file() and is_bundle(inside.name))):
+                yield from self._below(inside, top)
 
 
 class Provenance(BaseModel):
@@ -110,7 +104,7 @@ class Provenance(BaseModel):
     submission: str = Field("", description="that it belongs to")
     paper: str = Field("", description="of the method: the link that the submitter states")
     suite: str = Field("", description="that declares the comparison, with its version")
-    tuning: Literal["tuned", "defaults", "other than defaults", ""] = Field(
+    tuning: Tuning = Field(
         "",
         description="whether trials were spent on tuning, else whether the hyperparameters are the method's defaults",
     )
@@ -137,48 +131,40 @@ class RunSet:
     slug: str  # the name of their page, which stays the same when others are added
     checked: Statement  # what repetitions say of them, and how many of how many there are
     outcomes: Mapping[str, Outcome]  # of the runs that were repeated, by name
-    submissions: Sequence[Submission] = ()  # that they belong to
-    provenance: Provenance = field(default_factory=Provenance)  # who measured them, when, with what and how long
-
-    @property
-    def mark(self) -> Mark:
-        """What is known of them, in one word."""
-        return self.checked.mark
+    submissions: Sequence[Submission]  # that they belong to
+    provenance: Provenance  # who measured them, when, with what and how long
 
 
-def run_sets(
-    content: Content, places: Sequence[Place], bound: float = exchange.BOUND, plugins: Sequence[str] = ()
-) -> list[RunSet]:
+def run_sets(content: Content, places: Sequence[Place], bound: float, plugins: Sequence[str]) -> list[RunSet]:
     """Return all run sets in the tables' order; repetitions must exclude an inflation of ``bound`` points."""
     by_root = {place.root.resolve(): place for place in places}
     records = {one.record.name: one for one in content.stored.found}
-    return [_run_set(content, group, records, by_root, bound, plugins) for group in content.groups]
-
-
-def _run_set(
-    content: Content, group: Group, records: Mapping[str, Found], by_root: Mapping[Path, Place], bound: float,
-    plugins: Sequence[str],
-) -> RunSet:  # fmt: skip
-    found = {name: records[name] for name in group.runs}
-    own = {name: by_root[one.root.resolve()] for name, one in found.items()}
-    comparisons = {}
-    for name, one in found.items():
-        record, folder = own[name].record, one.folder.name
-        if folder in record.runs and (comparison := record.comparison(folder, _content_hash(one))):
-            comparisons[name] = comparison
-    checked = exchange.state([*comparisons.values()], len(found), bound)
-    submitted = {place.submission.name: place for place in own.values() if place.submission}
-    if any(place.record.problems for place in submitted.values()):
-        checked = replace(checked, mark=Mark.DIFFERS)
-    repeated = {name: one.outcome for name, one in comparisons.items() if one.outcome is not Outcome.NOT_REPEATED}
-    submissions = [place.submission for place in submitted.values() if place.submission]
-    runs = [content.runs[name] for name in group.runs]
-    # the column tells apart what one run was requested as: equal epochs, equal cost, another name
-    config = runs[0].config
-    key = f"{config.model_copy(update={'seed': 0}).identity} {group.panel} {group.row}"
-    words = re.sub(r"[^A-Za-z0-9+.]+", "-", f"{config.method}-{config.dataset.partition(':')[0]}-{config.backbone}")
-    slug = f"{words[:80]}-{sha256(key.encode()).hexdigest()[:10]}"
-    return RunSet(group, slug, checked, repeated, submissions, _provenance(runs, submissions, plugins))
+    found = []
+    for group in content.groups:
+        own = {name: by_root[records[name].root.resolve()] for name in group.runs}
+        comparisons: dict[str, exchange.Comparison] = {}
+        for name, place in own.items():
+            folder = records[name].folder
+            if folder.name in place.record.runs:
+                try:
+                    # a record is bound to the files that were repeated
+                    comparison = place.record.comparison(folder.name, store.read_files(folder).hash)
+                except store.DamagedError:
+                    continue
+                comparisons |= {name: comparison} if comparison else {}
+        checked = exchange.state([*comparisons.values()], len(own), bound)
+        if any(place.record.problems for place in own.values() if place.submission):
+            checked = replace(checked, mark=Mark.DIFFERS)
+        repeated = {name: one.outcome for name, one in comparisons.items() if one.outcome is not Outcome.NOT_REPEATED}
+        submissions = list({one.name: one for place in own.values() if (one := place.submission)}.values())
+        runs = [content.runs[name] for name in group.runs]
+        # the column tells apart what one run was requested as: equal epochs, equal cost, another name
+        config = runs[0].config
+        key = f"{config.model_copy(update={'seed': 0}).identity} {group.panel} {group.row}"
+        words = re.sub(r"[^A-Za-z0-9+.]+", "-", f"{config.method}-{config.dataset.partition(':')[0]}-{config.backbone}")
+        slug = f"{words[:80]}-{sha256(key.encode()).hexdigest()[:10]}"
+        found.append(RunSet(group, slug, checked, repeated, submissions, _provenance(runs, submissions, plugins)))
+    return found
 
 
 def _provenance(runs: Sequence[StoredRun], submissions: Sequence[Submission], plugins: Sequence[str]) -> Provenance:
@@ -194,30 +180,22 @@ def _provenance(runs: Sequence[StoredRun], submissions: Sequence[Submission], pl
     def listed(values: Iterable[str | None]) -> str:
         return ", ".join(dict.fromkeys(value for value in values if value))
 
-    def made_with(key: str) -> str:
-        return listed(one.get(key) for one in environments)
-
     return Provenance(
         date=" to ".join(dict.fromkeys([*dates[:1], *dates[-1:]])),
         laboratory=listed(one.form.who for one in submissions) or "this repository",
         submission=listed(one.name for one in submissions),
         paper=next((form.paper for form in own if form.paper), ""),
-        tuning="tuned" if any(trials) else _at_defaults([run.config for run in runs], plugins),
+        tuning="tuned" if any(trials) else _tuning(runs, plugins),
         trials=sum(trials) if trials else None,
-        hardware=made_with("hardware"),
-        torch=made_with("torch"),
-        okdbench=made_with("okdbench"),
-        commit=made_with("commit"),
         method_version=listed(str(run.config.method_version) for run in runs),
         hours=f"{sum(result.seconds for result in ended) / 3600:.2f} {kind} hours" if ended else "",
+        **{key: listed(one.get(key) for one in environments) for key in ("hardware", "torch", "okdbench", "commit")},
     )
 
 
-def _at_defaults(
-    configs: Sequence[RunConfig], plugins: Sequence[str]
-) -> Literal["defaults", "other than defaults", ""]:
+def _tuning(runs: Sequence[StoredRun], plugins: Sequence[str]) -> Tuning:
     """Return whether all hyperparameters are the method's defaults; nothing where its code is not at hand."""
-    config = configs[0]
+    config = runs[0].config
     try:
         method = registry.load(config.method, plugins)
         source = source_of_method(config.method, plugins)
@@ -227,32 +205,16 @@ def _at_defaults(
     if config.sources.get("method") != (source.hash if source else None):
         return ""
     usual = defaults.model_dump(mode="json")
-    same = all(
-        method.Hyperparameters.restored(one.hyperparameters).get(key, value) == value
-        for one in configs
-        for key, value in usual.items()
-    )
+    every = [usual | method.Hyperparameters.restored(run.config.hyperparameters) for run in runs]
+    same = all(one[key] == value for one in every for key, value in usual.items())
     return "defaults" if same else "other than defaults"
-
-
-def css_class(mark: Mark) -> str:
-    """Return the class of a mark in the pages' style sheet."""
-    return mark.replace(" ", "-")
-
-
-def _content_hash(found: Found) -> str:
-    """Return the hash of a run's files, which a record of its repetition is bound to."""
-    try:
-        return store.read_files(found.folder).hash
-    except store.DamagedError:
-        return ""
 
 
 def portable_command(run: StoredRun, submissions: Sequence[Submission]) -> str:
     """Return the command that repeats a run on any machine; a plug-in may be in the folder of its submission."""
-    names = [(one.name, Path(plugin).name) for one in submissions for plugin in one.plugins]
-    theirs = {plugin: f"submissions/{name}/{plugin}" for name, plugin in names}
-    plugins = [theirs.get(Path(plugin).name, Path(plugin).name) for plugin in run.config.origin.plugins]
+    files = {Path(plugin).name: one.name for one in submissions for plugin in one.plugins}
+    names = [Path(plugin).name for plugin in run.config.origin.plugins]
+    plugins = [f"submissions/{files[name]}/{name}" if name in files else name for name in names]
     return command(run.config.model_copy(update={"origin": Origin(plugins=plugins)}), run.result)
 
 
@@ -269,10 +231,11 @@ def plugin_source(method: str, content: Content, places: Sequence[Place]) -> str
 def write_bundles(content: Content, sets: Sequence[RunSet], folder: Path, limit: int) -> dict[str, Path]:
     """Write bundles of run sets, small ones first, of ``limit`` bytes together at most, and return them by slug."""
     folders = {one.slug: [content.runs[name].folder for name in one.group.runs] for one in sets}
-    files = {
-        slug: [folder / name for folder in own for name in (CONFIG, METRICS, RESULT)] for slug, own in folders.items()
-    }
-    sizes = {slug: sum(path.stat().st_size for path in paths if path.is_file()) for slug, paths in files.items()}
+    sizes = {
+        slug: sum(path.stat().st_size for one in own for name in (CONFIG, METRICS, RESULT)
+                  if (path := one / name).is_file())
+        for slug, own in folders.items()
+    }  # fmt: skip
     found: dict[str, Path] = {}
     for slug in sorted(folders, key=lambda slug: (sizes[slug], slug)):
         # every machine opens this format without a package

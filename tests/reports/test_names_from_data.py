@@ -166,7 +166,7 @@ class TestFigures:
     def test_one_line_names_what_no_font_has(
         self, frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(style, "_FALLBACK_FONTS", ())
+        monkeypatch.setattr(style, "get_font_names", list)
         figure = figures.curves(frame[frame["dataset"] == "npz:数据.npz"])
         style.save(figure, tmp_path / "x.png")
         (line,) = capfd.readouterr().err.splitlines()

@@ -6,7 +6,7 @@ from html import unescape
 
 import pytest
 
-from benchmark.site.method_pages import GREEK, SIGNS, SUMS, inline, mathml, paragraphs
+from benchmark.site.formulas import GREEK, SIGNS, SUMS, inline, mathml, paragraphs
 from methods import registry
 
 
