@@ -22,26 +22,15 @@ def table(
     prefer: options.Prefer = None,
     rows: Annotated[str, typer.Option(help="Keys of the rows: method, dataset, backbone, split, seed.")] = "method",
     columns: Annotated[
-        options.Text,
-        typer.Option(
-            help="Keys of the columns (default: dataset,backbone); metrics, see --value, add one column each: "
-            "--columns student,best,ensemble.",
-        ),
+        options.Text, typer.Option(help="Keys of the columns (default: dataset,backbone), or metrics: student,best.")
     ] = None,
     value: Annotated[
         options.Text,
-        typer.Option(
-            help="Metrics, with commas (default: student): {metrics}.", autocompletion=several_of(metric_names)
-        ),
+        typer.Option(help="Metrics (default: student): {metrics}.", autocompletion=several_of(metric_names)),
     ] = None,
     baseline: options.Baseline = None,
     resolve: Annotated[
-        float | None,
-        typer.Option(
-            help="With --baseline: the difference that matters, such as 0.5; adds how many seeds would call a method "
-            "equivalent within it, and how many would show it.",
-            metavar="DIFFERENCE",
-        ),
+        float | None, typer.Option(help="The difference that matters, such as 0.5: how many seeds tell it from none.")
     ] = None,
     suite: options.SuiteName = None,
     where: options.Where = None,
@@ -61,10 +50,7 @@ def table(
     aggregates: Annotated[bool | None, typer.Option(help="Columns with the gains over all columns.")] = None,
     siunitx: Annotated[bool | None, typer.Option(help="latex: columns aligned by siunitx.")] = None,
     form: Annotated[
-        options.Text,
-        typer.Option(
-            "--format", help="md, latex, csv, html, json or parquet (default: by the ending of --out, or md)."
-        ),
+        options.Text, typer.Option("--format", help="md, latex, csv, html, json or parquet (default: as --out ends).")
     ] = None,
     out: Annotated[Path | None, path("FILE", "Write it to a file instead of printing it.")] = None,
     published: Annotated[bool, switch("--published", "Compare with published numbers, with sources.")] = False,
@@ -100,7 +86,7 @@ def table(
     keys = [name for name in named if name in layout.KEYS]
     scores = [name for name in named if name in metrics]
     if value is not None:
-        scores = layout.check_names("value", layout.split_words(value), metrics) + scores
+        scores = list(dict.fromkeys([*layout.check_names("value", layout.split_words(value), metrics), *scores]))
     across = keys or [key for key in layout.COLUMNS if key not in down] or ["split"]
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
@@ -108,9 +94,8 @@ def table(
     frame, left_out = choice.runs(located(frame, folders), "split" in (*down, *across))
     if not scores and wanted.value:
         scores = layout.check_names("value", wanted.value, metrics)
-    judged = list(dict.fromkeys(scores)) or None
     plans = tables.stored_plans(folders)
-    made = tables.build(frame, judged, down, across, wanted.baseline, resolve, choice, showing, plans=plans)
+    made = tables.build(frame, scores or None, down, across, wanted.baseline, resolve, choice, showing, plans=plans)
     _put(rendering.parquet(made) if form == rendering.PARQUET else rendering.rendered(made, form), out)
     for line in [*(f"note: {line}" for line in left_out), *footnotes(frame)]:
         # another program may read the other formats
@@ -163,25 +148,21 @@ def plot(
     value: Annotated[
         options.Text,
         typer.Option(
-            help="curves: {curves}; cost, ranks and critical-difference: {metrics}. Default: student. "
-            "agreement: agreement or errors.",
+            help="curves: {curves}; cost and ranks: {metrics}. Default: student. agreement: agreement or errors.",
             autocompletion=one_of(value_names),
         ),
     ] = None,
     run: Annotated[
         options.Words,
         typer.Option(
-            help="confusion, agreement: only this run; given several times, the agreement between these runs.",
+            help="confusion, agreement: only this run; of several the agreement between them.",
             metavar="RUN",
             autocompletion=options.run_names,
         ),
     ] = None,
     predictor: Annotated[
         options.Text,
-        typer.Option(
-            help="confusion, agreement between runs: which predictor (default: the students' mean; the first student).",
-            metavar="NAME",
-        ),
+        typer.Option(help="Of whom, with confusion, and agreement between runs.", metavar="NAME"),
     ] = None,
     against: Annotated[
         str, typer.Option(help="cost: which one, such as seconds or memory.", autocompletion=one_of(cost_names))
@@ -229,23 +210,22 @@ def plot(
     frame, left_out = view.choice.runs(frame)
     places = store.folders(results)
     left_out = [*left_out, *view.choice.plans_of(set(frame["run"]), stored_plans(places))]
+    chosen = value or "student"
     if kind in OF_PREDICTIONS:
         folders, without = prediction_figures.folders_with_predictions(frame, places)
         left_out = [*left_out, *without]
-    chosen = value or "student"
-    if kind == "confusion":
-        figure = prediction_figures.confusion(frame, folders, predictor, view)
-    elif kind == "agreement" and len(runs) > 1:
-        figure = prediction_figures.agreement_of_runs(frame, folders, value or kind, predictor, view)
-    elif kind == "agreement":
-        figure = prediction_figures.agreement(frame, folders, value or kind, view)
+        if kind == "confusion":
+            figure = prediction_figures.confusion(frame, folders, predictor, view)
+        elif len(runs) > 1:
+            figure = prediction_figures.agreement_of_runs(frame, folders, value or kind, predictor, view)
+        else:
+            figure = prediction_figures.agreement(frame, folders, value or kind, view)
     elif kind == "homogeneity":
         figure = figures.homogeneity(frame, view)
     elif kind == "cost":
         figure = figures.cost(frame, against, chosen, view)
     else:
-        shapes = {"curves": figures.curves, "ranks": figures.ranks, "critical-difference": figures.critical_difference}
-        figure = shapes[kind](frame, chosen, view)
+        figure = getattr(figures, kind.replace("-", "_"))(frame, chosen, view)
     tell(style.save(figure, file, view))
     say_notes(left_out)
 
@@ -324,9 +304,7 @@ def site(
     baseline: options.Baseline = None,
     resolve: Annotated[
         float,
-        typer.Option(
-            help="The difference in accuracy within which a submission is reproduced, in points.", metavar="DIFFERENCE"
-        ),
+        typer.Option(help="Points of accuracy within which a submission is reproduced.", metavar="DIFFERENCE"),
     ] = 0.5,
     suite: options.SuiteName = None,
     plugin: options.Plugins = None,

@@ -99,11 +99,11 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
         names = set(runs["run"])
         budgets = {str(budget) or EQUAL_EPOCHS for budget in runs["budget"]}
         # all runs of the suite's methods and seeds must belong to it; of several suites the most complete one counts
-        missing: dict[str, int] = {}
+        missing: dict[str, tuple[int, int]] = {}
         for name, (suite, its) in suites.items():
             own = set(runs.loc[runs["method"].isin(suite.methods) & (runs["seed"] < suite.seeds), "run"])
             if own and own <= its and budgets <= set(suite.budgets):
-                missing[name] = len(suite.methods) * suite.seeds - len(own)
+                missing[name] = (len(suite.methods) * suite.seeds - len(own), -len(own))
         declared = content.choice.declared
         if declared is None and missing:
             best = min(missing, key=missing.__getitem__)
