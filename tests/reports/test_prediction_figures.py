@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
 from benchmark import store
@@ -123,7 +122,7 @@ class TestFigures:
 
     def test_many_classes_have_no_names_and_no_numbers(self) -> None:
         many = figures.Panel("many", np.eye(100) * 100, [str(index) for index in range(100)])
-        figure = figures._matrices([many], Normalize(0, 100), "", style.View())
+        figure = figures.draw([many], "", style.View())
         assert not figure.axes[0].texts
         assert len(figure.axes[0].get_xticks()) < 20
 
