@@ -78,16 +78,6 @@ def test_examples_are_the_same_every_time_whatever_was_imported_before(tmp_path:
     assert drawn(tmp_path / "test_it.py", "--hypothesis-seed=1") == first
 
 
-@pytest.mark.thorough
-def test_the_other_profile_draws_more_and_others_by_its_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OKDBENCH_EXAMPLES", "200")
-    one, again, two = (
-        drawn(tmp_path / "test_it.py", "--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}") for seed in (1, 1, 2)
-    )
-    assert one == again != two
-    assert one.startswith("50 ")
-
-
 def test_no_test_has_a_number_of_examples_that_the_profile_cannot_scale() -> None:
     # profiles.py turns numbers into settings; this file names them
     others = {Path(fuzz.__file__).with_name("profiles.py"), Path(__file__)}
@@ -114,18 +104,6 @@ def test_fuzz_ends_with_the_first_failure_and_the_command_that_repeats_it(
 
 
 @pytest.mark.thorough
-def test_fuzz_without_a_failure_begins_rounds_until_its_time_is_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(ROOT)
-    path = tmp_path / "test_it.py"
-    path.write_text(PROPERTY, encoding="utf-8")
-    assert fuzz.fuzz(0, [*OURS, str(path)], lambda bits: 1)
-    assert "1 passed, 1 deselected" in (printed := capfd.readouterr().out)
-    assert printed.endswith("1 round without a failure\n")
-
-
-@pytest.mark.thorough
 @pytest.mark.parametrize("processes", [(), ("-n", "1")])
 def test_the_last_lines_say_what_was_skipped_and_how_it_is_not(tmp_path: Path, processes: tuple[str, ...]) -> None:
     lines = run(tmp_path / "test_it.py", SKIPS, *processes).splitlines()
@@ -134,7 +112,3 @@ def test_the_last_lines_say_what_was_skipped_and_how_it_is_not(tmp_path: Path, p
         f"   3  no no_such_module: {sys.executable} -m pip install 'okdbench[nothing]'",
         "   1  no patience: sleep 1",
     ]
-
-
-def test_nothing_skipped_adds_no_line(tmp_path: Path) -> None:
-    assert "2 passed" in run(tmp_path / "test_it.py", PROPERTY).splitlines()[-1]

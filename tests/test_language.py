@@ -40,11 +40,3 @@ def test_long_sentences_and_a_high_median_are_found(tmp_path: Path) -> None:
         "a sentence of 42 words, ",
         "sentences have 22 words ",
     ]
-
-
-def test_the_exit_code_says_whether_anything_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "good.md").write_text("A run resumes.\n", encoding="utf-8")
-    assert language.main([str(tmp_path)]) == 0
-    (tmp_path / "bad.md").write_text("A run goes on.\n", encoding="utf-8")
-    assert language.main([str(tmp_path)]) == 1
-    assert "bad.md:1" in capsys.readouterr().out

@@ -44,18 +44,6 @@ def test_the_navigation_has_every_page_once() -> None:
     assert settings["strict"] is True
 
 
-def test_links_out_of_the_documentation_are_named_instead() -> None:
-    page = ROOT / "docs" / "architecture.md"
-    text = (
-        "[the store](../benchmark/store/runs.py), [pyproject.toml](../pyproject.toml), [a method](adding_a_method.md)"
-    )
-    assert site_hooks.inside_only(text, page) == (
-        "the store (`benchmark/store/runs.py`), `pyproject.toml`, [a method](adding_a_method.md)"
-    )
-    kept = "[x](https://example.org/a.py) ![y](../docs/figures/dkel_released.svg) [z](#here)"
-    assert site_hooks.inside_only(kept, page) == kept
-
-
 def test_the_architecture_s_diagram_points_down() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     drawn = site_hooks.drawn(page)
@@ -72,26 +60,6 @@ def test_the_architecture_s_diagram_points_down() -> None:
     # a blank line would end the picture for Markdown
     (picture,) = re.findall(r"<svg .*?</svg>", drawn, re.DOTALL)
     assert "\n\n" not in picture
-
-
-@pytest.mark.parametrize("text", ["graph TD\na --> b", "flowchart TD\na", "flowchart TD\na --> (b)"])
-def test_a_diagram_that_cannot_be_read_is_reported(text: str) -> None:
-    with pytest.raises(ValueError, match=r"flowchart TD|no arrow|no node"):
-        diagrams.parse(text)
-
-
-def test_what_a_browser_would_fetch_from_elsewhere_is_found() -> None:
-    page = (
-        '<a href="https://example.org">x</a><link rel="canonical" href="https://example.org/"><img src="a.png">'
-        '<script src="https://example.org/a.js"></script><link rel="stylesheet" href="//example.org/a.css">'
-        '<img src="http://example.org/a.png"><style>@import url(https://example.org/b.css)</style>'
-    )
-    assert sorted(site_hooks.fetched_from_elsewhere(page)) == [
-        "//example.org/a.css",
-        "http://example.org/a.png",
-        "https://example.org/a.js",
-        "https://example.org/b.css",
-    ]
 
 
 def test_the_reference_names_what_is_there_and_every_method() -> None:

@@ -57,17 +57,6 @@ def test_every_step_is_a_target_of_the_makefile(jobs: dict[str, Any]) -> None:
     assert {target for _, target in called} <= targets
 
 
-def test_the_site_that_is_published_is_the_one_that_make_builds() -> None:
-    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "site.yml").read_text(encoding="utf-8"))["jobs"]
-    assert commands(jobs) == ["make site"]
-    (recipe,) = re.findall(r"^site:.*\n\t(.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    uploaded = [step["with"]["path"] for step in jobs["build"]["steps"] if "upload-pages" in step.get("uses", "")]
-    assert uploaded == [recipe.rpartition(" ")[2]] == ["build/site"]
-    assert jobs["deploy"]["needs"] == "build"
-    # the job that runs code from the repository may not publish
-    assert "permissions" not in jobs["build"]
-
-
 def test_the_matrix_has_every_combination_and_every_python_that_is_promised(jobs: dict[str, Any]) -> None:
     rows = jobs["matrix"]["strategy"]["matrix"]["include"]
     assert [(row["combination"], row["python"]) for row in rows] == [

@@ -8,7 +8,7 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.options import begun, path, switch, with_options
-from benchmark.configuration import OPTIONS, SWEEP_OPTIONS, UNTIL_DECIDED_OPTIONS
+from benchmark.configuration import OPTIONS, RUN_ALONE, SWEEP_OPTIONS, UNTIL_DECIDED_OPTIONS
 from benchmark.console import new_console
 from methods.errors import InputError
 
@@ -53,7 +53,7 @@ def run(
         raise typer.Exit(1)
 
 
-@with_options(search=SWEEP_OPTIONS, flags={key: option for key, option in OPTIONS.items() if option.sweep})
+@with_options(search=SWEEP_OPTIONS, flags={key: OPTIONS[key] for key in OPTIONS if key not in RUN_ALONE})
 def sweep(
     ctx: typer.Context,
     search: dict[str, Any],

@@ -1,5 +1,6 @@
 from . import recipes as recipes, suites as suites
 from .code import (
+    Datasets as Datasets,
     SourceCode as SourceCode,
     hash_of as hash_of,
     source_of as source_of,
@@ -9,6 +10,7 @@ from .code import (
 from .options import (
     MAX_SEEDS as MAX_SEEDS,
     OPTIONS as OPTIONS,
+    RUN_ALONE as RUN_ALONE,
     SEED_STEP as SEED_STEP,
     SWEEP_OPTIONS as SWEEP_OPTIONS,
     TRIALS as TRIALS,
@@ -16,11 +18,12 @@ from .options import (
     Engine as Engine,
     LogitsType as LogitsType,
     Option as Option,
+    datasets_named as datasets_named,
+    joined as joined,
 )
 from .planning import (
     DATA_ROOT as DATA_ROOT,
     Checksums as Checksums,
-    Datasets as Datasets,
     Layer as Layer,
     Request as Request,
     check_keys as check_keys,
@@ -51,4 +54,3 @@ from .run_config import (
     settings_of_role as settings_of_role,
 )
 from .suites import Suite as Suite, Task as Task
-from .values import datasets_named as datasets_named, joined as joined

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from benchmark.configuration.run_config import DataConfig
 from methods import backbones, registry
 from methods.errors import InputError
 from methods.plugins import OWN_PACKAGES, full_name, import_plugin, is_installed, own_name
@@ -31,15 +32,21 @@ class SourceCode:
     text: str
 
 
-class CodeOfDatasets(Protocol):
-    """What is asked of datasets; :mod:`benchmark.datasets` knows it."""
+class Datasets(Protocol):
+    """What has to be known of datasets here; :mod:`benchmark.datasets` knows it."""
 
     def source(self, name: str, plugins: Sequence[str] = ()) -> SourceCode | None:
         """Return the code of a plug-in's dataset; None for an own one."""
 
+    def recipe(self, name: str, plugins: Sequence[str] = ()) -> str:
+        """Return the file in ``configs/`` with a dataset's defaults, or raise an InputError."""
+
+    def checksum(self, name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
+        """Return what identifies the images that a configuration uses."""
+
 
 def sources(
-    method: str, dataset: str, backbone: str, plugins: Sequence[str], datasets: CodeOfDatasets
+    method: str, dataset: str, backbone: str, plugins: Sequence[str], datasets: Datasets
 ) -> dict[str, SourceCode]:
     """Return the code of what comes from a plug-in, by what it is: ``method``, ``dataset``, ``backbone``.
 

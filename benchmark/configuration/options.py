@@ -1,11 +1,19 @@
-"""The options of ``bench run`` and ``bench sweep``; flags, keys of files and arguments of the API derive from here."""
+"""The options of ``bench run`` and ``bench sweep``, from which flags, keys of files and arguments of the API derive.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+And the values of those that are lists: names, seeds, and methods with settings of their own.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from benchmark import paths
+from benchmark.configuration.recipes import parse_yaml
+from benchmark.configuration.run_config import PLACE
 from methods.errors import InputError, unknown
 
 Engine = Literal["ray", "serial"]
@@ -30,7 +38,6 @@ class Option:
     # whether its words are separated by commas, or a list in a file; what it means is checked by its reader
     several: bool = False
     flag: str | None = None  # on the command line, where it is not -- and the key
-    sweep: bool = False  # whether bench sweep has it too
 
     def checked(self, key: str, value: Any) -> Any:
         """Return the value given, or the default for None; raise an InputError for another type or one out of range."""
@@ -61,11 +68,10 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "dataset": Option(
         str,
-        "Names or forms such as folder:PATH, separated by commas; one that has a comma in quotes: '\"folder:a,b\"'.",
+        "Names or forms such as folder:PATH, with commas; one that has a comma in quotes: '\"folder:a,b\"'.",
         default="digits",
         names="datasets",
         several=True,
-        sweep=True,
     ),
     "backbone": Option(
         str,
@@ -73,26 +79,19 @@ OPTIONS: Mapping[str, Option] = {
         default="resnet32",
         names="backbones",
         several=True,
-        sweep=True,
     ),
-    "seeds": Option(
-        str, "How many (3) or which (0,4,7 or 0-4; a single one: 7,).", default=1, several=True, sweep=True
-    ),
-    "epochs": Option(int, "Short for --set train.epochs=N.", sweep=True),
-    "results": Option(Path, "Where runs are stored (default: results).", default="results", metavar="DIR", sweep=True),
-    "data_root": Option(
-        Path, "Where datasets are stored (default: $OKDBENCH_DATA, or data).", metavar="DIR", sweep=True
-    ),
+    "seeds": Option(str, "How many (3) or which (0,4,7 or 0-4; a single one: 7,).", default=1, several=True),
+    "epochs": Option(int, "Short for --set train.epochs=N."),
+    "results": Option(Path, "Where runs are stored (default: results).", default="results", metavar="DIR"),
+    "data_root": Option(Path, "Where datasets are stored (default: $OKDBENCH_DATA, or data).", metavar="DIR"),
     "engine": Option(
-        str, "ray (runs in parallel) or serial (in this process).", default="ray", choices=get_args(Engine), sweep=True
+        str, "ray (runs in parallel) or serial (in this process).", default="ray", choices=get_args(Engine)
     ),
-    "address": Option(str, "Address of an existing Ray cluster to join.", sweep=True),
-    "device": Option(str, "auto, cpu, cuda, cuda:N or cuda:N,M.", default="auto", sweep=True),
-    "trials_per_gpu": Option(int, "Runs in parallel on one GPU.", default=1, low=1, high=100, sweep=True),
+    "address": Option(str, "Address of an existing Ray cluster to join."),
+    "device": Option(str, "auto, cpu, cuda, cuda:N or cuda:N,M.", default="auto"),
+    "trials_per_gpu": Option(int, "Runs in parallel on one GPU.", default=1, low=1, high=100),
     "save_students": Option(bool, "Keep the students' weights.", default=False),
-    "save_predictions": Option(
-        bool, "Keep every predictor's logits on the scored images, after the last epoch.", default=False
-    ),
+    "save_predictions": Option(bool, "Keep all logits on the scored images, after the last epoch.", default=False),
     "predictions_type": Option(
         str, "With --save-predictions: float16 (default) or float32.", metavar="TYPE", choices=get_args(LogitsType)
     ),
@@ -108,19 +107,18 @@ OPTIONS: Mapping[str, Option] = {
     "budget": Option(float, "The same for a given number of MACs, such as 2.5e15."),
     "stop_after": Option(
         str,
-        "Stop in time, for example 9m, 2h or 1h30m: an epoch that is predicted to exceed the limit is not started. "
-        "Run the same command to resume.",
+        "Stop in time, such as 9m or 1h30m: no epoch that would take longer is begun. The same command resumes.",
         metavar="TIME",
-        sweep=True,
     ),
     "log": Option(
-        str,
-        "Also write the metrics to these, separated by commas: tensorboard, wandb, mlflow.",
-        several=True,
-        sweep=True,
+        str, "Also write the metrics to these, separated by commas: tensorboard, wandb, mlflow.", several=True
     ),
 }
 """By their keys in a configuration file."""
+
+RUN_ALONE = {"methods", "variants", "equal_cost", "cost", "budget"}
+RUN_ALONE |= {"save_students", "save_predictions", "predictions_type"}
+"""Those that ``bench sweep`` does not have."""
 
 UNTIL_DECIDED_OPTIONS: Mapping[str, Option] = {
     "until_decided": Option(
@@ -147,3 +145,136 @@ SWEEP_OPTIONS: Mapping[str, Option] = {
     ),
 }
 """Of ``bench sweep`` beside those of :data:`OPTIONS` that it shares."""
+
+MAX_RUNS = 100_000
+"""Seeds at most, and runs of one dataset."""
+
+
+def names(key: str, value: Any) -> list[str]:
+    """Return the names in a text with commas or in a list, each once, or raise an InputError if there is none."""
+    words = split(value) if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise InputError(f"{key} takes names separated by commas (given: {value!r})")
+    if stripped := dict.fromkeys(word.strip() for word in words if word.strip()):
+        return list(stripped)
+    raise InputError(f"{key} names nothing")
+
+
+def split(text: str) -> list[str]:
+    """Return the words between commas; one with a comma of its own is in quotes, as in ``"folder:a,b",digits``."""
+    try:
+        return next(csv.reader([text], skipinitialspace=True, strict=True), [])
+    except csv.Error:
+        return text.split(",")
+
+
+def joined(words: Iterable[str]) -> str:
+    """Return words as the text that :func:`split` reads."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(words)
+    return line.getvalue()
+
+
+def datasets_named(value: Any) -> list[str]:
+    """Return the datasets of a value, paths in their plain form (``npz:./a`` is ``npz:a``), or raise an InputError."""
+    found = []
+    for name in names("dataset", value):
+        form, _, place = name.partition(PLACE)
+        # links decide what a step upwards means: those stay
+        found.append(f"{form}{PLACE}{paths.written(place, 'dataset')}" if place.strip() else name)
+    return list(dict.fromkeys(found))
+
+
+_SEEDS = re.compile(r"\s*([0-9]{1,10})\s*(?:-\s*([0-9]{1,10})\s*)?")
+
+
+def parse_seeds(value: Any) -> list[int]:
+    """Return the seeds of 3 (0, 1, 2), of "0,4,7" or a list, "5," (5 alone) or "0-4" (five), or raise an InputError."""
+    seeds = value
+    if isinstance(value, str):
+        found = [_SEEDS.fullmatch(word) for word in value.split(",") if word.strip()]
+        ranges = [(int(one[1]), int(one[2] or one[1])) for one in found if one]
+        if len(ranges) == len(found) and all(first <= last < first + MAX_RUNS for first, last in ranges):
+            seeds = [seed for first, last in ranges for seed in range(first, last + 1)]
+            if found and not re.search("[,-]", value):
+                (seeds,) = seeds
+    if type(seeds) is int and 1 <= seeds <= MAX_RUNS:
+        return list(range(seeds))
+    if isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds):
+        return list(dict.fromkeys(seeds))
+    raise InputError(f"seeds takes how many (3) or which (0,4,7 or 0-4), each from 0 to {2**32 - 1} (given: {value!r})")
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One of the methods of a command."""
+
+    method: str
+    name: str = ""  # its name in tables; empty for its own name
+    train: Mapping[str, Any] = field(default_factory=dict)  # training settings of its own
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)  # the same, of the method
+
+
+def read_entries(key: str, value: Any) -> list[MethodEntry]:
+    """Return the methods of a value, each once, or raise an InputError.
+
+    Args:
+        key: ``methods``, whose words are names, or ``variants``, whose words are as ``--variant`` takes them.
+        value: A text with commas, or a list of words and of mappings with ``name``, ``as`` and settings.
+    """
+    items = value.split(",") if isinstance(value, str) and key == "methods" else value
+    if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):
+        form = "names separated by commas" if key == "methods" else "a list of words such as 'dkel: decay=none'"
+        raise InputError(f"{key} takes {form} (given: {value!r})")
+    entries: list[MethodEntry] = []
+    for item in items:
+        if isinstance(item, dict):
+            entry = _from_mapping(key, item)
+        elif key == "variants":
+            entry = parse_variant(item)
+        else:
+            entry = MethodEntry(item.strip())
+        if entry.method and entry not in entries:
+            entries.append(entry)
+    if not entries:
+        raise InputError(f"{key} names nothing")
+    return entries
+
+
+_COMMA = re.compile(r",(?![^\[({]*[\])}])")
+_VARIANT = re.compile(r"\s*(?P<method>[^\s:]+)(?:\s+as\s+(?P<name>[^:]+?))?\s*:(?P<settings>.*)", re.DOTALL)
+
+
+def parse_variant(word: str) -> MethodEntry:
+    """Return the entry of ``METHOD [as NAME]: KEY=VALUE, train.KEY=VALUE``, values in YAML, or raise an InputError."""
+    problem = InputError(
+        "--variant takes 'METHOD: KEY=VALUE, ...' or 'METHOD as NAME: ...', such as 'dkel: decay=none' "
+        f"(given: {word!r})"
+    )
+    head = _VARIANT.fullmatch(word)
+    if not head:
+        raise problem
+    content: dict[str, Any] = {"name": head["method"], "as": (head["name"] or "").strip(), "train": {}}
+    for part in _COMMA.split(head["settings"]):
+        key, equals, text = part.partition("=")
+        key = key.strip().removeprefix(f"{head['method']}.")
+        if not (equals and key) or key in content:
+            raise problem
+        into = content["train"] if key.startswith("train.") else content
+        into[key.removeprefix("train.")] = parse_yaml(text.strip(), f"--variant {word}")
+    return _from_mapping("variants", content)
+
+
+def _from_mapping(key: str, item: Mapping[str, Any]) -> MethodEntry:
+    example = "{name: dml, as: dml-small-lr, train: {lr: 0.05}}"
+    rest = dict(item)
+    method, name, train = rest.pop("name", None), rest.pop("as", ""), rest.pop("train", {})
+    if not isinstance(method, str) or not method.strip() or not all(isinstance(word, str) for word in rest):
+        raise InputError(f"{key}: a method with settings of its own is written as {example} (given: {item!r})")
+    if not isinstance(train, dict) or not all(isinstance(word, str) for word in train):
+        raise InputError(f"{key}: train must hold keys and values, as in {example} (given: {train!r})")
+    if data := next((word for word in rest if word == "data" or word.startswith("data.")), None):
+        raise InputError(f"{key}: {method} cannot have {data} of its own: all methods of a command see the same images")
+    if not isinstance(name, str) or name != name.strip() or not re.fullmatch(r"[^,/\[\]\x00-\x1f]{0,60}", name):
+        raise InputError(f"{key}: 'as' takes a name without commas, slashes and brackets (given: {name!r})")
+    return MethodEntry(method.strip(), name, train, rest)

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from benchmark import paths
-from benchmark.configuration import recipes, values
-from benchmark.configuration.code import CodeOfDatasets, sources
-from benchmark.configuration.options import OPTIONS
+from benchmark.configuration import options, recipes
+from benchmark.configuration.code import Datasets, sources
 from benchmark.configuration.run_config import SECTIONS, DataConfig, Origin, RunAlias, RunConfig, TrainConfig
 from benchmark.metrics import refuse_taken
 from methods import backbones, registry
@@ -42,7 +41,8 @@ class Request:
 
     def option(self, key: str) -> Any:
         """Return the strongest layer's value of a key of :data:`OPTIONS`, checked, or its default."""
-        return OPTIONS[key].checked(key, next((layer[key] for layer in reversed(self.layers) if key in layer), None))
+        given = [layer[key] for layer in self.layers if key in layer]
+        return options.OPTIONS[key].checked(key, given[-1] if given else None)
 
 
 def layer_from_file(name: str, plugins: Sequence[str] = ()) -> dict[str, Any]:
@@ -69,10 +69,10 @@ def layer_from_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 def check_keys(layer: Layer, plugins: Sequence[str] = ()) -> None:
     """Raise an InputError for a key that nothing reads, or a section that is no mapping."""
     for key, value in layer.items():
-        if key in ("description", *OPTIONS):
+        if key in ("description", *options.OPTIONS):
             continue
         if key not in SECTIONS and not registry.known(key, plugins):
-            raise unknown("key", key, {*OPTIONS, *SECTIONS, *registry.catalogue(plugins)})
+            raise unknown("key", key, {*options.OPTIONS, *SECTIONS, *registry.catalogue(plugins)})
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             raise InputError(f"{key} must hold keys and values, as in '{key}: {{key: value}}' (given: {value!r})")
         for name in value if key in SECTIONS else ():
@@ -91,16 +91,6 @@ def section(layers: Iterable[Layer], key: str) -> dict[str, Any]:
 
 
 Checksums = dict[tuple[str, DataConfig], str]
-
-
-class Datasets(CodeOfDatasets, Protocol):
-    """What planning has to know of datasets; :mod:`benchmark.datasets` knows it."""
-
-    def recipe(self, name: str, plugins: Sequence[str] = ()) -> str:
-        """Return the file in ``configs/`` with a dataset's defaults, or raise an InputError."""
-
-    def checksum(self, name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
-        """Return what identifies the images that a configuration uses."""
 
 
 def plan(request: Request, datasets: Datasets, checksums: Checksums | None = None) -> list[RunConfig]:
@@ -123,10 +113,10 @@ def expanded(request: Request, datasets: Datasets, checksums: Checksums | None =
     for layer in request.layers:
         check_keys(layer, request.plugins)
     runs: list[RunConfig] = []
-    for name in values.datasets_named(request.option("dataset")):
+    for name in options.datasets_named(request.option("dataset")):
         runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
     # a file may hold sections for methods of other runs; on the command line that is a slip
-    used = {*OPTIONS, *SECTIONS, *(run.method for run in runs)}
+    used = {*options.OPTIONS, *SECTIONS, *(run.method for run in runs)}
     for key, value in request.layers[-1].items():
         if isinstance(value, dict) and key not in used:
             raise InputError(f"--set {key}.{next(iter(value))}: {key!r} is not among the methods of this run")
@@ -146,10 +136,10 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     plugins = request.plugins
     scoped = Request((layer_from_file(datasets.recipe(name, plugins), plugins), *request.layers), plugins)
     chosen = _entries(scoped)
-    architectures = values.names("backbone", scoped.option("backbone"))
-    seeds = values.parse_seeds(scoped.option("seeds"))
-    if len(chosen) * len(architectures) * len(seeds) > values.MAX_RUNS:
-        raise InputError(f"more than {values.MAX_RUNS:,} runs of {name}: ask for fewer seeds")
+    architectures = options.names("backbone", scoped.option("backbone"))
+    seeds = options.parse_seeds(scoped.option("seeds"))
+    if len(chosen) * len(architectures) * len(seeds) > options.MAX_RUNS:
+        raise InputError(f"more than {options.MAX_RUNS:,} runs of {name}: ask for fewer seeds")
     settings = section(scoped.layers, "train")
     train = _train_config(settings)
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
@@ -213,15 +203,15 @@ def _train_config(settings: Mapping[str, Any]) -> TrainConfig:
     return train
 
 
-def _entries(request: Request) -> list[values.MethodEntry]:
+def _entries(request: Request) -> list[options.MethodEntry]:
     """Return the methods of a command: those named, or all; and the variants, with the plain methods beside them."""
     given = {key for layer in request.layers for key in layer}
-    added = values.read_entries("variants", request.option("variants")) if "variants" in given else []
+    added = options.read_entries("variants", request.option("variants")) if "variants" in given else []
     if "methods" in given:
         named = request.option("methods")
     else:
         named = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
-    chosen = values.read_entries("methods", named)
+    chosen = options.read_entries("methods", named)
     return chosen + [entry for entry in added if entry not in chosen]
 
 
@@ -236,7 +226,7 @@ def _check_mixing(methods: Iterable[str], mix: str, plugins: Sequence[str]) -> N
         )
 
 
-def _uses(entry: values.MethodEntry, common: TrainConfig, own: TrainConfig) -> list[RunAlias]:
+def _uses(entry: options.MethodEntry, common: TrainConfig, own: TrainConfig) -> list[RunAlias]:
     usual, mine = common.model_dump(mode="json"), own.model_dump(mode="json")
     instead = {key: usual[key] for key in entry.train if usual[key] != mine[key]}
     name = "" if entry.name == entry.method else entry.name

@@ -30,6 +30,9 @@ class FieldRole(Enum):
     AUGMENTATION = "what is done to training images at random: no role of identity"
 
 
+ADDED, EXECUTION, MEASURES, REQUEST, AUGMENTATION = FieldRole
+
+
 class Strict(BaseModel):
     """Unknown keys are errors, values are of their own types and finite."""
 
@@ -63,57 +66,45 @@ class TrainConfig(_Section):
     lr: float = Field(0.1, gt=0, le=100, description="learning rate at the start")
     lr_factor: float = Field(0.1, gt=0, le=1, description="what a milestone multiplies the learning rate by")
     milestones: list[Fraction] = Field([0.5, 0.75], description="where it drops, as shares of the epochs")
-    schedule: Annotated[Literal["step", "cosine", "constant"], FieldRole.ADDED] = Field(
-        "step",
-        description="of the learning rate: dropped at the milestones; half a cosine from lr towards 0, epoch by epoch; "
-        "or always lr",
+    schedule: Annotated[Literal["step", "cosine", "constant"], ADDED] = Field(
+        "step", description="of the learning rate: dropped at the milestones, half a cosine from lr towards 0, or lr"
     )
-    warmup_epochs: Annotated[float, FieldRole.ADDED] = Field(
+    warmup_epochs: Annotated[float, ADDED] = Field(
         0.0, ge=0, le=100_000, description="linear warm-up, step by step: a share of the run below 1, from 1 on epochs"
     )
-    warmup_from: Annotated[float, FieldRole.ADDED] = Field(
-        0.1, ge=0, le=1, description="share of the learning rate that a warm-up begins with"
+    warmup_from: Annotated[float, ADDED] = Field(
+        0.1, ge=0, le=1, description="share of the rate that a warm-up begins with"
     )
-    optimizer: Annotated[Literal["sgd", "adamw"], FieldRole.ADDED] = Field(
+    optimizer: Annotated[Literal["sgd", "adamw"], ADDED] = Field(
         "sgd", description="sgd with momentum, or adamw: betas 0.9 and 0.999, decoupled weight decay, no momentum"
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; adamw does not read it")
-    nesterov: bool = Field(
-        True, description="Nesterov's form of sgd's momentum, which must be above 0; adamw does not read it"
-    )
+    nesterov: bool = Field(True, description="Nesterov's form of sgd's momentum; adamw does not read it")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on every parameter, but those of no_decay")
-    no_decay: Annotated[Literal["none", "norm_and_bias"], FieldRole.ADDED] = Field(
+    no_decay: Annotated[Literal["none", "norm_and_bias"], ADDED] = Field(
         "none", description="what is spared weight decay: nothing, or the scales and shifts of norms and all biases"
     )
-    label_smoothing: Annotated[float, FieldRole.ADDED] = Field(
+    label_smoothing: Annotated[float, ADDED] = Field(
         0.0, ge=0, lt=1, description="share of every label that is spread evenly over all classes"
     )
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of the run; part of its numbers")
-    precision: Literal["fp32", "tf32", "bf16"] | None = Field(
-        None, description="arithmetic of the networks; null: fp32 on the CPU, tf32 on CUDA"
-    )
-    deterministic: bool | None = Field(
-        None, description="the same bits every time; null: on the CPU yes, on CUDA no, where it costs speed"
-    )
+    precision: Literal["fp32", "tf32", "bf16"] | None = Field(None, description="null: fp32 on the CPU, tf32 on CUDA")
+    deterministic: bool | None = Field(None, description="the same bits every time; null: on the CPU, not on CUDA")
     channels_last: bool = Field(True, description="memory layout of images and weights; faster, other rounding")
     compile: bool = Field(False, description="torch.compile the training step; pays in runs of hours")
-    graph: Annotated[Literal["auto", True, False], FieldRole.EXECUTION] = Field(
-        "auto",
-        description="record the training step as a CUDA graph and replay it; auto: where bench doctor --deep has shown "
-        "that this changes no number on the machine. CUDA alone",
+    graph: Annotated[Literal["auto", True, False], EXECUTION] = Field(
+        "auto", description="replay the step as a CUDA graph; auto: where bench doctor --deep has shown no difference"
     )
     collapse_epochs: int = Field(10, ge=1, description="evaluations in a row at chance after which a run has collapsed")
     eval_every: int = Field(1, ge=1, description="epochs between evaluations; the last epoch is always evaluated")
 
-    diagnostics_every: Annotated[int, FieldRole.MEASURES] = Field(
+    diagnostics_every: Annotated[int, MEASURES] = Field(
         0,
         ge=0,
-        description="epochs between diagnostics (diversity, calibration, gradients) among those that are evaluated; 0: "
-        "after the last one only. They change no other number and are not part of the run's identity",
+        description="evaluated epochs between diagnostics (diversity, calibration, gradients); 0: the last only",
     )
-    class_accuracy: Annotated[bool, FieldRole.MEASURES] = Field(
-        False,
-        description="whether the diagnostics include the students' accuracy on each class; not part of the identity",
+    class_accuracy: Annotated[bool, MEASURES] = Field(
+        False, description="whether diagnostics include the students' accuracy on each class"
     )
 
     def unused(self) -> set[str]:
@@ -147,50 +138,48 @@ class DataConfig(_Section):
     """What a run is trained and scored on."""
 
     train_per_class: int | None = Field(None, ge=1, description="a fixed subset of the training images; null: all")
-    subset_seed: Annotated[int, FieldRole.ADDED] = Field(
+    subset_seed: Annotated[int, ADDED] = Field(
         0, ge=0, le=99_999, description="which random subset of the training images train_per_class takes"
     )
     test_per_class: int | None = Field(None, ge=1, description="a fixed subset of the test images; null: all")
     holdout: float = Field(
         0.0, ge=0, lt=1, description="share of the training images that is kept out and scored instead of the test set"
     )
-    train_split: Annotated[str | None, FieldRole.ADDED] = Field(
+    train_split: Annotated[str | None, ADDED] = Field(
         None,
         min_length=1,
         description="the split to train on, for folder: a folder's name; null: the usual one. Of folder:, hf: and "
         "torchvision:",
     )
-    test_split: Annotated[str | None, FieldRole.ADDED] = Field(
+    test_split: Annotated[str | None, ADDED] = Field(
         None, min_length=1, description="likewise the split to score on; with holdout nothing reads it"
     )
     image_size: int | None = Field(
         None, ge=8, le=1024, description="side to resize (shorter side) and centre-crop images to; null: as they are"
     )
-    crop: Annotated[Literal["padded", "resized"], FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
+    crop: Annotated[Literal["padded", "resized"], ADDED, AUGMENTATION] = Field(
         "padded",
         description="how images are cropped at random: a window of the padded image (pad, padding), or a rectangle "
         "resized to the image's size, as torchvision's RandomResizedCrop",
     )
-    crop_scale: Annotated[float, FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
+    crop_scale: Annotated[float, ADDED, AUGMENTATION] = Field(
         0.08, gt=0, le=1, description="smallest share of an image's area that a resized crop has; the largest is 1"
     )
-    pad: Annotated[int, FieldRole.AUGMENTATION] = Field(
-        4, ge=0, le=64, description="pixels of border before the random crop"
-    )
-    padding: Annotated[Literal["black", "mean", "reflect"], FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
+    pad: Annotated[int, AUGMENTATION] = Field(4, ge=0, le=64, description="pixels of border before the random crop")
+    padding: Annotated[Literal["black", "mean", "reflect"], ADDED, AUGMENTATION] = Field(
         "black", description="what the border is: black, the training images' mean colour, or their mirrored rim"
     )
-    flip: Annotated[bool, FieldRole.AUGMENTATION] = Field(True, description="whether images are mirrored at random")
-    augment: Annotated[
-        Literal["none", "standard", "randaugment", "trivialaugment"], FieldRole.ADDED, FieldRole.AUGMENTATION
-    ] = Field("standard", description="none; standard: crop and flip; or that and torchvision's policy of this name")
-    erase: Annotated[float, FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
+    flip: Annotated[bool, AUGMENTATION] = Field(True, description="whether images are mirrored at random")
+    augment: Annotated[Literal["none", "standard", "randaugment", "trivialaugment"], ADDED, AUGMENTATION] = Field(
+        "standard", description="none; standard: crop and flip; or that and torchvision's policy of this name"
+    )
+    erase: Annotated[float, ADDED, AUGMENTATION] = Field(
         0.0, ge=0, le=1, description="probability with which a random rectangle of an image gets the mean colour"
     )
-    mix: Annotated[Literal["none", "mixup", "cutmix"], FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
+    mix: Annotated[Literal["none", "mixup", "cutmix"], ADDED, AUGMENTATION] = Field(
         "none", description="how images and labels of a batch are mixed; not with methods that need unmixed labels"
     )
-    mix_alpha: Annotated[float, FieldRole.ADDED, FieldRole.AUGMENTATION] = Field(
+    mix_alpha: Annotated[float, ADDED, AUGMENTATION] = Field(
         1.0, gt=0, le=1000, description="both parameters of the Beta distribution of which mix draws its share"
     )
 
@@ -239,13 +228,11 @@ class RunConfig(_Section):
     sources: dict[str, str] = Field(
         {}, description="what comes from a plug-in (method, dataset, backbone), and the hash of its code"
     )
-    uses: Annotated[list[RunAlias], FieldRole.REQUEST] = Field(
+    uses: Annotated[list[RunAlias], REQUEST] = Field(
         [], description="the names and settings it was requested under; none: as the method itself"
     )
-    origin: Annotated[Origin, FieldRole.REQUEST] = Field(
-        Origin(), description="the paths of the command that requested it"
-    )
-    budgets: Annotated[list[str], FieldRole.REQUEST] = Field(
+    origin: Annotated[Origin, REQUEST] = Field(Origin(), description="the paths of the command that requested it")
+    budgets: Annotated[list[str], REQUEST] = Field(
         [EQUAL_EPOCHS], min_length=1, description="the comparisons that requested the run"
     )
 

@@ -6,12 +6,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tabulate import tabulate
+
 from benchmark.hardware import measurements, reference
-from benchmark.hardware.measurements import ParallelRuns, PartProcess, Workload
-from benchmark.hardware.report import Agreement, DeviceReport, Mode, ParallelSpeed, Part, Repeat, StepSpeed, page
+from benchmark.hardware.measurements import (
+    Check,
+    DeviceReport,
+    Found,
+    Mode,
+    ParallelRuns,
+    Part,
+    PartProcess,
+    Speed,
+    Workload,
+)
 from benchmark.scheduling import usable_cpus
 from benchmark.store import check_folder, environment, put
-from benchmark.training import Machine, MachineRecord, choose_device, recording_key
+from benchmark.training import Machine, MachineRecord, check_settings, choose_device, recording_key
 from methods.errors import InputError
 from methods.plugins import reason_of
 
@@ -37,7 +48,7 @@ RUNS = (1, 2, 4, 8)
 
 MODES: tuple[Mode, ...] = ("eager", "graph", "compiled")
 
-Row = Agreement | Repeat | StepSpeed | ParallelSpeed
+Row = Check | Speed
 
 
 class Task(NamedTuple):
@@ -80,26 +91,26 @@ def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[
 def machine_record(machine: Machine, workload: Workload, found: DeviceReport) -> MachineRecord | None:
     """Return what of a report later runs are trained by; None if it has nothing of that."""
     recorded: dict[str, dict[str, bool]] = {}
-    for repeat in found.repeats:
-        if repeat.what == "recorded" and repeat.refusal is None:
-            key = recording_key(repeat.precision, repeat.optimizer)
-            recorded.setdefault(key, {})[repeat.method] = repeat.differs is None
+    for check in found.checks:
+        if check.what == "recorded" and check.refusal is None:
+            key = recording_key(check.arithmetic, check.optimizer)
+            recorded.setdefault(key, {})[check.method] = check.fault is None
     method, backbone, precision = workload.methods[0], workload.backbones[0], workload.precisions[0]
     rates = {
         (own.precision, own.mode): own.images_per_s.median
-        for own in found.steps
-        if (own.method, own.backbone) == (method, backbone) and own.images_per_s is not None
+        for own in found.speeds
+        if (own.method, own.backbone, own.gain) == (method, backbone, None) and own.images_per_s is not None
     }
     settings = {"graph": (precision, "graph"), "bf16": ("bf16", "eager"), "compile": (precision, "compiled")}
     standard = rates.get((precision, "eager"))
     gains = {name: rates[key] / standard for name, key in settings.items() if standard and key in rates}
-    best = max(found.parallel, key=lambda own: own.gain, default=None)
-    if best is not None:
-        gains["parallel"] = best.gain
+    together = {own.gain: own.runs for own in found.speeds if own.gain is not None}
+    if together:
+        gains["parallel"] = max(together)
     if not recorded and not gains:
         return None
     measured = f"{method}, {backbone}, batch {workload.batch_size}"
-    runs = best.runs if best else 1
+    runs = together[max(together)] if together else 1
     return MachineRecord(machine=machine, workload=measured, recorded=recorded, runs_per_device=runs, gains=gains)
 
 
@@ -184,12 +195,12 @@ class _Doctor:
         device, stored = self.workload.device, reference.read()
         arithmetics = dict.fromkeys(("float64", "fp32", *self.workload.precisions))
         tasks = [
-            Task(reference.agreements, (device, stored[method], method, arithmetic))
+            Task(reference.compare, (device, stored[method], method, arithmetic))
             for method in self.workload.methods
             for arithmetic in arithmetics
             if method in stored
         ]
-        return self._carry_out(tasks, self.found.agreements, "trajectories")
+        return self._carry_out(tasks, self.found.checks, "trajectories")
 
     def repeats(self) -> Iterator[str]:
         """Runs again and resumed, and with recorded steps where the device has them: the table's own method first."""
@@ -205,19 +216,23 @@ class _Doctor:
             wanted += [(method, default, "sgd") for method in others]
             tasks += [Task(measurements.recorded_repeat, (workload, *each)) for each in wanted]
         tasks += [Task(measurements.repeats, (workload, method, default)) for method in others]
-        return self._carry_out(tasks, self.found.repeats, "settings")
+        return self._carry_out(tasks, self.found.checks, "settings")
 
     def steps(self) -> Iterator[str]:
         """Every method on every network, in every precision and mode: the quickest to prepare first."""
         workload = self.workload
-        # what the device does not have is said once
-        refused = {mode: found for mode in MODES if (found := measurements.refused_mode(workload, mode)) is not None}
-        self.found.steps += refused.values()
         (own, *others), networks = workload.methods, workload.backbones
         pairs = [(own, network) for network in networks]
         pairs += [(each, network) for network in networks for each in others]
         tasks = []
-        for mode in [mode for mode in MODES if mode not in refused]:
+        for mode in MODES:
+            main = workload.main_run(mode)
+            try:
+                check_settings([main], workload.device)
+            except InputError as error:
+                # what the device does not have is said once
+                self.found.speeds.append(measurements.unmeasured(main, mode, str(error)))
+                continue
             for method, network in pairs:
                 for precision in workload.precisions:
                     setting = (method, network, precision, mode)
@@ -225,22 +240,49 @@ class _Doctor:
                     preparing = COMPILATION_S if mode == "compiled" else 0.0
                     arguments = (workload, *setting)
                     tasks.append(Task(measurements.step_speed, arguments, (network, mode), preparing, lacking))
-        return self._carry_out(tasks, self.found.steps, "combinations")
+        return self._carry_out(tasks, self.found.speeds, "combinations")
 
     def parallel(self) -> Iterator[str]:
         """One, two, four and eight runs at the same time."""
         ready = self.runs.wait(max(0.0, self.left - 2.0)) if self.runs is not None else 0
-        for count in RUNS:
+        for number, count in enumerate(RUNS):
             seconds = min(3.0, self.left / 4)
-            if self.runs is None or count > ready or seconds <= 0.1:
+            wanted = self.runs is not None and count <= ready and seconds > 0.1
+            measured = self.runs.measure(count, seconds) if self.runs is not None and wanted else None
+            if measured is None:
+                yield _cut(len(RUNS) - number, len(RUNS), "numbers of runs")
                 break
-            if (measured := self.runs.measure(count, seconds)) is None:
-                break
-            self.found.parallel.append(measured)
+            self.found.speeds.append(measured)
             self._write()
-        if cut := len(RUNS) - len(self.found.parallel):
-            yield _cut(cut, len(RUNS), "numbers of runs")
 
 
 def _cut(cut: int, of: int, what: str) -> str:
     return f"{cut} of {of} {what} were cut: the time was too short"
+
+
+def page(found: DeviceReport) -> str:
+    """Return everything that was found as Markdown."""
+    versions = ", ".join(f"{name} {number}" for name, number in found.versions.items() if number)
+    text = [f"# {found.device}", f"`bench doctor --deep --minutes {found.minutes:g}` on {found.kind}; {versions}."]
+    if found.kind == "cpu":
+        text.append("There is no accelerator: networks and batches are small, and no rate is one of published runs.")
+    tables: dict[str, Sequence[Found]] = {
+        "": found.parts,
+        "## Numbers\n\nThe difference from stored numbers is in float64 of three training steps, in fp32 of the first, "
+        "in tf32 and bf16 of its cross-entropy. Other runs are compared bit for bit.": found.checks,
+        "## Speed\n\nThe gain is of all runs at the same time relative to one alone, the matrix share of the rate of "
+        "matrix products in that precision.": found.speeds,
+    }
+    for heading, rows in tables.items():
+        if rows:
+            cells = [{name.replace("_", " "): _text(value) for name, value in row} for row in rows]
+            text += [heading, tabulate(cells, "keys", tablefmt="github", disable_numparse=True)]
+    return "\n\n".join(filter(None, text)) + "\n"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(_text, value))
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return "" if value is None else str(value)

@@ -8,19 +8,87 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.utils._pytree import tree_leaves_with_path
 
 from benchmark.configuration import Request, RunConfig, complete_methods, recipes
 from benchmark.datasets import Shape, random_dataset
-from benchmark.hardware.report import Mode, ParallelSpeed, Repeat, StepSpeed
-from benchmark.speed.measure import measure, random_runs, random_shape
+from benchmark.speed.measure import Rate, measure, random_runs, random_shape
 from benchmark.speed.timing import timed, trainer_for, training_step, warm_up
-from benchmark.training import Precision, Trainer, check_settings, checkpoints
-from methods.errors import InputError
+from benchmark.training import Precision, Trainer, checkpoints
+
+Mode = Literal["eager", "graph", "compiled"]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Found(BaseModel):
+    """A part of the report."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Part(Found):
+    """One part of the measurements."""
+
+    title: str
+    # whether all of it was measured; cut if time was too short
+    status: Literal["complete", "cut", "failed", "not reached"] = "not reached"
+    seconds: float = Field(0.0, ge=0)  # that it took
+    notes: list[str] = []  # what was cut and what went wrong, one line each
+
+
+class Check(Found):
+    """Whether a run gives the numbers that it has to give."""
+
+    # stored (losses of training steps from stored weights), again (a second identical run), resumed (from a
+    # checkpoint) or recorded (steps replayed, against standard ones)
+    what: Literal["stored", "again", "resumed", "recorded"]
+    method: str
+    arithmetic: Literal["float64", "fp32", "tf32", "bf16"]
+    optimizer: str = "sgd"
+    difference: float | None = None  # the largest from stored numbers, relative to their size where that is not small
+    fault: str | None = None  # what differs; None if nothing does
+    refusal: str | None = None  # why it was not carried out
+
+
+class Speed(Found):
+    """How fast runs of one method on one network train."""
+
+    method: str
+    backbone: str
+    batch_size: int = Field(ge=1)
+    precision: Precision
+    mode: Mode
+    runs: int = Field(1, ge=1)  # at the same time
+    images_per_s: Rate | None = None  # of each run, on ready views; None where the step could not be taken
+    gain: Positive | None = None  # of runs at the same time: all of them together relative to one alone
+    matrix_gflop_per_s: Positive | None = None  # of matrix products in that precision
+    matrix_share: Positive | None = None  # the step's operations per second relative to that rate
+    peak_mib: Positive | None = None  # of the device; of the process on the CPU
+    refusal: str | None = None  # why the step could not be taken in this mode
+
+
+class DeviceReport(Found):
+    """Everything that was found."""
+
+    device: str  # the hardware, as its maker names it
+    kind: str  # cpu or cuda
+    versions: dict[str, str]  # of Python and the packages that decide numbers
+    minutes: Positive  # that it might take
+    seconds: float = Field(0.0, ge=0)  # that it took so far
+    parts: list[Part]
+    checks: list[Check] = []
+    speeds: list[Speed] = []
+
+    @property
+    def sound(self) -> bool:
+        """Whether no number differs and no part failed."""
+        return not any(own.fault for own in self.checks) and all(part.status != "failed" for part in self.parts)
+
 
 TABLE = "pcl_table"
 """The recipe of the published table: its last method, on its first network, is measured most thoroughly."""
@@ -78,7 +146,7 @@ EPOCHS, BATCH, BATCHES = 2, 8, 7
 """Of the runs that have to give the same bits. Where a step is recorded, the fourth of seven is the first replayed."""
 
 
-def repeats(workload: Workload, method: str, precision: Precision) -> list[Repeat]:
+def repeats(workload: Workload, method: str, precision: Precision) -> list[Check]:
     """Train the same small run twice, and once from a checkpoint half-way."""
     whole = _result(_small_trainer(workload, method, precision))
     again = _result(_small_trainer(workload, method, precision))
@@ -90,18 +158,18 @@ def repeats(workload: Workload, method: str, precision: Precision) -> list[Repea
     resumed = _small_trainer(workload, method, precision)
     resumed.load_state(stored["trainer"])
     return [
-        Repeat(what="again", method=method, precision=precision, differs=_difference(whole, again)),
-        Repeat(what="resumed", method=method, precision=precision, differs=_difference(whole, _result(resumed, first))),
+        Check(what="again", method=method, arithmetic=precision, fault=_difference(whole, again)),
+        Check(what="resumed", method=method, arithmetic=precision, fault=_difference(whole, _result(resumed, first))),
     ]
 
 
-def recorded_repeat(workload: Workload, method: str, precision: Precision, optimizer: str) -> list[Repeat]:
+def recorded_repeat(workload: Workload, method: str, precision: Precision, optimizer: str) -> list[Check]:
     """Train a small run with standard steps and with recorded ones."""
     recorded = _small_trainer(workload, method, precision, graph=True, optimizer=optimizer)
     replayed = _result(recorded)
     standard = _result(_small_trainer(workload, method, precision, optimizer=optimizer))
-    found = Repeat(what="recorded", method=method, precision=precision, optimizer=optimizer)
-    found.differs = _difference(standard, replayed)
+    found = Check(what="recorded", method=method, arithmetic=precision, optimizer=optimizer)
+    found.fault = _difference(standard, replayed)
     found.refusal = recorded.recorded.refusal if recorded.recorded else None
     return [found]
 
@@ -128,17 +196,7 @@ def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
     return None
 
 
-def refused_mode(workload: Workload, mode: Mode) -> StepSpeed | None:
-    """Return why the device takes no step in a mode, or None."""
-    run = workload.main_run(mode)
-    try:
-        check_settings([run], workload.device)
-    except InputError as error:
-        return unmeasured(run, mode, str(error))
-    return None
-
-
-def step_speed(workload: Workload, method: str, backbone: str, precision: Precision, mode: Mode) -> list[StepSpeed]:
+def step_speed(workload: Workload, method: str, backbone: str, precision: Precision, mode: Mode) -> list[Speed]:
     """Measure the step of one combination."""
     run = workload.run(method, backbone, precision, mode)
     measured = measure(run, workload.shape, str(workload.device), REPETITIONS, seconds=MEASURED_S)
@@ -151,11 +209,11 @@ def step_speed(workload: Workload, method: str, backbone: str, precision: Precis
     return [found]
 
 
-def unmeasured(run: RunConfig, mode: Mode, refusal: str | None) -> StepSpeed:
+def unmeasured(run: RunConfig, mode: Mode, refusal: str | None) -> Speed:
     """Return the step of a run without its speed, and why it has none."""
     train, precision = run.train, run.train.precision or "fp32"
     setting: dict[str, Any] = {"method": run.method, "backbone": run.backbone, "batch_size": train.batch_size}
-    return StepSpeed(**setting, precision=precision, mode=mode, refusal=refusal)
+    return Speed(**setting, precision=precision, mode=mode, refusal=refusal)
 
 
 Arguments = ParamSpec("Arguments")
@@ -207,11 +265,11 @@ class ParallelRuns:
     """Processes that each have a run ready, and take its steps when they are told to."""
 
     def __init__(self, run: RunConfig, shape: Shape, device_name: str, count: int) -> None:
-        self._batch_size = run.train.batch_size
+        self._run = run
         self._alone: float | None = None
         context = get_context("spawn")
         self._pools = [ProcessPoolExecutor(1, context, _prepare, (run, shape, device_name)) for _ in range(count)]
-        self._prepared = [pool.submit(_is_prepared) for pool in self._pools]
+        self._prepared = [pool.submit(time.time) for pool in self._pools]
 
     def wait(self, seconds: float) -> int:
         """Wait at most so long for all to be ready; return how many are."""
@@ -220,16 +278,18 @@ class ParallelRuns:
         self._pools = [pool for _, pool in sorted(zip(ready, self._pools, strict=True), key=lambda pair: not pair[0])]
         return sum(ready)
 
-    def measure(self, runs: int, seconds: float) -> ParallelSpeed | None:
+    def measure(self, runs: int, seconds: float) -> Speed | None:
         """Let the first runs take steps for so long at the same time; None if one of them ended or took too long."""
         begin = time.time() + 0.05
         taken = [pool.submit(_take_steps, begin, seconds) for pool in self._pools[:runs]]
         try:
-            rates = [self._batch_size * future.result(seconds + START_S) for future in taken]
+            rates = [self._run.train.batch_size * future.result(seconds + START_S) for future in taken]
         except (BrokenProcessPool, TimeoutError):
             return None
         self._alone = self._alone or rates[0]
-        return ParallelSpeed(runs=runs, images_per_s=rates, gain=sum(rates) / self._alone)
+        found = unmeasured(self._run, "eager", None)
+        found.runs, found.images_per_s, found.gain = runs, Rate.of(rates), sum(rates) / self._alone
+        return found
 
     def close(self) -> None:
         """End the processes."""
@@ -246,10 +306,6 @@ def _prepare(run: RunConfig, shape: Shape, device_name: str) -> None:
     step = training_step(trainer)
     warm_up(trainer, step, 5)
     _prepared.append(lambda count: timed(step, count, trainer.arithmetic.device))
-
-
-def _is_prepared() -> bool:
-    return bool(_prepared)
 
 
 def _take_steps(begin: float, seconds: float) -> float:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import methods
 from benchmark.configuration import Request, complete_methods
-from benchmark.hardware.report import Agreement
+from benchmark.hardware.measurements import Check
 from benchmark.training import Precision, PrecisionConfig, StepBatch, optimise
 from methods import Method, Progress, registry
 
@@ -56,15 +56,21 @@ def read() -> dict[str, Trajectory]:
     return content
 
 
-def agreements(device: torch.device, stored: Trajectory, method: str, arithmetic: Arithmetic) -> list[Agreement]:
+def compare(device: torch.device, stored: Trajectory, method: str, arithmetic: Arithmetic) -> list[Check]:
     """Compare the losses of a method's stored steps with the device's, as :data:`TRAJECTORIES` says."""
     steps, tolerance, floor, terms = TRAJECTORIES[arithmetic]
-    worst: float | None = 0.0
-    for found, step in zip(trajectory(method, device, arithmetic, steps), stored[:steps], strict=True):
-        for name, expected in list(step.items())[:terms]:
-            difference = abs(found[name] - expected) / max(floor, abs(expected))
-            worst = max(worst, difference) if worst is not None and math.isfinite(difference) else None
-    return [Agreement(method=method, arithmetic=arithmetic, difference=worst, tolerance=tolerance)]
+    differences = {
+        f"step {number}, {name}": abs(found[name] - expected) / max(floor, abs(expected))
+        for number, found in enumerate(trajectory(method, device, arithmetic, steps))
+        for name, expected in list(stored[number].items())[:terms]
+    }
+    check = Check(what="stored", method=method, arithmetic=arithmetic)
+    finite = [difference for difference in differences.values() if math.isfinite(difference)]
+    check.difference = max(finite, default=None)
+    # what is not finite is within no tolerance
+    wrong = next((place for place, difference in differences.items() if not difference <= tolerance), None)
+    check.fault = None if wrong is None else f"{wrong}: {differences[wrong]:.3g}, allowed are {tolerance:g}"
+    return [check]
 
 
 def trajectory(method: str, device: torch.device, arithmetic: Arithmetic, steps: int = STEPS) -> Trajectory:

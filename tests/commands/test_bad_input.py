@@ -194,10 +194,6 @@ class TestFiles:
         lines = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * width)}]" for n in range(1, 50))
         assert self.read(folder, f"l0: &l0 [x]\n{lines}".encode())
 
-    @pytest.mark.parametrize("size", [1_000_001, 50_000_000])
-    def test_absurd_size(self, folder: Path, size: int) -> None:
-        assert self.read(folder, b"#" * size)
-
     @pytest.mark.parametrize("name", ["nowhere.yaml", ".", "/", "/dev/null", "a\0b", "x" * 5000, "~nobody/x.yaml", ""])
     def test_file_that_is_none(self, folder: Path, name: str) -> None:
         assert is_refused(lambda: layer_from_file(name)), name

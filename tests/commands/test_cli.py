@@ -1,8 +1,5 @@
 """The ``bench`` command as a person meets it: its answers to bad words, what it repeats, keeps and prints."""
 
-import csv
-import json
-import re
 import signal
 import subprocess
 import sys
@@ -10,16 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import torch
-import torch.nn.functional as F
 import yaml
-from safetensors import safe_open
 
-from benchmark import datasets, store
+from benchmark import store
 from benchmark.configuration.run_config import RunConfig
-from benchmark.metrics import METRICS
-from methods import backbones
-from methods.kd import load_network
 from tests.command_line import BENCH, CALM, PLUGIN, SMALL, Answer, Bench, process
 
 pytestmark = pytest.mark.usefixtures("small")
@@ -73,10 +64,6 @@ class TestList:
         for name in ("dkel", "digits", "folder:PATH", "resnet32", "cifar", "torchvision:NAME", "timm:NAME"):
             assert described[name]
 
-    def test_one_kind(self, bench: Bench) -> None:
-        answer = bench("list", "datasets")
-        assert [line.split()[0] for line in answer.out.splitlines()] == list(datasets.available())
-
     @pytest.mark.parametrize(
         ("code", "reason"),
         [
@@ -113,13 +100,6 @@ class TestList:
             "did you mean 'explosive'?", "; mine.py is broken: SyntaxError, line 3"
         )
 
-    def test_plugin_cannot_take_the_name_of_a_method(self, bench: Bench, tmp_path: Path) -> None:
-        (tmp_path / "mine.py").write_text(PLUGIN.replace("explosive", "pcl"), encoding="utf-8")
-        lines = bench("list", "methods", "--plugin", "mine.py").out.splitlines()
-        assert [line.split("broken: ")[-1] for line in lines if "mine.py" in line] == [
-            "the name 'pcl' is taken by methods.pcl"
-        ]
-
     def test_plugin_without_hyperparameters_is_refused_in_one_line(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text(f"{PLUGIN}    Hyperparameters = dict\n", encoding="utf-8")
         bench("run", "--plugin", "mine.py", "--config", "small").assert_refused("'explosive' has no Hyperparameters")
@@ -138,10 +118,6 @@ class TestDryRun:
         ]
         assert lines[4] == "4 runs, 1 finished already"
         assert list(Path("results/runs").iterdir()) == kept
-
-    def test_datasets_need_not_be_there(self, bench: Bench) -> None:
-        words = ["--dataset", "cifar100", "--methods", "independent", "--backbone", "resnet8", "--config", "small"]
-        assert "3 runs, 0 finished already" in bench("run", "--dry-run", *words).out
 
 
 class TestRun:
@@ -179,19 +155,6 @@ class TestRun:
         frame = store.load(tmp_path / "results")
         statuses = dict(zip(frame["method"], frame["status"], strict=True))
         assert statuses == {"explosive": "failed", "independent": "finished"}
-
-    def test_failed_run_is_tried_again(self, bench: Bench, tmp_path: Path) -> None:
-        # a cure outside of the configuration, as more memory would
-        cured = "from pathlib import Path\n" + PLUGIN.replace(
-            "        raise", "        if not Path('cure').exists(): raise"
-        )
-        (tmp_path / "mine.py").write_text(f"{cured}        return super().losses(outputs, labels, progress)\n", "utf-8")
-        words = ["run", "--plugin", "mine.py", "--methods", "explosive", "--seeds", "1", "--config", "small"]
-        assert bench(*words).code == 1
-        (tmp_path / "cure").touch()
-        answer = bench(*words)
-        assert answer.code == 0
-        assert dict(table_of(answer))["explosive"].endswith(" (1)")
 
     def test_file_may_hold_everything_and_the_command_line_wins(self, bench: Bench, tmp_path: Path) -> None:
         own = {"methods": ["dml"], "dataset": "digits", "seeds": "5,", "results": "elsewhere"}
@@ -234,19 +197,6 @@ class TestRun:
 
 
 class TestTable:
-    def test_markdown_and_csv_hold_the_same(self, bench: Bench, finished_runs: Path) -> None:
-        words = ["table", "--results", str(finished_runs), "--columns", "student,best-epoch,nll"]
-        # the best cells of a column are marked
-        markdown = [[re.sub(r"\*\*|</?u>", "", cell) for cell in row] for row in table_of(bench(*words))]
-        rows = list(csv.DictReader(bench(*words, "--format", "csv").out.splitlines()))
-        for row in rows:
-            shown = next(line for line in markdown if line[0] == row["method"])
-            decimals = METRICS[row["metric"]].decimals
-            assert any(cell.startswith(f"{float(row['mean']):.{decimals}f} ±") for cell in shown)
-        assert len(rows) == 6
-        assert [row[0] for row in markdown] == ["method", "dml", "pcl"]
-        assert all("±" in row[1] and row[1].endswith("(2)") for row in markdown[1:])
-
     def test_the_ending_of_a_file_decides_its_format(self, bench: Bench, finished_runs: Path, tmp_path: Path) -> None:
         words = ["table", "--results", str(finished_runs), "--out"]
         for name, beginning in (("t.tex", "%"), ("t.json", "{"), ("t.csv", "method,label,"), ("t.md", "|"), ("t", "|")):
@@ -254,37 +204,6 @@ class TestTable:
             assert (tmp_path / name).read_text().startswith(beginning), name
         assert bench(*words, "other.md", "--format", "latex").code == 0
         assert (tmp_path / "other.md").read_text() == (tmp_path / "t.tex").read_text()
-
-    def test_no_comparison_is_corrected_for(self, bench: Bench, finished_runs: Path) -> None:
-        out = bench("table", "--results", str(finished_runs), "--baseline", "dml").out
-        assert "Holm" not in out
-        assert "no interval and no p, which take 3 seeds" in out
-
-    def test_no_runs_yet(self, bench: Bench, tmp_path: Path) -> None:
-        (tmp_path / "results").mkdir()
-        bench("table").assert_refused("no runs in results yet")
-
-
-class TestSavedStudents:
-    def test_weights_give_the_students_logits(self, finished_runs: Path) -> None:
-        for folder in finished_runs.glob("runs/*-*"):
-            config = RunConfig(**yaml.safe_load((folder / "config.yaml").read_text()))
-            scored = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-            digits = datasets.load(config.dataset, config.data, Path())
-            pixels = torch.tensor((digits.test.images / 255 - digits.mean) / digits.std, dtype=torch.float32)
-            for path in folder.glob("*.safetensors"):
-                network = load_network(path, backbones.make(config.backbone, 10, in_channels=1, image_size=8)).eval()
-                with torch.no_grad():
-                    nll = F.cross_entropy(network(pixels).double(), torch.tensor(digits.test.labels)).item()
-                assert nll == pytest.approx(scored[f"nll/{path.stem}"], rel=1e-4)
-
-    def test_metadata_say_how_to_rebuild_the_network(self, finished_runs: Path) -> None:
-        for path in finished_runs.glob("runs/*/*.safetensors"):
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata()
-            assert (metadata["student"], metadata["backbone"]) == (path.stem, "resnet8")
-            assert [metadata[key] for key in ("num_classes", "in_channels", "image_size")] == ["10", "1", "8"]
-            assert path.parent.name.endswith(metadata["run"])
 
 
 def test_version_is_that_of_the_package(bench: Bench) -> None:

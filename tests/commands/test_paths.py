@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 import yaml
 
 import benchmark
 from benchmark import cli, store
 from benchmark.commands.options import as_path
-from benchmark.configuration.values import joined, split
+from benchmark.configuration.options import joined, split
 from benchmark.datasets import default_root
 from benchmark.reports.run_text import command
 from benchmark.running import prepare
@@ -129,9 +128,3 @@ def test_a_place_has_one_spelling_in_its_plain_form(home: Path) -> None:
         assert [run.dataset for run in prepare([COMMON | {"dataset": written}]).runs] == [plain]
     both = prepare([COMMON | {"dataset": "npz:ok.npz,npz:./ok.npz"}]).runs
     assert [run.dataset for run in both] == ["npz:ok.npz"]
-
-
-def test_parameters_are_read_by_the_function_that_says_what_is_wrong() -> None:
-    assert as_path(Path("x")) == Path("x")
-    with pytest.raises(typer.BadParameter):
-        as_path("a\0b")

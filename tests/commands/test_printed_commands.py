@@ -4,16 +4,13 @@ import html
 import json
 import re
 import shlex
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from benchmark import store
-from tests.command_line import BENCH, CALM, SMALL, Bench
+from tests.command_line import CALM, SMALL, Bench
 
 pytestmark = pytest.mark.usefixtures("small")
 
@@ -65,25 +62,6 @@ def test_best_of_a_sweep(made: Bench, tmp_path: Path) -> None:
     again(made, command, "--engine", "serial")
     assert f"(`{command}`)" in (tmp_path / "my results/sweeps/space-digits/README.md").read_text()
     assert not (tmp_path / "results").exists()
-
-
-@pytest.mark.thorough
-def test_what_was_stopped_resumes(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "plug in.py").write_text(CALM)
-    slow = SMALL | {"epochs": 5000}
-    (tmp_path / "slow.yaml").write_text(yaml.safe_dump(slow))
-    words = ["run", "--config", "slow.yaml", "--methods", "explosive", "--seeds", "1", "--plugin", "plug in.py"]
-    words += ["--results", "my results"]
-    running = subprocess.Popen(
-        [BENCH, *words], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    while running.poll() is None and not list(tmp_path.glob("my results/runs/*/metrics.jsonl")):
-        time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    _, told = running.communicate(timeout=240)
-    command = told.partition("resume with: ")[2].strip()
-    assert shlex.split(command) == ["bench", *words]
-    assert "1 runs, 0 finished already" in again(bench, command, "--dry-run")
 
 
 def test_what_there_was_no_time_for_resumes(bench: Bench, tmp_path: Path) -> None:

@@ -73,25 +73,6 @@ def test_a_plug_in_that_knows_indices_alone_is_refused_before_anything_trains(
     assert not list(Path("results").glob("runs/*/metrics.jsonl"))
 
 
-def test_such_a_plug_in_keeps_the_contract_and_trains_without(bench: Bench) -> None:
-    Path("picky.py").write_text(INDICES_ALONE)
-    words = ("run", "--config", "small", "--plugin", "picky.py", "--methods", "picky", "--seeds", "1", *RECIPE[:4])
-    assert bench(*words, "--set", "data.augment=trivialaugment").code == 0
-
-
-def test_settings_are_listed_with_what_they_may_be(bench: Bench) -> None:
-    listed = bench("list", "settings").out
-    for line in (
-        r"train\.optimizer +sgd\|adamw +default sgd ",
-        r"train\.label_smoothing +number at least 0 below 1 +default 0 ",
-        r"data\.augment +none\|standard\|randaugment\|trivialaugment +default standard ",
-        r"data\.erase +number at least 0 at most 1 +default 0 ",
-        r"data\.mix +none\|mixup\|cutmix +default none ",
-        r"data\.mix_alpha +number above 0 at most 1000 +default 1 ",
-    ):
-        assert re.search(line, listed), line
-
-
 def test_a_learning_rate_of_sgd_is_remarked_upon(bench: Bench) -> None:
     words = ("run", "--config", "small", "--methods", "independent", "--seeds", "1", "--set", "train.optimizer=adamw")
     remark = "note: digits: train.lr=0.1 is a learning rate for sgd; adamw takes about 0.001"

@@ -7,9 +7,8 @@ from rich.text import Text
 
 import benchmark
 from benchmark import cli, datasets
-from benchmark.configuration import DataConfig, Request, parse_yaml, plan
-from benchmark.configuration.values import parse_seeds
-from methods.errors import InputError, nearest
+from benchmark.configuration import DataConfig, Request, plan
+from methods.errors import InputError
 from tests.command_line import PLUGIN, Bench, process
 
 pytestmark = pytest.mark.usefixtures("small")
@@ -29,23 +28,18 @@ REFUSED = [
     (f"{DML} --backbone x1,x2,x3,x4,x5,x6,x7,x8", "unknown backbone 'x1'"),
     ("run --backbone resnet8+resnet14 --methods pcl", "'pcl' takes one backbone"),
     ("run --set train.epoch=3", "did you mean 'epochs'? (valid: "),
-    ("run --set trian.epochs=3", "did you mean 'train'? (valid: "),
-    ("run --set pcl.temprature=3 --methods pcl", "did you mean 'temperature'? (valid: "),
     ("run --set dkel.decayy=exp --methods dkel", "did you mean 'decay'"),
-    (f"{DML} --set pcl.temperature=3", "'pcl' is not among the methods of this run"),
     (f"{DML} --set train.learning_rate=0.1", "did you mean 'lr'"),
     (f"{DML} --set train.wd=0", "did you mean 'weight_decay'"),
+    (f"{DML} --set pcl.temperature=3", "'pcl' is not among the methods of this run"),
     ("run --set train.lr", "SECTION.KEY=VALUE"),
     ("run --set train.lr=[1", "--set train.lr=[1"),
     ("run --set train.lr=0", "train.lr: Input should be greater than 0 (given: 0)"),
-    ("run --set train.lr=fast", "train.lr: Input should be a valid number (given: 'fast')"),
     # a number that means another
     *((f"{DML} --set train.batch_size={text}", text) for text in ("0100", "-007", "1:30", "0_1")),
-    ("run --set pcl.temperature=-1 --methods pcl", "pcl.temperature: Input should be greater than 0"),
     (f"{DML} --set data.train_per_class=1000 --seeds 1", "class 0 has only"),
     (f"{DML} --set data.test_per_class=1000", "digits: data.test_per_class: class 0 has only 36 images (1000 asked)"),
     (f"{DML} --config small --set data.holdout=0.2 --dry-run", "data.holdout 0.2 leaves no image on one side"),
-    ("run --set train.optimizer=adam", "train.optimizer: Input should be 'sgd' or 'adamw'"),
     (
         "run --set data.mix=mixup --methods dml,kdcl,mcl",
         "data.mix=mixup does not go with kdcl, mcl, which must know every image's one class (methods that take "
@@ -59,10 +53,8 @@ REFUSED = [
     (f"{DML} --lr 0.01", f"{GIVEN_AS} train.lr=0.01"),
     (f"{DML} --weight-decay=0.1", f"{GIVEN_AS} train.weight_decay=0.1"),
     (f"{DML} --pad", f"{GIVEN_AS} data.pad=VALUE"),
-    ("run --epochs 0", "train.epochs: Input should be greater than or equal to 1 (given: 0)"),
     ("run --epochs few", "--epochs"),
     ("run --seeds two", "seeds takes how many (3) or which (0,4,7 or 0-4)"),
-    ("run --seeds 0", "seeds takes how many"),
     ("run --config demmo", "unknown configuration 'demmo', did you mean 'demo'? (valid: "),
     ("run --config nowhere.yaml", "no such configuration file: nowhere.yaml (recipes: "),
     ("run --engine rey", "unknown engine 'rey', did you mean 'ray'? (valid: ray, serial)"),
@@ -151,10 +143,6 @@ def test_results_that_cannot_be_written_are_a_fault_of_the_machine(bench: Bench,
     assert answer.err == f"bench: cannot write results to {tmp_path}/taken: Not a directory\n"
 
 
-def test_in_a_process_of_its_own(tmp_path: Path) -> None:
-    process(tmp_path, "run", "--methods", "dkle", "--dataset", "digits").assert_refused("did you mean 'dkel'?")
-
-
 def test_no_command_at_all_is_answered_with_the_help(tmp_path: Path) -> None:
     answer = process(tmp_path)
     assert "Usage: bench" in answer.out
@@ -170,35 +158,11 @@ def test_help_is_printed_with_all_its_brackets(command: str) -> None:
         assert Text.from_markup(text).plain == text.replace("\\[", "[")
 
 
-def test_a_word_that_is_like_none_gets_no_guess() -> None:
-    assert nearest("xyz", ["lr", "weight_decay"]) is None
-
-
-def test_usual_numbers_are_read() -> None:
-    for text, value in (("0", 0), ("-0", 0), ("100", 100), ("0.5", 0.5), ("1e-3", 1e-3), (".inf", float("inf"))):
-        assert parse_yaml(text, "") == value
-    for word in ("0100", "'100'", "1:30", "1_000", "0x10", "on", "2026-01-01"):
-        assert parse_yaml(word, "") == word.strip("'")
-
-
 def test_milestones_are_shares_or_whole_epochs() -> None:
     layer = {"methods": ["dml"], "dataset": "digits", "seeds": 1, "epochs": 200}
     (shares,) = plan(Request([layer | {"train": {"milestones": [0.5, 0.75]}}]), datasets)
     (whole,) = plan(Request([layer | {"train": {"milestones": [100, 150]}}]), datasets)
     assert whole == shares
-
-
-@pytest.mark.parametrize(
-    ("text", "seeds"), [("0-4", [0, 1, 2, 3, 4]), ("7-7", [7]), ("0-1,5", [0, 1, 5]), ("3-4, 9-10", [3, 4, 9, 10])]
-)
-def test_seeds_may_be_a_range(text: str, seeds: list[int]) -> None:
-    assert parse_seeds(text) == seeds
-
-
-@pytest.mark.parametrize("text", ["4-0", "0-", "-3", "0-99999999", "0-4-5", "a-b"])
-def test_ranges_that_are_none(text: str) -> None:
-    with pytest.raises(InputError, match="seeds takes how many"):
-        parse_seeds(text)
 
 
 def test_the_api_names_its_arguments_and_the_dataset(tmp_path: Path) -> None:
