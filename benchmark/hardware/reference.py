@@ -65,9 +65,8 @@ def compare(device: torch.device, stored: Trajectory, method: str, arithmetic: A
         for name, expected in list(stored[number].items())[:terms]
     }
     check = Check(what="stored", method=method, arithmetic=arithmetic)
-    finite = [difference for difference in differences.values() if math.isfinite(difference)]
-    check.difference = max(finite, default=None)
     # what is not finite is within no tolerance
+    check.difference = max(differences.values()) if all(map(math.isfinite, differences.values())) else None
     wrong = next((place for place, difference in differences.items() if not difference <= tolerance), None)
     check.fault = None if wrong is None else f"{wrong}: {differences[wrong]:.3g}, allowed are {tolerance:g}"
     return [check]
