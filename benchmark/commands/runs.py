@@ -187,10 +187,7 @@ def export(
 
     deployed.check_suffix(to)
     found = find(results, run)
-    # torch is imported once the arguments are known to be right
-    from benchmark.deployment.export import export as write
-
-    tell(*write(found, to, student, data_root or default_root(), tuple(plugin or ())))
+    tell(*deployed.export(found, to, student, data_root or default_root(), tuple(plugin or ())))
 
 
 TOP = 5

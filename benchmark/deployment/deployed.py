@@ -6,22 +6,36 @@ the normalisation is inside, so that nobody has to know it to get it right.
 
 import io
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.special import softmax
 
-from benchmark import datasets
-from benchmark.store import PREDICTIONS, Predictions, StoredRun, put, read_predictions, students_files
+from benchmark import datasets, store
+from benchmark.errors import MachineError
 from methods.errors import InputError, message_of, unknown
+
+if TYPE_CHECKING:
+    from benchmark.training import Normalised, Student
 
 Floats = npt.NDArray[np.float32]
 Model = Callable[[Floats], Floats]
 """From pixels / 255 ``[B, C, H, W]`` to logits ``[B, classes]``."""
+
+ENDINGS = (".safetensors", ".onnx", ".pt2")
+PREDICTIONS_ENDING = ".npz"
+
+TOLERANCE = 1e-5
+"""Of the logits that the exported file gives beside the student's own, absolute and relative."""
+
+BATCHES = (1, 2, 7)
+SCORED_AT_ONCE = 500
 
 
 class Card(BaseModel):
@@ -69,71 +83,47 @@ def read_card(model: Path) -> Card:
         raise InputError(f"{path} is not the card of an exported student: {where}: {fault['msg']}") from None
 
 
+def check_suffix(path: Path, valid: Iterable[str] = ENDINGS) -> str:
+    """Return the file's ending, or raise an InputError that lists the valid ones: those of exported students."""
+    if path.suffix not in valid:
+        raise unknown("file ending", path.suffix or path.name, valid)
+    return path.suffix
+
+
 def load(path: Path, plugins: Sequence[str | Path] = ()) -> Model:
     """Return the model in an exported file; none but a file of bare weights needs this package's networks.
 
     Raises:
         InputError: If it cannot be read, or the package that reads it is not installed.
     """
-    loader = LOADERS[check_suffix(path)]
+    suffix = check_suffix(path)
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     try:
-        return loader(path, plugins)
+        if suffix == ".onnx":
+            import onnxruntime
+
+            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            (name,) = (given.name for given in session.get_inputs())
+            return lambda images: np.asarray(session.run(None, {name: images})[0])
+        if suffix == ".pt2":
+            import torch
+
+            # torch unpickles parts of the file, which can run anything: SECURITY.md counts it as code
+            # it logs a traceback beside the error that it raises
+            logging.getLogger("torch.export").setLevel(logging.CRITICAL)
+            return as_model(torch.export.load(path).module())
+        from benchmark.training import Normalised, read_student
+
+        card = read_card(path)
+        return as_model(Normalised(read_student(path, plugins).network, card.mean, card.std))
     except (InputError, MemoryError):
         raise
     except ImportError as error:
         raise InputError(f"reading {path.name} needs {error.name}: pip install 'okdbench[onnx]'") from None
     except Exception as error:
         # every runtime has errors of its own for a damaged file
-        kind = path.suffix.removeprefix(".")
-        raise InputError(f"{path} is not a readable {kind} file: {message_of(error)}") from None
-
-
-def check_suffix(path: Path, valid: Iterable[str] = ()) -> str:
-    """Return the file's ending, or raise an InputError that lists the valid ones: those of exported students."""
-    valid = tuple(valid) or tuple(LOADERS)
-    if path.suffix not in valid:
-        raise unknown("file ending", path.suffix or path.name, valid)
-    return path.suffix
-
-
-def read_images(paths: Sequence[Path], card: Card) -> Floats:
-    """Return image files as ``[B, C, H, W]`` of pixels / 255, resized and cropped, or raise an InputError."""
-    files = [datasets.EncodedImage.of_file(path) for path in paths]
-    form = datasets.ImageFormat(card.in_channels, card.image_size)
-    pixels = np.concatenate([block for block, _ in datasets.decoded(files, form)])
-    return pixels.astype(np.float32) / np.float32(255)
-
-
-def probabilities(logits: Floats) -> npt.NDArray[np.float64]:
-    """Return the softmax ``[B, classes]`` of logits."""
-    result: npt.NDArray[np.float64] = softmax(logits.astype(np.float64), axis=1)
-    return result
-
-
-def _load_onnx(path: Path, plugins: Sequence[str | Path]) -> Model:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (name,) = (given.name for given in session.get_inputs())
-    return lambda images: np.asarray(session.run(None, {name: images})[0])
-
-
-def _load_pt2(path: Path, plugins: Sequence[str | Path]) -> Model:
-    import torch
-
-    # torch unpickles parts of the file, which can run anything: SECURITY.md counts it as code
-    # it logs a traceback beside the error that it raises
-    logging.getLogger("torch.export").setLevel(logging.CRITICAL)
-    return as_model(torch.export.load(path).module())
-
-
-def _load_safetensors(path: Path, plugins: Sequence[str | Path]) -> Model:
-    from benchmark.training import Normalised, read_student
-
-    card = read_card(path)
-    return as_model(Normalised(read_student(path, plugins).network, card.mean, card.std))
+        raise InputError(f"{path} is not a readable {suffix[1:]} file: {message_of(error)}") from None
 
 
 def as_model(module: Callable[[Any], Any]) -> Model:
@@ -147,19 +137,184 @@ def as_model(module: Callable[[Any], Any]) -> Model:
     return call
 
 
-LOADERS: Mapping[str, Callable[[Path, Sequence[str | Path]], Model]] = {
-    ".safetensors": _load_safetensors,
-    ".onnx": _load_onnx,
-    ".pt2": _load_pt2,
-}
+def read_images(paths: Sequence[Path], card: Card) -> Floats:
+    """Return image files as ``[B, C, H, W]`` of pixels / 255, resized and cropped, or raise an InputError."""
+    files = [datasets.EncodedImage.of_file(path) for path in paths]
+    form = datasets.ImageFormat(card.in_channels, card.image_size)
+    return _scaled(np.concatenate([block for block, _ in datasets.decoded(files, form)]))
 
 
-# ---- predictions of a stored run on the images that it was scored on ----
+def _scaled(pixels: datasets.Pixels) -> Floats:
+    return pixels.astype(np.float32) / np.float32(255)
 
-PREDICTIONS_ENDING = ".npz"
+
+def probabilities(logits: Floats) -> npt.NDArray[np.float64]:
+    """Return the softmax ``[B, classes]`` of logits."""
+    result: npt.NDArray[np.float64] = softmax(logits.astype(np.float64), axis=1)
+    return result
 
 
-def predictions_of_run(run: StoredRun, data_root: Path, plugins: Sequence[str] = ()) -> Predictions:
+def export(
+    run: store.StoredRun, target: Path, name: str | None, data_root: Path, plugins: Sequence[str | Path] = ()
+) -> list[str]:
+    """Write a student to a file with its card, check the file by reading it back, and say what was done.
+
+    Args:
+        run: It must have been run with ``--save-students``.
+        target: Its ending says the format.
+        name: Of the student; the first one for None.
+        data_root: Where datasets are stored; if the run's is there, the file is scored on it.
+
+    Raises:
+        InputError: If the run has no such student, or the file cannot be written.
+        MachineError: If what is read back gives other numbers; the file is then not kept.
+    """
+    check_suffix(target)
+    saved = [path.stem for path in store.students_files(run.folder)]
+    if not saved:
+        raise InputError(f"{run.name} kept no students: bench run --save-students keeps them (with --force, anew)")
+    # the run's own order, of which the first is the default
+    students = [student for student in (run.result.students if run.result else ()) if student in saved] or saved
+    if name is not None and name not in students:
+        raise unknown("student", name, students)
+    from benchmark.training import Normalised, read_student
+
+    student = read_student(run.folder / f"{name or students[0]}.safetensors", plugins)
+    model = Normalised(student.network, student.mean, student.std)
+    card = _card(run, student, target)
+    try:
+        with store.writing(target), tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
+            draft = Path(scratch) / target.name
+            _write(model, student, card, draft)
+            store.atomic.write_text(card_path(draft), card.model_dump_json(indent=2) + "\n")
+            lines = _check(load(draft, plugins), as_model(model), card, run, data_root)
+            draft.replace(target)
+            card_path(draft).replace(card_path(target))
+    except ImportError as error:
+        raise InputError(f"writing {target.suffix} needs {error.name}: pip install 'okdbench[onnx]'") from None
+    size = target.stat().st_size / 2**20
+    return [f"{target}  {size:.2f} MiB: student {card.student} of {run.name}", *lines]
+
+
+def _card(run: store.StoredRun, student: "Student", target: Path) -> Card:
+    inside = target.suffix != ".safetensors"
+    channels, side = int(student.metadata["in_channels"]), int(student.metadata["image_size"])
+    pixels = "pixels / 255, in [0, 1]" if inside else "(pixels / 255 - mean) / std"
+    accuracy = run.last_metrics().get(f"top1/{student.metadata['student']}")
+    return Card(
+        input=f"float32 [batch, {channels}, {side}, {side}]: {pixels}, {'grey' if channels == 1 else 'RGB'}",
+        output=f"float32 [batch, {len(student.classes)}]: logits",
+        classes=student.classes,
+        mean=student.mean,
+        std=student.std,
+        normalised_inside=inside,
+        in_channels=channels,
+        image_size=side,
+        accuracy=None if accuracy is None else float(accuracy),
+        scored_on="validation" if run.config.data.holdout else "test",
+        student=student.metadata["student"],
+        run=run.identity,
+        run_name=run.name,
+        method=run.config.method,
+        backbone=student.metadata["backbone"],
+        dataset=run.config.dataset,
+        dataset_checksum=run.config.dataset_checksum,
+        seed=run.config.seed,
+        epochs=run.config.train.epochs,
+        versions=store.environment.versions(),
+    )
+
+
+def _write(model: "Normalised", student: "Student", card: Card, path: Path) -> None:
+    import torch
+    from safetensors.torch import save
+
+    if path.suffix == ".safetensors":
+        store.atomic.write_bytes(
+            path, save(dict(student.weights), {**student.metadata, "accuracy": str(card.accuracy)})
+        )
+        return
+    # two images: an exporter may take a batch of one for a constant
+    images = (torch.zeros(2, card.in_channels, card.image_size, card.image_size),)
+    shapes = {"images": {0: torch.export.Dim("batch", min=1)}}
+    silenced = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if path.suffix == ".pt2":
+                torch.export.save(torch.export.export(model, images, dynamic_shapes=shapes), path)
+            else:
+                _write_onnx(model, images, shapes, card, path)
+    finally:
+        logging.disable(silenced)
+
+
+def _write_onnx(model: "Normalised", images: tuple[Any], shapes: dict[str, Any], card: Card, path: Path) -> None:
+    import onnx
+    import onnxscript  # noqa: F401 - what torch's exporter needs, named here for the message
+    from torch.onnx import export as to_onnx
+
+    names: Any = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": shapes}
+    to_onnx(model, images, str(path), **names, dynamo=True, external_data=False, verbose=False)
+    graph = onnx.load(str(path))
+    # the exporter notes source lines of this machine in every node
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+    onnx.helper.set_model_props(graph, {"okdbench": card.model_dump_json()})
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(path))
+
+
+def _check(exported: Model, original: Model, card: Card, run: store.StoredRun, data_root: Path) -> list[str]:
+    """Return what was checked, or raise a MachineError."""
+    random = np.random.default_rng(0)
+    worst = 0.0
+    for size in BATCHES:
+        images = random.random((size, card.in_channels, card.image_size, card.image_size), dtype=np.float32)
+        expected, given = original(images), exported(images)
+        if not np.isfinite(expected).all():
+            raise InputError(f"the outputs of {card.student} of {run.name} are not finite: not exported")
+        apart = float(np.abs(given - expected).max())
+        if not np.allclose(given, expected, rtol=TOLERANCE, atol=TOLERANCE):
+            raise MachineError(f"the exported file gives other logits than the student, by up to {apart:.2g}: not kept")
+        worst = max(worst, apart)
+    lines = [f"read back: the student's logits on {sum(BATCHES)} random images, to {worst:.1g}"]
+    try:
+        dataset = _dataset_of(run, data_root)
+    except InputError:
+        return [*lines, f"not scored: {card.dataset} is not in {data_root}"]
+    accuracy, own = (_accuracy(model, dataset.test) for model in (exported, original))
+    if accuracy != own:
+        raise MachineError(f"the exported file scores {accuracy:.4f} %, the student {own:.4f} %: not kept")
+    lines.append(f"{card.scored_on} accuracy of the file: {accuracy:.4f} % ({len(dataset.test)} images)")
+    if card.accuracy is not None and abs(accuracy - card.accuracy) > 1e-9:
+        # the run may have been on a device of other rounding
+        found = (run.result.environment or {}) if run.result else {}
+        device = found.get("hardware", "an unknown device")
+        lines.append(f"note: the run itself noted {card.accuracy:.4f} %, on {device}")
+    return lines
+
+
+def _accuracy(model: Model, part: datasets.LabelledImages) -> float:
+    hits = 0
+    for start in range(0, len(part), SCORED_AT_ONCE):
+        some = part.take(np.arange(start, min(start + SCORED_AT_ONCE, len(part))))
+        hits += int((model(_scaled(some.images)).argmax(axis=1) == some.labels).sum())
+    return 100 * hits / len(part)
+
+
+def _dataset_of(run: store.StoredRun, data_root: Path, plugins: Sequence[str] = ()) -> datasets.Dataset:
+    """Return the dataset of a run, or raise an InputError if it is not there, or has other images."""
+    config = run.config
+    if not datasets.present(config.dataset, data_root, plugins):
+        raise InputError(f"{run.name} kept its students but no predictions, and {config.dataset} is not in {data_root}")
+    if datasets.checksum(config.dataset, config.data, data_root, plugins) != config.dataset_checksum:
+        raise InputError(f"the images of {config.dataset} are not here those that {run.name} was made with")
+    return datasets.load(config.dataset, config.data, data_root, plugins)
+
+
+def predictions_of_run(run: store.StoredRun, data_root: Path, plugins: Sequence[str] = ()) -> store.Predictions:
     """Return the predictions that a run kept, or what its saved students say of its images now.
 
     Args:
@@ -169,22 +324,17 @@ def predictions_of_run(run: StoredRun, data_root: Path, plugins: Sequence[str] =
     Raises:
         InputError: If it kept neither, a file is damaged, or the run's images are not there.
     """
-    if (run.folder / PREDICTIONS).is_file() or not students_files(run.folder):
-        return read_predictions(run.folder)
+    if (run.folder / store.PREDICTIONS).is_file() or not store.students_files(run.folder):
+        return store.read_predictions(run.folder)
+    dataset = _dataset_of(run, data_root, plugins)
     import torch
 
     from benchmark.training import predictions_of_students
 
-    config = run.config
-    if not datasets.present(config.dataset, data_root, plugins):
-        raise InputError(f"{run.name} kept its students but no predictions, and {config.dataset} is not in {data_root}")
-    if datasets.checksum(config.dataset, config.data, data_root, plugins) != config.dataset_checksum:
-        raise InputError(f"the images of {config.dataset} are not here those that {run.name} was made with")
-    dataset = datasets.load(config.dataset, config.data, data_root, plugins)
-    return predictions_of_students(run.folder, config, dataset, torch.device("cpu"), plugins)
+    return predictions_of_students(run.folder, run.config, dataset, torch.device("cpu"), plugins)
 
 
-def write_predictions(found: Predictions, path: Path) -> list[str]:
+def write_predictions(found: store.Predictions, path: Path) -> list[str]:
     """Write predictions as arrays of numpy, and return what was written in words.
 
     The arrays are ``predictors`` and ``classes``, the names; ``logits`` ``[P, N, C]``, float32; ``predicted``
@@ -205,7 +355,7 @@ def write_predictions(found: Predictions, path: Path) -> list[str]:
         labels=found.labels,
         images=found.images,
     )
-    put(path, stream.getbuffer())
+    store.put(path, stream.getbuffer())
     shape = f"{len(names)} predictors, {len(found.labels)} {found.split} images, {len(found.classes)} classes"
     lines = [f"{path}: {shape} ({', '.join(names)})"]
     return lines if found.complete else [*lines, "from the saved students: no ensembles, no teachers"]

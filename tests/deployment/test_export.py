@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from benchmark import datasets, store
 from benchmark.deployment import deployed
-from benchmark.deployment.export import export
+from benchmark.deployment.deployed import export
 from benchmark.errors import MachineError
 from methods.errors import InputError
 from tests import needs
