@@ -5,12 +5,10 @@ image files give the same images in the same order, and so the same mini-batches
 """
 
 import shutil
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from hashlib import file_digest, md5, sha256
+from hashlib import sha256
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -24,32 +22,21 @@ from benchmark.console import note_once
 from benchmark.datasets import folder, image_cache
 from benchmark.datasets.decoding import check_range
 from benchmark.datasets.folder import Listed
-from benchmark.datasets.image_cache import EncodedImages, remembered
+from benchmark.datasets.image_cache import EncodedImages
 from benchmark.datasets.images import LabelledImages
 from benchmark.datasets.labels import check_same_classes
 from benchmark.datasets.provider import PARTS, Parts, Provider
 from methods.errors import InputError, message_of
+
+TINY_ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
 _AT_ONCE = 4096
 
 Part = tuple[LabelledImages, tuple[str, ...]]
 """Images of a part in any order, and the names of their classes in the order of the labels."""
 
-
-@dataclass(frozen=True)
-class Container:
-    """What an official set is stored in."""
-
-    where: Path  # the folder
-    read: Callable[[str], Part]  # gives ``train`` or ``test``
-    # gives the files below the folder that a part depends on, and what else it depends on
-    depends_on: Callable[[str], tuple[Sequence[str], str]]
-
-    def content(self, part: str, root: Path) -> str:
-        """Return a part's :func:`content_hash`, which is computed once while the files stay the same."""
-        names, also = self.depends_on(part)
-        cache = image_cache.folder(root)
-        return remembered(cache, self.where, names, f"{part} {also}", lambda: content_hash(*self.read(part)))
+Place = tuple[Path, bool]
+"""A folder, and whether it holds the official files; if not, it is a tree of image files."""
 
 
 def in_order(part: LabelledImages, classes: Sequence[str]) -> LabelledImages:
@@ -80,75 +67,84 @@ def _used(config: DataConfig) -> Sequence[str]:
     return PARTS[:1] if config.holdout else PARTS
 
 
-def _checksum(contents: Sequence[str]) -> str:
-    return sha256("\n".join(contents).encode()).hexdigest()
-
-
 @dataclass(frozen=True)
 class OfficialSet(Provider):
     """Where a set comes from, what identifies it, and the normalisation that the published recipes use."""
 
     name: str
-    files: Mapping[str, str]  # the archive's files, where they are looked for below the data root, and their MD5
-    unpacked: str  # the folder that the archive unpacks to; empty if its files are read as they are
+    files: Mapping[str, str]  # the archive's files below the folder that they are in, and their MD5
     mean: tuple[float, ...]  # of each channel, for pixels in [0, 1]
     std: tuple[float, ...]  # of each channel, likewise
+    unpacked: str = ""  # the folder that the archive unpacks to; empty if its files are read as they are
+    torchvision: str = ""  # the class that downloads, verifies and reads it; empty for TinyImageNet
     # the content hashes of the training and the test images, where the official pixels have been at hand
     contents: tuple[str, ...] = ()
 
-    def official(self, root: Path) -> Container | None:
-        """Return the official files if they are there."""
-        raise NotImplementedError
+    def place(self, root: Path) -> Place | None:
+        """Return where the set is, None for nowhere: its official files, packed or unpacked, or a tree of image files.
 
-    def download(self, root: Path) -> None:
-        """Get the official files into the root folder, or raise an InputError."""
-        raise NotImplementedError
-
-    def container(self, root: Path) -> Container | None:
-        """Return the official files or the tree ``<root>/<name>/{train,test}/<class>/*``, whichever is there."""
-        if (found := self.official(root)) is not None:
-            return found
+        The former are in ``<root>`` or ``<root>/<name>``, or the root folder is the unpacked one; the latter is
+        ``<root>/<name>/{train,test}/<class>/*``.
+        """
+        nested = [root.parent] if root.name and root.name == self.unpacked else []
+        for where in (root, root / self.name, *nested):
+            packed = self.torchvision and all(paths.is_file(where / file) for file in self.files)
+            if packed or (self.unpacked and paths.is_folder(where / self.unpacked)):
+                return where, True
         tree = root / self.name
-        if not paths.is_folder(tree / "train"):
-            return None
+        return (tree, False) if paths.is_folder(tree / "train") else None
 
-        def listed(part: str) -> Listed:
-            usual = folder.SPLITS[part]
-            return folder.listed(tree, next((name for name in usual if paths.is_folder(tree / name)), usual[0]))
-
-        return self.of_images(tree, listed, root)
-
-    def of_images(self, where: Path, listed: Callable[[str], Listed], root: Path) -> Container:
-        """Return image files as a container; they are decoded once, into the cache of the root folder."""
+    def part(self, place: Place, part: str, root: Path) -> Part:
+        """Return the images of ``train`` or ``test``; image files are decoded once, into the cache of ``root``."""
+        where, official = place
+        if official and self.torchvision:
+            loaded = self._opened(where, part == "train")
+            pixels = np.asarray(loaded.data, dtype=np.uint8)
+            images = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
+            labels = np.asarray(loaded.targets, dtype=np.int64)
+            return LabelledImages(np.ascontiguousarray(images), labels), tuple(loaded.classes)
+        files, classes = self._listed(place, part)
         # some of TinyImageNet's photographs are grey
-        colour = len(self.mean) == 3
+        found = image_cache.decoded_part(files, root, None, colour=len(self.mean) == 3)
+        check_range(found.highest, f"{files.base}, {part}")
+        return LabelledImages(found.pixels, files.labels), classes
 
-        def read(part: str) -> Part:
-            files, classes = listed(part)
-            found = image_cache.decoded_part(files, root, None, colour)
-            check_range(found.highest, f"{files.base}, {part}")
-            return LabelledImages(found.pixels, files.labels), classes
+    def content(self, place: Place, part: str, root: Path) -> str:
+        """Return a part's :func:`content_hash`, which is computed once while the files stay the same."""
+        where, official = place
+        if official and self.torchvision:
+            stored = [where / file for file in self.files]
+            if self.unpacked:
+                stored += (where / self.unpacked).glob("*")
+            names, also = sorted(str(path.relative_to(where)) for path in stored if paths.is_file(path)), part
+        else:
+            files, classes = self._listed(place, part)
+            where, names = files.base or where, files.names
+            also = f"{self.name} {classes} {files.labels.tolist()}"
+        return image_cache.remembered(
+            image_cache.folder(root), where, names, also, lambda: content_hash(*self.part(place, part, root))
+        )
 
-        def depends_on(part: str) -> tuple[Sequence[str], str]:
-            files, classes = listed(part)
-            return files.names, f"{classes} {files.labels.tolist()} {colour}"
-
-        return Container(where, read, depends_on)
+    def _listed(self, place: Place, part: str) -> Listed:
+        where, official = place
+        if official:
+            return _official_layout(where / self.unpacked, part)
+        usual = (split for split in folder.SPLITS[part] if paths.is_folder(where / split))
+        return folder.listed(where, next(usual, part))
 
     def present(self, name: str, root: Path) -> bool:
         """Return whether its official files, packed or unpacked, or a folder of its images are there."""
-        return self.container(root) is not None
+        return self.place(root) is not None
 
     def fetch(self, name: str, root: Path) -> None:
         """Download the set if it is not there and only its content, which is not known before, can identify it."""
         if not self.contents and not self.present(name, root):
-            self.download(root)
+            self._download(root)
 
     def usual(self, name: str, config: DataConfig, root: Path) -> bool:
         """Return whether the set has the official sizes, as far as is known: it is not there, or is official."""
-        if not self.present(name, root):
-            return True
-        return bool(self.contents) and self.checksum(name, config, root) == self._known(config)
+        known = self._expected(config)
+        return not self.present(name, root) or (bool(self.contents) and self.checksum(name, config, root) == known)
 
     def checksum(self, name: str, config: DataConfig, root: Path) -> str:
         """Return the hash of the images, from whatever they are read; for a set that is not there what is expected.
@@ -156,80 +152,65 @@ class OfficialSet(Provider):
         The parts in use are hashed whole: subsets are part of a run's identity by themselves. Of a set whose official
         content has not been seen, what is expected is its archive's MD5.
         """
-        known, container = self._known(config), self.container(root)
-        if container is None:
-            return known
-        found = _checksum([container.content(part, root) for part in _used(config)])
-        if self.contents and found != known:
+        expected, place = self._expected(config), self.place(root)
+        if place is None:
+            return expected
+        found = sha256("\n".join(self.content(place, part, root) for part in _used(config)).encode()).hexdigest()
+        if self.contents and found != expected:
             note_once(
-                f"{name} in {container.where} is not the official content: its runs have a checksum of their own, "
-                f"{found[:12]}, and are not those of the official set, {known[:12]}"
+                f"{name} in {place[0]} is not the official content: its runs have a checksum of their own, "
+                f"{found[:12]}, and are not those of the official set, {expected[:12]}"
             )
         return found
 
-    def _known(self, config: DataConfig) -> str:
+    def _expected(self, config: DataConfig) -> str:
         contents = self.contents[: len(_used(config))]
-        return _checksum(contents) if contents else next(iter(self.files.values()))
+        return sha256("\n".join(contents).encode()).hexdigest() if contents else next(iter(self.files.values()))
 
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return the set in its one order, downloaded into the root folder first if it is not there."""
-        container = self.container(root)
-        if container is None:
-            self.download(root)
-            container = self.container(root)
-        if container is None:
-            raise InputError(f"{name} is not in {root}")
-        found = [container.read(part) for part in _used(config)]
+        place = self.place(root) or self._download(root)
+        found = [self.part(place, part, root) for part in _used(config)]
         # their order is that of the names, whatever the labels are in the files
         classes = [tuple(sorted(names)) for _, names in found]
         check_same_classes(classes[0], classes[-1], name)
         return Parts(classes[0], [in_order(*part) for part in found], (self.mean, self.std))
 
-    def missing(self, root: Path, reason: str, where: Path) -> InputError:
-        """Return the error that says which files to put into a folder."""
-        wanted = ", ".join(f"{Path(file).name} (MD5 {md5})" for file, md5 in self.files.items())
-        return InputError(
-            f"{self.name} is not in {root} and cannot be downloaded ({reason}): put {wanted} into {where}"
-        )
+    def _download(self, root: Path) -> Place:
+        if self.torchvision:
+            self._opened(root, train=True)
+            return root, True
+        from torchvision.datasets.utils import check_integrity, download_url
 
+        [(archive, md5)] = self.files.items()
+        zipped, unfinished = root / archive, root / f".{archive}.unfinished"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / f".{self.name}.lock"):
+                # what a killed process has left
+                shutil.rmtree(unfinished, ignore_errors=True)
+                if not (root / self.unpacked).is_dir():
+                    if not zipped.is_file():
+                        download_url(TINY_ADDRESS, str(unfinished), archive, md5)
+                        (unfinished / archive).rename(zipped)
+                    elif not check_integrity(str(zipped), md5):
+                        raise RuntimeError(f"{zipped} is damaged or another file")
+                    shutil.unpack_archive(zipped, unfinished)
+                    # before it has its name: what is there is read as it is
+                    for part in PARTS:
+                        _official_layout(unfinished / self.unpacked, part)
+                    (unfinished / self.unpacked).rename(root / self.unpacked)
+        except (OSError, RuntimeError, HTTPException) as error:
+            raise self._missing(root, error, root) from None
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return root, True
 
-@dataclass(frozen=True)
-class TorchvisionSet(OfficialSet):
-    """A set that torchvision downloads, verifies and reads."""
-
-    kind: str = ""  # the name of its class there
-
-    def official(self, root: Path) -> Container | None:
-        """Return its files in ``<root>`` or ``<root>/<name>``, packed or unpacked; the root may be the unpacked one."""
-        nested = [root.parent] if root.name and root.name == self.unpacked else []
-        for where in (root, root / self.name, *nested):
-            packed = all(paths.is_file(where / file) for file in self.files)
-            if packed or (self.unpacked and paths.is_folder(where / self.unpacked)):
-                return Container(where, partial(self._read, where), partial(self._depends_on, where))
-        return None
-
-    def _depends_on(self, where: Path, part: str) -> tuple[Sequence[str], str]:
-        found = [where / file for file in self.files]
-        if self.unpacked:
-            found += (where / self.unpacked).glob("*")
-        return sorted(str(path.relative_to(where)) for path in found if paths.is_file(path)), ""
-
-    def _read(self, where: Path, part: str) -> Part:
-        loaded = self._open(where, part == "train")
-        pixels = np.asarray(loaded.data, dtype=np.uint8)
-        images = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
-        labels = np.asarray(loaded.targets, dtype=np.int64)
-        return LabelledImages(np.ascontiguousarray(images), labels), tuple(loaded.classes)
-
-    def download(self, root: Path) -> None:
-        """Get the official files into the root folder, or raise an InputError."""
-        self._open(root, train=True)
-
-    def _open(self, root: Path, train: bool) -> Any:
+    def _opened(self, root: Path, train: bool) -> Any:
         import torchvision.datasets
         from torchvision.datasets.utils import check_integrity
 
-        factory = getattr(torchvision.datasets, self.kind)
+        factory = getattr(torchvision.datasets, self.torchvision)
         where = (root / next(iter(self.files))).parent
 
         def opened(download: bool) -> Any:
@@ -248,71 +229,21 @@ class TorchvisionSet(OfficialSet):
             with FileLock(root / f".{self.name}.lock"):
                 return opened(download=True)
         except (OSError, RuntimeError) as error:
-            raise self.missing(root, message_of(error), where) from None
+            raise self._missing(root, error, where) from None
+
+    def _missing(self, root: Path, error: Exception, where: Path) -> InputError:
+        wanted = ", ".join(f"{Path(file).name} (MD5 {md5})" for file, md5 in self.files.items())
+        return InputError(
+            f"{self.name} is not in {root} and cannot be downloaded ({message_of(error)}): put {wanted} into {where}"
+        )
 
 
-ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-
-
-class TinyImageNet(OfficialSet):
-    """TinyImageNet, of which the validation images are the test set, as is usual.
+def _official_layout(base: Path, part: str) -> Listed:
+    """Return the files of a part of TinyImageNet, of which the validation images are the test set, as is usual.
 
     ``wnids.txt`` names the classes in their order, ``train/<wnid>/images/`` holds their training images,
     ``val/val_annotations.txt`` the classes of ``val/images/``. The test images have no known classes and are not used.
     """
-
-    def official(self, root: Path) -> Container | None:
-        """Return the folder of the official layout."""
-        where = root / self.unpacked
-        return self.of_images(where, partial(_listed, where), root) if paths.is_folder(where) else None
-
-    def download(self, root: Path) -> None:
-        """Unpack the archive that is in the root folder, downloaded first if it is not there.
-
-        Raises:
-            InputError: If it cannot be fetched, or has not the official layout.
-        """
-        [(archive, expected)] = self.files.items()
-        target, zipped, unfinished = root / self.unpacked, root / archive, root / f".{archive}.unfinished"
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / f".{self.name}.lock"):
-                if target.is_dir():
-                    return
-                # what a killed process has left
-                shutil.rmtree(unfinished, ignore_errors=True)
-                unfinished.mkdir()
-                try:
-                    _unpack(zipped, expected, unfinished)
-                    # before it has its name: what is there is read as it is
-                    for part in PARTS:
-                        _listed(unfinished / self.unpacked, part)
-                    (unfinished / self.unpacked).rename(target)
-                finally:
-                    shutil.rmtree(unfinished, ignore_errors=True)
-        except (OSError, HTTPException) as error:
-            reason = str(getattr(error, "strerror", "") or getattr(error, "reason", "") or error)
-            raise self.missing(root, f"{ADDRESS}: {reason}", root) from None
-
-
-def _unpack(zipped: Path, expected: str, into: Path) -> None:
-    """Unpack an archive into a folder on the same file system, downloaded first if it is not there."""
-    source, what = zipped, str(zipped)
-    if not zipped.is_file():
-        from torch.hub import download_url_to_file
-
-        source, what = into / zipped.name, f"what {ADDRESS} sent"
-        download_url_to_file(ADDRESS, str(source), progress=sys.stderr.isatty())
-    with source.open("rb") as stream:
-        found = file_digest(stream, lambda: md5(usedforsecurity=False)).hexdigest()
-    if found != expected:
-        raise InputError(f"{what} has the MD5 {found}, not {expected}: it is damaged or another file")
-    source.rename(zipped)
-    shutil.unpack_archive(zipped, into)
-
-
-def _listed(base: Path, part: str) -> Listed:
-    """Return the files of a part of TinyImageNet's official layout."""
     names = base / "wnids.txt"
     classes = tuple(line.strip() for line in _lines(names))
     strange = [name for name in classes if name.startswith(".") or "/" in name]
@@ -352,15 +283,15 @@ def _lines(path: Path) -> Sequence[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-CIFAR10 = TorchvisionSet(
+CIFAR10 = OfficialSet(
     name="cifar10",
     files={"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
     unpacked="cifar-10-batches-py",
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2470, 0.2435, 0.2616),
-    kind="CIFAR10",
+    torchvision="CIFAR10",
 )
-CIFAR100 = TorchvisionSet(
+CIFAR100 = OfficialSet(
     name="cifar100",
     files={"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
     unpacked="cifar-100-python",
@@ -370,9 +301,9 @@ CIFAR100 = TorchvisionSet(
         "859956f3b1d0f91a8024ff8de75d135312c8c8b0528bf095f227e0adb3491872",
         "b7e8905ee5938baed20915ff9e6f180e659f0791fdd68c8306feee104cc03106",
     ),
-    kind="CIFAR100",
+    torchvision="CIFAR100",
 )
-FASHION_MNIST = TorchvisionSet(
+FASHION_MNIST = OfficialSet(
     name="fashion-mnist",
     files={
         "FashionMNIST/raw/train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -380,12 +311,11 @@ FASHION_MNIST = TorchvisionSet(
         "FashionMNIST/raw/t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
         "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
     },
-    unpacked="",
     mean=(0.2860,),
     std=(0.3530,),
-    kind="FashionMNIST",
+    torchvision="FashionMNIST",
 )
-TINYIMAGENET = TinyImageNet(
+TINYIMAGENET = OfficialSet(
     name="tinyimagenet",
     files={"tiny-imagenet-200.zip": "90528d7ca1a48142e341f4ef8d21d0de"},
     unpacked="tiny-imagenet-200",

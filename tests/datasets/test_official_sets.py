@@ -132,9 +132,9 @@ class TestKnownContent:
     def test_content_that_is_the_expected_one_is_not_remarked(
         self, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        container = official.CIFAR10.container(tree)
-        assert container is not None
-        contents = tuple(container.content(part, tree) for part in ("train", "test"))
+        place = official.CIFAR10.place(tree)
+        assert place is not None
+        contents = tuple(official.CIFAR10.content(place, part, tree) for part in ("train", "test"))
         monkeypatch.setattr(official, "CIFAR10", replace(official.CIFAR10, contents=contents))
         assert datasets.checksum("cifar10", DataConfig(), tree) == datasets.checksum(
             "cifar10", DataConfig(), tree / "nothing"
