@@ -21,5 +21,5 @@ from .images import (
     image_digests as image_digests,
     random_dataset as random_dataset,
 )
-from .labels import first_difference as first_difference
 from .placement import Images as Images, on_device as on_device, uploaded as uploaded
+from .provider import first_difference as first_difference

@@ -20,9 +20,8 @@ import numpy.typing as npt
 
 from benchmark import optional_imports, paths
 from benchmark.configuration import DataConfig, SourceCode, source_of
-from benchmark.datasets import labels
 from benchmark.datasets.images import Indices, LabelledImages, Pixels
-from benchmark.datasets.provider import Parts, Provider, path_of
+from benchmark.datasets.provider import Parts, Provider, check_labels, checked_classes, labels_of, path_of
 from methods.errors import InputError, message_of
 from methods.plugins import ARRAYS, Plugin, first_line, found, import_plugin, makers, place_of, reason_of
 
@@ -50,13 +49,13 @@ class Arrays:
 
 def checked(arrays: Arrays, where: str, holdout: bool = False) -> Parts:
     """Return arrays in their one form, the test images unseen if a part is held out, or raise an InputError."""
-    x_train, y_train = pixels_of(arrays.x_train, "x_train", where), labels.labels_of(arrays.y_train, "y_train", where)
-    classes = labels.checked_classes(arrays.classes, y_train, len(x_train), "y_train", where)
+    x_train, y_train = pixels_of(arrays.x_train, "x_train", where), labels_of(arrays.y_train, "y_train", where)
+    classes = checked_classes(arrays.classes, y_train, len(x_train), "y_train", where)
     train = LabelledImages(x_train, y_train)
     if holdout:
         return Parts(classes, [train])
-    x_test, y_test = pixels_of(arrays.x_test, "x_test", where), labels.labels_of(arrays.y_test, "y_test", where)
-    labels.check_labels(y_test, len(x_test), len(classes), "y_test", where)
+    x_test, y_test = pixels_of(arrays.x_test, "x_test", where), labels_of(arrays.y_test, "y_test", where)
+    check_labels(y_test, len(x_test), len(classes), "y_test", where)
     test = LabelledImages(x_test, y_test)
     if test.shape[0] != train.shape[0]:
         raise InputError(f"{where}: x_train has {train.shape[0]} channels, x_test {test.shape[0]}")

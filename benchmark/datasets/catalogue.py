@@ -54,12 +54,12 @@ _SPECS: Mapping[str, Spec] = {
     ),
     "torchvision:NAME": Spec(
         "a classification set of torchvision with split= or train=, such as SVHN, STL10, Flowers102",
-        "torchvision_sets:Torchvision",
+        "libraries:Torchvision",
         splits=True,
     ),
     "hf:PATH": Spec(
         "a Hugging Face dataset: a folder as save_to_disk writes it, or one that is in the cache; okdbench[hf]",
-        "hugging_face:HuggingFace",
+        "libraries:HuggingFace",
         splits=True,
     ),
 }

@@ -9,8 +9,8 @@ import numpy as np
 from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.datasets.image_cache import EncodedImages
-from benchmark.datasets.labels import check_same_classes, chosen, normal
-from benchmark.datasets.provider import Parts, Provider, path_of
+from benchmark.datasets.images import normal
+from benchmark.datasets.provider import Parts, Provider, check_same_classes, chosen, path_of
 from methods.errors import InputError
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}

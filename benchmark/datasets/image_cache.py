@@ -31,8 +31,7 @@ from benchmark.datasets.decoding import (
     highest_of,
     in_blocks,
 )
-from benchmark.datasets.images import Indices, Pixels, histogram
-from benchmark.datasets.labels import normal
+from benchmark.datasets.images import Indices, Pixels, histogram, normal
 from benchmark.store import atomic
 from methods.errors import InputError
 

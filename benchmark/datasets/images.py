@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -77,8 +78,8 @@ class Shape:
 
     def part(self, config: DataConfig) -> "Shape":
         """Return the shape of the part that a configuration takes, as exactly as the classes are equally large."""
-        train = self.train if config.train_per_class is None else config.train_per_class * self.num_classes
-        test = self.test if config.test_per_class is None else config.test_per_class * self.num_classes
+        pairs = ((self.train, config.train_per_class), (self.test, config.test_per_class))
+        train, test = (whole if few is None else few * self.num_classes for whole, few in pairs)
         if config.holdout:
             test = round(train * config.holdout)
             train -= test
@@ -193,6 +194,11 @@ def statistics_of(counts: Indices) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple(means), tuple(stds)
 
 
+def normal(name: str) -> str:
+    """Return a name in Unicode's form NFC: file systems and programs write one name in several forms."""
+    return normalize("NFC", name)
+
+
 def image_digests(part: LabelledImages) -> Indices:
     """Return eight bytes of BLAKE2b over each image's pixels as a whole number, ``[N]``, in the images' order.
 
@@ -207,10 +213,10 @@ def random_dataset(shape: Shape) -> Dataset:
     """Return a dataset of that shape: always the same noise, the classes in turn."""
     source = np.random.default_rng(0)
 
-    def part(count: int) -> LabelledImages:
-        pixels = source.integers(0, 256, (count, shape.in_channels, shape.image_size, shape.image_size), dtype=np.uint8)
-        return LabelledImages(pixels, np.arange(count) % shape.num_classes)
-
-    classes = tuple(map(str, range(shape.num_classes)))
+    one = (shape.in_channels, shape.image_size, shape.image_size)
+    train, test = (
+        LabelledImages(source.integers(0, 256, (count, *one), dtype=np.uint8), np.arange(count) % shape.num_classes)
+        for count in (shape.train, shape.test)
+    )
     middle = (0.5,) * shape.in_channels
-    return Dataset("random", part(shape.train), part(shape.test), classes, middle, middle)
+    return Dataset("random", train, test, tuple(map(str, range(shape.num_classes))), middle, middle)

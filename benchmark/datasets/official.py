@@ -24,8 +24,7 @@ from benchmark.datasets.decoding import check_range
 from benchmark.datasets.folder import Listed
 from benchmark.datasets.image_cache import EncodedImages
 from benchmark.datasets.images import LabelledImages
-from benchmark.datasets.labels import check_same_classes
-from benchmark.datasets.provider import PARTS, Parts, Provider
+from benchmark.datasets.provider import PARTS, Parts, Provider, check_same_classes
 from methods.errors import InputError, message_of
 
 TINY_ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"

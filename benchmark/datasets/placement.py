@@ -1,7 +1,7 @@
 """Where a run's images are kept: on the training device if they fit, else in the host's memory or a mapped file."""
 
 import warnings
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,40 +11,27 @@ from benchmark.datasets.images import LabelledImages
 COPIED_AT_ONCE = 4096
 
 
-class Images(Protocol):
-    """Images ``[N, C, H, W]`` of uint8 that are indexed a batch at a time; a tensor is one."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of all images."""
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the mini-batches."""
-
-    def __getitem__(self, index: Tensor | slice, /) -> Tensor:
-        """Return a batch on that device."""
-
-
+@dataclass(frozen=True)
 class HostImages:
     """Images in the host's memory, or in a file that is mapped into it, of which each batch goes to the device."""
 
-    def __init__(self, pixels: Tensor, rows: Tensor | None, device: torch.device) -> None:
-        """Keep references: ``rows`` says which of the pixels ``[M, C, H, W]`` the images are; None means all."""
-        self.pixels = pixels
-        self.rows = rows
-        self.device = device
+    pixels: Tensor  # uint8 [M, C, H, W]
+    rows: Tensor | None  # which of the pixels the images are, [N]; None if they are all of them
+    device: torch.device
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of all images."""
+        """Of all images, ``(N, C, H, W)``."""
         return (len(self.pixels) if self.rows is None else len(self.rows), *self.pixels.shape[1:])
 
-    def __getitem__(self, index: Tensor | slice, /) -> Tensor:
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
         """Return a batch on the device."""
         where = index.cpu() if isinstance(index, Tensor) else index
-        batch = self.pixels[where if self.rows is None else self.rows[where]]
-        return uploaded(batch, self.device)
+        return uploaded(self.pixels[where if self.rows is None else self.rows[where]], self.device)
+
+
+Images = Tensor | HostImages
+"""Images ``[N, C, H, W]`` of uint8 that are indexed a batch at a time."""
 
 
 def on_device(part: LabelledImages, device: torch.device) -> tuple[Images, Tensor]:

@@ -14,7 +14,7 @@ from scipy.io import savemat
 from benchmark import datasets
 from benchmark.configuration import DataConfig
 from benchmark.datasets.images import Dataset, Shape, channel_statistics
-from benchmark.datasets.torchvision_sets import Items
+from benchmark.datasets.libraries import Items
 from methods.errors import InputError
 from tests.images import Pixels, random_pixels, same, save
 
@@ -207,7 +207,7 @@ class TestItems:
         items = Items(OneByOne(lambda index: (self.image(index), index % 2)), "here")
         assert items.labels().tolist() == [0, 1, 0, 1, 0]
         assert items.pixels() is None
-        assert items.files() is None
+        assert items.files() == []
         assert items.png(3).read(4) == b"\x89PNG"
 
     def test_a_list_of_other_numbers_is_not_taken_for_the_labels(self) -> None:

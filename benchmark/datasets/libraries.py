@@ -1,0 +1,316 @@
+"""Datasets of torchvision's and of Hugging Face's library: ``torchvision:NAME`` and ``hf:PATH``."""
+
+import inspect
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+
+from benchmark import paths
+from benchmark.configuration import DataConfig
+from benchmark.console import note_once
+from benchmark.datasets import image_cache, provider
+from benchmark.datasets.decoding import EncodedImage
+from benchmark.datasets.image_cache import EncodedImages
+from benchmark.datasets.images import Indices, LabelledImages, Pixels
+from methods.errors import InputError, message_of, unknown
+from methods.plugins import reason_of
+
+TORCHVISION_SPLITS = {"train": ("train", "trainval"), "test": ("test", "val", "valid")}
+HF_SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
+"""The usual names of the splits; of each part the first that is there counts."""
+
+PROBES = 16
+
+
+class Torchvision(provider.Provider):
+    """``torchvision:NAME``: a classification set that takes ``split=`` or ``train=``, where torchvision keeps it."""
+
+    def parts(self, name: str, config: DataConfig, root: Path) -> provider.Parts:
+        """Return the set; what is not there torchvision downloads."""
+        kind = _class(name)
+        splits = provider.chosen(config, TORCHVISION_SPLITS, _splits(kind, root), name)
+        # both are looked for before one is downloaded
+        found = {part: _at_hand(kind, split, root) for part, split in splits.items()}
+        items = []
+        for part, (there, published) in found.items():
+            if there is None:
+                there = _downloaded(name, kind, splits[part], root)
+            elif not published:
+                note_once(f"the files of {name} in {root} are not the published ones; they are taken as they are")
+            items.append(Items(there, f"{name} {part}"))
+        labels = [part.labels() for part in items]
+        names = [getattr(part.dataset, "classes", None) for part in items]
+        train, test = (given if isinstance(given, list | tuple) else None for given in (names[0], names[-1]))
+        classes = provider.checked_classes(train, labels[0], len(items[0].dataset), "train", name)
+        provider.check_labels(labels[-1], len(items[-1].dataset), len(classes), [*splits][-1], name)
+        if train and test:
+            provider.check_same_classes(train, test, name)
+        arrays = [part.pixels() for part in items]
+        whole = [LabelledImages(array, own) for array, own in zip(arrays, labels, strict=True) if array is not None]
+        if len(whole) == len(items):
+            return provider.Parts(classes, whole)
+        return provider.Parts(classes, [part.encoded(root, own) for part, own in zip(items, labels, strict=True)])
+
+    def present(self, name: str, root: Path) -> bool:
+        """Return whether both parts can be opened without a download."""
+        kind = _class(name)
+        try:
+            splits = provider.chosen(DataConfig(), TORCHVISION_SPLITS, _splits(kind, root), name).values()
+            return all(_at_hand(kind, split, root)[0] is not None for split in splits)
+        except InputError:
+            return False
+
+
+class Items:
+    """One part of a torchvision set."""
+
+    def __init__(self, dataset: Any, where: str) -> None:
+        """Look at some items of a torchvision set without transforms, or raise an InputError for other items."""
+        self.dataset = dataset
+        self.where = where
+        if not len(dataset):
+            raise InputError(f"{where} has no image")
+        places = np.unique(np.linspace(0, len(dataset) - 1, PROBES).round().astype(int)).tolist()
+        self._probes = {place: self._item(place) for place in places}
+
+    def labels(self) -> Indices:
+        """Return the class numbers ``[N]``; all items are read if there is no list of them."""
+        found: list[Indices] = []
+        for value in self._lists():
+            numbers = [item[1] if isinstance(item, tuple) and len(item) == 2 else item for item in value]
+            whole = all(isinstance(number, int | np.integer) for number in numbers)
+            if whole and all(numbers[place] == label for place, (_, label) in self._probes.items()):
+                found.append(np.array(numbers, dtype=np.int64))
+        if found and all(np.array_equal(found[0], other) for other in found):
+            return found[0]
+        return np.array([self._item(place)[1] for place in range(len(self.dataset))], dtype=np.int64)
+
+    def pixels(self) -> Pixels | None:
+        """Return the images ``[N, C, H, W]`` if the set holds them as one array."""
+        data = getattr(self.dataset, "data", None)
+        array = np.asarray(() if isinstance(data, list) else data)
+        if array.dtype != np.uint8 or array.ndim not in (3, 4) or len(array) != len(self.dataset):
+            return None
+        for ordered in (array,) if array.ndim == 3 else (array, array.transpose(0, 2, 3, 1)):
+            if all(np.array_equal(ordered[place], np.asarray(image)) for place, (image, _) in self._probes.items()):
+                return array[:, None] if array.ndim == 3 else np.ascontiguousarray(ordered.transpose(0, 3, 1, 2))
+        return None
+
+    def files(self) -> list[Path]:
+        """Return the image files in the items' order if the set holds a list of them; else nothing."""
+        for value in self._lists():
+            paths = [item[0] if isinstance(item, tuple) and item else item for item in value]
+            with suppress(OSError):
+                if all(isinstance(path, str | Path) for path in paths) and self._gives(paths):
+                    return [Path(path).absolute() for path in paths]
+        return []
+
+    def encoded(self, root: Path, labels: Indices) -> EncodedImages:
+        """Return the images as files below the root folder, or else each as a PNG file that is written when needed."""
+        files, base = self.files(), root.absolute()
+        if files and all(path.is_relative_to(base) for path in files):
+            return EncodedImages.of_files(base, [path.relative_to(base).as_posix() for path in files], labels)
+        places = range(len(self.dataset))
+        return EncodedImages([EncodedImage(f"{self.where}[{at}]", partial(self.png, at)) for at in places], labels)
+
+    def png(self, place: int) -> BinaryIO:
+        """Return an item's image as a PNG file."""
+        stream = io.BytesIO()
+        self._item(place)[0].save(stream, "PNG")
+        stream.seek(0)
+        return stream
+
+    def _item(self, place: int) -> tuple[Image.Image, int]:
+        with suppress(TypeError, ValueError, RuntimeError):
+            image, label = self.dataset[place]
+            if isinstance(image, Image.Image):
+                return image, int(label)
+        raise InputError(f"{self.where}[{place}] is not one image and one class number")
+
+    def _lists(self) -> Iterator[Sequence[Any]]:
+        for value in vars(self.dataset).values():
+            if isinstance(value, list | tuple) and len(value) == len(self.dataset):
+                yield value
+            elif getattr(value, "ndim", 0) == 1 and len(value) == len(self.dataset):
+                yield np.asarray(value).tolist()
+
+    def _gives(self, paths: Sequence[str | Path]) -> bool:
+        for place, (given, _) in self._probes.items():
+            with Image.open(paths[place]) as opened:
+                # torchvision's loaders convert to colour
+                if not np.array_equal(np.asarray(opened.convert(given.mode)), np.asarray(given)):
+                    return False
+        return True
+
+
+def _class(name: str) -> Any:
+    import torchvision.datasets
+
+    word = name.partition(":")[2]
+    usable = {}
+    for key in torchvision.datasets.__all__:
+        kind = getattr(torchvision.datasets, key)
+        if not inspect.isclass(kind):
+            continue
+        given = inspect.signature(kind.__init__).parameters
+        needed = [
+            one.name for one in given.values() if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
+        ]
+        # without a transform of its targets a set is of pairs, flows or films
+        labelled = "target_transform" in given or any(one.kind is one.VAR_KEYWORD for one in given.values())
+        if needed == ["self", "root"] and labelled and not given.keys().isdisjoint({"train", "split"}):
+            usable[key] = kind
+    if word not in usable:
+        raise unknown("set of torchvision", word, usable)
+    return usable[word]
+
+
+def _splits(kind: Any, root: Path) -> Sequence[str]:
+    """Return the splits that a set knows, which torchvision lists where it is asked for another."""
+    found: list[str] = []
+    if "train" not in inspect.signature(kind.__init__).parameters:
+        try:
+            kind(str(root), split="?")
+        except Exception as error:
+            found = re.findall("'([^']*)'", str(error).partition("Valid values are")[2])
+    return found or provider.PARTS
+
+
+def _opened(kind: Any, split: str, root: Path, **options: Any) -> Any:
+    takes_train = "train" in inspect.signature(kind.__init__).parameters
+    return kind(str(root), **({"train": split == "train"} if takes_train else {"split": split}), **options)
+
+
+def _at_hand(kind: Any, split: str, root: Path) -> tuple[Any, bool]:
+    """Return a split, or None if it cannot be opened without a download, and whether its files are the published ones.
+
+    The published files are taken if they are there, else files of their names: what is read is hashed here anyway, so
+    that torchvision need not compare MD5 sums.
+    """
+    unverified = type(kind.__name__, (kind,), {"_check_integrity": lambda self: True})
+    for cls in (kind, unverified):
+        try:
+            found = _opened(cls, split, root)
+        except ImportError as error:
+            raise InputError(f"torchvision needs {error.name} for {kind.__name__}: pip install {error.name}") from None
+        except Exception:
+            # whatever a missing or a damaged file provokes
+            found = None
+        if found is not None:
+            return found, cls is kind
+    return None, False
+
+
+def _downloaded(name: str, kind: Any, split: str, root: Path) -> Any:
+    if not any("download" in inspect.signature(base.__init__).parameters for base in kind.__mro__):
+        raise InputError(f"{name} is not in {root}, and torchvision does not download it: put its files there")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".torchvision-{kind.__name__}.lock"):
+            return _opened(kind, split, root, download=True)
+    except Exception as error:
+        raise InputError(
+            f"{name} is not in {root} and cannot be downloaded ({message_of(error)}): put its files there as "
+            f"torchvision.datasets.{kind.__name__} names them"
+        ) from None
+
+
+LABELS = ("label", "labels", "fine_label")
+"""The names that decide where several columns of a Hugging Face dataset hold classes."""
+
+
+class HuggingFace(provider.Provider):
+    """``hf:PATH``: a folder that ``DatasetDict.save_to_disk`` has written or of files such as parquet, or a name.
+
+    A name is taken from the library's own cache, or fetched by it where it may: ``HF_HUB_OFFLINE=1`` forbids that.
+    """
+
+    def parts(self, name: str, config: DataConfig, root: Path) -> provider.Parts:
+        """Return the images of a dataset of images with a class each."""
+        splits = _hf_splits(name, root)
+        classes: tuple[str, ...] = ()
+        images = []
+        for part, split in provider.chosen(config, HF_SPLITS, list(splits), name).items():
+            found, classes = _hf_part(splits[split], f"{name} {split}", provider.other_split(part, splits), classes)
+            images.append(found)
+        return provider.Parts(classes, images)
+
+    def present(self, name: str, root: Path) -> bool:
+        """Return whether there is such a folder; of a name only the library knows."""
+        return paths.is_folder(provider.path_of(name))
+
+
+def _hf_splits(name: str, root: Path) -> Mapping[str, Any]:
+    try:
+        import datasets as library
+    except ImportError:
+        raise InputError(f"{name} needs the package datasets: pip install 'okdbench[hf]'") from None
+    path, word = provider.path_of(name), name.removeprefix("hf:")
+    library.disable_progress_bars()
+    try:
+        if any(paths.is_file(path / saved) for saved in ("dataset_dict.json", "state.json")):
+            found = library.load_from_disk(str(path))
+        elif paths.is_folder(path):
+            found = library.load_dataset(str(path.absolute()), cache_dir=str(image_cache.folder(root) / "hf"))
+        elif re.fullmatch(r"[\w.-]+(/[\w.-]+)?", word):
+            found = library.load_dataset(word)
+        else:
+            raise InputError(f"no such folder: {path} (a dataset is named hf:PATH, as save_to_disk writes it)")
+    except InputError:
+        raise
+    except Exception as error:
+        # the library lets through whatever a damaged file or a missing network provokes
+        raise InputError(f"cannot open {name}: {reason_of(error)}") from None
+    if not isinstance(found, Mapping):
+        usual = " and ".join(" or ".join(names) for names in HF_SPLITS.values())
+        raise InputError(f"{name} is one split: a dataset of several is needed, {usual}")
+    return found
+
+
+def _hf_part(split: Any, where: str, remedy: str, train: tuple[str, ...]) -> tuple[EncodedImages, tuple[str, ...]]:
+    """Return the images of a split and its classes, which must be those of the training images, once they are known."""
+    if not len(split):
+        raise InputError(f"{where} has no image")
+    kinds = {name: type(feature).__name__ for name, feature in split.features.items()}
+    images = [name for name, kind in kinds.items() if kind == "Image"]
+    classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    columns = [name for name in LABELS if name in (classes or kinds)][:1] or classes
+    if len(images) != 1 or len(columns) != 1:
+        listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+        raise InputError(f"{where} must have one column of Image and one of ClassLabel (found: {listed}){remedy}")
+    [image], [label] = images, columns
+    column = split.with_format("arrow")[label][:]
+    if column.null_count:
+        row = np.flatnonzero(column.is_null())[0]
+        raise InputError(f"{where}: {label}[{row}] is missing ({column.null_count} of {len(split)} are){remedy}")
+    labels = provider.labels_of(np.asarray(column), label, where)
+    names = getattr(split.features[label], "names", None)
+    if train:
+        provider.check_labels(labels, len(split), len(train), label, where, remedy)
+        provider.check_same_classes(train, names or train, where)
+    else:
+        train = provider.checked_classes(names, labels, len(split), label, where, remedy)
+    # as arrow, the library decodes nothing
+    rows = split.select_columns([image]).with_format("arrow")
+
+    def stream(row: int) -> BinaryIO:
+        held = rows[row][image][0].as_py()
+        if held is None or held["bytes"] is held["path"] is None:
+            raise InputError(f"{where}[{row}] has no image: {image} is null")
+        if held["bytes"] is not None:
+            return io.BytesIO(held["bytes"])
+        try:
+            return Path(held["path"]).open("rb")
+        except OSError as error:
+            raise InputError(f"cannot read {held['path']} of {where}[{row}]: {error.strerror}") from None
+
+    encoded = [EncodedImage(f"{where}[{row}]", partial(stream, row)) for row in range(len(split))]
+    return EncodedImages(encoded, labels), train
