@@ -49,31 +49,29 @@ class Arrays:
 
 def checked(arrays: Arrays, where: str, holdout: bool = False) -> Parts:
     """Return arrays in their one form, the test images unseen if a part is held out, or raise an InputError."""
-    x_train, y_train = pixels_of(arrays.x_train, "x_train", where), labels_of(arrays.y_train, "y_train", where)
-    classes = checked_classes(arrays.classes, y_train, len(x_train), "y_train", where)
-    train = LabelledImages(x_train, y_train)
-    if holdout:
-        return Parts(classes, [train])
-    x_test, y_test = pixels_of(arrays.x_test, "x_test", where), labels_of(arrays.y_test, "y_test", where)
-    check_labels(y_test, len(x_test), len(classes), "y_test", where)
-    test = LabelledImages(x_test, y_test)
-    if test.shape[0] != train.shape[0]:
-        raise InputError(f"{where}: x_train has {train.shape[0]} channels, x_test {test.shape[0]}")
-    return Parts(classes, [train, test])
+    train, labels = pixels_of(arrays.x_train, f"{where}: x_train"), labels_of(arrays.y_train, f"{where}: y_train")
+    classes = checked_classes(arrays.classes, labels, len(train), f"{where}: y_train")
+    parts = [LabelledImages(train, labels)]
+    if not holdout:
+        test, labels = pixels_of(arrays.x_test, f"{where}: x_test"), labels_of(arrays.y_test, f"{where}: y_test")
+        check_labels(labels, len(test), len(classes), f"{where}: y_test")
+        if test.shape[1] != train.shape[1]:
+            raise InputError(f"{where}: x_train has {train.shape[1]} channels, x_test {test.shape[1]}")
+        parts.append(LabelledImages(test, labels))
+    return Parts(classes, parts)
 
 
-def pixels_of(value: npt.ArrayLike, key: str, where: str) -> Pixels:
+def pixels_of(value: npt.ArrayLike, where: str) -> Pixels:
     """Return images ``[N, C, H, W]`` for ``[N, H, W, C]`` or ``[N, H, W]`` of uint8, or raise an InputError."""
     pixels = np.asarray(value)
     if pixels.dtype != np.uint8:
-        raise InputError(f"{where}: {key} has the type {pixels.dtype}: images must be uint8, from 0 to 255")
+        raise InputError(f"{where} has the type {pixels.dtype}: images must be uint8, from 0 to 255")
+    shape = f"{where} has the shape {pixels.shape}: it"
     if pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[-1] not in CHANNELS):
         hint = "; channels come last" if pixels.ndim == 4 and pixels.shape[1] in CHANNELS else ""
-        raise InputError(
-            f"{where}: {key} has the shape {pixels.shape}: it must be [N, H, W] or [N, H, W, C] with C 1 or 3{hint}"
-        )
+        raise InputError(f"{shape} must be [N, H, W] or [N, H, W, C] with C 1 or 3{hint}")
     if 0 in pixels.shape:
-        raise InputError(f"{where}: {key} has the shape {pixels.shape}: it holds no image")
+        raise InputError(f"{shape} holds no image")
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None])
 
 

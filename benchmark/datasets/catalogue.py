@@ -32,7 +32,7 @@ class Spec:
 
 _SPECS: Mapping[str, Spec] = {
     "digits": Spec(
-        "1,797 scanned digits, 8x8 grey, 10 classes; ships with scikit-learn", "arrays:Digits", recipe="digits"
+        "1,797 scanned digits, 8x8 grey, 10 classes; ships with scikit-learn", "arrays:Digits", None, "digits"
     ),
     "cifar10": Spec("60,000 photographs, 32x32 colour, 10 classes", "official:CIFAR10", (50_000, 10_000, 10, 3, 32)),
     "cifar100": Spec(
@@ -42,7 +42,7 @@ _SPECS: Mapping[str, Spec] = {
         "70,000 articles of clothing, 28x28 grey, 10 classes", "official:FASHION_MNIST", (60_000, 10_000, 10, 1, 28)
     ),
     "tinyimagenet": Spec(
-        "110,000 photographs, 64x64 colour, 200 classes", "official:TINYIMAGENET", recipe="tinyimagenet"
+        "110,000 photographs, 64x64 colour, 200 classes", "official:TINYIMAGENET", None, "tinyimagenet"
     ),
     "folder:PATH": Spec(
         "a tree of images: PATH/train/<class>/*, PATH/test/<class>/* (or val); ImageNet with data.image_size=224",
@@ -72,11 +72,7 @@ def default_root() -> Path:
 
 
 def available(plugins: Sequence[str] = ()) -> dict[str, str]:
-    """Return every dataset's name and one-line description; a broken plug-in is described by its reason.
-
-    Args:
-        plugins: Python files that define further datasets.
-    """
+    """Return every dataset's name and one-line description; a broken plug-in's is its reason."""
     from benchmark.datasets.arrays import plugin_datasets
 
     own = {name: spec.description for name, spec in _SPECS.items()}
@@ -99,13 +95,9 @@ def source(name: str, plugins: Sequence[str] = ()) -> "SourceCode | None":
 
 
 def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
-    """Return what identifies the images of a dataset, without decoding them.
+    """Return what identifies the images of a dataset, or raise an InputError if its files are not what they should be.
 
-    Args:
-        name: One of :func:`available`, or with a form's word in capitals replaced, as in ``folder:photos``.
-
-    Raises:
-        InputError: If files are there and are not what they should be.
+    The name is one of :func:`available`, or with a form's word in capitals replaced, as in ``folder:photos``.
     """
     return _provider(name, plugins, config).checksum(name, config, root)
 
@@ -116,21 +108,15 @@ def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
 
 
 def fetch(name: str, root: Path, plugins: Sequence[str] = ()) -> None:
-    """Download a dataset that is identified by its content and is not there yet, so that its runs can be planned.
-
-    Raises:
-        InputError: For an unknown name, or if it cannot be downloaded.
-    """
+    """Download what only its content can identify and is not there, so that runs can be planned, or raise an error."""
     _provider(name, plugins).fetch(name, root)
 
 
 def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Dataset":
     """Return a dataset with the subset and the held-out part that the configuration asks for.
 
-    With ``config.holdout`` the test images are not read; the held-out training images replace them.
-
-    Raises:
-        InputError: If the files are missing or are not what they should be.
+    With ``config.holdout`` the test images are not read; the held-out training images replace them. Files that are
+    missing or are not what they should be raise an InputError.
     """
     from benchmark.datasets.images import holdout_split
 

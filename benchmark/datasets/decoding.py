@@ -23,10 +23,10 @@ Item = TypeVar("Item")
 def in_blocks(
     function: Callable[[Sequence[Item]], Result], items: Sequence[Item], description: str
 ) -> Generator[Result, None, None]:
-    """Yield ``function(block)`` for blocks of neighbouring items, in their order, worked on by threads.
+    """Yield ``function(block)`` for blocks of at most :data:`BLOCK` items, in their order, worked on by threads.
 
-    A block has :data:`BLOCK` items or fewer. No more is held than a few of them per thread, however slowly the results
-    are taken. On a terminal a bar on stderr shows what is done. An exception of the function ends everything.
+    No more is held than a few blocks per thread, however slowly the results are taken. On a terminal a bar on stderr
+    shows what is done. An exception of the function ends everything.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -55,14 +55,9 @@ def centre_square(image: Image.Image, side: int) -> Image.Image:
 
 
 def squared(part: LabelledImages, side: int | None, where: str) -> LabelledImages:
-    """Return images of ``[C, side, side]``; those that are so already stay where they are.
+    """Return images of 1 or 3 channels as ``[C, side, side]``; those that are so already stay where they are.
 
-    Args:
-        part: Of 1 or 3 channels; not changed.
-        side: In pixels; None keeps the size that they have.
-
-    Raises:
-        InputError: If they are not square and no side is given.
+    Without a side in pixels they keep their size; if they are not square then, an InputError is raised.
     """
     channels, height, width = part.shape
     if height == width and side in (None, height):
@@ -121,15 +116,8 @@ class ImageFormat:
 
 
 def format_of(images: Sequence[EncodedImage], image_size: int | None, colour: bool = False) -> ImageFormat:
-    """Return the form of a set: grey if all its images are, the first one's size unless another is asked for.
-
-    Args:
-        images: All of them, at least one.
-        image_size: The side to resize to; None keeps the size that the images have.
-        colour: Whether it is coloured even if every image is grey.
-
-    Raises:
-        InputError: If a file is no image, or the first one is not square.
+    """Return the form of at least one image: grey if all are and ``colour`` is not asked for; the first one's size, or
+    that to which all are resized. What is no image, or a first one that is not square, raises an InputError.
     """
 
     def header(image: EncodedImage) -> tuple[str, tuple[int, int]]:
@@ -151,8 +139,7 @@ _ALL_ALIKE = f"all must be square and of one size, or {REMEDY}"
 def decoded(images: Sequence[EncodedImage], form: ImageFormat) -> Generator[tuple[Pixels, int | None], None, None]:
     """Yield blocks of images ``[n, C, H, W]`` in their order, each with :func:`highest_of` its 16-bit grey images.
 
-    Raises:
-        InputError: If a file is no image or has another size; the first such file is named.
+    The first file that is no image or has another size is named in an InputError.
     """
 
     def block_of(block: Sequence[EncodedImage]) -> tuple[Pixels, int | None]:

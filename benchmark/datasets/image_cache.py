@@ -22,16 +22,9 @@ import PIL
 from filelock import FileLock
 
 from benchmark.console import note_once
-from benchmark.datasets.decoding import (
-    EncodedImage,
-    ImageFormat,
-    check_range,
-    decoded,
-    format_of,
-    highest_of,
-    in_blocks,
-)
-from benchmark.datasets.images import Indices, Pixels, histogram, normal
+from benchmark.datasets import decoding
+from benchmark.datasets.decoding import EncodedImage, ImageFormat, format_of
+from benchmark.datasets.images import Indices, LabelledImages, Pixels, histogram, normal
 from benchmark.store import atomic
 from methods.errors import InputError
 
@@ -71,50 +64,36 @@ class EncodedImages:
     def contents(self, cache: Path) -> str:
         """Return the hash of the images' bytes and, of files, their names in Unicode's form NFC.
 
-        Args:
-            cache: The folder in which that of files is :func:`remembered`.
-
-        Raises:
-            InputError: If one cannot be read.
+        That of files is :func:`remembered` in the folder ``cache``; one that cannot be read raises an InputError.
         """
-        if self.base is None:
-            return self._hash(lambda image: sha256(image.read()).digest())
         start = len(f"{self.base}/")
-        return remembered(
-            cache,
-            self.base,
-            self.names,
-            "",
-            lambda: self._hash(
-                lambda image: os.fsencode(f"{normal(image.name[start:])}\0{sha256(image.read()).hexdigest()}\n")
-            ),
-        )
 
-    def _hash(self, line_of: Callable[[EncodedImage], bytes]) -> str:
-        digest = sha256()
-        for block in in_blocks(lambda images: b"".join(map(line_of, images)), self.images, "reading images"):
-            digest.update(block)
-        return digest.hexdigest()
+        def block_of(images: Sequence[EncodedImage]) -> bytes:
+            sums = [(image.name[start:], sha256(image.read())) for image in images]
+            if self.base is None:
+                return b"".join(digest.digest() for _, digest in sums)
+            return os.fsencode("".join(f"{normal(name)}\0{digest.hexdigest()}\n" for name, digest in sums))
+
+        def compute() -> str:
+            digest = sha256()
+            for block in decoding.in_blocks(block_of, self.images, "reading images"):
+                digest.update(block)
+            return digest.hexdigest()
+
+        return compute() if self.base is None else remembered(cache, self.base, self.names, "", compute)
 
 
-def identity(parts: Sequence[EncodedImages], classes: Sequence[str], cache: Path) -> str:
+def identity(parts: Sequence[EncodedImages], classes: Sequence[str], root: Path) -> str:
     """Return the hash of everything that a run sees of several parts: contents, classes, labels."""
-    texts = ["\n".join((part.contents(cache), *classes, *map(str, part.labels.tolist()))) for part in parts]
+    texts = ["\n".join((part.contents(folder(root)), *classes, *map(str, part.labels.tolist()))) for part in parts]
     return sha256("\n".join(sha256(os.fsencode(text)).hexdigest() for text in texts).encode()).hexdigest()
 
 
 def remembered(cache: Path, base: Path, names: Sequence[str], also: str, compute: Callable[[], str]) -> str:
     """Return a hash that depends on files, computed again only if the size or one of the times of one has changed.
 
-    Args:
-        cache: The folder in which it is remembered; it may be read-only.
-        base: The folder of the files.
-        names: Their paths below it.
-        also: What else it depends on.
-        compute: Gives it.
-
-    Raises:
-        InputError: If a file is not there.
+    The files are ``names`` below ``base``; ``also`` says what else it depends on. It is remembered in the folder
+    ``cache``, which may be read-only. A file that is not there raises an InputError.
     """
     begin, newest = time.time_ns(), 0
     digest = sha256(os.fsencode(f"{base.absolute()}\n{also}"))
@@ -150,32 +129,35 @@ class Decoded:
     highest: int | None  # the highest value in those files that are grey and of 16 bits; None if none is
 
 
-def decoded_alike(parts: Sequence[EncodedImages], image_size: int | None, root: Path, where: str) -> list[Decoded]:
-    """Return the pixels of the parts of a dataset, decoded at the first call and from the cache ever after.
+def decoded_alike(
+    parts: Sequence[EncodedImages], root: Path, image_size: int | None, where: str
+) -> tuple[list[LabelledImages], Indices]:
+    """Return the images of the parts of a dataset as :func:`decoded` does, and how often the values occur in the first.
 
-    Grey parts beside a coloured one are coloured.
+    Grey parts beside a coloured one are coloured. 16-bit images that don't use their range raise an InputError.
+    """
+    found = [decoded(part, root, image_size) for part in parts]
+    # a part may well be dark by itself
+    decoding.check_range(decoding.highest_of(images.highest for images in found), where)
+    colour = any(images.pixels.shape[1] == 3 for images in found)
+    for at, part in enumerate(parts):
+        if colour and found[at].pixels.shape[1] == 1:
+            found[at] = decoded(part, root, image_size, colour)
+    pairs = zip(found, parts, strict=True)
+    return [LabelledImages(images.pixels, part.labels) for images, part in pairs], found[0].counts
+
+
+def decoded(part: EncodedImages, root: Path, image_size: int | None, colour: bool = False) -> Decoded:
+    """Return the pixels of a part, decoded at the first call and from the cache ever after.
 
     Args:
-        image_size: The side that images are resized to; None if they stay as they are: square and of one size.
         root: Where datasets are stored, with the cache.
-        where: How messages name the dataset.
+        image_size: The side that images are resized to; None if they stay as they are: square and of one size.
+        colour: Whether they are coloured even if all are grey.
 
     Raises:
-        InputError: If an image is not as it should be, or 16-bit images don't use their range.
+        InputError: If an image is not as it should be; it is named.
     """
-    found = [decoded_part(part, root, image_size) for part in parts]
-    # a part may well be dark by itself
-    check_range(highest_of(part.highest for part in found), where)
-    if len({part.pixels.shape[1] for part in found}) > 1:
-        found = [
-            decoded_part(part, root, image_size, colour=True) if images.pixels.shape[1] == 1 else images
-            for part, images in zip(parts, found, strict=True)
-        ]
-    return found
-
-
-def decoded_part(part: EncodedImages, root: Path, image_size: int | None, colour: bool = False) -> Decoded:
-    """Return the pixels of one part as :func:`decoded_alike` does, coloured if ``colour`` or if any of them is."""
     cache = folder(root)
     # another version of Pillow may decode a JPEG to slightly other pixels
     how = f"{FORMAT} {PIL.__version__} {image_size} {colour}"
@@ -206,10 +188,10 @@ def _decode_into(
     """Write the pixels of all images, and return how often each value occurs and the highest of the 16-bit values."""
     counts: Indices = np.zeros((form.channels, 256), dtype=np.int64)
     highest: int | None = None
-    for pixels, top in decoded(images, form):
+    for pixels, top in decoding.decoded(images, form):
         write(pixels.data)
         counts += histogram(pixels)
-        highest = highest_of((highest, top))
+        highest = decoding.highest_of((highest, top))
     return counts, highest
 
 

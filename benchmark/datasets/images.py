@@ -32,7 +32,7 @@ class LabelledImages:
         return len(self.labels)
 
     def __reduce__(self) -> tuple[Callable[..., "LabelledImages"], tuple[Any, ...]]:
-        """Pickle a file as its name; anything else such that pickle's buffers can carry it without a copy."""
+        """Pickle a file as its name; anything else such that pickle's buffers carry it without a copy."""
         base: object = self.pixels.base
         # a part of a mapped array has that array for its base
         if isinstance(self.pixels, np.memmap) and isinstance(base, mmap.mmap):
@@ -103,11 +103,6 @@ class Dataset:
         return replace(self, train=train, test=test)
 
     @property
-    def shape(self) -> Shape:
-        """How many images there are and what they look like."""
-        return Shape(len(self.train), len(self.test), len(self.classes), self.in_channels, self.image_size)
-
-    @property
     def in_channels(self) -> int:
         """The images' channels."""
         return self.train.shape[0]
@@ -117,15 +112,18 @@ class Dataset:
         """The images' side in pixels."""
         return self.train.shape[-1]
 
+    @property
+    def shape(self) -> Shape:
+        """How many images there are and what they look like."""
+        return Shape(len(self.train), len(self.test), len(self.classes), self.in_channels, self.image_size)
+
 
 def subset(labels: Indices, config: DataConfig, part: str, name: str) -> Indices:
     """Return the indices of the images of a part, ``train`` or ``test``, that a configuration uses, ascending.
 
-    There are the same number of every class. ``config.subset_seed`` selects among subsets of the training images, and
-    of one seed a smaller subset is part of a larger one; the test images are always the same.
-
-    Raises:
-        InputError: If a class has fewer images than asked for.
+    There are the same number of every class; one that has fewer raises an InputError. ``config.subset_seed`` selects
+    among subsets of the training images, and of one seed a smaller subset is part of a larger one; the test images are
+    always the same.
     """
     training = part == "train"
     per_class, seed = (config.train_per_class, config.subset_seed) if training else (config.test_per_class, 0)
@@ -150,10 +148,8 @@ def _shuffled_classes(labels: Indices, seed: int) -> Iterator[tuple[int, Indices
 def holdout_split(dataset: Dataset, share: float) -> Dataset:
     """Return the dataset with a stratified share of its training images in the place of the test images.
 
-    The held-out images are always the same for a share: results of different seeds are scored on the same ones.
-
-    Raises:
-        InputError: If a class would be left with no image to train on or none to score.
+    The held-out images are always the same for a share: results of different seeds are scored on the same ones. A
+    class with no image left to train on or none to score raises an InputError.
     """
     held = np.zeros(len(dataset.train), dtype=bool)
     for label, members in _shuffled_classes(dataset.train.labels, 1):
@@ -176,13 +172,8 @@ def histogram(images: Pixels) -> Indices:
     return counts
 
 
-def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel of ``[N, C, H, W]``, for pixels in [0, 1]."""
-    return statistics_of(histogram(images))
-
-
-def statistics_of(counts: Indices) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return :func:`channel_statistics` of the images that have this :func:`histogram`."""
+def channel_statistics(counts: Indices) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel for its :func:`histogram`, for pixels in [0, 1]."""
     # exact integer sums: independent of the order of summation, hence of the machine
     values = np.arange(256, dtype=np.int64)
     means, stds = [], []

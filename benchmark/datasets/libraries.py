@@ -49,8 +49,8 @@ class Torchvision(provider.Provider):
         labels = [part.labels() for part in items]
         names = [getattr(part.dataset, "classes", None) for part in items]
         train, test = (given if isinstance(given, list | tuple) else None for given in (names[0], names[-1]))
-        classes = provider.checked_classes(train, labels[0], len(items[0].dataset), "train", name)
-        provider.check_labels(labels[-1], len(items[-1].dataset), len(classes), [*splits][-1], name)
+        classes = provider.checked_classes(train, labels[0], len(items[0].dataset), f"{name}: train")
+        provider.check_labels(labels[-1], len(items[-1].dataset), len(classes), f"{name}: {[*splits][-1]}")
         if train and test:
             provider.check_same_classes(train, test, name)
         arrays = [part.pixels() for part in items]
@@ -291,13 +291,13 @@ def _hf_part(split: Any, where: str, remedy: str, train: tuple[str, ...]) -> tup
     if column.null_count:
         row = np.flatnonzero(column.is_null())[0]
         raise InputError(f"{where}: {label}[{row}] is missing ({column.null_count} of {len(split)} are){remedy}")
-    labels = provider.labels_of(np.asarray(column), label, where)
+    labels = provider.labels_of(np.asarray(column), f"{where}: {label}")
     names = getattr(split.features[label], "names", None)
     if train:
-        provider.check_labels(labels, len(split), len(train), label, where, remedy)
+        provider.check_labels(labels, len(split), len(train), f"{where}: {label}", remedy)
         provider.check_same_classes(train, names or train, where)
     else:
-        train = provider.checked_classes(names, labels, len(split), label, where, remedy)
+        train = provider.checked_classes(names, labels, len(split), f"{where}: {label}", remedy)
     # as arrow, the library decodes nothing
     rows = split.select_columns([image]).with_format("arrow")
 

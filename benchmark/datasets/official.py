@@ -24,7 +24,7 @@ from benchmark.datasets.decoding import check_range
 from benchmark.datasets.folder import Listed
 from benchmark.datasets.image_cache import EncodedImages
 from benchmark.datasets.images import LabelledImages
-from benchmark.datasets.provider import PARTS, Parts, Provider, check_same_classes
+from benchmark.datasets.provider import PARTS, Parts, Provider, check_same_classes, used
 from methods.errors import InputError, message_of
 
 TINY_ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -45,9 +45,8 @@ def in_order(part: LabelledImages, classes: Sequence[str]) -> LabelledImages:
     order: list[int] = []
     for label in range(len(names)):
         members = np.flatnonzero(labels == label)
-        images = zip(members.tolist(), part.take(members).images, strict=True)
-        pixels: dict[int, bytes] = {index: image.tobytes() for index, image in images}
-        order += sorted(pixels, key=pixels.__getitem__)
+        pixels = [image.tobytes() for image in part.take(members).images]
+        order += [members[at] for at in sorted(range(len(pixels)), key=pixels.__getitem__)]
     return LabelledImages(part.pixels, labels, part.rows).take(np.array(order, dtype=np.int64))
 
 
@@ -104,7 +103,7 @@ class OfficialSet(Provider):
             return LabelledImages(np.ascontiguousarray(images), labels), tuple(loaded.classes)
         files, classes = self._listed(place, part)
         # some of TinyImageNet's photographs are grey
-        found = image_cache.decoded_part(files, root, None, colour=len(self.mean) == 3)
+        found = image_cache.decoded(files, root, None, colour=len(self.mean) == 3)
         check_range(found.highest, f"{files.base}, {part}")
         return LabelledImages(found.pixels, files.labels), classes
 
@@ -154,7 +153,7 @@ class OfficialSet(Provider):
         expected, place = self._expected(config), self.place(root)
         if place is None:
             return expected
-        found = sha256("\n".join(self.content(place, part, root) for part in _used(config)).encode()).hexdigest()
+        found = sha256("\n".join(self.content(place, part, root) for part in used(config)).encode()).hexdigest()
         if self.contents and found != expected:
             note_once(
                 f"{name} in {place[0]} is not the official content: its runs have a checksum of their own, "
@@ -163,13 +162,13 @@ class OfficialSet(Provider):
         return found
 
     def _expected(self, config: DataConfig) -> str:
-        contents = self.contents[: len(_used(config))]
+        contents = self.contents[: len(used(config))]
         return sha256("\n".join(contents).encode()).hexdigest() if contents else next(iter(self.files.values()))
 
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return the set in its one order, downloaded into the root folder first if it is not there."""
         place = self.place(root) or self._download(root)
-        found = [self.part(place, part, root) for part in _used(config)]
+        found = [self.part(place, part, root) for part in used(config)]
         # their order is that of the names, whatever the labels are in the files
         classes = [tuple(sorted(names)) for _, names in found]
         check_same_classes(classes[0], classes[-1], name)
@@ -243,33 +242,24 @@ def _official_layout(base: Path, part: str) -> Listed:
     ``wnids.txt`` names the classes in their order, ``train/<wnid>/images/`` holds their training images,
     ``val/val_annotations.txt`` the classes of ``val/images/``. The test images have no known classes and are not used.
     """
-    names = base / "wnids.txt"
+    names, annotations, images = base / "wnids.txt", base / "val/val_annotations.txt", base / "val/images"
     classes = tuple(line.strip() for line in _lines(names))
-    strange = [name for name in classes if name.startswith(".") or "/" in name]
-    if strange or len(set(classes)) != len(classes) or len(classes) < 2:
-        what = repr(strange[0]) if strange else f"{len(classes)} lines, {len(set(classes))} of them different"
-        raise InputError(f"{names} must hold one class name per line, at least 2, each once (found: {what})")
     if part == "train":
-        if differing := sorted(set(classes) ^ set(folder.folders(base / "train"))):
-            raise InputError(f"{base}: wnids.txt and train/ name different classes: {', '.join(differing[:5])}")
+        if sorted(classes) != folder.folders(base / "train") or len(classes) < 2:
+            raise InputError(f"{names} must name each folder in {base / 'train'} once, one per line, at least 2")
         return folder.listed_classes(base, {wnid: f"train/{wnid}/images" for wnid in classes})
-    annotations, images = base / "val/val_annotations.txt", base / "val/images"
-    labels: dict[str, int] = {}
+    files, labels = [], []
     for number, line in enumerate(_lines(annotations), 1):
         file, wnid = [*map(str.strip, line.split("\t")), ""][:2]
         if wnid not in classes:
             raise InputError(f"{annotations}, line {number}: class {wnid!r} is not in wnids.txt")
-        if file in labels:
-            raise InputError(f"{annotations}, line {number}: {file} has a line already")
-        labels[file] = classes.index(wnid)
+        files.append(file)
+        labels.append(classes.index(wnid))
     # a file that is cut short would otherwise make a smaller test set
-    if differing := sorted(set(labels) ^ set(folder.files(images))):
-        missing = "is not there" if differing[0] in labels else f"has no line in {annotations}"
-        raise InputError(f"{images / differing[0]} {missing}")
-    if empty := sorted(set(range(len(classes))) - set(labels.values())):
-        raise InputError(f"{annotations}: class {classes[empty[0]]} has no image")
-    found = np.array([*labels.values()], dtype=np.int64)
-    return EncodedImages.of_files(base, [f"val/images/{file}" for file in labels], found), classes
+    if sorted(files) != sorted(there := folder.files(images)):
+        differing = sorted(set(files) ^ set(there)) or [file for file in there if files.count(file) > 1]
+        raise InputError(f"{images} and {annotations} do not name the same files, each once: {differing[0]}")
+    return EncodedImages.of_files(base, [f"val/images/{file}" for file in files], np.array(labels)), classes
 
 
 def _lines(path: Path) -> Sequence[str]:

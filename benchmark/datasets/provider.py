@@ -13,15 +13,7 @@ from benchmark.configuration import DataConfig
 from benchmark.datasets import image_cache
 from benchmark.datasets.decoding import squared
 from benchmark.datasets.image_cache import EncodedImages
-from benchmark.datasets.images import (
-    Dataset,
-    Indices,
-    LabelledImages,
-    channel_statistics,
-    normal,
-    statistics_of,
-    subset,
-)
+from benchmark.datasets.images import Dataset, Indices, LabelledImages, channel_statistics, histogram, normal, subset
 from methods.errors import InputError, unknown
 
 PARTS = ("train", "test")
@@ -37,18 +29,6 @@ class Parts:
     classes: tuple[str, ...]
     images: Sequence[LabelledImages | EncodedImages]  # to train on and, unless they are not looked at, to test on
     statistics: Statistics | None = None  # with which images are normalised; None for those of the images trained on
-
-    @property
-    def arrays(self) -> list[LabelledImages]:
-        """All of its images; none if they are encoded."""
-        return [part for part in self.images if isinstance(part, LabelledImages)]
-
-    def encoded(self, name: str, config: DataConfig) -> list[EncodedImages]:
-        """Return the encoded images that a configuration uses; none if they are arrays."""
-        found = [
-            (word, part) for word, part in zip(PARTS, self.images, strict=False) if isinstance(part, EncodedImages)
-        ]
-        return [part.take(subset(part.labels, config, word, name)) for word, part in found]
 
 
 class Provider:
@@ -76,32 +56,31 @@ class Provider:
     def checksum(self, name: str, config: DataConfig, root: Path) -> str:
         """Return the hash of all arrays, or of the encoded images in use."""
         parts = self.parts(name, config, root)
-        if encoded := parts.encoded(name, config):
-            return image_cache.identity(encoded, parts.classes, image_cache.folder(root))
         digest = sha256("\n".join(parts.classes).encode())
-        for part in parts.arrays:
-            digest.update(str(part.pixels.shape).encode())
-            digest.update(np.ascontiguousarray(part.images).data)
-            digest.update(part.labels.astype("<i8").data)
-        return digest.hexdigest()
+        encoded = []
+        for word, part in zip(PARTS, parts.images, strict=False):
+            if isinstance(part, EncodedImages):
+                encoded.append(part.take(subset(part.labels, config, word, name)))
+            else:
+                digest.update(str(part.pixels.shape).encode())
+                digest.update(np.ascontiguousarray(part.images).data)
+                digest.update(part.labels.astype("<i8").data)
+        return image_cache.identity(encoded, parts.classes, root) if encoded else digest.hexdigest()
 
     def load(self, name: str, config: DataConfig, root: Path) -> Dataset:
         """Return the images in use; encoded ones are decoded once into the cache of the root folder.
 
-        Raises:
-            InputError: If the images are not square, or those for training and testing differ in size, and no
-                ``image_size`` makes them so; or if a class has fewer images than asked for.
+        Images that are not square, or of another size for testing than for training, raise an InputError if no
+        ``image_size`` makes them so; a class with fewer images than asked for does, too.
         """
         parts = self.parts(name, config, root)
+        pairs = zip(PARTS, parts.images, strict=False)
+        used = [part.take(subset(part.labels, config, word, name)) for word, part in pairs]
+        found = [squared(part, config.image_size, name) for part in used if isinstance(part, LabelledImages)]
         statistics = parts.statistics
-        if encoded := parts.encoded(name, config):
-            decoded = image_cache.decoded_alike(encoded, config.image_size, root, name)
-            found = [LabelledImages(some.pixels, part.labels) for some, part in zip(decoded, encoded, strict=True)]
-            statistics = statistics_of(decoded[0].counts)
-        else:
-            pairs = zip(PARTS, parts.arrays, strict=False)
-            used = [part.take(subset(part.labels, config, word, name)) for word, part in pairs]
-            found = [squared(part, config.image_size, name) for part in used]
+        if encoded := [part for part in used if isinstance(part, EncodedImages)]:
+            found, counts = image_cache.decoded_alike(encoded, root, config.image_size, name)
+            statistics = channel_statistics(counts)
         if found[0].shape != found[-1].shape:
             sides = [part.shape[-1] for part in found]
             raise InputError(
@@ -109,7 +88,12 @@ class Provider:
                 "data.image_size=N resizes all to NxN"
             )
         train, test = found[0], found[1] if len(found) > 1 else found[0].take(np.arange(0))
-        return Dataset(name, train, test, parts.classes, *(statistics or channel_statistics(train.images)))
+        return Dataset(name, train, test, parts.classes, *(statistics or channel_statistics(histogram(train.images))))
+
+
+def used(config: DataConfig) -> Sequence[str]:
+    """Return the parts that a configuration uses: with ``config.holdout`` no test part."""
+    return PARTS[:1] if config.holdout else PARTS
 
 
 def path_of(name: str) -> Path:
@@ -117,60 +101,53 @@ def path_of(name: str) -> Path:
     return paths.written(name.partition(":")[2], "dataset")
 
 
-def labels_of(value: npt.ArrayLike, key: str, where: str) -> Indices:
+def labels_of(value: npt.ArrayLike, where: str) -> Indices:
     """Return class indices ``[N]``, or raise an InputError."""
     labels = np.asarray(value)
     if labels.dtype.kind not in "iu":
-        raise InputError(f"{where}: {key} has the type {labels.dtype}: labels must be whole numbers from 0")
+        raise InputError(f"{where} has the type {labels.dtype}: labels must be whole numbers from 0")
     if labels.ndim != 1:
-        raise InputError(f"{where}: {key} has the shape {labels.shape}: it must be [N], one number per image")
+        raise InputError(f"{where} has the shape {labels.shape}: it must be [N], one number per image")
     return labels.astype(np.int64)
 
 
 def checked_classes(
-    given: Sequence[str] | None, labels: Indices, images: int, key: str, where: str, remedy: str = ""
+    given: Sequence[str] | None, labels: Indices, images: int, where: str, remedy: str = ""
 ) -> tuple[str, ...]:
     """Return the classes' names, ``0``, ``1`` and so on if none are given, once the training labels are checked.
 
-    Raises:
-        InputError: If the labels are not as :func:`check_labels` says, a class has no training image, there are fewer
-            than 2 classes, or two have one name.
+    Labels that are not as :func:`check_labels` says, a class without a training image, fewer than 2 classes or two of
+    one name raise an InputError.
     """
     if not len(labels):
-        raise InputError(f"{where}: {key} has no label")
+        raise InputError(f"{where} has no label")
     count = max(0, int(labels.max())) + 1 if given is None else len(given)
-    check_labels(labels, images, count, key, where, remedy)
+    check_labels(labels, images, count, where, remedy)
     # before there is anything a class: a label may be any number
     present = np.unique(labels)
     if len(present) < count:
         missing = np.flatnonzero(present != np.arange(len(present)))
         first = int(missing[0]) if len(missing) else len(present)
-        raise InputError(f"{where}: {key}: class {first} of 0..{count - 1} has no image")
+        raise InputError(f"{where}: class {first} of 0..{count - 1} has no image")
     classes = tuple(normal(str(name)) for name in (range(count) if given is None else given))
-    if len(classes) < 2 or len(set(classes)) != len(classes):
-        raise InputError(
-            f"{where}: {len(set(classes))} classes in {len(classes)} names: at least 2 are needed, each once"
-        )
+    if (different := len(set(classes))) < 2 or different < len(classes):
+        raise InputError(f"{where}: {different} classes in {len(classes)} names: at least 2 are needed, each once")
     return classes
 
 
-def check_labels(labels: Indices, images: int, classes: int, key: str, where: str, remedy: str = "") -> None:
+def check_labels(labels: Indices, images: int, classes: int, where: str, remedy: str = "") -> None:
     """Raise an InputError unless there is one label ``[N]`` per image, each from 0 to the number of classes - 1.
 
     ``remedy`` is what messages add about labels that are not there.
     """
     if len(labels) != images:
-        raise InputError(f"{where}: {key} has {len(labels)} labels for {images} images")
+        raise InputError(f"{where} has {len(labels)} labels for {images} images")
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if not len(wrong):
-        return
-    if (labels < 0).all():
-        raise InputError(
-            f"{where}: {key} names no class: every label is below 0, as those of an unlabelled part{remedy}"
-        )
-    raise InputError(
-        f"{where}: {key}[{wrong[0]}] is {labels[wrong[0]]}: labels must be in 0..{classes - 1} ({classes} classes)"
-    )
+    if len(wrong) and (labels < 0).all():
+        raise InputError(f"{where} names no class: every label is below 0, as those of an unlabelled part{remedy}")
+    if len(wrong):
+        first = f"{where}[{wrong[0]}] is {labels[wrong[0]]}"
+        raise InputError(f"{first}: labels must be in 0..{classes - 1} ({classes} classes)")
 
 
 def check_same_classes(train: Sequence[str], test: Sequence[str], where: str) -> None:
@@ -178,33 +155,27 @@ def check_same_classes(train: Sequence[str], test: Sequence[str], where: str) ->
     if differing := sorted(set(map(normal, train)) ^ set(map(normal, test))):
         raise InputError(f"{where}: train and test have different classes: {', '.join(differing[:5])}")
     if found := first_difference(train, test):
-        raise InputError(
-            f"{where}: train and test have the classes in another order: {found[0]} is {found[1]} and {found[2]}"
-        )
+        index, one, other = found
+        raise InputError(f"{where}: train and test have the classes in another order: {index} is {one} and {other}")
 
 
 def first_difference(first: Sequence[str], second: Sequence[str]) -> tuple[int, str, str] | None:
     """Return the first index for which two lists have different names, and both names; None if there is none."""
-    pairs = ((normal(one), normal(other)) for one, other in zip(first, second, strict=False))
-    return next(((index, *pair) for index, pair in enumerate(pairs) if pair[0] != pair[1]), None)
+    pairs = enumerate(zip(map(normal, first), map(normal, second), strict=False))
+    return next(((index, one, other) for index, (one, other) in pairs if one != other), None)
 
 
 def chosen(
     config: DataConfig, usual: Mapping[str, Sequence[str]], found: Collection[str], where: str, word: str = "split"
 ) -> dict[str, str]:
-    """Return the split that each part in use is read from; with ``config.holdout`` there is no test part.
+    """Return the split that each part in use is read from.
 
-    Args:
-        usual: The names that are taken of each part if none is asked for, the first that is there counting.
-
-    Raises:
-        InputError: If a split is not there, or both parts are one split.
+    If none is asked for it is the first of the part's ``usual`` names that is there. A split that is not there, or one
+    split for both parts, raises an InputError.
     """
     splits = {}
-    parts = (
-        {"train": config.train_split} if config.holdout else {"train": config.train_split, "test": config.test_split}
-    )
-    for part, asked in parts.items():
+    for part in used(config):
+        asked = config.train_split if part == "train" else config.test_split
         if asked is not None and asked not in found:
             raise unknown(f"data.{part}_split of {where}", asked, found)
         taken = asked or next((name for name in usual[part] if name in found), None)

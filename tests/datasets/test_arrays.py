@@ -10,9 +10,9 @@ import pytest
 
 from benchmark import datasets
 from benchmark.configuration import DataConfig
-from benchmark.datasets.images import Dataset, Shape, channel_statistics
+from benchmark.datasets.images import Dataset, Shape
 from methods.errors import InputError
-from tests.images import random_pixels, same
+from tests.images import channel_statistics, random_pixels, same
 
 NOWHERE = Path("no-such-folder")
 Content = dict[str, Any]

@@ -188,7 +188,7 @@ class TestDamagedCache:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(image_cache, "decoded", interrupted)
+            patch.setattr(decoding, "decoded", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 place.load()
         assert place.files() == [".lock"]

@@ -11,9 +11,9 @@ from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 from benchmark import datasets
 from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets.decoding import squared
-from benchmark.datasets.images import LabelledImages, channel_statistics
+from benchmark.datasets.images import LabelledImages
 from methods.errors import InputError
-from tests.images import Place, random_pixels, same, save, tree
+from tests.images import Place, channel_statistics, random_pixels, same, save, tree
 
 NOWHERE = Path("no-such-folder")
 

@@ -13,10 +13,10 @@ from scipy.io import savemat
 
 from benchmark import datasets
 from benchmark.configuration import DataConfig
-from benchmark.datasets.images import Dataset, Shape, channel_statistics
+from benchmark.datasets.images import Dataset, Shape
 from benchmark.datasets.libraries import Items
 from methods.errors import InputError
-from tests.images import Pixels, random_pixels, same, save
+from tests.images import Pixels, channel_statistics, random_pixels, same, save
 
 ALL = DataConfig()
 
