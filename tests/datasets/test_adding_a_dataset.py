@@ -30,10 +30,6 @@ def plugin(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_documented_datasets_has_at_most_30_lines() -> None:
-    assert len(only_block("python").splitlines()) <= 30
-
-
 def test_the_documented_datasets_is_as_it_says(plugin: Path) -> None:
     files = [str(plugin)]
     loaded = datasets.load("shapes", DataConfig(), plugin.parent, files)

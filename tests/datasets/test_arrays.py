@@ -52,11 +52,6 @@ def test_images_and_labels_are_those_of_the_file(tmp_path: Path, shape: tuple[in
     assert (loaded.mean, loaded.std) == channel_statistics(loaded.train.images)
 
 
-def test_names_of_the_classes(tmp_path: Path) -> None:
-    names = np.array(["cat", "dog", "fox"])
-    assert load(write(tmp_path / "a.npz", content(8, 8) | {"classes": names})).classes == ("cat", "dog", "fox")
-
-
 def test_size_subset_and_held_out_part(tmp_path: Path) -> None:
     path = write(tmp_path / "a.npz", content(20, 13, 3, train=30))
     assert load(path, image_size=8, train_per_class=6, holdout=0.5).shape == Shape(9, 9, 3, 3, 8)
@@ -168,10 +163,3 @@ def test_other_files_are_refused(tmp_path: Path, spoil: Callable[[Path], object]
     spoil(path)
     with pytest.raises(InputError, match=message):
         checksum(path)
-
-
-def test_a_form_that_names_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="dataset 'npz:' names nothing: npz:FILE"):
-        datasets.checksum("npz:", DataConfig(), tmp_path)
-    with pytest.raises(InputError, match=r"unknown dataset 'zip:a' \(valid: .*npz:FILE"):
-        datasets.checksum("zip:a", DataConfig(), tmp_path)

@@ -76,14 +76,6 @@ def test_images_labels_and_names_of_a_saved_folder(tmp_path: Path) -> None:
     assert same(load(folder), loaded)
 
 
-def test_mixed_sizes_subset_and_held_out_part(tmp_path: Path) -> None:
-    folder = save(tmp_path / "photos", train=split(pictures(18, sizes=SIZES), numbers(18)))
-    with pytest.raises(InputError, match=r"train\[1\] is 12x8, .*train\[0\] is 8x8: .*data\.image_size=N"):
-        load(folder, holdout=0.5)
-    parts = load(folder, image_size=8, train_per_class=4, holdout=0.5)
-    assert (parts.train.images.shape, parts.test.images.shape) == ((6, 3, 8, 8), (6, 3, 8, 8))
-
-
 def test_checksum_is_of_the_images_in_use_wherever_and_however_they_are_stored(tmp_path: Path) -> None:
     images = pictures(9)
     first = save(tmp_path / "one", train=split(images, numbers(9)), test=split(images[:3], numbers(3)))

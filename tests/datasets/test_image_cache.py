@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.datasets import decoding, image_cache
-from methods.errors import InputError
+from benchmark.datasets import decoding
 from tests.images import Pixels, Place, in_memory, random_pixels, same, save
 
 
@@ -40,11 +39,6 @@ class TestReuse:
         assert isinstance(second.train.pixels, np.memmap)
         assert not second.train.pixels.flags.writeable
         assert place.files() == [".json", ".json", ".lock", ".lock", ".npy", ".npy"]
-
-    def test_subset_holds_the_chosen_images_alone(self, place: Place) -> None:
-        chosen = place.load(train_per_class=1).train
-        assert isinstance(chosen.pixels, np.memmap)
-        assert len(chosen.pixels) == len(chosen) == 2
 
     def test_holdout_and_whole_set_share_the_training_images(self, place: Place, opened: list[str]) -> None:
         place.load()
@@ -102,14 +96,6 @@ class TestChangedSource:
         files = sorted((place.photos / "train").rglob("*.png"))
         expected = np.stack([np.asarray(Image.open(path)) for path in files])
         assert np.array_equal(after.train.images.transpose(0, 2, 3, 1), expected)
-
-    def test_file_that_disappears_is_named(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(image_cache.EncodedImages, "contents", lambda self, cache: "0" * 64)
-        (place.photos / "test/dog/1.png").unlink()
-        (place.photos / "test/dog/1.png").symlink_to(place.photos / "test/dog/0.png")
-        (place.photos / "test/dog/0.png").unlink()
-        with pytest.raises(InputError, match=r"test/dog/1\.png is not a file"):
-            place.load()
 
 
 def flip_byte(path: Path) -> None:

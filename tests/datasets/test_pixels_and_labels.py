@@ -183,17 +183,6 @@ class TestSplits:
         assert "(valid: extra, test, train)" in refusal(lambda: loaded(test_split="dev"))
         assert "would be trained on and scored" in refusal(lambda: loaded(test_split="train"))
 
-    def test_of_a_torchvision_set_that_has_only_two(self, tmp_path: Path) -> None:
-        for part, other in (("train", "test"), ("test", "train")):
-            message = refusal(
-                lambda part=part: datasets.checksum(  # type: ignore[misc]
-                    "torchvision:KMNIST", DataConfig.model_validate({f"{part}_split": "extra"}), tmp_path
-                )
-            )
-            assert f"data.{part}_split" in message
-            assert "(valid: test, train)" in message
-            assert other in message
-
     @pytest.mark.parametrize("name", ["digits", "cifar10", "tinyimagenet", "npz:a.npz"])
     def test_other_forms_have_none(self, tmp_path: Path, name: str) -> None:
         for call in (datasets.checksum, datasets.load):
@@ -220,13 +209,6 @@ class TestUnicode:
         place = Place(tmp_path)
         tree(place.photos, 8, 8, classes=("dog", COMPOSED[0], DECOMPOSED[0]))
         assert f"two folders of the class {COMPOSED[0]!r}" in refusal(place.checksum)
-
-    def test_names_in_files_are_the_same_in_either_form(self, tmp_path: Path) -> None:
-        sums = set()
-        for number, names in enumerate((COMPOSED, DECOMPOSED)):
-            part = split(pictures(2), [0, 1], library.ClassLabel(names=names))
-            sums.add(checksum(save(tmp_path / str(number), train=part, test=part)))
-        assert len(sums) == 1
 
     def test_checksums_of_names_in_the_usual_form_are_what_they_were(self, tmp_path: Path) -> None:
         place = Place(tmp_path)
@@ -293,20 +275,6 @@ class TestRangeOf16Bits:
         sixteen_bit(place, 200, 4000)
         sixteen_bit(place, 0, 4096, parts=("test",))
         assert place.load().test.images.max() == 16
-
-    def test_among_other_images_too(self, tmp_path: Path) -> None:
-        place = Place(tmp_path)
-        sixteen_bit(place, 4095)
-        for name, shape in (("test/cat/0.png", (8, 8, 3)), ("train/dog/1.png", (8, 8))):
-            Image.fromarray(random_pixels(*shape)).save(place.photos / name)
-        assert "is 4095 of 65535" in refusal(place.load)
-
-    def test_dark_images_of_8_bits_are_taken(self, tmp_path: Path) -> None:
-        place = Place(tmp_path)
-        tree(place.photos, 8, 8)
-        for path in place.photos.rglob("*.png"):
-            Image.fromarray(random_pixels(8, 8) // 32).save(path)
-        assert place.load().train.images.max() == 7
 
     def test_where_no_cache_can_be_written(self, tmp_path: Path) -> None:
         place = Place(tmp_path)

@@ -12,10 +12,9 @@ from benchmark import datasets
 from benchmark.configuration.planning import Request, plan
 from benchmark.datasets import placement
 from benchmark.datasets.decoding import BLOCK, in_blocks
-from benchmark.datasets.images import LabelledImages, holdout_split
 from benchmark.training.trainer import Trainer
 from methods.errors import InputError
-from tests.images import Place, in_memory, same, tree
+from tests.images import Place, same, tree
 
 
 class TestMappedImages:
@@ -28,13 +27,6 @@ class TestMappedImages:
         assert part.rows.tolist() == [3, 5]
         assert np.array_equal(part.images, whole.images[[3, 5]])
         assert np.array_equal(part.labels, whole.labels[[3, 5]])
-
-    def test_holdout_equals_that_of_images_in_memory(self, place: Place) -> None:
-        mapped = place.load(holdout=0.4)
-        memory = holdout_split(in_memory(place.load()), 0.4)
-        assert isinstance(mapped.test.pixels, np.memmap)
-        assert not isinstance(memory.test.pixels, np.memmap)
-        assert same(mapped, memory)
 
     def test_file_goes_to_another_process_as_its_name(self, tmp_path: Path) -> None:
         place = Place(tmp_path)
@@ -56,11 +48,6 @@ class TestMappedImages:
         for path in place.images.glob("*.npy"):
             path.unlink()
         assert same(pickle.loads(content, buffers=buffers), loaded)
-
-    def test_part_of_a_mapped_array_keeps_its_place(self, place: Place) -> None:
-        whole = place.load().train
-        part = LabelledImages(whole.pixels[2:4], whole.labels[2:4])
-        assert np.array_equal(pickle.loads(pickle.dumps(part)).images, whole.images[2:4])
 
 
 class TestPlacement:
@@ -114,9 +101,6 @@ class TestInBlocks:
         items = range(10 * BLOCK + 3)
         assert [item for block in in_blocks(list, items, "") for item in block] == list(items)
 
-    def test_no_item(self) -> None:
-        assert list(in_blocks(list, [], "")) == []
-
     def test_no_more_is_worked_on_than_is_taken(self) -> None:
         begun: list[int] = []
         blocks = in_blocks(lambda block: begun.append(block[0]), range(1000 * BLOCK), "")
@@ -130,10 +114,6 @@ class TestInBlocks:
 
         with pytest.raises(InputError, match="broken"):
             list(in_blocks(fail, range(100 * BLOCK), ""))
-
-    def test_nothing_is_shown_where_there_is_no_terminal(self, capsys: pytest.CaptureFixture[str]) -> None:
-        list(in_blocks(list, range(100), "decoding"))
-        assert capsys.readouterr() == ("", "")
 
     def test_a_terminal_shows_a_bar(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Terminal(io.StringIO):

@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from benchmark import datasets
 from benchmark.configuration import DataConfig
-from benchmark.datasets.images import Dataset, Shape
+from benchmark.datasets.images import Dataset
 from benchmark.datasets.libraries import Items
 from methods.errors import InputError
 from tests.images import Pixels, channel_statistics, random_pixels, same, save
@@ -101,11 +101,6 @@ class TestSvhn:
         load("SVHN", tmp_path)
         assert capsys.readouterr().err == ""
 
-    def test_size_subset_and_held_out_part(self, tmp_path: Path) -> None:
-        svhn(tmp_path, train=40)
-        loaded = load("SVHN", tmp_path, image_size=16, train_per_class=4, holdout=0.25)
-        assert loaded.shape == Shape(30, 10, 10, 3, 16)
-
     def test_checksum_is_of_what_is_in_the_files(self, tmp_path: Path) -> None:
         svhn(tmp_path / "one")
         svhn(tmp_path / "two")
@@ -153,10 +148,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestFlowers:
     """Photographs in files: read, resized and kept as those of a folder are."""
-
-    def test_mixed_sizes_need_one(self, root: Path) -> None:
-        with pytest.raises(InputError, match=r"image_00001\.jpg is 30x40, not square: .*data\.image_size=N"):
-            load("Flowers102", root)
 
     def test_images_are_decoded_once_as_in_a_folder(self, root: Path) -> None:
         loaded = load("Flowers102", root, image_size=16)
