@@ -72,7 +72,7 @@ def measure(numbers: list[int], results: Path) -> dict[int, tuple[float, float]]
             runs = [run.model_copy(update={"seed": seed}) for seed in range(number)]
             callback, searcher = ProgressCallback(template, Silent()), ListSearcher([[run] for run in runs])
             wall, cpu = time.perf_counter(), time.process_time()
-            engines._fit(Trivial, callback, searcher, number, placement, placement.gpus, None)
+            engines.fit(Trivial, callback, searcher, placement)
             found[number] = (time.process_time() - cpu) / number, (time.perf_counter() - wall) / number
             assert {result.status for result in callback.ends(runs)} == {Status.FINISHED}
     return found

@@ -29,23 +29,24 @@ def run(
     from benchmark import running
     from benchmark.configuration import layer_from_assignments
 
-    plugins, begin = tuple(plugin or ()), begun(ctx)
+    plugins = tuple(plugin or ())
+    prepare = partial(running.prepare, plugins=plugins, force=force, begun=begun(ctx), fetch=not dry_run)
     layers = [*options.file_layers(config, plugins), layer_from_assignments(set_ or ()) | flags]
     console = new_console()
     bound = until.pop("until_decided", None)
     if suite is not None:
         if config is not None or bound is not None or until:
             raise InputError("--suite declares the comparison itself: leave out --config and --until-decided")
-        declared = running.SuiteRun(suite, layers[-1], plugins, force, begin, fetch=not dry_run)
+        declared = running.SuiteRun(suite, layers[-1], prepare)
         plan, carry_out = declared.print_plan, declared.carry_out
     elif bound is not None:
         looks = {"baseline": None} | until
-        test = running.SequentialTest(layers, plugins, force, bound, begun=begin, fetch=not dry_run, **looks)
+        test = running.SequentialTest(layers, prepare, bound, **looks)
         plan, carry_out = test.print_plan, test.carry_out
     elif until:
         raise InputError("--baseline, --max-seeds and --seed-step belong to --until-decided: give it, such as 0.5")
     else:
-        command = running.prepare(layers, plugins, force, begin, fetch=not dry_run)
+        command = prepare(layers)
         plan, carry_out = partial(running.print_plan, command), partial(running.carry_out, command)
     if dry_run:
         plan(console)

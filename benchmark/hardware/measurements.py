@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_leaves_with_path
 
 from benchmark.configuration import Request, RunConfig, complete_methods, recipes
 from benchmark.datasets import Shape, random_dataset
+from benchmark.speed.cost import timed, trainer_for, training_step, warm_up
 from benchmark.speed.measure import Rate, measure, random_runs, random_shape
-from benchmark.speed.timing import timed, trainer_for, training_step, warm_up
 from benchmark.training import Precision, Trainer, checkpoints
 
 Mode = Literal["eager", "graph", "compiled"]

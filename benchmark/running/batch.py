@@ -11,15 +11,13 @@ import numpy as np
 from rich.console import Console
 
 import benchmark
-from benchmark import datasets, paths, scheduling, store, training
+from benchmark import datasets, paths, scheduling, store, tables, training
 from benchmark.configuration import OPTIONS, SECTIONS, LogitsType, RunConfig, layer_from_file
 from benchmark.console import new_console, say
 from benchmark.errors import MachineError, TryAgainError
 from benchmark.running.command import Command, prepare
 from benchmark.running.forecast import forecast
-from benchmark.scheduling import Display
 from benchmark.store import Result, Status, Store
-from benchmark.tables import build, footnotes, plain
 from methods import registry
 from methods.errors import InputError, unknown
 from methods.plugins import OWN_PACKAGES
@@ -27,16 +25,10 @@ from methods.plugins import OWN_PACKAGES
 if TYPE_CHECKING:
     import pandas as pd
 
-RATE_OF_SGD = 0.02
-"""From which learning rate on AdamW, whose steps have about its size in every weight, hardly learns."""
-
-LOOKED_AT = 512
-"""Training images that are compared with each other before a run."""
-
+RATE_OF_SGD = 0.02  # from which on AdamW, whose steps have about its size in every weight, hardly learns
+LOOKED_AT = 512  # training images that are compared with each other before a run
+MIN_FREE_BYTES = 1_000_000  # what a results folder must have room for before anything starts
 TIME_IS_UP = "the time is up"
-
-MIN_FREE_BYTES = 1_000_000
-"""What a results folder must have room for before anything starts."""
 
 
 def carry_out(command: Command, console: Console) -> bool:
@@ -73,10 +65,9 @@ def train_missing(command: Command, console: Console) -> None:
         TryAgainError: If the time was up before the end, or another command is carrying out what is left.
     """
     scheduling.remove_scratch_folders()
-    for line in [*command.broken, *_hidden_here()]:
-        say(console, f"note: {line}")
+    say(console, *(f"note: {line}" for line in [*command.broken, *_hidden_here()]))
     missing = command.missing()
-    results: list[Result] = []
+    later = ""
     if skipped := len(command.runs) - len(missing):
         say(console, f"{skipped} of {len(command.runs)} runs are finished already: skipped (--force repeats them)")
     if missing:
@@ -98,10 +89,9 @@ def train_missing(command: Command, console: Console) -> None:
         # who does not watch waits for no forecast
         told = [] if console.quiet else forecast(command, missing, shapes)
         say(console, *(f"note: {line}" for line in notes), *told)
-        results = train(command, missing, sets, console)
-    later = why_later(results)
-    if later != TIME_IS_UP:
-        _predict_later(command, console)
+        later = why_later(train(command, missing, sets, console))
+    if later != TIME_IS_UP and command.predictions is not None:
+        _predict_later(command, command.predictions, console)
     for run in command.runs:
         command.store.tidy(run)
         command.store.claim(run)
@@ -159,11 +149,10 @@ def train(
 ) -> list[Result]:
     """Carry out some runs of a command and return how they ended; ``name`` is what the display calls a run."""
     jobs = [job(command, run) for run in missing]
-    with Display(len(jobs), console, name) as shown:
-        observer = scheduling.logging_backends.with_logs(shown, command.log, command.store)
+    with scheduling.LoggingDisplay(len(jobs), console, name, command.log, command.store) as display:
         if command.engine == "serial":
-            return scheduling.run_serially(jobs, sets, observer)
-        return scheduling.run_under_ray(jobs, sets, observer, command.cluster, partial(say, console))
+            return scheduling.run_serially(jobs, sets, display)
+        return scheduling.run_under_ray(jobs, sets, display, command.cluster, partial(say, console))
 
 
 def job(command: Command, run: RunConfig) -> "scheduling.Job":
@@ -225,8 +214,14 @@ def run(
             others = ("config", "settings", "plugins", "force", "quiet")
             raise unknown("argument", key, {*OPTIONS, *SECTIONS, *others, *registry.catalogue(files)})
     layers = [layer_from_file(str(config), files)] if config else []
-    given = {key: _plain(value) for key, value in words.items() if value is not None}
-    command = prepare([*layers, _nested(settings) | given], files, force, fetch=True)
+    layer: dict[str, Any] = {}
+    for key, value in settings.items():
+        section, _, name = key.partition(".")
+        if not (section and name):
+            raise InputError(f"settings are named as in {{'train.lr': 0.05}} (given: {key!r})")
+        layer.setdefault(section, {})[name] = _plain(value)
+    layer |= {key: _plain(value) for key, value in words.items() if value is not None}
+    command = prepare([*layers, layer], files, force, fetch=True)
     console = new_console(quiet=quiet)
     try:
         carry_out(command, console)
@@ -248,16 +243,14 @@ def _print_table(command: Command, console: Console) -> None:
     for line in mine.attrs[store.DAMAGED].values():
         say(console, f"note: {line}; --force repeats it")
     if not mine.empty:
-        table = build(mine)
+        table = tables.build(mine)
         told = "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)"
-        lines = [*table.remarks, *footnotes(mine), told, f"runs: {command.store.runs}"]
-        say(console, "", *plain(table).split("\n"), "", *lines)
+        lines = [*table.remarks, *tables.footnotes(mine), told, f"runs: {command.store.runs}"]
+        say(console, "", *tables.plain(table).split("\n"), "", *lines)
 
 
-def _predict_later(command: Command, console: Console) -> None:
+def _predict_later(command: Command, kept_as: LogitsType, console: Console) -> None:
     """Make predictions from the saved students of finished runs that have none; say which have no students."""
-    if command.predictions is None:
-        return
     made = lost = 0
     for run in command.runs:
         folder, ended = command.store.folder(run), command.store.final_result(run)
@@ -265,10 +258,22 @@ def _predict_later(command: Command, console: Console) -> None:
             continue
         if not store.students_files(folder):
             lost += 1
-        elif fault := _prediction_fault(command, run, command.predictions):
+            continue
+        fault = "another command works on it"
+        try:
+            with command.store.lock(run, patience=0) as held:
+                if held:
+                    dataset = datasets.load(run.dataset, run.data, command.data_root, command.plugins)
+                    device = training.choose_device(command.device)
+                    found = training.predictions_of_students(folder, run, dataset, device, command.plugins)
+                    store.write_predictions(folder, found, kept_as)
+                    made, fault = made + 1, ""
+        except InputError as error:
+            fault = str(error)
+        except OSError as error:
+            fault = error.strerror or "they cannot be written"
+        if fault:
             say(console, f"note: no predictions of {run.label}: {fault}")
-        else:
-            made += 1
     for count, line in (
         (made, "finished already: predictions made from the saved students, without ensembles and teachers"),
         (lost, "finished without predictions or saved students"),
@@ -278,35 +283,7 @@ def _predict_later(command: Command, console: Console) -> None:
             say(console, f"{were} {line} (--force trains anew and keeps all predictions)")
 
 
-def _prediction_fault(command: Command, run: RunConfig, kept_as: LogitsType) -> str:
-    """Make a run's predictions from its students; return why that was not possible, nothing if it was."""
-    folder = command.store.folder(run)
-    try:
-        with command.store.lock(run, patience=0) as held:
-            if not held:
-                return "another command works on it"
-            dataset = datasets.load(run.dataset, run.data, command.data_root, command.plugins)
-            device = training.choose_device(command.device)
-            found = training.predictions_of_students(folder, run, dataset, device, command.plugins)
-            store.write_predictions(folder, found, kept_as)
-            return ""
-    except InputError as error:
-        return str(error)
-    except OSError as error:
-        return error.strerror or "they cannot be written"
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple | range) else value
-
-
-def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    sections: dict[str, Any] = {}
-    for key, value in settings.items():
-        section, dot, name = key.partition(".")
-        if not (dot and section and name):
-            raise InputError(f"settings are named as in {{'train.lr': 0.05}} (given: {key!r})")
-        sections.setdefault(section, {})[name] = _plain(value)
-    return sections

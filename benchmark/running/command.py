@@ -3,22 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from benchmark import datasets, optional_imports
-from benchmark.configuration import (
-    OPTIONS,
-    DataConfig,
-    Engine,
-    Layer,
-    LogitsType,
-    Request,
-    RunConfig,
-    datasets_named,
-    plan,
-)
+from benchmark.configuration import OPTIONS, Engine, Layer, LogitsType, Request, RunConfig, datasets_named, plan
 from benchmark.scheduling import Cluster, TimeLimit, logging_backends
 from benchmark.store import Store
 from methods import registry
@@ -86,11 +74,15 @@ def prepare(
     """
     # all of them are checked first: a plan takes any key with a mapping for a method
     chosen = {key: Request(layers, plugins).option(key) for key in OPTIONS}
-    engine = chosen["engine"]
+    engine, kept_as, address = chosen["engine"], chosen["predictions_type"], chosen["address"]
     if engine == "ray":
         optional_imports.need("engine ray", "ray", instead="give --engine serial")
-    limit = _limit(chosen["stop_after"], force, begun)
-    kept_as, address = chosen["predictions_type"], chosen["address"]
+    if chosen["stop_after"] is not None and force:
+        raise InputError(
+            "stop_after means that the command is given again, and force that it begins anew each time: "
+            "leave out force, and move the old runs away with bench rm"
+        )
+    limit = None if chosen["stop_after"] is None else TimeLimit.after(chosen["stop_after"], begun)
     if kept_as is not None and not chosen["save_predictions"]:
         raise InputError("predictions_type says what save_predictions keeps: give both")
     data_root = chosen["data_root"] or datasets.default_root()
@@ -103,7 +95,7 @@ def prepare(
     if fetch:
         for name in datasets_named(chosen["dataset"]):
             datasets.fetch(name, data_root, plugins)
-    runs, shares = _planned(Request(layers, plugins, data_root))
+    runs, shares = _planned(Request(layers, plugins, data_root), device)
     return Command(
         runs=runs,
         shares=shares,
@@ -122,45 +114,19 @@ def prepare(
     )
 
 
-def _planned(request: Request) -> tuple[list[RunConfig], list[str]]:
+def _planned(request: Request, device: str) -> tuple[list[RunConfig], list[str]]:
     """Return the runs, and for a plan of equal cost a line on what each kind of run spends."""
-    method, adds = request.option("equal_cost"), request.option("budget")
-    by_time = request.option("cost") == "time"
+    method, macs, by_time = request.option("equal_cost"), request.option("budget"), request.option("cost") == "time"
     if by_time and method is None:
         raise InputError("cost says what equal_cost makes equal: give equal_cost, a method")
-    if method is None and adds is None:
+    if method is None and macs is None:
         return plan(request, datasets), []
-    if method is not None and adds is not None:
+    if method is not None and macs is not None:
         raise InputError("equal_cost and budget say the same thing in two ways: give one")
-    from benchmark.speed.cost import plan_cost
     from benchmark.speed.equal_cost import Budget, at_equal_cost
 
-    @cache
-    def shape(dataset: str, data: DataConfig) -> datasets.Shape:
-        return datasets.shape(dataset, data, request.data_root, request.plugins)
-
-    def shape_of(run: RunConfig) -> datasets.Shape:
-        return shape(run.dataset, run.data)
-
-    def seconds_of(run: RunConfig, shape: datasets.Shape) -> float:
-        device, _ = _device(request.option("device"))
-        folder, plugins = request.option("results"), tuple(request.plugins)
-        return plan_cost([run], {run.dataset: shape}, folder, device, plugins).images[0].train
-
-    budget = Budget(method, adds, seconds_of if by_time else None)
-    runs, shares = at_equal_cost(request, datasets, shape_of, budget)
+    runs, shares = at_equal_cost(request, Budget(method, macs, device if by_time else None))
     return runs, list(map(str, shares))
-
-
-def _limit(words: Any, force: bool, begun: float | None) -> TimeLimit | None:
-    if words is None:
-        return None
-    if force:
-        raise InputError(
-            "stop_after means that the command is given again, and force that it begins anew each time: "
-            "leave out force, and move the old runs away with bench rm"
-        )
-    return TimeLimit.after(words, begun)
 
 
 def _device(name: str) -> tuple[str, tuple[int, ...]]:

@@ -1,10 +1,9 @@
 """Declared comparisons: ``bench run --suite``, and ``--until-decided``, which adds seeds until all is decided."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 
 from benchmark import tables
@@ -12,13 +11,17 @@ from benchmark.configuration import EQUAL_EPOCHS, MAX_SEEDS, SEED_STEP, Layer, R
 from benchmark.console import say
 from benchmark.formatting import duration
 from benchmark.metrics import HEADLINE
-from benchmark.running import batch, command as commands, forecast
-from benchmark.store import load
+from benchmark.running import batch, forecast
+from benchmark.running.command import Command
+from benchmark.store import Store, load
 from benchmark.tables import Declaration, Heading, Table
 from methods.errors import InputError, unknown
 
 DECLARED = ("methods", "variants", "dataset", "backbone", "seeds", "epochs", "equal_cost", "cost", "budget")
 """Options that a suite declares itself."""
+
+Prepare = Callable[[Sequence[Layer]], Command]
+"""Resolves a request: :func:`benchmark.running.prepare` with its other arguments."""
 
 
 def _undecided(
@@ -27,6 +30,16 @@ def _undecided(
     """Return the methods that get further seeds: those that are undecided, and the baseline beside them."""
     rows = {row for (row, heading), gain in table.gains.items() if gain.verdict == "undecided" and counts(heading)}
     return [name for name in methods if name in rows or name == baseline] if rows else []
+
+
+def _keep_plan(store: Store, declaration: Declaration, runs: Sequence[RunConfig], console: Console) -> None:
+    """Store a plan with the results, so that whatever shows its runs applies it; say what it does not go with."""
+    names = {store.folder(run).name for run in runs}
+    say(console, *(f"note: {line}" for line in tables.keep_plan(store.root, declaration, names)))
+
+
+def _print_table(table: Table, notes: Sequence[str], store: Store, console: Console) -> None:
+    say(console, "", *tables.rendered(table).split("\n"), "", *notes, f"runs: {store.runs}")
 
 
 class SuiteRun:
@@ -39,15 +52,7 @@ class SuiteRun:
         left_out: The tasks that cannot be planned here, such as those whose dataset is not there, and why.
     """
 
-    def __init__(
-        self,
-        name: str,
-        flags: Mapping[str, Any],
-        plugins: tuple[str, ...],
-        force: bool,
-        begun: float | None,
-        fetch: bool,
-    ) -> None:
+    def __init__(self, name: str, flags: Mapping[str, Any], prepare: Prepare) -> None:
         """Resolve the runs of a suite.
 
         Raises:
@@ -57,18 +62,16 @@ class SuiteRun:
             raise InputError(f"--suite {name} declares {given.replace('_', '-')} itself: leave it out")
         self.name = name
         self.suite = suites.read(name)
-        self.parts: list[tuple[str, commands.Command]] = []
+        self.parts: dict[str, Command] = {}
         self.left_out: dict[str, InputError] = {}
         for title, layers in self.suite.requests():
             try:
-                part = commands.prepare([*layers, dict(flags)], plugins, force, begun, fetch)
+                self.parts[title] = prepare([*layers, dict(flags)])
             except InputError as error:
                 self.left_out[title] = error
-            else:
-                self.parts.append((title, part))
         if not self.parts:
             raise next(iter(self.left_out.values()))
-        self._store = self.parts[0][1].store
+        self._store = next(iter(self.parts.values())).store
         self._filter = tables.TableFilter(suite=self.suite, name=name)
 
     def carry_out(self, console: Console) -> bool:
@@ -80,17 +83,15 @@ class SuiteRun:
         Raises:
             TryAgainError: If the command's time was up before that.
         """
-        complete = True
-        if self.suite.looks:
-            folders = [command.store.folder(run) for _, command in self.parts for run in command.runs]
+        complete, suite, store = True, self.suite, self._store
+        if suite.looks:
             # of a suite in a file the file's name alone: a plan goes elsewhere too
-            declared = tables.declaration(self.name.rpartition("/")[2], self.suite)
-            for line in tables.keep_plan(self._store.root, declared, {path.name for path in folders}):
-                say(console, f"note: {line}")
-        undecided: dict[str, Sequence[str]] = {title: self.suite.methods for title, _ in self.parts}
+            declared = tables.declaration(self.name.rpartition("/")[2], suite)
+            _keep_plan(store, declared, [run for command in self.parts.values() for run in command.runs], console)
+        undecided: dict[str, Sequence[str]] = dict.fromkeys(self.parts, suite.methods)
         # every part has a look before any has the next: the table is whole as soon as it can be
-        for begin, look in pairwise([0, *(self.suite.looks or [self.suite.seeds])]):
-            for title, command in self.parts:
+        for begin, look in pairwise([0, *(suite.looks or [suite.seeds])]):
+            for title, command in self.parts.items():
                 runs = [run for run in command.runs if begin <= run.seed < look and run.method in undecided[title]]
                 if not runs:
                     continue
@@ -101,34 +102,19 @@ class SuiteRun:
                     self.left_out[title], undecided[title] = error, []
                 else:
                     complete &= batch.all_finished(command.of(runs), console)
-                    undecided[title] = self._undecided(title) if look < self.suite.seeds else []
-        if self._store.runs.is_dir():
-            frame, _ = self._filter.runs(load(self._store.root, "last", split="all"))
-            plans = tables.stored_plans([self._store.root])
-            table = tables.build(frame, choice=self._filter, showing=tables.TableStyle(planning=False), plans=plans)
-            lines = [*tables.footnotes(frame), f"runs: {self._store.runs}"]
-            say(console, "", *tables.rendered(table).split("\n"), "", *lines)
+                    undecided[title] = self._undecided(title) if look < suite.seeds else []
+        if store.runs.is_dir():
+            frame, _ = self._filter.runs(load(store.root, "last", split="all"))
+            style, plans = tables.TableStyle(planning=False), tables.stored_plans([store.root])
+            table = tables.build(frame, choice=self._filter, showing=style, plans=plans)
+            _print_table(table, tables.footnotes(frame), store, console)
         self._say_left_out(console)
         return complete and not self.left_out
-
-    def _say_left_out(self, console: Console) -> None:
-        for title, error in self.left_out.items():
-            say(console, f"note: {title} is left out: {error}")
-
-    def _undecided(self, title: str) -> list[str]:
-        task, _, budget = title.partition(", ")
-        budgets = ("" if budget == EQUAL_EPOCHS else budget, budget)
-        frame, _ = self._filter.runs(load(self._store.root, "last", split="all"))
-
-        def of_part(heading: Heading) -> bool:
-            return heading.column.partition(", ")[0] == task and heading.budget in budgets
-
-        return _undecided(tables.build(frame, choice=self._filter), self.suite.methods, self.suite.baseline, of_part)
 
     def print_plan(self, console: Console) -> None:
         """Print how many runs each task and budget has, how many are finished, and the hours that the rest takes."""
         total = 0.0
-        for title, command in self.parts:
+        for title, command in self.parts.items():
             missing = command.missing()
             seconds = forecast.seconds(command, missing) if missing else 0.0
             total += seconds
@@ -142,6 +128,19 @@ class SuiteRun:
             f"that the level is for, looks at {looks} seeds; about {duration(total)} in all on this machine",
         )
 
+    def _say_left_out(self, console: Console) -> None:
+        say(console, *(f"note: {title} is left out: {error}" for title, error in self.left_out.items()))
+
+    def _undecided(self, title: str) -> list[str]:
+        task, _, budget = title.partition(", ")
+        budgets = ("" if budget == EQUAL_EPOCHS else budget, budget)
+        frame, _ = self._filter.runs(load(self._store.root, "last", split="all"))
+
+        def of_part(heading: Heading) -> bool:
+            return heading.column.partition(", ")[0] == task and heading.budget in budgets
+
+        return _undecided(tables.build(frame, choice=self._filter), self.suite.methods, self.suite.baseline, of_part)
+
 
 class SequentialTest:
     """A request whose number of seeds the differences decide.
@@ -154,19 +153,17 @@ class SequentialTest:
     def __init__(
         self,
         layers: Sequence[Layer],
-        plugins: tuple[str, ...],
-        force: bool,
+        prepare: Prepare,
         bound: float,
         baseline: str | None,
         max_seeds: int = MAX_SEEDS,
         step: int = SEED_STEP,
-        begun: float | None = None,
-        fetch: bool = False,
     ) -> None:
         """Resolve a request.
 
         Args:
-            layers: As in :func:`benchmark.running.prepare`, as are those not named here; the last one names no seeds.
+            layers: Keys and values, weakest first; the last one names no seeds.
+            prepare: Resolves them.
             bound: Half-width of what counts as equivalent, in points, above 0.
             baseline: One of the methods.
             max_seeds: Seeds at the last look; at least a step.
@@ -183,8 +180,7 @@ class SequentialTest:
         if not tables.MIN_PAIRS <= step <= max_seeds:
             valid = f"a whole number from {tables.MIN_PAIRS} to --max-seeds"
             raise InputError(f"--seed-step takes {valid} (given: {step} of at most {max_seeds})")
-        layers = [*layers[:-1], {**layers[-1], "seeds": max_seeds}]
-        self.command = commands.prepare(layers, plugins, force, begun, fetch)
+        self.command = prepare([*layers[:-1], {**layers[-1], "seeds": max_seeds}])
         runs = self.command.runs
         methods = tuple(dict.fromkeys(run.method for run in runs))
         if baseline not in methods:
@@ -192,33 +188,29 @@ class SequentialTest:
         if len(methods) < 2:
             raise InputError(f"there is nothing to compare {baseline} with: name further methods with --methods")
         compared = {run.model_copy(update={"seed": 0}).identity for run in runs if run.method != baseline}
-        looks = (*range(step, max_seeds, step), max_seeds)
-        bounds = {HEADLINE: bound}
+        looks, bounds = (*range(step, max_seeds, step), max_seeds), {HEADLINE: bound}
         self.declaration = Declaration("until decided", baseline, methods, max_seeds, len(compared), bounds, looks)
 
     def carry_out(self, console: Console) -> bool:
         """Add seeds until all is decided and print the table; return whether all runs that this took are finished.
 
-        The plan is stored with the results, so that whatever shows these runs applies its looks and levels. The
-        verdicts are computed anew from the runs: a repeated command resumes where the last one ended and comes to the
-        same. A decided method gets no more seeds.
+        The plan is stored with the results. The verdicts are computed anew from the runs: a repeated command resumes
+        where the last one ended and comes to the same. A decided method gets no more seeds.
 
         Raises:
             TryAgainError: If the command's time was up before a look was complete: there is no verdict on a part of
                 one.
         """
         store = self.command.store
-        names = [store.folder(run).name for run in self.command.runs]
-        for line in tables.keep_plan(store.root, self.declaration, names):
-            say(console, f"note: {line}")
+        _keep_plan(store, self.declaration, self.command.runs, console)
 
         def train(runs: list[RunConfig]) -> bool:
             batch.train_missing(self.command.of(runs), console)
             return True
 
         *_, (taken, table) = self._looks(train, console)
-        lines = [*tables.footnotes(self._frame(taken)), f"runs: {store.runs}"]
-        say(console, "", *tables.rendered(table).split("\n"), "", *lines)
+        frame = load(store.root, "last", where={"run": list(taken)}, split="all")
+        _print_table(table, tables.footnotes(frame), store, console)
         return batch.all_finished(self.command.of(list(taken.values())), console)
 
     def print_plan(self, console: Console) -> None:
@@ -232,36 +224,28 @@ class SequentialTest:
 
     def _looks(
         self, complete: Callable[[list[RunConfig]], bool], console: Console
-    ) -> Iterator[tuple[dict[str, RunConfig], Table]]:
+    ) -> Iterator[tuple[Mapping[str, RunConfig], Table]]:
         """Say what each look has decided, until all is or a look's runs are not complete.
 
         Each yields the runs so far by name, and their table.
         """
-        declared = self.declaration
+        declared, store = self.declaration, self.command.store
         taken: dict[str, RunConfig] = {}
-        undecided: Sequence[str] = declared.methods
+        undecided: Collection[str] = declared.methods
         for look in declared.looks:
             runs = [run for run in self.command.runs if run.seed < look and run.method in undecided]
             if not runs or not complete(runs):
                 return
-            taken |= {self.command.store.folder(run).name: run for run in runs}
-            seen = self._frame([name for name, run in taken.items() if run.seed < look])
+            taken |= {store.folder(run).name: run for run in runs}
+            seen = load(store.root, "last", where={"run": list(taken)}, split="all")
             table = tables.build(seen, [HEADLINE], baseline=declared.baseline, declaration=declared)
-            say(console, _summary(table, look))
+            several = len({heading.column for _, heading in table.gains}) > 1
+            decided = [
+                f"{row} on {heading.column} {gain.text}" if several else f"{row} {gain.text}"
+                for (row, heading), gain in table.gains.items()
+                if gain.verdict != "undecided"
+            ]
+            told = f": {', '.join(decided)}" if decided else ""
+            say(console, f"look at {look} seeds: {len(decided)} of {len(table.gains)} decided{told}")
             yield taken, table
             undecided = _undecided(table, declared.methods, declared.baseline)
-
-    def _frame(self, names: Sequence[str] | Mapping[str, RunConfig]) -> pd.DataFrame:
-        return load(self.command.store.root, "last", where={"run": list(names)}, split="all")
-
-
-def _summary(table: Table, look: int) -> str:
-    """Return what is decided after a look, on one line."""
-    several = len({heading.column for _, heading in table.gains}) > 1
-    decided = [
-        f"{row} on {heading.column} {gain.text}" if several else f"{row} {gain.text}"
-        for (row, heading), gain in table.gains.items()
-        if gain.verdict != "undecided"
-    ]
-    told = f": {', '.join(decided)}" if decided else ""
-    return f"look at {look} seeds: {len(decided)} of {len(table.gains)} decided{told}"

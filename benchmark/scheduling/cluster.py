@@ -40,21 +40,13 @@ RAY_ENVIRONMENT = {
 # what Ray calls clusters on other systems; without them its servers listen on the loopback address alone
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
-KNOCK_S = 10.0
-"""For a cluster's address to answer."""
+KNOCK_S = 10.0  # for a cluster's address to answer
+KNOCKS = 3  # in vain, after which the head is dead
+WATCH_S = 0.5  # between two looks at Ray's processes
 
-KNOCKS = 3
-"""In vain, after which the head is dead."""
-
-WATCH_S = 0.5
-"""Between two looks at Ray's processes."""
-
-SOCKET_NAME = 107
-"""Bytes that the name of a Unix socket may have."""
-
+SOCKET_NAME = 107  # bytes that the name of a Unix socket may have
+# bytes that Ray adds to the folder in which it keeps its sockets
 SOCKET_BELOW = len("/session_2026-12-31_23-59-59_999999_9999999/sockets/plasma_store.1")
-"""Bytes that Ray adds to the folder in which it keeps its sockets."""
-
 SCRATCH = "okdbench-ray-"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -84,6 +76,7 @@ def ray_cluster(cluster: Cluster) -> Iterator[None]:
     """
     set_environment(cluster)
     import ray
+    from ray.job_config import JobConfig
 
     # a trial whose process died is reported by us, in one line
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -93,10 +86,13 @@ def ray_cluster(cluster: Cluster) -> Iterator[None]:
         # before the folder is removed
         stack.callback(ray.shutdown)
         (empty := folder / "empty").mkdir()
+        # Ray lets workers import from the folder of the command before anything else; that of this process is added
+        job = JobConfig(_py_driver_sys_path=own_folders())
+        common = {"job_config": job, "log_to_driver": False, "logging_level": logging.ERROR}
         try:
             # workers import from the working directory before they look elsewhere
             with chdir(empty):
-                (_join if cluster.address else _start)(cluster, folder)
+                (_join if cluster.address else _start)(cluster, folder, common)
         except SystemExit:
             # Ray's own answer to SIGTERM, which it installs while it starts
             raise KeyboardInterrupt from None
@@ -129,19 +125,12 @@ def check_code(planned: str) -> None:
         )
 
 
-def _init(**settings: Any) -> None:
+def _start(cluster: Cluster, folder: Path, common: dict[str, Any]) -> None:
     import ray
-    from ray.job_config import JobConfig
 
-    # Ray lets workers import from the folder of the command before anything else; that of this process is added here
-    job = JobConfig(_py_driver_sys_path=own_folders())
-    ray.init(job_config=job, log_to_driver=False, logging_level=logging.ERROR, **settings)
-
-
-def _start(cluster: Cluster, folder: Path) -> None:
     try:
         with _visible(cluster.gpus):
-            _init(
+            ray.init(
                 # never a cluster that happens to be there, whatever RAY_ADDRESS or an earlier `ray start` says
                 address="local",
                 num_cpus=usable_cpus(),
@@ -149,19 +138,22 @@ def _start(cluster: Cluster, folder: Path) -> None:
                 include_dashboard=False,
                 configure_logging=True,
                 _temp_dir=str(folder),
+                **common,
             )
     except Exception as error:
         raise MachineError(f"Ray does not start on this machine: {message_of(error)}") from None
 
 
-def _join(cluster: Cluster, folder: Path) -> None:
+def _join(cluster: Cluster, folder: Path, common: dict[str, Any]) -> None:
+    import ray
+
     address, raw = str(cluster.address), folder / "stderr"
     try:
         host, port = _host_and_port(address)
         if port and not _answers(host, port):
             raise ConnectionError("nothing answers there")
         with _error_stream_in(raw):
-            _init(address=address)
+            ray.init(address=address, **common)
     except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
         if raw.is_file() and "AuthToken" in raw.read_text(errors="replace"):
             raise InputError(
@@ -253,26 +245,26 @@ def _answers(host: str, port: int) -> bool:
 # ---- folders that Ray writes to while it runs: of no use to anyone afterwards ----
 
 
-def _base_of_sockets() -> Path | None:
-    """Return a folder whose name leaves room for Ray's sockets; None for the usual one of temporary files."""
-    usual, *_ = _temporary_folders()
+def _base_of_sockets() -> Path:
+    """Return a folder whose name leaves room for Ray's sockets, the usual one of temporary files if it does."""
     for base in _temporary_folders():
         room = SOCKET_NAME - SOCKET_BELOW - len(os.fsencode(base)) - len(f"/{SCRATCH}12345678")
         if room >= 0 and os.access(base, os.W_OK | os.X_OK):
-            return None if base == usual else base
+            return base
     raise MachineError(
-        f"the name of {usual} is too long for Ray's sockets, and nothing shorter can be written to: set TMPDIR to a "
-        "folder with a short name"
+        f"the name of {tempfile.gettempdir()} is too long for Ray's sockets, and nothing shorter can be written to: "
+        "set TMPDIR to a folder with a short name"
     )
 
 
 @contextmanager
 def scratch_folder(base: Path | None = None) -> Iterator[Path]:
     """Make a folder that is locked by this process and removed at the end; by default among the temporary files."""
-    path = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=base))
-    while not (lock := _locked(path)):
-        # another command took it for one that nobody holds, and removed it
+    lock = 0
+    while not lock:
+        # another command may take it for one that nobody holds, and remove it
         path = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=base))
+        lock = _locked(path)
     try:
         yield path
     finally:

@@ -19,14 +19,9 @@ if TYPE_CHECKING:
     from benchmark.scheduling.execution import Job
     from benchmark.scheduling.trials import ListSearcher, ProgressCallback
 
-LOSSES = 3
-"""Times that a trial's process may die before its runs have failed."""
-
-SHARE_AT_ONCE = 5
-"""A search that learns begins at most a fifth of its trials before the first result, or one in each place."""
-
-PATIENCE_S = 30.0
-"""For workers to store that their runs were stopped."""
+LOSSES = 3  # times that a trial's process may die before its runs have failed
+SHARE_AT_ONCE = 5  # a search that learns begins at most a fifth of its trials before the first result, or one per place
+PATIENCE_S = 30.0  # for workers to store that their runs were stopped
 
 
 def run_serially(jobs: Sequence["Job"], datasets: Mapping[str, Dataset], observer: Observer) -> list[Result]:
@@ -37,18 +32,11 @@ def run_serially(jobs: Sequence["Job"], datasets: Mapping[str, Dataset], observe
     timer = EpochTimer(jobs[0].limit if jobs else None)
     for job in jobs:
         execution = Execution(job, datasets[job.config.dataset], timer)
-        if not execution.has_time():
-            results.append(NOT_BEGUN)
-            continue
-        observer.started(job.config)
-        while execution.result is None:
-            row = execution.advance()
-            for line in execution.take_notes():
-                observer.note(job.config, line)
-            if row is not None:
-                observer.epoch(job.config, row)
-        observer.ended(job.config, execution.result)
-        results.append(execution.result)
+        if execution.has_time():
+            observer.started(job.config)
+            for kind, what in execution.train():
+                getattr(observer, kind)(job.config, what)
+        results.append(execution.result or NOT_BEGUN)
     return results
 
 
@@ -66,39 +54,25 @@ def run_under_ray(
     set_environment(cluster)
     from benchmark.scheduling.trials import ListSearcher, ProgressCallback
 
+    runs = [job.config for job in jobs]
     callback = ProgressCallback(jobs[0], observer)
-    searcher = ListSearcher([[job.config] for job in jobs])
-    threads = max(job.config.train.threads for job in jobs)
-    run_trials(jobs[0], datasets, cluster, callback, searcher, len(jobs), say, threads)
-    return callback.ends([job.config for job in jobs])
+    run_trials(callback, ListSearcher([[run] for run in runs]), datasets, cluster, say)
+    return callback.ends(runs)
 
 
 def run_trials(
-    template: "Job",
-    datasets: Mapping[str, Dataset],
-    cluster: Cluster,
     callback: "ProgressCallback",
     searcher: "ListSearcher",
-    count: int,
+    datasets: Mapping[str, Dataset],
+    cluster: Cluster,
     say: Callable[[str], None],
-    threads: int = 0,
     scheduler: Any = None,
 ) -> None:
     """Carry out trials of Ray Tune; Ray keeps nothing, for what there is to know is in the store.
 
-    A trial takes ``train.threads`` CPUs, and on machines with GPUs a share of one. The datasets are put into Ray's
-    object store once.
-
-    Args:
-        template: A job like all others, whatever its run.
-        datasets: By name.
-        cluster: Where.
-        callback: Is told of everything, and keeps how the runs ended.
-        searcher: Names the trials.
-        count: How many trials it names at most.
-        say: Prints a line about all of them.
-        threads: Of the largest trial; those of the template for 0.
-        scheduler: Stops trials early, by their accuracy after each epoch; None lets all of them end.
+    A trial takes ``train.threads`` CPUs, and on machines with GPUs a share of one. The datasets, by name, are put into
+    Ray's object store once. ``callback`` is told of everything and keeps how the runs ended, ``searcher`` names the
+    trials, ``say`` prints a line about all of them, and ``scheduler`` stops some by their accuracy after each epoch.
 
     Raises:
         InputError: If no machine of the cluster can hold a run, or the cluster is not there.
@@ -110,7 +84,9 @@ def run_trials(
 
         from benchmark.scheduling.trials import ListSearcher, Trial
 
-        placement = preflight.prepare(template, cluster, count, threads or template.config.train.threads, say)
+        template, count = callback.template, searcher.count
+        runs = [run for trial in searcher.waiting for run in trial] or [template.config]
+        placement = preflight.prepare(template, cluster, count, max(run.train.threads for run in runs), say)
         searcher.closed = lambda: callback.time_is_up
         trainable = tune.with_parameters(
             Trial,
@@ -125,30 +101,27 @@ def run_trials(
             each_epoch=searcher.learns or scheduler is not None,
         )
         at_once = max(2, math.ceil(count / SHARE_AT_ONCE), placement.places) if searcher.learns else None
-        _fit(trainable, callback, searcher, count, placement, placement.gpus, at_once, scheduler)
+        fit(trainable, callback, searcher, placement, at_once, scheduler)
         callback.end_stopped(PATIENCE_S)
-        if hungry := callback.take_out_of_memory():
+        if hungry := list(callback.out_of_memory.values()):
             # what did not fit beside others may fit alone
-            alone = ListSearcher([[run] for run in hungry])
-            _fit(trainable, callback, alone, len(hungry), placement, float(placement.gpus > 0), 1)
+            alone = placement._replace(gpus=float(placement.gpus > 0))
+            fit(trainable, callback, ListSearcher([[run] for run in hungry]), alone, 1)
 
 
-def _fit(
+def fit(
     trainable: Any,
     callback: "ProgressCallback",
     searcher: "ListSearcher",
-    count: int,
     placement: preflight.Placement,
-    gpus: float,
-    at_once: int | None,
+    at_once: int | None = None,
     scheduler: Any = None,
 ) -> None:
+    """Let a ``tune.Trainable`` carry out the trials that are named, ``at_once`` of them (None: as many as fit)."""
     from ray import tune
 
-    from benchmark.scheduling.trials import DeadlineStopper
-
     # Ray unpickles this function for every trial: what it refers to is small
-    options = placement.options
+    gpus, options = placement.gpus, placement.options
 
     def place(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         return tune.PlacementGroupFactory([{"CPU": config["threads"], "GPU": gpus}], **options)
@@ -163,7 +136,7 @@ def _fit(
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
-                num_samples=count,
+                num_samples=searcher.count,
                 max_concurrent_trials=at_once,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -173,7 +146,7 @@ def _fit(
                 name=folder.name,
                 verbose=0,
                 callbacks=[callback],
-                stop=DeadlineStopper(callback.nothing_left),
+                stop=callback,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 # a worker or node that dies costs the time since the run's checkpoint: the run is resumed elsewhere
                 failure_config=tune.FailureConfig(max_failures=LOSSES),

@@ -4,6 +4,7 @@ import errno
 import re
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,14 +14,14 @@ from typing import Any
 
 import torch
 
-from benchmark import datasets, store, training
+from benchmark import datasets, training
 from benchmark.configuration import LogitsType, RunConfig, sources
 from benchmark.datasets import Dataset
 from benchmark.scheduling.cluster import check_code
 from benchmark.scheduling.time_limit import EpochTimer, TimeLimit
 from benchmark.speed.cost import run_cost
-from benchmark.store import Result, Status
-from benchmark.training import CollapsedError, DivergedError, RecordingError, Row, Trainer
+from benchmark.store import ERROR, Result, Status, Store, atomic, environment, write_predictions
+from benchmark.training import CollapsedError, DivergedError, RecordingError, Row, Trainer, checkpoints
 from methods.errors import message_of
 
 PATIENCE_S = 20.0
@@ -65,15 +66,14 @@ class Execution:
         self.dataset = dataset
         self.result: Result | None = None
         self.notes: list[str] = []
-        self._store = store.Store(job.results)
+        self.rows: list[Row] = []
+        self._store = Store(job.results)
         self._folder = self._store.folder(job.config)
         self._held = ExitStack()
         self._trainer: Trainer | None = None
         self._record = True
-        self.rows: list[Row] = []
-        self._seconds = 0.0
+        self._seconds = self._saving_took = 0.0
         self._begun = self._saved = time.perf_counter()
-        self._saving_took = 0.0
         self._unsaved = False
         self._timer = timer or EpochTimer(job.limit)
         self._kind = job.config.model_copy(update={"seed": 0}).identity
@@ -82,27 +82,43 @@ class Execution:
         """Return whether an epoch that begins now would end in time."""
         return self._timer.allows(self._kind, self._saving_took)
 
+    def train(self, epochs: float = float("inf")) -> Iterator[tuple[str, Any]]:
+        """Train until so many epochs are done, or to the end, and yield what an observer is told, and of what."""
+        result = self.result
+        while result is None and len(self.rows) < epochs:
+            row, result = self.advance(), self.result
+            yield from (("note", line) for line in self.take_notes())
+            if row is not None:
+                yield "epoch", row
+            if result is not None:
+                yield "ended", result
+
     def advance(self) -> Row | None:
         """Train one epoch and return its metrics; None if the run ended without it, or there was no time for it."""
-        try:
-            return self._advance()
-        except RecordingError as error:
-            self.notes.append(f"{_first_line(error)}: the run is repeated from its last checkpoint with standard steps")
-        except DivergedError as error:
-            self._end(Status.DIVERGED, str(error))
-        except CollapsedError as error:
-            self._end(Status.COLLAPSED, str(error))
-        except Exception as error:
-            if training.is_out_of_memory(error):
-                self._end(Status.OUT_OF_MEMORY, self._memory(error))
-                return None
-            self._keep_traceback()
-            self._end(Status.FAILED, f"{type(error).__name__}: {_first_line(error)}")
-        if self.result is not None:
+        while True:
+            try:
+                return self._advance()
+            except RecordingError as error:
+                again = "the run is repeated from its last checkpoint with standard steps"
+                self.notes.append(f"{_first_line(error)}: {again}")
+                self.release()
+                self._record, self.rows, self._unsaved = False, [], False
+                continue
+            except DivergedError as error:
+                self._end(Status.DIVERGED, str(error))
+            except CollapsedError as error:
+                self._end(Status.COLLAPSED, str(error))
+            except Exception as error:
+                if training.is_out_of_memory(error):
+                    self._end(Status.OUT_OF_MEMORY, self._memory(error))
+                    return None
+                try:
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    atomic.write_text(self._folder / ERROR, traceback.format_exc())
+                except OSError as fault:
+                    self.notes.append(f"no room for the error's traceback: {fault.strerror}")
+                self._end(Status.FAILED, f"{type(error).__name__}: {_first_line(error)}")
             return None
-        self.release()
-        self._record, self.rows, self._unsaved = False, [], False
-        return self.advance()
 
     def stop(self, reason: str) -> None:
         """End the run before its last epoch, in a way that it can be resumed."""
@@ -120,66 +136,73 @@ class Execution:
         return notes
 
     def _advance(self) -> Row | None:
-        if not self.has_time():
-            self._pause()
-            return None
-        trainer = self._trainer or self._start()
-        if trainer is None:
+        config = self.job.config
+        trainer = (self._trainer or self._start()) if self.has_time() else None
+        if self.result is not None:
             return None
         # another process may have been waited for, or a teacher trained
-        if not self.has_time():
-            self._pause()
+        if trainer is None or not self.has_time():
+            # nothing of the run is lost, and it has no result in the store
+            if self._unsaved:
+                self._save_checkpoint()
+            self.release()
+            done = f" after epoch {len(self.rows)} of {config.train.epochs}" if self.rows else ""
+            self.result = Result(Status.UNFINISHED, f"time is up{done}", seconds=self._elapsed())
             return None
         with self._timer.epoch(self._kind):
-            return self._epoch(trainer)
-
-    def _pause(self) -> None:
-        """End for now, because the time is up: nothing of the run is lost, and it has no result."""
-        if self._unsaved:
-            self._save_checkpoint()
-        self.release()
-        done = f" after epoch {len(self.rows)} of {self.job.config.train.epochs}" if self.rows else ""
-        self.result = Result(Status.UNFINISHED, f"time is up{done}", seconds=self._elapsed())
-
-    def _epoch(self, trainer: Trainer) -> Row:
-        row = trainer.epoch()
-        self.notes += trainer.take_notes()
-        self.rows.append(row)
-        self._unsaved = True
-        self._store.write_metrics(self.job.config, self.rows)
-        trainer.check_collapse(self.rows)
-        if trainer.done:
-            self._finish(trainer)
-        elif time.perf_counter() - self._saved >= self._saving_took / CHECKPOINT_SHARE:
-            self._save_checkpoint()
-        return row
+            row = trainer.epoch()
+            self.notes += trainer.take_notes()
+            self.rows.append(row)
+            self._unsaved = True
+            self._store.write_metrics(config, self.rows)
+            trainer.check_collapse(self.rows)
+            if trainer.done:
+                if self.job.save_students:
+                    trainer.save_students(self._folder)
+                if self.job.predictions:
+                    write_predictions(self._folder, trainer.predictions(), self.job.predictions)
+                self._end(Status.FINISHED)
+                checkpoints.remove(self._folder)
+            elif time.perf_counter() - self._saved >= self._saving_took / CHECKPOINT_SHARE:
+                self._save_checkpoint()
+            return row
 
     def _start(self) -> Trainer | None:
-        """Take hold of the run and set it up; None if there is nothing left to do."""
-        config = self.job.config
-        check_code(self.job.code)
+        """Take hold of the run and set it up; None, and a result, if there is nothing left to do."""
+        job, config = self.job, self.job.config
+        check_code(job.code)
         if not self._held.enter_context(self._store.lock(config, PATIENCE_S)):
             self.result = Result(Status.BUSY, "another command is carrying it out")
             return None
-        if not self.job.force and (ended := self._store.final_result(config)) is not None:
+        if not job.force and (ended := self._store.final_result(config)) is not None:
             # another command finished it while this one waited
             self._held.close()
             self.result = ended
             return None
-        self._keep_sources()
+        # the plug-ins' code is kept beside the runs
+        parts = (config.method, config.dataset, config.backbone)
+        code = sources(*parts, job.plugins, datasets) if config.sources else {}
+        for role, planned in config.sources.items():
+            if role in code and code[role].hash != planned:
+                raise _changed(f"code of the {role}")
+        self._store.keep_sources(code.values())
         self._store.begin(config)
-        training.checkpoints.remove_temporary(self._folder)
-        state = None if self.job.force else self._load_checkpoint()
+        checkpoints.remove_temporary(self._folder)
+        state, fault = self._load_checkpoint()
         trainer = self._new_trainer()
         if state is not None:
             try:
                 trainer.load_state(state["trainer"])
                 self.rows, self._seconds = state["rows"], state["seconds"]
+                self.notes.append(f"resumed after epoch {state['trainer']['next_epoch']}")
             except Exception as error:
                 if training.is_out_of_memory(error):
                     raise
-                self._set_aside(f"the checkpoint does not fit the run: {_first_line(error)}")
+                fault = f"the checkpoint does not fit the run: {_first_line(error)}"
                 trainer = self._new_trainer()
+        if fault:
+            aside = checkpoints.set_aside(self._folder)
+            self.notes.append(f"{fault}: set aside as {aside.name}, the run starts from its beginning")
         self._store.write_metrics(config, self.rows)
         self._trainer = trainer
         return trainer
@@ -190,98 +213,60 @@ class Execution:
         for name, planned in config.files.items():
             # of the bytes that were loaded, where the method says so: the file may be another one by now
             loaded = trainer.method.loaded_files.get(name)
-            if loaded is None:
-                loaded = sha256(Path(config.hyperparameters[name]).read_bytes()).hexdigest()
-            if loaded != planned:
-                raise RuntimeError(f"the file of {name} has changed since the run was planned: give the command again")
+            if (loaded or sha256(Path(config.hyperparameters[name]).read_bytes()).hexdigest()) != planned:
+                raise _changed(f"file of {name}")
         return trainer
 
-    def _keep_sources(self) -> None:
-        """Keep the plug-ins' code beside the runs; refuse to run another than the run was planned with."""
-        config = self.job.config
-        found = (
-            sources(config.method, config.dataset, config.backbone, self.job.plugins, datasets)
-            if config.sources
-            else {}
-        )
-        for role, planned in config.sources.items():
-            if role in found and found[role].hash != planned:
-                raise RuntimeError(
-                    f"the code of the {role} has changed since the run was planned: give the command again"
-                )
-        self._store.keep_sources(found.values())
-
-    def _load_checkpoint(self) -> dict[str, Any] | None:
+    def _load_checkpoint(self) -> tuple[dict[str, Any] | None, str]:
+        """Return the checkpoint, or what is wrong with it."""
         try:
-            state = training.checkpoints.load(self._folder)
-        except training.checkpoints.DamagedError as error:
-            self._set_aside(str(error))
-            return None
+            state = None if self.job.force else checkpoints.load(self._folder)
+        except checkpoints.DamagedError as error:
+            return None, str(error)
         if state is not None and state.get("run") != self._made_by():
-            self._set_aside("the checkpoint is of another run, or of other code than this")
-            return None
-        if state is not None:
-            self.notes.append(f"resumed after epoch {state['trainer']['next_epoch']}")
-        return state
-
-    def _set_aside(self, why: str) -> None:
-        aside = training.checkpoints.set_aside(self._folder)
-        self.notes.append(f"{why}: set aside as {aside.name}, the run starts from its beginning")
+            return None, "the checkpoint is of another run, or of other code than this"
+        return state, ""
 
     def _made_by(self) -> dict[str, str]:
         """Return what a checkpoint belongs to: the run, and the code that trains."""
-        return {"identity": self.job.config.identity, "code": store.environment.source_hash(store.environment.TRAINING)}
+        return {"identity": self.job.config.identity, "code": environment.source_hash(environment.TRAINING)}
 
     def _save_checkpoint(self) -> None:
         if self._trainer is None:
             return
         begin = time.perf_counter()
-        state = {
-            "run": self._made_by(),
-            "trainer": self._trainer.state(),
-            "rows": self.rows,
-            "seconds": self._elapsed(),
-        }
-        training.checkpoints.save(self._folder, state)
+        state = {"trainer": self._trainer.state(), "rows": self.rows, "seconds": self._elapsed()}
+        checkpoints.save(self._folder, {"run": self._made_by(), **state})
         self._unsaved = False
         self._saved = time.perf_counter()
         self._saving_took = self._saved - begin
-
-    def _finish(self, trainer: Trainer) -> None:
-        if self.job.save_students:
-            trainer.save_students(self._folder)
-        if self.job.predictions:
-            store.write_predictions(self._folder, trainer.predictions(), self.job.predictions)
-        self._end(Status.FINISHED)
-        training.checkpoints.remove(self._folder)
 
     def _elapsed(self) -> float:
         return self._seconds + time.perf_counter() - self._begun
 
     def _end(self, status: Status, reason: str = "") -> None:
-        trainer = self._trainer
-        result = Result(
-            status=status,
-            reason=reason,
-            seconds=self._elapsed(),
-            environment={
-                **store.environment.versions(),
-                **self._device(),
-                "date": datetime.now(UTC).date().isoformat(),
-            },
-            cost=run_cost(trainer) if trainer else None,
-            students=trainer.method.students if trainer else (),
-            roles=dict(trainer.method.roles()) if trainer else {},
-            metrics=tuple(trainer.method.metrics) if trainer else (),
-        )
+        trainer, device = self._trainer, {}
+        told: dict[str, Any] = {}
+        if trainer is not None:
+            arithmetic = trainer.arithmetic
+            device = {
+                "device": arithmetic.device.type,
+                "hardware": environment.device_name(str(arithmetic.device)),
+                "precision": arithmetic.precision,
+                "deterministic": str(arithmetic.deterministic).lower(),
+                **({"cuda": str(torch.version.cuda)} if arithmetic.device.type == "cuda" else {}),
+            }
+            told = {"cost": run_cost(trainer), "students": trainer.method.students}
+            told |= {"roles": dict(trainer.method.roles()), "metrics": tuple(trainer.method.metrics)}
+        made_with = {**environment.versions(), **device, "date": datetime.now(UTC).date().isoformat()}
+        result = Result(status, reason, self._elapsed(), made_with, **told)
         try:
             self._store.write_result(self.job.config, result)
         except OSError as error:
             # a full disk: the run is not ended on the disk, and the person is told what the store could not be
             result = replace(result, status=Status.FAILED, reason=_first_line(error))
         self.result = result
-        self._trainer = None
-        self._held.close()
+        self.release()
 
     def _memory(self, error: BaseException) -> str:
         """Return how much memory was asked for, and what would help."""
@@ -292,24 +277,9 @@ class Execution:
             "train.batch_size, train.precision=bf16, a smaller backbone or fewer peers"
         )
 
-    def _keep_traceback(self) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            store.atomic.write_text(self._folder / store.ERROR, traceback.format_exc())
-        except OSError as error:
-            self.notes.append(f"no room for the error's traceback: {error.strerror}")
 
-    def _device(self) -> dict[str, str]:
-        if self._trainer is None:
-            return {}
-        arithmetic = self._trainer.arithmetic
-        return {
-            "device": arithmetic.device.type,
-            "hardware": store.environment.device_name(str(arithmetic.device)),
-            "precision": arithmetic.precision,
-            "deterministic": str(arithmetic.deterministic).lower(),
-            **({"cuda": str(torch.version.cuda)} if arithmetic.device.type == "cuda" else {}),
-        }
+def _changed(what: str) -> RuntimeError:
+    return RuntimeError(f"the {what} has changed since the run was planned: give the command again")
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,107 +5,99 @@ They are written by the driver, so that under Ray and in one process the same is
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.configuration import RunConfig
-from benchmark.scheduling.progress import Observer
+from benchmark.scheduling.progress import Display
 from benchmark.store import Result, Store
 from methods.errors import InputError, message_of, unknown
 
-Row = Mapping[str, float]
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PROJECT = "okdbench"
 
-
-class TensorBoardLog:
-    """Event files in ``<run folder>/tensorboard``: ``tensorboard --logdir results/runs`` shows them all."""
-
-    def __init__(self, config: RunConfig, folder: Path, first_epoch: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        # what an earlier attempt wrote from here on is hidden
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_epoch)
-        self.writer.add_text("configuration", "\n".join(f"    {key}: {value}" for key, value in _flat(config).items()))
-
-    def epoch(self, row: Row) -> None:
-        """Write a scalar per metric."""
-        for key, value in _metrics(row).items():
-            self.writer.add_scalar(key, value, int(row["epoch"]))
-        self.writer.flush()
-
-    def end(self, result: Result) -> None:
-        """Note how the run ended."""
-        self.writer.add_text("result", f"{result.status} {result.reason}".strip())
-        self.writer.close()
+Log = tuple[Callable[[int, Mapping[str, float]], None], Callable[[Result], None]]
+"""What writes an epoch's metrics, for its number; and what closes the log, for how the run ended."""
 
 
-class WandbLog:
-    """A run of Weights & Biases; offline, in ``<run folder>/wandb``, unless WANDB_MODE says otherwise."""
+def tensorboard(run: RunConfig, folder: Path, first_epoch: int) -> Log:
+    """Open event files in ``<run folder>/tensorboard``: ``tensorboard --logdir results/runs`` shows them all."""
+    from torch.utils.tensorboard import SummaryWriter
 
-    def __init__(self, config: RunConfig, folder: Path, first_epoch: int) -> None:
-        import wandb
+    # what an earlier attempt wrote from here on is hidden
+    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_epoch)
+    writer.add_text("configuration", "\n".join(f"    {key}: {value}" for key, value in _flat(run).items()))
 
-        self.run: Any = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
-            id=f"{config.identity}-{first_epoch}" if first_epoch else config.identity,
-            name=config.label,
-            group=f"{config.method} {config.dataset} {config.backbone}",
-            dir=str(folder),
-            config=_flat(config),
-            # without an account there would be a question to answer, and nothing here asks questions
-            mode=os.environ.get("WANDB_MODE", "offline"),
-            # under Ray several runs are open side by side
-            reinit="create_new",
-            settings=wandb.Settings(console="off", silent=True),
-        )
+    def epoch(number: int, metrics: Mapping[str, float]) -> None:
+        for key, value in metrics.items():
+            writer.add_scalar(key, value, number)
+        writer.flush()
 
-    def epoch(self, row: Row) -> None:
-        """Log the metrics as one step."""
-        self.run.log(_metrics(row), step=int(row["epoch"]))
+    def end(result: Result) -> None:
+        writer.add_text("result", f"{result.status} {result.reason}".strip())
+        writer.close()
 
-    def end(self, result: Result) -> None:
-        """Note how the run ended."""
-        self.run.summary["status"] = str(result.status)
-        self.run.finish(exit_code=0 if result.status.final else 1)
+    return epoch, end
 
 
-class MlflowLog:
-    """A run of MLflow in ``<results>/mlflow.db`` unless MLFLOW_TRACKING_URI names another place."""
+def wandb(run: RunConfig, folder: Path, first_epoch: int) -> Log:
+    """Open a run of Weights & Biases; offline, in ``<run folder>/wandb``, unless WANDB_MODE says otherwise."""
+    import wandb as library
 
-    def __init__(self, config: RunConfig, folder: Path, first_epoch: int) -> None:
-        from mlflow.entities import Metric, Param
-        from mlflow.tracking import MlflowClient
+    log: Any = library.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        id=f"{run.identity}-{first_epoch}" if first_epoch else run.identity,
+        name=run.label,
+        group=f"{run.method} {run.dataset} {run.backbone}",
+        dir=str(folder),
+        config=_flat(run),
+        # without an account there would be a question to answer, and nothing here asks questions
+        mode=os.environ.get("WANDB_MODE", "offline"),
+        # under Ray several runs are open side by side
+        reinit="create_new",
+        settings=library.Settings(console="off", silent=True),
+    )
 
-        results = folder.parents[1]
-        self.metric = Metric
-        self.client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{results.absolute()}/mlflow.db"))
-        found = self.client.get_experiment_by_name(PROJECT)
-        artifacts = (results.absolute() / "mlflow-artifacts").as_uri()
-        experiment = found.experiment_id if found else self.client.create_experiment(PROJECT, artifacts)
-        tags = {"mlflow.runName": config.label, "identity": config.identity}
-        self.run_id = self.client.create_run(experiment, tags=tags).info.run_id
-        self.client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in _flat(config).items()])
+    def end(result: Result) -> None:
+        log.summary["status"] = str(result.status)
+        log.finish(exit_code=0 if result.status.final else 1)
 
-    def epoch(self, row: Row) -> None:
-        """Log the metrics as one batch."""
-        epoch = int(row["epoch"])
-        metrics = [self.metric(key, value, int(1000 * time.time()), epoch) for key, value in _metrics(row).items()]
-        self.client.log_batch(self.run_id, metrics=metrics)
-
-    def end(self, result: Result) -> None:
-        """Note how the run ended."""
-        self.client.set_tag(self.run_id, "status", str(result.status))
-        self.client.set_terminated(self.run_id, "FINISHED" if result.status.final else "FAILED")
+    return lambda number, metrics: log.log(metrics, step=number), end
 
 
-BACKENDS: Mapping[str, Callable[[RunConfig, Path, int], Any]] = {
-    "tensorboard": TensorBoardLog,
-    "wandb": WandbLog,
-    "mlflow": MlflowLog,
+def mlflow(run: RunConfig, folder: Path, first_epoch: int) -> Log:
+    """Open a run of MLflow in ``<results>/mlflow.db`` unless MLFLOW_TRACKING_URI names another place."""
+    from mlflow.entities import Metric, Param
+    from mlflow.tracking import MlflowClient
+
+    results = folder.parents[1].absolute()
+    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{results}/mlflow.db"))
+    found = client.get_experiment_by_name(PROJECT)
+    artifacts = (results / "mlflow-artifacts").as_uri()
+    experiment = found.experiment_id if found else client.create_experiment(PROJECT, artifacts)
+    log = client.create_run(experiment, tags={"mlflow.runName": run.label, "identity": run.identity}).info.run_id
+    client.log_batch(log, params=[Param(key, str(value)) for key, value in _flat(run).items()])
+
+    def epoch(number: int, metrics: Mapping[str, float]) -> None:
+        now = int(1000 * time.time())
+        client.log_batch(log, metrics=[Metric(key, value, now, number) for key, value in metrics.items()])
+
+    def end(result: Result) -> None:
+        client.set_tag(log, "status", str(result.status))
+        client.set_terminated(log, "FINISHED" if result.status.final else "FAILED")
+
+    return epoch, end
+
+
+BACKENDS: Mapping[str, Callable[[RunConfig, Path, int], Log]] = {
+    "tensorboard": tensorboard,
+    "wandb": wandb,
+    "mlflow": mlflow,
 }
 """By the words that ``--log`` takes, the names of packages: each opens a run's log in its folder, from an epoch on."""
 
@@ -128,57 +120,44 @@ def check(value: Any) -> tuple[str, ...]:
     return names
 
 
-class LoggingObserver:
-    """Tells a display and some backends of everything; a backend that fails says so once and is left alone."""
+class LoggingDisplay(Display):
+    """A display that tells some backends of everything; one that fails says so once and is left alone."""
 
-    def __init__(self, display: Observer, names: Iterable[str], store: Store) -> None:
-        self.display = display
+    def __init__(
+        self, total: int, console: "Console", name: Callable[[RunConfig], str], backends: Sequence[str], store: Store
+    ) -> None:
+        super().__init__(total, console, name)
         self.store = store
-        self.names = list(names)
-        self._open: dict[tuple[str, str], Any] = {}
+        self.backends = list(backends)
+        self._open: dict[tuple[str, str], Log] = {}
 
-    def started(self, run: RunConfig) -> None:
-        """A run has begun; no log is opened before there is something to write."""
-        self.display.started(run)
-
-    def note(self, run: RunConfig, line: str) -> None:
-        """There is something to say to a person."""
-        self.display.note(run, line)
-
-    def epoch(self, run: RunConfig, row: Any) -> None:
-        """Pass the metrics on."""
-        self.display.epoch(run, row)
-        for name in tuple(self.names):
-            with self._guarded(run, name):
-                if (name, run.identity) not in self._open:
-                    log = BACKENDS[name](run, self.store.folder(run), int(row["epoch"]))
-                    self._open[name, run.identity] = log
-                self._open[name, run.identity].epoch(row)
+    def epoch(self, run: RunConfig, row: Mapping[str, float]) -> None:
+        """Pass the metrics on; no log is opened before there is something to write."""
+        super().epoch(run, row)
+        number = int(row["epoch"])
+        metrics = {key: float(value) for key, value in row.items() if key != "epoch" and value is not None}
+        for backend in tuple(self.backends):
+            key = backend, run.identity
+            with self._guarded(run, backend):
+                if key not in self._open:
+                    self._open[key] = BACKENDS[backend](run, self.store.folder(run), number)
+                self._open[key][0](number, metrics)
 
     def ended(self, run: RunConfig, result: Result) -> None:
         """Close the run's logs."""
-        self.display.ended(run, result)
-        for name in tuple(self.names):
-            if (log := self._open.pop((name, run.identity), None)) is not None:
-                with self._guarded(run, name):
-                    log.end(result)
+        super().ended(run, result)
+        for backend in tuple(self.backends):
+            if log := self._open.pop((backend, run.identity), None):
+                with self._guarded(run, backend):
+                    log[1](result)
 
     @contextmanager
-    def _guarded(self, run: RunConfig, name: str) -> Iterator[None]:
+    def _guarded(self, run: RunConfig, backend: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            self.names.remove(name)
-            self.display.note(run, f"--log {name} failed and is left alone from here on: {message_of(error)}")
-
-
-def with_logs(display: Observer, names: Sequence[str], store: Store) -> Observer:
-    """Return an observer that tells the display and each of the backends."""
-    return LoggingObserver(display, names, store) if names else display
-
-
-def _metrics(row: Row) -> dict[str, float]:
-    return {key: float(value) for key, value in row.items() if key != "epoch" and value is not None}
+            self.backends.remove(backend)
+            self.note(run, f"--log {backend} failed and is left alone from here on: {message_of(error)}")
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

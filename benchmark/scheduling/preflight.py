@@ -5,10 +5,9 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from benchmark.errors import MachineError
@@ -19,21 +18,15 @@ from methods.errors import InputError
 if TYPE_CHECKING:
     from benchmark.scheduling.execution import Job
 
-PATIENCE_S = 5.0
-"""For a network's file system to show a new file to another machine."""
-
-ANSWER_S = 120.0
-"""For a node to start a process and answer."""
-
-REMOVAL_S = 10.0
-"""For the nodes to remove what Ray has left there."""
+PATIENCE_S = 5.0  # for a network's file system to show a new file to another machine
+ANSWER_S = 120.0  # for a node to start a process and answer
+REMOVAL_S = 10.0  # for the nodes to remove what Ray has left there
 
 ALIKE = ("python", "torch")
 """Versions that decide numbers, and that all nodes have to share; what this project's are follows from its code."""
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A machine of the cluster; its name is its host and address."""
 
     id: str
@@ -42,15 +35,13 @@ class Node:
     gpus: float
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(NamedTuple):
     """What a run takes."""
 
     gpus: float  # the share of a GPU
     places: int  # how many runs fit in parallel
-    nodes: Sequence[Node] = ()  # of another command's cluster: those that runs may be on
-    # of Ray's placement groups: they keep runs from the nodes that are left out
-    options: dict[str, Any] = field(default_factory=dict)
+    nodes: Sequence[Node]  # of another command's cluster: those that runs may be on
+    options: dict[str, Any]  # of Ray's placement groups: they keep runs from the nodes that are left out
 
 
 def share_of_a_gpu(runs: int, gpus: int, at_most: int) -> float:
@@ -85,16 +76,10 @@ def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Ca
     """
     import ray
 
-    nodes = [
-        Node(
-            id=node["NodeID"],
-            name=f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
-            cpus=node["Resources"].get("CPU", 0.0),
-            gpus=node["Resources"].get("GPU", 0.0),
-        )
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
+    nodes = []
+    for node in (node for node in ray.nodes() if node["Alive"]):
+        name, has = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})", node["Resources"]
+        nodes.append(Node(node["NodeID"], name, has.get("CPU", 0.0), has.get("GPU", 0.0)))
     gpus, fit = _placed(nodes, template, cluster, count, threads)
     left_out: list[Node] = []
     if cluster.address:
@@ -127,8 +112,7 @@ def _placed(
     if not total and template.device.startswith("cuda"):
         raise InputError("no node of the Ray cluster has a GPU (valid devices: auto, cpu)")
     gpus = share_of_a_gpu(count, total, cluster.trials_per_gpu)
-    fit = [node for node in nodes if node.cpus >= threads and node.gpus >= gpus]
-    if fit:
+    if fit := [node for node in nodes if node.cpus >= threads and node.gpus >= gpus]:
         return gpus, fit
     cpus = max((node.cpus for node in nodes if node.gpus >= gpus), default=0)
     where = "node with a GPU" if gpus else "machine here"
@@ -149,11 +133,12 @@ def _silent(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> list[Node]
         own = describe(template.plugins, on_gpus)
     finally:
         probe.unlink(missing_ok=True)
-    found = {
-        node: f"cannot run this program: {cause_of(answer)}" if isinstance(answer, str) else _fault(answer, own, probe)
-        for node, answer in answers.items()
-    }
-    if faults := [f"the cluster's node {node.name} {fault}" for node, fault in found.items() if fault]:
+    faults = []
+    for node, answer in answers.items():
+        broken = isinstance(answer, str)
+        if fault := f"cannot run this program: {cause_of(answer)}" if broken else _fault(answer, own, probe):
+            faults.append(f"the cluster's node {node.name} {fault}")
+    if faults:
         raise MachineError("; ".join(faults))
     return [node for node in nodes if node not in answers]
 
@@ -195,7 +180,24 @@ def look(probe: Path, word: str, plugins: Sequence[str], on_gpus: bool) -> dict[
     if not os.environ.get(VISIBLE, "set"):
         # Ray hides the GPUs from a process that asks for none
         del os.environ[VISIBLE]
-    return {**describe(plugins, on_gpus), "folder": _folder_fault(probe, word)}
+    own = probe.with_name(f"{probe.name}.{socket.gethostname()}{atomic.SUFFIX}")
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        fault = ""
+        try:
+            if probe.read_text(encoding="utf-8") == word:
+                own.write_text(word, encoding="utf-8")
+                own.unlink()
+            else:
+                fault = "sees another results folder"
+        except FileNotFoundError:
+            fault = "does not see the results folder"
+        except OSError as error:
+            fault = f"cannot use the results folder ({error.strerror})"
+        if not fault or time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    return {**describe(plugins, on_gpus), "folder": fault}
 
 
 def describe(plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:
@@ -227,22 +229,3 @@ def _fault(found: dict[str, str], own: dict[str, str], probe: Path) -> str:
                 return f"has {name} {found[name]}, and this command {value}: install the same version on every node"
             return f"does not read the plug-in {name} as this command does: it has to be the same file on every node"
     return ""
-
-
-def _folder_fault(probe: Path, word: str) -> str:
-    own = probe.with_name(f"{probe.name}.{socket.gethostname()}{atomic.SUFFIX}")
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            if probe.read_text(encoding="utf-8") == word:
-                own.write_text(word, encoding="utf-8")
-                own.unlink()
-                return ""
-            fault = "sees another results folder"
-        except FileNotFoundError:
-            fault = "does not see the results folder"
-        except OSError as error:
-            fault = f"cannot use the results folder ({error.strerror})"
-        if time.monotonic() > end:
-            return fault
-        time.sleep(0.2)

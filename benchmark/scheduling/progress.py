@@ -57,6 +57,7 @@ class Display:
         self.all_runs = self.progress.add_task("runs ended", total=total, student="")
         self._tasks: dict[str, TaskID] = {}
         self._spoken: dict[str, float] = {}
+        self._students: dict[str, str] = {}
         self._ended = self._failed = 0
 
     def __enter__(self) -> "Display":
@@ -81,18 +82,20 @@ class Display:
         """Show the end of an epoch."""
         if run.identity not in self._tasks:
             self.started(run)
-        number, epochs, student = self._tasks[run.identity], int(row["epoch"]) + 1, row.get("student")
-        shown = self._student(run) if student is None else f"{student:.2f} %"
-        self.progress.update(number, completed=epochs, student=shown)
+        number, epochs = self._tasks[run.identity], int(row["epoch"]) + 1
+        if (accuracy := row.get("student")) is not None:
+            self._students[run.identity] = f"{accuracy:.2f} %"
+        student = self._students.get(run.identity, "")
+        self.progress.update(number, completed=epochs, student=student)
         if self.progress.disable and time.monotonic() - self._spoken[run.identity] >= PLAIN_INTERVAL_S:
             self._spoken[run.identity] = time.monotonic()
             left = next(task.time_remaining for task in self.progress.tasks if task.id == number)
-            parts = [f"epoch {epochs}/{run.train.epochs}", self._student(run), f"{duration(left)} left"]
+            parts = [f"epoch {epochs}/{run.train.epochs}", student, f"{duration(left)} left"]
             say(self.console, f"running   {self.name(run)}: {', '.join(filter(None, parts))}")
 
     def ended(self, run: RunConfig, result: Result) -> None:
         """Show how a run ended."""
-        parts = [self.name(run), self._student(run), result.reason]
+        parts = [self.name(run), self._students.pop(run.identity, ""), result.reason]
         if (number := self._tasks.pop(run.identity, None)) is not None:
             self.progress.remove_task(number)
         self._ended += 1
@@ -101,8 +104,3 @@ class Display:
         self.progress.update(self.all_runs, completed=self._ended, student=failed)
         took = f"({duration(result.seconds)}, {self._ended} of {self.total})"
         say(self.console, f"{result.status:<9} {': '.join(filter(None, parts))} {took}")
-
-    def _student(self, run: RunConfig) -> str:
-        """Return the last accuracy; nothing before there is one."""
-        number = self._tasks.get(run.identity)
-        return next((str(task.fields["student"]) for task in self.progress.tasks if task.id == number), "")

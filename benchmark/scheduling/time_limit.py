@@ -31,9 +31,7 @@ class TimeLimit:
     def after(cls, text: Any, begun: float | None = None) -> "TimeLimit":
         """Return the limit that words such as ``9m``, ``2h``, ``90s`` or ``1h30m`` mean, with time to end.
 
-        Args:
-            text: The words.
-            begun: When the time began to run, as ``time.time()`` gives it; now for None.
+        The time began to run at ``begun``, as ``time.time()`` gives it; now for None.
 
         Raises:
             InputError: If they have another form, or mean no time at all.
@@ -61,24 +59,22 @@ class EpochTimer:
     def __init__(self, limit: TimeLimit | None) -> None:
         self.limit = limit
         self.over = False
-        # it imports torch, which commands that train nothing do without
-        from benchmark.speed.cost import EpochSeconds
-
-        self._seconds = EpochSeconds()
+        self._seconds: dict[str, list[float]] = {}
 
     def allows(self, kind: str, besides: float = 0.0) -> bool:
         """Return whether an epoch of a kind that begins now would end in time, with so many seconds beside it."""
+        # it imports torch, which commands that train nothing do without
+        from benchmark.speed.cost import next_epoch
+
         if self.limit is not None and not self.over:
-            expected, left = self._seconds.expected(kind), self.limit.left
+            expected, left = next_epoch(self._seconds.get(kind, [])), self.limit.left
             self.over = left <= 0 or (expected is not None and expected + besides > left)
         return not self.over
 
     @contextmanager
     def epoch(self, kind: str) -> Iterator[None]:
         """Remember how long an epoch takes, with all that belongs to it."""
-        if self.limit is None:
-            yield
-            return
-        begin = self.limit.clock()
+        begin = self.limit.clock() if self.limit else 0.0
         yield
-        self._seconds.add(kind, self.limit.clock() - begin)
+        if self.limit:
+            self._seconds.setdefault(kind, []).append(self.limit.clock() - begin)

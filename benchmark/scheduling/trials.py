@@ -1,4 +1,4 @@
-"""What Ray Tune is given: the worker that carries a trial out, and the driver's list, listener and stopper.
+"""What Ray Tune is given: the worker that carries a trial out, and the driver's list of trials and listener.
 
 A trial is one run, or the seeds of a sweep's configuration, which take turns in one process.
 """
@@ -7,7 +7,7 @@ import gc
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,6 @@ from benchmark.scheduling.execution import Execution, Job
 from benchmark.scheduling.progress import Observer
 from benchmark.scheduling.time_limit import NOT_BEGUN, EpochTimer
 from benchmark.store import ERROR, Result, Status, Store, atomic
-from benchmark.training import Row
 
 REPORT_S = 2.0
 """Between a worker's reports at least, unless its trial ends: each costs Ray's driver a share of a core."""
@@ -55,53 +54,6 @@ def _stop_mark(store: Store, run: RunConfig) -> Path:
     return store.runs / ".stops" / run.identity
 
 
-class SeedRun:
-    """One run of a trial: trained as far as it is asked for, or read from the store where it is done."""
-
-    def __init__(self, job: Job, dataset: Dataset, done: bool, timer: EpochTimer) -> None:
-        self.run = job.config
-        self.execution = None if done else Execution(job, dataset, timer)
-        self._stored: list[Row] = Store(job.results).metrics(job.config) if done else []
-
-    @property
-    def rows(self) -> list[Row]:
-        """The metrics of the epochs so far."""
-        return self.execution.rows if self.execution else self._stored
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is nothing more to train."""
-        return self.execution is None or self.execution.result is not None
-
-    def train(self, epochs: int) -> Iterator[tuple[str, Any]]:
-        """Train until so many epochs are done, and tell what happens."""
-        if self.execution is None or self.ended:
-            return
-        while not self.ended and len(self.rows) < epochs:
-            row = self.execution.advance()
-            yield from (("note", line) for line in self.execution.take_notes())
-            if row is not None:
-                yield "epoch", row
-        if self.execution.result is not None:
-            yield "ended", self.execution.result
-
-    def accuracy(self, epochs: int) -> float:
-        """Return the accuracy after so many epochs, or the last one before; 0 if the run came to nothing."""
-        result = self.execution.result if self.execution else None
-        if result is not None and result.status not in (Status.FINISHED, Status.STOPPED, Status.UNFINISHED):
-            return 0.0
-        return next((row["student"] for row in reversed(self.rows[:epochs]) if "student" in row), 0.0)
-
-    def leave(self, stopped: bool) -> None:
-        """Let go of the run; it is stopped if the scheduler wants so, and otherwise only not finished."""
-        if self.execution is None or self.ended:
-            return
-        if stopped and self.rows:
-            self.execution.stop(f"stopped at epoch {len(self.rows)}")
-        else:
-            self.execution.release()
-
-
 class Trial(tune.Trainable):
     """A worker that carries out trials one after the other, so that torch is imported once.
 
@@ -125,7 +77,7 @@ class Trial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another trial, with the GPU's memory given back."""
         self.cleanup()
-        self.runs: list[SeedRun] = []
+        self.runs: list[Execution] = []
         if torch.cuda.is_initialized():
             gc.collect()
             torch.cuda.empty_cache()
@@ -143,18 +95,21 @@ class Trial(tune.Trainable):
             if self.timer.over:
                 # a run before the one that there was no time for is to be resumed too
                 events += self._train(self.epochs + 1)
-            done = self.timer.over or all(run.ended and len(run.rows) <= self.epochs for run in self.runs)
+            done = self.timer.over or all(run.result and len(run.rows) <= self.epochs for run in self.runs)
             if self.each_epoch or time.perf_counter() - begin >= REPORT_S:
                 break
-        accuracy = sum(run.accuracy(self.epochs) for run in self.runs) / len(self.runs)
+        accuracy = sum(map(self._accuracy, self.runs)) / len(self.runs)
         return {ACCURACY: accuracy, "events": events, "done": done}
 
     def cleanup(self) -> None:
-        """Let go of the trial in hand."""
-        mark = _stop_mark(self.store, self.runs[0].run)
+        """Let go of the trial in hand: its runs are stopped if the scheduler wants so, otherwise only not finished."""
+        mark = _stop_mark(self.store, self.runs[0].job.config)
         stopped = mark.is_file()
         for run in self.runs:
-            run.leave(stopped)
+            if run.result is None and stopped and run.rows:
+                run.stop(f"stopped at epoch {len(run.rows)}")
+            else:
+                run.release()
         mark.unlink(missing_ok=True)
 
     def _take(self, config: dict[str, Any]) -> None:
@@ -162,10 +117,13 @@ class Trial(tune.Trainable):
         self._random: dict[int, list[torch.Tensor]] = {}
         self.runs = []
         for run in unpacked(config):
-            ended = self.store.result(run) if self.done else None
             job, dataset = replace(self.template, config=run), ray.get(self.datasets[run.dataset])
-            self.runs.append(SeedRun(job, dataset, ended is not None and ended.status in self.done, self.timer))
-        _stop_mark(self.store, self.runs[0].run).unlink(missing_ok=True)
+            execution = Execution(job, dataset, self.timer)
+            ended = self.store.result(run) if self.done else None
+            if ended is not None and ended.status in self.done:
+                execution.result, execution.rows = ended, self.store.metrics(run)
+            self.runs.append(execution)
+        _stop_mark(self.store, self.runs[0].job.config).unlink(missing_ok=True)
 
     def _train(self, epochs: int) -> list[Event]:
         events: list[Event] = []
@@ -181,11 +139,18 @@ class Trial(tune.Trainable):
                 self._random[index] = [torch.get_rng_state(), *on_gpus]
         return events
 
+    def _accuracy(self, run: Execution) -> float:
+        """Return a run's accuracy now, or the last one before; 0 if the run came to nothing."""
+        if run.result and run.result.status not in (Status.FINISHED, Status.STOPPED, Status.UNFINISHED):
+            return 0.0
+        return next((row["student"] for row in reversed(run.rows[: self.epochs]) if "student" in row), 0.0)
+
 
 class ListSearcher(Searcher):
     """Hands out trials that are known from the start, in their order.
 
     Attributes:
+        count: How many trials it names at most.
         closed: Says whether there is no time for another trial.
         learns: Whether it needs results of some before it chooses others.
     """
@@ -195,13 +160,12 @@ class ListSearcher(Searcher):
     def __init__(self, trials: Sequence[Sequence[RunConfig]]) -> None:
         super().__init__(metric=ACCURACY, mode="max")
         self.waiting = list(reversed(trials))
+        self.count = len(trials)
         self.closed: Callable[[], bool] = lambda: False
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next one, unless there is no time for it."""
-        if not self.waiting or self.closed():
-            return Searcher.FINISHED
-        return packed(self.waiting.pop())
+        return packed(self.waiting.pop()) if self.waiting and not self.closed() else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing is learnt."""
@@ -213,32 +177,42 @@ class ListSearcher(Searcher):
     save_to_dir: Any = save
 
 
-class ProgressCallback(tune.Callback):
+class ProgressCallback(tune.Callback, tune.Stopper):
     """The driver's side: passes what the trials report on to the observer, and keeps how the runs ended.
+
+    It ends the experiment once the time is up and every trial that was begun has ended.
 
     Attributes:
         results: How runs ended, by identity.
+        out_of_memory: The runs that ran out of memory beside others, by identity: each is tried once more, alone.
     """
 
     def __init__(self, template: Job, observer: Observer, done: Sequence[Status] = ()) -> None:
         """Take a job like all others, whatever its run, and the statuses of stored runs that need no training."""
+        self.template = template
         self.store = Store(template.results)
         self.observer = observer
         self.limit = template.limit
         self.done = done
         self.results: dict[str, Result] = {}
-        self._runs: dict[str, list[RunConfig]] = {}
-        self._identities: dict[int, tuple[RunConfig, str]] = {}
+        self.out_of_memory: dict[str, RunConfig] = {}
+        self._runs: dict[str, list[tuple[str, RunConfig]]] = {}
         self._time_is_up = False
         self._started: set[str] = set()
         self._under_way: set[str] = set()
-        self._stopped: dict[str, tuple[RunConfig, int]] = {}
-        self._alone = False
-        self._out_of_memory: list[RunConfig] = []
+        self._stopped: list[tuple[str, RunConfig, Result]] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its callbacks to restore them, and here the store is what is restored from."""
         return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return that no single trial is ended this way: the workers end them when it is time."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether all that was begun has ended, and nothing more will be: Ray need not ask for the rest."""
+        return self.limit is not None and self.limit.left <= 0 and not self._under_way
 
     @property
     def time_is_up(self) -> bool:
@@ -246,18 +220,14 @@ class ProgressCallback(tune.Callback):
         self._time_is_up = self._time_is_up or (self.limit is not None and self.limit.left <= 0)
         return self._time_is_up
 
-    def nothing_left(self) -> bool:
-        """Return whether all that was begun has ended, and nothing more will be: Ray need not ask for the rest."""
-        return self.limit is not None and self.limit.left <= 0 and not self._under_way
-
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker has taken a trial up."""
         if self.limit is not None and self.limit.left > 0:
             self._under_way.add(trial.trial_id)
         if not self.time_is_up:
-            for run in self._runs_of(trial):
+            for identity, run in self._runs_of(trial):
                 if not self.done or (ended := self.store.result(run)) is None or ended.status not in self.done:
-                    self._start(run)
+                    self._start(identity, run)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -265,11 +235,12 @@ class ProgressCallback(tune.Callback):
         """A trial has reported."""
         runs = self._runs_of(trial)
         for kind, index, what in result["events"]:
+            identity, run = runs[index]
             if kind == "ended":
-                self._end(runs[index], what)
-                continue
-            self._start(runs[index])
-            (self.observer.note if kind == "note" else self.observer.epoch)(runs[index], what)
+                self._end(identity, run, what)
+            else:
+                self._start(identity, run)
+                getattr(self.observer, kind)(run, what)
         if result["done"]:
             self._under_way.discard(trial.trial_id)
 
@@ -282,83 +253,68 @@ class ProgressCallback(tune.Callback):
         self._under_way.discard(trial.trial_id)
         path = Path(trial.error_file or os.devnull)
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        for run in self._runs_of(trial):
-            if self._identity(run) not in self.results:
-                self._lose(run, cause_of(text), text)
+        for identity, run in self._runs_of(trial):
+            if identity not in self.results:
+                self._lose(identity, run, cause_of(text), text)
 
     def stop(self, trial: Any, epochs: int) -> None:
         """Tell a trial's worker that the scheduler stops it; the worker does not have to be alive to hear it."""
         runs = self._runs_of(trial)
-        mark = _stop_mark(self.store, runs[0])
+        mark = _stop_mark(self.store, runs[0][1])
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
-        for run in runs:
-            if self.store.result(run) is None:
-                self._stopped[self._identity(run)] = run, epochs
+        result = Result(Status.STOPPED, f"stopped at epoch {epochs}")
+        self._stopped += [(identity, run, result) for identity, run in runs if self.store.result(run) is None]
 
     def end_stopped(self, patience: float) -> None:
         """Say how the stopped runs ended; one whose worker does not store it in some seconds is marked here."""
         end = time.monotonic() + patience
-        while any(self.store.result(run) is None for run, _ in self._stopped.values()) and time.monotonic() < end:
+        while any(self.store.result(run) is None for _, run, _ in self._stopped) and time.monotonic() < end:
             time.sleep(0.1)
-        for run, epochs in self._stopped.values():
-            self._end(run, self._stored(run, Result(Status.STOPPED, f"stopped at epoch {epochs}")))
-
-    def take_out_of_memory(self) -> list[RunConfig]:
-        """Return the runs that ran out of memory: each is tried once more, alone."""
-        self._alone = True
-        hungry, self._out_of_memory = self._out_of_memory, []
-        return hungry
+        for identity, run, result in self._stopped:
+            self._end(identity, run, self._stored(run, result))
 
     def ends(self, runs: Sequence[RunConfig]) -> list[Result]:
         """Return how the runs ended, in their order; one of which nothing was heard has failed, if there was time."""
-        found = []
-        for run in runs:
-            identity = run.identity
+        named = {run.identity: run for run in runs}
+        for identity, run in named.items():
             if identity not in self.results and identity not in self._started and self.time_is_up:
                 self.results[identity] = NOT_BEGUN
             elif identity not in self.results:
-                self._lose(run, "its process never reported")
-            found.append(self.results[identity])
-        return found
+                self._lose(identity, run, "its process never reported")
+        return [self.results[identity] for identity in named]
 
-    def _runs_of(self, trial: Any) -> list[RunConfig]:
+    def _runs_of(self, trial: Any) -> list[tuple[str, RunConfig]]:
+        # kept, for to compute identities takes a share of a trial's time
         if trial.trial_id not in self._runs:
-            self._runs[trial.trial_id] = unpacked(trial.config)
+            self._runs[trial.trial_id] = [(run.identity, run) for run in unpacked(trial.config)]
         return self._runs[trial.trial_id]
 
-    def _identity(self, run: RunConfig) -> str:
-        # hashed once per object, which is kept so that no other has its id: the hash takes a share of a trial's time
-        if id(run) not in self._identities:
-            self._identities[id(run)] = run, run.identity
-        return self._identities[id(run)][1]
-
-    def _start(self, run: RunConfig) -> None:
-        if self._identity(run) not in self._started:
-            self._started.add(self._identity(run))
+    def _start(self, identity: str, run: RunConfig) -> None:
+        if identity not in self._started:
+            self._started.add(identity)
             self.observer.started(run)
 
-    def _end(self, run: RunConfig, result: Result) -> None:
-        if self._identity(run) in self.results:
+    def _end(self, identity: str, run: RunConfig, result: Result) -> None:
+        if identity in self.results:
             return
         if result.status is Status.UNFINISHED:
             self._time_is_up = True
-            if self._identity(run) not in self._started:
+            if identity not in self._started:
                 # what a worker turns away at once was never begun
-                self.results[self._identity(run)] = NOT_BEGUN
+                self.results[identity] = NOT_BEGUN
                 return
-        self._start(run)
-        if result.status is Status.OUT_OF_MEMORY and not self._alone:
+        self._start(identity, run)
+        if result.status is Status.OUT_OF_MEMORY and identity not in self.out_of_memory:
+            self.out_of_memory[identity] = run
             self.observer.note(run, "out of memory: tried once more when it has the device alone")
-            self._out_of_memory.append(run)
         else:
-            self.results[self._identity(run)] = result
+            self.results[identity] = result
             self.observer.ended(run, result)
 
-    def _lose(self, run: RunConfig, reason: str, traceback: str = "") -> None:
-        result = self._stored(run, Result(Status.FAILED, reason), traceback)
-        self.results[self._identity(run)] = result
-        self.observer.ended(run, result)
+    def _lose(self, identity: str, run: RunConfig, reason: str, traceback: str = "") -> None:
+        self.results[identity] = self._stored(run, Result(Status.FAILED, reason), traceback)
+        self.observer.ended(run, self.results[identity])
 
     def _stored(self, run: RunConfig, result: Result, traceback: str = "") -> Result:
         """Store how a run ended whose process is gone, and return it; what the store knows better stays."""
@@ -375,18 +331,3 @@ class ProgressCallback(tune.Callback):
                 except OSError as error:
                     return replace(result, reason=f"{result.reason}; {error.strerror}")
         return result
-
-
-class DeadlineStopper(tune.Stopper):
-    """Ends the experiment once the time is up and every trial that was begun has ended: the queue is left alone."""
-
-    def __init__(self, nothing_left: Callable[[], bool]) -> None:
-        self.nothing_left = nothing_left
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return that no single trial is ended this way: the workers end them when it is time."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Return whether nothing is left to wait for."""
-        return self.nothing_left()

@@ -8,21 +8,19 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from heapq import heapreplace
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.configuration import FieldRole, LogitsType, RunConfig
-from benchmark.datasets import Shape
-from benchmark.speed.timing import BUSY, preparation, timed_alone, trainer_for, training_step, warm_up
+from benchmark.configuration import FieldRole, RunConfig
+from benchmark.datasets import Shape, random_dataset
 from benchmark.store import atomic, environment
 from benchmark.training import (
     PrecisionConfig,
@@ -40,22 +38,16 @@ from methods import Method, Progress
 from methods.errors import InputError
 from methods.plugins import reason_of
 
-BUDGET_S = 20.0
-"""For timing a plan's kinds of runs; the others are scaled from those that were timed."""
-
-QUICK_BUDGET_S = 3.0
-"""Likewise for a quick estimate."""
-
-TIMED_STEPS = 3
-COUNTED_IMAGES = 4
 FILE = "pace.json"
-BYTES_PER_EPOCH = 1500
+COUNTED_IMAGES = 4
+TIMED_STEPS = 3
+RECORDED_WARM_UP_STEPS = 6  # a recorded step is tried out, has its warm-up and is recorded before the first replay
+SLOW_STEP_S = 4.0  # a first step, which prepares much that later ones find ready, is the only one if it takes longer
+BUDGET_S = 5.0  # for timing a plan's kinds of runs; the others are scaled from those that were timed
+BUSY = 1.3  # a machine on which an action takes so many times its processor time does other work too
 
-QUICK_PIXELS = 16 * 32 * 32
-"""Of a batch in a quick estimate: an image of a smaller batch takes nearly as long as one of the run's own."""
-
-SLOW_STEP_S = 4.0
-"""A first step, which prepares much that later ones find ready, is the only one if it takes longer."""
+SMALL_PIXELS = 16 * 32 * 32
+"""Of the batch that is timed on a CPU: an image of a smaller one takes nearly as long as one of the run's own."""
 
 
 class ImageCost(NamedTuple):
@@ -126,38 +118,90 @@ def run_cost(trainer: Trainer) -> dict[str, float]:
         this process. A run that ended in an error may lack the counts.
     """
     method, student = trainer.method, trainer.method.student()
-    state = (*method.parameters(), *method.buffers())
-    try:
-        with without_effect(method, trainer.labels.device):
-            counts = _counted(trainer, student)
-    except Exception:
-        # what broke the run may break this too; how the run ended must be told all the same
-        counts = {}
+    labels = trainer.labels[:COUNTED_IMAGES]
+    counts = {}
+    # what broke the run may break this too; how the run ended must be told all the same
+    # on the device, where the method is: for the meta device it would have to be made once more
+    with suppress(Exception), without_effect(method, labels.device):
+        views = torch.rand((method.views, len(labels), *trainer.test_images.shape[1:]), device=labels.device)
+        batch = StepBatch(views, labels, torch.arange(len(labels), device=labels.device))
+        step = _step_macs(method.train(), batch, trainer.config.train.epochs)
+        with torch.no_grad():
+            deployed = count_macs(lambda: student(views[0])) / len(labels)
+        counts = {"step_multiply_adds": step, "student_multiply_adds": deployed}
     return {
         "parameters": sum(parameter.numel() for parameter in trainer.parameters),
         "student_parameters": sum(parameter.numel() for parameter in student.parameters()),
-        "state_mib": sum(value.nbytes for value in state) / 2**20,
+        "state_mib": sum(value.nbytes for value in (*method.parameters(), *method.buffers())) / 2**20,
         **counts,
         **({"step_seconds": median(trainer.step_seconds)} if trainer.step_seconds else {}),
-        "peak_memory_mib": peak_memory(trainer.labels.device),
+        "peak_memory_mib": peak_memory(labels.device),
     }
 
 
-def _counted(trainer: Trainer, student: torch.nn.Module) -> dict[str, float]:
-    # on the device, where the method is: for the meta device it would have to be made once more
-    method = trainer.method.train()
-    labels = trainer.labels[:COUNTED_IMAGES]
-    indices = torch.arange(len(labels), device=labels.device)
-    views = torch.rand((method.views, len(labels), *trainer.test_images.shape[1:]), device=labels.device)
-    step = _step_macs(method, StepBatch(views, labels, indices), trainer.config.train.epochs)
-    with torch.no_grad():
-        return {
-            "step_multiply_adds": step,
-            "student_multiply_adds": count_macs(lambda: student(views[0])) / len(labels),
-        }
-
-
 # ---- seconds ----
+
+
+class Timing(NamedTuple):
+    """What an action takes on a machine of its own."""
+
+    seconds: float  # of a device, or of as many processors as a run has threads
+    load: float  # the time that it took here as a multiple of that; from BUSY on something else was running
+
+
+def timed(action: Callable[[], object], times: int, device: torch.device) -> float:
+    """Return the mean seconds of an action, with nothing of it left running on the device."""
+    _wait(device)
+    begin = time.perf_counter()
+    for _ in range(times):
+        action()
+    _wait(device)
+    return (time.perf_counter() - begin) / times
+
+
+def timed_alone(action: Callable[[], object], times: int, device: torch.device, threads: int = 1) -> Timing:
+    """Return what an action takes where nothing else runs: on the CPU its processor time, shared among its threads."""
+    begin = time.process_time()
+    passed = timed(action, times, device)
+    if device.type == "cuda":
+        return Timing(passed, 1.0)
+    alone = min(passed, (time.process_time() - begin) / times / threads)
+    return Timing(alone, passed / alone if alone > 0 else 1.0)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def trainer_for(run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()) -> Trainer:
+    """Return a trainer of a run on a few batches of random images."""
+    few = replace(shape, train=4 * run.train.batch_size, test=2 * run.train.batch_size)
+    return Trainer(run, random_dataset(few), choose_device(device_name), plugins)
+
+
+def training_step(trainer: Trainer) -> Callable[[], None]:
+    """Return the action of one optimiser step on views that are ready, in the middle of the run."""
+    epochs, batch = trainer.config.train.epochs, preparation(trainer)()
+    progress = Progress(epoch=epochs // 2, step=10_000, epochs=epochs)
+
+    def step() -> None:
+        trainer.train_step(batch, progress)
+
+    return step
+
+
+def warm_up(trainer: Trainer, step: Callable[[], None], least: int = 2) -> None:
+    """Take the steps that are not to be timed: the first ones, and those until a recorded step is replayed."""
+    for _ in range(RECORDED_WARM_UP_STEPS if trainer.recorded is not None else least):
+        step()
+
+
+def preparation(trainer: Trainer) -> Callable[[], StepBatch]:
+    """Return the action of making the views and labels of one optimiser step."""
+    sampled = trainer.batches.augmentation.sample(0, "augmentation", 0, trainer.method.views)
+    indices = torch.arange(trainer.config.train.batch_size)
+    return lambda: trainer.batches.prepared(indices, sampled, 0)
 
 
 @dataclass(frozen=True)
@@ -177,88 +221,68 @@ def plan_cost(
     folder: Path,
     device_name: str = "auto",
     plugins: Sequence[str] = (),
-    quick: bool = False,
 ) -> PlanCost:
-    """Return what a plan takes, from a few timed steps of each distinct kind of run, the quickest first.
+    """Return what a plan takes, from a few timed steps of each distinct kind of run, those first that have most to do.
 
-    Seconds that were measured are kept in ``<folder>/pace.json`` and not measured again.
-
-    Args:
-        quick: Whether it has to be known within seconds: small batches are timed, of those kinds first that have most
-            to do, others are scaled by pixels instead of MACs, a kind that takes no step is left out, and nothing is
-            kept.
+    Where the time is up, kinds are scaled by their MACs. Seconds that were measured are kept in ``<folder>/pace.json``
+    and not measured again.
 
     Raises:
-        InputError: If a kind of run takes no step; in a quick estimate, if none does.
+        InputError: If a kind of run takes no step.
     """
     device = choose_device(device_name)
     names = [kind_of(run, shapes[run.dataset], device) for run in runs]
-    kinds = dict(zip(names, runs, strict=True))
-    sizes: dict[str, ImageCost] = {}
+    kinds = {name: (run, shapes[run.dataset]) for name, run in zip(names, runs, strict=True)}
     work: Counter[str] = Counter()
-    for name, run in zip(names, runs, strict=True):
-        shape = shapes[run.dataset]
-        work[name] += pixels(run, shape)
-        if name not in sizes:
-            sizes[name] = ImageCost(*[shape.image_size**2] * 2) if quick else macs_per_image(run, shape, plugins)
+    for kind, run in zip(names, runs, strict=True):
+        work[kind] += pixels(run, shapes[run.dataset])
     stored = read_seconds(folder)
     known = {kind: stored[kind] for kind in kinds if kind in stored}
-    measured: dict[str, ImageCost] = {}
-    loads = []
-    begin, budget = time.perf_counter(), QUICK_BUDGET_S if quick else BUDGET_S
-    for kind in sorted(kinds.keys() - known, key=lambda kind: (-work[kind] if quick else sizes[kind].train, kind)):
-        if (measured or (quick and known)) and time.perf_counter() - begin > budget:
+    loads: list[float] = []
+    begin = time.perf_counter()
+    for kind in sorted(kinds.keys() - known, key=lambda kind: (-work[kind], kind)):
+        if known and time.perf_counter() - begin > BUDGET_S:
             break
-        try:
-            measured[kind], load = time_images(kinds[kind], shapes[kinds[kind].dataset], device_name, plugins, quick)
-            loads.append(load)
-        except Exception:
-            # whatever is wrong with a method is told by its run
-            if not quick:
-                raise
-    known |= measured
-    scaled = len(kinds) - len(known)
-    if not known:
-        raise InputError("no training step of the plan can be taken")
-    if measured and not quick:
+        known[kind], load = time_images(*kinds[kind], device_name, plugins)
+        loads.append(load)
+    if loads:
         folder.mkdir(parents=True, exist_ok=True)
-        kept = {kind: seconds._asdict() for kind, seconds in (stored | measured).items()}
+        kept = {kind: seconds._asdict() for kind, seconds in (stored | known).items()}
         atomic.write_text(folder / FILE, json.dumps(kept, indent=2) + "\n")
-    timed_kinds = known if quick or not measured else measured
-    # a plug-in's predictor may have no MACs at all
-    train, evaluation = (
-        median(known[kind][part] / (sizes[kind][part] or 1.0) for kind in timed_kinds) for part in range(2)
-    )
-    for kind in kinds.keys() - known:
-        known[kind] = ImageCost(train * sizes[kind].train, evaluation * sizes[kind].evaluation)
+    if left := kinds.keys() - known:
+        macs = {kind: macs_per_image(run, shape, plugins) for kind, (run, shape) in kinds.items()}
+        # a plug-in's predictor may have no MACs at all
+        rates = [median(known[kind][part] / (macs[kind][part] or 1.0) for kind in known) for part in range(2)]
+        known |= {kind: ImageCost(rates[0] * macs[kind].train, rates[1] * macs[kind].evaluation) for kind in left}
     images = [known[name] for name in names]
     seconds = [each.total(run, shapes[run.dataset]) for each, run in zip(images, runs, strict=True)]
-    return PlanCost(images, seconds, len(kinds), scaled, bool(loads) and median(loads) > BUSY)
+    return PlanCost(images, seconds, len(kinds), len(left), bool(loads) and median(loads) > BUSY)
 
 
 def time_images(
-    run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = (), quick: bool = False
+    run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()
 ) -> tuple[ImageCost, float]:
     """Return a run's seconds per image on a machine that does nothing else, and the load here (see :class:`Timing`).
 
-    If it is to be quick, small batches are timed, and their augmentation is not.
+    Raises:
+        InputError: If the run takes no step, with the method's reason.
     """
-    if quick:
-        size = min(run.train.batch_size, max(4, QUICK_PIXELS // shape.image_size**2))
+    if choose_device(device_name).type == "cpu":
+        size = min(run.train.batch_size, max(4, SMALL_PIXELS // shape.image_size**2))
         run = run.model_copy(update={"train": run.train.model_copy(update={"batch_size": size, "compile": False})})
-    trainer = trainer_for(run, shape, device_name, plugins)
-    device, threads, step = trainer.arithmetic.device, run.train.threads, training_step(trainer)
-    if quick:
+    try:
+        trainer = trainer_for(run, shape, device_name, plugins)
+        device, threads, step = trainer.arithmetic.device, run.train.threads, training_step(trainer)
         train = timed_alone(step, 1, device, threads)
         if train.seconds < SLOW_STEP_S:
-            train = timed_alone(step, 2, device, threads)
-        took = train.seconds
-    else:
-        warm_up(trainer, step, 1)
-        train = timed_alone(step, TIMED_STEPS, device, threads)
-        took = train.seconds + timed_alone(preparation(trainer), TIMED_STEPS, device, threads).seconds
-    evaluation = timed_alone(trainer.evaluate, 1, device, threads).seconds
-    return ImageCost(took / run.train.batch_size, evaluation / len(trainer.test_labels)), train.load
+            warm_up(trainer, step, 0)
+            train = timed_alone(step, TIMED_STEPS, device, threads)
+        views = timed_alone(preparation(trainer), TIMED_STEPS, device, threads).seconds
+        evaluation = timed_alone(trainer.evaluate, 1, device, threads).seconds
+    except Exception as error:
+        # a plug-in may raise anything; a plan is answered in one line
+        raise InputError(f"{run.method} takes no training step: {reason_of(error)}") from None
+    return ImageCost((train.seconds + views) / run.train.batch_size, evaluation / len(trainer.test_labels)), train.load
 
 
 def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
@@ -283,21 +307,10 @@ def read_seconds(folder: Path) -> dict[str, ImageCost]:
         return {}
 
 
-class EpochSeconds:
-    """What epochs of each kind of run have taken in this process."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, list[float]] = {}
-
-    def add(self, kind: str, seconds: float) -> None:
-        """Add an epoch."""
-        self._seconds.setdefault(kind, []).append(seconds)
-
-    def expected(self, kind: str) -> float | None:
-        """Return what the next epoch of a kind takes at most, by those before it; None if there was none."""
-        # the first one, which also warms the device up, counts until there is another
-        seconds = self._seconds.get(kind)
-        return max(seconds[1:], default=seconds[0]) if seconds else None
+def next_epoch(seconds: Sequence[float]) -> float | None:
+    """Return what the next epoch of a kind takes at most, by those before it; None if there was none."""
+    # the first one, which also warms the device up, counts until there is another
+    return max(seconds[1:], default=seconds[0]) if seconds else None
 
 
 def side_by_side(seconds: Iterable[float], places: int) -> float:
@@ -311,31 +324,3 @@ def side_by_side(seconds: Iterable[float], places: int) -> float:
 def pixels(run: RunConfig, shape: Shape) -> int:
     """Return the pixels of all images that a run is trained on, each counted in every epoch."""
     return run.train.epochs * shape.train * shape.image_size**2
-
-
-# ---- disk ----
-
-
-def stored_mebibytes(
-    runs: Sequence[RunConfig],
-    shapes: Mapping[str, Shape],
-    plugins: Sequence[str] = (),
-    save_students: bool = False,
-    predictions: LogitsType | None = None,
-) -> float:
-    """Return what a plan leaves on the disk in MiB: metrics, and weights and logits where they are kept."""
-    stored = BYTES_PER_EPOCH * sum(run.train.epochs for run in runs)
-    for run in runs if save_students or predictions is not None else ():
-        weights, logits = without_values(partial(_sizes, run, shapes[run.dataset], plugins))
-        stored += 4 * weights if save_students else 0
-        stored += logits * np.dtype(predictions).itemsize if predictions is not None else 0
-    return stored / 2**20
-
-
-def _sizes(run: RunConfig, shape: Shape, plugins: Sequence[str]) -> tuple[int, int]:
-    """Return how many weights a run's students have, and how many logits its predictors give on the scored images."""
-    method = initialise_method(run, shape, plugins).eval()
-    with torch.no_grad():
-        predictors = len(method.predict(torch.zeros(2, shape.in_channels, shape.image_size, shape.image_size)))
-    weights = sum(weight.numel() for name in method.students for weight in method.student(name).parameters())
-    return weights, predictors * shape.test * shape.num_classes

@@ -1,11 +1,10 @@
 """Plans in which every method may spend the same number of multiply-adds (MACs), or the same time, on training."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from benchmark.configuration import Checksums, Datasets, Request, RunConfig, distinct, expanded
-from benchmark.datasets import Shape
-from benchmark.speed.cost import macs_per_image
+from benchmark import datasets
+from benchmark.configuration import Checksums, Request, RunConfig, distinct, expanded
+from benchmark.speed.cost import macs_per_image, plan_cost
 from methods.errors import InputError
 
 MAX_EPOCHS = 100_000
@@ -17,20 +16,19 @@ class Budget:
 
     method: str | None = None  # whose cost is given to all; None if macs says it
     macs: float | None = None  # of a whole training, forward and backward, teachers' forward passes included
-    # returns the measured seconds of a training image of a run, where time is what is equal; None: MACs
-    seconds_of: Callable[[RunConfig, Shape], float] | None = None
+    device: str | None = None  # where time is what is equal: on what it is measured; None: MACs are equal
 
     @property
     def unit(self) -> str:
         """What is spent."""
-        return "multiply-adds" if self.seconds_of is None else "seconds"
+        return "seconds" if self.device else "multiply-adds"
 
     @property
     def label(self) -> str:
         """What the runs' column is called."""
-        if self.method and self.seconds_of is not None:
-            return f"equal time: {self.method}"
-        return f"equal cost: {self.method}" if self.method else f"equal cost: {self.macs:.3g} multiply-adds"
+        if self.method is None:
+            return f"equal cost: {self.macs:.3g} multiply-adds"
+        return f"equal {'time' if self.device else 'cost'}: {self.method}"
 
 
 @dataclass(frozen=True)
@@ -56,42 +54,38 @@ class Share:
         )
 
 
-def at_equal_cost(
-    request: Request, datasets: Datasets, shape_of: Callable[[RunConfig], Shape], budget: Budget
-) -> tuple[list[RunConfig], list[Share]]:
+def at_equal_cost(request: Request, budget: Budget) -> tuple[list[RunConfig], list[Share]]:
     """Return a request's runs with the epochs that a budget allows each, and what each kind of run spends.
 
-    A run of c MACs per epoch gets ``max(1, round(budget / c))`` epochs. What a recipe states as shares of the
-    run, and defaults in epochs, scale with it; everything else stays, also a warm-up of whole epochs.
-
-    Args:
-        request: What is asked for; its epochs are those of the method that the budget names.
+    A run of c MACs per epoch gets ``max(1, round(budget / c))`` epochs; the epochs of the request are those of the
+    method that the budget names. What a recipe states as shares of the run, and defaults in epochs, scale with it;
+    everything else stays, also a warm-up of whole epochs.
 
     Raises:
         InputError: For anything unknown, a budget that allows a run more than 100,000 epochs, or a method whose epochs
             are set apart from the others'.
     """
     checksums: Checksums = {}
-    shapes: dict[str, Shape] = {}
-    counted: dict[str, float] = {}
-
-    def per_epoch(run: RunConfig) -> float:
-        kind = run.model_copy(update={"seed": 0}).identity
-        if kind not in counted:
-            if run.dataset not in shapes:
-                shapes[run.dataset] = shape_of(run)
-            shape = shapes[run.dataset]
-            if budget.seconds_of is None:
-                counted[kind] = macs_per_image(run, shape, request.plugins).train * shape.train
-            else:
-                counted[kind] = budget.seconds_of(run, shape) * shape.train
-        return counted[kind]
-
+    plugins = tuple(request.plugins)
     runs = expanded(request, datasets, checksums)
     # only shares of the run keep their shape at another length
     milestones = [layer.get("train", {}).get("milestones") or [] for layer in request.layers]
     if any(x >= 1 for given in milestones for x in given):
         raise InputError("runs of equal cost differ in length: give train.milestones as shares of the run")
+    data = {run.dataset: run.data for run in runs}
+    shapes = {name: datasets.shape(name, own, request.data_root, plugins) for name, own in data.items()}
+    counted: dict[str, float] = {}
+
+    def per_epoch(run: RunConfig) -> float:
+        kind = run.model_copy(update={"seed": 0}).identity
+        if kind not in counted:
+            if budget.device is None:
+                image = macs_per_image(run, shapes[run.dataset], plugins)
+            else:
+                image = plan_cost([run], shapes, request.option("results"), budget.device, plugins).images[0]
+            counted[kind] = image.train * shapes[run.dataset].train
+        return counted[kind]
+
     if budget.macs is not None:
         totals = {(run.dataset, run.backbone): budget.macs for run in runs}
     else:
@@ -102,14 +96,13 @@ def at_equal_cost(
     # the command line's own layer stays last: it says what may not be left unused
     *below, last = request.layers
     plans: dict[int, list[RunConfig]] = {}
-    found: list[RunConfig] = []
-    by_line: dict[str, Share] = {}
+    shares: list[Share] = []
     for number, run in enumerate(runs):
-        share = Share(run, per_epoch(run), totals[run.dataset, run.backbone], budget.unit)
-        epochs = max(1, round(share.budget / share.macs_per_epoch))
+        total = totals[run.dataset, run.backbone]
+        epochs = max(1, round(total / per_epoch(run)))
         if epochs > MAX_EPOCHS:
             raise InputError(
-                f"the budget of {share.budget:.3g} {share.unit} gives {run.method} on {run.dataset} "
+                f"the budget of {total:.3g} {budget.unit} gives {run.method} on {run.dataset} "
                 f"{epochs:,} epochs, more than {MAX_EPOCHS:,}"
             )
         if epochs not in plans:
@@ -119,7 +112,8 @@ def at_equal_cost(
         scaled = plans[epochs][number].model_copy(update={"budgets": [budget.label]})
         if scaled.train.epochs != epochs:
             raise InputError(f"{run.method} has train.epochs of its own, which {budget.label!r} would have to change")
-        found.append(scaled)
-        own = replace(share, run=scaled)
-        by_line.setdefault(str(own), own)
-    return distinct(found), list(by_line.values())
+        shares.append(Share(scaled, per_epoch(run), total, budget.unit))
+    by_line: dict[str, Share] = {}
+    for share in shares:
+        by_line.setdefault(str(share), share)
+    return distinct([share.run for share in shares]), list(by_line.values())

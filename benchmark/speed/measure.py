@@ -1,24 +1,26 @@
 """``bench speed``: how fast methods train on this machine, and its rate of matrix products."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
+
+import torch
 
 from benchmark.configuration import DataConfig, Request, RunConfig, TrainConfig, complete_methods
 from benchmark.datasets import Shape
 from benchmark.formatting import duration
 from benchmark.metrics import cost_note
-from benchmark.speed.cost import ImageCost, macs_per_image
-from benchmark.speed.timing import matrix_rate, preparation, timed, trainer_for, training_step, warm_up
-from benchmark.training import peak_memory, reset_peak_memory
+from benchmark.speed.cost import ImageCost, macs_per_image, preparation, timed, trainer_for, training_step, warm_up
+from benchmark.training import PrecisionConfig, peak_memory, reset_peak_memory
 from methods import backbones, registry
 from methods.errors import InputError
 from methods.hyperparameters import validated
 
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 MEASURED_S = 1.0
+MATRIX_SIDE = 2048
 
 
 def random_runs(
@@ -44,22 +46,19 @@ def random_runs(
     if unused := set(sections) - set(names):
         raise InputError(f"--set {min(unused)}: not among the methods that are measured ({', '.join(names)})")
     config = validated(TrainConfig, train, "train")
+    common: dict[str, Any] = {
+        "dataset": "random",
+        "dataset_checksum": "",
+        "backbone": backbone,
+        "seed": 0,
+        "data": DataConfig(),
+    }
     found = []
     for name in names:
         method = registry.load(name, plugins)
-        chosen = registry.resolve(method, sections.get(name, {}), architectures, config.epochs)
+        chosen = registry.resolve(method, sections.get(name, {}), architectures, config.epochs).model_dump(mode="json")
         found.append(
-            RunConfig(
-                method=name,
-                dataset="random",
-                backbone=backbone,
-                seed=0,
-                train=config,
-                data=DataConfig(),
-                hyperparameters=chosen.model_dump(mode="json"),
-                method_version=method.version,
-                dataset_checksum="",
-            )
+            RunConfig(method=name, method_version=method.version, train=config, hyperparameters=chosen, **common)
         )
     return found
 
@@ -114,20 +113,19 @@ class Speed:
 
     def __str__(self) -> str:
         """The measurements as lines for a person."""
-        return "\n".join(
-            [
-                f"{self.method} {self.backbone}: {self.device}, {self.precision}, {self.threads} threads, "
-                f"batch {self.batch_size}, {self.views} view(s), {self.repetitions} repetitions",
-                f"  training      {self.train_images_per_s} images/s, {self.gflop_per_image:.3f} GFLOP each",
-                f"  augmentation  {self.augmentation_images_per_s} images/s",
-                f"  evaluation    {self.evaluation_images_per_s} images/s",
-                f"  matrix rate   {self.matmul_gflop_per_s} GFLOP/s; "
-                f"training reaches {self.fraction_of_matmul_rate:.2f} of it",
-                f"  peak memory   {self.peak_memory_mib:,.0f} MiB",
-                f"  one run of {self.epochs} epochs of {TRAIN_IMAGES:,} images: {duration(self.recipe_seconds)}",
-                *(f"  note: {note}" for note in self.notes),
-            ]
-        )
+        lines = [
+            f"{self.method} {self.backbone}: {self.device}, {self.precision}, {self.threads} threads, "
+            f"batch {self.batch_size}, {self.views} view(s), {self.repetitions} repetitions",
+            f"training      {self.train_images_per_s} images/s, {self.gflop_per_image:.3f} GFLOP each",
+            f"augmentation  {self.augmentation_images_per_s} images/s",
+            f"evaluation    {self.evaluation_images_per_s} images/s",
+            f"matrix rate   {self.matmul_gflop_per_s} GFLOP/s; "
+            f"training reaches {self.fraction_of_matmul_rate:.2f} of it",
+            f"peak memory   {self.peak_memory_mib:,.0f} MiB",
+            f"one run of {self.epochs} epochs of {TRAIN_IMAGES:,} images: {duration(self.recipe_seconds)}",
+            *(f"note: {note}" for note in self.notes),
+        ]
+        return "\n  ".join(lines)
 
 
 def measure(
@@ -146,7 +144,7 @@ def measure(
         repetitions: How often each rate is measured, 5 or more for a range worth the name.
         seconds: For how long steps are taken at each measurement; :data:`MEASURED_S` for None.
     """
-    train, batch_size = run.train, run.train.batch_size
+    batch_size = run.train.batch_size
     trainer = trainer_for(run, shape, device_name, plugins)
     device = trainer.arithmetic.device
     step, prepare = training_step(trainer), preparation(trainer)
@@ -155,41 +153,52 @@ def measure(
     matmul_rate = matrix_rate(trainer.arithmetic)
     reset_peak_memory(device)
     steps = max(1, round((MEASURED_S if seconds is None else seconds) / timed(step, 1, device)))
-    rates: dict[str, list[float]] = {key: [] for key in ("train", "matmul", "fraction", "augmentation", "evaluation")}
+    rows = []
     for _ in range(repetitions):
         before = matmul_rate()
         per_image = timed(step, steps, device) / batch_size
         # neighbours in time: what else the machine does slows both down
         matmul = (before + matmul_rate()) / 2
-        rates["matmul"].append(matmul / 1e9)
-        rates["train"].append(1 / per_image)
-        rates["fraction"].append(operations / per_image / matmul)
-        rates["augmentation"].append(batch_size / timed(prepare, 10, device))
-        rates["evaluation"].append(len(trainer.test_labels) / timed(trainer.evaluate, 1, device))
-    found = {key: Rate.of(values) for key, values in rates.items()}
-    seconds_per_image = ImageCost(
-        1 / found["train"].median + 1 / found["augmentation"].median, 1 / found["evaluation"].median
-    )
+        augmentation = batch_size / timed(prepare, 10, device)
+        evaluation = len(trainer.test_labels) / timed(trainer.evaluate, 1, device)
+        rows.append((1 / per_image, augmentation, evaluation, matmul / 1e9, operations / per_image / matmul))
+    train, augmentation_rate, evaluation_rate, matmul_rates, fraction = map(Rate.of, zip(*rows, strict=True))
+    image = ImageCost(1 / train.median + 1 / augmentation_rate.median, 1 / evaluation_rate.median)
     return Speed(
         method=run.method,
         backbone=run.backbone,
         device=device.type,
         precision=trainer.arithmetic.precision,
-        threads=train.threads,
+        threads=run.train.threads,
         batch_size=batch_size,
         views=trainer.method.views,
-        train_images_per_s=found["train"],
-        augmentation_images_per_s=found["augmentation"],
-        evaluation_images_per_s=found["evaluation"],
+        train_images_per_s=train,
+        augmentation_images_per_s=augmentation_rate,
+        evaluation_images_per_s=evaluation_rate,
         gflop_per_image=operations / 1e9,
-        matmul_gflop_per_s=found["matmul"],
-        fraction_of_matmul_rate=found["fraction"].median,
+        matmul_gflop_per_s=matmul_rates,
+        fraction_of_matmul_rate=fraction.median,
         peak_memory_mib=peak_memory(device),
-        epochs=train.epochs,
-        recipe_seconds=seconds_per_image.total(run, shape),
+        epochs=run.train.epochs,
+        recipe_seconds=image.total(run, shape),
         repetitions=repetitions,
         notes=trainer.take_notes(),
     )
+
+
+def matrix_rate(arithmetic: PrecisionConfig) -> Callable[[], float]:
+    """Return what measures a device's rate of square matrix products in a precision, in FLOP/s, after a warm-up."""
+    device = arithmetic.device
+    dtype = torch.bfloat16 if arithmetic.precision == "bf16" else torch.float32
+    side = MATRIX_SIDE if device.type == "cpu" else 4 * MATRIX_SIDE
+    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    product = torch.empty_like(left)
+
+    def multiply() -> None:
+        torch.mm(left, right, out=product)
+
+    multiply()
+    return lambda: 2 * side**3 / timed(multiply, 4, device)
 
 
 def speed_lines(
@@ -206,10 +215,10 @@ def speed_lines(
         measured.append(measure(run, images, device, repetitions, plugins))
         if not as_json:
             yield str(measured[-1])
-    macs = {found.method: found.gflop_per_image for found in measured}
-    note = cost_note(macs, {found.method: 1 / found.train_images_per_s.median for found in measured})
-    if note and not as_json:
-        yield f"note: {note}"
     if as_json:
         content = [asdict(found) for found in measured]
         yield json.dumps(content[0] if len(content) == 1 else content, indent=2)
+        return
+    macs = {found.method: found.gflop_per_image for found in measured}
+    if note := cost_note(macs, {found.method: 1 / found.train_images_per_s.median for found in measured}):
+        yield f"note: {note}"

@@ -167,5 +167,6 @@ def carry_out(
     callback = ProgressCallback(template, observer, done)
     scheduler = Asha(callback, sweep.base.train.epochs) if sweep.scheduler == "asha" else None
     sets = {sweep.base.dataset: dataset}
-    run_trials(template, sets, sweep.command.cluster, callback, searcher, count, say, scheduler=scheduler)
+    searcher.count = count
+    run_trials(callback, searcher, sets, sweep.command.cluster, say, scheduler)
     return running.TIME_IS_UP if callback.time_is_up else running.why_later(callback.results.values())

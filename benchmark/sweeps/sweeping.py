@@ -21,7 +21,7 @@ from benchmark.datasets import Dataset
 from benchmark.errors import TryAgainError
 from benchmark.formatting import shown
 from benchmark.reports import places
-from benchmark.scheduling import Display, logging_backends
+from benchmark.scheduling import LoggingDisplay
 from benchmark.store import Status, check_folder, put
 from benchmark.sweeps.answer import Spread, answer, comparisons, detectable, expected_spread
 from benchmark.sweeps.outcomes import Outcome, importances, outcome, ranked
@@ -163,12 +163,12 @@ def _train(
         searcher: ListSearcher = search.OptunaSearcher(sweep, waiting, scores, SearchHistory.read(sweep).add)
     else:
         searcher = ListSearcher([x.runs for x in waiting])
-    with Display(len(missing) + wanted * len(sweep.seeds), console, sweep.label) as display:
-        observer = logging_backends.with_logs(display, command.log, command.store)
+    total = len(missing) + wanted * len(sweep.seeds)
+    with LoggingDisplay(total, console, sweep.label, command.log, command.store) as display:
         images = sets[sweep.base.dataset]
         say_it = partial(say, console)
         return search.carry_out(
-            sweep, searcher, len(waiting) + wanted, _complete_statuses(sweep), images, observer, say_it
+            sweep, searcher, len(waiting) + wanted, _complete_statuses(sweep), images, display, say_it
         )
 
 

@@ -159,7 +159,7 @@ class TestParts:
     def test_all_run_on_a_gpu_as_far_as_a_cpu_can_tell(
         self, workload: Workload, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("benchmark.speed.timing.MATRIX_SIDE", 16)
+        monkeypatch.setattr("benchmark.speed.measure.MATRIX_SIDE", 16)
         monkeypatch.setattr("benchmark.hardware.measurements.random_shape", lambda *_: Shape(64, 8, 4, 3, 8))
         with PretendedDevice():
             cuda = torch.device("cuda")

@@ -16,8 +16,7 @@ from benchmark.configuration import DataConfig
 from benchmark.datasets import Shape
 from benchmark.running import Command
 from benchmark.running.forecast import forecast
-from benchmark.speed.cost import ImageCost, kind_of, plan_cost
-from benchmark.speed.timing import BUSY, timed_alone
+from benchmark.speed.cost import BUSY, ImageCost, kind_of, timed_alone
 from tests.command_line import Bench
 from tests.datasets.test_datasets import cifar
 
@@ -119,16 +118,6 @@ def test_no_time_is_said_of_minutes_and_nothing_of_other_machines(tmp_path: Path
     assert forecast(short, short.missing(), {"cifar100": Shape(1000, 100, 100, 3, 32)}) == ["1 run"]
     assert not (tmp_path / "pace.json").exists()
     assert lines(planned(tmp_path, methods=["dml"], address="10.0.0.7:6379", engine="ray")) == []
-
-
-def test_kinds_beyond_the_budget_are_guessed_by_their_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.speed.cost.QUICK_BUDGET_S", 0.0)
-    command = planned(tmp_path, methods=["independent", "dml"], backbone="resnet8", seeds=1)
-    shape = Shape(500, 100, 10, 1, 8)
-    found = plan_cost(command.runs, {"cifar100": shape}, tmp_path, "cpu", quick=True)
-    assert (found.kinds, found.scaled) == (2, 1)
-    assert found.images[0] == pytest.approx(found.images[1])
-    assert found.images[0].train > 0
 
 
 def test_a_method_that_takes_no_step_is_left_to_its_run(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,12 @@ from rich.console import Console
 from benchmark import running
 from benchmark.configuration.run_config import RunConfig
 from benchmark.scheduling import logging_backends
-from benchmark.scheduling.logging_backends import BACKENDS, LoggingObserver
-from benchmark.store import Result, Store
+from benchmark.scheduling.logging_backends import BACKENDS, LoggingDisplay
+from benchmark.store import Store
 from methods.errors import InputError
 from tests import needs
 from tests.command_line import SMALL
 from tests.plans import digits
-from tests.scheduling.test_time_limit import Listener
 
 TWO: dict[str, Any] = {**SMALL, "seeds": 2, "epochs": 2}
 
@@ -77,26 +77,20 @@ def test_mlflow_writes_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert [(point.step, point.value) for point in history] == [(row["epoch"], row["student"]) for row in rows]
 
 
-class Fragile:
+def fragile(run: RunConfig, folder: Path, first_epoch: int) -> logging_backends.Log:
     """A backend that fails at its second epoch."""
 
-    written: list[float]
-
-    def __init__(self, config: RunConfig, folder: Path, first_epoch: int) -> None:
-        self.written = []
-
-    def epoch(self, row: logging_backends.Row) -> None:
-        if row["epoch"] > 0:
+    def epoch(number: int, metrics: Mapping[str, float]) -> None:
+        if number > 0:
             raise RuntimeError("the service is down")
 
-    def end(self, result: Result) -> None:
-        raise RuntimeError("never reached")
+    return epoch, lambda result: pytest.fail("never reached")
 
 
 def test_a_backend_that_fails_says_so_once_and_the_runs_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(logging_backends, "BACKENDS", {**BACKENDS, "json": Fragile})
+    monkeypatch.setattr(logging_backends, "BACKENDS", {**BACKENDS, "json": fragile})
     command = digits(tmp_path, "dml", **TWO, log=["json"])
     assert running.carry_out(command, Console(force_terminal=False))
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ") and "--log" in line]
@@ -107,18 +101,16 @@ def test_a_backend_that_fails_says_so_once_and_the_runs_go_on(
 def test_a_run_that_goes_on_opens_its_log_where_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
 
-    class Recorder(Fragile):
-        def __init__(self, config: RunConfig, folder: Path, first_epoch: int) -> None:
-            opened.append(first_epoch)
+    def recorder(run: RunConfig, folder: Path, first_epoch: int) -> logging_backends.Log:
+        opened.append(first_epoch)
+        return lambda number, metrics: None, lambda result: None
 
-        def epoch(self, row: logging_backends.Row) -> None:
-            """Nothing."""
-
-    monkeypatch.setattr(logging_backends, "BACKENDS", {"recorder": Recorder})
+    monkeypatch.setattr(logging_backends, "BACKENDS", {"recorder": recorder})
     (run,) = digits(tmp_path, "dml").runs
-    observer = LoggingObserver(Listener(), ["recorder"], Store(tmp_path))
-    observer.epoch(run, {"epoch": 7})
-    observer.epoch(run, {"epoch": 8})
+    quiet = Console(quiet=True)
+    with LoggingDisplay(1, quiet, lambda run: run.label, ["recorder"], Store(tmp_path)) as display:
+        display.epoch(run, {"epoch": 7})
+        display.epoch(run, {"epoch": 8})
     assert opened == [7]
 
 
@@ -129,7 +121,7 @@ def test_bad_words(value: Any, fragment: str) -> None:
 
 
 def test_a_backend_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging_backends, "BACKENDS", {"no_such_module": Fragile})
+    monkeypatch.setattr(logging_backends, "BACKENDS", {"no_such_module": fragile})
     with pytest.raises(InputError, match=r"pip install 'okdbench\[no_such_module\]'"):
         logging_backends.check("no_such_module")
     assert logging_backends.check(None) == ()

@@ -18,7 +18,7 @@ from benchmark.errors import TryAgainError
 from benchmark.running import Command
 from benchmark.scheduling import Job, run_serially
 from benchmark.scheduling.time_limit import ENDING_S, EpochTimer, TimeLimit
-from benchmark.scheduling.trials import DeadlineStopper, ProgressCallback, Trial, packed
+from benchmark.scheduling.trials import ProgressCallback, Trial, packed
 from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
 from methods.errors import InputError
@@ -186,7 +186,6 @@ class TestUnderRay:
         runs = prepared(tmp_path, seeds=4).runs
         template = Job(runs[0], tmp_path, "cpu", limit=TimeLimit(10.0, clock))
         progress = ProgressCallback(template, listener := Listener())
-        stopper = DeadlineStopper(progress.nothing_left)
         ended = ("ended", 0, Result(Status.UNFINISHED, "time is up"))
         for run in runs[:2]:
             progress.on_trial_start(1, [], self.trial(run))
@@ -196,11 +195,11 @@ class TestUnderRay:
         # Ray hands the worker the next one, which it turns away
         progress.on_trial_start(1, [], self.trial(runs[2]))
         progress.on_trial_result(1, [], self.trial(runs[2]), {"events": [ended], "done": True})
-        assert not stopper.stop_all()
+        assert not progress.stop_all()
         clock.now = 11.0
-        assert not stopper.stop_all()
+        assert not progress.stop_all()
         progress.on_trial_result(1, [], self.trial(runs[1]), answer)
-        assert stopper.stop_all()
+        assert progress.stop_all()
         assert listener.events == [
             *("started 0", "started 1", "epoch 0", "unfinished 0: time is up"),
             *("epoch 0", "unfinished 1: time is up"),
@@ -214,7 +213,7 @@ class TestUnderRay:
     def test_without_a_limit_a_silent_run_has_failed(self, tmp_path: Path) -> None:
         (run,) = prepared(tmp_path, seeds=1).runs
         progress = ProgressCallback(Job(run, tmp_path, "cpu"), Listener())
-        assert not DeadlineStopper(progress.nothing_left).stop_all()
+        assert not progress.stop_all()
         (result,) = progress.ends([run])
         assert result.status is Status.FAILED
 

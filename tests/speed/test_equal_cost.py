@@ -9,21 +9,21 @@ from rich.console import Console
 
 from benchmark import datasets, running, store
 from benchmark.configuration import EQUAL_EPOCHS, Request, RunConfig, plan
-from benchmark.datasets import Shape
+from benchmark.speed import equal_cost
+from benchmark.speed.cost import ImageCost, PlanCost
 from benchmark.speed.equal_cost import Budget, Share, at_equal_cost
 from benchmark.tables import build
 from methods import registry
 from methods.errors import InputError
 from tests.command_line import SMALL
 
-SHAPE = Shape(1437, 360, 10, 1, 8)
 THREE: dict[str, Any] = {"methods": ["independent", "dml", "pcl"], "dataset": "digits", "seeds": 1, "epochs": 40}
 
 Planned = dict[str, tuple[RunConfig, Share]]
 
 
 def allowed(budget: Budget, **layer: Any) -> tuple[list[RunConfig], list[Share]]:
-    return at_equal_cost(Request([THREE | layer]), datasets, lambda run: SHAPE, budget)
+    return at_equal_cost(Request([THREE | layer]), budget)
 
 
 @cache
@@ -52,18 +52,21 @@ class TestPlan:
     def test_two_networks_cost_twice_what_one_costs(self) -> None:
         found = planned(Budget("dml"))
         # separate networks of the same kind: the count is exact
-        assert found["independent"][1].macs_per_epoch * 2 == found["dml"][1].macs_per_epoch
+        epoch = found["independent"][1].macs_per_epoch
+        assert epoch * 2 == found["dml"][1].macs_per_epoch
         assert [found[method][0].train.epochs for method in ("independent", "dml")] == [80, 40]
-
-    def test_a_number_of_multiply_adds(self) -> None:
-        epoch = planned(Budget("dml"))["independent"][1].macs_per_epoch
-        found = planned(Budget(macs=10.4 * epoch))
-        assert [run.train.epochs for run, _ in found.values()][:2] == [10, 5]
-
-    def test_there_is_at_least_one_epoch(self) -> None:
+        by_number = planned(Budget(macs=10.4 * epoch))
+        assert [run.train.epochs for run, _ in by_number.values()][:2] == [10, 5]
         assert {run.train.epochs for run, _ in planned(Budget(macs=1.0)).values()} == {1}
 
-    def test_schedules_scale_with_the_length(self) -> None:
+    def test_schedules_scale_with_the_length_and_nothing_else_differs(self) -> None:
+        plain = {run.method: run for run in plan(Request([THREE]), datasets)}
+        for method, (run, _) in planned(Budget("pcl")).items():
+            same = {"train": plain[method].train, "budgets": [EQUAL_EPOCHS]}
+            scaled = {name for name in run.hyperparameters if name.endswith("_epochs")}
+            kept = run.hyperparameters | {name: plain[method].hyperparameters[name] for name in scaled}
+            assert run.model_copy(update=same | {"hyperparameters": kept}) == plain[method]
+            assert run.train.model_copy(update={"epochs": 40}) == plain[method].train
         run, _ = planned(Budget("independent"))["pcl"]
         assert run.train.epochs < 40
         assert run.hyperparameters["rampup_epochs"] == max(1, round(80 * run.train.epochs / 300))
@@ -72,15 +75,6 @@ class TestPlan:
         [plain] = plan(Request([THREE | {"methods": "pcl"}]), datasets)
         run, _ = planned(Budget("pcl"))["pcl"]
         assert (run.identity, run.budgets, plain.budgets) == (plain.identity, ["equal cost: pcl"], [EQUAL_EPOCHS])
-
-    def test_nothing_else_differs(self) -> None:
-        plain = {run.method: run for run in plan(Request([THREE]), datasets)}
-        for method, (run, _) in planned(Budget("pcl")).items():
-            same = {"train": plain[method].train, "budgets": [EQUAL_EPOCHS]}
-            scaled = {name for name in run.hyperparameters if name.endswith("_epochs")}
-            kept = run.hyperparameters | {name: plain[method].hyperparameters[name] for name in scaled}
-            assert run.model_copy(update=same | {"hyperparameters": kept}) == plain[method]
-            assert run.train.model_copy(update={"epochs": 40}) == plain[method].train
 
     def test_another_setting_of_the_named_method_does_not_change_the_budget(self) -> None:
         # three branches cost more than two; the plain method's cost is what is given
@@ -124,35 +118,29 @@ class TestPlan:
         assert all(fact in str(error.value) for fact in facts)
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One method at the epochs of the recipe, then both at the cost of the one."""
-    folder = tmp_path_factory.mktemp("results")
-    layer = SMALL | {"methods": ["dml"], "dataset": "digits", "seeds": 1, "epochs": 2, "results": str(folder)}
+def test_a_finished_run_is_claimed_and_not_repeated_and_the_runs_share_a_column(tmp_path: Path) -> None:
+    layer = SMALL | {"methods": ["dml"], "dataset": "digits", "seeds": 1, "epochs": 2, "results": str(tmp_path)}
+    # one method at the epochs of the recipe, then both at the cost of the one
     for asked in (layer, layer | {"methods": ["independent", "dml"], "equal_cost": "dml"}):
         assert running.carry_out(running.prepare([asked]), Console(quiet=True))
-    return folder
+    frame = store.load(tmp_path).groupby("method").last()
+    both = {"dml": f"{EQUAL_EPOCHS} | equal cost: dml", "independent": "equal cost: dml"}
+    assert frame["budgets"].to_dict() == both
+    assert frame["train.epochs"].to_dict() == {"dml": 2, "independent": 4}
+    table = build(store.load(tmp_path))
+    columns = [f"digits/resnet8, {budget}" for budget in ("equal cost: dml", EQUAL_EPOCHS)]
+    assert [heading.column for heading in table.headings] == columns
+    assert sorted(table.rows) == ["dml", "independent"]
 
 
-class TestStore:
-    def test_a_finished_run_is_claimed_and_not_repeated(self, results: Path) -> None:
-        frame = store.load(results).groupby("method").last()
-        both = {"dml": f"{EQUAL_EPOCHS} | equal cost: dml", "independent": "equal cost: dml"}
-        assert frame["budgets"].to_dict() == both
-        assert frame["train.epochs"].to_dict() == {"dml": 2, "independent": 4}
+def test_equal_time_by_measured_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(runs: list[RunConfig], *rest: Any) -> PlanCost:
+        seconds = {"independent": 1.0, "dml": 4.0}[runs[0].method]
+        return PlanCost([ImageCost(seconds, 0.0)], [seconds], 1, 0, False)
 
-    def test_the_runs_share_a_column(self, results: Path) -> None:
-        table = build(store.load(results))
-        columns = [f"digits/resnet8, {budget}" for budget in ("equal cost: dml", EQUAL_EPOCHS)]
-        assert [heading.column for heading in table.headings] == columns
-        assert sorted(table.rows) == ["dml", "independent"]
-
-
-def test_equal_time_by_measured_seconds() -> None:
-    def seconds_of(run: RunConfig, shape: Shape) -> float:
-        return {"independent": 1.0, "dml": 4.0}[run.method]
-
-    found = planned(Budget("dml", seconds_of=seconds_of), ("independent", "dml"))
-    assert found["independent"][0].train.epochs == 4 * found["dml"][0].train.epochs
-    assert found["independent"][0].budgets == ["equal time: dml"]
-    assert "seconds" in str(found["independent"][1])
+    monkeypatch.setattr(equal_cost, "plan_cost", cost)
+    runs, shares = allowed(Budget("dml", device="cpu"), methods=["independent", "dml"])
+    independent, dml = sorted(runs, key=lambda run: run.method, reverse=True)
+    assert independent.train.epochs == 4 * dml.train.epochs
+    assert independent.budgets == ["equal time: dml"]
+    assert "seconds" in str(shares[0])

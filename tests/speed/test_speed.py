@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.images import Shape
-from benchmark.speed.cost import macs_per_image, plan_cost, side_by_side, stored_mebibytes
+from benchmark.speed.cost import macs_per_image, plan_cost, side_by_side
 from benchmark.speed.measure import measure, random_runs, speed_lines
 from tests.pretended_device import PretendedDevice
 
@@ -24,7 +24,7 @@ def run_of(method: str = "independent", **train: Any) -> RunConfig:
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure for moments: no rate is compared with another machine's."""
-    monkeypatch.setattr("benchmark.speed.timing.MATRIX_SIDE", 128)
+    monkeypatch.setattr("benchmark.speed.measure.MATRIX_SIDE", 128)
     monkeypatch.setattr("benchmark.speed.measure.MEASURED_S", 0.05)
 
 
@@ -101,15 +101,6 @@ class TestEstimate:
         assert (found.kinds, found.scaled) == (2, 1)
         two_peers, one = found.seconds
         assert two_peers == pytest.approx(2 * one, rel=0.5)
-
-    def test_predictions_take_their_logits(self) -> None:
-        runs = [run_of("dml")]
-        without, half, whole = (
-            stored_mebibytes(runs, {"random": SHAPE}, predictions=kind) for kind in (None, "float16", "float32")
-        )
-        # two peers and their ensemble
-        assert half - without == pytest.approx(2 * 3 * SHAPE.test * SHAPE.num_classes / 2**20)
-        assert whole - without == pytest.approx(2 * (half - without))
 
     @staticmethod
     def seconds(runs: list[RunConfig], folder: Path) -> list[float]:
