@@ -85,17 +85,34 @@ def prepare(
     limit = None if chosen["stop_after"] is None else TimeLimit.after(chosen["stop_after"], begun)
     if kept_as is not None and not chosen["save_predictions"]:
         raise InputError("predictions_type says what save_predictions keeps: give both")
-    data_root = chosen["data_root"] or datasets.default_root()
-    device, gpus = _device(chosen["device"])
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3}(,[0-9]{1,3})*)?", chosen["device"]):
+        raise unknown("device", chosen["device"], ("auto", "cpu", "cuda", "cuda:N", "cuda:N,M"))
+    numbers = chosen["device"].partition(":")[2].split(",")
+    gpus = tuple(dict.fromkeys(int(number) for number in numbers if number))
+    device = f"cuda:{gpus[0]}" if gpus else chosen["device"]
     if gpus and address:
         raise InputError(f"--device {chosen['device']} names GPUs of this machine: with --address give --device cuda")
     if len(gpus) > 1 and engine == "serial":
         raise InputError(f"engine serial takes one GPU (given: --device {chosen['device']}; engine ray takes several)")
     broken = registry.broken_files(plugins)
+    data_root = chosen["data_root"] or datasets.default_root()
     if fetch:
         for name in datasets_named(chosen["dataset"]):
             datasets.fetch(name, data_root, plugins)
-    runs, shares = _planned(Request(layers, plugins, data_root), device)
+    request = Request(layers, plugins, data_root)
+    method, macs = chosen["equal_cost"], chosen["budget"]
+    shares: list[str] = []
+    if chosen["cost"] == "time" and method is None:
+        raise InputError("cost says what equal_cost makes equal: give equal_cost, a method")
+    if method is not None and macs is not None:
+        raise InputError("equal_cost and budget say the same thing in two ways: give one")
+    if method is None and macs is None:
+        runs = plan(request, datasets)
+    else:
+        from benchmark.speed.equal_cost import at_equal_cost
+
+        runs, found = at_equal_cost(request, device)
+        shares = list(map(str, found))
     return Command(
         runs=runs,
         shares=shares,
@@ -112,26 +129,3 @@ def prepare(
         log=logging_backends.check(chosen["log"]),
         limit=limit,
     )
-
-
-def _planned(request: Request, device: str) -> tuple[list[RunConfig], list[str]]:
-    """Return the runs, and for a plan of equal cost a line on what each kind of run spends."""
-    method, macs, by_time = request.option("equal_cost"), request.option("budget"), request.option("cost") == "time"
-    if by_time and method is None:
-        raise InputError("cost says what equal_cost makes equal: give equal_cost, a method")
-    if method is None and macs is None:
-        return plan(request, datasets), []
-    if method is not None and macs is not None:
-        raise InputError("equal_cost and budget say the same thing in two ways: give one")
-    from benchmark.speed.equal_cost import Budget, at_equal_cost
-
-    runs, shares = at_equal_cost(request, Budget(method, macs, device if by_time else None))
-    return runs, list(map(str, shares))
-
-
-def _device(name: str) -> tuple[str, tuple[int, ...]]:
-    """Return the device that this process uses, and the numbers of the GPUs that were named."""
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3}(,[0-9]{1,3})*)?", name):
-        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:N", "cuda:N,M"))
-    numbers = tuple(dict.fromkeys(int(number) for number in name.partition(":")[2].split(",") if number))
-    return (f"cuda:{numbers[0]}" if numbers else name), numbers

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import floor, log10
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 WORTH_IT_PIXELS = 20_000_000  # of all epochs and runs; a plan that trains on fewer takes minutes and is not timed
 LONG_S = 2 * 3600.0  # from here on a plan is told what would make it shorter
-WORTH_IT = 0.7  # a change after which a plan takes a larger part of its time is no advice
 SMALLEST_SUBSET = 5  # images per class; fewer are no advice
 SHARE = 10  # the subset that is advised has one image of so many
 
@@ -61,14 +60,14 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
     line = f"about {duration(took)} on this machine's CPU ({which}{guessed}{beside})"
     if took < LONG_S:
         return [line]
-    return [line, f"what makes it shorter: {'; or '.join(_advice(command, runs, shapes, found.images, each))}"]
+    return [line, f"what makes it shorter: {'; or '.join(_advice(command, runs, shapes, found.images))}"]
 
 
 def _advice(
-    command: Command, runs: Sequence[RunConfig], shapes: Shapes, images: Sequence["ImageCost"], each: Sequence[float]
+    command: Command, runs: Sequence[RunConfig], shapes: Shapes, images: Sequence["ImageCost"]
 ) -> Iterator[str]:
-    """Yield what would make a plan shorter, whose runs take ``each`` so many seconds, and how long it takes then."""
-    from benchmark.speed.cost import macs_per_image, side_by_side, time_images
+    """Yield what would make a plan shorter, for what an image of each run takes."""
+    from benchmark.speed.cost import macs_per_image, side_by_side
     from methods import backbones
 
     wide, pairs = places(command, runs), list(zip(runs, images, strict=True))
@@ -78,20 +77,10 @@ def _advice(
         small = {name: replace(own, train=min(own.train, fewer * own.num_classes)) for name, own in shapes.items()}
         shorter = side_by_side([own.total(run, small[run.dataset]) for run, own in pairs], wide)
         yield f"fewer images (--set data.train_per_class={fewer}: about {duration(shorter)})"
-    changes: dict[str, dict[str, Any]] = {}
     if longest.backbone != (smallest := next(iter(backbones.available()))):
-        changes[f"a smaller network (--backbone {smallest}"] = {"backbone": smallest}
+        yield f"a smaller network (--backbone {smallest})"
     if longest.train.precision != "bf16" and environment.multiplies_bfloat16():
-        reduced = {"train": longest.train.model_copy(update={"precision": "bf16"})}
-        changes["less precision (--set train.precision=bf16"] = reduced
-    for change, update in changes.items():
-        factor = 1.0
-        # with which no step can be taken is no advice
-        with suppress(Exception):
-            changed, _ = time_images(longest.model_copy(update=update), shape, "cpu", command.plugins)
-            factor = changed.train / image.train
-        if factor < WORTH_IT:
-            yield f"{change}: about {duration(side_by_side([factor * seconds for seconds in each], wide))})"
+        yield "less precision (--set train.precision=bf16)"
     # a plan of equal cost has a budget
     with suppress(InputError):
         rate = macs_per_image(longest, shape, command.plugins).train / image.train

@@ -76,7 +76,6 @@ def ray_cluster(cluster: Cluster) -> Iterator[None]:
     """
     set_environment(cluster)
     import ray
-    from ray.job_config import JobConfig
 
     # a trial whose process died is reported by us, in one line
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -86,13 +85,10 @@ def ray_cluster(cluster: Cluster) -> Iterator[None]:
         # before the folder is removed
         stack.callback(ray.shutdown)
         (empty := folder / "empty").mkdir()
-        # Ray lets workers import from the folder of the command before anything else; that of this process is added
-        job = JobConfig(_py_driver_sys_path=own_folders())
-        common = {"job_config": job, "log_to_driver": False, "logging_level": logging.ERROR}
         try:
             # workers import from the working directory before they look elsewhere
             with chdir(empty):
-                (_join if cluster.address else _start)(cluster, folder, common)
+                _connect(cluster, folder)
         except SystemExit:
             # Ray's own answer to SIGTERM, which it installs while it starts
             raise KeyboardInterrupt from None
@@ -101,6 +97,45 @@ def ray_cluster(cluster: Cluster) -> Iterator[None]:
                 signal.signal(signal.SIGTERM, answer_to_sigterm)
         stack.enter_context(_watched(cluster))
         yield
+
+
+def _connect(cluster: Cluster, folder: Path) -> None:
+    import ray
+    from ray.job_config import JobConfig
+
+    # Ray lets workers import from the folder of the command before anything else; that of this process is added here
+    job = JobConfig(_py_driver_sys_path=own_folders())
+    common: dict[str, Any] = {"job_config": job, "log_to_driver": False, "logging_level": logging.ERROR}
+    if cluster.address is None:
+        try:
+            with _visible(cluster.gpus):
+                ray.init(
+                    # never a cluster that happens to be there, whatever RAY_ADDRESS or an earlier `ray start` says
+                    address="local",
+                    num_cpus=usable_cpus(),
+                    num_gpus=len(cluster.gpus) or None,
+                    include_dashboard=False,
+                    configure_logging=True,
+                    _temp_dir=str(folder),
+                    **common,
+                )
+        except Exception as error:
+            raise MachineError(f"Ray does not start on this machine: {message_of(error)}") from None
+        return
+    raw = folder / "stderr"
+    try:
+        host, port = _host_and_port(cluster.address)
+        if port and not _answers(host, port):
+            raise ConnectionError("nothing answers there")
+        with _error_stream_in(raw):
+            ray.init(address=cluster.address, **common)
+    except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
+        if raw.is_file() and "AuthToken" in raw.read_text(errors="replace"):
+            raise InputError(
+                f"the Ray cluster at {cluster.address!r} does not accept this command's token: "
+                "export RAY_AUTH_MODE=token and the RAY_AUTH_TOKEN that its nodes were started with"
+            ) from None
+        raise InputError(f"no Ray cluster at {cluster.address!r}: {message_of(error)}") from None
 
 
 def usable_cpus() -> int:
@@ -123,44 +158,6 @@ def check_code(planned: str) -> None:
             f"the worker on {socket.gethostname()} runs other code than the command, from {own_folders()[0]}: "
             "install the same version on every machine, and give the command again after a change"
         )
-
-
-def _start(cluster: Cluster, folder: Path, common: dict[str, Any]) -> None:
-    import ray
-
-    try:
-        with _visible(cluster.gpus):
-            ray.init(
-                # never a cluster that happens to be there, whatever RAY_ADDRESS or an earlier `ray start` says
-                address="local",
-                num_cpus=usable_cpus(),
-                num_gpus=len(cluster.gpus) or None,
-                include_dashboard=False,
-                configure_logging=True,
-                _temp_dir=str(folder),
-                **common,
-            )
-    except Exception as error:
-        raise MachineError(f"Ray does not start on this machine: {message_of(error)}") from None
-
-
-def _join(cluster: Cluster, folder: Path, common: dict[str, Any]) -> None:
-    import ray
-
-    address, raw = str(cluster.address), folder / "stderr"
-    try:
-        host, port = _host_and_port(address)
-        if port and not _answers(host, port):
-            raise ConnectionError("nothing answers there")
-        with _error_stream_in(raw):
-            ray.init(address=address, **common)
-    except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
-        if raw.is_file() and "AuthToken" in raw.read_text(errors="replace"):
-            raise InputError(
-                f"the Ray cluster at {address!r} does not accept this command's token: "
-                "export RAY_AUTH_MODE=token and the RAY_AUTH_TOKEN that its nodes were started with"
-            ) from None
-        raise InputError(f"no Ray cluster at {address!r}: {message_of(error)}") from None
 
 
 @contextmanager

@@ -146,7 +146,6 @@ def fit(
                 name=folder.name,
                 verbose=0,
                 callbacks=[callback],
-                stop=callback,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 # a worker or node that dies costs the time since the run's checkpoint: the run is resumed elsewhere
                 failure_config=tune.FailureConfig(max_failures=LOSSES),

@@ -83,10 +83,11 @@ def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Ca
     gpus, fit = _placed(nodes, template, cluster, count, threads)
     left_out: list[Node] = []
     if cluster.address:
-        left_out = _silent(fit, template, gpus > 0)
+        answers = _checked(fit, template, gpus > 0)
+        left_out = [node for node in fit if node not in answers]
         for node in left_out:
             say(f"note: the cluster's node {node.name} does not answer: it is left out")
-        if len(left_out) == len(fit):
+        if not answers:
             raise MachineError("no node of the Ray cluster answers")
         gpus, fit = _placed([node for node in nodes if node not in left_out], template, cluster, count, threads)
     total, limit = places(fit, threads, gpus)
@@ -119,8 +120,8 @@ def _placed(
     raise InputError(f"train.threads is {threads}, but no {where} has more than {cpus:g} CPUs")
 
 
-def _silent(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> list[Node]:
-    """Let every node look at itself, and return those that do not answer.
+def _checked(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> dict[Node, Any]:
+    """Let every node look at itself, and return those that answer.
 
     Raises:
         MachineError: If a node is not fit to carry out a run.
@@ -140,7 +141,7 @@ def _silent(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> list[Node]
             faults.append(f"the cluster's node {node.name} {fault}")
     if faults:
         raise MachineError("; ".join(faults))
-    return [node for node in nodes if node not in answers]
+    return answers
 
 
 def _asked(nodes: Sequence[Node], patience: float, function: Callable[..., Any], *given: Any) -> dict[Node, Any]:

@@ -177,10 +177,8 @@ class ListSearcher(Searcher):
     save_to_dir: Any = save
 
 
-class ProgressCallback(tune.Callback, tune.Stopper):
+class ProgressCallback(tune.Callback):
     """The driver's side: passes what the trials report on to the observer, and keeps how the runs ended.
-
-    It ends the experiment once the time is up and every trial that was begun has ended.
 
     Attributes:
         results: How runs ended, by identity.
@@ -199,20 +197,11 @@ class ProgressCallback(tune.Callback, tune.Stopper):
         self._runs: dict[str, list[tuple[str, RunConfig]]] = {}
         self._time_is_up = False
         self._started: set[str] = set()
-        self._under_way: set[str] = set()
         self._stopped: list[tuple[str, RunConfig, Result]] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its callbacks to restore them, and here the store is what is restored from."""
         return {}
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return that no single trial is ended this way: the workers end them when it is time."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Return whether all that was begun has ended, and nothing more will be: Ray need not ask for the rest."""
-        return self.limit is not None and self.limit.left <= 0 and not self._under_way
 
     @property
     def time_is_up(self) -> bool:
@@ -222,8 +211,6 @@ class ProgressCallback(tune.Callback, tune.Stopper):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker has taken a trial up."""
-        if self.limit is not None and self.limit.left > 0:
-            self._under_way.add(trial.trial_id)
         if not self.time_is_up:
             for identity, run in self._runs_of(trial):
                 if not self.done or (ended := self.store.result(run)) is None or ended.status not in self.done:
@@ -241,16 +228,9 @@ class ProgressCallback(tune.Callback, tune.Stopper):
             else:
                 self._start(identity, run)
                 getattr(self.observer, kind)(run, what)
-        if result["done"]:
-            self._under_way.discard(trial.trial_id)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial is done, or was stopped."""
-        self._under_way.discard(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process has died or did not begin: the runs' own errors never come this way."""
-        self._under_way.discard(trial.trial_id)
         path = Path(trial.error_file or os.devnull)
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         for identity, run in self._runs_of(trial):

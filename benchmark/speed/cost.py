@@ -19,21 +19,11 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark import training
 from benchmark.configuration import FieldRole, RunConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.store import atomic, environment
-from benchmark.training import (
-    PrecisionConfig,
-    StepBatch,
-    Trainer,
-    choose_device,
-    initialise_method,
-    outputs_and_losses,
-    peak_memory,
-    records_steps,
-    without_effect,
-    without_values,
-)
+from benchmark.training import PrecisionConfig, StepBatch, Trainer, choose_device
 from methods import Method, Progress
 from methods.errors import InputError
 from methods.plugins import reason_of
@@ -81,7 +71,7 @@ def macs_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) ->
     """
 
     def counted() -> ImageCost:
-        method = initialise_method(run, shape, plugins)
+        method = training.initialise_method(run, shape, plugins)
         images = torch.zeros(method.views, COUNTED_IMAGES, shape.in_channels, shape.image_size, shape.image_size)
         train = _step_macs(method, StepBatch(images, torch.zeros(COUNTED_IMAGES, dtype=torch.int64)), run.train.epochs)
         method.eval()
@@ -89,7 +79,7 @@ def macs_per_image(run: RunConfig, shape: Shape, plugins: Sequence[str] = ()) ->
             return ImageCost(train, count_macs(lambda: method.predict(images[0])) / COUNTED_IMAGES)
 
     try:
-        return without_values(counted)
+        return training.without_values(counted)
     except Exception as error:
         # a plug-in may raise anything; a plan is answered in one line
         raise InputError(f"{run.method} takes no training step: {reason_of(error)}") from None
@@ -100,7 +90,7 @@ def _step_macs(method: Method, batch: StepBatch, epochs: int) -> float:
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
 
     def step() -> None:
-        _, terms = outputs_and_losses(method, batch, Progress(0, 0, epochs))
+        _, terms = training.outputs_and_losses(method, batch, Progress(0, 0, epochs))
         torch.autograd.grad(torch.stack(list(terms.values())).sum(), trained, allow_unused=True)
 
     return count_macs(step) / len(batch.labels)
@@ -122,7 +112,7 @@ def run_cost(trainer: Trainer) -> dict[str, float]:
     counts = {}
     # what broke the run may break this too; how the run ended must be told all the same
     # on the device, where the method is: for the meta device it would have to be made once more
-    with suppress(Exception), without_effect(method, labels.device):
+    with suppress(Exception), training.without_effect(method, labels.device):
         views = torch.rand((method.views, len(labels), *trainer.test_images.shape[1:]), device=labels.device)
         batch = StepBatch(views, labels, torch.arange(len(labels), device=labels.device))
         step = _step_macs(method.train(), batch, trainer.config.train.epochs)
@@ -135,7 +125,7 @@ def run_cost(trainer: Trainer) -> dict[str, float]:
         "state_mib": sum(value.nbytes for value in (*method.parameters(), *method.buffers())) / 2**20,
         **counts,
         **({"step_seconds": median(trainer.step_seconds)} if trainer.step_seconds else {}),
-        "peak_memory_mib": peak_memory(labels.device),
+        "peak_memory_mib": training.peak_memory(labels.device),
     }
 
 
@@ -236,7 +226,11 @@ def plan_cost(
     work: Counter[str] = Counter()
     for kind, run in zip(names, runs, strict=True):
         work[kind] += pixels(run, shapes[run.dataset])
-    stored = read_seconds(folder)
+    stored: dict[str, ImageCost] = {}
+    # a damaged file of seconds is measured anew
+    with suppress(OSError, ValueError, AttributeError, TypeError, KeyError):
+        content = json.loads((folder / FILE).read_text(encoding="utf-8")).items()
+        stored = {kind: ImageCost(float(own["train"]), float(own["evaluation"])) for kind, own in content}
     known = {kind: stored[kind] for kind in kinds if kind in stored}
     loads: list[float] = []
     begin = time.perf_counter()
@@ -293,18 +287,11 @@ def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
     shown = (shape.num_classes, shape.in_channels, shape.image_size, images)
     hardware = environment.device_name(str(device))
     cuda = device.type == "cuda"
-    recorded = cuda and records_steps(run.train, run.method, PrecisionConfig.of(device, run.train.precision, None))
+    recorded = cuda and training.records_steps(
+        run.train, run.method, PrecisionConfig.of(device, run.train.precision, None)
+    )
     parts = (run.method, run.backbone, run.hyperparameters, train, recorded, shown, hardware, torch.__version__)
     return f"{run.method} {run.backbone} {sha256(repr(parts).encode()).hexdigest()[:16]}"
-
-
-def read_seconds(folder: Path) -> dict[str, ImageCost]:
-    """Return the seconds per image that a results folder knows, by :func:`kind_of`; none if they cannot be read."""
-    try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return {str(kind): ImageCost(float(own["train"]), float(own["evaluation"])) for kind, own in content.items()}
-    except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        return {}
 
 
 def next_epoch(seconds: Sequence[float]) -> float | None:

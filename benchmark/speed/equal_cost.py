@@ -11,27 +11,6 @@ MAX_EPOCHS = 100_000
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What every run may spend: what a method's training takes at the recipe's epochs, or a number."""
-
-    method: str | None = None  # whose cost is given to all; None if macs says it
-    macs: float | None = None  # of a whole training, forward and backward, teachers' forward passes included
-    device: str | None = None  # where time is what is equal: on what it is measured; None: MACs are equal
-
-    @property
-    def unit(self) -> str:
-        """What is spent."""
-        return "seconds" if self.device else "multiply-adds"
-
-    @property
-    def label(self) -> str:
-        """What the runs' column is called."""
-        if self.method is None:
-            return f"equal cost: {self.macs:.3g} multiply-adds"
-        return f"equal {'time' if self.device else 'cost'}: {self.method}"
-
-
-@dataclass(frozen=True)
 class Share:
     """What one kind of run gets of a budget."""
 
@@ -54,17 +33,21 @@ class Share:
         )
 
 
-def at_equal_cost(request: Request, budget: Budget) -> tuple[list[RunConfig], list[Share]]:
-    """Return a request's runs with the epochs that a budget allows each, and what each kind of run spends.
+def at_equal_cost(request: Request, device: str = "auto") -> tuple[list[RunConfig], list[Share]]:
+    """Return a request's runs with the epochs that its budget allows each, and what each kind of run spends.
 
-    A run of c MACs per epoch gets ``max(1, round(budget / c))`` epochs; the epochs of the request are those of the
-    method that the budget names. What a recipe states as shares of the run, and defaults in epochs, scale with it;
-    everything else stays, also a warm-up of whole epochs.
+    The budget is what the training of the method ``equal_cost`` takes, in MACs or in seconds on a device, or the MACs
+    of ``budget``: forward and backward, teachers' forward passes included. A run of c per epoch gets
+    ``max(1, round(budget / c))`` epochs; the epochs of the request are those of the named method. What a recipe states
+    as shares of the run, and defaults in epochs, scale with it; everything else stays, also a warm-up of whole epochs.
 
     Raises:
         InputError: For anything unknown, a budget that allows a run more than 100,000 epochs, or a method whose epochs
             are set apart from the others'.
     """
+    method, macs, by_time = request.option("equal_cost"), request.option("budget"), request.option("cost") == "time"
+    unit = "seconds" if by_time else "multiply-adds"
+    label = f"equal {'time' if by_time else 'cost'}: {method}" if method else f"equal cost: {macs:.3g} {unit}"
     checksums: Checksums = {}
     plugins = tuple(request.plugins)
     runs = expanded(request, datasets, checksums)
@@ -79,19 +62,19 @@ def at_equal_cost(request: Request, budget: Budget) -> tuple[list[RunConfig], li
     def per_epoch(run: RunConfig) -> float:
         kind = run.model_copy(update={"seed": 0}).identity
         if kind not in counted:
-            if budget.device is None:
-                image = macs_per_image(run, shapes[run.dataset], plugins)
+            if by_time:
+                image = plan_cost([run], shapes, request.option("results"), device, plugins).images[0]
             else:
-                image = plan_cost([run], shapes, request.option("results"), budget.device, plugins).images[0]
+                image = macs_per_image(run, shapes[run.dataset], plugins)
             counted[kind] = image.train * shapes[run.dataset].train
         return counted[kind]
 
-    if budget.macs is not None:
-        totals = {(run.dataset, run.backbone): budget.macs for run in runs}
+    if macs is not None:
+        totals = {(run.dataset, run.backbone): macs for run in runs}
     else:
         # the method as it is, whatever other settings of it the command has
         layers = [{key: value for key, value in layer.items() if key != "variants"} for layer in request.layers]
-        reference = expanded(replace(request, layers=(*layers, {"methods": [budget.method]})), datasets, checksums)
+        reference = expanded(replace(request, layers=(*layers, {"methods": [method]})), datasets, checksums)
         totals = {(run.dataset, run.backbone): per_epoch(run) * run.train.epochs for run in reference}
     # the command line's own layer stays last: it says what may not be left unused
     *below, last = request.layers
@@ -102,17 +85,17 @@ def at_equal_cost(request: Request, budget: Budget) -> tuple[list[RunConfig], li
         epochs = max(1, round(total / per_epoch(run)))
         if epochs > MAX_EPOCHS:
             raise InputError(
-                f"the budget of {total:.3g} {budget.unit} gives {run.method} on {run.dataset} "
+                f"the budget of {total:.3g} {unit} gives {run.method} on {run.dataset} "
                 f"{epochs:,} epochs, more than {MAX_EPOCHS:,}"
             )
         if epochs not in plans:
             longer = replace(request, layers=(*below, {**last, "epochs": epochs}))
             plans[epochs] = expanded(longer, datasets, checksums)
         # the runs of plans of every length are in the same order
-        scaled = plans[epochs][number].model_copy(update={"budgets": [budget.label]})
+        scaled = plans[epochs][number].model_copy(update={"budgets": [label]})
         if scaled.train.epochs != epochs:
-            raise InputError(f"{run.method} has train.epochs of its own, which {budget.label!r} would have to change")
-        shares.append(Share(scaled, per_epoch(run), total, budget.unit))
+            raise InputError(f"{run.method} has train.epochs of its own, which {label!r} would have to change")
+        shares.append(Share(scaled, per_epoch(run), total, unit))
     by_line: dict[str, Share] = {}
     for share in shares:
         by_line.setdefault(str(share), share)

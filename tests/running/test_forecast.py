@@ -46,12 +46,11 @@ def test_a_plan_of_days_is_told_its_time_and_what_is_shorter(tmp_path: Path) -> 
     told, advice = forecast(command, command.missing(), {"cifar100": replace(CIFAR100, train=20_000, test=1000)})
     # 300 epochs of 20,000 images at 100 ms and 1,000 at 10 ms, twice; then of 2,000 images
     assert told == "about 13 d 23 h on this machine's CPU (2 runs)"
-    time = r"about (\d+ s|\d+ min|\d+ h \d\d min|\d+ d \d\d h)"
     assert re.fullmatch(
         r"what makes it shorter: fewer images \(--set data\.train_per_class=20: about 35 h 00 min\); or "
-        rf"a smaller network \(--backbone resnet8: {time}\); or "
-        rf"(less precision \(--set train\.precision=bf16: {time}\); or )?"
-        rf"fewer epochs, of equal cost for every method \(--budget \d\.?\d?e\+1\d: {time}\); or a machine with a GPU",
+        r"a smaller network \(--backbone resnet8\); or "
+        r"(less precision \(--set train\.precision=bf16\); or )?"
+        r"fewer epochs, of equal cost for every method \(--budget \d\.?\d?e\+1\d: about .*\); or a machine with a GPU",
         advice,
     )
 

@@ -18,7 +18,7 @@ from benchmark.errors import TryAgainError
 from benchmark.running import Command
 from benchmark.scheduling import Job, run_serially
 from benchmark.scheduling.time_limit import ENDING_S, EpochTimer, TimeLimit
-from benchmark.scheduling.trials import ProgressCallback, Trial, packed
+from benchmark.scheduling.trials import ListSearcher, ProgressCallback, Trial, packed, unpacked
 from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
 from methods.errors import InputError
@@ -181,25 +181,25 @@ class TestUnderRay:
         trial.error_file = None
         return trial
 
-    def test_the_queue_is_left_alone_when_the_last_run_under_way_has_ended(self, tmp_path: Path) -> None:
+    def test_what_a_worker_turns_away_was_never_begun(self, tmp_path: Path) -> None:
         clock = Clock()
         runs = prepared(tmp_path, seeds=4).runs
         template = Job(runs[0], tmp_path, "cpu", limit=TimeLimit(10.0, clock))
         progress = ProgressCallback(template, listener := Listener())
+        searcher = ListSearcher([[run] for run in runs])
+        searcher.closed = lambda: progress.time_is_up
         ended = ("ended", 0, Result(Status.UNFINISHED, "time is up"))
+        answer = {"events": [("epoch", 0, {"epoch": 0}), ended], "done": True}
         for run in runs[:2]:
+            assert unpacked(searcher.suggest("a")) == [run]
             progress.on_trial_start(1, [], self.trial(run))
         clock.now = 9.0
-        answer = {"events": [("epoch", 0, {"epoch": 0}), ended], "done": True}
         progress.on_trial_result(1, [], self.trial(runs[0]), answer)
-        # Ray hands the worker the next one, which it turns away
+        # Ray has asked for the next one before, and hands it to the worker
         progress.on_trial_start(1, [], self.trial(runs[2]))
         progress.on_trial_result(1, [], self.trial(runs[2]), {"events": [ended], "done": True})
-        assert not progress.stop_all()
-        clock.now = 11.0
-        assert not progress.stop_all()
+        assert searcher.suggest("d") == "FINISHED"
         progress.on_trial_result(1, [], self.trial(runs[1]), answer)
-        assert progress.stop_all()
         assert listener.events == [
             *("started 0", "started 1", "epoch 0", "unfinished 0: time is up"),
             *("epoch 0", "unfinished 1: time is up"),
@@ -213,7 +213,6 @@ class TestUnderRay:
     def test_without_a_limit_a_silent_run_has_failed(self, tmp_path: Path) -> None:
         (run,) = prepared(tmp_path, seeds=1).runs
         progress = ProgressCallback(Job(run, tmp_path, "cpu"), Listener())
-        assert not progress.stop_all()
         (result,) = progress.ends([run])
         assert result.status is Status.FAILED
 

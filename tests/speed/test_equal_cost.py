@@ -11,7 +11,7 @@ from benchmark import datasets, running, store
 from benchmark.configuration import EQUAL_EPOCHS, Request, RunConfig, plan
 from benchmark.speed import equal_cost
 from benchmark.speed.cost import ImageCost, PlanCost
-from benchmark.speed.equal_cost import Budget, Share, at_equal_cost
+from benchmark.speed.equal_cost import Share, at_equal_cost
 from benchmark.tables import build
 from methods import registry
 from methods.errors import InputError
@@ -22,19 +22,19 @@ THREE: dict[str, Any] = {"methods": ["independent", "dml", "pcl"], "dataset": "d
 Planned = dict[str, tuple[RunConfig, Share]]
 
 
-def allowed(budget: Budget, **layer: Any) -> tuple[list[RunConfig], list[Share]]:
-    return at_equal_cost(Request([THREE | layer]), budget)
+def allowed(**layer: Any) -> tuple[list[RunConfig], list[Share]]:
+    return at_equal_cost(Request([THREE | layer]))
 
 
 @cache
-def planned(budget: Budget, methods: tuple[str, ...] = ("independent", "dml", "pcl")) -> Planned:
-    runs, shares = allowed(budget, methods=list(methods))
+def planned(methods: tuple[str, ...] = ("independent", "dml", "pcl"), **budget: Any) -> Planned:
+    runs, shares = allowed(methods=list(methods), **budget)
     return {run.method: (run, share) for run, share in zip(runs, shares, strict=True)}
 
 
 class TestPlan:
     def test_totals_are_equal_within_an_epochs_worth(self) -> None:
-        found = planned(Budget("pcl"))
+        found = planned(equal_cost="pcl")
         total = found["pcl"][1].total
         assert found["pcl"][0].train.epochs == 40
         for _, share in found.values():
@@ -44,56 +44,56 @@ class TestPlan:
     @pytest.mark.thorough
     def test_every_method_can_be_counted(self) -> None:
         methods = [name for name in registry.available() if name != "kd"]
-        found = planned(Budget("independent"), tuple(methods))
+        found = planned(tuple(methods), equal_cost="independent")
         cost = {name: share.macs_per_epoch for name, (_, share) in found.items()}
         assert cost.keys() == set(methods)
         assert min(cost, key=cost.__getitem__) == "independent"
 
     def test_two_networks_cost_twice_what_one_costs(self) -> None:
-        found = planned(Budget("dml"))
+        found = planned(equal_cost="dml")
         # separate networks of the same kind: the count is exact
         epoch = found["independent"][1].macs_per_epoch
         assert epoch * 2 == found["dml"][1].macs_per_epoch
         assert [found[method][0].train.epochs for method in ("independent", "dml")] == [80, 40]
-        by_number = planned(Budget(macs=10.4 * epoch))
+        by_number = planned(budget=10.4 * epoch)
         assert [run.train.epochs for run, _ in by_number.values()][:2] == [10, 5]
-        assert {run.train.epochs for run, _ in planned(Budget(macs=1.0)).values()} == {1}
+        assert {run.train.epochs for run, _ in planned(budget=1.0).values()} == {1}
 
     def test_schedules_scale_with_the_length_and_nothing_else_differs(self) -> None:
         plain = {run.method: run for run in plan(Request([THREE]), datasets)}
-        for method, (run, _) in planned(Budget("pcl")).items():
+        for method, (run, _) in planned(equal_cost="pcl").items():
             same = {"train": plain[method].train, "budgets": [EQUAL_EPOCHS]}
             scaled = {name for name in run.hyperparameters if name.endswith("_epochs")}
             kept = run.hyperparameters | {name: plain[method].hyperparameters[name] for name in scaled}
             assert run.model_copy(update=same | {"hyperparameters": kept}) == plain[method]
             assert run.train.model_copy(update={"epochs": 40}) == plain[method].train
-        run, _ = planned(Budget("independent"))["pcl"]
+        run, _ = planned(equal_cost="independent")["pcl"]
         assert run.train.epochs < 40
         assert run.hyperparameters["rampup_epochs"] == max(1, round(80 * run.train.epochs / 300))
 
     def test_a_run_of_the_same_length_is_the_same_run(self) -> None:
         [plain] = plan(Request([THREE | {"methods": "pcl"}]), datasets)
-        run, _ = planned(Budget("pcl"))["pcl"]
+        run, _ = planned(equal_cost="pcl")["pcl"]
         assert (run.identity, run.budgets, plain.budgets) == (plain.identity, ["equal cost: pcl"], [EQUAL_EPOCHS])
 
     def test_another_setting_of_the_named_method_does_not_change_the_budget(self) -> None:
         # three branches cost more than two; the plain method's cost is what is given
-        runs, shares = allowed(Budget("pcl"), methods=["pcl"], variants=[{"name": "pcl", "peers": 2}])
+        runs, shares = allowed(equal_cost="pcl", methods=["pcl"], variants=[{"name": "pcl", "peers": 2}])
         by_peers = {run.hyperparameters["peers"]: run.train.epochs for run in runs}
         assert by_peers[3] == 40 < by_peers[2]
         assert len({share.budget for share in shares}) == 1
 
     def test_two_names_that_meet_at_another_length_are_one_run(self) -> None:
         # at 40 epochs the ramp-up's default is 11 of them, at the length that the budget gives it is another
-        epochs = planned(Budget("independent"), ("pcl",))["pcl"][0].train.epochs
+        epochs = planned(("pcl",), equal_cost="independent")["pcl"][0].train.epochs
         default = max(1, round(80 * epochs / 300))
         variants = [{"name": "pcl", "rampup_epochs": default}]
-        runs, _ = allowed(Budget("independent"), methods=["pcl"], variants=variants)
+        runs, _ = allowed(equal_cost="independent", methods=["pcl"], variants=variants)
         assert [(run.train.epochs, run.hyperparameters["rampup_epochs"]) for run in runs] == [(epochs, default)]
 
     def test_a_warm_up_of_whole_epochs_stays_and_one_that_is_a_share_scales(self) -> None:
         for given in (2.0, 0.05):
-            runs, _ = allowed(Budget("pcl"), methods=["independent", "pcl"], train={"warmup_epochs": given})
+            runs, _ = allowed(equal_cost="pcl", methods=["independent", "pcl"], train={"warmup_epochs": given})
             assert {run.train.warmup_epochs for run in runs} == {given}
             assert len({run.train.epochs for run in runs}) == 2
 
@@ -139,7 +139,7 @@ def test_equal_time_by_measured_seconds(monkeypatch: pytest.MonkeyPatch) -> None
         return PlanCost([ImageCost(seconds, 0.0)], [seconds], 1, 0, False)
 
     monkeypatch.setattr(equal_cost, "plan_cost", cost)
-    runs, shares = allowed(Budget("dml", device="cpu"), methods=["independent", "dml"])
+    runs, shares = allowed(equal_cost="dml", cost="time", methods=["independent", "dml"])
     independent, dml = sorted(runs, key=lambda run: run.method, reverse=True)
     assert independent.train.epochs == 4 * dml.train.epochs
     assert independent.budgets == ["equal time: dml"]
