@@ -295,18 +295,6 @@ def _locked(path: Path) -> int:
     return 0
 
 
-def remove_artifacts(name: str) -> None:
-    """Remove the folders that Ray makes for an experiment's trials on this machine, below those of its session."""
-    from ray._private.worker import _global_node
-
-    session = _global_node.get_session_dir_path() if _global_node is not None else os.devnull
-    for path in Path(session).glob(f"artifacts/*/{name}"):
-        shutil.rmtree(path, ignore_errors=True)
-        with suppress(OSError):
-            # another experiment of the same second may be there
-            path.parent.rmdir()
-
-
 def cause_of(text: str) -> str:
     """Return on one line why a process of Ray ended, for what Ray says of it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -4,7 +4,6 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,9 +127,7 @@ def fit(
 
     # as many workers may be starting side by side as there are places for
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once or placement.places + 1)
-    with scratch_folder() as folder, ExitStack() as stack:
-        stack.callback(preflight.remove_all_artifacts, placement, folder.name)
-        stack.enter_context(warnings.catch_warnings(action="ignore"))
+    with scratch_folder() as folder, warnings.catch_warnings(action="ignore"):
         tune.Tuner(
             tune.with_resources(trainable, place),
             tune_config=tune.TuneConfig(

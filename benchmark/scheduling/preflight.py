@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from benchmark.errors import MachineError
-from benchmark.scheduling.cluster import VISIBLE, Cluster, cause_of, remove_artifacts
+from benchmark.scheduling.cluster import VISIBLE, Cluster, cause_of
 from benchmark.store import Store, atomic, environment
 from methods.errors import InputError
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 5.0  # for a network's file system to show a new file to another machine
 ANSWER_S = 120.0  # for a node to start a process and answer
-REMOVAL_S = 10.0  # for the nodes to remove what Ray has left there
 
 ALIKE = ("python", "torch")
 """Versions that decide numbers, and that all nodes have to share; what this project's are follows from its code."""
@@ -40,7 +39,6 @@ class Placement(NamedTuple):
 
     gpus: float  # the share of a GPU
     places: int  # how many runs fit in parallel
-    nodes: Sequence[Node]  # of another command's cluster: those that runs may be on
     options: dict[str, Any]  # of Ray's placement groups: they keep runs from the nodes that are left out
 
 
@@ -97,7 +95,7 @@ def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Ca
         say(f"{total} at a time, limited by {limit}: each takes {takes}")
     ids = ",".join(node.id for node in left_out)
     options = {"bundle_label_selector": [{"ray.io/node-id": f"!in({ids})"}]} if ids else {}
-    return Placement(gpus, total, fit if cluster.address else (), options)
+    return Placement(gpus, total, options)
 
 
 def _placed(
@@ -130,7 +128,7 @@ def _checked(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> dict[Node
     probe = Store(template.results).runs / f".probe-{word}{atomic.SUFFIX}"
     probe.write_text(word, encoding="utf-8")
     try:
-        answers = _asked(nodes, ANSWER_S, look, probe, word, template.plugins, on_gpus)
+        answers = _asked(nodes, probe, word, template.plugins, on_gpus)
         own = describe(template.plugins, on_gpus)
     finally:
         probe.unlink(missing_ok=True)
@@ -144,8 +142,8 @@ def _checked(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> dict[Node
     return answers
 
 
-def _asked(nodes: Sequence[Node], patience: float, function: Callable[..., Any], *given: Any) -> dict[Node, Any]:
-    """Call a function on each node, and return by node what it returns, or as text what error it raises.
+def _asked(nodes: Sequence[Node], *given: Any) -> dict[Node, Any]:
+    """Let each node :func:`look`, and return by node what that returns, or as text what error it raises.
 
     A node that does not answer in time, or dies meanwhile, is not among them.
     """
@@ -153,13 +151,13 @@ def _asked(nodes: Sequence[Node], patience: float, function: Callable[..., Any],
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     # a process of its own, which is nobody's afterwards: it may have looked for other GPUs than a run is given
-    remote = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(function)
+    remote = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(look)
     asked = {
         remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(*given): node
         for node in nodes
     }
     answers: dict[Node, Any] = {}
-    for reference in ray.wait(list(asked), num_returns=len(asked), timeout=patience)[0]:
+    for reference in ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)[0]:
         try:
             answers[asked[reference]] = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
@@ -167,13 +165,6 @@ def _asked(nodes: Sequence[Node], patience: float, function: Callable[..., Any],
         except ray.exceptions.RayError:
             continue
     return answers
-
-
-def remove_all_artifacts(placement: Placement, name: str) -> None:
-    """Let nothing stay of the folders that Ray makes for an experiment's trials, on whichever node."""
-    if placement.nodes:
-        remove_artifacts(name)
-        _asked(placement.nodes, REMOVAL_S, remove_artifacts, name)
 
 
 def look(probe: Path, word: str, plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:

@@ -132,36 +132,30 @@ def run_cost(trainer: Trainer) -> dict[str, float]:
 # ---- seconds ----
 
 
-class Timing(NamedTuple):
-    """What an action takes on a machine of its own."""
-
-    seconds: float  # of a device, or of as many processors as a run has threads
-    load: float  # the time that it took here as a multiple of that; from BUSY on something else was running
-
-
 def timed(action: Callable[[], object], times: int, device: torch.device) -> float:
     """Return the mean seconds of an action, with nothing of it left running on the device."""
-    _wait(device)
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda _: None
+    wait(device)
     begin = time.perf_counter()
     for _ in range(times):
         action()
-    _wait(device)
+    wait(device)
     return (time.perf_counter() - begin) / times
 
 
-def timed_alone(action: Callable[[], object], times: int, device: torch.device, threads: int = 1) -> Timing:
-    """Return what an action takes where nothing else runs: on the CPU its processor time, shared among its threads."""
+def timed_alone(
+    action: Callable[[], object], times: int, device: torch.device, threads: int = 1
+) -> tuple[float, float]:
+    """Return an action's seconds where nothing else runs, and how many times as long it took here.
+
+    On the CPU that is its processor time, shared among its threads; from :data:`BUSY` on something else was running.
+    """
     begin = time.process_time()
     passed = timed(action, times, device)
     if device.type == "cuda":
-        return Timing(passed, 1.0)
+        return passed, 1.0
     alone = min(passed, (time.process_time() - begin) / times / threads)
-    return Timing(alone, passed / alone if alone > 0 else 1.0)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return alone, passed / alone if alone > 0 else 1.0
 
 
 def trainer_for(run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()) -> Trainer:
@@ -256,7 +250,7 @@ def plan_cost(
 def time_images(
     run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()
 ) -> tuple[ImageCost, float]:
-    """Return a run's seconds per image on a machine that does nothing else, and the load here (see :class:`Timing`).
+    """Return a run's seconds per image on a machine that does nothing else, and how busy this one is.
 
     Raises:
         InputError: If the run takes no step, with the method's reason.
@@ -267,16 +261,16 @@ def time_images(
     try:
         trainer = trainer_for(run, shape, device_name, plugins)
         device, threads, step = trainer.arithmetic.device, run.train.threads, training_step(trainer)
-        train = timed_alone(step, 1, device, threads)
-        if train.seconds < SLOW_STEP_S:
+        train, load = timed_alone(step, 1, device, threads)
+        if train < SLOW_STEP_S:
             warm_up(trainer, step, 0)
-            train = timed_alone(step, TIMED_STEPS, device, threads)
-        views = timed_alone(preparation(trainer), TIMED_STEPS, device, threads).seconds
-        evaluation = timed_alone(trainer.evaluate, 1, device, threads).seconds
+            train, load = timed_alone(step, TIMED_STEPS, device, threads)
+        views, _ = timed_alone(preparation(trainer), TIMED_STEPS, device, threads)
+        evaluation, _ = timed_alone(trainer.evaluate, 1, device, threads)
     except Exception as error:
         # a plug-in may raise anything; a plan is answered in one line
         raise InputError(f"{run.method} takes no training step: {reason_of(error)}") from None
-    return ImageCost((train.seconds + views) / run.train.batch_size, evaluation / len(trainer.test_labels)), train.load
+    return ImageCost((train + views) / run.train.batch_size, evaluation / len(trainer.test_labels)), load
 
 
 def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:

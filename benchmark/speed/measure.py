@@ -46,20 +46,13 @@ def random_runs(
     if unused := set(sections) - set(names):
         raise InputError(f"--set {min(unused)}: not among the methods that are measured ({', '.join(names)})")
     config = validated(TrainConfig, train, "train")
-    common: dict[str, Any] = {
-        "dataset": "random",
-        "dataset_checksum": "",
-        "backbone": backbone,
-        "seed": 0,
-        "data": DataConfig(),
-    }
+    common: dict[str, Any] = {"dataset": "random", "dataset_checksum": "", "backbone": backbone, "seed": 0}
     found = []
     for name in names:
         method = registry.load(name, plugins)
         chosen = registry.resolve(method, sections.get(name, {}), architectures, config.epochs).model_dump(mode="json")
-        found.append(
-            RunConfig(method=name, method_version=method.version, train=config, hyperparameters=chosen, **common)
-        )
+        own = common | {"method": name, "method_version": method.version, "hyperparameters": chosen}
+        found.append(RunConfig(train=config, data=DataConfig(), **own))
     return found
 
 

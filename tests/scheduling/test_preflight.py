@@ -109,7 +109,7 @@ def test_on_three_nodes(nodes: tuple[str, Any], tmp_path: Path, monkeypatch: pyt
     on_cpus = job(tmp_path / "a", device="cpu")
     with ray_cluster(Cluster(address)):
         found, said = prepared(on_cpus, address, 10, 1)
-        assert (found.places, found.gpus, len(found.nodes)) == (5, 0.0, 3)
+        assert (found.places, found.gpus) == (5, 0.0)
         (line,) = said
         assert "5 at a time" in line
         assert "CPUs" in line
