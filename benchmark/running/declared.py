@@ -43,13 +43,9 @@ def _print_table(table: Table, notes: Sequence[str], store: Store, console: Cons
 
 
 class SuiteRun:
-    """A suite with the commands that its parts are.
+    """A suite, with the commands of its ``parts`` by task and budget.
 
-    Attributes:
-        name: Of the suite.
-        suite: The declaration.
-        parts: For each task and budget what it is called and its command.
-        left_out: The tasks that cannot be planned here, such as those whose dataset is not there, and why.
+    What cannot be planned here, such as where the dataset is not there, is ``left_out``, with why.
     """
 
     def __init__(self, name: str, flags: Mapping[str, Any], prepare: Prepare) -> None:
@@ -116,7 +112,7 @@ class SuiteRun:
         total = 0.0
         for title, command in self.parts.items():
             missing = command.missing()
-            seconds = forecast.seconds(command, missing) if missing else 0.0
+            seconds, _ = forecast.estimated(command, missing) if missing else (0.0, "")
             total += seconds
             done = len(command.runs) - len(missing)
             say(console, f"{title}: {len(command.runs)} runs, {done} finished already, about {duration(seconds)}")
@@ -143,12 +139,7 @@ class SuiteRun:
 
 
 class SequentialTest:
-    """A request whose number of seeds the differences decide.
-
-    Attributes:
-        command: With the runs of all seeds that there can be.
-        declaration: Baseline, methods, bound, looks and level.
-    """
+    """A request whose number of seeds the differences decide: its ``command`` has the runs of all that there can be."""
 
     def __init__(
         self,

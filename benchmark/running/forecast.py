@@ -116,7 +116,7 @@ def print_plan(command: Command, console: Console) -> None:
     states = {run.identity: command.store.ended(run) for run in command.runs}
     missing = [run for run in command.runs if not states[run.identity]]
     # what cannot be carried out is refused before anything is printed
-    took, how = _estimated(command, missing) if missing else (0.0, "")
+    took, how = estimated(command, missing) if missing else (0.0, "")
     estimate = [f"about {duration(took)} on this machine ({how})"] if missing else []
     # the hyperparameters in which runs of one method, dataset and network differ
     values: dict[tuple[str, ...], dict[str, set[str]]] = {}
@@ -134,13 +134,8 @@ def print_plan(command: Command, console: Console) -> None:
     say(console, *command.shares, done, *estimate, *(f"note: {line}" for line in command.broken))
 
 
-def seconds(command: Command, runs: Sequence[RunConfig]) -> float:
-    """Return the seconds that runs take side by side on this machine, from a few timed steps of each kind."""
-    return _estimated(command, runs)[0]
-
-
-def _estimated(command: Command, runs: Sequence[RunConfig]) -> tuple[float, str]:
-    """Return the seconds that runs take, and how they were found."""
+def estimated(command: Command, runs: Sequence[RunConfig]) -> tuple[float, str]:
+    """Return the seconds that runs take here, from a few timed steps of each kind, and how they were found."""
     from benchmark.speed.cost import plan_cost, side_by_side
     from benchmark.training import check_labels
 

@@ -24,11 +24,10 @@ from benchmark.store import ERROR, Result, Status, Store, atomic, environment, w
 from benchmark.training import CollapsedError, DivergedError, RecordingError, Row, Trainer, checkpoints
 from methods.errors import message_of
 
+# for another process to let go of a run: a worker whose driver was killed needs a moment to notice
 PATIENCE_S = 20.0
-"""For another process to let go of a run: a worker whose driver was killed needs a moment to notice."""
-
+# of a run's time that writing checkpoints may take; an epoch a hundred times as long as the writing is always kept
 CHECKPOINT_SHARE = 0.01
-"""Of a run's time that writing checkpoints may take; an epoch a hundred times as long as the writing is always kept."""
 
 
 @dataclass(frozen=True)

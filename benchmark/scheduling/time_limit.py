@@ -11,10 +11,7 @@ from benchmark.store import Result, Status
 from methods.errors import InputError
 
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-
-ENDING_S = 5.0
-"""Of the time, for what comes after the last epoch: Ray's end and the table; of short times a tenth."""
-
+ENDING_S = 5.0  # of the time, for what comes after the last epoch: Ray's end and the table; of short times a tenth
 NOT_BEGUN = Result(Status.UNFINISHED, "time was up before it began")
 
 _WORDS = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?){unit})?" for unit in UNITS))

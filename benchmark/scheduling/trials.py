@@ -26,11 +26,8 @@ from benchmark.scheduling.progress import Observer
 from benchmark.scheduling.time_limit import NOT_BEGUN, EpochTimer
 from benchmark.store import ERROR, Result, Status, Store, atomic
 
-REPORT_S = 2.0
-"""Between a worker's reports at least, unless its trial ends: each costs Ray's driver a share of a core."""
-
-ACCURACY = "accuracy"
-"""What a search maximises: the mean over a trial's runs of the students' accuracy, now."""
+REPORT_S = 2.0  # between a worker's reports at least, unless its trial ends: each costs Ray's driver a share of a core
+ACCURACY = "accuracy"  # what a search maximises: the mean over a trial's runs of the students' accuracy, now
 
 Event = tuple[str, int, Any]
 """``note``, ``epoch`` or ``ended``; which of the trial's runs; and the line, the metrics or the result."""

@@ -67,13 +67,6 @@ def test_the_budget_that_is_advised_is_one_that_the_plan_takes_and_fits_two_hour
     assert 0.8 * 7200 < run.train.epochs * 510 <= 7200
 
 
-def test_paces_that_were_measured_before_are_used(tmp_path: Path) -> None:
-    command = planned(tmp_path, methods=["dml"], backbone="resnet8", seeds=2)
-    know(command, ImageCost(0.01, 0.001))
-    # 300 epochs of 50,000 images at 10 ms and 10,000 at 1 ms, twice
-    assert lines(command)[0] == "about 3 d 13 h on this machine's CPU (2 runs)"
-
-
 def test_what_is_trained_already_takes_no_time(tmp_path: Path) -> None:
     layer = {"dataset": "cifar100", "methods": ["dml"], "backbone": "resnet8", "seeds": 1, "results": str(tmp_path)}
     command = running.prepare([layer | SERIAL])

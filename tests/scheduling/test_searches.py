@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmark import running
-from benchmark.scheduling.trials import ACCURACY, ProgressCallback, packed, unpacked
+from benchmark.scheduling.trials import ACCURACY, ProgressCallback, packed
 from benchmark.sweeps import plan, sweeping
 from benchmark.sweeps.search import Asha
 from methods.errors import InputError
@@ -61,8 +61,3 @@ def test_a_study_is_kept_in_a_file_or_at_an_url(tmp_path: Path) -> None:
         assert sweep(tmp_path, search="optuna", storage=given).storage == expected
     with pytest.raises(InputError, match="optuna"):
         sweep(tmp_path, search="random", storage="study.db")
-
-
-def test_a_trial_carries_its_runs(tmp_path: Path) -> None:
-    runs = sweep(tmp_path, seeds=3).command.runs
-    assert unpacked(packed(runs)) == list(runs)

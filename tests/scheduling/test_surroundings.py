@@ -13,7 +13,7 @@ import pytest
 
 from benchmark import datasets
 from benchmark.scheduling import Execution, Job
-from benchmark.scheduling.cluster import SOCKET_NAME, own_folders
+from benchmark.scheduling.cluster import SOCKET_NAME
 from benchmark.store import Status, environment, load
 from tests.plans import digits
 
@@ -186,10 +186,6 @@ def test_other_code_than_the_command_runs_is_refused(tmp_path: Path) -> None:
         assert execution.result is not None
         assert execution.result.status is status
         assert ("other code" in execution.result.reason) == (status is Status.FAILED)
-
-
-def test_workers_import_from_where_this_process_does() -> None:
-    assert own_folders() == [str(ROOT)]
 
 
 @pytest.mark.skipif(shutil.which("taskset") is None, reason="no taskset: install util-linux")

@@ -76,13 +76,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
 class TestWords:
     @pytest.mark.parametrize(
         ("words", "seconds"),
-        [("90s", 90), ("9m", 540), ("2h", 7200), ("1h30m", 5400), ("1.5h", 5400), ("1d2h3m4s", 93784), (" 9m ", 540)],
+        [
+            ("90s", 90),
+            ("9m", 540),
+            ("2h", 7200),
+            ("1h30m", 5400),
+            ("1.5h", 5400),
+            ("1d2h3m4s", 93784),
+            (" 9m ", 540),
+            ("20s", 20),
+        ],
     )
     def test_a_time_is_kept_for_the_end(self, words: str, seconds: float) -> None:
-        assert TimeLimit.after(words, begun=1000.0).end == 1000 + seconds - ENDING_S
-
-    def test_of_a_short_time_a_tenth(self) -> None:
-        assert TimeLimit.after("20s", begun=0.0).end == 18
+        # of a short time a tenth is kept
+        assert TimeLimit.after(words, begun=1000.0).end == 1000 + seconds - min(ENDING_S, seconds / 10)
 
     @pytest.mark.parametrize("words", ["", "9", "m", "9 minutes", "30m1h", "-9m", "0s", "0h0m", "1e3s", 9, True, []])
     def test_others_are_refused(self, words: Any, tmp_path: Path) -> None:
@@ -131,12 +138,6 @@ class TestEpochTimer:
         assert not timer.allows("dml")
         assert not timer.allows("pcl")
         assert not timer.allows("one")
-
-    def test_without_a_limit_no_clock_is_looked_at(self) -> None:
-        timer = EpochTimer(None)
-        with timer.epoch("dml"):
-            pass
-        assert timer.allows("dml", 1e9)
 
 
 class TestSerial:
@@ -266,11 +267,6 @@ class TestCommands:
     @pytest.fixture(autouse=True)
     def small(self, tmp_path: Path) -> None:
         (tmp_path / "small").write_text(yaml.safe_dump(SMALL | {"seeds": 1}), encoding="utf-8")
-
-    @pytest.mark.parametrize("words", ["soon", "9", "0s"])
-    def test_wrong_words_are_one_line(self, bench: Bench, words: str) -> None:
-        bench(*self.WORDS, words).assert_refused("stop_after takes a time such as 9m", repr(words))
-        bench("sweep", "decay", "--stop-after", words).assert_refused("stop_after takes a time such as 9m", repr(words))
 
     def test_75_and_the_line_that_goes_on_until_0(self, bench: Bench) -> None:
         # whatever the machine: a millisecond is over before anything begins

@@ -73,9 +73,6 @@ class TestMacs:
         # the first convolution's: 8 x 8 places, 3 x 3 weights, 16 maps
         assert found.train == 3 * found.evaluation - 8 * 8 * 3 * 3 * 16
 
-    def test_two_peers_take_twice_as_much_as_one(self) -> None:
-        assert macs_per_image(run_of("dml"), SHAPE) == tuple(2 * macs for macs in macs_per_image(run_of(), SHAPE))
-
 
 class TestEstimate:
     def test_time_grows_with_epochs_and_with_evaluations(self, tmp_path: Path) -> None:
