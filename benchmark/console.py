@@ -81,12 +81,7 @@ def same_command() -> str:
 
 
 def new_console(stderr: bool = False, quiet: bool = False) -> "Console":
-    """Return a console of Rich that shows control characters, such as those of a name, and does not obey them.
-
-    Args:
-        stderr: Whether it is the error stream's.
-        quiet: Whether nothing is printed.
-    """
+    """Return a console of Rich that shows control characters, such as those of a name, and does not obey them."""
     from rich.console import Console
 
     class VisibleConsole(Console):
@@ -109,12 +104,6 @@ def note_once(line: str) -> None:
 
 
 def tell(*text: object, error: bool = False, flush: bool = False) -> None:
-    """Print lines, what a command answers, with their control characters made visible.
-
-    Args:
-        text: Each one line of the answer.
-        error: Whether they go to the error stream.
-        flush: Whether a reader is to have them at once, and not when there are more.
-    """
+    """Print lines, what a command answers, with their control characters made visible; with ``flush`` at once."""
     for line in text:
         print(visible(str(line)), file=sys.stderr if error else sys.stdout, flush=flush)

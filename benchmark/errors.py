@@ -10,14 +10,7 @@ class TryAgainError(Exception):
 
 
 class OutputError(MachineError):
-    """What is printed cannot be written.
-
-    Args:
-        fault: What the system says.
-
-    Attributes:
-        closed: Whether its reader has gone, as ``head`` does when it has seen enough.
-    """
+    """What is printed cannot be written; ``closed`` if its reader has gone, as ``head`` when it has seen enough."""
 
     def __init__(self, fault: OSError) -> None:
         super().__init__(f"cannot write the output: {fault.strerror}")

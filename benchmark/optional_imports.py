@@ -28,15 +28,9 @@ def missing_line(use: str, module: str) -> str:
 
 
 def need(use: str, *modules: str, instead: str = "") -> None:
-    """Look for libraries, without importing them.
+    """Raise a MachineError if one of these modules of :data:`DISTRIBUTIONS` is missing, without importing them.
 
-    Args:
-        use: What needs them, as the beginning of a sentence.
-        modules: As they are imported; of :data:`DISTRIBUTIONS`.
-        instead: What does without them.
-
-    Raises:
-        MachineError: If one is missing.
+    Its message says what needs the module (``use``) and what does without it (``instead``).
     """
     for module in modules:
         if not present(module):

@@ -7,14 +7,10 @@ from methods.errors import InputError
 
 
 def written(text: str | Path, what: str) -> Path:
-    """Return the path that a text means, with ``~`` as the home folder: every path that a person gives comes here.
-
-    Args:
-        text: As a person wrote it.
-        what: What the path is of, for the message.
+    """Return the path that a person's text means, with ``~`` as the home folder.
 
     Raises:
-        InputError: If it holds a NUL character, or names the home of a person who is not there.
+        InputError: If it holds a NUL character or names the home of nobody; it begins with what the path is of.
     """
     text = str(text)
     if "\0" in text:
@@ -26,11 +22,7 @@ def written(text: str | Path, what: str) -> Path:
 
 
 def plugin_file(plugin: str | Path) -> Path:
-    """Return the absolute path of a plug-in, whether it is there or not.
-
-    Raises:
-        InputError: As :func:`written` does.
-    """
+    """Return the absolute path of a plug-in, whether it is there or not, or raise an InputError as :func:`written`."""
     return written(plugin, "plugin").resolve()
 
 

@@ -7,19 +7,16 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import names_of, path, say_notes, several_of, switch
+from benchmark.commands.options import of_kind, option, path, say_notes, switch
 from benchmark.console import tell
 from methods.errors import InputError
 
-_backbones = partial(names_of, "backbones")
+_BACKBONES = of_kind("backbones", several=True)
 
 
 def check(
     name: Annotated[options.Text, typer.Argument(help="A method (default: all).")] = None,
-    backbone: Annotated[
-        options.Text,
-        typer.Option(help="Networks instead, with commas; or all.", autocompletion=several_of(_backbones)),
-    ] = None,
+    backbone: Annotated[options.Text, option("Networks instead, with commas; or all.", None, _BACKBONES)] = None,
     plugin: options.Plugins = None,
 ) -> None:
     """Check that methods, or networks, fulfil the interface."""

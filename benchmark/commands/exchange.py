@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import as_path, counted, path, say_notes, switch
+from benchmark.commands.options import argument, as_path, counted, option, path, say_notes, switch
 from benchmark.console import tell
 from methods.errors import InputError
 
@@ -20,14 +20,8 @@ Bound = Annotated[
 DrawSeed = Annotated[int | None, typer.Option(help="Of the draw; drawn itself and printed if not given.")]
 Sample = Annotated[int | None, typer.Option(help="Repeat so many at most, drawn at random.", min=1)]
 Device = Annotated[options.Text, typer.Option(help="auto, cpu, cuda or cuda:N; as recorded if not given.")]
-Datasets = Annotated[
-    options.Words,
-    typer.Option(help="A dataset of a path that may be read, as folder:photos; repeatable.", metavar="NAME"),
-]
-Files = Annotated[
-    list[Path] | None,
-    typer.Option("--file", parser=as_path, help="A file that runs need, as a teacher's weights; repeatable."),
-]
+Datasets = Annotated[options.Words, option("A dataset of a path that may be read, as folder:photos.", "NAME")]
+Files = Annotated[list[Path] | None, path("FILE", "A file that runs need, as a teacher's weights.", "--file")]
 
 
 def pack(
@@ -45,9 +39,7 @@ def pack(
 
 
 def merge(
-    bundles: Annotated[
-        list[Path], typer.Argument(parser=as_path, help="Files written by bench pack.", metavar="BUNDLE...")
-    ],
+    bundles: Annotated[list[Path], typer.Argument(parser=as_path, help="From bench pack.", metavar="BUNDLE...")],
     into: Annotated[Path, path("RESULTS", "The results folder to add the runs to.")],
     dry_run: Annotated[bool, switch("--dry-run", "Check everything and write nothing.")] = False,
 ) -> None:
@@ -69,10 +61,7 @@ def merge(
 
 def verify(
     target: Annotated[
-        options.Text,
-        typer.Argument(
-            help="A run, a bundle or a results folder; all of --results if not given.", metavar="RUN|BUNDLE"
-        ),
+        options.Text, argument("A run, a bundle or a results folder; all of --results if not given.", "RUN|BUNDLE")
     ] = None,
     sample: Sample = None,
     minutes: Annotated[float | None, typer.Option(help="How long runs are repeated; no limit if not given.")] = None,
@@ -84,9 +73,7 @@ def verify(
     plugin: options.Plugins = None,
     dataset: Datasets = None,
     file: Files = None,
-    record: Annotated[
-        bool, switch("--record", "Keep the outcomes in verification.json of --results, for bench site.")
-    ] = False,
+    record: Annotated[bool, switch("--record", "Keep the outcomes in verification.json, for bench site.")] = False,
 ) -> None:
     """Repeat stored runs here and say whether they are identical or reproduced; exit code 1 if any is neither."""
     from benchmark import exchange
@@ -127,9 +114,7 @@ def submit(
     prepare: Annotated[Path | None, path("RESULTS", "Make one of all runs of a results folder.")] = None,
     out: Annotated[Path | None, path("FOLDER", "Where --prepare writes it.")] = None,
     method: Annotated[options.Text, typer.Option(help="With --prepare: what it is about, if it is not clear.")] = None,
-    recipe: Annotated[
-        options.Text, typer.Option(help="With --prepare: that the runs follow; else the usual one of their dataset.")
-    ] = None,
+    recipe: Annotated[options.Text, option("With --prepare: that the runs follow, if not the usual one.")] = None,
     minutes: Annotated[float, typer.Option(help="How long runs are repeated, drawn at random.", min=0.001)] = 10.0,
     sample: Sample = None,
     seed: DrawSeed = None,

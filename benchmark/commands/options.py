@@ -71,6 +71,11 @@ def names_of(kind: str) -> Iterable[str]:
     return available() if kind == "methods" else recipes.names() if kind == "recipes" else suites.names()
 
 
+def of_kind(kind: str, several: bool = False) -> Complete:
+    """Return the completion of a word of :func:`names_of`, or of the last of several between commas."""
+    return (several_of if several else one_of)(partial(names_of, kind))
+
+
 def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs of the results folder that the line names so far, by folder name and identity."""
     from benchmark.store import names
@@ -96,11 +101,7 @@ def option_parameter(name: str, annotation: Any) -> inspect.Parameter:
 
 
 def with_options(**groups: Mapping[str, Option]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that replaces parameters of a command by the options that are declared for them.
-
-    Args:
-        groups: By the parameter's name; the command gets it as a mapping of the options that were given.
-    """
+    """Return a decorator that gives a command the options of groups; each is a mapping of those that were given."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def call(**values: Any) -> None:
@@ -127,8 +128,9 @@ def with_options(**groups: Mapping[str, Option]) -> Callable[[Callable[..., None
 
 def _typed(key: str, option: Option) -> tuple[str, Any]:
     """Return a declared option as Typer takes it."""
-    words = partial(names_of, option.names) if option.names else (lambda: option.choices)
-    complete = (several_of if option.several else one_of)(words) if option.names or option.choices else None
+    complete = one_of(lambda: option.choices) if option.choices else None
+    if option.names:
+        complete = of_kind(option.names, option.several)
     how: dict[str, Any] = {"help": option.help, "metavar": option.metavar, "autocompletion": complete}
     if option.type is Path:
         how["parser"] = as_path
@@ -181,6 +183,18 @@ def path(metavar: str, meaning: str, *flags: str) -> Any:
     return typer.Option(*flags, parser=as_path, help=meaning, metavar=metavar)
 
 
+def option(
+    meaning: str, metavar: str | None = None, complete: Callable[..., list[str]] | None = None, *flags: str
+) -> Any:
+    """Return an option that is text; its flag is the parameter's name if none is given."""
+    return typer.Option(*flags, help=meaning, metavar=metavar, autocompletion=complete)
+
+
+def argument(meaning: str, metavar: str, complete: Callable[..., list[str]] | None = None) -> Any:
+    """Return an argument that is text."""
+    return typer.Argument(help=meaning, metavar=metavar, autocompletion=complete)
+
+
 def switch(flag: str, meaning: str) -> Any:
     """Return an option that is on or off, without a flag that switches it off."""
     return typer.Option(flag, help=meaning)
@@ -191,70 +205,41 @@ RESULTS = [Path("results")]
 
 Text = str | None
 Words = list[str] | None
-Config = Annotated[
-    Text,
-    typer.Option(
-        help="A YAML file or a recipe's name; the command line wins.",
-        metavar="FILE",
-        autocompletion=one_of(partial(names_of, "recipes")),
-    ),
-]
+Config = Annotated[Text, option("A YAML file or a recipe's name; the command line wins.", "FILE", of_kind("recipes"))]
 Results = Annotated[Path, path("DIR", "Where runs are stored.")]
 ManyResults = Annotated[list[Path], path("DIR", "Where runs are stored; may be repeated, or a pattern in quotes.")]
 Prefer = Annotated[Path | None, path("DIR", "With several --results: the folder to use where folders disagree.")]
 DataRoot = Annotated[Path | None, path("DIR", OPTIONS["data_root"].help)]
 Baseline = Annotated[
     Text,
-    typer.Option(
+    option(
         # the backslash keeps Rich from reading the brackets as markup
-        help=r"The row that gains refer to: its label, a method, or 'method\[key=value]'. Gains are paired over seeds, "
-        "each with its 95 % confidence interval; exploratory, verdicts come with --suite.",
-        metavar="ROW",
+        r"The row that gains refer to: its label, a method, or 'method\[key=value]'. Gains are paired over seeds, each "
+        "with its 95 % confidence interval; exploratory, verdicts come with --suite.",
+        "ROW",
     ),
 ]
-Set = Annotated[
-    Words,
-    typer.Option(
-        "--set", help="Any setting, such as train.lr=0.05, data.pad=2, dml.temperature=2.", metavar="SECTION.KEY=VALUE"
-    ),
-]
+Set = Annotated[Words, option("Any setting, as train.lr=0.05, dml.temperature=2.", "SECTION.KEY=VALUE", None, "--set")]
 DryRun = Annotated[bool, switch("--dry-run", "Print what would be run and stop.")]
-Plugins = Annotated[
-    Words, typer.Option(help="A Python file with methods, backbones or datasets; may be repeated.", metavar="FILE")
-]
-Where = Annotated[
-    Text, typer.Option(help="Only matching runs, such as 'backbone=resnet8 and temperature=3'.", metavar="CONDITION")
-]
+Plugins = Annotated[Words, option("A Python file with methods, backbones or datasets; may be repeated.", "FILE")]
+Where = Annotated[Text, option("Only matching runs, such as 'backbone=resnet8 and temperature=3'.", "CONDITION")]
 Split = Annotated[
     Text,
-    typer.Option(
-        help="test, validation or all (default: test, where there are such runs).",
-        autocompletion=one_of(lambda: ("test", "validation", "all")),
+    option(
+        "test, validation or all (default: test, where there are such runs).",
+        complete=one_of(lambda: ("test", "validation", "all")),
     ),
 ]
 SuiteName = Annotated[
     Text,
-    typer.Option(
-        help="A declared comparison, see bench list suites: its runs, its baseline, and verdicts at its level.",
-        metavar="NAME",
-        autocompletion=one_of(partial(names_of, "suites")),
-    ),
+    option("A comparison of bench list suites: its runs, its baseline and verdicts.", "NAME", of_kind("suites")),
 ]
-Hide = Annotated[Words, typer.Option(help="A row or a method to leave out; may be repeated.", metavar="ROW")]
+Hide = Annotated[Words, option("A row or a method to leave out; may be repeated.", "ROW")]
 Label = Annotated[
     Words,
-    typer.Option(
-        help="Another name for a method, row, dataset, network or setting: dkel='DKEL (ours)'; may be repeated.",
-        metavar="OLD=NEW",
-    ),
+    option("Another name for a method, dataset, network or setting: dkel='DKEL (ours)'; repeatable.", "OLD=NEW"),
 ]
 Layout = Annotated[
-    Path | None,
-    path("FILE", "A YAML file with a custom table layout: rows in order, groups, labels, columns, digits.", "--layout"),
+    Path | None, path("FILE", "A YAML file with a table layout: rows in order, groups, labels, digits.", "--layout")
 ]
-Run = Annotated[
-    str,
-    typer.Argument(
-        help="A run's folder name, the beginning of it, or its identity.", metavar="RUN", autocompletion=run_names
-    ),
-]
+Run = Annotated[str, argument("A run's folder name, the beginning of it, or its identity.", "RUN", run_names)]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import as_path, counted, one_of, path, say_notes, shown, switch
+from benchmark.commands.options import argument, as_path, counted, one_of, option, path, say_notes, shown, switch
 from benchmark.console import tell
 from methods.errors import InputError, unknown
 
@@ -34,9 +34,7 @@ def list_(
     ] = None,
     results: options.ManyResults = options.RESULTS,
     prefer: options.Prefer = None,
-    status: Annotated[
-        options.Text, typer.Option(help="Filter by status, such as failed.", autocompletion=one_of(statuses))
-    ] = None,
+    status: Annotated[options.Text, option("Filter by status, such as failed.", None, one_of(statuses))] = None,
     where: options.Where = None,
     split: options.Split = None,
     hide: options.Hide = None,
@@ -114,10 +112,7 @@ def show(run: options.Run, results: options.ManyResults = options.RESULTS, prefe
 
 
 def rm(
-    runs: Annotated[
-        options.Words,
-        typer.Argument(help="Runs, by folder name or identity.", metavar="RUN", autocompletion=options.run_names),
-    ] = None,
+    runs: Annotated[options.Words, argument("Runs, by folder name or identity.", "RUN", options.run_names)] = None,
     results: options.Results = Path("results"),
     where: options.Where = None,
     split: options.Split = None,
@@ -196,20 +191,14 @@ TOP = 5
 def predict(
     model: Annotated[
         str,
-        typer.Argument(
-            help="A file written by bench export, with its .json next to it (a .pt2 is code: use your own only); or, "
-            "with --out, a stored run.",
-            metavar="FILE|RUN",
+        argument(
+            "A file of bench export, its .json beside it (a .pt2 is code: use your own only); or, with --out, a run.",
+            "FILE|RUN",
         ),
     ],
-    images: Annotated[
-        list[Path] | None, typer.Argument(parser=as_path, help="With FILE: image files, of any size.", metavar="IMAGE")
-    ] = None,
+    images: Annotated[list[Path] | None, typer.Argument(parser=as_path, help="Image files.", metavar="IMAGE")] = None,
     top: Annotated[int | None, typer.Option(help=f"With FILE: classes to print ({TOP}).", min=1)] = None,
-    out: Annotated[
-        Path | None,
-        path("FILE", "With RUN: the .npz file for logits, labels and predicted classes of the scored images."),
-    ] = None,
+    out: Annotated[Path | None, path("FILE", "With RUN: the .npz file for logits, labels and predictions.")] = None,
     results: options.ManyResults = options.RESULTS,
     prefer: options.Prefer = None,
     data_root: options.DataRoot = None,

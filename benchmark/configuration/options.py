@@ -216,11 +216,9 @@ class MethodEntry:
 
 
 def read_entries(key: str, value: Any) -> list[MethodEntry]:
-    """Return the methods of a value, each once, or raise an InputError.
+    """Return the methods of a list of words and mappings with ``name``, ``as`` and settings, or raise an InputError.
 
-    Args:
-        key: ``methods``, whose words are names, or ``variants``, whose words are as ``--variant`` takes them.
-        value: A text with commas, or a list of words and of mappings with ``name``, ``as`` and settings.
+    The words of ``methods`` are names, which a text may separate by commas, those of ``variants`` as of ``--variant``.
     """
     items = value.split(",") if isinstance(value, str) and key == "methods" else value
     if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):

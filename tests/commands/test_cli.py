@@ -7,11 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import yaml
 
 from benchmark import store
-from benchmark.configuration.run_config import RunConfig
-from tests.command_line import BENCH, CALM, PLUGIN, SMALL, Answer, Bench, process
+from tests.command_line import BENCH, CALM, PLUGIN, Answer, Bench, process
 
 pytestmark = pytest.mark.usefixtures("small")
 
@@ -132,16 +130,6 @@ class TestRun:
         assert table_of(first) == table_of(second)
         assert [row[0] for row in table_of(first)] == ["method", "independent", "dml"]
 
-    def test_force_repeats_them_with_the_same_numbers(self, bench: Bench, tmp_path: Path) -> None:
-        words = ["run", "--methods", "dml", "--seeds", "1", "--config", "small"]
-        first = bench(*words)
-        (before,) = tmp_path.glob("results/runs/*/result.json")
-        stamp = before.stat().st_mtime_ns
-        again = bench(*words, "--force")
-        assert "skipped" not in again.out
-        assert before.stat().st_mtime_ns > stamp
-        assert table_of(first) == table_of(again)
-
     def test_failed_run_ends_with_its_reason_while_the_others_finish(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text(PLUGIN, encoding="utf-8")
         words = "run --plugin mine.py --methods explosive,independent --seeds 1 --config small"
@@ -155,15 +143,6 @@ class TestRun:
         frame = store.load(tmp_path / "results")
         statuses = dict(zip(frame["method"], frame["status"], strict=True))
         assert statuses == {"explosive": "failed", "independent": "finished"}
-
-    def test_file_may_hold_everything_and_the_command_line_wins(self, bench: Bench, tmp_path: Path) -> None:
-        own = {"methods": ["dml"], "dataset": "digits", "seeds": "5,", "results": "elsewhere"}
-        content = SMALL | own | {"epochs": 2, "dml": {"temperature": 2}}
-        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-        assert bench("run", "--config", "mine.yaml", "--epochs", "1", "--set", "dml.temperature=3").code == 0
-        (path,) = tmp_path.glob("elsewhere/runs/*/config.yaml")
-        config = RunConfig(**yaml.safe_load(path.read_text()))
-        assert (config.seed, config.train.epochs, config.hyperparameters["temperature"]) == (5, 1, 3.0)
 
     def test_interrupt_says_how_to_resume(self, tmp_path: Path) -> None:
         words = ["run", "--methods", "dml", "--seeds", "1", "--config", "small", "--epochs", "10000"]

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.store import Store
-from tests import images
+from tests import images, plans
 from tests.command_line import Bench
 
 
@@ -67,17 +66,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs(words: str, said: str
     ],
 )
 def test_a_runs_folder_has_a_valid_name(backbone: str, part: str, tmp_path: Path) -> None:
-    config = RunConfig(
-        method="dml",
-        dataset="digits",
-        backbone=backbone,
-        seed=3,
-        train=TrainConfig(),
-        data=DataConfig(),
-        hyperparameters={},
-        method_version=1,
-        dataset_checksum="",
-    )
+    config = plans.on_noise("dml").model_copy(update={"dataset": "digits", "backbone": backbone, "seed": 3})
     folder = Store(tmp_path).folder(config)
     assert folder.parent == tmp_path / "runs"
     assert folder.name == f"dml-digits-{part}-s3-{config.identity}"

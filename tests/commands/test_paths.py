@@ -13,7 +13,6 @@ import benchmark
 from benchmark import cli, store
 from benchmark.commands.options import as_path
 from benchmark.configuration.options import joined, split
-from benchmark.datasets import default_root
 from benchmark.reports.run_text import command
 from benchmark.running import prepare
 from tests.command_line import Bench
@@ -64,12 +63,6 @@ def test_a_tilde_is_the_home_folder_in_every_path(bench: Bench, home: Path) -> N
     frame = benchmark.load("~/yaml", "last")
     assert list(frame["dataset"]) == [f"npz:{home}/few.npz"]
     assert len(benchmark.run("mine", plugins=["~/mine.py"], config="c.yaml", results="~/yaml", quiet=True)) == 1
-
-
-def test_the_folder_of_datasets_may_be_at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OKDBENCH_DATA", "~/d")
-    assert default_root() == home / "d"
-    assert prepare([{**COMMON, "dataset": "digits"}]).data_root == home / "d"
 
 
 def test_every_option_that_is_a_path_is_read_by_one_function() -> None:

@@ -52,16 +52,6 @@ class TestRepeat:
         assert again == run
         assert again.identity == run.identity
 
-    def test_the_device_belongs_to_it(self) -> None:
-        (run,) = plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 1}]), datasets)
-        result = Result(Status.FINISHED, environment={"device": "cuda"})
-        assert "--device cuda" in run_text.command(run, result)
-
-    def test_words_with_spaces_are_quoted(self) -> None:
-        (run,) = plan(Request([{"methods": ["dml"], "dataset": "digits", "seeds": 1}]), datasets)
-        command = run_text.command(run.model_copy(update={"dataset": "folder:/a b/$c"}))
-        assert "--dataset 'folder:/a b/$c'" in command
-
 
 class TestShow:
     def test_it_prints_the_run_and_how_to_repeat_it(self, finished_runs: Path, bench: Bench) -> None:
@@ -209,8 +199,6 @@ class TestDoctor:
         assert environment.has_bfloat16("model name\t: X\nflags\t\t: fpu avx512f avx512_bf16 sse\n")
         assert environment.has_bfloat16("Features\t: fp asimd bf16\n")
         assert not environment.has_bfloat16("model name\t: bf16 of avx512_bf16\nflags\t\t: fpu avx512f\n")
-        found = {finding.subject for finding in machine.findings(Path(), Path())}
-        assert ("bfloat16" in found) == environment.multiplies_bfloat16()
 
     def test_every_problem_has_a_remedy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(machine, "NEEDED", ("torch", "no-such-package"))
@@ -253,12 +241,3 @@ class TestCompletion:
         assert self.words(f"bench show --results {finished_runs} dml", tmp_path) == names
         identity = names[0].rpartition("-")[2]
         assert self.words(f"bench export --results {finished_runs} {identity[:6]}", tmp_path) == [identity]
-
-
-def test_a_damaged_run_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "dml-digits-resnet8-s0-0123456789ab"
-    folder.mkdir(parents=True)
-    for content in ("[", "- 1", "method: dml"):
-        (folder / store.CONFIG).write_text(content)
-        with pytest.raises(InputError, match=r"config\.yaml"):
-            store.find(tmp_path, "dml")

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.configuration.code import SourceCode, code_hash, hash_of, source_of, source_of_method
-from methods import registry
 from methods.errors import InputError
-from methods.plugins import import_plugin, makers
+from methods.plugins import import_plugin
 
 PLUGIN = '''"""A method."""
 
@@ -101,12 +100,6 @@ class TestFiles:
 
     def test_the_place_and_the_name_of_the_file_do_not_count(self, tmp_path: Path) -> None:
         assert self.source(tmp_path / "mine.py").hash == self.source(tmp_path / "other.py").hash
-
-    def test_a_file_of_datasets_alone_is_no_broken_method(self, tmp_path: Path) -> None:
-        path = tmp_path / "data.py"
-        path.write_text("from benchmark.datasets import Arrays\n\ndef blobs(root) -> Arrays:\n    return Arrays()\n")
-        assert registry.catalogue([path]).keys() == registry.catalogue().keys()
-        assert list(makers(import_plugin(str(path)), "Arrays")) == ["blobs"]
 
     def test_a_file_of_nothing_is(self, tmp_path: Path) -> None:
         path = tmp_path / "nothing.py"
