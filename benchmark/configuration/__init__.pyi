@@ -18,8 +18,6 @@ from .options import (
     Engine as Engine,
     LogitsType as LogitsType,
     Option as Option,
-    datasets_named as datasets_named,
-    joined as joined,
 )
 from .planning import (
     DATA_ROOT as DATA_ROOT,
@@ -54,3 +52,4 @@ from .run_config import (
     settings_of_role as settings_of_role,
 )
 from .suites import Suite as Suite, Task as Task
+from .values import datasets_named as datasets_named, joined as joined

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import paths
-from benchmark.configuration import options, recipes
+from benchmark.configuration import options, recipes, values
 from benchmark.configuration.code import Datasets, sources
 from benchmark.configuration.run_config import SECTIONS, DataConfig, Origin, RunAlias, RunConfig, TrainConfig
 from benchmark.metrics import refuse_taken
@@ -113,7 +113,7 @@ def expanded(request: Request, datasets: Datasets, checksums: Checksums | None =
     for layer in request.layers:
         check_keys(layer, request.plugins)
     runs: list[RunConfig] = []
-    for name in options.datasets_named(request.option("dataset")):
+    for name in values.datasets_named(request.option("dataset")):
         runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
     # a file may hold sections for methods of other runs; on the command line that is a slip
     used = {*options.OPTIONS, *SECTIONS, *(run.method for run in runs)}
@@ -136,10 +136,10 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
     plugins = request.plugins
     scoped = Request((layer_from_file(datasets.recipe(name, plugins), plugins), *request.layers), plugins)
     chosen = _entries(scoped)
-    architectures = options.names("backbone", scoped.option("backbone"))
-    seeds = options.parse_seeds(scoped.option("seeds"))
-    if len(chosen) * len(architectures) * len(seeds) > options.MAX_RUNS:
-        raise InputError(f"more than {options.MAX_RUNS:,} runs of {name}: ask for fewer seeds")
+    architectures = values.names("backbone", scoped.option("backbone"))
+    seeds = values.parse_seeds(scoped.option("seeds"))
+    if len(chosen) * len(architectures) * len(seeds) > values.MAX_RUNS:
+        raise InputError(f"more than {values.MAX_RUNS:,} runs of {name}: ask for fewer seeds")
     settings = section(scoped.layers, "train")
     train = _train_config(settings)
     data = validated(DataConfig, section(scoped.layers, "data"), "data")
@@ -203,15 +203,15 @@ def _train_config(settings: Mapping[str, Any]) -> TrainConfig:
     return train
 
 
-def _entries(request: Request) -> list[options.MethodEntry]:
+def _entries(request: Request) -> list[values.MethodEntry]:
     """Return the methods of a command: those named, or all; and the variants, with the plain methods beside them."""
     given = {key for layer in request.layers for key in layer}
-    added = options.read_entries("variants", request.option("variants")) if "variants" in given else []
+    added = values.read_entries("variants", request.option("variants")) if "variants" in given else []
     if "methods" in given:
         named = request.option("methods")
     else:
         named = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
-    chosen = options.read_entries("methods", named)
+    chosen = values.read_entries("methods", named)
     return chosen + [entry for entry in added if entry not in chosen]
 
 
@@ -226,7 +226,7 @@ def _check_mixing(methods: Iterable[str], mix: str, plugins: Sequence[str]) -> N
         )
 
 
-def _uses(entry: options.MethodEntry, common: TrainConfig, own: TrainConfig) -> list[RunAlias]:
+def _uses(entry: values.MethodEntry, common: TrainConfig, own: TrainConfig) -> list[RunAlias]:
     usual, mine = common.model_dump(mode="json"), own.model_dump(mode="json")
     instead = {key: usual[key] for key in entry.train if usual[key] != mine[key]}
     name = "" if entry.name == entry.method else entry.name
