@@ -1,8 +1,9 @@
 """The configurations under which a method is checked, and the first steps of training in them."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
@@ -12,14 +13,11 @@ import torch
 from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
+from benchmark import training
 from benchmark.configuration import TrainConfig
-from benchmark.training import StepBatch, learning_rate, on_meta, optimise, parameter_groups
 from methods import Progress, backbones, registry
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Batch, Method
-
-Depth = Literal["gates", "essential", "steps", "all"]
-"""How much of the contract is checked in a case; each includes those before it."""
 
 State = Mapping[str, Any]
 
@@ -34,9 +32,6 @@ PROGRESS = [
 RATES = TrainConfig(epochs=PROGRESS[0].epochs, lr=0.02, schedule="constant")
 """The learning rate of the steps, of which a method's groups may have their own."""
 
-LAST_OF_EPOCH = next(number for number, progress in enumerate(PROGRESS) if progress.last_of_epoch)
-"""The number of the first step that ends an epoch."""
-
 INTERRUPTED = 3
 """The number of the step before which a run is interrupted, to be resumed in a fresh instance."""
 
@@ -46,6 +41,36 @@ SMALL, OTHER = "resnet8", "resnet14"
 
 class ContractError(Exception):
     """A method or network breaks its contract; the message says how."""
+
+
+def require(kept: object, reason: str) -> None:
+    """Raise a ContractError with a reason unless something is true."""
+    if not kept:
+        raise ContractError(reason)
+
+
+def require_same(ours: State, theirs: State, reason: str) -> None:
+    """Raise a ContractError unless states are the same bit for bit; ``{}`` in the reason is what differs first."""
+    if name := difference(ours, theirs):
+        raise ContractError(reason.replace("{}", name))
+
+
+class Depth(IntEnum):
+    """How much of the contract is checked in a case; each includes those before it, and all rely on the gates."""
+
+    GATES = 0
+    ESSENTIAL = 1
+    STEPS = 2
+    ALL = 3
+
+
+Clauses = dict[str, tuple[Depth, Callable[[Any], None]]]
+"""By name: how deep a case is checked that a clause is for, and what raises a ContractError where it is broken."""
+
+
+def clause(table: Clauses, name: str, depth: Depth = Depth.ALL) -> Callable[[Callable[[Any], None]], None]:
+    """Register a clause in a table."""
+    return lambda check: table.update({name: (depth, check)})
 
 
 @dataclass(frozen=True)
@@ -59,7 +84,7 @@ class Case:
     num_classes: int = 5
     in_channels: int = 3
     image_size: int = 8
-    depth: Depth = "all"
+    depth: Depth = Depth.ALL
     may_refuse: bool = False  # may the method answer with an InputError that these values do not go together?
     plugins: tuple[str, ...] = ()  # files that define further backbones
 
@@ -95,11 +120,6 @@ class Case:
         """The method in training mode before its first step; clauses change nothing of it but batch statistics."""
         return self.build().train()
 
-    @property
-    def trained(self) -> Method:
-        """The method in eval mode after the first steps; no clause may change it."""
-        return self.first_steps.method
-
     @cached_property
     def first_steps(self) -> "FirstSteps":
         """What the method did in its first steps."""
@@ -108,15 +128,18 @@ class Case:
         found = FirstSteps(method, lacking=set(trainable(method)))
         prepare(self, method)
         found.switched = found.lacking ^ set(trainable(method))
-        resumed = self.depth in ("steps", "all")
+        resumed = self.depth >= Depth.STEPS
         for number, progress in enumerate(PROGRESS):
             if number == INTERRUPTED and resumed:
-                found.middle = snapshot(method)
-                found.predicted = predictions(method.eval(), self.images())
+                found.middle = snapshot(method.state_dict())
+                with torch.no_grad():
+                    found.predicted = method.eval().predict(self.images())
                 method.train()
-            frozen = {name: value.detach().clone() for name, value in _frozen(method).items()}
-            losses = step(self, method, number, number)
-            found.moved = found.moved or difference(frozen, _frozen(method))
+            untrained = {name: own for name, own in method.named_parameters() if not own.requires_grad}
+            before = snapshot(untrained)
+            torch.manual_seed(number)
+            losses = step(self, method, number)
+            found.moved = found.moved or difference(before, untrained)
             for name, parameter in trainable(method).items():
                 if parameter.grad is not None:
                     found.lacking.discard(name)
@@ -125,7 +148,7 @@ class Case:
             method.after_step(progress)
             found.left |= {name: own.training for name, own in method.named_modules() if own.training != modes[name]}
             if number >= INTERRUPTED and resumed:
-                found.later[number] = losses, snapshot(method)
+                found.later[number] = losses, snapshot(method.state_dict())
             if not resumed and not found.lacking:
                 break
         method.eval()
@@ -136,7 +159,7 @@ class Case:
 class FirstSteps:
     """What a method did in its first steps: which parameters and modules break the contract, and what it computed."""
 
-    method: Method  # in eval mode after them
+    method: Method  # in eval mode after them; no clause may change it
     lacking: set[str]  # needed a gradient and got none in any step
     infinite: str | None = None  # the first whose gradient was not finite
     switched: set[str] = field(default_factory=set)  # left with another requires_grad by start
@@ -156,47 +179,36 @@ def prepare(case: Case, method: Method, seed: int = 0) -> None:
     method.start(case.batch(1000 + number, method.views) for number in count())
 
 
-def step(case: Case, method: Method, number: int, seed: int | None = None) -> dict[str, Tensor]:
-    """Take a 0-based step of the optimiser and return its losses; without a seed torch's generator is left as it is."""
-    if seed is not None:
-        torch.manual_seed(seed)
+def step(case: Case, method: Method, number: int) -> dict[str, Tensor]:
+    """Take a 0-based step of the optimiser, from torch's generator as it is, and return its losses."""
     groups = [
-        {"params": list(group.parameters), "lr": learning_rate(group, RATES, PROGRESS[number].epoch)}
-        for group in parameter_groups(method)
+        {"params": list(group.parameters), "lr": training.learning_rate(group, RATES, PROGRESS[number].epoch)}
+        for group in training.parameter_groups(method)
     ]
     indices = torch.arange(BATCH_SIZE) + BATCH_SIZE * (number % TRAINING_BATCHES)
-    batch = StepBatch(*case.batch(number, method.views), indices)
-    return optimise(method, torch.optim.SGD(groups, fused=True), batch, PROGRESS[number])
+    batch = training.StepBatch(*case.batch(number, method.views), indices)
+    return training.optimise(method, torch.optim.SGD(groups, fused=True), batch, PROGRESS[number])
 
 
 def take_step(case: Case, method: Method, number: int) -> dict[str, Tensor]:
     """Take one whole step of training, with the step's number for its seed, and return its losses."""
-    losses = step(case, method, number, number)
+    torch.manual_seed(number)
+    losses = step(case, method, number)
     method.after_step(PROGRESS[number])
     return losses
 
 
-def snapshot(method: Method) -> State:
-    """Return a copy of a method's state, which can be loaded."""
+def snapshot(state: State) -> State:
+    """Return a copy of a state, which can be loaded."""
     return {
-        name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
-        for name, value in method.state_dict().items()
+        name: value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in state.items()
     }
-
-
-def predictions(method: Method, images: Tensor) -> dict[str, Tensor]:
-    """Return the logits of every predictor."""
-    with torch.no_grad():
-        return method.predict(images)
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return what the optimiser is given, by name."""
     return {name: value for name, value in module.named_parameters() if value.requires_grad}
-
-
-def _frozen(method: Method) -> State:
-    return {name: value for name, value in method.named_parameters() if not value.requires_grad}
 
 
 # ---- comparing ----
@@ -227,7 +239,7 @@ def distance(ours: Tensor, theirs: Tensor, least: float = 1e-30) -> float:
 
 def first(names: set[str]) -> str:
     """Return the first of some names, and how many more there are."""
-    return f"{min(names)}{f' (and {len(names) - 1} more)' if len(names) > 1 else ''}"
+    return f"{min(names, default='')}{f' (and {len(names) - 1} more)' if len(names) > 1 else ''}"
 
 
 # ---- all cases of a method ----
@@ -235,34 +247,37 @@ def first(names: set[str]) -> str:
 
 def cases(method: type[Method], folder: Path) -> Iterator[Case]:
     """Yield what a method is checked under, its defaults first; files that it needs are written to the folder."""
+
+    def example(place: str, *shape: Any) -> dict[str, Any]:
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        return method.example(folder / place, *shape)
+
     fields = method.Hyperparameters.model_fields
-    counts = [{"peers": peers} for peers in (2, 3, 4)] if "peers" in fields else []
-    fewest = counts[0] if counts else {}
-    example = _example(method, folder / "defaults", SMALL)
-    yield Case("defaults", method, example)
-    for chosen in counts:
-        yield Case(f"peers={chosen['peers']}", method, {**example, **chosen}, depth="steps")
+    given = example("defaults", SMALL, 5, 3, 8)
+    yield Case("defaults", method, given)
+    fewest = {"peers": 2} if "peers" in fields else {}
+    for peers in (2, 3, 4) if fewest else ():
+        yield Case(f"peers={peers}", method, {**given, "peers": peers}, depth=Depth.STEPS)
     for name, info in fields.items():
-        if name == "peers" or name in example:
+        if name == "peers" or name in given:
             continue
-        few = {**example, **fewest}
-        for value in choices(info):
-            if value != info.default:
-                yield Case(f"{name}={value}", method, {**few, name: value}, depth="steps", may_refuse=True)
-        for end in (bound(info, "ge"), bound(info, "le")):
-            if end is not None and end != info.default:
-                # the end of a real range may be written as a whole number
-                value = float(end) if info.annotation is float else end
-                yield Case(f"{name}={value}", method, {**few, name: value}, depth="gates", may_refuse=True)
-    grey = _example(method, folder / "grey", SMALL, num_classes=2, in_channels=1)
-    yield Case("grey images, two classes", method, grey, num_classes=2, in_channels=1, depth="essential")
+        ends = [end for end in (bound(info, "ge"), bound(info, "le")) if end is not None]
+        for depth, values in ((Depth.STEPS, choices(info)), (Depth.GATES, ends)):
+            for value in values:
+                if value != info.default:
+                    # the end of a real range may be written as a whole number
+                    varied = float(value) if info.annotation is float else value
+                    chosen = {**given, **fewest, name: varied}
+                    yield Case(f"{name}={varied}", method, chosen, depth=depth, may_refuse=True)
+    grey = example("grey", SMALL, 2, 1, 8)
+    yield Case("grey images, two classes", method, grey, SMALL, 2, 1, 8, Depth.ESSENTIAL)
     if method.mixed_backbones:
         two = f"{SMALL}+{OTHER}"
-        yield Case(f"backbone={two}", method, example, two, depth="essential", may_refuse=True)
+        yield Case(f"backbone={two}", method, given, two, depth=Depth.ESSENTIAL, may_refuse=True)
     for name in families():
         size = backbones.describe(name).min_image_size
-        given = {**_example(method, folder / name, name, image_size=size), **fewest}
-        yield Case(f"backbone={name}", method, given, name, image_size=size, depth="essential")
+        chosen = {**example(name, name, 5, 3, size), **fewest}
+        yield Case(f"backbone={name}", method, chosen, name, image_size=size, depth=Depth.ESSENTIAL)
 
 
 @cache
@@ -270,30 +285,23 @@ def families() -> tuple[str, ...]:
     """Return the backbone of the fewest layers of each family but that of the other cases."""
     sizes: dict[str, dict[str, int]] = {}
     for name in backbones.available():
-        with on_meta():
+        with torch.device("meta"):
             layers = sum(1 for _ in backbones.make(name, 2).network().modules())
         sizes.setdefault(backbones.describe(name).factory, {})[name] = layers
     return tuple(min(family, key=family.__getitem__) for family in sizes.values() if SMALL not in family)
 
 
-def _example(
-    method: type[Method], folder: Path, backbone: str, num_classes: int = 5, in_channels: int = 3, image_size: int = 8
-) -> dict[str, Any]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return method.example(folder, backbone, num_classes, in_channels, image_size)
-
-
 def choices(info: FieldInfo) -> tuple[Any, ...]:
     """Return what a hyperparameter may be if that is a closed set, or what its declaration gives as examples."""
-    return _choices(info.annotation) or tuple(info.examples or ())
 
+    def of(annotation: Any) -> tuple[Any, ...]:
+        if annotation is bool:
+            return (False, True)
+        if get_origin(annotation) is Literal:
+            return get_args(annotation)
+        return tuple(choice for part in get_args(annotation) for choice in of(part))
 
-def _choices(annotation: Any) -> tuple[Any, ...]:
-    if annotation is bool:
-        return (False, True)
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
-    return tuple(choice for part in get_args(annotation) for choice in _choices(part))
+    return of(info.annotation) or tuple(info.examples or ())
 
 
 def bound(info: FieldInfo, *words: str) -> Any:

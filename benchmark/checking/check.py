@@ -2,11 +2,10 @@
 
 import re
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, replace
-from itertools import islice, tee
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,19 +14,8 @@ import torch
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from benchmark.checking.cases import (
-    PROGRESS,
-    Case,
-    ContractError,
-    State,
-    bound,
-    cases,
-    choices,
-    difference,
-    predictions,
-    prepare,
-    take_step,
-)
+from benchmark.checking import cases
+from benchmark.checking.cases import PROGRESS, Case, Clauses, ContractError, Depth, State, require
 from benchmark.checking.contract import CLAUSES
 from benchmark.configuration import OPTIONS, SECTIONS
 from methods import registry
@@ -47,46 +35,70 @@ class ClauseResult:
 
 
 def check(name: str, plugins: Sequence[str | Path] = ()) -> list[ClauseResult]:
-    """Check a method and return the results of all clauses.
-
-    Args:
-        name: One of ``methods.available(plugins)``.
-        plugins: Python files that define further methods.
-
-    Raises:
-        InputError: If there is no such method.
-    """
+    """Check one of ``methods.available(plugins)`` and return the results of all clauses, or raise an InputError."""
     catalogue = registry.catalogue(plugins)
     if name not in catalogue:
         raise unknown("method", name, catalogue)
     if broken := catalogue[name].broken:
         return [ClauseResult("", "can be imported", broken)]
     method = registry.load(name, plugins)
-    results = list(checked("", DECLARATION, method, gates=DECLARATION))
-    if not faults(results):
-        with TemporaryDirectory(prefix="bench-check-") as folder, own_randomness():
-            results += _all_cases(method, Path(folder))
+    results = list(checked("", DECLARATION, method))
+    if faults(results):
+        return results
+    with TemporaryDirectory(prefix="bench-check-") as folder, own_randomness():
+        try:
+            for case in cases.cases(method, Path(folder)):
+                results += check_case(case)
+            if not faults(results):
+                results += checked("", EFFECTS, next(cases.cases(method, Path(folder))), method)
+        except Exception as error:
+            reason = reason_of(error) + place_of(error, method)
+            results.append(ClauseResult("", "example: the hyperparameters that it needs", reason))
     return results
 
 
 def check_case(case: Case) -> list[ClauseResult]:
     """Return the results of one case, up to the first that leaves no ground for others."""
     with own_randomness():
-        return list(_one_case(case))
+        try:
+            students = getattr(case.fresh, "students", ())
+        except InputError as error:
+            return [ClauseResult(case.label, "is built", None if case.may_refuse else str(error))]
+        except Exception as error:
+            return [ClauseResult(case.label, "is built", reason_of(error) + place_of(error, case.method))]
+        if not isinstance(students, tuple) or not students:
+            return [ClauseResult(case.label, "is built", "students names no predictor (a tuple of their names)")]
+        built = ClauseResult(case.label, "is built")
+        return [built, *checked(case.label, CLAUSES, case, case.method, case.depth)]
+
+
+def checked(
+    label: str, clauses: Clauses, case: Any, method: type[Method] | None = None, depth: Depth = Depth.ALL
+) -> Iterator[ClauseResult]:
+    """Yield the result of each clause, up to an error or the first gate that is broken: all others would meet it."""
+    for name, (needed, clause) in clauses.items():
+        if needed > depth:
+            continue
+        try:
+            clause(case)
+        except ContractError as violation:
+            yield ClauseResult(label, name, str(violation))
+            if needed is Depth.GATES:
+                return
+        except Exception as error:
+            yield ClauseResult(label, name, reason_of(error) + (place_of(error, method) if method else ""))
+            return
+        else:
+            yield ClauseResult(label, name)
 
 
 def check_lines(
     names: Sequence[str] | None, plugins: Sequence[str], check_one: Callable[[str, Sequence[str]], list[ClauseResult]]
 ) -> Iterator[tuple[bool, str]]:
-    """Check several methods or networks, and yield for each whether it keeps the contract and the lines that say so.
+    """Check several methods (None: all) or networks; yield whether each keeps the contract and the lines that say so.
 
-    Args:
-        names: Those that are checked; None for all methods.
-        plugins: Python files that define further methods and networks.
-        check_one: :func:`check`, or :func:`benchmark.checking.networks.check_network`.
-
-    Raises:
-        InputError: For an unknown name.
+    ``check_one`` is :func:`check`, or :func:`benchmark.checking.networks.check_network`; an unknown name is an
+    InputError.
     """
     names = list(registry.catalogue(plugins)) if names is None else names
     width = max(map(len, names))
@@ -127,45 +139,44 @@ def own_randomness() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def described(error: Exception, method: type[Method] | None = None) -> str:
-    """Return an error in one line, with the line of the method's file that it comes from."""
-    return reason_of(error) + (place_of(error, method) if method else "")
-
-
 # ---- what a method declares ----
 
-
-def _check_name(method: type[Method]) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", method.name):
-        raise ContractError(f"{method.name!r} has more in it than letters, digits, - and _")
-    if method.name in (*SECTIONS, *OPTIONS):
-        raise ContractError(f"{method.name!r} is a key of the configuration")
+DECLARATION: Clauses = {}
 
 
-def _check_docstring(method: type[Method]) -> None:
-    if not (method.__doc__ or "").strip():
-        raise ContractError("the class has no docstring")
+@cases.clause(DECLARATION, "a name that can be written on the command line", Depth.GATES)
+def _name(method: type[Method]) -> None:
+    written = re.fullmatch(r"[A-Za-z0-9_-]+", method.name)
+    require(written, f"{method.name!r} has more in it than letters, digits, - and _")
+    require(method.name not in (*SECTIONS, *OPTIONS), f"{method.name!r} is a key of the configuration")
 
 
-def _check_hyperparameters(method: type[Method]) -> None:
+@cases.clause(DECLARATION, "a first line of its docstring", Depth.GATES)
+def _docstring(method: type[Method]) -> None:
+    require((method.__doc__ or "").strip(), "the class has no docstring")
+
+
+@cases.clause(DECLARATION, "hyperparameters described, defaults within their ranges", Depth.GATES)
+def _hyperparameters(method: type[Method]) -> None:
     model = getattr(method, "Hyperparameters", None)
     if not isinstance(model, type) or not issubclass(model, BaseHyperparameters):
         raise ContractError("Hyperparameters is no subclass of BaseHyperparameters")
+    defaults = {}
     for name, info in model.model_fields.items():
-        if not (info.description or "").strip():
-            raise ContractError(f"{name} has no description")
-    given = {name: info for name, info in model.model_fields.items() if not info.is_required()}
+        require((info.description or "").strip(), f"{name} has no description")
+        if not info.is_required():
+            defaults[name] = info.get_default(call_default_factory=True)
     try:
-        model.model_validate({name: info.get_default(call_default_factory=True) for name, info in given.items()})
+        model.model_validate(defaults)
     except ValidationError as error:
         # what must be given is missing here; a default is validated only when it is given
         for fault in error.errors(include_url=False):
-            if fault["type"] != "missing":
-                where = ".".join(map(str, fault["loc"]))
-                raise ContractError(f"{where} has a default that is refused: {fault['msg']}") from None
+            where = ".".join(map(str, fault["loc"]))
+            require(fault["type"] == "missing", f"{where} has a default that is refused: {fault['msg']}")
 
 
-def _check_unknown(method: type[Method]) -> None:
+@cases.clause(DECLARATION, "unknown hyperparameters refused", Depth.GATES)
+def _unknown(method: type[Method]) -> None:
     try:
         method.Hyperparameters.resolve({"no_such_hyperparameter": 1})
     except InputError:
@@ -173,116 +184,50 @@ def _check_unknown(method: type[Method]) -> None:
     raise ContractError("an unknown hyperparameter is accepted")
 
 
-DECLARATION: Mapping[str, Callable[[type[Method]], None]] = {
-    "a name that can be written on the command line": _check_name,
-    "a first line of its docstring": _check_docstring,
-    "hyperparameters described, defaults within their ranges": _check_hyperparameters,
-    "unknown hyperparameters refused": _check_unknown,
-}
-
-
-# ---- what it does ----
-
-
-def _all_cases(method: type[Method], folder: Path) -> Iterator[ClauseResult]:
-    try:
-        kept = True
-        for case in cases(method, folder):
-            results = list(_one_case(case))
-            yield from results
-            kept = kept and not faults(results)
-        if kept:
-            acts = {"every hyperparameter changes something": _every_hyperparameter_acts}
-            yield from checked("", acts, next(cases(method, folder)), method)
-    except Exception as error:
-        yield ClauseResult("", "example: the hyperparameters that it needs", described(error, method))
-
-
-def _one_case(case: Case) -> Iterator[ClauseResult]:
-    reason: str | None = None
-    try:
-        students = getattr(case.fresh, "students", ())
-        if not isinstance(students, tuple) or not students:
-            reason = "students names no predictor (a tuple of their names)"
-    except InputError as error:
-        yield ClauseResult(case.label, "is built", None if case.may_refuse else str(error))
-        return
-    except Exception as error:
-        reason = described(error, case.method)
-    yield ClauseResult(case.label, "is built", reason)
-    if reason is None:
-        yield from checked(case.label, CLAUSES[case.depth], case, case.method, CLAUSES["gates"])
-
-
-def checked(
-    label: str,
-    clauses: Mapping[str, Callable[[Any], None]],
-    case: Any,
-    method: type[Method] | None = None,
-    gates: Container[str] = (),
-) -> Iterator[ClauseResult]:
-    """Yield the result of each clause, up to an error or the first gate that is broken: all others would meet it."""
-    for name, clause in clauses.items():
-        try:
-            clause(case)
-        except ContractError as violation:
-            yield ClauseResult(label, name, str(violation))
-            if name in gates:
-                return
-        except Exception as error:
-            yield ClauseResult(label, name, described(error, method))
-            return
-        else:
-            yield ClauseResult(label, name)
-
-
 # ---- whether every hyperparameter changes something ----
+
+EFFECTS: Clauses = {}
 
 MAX_BASES = 12
 """Configurations in which a hyperparameter is tried: some act only with another one's value."""
 
 
+@cases.clause(EFFECTS, "every hyperparameter changes something")
 def _every_hyperparameter_acts(case: Case) -> None:
-    """What the method's example gives, such as a file, is not varied, and what has no other value is not judged."""
-    fields = case.method.Hyperparameters.model_fields
-    trajectories: dict[str, Iterator[State] | None] = {}
-
-    def parts(changes: Mapping[str, Any]) -> Iterator[State] | None:
-        key = repr(sorted(changes.items()))
-        if key not in trajectories:
-            varied = replace(case, hyperparameters={**case.hyperparameters, **changes})
-            try:
-                (trajectories[key],) = tee(_parts(varied, varied.build()), 1)
-            except InputError:
-                trajectories[key] = None
-        # each copy begins anew, and no part is computed twice
-        return copy(trajectories[key])
+    # what the method's example gives, such as a file, is not varied, and what has no other value is not judged
+    fields = {
+        name: info
+        for name, info in case.method.Hyperparameters.model_fields.items()
+        if name not in case.hyperparameters
+    }
 
     def acts(name: str) -> bool:
-        values = list(_alternatives(fields[name]))
-        defaults, *others = _bases(case, name)
+        values = _alternatives(fields[name])
+        # the other hyperparameters at their defaults, then one of them at one of its other choices
+        others = [{"peers": 3}] if "peers" in fields else []
+        for other, info in fields.items():
+            others += [{other: value} for value in cases.choices(info) if value != info.default]
+        bases = [base for base in others if name not in base][:MAX_BASES]
         # before steps are taken with other values, those are tried with which the losses differ at once
-        for base, some in ((defaults, None), *((base, 1) for base in others), *((base, None) for base in others)):
-            for value in values:
-                before, after = parts(base), parts({**base, name: value})
-                if before is not None and after is not None:
-                    pairs = zip(islice(before, some), islice(after, some), strict=True)
-                    if any(difference(ours, theirs) for ours, theirs in pairs):
-                        return True
+        for base, parts in (({}, None), *((base, 1) for base in bases), *((base, None) for base in bases)):
+            if any(_differ(case, base, {**base, name: value}, parts) for value in values):
+                return True
         return not values
 
-    if names := [name for name in fields if name not in case.hyperparameters and not acts(name)]:
+    if names := [name for name in fields if not acts(name)]:
         reason = "changes nothing: neither losses nor updates, state or predictions"
         raise ContractError(f"{', '.join(names)} {reason}")
 
 
-def _bases(case: Case, name: str) -> Iterator[dict[str, Any]]:
-    """Yield what the other hyperparameters are set to while one is varied: the defaults, then one choice of another."""
-    yield {}
-    fields = case.method.Hyperparameters.model_fields
-    others = {other: info for other, info in fields.items() if other not in (name, *case.hyperparameters)}
-    pairs = [{other: value} for other, info in others.items() for value in choices(info) if value != info.default]
-    yield from ([{"peers": 3}, *pairs] if "peers" in others else pairs)[:MAX_BASES]
+def _differ(case: Case, ours: Mapping[str, Any], theirs: Mapping[str, Any], parts: int | None) -> bool:
+    """Return whether two configurations have other numbers in the first so many parts of a run; None: in all."""
+    both = [replace(case, hyperparameters={**case.hyperparameters, **changes}) for changes in (ours, theirs)]
+    try:
+        runs = [_parts(own, own.build()) for own in both]
+    except InputError:
+        return False
+    pairs = zip(*(islice(run, parts) for run in runs), strict=True)
+    return any(cases.difference(one, other) for one, other in pairs)
 
 
 def _parts(case: Case, method: Method) -> Iterator[State]:
@@ -293,26 +238,24 @@ def _parts(case: Case, method: Method) -> Iterator[State]:
     outputs = method(views)
     terms = {number: method.losses(outputs, labels, progress) for number, progress in enumerate(PROGRESS)}
     yield {f"{number} {name}": term.detach() for number, own in terms.items() for name, term in own.items()}
-    prepare(case, method)
+    cases.prepare(case, method)
     for number in range(len(PROGRESS)):
-        yield take_step(case, method, number)
-    predicted = predictions(method.eval(), case.images())
+        yield cases.take_step(case, method, number)
+    with torch.no_grad():
+        predicted = method.eval().predict(case.images())
     yield {"state": method.state_dict(), "predictions": predicted, "students": method.students}
 
 
-def _alternatives(info: FieldInfo) -> Iterator[Any]:
-    """Yield other values of a hyperparameter, some of which may be out of its range."""
+def _alternatives(info: FieldInfo) -> list[Any]:
+    """Return other values of a hyperparameter, some of which may be out of its range."""
     default = info.get_default(call_default_factory=True)
-    if known := choices(info):
-        yield from (value for value in known if value != default)
-        return
+    values: list[Any] = list(cases.choices(info))
     whole = "int" in str(info.annotation)
-    if not whole and "float" not in str(info.annotation):
-        return
-    start = default if isinstance(default, int | float) else 0
-    low, high = (bound(info, *words) or 0.0 for words in (("ge", "gt"), ("le", "lt")))
-    values: list[Any] = [start / 2, 2 * start, start + 1]
-    if low < high and not whole:
-        values += [low + share * (high - low) for share in (0.1, 0.9)]
-    written = (round(value) if whole else float(value) for value in values)
-    yield from (value for value in dict.fromkeys(written) if value != default)
+    if not values and (whole or "float" in str(info.annotation)):
+        start = default if isinstance(default, int | float) else 0
+        low, high = (cases.bound(info, *words) or 0.0 for words in (("ge", "gt"), ("le", "lt")))
+        values = [start / 2, 2 * start, start + 1]
+        if low < high and not whole:
+            values += [low + share * (high - low) for share in (0.1, 0.9)]
+        values = [round(value) if whole else float(value) for value in values]
+    return [value for value in values if value != default]

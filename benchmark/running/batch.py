@@ -84,7 +84,6 @@ def train_missing(command: Command, console: Console) -> None:
         training.check_labels(missing, shapes, command.plugins)
         notes = remarks(missing, sets, command.plugins)
         if device is not None:
-            notes += training.setting_remarks(missing, device)
             notes += training.machine_remarks(missing, device, command.cluster.trials_per_gpu)
         # who does not watch waits for no forecast
         told = [] if console.quiet else forecast(command, missing, shapes)

@@ -16,12 +16,10 @@ from .devices import (
     recording_key as recording_key,
     records_steps as records_steps,
     reset_peak_memory as reset_peak_memory,
-    setting_remarks as setting_remarks,
 )
 from .evaluation import predictions_of_students as predictions_of_students
 from .initialisation import (
     initialise_method as initialise_method,
-    on_meta as on_meta,
     without_values as without_values,
 )
 from .recorded import RecordingError as RecordingError

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
 """Width over height of a resized crop, and how often one that fits is looked for: torchvision's defaults."""
+
+ERASED_SHARE = (0.02, 0.33)
+ERASED_RATIO = (0.3, 3.3)
+"""Area of an erased rectangle as a share of the image's, and its height over its width: torchvision's defaults."""
+
+ERASING_ATTEMPTS = 10
+"""To find a rectangle that fits into the image, likewise."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +79,10 @@ class Augmentation:
     policy: "Policy | None"
 
     def __init__(self, images: Images, normalisation: Normalisation, data: DataConfig) -> None:
-        """Keep a reference to the images.
+        """Keep a reference to uint8 images ``[N, C, H, W]``.
 
-        Args:
-            images: ``[N, C, H, W]``, uint8.
-            normalisation: From their pixels to what networks see.
-
-        Raises:
-            InputError: For a border that is wider than a mirrored image, or a policy on images that are neither grey
-                nor of three colours.
+        Raises an InputError for a border that is wider than a mirrored image, or a policy on images that are neither
+        grey nor of three colours.
         """
         self.count, self.channels, self.height, self.width = images.shape
         cropped = data.augment != "none"
@@ -99,9 +102,9 @@ class Augmentation:
                 raise InputError(
                     f"data.augment={data.augment} takes grey images or three colours (given: {self.channels} channels)"
                 )
-            from benchmark.training.policies import Policy
+            from benchmark.training import policies
 
-            self.policy = Policy(data.augment, self.height, self.width, images.device)
+            self.policy = policies.Policy(data.augment, self.height, self.width, images.device)
 
     def sample(self, seed: int, axis: str, epoch: int, views: int) -> "SampledViews":
         """Sample everything that is done to every image in an epoch."""
@@ -118,8 +121,6 @@ class Augmentation:
             if self.policy:
                 changes.append(self.policy.sample(generator(seed, f"{axis}-policy", epoch, view), self.count))
             if self.erase:
-                from benchmark.training.policies import sample_boxes
-
                 boxes.append(sample_boxes(axis_seed(seed, f"{axis}-erase", epoch, view), self.count, self.erase, *size))
         device = self.images.device
         rows, columns = torch.stack(offsets, dim=1)
@@ -137,9 +138,9 @@ class Augmentation:
         return self.images[where if isinstance(self.images, Tensor) else indices]
 
     def views(self, indices: Tensor, sampled: "SampledViews", where: Tensor | None = None) -> Tensor:
-        """Return normalised views ``[V, B, C, H, W]``, channels-last, of the images at ``indices`` ``[B]``.
+        """Return normalised views ``[V, B, C, H, W]``, channels-last, of the images at ``indices`` ``[B]`` on the host.
 
-        These are in the host's memory, and ``where`` on the device; None: it is the CPU.
+        ``where`` are the same on the device; None: it is the CPU.
         """
         where = indices if where is None else where
         images, mirrored = self.pixels(indices, where), sampled.mirrored[:, where]
@@ -157,23 +158,22 @@ class Augmentation:
         views = self.normalisation(pixels)
         if sampled.boxes is None:
             return views
-        from benchmark.training.policies import erase
-
         return erase(views, sampled.boxes[:, where])
 
     def _windows(self, images: Tensor) -> Tensor:
-        """Return every crop of ``[B, C, H, W]`` and of its mirror images: a view ``[2, B, rows, columns, H, W, C]``.
-
-        The images are padded batch by batch: a padded copy of the whole set would take half as much memory again in
-        every run.
-        """
+        """Return every crop of ``[B, C, H, W]`` and of its mirror images: a view ``[2, B, rows, columns, H, W, C]``."""
+        # batch by batch: a padded copy of the whole set would take half as much memory again in every run
         pad, sides = self.pad, 2 if self.flip else 1
         offsets = 2 * pad + 1
-        shape = (sides, len(images), self.height + 2 * pad, self.width + 2 * pad, self.channels)
-        padded = images.new_zeros(shape)
+        padded = images.new_zeros(sides, len(images), self.height + 2 * pad, self.width + 2 * pad, self.channels)
         inside = images.movedim(-3, -1)
         if self.padding == "reflect":
-            rows, columns = (_mirrored_rim(side, pad, images.device) for side in (self.height, self.width))
+            # which pixel of a side is at each place of the padded one; the rim itself is not repeated
+            rows, columns = (
+                torch.minimum(places, 2 * (side - 1) - places)
+                for side in (self.height, self.width)
+                for places in (torch.arange(-pad, side + pad, device=images.device).abs(),)
+            )
             padded[0] = inside[:, rows[:, None], columns]
         else:
             if self.padding == "mean":
@@ -233,10 +233,51 @@ def _positions(start: Tensor, length: Tensor, side: int) -> Tensor:
     return found * (2 / max(1, side - 1)) - 1
 
 
-def _mirrored_rim(side: int, pad: int, device: torch.device) -> Tensor:
-    """Return which pixel of a side is at each place of the padded side; the rim itself is not repeated."""
-    places = torch.arange(-pad, side + pad, device=device).abs()
-    return torch.minimum(places, 2 * (side - 1) - places)
+def sample_boxes(seed: int, count: int, probability: float, height: int, width: int) -> Tensor:
+    """Return the rectangles that are erased of so many images: ``[n, 4]``, top, left, height and width; 0 for none.
+
+    They are those of torchvision's ``RandomErasing.get_params``, image by image from torch's generator with that seed.
+    """
+    chosen = (torch.rand(count, generator=torch.Generator().manual_seed(seed)) < probability).nonzero().flatten()
+    boxes = torch.zeros(count, 4, dtype=torch.int64)
+    # numpy's generator gives the same 32 bits: an attempt takes two, and a rectangle that fits two more
+    source = np.random.RandomState(seed & 0xFFFFFFFF)
+    source.bytes(4 * count)
+    bits = source.randint(0, 2**32, (2 * ERASING_ATTEMPTS + 2) * len(chosen) + 4, dtype=np.uint32)
+    # torch makes a float of 24 of them
+    shares = torch.from_numpy((bits & 0xFFFFFF) / 2.0**24)
+    low, high = (float(value) for value in torch.log(torch.tensor(ERASED_RATIO)))
+    ratios = torch.exp((shares * float(np.float32(high) - np.float32(low)) + low).float())[1:].double()
+    smallest, largest = map(np.float32, ERASED_SHARE)
+    scales = (shares * float(largest - smallest) + float(smallest)).float()
+    areas = height * width * scales[:-1].double()
+    rows, columns = torch.sqrt(areas * ratios).round().long(), torch.sqrt(areas / ratios).round().long()
+    fits = ((rows < height) & (columns < width)).tolist()
+    found, at = [], 0
+    for place in chosen.tolist():
+        for _ in range(ERASING_ATTEMPTS):
+            if fits[at]:
+                found.append((place, at))
+                at += 4
+                break
+            at += 2
+    if found:
+        places, starts = torch.tensor(found).T
+        numbers = torch.from_numpy(bits.astype(np.int64))
+        own, wide = rows[starts], columns[starts]
+        corners = numbers[starts + 2] % (height - own + 1), numbers[starts + 3] % (width - wide + 1)
+        boxes[places] = torch.stack((*corners, own, wide), dim=1)
+    return boxes
+
+
+def erase(images: Tensor, boxes: Tensor) -> Tensor:
+    """Set the pixels inside ``boxes`` ``[..., 4]`` of float images ``[..., C, H, W]`` to 0, in place."""
+    top, left, rows, columns = (side[..., None] for side in boxes.unbind(-1))
+    height, width = (torch.arange(side, device=images.device) for side in images.shape[-2:])
+    inside_rows = (height >= top) & (height < top + rows)
+    inside_columns = (width >= left) & (width < left + columns)
+    inside = inside_rows[..., :, None] & inside_columns[..., None, :]
+    return images.masked_fill_(inside.unsqueeze(-3), 0.0)
 
 
 @dataclass(frozen=True)
@@ -273,12 +314,7 @@ class Batches:
         self.per_epoch = len(_without_single(torch.arange(len(self.labels)).split(config.train.batch_size)))
 
     def of_epoch(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[tuple[StepBatch, bool]]:
-        """Yield an epoch's batches, each with whether it is the last.
-
-        Args:
-            order_axis: Of randomness: the order of the images.
-            epoch: 0-based.
-        """
+        """Yield a 0-based epoch's batches, each with whether it is the last; axes are those of the randomness."""
         seed = self._config.seed
         sampled = self.augmentation.sample(seed, view_axis, epoch, self._views)
         order = torch.randperm(len(self.labels), generator=generator(seed, order_axis, epoch))

@@ -7,7 +7,7 @@ import torch
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset, Shape, first_difference
-from benchmark.training.initialisation import initialise_method, on_meta, without_values
+from benchmark.training.initialisation import initialise_method, without_values
 from benchmark.training.students import named_classes
 from methods import Progress, backbones
 from methods.errors import InputError
@@ -19,18 +19,16 @@ def check_networks(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugi
     """Raise an InputError for networks that do not take a run's images, or lack stages that the method needs."""
     tried: set[tuple[str, str, Shape]] = set()
     for run in runs:
-        shape = shapes[run.dataset]
+        shape, parts = shapes[run.dataset], run.backbone.split("+")
         # the catalogue's networks go with every method, and only the images may be too small for them
-        brought = any(":" in part or backbones.describe(part, plugins).plugin for part in run.backbone.split("+"))
+        brought = any(":" in part or backbones.describe(part, plugins).plugin for part in parts)
         key = (run.method if brought else "", run.backbone, shape)
-        if key in tried:
-            continue
-        tried.add(key)
-        if brought:
-            with on_meta():
+        if key not in tried and brought:
+            with torch.device("meta"):
                 initialise_method(run, shape, plugins)
-        for part in run.backbone.split("+"):
+        for part in parts if key not in tried else ():
             backbones.make(part, shape.num_classes, shape.in_channels, shape.image_size, plugins)
+        tried.add(key)
 
 
 def check_labels(runs: Iterable[RunConfig], shapes: Mapping[str, Shape], plugins: Sequence[str | Path] = ()) -> None:
@@ -63,10 +61,8 @@ def check_files(runs: Iterable[RunConfig], sets: Mapping[str, Dataset]) -> None:
         classes = sets[run.dataset].classes
         for key in run.files:
             path = run.hyperparameters[key]
-            named = named_classes(Path(path))
-            if named is None or len(named) != len(classes):
-                continue
-            if differing := first_difference(named, classes):
+            named = named_classes(Path(path)) or ()
+            if len(named) == len(classes) and (differing := first_difference(named, classes)):
                 index, its, given = differing
                 order = " (the same names in another order)" if sorted(named) == sorted(classes) else ""
                 raise InputError(

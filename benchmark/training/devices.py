@@ -48,10 +48,8 @@ def choose_device(name: str) -> torch.device:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, in torch's allocator or in a CUDA library outside it."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and any(words in said for words in OUT_OF_MEMORY)
+    named = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    return named or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -121,16 +119,6 @@ def check_settings(runs: Iterable[RunConfig], device: torch.device) -> None:
             raise InputError(f"train.graph needs a CUDA device (here: {device.type})")
 
 
-def setting_remarks(runs: Iterable[RunConfig], device: torch.device) -> list[str]:
-    """Return one line for each setting that costs more than it brings on the device."""
-    compiled = {run.train.precision == "bf16" for run in runs if run.train.compile}
-    if device.type != "cpu" or not compiled:
-        return []
-    plain = "train.compile brings nothing on a CPU: 0.86 of the matrix rate was measured with it, 0.90 without"
-    slow = "train.compile with train.precision=bf16 was measured 12 times slower on a CPU than without: leave it out"
-    return [slow if reduced else plain for reduced in sorted(compiled)]
-
-
 # ---- what was measured of a machine ----
 
 WORTH_ADVISING = 1.1
@@ -138,9 +126,6 @@ WORTH_ADVISING = 1.1
 
 DOCTOR_MINUTES = 9
 """That ``bench doctor --deep`` takes unless another time is given."""
-
-MODELLED_GAIN = "1.3 to 3 times as fast"
-"""Recorded steps of the published networks against standard ones: modelled from counted launches, not measured."""
 
 
 class Machine(BaseModel):
@@ -154,7 +139,7 @@ class Machine(BaseModel):
 
     @classmethod
     def of(cls, device: torch.device) -> "Machine":
-        """Return what a device of this machine runs with; a CPU has no driver."""
+        """Return what a device of this machine runs with; a CPU, and a system that does not say it, has no driver."""
         driver = _driver_version() if device.type == "cuda" else ""
         return cls(device=environment.device_name(str(device)), driver=driver, torch_version=version("torch"))
 
@@ -226,27 +211,25 @@ def machine_remarks(runs: Iterable[RunConfig], device: torch.device, runs_per_de
         return []
     record = read_machine_record(device)
     if record is None:
-        if all(run.train.graph != "auto" for run in runs):
-            return []
-        return [
+        # 1.3 to 3: modelled from counted launches of the published networks, not measured
+        advice = (
             f"bench doctor --deep ({DOCTOR_MINUTES} minutes, once for this GPU) measures whether recorded training "
-            f"steps change no number here; they are then chosen, and likely to be {MODELLED_GAIN} (modelled)"
-        ]
-    # what changes numbers, and whether some run is without it
-    settings = {
-        ("bf16", "train.precision=bf16"): any(run.train.precision != "bf16" for run in runs),
-        ("compile", "train.compile=true"): any(not run.train.compile for run in runs),
-    }
+            "steps change no number here; they are then chosen, and likely to be 1.3 to 3 times as fast (modelled)"
+        )
+        return [advice] if any(run.train.graph == "auto" for run in runs) else []
     lines = []
-    for (name, setting), unused in settings.items():
-        if unused and (gain := record.gains.get(name, 0.0)) >= WORTH_ADVISING:
+    # what changes numbers, where some run is without it
+    for name, setting, used in (
+        ("bf16", "train.precision=bf16", all(run.train.precision == "bf16" for run in runs)),
+        ("compile", "train.compile=true", all(run.train.compile for run in runs)),
+    ):
+        if not used and (gain := record.gains.get(name, 0.0)) >= WORTH_ADVISING:
             lines.append(
                 f"--set {setting} is {gain:.1f} times as fast here ({record.workload}); it changes numbers: for all "
                 "runs that are compared, or for none"
             )
-    best = min(record.runs_per_device, len(runs))
-    if best > runs_per_device and record.gains.get("parallel", 0.0) >= WORTH_ADVISING:
-        gain = record.gains["parallel"]
+    best, gain = min(record.runs_per_device, len(runs)), record.gains.get("parallel", 0.0)
+    if best > runs_per_device and gain >= WORTH_ADVISING:
         lines.append(
             f"--trials-per-gpu {best}: {record.runs_per_device} runs on one GPU train {gain:.1f} times as many images "
             f"as one ({record.workload})"
@@ -255,9 +238,8 @@ def machine_remarks(runs: Iterable[RunConfig], device: torch.device, runs_per_de
 
 
 def _driver_version() -> str:
-    """Return the version of NVIDIA's driver; empty where the system does not say it."""
     with suppress(OSError):
-        first = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").partition("\n")[0]
-        if found := re.search(r"\s(\d+\.\d[\d.]*)\s", first):
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+        if found := re.search(r"\s(\d+\.\d[\d.]*)\s", text.partition("\n")[0]):
             return found[1]
     return ""

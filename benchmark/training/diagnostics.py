@@ -43,18 +43,12 @@ ROUNDING = 1e-12
 MOST_FEATURES = 8192
 """Of all peers together: their products take half a gigabyte then, and no score is worth a run that ends for memory."""
 
-_HITS, _COUNTS = "hits/", "counts"
-_Pair = tuple[str, str]
 
-
-def members(role: Role, roles: Mapping[str, Role], names: Container[str]) -> list[str]:
-    """Return the predictors of a role that are among some names, in the method's order."""
-    return [name for name, own in roles.items() if own == role and name in names]
-
-
-def pairs(roles: Mapping[str, Role], names: Container[str]) -> dict[str, list[_Pair]]:
+def pairs(roles: Mapping[str, Role], names: Container[str]) -> dict[str, list[tuple[str, str]]]:
     """Return which predictors are compared, as (reference, other), by what the comparison is called."""
-    peers, teachers = members("peer", roles, names), members("teacher", roles, names)
+    peers, teachers = (
+        [name for name, own in roles.items() if own == role and name in names] for role in ("peer", "teacher")
+    )
     taught = [(teachers[0], peer) for peer in peers] if len(teachers) == 1 else list(zip(teachers, peers, strict=False))
     compared = {
         "peers": list(permutations(peers, 2)),
@@ -68,7 +62,12 @@ def batch_sums(predictions: Mapping[str, Tensor], labels: Tensor, roles: Mapping
     """Return sums over a batch, labels ``[B]`` and logits ``[B, C]``, of which :func:`summary` makes scores."""
     logs = {name: F.log_softmax(logits.double(), dim=1) for name, logits in predictions.items()}
     sums = {f"ece/{name}": calibration_sums(log.exp(), labels) for name, log in logs.items()}
-    sums |= _class_sums(predictions, labels)
+    # of each class: its images [C], and by predictor how many of them it got right
+    classes = next(iter(predictions.values())).shape[1]
+    member = (labels[:, None] == torch.arange(classes, device=labels.device)).double()
+    sums["counts"] = member.sum(0)
+    # a matrix product instead of scattered additions, as below
+    sums |= {f"hits/{name}": (own.argmax(1) == labels).double() @ member for name, own in predictions.items()}
     for what, compared in pairs(roles, predictions).items():
         each = [_difference(logs[reference], logs[other]) for reference, other in compared]
         sums[what] = torch.stack(each).mean(0)
@@ -80,41 +79,26 @@ def summary(sums: Mapping[str, Sequence[float]], images: int, by_class_of: Seque
 
     Of ``by_class_of``, usually the students, the mean accuracy on each class is given too.
     """
-    scores = _class_scores(sums, by_class_of)
-    for name, values in sums.items():
-        if name.startswith("ece/"):
-            # sum_b |sum over the bin of (confidence - hit)| / N, the mean gap weighted by the bins' sizes
-            scores[name] = sum(map(abs, values)) / images
-        elif name.startswith("cka/"):
-            (scores[name],) = values
-        elif not name.startswith(_HITS) and name != _COUNTS:
-            distance, kl, disagreement = (value / images for value in values)
-            scores |= {f"distance/{name}": distance, f"kl/{name}": kl, f"disagreement/{name}": 100 * disagreement}
-    return scores
-
-
-def _class_sums(predictions: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-    """Return the images ``[C]`` of each class in the batch, and by predictor how many of them it got right."""
-    classes = next(iter(predictions.values())).shape[1]
-    # a matrix product instead of scattered additions, as below
-    member = (labels[:, None] == torch.arange(classes, device=labels.device)).double()
-    hits = {f"{_HITS}{name}": (own.argmax(1) == labels).double() @ member for name, own in predictions.items()}
-    return {_COUNTS: member.sum(0), **hits}
-
-
-def _class_scores(sums: Mapping[str, Sequence[float]], by_class_of: Sequence[str]) -> dict[str, float]:
-    if _COUNTS not in sums:
-        return {}
-    counts = sums[_COUNTS]
+    counts = sums.get("counts", ())
     there = [index for index, count in enumerate(counts) if count]
     shares = {
-        name.removeprefix(_HITS): {index: 100 * hits[index] / counts[index] for index in there}
+        name.removeprefix("hits/"): {index: 100 * hits[index] / counts[index] for index in there}
         for name, hits in sums.items()
-        if name.startswith(_HITS)
+        if name.startswith("hits/")
     }
     scores = {f"worst_class/{name}": min(own.values()) for name, own in shares.items()}
-    if by_class_of:
+    if shares and by_class_of:
         scores |= {f"class_top1/{index}": fmean(shares[name][index] for name in by_class_of) for index in there}
+    for name, values in sums.items():
+        kind = name.partition("/")[0]
+        if kind == "ece":
+            # sum_b |sum over the bin of (confidence - hit)| / N, the mean gap weighted by the bins' sizes
+            scores[name] = sum(map(abs, values)) / images
+        elif kind == "cka":
+            (scores[name],) = values
+        elif kind not in ("hits", "counts"):
+            distance, kl, disagreement = (value / images for value in values)
+            scores |= {f"distance/{name}": distance, f"kl/{name}": kl, f"disagreement/{name}": 100 * disagreement}
     return scores
 
 
@@ -177,18 +161,17 @@ class FeatureSimilarity:
             found: Tensor = products[one][other] - torch.outer(sums[one], sums[other]) / self.images
             return found
 
+        def norm(one: int) -> Tensor:
+            # what is but the rounding of products that are not centred is no norm
+            own: Tensor = torch.linalg.matrix_norm(centred(one, one))
+            return own.where(own > ROUNDING * torch.linalg.matrix_norm(products[one][one]), torch.nan)
+
         every = range(len(self._sizes))
-        norms = [_above_rounding(centred(one, one), products[one][one]) for one in every]
+        norms = [norm(one) for one in every]
         values = [
             centred(one, other).square().sum() / (norms[one] * norms[other]) for one, other in combinations(every, 2)
         ]
         return torch.stack(values).mean()
-
-
-def _above_rounding(centred: Tensor, raw: Tensor) -> Tensor:
-    """Return the Frobenius norm of centred products, or nan where it is but the rounding of those that are not."""
-    norm: Tensor = torch.linalg.matrix_norm(centred)
-    return norm.where(norm > ROUNDING * torch.linalg.matrix_norm(raw), torch.nan)
 
 
 class PeerSimilarity:

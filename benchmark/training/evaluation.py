@@ -21,7 +21,6 @@ from benchmark.training.diagnostics import PeerSimilarity
 from benchmark.training.students import read_student
 from methods import Method
 from methods.errors import InputError
-from methods.metrics import Role
 
 BATCH_SIZE = 500
 
@@ -40,20 +39,12 @@ def evaluate(
     diagnose: bool = False,
     by_class_of: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Return the scores of every predictor over all images, each image counting the same.
+    """Return the scores of every predictor, in eval mode, over all uint8 images ``[N, C, H, W]``, labels ``[N]``.
 
-    Args:
-        method: In any mode; it is evaluated in eval mode and left in the mode it had.
-        images: ``[N, C, H, W]``, uint8, on the method's device.
-        labels: ``[N]``, on the same device.
-        normalisation: From pixels to what the networks see.
-        layout: The memory layout in which the networks are given images.
-        diagnose: Whether the scores of :mod:`benchmark.training.diagnostics` are wanted too.
-        by_class_of: With ``diagnose``: the predictors whose mean accuracy on each class is wanted as well.
-
-    Returns:
-        ``top1/<predictor>`` and ``top5/<predictor>`` in percent, ``nll/<predictor>`` in nats; ``gain/ensemble`` and
-        ``gain/teachers``, what ensemble and teachers (their mean) are better than the peers' mean by, in points.
+    They are ``top1/<predictor>`` and ``top5/<predictor>`` in percent, ``nll/<predictor>`` in nats; ``gain/ensemble``
+    and ``gain/teachers``, what ensemble and teachers (their mean) are better than the peers' mean by, in points. With
+    ``diagnose`` those of :mod:`benchmark.training.diagnostics` too, and the mean accuracy of the predictors
+    ``by_class_of`` on each class.
     """
     totals: dict[str, Tensor] = {}
     roles = method.roles()
@@ -72,10 +63,19 @@ def evaluate(
     numbers = iter(torch.cat(list(totals.values())).tolist())
     host = {name: list(islice(numbers, len(value))) for name, value in totals.items()}
     scores: dict[str, float] = {}
+    accuracies: dict[str, float] = {}
     for name in [name for name in host if name.startswith("/")]:
         top1, top5, nll = (value / len(labels) for value in host.pop(name))
+        accuracies[name.removeprefix("/")] = 100 * top1
         scores |= {f"top1{name}": 100 * top1, f"top5{name}": 100 * top5, f"nll{name}": nll}
-    return scores | _gains(scores, roles) | diagnostics.summary(host, len(labels), by_class_of)
+    peers, teachers, ensembles = (
+        [accuracies[name] for name, own in roles.items() if own == role and name in accuracies]
+        for role in ("peer", "teacher", "ensemble")
+    )
+    for name, own in (("gain/ensemble", ensembles[:1]), ("gain/teachers", teachers)):
+        if own and peers:
+            scores[name] = sum(own) / len(own) - sum(peers) / len(peers)
+    return scores | diagnostics.summary(host, len(labels), by_class_of)
 
 
 @torch.no_grad()
@@ -110,16 +110,7 @@ def _batches(
     """Yield which images a batch has, and the logits of every predictor for them."""
     for start in range(0, count, BATCH_SIZE):
         batch = slice(start, start + BATCH_SIZE)
-        views = normalisation(channels_inside(images[batch])).contiguous(memory_format=layout)
-        yield batch, predict(views)
-
-
-def _gains(scores: Mapping[str, float], roles: Mapping[str, Role]) -> dict[str, float]:
-    kinds: tuple[Role, ...] = ("peer", "teacher", "ensemble")
-    top1 = {name.removeprefix("top1/"): score for name, score in scores.items() if name.startswith("top1/")}
-    peers, teachers, ensembles = ([top1[name] for name in diagnostics.members(kind, roles, top1)] for kind in kinds)
-    better = {"gain/ensemble": ensembles[:1], "gain/teachers": teachers}
-    return {name: sum(own) / len(own) - sum(peers) / len(peers) for name, own in better.items() if own and peers}
+        yield batch, predict(normalisation(channels_inside(images[batch])).contiguous(memory_format=layout))
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:
@@ -133,12 +124,9 @@ def _sums(logits: Tensor, labels: Tensor) -> Tensor:
 def predictions_of(
     config: RunConfig, dataset: Dataset, logits: Mapping[str, Floats], students: Sequence[str], complete: bool = True
 ) -> Predictions:
-    """Return logits ``[N, C]`` on the scored images by predictor, with all that is needed to read them.
+    """Return logits ``[N, C]`` on the scored images by predictor with all that is needed to read them.
 
-    ``students`` are the predictors that may be deployed; ``complete`` says whether these are all predictors.
-
-    Raises:
-        InputError: If some logits are not finite.
+    ``complete``: these are all predictors. Raises an InputError if some logits are not finite.
     """
     if broken := [name for name, values in logits.items() if not np.isfinite(values).all()]:
         raise InputError(f"{config.label}: the outputs of {', '.join(broken)} are not finite")
@@ -157,15 +145,10 @@ def predictions_of(
 def predictions_of_students(
     folder: Path, config: RunConfig, dataset: Dataset, device: torch.device, plugins: Sequence[str | Path] = ()
 ) -> Predictions:
-    """Return what the students that a run saved say of the scored images, computed as in the run.
+    """Return what the students that a run saved say of the scored images, without ensembles and teachers.
 
-    Ensembles and teachers are not among them: a run saves its students alone.
-
-    Args:
-        device: Where to compute; the run's own precision if it was bf16, else that of the device.
-
-    Raises:
-        InputError: If it saved none, or a file is damaged.
+    In the run's own precision if it was bf16, else that of the device. Raises an InputError if it saved none, or a file
+    is damaged.
     """
     files = students_files(folder)
     if not files:
@@ -175,11 +158,9 @@ def predictions_of_students(
     arithmetic.apply(train.threads)
     layout = torch.channels_last if train.channels_last else torch.contiguous_format
     networks = {path.stem: read_student(path, plugins).network.to(device).to(memory_format=layout) for path in files}
-
-    def predict(images: Tensor) -> dict[str, Tensor]:
-        return {name: network(images) for name, network in networks.items()}
-
-    images, _ = on_device(dataset.test, device)
+    images, normalisation = on_device(dataset.test, device)[0], Normalisation.of(dataset.mean, dataset.std, device)
     with arithmetic.autocast():
-        logits = predicted(predict, images, Normalisation.of(dataset.mean, dataset.std, device), layout)
+        logits = predicted(
+            lambda views: {name: network(views) for name, network in networks.items()}, images, normalisation, layout
+        )
     return predictions_of(config, dataset, logits, tuple(logits), complete=False)

@@ -4,17 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import methods
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Shape
 
-aten = torch.ops.aten
 Answer = TypeVar("Answer")
 
 
@@ -66,77 +63,8 @@ def without_values(action: Callable[[], Answer]) -> Answer:
     """
     with torch.random.fork_rng(devices=[]):
         try:
-            with on_meta():
+            with torch.device("meta"):
                 return action()
         except Exception:
             with torch.device("cpu"):
                 return action()
-
-
-@contextmanager
-def on_meta() -> Iterator[None]:
-    """Within it tensors are made on the meta device: they have a shape and a type, and no values."""
-    with torch.device("meta"), MetaShortcuts():
-        yield
-
-
-class MetaShortcuts(TorchDispatchMode):
-    """Within it a meta tensor's batch statistics, rectification and random numbers take microseconds.
-
-    On the meta device torch takes such an operation apart in Python, a batch normalisation in five milliseconds, so
-    that a deep network's step takes seconds there. What the shape of the first argument does not decide, and what would
-    be an error, is left to torch; so is every tensor with values.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Return an operation's result."""
-        answer = _ANSWERS.get(func)
-        if answer is not None and not kwargs and isinstance(args[0], Tensor) and args[0].is_meta:
-            result = answer(*args)
-            if result is not None:
-                return result
-        return func(*args, **(kwargs or {}))
-
-
-def _alike(values: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(values)
-
-
-def _in_place(values: Tensor, *_: Any) -> Tensor:
-    return values
-
-
-def _normalised(
-    images: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, variance: Tensor | None, *_: Any
-) -> tuple[Tensor, ...] | None:
-    if mean is None or not _fit(images, weight, bias, mean, variance):
-        return None
-    statistics = images.new_empty(images.shape[1], dtype=mean.dtype)
-    return torch.empty_like(images), statistics, torch.empty_like(statistics)
-
-
-def _gradients(gradient: Tensor, images: Tensor, weight: Tensor | None, *rest: Any) -> tuple[Tensor | None, ...] | None:
-    if gradient.shape != images.shape or weight is None or not _fit(images, weight):
-        return None
-    made = (images, weight, weight)
-    return tuple(torch.empty_like(tensor) if asked else None for tensor, asked in zip(made, rest[-1], strict=True))
-
-
-def _fit(images: Tensor, *vectors: Tensor | None) -> bool:
-    channels = images.shape[1:2]
-    return images.dim() > 1 and all(vector is None or vector.shape == channels for vector in vectors)
-
-
-_ANSWERS: dict[Any, Callable[..., Any]] = {
-    aten.native_batch_norm.default: _normalised,
-    aten._native_batch_norm_legit.default: _normalised,
-    aten._native_batch_norm_legit_no_training.default: _normalised,
-    aten.native_batch_norm_backward.default: _gradients,
-    aten.relu.default: _alike,
-    aten.threshold_backward.default: _alike,
-    aten.normal_.default: _in_place,
-    aten.uniform_.default: _in_place,
-}

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,13 +11,6 @@ from torchvision.tv_tensors import Video
 
 from benchmark.datasets import uploaded
 from benchmark.training.initialisation import seeded_by
-
-ERASED_SHARE = (0.02, 0.33)
-ERASED_RATIO = (0.3, 3.3)
-"""Area of an erased rectangle as a share of the image's, and its height over its width: torchvision's defaults."""
-
-ERASING_ATTEMPTS = 10
-"""To find a rectangle that fits into the image, likewise."""
 
 PolicyName = Literal["randaugment", "trivialaugment"]
 
@@ -146,53 +138,6 @@ def _blended(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:
     weighted = (images * factors.float()).double()
     blended = torch.addcmul(weighted, others.double(), (1.0 - factors).float().double())
     return blended.float().clamp_(0, 255).to(torch.uint8)
-
-
-def sample_boxes(seed: int, count: int, probability: float, height: int, width: int) -> Tensor:
-    """Return the rectangles that are erased of so many images: ``[n, 4]``, top, left, height and width; 0 for none.
-
-    They are those of torchvision's ``RandomErasing.get_params``, image by image from torch's generator with that seed.
-    """
-    chosen = (torch.rand(count, generator=torch.Generator().manual_seed(seed)) < probability).nonzero().flatten()
-    boxes = torch.zeros(count, 4, dtype=torch.int64)
-    # numpy's generator gives the same 32 bits: an attempt takes two, and a rectangle that fits two more
-    source = np.random.RandomState(seed & 0xFFFFFFFF)
-    source.bytes(4 * count)
-    bits = source.randint(0, 2**32, (2 * ERASING_ATTEMPTS + 2) * len(chosen) + 4, dtype=np.uint32)
-    # torch makes a float of 24 of them
-    shares = torch.from_numpy((bits & 0xFFFFFF) / 2.0**24)
-    low, high = (float(value) for value in torch.log(torch.tensor(ERASED_RATIO)))
-    ratios = torch.exp((shares * float(np.float32(high) - np.float32(low)) + low).float())[1:].double()
-    smallest, largest = map(np.float32, ERASED_SHARE)
-    scales = (shares * float(largest - smallest) + float(smallest)).float()
-    areas = height * width * scales[:-1].double()
-    rows, columns = torch.sqrt(areas * ratios).round().long(), torch.sqrt(areas / ratios).round().long()
-    fits = ((rows < height) & (columns < width)).tolist()
-    found, at = [], 0
-    for place in chosen.tolist():
-        for _ in range(ERASING_ATTEMPTS):
-            if fits[at]:
-                found.append((place, at))
-                at += 4
-                break
-            at += 2
-    if found:
-        places, starts = torch.tensor(found).T
-        numbers = torch.from_numpy(bits.astype(np.int64))
-        own, wide = rows[starts], columns[starts]
-        corners = numbers[starts + 2] % (height - own + 1), numbers[starts + 3] % (width - wide + 1)
-        boxes[places] = torch.stack((*corners, own, wide), dim=1)
-    return boxes
-
-
-def erase(images: Tensor, boxes: Tensor) -> Tensor:
-    """Set the pixels inside ``boxes`` ``[..., 4]`` of float images ``[..., C, H, W]`` to 0, in place."""
-    top, left, rows, columns = (side[..., None] for side in boxes.unbind(-1))
-    height, width = (torch.arange(side, device=images.device) for side in images.shape[-2:])
-    inside_rows = (height >= top) & (height < top + rows)
-    inside_columns = (width >= left) & (width < left + columns)
-    inside = inside_rows[..., :, None] & inside_columns[..., None, :]
-    return images.masked_fill_(inside.unsqueeze(-3), 0.0)
 
 
 class Mixing:

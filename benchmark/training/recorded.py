@@ -2,8 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +47,8 @@ class RecordedStep:
         self._size = size
         first = next(method.parameters())
         self._device = first.device
-        self._scalars = DeviceScalars(first.device, first.dtype)
+        self._dtype = first.dtype
+        self._scheduled = ScheduledProgress(first.device, first.dtype)
         self._tried = False
         self._taken = 0
         self._batch: StepBatch | None = None
@@ -68,18 +68,24 @@ class RecordedStep:
             self.refusal = self._tried_out(step, batch, progress)
             if self.refusal is None:
                 for group in self._optimizer.param_groups:
-                    # CUDA's fused steps read it as float32
+                    # fused steps read it as float32
                     group["lr"] = torch.full((), group["lr"], dtype=torch.float32, device=self._device)
         if self.refusal is not None:
             return step(batch, progress)
-        scheduled = self._scalars.begin(progress)
+        scheduled = self._scheduled.begin(progress)
         # a step is recorded with labels as they are or with probabilities
         other = self._batch is not None and (self._batch.targets is None) != (batch.targets is None)
         if len(batch.labels) != self._size or batch.indices is None or other:
             return step(batch, scheduled)
         if self._taken < WARM_UP_STEPS:
             self._taken += 1
-            return self._aside(step, batch, scheduled)
+            # on a stream of its own, as the recording will be: what autograd keeps belongs to a stream
+            current, aside = torch.cuda.current_stream(self._device), torch.cuda.Stream(self._device)
+            aside.wait_stream(current)
+            with torch.cuda.stream(aside):
+                terms = step(batch, scheduled)
+            current.wait_stream(aside)
+            return terms
         if self._graph is None or self._batch is None:
             self._batch = StepBatch(*(None if part is None else part.clone() for part in batch))  # type: ignore[arg-type]
             self._graph = self._recorded(step, self._batch, scheduled)
@@ -97,7 +103,8 @@ class RecordedStep:
 
     def _recorded(self, step: Step, batch: StepBatch, scheduled: Progress) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
-        counters = host_counters(self._method)
+        norms = [own for own in self._method.modules() if isinstance(own, _NormBase)]
+        counters = [own.num_batches_tracked for own in norms if own.num_batches_tracked is not None]
         before = [int(counter) for counter in counters]
         try:
             with torch.cuda.device(self._device), torch.cuda.graph(graph):
@@ -117,16 +124,6 @@ class RecordedStep:
         ]
         return graph
 
-    def _aside(self, step: Step, batch: StepBatch, scheduled: Progress) -> Terms:
-        """Take a step on a stream of its own, as the recording will: what autograd keeps belongs to a stream."""
-        current = torch.cuda.current_stream(self._device)
-        aside = torch.cuda.Stream(self._device)
-        aside.wait_stream(current)
-        with torch.cuda.stream(aside):
-            terms = step(batch, scheduled)
-        current.wait_stream(aside)
-        return terms
-
     def _tried_out(self, step: Step, batch: StepBatch, progress: Progress) -> str | None:
         """Take the step once and undo it; return why it cannot be recorded, or None."""
         state = copy.deepcopy(self._method.state_dict())
@@ -138,7 +135,7 @@ class RecordedStep:
         with torch.random.fork_rng(devices=[self._device]):
             torch.cuda.set_sync_debug_mode("error")
             try:
-                step(batch, DeviceScalars(self._device, next(self._method.parameters()).dtype).begin(progress))
+                step(batch, ScheduledProgress(self._device, self._dtype).begin(progress))
             except UnrecordableError as error:
                 refusal = str(error)
             except RuntimeError as error:
@@ -155,12 +152,6 @@ class RecordedStep:
         for parameter, gradient in zip(self._method.parameters(), gradients, strict=True):
             parameter.grad = gradient
         return refusal
-
-
-def host_counters(module: nn.Module) -> list[Tensor]:
-    """Return the counters of batches that the norms of a module keep in the host's memory."""
-    counters = [norm.num_batches_tracked for norm in module.modules() if isinstance(norm, _NormBase)]
-    return [counter for counter in counters if counter is not None and not counter.is_cuda]
 
 
 def count_on_the_host(module: nn.Module) -> None:
@@ -184,58 +175,43 @@ def _plain_values(method: Method) -> dict[str, Any]:
     }
 
 
-_FIELDS = frozenset(field.name for field in fields(Progress))
+class ScheduledProgress(Progress):
+    """A progress that is asked for scheduled numbers alone: a replay would repeat every other one.
 
-
-class DeviceScalars:
-    """The scheduled numbers of one step as tensors on the device, in the order in which they are asked for.
-
-    Each has no axes and the networks' precision, in which a Python number beside their tensors counts too.
+    They are tensors on the device, in the order in which a step asks for them, without axes and of the networks'
+    precision, in which a Python number beside their tensors counts too.
     """
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        self._device = device
-        self._dtype = dtype
-        self._known: list[tuple[Tensor, Callable[[Progress], float]]] = []
-        self._asked = 0
-        self._now: Progress | None = None
+    _device: torch.device
+    _dtype: torch.dtype
+    _known: list[tuple[Tensor, Callable[[Progress], float]]]
+    _asked: int
+    _now: Progress
 
-    def begin(self, now: Progress) -> "ScheduledProgress":
-        """Begin a step: renew the numbers that are known, and return what the method is given as its progress."""
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        # the fields of its base, which is frozen, are refused below, and are never set
+        vars(self).update(_device=device, _dtype=dtype, _known=[], _asked=0)
+
+    def begin(self, now: Progress) -> Self:
+        """Begin a step, of which the method is given the result: renew the numbers that are known."""
         for tensor, value in self._known:
             # a launch with the number in it: nothing is copied from the host
             tensor.fill_(value(now))
-        self._asked = 0
-        self._now = now
-        return ScheduledProgress(self)
+        vars(self).update(_asked=0, _now=now)
+        return self
 
-    def tensor(self, value: Callable[[Progress], float]) -> Tensor:
-        """Return the tensor of the next number that the step asks for."""
-        if self._now is None:
-            raise UnrecordableError("a scheduled number was asked for before the first step")
+    def scheduled(self, value: Callable[[Progress], float]) -> Tensor:
+        """Return a tensor of the next number that the step asks for, which later steps renew."""
         if self._asked == len(self._known):
             made = torch.full((), value(self._now), dtype=self._dtype, device=self._device)
             self._known.append((made, value))
         # the closure of this step: it may hold more than the one before
         number = self._known[self._asked][0]
         self._known[self._asked] = (number, value)
-        self._asked += 1
+        vars(self)["_asked"] += 1
         return number
 
-
-class ScheduledProgress(Progress):
-    """A progress that is asked for scheduled numbers alone: a replay would repeat every other one."""
-
-    def __init__(self, scalars: DeviceScalars) -> None:
-        # the fields of its base are refused below, and are never set
-        object.__setattr__(self, "_scalars", scalars)
-
-    def scheduled(self, value: Callable[[Progress], float]) -> Tensor:
-        """Return a tensor of the number, which later steps renew."""
-        scalars: DeviceScalars = object.__getattribute__(self, "_scalars")
-        return scalars.tensor(value)
-
     def __getattribute__(self, name: str) -> Any:
-        if name in _FIELDS:
+        if name in Progress.__dataclass_fields__:
             raise UnrecordableError(f"it reads progress.{name} in its step")
         return object.__getattribute__(self, name)

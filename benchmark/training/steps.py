@@ -154,9 +154,8 @@ def parameter_groups(method: Method) -> list[ParameterGroup]:
 def decayed_groups(groups: Iterable[ParameterGroup], train: TrainConfig) -> list[DecayedGroup]:
     """Return a method's groups with the weight decay of each parameter.
 
-    Args:
-        train: Its ``no_decay`` says what is spared: nothing, or every parameter of fewer than two axes, which are the
-            scales and shifts of norms and all biases; groups of the latter come last.
+    ``train.no_decay`` spares nothing, or every parameter of fewer than two axes, which are the scales and shifts of
+    norms and all biases; groups of the latter come last.
     """
     if train.no_decay == "none":
         return [DecayedGroup(group, list(group.parameters), train.weight_decay) for group in groups]

@@ -9,7 +9,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from benchmark.datasets import Dataset
 from methods.backbones import make
 from methods.errors import InputError, message_of
 
@@ -24,18 +23,6 @@ class Student:
     classes: list[str]  # in the order of the logits
     mean: list[float]  # of each channel, for pixels in [0, 1]
     std: list[float]
-
-
-def describe_data(dataset: Dataset) -> dict[str, str]:
-    """Return what a weight file says of the data, so that the student is of use without them."""
-    return {
-        "num_classes": str(len(dataset.classes)),
-        "in_channels": str(dataset.in_channels),
-        "image_size": str(dataset.image_size),
-        "classes": json.dumps(list(dataset.classes)),
-        "mean": json.dumps(list(dataset.mean)),
-        "std": json.dumps(list(dataset.std)),
-    }
 
 
 def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
@@ -53,14 +40,11 @@ def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
         network.load_state_dict(weights)
         mean, std = ([float(value) for value in json.loads(metadata[key])] for key in ("mean", "std"))
         classes = list(json.loads(metadata["classes"]))
-        if not len(mean) == len(std) == sizes["in_channels"]:
-            raise ValueError("mean and std are not one a channel")
-        if len(classes) != sizes["num_classes"]:
-            raise ValueError("classes and num_classes differ")
+        if not len(mean) == len(std) == sizes["in_channels"] or len(classes) != sizes["num_classes"]:
+            raise ValueError("mean and std are not one per channel, or classes and num_classes differ")
     except KeyError as error:
-        raise InputError(
-            f"{path} does not say its {error.args[0]}: bench run --save-students --force writes it anew"
-        ) from None
+        lacking = f"does not say its {error.args[0]}: bench run --save-students --force writes it anew"
+        raise InputError(f"{path} {lacking}") from None
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{path} is not a student of this version's networks: {message_of(error)}") from None
     return Student(network, weights, metadata, classes, mean, std)

@@ -139,7 +139,7 @@ def test_stages_that_are_not_the_network_are_found() -> None:
     case = NetworkCase("8x8", "resnet8", image_size=8)
     case.settled.branch.read = lambda maps: (maps.mean((2, 3)), maps.amax((2, 3))[:, :5])  # type: ignore[method-assign]
     with pytest.raises(ContractError, match="the stages do not compute what the network computes"):
-        CLAUSES["stages compose to the forward"](case)
+        CLAUSES["stages compose to the forward"][1](case)
 
 
 def test_the_command_checks_networks_of_plugins_and_of_the_catalogue(tmp_path: Path, bench: Bench) -> None:

@@ -79,41 +79,6 @@ def teacher_file(folder: Path, trained: str = "resnet8", changes: Mapping[str, s
     return str(path)
 
 
-# ---- all four ----
-
-
-@pytest.mark.parametrize(
-    ("name", "hyperparameters"),
-    [
-        ("cl", {}),
-        ("cl", {"peers": 2, "shared_stages": 1, "gradient_rescaling": False}),
-        ("ffl", {}),
-        ("ffl", {"peers": 3, "shared_stages": 1}),
-        ("kd", {}),
-        *(("kdcl", {"variant": variant, "peers": 3}) for variant in VARIANTS),
-    ],
-)
-def test_a_trained_student_alone_gives_what_predict_gives_under_its_name(
-    name: str, hyperparameters: dict[str, Any], tmp_path: Path
-) -> None:
-    given: dict[str, Any] = {"teacher": teacher_file(tmp_path)} if name == "kd" else {}
-    method = build(name, **given, **hyperparameters)
-    method.start(batches(method))
-    train(method, range(3))
-    predicted = predictions(method)
-    images = batch(method, 99)[0][0]
-    for student in method.students:
-        torch.testing.assert_close(method.student(student)(images), predicted[student], rtol=0, atol=0)
-    if name != "kd":
-        mean = torch.stack([predicted[student] for student in method.students]).mean(0)
-        torch.testing.assert_close(predicted["ensemble"], mean)
-
-
-def test_the_methods_are_listed_with_their_years() -> None:
-    found = methods.registry.catalogue()
-    assert [found[name].year for name in ("kd", "cl", "ffl", "kdcl")] == [2015, 2018, 2019, 2020]
-
-
 # ---- CL ----
 
 

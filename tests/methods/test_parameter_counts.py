@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from benchmark.training.initialisation import on_meta
 from methods.backbones import make
 
 
@@ -100,7 +99,7 @@ def test_parameters_are_the_published_ones(name: str) -> None:
     closed_form, at_100_classes = COUNTS[name]
     assert closed_form(100) == at_100_classes
     for classes in (10, 100, 1000):
-        with on_meta():
+        with torch.device("meta"):
             network = make(name, classes).network()
         assert sum(parameter.numel() for parameter in network.parameters()) == closed_form(classes)
 
@@ -126,7 +125,7 @@ SIDES = {
 @pytest.mark.parametrize(("name", "side"), [(name, side) for name, sides in SIDES.items() for side in sides])
 def test_maps_shrink_as_often_as_the_literature_has_it(name: str, side: int) -> None:
     backbone = make(name, 10, in_channels=1, image_size=side)
-    with on_meta():
+    with torch.device("meta"):
         maps = backbone.branch().maps(backbone.stem()(torch.empty(2, 1, side, side)))
     assert maps.shape == (2, backbone.features, SIDES[name][side], SIDES[name][side])
 
@@ -144,7 +143,7 @@ MORE = {
 @pytest.mark.parametrize("name", MORE)
 def test_a_deeper_form_has_more_blocks_in_its_last_stage_alone(name: str) -> None:
     plain, deeper = make(name, 10), make(name, 10).deeper(2)
-    with on_meta():
+    with torch.device("meta"):
         stems = [[weight.shape for weight in one.stem().parameters()] for one in (plain, deeper)]
         sizes = [sum(weight.numel() for weight in one.branch().parameters()) for one in (plain, deeper)]
     assert stems[0] == stems[1]

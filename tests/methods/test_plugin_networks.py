@@ -10,7 +10,6 @@ import torchvision
 from torch import Tensor, nn
 
 import methods
-from benchmark.training.initialisation import on_meta
 from methods.backbones import from_module, make
 from methods.backbones.whole import WholeBackbone
 from methods.errors import InputError
@@ -75,7 +74,7 @@ def test_in_training_mode_too_the_numbers_are_the_librarys() -> None:
 
 def test_a_vision_transformer_is_cut_between_its_blocks() -> None:
     backbone = make("timm:vit_tiny_patch16_224", 7, image_size=32)
-    with on_meta():
+    with torch.device("meta"):
         network = backbone.network()
     blocks = [
         {name.split(".")[1] for name, _ in part.named_parameters() if name.startswith("blocks.")}

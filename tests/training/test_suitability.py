@@ -1,4 +1,4 @@
-"""Settings that a device has not are refused before anything begins; those that cost more than they bring are said."""
+"""Settings that a device has not are refused before anything begins."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from benchmark import running
 from benchmark.configuration import RunConfig
 from benchmark.speed.measure import random_runs
-from benchmark.training import check_settings, setting_remarks
+from benchmark.training import check_settings
 from methods.errors import InputError
 from tests.command_line import Bench
 
@@ -32,16 +32,6 @@ def test_what_a_cpu_has_not_is_refused(train: dict[str, Any], facts: tuple[str, 
     # a device by its name: nothing is asked of CUDA
     check_settings([run(**train)], CUDA)
     check_settings([run(precision="bf16")], CPU)
-
-
-def test_a_compiled_step_on_a_cpu_is_remarked_once() -> None:
-    compiled = run(compile=True)
-    (line,) = setting_remarks([compiled, compiled, run()], CPU)
-    assert "train.compile" in line
-    _, reduced = setting_remarks([compiled, run(compile=True, precision="bf16")], CPU)
-    assert "12 times slower" in reduced
-    assert setting_remarks([run(), run(precision="bf16")], CPU) == []
-    assert setting_remarks([compiled], CUDA) == []
 
 
 def test_a_refused_setting_leaves_nothing_behind(tmp_path: Path, bench: Bench) -> None:
