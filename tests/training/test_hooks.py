@@ -150,11 +150,3 @@ def test_the_cost_of_a_memory_bank_is_counted() -> None:
     # each further negative is compared by every pair, its own among them: forward, and backward for the embedding
     assert large["step_multiply_adds"] - small["step_multiply_adds"] == pytest.approx(2 * 396 * 4 * 4 * 128, rel=1e-6)
     assert small["student_parameters"] == large["student_parameters"]
-
-
-def test_a_run_with_a_frozen_teacher_trains() -> None:
-    begun = trainer("switokd", epochs=3)
-    rows = [begun.epoch() for _ in range(3)]
-    assert all(0 <= row["method/expert_share"] <= 100 and row["method/gap"] > 0 for row in rows)
-    progress = Progress(0, 0, 3)
-    assert not progress.last_of_epoch

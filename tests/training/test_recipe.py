@@ -35,10 +35,6 @@ class TestSchedule:
             theirs.step()
             scheduler.step()
 
-    def test_constant_is_constant(self) -> None:
-        train = TrainConfig(epochs=9, lr=0.2, schedule="constant")
-        assert {train.lr_at(epoch) for epoch in range(9)} == {0.2}
-
     @pytest.mark.parametrize("epochs", [2.0, 0.25])
     def test_warm_up_is_that_of_pytorch(self, epochs: float) -> None:
         train, theirs = TrainConfig(epochs=8, lr=0.2, warmup_epochs=epochs, warmup_from=0.05), optimizer()
@@ -48,9 +44,6 @@ class TestSchedule:
             assert 0.2 * train.warmup_at(step, 5) == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-12)
             theirs.step()
             scheduler.step()
-
-    def test_without_a_warm_up_the_rate_is_the_schedules(self) -> None:
-        assert [TrainConfig().warmup_at(step, 10) for step in (0, 1, 100)] == [1.0, 1.0, 1.0]
 
     def test_a_run_trains_at_these_rates(self, monkeypatch: pytest.MonkeyPatch) -> None:
         warming: dict[str, Any] = {"warmup_epochs": 2.0, "warmup_from": 0.1, "momentum": 0.0, "nesterov": False}
@@ -94,11 +87,6 @@ class TestWeightDecay:
         shapes = [[tuple(x.shape) for x in group.parameters] for group in spared]
         assert shapes == [[(2, 1, 3, 3), (2, 2)], [(2,), (2,), (2,), (2,)]]
         assert [group.weight_decay for group in spared] == [5e-4, 0.0]
-
-    def test_by_default_everything_decays(self) -> None:
-        groups = [ParameterGroup(list(nn.Linear(2, 2).parameters()))]
-        [group] = decayed_groups(groups, TrainConfig(weight_decay=0.01))
-        assert (len(group.parameters), group.weight_decay) == (2, 0.01)
 
     def test_a_step_without_gradient_shrinks_what_decays_and_nothing_else(self) -> None:
         trainer = trained(TrainConfig(no_decay="norm_and_bias", weight_decay=0.5, lr=0.1, momentum=0.0, nesterov=False))
