@@ -81,6 +81,9 @@ KEYS = ("x_train", "y_train", "x_test", "y_test")
 class Npz(Provider):
     """``npz:FILE``: one file of arrays, ``x_train``, ``y_train``, ``x_test``, ``y_test`` and maybe ``classes``."""
 
+    name = "npz:FILE"
+    description = "a file of arrays: x_train, y_train, x_test, y_test; uint8 images [N, H, W, C] or [N, H, W]"
+
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return the arrays, however the file is compressed."""
         path, holdout = path_of(name), bool(config.holdout)
@@ -167,6 +170,9 @@ def digits_pixels_and_labels() -> tuple[Pixels, Indices]:
 class Digits(Provider):
     """The scanned digits that ship with scikit-learn, 8x8 and grey; a fifth of them is the test set."""
 
+    name = recipe = "digits"
+    description = "1,797 scanned digits, 8x8 grey, 10 classes; ships with scikit-learn"
+
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return the digits; nothing is read from the root folder."""
         everything = LabelledImages(*digits_pixels_and_labels())
@@ -188,21 +194,17 @@ class Digits(Provider):
 ENTRY_POINT_GROUP = "okdbench.datasets"
 
 
-@dataclass(frozen=True)
 class PluginDataset(Provider):
     """One dataset that was found."""
 
-    plugin: Plugin  # its value gives the arrays
+    def __init__(self, plugin: Plugin) -> None:
+        """Keep the plug-in, whose value gives the arrays."""
+        self.plugin = plugin
+        self.name = plugin.name
+        self.description = f"broken: {plugin.broken}" if plugin.broken else first_line(plugin.value.__doc__)
 
-    @property
-    def description(self) -> str:
-        """One line."""
-        broken = self.plugin.broken
-        return f"broken: {broken}" if broken else first_line(self.plugin.value.__doc__)
-
-    @property
     def source(self) -> SourceCode:
-        """Its code."""
+        """Return its code."""
         return source_of(import_plugin(self.plugin.origin), self.plugin.distribution)
 
     def present(self, name: str, root: Path) -> bool:

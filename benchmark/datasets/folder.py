@@ -23,6 +23,12 @@ Listed = tuple[EncodedImages, tuple[str, ...]]
 class Folder(Provider):
     """``folder:PATH``; of the root folder only the cache is used."""
 
+    name = "folder:PATH"
+    description = (
+        "a tree of images: PATH/train/<class>/*, PATH/test/<class>/* (or val); ImageNet with data.image_size=224"
+    )
+    splits = True
+
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return the files; a folder of another form is refused."""
         folder = path_of(name)

@@ -61,10 +61,10 @@ class EncodedImages:
         """Return the chosen images in the order given."""
         return replace(self, images=[self.images[index] for index in indices], labels=self.labels[indices])
 
-    def contents(self, cache: Path) -> str:
+    def contents(self, root: Path) -> str:
         """Return the hash of the images' bytes and, of files, their names in Unicode's form NFC.
 
-        That of files is :func:`remembered` in the folder ``cache``; one that cannot be read raises an InputError.
+        That of files is :func:`remembered`; one that cannot be read raises an InputError.
         """
         start = len(f"{self.base}/")
 
@@ -80,20 +80,20 @@ class EncodedImages:
                 digest.update(block)
             return digest.hexdigest()
 
-        return compute() if self.base is None else remembered(cache, self.base, self.names, "", compute)
+        return compute() if self.base is None else remembered(root, self.base, self.names, "", compute)
 
 
 def identity(parts: Sequence[EncodedImages], classes: Sequence[str], root: Path) -> str:
     """Return the hash of everything that a run sees of several parts: contents, classes, labels."""
-    texts = ["\n".join((part.contents(folder(root)), *classes, *map(str, part.labels.tolist()))) for part in parts]
+    texts = ["\n".join((part.contents(root), *classes, *map(str, part.labels.tolist()))) for part in parts]
     return sha256("\n".join(sha256(os.fsencode(text)).hexdigest() for text in texts).encode()).hexdigest()
 
 
-def remembered(cache: Path, base: Path, names: Sequence[str], also: str, compute: Callable[[], str]) -> str:
+def remembered(root: Path, base: Path, names: Sequence[str], also: str, compute: Callable[[], str]) -> str:
     """Return a hash that depends on files, computed again only if the size or one of the times of one has changed.
 
-    The files are ``names`` below ``base``; ``also`` says what else it depends on. It is remembered in the folder
-    ``cache``, which may be read-only. A file that is not there raises an InputError.
+    The files are ``names`` below ``base``; ``also`` says what else it depends on. It is remembered in the cache of
+    ``root``, which may be read-only. A file that is not there raises an InputError.
     """
     begin, newest = time.time_ns(), 0
     digest = sha256(os.fsencode(f"{base.absolute()}\n{also}"))
@@ -107,7 +107,7 @@ def remembered(cache: Path, base: Path, names: Sequence[str], also: str, compute
         digest.update(os.fsencode(f"\n{normal(name)}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"))
     if newest >= begin - TICK_NS:
         return compute()
-    known = cache / "contents" / f"{digest.hexdigest()}.sha256"
+    known = folder(root) / "contents" / f"{digest.hexdigest()}.sha256"
     with suppress(OSError, ValueError):
         text = known.read_text(encoding="ascii").strip()
         if re.fullmatch("[0-9a-f]{64}", text):
@@ -158,11 +158,10 @@ def decoded(part: EncodedImages, root: Path, image_size: int | None, colour: boo
     Raises:
         InputError: If an image is not as it should be; it is named.
     """
-    cache = folder(root)
     # another version of Pillow may decode a JPEG to slightly other pixels
     how = f"{FORMAT} {PIL.__version__} {image_size} {colour}"
-    key = sha256(f"{how} {part.contents(cache)}".encode()).hexdigest()[:32]
-    path = cache / "images" / f"{key}.npy"
+    key = sha256(f"{how} {part.contents(root)}".encode()).hexdigest()[:32]
+    path = folder(root) / "images" / f"{key}.npy"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if (found := _from_cache(path, len(part.images))) is not None:

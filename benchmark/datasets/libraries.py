@@ -33,6 +33,10 @@ PROBES = 16
 class Torchvision(provider.Provider):
     """``torchvision:NAME``: a classification set that takes ``split=`` or ``train=``, where torchvision keeps it."""
 
+    name = "torchvision:NAME"
+    description = "a classification set of torchvision with split= or train=, such as SVHN, STL10, Flowers102"
+    splits = True
+
     def parts(self, name: str, config: DataConfig, root: Path) -> provider.Parts:
         """Return the set; what is not there torchvision downloads."""
         kind = _class(name)
@@ -232,6 +236,12 @@ class HuggingFace(provider.Provider):
 
     A name is taken from the library's own cache, or fetched by it where it may: ``HF_HUB_OFFLINE=1`` forbids that.
     """
+
+    name = "hf:PATH"
+    description = (
+        "a Hugging Face dataset: a folder as save_to_disk writes it, or one that is in the cache; okdbench[hf]"
+    )
+    splits = True
 
     def parts(self, name: str, config: DataConfig, root: Path) -> provider.Parts:
         """Return the images of a dataset of images with a class each."""

@@ -6,7 +6,6 @@ image files give the same images in the same order, and so the same mini-batches
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPException
@@ -61,20 +60,19 @@ def content_hash(part: LabelledImages, classes: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _used(config: DataConfig) -> Sequence[str]:
-    return PARTS[:1] if config.holdout else PARTS
-
-
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class OfficialSet(Provider):
     """Where a set comes from, what identifies it, and the normalisation that the published recipes use."""
 
     name: str
+    description: str
     files: Mapping[str, str]  # the archive's files below the folder that they are in, and their MD5
     mean: tuple[float, ...]  # of each channel, for pixels in [0, 1]
     std: tuple[float, ...]  # of each channel, likewise
     unpacked: str = ""  # the folder that the archive unpacks to; empty if its files are read as they are
     torchvision: str = ""  # the class that downloads, verifies and reads it; empty for TinyImageNet
+    sizes: tuple[int, int, int, int, int] | None = None
+    recipe: str = "cifar"
     # the content hashes of the training and the test images, where the official pixels have been at hand
     contents: tuple[str, ...] = ()
 
@@ -96,7 +94,12 @@ class OfficialSet(Provider):
         """Return the images of ``train`` or ``test``; image files are decoded once, into the cache of ``root``."""
         where, official = place
         if official and self.torchvision:
-            loaded = self._opened(where, part == "train")
+            try:
+                # nothing is written where everything is unpacked: the folder may be read-only
+                loaded = self._open(where, part == "train")
+            except RuntimeError:
+                self._download(where)
+                loaded = self._open(where, part == "train")
             pixels = np.asarray(loaded.data, dtype=np.uint8)
             images = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
             labels = np.asarray(loaded.targets, dtype=np.int64)
@@ -119,9 +122,7 @@ class OfficialSet(Provider):
             files, classes = self._listed(place, part)
             where, names = files.base or where, files.names
             also = f"{self.name} {classes} {files.labels.tolist()}"
-        return image_cache.remembered(
-            image_cache.folder(root), where, names, also, lambda: content_hash(*self.part(place, part, root))
-        )
+        return image_cache.remembered(root, where, names, also, lambda: content_hash(*self.part(place, part, root)))
 
     def _listed(self, place: Place, part: str) -> Listed:
         where, official = place
@@ -175,65 +176,54 @@ class OfficialSet(Provider):
         return Parts(classes[0], [in_order(*part) for part in found], (self.mean, self.std))
 
     def _download(self, root: Path) -> Place:
-        if self.torchvision:
-            self._opened(root, train=True)
-            return root, True
-        from torchvision.datasets.utils import check_integrity, download_url
-
-        [(archive, md5)] = self.files.items()
-        zipped, unfinished = root / archive, root / f".{archive}.unfinished"
+        sums = {root / file: md5 for file, md5 in self.files.items()}
+        first, *_ = sums
         try:
             root.mkdir(parents=True, exist_ok=True)
             with FileLock(root / f".{self.name}.lock"):
-                # what a killed process has left
-                shutil.rmtree(unfinished, ignore_errors=True)
-                if not (root / self.unpacked).is_dir():
-                    if not zipped.is_file():
-                        download_url(TINY_ADDRESS, str(unfinished), archive, md5)
-                        (unfinished / archive).rename(zipped)
-                    elif not check_integrity(str(zipped), md5):
-                        raise RuntimeError(f"{zipped} is damaged or another file")
-                    shutil.unpack_archive(zipped, unfinished)
-                    # before it has its name: what is there is read as it is
-                    for part in PARTS:
-                        _official_layout(unfinished / self.unpacked, part)
-                    (unfinished / self.unpacked).rename(root / self.unpacked)
+                if self.torchvision:
+                    self._open(root, train=True, download=True)
+                elif not (root / self.unpacked).is_dir():
+                    _unpack(first, sums[first], root / self.unpacked)
         except (OSError, RuntimeError, HTTPException) as error:
-            raise self._missing(root, error, root) from None
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            wanted = ", ".join(f"{path.name} (MD5 {md5})" for path, md5 in sums.items())
+            reason = f"{self.name} is not in {root} and cannot be downloaded ({message_of(error)})"
+            raise InputError(f"{reason}: put {wanted} into {first.parent}") from None
         return root, True
 
-    def _opened(self, root: Path, train: bool) -> Any:
+    def _open(self, root: Path, train: bool, download: bool = False) -> Any:
         import torchvision.datasets
         from torchvision.datasets.utils import check_integrity
 
-        factory = getattr(torchvision.datasets, self.torchvision)
-        where = (root / next(iter(self.files))).parent
+        loaded = getattr(torchvision.datasets, self.torchvision)(str(root), train=train, download=download)
+        # torchvision checks CIFAR's unpacked files at every start, but of Fashion-MNIST's only that they exist
+        for file, md5 in getattr(loaded, "resources", ()):
+            path = (root / next(iter(self.files))).with_name(file)
+            if not check_integrity(str(path), md5):
+                raise RuntimeError(f"{path} is missing or damaged")
+        return loaded
 
-        def opened(download: bool) -> Any:
-            loaded = factory(str(root), train=train, download=download)
-            # torchvision checks CIFAR's unpacked files at every start, but of Fashion-MNIST's only that they exist
-            for file, expected in getattr(factory, "resources", ()):
-                if not check_integrity(str(where / file), expected):
-                    raise RuntimeError(f"{where / file} is missing or damaged")
-            return loaded
 
-        try:
-            with suppress(RuntimeError):
-                # nothing is written where everything is unpacked: the folder may be read-only
-                return opened(download=False)
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / f".{self.name}.lock"):
-                return opened(download=True)
-        except (OSError, RuntimeError) as error:
-            raise self._missing(root, error, where) from None
+def _unpack(zipped: Path, md5: str, target: Path) -> None:
+    """Unpack TinyImageNet, which is downloaded first if the archive is not there."""
+    from torchvision.datasets.utils import check_integrity, download_url
 
-    def _missing(self, root: Path, error: Exception, where: Path) -> InputError:
-        wanted = ", ".join(f"{Path(file).name} (MD5 {md5})" for file, md5 in self.files.items())
-        return InputError(
-            f"{self.name} is not in {root} and cannot be downloaded ({message_of(error)}): put {wanted} into {where}"
-        )
+    unfinished = zipped.with_name(f".{zipped.name}.unfinished")
+    # what a killed process has left
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        if not zipped.is_file():
+            download_url(TINY_ADDRESS, str(unfinished), zipped.name, md5)
+            (unfinished / zipped.name).rename(zipped)
+        elif not check_integrity(str(zipped), md5):
+            raise RuntimeError(f"{zipped} is damaged or another file")
+        shutil.unpack_archive(zipped, unfinished)
+        # before it has its name: what is there is read as it is
+        for part in PARTS:
+            _official_layout(unfinished / target.name, part)
+        (unfinished / target.name).rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _official_layout(base: Path, part: str) -> Listed:
@@ -274,6 +264,8 @@ def _lines(path: Path) -> Sequence[str]:
 
 CIFAR10 = OfficialSet(
     name="cifar10",
+    description="60,000 photographs, 32x32 colour, 10 classes",
+    sizes=(50_000, 10_000, 10, 3, 32),
     files={"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
     unpacked="cifar-10-batches-py",
     mean=(0.4914, 0.4822, 0.4465),
@@ -282,6 +274,8 @@ CIFAR10 = OfficialSet(
 )
 CIFAR100 = OfficialSet(
     name="cifar100",
+    description="60,000 photographs, 32x32 colour, 100 classes",
+    sizes=(50_000, 10_000, 100, 3, 32),
     files={"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
     unpacked="cifar-100-python",
     mean=(0.5071, 0.4866, 0.4409),
@@ -294,6 +288,8 @@ CIFAR100 = OfficialSet(
 )
 FASHION_MNIST = OfficialSet(
     name="fashion-mnist",
+    description="70,000 articles of clothing, 28x28 grey, 10 classes",
+    sizes=(60_000, 10_000, 10, 1, 28),
     files={
         "FashionMNIST/raw/train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "FashionMNIST/raw/train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
@@ -306,9 +302,12 @@ FASHION_MNIST = OfficialSet(
 )
 TINYIMAGENET = OfficialSet(
     name="tinyimagenet",
+    description="110,000 photographs, 64x64 colour, 200 classes",
+    recipe="tinyimagenet",
     files={"tiny-imagenet-200.zip": "90528d7ca1a48142e341f4ef8d21d0de"},
     unpacked="tiny-imagenet-200",
     # of PCL's and DKEL's released code
     mean=(0.4802, 0.4481, 0.3975),
     std=(0.2302, 0.2265, 0.2262),
 )
+SETS = (CIFAR10, CIFAR100, FASHION_MNIST, TINYIMAGENET)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark import paths
-from benchmark.configuration import DataConfig
+from benchmark.configuration import DataConfig, SourceCode
 from benchmark.datasets import image_cache
 from benchmark.datasets.decoding import squared
 from benchmark.datasets.image_cache import EncodedImages
@@ -32,7 +32,14 @@ class Parts:
 
 
 class Provider:
-    """A source of datasets."""
+    """A source of datasets, and what is known of them before they are loaded."""
+
+    name: str  # as on the command line
+    description: str
+    # training images, test images, classes, channels and side, where they are known before it is there
+    sizes: tuple[int, int, int, int, int] | None = None
+    recipe: str = "cifar"  # the file in configs/ with its defaults
+    splits: bool = False  # whether the splits to train and score on can be chosen
 
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return the images from which a configuration takes its own; with ``config.holdout`` no test part.
@@ -45,6 +52,10 @@ class Provider:
     def present(self, name: str, root: Path) -> bool:
         """Return whether it seems to be there, so that nothing would be downloaded."""
         raise NotImplementedError
+
+    def source(self) -> SourceCode | None:
+        """Return the code of a plug-in's; None for one of this project."""
+        return None
 
     def fetch(self, name: str, root: Path) -> None:
         """Download what can only be identified once it is there; nothing for most sources."""
