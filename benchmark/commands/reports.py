@@ -1,6 +1,7 @@
 """``bench table``, ``bench plot``, ``bench schedules``, ``bench report`` and ``bench site``."""
 
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,6 +122,7 @@ def _put(content: str | bytes, out: Path | None) -> None:
             raise OutputError(fault) from None
 
 
+WAIT = 3.0  # seconds between two looks at the runs that a page is written of
 KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "confusion", "agreement")
 OF_PREDICTIONS = ("confusion", "agreement")
 NO_VALUE = {"homogeneity": "every measure of the peers", "confusion": "the images of each class in %"}
@@ -161,8 +163,7 @@ def plot(
         ),
     ] = None,
     predictor: Annotated[
-        options.Text,
-        typer.Option(help="Of whom, with confusion, and agreement between runs.", metavar="NAME"),
+        options.Text, typer.Option(help="Of whom, with confusion, and agreement between runs.", metavar="NAME")
     ] = None,
     against: Annotated[
         str, typer.Option(help="cost: which one, such as seconds or memory.", autocompletion=one_of(cost_names))
@@ -266,10 +267,7 @@ def report(
     hide: options.Hide = None,
     label: options.Label = None,
     layout_file: options.Layout = None,
-    watch: Annotated[bool, switch("--watch", "Serve the page locally and update it while runs are training.")] = False,
-    port: Annotated[
-        int, typer.Option(help="With --watch: the port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)
-    ] = 8000,
+    watch: Annotated[bool, switch("--watch", "Write the page again while runs are training, until Ctrl-C.")] = False,
 ) -> None:
     """Write all stored runs as one HTML page that needs no network."""
     from benchmark.reports import Content, page
@@ -278,20 +276,18 @@ def report(
 
     said = {"suite": suite, "where": where, "split": split, "hide": hide, "baseline": baseline}
     wanted = layouts.read(layout_file, said)
-    choice, showing = wanted.filter(), wanted.style(label or ())
-
-    def read() -> Content:
-        return Content.read(results, prefer, choice, showing)
-
-    if watch:
-        page.serve(results, port, lambda address: tell(f"{address}  (stop with Ctrl-C)", flush=True), read)
-        return
-    content = read()
-    if not content.runs:
-        raise InputError(f"no runs in {shown(folders(results))} yet: bench run makes some")
-    size = page.write(content, out, wanted.baseline)
-    say_notes(content.damaged)
-    tell(f"{out}: {len(content.runs)} runs, {size / 2**20:.2f} MiB")
+    while True:
+        state = page.state(results)
+        content = Content.read(results, prefer, wanted.filter(), wanted.style(label or ()))
+        if not content.runs and not watch:
+            raise InputError(f"no runs in {shown(folders(results))} yet: bench run makes some")
+        size = page.write(content, out, wanted.baseline, watch)
+        say_notes(content.damaged)
+        tell(f"{out}: {len(content.runs)} runs, {size / 2**20:.2f} MiB", flush=True)
+        while watch and page.state(results) == state:
+            time.sleep(WAIT)
+        if not watch:
+            return
 
 
 def site(
@@ -303,8 +299,7 @@ def site(
     ] = None,
     baseline: options.Baseline = None,
     resolve: Annotated[
-        float,
-        typer.Option(help="Points of accuracy within which a submission is reproduced.", metavar="DIFFERENCE"),
+        float, typer.Option(help="Points of accuracy within which a submission is reproduced.", metavar="DIFFERENCE")
     ] = 0.5,
     suite: options.SuiteName = None,
     plugin: options.Plugins = None,

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.metrics import COSTS, DECLARED, Metric, checked, figure_labels, of_frame
+from benchmark.reports.palette import Line
 from benchmark.reports.style import FIGURE, View, label_y, legend, lines_by_row, new_figure, panels, styled
 from benchmark.store import Status
 from benchmark.tables import Table, build, critical_difference as nemenyi, layout, natural, summaries
@@ -20,10 +21,10 @@ HOMOGENEITY = figure_labels("homogeneity")
 
 
 class Placed(NamedTuple):
-    """The finished runs with their ``row`` and ``column`` of the table, both in order, and the view with its labels."""
+    """The finished runs with their ``row`` and ``column``, the rows' lines and the columns in order, and the view."""
 
     runs: pd.DataFrame
-    rows: list[str]
+    lines: dict[str, Line]
     columns: list[str]
     view: View
 
@@ -36,21 +37,19 @@ def placed(frame: pd.DataFrame, view: View | None) -> Placed:
     view = view or View()
     # runs that did not finish count for the names: a row has the same name in table and figure
     arrangement = layout.arranged(summaries(frame))
-    order = {
-        "row": list(lines_by_row(arrangement.runs)),
-        "column": sorted(arrangement.runs["column"].unique(), key=natural),
-    }
+    every = arrangement.runs
+    order = {"row": list(lines_by_row(every)), "column": sorted(every["column"].unique(), key=natural)}
     view = replace(view, showing=view.showing.resolved([*order["row"], *order["column"]], {}))
-    runs = finished.copy().join(arrangement.runs.set_index("run")[["row", "column"]], on="run", how="inner")
+    runs = finished.join(every.set_index("run")[["row", "column"]], on="run", how="inner")
     for axis, labels in order.items():
-        shown = view.choice.labels(arrangement.runs, labels, axis, arrangement.methods == axis)
+        shown = view.choice.labels(every, labels, axis, arrangement.methods == axis)
         runs = runs[runs[axis].isin(shown)]
         order[axis] = [label for label in shown if label in set(runs[axis])]
     if runs.empty:
         raise InputError("no finished run of these rows and columns to plot")
     if (count := len(order["column"])) > MAX_PANELS:
         raise InputError(f"{count} datasets, backbones and settings are too many for one figure ({MAX_PANELS})")
-    return Placed(runs, order["row"], order["column"], view)
+    return Placed(runs, lines_by_row(runs, order["row"]), order["column"], view)
 
 
 def curves(frame: pd.DataFrame, metric: str = "student", view: View | None = None) -> Figure:
@@ -69,18 +68,14 @@ def homogeneity(frame: pd.DataFrame, view: View | None = None) -> Figure:
     if not measured:
         raise InputError("no run has diagnostics of its peers: bench run --set train.diagnostics_every=1")
     several = len(found.columns) > 1
-    shown = [
-        (column, metric, (f"{found.view.word(column)}\n" if several else "") + HOMOGENEITY[metric])
-        for column in found.columns
-        for metric in measured
-    ]
+    over = {column: f"{found.view.word(column)}\n" if several else "" for column in found.columns}
+    shown = [(column, metric, over[column] + HOMOGENEITY[metric]) for column in found.columns for metric in measured]
     return _over_epochs(found, shown, "", most=len(measured) if several else 2)
 
 
 def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, most: int = 3) -> Figure:
     """Plot column, metric and title, one panel each."""
     view, paper = found.view, found.view.on_paper
-    lines = lines_by_row(found.runs, found.rows)
     plotted: set[str] = set()
     figure, axes, across = panels(len(shown), view, most)
     with styled(view):
@@ -88,7 +83,7 @@ def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, m
             here = found.runs[found.runs["column"] == column]
             here = here[here[metric].notna()] if metric in here else here.iloc[:0]
             by_row = dict(iter(here.groupby("row")))
-            for row, line in lines.items():
+            for row, line in found.lines.items():
                 if row not in by_row:
                     continue
                 plotted.add(row)
@@ -112,7 +107,7 @@ def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, m
         raise InputError("no finished run has these numbers")
     if y:
         label_y(figure, axes, y, across, view)
-    legend(figure, {row: line for row, line in lines.items() if row in plotted}, view)
+    legend(figure, {row: line for row, line in found.lines.items() if row in plotted}, view)
     return figure
 
 
@@ -131,22 +126,22 @@ def cost(
     runs = runs.dropna(subset=["x", "y"])
     if runs.empty:
         raise InputError(f"no finished run has both {score} and {against}: runs of older versions stored no cost")
-    lines = lines_by_row(runs, found.rows)
     columns = [column for column in found.columns if column in set(runs["column"])]
     figure, axes, across = panels(len(columns), view)
     for axis, column in zip(axes, columns, strict=True):
         means = runs[runs["column"] == column].groupby("row", sort=False).agg({"x": "mean", "y": ["mean", "std"]})
         for row, x, y, spread in means.itertuples(name=None):
+            line = found.lines[row]
             # points that overlap are translucent: none is moved
             axis.errorbar(
-                x, y, yerr=None if pd.isna(spread) else spread, fmt=lines[row].marker, color=lines[row].color,
+                x, y, yerr=None if pd.isna(spread) else spread, fmt=line.marker, color=line.color,
                 capsize=3, markersize=MARKER_POINTS * (0.6 if view.on_paper else 1.0), markeredgecolor="white",
                 markeredgewidth=0.5, elinewidth=1.0, alpha=0.8,
             )  # fmt: skip
         axis.set(title=view.word(column), xlabel=price.short)
         axis.margins(x=0.12, y=0.15)
     label_y(figure, axes, metric.short, across, view)
-    legend(figure, lines, view, dashes=False)
+    legend(figure, {row: line for row, line in found.lines.items() if row in set(runs["row"])}, view, dashes=False)
     return figure
 
 
@@ -173,12 +168,11 @@ def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None)
     columns = {heading.column: table.values(heading) for heading in table.complete(budget)[0]}
     ranked = pd.DataFrame(columns).T.rank(axis=1, ascending=metric.better == "low")
     order = sorted(averages, key=averages.__getitem__, reverse=True)
-    lines = lines_by_row(found.runs, found.rows)
     with styled(view):
         figure = new_figure(view.total or 5.6, 0.9 + (0.28 if view.on_paper else 0.42) * len(order))
         axis = figure.subplots()
         for height, row in enumerate(order):
-            average, counts, line = averages[row], ranked[row].value_counts(), lines[row]
+            average, counts, line = averages[row], ranked[row].value_counts(), found.lines[row]
             sizes = 18 * counts
             axis.scatter(counts.index, [height] * len(counts), sizes, color=line.color, alpha=0.35, linewidths=0)
             axis.plot(average, height, line.marker, color=line.color, ms=9, mec="white", mew=0.5)

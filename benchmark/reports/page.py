@@ -1,12 +1,9 @@
-"""All stored runs as one HTML page that needs no network, written or served, and what it shares with a site's pages."""
+"""All stored runs as one HTML page that needs no network, and what it shares with a site's pages."""
 
 import json
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +11,11 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark import metrics, tables
-from benchmark.errors import MachineError
 from benchmark.escaping import lines, markdown, markdown_code
 from benchmark.formatting import duration
 from benchmark.reports.page_data import Content, as_page_data
 from benchmark.reports.run_text import facts, limitations
 from benchmark.store import Results, Status, environment, folders, put, scan
-from methods.errors import InputError
-
-HOST = "127.0.0.1"
 
 
 class PageCell(NamedTuple):
@@ -99,15 +92,20 @@ def script_json(data: Any) -> Markup:
     return Markup(text)  # noqa: S704 - escaped above
 
 
-def write(content: Content, out: Path, baseline: str | None = None) -> int:
+def write(content: Content, out: Path, baseline: str | None = None, watched: bool = False) -> int:
     """Write the page and return its size in bytes, or raise an InputError if that is not possible."""
-    page = render(content, baseline).encode()
+    page = render(content, baseline, watched).encode()
     put(out, page)
     return len(page)
 
 
-def render(content: Content, baseline: str | None = None, state: str = "") -> str:
-    """Return the page; one that is served has the ``state`` of its folder and reloads when that changes."""
+def state(results: Results) -> str:
+    """Return a text that changes when a run begins, progresses or ends, or raise an InputError for no folder."""
+    return repr([scan(root) for root in folders(results)])
+
+
+def render(content: Content, baseline: str | None = None, watched: bool = False) -> str:
+    """Return the page; one that is ``watched`` loads itself again from time to time."""
     data = as_page_data(content)
     warnings = [*content.left_out]
     if content.damaged:
@@ -134,82 +132,5 @@ def render(content: Content, baseline: str | None = None, state: str = "") -> st
         lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
         runs=[(group, content.runs[name], data["runs"][name]) for group in content.groups for name in group.runs],
         data=script_json(data),
-        watched=state,
+        watched=watched,
     )  # fmt: skip
-
-
-# served
-
-
-class LivePage:
-    """The page for the current state of results folders, rendered on request."""
-
-    def __init__(self, results: Results, read: Callable[[], Content]) -> None:
-        self._results, self._read = results, read
-        self._lock = threading.Lock()
-        self._state, self._page = "", b""
-
-    def state(self) -> str:
-        """Return a hash that changes when a run begins, progresses or ends."""
-        found = repr([scan(root) for root in folders(self._results)])
-        return sha256(found.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-    def page(self) -> bytes:
-        """Return the page, rendered again if anything has changed."""
-        with self._lock:
-            if (now := self.state()) != self._state:
-                self._page, self._state = render(self._read(), state=now).encode(), now
-            return self._page
-
-
-def serve(results: Results, port: int, ready: Callable[[str], None], read: Callable[[], Content]) -> None:
-    """Serve the report until Ctrl-C.
-
-    Args:
-        port: On the loopback address; 0 takes a free one.
-
-    Raises:
-        InputError: If a results folder does not exist.
-        MachineError: If the port is in use.
-    """
-    folders(results)
-    try:
-        server = make_server(LivePage(results, read), port)
-    except OSError as error:
-        raise MachineError(f"cannot serve on {HOST}:{port}: {error.strerror} (--port chooses another)") from None
-    with server:
-        ready(f"http://{HOST}:{server.server_address[1]}/")
-        server.serve_forever()
-
-
-def make_server(live: LivePage, port: int) -> ThreadingHTTPServer:
-    """Return the server, which is already listening."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            """Answer with the page, its state, or an error."""
-            status, kind, body = 200, "text/plain", b""
-            # a foreign page whose host name was made to resolve to this machine gets nothing
-            if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
-                status, body = 403, b"forbidden\n"
-            elif self.path == "/state":
-                body = live.state().encode()
-            elif self.path == "/":
-                try:
-                    kind, body = "text/html", live.page()
-                except InputError as error:
-                    status, body = 500, f"{error}\n".encode()
-            else:
-                status, body = 404, b"not found\n"
-            self.send_response(status)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Log no requests."""
-
-    return ThreadingHTTPServer((HOST, port), Handler)

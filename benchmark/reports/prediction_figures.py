@@ -161,7 +161,7 @@ def _groups(shown: Placed, folders: Mapping[str, Path]) -> Iterator[tuple[str, l
         raise InputError(
             f"{len(parts)} panels are too many for one figure ({MAX_PANELS}): select with --where, --hide or --run"
         )
-    for column, row in product(shown.columns, shown.rows):
+    for column, row in product(shown.columns, shown.lines):
         if names := parts.get((column, row)):
             title = "\n".join(map(shown.view.word, (row, column) if len(shown.columns) > 1 else (row,)))
             yield f"{title} ({len(names)})", [read_predictions(folders[name]) for name in names]

@@ -25,6 +25,7 @@ from benchmark.store import put, writing
 from benchmark.tables import Comparison, TableFilter, published
 from methods import registry
 from methods.errors import InputError
+from methods.interface import Method
 
 MANIFEST = "site.json"  # in a folder that is a site; lists all of its files
 LIMIT = 20_000_000  # bytes that a site should not exceed, bundles included
@@ -52,10 +53,8 @@ class About:
     description: str = ""  # one line
     year: int = 0  # of publication; 0 if unknown
     text: Sequence[Markup] = ()  # the rest of the docstring as HTML, one item per paragraph
-    facts: Mapping[str, str] = field(default_factory=dict)  # version, networks and the like, by name
-    hyperparameters: Sequence[Sequence[str]] = ()  # name, valid values, default and description
-    schedules: reports.MethodSchedules | None = None  # at the defaults
-    differences: Sequence[Sequence[str]] = ()  # the released code, what is here, why, and the test
+    cls: type[Method] | None = None  # None for a plug-in whose code is not run here
+    origin: str = ""  # where it is defined
     published: reports.PageTable | None = None  # numbers of its paper and others, beside ours
     missing: str = ""  # why there is no more; empty if there is
 
@@ -131,6 +130,7 @@ class _Site:
         self.methods = [name for name in names if name not in listed or not listed[name].broken]
         self.templates = reports.templates("benchmark.site")
         self.templates.filters["file_name"] = file_name
+        self.templates.globals |= {"reports": reports, "portable_command": sources.portable_command}
         self.templates.globals |= {"today": datetime.now(UTC).strftime("%Y-%m-%d"), "method_names": self.methods}
 
     def put(self, name: str, content: str) -> None:
@@ -184,7 +184,6 @@ class _Site:
         if listing is None or listing.broken:
             return _from_source(name, sources.plugin_source(name, self.content, self.places))
         cls = registry.load(name, self.plugins)
-        fields = cls.Hyperparameters.model_fields
         numbers = published.typed_comparison([one for one in comparisons if one.number.method == name])
         # without the method's own name, and without columns that are empty in all rows
         titles = [column.title for column in numbers.columns]
@@ -195,21 +194,9 @@ class _Site:
             name=name,
             description=listing.description,
             year=listing.year,
-            text=paragraphs(inspect.getdoc(cls) or "", fields),
-            facts={
-                "version": str(cls.version),
-                "networks": reports.networks(cls),
-                "defined in": listing.origin if listing.own else Path(listing.origin).name,
-                "command": f"bench run --methods {name}",
-            },
-            hyperparameters=[
-                [text.removeprefix("default ") for text in reports.described(key, info)] for key, info in fields.items()
-            ],
-            schedules=reports.default_schedules(cls),
-            differences=[
-                [text.replace("`", "").replace("see below", f"see {reports.FIDELITY}") for text in row[1:]]
-                for row in reports.differences(name)
-            ],
+            text=paragraphs(inspect.getdoc(cls) or "", cls.Hyperparameters.model_fields),
+            cls=cls,
+            origin=listing.origin if listing.own else Path(listing.origin).name,
             published=reports.PageTable("", [titles[one] for one in kept], rows, numbers.notes) if rows else None,
         )
 
@@ -246,20 +233,14 @@ class _Site:
         runs = [self.content.runs[name] for name in own.group.runs]
         # the provenance has the days
         made_with = [{**(run.result.environment or {}), "date": ""} for run in runs if run.result]
-        environments = Counter(map(json.dumps, made_with))
         self.page(
             f"runs/{own.slug}.html",
             "run_set.html.j2",
             own=own,
-            config=runs[0].config,
-            environments=[(json.loads(text), count) for text, count in environments.items()],
-            runs=[(run, self.records[run.name], sources.portable_command(run, own.submissions)) for run in runs],
-            bundle=bundle.name if bundle else "",
-            size=bundle.stat().st_size if bundle else 0,
-            submissions=[
-                (one, [line for place in self.places if place.submission is one for line in place.record.problems])
-                for one in own.submissions
-            ],
+            environments=[(json.loads(text), count) for text, count in Counter(map(json.dumps, made_with)).items()],
+            runs=[(run, self.records[run.name]) for run in runs],
+            bundle=bundle,
+            places=self.places,
         )
 
 

@@ -69,19 +69,14 @@ class TestTerminal:
         assert "\x07" not in written.getvalue()
 
 
-class TestPages:
-    def test_a_report_has_them_as_text(self, results: Path) -> None:
-        made = page.render(Content.read(results))
-        assert not CONTROLS.search(made)
-        assert "<script>alert" not in made
-        assert "&lt;script&gt;alert(1)&lt;" in made
-        assert "npz:数据.npz" in made
-
-    def test_so_has_a_site(self, results: Path, tmp_path: Path) -> None:
-        build_site([results], tmp_path / "site")
-        for made in (tmp_path / "site").rglob("*.html"):
-            assert not CONTROLS.search(texts(made)), made.name
-            assert "<script>alert" not in texts(made)
+def test_pages_have_them_as_text(results: Path, tmp_path: Path) -> None:
+    made = page.render(Content.read(results))
+    assert "&lt;script&gt;alert(1)&lt;" in made
+    assert "npz:数据.npz" in made
+    build_site([results], tmp_path / "site")
+    for one in [made, *map(texts, (tmp_path / "site").rglob("*.html"))]:
+        assert not CONTROLS.search(one)
+        assert "<script>alert" not in one
 
 
 class TestLatex:
@@ -176,8 +171,7 @@ class TestFigures:
         assert capfd.readouterr().err == ""
         assert "npz:数据.npz" in texts(tmp_path / "x.svg")
 
-    def test_other_fonts_follow_the_usual_one_where_they_are_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert style.font_families()[0] == "sans-serif"
+    def test_other_fonts_follow_where_they_are_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(style, "get_font_names", lambda: ["Symbola", "Noto Sans CJK JP", "Comic Sans MS"])
         assert style.font_families() == ["sans-serif", "Noto Sans CJK JP", "Symbola"]
 

@@ -2,12 +2,9 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, Request, build_opener
 
 import numpy as np
 import pandas as pd
@@ -16,7 +13,6 @@ import pytest
 from benchmark.configuration import RunConfig
 from benchmark.metrics import COSTS
 from benchmark.reports import page as report
-from benchmark.reports.page import LivePage
 from benchmark.reports.page_data import Content, as_page_data, group_curves, joined, mean_of
 from benchmark.reports.run_text import limitations
 from benchmark.store import Result, Scores, Status, Store, StoredRun
@@ -60,35 +56,20 @@ def results(tmp_path: Path) -> Path:
 
 
 class TestPage:
-    def test_it_says_what_was_run_and_shows_the_tables(self, results: Path, tmp_path: Path) -> None:
-        content = Content.read(results)
-        size = report.write(content, tmp_path / "r.html", baseline="independent")
-        assert content.damaged == []
-        page = (tmp_path / "r.html").read_text(encoding="utf-8")
-        assert len(content.runs) == 10
-        assert size == len(page.encode())
-        for text in (
-            "10: 9 finished, 1 failed",
-            "independent, dml, pcl",
-            "H200",
-            "sgd + standard augmentation",
-            "digits/resnet8 gain",
-            "Not finished",
-        ):
+    def test_it_says_what_was_run_and_shows_the_tables(self, results: Path, bench: Bench, tmp_path: Path) -> None:
+        answer = bench("report", "--results", results, "--out", "deep/r.html", "--baseline", "independent")
+        assert answer.code == 0, answer.err
+        assert "10 runs" in answer.out
+        page = (tmp_path / "deep" / "r.html").read_text(encoding="utf-8")
+        for text in ("10: 9 finished, 1 failed", "independent, dml, pcl", "H200", "sgd + standard augmentation",
+                     "digits/resnet8 gain", "Not finished", "90.10 ± 0.10 (3)", "Homogenisation"):  # fmt: skip
             assert text in page
-        assert "90.10 ± 0.10 (3)" in page
-        assert "Homogenisation" in page
 
-    def test_nothing_in_it_leads_out(self, results: Path, tmp_path: Path) -> None:
-        report.write(Content.read(results), tmp_path / "r.html")
-        page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    def test_nothing_in_it_leads_out_and_what_runs_say_is_text(self, results: Path) -> None:
+        page = report.render(Content.read(results))
         assert re.findall(r"https?://", page) == []
         assert re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"(?!data:)", page) == []
         assert "default-src 'none'" in page
-
-    def test_what_runs_say_is_text(self, results: Path, tmp_path: Path) -> None:
-        report.write(Content.read(results), tmp_path / "r.html")
-        page = (tmp_path / "r.html").read_text(encoding="utf-8")
         assert "<img" not in page
         assert page.count("</script>") == 2
         data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
@@ -129,12 +110,6 @@ class TestPage:
     def test_there_must_be_runs(self, bench: Bench, tmp_path: Path) -> None:
         for folder in (tmp_path / "nowhere", tmp_path):
             bench("report", "--results", folder, "--out", "r.html").assert_refused(str(folder))
-
-    def test_the_command(self, results: Path, bench: Bench, tmp_path: Path) -> None:
-        answer = bench("report", "--results", results, "--out", "deep/r.html")
-        assert answer.code == 0, answer.err
-        assert "10 runs" in answer.out
-        assert (tmp_path / "deep" / "r.html").is_file()
 
 
 class TestLimitations:
@@ -246,52 +221,31 @@ class TestInABrowser:
         assert page.run("return document.querySelector('dialog').getBoundingClientRect().width") <= 375
 
 
-class TestWatch:
-    @pytest.fixture
-    def address(self, results: Path) -> Iterator[str]:
-        running = report.make_server(LivePage(results, lambda: Content.read(results)), 0)
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
-        running.server_close()
-        thread.join()
+def test_a_watched_page_is_written_again_when_a_run_gets_on(
+    tmp_path: Path, bench: Bench, chromium: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without runs there is a page too."""
+    pages: list[str] = []
 
-    def get(self, address: str, host: str | None = None) -> str:
-        request = Request(address, headers={"Host": host} if host else {})
-        with build_opener(ProxyHandler({})).open(request, timeout=240) as answer:
-            text: str = answer.read().decode()
-            return text
+    def wait(_: float) -> None:
+        pages.append((tmp_path / "r.html").read_text(encoding="utf-8"))
+        if len(pages) == 3:
+            raise KeyboardInterrupt
+        # nothing is written where nothing has changed
+        if len(pages) == 1:
+            store_run(Store(tmp_path), config("dml", 0), 90)
 
-    def test_the_page_is_renewed_when_a_run_gets_on(self, address: str, results: Path) -> None:
-        before = self.get(f"{address}/state")
-        assert f'data-watched="{before}"' in self.get(address)
-        assert self.get(f"{address}/state") == before
-        store_run(Store(results), config("one", 0), 80)
-        after = self.get(f"{address}/state")
-        assert after != before
-        page = self.get(address)
-        assert f'data-watched="{after}"' in page
-        assert "11: 10 finished, 1 failed" in page
-
-    def test_it_answers_this_machine_and_its_own_paths_alone(self, address: str) -> None:
-        for path, host, status in (("/", "evil.example:80", 403), ("/../etc/passwd", None, 404)):
-            with pytest.raises(HTTPError) as error:
-                self.get(address + path, host)
-            assert error.value.code == status
-
-    def test_a_folder_without_runs_is_served_and_fills(self, tmp_path: Path) -> None:
-        pages = LivePage(tmp_path, lambda: Content.read(tmp_path))
-        assert b"No runs yet" in pages.page()
-        store_run(Store(tmp_path), config("dml", 0), 90)
-        assert b"1: 1 finished" in pages.page()
-
-    def test_an_open_page_loads_itself_anew(self, address: str, results: Path, chromium: Browser) -> None:
-        chromium.open(address)
-        assert chromium.run("return document.querySelectorAll('#run-table tbody tr').length") == 10
-        store_run(Store(results), config("one", 0), 80)
-        chromium.wait("return document.querySelectorAll('#run-table tbody tr').length", 11)
-        assert chromium.complaints() == []
+    monkeypatch.setattr("benchmark.commands.reports.time.sleep", wait)
+    (tmp_path / "runs").mkdir()
+    answer = bench("report", "--watch", "--results", tmp_path, "--out", "r.html")
+    assert answer.code == 130
+    assert [line.partition(":")[2].split(",")[0] for line in answer.out.splitlines()] == [" 0 runs", " 1 runs"]
+    assert "No runs yet" in pages[0]
+    assert "1: 1 finished" in pages[1]
+    assert pages[1] == pages[2]
+    chromium.open((tmp_path / "r.html").as_uri())
+    assert chromium.run("return document.querySelectorAll('#run-table tbody tr').length") == 1
+    assert chromium.complaints() == []
 
 
 # means and deviations of curves over runs, beside what pandas makes of the same numbers
