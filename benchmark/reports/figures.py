@@ -120,9 +120,8 @@ def cost(
     found = placed(frame, view)
     view = found.view
     runs = summaries(found.runs)
-    records = runs.to_dict("records")
-    for key, one in (("x", price), ("y", metric)):
-        runs[key] = [one.of(run).get("") for run in records]
+    values = [(price.of(run).get(""), metric.of(run).get("")) for run in runs.to_dict("records")]
+    runs[["x", "y"]] = pd.DataFrame(values, index=runs.index, dtype=float)
     runs = runs.dropna(subset=["x", "y"])
     if runs.empty:
         raise InputError(f"no finished run has both {score} and {against}: runs of older versions stored no cost")

@@ -104,17 +104,12 @@ def metrics(plugins: Sequence[str] = ()) -> Iterator[str]:
 
 def described(key: str, info: FieldInfo) -> tuple[str, str, str, str]:
     """Return a setting's name, its valid values, its default and its description."""
+    limits = {one: words for one in info.metadata for kind, words in BOUNDS.items() if isinstance(one, kind)}
+    bounds = [f"{words} {getattr(one, type(one).__name__.lower()):g}" for one, words in limits.items()]
     default = "must be given" if info.is_required() else f"default {shown(info.get_default(call_default_factory=True))}"
     if scales_with_epochs(info):
         default += f" of {REFERENCE_EPOCHS} epochs"
-    return key, allowed(info), default, info.description or ""
-
-
-def allowed(info: FieldInfo) -> str:
-    """Return the valid values of a field in words."""
-    bounds = [(words, getattr(one, kind.__name__.lower())) for one in info.metadata for kind, words in BOUNDS.items()
-              if isinstance(one, kind)]  # fmt: skip
-    return " ".join([_kind(info.annotation), *(f"{words} {bound:g}" for words, bound in bounds)])
+    return key, " ".join([_kind(info.annotation), *bounds]), default, info.description or ""
 
 
 def _kind(annotation: Any) -> str:

@@ -176,23 +176,22 @@ def facts(runs: Collection[StoredRun]) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def limitations(columns: Mapping[str, Mapping[str, Iterable[StoredRun]]]) -> Iterator[str]:
+def limitations(columns: Mapping[str, Mapping[str, Sequence[StoredRun]]]) -> Iterator[str]:
     """Yield a line for each thing that weakens a comparison of runs by column and row, once for all its columns."""
-    found = {column: {row: list(runs) for row, runs in rows.items()} for column, rows in columns.items()}
-    every = [run for rows in found.values() for runs in rows.values() for run in runs]
+    every = [run for rows in columns.values() for runs in rows.values() for run in runs]
     unfinished = Counter(run.status for run in every if run.status is not Status.FINISHED)
     if unfinished:
         what = ", ".join(f"{count} {status}" for status, count in unfinished.items())
         yield f"{sum(unfinished.values())} of {len(every)} runs did not finish ({what}); no mean includes them"
     where: dict[str, list[str]] = {}
-    for column, rows in found.items():
+    for column, rows in columns.items():
         for line in _of_column(rows):
             where.setdefault(line, []).append(column)
     for line, own in where.items():
-        yield f"{'everywhere' if len(own) == len(found) > 1 else _listed(own, 6)}: {line}"
+        yield f"{'everywhere' if len(own) == len(columns) > 1 else _listed(own, 6)}: {line}"
 
 
-def _of_column(rows: Mapping[str, list[StoredRun]]) -> Iterator[str]:
+def _of_column(rows: Mapping[str, Sequence[StoredRun]]) -> Iterator[str]:
     runs = [run for own in rows.values() for run in own]
     configs = [run.config for run in runs]
     environments = [run.result.environment or {} for run in runs if run.result]

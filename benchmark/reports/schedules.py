@@ -47,14 +47,6 @@ class MethodSchedules:
         ]
         return pd.DataFrame(rows)
 
-    def curves(self) -> pd.DataFrame:
-        """Return one row per term and epoch, from 0: every factor, their product, and the weight."""
-        parts = [
-            {"term": term, "epoch": range(self.epochs), **one.factors, "product": one.product, "weight": one.values}
-            for term, one in self.schedules.items()
-        ]
-        return pd.concat(map(pd.DataFrame, parts), ignore_index=True)
-
 
 def resolve(method: str, layers: Sequence[Layer], plugins: Sequence[str] = ()) -> MethodSchedules:
     """Return the schedules of a configuration's layers, the weakest first, or raise an InputError if there are none."""
@@ -82,7 +74,10 @@ def default_schedules(cls: "type[Method]") -> MethodSchedules | None:
 
 
 def write(found: MethodSchedules, folder: Path) -> list[Path]:
-    """Write ``METHOD.svg``, ``METHOD.png`` and ``METHOD.csv`` into a folder, which is made; return the files."""
+    """Write ``METHOD.svg``, ``METHOD.png`` and ``METHOD.csv`` into a folder, which is made; return the files.
+
+    The table has one row per term and epoch, from 0: every factor, their product, and the weight.
+    """
     from benchmark.reports.palette import LINES
     from benchmark.reports.style import new_figure, styled, write_figures
 
@@ -115,5 +110,10 @@ def write(found: MethodSchedules, folder: Path) -> list[Path]:
             axes.tick_params(axis="x", labelbottom=row == len(terms) - 1)
         axes.set_xlabel("epoch; the height is the weight times all ramps and decays")
         figure.suptitle(f"{figure_text(found.method)}, {found.epochs} epochs", fontsize=10)
-    table = put(folder / f"{found.method}.csv", frame_csv(found.curves(), "%.10g"))
+    parts = [
+        {"term": term, "epoch": range(found.epochs), **one.factors, "product": one.product, "weight": one.values}
+        for term, one in terms.items()
+    ]
+    curves = pd.concat(map(pd.DataFrame, parts))
+    table = put(folder / f"{found.method}.csv", frame_csv(curves, "%.10g"))
     return [*write_figures(folder, {found.method: figure}), table]

@@ -20,7 +20,6 @@ from methods import registry
 from methods.errors import InputError
 
 _SKIPPED = frozenset(("runs", "sources", PLANS))
-_COMPRESSED = 0.3  # a generous estimate of a bundle's size relative to the files of its runs
 
 Tuning = Literal["tuned", "defaults", "other than defaults", ""]
 
@@ -240,13 +239,11 @@ def write_bundles(content: Content, sets: Sequence[RunSet], folder: Path, limit:
     for slug in sorted(folders, key=lambda slug: (sizes[slug], slug)):
         # every machine opens this format without a package
         path = folder / f"{slug}.tar.gz"
-        if _COMPRESSED * sizes[slug] > limit:
-            break
         packed = exchange.pack_runs(folders[slug], path)
-        if packed.size > limit:
+        limit -= packed.size
+        if limit < 0:
             path.unlink()
             break
-        limit -= packed.size
         if packed.runs:
             found[slug] = path
     return found

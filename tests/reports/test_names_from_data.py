@@ -125,14 +125,6 @@ class TestFigures:
         assert "$1_$5/resnet8" in drawn
         assert ">β</tspan>" in drawn
 
-    def test_titles_and_legends_keep_every_sign(self, frame: pd.DataFrame) -> None:
-        figure = figures.curves(frame[frame["dataset"].isin(COLUMNS)], view=View(showing=self.LABELS))
-        titles = {axis.get_title() for axis in figure.axes}
-        assert titles == {r"US\$ and A\$/ResNet-$8$", r"\$1_\$5/ResNet-$8$", "npz:数据.npz/ResNet-$8$"}
-        named = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert r"$\alpha$-DML" in named
-        assert len(named) == 3
-
     def test_a_label_that_is_no_formula_is_answered(self, frame: pd.DataFrame) -> None:
         with pytest.raises(InputError, match=r"label '\$1_\$5'.*formula"):
             figures.curves(frame[frame["dataset"] == "a|b"], view=View(showing=TableStyle(labels={"dml": "$1_$5"})))
