@@ -1,10 +1,7 @@
 """What ``bench run`` says before it starts, and with ``--dry-run``: the runs, their time, and what makes it shorter."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import floor, log10
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -16,9 +13,6 @@ from benchmark.running.command import Command
 from benchmark.scheduling import usable_cpus
 from benchmark.store import environment
 from methods.errors import InputError
-
-if TYPE_CHECKING:
-    from benchmark.speed.cost import ImageCost
 
 WORTH_IT_PIXELS = 20_000_000  # of all epochs and runs; a plan that trains on fewer takes minutes and is not timed
 LONG_S = 2 * 3600.0  # from here on a plan is told what would make it shorter
@@ -36,6 +30,7 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
     """
     from benchmark.speed.cost import pixels, plan_cost, side_by_side
     from benchmark.training import choose_device
+    from methods import backbones
 
     if command.cluster.address is not None or choose_device(command.device).type != "cpu":
         return []
@@ -60,43 +55,20 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
     line = f"about {duration(took)} on this machine's CPU ({which}{guessed}{beside})"
     if took < LONG_S:
         return [line]
-    return [line, f"what makes it shorter: {'; or '.join(_advice(command, runs, shapes, found.images))}"]
-
-
-def _advice(
-    command: Command, runs: Sequence[RunConfig], shapes: Shapes, images: Sequence["ImageCost"]
-) -> Iterator[str]:
-    """Yield what would make a plan shorter, for what an image of each run takes."""
-    from benchmark.speed.cost import macs_per_image, side_by_side
-    from methods import backbones
-
-    wide, pairs = places(command, runs), list(zip(runs, images, strict=True))
-    longest, image = max(pairs, key=lambda pair: pair[1].total(pair[0], shapes[pair[0].dataset], 1))
-    shape = shapes[longest.dataset]
-    if (fewer := shape.train // shape.num_classes // SHARE) >= SMALLEST_SUBSET:
+    pairs = list(zip(runs, found.images, strict=True))
+    longest, _ = max(pairs, key=lambda pair: pair[1].total(pair[0], shapes[pair[0].dataset], 1))
+    advice = []
+    if (fewer := shapes[longest.dataset].train // shapes[longest.dataset].num_classes // SHARE) >= SMALLEST_SUBSET:
         small = {name: replace(own, train=min(own.train, fewer * own.num_classes)) for name, own in shapes.items()}
-        shorter = side_by_side([own.total(run, small[run.dataset]) for run, own in pairs], wide)
-        yield f"fewer images (--set data.train_per_class={fewer}: about {duration(shorter)})"
+        shorter = side_by_side([image.total(run, small[run.dataset]) for run, image in pairs], wide)
+        advice.append(f"fewer images (--set data.train_per_class={fewer}: about {duration(shorter)})")
     if longest.backbone != (smallest := next(iter(backbones.available()))):
-        yield f"a smaller network (--backbone {smallest})"
+        advice.append(f"a smaller network (--backbone {smallest})")
     if longest.train.precision != "bf16" and environment.multiplies_bfloat16():
-        yield "less precision (--set train.precision=bf16)"
-    # a plan of equal cost has a budget
-    with suppress(InputError):
-        rate = macs_per_image(longest, shape, command.plugins).train / image.train
-        # a run of a budget takes budget / rate for training, and in proportion for its evaluations
-        overhead = sum(
-            own.total(run, shapes[run.dataset]) / (own.train * run.train.epochs * shapes[run.dataset].train)
-            for run, own in pairs
-        )
-        # what takes as long as is not called long yet, rounded down to two digits; at least an epoch
-        most = LONG_S * wide * rate / overhead
-        unit = 10.0 ** (floor(log10(most)) - 1)
-        budget = floor(most / unit) * unit
-        if budget >= rate * image.train * shape.train and not command.shares:
-            took = duration(budget / rate * overhead / wide)
-            yield f"fewer epochs, of equal cost for every method (--budget {budget:.2g}: about {took})"
-    yield "a machine with a GPU"
+        advice.append("less precision (--set train.precision=bf16)")
+    if not command.shares:
+        advice.append("fewer epochs (--epochs, or --budget for equal cost)")
+    return [line, f"what makes it shorter: {'; or '.join([*advice, 'a machine with a GPU'])}"]
 
 
 def places(command: Command, runs: Sequence[RunConfig]) -> int:

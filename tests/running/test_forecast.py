@@ -50,21 +50,9 @@ def test_a_plan_of_days_is_told_its_time_and_what_is_shorter(tmp_path: Path) -> 
         r"what makes it shorter: fewer images \(--set data\.train_per_class=20: about 35 h 00 min\); or "
         r"a smaller network \(--backbone resnet8\); or "
         r"(less precision \(--set train\.precision=bf16\); or )?"
-        r"fewer epochs, of equal cost for every method \(--budget \d\.?\d?e\+1\d: about .*\); or a machine with a GPU",
+        r"fewer epochs \(--epochs, or --budget for equal cost\); or a machine with a GPU",
         advice,
     )
-
-
-def test_the_budget_that_is_advised_is_one_that_the_plan_takes_and_fits_two_hours(tmp_path: Path) -> None:
-    command = planned(tmp_path, methods=["independent"], backbone="resnet8", seeds=1)
-    know(command, ImageCost(0.01, 0.001))
-    _, advice = lines(command)
-    budget = re.search(r"--budget (\S+): about (\S+ h \d\d min|\d+ min)", advice)
-    assert budget is not None
-    (run,) = planned(tmp_path, methods=["independent"], backbone="resnet8", seeds=1, budget=float(budget[1])).runs
-    # an epoch is 500 s of training and 10 s of evaluation
-    assert run.train.epochs == 14
-    assert 0.8 * 7200 < run.train.epochs * 510 <= 7200
 
 
 def test_what_is_trained_already_takes_no_time(tmp_path: Path) -> None:
