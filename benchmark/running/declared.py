@@ -112,7 +112,7 @@ class SuiteRun:
         total = 0.0
         for title, command in self.parts.items():
             missing = command.missing()
-            seconds, _ = forecast.estimated(command, missing) if missing else (0.0, "")
+            seconds = forecast.estimated(command, missing)[0] if missing else 0.0
             total += seconds
             done = len(command.runs) - len(missing)
             say(console, f"{title}: {len(command.runs)} runs, {done} finished already, about {duration(seconds)}")

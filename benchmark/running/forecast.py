@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmark import datasets
+from benchmark import datasets, training
 from benchmark.configuration import RunConfig
 from benchmark.console import say
 from benchmark.formatting import duration
@@ -13,6 +14,9 @@ from benchmark.running.command import Command
 from benchmark.scheduling import usable_cpus
 from benchmark.store import environment
 from methods.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmark.speed.cost import ImageCost
 
 WORTH_IT_PIXELS = 20_000_000  # of all epochs and runs; a plan that trains on fewer takes minutes and is not timed
 LONG_S = 2 * 3600.0  # from here on a plan is told what would make it shorter
@@ -28,34 +32,22 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
     There is no time for a plan of a few minutes or where no step can be timed, and no line on a GPU or a cluster. The
     shapes are those of the datasets by name.
     """
-    from benchmark.speed.cost import pixels, plan_cost, side_by_side
-    from benchmark.training import choose_device
+    from benchmark.speed.cost import pixels, side_by_side
     from methods import backbones
 
-    if command.cluster.address is not None or choose_device(command.device).type != "cpu":
+    if command.cluster.address is not None or training.choose_device(command.device).type != "cpu":
         return []
-    wide = places(command, runs)
-    which = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    which += f", {wide} side by side" if wide > 1 else ""
+    told = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     if sum(pixels(run, shapes[run.dataset]) for run in runs) < WORTH_IT_PIXELS:
-        return [which]
+        return [told]
     try:
-        found = plan_cost(runs, shapes, command.store.root, "cpu", command.plugins)
+        took, line, images = estimated(command, runs, shapes)
     except InputError:
         # whatever is wrong with a method is told by its run
-        return [which]
-    each = []
-    for run, image in zip(runs, found.images, strict=True):
-        # what an earlier command has trained of them is not trained again
-        done = 0 if command.force else len(command.store.metrics(run))
-        each.append(image.total(run, shapes[run.dataset], max(0, run.train.epochs - done)))
-    took = side_by_side(each, wide)
-    guessed = f"; {found.scaled} of {found.kinds} kinds of runs guessed from the others" if found.scaled else ""
-    beside = "; timed beside other work, which makes it longer" if found.busy else ""
-    line = f"about {duration(took)} on this machine's CPU ({which}{guessed}{beside})"
+        return [told]
     if took < LONG_S:
         return [line]
-    pairs = list(zip(runs, found.images, strict=True))
+    pairs, wide = list(zip(runs, images, strict=True)), places(command, runs)
     longest, _ = max(pairs, key=lambda pair: pair[1].total(pair[0], shapes[pair[0].dataset], 1))
     advice = []
     if (fewer := shapes[longest.dataset].train // shapes[longest.dataset].num_classes // SHARE) >= SMALLEST_SUBSET:
@@ -88,8 +80,7 @@ def print_plan(command: Command, console: Console) -> None:
     states = {run.identity: command.store.ended(run) for run in command.runs}
     missing = [run for run in command.runs if not states[run.identity]]
     # what cannot be carried out is refused before anything is printed
-    took, how = estimated(command, missing) if missing else (0.0, "")
-    estimate = [f"about {duration(took)} on this machine ({how})"] if missing else []
+    estimate = [estimated(command, missing)[1]] if missing else []
     # the hyperparameters in which runs of one method, dataset and network differ
     values: dict[tuple[str, ...], dict[str, set[str]]] = {}
     for run in command.runs:
@@ -106,15 +97,29 @@ def print_plan(command: Command, console: Console) -> None:
     say(console, *command.shares, done, *estimate, *(f"note: {line}" for line in command.broken))
 
 
-def estimated(command: Command, runs: Sequence[RunConfig]) -> tuple[float, str]:
-    """Return the seconds that runs take here, from a few timed steps of each kind, and how they were found."""
+def estimated(
+    command: Command, runs: Sequence[RunConfig], shapes: Shapes | None = None
+) -> tuple[float, str, Sequence["ImageCost"]]:
+    """Return the seconds that runs take here, from a few timed steps of each kind, as text too, and those per image."""
     from benchmark.speed.cost import plan_cost, side_by_side
-    from benchmark.training import check_labels
 
     # a set of many files takes seconds: one question per dataset, not per run
     data, wide = {run.dataset: run.data for run in runs}, places(command, runs)
-    shapes = {name: datasets.shape(name, own, command.data_root, command.plugins) for name, own in data.items()}
-    check_labels(runs, shapes, command.plugins)
+    if shapes is None:
+        shapes = {name: datasets.shape(name, own, command.data_root, command.plugins) for name, own in data.items()}
+        training.check_labels(runs, shapes, command.plugins)
     found = plan_cost(runs, shapes, command.store.root, command.device, command.plugins)
-    how = f", {found.scaled} of {found.kinds} kinds of runs scaled by their multiply-adds" if found.scaled else ""
-    return side_by_side(found.seconds, wide), f"{wide} side by side{how}"
+    each = []
+    for run, image in zip(runs, found.images, strict=True):
+        # what an earlier command has trained of them is not trained again
+        done = 0 if command.force else len(command.store.metrics(run))
+        each.append(image.total(run, shapes[run.dataset], max(0, run.train.epochs - done)))
+    took = side_by_side(each, wide)
+    parts = ["1 run" if len(runs) == 1 else f"{len(runs)} runs"]
+    if wide > 1:
+        parts.append(f"{wide} side by side")
+    if found.scaled:
+        parts.append(f"{found.scaled} of {found.kinds} kinds scaled by their multiply-adds")
+    if found.busy:
+        parts.append("timed beside other work, which makes it longer")
+    return took, f"about {duration(took)} on this machine ({', '.join(parts)})", found.images

@@ -193,7 +193,6 @@ class PlanCost:
     """What a plan takes."""
 
     images: Sequence[ImageCost]  # seconds per image of every run, in the plan's order
-    seconds: Sequence[float]  # of every run
     kinds: int  # how many distinct kinds of runs there are
     scaled: int  # how many of them were scaled from others instead of timed
     busy: bool  # whether the machine did other work while they were timed
@@ -242,9 +241,7 @@ def plan_cost(
         # a plug-in's predictor may have no MACs at all
         rates = [median(known[kind][part] / (macs[kind][part] or 1.0) for kind in known) for part in range(2)]
         known |= {kind: ImageCost(rates[0] * macs[kind].train, rates[1] * macs[kind].evaluation) for kind in left}
-    images = [known[name] for name in names]
-    seconds = [each.total(run, shapes[run.dataset]) for each, run in zip(images, runs, strict=True)]
-    return PlanCost(images, seconds, len(kinds), len(left), bool(loads) and median(loads) > BUSY)
+    return PlanCost([known[name] for name in names], len(kinds), len(left), bool(loads) and median(loads) > BUSY)
 
 
 def time_images(

@@ -136,7 +136,7 @@ def test_a_finished_run_is_claimed_and_not_repeated_and_the_runs_share_a_column(
 def test_equal_time_by_measured_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     def cost(runs: list[RunConfig], *rest: Any) -> PlanCost:
         seconds = {"independent": 1.0, "dml": 4.0}[runs[0].method]
-        return PlanCost([ImageCost(seconds, 0.0)], [seconds], 1, 0, False)
+        return PlanCost([ImageCost(seconds, 0.0)], 1, 0, False)
 
     monkeypatch.setattr(equal_cost, "plan_cost", cost)
     runs, shares = allowed(equal_cost="dml", cost="time", methods=["independent", "dml"])

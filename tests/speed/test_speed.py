@@ -96,13 +96,13 @@ class TestEstimate:
         monkeypatch.setattr("benchmark.speed.cost.BUDGET_S", 0.0)
         found = plan_cost([run_of("dml"), run_of()], {"random": SHAPE}, tmp_path, "cpu")
         assert (found.kinds, found.scaled) == (2, 1)
-        two_peers, one = found.seconds
-        assert two_peers == pytest.approx(2 * one, rel=0.5)
+        two_peers, one = found.images
+        assert two_peers.train == pytest.approx(2 * one.train, rel=0.5)
 
     @staticmethod
     def seconds(runs: list[RunConfig], folder: Path) -> list[float]:
         found = plan_cost(runs, {"random": SHAPE}, folder, "cpu")
-        return list(found.seconds)
+        return [image.total(run, SHAPE) for run, image in zip(runs, found.images, strict=True)]
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30), st.integers(1, 5))
