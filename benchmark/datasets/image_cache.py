@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 import PIL
@@ -148,15 +148,10 @@ def decoded_alike(
 
 
 def decoded(part: EncodedImages, root: Path, image_size: int | None, colour: bool = False) -> Decoded:
-    """Return the pixels of a part, decoded at the first call and from the cache ever after.
+    """Return the pixels of a part, decoded at the first call and from the cache of the root folder ever after.
 
-    Args:
-        root: Where datasets are stored, with the cache.
-        image_size: The side that images are resized to; None if they stay as they are: square and of one size.
-        colour: Whether they are coloured even if all are grey.
-
-    Raises:
-        InputError: If an image is not as it should be; it is named.
+    Without ``image_size``, the side that images are resized to, all must be square and of one size. With ``colour``
+    they are coloured even if all are grey. An image that is not as it should be is named in an InputError.
     """
     # another version of Pillow may decode a JPEG to slightly other pixels
     how = f"{FORMAT} {PIL.__version__} {image_size} {colour}"
@@ -176,44 +171,36 @@ def decoded(part: EncodedImages, root: Path, image_size: int | None, colour: boo
         reason = error.strerror or type(error).__name__
         note_once(f"cannot write {path.parent} ({reason}): images are decoded into memory at every start")
         form, stream = format_of(part.images, image_size, colour), io.BytesIO()
-        counts, highest = _decode_into(stream.write, part.images, form)
+        counts, highest = _decode_into(stream, part.images, form)
         pixels = np.frombuffer(stream.getbuffer(), dtype=np.uint8)
         return Decoded(pixels.reshape(-1, form.channels, form.side, form.side), counts, highest)
 
 
-def _decode_into(
-    write: Callable[[memoryview], object], images: Sequence[EncodedImage], form: ImageFormat
-) -> tuple[Indices, int | None]:
+def _decode_into(stream: IO[bytes], images: Sequence[EncodedImage], form: ImageFormat) -> tuple[Indices, int | None]:
     """Write the pixels of all images, and return how often each value occurs and the highest of the 16-bit values."""
     counts: Indices = np.zeros((form.channels, 256), dtype=np.int64)
     highest: int | None = None
     for pixels, top in decoding.decoded(images, form):
-        write(pixels.data)
+        stream.write(pixels.data)
         counts += histogram(pixels)
         highest = decoding.highest_of((highest, top))
     return counts, highest
 
 
 def _from_cache(path: Path, count: int) -> Decoded | None:
-    """Return the images if the file is what was written; its bytes are read only if its size or time is another."""
+    """Return the images if the file is what was written, of the same size and time."""
     try:
         described = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
         counts = np.array(described["histogram"], dtype=np.int64)
         fits = pixels.dtype == np.uint8 and pixels.flags.c_contiguous and list(pixels.shape) == described["shape"]
         counted = counts.shape == (pixels.shape[1], 256) and int(counts.sum()) == pixels.size
-        if not (fits and counted and len(pixels) == count):
-            return None
-        if described["stamp"] != _stamp(path):
-            with path.open("rb") as stream:
-                if described["sha256"] != file_digest(stream, "sha256").hexdigest():
-                    return None
-            with suppress(OSError):
-                _describe(path, described)
-        return Decoded(pixels, counts, described["highest_of_16_bit"])
+        if fits and counted and len(pixels) == count and described["stamp"] == _stamp(path):
+            return Decoded(pixels, counts, described["highest_of_16_bit"])
     except (OSError, ValueError, LookupError, TypeError, EOFError, OverflowError):
         # whatever it is, it is none of our files
         return None
+    return None
 
 
 def _to_cache(path: Path, images: Sequence[EncodedImage], form: ImageFormat) -> Decoded:
@@ -221,19 +208,11 @@ def _to_cache(path: Path, images: Sequence[EncodedImage], form: ImageFormat) -> 
     # the lock is held, so there is one writer and one temporary name, which also cleans up after a killed one
     temporary = path.with_suffix(".tmp")
     shape = (len(images), form.channels, form.side, form.side)
-    digest = sha256()
     try:
         # written as a stream: where the disk is full, a write fails, but a write to a mapping kills the process
         with temporary.open("wb") as stream:
-
-            def write(content: memoryview) -> None:
-                stream.write(content)
-                digest.update(content)
-
-            header = io.BytesIO()
-            np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            write(header.getbuffer())
-            counts, highest = _decode_into(write, images, form)
+            np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            counts, highest = _decode_into(stream, images, form)
             stream.flush()
             os.fsync(stream.fileno())
         # a time in the past: whoever writes to the file from now on changes it, even within the clock's tick
@@ -244,13 +223,9 @@ def _to_cache(path: Path, images: Sequence[EncodedImage], form: ImageFormat) -> 
         with suppress(OSError):
             temporary.unlink()
         raise
-    content = {"shape": shape, "histogram": counts.tolist(), "sha256": digest.hexdigest()}
-    _describe(path, {**content, "highest_of_16_bit": highest})
+    content = {"shape": shape, "histogram": counts.tolist(), "highest_of_16_bit": highest, "stamp": _stamp(path)}
+    atomic.write_text(path.with_suffix(".json"), json.dumps(content) + "\n")
     return Decoded(np.load(path, mmap_mode="r", allow_pickle=False), counts, highest)
-
-
-def _describe(path: Path, content: dict[str, Any]) -> None:
-    atomic.write_text(path.with_suffix(".json"), json.dumps({**content, "stamp": _stamp(path)}) + "\n")
 
 
 def _stamp(path: Path) -> list[int]:

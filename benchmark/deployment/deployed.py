@@ -93,8 +93,7 @@ def check_suffix(path: Path, valid: Iterable[str] = ENDINGS) -> str:
 def load(path: Path, plugins: Sequence[str | Path] = ()) -> Model:
     """Return the model in an exported file; none but a file of bare weights needs this package's networks.
 
-    Raises:
-        InputError: If it cannot be read, or the package that reads it is not installed.
+    A file that cannot be read, and a package to read it that is not installed, raise an InputError.
     """
     suffix = check_suffix(path)
     if not path.is_file():
@@ -141,10 +140,7 @@ def read_images(paths: Sequence[Path], card: Card) -> Floats:
     """Return image files as ``[B, C, H, W]`` of pixels / 255, resized and cropped, or raise an InputError."""
     files = [datasets.EncodedImage.of_file(path) for path in paths]
     form = datasets.ImageFormat(card.in_channels, card.image_size)
-    return _scaled(np.concatenate([block for block, _ in datasets.decoded(files, form)]))
-
-
-def _scaled(pixels: datasets.Pixels) -> Floats:
+    pixels = np.concatenate([block for block, _ in datasets.decoded(files, form)])
     return pixels.astype(np.float32) / np.float32(255)
 
 
@@ -157,17 +153,11 @@ def probabilities(logits: Floats) -> npt.NDArray[np.float64]:
 def export(
     run: store.StoredRun, target: Path, name: str | None, data_root: Path, plugins: Sequence[str | Path] = ()
 ) -> list[str]:
-    """Write a student to a file with its card, check the file by reading it back, and say what was done.
+    """Write a student of a run to a file with its card, check the file by reading it back, and say what was done.
 
-    Args:
-        run: It must have been run with ``--save-students``.
-        target: Its ending says the format.
-        name: Of the student; the first one for None.
-        data_root: Where datasets are stored; if the run's is there, the file is scored on it.
-
-    Raises:
-        InputError: If the run has no such student, or the file cannot be written.
-        MachineError: If what is read back gives other numbers; the file is then not kept.
+    The target's ending says the format. Without a name it is the first student. If the run's dataset is in the data
+    root, the file is scored on it. An InputError is raised if the run has no such student or the file cannot be
+    written, a MachineError if what is read back gives other numbers; the file is then not kept.
     """
     check_suffix(target)
     saved = [path.stem for path in store.students_files(run.folder)]
@@ -297,11 +287,10 @@ def _check(exported: Model, original: Model, card: Card, run: store.StoredRun, d
 
 
 def _accuracy(model: Model, part: datasets.LabelledImages) -> float:
-    hits = 0
-    for start in range(0, len(part), SCORED_AT_ONCE):
-        some = part.take(np.arange(start, min(start + SCORED_AT_ONCE, len(part))))
-        hits += int((model(_scaled(some.images)).argmax(axis=1) == some.labels).sum())
-    return 100 * hits / len(part)
+    blocks = np.array_split(np.arange(len(part)), range(SCORED_AT_ONCE, len(part), SCORED_AT_ONCE))
+    scaled = (part.take(block).images.astype(np.float32) / np.float32(255) for block in blocks)
+    predicted = np.concatenate([model(images).argmax(axis=1) for images in scaled])
+    return 100 * int((predicted == part.labels).sum()) / len(part)
 
 
 def _dataset_of(run: store.StoredRun, data_root: Path, plugins: Sequence[str] = ()) -> datasets.Dataset:
@@ -315,14 +304,9 @@ def _dataset_of(run: store.StoredRun, data_root: Path, plugins: Sequence[str] = 
 
 
 def predictions_of_run(run: store.StoredRun, data_root: Path, plugins: Sequence[str] = ()) -> store.Predictions:
-    """Return the predictions that a run kept, or what its saved students say of its images now.
+    """Return the predictions that a run kept, or what its saved students say of its images, which must be there, now.
 
-    Args:
-        run: Finished, with predictions or students.
-        data_root: Where datasets are stored; only students need the run's own.
-
-    Raises:
-        InputError: If it kept neither, a file is damaged, or the run's images are not there.
+    A run that kept neither, a damaged file and images that are not there raise an InputError.
     """
     if (run.folder / store.PREDICTIONS).is_file() or not store.students_files(run.folder):
         return store.read_predictions(run.folder)
@@ -338,11 +322,8 @@ def write_predictions(found: store.Predictions, path: Path) -> list[str]:
     """Write predictions as arrays of numpy, and return what was written in words.
 
     The arrays are ``predictors`` and ``classes``, the names; ``logits`` ``[P, N, C]``, float32; ``predicted``
-    ``[P, N]``, the likeliest classes; ``labels`` and ``images`` ``[N]``, as in
-    :class:`benchmark.store.Predictions`.
-
-    Raises:
-        InputError: If it cannot be written.
+    ``[P, N]``, the likeliest classes; ``labels`` and ``images`` ``[N]``, as in :class:`benchmark.store.Predictions`.
+    A file that cannot be written raises an InputError.
     """
     names = list(found.logits)
     stream = io.BytesIO()
