@@ -80,7 +80,7 @@ def load(
     Args:
         results: The folder, or several, or patterns.
         epochs: ``"all"``, one row per run and epoch, or ``"last"``; epochs count from 0, in tables and figures from 1.
-        where: Which runs: a condition as ``bench table --where`` takes it, a mapping, or a function.
+        where: Which runs: a condition as ``bench table --where`` takes it, or a mapping of columns to values.
         prefer: Of several folders the one that counts where the same run has other numbers.
         split: ``"test"``, the runs that ``bench table`` shows; ``"validation"``, such as a sweep's; or ``"all"``.
 

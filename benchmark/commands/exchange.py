@@ -128,7 +128,7 @@ def submit(
 ) -> None:
     """Prepare a submission, or check one, whose code is run; exit code 0 if all is identical or reproduced."""
     from benchmark.datasets import default_root
-    from benchmark.exchange import Access, Mark, cases, submission, submission_check, write_record
+    from benchmark.exchange import Access, Mark, cases, submission, write_record
 
     if (check is None) == (prepare is None):
         raise InputError("give either --check FOLDER or --prepare RESULTS --out FOLDER")
@@ -139,7 +139,7 @@ def submit(
         form = submission.prepare(prepare, out, method or "", recipe or "", tuple(plugin or ()))
         draft = submission.read(out, draft=True)
         access = Access(root, device, draft.plugins, dataset or (), file or ())
-        problems = list(submission_check.unequal(draft, cases(draft.bundle, out), access))
+        problems = list(submission.unequal(draft, cases(draft.bundle, out), access))
         for problem in problems:
             tell(problem)
         tell(f"{form}: fill in what begins with {submission.TO_FILL_IN}, then: bench submit --check {out}")
@@ -148,7 +148,7 @@ def submit(
     given = submission.read(check)
     access = Access(root, device, (*given.plugins, *(plugin or ())), tuple(dataset or ()), tuple(file or ()))
     chosen = secrets.randbits(32) if seed is None else seed
-    found = submission_check.check(given, access, chosen, minutes, sample, resolve, partial(tell, flush=True))
+    found = submission.check(given, access, chosen, minutes, sample, resolve, partial(tell, flush=True))
     if record:
         tell(f"stored in {write_record(check.resolve().parent, given.bundle, found.record)}")
     tell(f"{found.mark}: {given.name}, {len(found.record.runs)} runs repeated (--seed {chosen})")

@@ -93,12 +93,12 @@ def _runs(
     if status is not None and status not in statuses():
         raise unknown("status", status, statuses())
     runs = store.read(results, prefer)
-    say_notes(map(str, runs.left_out))
-    found = [run.record for run in runs.found if status in (None, run.record.status)]
+    say_notes(runs.left_out.values())
+    found = [run for run in runs.found if status in (None, run.status)]
     if found and (where or split or hide):
         frame, _ = TableFilter(where, split or "all").runs(store.last_epochs(runs))
         names = set(frame["run"]) - TableFilter(hide=tuple(hide)).hidden(frame)
-        found = [record for record in found if record.name in names]
+        found = [run for run in found if run.name in names]
     kind = f"{status} " if status else ""
     return [*run_text.listing(found), f"{counted(len(found), f'{kind}run')} in {shown(results)}"]
 
@@ -127,8 +127,8 @@ def rm(
     if not (runs or where or split or failed):
         raise InputError("bench rm takes runs, --where CONDITION or --failed: it never removes all of them")
     stored = store.read(results)
-    say_notes(map(str, stored.left_out))
-    every = [run.stored() for run in stored.found]
+    say_notes(stored.left_out.values())
+    every = stored.found
     chosen = [store.find(results, word).name for word in runs or ()] or [run.name for run in every]
     if (where or split) and every:
         frame, _ = TableFilter(where, split or "all").runs(store.last_epochs(stored))

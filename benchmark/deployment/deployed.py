@@ -203,7 +203,7 @@ def _card(run: store.StoredRun, student: "Student", target: Path) -> Card:
         accuracy=None if accuracy is None else float(accuracy),
         scored_on="validation" if run.config.data.holdout else "test",
         student=student.metadata["student"],
-        run=run.identity,
+        run=store.identity_in(run.name),
         run_name=run.name,
         method=run.config.method,
         backbone=student.metadata["backbone"],

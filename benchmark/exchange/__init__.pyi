@@ -1,4 +1,4 @@
-from . import submission as submission, submission_check as submission_check
+from . import submission as submission
 from .bundles import ENDINGS as ENDINGS, is_bundle as is_bundle, pack as pack, pack_runs as pack_runs
 from .comparison import (
     BOUND as BOUND,
@@ -7,14 +7,12 @@ from .comparison import (
     Outcome as Outcome,
     Statement as Statement,
     state as state,
-    worst as worst,
 )
 from .merging import Merged as Merged, merge as merge
 from .submission import FORM as FORM, Submission as Submission
 from .verification import (
     RECORD as RECORD,
     Access as Access,
-    Case as Case,
     Record as Record,
     cases as cases,
     record_of as record_of,

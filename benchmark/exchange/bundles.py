@@ -3,16 +3,16 @@
 import gzip
 import io
 import json
-import os
 import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import yaml
 from safetensors import SafetensorError, deserialize
@@ -21,7 +21,7 @@ from benchmark import store, tables
 from benchmark.configuration import PLACE, hash_of
 from benchmark.escaping import file_name
 from benchmark.store import CONFIG, LIMITS, Contents, DamagedError
-from benchmark.tables import PLANS, Plan
+from benchmark.tables import PLANS
 from methods.errors import InputError, message_of, unknown
 
 ENDINGS = (".tar.zst", ".tar.gz")
@@ -35,12 +35,9 @@ MAX_WEIGHTS = 2**30
 MAX_SOURCE = 1_000_000
 MAX_MEMBERS = 1_000_000
 MAX_PLANS = 100
-
-_WINDOW = 2**27
-"""Bytes that a stream may ask to be held in memory."""
-
+_WINDOW = 2**27  # bytes that a stream may ask to be held in memory
+# bytes that may be between two files: headers with long names; an archive that asks for more wants memory
 _HEADERS = 2**20
-"""Bytes that may be between two files: headers with long names; an archive that asks for more wants memory."""
 
 _RUN = re.compile(r"runs/(?P<run>[^./\0-\x1f\x7f][^/\0-\x1f\x7f]{0,249})/(?P<file>[^/\0-\x1f\x7f]{1,200})")
 _WEIGHTS = re.compile(r"\w[\w.-]*\.safetensors")
@@ -74,14 +71,9 @@ def pack(results: Path, out: Path, weights: bool = False, predictions: bool = Fa
     """Write all runs of a results folder into one file: the same runs give the same bytes.
 
     In it are every run's configuration, metrics and result (with the environment), the source of plug-ins where the
-    results folder keeps it, and its sequential plans of these runs; not checkpoints, tracebacks and, unless asked,
-    weights and predictions. Where this machine keeps plug-ins and datasets is left out too.
-
-    Args:
-        results: The results folder.
-        out: The bundle; its ending says how it is compressed.
-        weights: Whether the students' weights are packed.
-        predictions: Whether the predictors' logits on the scored images are packed.
+    results folder keeps it, its sequential plans of these runs and, where asked, the students' weights and the
+    predictors' logits; not checkpoints, tracebacks, and where this machine keeps plug-ins and datasets. The ending of
+    ``out`` says how it is compressed.
 
     Raises:
         InputError: If there are no runs, or the file cannot be written.
@@ -96,53 +88,51 @@ def pack(results: Path, out: Path, weights: bool = False, predictions: bool = Fa
 def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predictions: bool = False) -> Packed:
     """Write some runs into one file as :func:`pack` does; nothing is written if none of them can be packed.
 
-    Args:
-        folders: Of the runs, each below ``runs/`` of a results folder; of two with one name the second is a replicate.
+    Each folder is below ``runs/`` of a results folder; of two with one name the second is a replicate.
 
     Raises:
         InputError: If the file cannot be written.
     """
     ending = ending_of(out)
-    plans = {plan.file: plan for plan in tables.stored_plans({folder.parents[1] for folder in folders})}
     left_out: list[str] = []
     names: set[str] = set()
-    sources: dict[str, Path] = {}
-    temporary = out.with_name(f".{out.name}.{os.getpid()}{store.atomic.SUFFIX}")
-    with store.writing(out):
-        try:
-            with temporary.open("wb") as stream:
-                with (
-                    _compressed(stream, ending) as inner,
-                    tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
-                ):
-                    for folder in sorted(folders, key=lambda folder: folder.name):
-                        try:
-                            contents, files = _files_of(folder, weights, predictions)
-                        except DamagedError as error:
-                            left_out.append(f"{folder} is left out: it is damaged: {error}")
-                            continue
-                        sources.update(dict.fromkeys(contents.config.sources.values(), folder.parents[1] / SOURCES))
-                        name = folder.name
-                        if name in names:
-                            name = store.replicate_name(name, contents.environment)
-                        names.add(name)
-                        for path, content in files.items():
-                            _add(archive, f"{RUNS}/{name}/{path}", content)
-                    for source, kept in sorted(sources.items()):
-                        with suppress(OSError, DamagedError):
-                            content = store.read_regular(kept / f"{source}.py", MAX_SOURCE)
-                            _add(archive, f"{SOURCES}/{source}.py", content)
-                    for file, plan in sorted(plans.items()):
-                        if plan.runs & names:
-                            _add(archive, f"{PLANS}/{file}", plan.content)
-                    _add(archive, LAST, json.dumps({"format": FORMAT, "runs": len(names)}).encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-            if names:
-                temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return Packed(len(names), out.stat().st_size if names else 0, left_out)
+
+    def members() -> Iterator[tuple[str, bytes]]:
+        sources: dict[str, Path] = {}
+        for folder in sorted(folders, key=lambda folder: folder.name):
+            try:
+                contents, files = _files_of(folder, weights, predictions)
+            except DamagedError as error:
+                left_out.append(f"{folder} is left out: it is damaged: {error}")
+                continue
+            sources.update(dict.fromkeys(contents.config.sources.values(), folder.parents[1] / SOURCES))
+            name = store.replicate_name(folder.name, contents.environment) if folder.name in names else folder.name
+            names.add(name)
+            yield from ((f"{RUNS}/{name}/{file}", content) for file, content in files.items())
+        if not names:
+            return
+        for source, kept in sorted(sources.items()):
+            with suppress(OSError, DamagedError):
+                yield f"{SOURCES}/{source}.py", store.read_regular(kept / f"{source}.py", MAX_SOURCE)
+        plans = {plan.file: plan for plan in tables.stored_plans({folder.parents[1] for folder in folders})}
+        yield from ((f"{PLANS}/{file}", plan.content) for file, plan in sorted(plans.items()) if plan.runs & names)
+        yield LAST, json.dumps({"format": FORMAT, "runs": len(names)}).encode()
+
+    every = members()
+    if (first := next(every, None)) is None:
+        return Packed(0, 0, left_out)
+    with (
+        store.writing(out),
+        store.atomic.replacing(out) as stream,
+        _compressed(stream, ending) as inner,
+        tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for path, content in chain([first], every):
+            # of what a header can say nothing but the name and the size: neither time nor owner
+            member = tarfile.TarInfo(path)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return Packed(len(names), out.stat().st_size, left_out)
 
 
 def _files_of(folder: Path, weights: bool, predictions: bool) -> tuple[Contents, Mapping[str, bytes]]:
@@ -171,97 +161,76 @@ def _check_name(name: str, contents: Contents) -> None:
         raise DamagedError(f"its configuration is that of {own}")
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    # of what a header can say nothing but the name and the size: neither time nor owner
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    archive.addfile(member, io.BytesIO(content))
-
-
 @dataclass(frozen=True)
 class BundledRun:
-    """A run in a bundle."""
+    """A run that was read from its files, in a bundle or a results folder."""
 
     name: str  # of its folder
     contents: Contents  # what its files say
-    files: Mapping[str, bytes]  # the bytes of all of them by name, weights and predictions included
+    files: Mapping[str, bytes]  # the bytes of all of them by name, in a bundle weights and predictions too
 
     @property
     def hash(self) -> str:
         """Of all its files."""
-        found = sha256()
-        for name, content in sorted(self.files.items()):
-            found.update(f"{name} {len(content)}\n".encode() + content)
-        return found.hexdigest()
+        return store.hash_of_files(self.files)
+
+    @property
+    def claim(self) -> str:
+        """What runs that differ in their seeds alone have in common."""
+        return self.contents.config.model_copy(update={"seed": 0}).identity
 
 
 @dataclass(frozen=True)
-class BundledSource:
-    """The source of a plug-in in a bundle."""
+class BundledFile:
+    """The source of a plug-in, or a sequential plan, in a bundle."""
 
-    name: str
+    path: str  # below a results folder; its name is the hash of the content
     content: bytes
 
 
-def contents(path: Path) -> Iterator[BundledRun | BundledSource | Plan]:
+def contents(path: Path) -> Iterator[BundledRun | BundledFile]:
     """Yield everything in a bundle, each run checked.
 
     Raises:
-        InputError: If it is no bundle, or anything in it is not what a run writes: a path outside, a link, a device, an
-            absurd size, a damaged file, a run that is not what its name says.
+        InputError: If it is no bundle, or anything in it is not what a run writes, such as a path outside or a link.
     """
     ending = ending_of(path)
-    faults: list[type[Exception]] = [DamagedError, tarfile.TarError, ValueError, OSError, EOFError, zlib.error]
-    if ending == ".tar.zst":
-        faults.append(_zstandard().ZstdError)
     try:
         with path.open("rb") as stream:
-            reader = _ZstandardReader(stream) if ending == ".tar.zst" else gzip.GzipFile("", "rb", fileobj=stream)
-            with reader as inner:
-                yield from _checked(cast(IO[bytes], inner))
+            yield from _checked(_members(_decompressed(stream, ending)))
     except FileNotFoundError:
         raise InputError(f"no such bundle: {path}") from None
     except InputError:
         raise
-    except tuple(faults) as error:
+    except (DamagedError, tarfile.TarError, ValueError, OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is no bundle to merge: {' '.join(str(error).split())}") from None
 
 
-def _checked(stream: IO[bytes]) -> Iterator[BundledRun | BundledSource | Plan]:
-    name_of_run, files = "", dict[str, bytes]()
+def _checked(members: Iterator[tuple[str, bytes]]) -> Iterator[BundledRun | BundledFile]:
+    def place(member: tuple[str, bytes]) -> str:
+        return member[0].rpartition("/")[0] if _RUN.fullmatch(member[0]) else member[0]
+
     seen: set[str] = set()
     runs = plans = 0
-    complete = False
-    for name, content in _members(stream):
-        if complete or name in seen:
-            raise DamagedError(f"{_shown(name)} is there twice or after the end")
+    for name, group in groupby(members, place):
+        files = list(group)
+        if LAST in seen or name in seen or len(dict(files)) < len(files):
+            raise DamagedError(f"{_shown(name)} is there twice, not in one place, or after the end")
         seen.add(name)
-        found = _RUN.fullmatch(name)
-        if files and (found is None or found["run"] != name_of_run):
-            yield _run(name_of_run, files)
-            files = {}
-        if found:
-            if not files:
-                name_of_run = found["run"]
-                if f"run {name_of_run}" in seen:
-                    raise DamagedError(f"the files of {_shown(name_of_run)} are not together")
-                seen.add(f"run {name_of_run}")
-                runs += 1
-            files[found["file"]] = content
-        elif name == LAST:
-            complete = True
-            with suppress(ValueError, RecursionError):
-                if json.loads(content) == {"format": FORMAT, "runs": runs}:
-                    continue
-            raise DamagedError(f"{LAST} does not say format {FORMAT} and {runs} runs")
-        elif _SOURCE.fullmatch(name):
-            yield _source(name, content)
-        else:
-            plans += 1
+        if _RUN.fullmatch(files[0][0]):
+            runs += 1
+            yield _run(name.removeprefix(f"{RUNS}/"), {file.rpartition("/")[2]: content for file, content in files})
+        elif name != LAST:
+            plans += _PLAN.fullmatch(name) is not None
             if plans > MAX_PLANS:
                 raise DamagedError(f"it holds more than {MAX_PLANS:,} sequential plans")
-            yield _plan(name, content)
-    if not complete:
+            yield _file(name, files[0][1])
+        else:
+            with suppress(ValueError, RecursionError):
+                if json.loads(files[0][1]) == {"format": FORMAT, "runs": runs}:
+                    continue
+            raise DamagedError(f"{LAST} does not say format {FORMAT} and {runs} runs")
+    if LAST not in seen:
         raise DamagedError("it is cut short, or nothing that bench pack wrote")
 
 
@@ -272,40 +241,30 @@ def _run(name: str, files: Mapping[str, bytes]) -> BundledRun:
         if file_name(found.config.method) != found.config.method:
             raise DamagedError(f"{found.config.method[:60]!r} is no name of a method")
         for file in files.keys() - LIMITS.keys():
-            try:
-                deserialize(files[file])  # type: ignore[no-untyped-call]
-            except SafetensorError as error:
-                raise DamagedError(f"{file} holds no weights: {message_of(error)}") from None
-    except DamagedError as error:
-        raise DamagedError(f"{_shown(name)}: {error}") from None
+            deserialize(files[file])  # type: ignore[no-untyped-call]
+    except (DamagedError, SafetensorError) as error:
+        raise DamagedError(f"{_shown(name)}: {message_of(error)}") from None
     return BundledRun(name, found, files)
 
 
-def _source(name: str, content: bytes) -> BundledSource:
+def _file(path: str, content: bytes) -> BundledFile:
+    source = _SOURCE.fullmatch(path) is not None
+    kind = "plug-in's code" if source else "sequential plan"
     try:
-        found = f"{hash_of(content.decode())}.py"
+        name = f"{hash_of(content.decode())}.py" if source else tables.parsed_plan(content).file
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise DamagedError(f"{name} is no plug-in's code") from None
-    if name != f"{SOURCES}/{found}":
-        raise DamagedError(f"{name} is other code than its name says")
-    return BundledSource(found, content)
-
-
-def _plan(name: str, content: bytes) -> Plan:
-    try:
-        plan = tables.parsed_plan(content)
-    except (ValueError, RecursionError):
-        raise DamagedError(f"{name} is no sequential plan") from None
-    if name != f"{PLANS}/{plan.file}":
-        raise DamagedError(f"{name} is another plan than its name says")
-    return plan
+        raise DamagedError(f"{path} is no {kind}") from None
+    if path.rpartition("/")[2] != name:
+        raise DamagedError(f"{path} is another {kind} than its name says")
+    return BundledFile(path, content)
 
 
 class _Guarded:
-    """A stream that gives no more than what was granted: no header makes this process fill its memory."""
+    """A stream of parts that gives no more than what was granted: no header makes this process fill its memory."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._ready = bytearray()
         self.grant(0)
 
     def grant(self, count: int) -> None:
@@ -313,18 +272,22 @@ class _Guarded:
         self._left = count + _HEADERS
 
     def read(self, count: int) -> bytes:
-        """Return the next bytes."""
-        content = self._stream.read(min(count, self._left + 1))
+        """Return the next bytes; fewer at the end alone."""
+        count = min(count, self._left + 1)
+        while len(self._ready) < count and (part := next(self._parts, None)) is not None:
+            self._ready += part
+        content = bytes(self._ready[:count])
+        del self._ready[:count]
         self._left -= len(content)
         if self._left < 0:
             raise DamagedError("it holds an absurd number of bytes that belong to no file")
         return content
 
 
-def _members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
+def _members(parts: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
     """Yield the files of an archive, each checked for its name, kind and size before it is read."""
-    guarded = _Guarded(stream)
-    # without the cast a type of its own would be needed for three methods that are never called
+    guarded = _Guarded(parts)
+    # it needs no other method of a file
     with tarfile.open(fileobj=guarded, mode="r|") as archive:  # type: ignore[call-overload]
         for number, member in enumerate(archive):
             if number >= MAX_MEMBERS:
@@ -354,11 +317,9 @@ def _limit(name: str) -> int:
         return MAX_SOURCE
     if _PLAN.fullmatch(name):
         return tables.MAX_PLAN
-    if found := _RUN.fullmatch(name):
-        if found["file"] in LIMITS:
-            return LIMITS[found["file"]]
-        if _WEIGHTS.fullmatch(found["file"]):
-            return MAX_WEIGHTS
+    file = found["file"] if (found := _RUN.fullmatch(name)) else ""
+    if file in LIMITS or _WEIGHTS.fullmatch(file):
+        return LIMITS.get(file, MAX_WEIGHTS)
     raise DamagedError(f"{_shown(name)} has no place in a bundle")
 
 
@@ -366,45 +327,33 @@ def _shown(name: str) -> str:
     return repr(name if len(name) <= 120 else f"{name[:117]}...")
 
 
-@contextmanager
-def _compressed(stream: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
-    """Yield a stream that compresses what is written to it: the same bytes every time."""
-    writer: Any
-    if ending == ".tar.zst":
-        writer = _zstandard().ZstdCompressor(level=10, write_checksum=True).stream_writer(stream, closefd=False)
-    else:
+def _compressed(stream: IO[bytes], ending: str) -> AbstractContextManager[Any]:
+    """Return a stream that compresses what is written to it: the same bytes every time."""
+    if ending == ".tar.gz":
         # without name and time of making
-        writer = gzip.GzipFile("", "wb", 9, stream, mtime=0)
-    with writer:
-        yield cast(IO[bytes], writer)
+        return gzip.GzipFile("", "wb", 9, stream, mtime=0)
+    writer: AbstractContextManager[Any] = (
+        _zstandard().ZstdCompressor(level=10, write_checksum=True).stream_writer(stream, closefd=False)
+    )
+    return writer
 
 
-class _ZstandardReader(io.RawIOBase):
-    """A stream of what a zstandard frame holds; the package's own reader takes a frame that was cut for a whole one."""
-
-    _PART = 256
-    """Bytes that are taken at once: they may become 32,000 times as many."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._frame = _zstandard().ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
-        self._ready = bytearray()
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes; fewer at the end alone.
-
-        Raises:
-            EOFError: If the frame was cut.
-        """
-        while (size < 0 or len(self._ready) < size) and not self._frame.eof:
-            part = self._stream.read(self._PART)
-            if not part:
-                raise EOFError("it is cut short")
-            self._ready += self._frame.decompress(part)
-        end = len(self._ready) if size < 0 else size
-        content = bytes(self._ready[:end])
-        del self._ready[:end]
-        return content
+def _decompressed(stream: IO[bytes], ending: str) -> Iterator[bytes]:
+    if ending == ".tar.gz":
+        with gzip.GzipFile("", "rb", fileobj=stream) as reader:
+            yield from iter(partial(reader.read, 2**16), b"")
+        return
+    zstandard = _zstandard()
+    # the package's own reader takes a frame that was cut for a whole one
+    frame = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+    while not frame.eof:
+        # few bytes: they may become 32,000 times as many
+        if not (part := stream.read(256)):
+            raise EOFError("it is cut short")
+        try:
+            yield frame.decompress(part)
+        except zstandard.ZstdError as error:
+            raise EOFError(str(error)) from None
 
 
 def _zstandard() -> Any:

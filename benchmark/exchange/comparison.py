@@ -20,23 +20,20 @@ MIN_REPEATED = 3
 """Runs of which an interval is made: of two, equal differences by chance would have none."""
 
 CONFIDENCE = 0.95
-
-MADE_WITH = (
-    *("hardware", "device", "precision", "deterministic", "cuda", "torch", "torchvision", "numpy"),
-    *(*environment.CPU_DISPATCH, "okdbench", "commit", "source"),
-)
-"""What of a run's environment may change its last bits."""
-
-REQUIRED = frozenset(one.name for one in RECORDED.values() if one.compared)
-"""Metrics that every run has, by the part before a slash; diagnostics came with versions of this package."""
-
 BEST = "best_epoch"
 """The highest accuracy of the students in any epoch, which tables show too."""
 
-_SHARE = 0.1
-"""Of the repeated mean, by which a metric that is no accuracy may differ where its interval does not contain 0."""
-
+# what of a run's environment may change its last bits
+_CODE = ("okdbench", "commit", "source")
+_MADE_WITH = (
+    *("hardware", "device", "precision", "deterministic", "cuda", "torch", "torchvision", "numpy"),
+    *(*environment.CPU_DISPATCH, *_CODE),
+)
+# metrics that every run has, by the part before a slash; diagnostics came with versions of this package
+_REQUIRED = frozenset(one.name for one in RECORDED.values() if one.compared)
 _NEVER_EQUAL = frozenset(one.name for one in RECORDED.values() if not one.deterministic)
+# of the repeated mean, by which a metric that is no accuracy may differ where its interval does not contain 0
+_SHARE = 0.1
 _ROUNDING = 1e-9
 _SEARCHED = 10_000
 
@@ -44,10 +41,10 @@ _SEARCHED = 10_000
 class Outcome(StrEnum):
     """What repeating one run came to; commands print these words."""
 
-    IDENTICAL = "identical"
-    REPEATED = "repeated"
-    DIFFERENT = "different"
-    INCONSISTENT = "inconsistent"
+    IDENTICAL = "identical"  # every deterministic number to the last bit, on the same hardware and software
+    REPEATED = "repeated"  # measured again elsewhere
+    DIFFERENT = "different"  # other numbers on the same hardware and software
+    INCONSISTENT = "inconsistent"  # the stored run is none that its configuration gives
     NOT_REPEATED = "not repeated"
 
 
@@ -66,9 +63,6 @@ class Mark(StrEnum):
 class Comparison:
     """A stored run and its repetition."""
 
-    # `identical`: every deterministic number to the last bit, on the same hardware and software; `repeated`: measured
-    # again elsewhere; `different`: other numbers on the same hardware and software; `inconsistent`: the stored run is
-    # none that its configuration gives
     outcome: Outcome
     text: str = ""  # what that rests on, on one line
     # accuracies and other metrics of the last evaluated epoch, and `BEST`, as they are stored
@@ -90,8 +84,7 @@ class Statement:
 
     def __str__(self) -> str:
         more = f", {self.more} more needed" if self.more else ""
-        counted = f" ({self.repeated} of {self.runs}{more})" if self.repeated or more else ""
-        return f"{self.mark}{counted}"
+        return f"{self.mark} ({self.repeated} of {self.runs}{more})" if self.repeated or more else str(self.mark)
 
     def line(self, name: str) -> str:
         """Return the line that says it of the claim with this name."""
@@ -110,53 +103,39 @@ def compare(
         made: What the stored run was made with, as it says.
         here: What the repetition was made with.
     """
-    if fault := _other_metrics(stored, repeated):
-        return Comparison(Outcome.INCONSISTENT, fault)
-    # an older run names no source hash; its commit tells
-    changed = [key for key in MADE_WITH if made.get(key, "") != here.get(key, "") and (key != "source" or key in made)]
-    unequal = (
-        (epoch, name)
-        for epoch, (one, other) in enumerate(zip(stored, repeated, strict=True))
-        for name in one
-        if name not in _NEVER_EQUAL and one[name] != other.get(name)
-    )
-    first = next(unequal, None)
+    if len(stored) != len(repeated):
+        return Comparison(Outcome.INCONSISTENT, f"{len(stored)} epochs stored, {len(repeated)} here")
+    unequal = ""
+    for epoch, (one, other) in enumerate(zip(stored, repeated, strict=True)):
+        if missing := sorted(name for name in other.keys() - one.keys() if name.partition("/")[0] in _REQUIRED):
+            return Comparison(Outcome.INCONSISTENT, f"epoch {epoch} lacks {', '.join(missing)}")
+        if unknown := sorted(one.keys() - other.keys()):
+            return Comparison(Outcome.INCONSISTENT, f"epoch {epoch} has {', '.join(unknown)}, which this run has not")
+        first = next((name for name in one if name not in _NEVER_EQUAL and one[name] != other[name]), None)
+        if first is not None and not unequal:
+            unequal = f"from epoch {epoch} on: {one[first]:.17g} stored, {other[first]:.17g} here ({first})"
     summary, ours = _summary(stored), _summary(repeated)
     differences = {name: ours[name] - value for name, value in summary.items() if name in ours}
-    other = ", ".join(f"{key} {made.get(key) or 'unknown'} against {here.get(key) or 'unknown'}" for key in changed)
-    if first is None:
-        if changed and not {"okdbench", "commit", "source"}.issuperset(changed):
-            return Comparison(Outcome.REPEATED, f"the same numbers; {other}", summary, differences)
-        return Comparison(Outcome.IDENTICAL, "", summary, differences)
-    epoch, name = first
-    one, other_one = (f"{rows[epoch][name]:.17g}" if name in rows[epoch] else "nothing" for rows in (stored, repeated))
-    where = f"from epoch {epoch} on: {one} stored, {other_one} here ({name})"
+    # an older run names no source hash; its commit tells
+    changed = [key for key in _MADE_WITH if made.get(key, "") != here.get(key, "") and (key != "source" or key in made)]
+    changes = ", ".join(f"{key} {made.get(key) or 'unknown'} against {here.get(key) or 'unknown'}" for key in changed)
+    if not unequal:
+        if set(changed) <= set(_CODE):
+            return Comparison(Outcome.IDENTICAL, "", summary, differences)
+        return Comparison(Outcome.REPEATED, f"the same numbers; {changes}", summary, differences)
     if not changed and here.get("deterministic") != "false":
-        return Comparison(Outcome.DIFFERENT, f"{where}, on the same device and versions", summary, differences)
+        return Comparison(Outcome.DIFFERENT, f"{unequal}, on the same device and versions", summary, differences)
     gap = f"{differences['student']:+.3g} points; " if "student" in differences else ""
-    why = other or "kernels that are not deterministic"
-    return Comparison(Outcome.REPEATED, f"{gap}{where}; {why}", summary, differences)
-
-
-def _other_metrics(stored: Sequence[Row], repeated: Sequence[Row]) -> str:
-    """Return in which epoch a stored run lacks a metric or has one too many; nothing if in none."""
-    if len(stored) != len(repeated):
-        return f"{len(stored)} epochs stored, {len(repeated)} here"
-    for epoch, (one, other) in enumerate(zip(stored, repeated, strict=True)):
-        required = {name for name in other if name.partition("/")[0] in REQUIRED}
-        if missing := sorted(required - one.keys()):
-            return f"epoch {epoch} lacks {', '.join(missing)}"
-        if unknown := sorted(one.keys() - other.keys()):
-            return f"epoch {epoch} has {', '.join(unknown)}, which this run has not"
-    return ""
+    why = changes or "kernels that are not deterministic"
+    return Comparison(Outcome.REPEATED, f"{gap}{unequal}; {why}", summary, differences)
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, float]:
     """Return what tables show of a run: the metrics of its last evaluated epoch, and its best epoch."""
-    scored = next((row for row in reversed(rows) if "student" in row), {})
-    best = [row["student"] for row in rows if "student" in row]
-    shown = {name: value for name, value in scored.items() if name != "epoch" and name not in _NEVER_EQUAL}
-    return shown | ({BEST: max(best)} if best else {})
+    scored = [row for row in rows if "student" in row]
+    last = scored[-1] if scored else {}
+    shown = {name: value for name, value in last.items() if name != "epoch" and name not in _NEVER_EQUAL}
+    return shown | ({BEST: max(row["student"] for row in scored)} if scored else {})
 
 
 def state(comparisons: Sequence[Comparison], runs: int, bound: float = BOUND) -> Statement:
@@ -173,11 +152,11 @@ def state(comparisons: Sequence[Comparison], runs: int, bound: float = BOUND) ->
         runs: How many runs the claim has.
         bound: In points of accuracy, above 0.
     """
-    outcomes = [one.outcome for one in comparisons]
     counted = [one for one in comparisons if one.outcome in (Outcome.IDENTICAL, Outcome.REPEATED)]
+    wrong = [one for one in comparisons if one.outcome in (Outcome.DIFFERENT, Outcome.INCONSISTENT)]
     k = len(counted)
-    if {Outcome.DIFFERENT, Outcome.INCONSISTENT} & set(outcomes):
-        return Statement(Mark.DIFFERS, len(outcomes) - outcomes.count(Outcome.NOT_REPEATED), runs)
+    if wrong:
+        return Statement(Mark.DIFFERS, k + len(wrong), runs)
     if not counted:
         return Statement(Mark.CLAIMED, 0, runs)
     if all(one.outcome is Outcome.IDENTICAL for one in counted) and k >= min(runs, MIN_REPEATED):
@@ -204,11 +183,6 @@ def state(comparisons: Sequence[Comparison], runs: int, bound: float = BOUND) ->
     return Statement(Mark.REPRODUCED, k, runs, None, text)
 
 
-def worst(marks: Sequence[Mark]) -> Mark:
-    """Return what marks come to together: the one that says least for the claim."""
-    return max(marks, key=list(Mark).index, default=Mark.CLAIMED)
-
-
 def _needed(gaps: Sequence[float], bound: float) -> int:
     """Return how many repetitions as these decide: they exclude a difference of the bound, or that there is none."""
     mean, spread = abs(fmean(gaps)), stdev(gaps) if len(gaps) > 1 else 0.0
@@ -230,10 +204,6 @@ def _quantile(degrees: int, of: int = 1) -> float:
 
 
 def _interval_text(gaps: Sequence[float]) -> str:
-    if not gaps:
-        return ""
-    mean = f"repeated minus claimed {fmean(gaps):+.2f} points"
-    if len(gaps) < 2:
-        return mean
-    half = _half_width(gaps)
-    return f"{mean} [{fmean(gaps) - half:+.2f}, {fmean(gaps) + half:+.2f}]"
+    mean, half = fmean(gaps) if gaps else 0.0, _half_width(gaps)
+    interval = f" [{mean - half:+.2f}, {mean + half:+.2f}]" if len(gaps) > 1 else ""
+    return f"repeated minus claimed {mean:+.2f} points{interval}" if gaps else ""

@@ -9,9 +9,9 @@ from pathlib import Path
 from benchmark import store
 from benchmark.configuration import RunConfig
 from benchmark.errors import MachineError
-from benchmark.exchange.bundles import RUNS, SOURCES, BundledRun, BundledSource, contents
-from benchmark.store import Found, Store
-from benchmark.tables import PLANS, Plan
+from benchmark.exchange.bundles import RUNS, BundledFile, BundledRun, contents
+from benchmark.store import Store, StoredRun
+from benchmark.tables import PLANS
 from methods.errors import InputError
 
 
@@ -40,42 +40,71 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
         InputError: If a bundle or a run that is there is damaged; nothing has been written then.
         MachineError: If the folder cannot be written; the same merge resumes.
     """
-    wanted = _Targets(into)
+    # by the folder's name: what is to be written there, and the hash of its files
+    wanted: dict[str, tuple[StoredRun, str]] = {}
+    asked: list[RunConfig] = []
+    contradictions: list[str] = []
     plans: set[str] = set()
+    present = busy = 0
+
+    def run_there(name: str) -> StoredRun | None:
+        folder = into / RUNS / name
+        if name in wanted or not folder.exists():
+            return wanted[name][0] if name in wanted else None
+        return store.brief(into, name, store.whole_files(folder))
+
     for bundle in bundles:
         for item in contents(bundle):
-            if isinstance(item, BundledRun):
-                wanted.add(bundle, item)
-            elif isinstance(item, Plan) and not (into / PLANS / item.file).exists():
-                plans.add(item.file)
-    targets = dict(wanted.targets)
-    added = [target for target in targets.values() if not (into / RUNS / target).exists()]
+            if isinstance(item, BundledFile):
+                if item.path.startswith(PLANS) and not (into / item.path).exists():
+                    plans.add(item.path)
+                continue
+            given = store.brief(bundle, item.name, item.contents)
+            target = item.name.partition(store.REPLICATE)[0]
+            there = run_there(target)
+            elsewhere = there is not None and there.environment != given.environment
+            if there is not None and elsewhere and there.status.final and given.status.final:
+                target = store.replicate_name(target, item.contents.environment)
+                there = run_there(target)
+            if there is not None:
+                counts = store.better(there, given)
+                if counts is None:
+                    contradictions.append(store.contradiction(there, given))
+                    continue
+                # a run that is not at its end resumes where it is
+                stays = counts is there or not given.status.final
+                winner, other = (there, given) if stays else (given, there)
+                if (joined := winner.asked_as(other)) is not winner:
+                    asked.append(joined.config)
+                if stays:
+                    present += target not in wanted
+                    continue
+            wanted[target] = given, item.hash
+    added = [target for target in wanted if not (into / RUNS / target).exists()]
     done = Merged(
         added=len(added),
-        completed=len(targets) - len(added),
-        present=wanted.present,
+        completed=len(wanted) - len(added),
+        present=present,
         replicates=sum(store.REPLICATE in target for target in added),
-        contradictions=tuple(wanted.contradictions),
+        contradictions=tuple(contradictions),
         plans=len(plans),
     )
     if dry_run:
         return done
+    targets = {(run.name, content): target for target, (run, content) in wanted.items()}
     results = Store(into)
-    busy = 0
     try:
         results.runs.mkdir(parents=True, exist_ok=True)
         for bundle in bundles:
             for item in contents(bundle):
-                if isinstance(item, Plan):
-                    item.store(into)
-                elif isinstance(item, BundledSource):
-                    source = into / SOURCES / item.name
-                    if not source.exists():
-                        source.parent.mkdir(exist_ok=True)
-                        store.atomic.write_bytes(source, item.content)
-                elif (target := targets.pop((item.name, item.hash), None)) is not None:
-                    busy += not _write(results, item, target)
-        for config in wanted.asked:
+                if isinstance(item, BundledFile):
+                    path = into / item.path
+                    if not path.exists():
+                        path.parent.mkdir(exist_ok=True)
+                        store.atomic.write_bytes(path, item.content)
+                elif (item.name, item.hash) in targets:
+                    busy += not _write(results, item, targets.pop((item.name, item.hash)))
+        for config in asked:
             results.claim(config)
     except OSError as error:
         raise MachineError(f"cannot write to {into}: {error.strerror}") from None
@@ -84,70 +113,11 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
     return replace(done, completed=done.completed - busy, busy=busy)
 
 
-class _Targets:
-    """What is to be written.
-
-    Attributes:
-        targets: The folder's name of each run that is written, by its name in the bundle and the hash of its files.
-        present: How many runs are there already.
-        asked: Runs that were asked for as something else too.
-        contradictions: A line each.
-    """
-
-    def __init__(self, into: Path) -> None:
-        self._into = into
-        self._chosen: dict[str, tuple[Found, tuple[str, str] | None]] = {}
-        self.targets: dict[tuple[str, str], str] = {}
-        self.present = 0
-        self.asked: list[RunConfig] = []
-        self.contradictions: list[str] = []
-
-    def add(self, bundle: Path, item: BundledRun) -> None:
-        """Decide about one run of a bundle."""
-        given = Found(bundle, store.brief(item.name, item.contents))
-        target = item.name.partition(store.REPLICATE)[0]
-        there = self._there(target)
-        if there is not None and there[0].record.environment != given.record.environment:
-            both_final = there[0].record.status.final and given.record.status.final
-            target = store.replicate_name(target, item.contents.environment) if both_final else target
-            there = self._there(target) if both_final else there
-        if there is not None:
-            counts = store.better(there[0], given)
-            if counts is None:
-                self.contradictions.append(store.contradiction(there[0], given))
-                return
-            # a run that is not at its end resumes where it is
-            stays = counts is there[0] or not given.record.status.final
-            winner, other = (there[0], given) if stays else (given, there[0])
-            if (joined := winner.record.asked_as(other.record)) is not winner.record:
-                self.asked.append(joined.config)
-            if stays:
-                self.present += there[1] is None
-                return
-            if there[1] is not None:
-                del self.targets[there[1]]
-        key = item.name, item.hash
-        self._chosen[target] = given, key
-        self.targets[key] = target
-
-    def _there(self, name: str) -> tuple[Found, tuple[str, str] | None] | None:
-        """Return the run that a name has in the folder or is going to have, the latter with its key."""
-        folder = self._into / RUNS / name
-        if name in self._chosen or not folder.exists():
-            return self._chosen.get(name)
-        return Found(self._into, store.brief(name, store.whole_files(folder))), None
-
-
 def _write(results: Store, run: BundledRun, target: str) -> bool:
     """Write a run; return whether that was possible."""
     folder = results.runs / target
     # the result is written last, as by a run
-    order = [
-        *(name for name in store.LIMITS if name != store.RESULT),
-        *sorted(run.files.keys() - store.LIMITS.keys()),
-        store.RESULT,
-    ]
-    files = [(name, run.files[name]) for name in order if name in run.files]
+    files = sorted(run.files.items(), key=lambda file: (file[0] == store.RESULT, file[0] not in store.LIMITS, file[0]))
     if folder.exists():
         with results.lock(run.contents.config, patience=0) as held:
             for name, content in files if held else ():

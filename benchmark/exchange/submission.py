@@ -1,19 +1,24 @@
-"""Submissions: a folder with ``submission.yaml``, a bundle of runs and, of a new method, its code."""
+"""Submissions: a folder with ``submission.yaml``, a bundle of runs and, of a new method, its code; and their check."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark import configuration, datasets, paths
-from benchmark.configuration import SECTIONS, FieldRole
+from benchmark.configuration import SECTIONS, FieldRole, RunConfig
 from benchmark.errors import MachineError
 from benchmark.exchange import bundles
-from benchmark.exchange.verification import Case, cases
-from benchmark.store import DamagedError, put, read_regular
+from benchmark.exchange.bundles import BundledRun
+from benchmark.exchange.comparison import BOUND, Mark, Statement
+from benchmark.exchange.verification import Access, Record, allowed, cases, repeat, statements
+from benchmark.metrics import RECORDED
+from benchmark.store import DamagedError, Status, environment, put, read_regular
 from methods import registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
@@ -23,10 +28,15 @@ BUNDLE = "runs.tar.gz"
 TO_FILL_IN = "TO FILL IN"
 """Begins what ``bench submit --prepare`` cannot know."""
 
-_CHANGE_NO_NUMBER = (FieldRole.MEASURES, FieldRole.EXECUTION)
 _MAX_FORM = 100_000
 _MAX_CODE = 1_000_000
-
+# what of a run's configuration must be what is planned here, and what a person calls it
+_PARTS = {
+    **dict.fromkeys(("method_version", "budgets"), "protocol"),
+    **dict.fromkeys(("hyperparameters", "train", "data"), "recipe"),
+    **{"dataset_checksum": "data", "sources": "code", "files": "files"},
+}
+_ROUNDING = 1e-6  # points by which rounding may move a mean
 
 Line = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 WebAddress = Annotated[str, Field(max_length=300, pattern=r"""^https?://[^\s\x00-\x1f\x7f-\x9f"<>\\]+$""")]
@@ -110,7 +120,7 @@ def read(folder: Path, draft: bool = False) -> Submission:
         raise InputError(f"{folder}: {error}") from None
     for section, values in form.settings.items():
         if section not in SECTIONS:
-            raise InputError(f"{path}: settings has no section {section!r} (valid: {', '.join(SECTIONS)})")
+            raise unknown(f"section of settings in {path}", section, SECTIONS)
         validated(SECTIONS[section], values, f"{FORM}: settings.{section}")
     bundles.ending_of(folder / form.bundle)
     for name in [form.bundle, *([form.code.file] if form.code else [])]:
@@ -136,8 +146,6 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
     What only a person knows is a line that begins with :data:`TO_FILL_IN`, or a comment where it is optional.
 
     Args:
-        results: The results folder.
-        out: The submission's folder; it is made, and its name is the submission's.
         method: What it is about; needed where the runs are of several methods and none or several are of plug-ins.
         recipe: That the runs follow; the usual one of their dataset if it is empty.
         plugins: The plug-in's file, where it is not found where the runs were made.
@@ -147,11 +155,16 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
         MachineError: If the folder cannot be written.
     """
     every = cases(None, results)
-    method = method or _about(every)
-    own = [case for case in every if case.config.method == method]
-    if not own:
-        raise unknown("method", method, dict.fromkeys(case.config.method for case in every))
-    config = own[0].contents.config
+    by_method = {case.contents.config.method: case.contents.config for case in reversed(every)}
+    if not method:
+        # the only one, or the only one of a plug-in
+        of_plugins = [name for name, config in by_method.items() if "method" in config.sources]
+        method, *others = of_plugins or by_method
+        if others:
+            raise InputError(f"what is the submission about? --method {'|'.join(sorted([method, *others]))}")
+    if method not in by_method:
+        raise unknown("method", method, by_method)
+    config = by_method[method]
     form: dict[str, Any] = {"who": f"{TO_FILL_IN}: who submits it, and how to reach them", "method": method}
     if hash_of_code := config.sources.get("method"):
         code = _code(method, hash_of_code, [*plugins, *config.origin.plugins])
@@ -161,8 +174,15 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
             raise MachineError(f"cannot copy {code}: {error}") from None
         form["code"] = {"file": code.name, "hash": hash_of_code}
     form["recipe"] = recipe or datasets.recipe(config.dataset, [str(path) for path in plugins])
-    if settings := _settings(form["recipe"], every):
-        form["settings"] = settings
+    # in which settings all runs differ from the recipe and agree with each other
+    layer = configuration.layer_from_file(form["recipe"], ())
+    free = {key for role in (FieldRole.MEASURES, FieldRole.EXECUTION) for key in configuration.settings_of_role(role)}
+    for section, model in SECTIONS.items():
+        usual = validated(model, layer.get(section) or {}, form["recipe"]).model_dump(mode="json")
+        first, *rest = [getattr(case.contents.config, section).model_dump(mode="json") for case in every]
+        own = {key: value for key, value in first.items() if value != usual.get(key) and f"{section}.{key}" not in free}
+        if own := {key: value for key, value in own.items() if all(other[key] == value for other in rest)}:
+            form.setdefault("settings", {})[section] = own
     form["machine"] = ", ".join(dict.fromkeys(case.contents.environment.get("hardware", "unknown") for case in every))
     form["licence"] = f"{TO_FILL_IN}: of the results, such as CC-BY-4.0"
     form["bundle"] = BUNDLE
@@ -170,15 +190,6 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
     optional = {name: field.description for name, field in Form.model_fields.items() if name not in form}
     comments = [f"# {name}: {text}; optional\n" for name, text in optional.items() if text]
     return put(out / FORM, yaml.safe_dump(form, sort_keys=False, allow_unicode=True) + "".join(comments))
-
-
-def _about(every: Sequence[Case]) -> str:
-    """Return the method that a submission is about: the only one, or the only one of a plug-in."""
-    of_plugins = {case.config.method for case in every if "method" in case.config.sources}
-    methods = of_plugins or {case.config.method for case in every}
-    if len(methods) != 1:
-        raise InputError(f"what is the submission about? --method {'|'.join(sorted(methods))}")
-    return methods.pop()
 
 
 def _code(method: str, expected: str, plugins: Sequence[str]) -> Path:
@@ -192,16 +203,188 @@ def _code(method: str, expected: str, plugins: Sequence[str]) -> Path:
     raise InputError(f"no file has the code that the runs of {method} had: --plugin FILE.py (hash {expected})")
 
 
-def _settings(recipe: str, every: Sequence[Case]) -> dict[str, dict[str, Any]]:
-    """Return in which settings all runs differ from a recipe and agree with each other."""
-    layer = configuration.layer_from_file(recipe, ())
-    found: dict[str, dict[str, Any]] = {}
-    for section, model in SECTIONS.items():
-        given: Mapping[str, Any] = layer.get(section) or {}
-        usual = validated(model, given, recipe).model_dump(mode="json")
-        first, *others = [getattr(case.config, section).model_dump(mode="json") for case in every]
-        free = {name.partition(".")[2] for role in _CHANGE_NO_NUMBER for name in configuration.settings_of_role(role)}
-        own = {key: value for key, value in first.items() if key not in free and value != usual.get(key)}
-        if own := {key: value for key, value in own.items() if all(other[key] == value for other in others)}:
-            found[section] = own
-    return found
+@dataclass(frozen=True)
+class Checked:
+    """What checking a submission came to."""
+
+    mark: Mark  # of the submission: that of its weakest claim, or `differs` if anything is not as it must be
+    claims: Mapping[str, Statement]  # what repetitions say of each claim, by method, dataset and network
+    record: Record  # to be kept by the checker
+
+
+def check(
+    submission: Submission,
+    access: Access,
+    seed: int,
+    minutes: float | None = None,
+    sample: int | None = None,
+    bound: float = BOUND,
+    tell: Callable[[str], None] = print,
+) -> Checked:
+    """Check a submission; the code of its plug-in is run. ``tell`` is given a line per step.
+
+    The bound is the inflation that must be excluded, in points of accuracy; what is repeated is as in :func:`repeat`.
+
+    Raises:
+        InputError: If the bundle is damaged or holds no run that has ended.
+    """
+    every = cases(submission.bundle, submission.folder)
+    problems = list(unequal(submission, every, access))
+    for problem in problems:
+        tell(f"{Mark.DIFFERS:<13} {problem}")
+    repeated = repeat(every, access, seed, sample, minutes, tell)
+    record = Record(seed=seed, environment=environment.versions(), problems=problems, runs=repeated)
+    claims = statements(every, record, bound)
+    for name, statement in claims.items():
+        tell(statement.line(name))
+    # the one that says least for the claims
+    mark = Mark.DIFFERS if problems else max((one.mark for one in claims.values()), key=list(Mark).index)
+    return Checked(mark, claims, record)
+
+
+def unequal(submission: Submission, every: Sequence[BundledRun], access: Access) -> Iterator[str]:
+    """Yield a line for everything that is not what it must be: method, code, protocol, recipe, data.
+
+    Each run must have the configuration that ``bench run`` plans here for the recipe and the settings that the
+    submission names, and the metrics and students that its method gives; the hyperparameters of the submission's own
+    method alone are free. Of a dataset that is not here the checksum is not compared.
+    """
+    form = submission.form
+    if all(case.contents.config.method != form.method for case in every):
+        yield f"method: no run is of {form.method}"
+    try:
+        source = configuration.source_of_method(form.method, submission.plugins)
+    except InputError as error:
+        yield f"code: {error}"
+    else:
+        if source is None and form.code is not None:
+            yield f"code: {form.method} is a method of this package, which {form.code.file} does not change"
+        elif source is not None and form.code is not None and form.code.hash != source.hash:
+            yield f"code: {form.code.file} has the hash {source.hash}, not {form.code.hash}"
+    seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
+    for config in (case.contents.config for case in every):
+        seeds.setdefault((config.dataset, config.backbone), {}).setdefault(config.method, set()).add(config.seed)
+    for (dataset, backbone), by_method in seeds.items():
+        if len({frozenset(own) for own in by_method.values()}) > 1:
+            yield f"protocol: on {dataset}/{backbone} the methods have other seeds than one another"
+    known: dict[str, tuple[RunConfig | str, _Predictors | None]] = {}
+    for case in every:
+        config = case.contents.config
+        if case.contents.status is not Status.FINISHED:
+            yield f"protocol: {case.name} is {case.contents.status}, not finished"
+        if case.claim not in known:
+            known[case.claim] = _planned(submission, config, access), _predictors(config, access)
+        planned, predictors = known[case.claim]
+        if inconsistent := _inconsistent(case, predictors):
+            yield f"protocol: {inconsistent} ({case.name})"
+        yield from (f"uses: {line} ({case.name})" for line in _relabelled(config, access))
+        if isinstance(planned, str):
+            yield f"recipe: {case.name}: {planned}"
+        else:
+            yield from (f"{line} ({case.name})" for line in _differences(config, planned))
+
+
+# of a run, by its configuration and the method here: its students, and all predictors
+_Predictors = tuple[tuple[str, ...], frozenset[str]]
+
+
+def _predictors(config: RunConfig, access: Access) -> _Predictors | None:
+    """Return what a method predicts with; None if it cannot be built here."""
+    import torch
+
+    from benchmark.datasets import Shape
+    from benchmark.training import initialise_method, without_values
+
+    try:
+        sizes = datasets.describe(config.dataset, access.plugins).sizes
+        shape = Shape(*(sizes or (100, 100, 10, 3, 32))).part(config.data)
+        config = allowed(config, access) if config.files else config
+
+        def named() -> _Predictors:
+            method = initialise_method(config, shape, access.plugins).eval()
+            images = torch.zeros(2, shape.in_channels, shape.image_size, shape.image_size)
+            return method.students, frozenset(method.predict(images))
+
+        with torch.no_grad():
+            return without_values(named)
+    except (InputError, DamagedError, OSError):
+        return None
+
+
+def _inconsistent(case: BundledRun, predictors: _Predictors | None) -> str:
+    """Return why a run has not the metrics and students that its configuration gives, of the first such epoch."""
+    train, result = case.contents.config.train, case.contents.result
+    students = result.students if result else ()
+    own, known = predictors or (students, frozenset(students))
+    if students != own:
+        return f"students are {', '.join(students) or 'none'}, by its method {', '.join(own)}"
+    families = [one.name for one in RECORDED.values() if one.compared and one.of_predictors]
+    scores = {"student", *(f"{family}/{name}" for family in families for name in known)}
+    for epoch, row in enumerate(case.contents.rows):
+        evaluated = (epoch + 1) % train.eval_every == 0 or epoch == train.epochs - 1
+        if missing := sorted({"lr", "loss", *(scores if evaluated else ())} - row.keys()):
+            return f"epoch {epoch} lacks {', '.join(missing)}"
+        if not evaluated:
+            continue
+        there = {predictor for family, _, predictor in (name.partition("/") for name in row) if family in families}
+        if predictors is not None and (more := sorted(there - known - {""})):
+            return f"epoch {epoch} has metrics of {', '.join(more)}, which its method does not predict with"
+        mean = fmean(row[f"top1/{name}"] for name in students) if students else row["student"]
+        if abs(row["student"] - mean) > _ROUNDING:
+            return f"student in epoch {epoch} is {row['student']:g}, the students' mean {mean:g}"
+    return ""
+
+
+def _relabelled(config: RunConfig, access: Access) -> Iterator[str]:
+    """Yield a line where a run says that it was asked for as something that its own configuration is not."""
+    others = registry.catalogue(access.plugins).keys() - {config.method}
+    for use in config.uses:
+        if use.name in others:
+            yield f"it is called {use.name}, which is another method"
+        values = dict(config.hyperparameters)
+        with suppress(InputError):
+            values |= registry.restored(config.method, config.hyperparameters, access.plugins)
+        for key, value in use.chosen.items():
+            if values.get(key) != value:
+                yield f"{key} is said to be {value}, and is {values.get(key)}"
+        for key in use.train.keys() - configuration.TrainConfig.model_fields.keys():
+            yield f"{key} is no setting of training"
+
+
+def _planned(submission: Submission, config: RunConfig, access: Access) -> RunConfig | str:
+    """Return what ``bench run`` plans here for a run of seed 0, or why it plans nothing."""
+    form = submission.form
+    try:
+        own = allowed(config, access)
+        asked: dict[str, Any] = {"methods": [own.method], "dataset": [own.dataset], "backbone": [own.backbone]}
+        asked |= {"seeds": [0], **form.settings}
+        if own.method == form.method:
+            asked[own.method] = dict(own.hyperparameters)
+        recipe: configuration.Layer = configuration.layer_from_file(form.recipe, access.plugins)
+        kept = {key: value for key, value in recipe.items() if isinstance(value, Mapping)}
+        request = configuration.Request([kept, asked], access.plugins, access.data_root)
+        here = datasets.present(own.dataset, access.data_root, access.plugins)
+        known = {} if here else {(own.dataset, own.data): own.dataset_checksum}
+        (planned,) = configuration.plan(request, datasets, known)
+    except (InputError, DamagedError) as error:
+        return str(error)
+    return planned
+
+
+def _differences(config: RunConfig, planned: RunConfig) -> Iterator[str]:
+    """Yield a line for each setting in which a run is not what is planned."""
+    measures, execution = map(configuration.settings_of_role, (FieldRole.MEASURES, FieldRole.EXECUTION))
+    for name, part in _PARTS.items():
+        ours, theirs = (_flat(getattr(one, name), name) for one in (planned, config))
+        for key in dict.fromkeys((*ours, *theirs)):
+            same = ours.get(key) == theirs.get(key) or key in measures or key.partition(".")[2] in config.files
+            if key in execution:
+                same = (ours.get(key) is True) == (theirs.get(key) is True)
+            if not same:
+                yield f"{part}: {key} is {theirs.get(key)}, here {ours.get(key)}"
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    if name in SECTIONS:
+        value = value.model_dump(mode="json")
+    return {f"{name}.{key}": own for key, own in value.items()} if isinstance(value, dict) else {name: value}

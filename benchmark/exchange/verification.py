@@ -1,9 +1,9 @@
 """Runs repeated here, by their recorded configuration, and the records of what that came to."""
 
+import math
 import random
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +18,7 @@ from benchmark import datasets, paths, store
 from benchmark.configuration import PLACE, RunConfig
 from benchmark.errors import MachineError
 from benchmark.exchange import bundles
+from benchmark.exchange.bundles import BundledRun
 from benchmark.exchange.comparison import BOUND, Comparison, Outcome, Statement, compare, state
 from benchmark.store import Contents, DamagedError, Result, Row, Status
 from methods.errors import InputError
@@ -25,26 +26,8 @@ from methods.errors import InputError
 RECORD = "verification.json"
 """Of the checker, beside what the site is made of: never inside a submission or a bundle."""
 
-MAX_RECORD = 50_000_000
-MAX_BUNDLE = 2**34
-
-
-@dataclass(frozen=True)
-class Case:
-    """A run that may be repeated: the name of its folder, and what is stored of it."""
-
-    name: str
-    contents: Contents
-
-    @property
-    def config(self) -> RunConfig:
-        """The run's configuration."""
-        return self.contents.config
-
-    @property
-    def claim(self) -> str:
-        """What runs that differ in their seeds alone have in common."""
-        return self.config.model_copy(update={"seed": 0}).identity
+_MAX_RECORD = 50_000_000
+_MAX_FILE = 2**34
 
 
 @dataclass(frozen=True)
@@ -60,34 +43,32 @@ class Access:
     files: Sequence[Path] = ()  # files for hyperparameters that the person has named, such as the weights of a teacher
 
 
-def cases(target: str | Path | None, results: Path) -> list[Case]:
+def cases(target: str | Path | None, results: Path) -> list[BundledRun]:
     """Return the runs that a person names, those alone that have ended for good, read from their files.
 
-    Args:
-        target: A bundle, a results folder, or a run's name as ``bench show`` takes it; all runs of ``results`` if None.
-        results: Where runs are looked for.
+    The target is a bundle, a results folder, or a run in ``results`` by its name as ``bench show`` takes it; all runs
+    of ``results`` if it is None.
 
     Raises:
         InputError: If nothing is named, or it is damaged.
     """
     place = results if target is None else paths.written(target, "target")
     if target is not None and bundles.is_bundle(str(target)):
-        bundled = (item for item in bundles.contents(place) if isinstance(item, bundles.BundledRun))
-        found = [Case(run.name, run.contents) for run in bundled]
+        found = [run for run in bundles.contents(place) if isinstance(run, BundledRun)]
     else:
-        stored = (
-            [root / "runs" / name for root in store.folders(place) for name in store.scan(root) if name.isprintable()]
-            if target is None or (place / "runs").is_dir()
-            else [store.find(results, str(target)).folder]
-        )
-        found = [Case(folder.name, store.whole_files(folder)) for folder in stored]
+        if target is None or (place / "runs").is_dir():
+            folders = [root / "runs" / name for root in store.folders(place) for name in store.scan(root)]
+        else:
+            folders = [store.find(results, str(target)).folder]
+        whole = ((path.name, store.whole_files(path)) for path in folders if path.name.isprintable())
+        found = [BundledRun(name, contents, contents.raw) for name, contents in whole]
     ended = sorted((case for case in found if case.contents.status.final), key=lambda case: case.name)
     if not ended:
         raise InputError(f"no run of {target or results} has ended for good: there is nothing to repeat")
     return ended
 
 
-def drawn(every: Sequence[Case], seed: int) -> list[Case]:
+def drawn(every: Sequence[BundledRun], seed: int) -> list[BundledRun]:
     """Return the runs in the order in which they are repeated: at random, and of every claim one in turn.
 
     The seed is the checker's: whoever made the runs cannot have known it.
@@ -102,7 +83,7 @@ def drawn(every: Sequence[Case], seed: int) -> list[Case]:
 
 
 def repeat(
-    every: Sequence[Case],
+    every: Sequence[BundledRun],
     access: Access,
     seed: int,
     sample: int | None = None,
@@ -111,27 +92,20 @@ def repeat(
 ) -> dict[str, Comparison]:
     """Repeat runs in the order of :func:`drawn` and return what each came to, by its name.
 
-    Args:
-        every: All runs.
-        access: What of this machine may be used.
-        seed: Of the draw.
-        sample: How many runs are repeated at most; None for all.
-        minutes: How long; when they are over, the run that is under way ends in its middle. None for no limit.
-        tell: Is given a line for each run.
+    At most ``sample`` runs are repeated, and when the minutes are over, the run that is under way ends in its middle;
+    None is no limit. ``tell`` is given a line for each run.
     """
-    end = None if minutes is None else time.monotonic() + 60 * minutes
+    end = time.monotonic() + 60 * (math.inf if minutes is None else minutes)
     found: dict[str, Comparison] = {}
     for case in drawn(every, seed)[:sample]:
-        left = None if end is None else end - time.monotonic()
-        if left is not None and left <= 0:
+        if (left := end - time.monotonic()) <= 0:
             break
-        one = replace(verify(case, access, left), content=case.contents.hash)
-        found[case.name] = one
+        one = found[case.name] = replace(verify(case, access, left), content=case.contents.hash)
         tell(f"{one.outcome:<13} {case.name}{f'  {one.text}' if one.text else ''}")
     return found
 
 
-def verify(case: Case, access: Access, seconds: float | None = None) -> Comparison:
+def verify(case: BundledRun, access: Access, seconds: float = math.inf) -> Comparison:
     """Repeat a run here and compare; after so many seconds it is given up."""
     stored = case.contents
     try:
@@ -144,37 +118,39 @@ def verify(case: Case, access: Access, seconds: float | None = None) -> Comparis
     if not result.status.final:
         return Comparison(Outcome.NOT_REPEATED, f"{result.status}: {result.reason}")
     if result.status is not stored.status:
-        said = f"{stored.status} stored, {result.status} here: {result.reason}"
-        return Comparison(Outcome.DIFFERENT, said)
-    if fault := _other_declaration(stored.result or Result(stored.status), result):
-        return Comparison(Outcome.INCONSISTENT, fault)
-    return compare(stored.rows, rows, stored.environment, result.environment or {})
-
-
-def _other_declaration(stored: Result, here: Result) -> str:
-    """Return what a run says of its students, predictors and metrics that is not so; nothing if it is."""
-    if stored.students != here.students:
-        own = ", ".join(stored.students) or "none"
-        return f"students {own} stored, {', '.join(here.students)} by its configuration"
-    if wrong := [f"{name} as {role}" for name, role in stored.roles.items() if here.roles.get(name) != role]:
-        return f"predictors are declared that its method has not: {', '.join(wrong)}"
-    declared = sorted({one.name for one in stored.metrics if one not in here.metrics})
-    return f"metrics are declared that its method has not: {', '.join(declared)}" if declared else ""
+        return Comparison(Outcome.DIFFERENT, f"{stored.status} stored, {result.status} here: {result.reason}")
+    # what it says of its students, predictors and metrics
+    said_of = stored.result or Result(stored.status)
+    roles = [f"{name} as {role}" for name, role in said_of.roles.items() if result.roles.get(name) != role]
+    metrics = sorted({one.name for one in said_of.metrics if one not in result.metrics})
+    if said_of.students != result.students:
+        own = ", ".join(said_of.students) or "none"
+        fault = f"students {own} stored, {', '.join(result.students)} by its configuration"
+    elif wrong := roles or metrics:
+        kind = "predictors" if roles else "metrics"
+        fault = f"{kind} are declared that its method has not: {', '.join(wrong)}"
+    else:
+        return compare(stored.rows, rows, stored.environment, result.environment or {})
+    return Comparison(Outcome.INCONSISTENT, fault)
 
 
 def _repeated(contents: Contents, access: Access) -> tuple[Result, list[Row]]:
+    import torch
+
     from benchmark.scheduling import Execution, Job
 
     config = allowed(contents.config, access)
-    if not datasets.present(config.dataset, access.data_root, access.plugins):
+    where = access.data_root, access.plugins
+    if not datasets.present(config.dataset, *where):
         raise MachineError(f"the images of {config.dataset} are not here, and nothing is downloaded for a repetition")
-    if _checksum(config.dataset, config, access) != config.dataset_checksum:
+    if datasets.checksum(config.dataset, config.data, *where) != config.dataset_checksum:
         raise MachineError(f"the images of {config.dataset} are not here those that the run was made with")
-    dataset = datasets.load(config.dataset, config.data, access.data_root, access.plugins)
-    device = access.device or _like(contents.environment.get("device"))
+    dataset = datasets.load(config.dataset, config.data, *where)
+    made_on = contents.environment.get("device", "")
+    like = made_on if made_on == "cpu" or (made_on == "cuda" and torch.cuda.is_available()) else "auto"
     plugins = tuple(str(paths.plugin_file(plugin)) for plugin in access.plugins)
     with tempfile.TemporaryDirectory(prefix="okdbench-verify-") as folder:
-        execution = Execution(Job(config, Path(folder), device, plugins=plugins), dataset)
+        execution = Execution(Job(config, Path(folder), access.device or like, plugins=plugins), dataset)
         while execution.result is None:
             execution.advance()
         result = execution.result
@@ -193,10 +169,10 @@ def allowed(config: RunConfig, access: Access) -> RunConfig:
         named = [name for name in access.datasets if name.partition(PLACE)[0] == form]
         if not named:
             raise InputError(f"its images are read only where you say they are: --dataset {form}{PLACE}...")
-        same = (name for name in named if _checksum(name, config, access) == config.dataset_checksum)
-        update["dataset"] = next(same, named[0])
+        checksums = {name: datasets.checksum(name, config.data, access.data_root, access.plugins) for name in named}
+        update["dataset"] = next((name for name in named if checksums[name] == config.dataset_checksum), named[0])
     if config.files:
-        hashes = {sha256(store.read_regular(path, MAX_BUNDLE)).hexdigest(): path for path in access.files}
+        hashes = {sha256(store.read_regular(path, _MAX_FILE)).hexdigest(): path for path in access.files}
         values = dict(config.hyperparameters)
         for name, content in config.files.items():
             here = next((path for known, path in hashes.items() if known.startswith(content)), None)
@@ -207,27 +183,14 @@ def allowed(config: RunConfig, access: Access) -> RunConfig:
     return config.model_copy(update=update)
 
 
-def _checksum(dataset: str, config: RunConfig, access: Access) -> str:
-    return datasets.checksum(dataset, config.data, access.data_root, access.plugins)
-
-
-def _like(device: str | None) -> str:
-    """Return the kind of device that a run was made on, if there is one here."""
-    import torch
-
-    if device == "cpu" or (device == "cuda" and torch.cuda.is_available()):
-        return device
-    return "auto"
-
-
 class _TimeIsUpError(BaseException):
     """No error of the run's: nothing that carries a run out catches it."""
 
 
 @contextmanager
-def _time_limit(seconds: float | None) -> Iterator[None]:
+def _time_limit(seconds: float) -> Iterator[None]:
     """End what is within after so long, in the main thread of a system that has alarms."""
-    if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    if seconds == math.inf or not hasattr(signal, "setitimer"):
         yield
         return
 
@@ -267,21 +230,20 @@ class _RecordFile(BaseModel):
     records: dict[str, Record]
 
 
-def statements(every: Sequence[Case], record: Record, bound: float = BOUND) -> dict[str, Statement]:
+def statements(every: Sequence[BundledRun], record: Record, bound: float = BOUND) -> dict[str, Statement]:
     """Return what repetitions say of each claim: of the runs that differ in their seeds alone.
 
     The bound is the inflation that must be excluded, in points of accuracy.
     """
-    claims: dict[str, list[Case]] = {}
+    claims: dict[str, list[BundledRun]] = {}
     for case in every:
         claims.setdefault(case.claim, []).append(case)
     found: dict[str, Statement] = {}
     for claim, own in claims.items():
-        config = own[0].config
+        config = own[0].contents.config
         name = f"{config.method} on {config.dataset}/{config.backbone}"
-        repeated = [record.comparison(case.name, case.contents.hash) for case in own]
-        statement = state([one for one in repeated if one is not None], len(own), bound)
-        found[name if name not in found else f"{name} ({claim})"] = statement
+        repeated = [one for case in own if (one := record.comparison(case.name, case.contents.hash))]
+        found[name if name not in found else f"{name} ({claim})"] = state(repeated, len(own), bound)
     return found
 
 
@@ -294,7 +256,7 @@ def record_of(root: Path, source: Path) -> Record:
         InputError: If the file of records is damaged.
     """
     found = _read(root / RECORD).get(_key(root, source), Record())
-    return found if found.digest == digest_of(source) else Record()
+    return found if found.digest == _digest_of(source) else Record()
 
 
 def write_record(root: Path, source: Path, record: Record) -> Path:
@@ -305,20 +267,21 @@ def write_record(root: Path, source: Path, record: Record) -> Path:
     """
     path, key = root / RECORD, _key(root, source)
     known = _read(path)
-    record = record.model_copy(update={"digest": digest_of(source)})
-    if (before := known.get(key)) is not None and before.digest == record.digest:
-        record = record.model_copy(update={"runs": {**before.runs, **record.runs}})
-    content = _RecordFile(format=2, records=dict(sorted({**known, key: record}.items())))
+    digest = _digest_of(source)
+    before = known.get(key, Record())
+    runs = {**before.runs, **record.runs} if before.digest == digest else record.runs
+    known[key] = record.model_copy(update={"digest": digest, "runs": runs})
+    content = _RecordFile(format=2, records=dict(sorted(known.items())))
     return store.put(path, content.model_dump_json(indent=2) + "\n")
 
 
-def digest_of(source: Path) -> str:
+def _digest_of(source: Path) -> str:
     """Return the hash of a bundle's bytes; nothing for a folder."""
-    if source.is_dir():
-        return ""
     try:
         with source.open("rb") as stream:
             return file_digest(stream, "sha256").hexdigest()
+    except IsADirectoryError:
+        return ""
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror}") from None
 
@@ -330,13 +293,10 @@ def _key(root: Path, source: Path) -> str:
 
 def _read(path: Path) -> dict[str, Record]:
     try:
-        return _RecordFile.model_validate_json(store.read_regular(path, MAX_RECORD)).records
+        return _RecordFile.model_validate_json(store.read_regular(path, _MAX_RECORD)).records
     except FileNotFoundError:
         return {}
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise InputError(f"{path} is damaged: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
-    except DamagedError as error:
-        raise InputError(f"{path} is damaged: {error}") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+        raise InputError(f"{path} is damaged: {store.first_fault(error)}") from None
+    except (DamagedError, OSError) as error:
+        raise InputError(f"{path} is damaged or cannot be read: {error}") from None

@@ -14,7 +14,7 @@ from benchmark import store, tables
 from benchmark.metrics import COSTS, DECLARED, HEADLINE, RECORDED, Section, own_names
 from benchmark.reports import run_text
 from benchmark.reports.palette import LINES, ON_DARK
-from benchmark.store import Found, Results, Runs, Scores, Status, StoredRun
+from benchmark.store import Results, Runs, Scores, Status, StoredRun
 from benchmark.tables import Plan, TableFilter, TableStyle, layout
 from methods.metrics import Role
 
@@ -89,13 +89,13 @@ class Content:
                 if (own := by_cell.get((row, column))) is not None
             ]
         shown = {name for group in groups for name in group.runs}
-        runs = {found.record.name: found.stored() for found in stored.found if found.record.name in shown}
+        runs = {run.name: run for run in stored.found if run.name in shown}
         return cls(frame, stored, runs, groups, choice, showing, left_out, tables.stored_plans(store.folders(results)))
 
     @property
     def damaged(self) -> list[str]:
         """A line for each run that is left out."""
-        return [str(one) for one in self.stored.left_out]
+        return [*self.stored.left_out.values()]
 
     @property
     def panels(self) -> list[str]:
@@ -176,11 +176,10 @@ def as_page_data(
         command: Returns the command that repeats a run; by default on the machine and in the folder of the run.
     """
     command = command or (lambda run: run_text.command(run.config, run.result, run.folder.parents[1]))
-    found = {one.record.name: one for one in content.stored.found}
     averaged: list[GroupCurves] = []
     runs: dict[str, dict[str, Any]] = {}
     own = own_names(content.frame.attrs.get(DECLARED, ()))
-    points = min(60, max(12, numbers // (4 * max(1, len(found)))))
+    points = min(60, max(12, numbers // (4 * max(1, len(content.stored.found)))))
     for start in range(0, len(content.groups), AT_ONCE):
         part = content.groups[start : start + AT_ONCE]
         curves = dict(content.stored.curves([name for group in part for name in group.runs]))
@@ -193,7 +192,7 @@ def as_page_data(
             for name in group.runs:
                 label = f"{group.row}, {group.panel}, seed {content.runs[name].config.seed}"
                 runs[name] = {"label": label, "command": command(content.runs[name])}
-                runs[name] |= _details(content.runs[name], found[name], curves.get(name), points)
+                runs[name] |= _details(content.runs[name], curves.get(name), points)
     metrics = list(dict.fromkeys(name for group in averaged for name in group.means))
     points = min(120, max(24, numbers // (2 * max(1, sum(len(group.means) for group in averaged)))))
     panels, rows = content.panels, list(dict.fromkeys(group.row for group in content.groups))
@@ -202,9 +201,9 @@ def as_page_data(
     sections: list[Section] = [ours.get(name.partition(": ")[0], "Method") for name in metrics]
     groups = []
     for group, lines in zip(content.groups, averaged, strict=True):
-        finished = [found[name].record for name in group.runs if content.runs[name].status is Status.FINISHED]
-        last = [record.last.named() for record in finished]
-        costs = {name: [value for run in last for value in one.of(run).values()] for name, one in COSTS.items()}
+        finished = [content.runs[name] for name in group.runs if content.runs[name].status is Status.FINISHED]
+        last = [run.last.named() for run in finished]
+        costs = {name: [value for row in last for value in one.of(row).values()] for name, one in COSTS.items()}
         accuracies = [value for one in finished if (value := one.last_metrics().get(HEADLINE)) is not None]
         groups.append(
             {
@@ -247,9 +246,9 @@ def _spread(length: int, points: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(length, points)).round()).astype(int).tolist() if length else []
 
 
-def _details(run: StoredRun, found: Found, curve: Scores | None, points: int) -> dict[str, Any]:
+def _details(run: StoredRun, curve: Scores | None, points: int) -> dict[str, Any]:
     result = run.result
-    metrics = {key: _rounded(value) for key, value in found.record.last_metrics().items() if key != "epoch"}
+    metrics = {key: _rounded(value) for key, value in run.last_metrics().items() if key != "epoch"}
     line = np.empty((0, 2))
     if curve is not None and HEADLINE in curve.names:
         line = curve.values[:, [curve.names.index("epoch"), curve.names.index(HEADLINE)]]
@@ -262,7 +261,7 @@ def _details(run: StoredRun, found: Found, curve: Scores | None, points: int) ->
         "cost": {key: _rounded(value) for key, value in ((result.cost or {}) if result else {}).items()},
         "metrics": {key: value for key, value in metrics.items() if value is not None},
         "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in line[_spread(len(line), points)].tolist()],
-        "epochs": found.record.epochs,
+        "epochs": run.epochs,
     }
 
 

@@ -12,7 +12,7 @@ import methods
 from benchmark import datasets, tables
 from benchmark.configuration import DATA_ROOT, SECTIONS, RunConfig, joined, parse_yaml, recipes
 from benchmark.formatting import duration
-from benchmark.store import PREDICTIONS, Record, Result, Status, StoredRun, students_files
+from benchmark.store import PREDICTIONS, Result, Status, StoredRun, identity_in, students_files
 from methods import registry
 from methods.errors import InputError
 
@@ -24,7 +24,7 @@ def lines(run: StoredRun) -> Iterator[str]:
     config, result = run.config, run.result
     students = [path.stem for path in students_files(run.folder)]
     predictions = (run.folder / PREDICTIONS).is_file()
-    head = {"folder": run.folder, "identity": run.identity, "status": run.status}
+    head = {"folder": run.folder, "identity": identity_in(run.name), "status": run.status}
     if result:
         head |= {"reason": result.reason} if result.reason else {}
         head |= {"took": duration(result.seconds), "saved students": ", ".join(students) or "none (--save-students)"}
@@ -54,14 +54,14 @@ def lines(run: StoredRun) -> Iterator[str]:
     yield f"  {command(config, result, run.folder.parents[1], flags)}"
 
 
-def listing(runs: Iterable[Record]) -> Iterator[str]:
+def listing(runs: Iterable[StoredRun]) -> Iterator[str]:
     """Yield one line per run; of the same run measured in several environments with each one's."""
     runs = list(runs)
     counts = Counter(run.identity for run in runs)
     for run in runs:
         accuracy = run.last_metrics().get("student")
         score = "" if accuracy is None else f"{accuracy:6.2f} %"
-        reason = f"  {' '.join(run.reason.split())}" if run.reason else ""
+        reason = f"  {' '.join(run.result.reason.split())}" if run.result and run.result.reason else ""
         place = f"  ({run.environment})" if counts[run.identity] > 1 else ""
         yield f"  {run.status:<13}  {score:>8}  {run.name}{place}{reason}"
 

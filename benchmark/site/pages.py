@@ -125,7 +125,6 @@ class _Site:
     def __post_init__(self) -> None:
         listed = registry.catalogue(self.plugins)
         self.sets = sources.run_sets(self.content, self.places, self.resolve, self.plugins)
-        self.records = {one.record.name: one.record for one in self.content.stored.found}
         names = dict.fromkeys([*listed, *(one.group.method for one in self.sets)])
         self.methods = [name for name in names if name not in listed or not listed[name].broken]
         self.templates = reports.templates("benchmark.site")
@@ -238,7 +237,7 @@ class _Site:
             "run_set.html.j2",
             own=own,
             environments=[(json.loads(text), count) for text, count in Counter(map(json.dumps, made_with)).items()],
-            runs=[(run, self.records[run.name]) for run in runs],
+            runs=runs,
             bundle=bundle,
             places=self.places,
         )

@@ -137,13 +137,12 @@ class RunSet:
 def run_sets(content: Content, places: Sequence[Place], bound: float, plugins: Sequence[str]) -> list[RunSet]:
     """Return all run sets in the tables' order; repetitions must exclude an inflation of ``bound`` points."""
     by_root = {place.root.resolve(): place for place in places}
-    records = {one.record.name: one for one in content.stored.found}
     found = []
     for group in content.groups:
-        own = {name: by_root[records[name].root.resolve()] for name in group.runs}
+        own = {name: by_root[content.runs[name].root.resolve()] for name in group.runs}
         comparisons: dict[str, exchange.Comparison] = {}
         for name, place in own.items():
-            folder = records[name].folder
+            folder = content.runs[name].folder
             if folder.name in place.record.runs:
                 try:
                     # a record is bound to the files that were repeated

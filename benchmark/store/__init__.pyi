@@ -1,11 +1,8 @@
 from . import atomic as atomic, environment as environment
 from .atomic import check_folder as check_folder, put as put, writing as writing
 from .collection import (
-    Found as Found,
-    LeftOut as LeftOut,
     Results as Results,
     Runs as Runs,
-    StoredRun as StoredRun,
     better as better,
     contradiction as contradiction,
     find as find,
@@ -28,6 +25,8 @@ from .files import (
     Row as Row,
     Status as Status,
     content_of as content_of,
+    first_fault as first_fault,
+    hash_of_files as hash_of_files,
     parse as parse,
     parse_stored_yaml as parse_stored_yaml,
     read_files as read_files,
@@ -35,6 +34,7 @@ from .files import (
     read_result as read_result,
     whole_files as whole_files,
 )
+from .index import Scores as Scores, StoredRun as StoredRun, brief as brief
 from .loading import (
     BUDGETS_JOINED_BY as BUDGETS_JOINED_BY,
     DAMAGED as DAMAGED,
@@ -53,7 +53,6 @@ from .predictions import (
     students_files as students_files,
     write_predictions as write_predictions,
 )
-from .records import Record as Record, Scores as Scores, brief as brief
 from .runs import (
     REMARKS as REMARKS,
     REPLICATE as REPLICATE,

@@ -5,32 +5,38 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from methods.errors import InputError
 
 SUFFIX = ".tmp"
 
 
-def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
-    """Write a file's parts under a temporary name, flush them to the disk, and rename the file.
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a stream to a temporary file that is flushed to the disk and renamed to the path if nothing is raised.
 
     The temporary name is hidden, names the process, and ends with :data:`SUFFIX`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     try:
         with temporary.open("wb") as stream:
-            for part in parts:
-                stream.write(part)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except BaseException:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
+
+
+def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file's parts as :func:`replacing` does."""
+    with replacing(path) as stream:
+        stream.writelines(parts)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file as :func:`write_bytes` does."""
+    """Write a text file as :func:`replacing` does."""
     write_bytes(path, text.encode())
 
 
@@ -59,5 +65,4 @@ def check_folder(folder: Path) -> None:
     """Make a folder and raise an InputError if nothing can be written to it, before hours of work are for nothing."""
     with writing(folder):
         folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        tempfile.TemporaryFile(dir=folder).close()

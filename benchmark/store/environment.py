@@ -18,6 +18,9 @@ PACKAGES = ("okdbench", "torch", "torchvision", "numpy")
 CPU_DISPATCH = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA")
 """Environment variables that choose the processor's instructions, and with them the last bits of every sum."""
 
+TRAINING = ("methods", "benchmark/training", "benchmark/datasets")
+"""Where the source files are that decide what a run computes from one epoch to the next."""
+
 GROUP = ("hardware", "torch", "cuda", *CPU_DISPATCH)
 """What runs of one environment group have in common: only they give the same bits."""
 
@@ -40,12 +43,15 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    dispatch = {name: os.environ[name] for name in CPU_DISPATCH if os.environ.get(name)}
-    return {**found, "commit": _commit(), "source": source_hash(), **dispatch}
-
-
-TRAINING = ("methods", "benchmark/training", "benchmark/datasets")
-"""Where the source files are that decide what a run computes from one epoch to the next."""
+    found |= {"commit": "", "source": source_hash()}
+    here = Path(__file__).parents[2]
+    if (here / ".git").exists():
+        # with a + if the working tree was changed
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        with suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+            found["commit"] = done.stdout.strip()
+    return found | {name: os.environ[name] for name in CPU_DISPATCH if os.environ.get(name)}
 
 
 @cache
@@ -81,25 +87,11 @@ def _cpuinfo() -> str:
     return ""
 
 
-def multiplies_bfloat16() -> bool:
-    """Return whether this machine's processor has instructions for matrix products of bfloat16 numbers."""
-    return has_bfloat16(_cpuinfo())
+def multiplies_bfloat16(cpuinfo: str | None = None) -> bool:
+    """Return whether a processor has instructions for matrix products of bfloat16 numbers: AVX-512's, AMX's or Arm's.
 
-
-def has_bfloat16(cpuinfo: str) -> bool:
-    """Return whether the flags in a ``/proc/cpuinfo`` name such instructions: AVX-512's, AMX's or those of Arm."""
-    lines = (line for line in cpuinfo.splitlines() if line.lower().startswith(("flags", "features")))
+    It is the processor of the ``/proc/cpuinfo`` that is given, or of this machine.
+    """
+    text = _cpuinfo() if cpuinfo is None else cpuinfo
+    lines = (line for line in text.splitlines() if line.lower().startswith(("flags", "features")))
     return not {word for line in lines for word in line.split()}.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
-
-
-def _commit() -> str:
-    """Return the commit of the repository that this code runs from, with a + if it was changed; else nothing."""
-    here = Path(__file__).parents[2]
-    if not (here / ".git").exists():
-        return ""
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

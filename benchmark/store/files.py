@@ -6,10 +6,11 @@ what no run writes is damage. No link is followed, and nothing but a regular fil
 
 import math
 import os
-import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
@@ -32,21 +33,20 @@ CHECKPOINT = "checkpoint.pt"
 LIMITS: Mapping[str, int] = {CONFIG: 1_000_000, METRICS: 256 * 2**20, RESULT: 1_000_000}
 """Bytes that each file may have; a run of 100,000 epochs stays below."""
 
-_IDENTIFYING = ("run", "method", "dataset", "backbone", "seed", "split", "environment")
-RESERVED = frozenset((*_IDENTIFYING, "status", "reason", "students", "roles", "best_epoch", "budgets", "uses"))
-"""Names of the table's columns that no metric may have."""
-
 Row = dict[str, float]
 
 Stamp = tuple[int, ...]
 """Size, modification time and change time in ns of each of the three files; -1 for one that is not there."""
 
-_LARGEST = 2**63
-_DEEPEST = 6
-"""A list among the settings of a use: the configuration, the uses, a use, its part, the list, an entry."""
-
-_TRIES = 5
-"""To read a run while another process writes it."""
+# names of the table's columns that no metric may have
+_RESERVED = frozenset(
+    ("run", "method", "dataset", "backbone", "seed", "split", "environment", "status", "reason", "students", "roles")
+) | {"best_epoch", "budgets", "uses"}
+_DEEPEST = 6  # a list among the settings of a use: the configuration, the uses, a use, its part, the list, an entry
+_OLD_ROLES: tuple[Role, ...] = ("peer", "teacher", "ensemble")
+_TRIES = 5  # to read a run while another process writes it
+# a file that was changed so shortly before it was read may be changed again within its time stamp's resolution
+_RACY_NS = 2_000_000_000
 
 
 class Status(StrEnum):
@@ -84,7 +84,7 @@ class Result:
 class DamagedError(Exception):
     """A run's files are not what a run writes; the message says which and why, on one line."""
 
-    stamp: Stamp = (-1,) * 9  # of the files, where they are in a folder
+    stamp: Stamp = ()  # as of :class:`Contents`
 
 
 @strict_dataclass(config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), frozen=True, kw_only=True)
@@ -100,17 +100,13 @@ class Contents:
     config: RunConfig  # its resolved configuration
     result: Result | None  # how it ended; None if it has not
     rows: Sequence[Row]  # its metrics, a row per epoch; a metric that was no finite number is left out
-    # the files' bytes by name; one that is not there is left out
-    raw: Mapping[str, bytes] = field(default_factory=dict)
-    stamp: Stamp = ()  # of the moment at which they were read in a folder; empty for files of a bundle
+    raw: Mapping[str, bytes] = field(default_factory=dict)  # the files' bytes by name
+    stamp: Stamp = ()  # when they were read in a folder; empty for files of a bundle, or that may change unnoticed
 
     @cached_property
     def hash(self) -> str:
         """What changes with any byte of the files."""
-        digest = sha256()
-        for name, content in sorted(self.raw.items()):
-            digest.update(f"{name} {len(content)}\n".encode() + content)
-        return digest.hexdigest()
+        return hash_of_files(self.raw)
 
     @property
     def status(self) -> Status:
@@ -122,14 +118,17 @@ class Contents:
         """Versions and device; empty if they are not known."""
         return (self.result.environment if self.result else None) or {}
 
-    @property
-    def scored(self) -> Row | None:
-        """The metrics of the last epoch that was evaluated, or of the last one; None if there is none."""
-        return next((row for row in reversed(self.rows) if "student" in row), self.rows[-1] if self.rows else None)
+
+def hash_of_files(files: Mapping[str, bytes]) -> str:
+    """Return what changes with any name or byte of files."""
+    digest = sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 class _Loader(DistinctKeys, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as PyYAML declares it
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - as PyYAML declares it
 
 
 class Dumper(yaml.SafeDumper):
@@ -138,10 +137,6 @@ class Dumper(yaml.SafeDumper):
 
 resolve_core_schema(_Loader, Dumper)
 
-# deep nesting ends the process inside libyaml: text in which there may be more of it than a configuration has, or
-# something that none has, is first read event by event
-_UNUSUAL = re.compile(r"[&*!?\t%]|-\s+-|^ {16}|[\[{]", re.MULTILINE)
-
 
 def parse_stored_yaml(text: str) -> Any:
     """Return the plain data in the YAML of a stored file.
@@ -149,25 +144,18 @@ def parse_stored_yaml(text: str) -> Any:
     Raises:
         DamagedError: If it is no strict YAML 1.2, has aliases, tags or a key twice, or nests deeper than a run's files.
     """
+    depth = 0
     try:
-        if _UNUSUAL.search(text):
-            _check_events(text)
+        # deep nesting ends the process inside libyaml: it is read event by event first
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
+                raise DamagedError("more nesting than a configuration has, or an alias")
+            if getattr(event, "anchor", None) or getattr(event, "tag", None) not in (None, "!"):
+                raise DamagedError("an anchor or a tag")
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise DamagedError("it is no strict YAML") from None
-
-
-def _check_events(text: str) -> None:
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
-            raise DamagedError("more nesting than a configuration has, or an alias")
-        if getattr(event, "anchor", None) or getattr(event, "tag", None) not in (None, "!"):
-            raise DamagedError("an anchor or a tag")
 
 
 def parse_config(content: bytes) -> RunConfig:
@@ -197,9 +185,8 @@ def parse_result(content: bytes) -> Result:
     try:
         found = Result(**vars(_RESULT.validate_json(content)))
     except ValidationError as error:
-        raise DamagedError(f"{RESULT}: {_first_fault(error)}") from None
-    texts = [found.reason, *found.students, *(found.environment or {}).items(), *found.roles, *(found.cost or {})]
-    if fault := next(_unstorable([*texts, *map(astuple, found.metrics)]), ""):
+        raise DamagedError(f"{RESULT}: {first_fault(error)}") from None
+    if fault := next(_unstorable(asdict(found)), ""):
         raise DamagedError(f"{RESULT} holds {fault}")
     return found
 
@@ -223,7 +210,7 @@ def parse_metrics(content: bytes) -> list[Row]:
         try:
             given = _NUMBERS.validate_json(line)
         except ValidationError as error:
-            raise DamagedError(f"{METRICS}, line {number + 1}: {_first_fault(error)}") from None
+            raise DamagedError(f"{METRICS}, line {number + 1}: {first_fault(error)}") from None
         if given.get("epoch") != number:
             raise DamagedError(f"{METRICS}, line {number + 1}: not epoch {number}")
         # all rows share one text per name
@@ -232,7 +219,7 @@ def parse_metrics(content: bytes) -> list[Row]:
             raise DamagedError(f"{METRICS}, line {number + 1}: {fault}")
         row["epoch"] = number
         rows.append(row)
-    faulty = (name for name in names if name in RESERVED or not 0 < len(name) <= 200 or not name.isprintable())
+    faulty = (name for name in names if name in _RESERVED or not 0 < len(name) <= 200 or not name.isprintable())
     if (bad := next(faulty, None)) is not None:
         raise DamagedError(f"{METRICS}: {bad[:60]!r} is no name of a metric")
     return rows
@@ -255,7 +242,11 @@ def parse(raw: Mapping[str, bytes]) -> Contents:
         for number, row in enumerate(rows if ended.metrics else ()):
             if fault := next(metrics.out_of_range(row, ended.metrics), ""):
                 raise DamagedError(f"{METRICS}, line {number + 1}: {fault}")
-        ended = ended if ended.roles else replace(ended, roles=_roles_by_name(name for row in rows for name in row))
+        if not ended.roles:
+            # it was stored before methods declared them: its predictors' names said them
+            scored = dict.fromkeys(name[5:] for row in rows for name in row if name.startswith("top1/"))
+            roles = {name: role for name in scored for role in _OLD_ROLES if name.rstrip("0123456789") == role}
+            ended = replace(ended, roles=roles)
     read = Contents(config, ended, rows, {name: raw[name] for name in LIMITS if name in raw})
     if len(rows) > config.train.epochs or (read.status is Status.FINISHED and len(rows) != config.train.epochs):
         raise DamagedError(f"it is {read.status} with {len(rows)} of {config.train.epochs} epochs in {METRICS}")
@@ -319,20 +310,21 @@ def read_files(folder: Path) -> Contents:
         DamagedError: If they are damaged; its ``stamp`` is set.
     """
     for _ in range(_TRIES):
-        before = stamp(folder)
-        damage = None
+        begun, before = time.time_ns(), stamp(folder)
+        found: Contents | DamagedError
         try:
             # the result is written last: whoever reads it first finds all metrics after it
-            found = ((name, content_of(folder, name)) for name in (CONFIG, RESULT, METRICS))
-            contents = parse({name: content for name, content in found if content is not None})
+            read = ((name, content_of(folder, name)) for name in (CONFIG, RESULT, METRICS))
+            found = parse({name: content for name, content in read if content is not None})
         except DamagedError as error:
-            damage = error
+            found = error
         if before == stamp(folder):
             break
-    if damage is not None:
-        damage.stamp = before
-        raise damage
-    return replace(contents, stamp=before)
+    settled = before if begun - max(before[1::3]) >= _RACY_NS else ()
+    if isinstance(found, Contents):
+        return replace(found, stamp=settled)
+    found.stamp = settled
+    raise found
 
 
 def whole_files(folder: Path) -> Contents:
@@ -345,23 +337,10 @@ def whole_files(folder: Path) -> Contents:
 
 def read_result(folder: Path) -> Result | None:
     """Return how the run in a folder ended, or None if it has not (or not readably)."""
-    try:
-        content = content_of(folder, RESULT)
-        return None if content is None else parse_result(content)
-    except DamagedError:
-        return None
-
-
-def _roles_by_name(names: Iterable[str]) -> dict[str, Role]:
-    """Return the roles of a run that was stored before methods declared them: its predictors' names said them."""
-    roles: tuple[Role, ...] = ("peer", "teacher", "ensemble")
-    found: dict[str, Role] = {}
-    for name in dict.fromkeys(names):
-        kind, _, predictor = name.partition("/")
-        role = next((role for role in roles if predictor.rstrip("0123456789") == role), None)
-        if kind == "top1" and role is not None:
-            found[predictor] = role
-    return found
+    with suppress(DamagedError):
+        if (content := content_of(folder, RESULT)) is not None:
+            return parse_result(content)
+    return None
 
 
 def _unstorable(value: Any, depth: int = 0) -> Iterator[str]:
@@ -374,14 +353,15 @@ def _unstorable(value: Any, depth: int = 0) -> Iterator[str]:
     elif isinstance(value, str):
         if "\0" in value or (not value.isascii() and any(0xD800 <= ord(char) < 0xE000 for char in value)):
             yield "characters that no text has"
-    elif isinstance(value, int | float) and not abs(value) < (math.inf if isinstance(value, float) else _LARGEST):
+    elif isinstance(value, int | float) and not abs(value) < (math.inf if isinstance(value, float) else 2**63):
         yield "a number without bounds"
 
 
-def _first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """Return what pydantic says first, on one line that begins with the place of the fault."""
     fault = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in fault["loc"] if part not in ("float", "none"))
-    return f"{where}: {_one_line(fault['msg'])}" if where else _one_line(fault["msg"])
+    return _one_line(f"{where}: {fault['msg']}" if where else fault["msg"])
 
 
 def _one_line(message: object) -> str:

@@ -8,7 +8,7 @@ any of them. One with spaces or signs is quoted; ``null`` is what is not there. 
 import json
 import operator
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,14 +19,14 @@ from benchmark.configuration import PLACE
 from benchmark.formatting import OTHER_WORDS, short_name
 from benchmark.metrics import DECLARED, roles_text
 from benchmark.store import collection, environment as environments
-from benchmark.store.collection import Found, LeftOut, Results, Runs
+from benchmark.store.collection import Results, Runs
 from benchmark.store.files import DamagedError, read_files
-from benchmark.store.records import COST, Scores
+from benchmark.store.index import COST, Scores, StoredRun
 from methods.errors import InputError, unknown
 
 Epochs = Literal["all", "last"]
 Split = Literal["test", "validation", "all"]
-Where = str | Mapping[str, Any] | Callable[[pd.DataFrame], "pd.Series[bool]"]
+Where = str | Mapping[str, Any]
 
 DAMAGED = "damaged"
 """The key of ``frame.attrs`` under which a table says which runs were left out: a line for each, by its name."""
@@ -34,8 +34,6 @@ DAMAGED = "damaged"
 LEADING = ("run", "method", "dataset", "backbone", "seed", "epoch", "status", "reason", "students", "roles")
 BEST = "best_epoch"
 BUDGETS_JOINED_BY = " | "
-
-Columns = dict[str, Any]
 
 
 def load(
@@ -47,8 +45,6 @@ def load(
 ) -> pd.DataFrame:
     """Return the runs below a results folder as one tidy table, one row per run and epoch; epochs count from 0.
 
-    Tables and figures count epochs from 1, as people do: their epoch 1 is epoch 0 here.
-
     The columns are ``run, method, dataset, backbone, seed, epoch, status``, then ``reason``, ``students`` (names joined
     by commas), ``roles`` (``peer0=peer,...``), ``split``, ``budgets`` (joined by `` | ``) and ``environment`` (the
     group of runs that are equal bit for bit: hardware, torch, CUDA, CPU dispatch), then the metrics, then every key of
@@ -56,24 +52,19 @@ def load(
     was asked for as something else than its method), ``method.version``, ``dataset.checksum``, the hash of each file
     that a hyperparameter names, as ``files.teacher``, and of each plug-in's code, as ``method.source``, then what the
     run took, as ``cost.seconds``, and what it was made with, as ``environment.torch``. A run that ended before its
-    first epoch has one row without epoch and metrics.
-
-    A run whose files are damaged is left out; ``frame.attrs["damaged"]`` has a line for each, and
-    ``frame.attrs["metrics"]`` what the methods of the runs declared that they record.
+    first epoch has one row without epoch and metrics. A run whose files are damaged is left out;
+    ``frame.attrs["damaged"]`` has a line for each, and ``frame.attrs["metrics"]`` what the methods declared to record.
 
     Args:
         results: The folder that ``--results`` names, or several, or patterns such as ``lab*/results``; of the same run
             in several folders one counts, see :func:`benchmark.store.collection.read`.
         epochs: ``"all"``, or ``"last"`` for one row per run: the last epoch, and in the column ``best_epoch`` the
-            highest accuracy of any. The last epochs come from an index beside the runs and not from their metrics, so
-            that thousands of runs take a second.
-        where: Which runs: a condition as ``backbone=resnet8 and temperature=3``; a mapping of columns to a value or
-            a list of values; or a function that returns a truth value for each row of the table of last epochs. The
-            curves of no other run are read.
+            highest accuracy of any; from an index beside the runs, so that thousands of runs take a second.
+        where: Which runs: a condition as ``backbone=resnet8 and temperature=3``, or a mapping of columns to a value or
+            a list of values. The curves of no other run are read.
         prefer: Of several results folders the one whose runs count where the same run has other numbers.
-        split: ``"test"``, the runs that ``bench table`` shows; ``"validation"``, those scored on a held-out part of the
-            training images (``data.holdout`` above 0), as a sweep's are; or ``"all"``, which are not to be averaged
-            over: the column ``split`` tells them apart.
+        split: ``"test"``; ``"validation"``, runs that are scored on a held-out part of the training images, as a
+            sweep's are; or ``"all"``, which are not to be averaged over: the column ``split`` tells them apart.
 
     Raises:
         InputError: If there is no such folder or column, all runs are scored on another split, or runs of the same
@@ -84,25 +75,34 @@ def load(
     if split not in get_args(Split):
         raise unknown("split", str(split), get_args(Split))
     runs = collection.read(results, prefer)
-    found, left_out = list(runs.found), list(runs.left_out)
+    found, left_out = list(runs.found), dict(runs.left_out)
     frame = _composed(found)
     if found:
-        chosen = pd.Series(True, index=frame.index) if where is None else _mask(frame, where)
+        if isinstance(where, str):
+            chosen = fits(frame, where)
+        else:
+            chosen = pd.Series(True, index=frame.index)
+            for name, value in (where or {}).items():
+                if name not in frame.columns:
+                    raise unknown("column", name, map(str, frame.columns))
+                values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+                chosen &= frame[name].isin(values) | (frame[name].isna() & (None in values))
         fitting = chosen.sum()
         chosen &= (frame["split"] == split) | (split == "all")
         if fitting and not chosen.any():
             raise InputError(f"no run is scored on the {split} split (split='all' gives the {fitting} others)")
         frame = frame[chosen].reset_index(drop=True)
         found = [run for run, wanted in zip(found, chosen, strict=True) if wanted]
+    curves: list[Scores] = []
     if epochs == "all":
-        curves: list[tuple[Found, Scores]] = []
+        whole = []
         for run in found:
             try:
-                curves.append((run, Scores.over_epochs(read_files(run.folder).rows)))
+                curves.append(Scores.of(read_files(run.folder).rows))
+                whole.append(run)
             except DamagedError as error:
-                left_out.append(LeftOut(run.folder, f"it is damaged: {error}"))
-        found = [run for run, _ in curves]
-        frame = _composed(found, [curve for _, curve in curves])
+                left_out[run.folder] = f"{run.folder} is left out: it is damaged: {error}"
+        found, frame = whole, _composed(whole, curves)
     return _noted(frame, found, left_out)
 
 
@@ -111,91 +111,69 @@ def last_epochs(runs: Runs) -> pd.DataFrame:
     return _noted(_composed(runs.found), runs.found, runs.left_out)
 
 
-def _noted(frame: pd.DataFrame, found: Sequence[Found], left_out: Sequence[LeftOut]) -> pd.DataFrame:
+def _noted(frame: pd.DataFrame, found: Sequence[StoredRun], left_out: Mapping[Path, str]) -> pd.DataFrame:
     # runs that differ in their seeds alone share these texts
-    declared = {run.record.ending: run.record for run in found if '"metrics":[]' not in run.record.ending}
-    frame.attrs[DECLARED] = tuple(dict.fromkeys(one for record in declared.values() for one in record.declared))
-    frame.attrs[DAMAGED] = {one.folder.name: str(one) for one in left_out}
+    declared = {run.ending: run.result for run in found if '"metrics":[]' not in run.ending}
+    frame.attrs[DECLARED] = tuple(
+        dict.fromkeys(one for result in declared.values() if result for one in result.metrics)
+    )
+    frame.attrs[DAMAGED] = {folder.name: line for folder, line in left_out.items()}
     return frame
 
 
-def _mask(frame: pd.DataFrame, where: Where) -> "pd.Series[bool]":
-    if isinstance(where, str):
-        return fits(frame, where)
-    if not isinstance(where, Mapping):
-        return where(frame).astype(bool)
-    mask = pd.Series(True, index=frame.index)
-    for column, value in where.items():
-        if column not in frame.columns:
-            raise unknown("column", column, map(str, frame.columns))
-        values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
-        given = frame[column]
-        try:
-            mask &= given.isin(values) | (given.isna() if None in values else False)
-        except TypeError as error:
-            raise InputError(f"where {column}: {error}") from None
-    return mask
-
-
-def _composed(found: Sequence[Found], curves: Sequence[Scores] | None = None) -> pd.DataFrame:
+def _composed(found: Sequence[StoredRun], curves: Sequence[Scores] | None = None) -> pd.DataFrame:
     """Return one row per run, its last epoch, with the highest accuracy of any as ``best_epoch``.
 
     Or, where the runs' curves are given, one row per run and epoch; a run without an epoch has one.
     """
     if not found:
         return pd.DataFrame(columns=[*LEADING])
-    records = [run.record for run in found]
-    numbers = _numbers([Scores(record.last.names, record.last.values[None]) for record in records])
-    costs = {name: numbers.pop(name) for name in [*numbers] if name.startswith(COST)}
-    rows = np.arange(len(records))
+    numbers = _numbers([run.last for run in found])
+    costs = [str(name) for name in numbers if str(name).startswith(COST)]
+    rows = np.arange(len(found))
     if curves is None:
-        numbers[BEST] = np.array([record.best for record in records], dtype=np.float64)
+        numbers[BEST] = np.array([run.best for run in found], dtype=np.float64)
+        taken = numbers[costs]
     else:
         filled = [curve if len(curve.values) else Scores(("epoch",), np.full((1, 1), np.nan)) for curve in curves]
         rows = rows.repeat([len(curve.values) for curve in filled])
+        taken = numbers[costs].take(rows).reset_index(drop=True)
         numbers = _numbers(filled)
-    settings = _repeated([record.settings for record in records], _settings, rows)
+    settings = _repeated([run.settings for run in found], _settings, rows)
     # of datasets with one content the first's name counts: two paths to one file are one dataset
     forms = settings["dataset"].str.partition(PLACE)[0]
     settings["dataset"] = settings["dataset"].groupby([forms, settings["dataset.checksum"]]).transform("first")
-    endings = _repeated([record.ending for record in records], _ending, rows)
-    own = {
-        "run": np.array([record.name for record in records], dtype=object)[rows],
-        "seed": np.array([record.seed for record in records])[rows],
-        "epoch": pd.Series(numbers.pop("epoch", np.full(len(rows), np.nan))).astype("Int64"),
-    }
-    known = own | settings | endings
-    leading = {name: known[name] for name in (*LEADING, "split", "budgets", "environment")}
-    return pd.DataFrame(leading | numbers | settings | {name: costs[name][rows] for name in costs} | endings)
+    endings = _repeated([run.ending for run in found], _ending, rows)
+    own = pd.DataFrame({"run": [run.name for run in found], "seed": [run.seed for run in found]}).take(rows)
+    own = own.reset_index(drop=True).assign(epoch=numbers.get("epoch", np.nan)).astype({"epoch": "Int64"})
+    every = pd.concat([own, settings, endings], axis="columns")
+    leading = [*LEADING, "split", "budgets", "environment"]
+    numbers = numbers.drop(columns=["epoch", *costs], errors="ignore")
+    parts = [every[leading], numbers, settings.drop(columns=leading, errors="ignore"), taken]
+    return pd.concat([*parts, endings.drop(columns=leading, errors="ignore")], axis="columns").copy()
 
 
-def _numbers(curves: Sequence[Scores]) -> Columns:
+def _numbers(curves: Sequence[Scores]) -> pd.DataFrame:
     """Return the columns of curves, one below the other; what a run has not is nan."""
-    lengths = [len(curve.values) for curve in curves]
-    starts = np.cumsum([0, *lengths])
+    starts = np.cumsum([0, *(len(curve.values) for curve in curves)])
     alike: dict[tuple[str, ...], list[int]] = {}
     for number, curve in enumerate(curves):
         alike.setdefault(curve.names, []).append(number)
-    columns: Columns = {}
+    parts = []
     for names, numbers in alike.items():
-        where = np.concatenate([np.arange(starts[number], starts[number + 1]) for number in numbers])
+        places = np.concatenate([np.arange(starts[number], starts[number + 1]) for number in numbers])
         values = np.concatenate([curves[number].values for number in numbers])
-        for index, name in enumerate(names):
-            if name not in columns:
-                columns[name] = np.full(starts[-1], np.nan)
-            columns[name][where] = values[:, index]
-    return columns
+        parts.append(pd.DataFrame(values, places, list(names)))
+    return pd.concat(parts).sort_index()
 
 
-def _repeated(texts: Sequence[str], read: Callable[[str], Columns], rows: Any) -> Columns:
+def _repeated(texts: Sequence[str], read: Callable[[str], dict[str, Any]], rows: Any) -> pd.DataFrame:
     # runs that differ in their seeds alone share these texts: each is read once
-    codes: dict[str, int] = {}
-    of_run = np.array([codes.setdefault(text, len(codes)) for text in texts])
-    repeated = pd.DataFrame([read(text) for text in codes]).take(of_run[rows]).reset_index(drop=True)
-    return {str(name): repeated[name] for name in repeated.columns}
+    codes, distinct = pd.factorize(np.array(texts, dtype=object))
+    return pd.DataFrame([read(text) for text in distinct]).take(codes[rows]).reset_index(drop=True)
 
 
-def _settings(text: str) -> Columns:
+def _settings(text: str) -> dict[str, Any]:
     config = json.loads(text)
     found = {name: config[name] for name in ("method", "dataset", "backbone")}
     found["split"] = "validation" if config["data"]["holdout"] else "test"
@@ -211,22 +189,18 @@ def _settings(text: str) -> Columns:
     return found | {"method.version": config["method_version"], "dataset.checksum": config["dataset_checksum"]}
 
 
-def _ending(text: str) -> Columns:
+def _ending(text: str) -> dict[str, Any]:
     end = json.loads(text)
     found = {"status": end["status"], "reason": end["reason"], "students": ",".join(end["students"])}
     found["roles"] = roles_text(end["roles"])
-    environment = end["environment"] if isinstance(end["environment"], dict) else {}
+    environment = end["environment"] or {}
     found["environment"] = environments.group(environment)
     return found | {f"environment.{name}": value for name, value in environment.items()}
 
 
-MAX_LISTED = 40
-"""Values of a column that are listed for one that it does not have."""
-
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+_MAX_LISTED = 40  # values of a column that are listed for one that it does not have
+_ORDERS: Mapping[str, Callable[[float, float], bool]] = {
     "=": operator.eq,
-    "==": operator.eq,
-    "!=": operator.ne,
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -263,11 +237,8 @@ def fits(frame: pd.DataFrame, condition: str) -> "pd.Series[bool]":
                 "--where takes comparisons joined by 'and', as in 'backbone=resnet8 and temperature=3', and of several "
                 f"values any, as in method=pcl,dkel: none can be read in {condition[place:].strip()!r} of {condition!r}"
             )
-        key, sign = part["key"], part["sign"]
         words = [word[1:-1] if word[0] in "\"'" else word for word in re.findall(_VALUE, part["values"])]
-        own = frame[column(frame, key)]
-        answers = [_compared(own, key, sign, word) for word in words]
-        found &= pd.concat(answers, axis=1).all(axis=1) if sign == "!=" else pd.concat(answers, axis=1).any(axis=1)
+        found &= _compared(frame[column(frame, part["key"])], part["key"], part["sign"], words)
         place, more = part.end(), bool(part["more"])
     return found
 
@@ -283,8 +254,7 @@ def column(frame: pd.DataFrame, key: str) -> str:
         return key
     found = [name for name in names if name.rpartition(".")[2] == key and "." in name]
     # of settings and what is known beside them, a setting comes first
-    settings = [name for name in found if name.startswith(("train.", "data.", "hyperparameters."))]
-    found = settings or found
+    found = [name for name in found if name.startswith(("train.", "data.", "hyperparameters."))] or found
     if len(found) > 1:
         raise InputError(f"{key!r} names several columns: {', '.join(found)}")
     if not found:
@@ -293,31 +263,32 @@ def column(frame: pd.DataFrame, key: str) -> str:
     return found[0]
 
 
-def _compared(values: "pd.Series[Any]", key: str, sign: str, word: str) -> "pd.Series[bool]":
+def _compared(values: "pd.Series[Any]", key: str, sign: str, words: Sequence[str]) -> "pd.Series[bool]":
+    """Return for each value whether it compares so with any of the words; with ``!=``, whether with none as ``=``."""
+    order, negative = {"==": "=", "!=": "="}.get(sign, sign), sign == "!="
     there = values.dropna().unique().tolist()
-    equality = sign in ("=", "==", "!=")
-    if equality and word != "null" and there and all(isinstance(value, str) for value in there):
+    if order == "=" and there and all(isinstance(value, str) for value in there):
         known = {name for value in there for name in (value, short_name(value))}
-        if word not in known and len(known) <= MAX_LISTED:
-            raise unknown(key, word, known)
+        for word in words:
+            if word not in (*known, "null") and len(known) <= _MAX_LISTED:
+                raise unknown(key, word, known)
+
+    def fit(value: Any, word: str) -> bool:
+        if word == "null":
+            return False
+        if isinstance(value, str):
+            if order != "=":
+                raise InputError(f"{key}{sign}{word}: {key} is a word, which is only = or != ({value!r})")
+            return word in (value, short_name(value))
+        try:
+            given = {"true": 1.0, "false": 0.0}[word.lower()] if isinstance(value, bool) else float(word)
+        except (KeyError, ValueError):
+            # a setting that is a number in one method and a word in another is compared where it fits
+            return False
+        return _ORDERS[order](float(value), given)
+
     # by type too: True is 1 to a dictionary
-    answers = {(type(value), value): _fits(value, key, sign, word) for value in there}
-    missing = equality and (word == "null") == (sign != "!=")
+    answers = {(type(value), value): any(fit(value, word) for word in words) for value in there}
+    missing = order == "=" and "null" in words
     found = [missing if pd.isna(value) else answers[type(value), value] for value in values.tolist()]
-    return pd.Series(found, index=values.index, dtype=bool)
-
-
-def _fits(value: Hashable, key: str, sign: str, word: str) -> bool:
-    """Return whether a value that is there compares so with a word."""
-    if word == "null":
-        return sign == "!="
-    if isinstance(value, str):
-        if sign not in ("=", "==", "!="):
-            raise InputError(f"{key}{sign}{word}: {key} is a word, which is only = or != ({value!r})")
-        return (word in (value, short_name(value))) == (sign != "!=")
-    try:
-        given = {"true": 1.0, "false": 0.0}[word.lower()] if isinstance(value, bool) else float(word)
-    except (KeyError, ValueError):
-        # a setting that is a number in one method and a word in another is compared where it fits
-        return sign == "!="
-    return _COMPARISONS[sign](float(str(value)) if not isinstance(value, bool) else float(value), given)
+    return pd.Series(found, index=values.index, dtype=bool) ^ negative

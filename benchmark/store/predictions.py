@@ -27,27 +27,16 @@ _LOGITS, _HASH = "logits/", "sha256"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits of a run's predictors on the scored images, after the last epoch.
+    """Logits of a run's predictors on the N scored images, of C classes, after the last epoch."""
 
-    Attributes:
-        run: The run's identity.
-        logits: ``[N, C]`` by predictor: peers, ensembles, teachers and whatever else the method predicts with.
-        labels: ``[N]``, class indices.
-        images: ``[N]``, a digest of each image's pixels: what two runs are joined by.
-        classes: The classes' names in the order of the logits.
-        students: Which of the predictors may be deployed.
-        split: ``test``, or ``validation`` if the images are a held-out part of the training set.
-        complete: Whether all predictors are there; those made from saved students are the students alone.
-    """
-
-    run: str
-    logits: Mapping[str, Floats]
-    labels: Indices
-    images: Indices
-    classes: tuple[str, ...]
-    students: tuple[str, ...]
-    split: str = "test"
-    complete: bool = True
+    run: str  # its identity
+    logits: Mapping[str, Floats]  # `[N, C]` by predictor: peers, ensembles, teachers, whatever the method predicts with
+    labels: Indices  # `[N]`, class indices
+    images: Indices  # `[N]`, a digest of each image's pixels: what two runs are joined by
+    classes: tuple[str, ...]  # their names in the order of the logits
+    students: tuple[str, ...]  # which of the predictors may be deployed
+    split: str = "test"  # or `validation` if the images are a held-out part of the training set
+    complete: bool = True  # whether all predictors are there; those made from saved students are the students alone
 
     def of(self, predictor: str) -> Floats:
         """Return a predictor's logits ``[N, C]``.
@@ -77,7 +66,11 @@ def write_predictions(folder: Path, predictions: Predictions, kept_as: LogitsTyp
     """
     tensors: dict[str, NDArray[Any]] = {"labels": predictions.labels, "images": predictions.images}
     for name, logits in predictions.logits.items():
-        tensors[_LOGITS + name] = _kept(logits, kept_as)
+        wide = tensors[_LOGITS + name] = np.ascontiguousarray(logits, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            half = wide.astype(np.float16)
+        if kept_as == "float16" and np.array_equal(np.isfinite(half), np.isfinite(wide)):
+            tensors[_LOGITS + name] = half
     metadata = {
         "format": FORMAT,
         "run": predictions.run,
@@ -109,7 +102,26 @@ def read_predictions(folder: Path) -> Predictions:
         with safe_open(path, framework="np") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        return _parsed(metadata, tensors)
+        if metadata["format"] != FORMAT:
+            raise ValueError(f"format {metadata['format']!r} is none that this version knows")
+        if metadata[_HASH] != _content(tensors, metadata):
+            raise ValueError("its content is not what was written")
+        found = Predictions(
+            run=metadata["run"],
+            logits={name: tensors[_LOGITS + name].astype(np.float32) for name in json.loads(metadata["predictors"])},
+            labels=tensors["labels"],
+            images=tensors["images"],
+            classes=tuple(map(str, json.loads(metadata["classes"]))),
+            students=tuple(map(str, json.loads(metadata["students"]))),
+            split=metadata["split"],
+            complete=bool(json.loads(metadata["complete"])),
+        )
+        shape = (len(found.labels), len(found.classes))
+        if any(logits.shape != shape for logits in found.logits.values()) or found.images.shape != shape[:1]:
+            raise ValueError(f"its tensors are not of {shape[0]} images and {shape[1]} classes")
+        if shape[0] and not 0 <= found.labels.min() <= found.labels.max() < shape[1]:
+            raise ValueError("its labels are no classes")
+        return found
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else message_of(error)
         raise InputError(f"{path} is damaged: {reason}") from None
@@ -120,42 +132,9 @@ def students_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.safetensors") if path.name != PREDICTIONS)
 
 
-def _kept(logits: Floats, kept_as: LogitsType) -> NDArray[Any]:
-    wide = np.ascontiguousarray(logits, dtype=np.float32)
-    if kept_as == "float32":
-        return wide
-    with np.errstate(over="ignore"):
-        half = wide.astype(np.float16)
-    return half if np.array_equal(np.isfinite(half), np.isfinite(wide)) else wide
-
-
 def _content(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> str:
     """Return the hash of all that a file holds: the format itself would not notice a byte that has changed."""
     found = sha256(repr(sorted((key, value) for key, value in metadata.items() if key != _HASH)).encode())
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode() + tensor.tobytes())
     return found.hexdigest()
-
-
-def _parsed(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> Predictions:
-    if metadata["format"] != FORMAT:
-        raise ValueError(f"format {metadata['format']!r} is none that this version knows")
-    if metadata[_HASH] != _content(tensors, metadata):
-        raise ValueError("its content is not what was written")
-    predictors = [str(name) for name in json.loads(metadata["predictors"])]
-    found = Predictions(
-        run=metadata["run"],
-        logits={name: tensors[_LOGITS + name].astype(np.float32) for name in predictors},
-        labels=tensors["labels"],
-        images=tensors["images"],
-        classes=tuple(map(str, json.loads(metadata["classes"]))),
-        students=tuple(map(str, json.loads(metadata["students"]))),
-        split=metadata["split"],
-        complete=bool(json.loads(metadata["complete"])),
-    )
-    shape = (len(found.labels), len(found.classes))
-    if any(logits.shape != shape for logits in found.logits.values()) or found.images.shape != shape[:1]:
-        raise ValueError(f"its tensors are not of {shape[0]} images and {shape[1]} classes")
-    if shape[0] and not 0 <= found.labels.min() <= found.labels.max() < shape[1]:
-        raise ValueError("its labels are no classes")
-    return found

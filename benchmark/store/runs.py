@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from hashlib import sha256
@@ -21,8 +21,7 @@ from benchmark.store.predictions import PREDICTIONS
 REPLICATE = "@"
 """Between the name of a run's folder and the environment of a replicate: the same run, measured elsewhere."""
 
-CLAIM_S = 5.0
-"""For another process to let go of a run that this one only wants to write a word on."""
+CLAIM_S = 5.0  # for another process to let go of a run that this one only wants to write a word on
 
 
 def run_name(config: RunConfig) -> str:
@@ -61,21 +60,15 @@ class Store:
 
         A run of the same dataset by another name, such as another path to the same file, is that run.
         """
-        usual = run_name(config)
-        if PLACE not in config.dataset or (self.runs / usual).exists():
-            return self.runs / usual
-        return self.runs / self._by_identity().get(config.identity, usual)
-
-    def _by_identity(self) -> dict[str, str]:
-        """Return the folders' names by the identities that they end with, listed again when a folder is added."""
-        try:
-            changed = self.runs.stat().st_mtime_ns
-            if self._listed[0] != changed:
-                names = [path.name for path in self.runs.iterdir() if REPLICATE not in path.name]
-                self._listed = changed, {identity_in(name): name for name in names}
-        except OSError:
-            return {}
-        return self._listed[1]
+        name = run_name(config)
+        if PLACE in config.dataset and not (self.runs / name).exists():
+            with suppress(OSError):
+                # listed again when a folder is added
+                if self._listed[0] != (changed := self.runs.stat().st_mtime_ns):
+                    names = [path.name for path in self.runs.iterdir() if REPLICATE not in path.name]
+                    self._listed = changed, {identity_in(own): own for own in names}
+                name = self._listed[1].get(config.identity, name)
+        return self.runs / name
 
     def begin(self, config: RunConfig) -> Path:
         """Make a run's folder with its configuration, without how an earlier attempt ended; return the folder."""
@@ -83,7 +76,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (files.RESULT, files.ERROR, PREDICTIONS):
             (folder / name).unlink(missing_ok=True)
-        self._write_config(config.also(*asked) if (asked := _asked(folder)) else config)
+        self._write_config(config.also(*asked) if (asked := self._asked(config)) else config)
         return folder
 
     def keep_sources(self, sources: Iterable[SourceCode]) -> None:
@@ -96,17 +89,22 @@ class Store:
 
     def claim(self, config: RunConfig) -> None:
         """Add what a run is asked for as, and its budgets, to what its stored configuration says already."""
-        folder = self.folder(config)
-        known = _asked(folder)
-        if known is None:
+        if (known := self._asked(config)) is None:
             return
-        uses, budgets = known
-        other = any(use not in (uses or [RunAlias()]) for use in config.uses or [RunAlias()])
-        if other or not set(config.budgets) <= set(budgets):
+        other = any(use not in (known[0] or [RunAlias()]) for use in config.uses or [RunAlias()])
+        if other or not set(config.budgets) <= set(known[1]):
             # a folder that cannot be written to is read without what this command calls it
             with suppress(OSError), self.lock(config, patience=CLAIM_S) as held:
-                if held and (known := _asked(folder)) is not None:
+                if held and (known := self._asked(config)) is not None:
                     self._write_config(config.also(*known))
+
+    def _asked(self, config: RunConfig) -> tuple[list[RunAlias], list[str]] | None:
+        """Return what a stored run was asked for as, and its budgets; None if it is not there or not readable."""
+        with suppress(DamagedError):
+            if (content := files.content_of(self.folder(config), files.CONFIG)) is not None:
+                stored = files.parse_config(content)
+                return stored.uses, stored.budgets
+        return None
 
     def _write_config(self, config: RunConfig) -> None:
         text = yaml.dump(config.model_dump(mode="json"), Dumper=files.Dumper, sort_keys=False)
@@ -129,10 +127,9 @@ class Store:
 
     def metrics(self, config: RunConfig) -> list[dict[str, float]]:
         """Return the metrics of all epochs so far; none if they are damaged."""
-        try:
+        with suppress(DamagedError):
             return files.parse_metrics(files.content_of(self.folder(config), files.METRICS) or b"")
-        except DamagedError:
-            return []
+        return []
 
     def result(self, config: RunConfig) -> Result | None:
         """Return how a run ended, or None if it has not (or not readably)."""
@@ -145,29 +142,23 @@ class Store:
     def final_result(self, config: RunConfig) -> Result | None:
         """Return how a run ended for good; None if it has not, or if the metrics of a finished run are not there."""
         result = self.result(config)
-        if result is None or not result.status.final:
-            return None
-        if result.status is not Status.FINISHED:
-            return result
-        try:
-            # lines are counted, not read: this is asked of hundreds of runs
-            lines = (self.folder(config) / files.METRICS).read_bytes().count(b"\n")
-        except OSError:
-            return None
-        return result if lines == config.train.epochs else None
+        if result is not None and result.status is Status.FINISHED:
+            try:
+                # lines are counted, not read: this is asked of hundreds of runs
+                lines = (self.folder(config) / files.METRICS).read_bytes().count(b"\n")
+            except OSError:
+                return None
+            return result if lines == config.train.epochs else None
+        return result if result is not None and result.status.final else None
 
     def tidy(self, config: RunConfig) -> None:
         """Remove what a process that was killed left in the folder of a run that has ended for good."""
         folder = self.folder(config)
-
-        def leftovers() -> list[Path]:
-            return [*folder.glob(f".*{atomic.SUFFIX}"), *folder.glob(files.CHECKPOINT)]
-
         # the folder may be someone else's, or read-only: then they stay
         with suppress(OSError):
-            if leftovers():
+            if left := [*folder.glob(f".*{atomic.SUFFIX}"), *folder.glob(files.CHECKPOINT)]:
                 with self.lock(config, patience=0) as held:
-                    for path in leftovers() if held and self.ended(config) else ():
+                    for path in left if held and self.ended(config) else ():
                         path.unlink(missing_ok=True)
 
     @contextmanager
@@ -178,16 +169,13 @@ class Store:
         """
         locks = self.runs / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{config.identity}.lock")
         try:
-            lock.acquire(timeout=patience)
+            held = FileLock(locks / f"{config.identity}.lock").acquire(timeout=patience)
         except Timeout:
             yield False
             return
-        try:
+        with held:
             yield True
-        finally:
-            lock.release()
 
     def move_to_trash(self, folder: Path, config: RunConfig) -> str:
         """Move a run into the trash folder; return why that was not possible, such as that a process works on it."""
@@ -205,16 +193,6 @@ class Store:
         except OSError as error:
             return error.strerror or "it cannot be moved"
         return ""
-
-
-def _asked(folder: Path) -> tuple[list[RunAlias], list[str]] | None:
-    """Return what a stored run was asked for as, and its budgets; None if it is not there or not readable."""
-    try:
-        content = files.content_of(folder, files.CONFIG)
-        stored = None if content is None else files.parse_config(content)
-    except DamagedError:
-        return None
-    return None if stored is None else (stored.uses, stored.budgets)
 
 
 TRASH = "trash"
@@ -241,7 +219,7 @@ def kinds(results: Path) -> list[tuple[str, int, int]]:
     """
     sizes: dict[str, list[int]] = {}
     for path, size in sizes_below(results):
-        sizes.setdefault(_kind(path.relative_to(results).parts, path), []).append(size)
+        sizes.setdefault(_kind(path, *path.relative_to(results).parts), []).append(size)
     found = [(kind, len(own), sum(own)) for kind, own in sizes.items()]
     return sorted(found, key=lambda one: (-one[2], one[0]))
 
@@ -252,14 +230,14 @@ def sizes_below(folder: Path) -> list[tuple[Path, int]]:
     return [(path, path.lstat().st_size) for path in found]
 
 
-def _kind(parts: Sequence[str], path: Path) -> str:
-    if parts[0] in ("sweeps", TRASH):
-        return parts[0]
+def _kind(path: Path, top: str, *below: str) -> str:
+    if top in ("sweeps", TRASH):
+        return top
     if path.name.endswith(atomic.SUFFIX):
         return "temporary files"
-    if parts[0] != "runs" or len(parts) < 3:
+    if top != "runs" or len(below) < 2:
         return "other"
-    if parts[2] == "tensorboard":
+    if below[1] == "tensorboard":
         return "logs"
     if path.name == files.CHECKPOINT:
         result = files.read_result(path.parent)

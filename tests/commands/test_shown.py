@@ -196,9 +196,9 @@ class TestDoctor:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_processor_that_multiplies_bfloat16_is_recognised_by_its_flags(self) -> None:
-        assert environment.has_bfloat16("model name\t: X\nflags\t\t: fpu avx512f avx512_bf16 sse\n")
-        assert environment.has_bfloat16("Features\t: fp asimd bf16\n")
-        assert not environment.has_bfloat16("model name\t: bf16 of avx512_bf16\nflags\t\t: fpu avx512f\n")
+        assert environment.multiplies_bfloat16("model name\t: X\nflags\t\t: fpu avx512f avx512_bf16 sse\n")
+        assert environment.multiplies_bfloat16("Features\t: fp asimd bf16\n")
+        assert not environment.multiplies_bfloat16("model name\t: bf16 of avx512_bf16\nflags\t\t: fpu avx512f\n")
 
     def test_every_problem_has_a_remedy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(machine, "NEEDED", ("torch", "no-such-package"))

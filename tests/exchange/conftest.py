@@ -67,10 +67,9 @@ def forge(bundle: Path, change: Callable[[Run], object], of: str = "") -> Path:
     """Change the runs of a bundle whose names begin so, in place."""
     files: dict[str, bytes | tarfile.TarInfo] = {}
     for item in bundles.contents(bundle):
-        if isinstance(item, bundles.BundledSource):
-            files[f"sources/{item.name}"] = item.content
+        if isinstance(item, bundles.BundledFile):
+            files[item.path] = item.content
             continue
-        assert isinstance(item, bundles.BundledRun)
         raw = item.files
         rows = [json.loads(line) for line in raw[METRICS].splitlines()]
         run = Run(yaml.safe_load(raw[CONFIG]), json.loads(raw[RESULT]), rows, item.name)

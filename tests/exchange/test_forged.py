@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 
 from benchmark import exchange
-from benchmark.exchange import Access, Mark, Outcome, submission, submission_check, verification
-from benchmark.store import Store, load, read
+from benchmark.exchange import Access, Mark, Outcome, submission, verification
+from benchmark.store import load, read
 from methods.errors import InputError
 from tests.command_line import Bench
 from tests.exchange.conftest import SEEDS, Run, forge
 
 
-def check(folder: Path, access: Access, **options: Any) -> tuple[submission_check.Checked, list[str]]:
+def check(folder: Path, access: Access, **options: Any) -> tuple[submission.Checked, list[str]]:
     told: list[str] = []
     options = {"seed": 1, **options}
-    return submission_check.check(submission.read(folder), access, tell=told.append, **options), told
+    return submission.check(submission.read(folder), access, tell=told.append, **options), told
 
 
-def claim(found: submission_check.Checked, method: str) -> exchange.Statement:
+def claim(found: submission.Checked, method: str) -> exchange.Statement:
     (statement,) = [one for name, one in found.claims.items() if name.startswith(f"{method} on ")]
     return statement
 
@@ -292,7 +292,7 @@ class TestDraw:
 
     def test_the_time_ends_a_run_in_its_middle(self, submitted: Path, access: Access) -> None:
         case = exchange.cases(submitted / "runs.tar.gz", submitted)[0]
-        config = case.config
+        config = case.contents.config
         train = config.train.model_copy(update={"epochs": 100_000})
         endless = replace(case.contents, config=config.model_copy(update={"train": train}))
         begun = time.monotonic()
@@ -355,12 +355,12 @@ class TestOthers:
         theirs = self.unpacked(submitted, tmp_path / "theirs", lambda run: run.add(1.0))
         before = load(own, "last").set_index("run")["student"]
         found = read([own, theirs] if mine_first else [theirs, own], by_index=False, claims={theirs: "theirs"})
-        mine = [one for one in found.found if "claimed in theirs" not in one.record.environment]
-        assert {one.record.name: one.record.last_metrics()["student"] for one in mine} == before.to_dict()
+        mine = [one for one in found.found if "claimed in theirs" not in one.environment]
+        assert {one.name: one.last_metrics()["student"] for one in mine} == before.to_dict()
         # the claims are beside them
         assert len(found.found) == len(mine) + SEEDS
         assert len(found.left_out) == SEEDS
-        assert all(str(own) in str(one) and str(theirs) in str(one) for one in found.left_out)
+        assert all(str(own) in str(one) and str(theirs) in str(one) for one in found.left_out.values())
 
     @pytest.mark.parametrize("hardware", ["same", "another"])
     def test_a_claim_relabels_no_result(self, own: Path, submitted: Path, tmp_path: Path, hardware: str) -> None:
@@ -374,7 +374,7 @@ class TestOthers:
         found = read([own, theirs], by_index=False, claims={theirs: "theirs"})
         mine = [one for one in found.found if one.root == own]
         assert len(mine) == 2 * SEEDS
-        assert all(one.record.config.uses == [] and one.record.config.budgets == ["equal epochs"] for one in mine)
+        assert all(one.config.uses == [] and one.config.budgets == ["equal epochs"] for one in mine)
 
     def test_one_damaged_bundle_or_form_is_left_out(self, submitted: Path) -> None:
         broken = submitted.parent / "broken"
@@ -388,14 +388,9 @@ class TestOthers:
     @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
     @pytest.mark.parametrize("name", ["submission.yaml", "runs.tar.gz"])
     def test_a_file_that_is_none_is_one_line(self, submitted: Path, kind: str, name: str, tmp_path: Path) -> None:
-        path = submitted / name
-        path.rename(tmp_path / name)
-        if kind == "link":
-            path.symlink_to(tmp_path / name)
-        elif kind == "fifo":
-            os.mkfifo(path)
-        else:
-            path.mkdir()
+        path, kept = submitted / name, tmp_path / name
+        path.rename(kept)
+        {"link": lambda path: path.symlink_to(kept), "fifo": os.mkfifo, "folder": Path.mkdir}[kind](path)
         with pytest.raises(InputError) as error:
             submission.read(submitted)
         assert name in str(error.value)
@@ -418,11 +413,9 @@ def test_pack_follows_no_links(submitted: Path, tmp_path: Path) -> None:
 
 
 def test_files_that_a_person_names_are_used(submitted: Path, access: Access) -> None:
-    config = exchange.cases(submitted / "runs.tar.gz", submitted)[0].config
+    config = exchange.cases(submitted / "runs.tar.gz", submitted)[0].contents.config
     moved = config.model_copy(update={"dataset": "npz:/somewhere/else.npz"})
     with pytest.raises(InputError, match="--dataset npz:"):
         verification.allowed(moved, access)
     named = replace(access, datasets=["npz:/somewhere/else.npz"])
     assert verification.allowed(moved, named) == moved
-    assert Store(access.data_root).folder(moved).name.endswith(moved.identity)
-    assert json.loads(moved.model_dump_json())["dataset"] == "npz:/somewhere/else.npz"

@@ -12,7 +12,7 @@ import yaml
 
 from benchmark import exchange
 from benchmark.configuration import source_of_method
-from benchmark.exchange import RECORD, Access, Mark, submission, submission_check
+from benchmark.exchange import RECORD, Access, Mark, submission
 from benchmark.store import METRICS
 from methods.errors import InputError
 from tests.command_line import Bench
@@ -48,7 +48,7 @@ def repacked(folder: Path, change: Callable[[Path], None], workplace: Path) -> P
 def found(folder: Path) -> list[str]:
     read = submission.read(folder)
     access = Access(Path("data"), plugins=read.plugins)
-    return list(submission_check.unequal(read, exchange.cases(read.bundle, folder), access))
+    return list(submission.unequal(read, exchange.cases(read.bundle, folder), access))
 
 
 class TestExample:
@@ -67,7 +67,7 @@ class TestExample:
 
     def test_it_is_small_and_says_nothing_of_the_machine_that_made_it(self) -> None:
         assert sum(path.stat().st_size for path in EXAMPLE.iterdir()) < 10_000
-        origins = [case.config.origin for case in exchange.cases(str(EXAMPLE / "runs.tar.gz"), Path())]
+        origins = [case.contents.config.origin for case in exchange.cases(str(EXAMPLE / "runs.tar.gz"), Path())]
         known = {(*origin.plugins, origin.data_root) for origin in origins}
         assert known == {("submissions/example/consensus.py", None)}
 
@@ -121,7 +121,7 @@ class TestForm:
             *(({"paper": link}, "paper") for link in ("javascript:alert(1)", "ftp://example.org/a.pdf")),
             *(({"paper": f"https://example.org/{end}"}, "paper") for end in ('"onclick=', "a b")),
             *(({"trials": trials}, "trials") for trials in (-1, 1.5, True)),
-            ({"settings": {"trains": {}}}, "'trains' (valid: train, data)"),
+            ({"settings": {"trains": {}}}, "section of settings in"),
             ({"settings": {"train": {"epochs": 0}}}, "settings.train.epochs"),
         ],
     )

@@ -8,7 +8,6 @@ import pytest
 from benchmark import exchange
 from benchmark.exchange import Comparison, Mark, Outcome, state
 from benchmark.exchange.comparison import compare
-from benchmark.exchange.verification import drawn
 from benchmark.store import METRICS, Row, Store
 from methods.errors import InputError
 from tests.command_line import Bench
@@ -146,16 +145,10 @@ class TestVerify:
         assert answer.out.startswith(f"different     {folder.name}  from epoch 1 on: {row['student']:.17g} stored, ")
         assert answer.out.splitlines()[-1].endswith("differs (1 of 1)")
 
-    def test_a_sample_is_drawn_by_its_seed(self, finished_runs: Path) -> None:
-        every = exchange.cases(None, finished_runs)
-        orders = [[case.name for case in drawn(every, seed)] for seed in (0, 0, 1, 2, 3)]
-        assert orders[0] == orders[1]
-        assert len({tuple(names) for names in orders}) > 1
-
     def test_what_cannot_be_repeated_is_said(self, bundle: Path, tmp_path: Path, bench: Bench) -> None:
         exchange.merge([bundle], tmp_path / "results")
         (case, *_) = exchange.cases(None, tmp_path / "results")
-        moved = case.config.model_copy(update={"dataset_checksum": "0" * 64})
+        moved = case.contents.config.model_copy(update={"dataset_checksum": "0" * 64})
         Store(tmp_path / "other").begin(moved)
         folder = Store(tmp_path / "other").folder(moved)
         for name in (METRICS, "result.json"):

@@ -15,7 +15,7 @@ from benchmark.metrics import COSTS
 from benchmark.reports import page as report
 from benchmark.reports.page_data import Content, as_page_data, group_curves, joined, mean_of
 from benchmark.reports.run_text import limitations
-from benchmark.store import Result, Scores, Status, Store, StoredRun
+from benchmark.store import Contents, Result, Scores, Status, Store, StoredRun, brief
 from methods.metrics import Role
 from tests.browser import Browser
 from tests.command_line import Bench
@@ -120,10 +120,10 @@ class TestLimitations:
         return "\n".join(limitations({"digits/resnet8": rows}))
 
     def run(
-        self, tmp_path: Path, *arguments: Any, hardware: str = "H200", status: Status = Status.FINISHED
+        self, tmp_path: Path, *arguments: Any, hardware: str = "H200", status: Status = Status.FINISHED, **own: Any
     ) -> StoredRun:
         result = Result(status, "", 1.0, {**ENVIRONMENT, "hardware": hardware})
-        return StoredRun(tmp_path, config(*arguments), result)
+        return brief(tmp_path, "a", Contents(config(*arguments, **own), result, []))
 
     def test_a_clean_comparison_has_none(self, tmp_path: Path) -> None:
         assert self.lines(*(self.run(tmp_path, method, seed) for method in METHODS for seed in range(3))) == ""
@@ -141,7 +141,7 @@ class TestLimitations:
         assert expected in self.lines(*(self.run(tmp_path, "dml", seed) for seed in range(3)), change(self))
 
     def test_choosing_settings_on_the_test_set_is_said(self, tmp_path: Path) -> None:
-        tuned = [StoredRun(tmp_path, config("dml", 0, temperature=t), None) for t in (1.0, 2.0)]
+        tuned = [self.run(tmp_path, "dml", 0, temperature=t) for t in (1.0, 2.0)]
         assert "scored on the test set: dml (2)" in self.lines(*tuned)
 
 

@@ -210,8 +210,8 @@ class TestPages:
     def test_a_bundle_gives_the_runs_back(self, site: tuple[Path, Built], results: Path, tmp_path: Path) -> None:
         (bundle,) = (site[0] / "bundles").glob("pcl-digits-*")
         assert exchange.merge([bundle], tmp_path).added == 4
-        here = {one.record.name: one.record.digest for one in read(results).found}
-        assert {one.record.name: one.record.digest for one in read(tmp_path).found}.items() <= here.items()
+        here = {one.name: one.digest for one in read(results).found}
+        assert {one.name: one.digest for one in read(tmp_path).found}.items() <= here.items()
 
     def test_the_address_of_a_run_set_stays_when_others_come(
         self, site: tuple[Path, Built], results: Path, tmp_path: Path

@@ -99,11 +99,8 @@ def test_a_score_that_is_no_finite_number_is_stored_as_none(tmp_path: Path) -> N
     run = config(0)
     Store(tmp_path).begin(run)
     Store(tmp_path).write_metrics(run, [{"epoch": 0, "student": 10.0, "nll/peer0": float("nan")}])
-    assert json.loads((Store(tmp_path).folder(run) / METRICS).read_text()) == {
-        "epoch": 0, "student": 10.0, "nll/peer0": None,
-    }  # fmt: skip
+    assert json.loads((Store(tmp_path).folder(run) / METRICS).read_text())["nll/peer0"] is None
     assert Store(tmp_path).metrics(run) == [{"epoch": 0, "student": 10.0}]
-    assert store.load(tmp_path)["student"].tolist() == [10.0]
 
 
 class TestInAStore:
@@ -221,4 +218,4 @@ def test_a_folder_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
     folder.rename(folder.parent / os.fsdecode(b"\xff\xfe-0123"))
     runs = store.read(tmp_path)
     assert len(runs.found) == 1
-    assert ["its name is no text" in str(one) for one in runs.left_out] == [True]
+    assert ["its name is no text" in line for line in runs.left_out.values()] == [True]

@@ -15,10 +15,9 @@ import pandas as pd
 import pytest
 
 from benchmark import store
-from benchmark.configuration import DataConfig, RunAlias, RunConfig, TrainConfig
-from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, files, records
-from benchmark.store.index import NAME
-from benchmark.store.records import reduced, spread
+from benchmark.configuration import DataConfig, RunConfig, TrainConfig
+from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, environment, files
+from benchmark.store.index import NAME, brief, reduced, spread
 from methods.errors import InputError
 
 HOUR_AGO = 1_700_000_000
@@ -97,15 +96,6 @@ class TestWhatIsRead:
         table(results)
         assert parsed == [folder.name]
 
-    def test_a_run_that_is_claimed_is_read_again(self, results: Path, parsed: list[str]) -> None:
-        assert "uses" not in table(results)
-        parsed.clear()
-        Store(results).claim(config(2).also([RunAlias(name="again")], ["equal cost: pcl"]))
-        frame = table(results).set_index("seed")
-        assert parsed == [Store(results).folder(config(2)).name]
-        assert {"name": "again"} in json.loads(frame["uses"][2])
-        assert frame["budgets"].value_counts().to_dict() == {"equal epochs": 5, "equal epochs | equal cost: pcl": 1}
-
     def test_curves_of_the_chosen_runs_alone(self, results: Path, parsed: list[str]) -> None:
         table(results)
         parsed.clear()
@@ -135,14 +125,14 @@ class TestSameNumbers:
 
     def test_records_and_curves_come_back_as_they_were(self, results: Path) -> None:
         made, again = store.read(results).found, store.read(results)
-        curves = dict(again.curves([found.record.name for found in again.found]))
+        curves = dict(again.curves([found.name for found in again.found]))
         for one, other in zip(made, again.found, strict=True):
             contents = files.read_files(one.folder)
-            assert one.record.config == other.record.config == contents.config
-            assert one.record.result == other.record.result == contents.result
-            assert one.record.last_metrics() == other.record.last_metrics() == contents.scored
-            assert one.record.digest == other.record.digest
-            curve, expected = curves.pop(other.record.name), reduced(contents)
+            assert one.config == other.config == contents.config
+            assert one.result == other.result == contents.result
+            assert one.last_metrics() == other.last_metrics() == contents.rows[-1]
+            assert one.digest == other.digest
+            curve, expected = curves.pop(other.name), reduced(contents)
             assert curve.names == expected.names
             np.testing.assert_array_equal(curve.values, expected.values)
         assert curves == {}
@@ -215,7 +205,7 @@ class TestBefallsTheIndex:
 
     def test_another_version_made_it(self, results: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         expected = table(results)
-        monkeypatch.setattr("benchmark.store.index._form", lambda: "another")
+        monkeypatch.setattr(environment, "source_hash", lambda parts: "another")
         parsed.clear()
         pd.testing.assert_frame_equal(table(results), expected)
         assert len(parsed) == 6
@@ -272,17 +262,15 @@ class TestBefallsTheIndex:
             "import sys, sqlite3, pathlib\n"
             "real = sqlite3.connect\n"
             "def refused(path, **options):\n"
-            "    return real(str(path).replace('mode=rwc', 'mode=ro'), **options)\n"
+            "    return real(str(path).replace('mode=rw', 'mode=ro'), **options)\n"
             "sqlite3.connect = refused\n"
             "from benchmark import store\n"
             "print(len(store.load(pathlib.Path(sys.argv[1]), 'last')))\n"
         )
-        for damage in (lambda path: None, Path.unlink):
-            damage(results / "runs" / NAME)
-            done = subprocess.run(
-                [sys.executable, "-c", program, str(results)], capture_output=True, text=True, check=True, timeout=240
-            )
-            assert done.stdout == f"{len(expected)}\n"
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(results)], capture_output=True, text=True, check=True, timeout=240
+        )
+        assert done.stdout == f"{len(expected)}\n"
 
     @pytest.mark.thorough
     def test_two_tables_at_once_while_runs_are_written(self, results: Path) -> None:
@@ -315,12 +303,12 @@ def test_a_command_that_is_killed_leaves_what_it_has_indexed(
     results: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collection, "BATCH", 2)
-    real = records.brief
+    real = brief
 
-    def killed(name: str, contents: files.Contents) -> store.Record:
+    def killed(root: Path, name: str, contents: files.Contents) -> store.StoredRun:
         if contents.config.seed == 4:
             raise KeyboardInterrupt
-        return real(name, contents)
+        return real(root, name, contents)
 
     monkeypatch.setattr("benchmark.store.collection.brief", killed)
     with pytest.raises(KeyboardInterrupt):
