@@ -144,7 +144,7 @@ def brief(root: Path, name: str, contents: Contents) -> StoredRun:
     """Return a run in brief."""
     config, rows = contents.config, contents.rows
     ending = asdict(contents.result or Result(Status.UNFINISHED))
-    costs = {"seconds": ending.pop("seconds"), **(ending.pop("cost") or {})} if contents.result else {}
+    costs = {**(ending.pop("cost") or {}), "seconds": ending.pop("seconds")} if contents.result else {}
     last = rows[-1] if rows else {}
     scored = next((row for row in reversed(rows) if "student" in row), last)
     # equal for runs whose losses and accuracies are, in every epoch and to the last bit; neither the time that epochs

@@ -32,7 +32,6 @@ DAMAGED = "damaged"
 """The key of ``frame.attrs`` under which a table says which runs were left out: a line for each, by its name."""
 
 LEADING = ("run", "method", "dataset", "backbone", "seed", "epoch", "status", "reason", "students", "roles")
-BEST = "best_epoch"
 BUDGETS_JOINED_BY = " | "
 
 
@@ -128,16 +127,15 @@ def _composed(found: Sequence[StoredRun], curves: Sequence[Scores] | None = None
     """
     if not found:
         return pd.DataFrame(columns=[*LEADING])
-    numbers = _numbers([run.last for run in found])
-    costs = [str(name) for name in numbers if str(name).startswith(COST)]
+    last = _numbers([run.last for run in found])
+    costs = last[[name for name in last if str(name).startswith(COST)]]
     rows = np.arange(len(found))
     if curves is None:
-        numbers[BEST] = np.array([run.best for run in found], dtype=np.float64)
-        taken = numbers[costs]
+        numbers = last[[name for name in last if name not in costs]]
+        numbers = numbers.assign(best_epoch=pd.Series([run.best for run in found], dtype=float))
     else:
         filled = [curve if len(curve.values) else Scores(("epoch",), np.full((1, 1), np.nan)) for curve in curves]
         rows = rows.repeat([len(curve.values) for curve in filled])
-        taken = numbers[costs].take(rows).reset_index(drop=True)
         numbers = _numbers(filled)
     settings = _repeated([run.settings for run in found], _settings, rows)
     # of datasets with one content the first's name counts: two paths to one file are one dataset
@@ -146,25 +144,21 @@ def _composed(found: Sequence[StoredRun], curves: Sequence[Scores] | None = None
     endings = _repeated([run.ending for run in found], _ending, rows)
     own = pd.DataFrame({"run": [run.name for run in found], "seed": [run.seed for run in found]}).take(rows)
     own = own.reset_index(drop=True).assign(epoch=numbers.get("epoch", np.nan)).astype({"epoch": "Int64"})
-    every = pd.concat([own, settings, endings], axis="columns")
-    leading = [*LEADING, "split", "budgets", "environment"]
-    numbers = numbers.drop(columns=["epoch", *costs], errors="ignore")
-    parts = [every[leading], numbers, settings.drop(columns=leading, errors="ignore"), taken]
-    return pd.concat([*parts, endings.drop(columns=leading, errors="ignore")], axis="columns").copy()
+    every = pd.concat([own, settings, endings], axis="columns")[[*LEADING, "split", "budgets", "environment"]]
+    parts = [every, numbers, settings, costs.take(rows).reset_index(drop=True), endings]
+    shown = [part if part is every else part.drop(columns=every.columns, errors="ignore") for part in parts]
+    return pd.concat(shown, axis="columns").copy()
 
 
 def _numbers(curves: Sequence[Scores]) -> pd.DataFrame:
     """Return the columns of curves, one below the other; what a run has not is nan."""
-    starts = np.cumsum([0, *(len(curve.values) for curve in curves)])
-    alike: dict[tuple[str, ...], list[int]] = {}
-    for number, curve in enumerate(curves):
-        alike.setdefault(curve.names, []).append(number)
-    parts = []
-    for names, numbers in alike.items():
-        places = np.concatenate([np.arange(starts[number], starts[number + 1]) for number in numbers])
-        values = np.concatenate([curves[number].values for number in numbers])
-        parts.append(pd.DataFrame(values, places, list(names)))
-    return pd.concat(parts).sort_index()
+    names = dict.fromkeys(name for curve in curves for name in curve.names)
+    places = {name: place for place, name in enumerate(names)}
+    ends = np.cumsum([len(curve.values) for curve in curves])
+    filled = np.full((ends[-1], len(places)), np.nan)
+    for end, curve in zip(ends, curves, strict=True):
+        filled[end - len(curve.values) : end, [places[name] for name in curve.names]] = curve.values
+    return pd.DataFrame(filled, columns=list(places))
 
 
 def _repeated(texts: Sequence[str], read: Callable[[str], dict[str, Any]], rows: Any) -> pd.DataFrame:
