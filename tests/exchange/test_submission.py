@@ -129,16 +129,9 @@ class TestForm:
         with pytest.raises(InputError, match=re.escape(said)):
             submission.read(say(handed_in, **changed))
 
-    @pytest.mark.parametrize("given", [{"paper": "https://example.org/a?b=1&c=(2)", "trials": 0}, {"trials": 40}])
-    def test_paper_and_trials_may_be_stated(self, given: dict[str, Any], handed_in: Path) -> None:
-        form = submission.read(say(handed_in, **given)).form
-        assert {"paper": form.paper, "trials": form.trials} == {"paper": None, "trials": None} | given
-
-    def test_there_must_be_one(self, tmp_path: Path) -> None:
+    def test_there_must_be_one_and_all_of_a_folder_are_found(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"there is no submission\.yaml"):
             submission.read(tmp_path)
-
-    def test_all_of_a_folder_are_found(self) -> None:
         assert "example" in [one.name for one in submission.below(ROOT / "submissions")[0]]
 
 

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, strategies as st
 
 from benchmark import store
-from benchmark.store import CONFIG, METRICS, RESULT, Result, Status, Store, files
+from benchmark.store import CONFIG, METRICS, RESULT, Store, files
 from benchmark.tables import build, rendered
 from benchmark.tables.replicates import footnotes
 from tests.profiles import examples
@@ -140,12 +140,6 @@ class TestInAStore:
             stream.truncate(10 * 2**30)
         (line,) = store.load(results, "last").attrs[store.DAMAGED].values()
         assert f"{name} has 10,737,418,240 bytes" in line
-
-    def test_failed_runs_without_metrics_are_whole(self, results: Path) -> None:
-        Store(results).write_result(config(7), Result(Status.FAILED, "it broke"))
-        frame = store.load(results, "last")
-        assert frame.attrs[store.DAMAGED] == {}
-        assert dict(zip(frame["seed"], frame["status"], strict=True))[7] == "failed"
 
 
 STRANGE = {

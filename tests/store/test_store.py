@@ -83,15 +83,6 @@ class TestLoad:
         with pytest.raises(InputError, match="no such results folder"):
             store.load(stored.root / "nowhere")
 
-    @pytest.mark.parametrize("text", ["", "method: dml", "a: [", "- 1"])
-    def test_damaged_configuration_is_named_and_left_out(self, stored: Store, run: RunConfig, text: str) -> None:
-        path = stored.begin(run) / "config.yaml"
-        path.write_text(text, encoding="utf-8")
-        frame = frame_of(stored)
-        assert frame.empty
-        (line,) = frame.attrs[store.DAMAGED].values()
-        assert line.startswith(f"{path.parent} is left out: it is damaged: config.yaml is no configuration")
-
 
 class TestFinished:
     def test_interrupted_run_is_not(self, tmp_path: Path) -> None:
