@@ -26,11 +26,8 @@ from methods.errors import InputError, message_of, unknown
 
 ENDINGS = (".tar.zst", ".tar.gz")
 FORMAT = 1
-LAST = "okdbench.json"
-"""The last file of a bundle: where it is there, nothing was cut off."""
-
+LAST = "okdbench.json"  # the last file of a bundle: where it is there, nothing was cut off
 RUNS, SOURCES = "runs", "sources"
-
 MAX_WEIGHTS = 2**30
 MAX_SOURCE = 1_000_000
 MAX_MEMBERS = 1_000_000
@@ -68,15 +65,12 @@ class Packed:
 
 
 def pack(results: Path, out: Path, weights: bool = False, predictions: bool = False) -> Packed:
-    """Write all runs of a results folder into one file: the same runs give the same bytes.
+    """Write all runs of a results folder into one file, or raise an InputError: the same runs give the same bytes.
 
     In it are every run's configuration, metrics and result (with the environment), the source of plug-ins where the
     results folder keeps it, its sequential plans of these runs and, where asked, the students' weights and the
     predictors' logits; not checkpoints, tracebacks, and where this machine keeps plug-ins and datasets. The ending of
     ``out`` says how it is compressed.
-
-    Raises:
-        InputError: If there are no runs, or the file cannot be written.
     """
     folders = [results / RUNS / name for name in store.scan(results) if name.isprintable()]
     packed = pack_runs(folders, out, weights, predictions)
@@ -89,9 +83,6 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
     """Write some runs into one file as :func:`pack` does; nothing is written if none of them can be packed.
 
     Each folder is below ``runs/`` of a results folder; of two with one name the second is a replicate.
-
-    Raises:
-        InputError: If the file cannot be written.
     """
     ending = ending_of(out)
     left_out: list[str] = []
@@ -191,8 +182,7 @@ class BundledFile:
 def contents(path: Path) -> Iterator[BundledRun | BundledFile]:
     """Yield everything in a bundle, each run checked.
 
-    Raises:
-        InputError: If it is no bundle, or anything in it is not what a run writes, such as a path outside or a link.
+    It is an InputError if anything in it is not what a run writes, such as a path outside or a link.
     """
     ending = ending_of(path)
     try:

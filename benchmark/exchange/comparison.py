@@ -16,13 +16,9 @@ from benchmark.store import Row, environment
 BOUND = 0.5
 """Points of accuracy: that a claimed mean is wrong by as much or more must be excluded before it is reproduced."""
 
-MIN_REPEATED = 3
-"""Runs of which an interval is made: of two, equal differences by chance would have none."""
-
+MIN_REPEATED = 3  # runs of which an interval is made: of two, equal differences by chance would have none
 CONFIDENCE = 0.95
-BEST = "best_epoch"
-"""The highest accuracy of the students in any epoch, which tables show too."""
-
+BEST = "best_epoch"  # the highest accuracy of the students in any epoch, which tables show too
 # what of a run's environment may change its last bits
 _CODE = ("okdbench", "commit", "source")
 _MADE_WITH = (

@@ -25,9 +25,7 @@ from methods.hyperparameters import validated
 
 FORM = "submission.yaml"
 BUNDLE = "runs.tar.gz"
-TO_FILL_IN = "TO FILL IN"
-"""Begins what ``bench submit --prepare`` cannot know."""
-
+TO_FILL_IN = "TO FILL IN"  # begins what ``bench submit --prepare`` cannot know
 _MAX_FORM = 100_000
 _MAX_CODE = 1_000_000
 # what of a run's configuration must be what is planned here, and what a person calls it
@@ -97,9 +95,7 @@ class Submission:
 def read(folder: Path, draft: bool = False) -> Submission:
     """Return the submission in a folder; in a draft something may still be to be filled in.
 
-    Raises:
-        InputError: If there is none, or it says anything unknown, nothing where something is asked, or names a file
-            that is not there or is a link.
+    It is an InputError if there is none, it says anything unknown, or it names a file that is not there or is a link.
     """
     path = folder / FORM
     try:

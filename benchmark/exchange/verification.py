@@ -23,9 +23,7 @@ from benchmark.exchange.comparison import BOUND, Comparison, Outcome, Statement,
 from benchmark.store import Contents, DamagedError, Result, Row, Status
 from methods.errors import InputError
 
-RECORD = "verification.json"
-"""Of the checker, beside what the site is made of: never inside a submission or a bundle."""
-
+RECORD = "verification.json"  # of the checker, beside what the site is made of: never in a submission or a bundle
 _MAX_RECORD = 50_000_000
 _MAX_FILE = 2**34
 
@@ -47,10 +45,7 @@ def cases(target: str | Path | None, results: Path) -> list[BundledRun]:
     """Return the runs that a person names, those alone that have ended for good, read from their files.
 
     The target is a bundle, a results folder, or a run in ``results`` by its name as ``bench show`` takes it; all runs
-    of ``results`` if it is None.
-
-    Raises:
-        InputError: If nothing is named, or it is damaged.
+    of ``results`` if it is None. It is an InputError if there is none, or one is damaged.
     """
     place = results if target is None else paths.written(target, "target")
     if target is not None and bundles.is_bundle(str(target)):
@@ -160,8 +155,7 @@ def _repeated(contents: Contents, access: Access) -> tuple[Result, list[Row]]:
 def allowed(config: RunConfig, access: Access) -> RunConfig:
     """Return a configuration in which paths are those alone that the person has named, with the same content.
 
-    Raises:
-        InputError: If the run needs a dataset or a file of a path that was not named: none is opened then.
+    A dataset or a file of a path that was not named is an InputError: none is opened then.
     """
     update: dict[str, Any] = {}
     form, colon, _ = config.dataset.partition(PLACE)
@@ -231,10 +225,7 @@ class _RecordFile(BaseModel):
 
 
 def statements(every: Sequence[BundledRun], record: Record, bound: float = BOUND) -> dict[str, Statement]:
-    """Return what repetitions say of each claim: of the runs that differ in their seeds alone.
-
-    The bound is the inflation that must be excluded, in points of accuracy.
-    """
+    """Return what repetitions say, by :func:`state`, of each claim: the runs that differ in their seeds alone."""
     claims: dict[str, list[BundledRun]] = {}
     for case in every:
         claims.setdefault(case.claim, []).append(case)
@@ -250,21 +241,14 @@ def statements(every: Sequence[BundledRun], record: Record, bound: float = BOUND
 def record_of(root: Path, source: Path) -> Record:
     """Return the record of a bundle or a folder of runs; an empty one if there is none for just these bytes.
 
-    The checker's file of records is in ``root``, beside or above the source.
-
-    Raises:
-        InputError: If the file of records is damaged.
+    The checker's file of records is in ``root``, beside or above the source; if it is damaged, that is an InputError.
     """
     found = _read(root / RECORD).get(_key(root, source), Record())
     return found if found.digest == _digest_of(source) else Record()
 
 
 def write_record(root: Path, source: Path, record: Record) -> Path:
-    """Add a record to the checker's file and return that; what is known of the same bytes already stays.
-
-    Raises:
-        InputError: If it cannot be written, or is damaged.
-    """
+    """Add a record to the checker's file, beside what is known of the same bytes; return it, or raise an InputError."""
     path, key = root / RECORD, _key(root, source)
     known = _read(path)
     digest = _digest_of(source)

@@ -51,11 +51,7 @@ def writing(place: Path) -> Iterator[None]:
 
 
 def put(path: Path, content: str | bytes | memoryview) -> Path:
-    """Write a file, whose folder is made, and return it.
-
-    Raises:
-        InputError: If it cannot be written.
-    """
+    """Write a file, whose folder is made, and return it, or raise an InputError if it cannot be written."""
     with writing(path):
         write_bytes(path, content.encode() if isinstance(content, str) else content)
     return path

@@ -50,8 +50,7 @@ class Runs:
 def folders(results: Results) -> list[Path]:
     """Return the results folders that a person means, each once, in the order given; patterns as ``lab*/results`` too.
 
-    Raises:
-        InputError: If one is not there, or a pattern fits none.
+    One that is not there, or a pattern that fits none, is an InputError.
     """
     given = [results] if isinstance(results, str | Path) else list(results)
     if not given:
@@ -72,11 +71,7 @@ def folders(results: Results) -> list[Path]:
 
 
 def scan(root: Path) -> dict[str, Stamp]:
-    """Return the stamp of every run below a results folder, by name and in their order.
-
-    Raises:
-        InputError: If there is no such folder.
-    """
+    """Return the stamp of every run below a results folder by name, in their order, or raise an InputError."""
     if not root.is_dir():
         raise InputError(f"no such results folder: {root}")
     try:
@@ -94,7 +89,7 @@ def read(
     by_index: bool = True,
     claims: Mapping[Path, str] | None = None,
 ) -> Runs:
-    """Return the runs of all results folders, given as for :func:`folders`.
+    """Return the runs of all results folders, which are given, and must be there, as for :func:`folders`.
 
     Of runs of the same identity in one environment group one counts: one that has ended for good comes before one that
     has not, and then the one with more epochs. In another environment group the same run is a replicate, and both
@@ -107,9 +102,6 @@ def read(
         claims: Those of the folders that other people have submitted, with the submissions' names: their runs never
             count instead of a run of another folder, and change nothing of what that was asked for as. One that
             contradicts another run is kept beside it, as of an environment that names the submission.
-
-    Raises:
-        InputError: If a folder is not there.
     """
     roots = folders(results)
     preferred = _preferred(roots, prefer)
@@ -138,10 +130,8 @@ def find(results: Results, word: str, prefer: str | Path | None = None) -> Store
     """Return the run that a person names by its folder, a unique beginning of that, or an identity or its beginning.
 
     An identity alone names the run and not its replicates. Of the same run in several folders the first that has ended
-    for good counts. ``results`` and ``prefer`` are as in :func:`read`.
-
-    Raises:
-        InputError: If there is none, or several, or it is damaged, or the folders have it with other numbers.
+    for good counts. ``results`` and ``prefer`` are as in :func:`read`. It is an InputError if there is none, or there
+    are several, or it is damaged, or the folders have it with other numbers.
     """
     roots = folders(results)
     preferred = _preferred(roots, prefer)

@@ -14,15 +14,13 @@ from pathlib import Path
 from methods.plugins import OWN_PACKAGES
 
 PACKAGES = ("okdbench", "torch", "torchvision", "numpy")
-
+# variables that choose the processor's instructions, and with them the last bits of every sum
 CPU_DISPATCH = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA")
-"""Environment variables that choose the processor's instructions, and with them the last bits of every sum."""
 
+# where the source files are that decide what a run computes from one epoch to the next
 TRAINING = ("methods", "benchmark/training", "benchmark/datasets")
-"""Where the source files are that decide what a run computes from one epoch to the next."""
-
+# what runs of one environment group have in common: only they give the same bits
 GROUP = ("hardware", "torch", "cuda", *CPU_DISPATCH)
-"""What runs of one environment group have in common: only they give the same bits."""
 
 
 def group(environment: Mapping[str, str] | None) -> str:

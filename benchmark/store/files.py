@@ -29,7 +29,6 @@ from methods.metrics import MethodMetric, Role
 
 CONFIG, METRICS, RESULT, ERROR = "config.yaml", "metrics.jsonl", "result.json", "error.txt"
 CHECKPOINT = "checkpoint.pt"
-
 LIMITS: Mapping[str, int] = {CONFIG: 1_000_000, METRICS: 256 * 2**20, RESULT: 1_000_000}
 """Bytes that each file may have; a run of 100,000 epochs stays below."""
 
@@ -139,10 +138,9 @@ resolve_core_schema(_Loader, Dumper)
 
 
 def parse_stored_yaml(text: str) -> Any:
-    """Return the plain data in the YAML of a stored file.
+    """Return the plain data in a stored file's strict YAML 1.2.
 
-    Raises:
-        DamagedError: If it is no strict YAML 1.2, has aliases, tags or a key twice, or nests deeper than a run's files.
+    Anything else is a DamagedError: aliases, tags, a key twice, or more nesting than a run's files have.
     """
     depth = 0
     try:
@@ -159,11 +157,7 @@ def parse_stored_yaml(text: str) -> Any:
 
 
 def parse_config(content: bytes) -> RunConfig:
-    """Return the configuration that a file holds.
-
-    Raises:
-        DamagedError: If it is none.
-    """
+    """Return the configuration that a file holds, or raise a DamagedError if it is none."""
     try:
         found = parse_stored_yaml(content.decode())
         if not isinstance(found, dict):
@@ -177,11 +171,7 @@ def parse_config(content: bytes) -> RunConfig:
 
 
 def parse_result(content: bytes) -> Result:
-    """Return how a run ended, as a file says.
-
-    Raises:
-        DamagedError: If it does not say so.
-    """
+    """Return how a run ended, as a file says, or raise a DamagedError if it does not say so."""
     try:
         found = Result(**vars(_RESULT.validate_json(content)))
     except ValidationError as error:
@@ -196,11 +186,7 @@ _NUMBERS = TypeAdapter(dict[str, Annotated[float, Field(allow_inf_nan=False)] | 
 
 
 def parse_metrics(content: bytes) -> list[Row]:
-    """Return the metrics of every epoch, a line per epoch.
-
-    Raises:
-        DamagedError: If a line is no such line; it is named by its number, counted from 1.
-    """
+    """Return the metrics of every epoch, or raise a DamagedError that names a line by its number, counted from 1."""
     lines = content.split(b"\n")
     if lines.pop():
         raise DamagedError(f"{METRICS} is cut short in line {len(lines) + 1}")
@@ -226,13 +212,9 @@ def parse_metrics(content: bytes) -> list[Row]:
 
 
 def parse(raw: Mapping[str, bytes]) -> Contents:
-    """Return what a run's files say together.
+    """Return what a run's files say together, given their bytes by name; others are passed over.
 
-    Args:
-        raw: Their bytes by name; a file that is not there is left out, and others are passed over.
-
-    Raises:
-        DamagedError: If one of them is damaged, there is no configuration, or they contradict each other.
+    It is a DamagedError if one is damaged, there is no configuration, or they contradict each other.
     """
     if CONFIG not in raw:
         raise DamagedError(f"there is no {CONFIG}")
@@ -268,14 +250,10 @@ def stamp(folder: str | Path) -> Stamp:
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """Return the content of a regular file.
+    """Return the content of a regular file, or raise an OSError.
 
-    No link is followed, and a FIFO or a device is not waited for.
-
-    Raises:
-        DamagedError: If it is something else, or has more bytes than the limit.
-        FileNotFoundError: If it is not there.
-        OSError: If it cannot be read.
+    No link is followed, and a FIFO or a device is not waited for: these, and more bytes than the limit, are a
+    DamagedError.
     """
     if path.is_symlink():
         raise DamagedError(f"{path.name} is a link")
@@ -290,11 +268,7 @@ def read_regular(path: Path, limit: int) -> bytes:
 
 
 def content_of(folder: Path, name: str) -> bytes | None:
-    """Return one of a run's files; None if it is not there.
-
-    Raises:
-        DamagedError: If it cannot be read, is no regular file, or is larger than any run's.
-    """
+    """Return one of a run's files; None if it is not there, and a DamagedError if it cannot be one."""
     try:
         return read_regular(folder / name, LIMITS[name])
     except FileNotFoundError:
@@ -306,8 +280,7 @@ def content_of(folder: Path, name: str) -> bytes | None:
 def read_files(folder: Path) -> Contents:
     """Return a run's files as they are at one moment, while others may be writing them.
 
-    Raises:
-        DamagedError: If they are damaged; its ``stamp`` is set.
+    If they are damaged, that is a DamagedError with a ``stamp``.
     """
     for _ in range(_TRIES):
         begun, before = time.time_ns(), stamp(folder)

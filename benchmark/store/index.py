@@ -33,13 +33,8 @@ from methods.metrics import MethodMetric
 
 NAME = ".index.sqlite"
 COST = "cost."
-
-MAX_POINTS = 120
-"""Epochs of a reduced curve, of each kind: all, evaluated, diagnosed."""
-
-PATIENCE_S = 2.0
-"""To wait for another process that writes the index; after that it is done without."""
-
+MAX_POINTS = 120  # epochs of a reduced curve, of each kind: all, evaluated, diagnosed
+PATIENCE_S = 2.0  # to wait for another process that writes the index; after that it is done without
 _TABLES = [
     f"CREATE TABLE {table} (name TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID" for table in ("runs", "curves")
 ]
@@ -193,12 +188,9 @@ def spread(epochs: Sequence[int]) -> list[int]:
 
 
 class Index:
-    """The index of one results folder.
+    """The index of one results folder: what cannot be read is not there, and what cannot be written is left out.
 
-    What cannot be read is not there, and what cannot be written is left out.
-
-    Raises:
-        InputError: On entering, if the index or its journal is a link or no regular file.
+    Entering it is an InputError if it or its journal is a link or no regular file.
     """
 
     def __init__(self, root: Path) -> None:

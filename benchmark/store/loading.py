@@ -6,9 +6,9 @@ any of them. One with spaces or signs is quoted; ``null`` is what is not there. 
 """
 
 import json
-import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from operator import eq, ge, gt, le, lt
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -28,9 +28,8 @@ Epochs = Literal["all", "last"]
 Split = Literal["test", "validation", "all"]
 Where = str | Mapping[str, Any]
 
+# the key of `frame.attrs` under which a table says which runs were left out: a line for each, by its name
 DAMAGED = "damaged"
-"""The key of ``frame.attrs`` under which a table says which runs were left out: a line for each, by its name."""
-
 LEADING = ("run", "method", "dataset", "backbone", "seed", "epoch", "status", "reason", "students", "roles")
 BUDGETS_JOINED_BY = " | "
 
@@ -193,13 +192,7 @@ def _ending(text: str) -> dict[str, Any]:
 
 
 _MAX_LISTED = 40  # values of a column that are listed for one that it does not have
-_ORDERS: Mapping[str, Callable[[float, float], bool]] = {
-    "=": operator.eq,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+_ORDERS = {"=": eq, "<": lt, "<=": le, ">": gt, ">=": ge}
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s<>=!"'(),]+)"""
 _COMPARISON = re.compile(
     rf"""\s*(?P<key>[^\s<>=!"'()]+)\s*(?P<sign>[<>=!]=|[<>=])\s*(?P<values>{_VALUE}(?:,{_VALUE})*)\s*(?P<more>and\b|$)"""
@@ -209,19 +202,14 @@ _COMPARISON = re.compile(
 def select(frame: pd.DataFrame, condition: str) -> pd.DataFrame:
     """Return the rows of the runs that fit a condition; of a run with several epochs the last one is judged.
 
-    Raises:
-        InputError: If the condition has another form than this module says, or a column or value that is not there.
+    A condition of another form than this module says, or a column or value that is not there, is an InputError.
     """
     last = frame.drop_duplicates("run", keep="last")
     return frame[frame["run"].isin(last.loc[fits(last, condition), "run"])]
 
 
 def fits(frame: pd.DataFrame, condition: str) -> "pd.Series[bool]":
-    """Return for each row of a table, whose columns have the names of :func:`load`, whether it fits a condition.
-
-    Raises:
-        InputError: As :func:`select`.
-    """
+    """Return for each row of a table with :func:`load`'s columns whether it fits; see :func:`select`."""
     found = pd.Series(True, index=frame.index)
     place, more = 0, True
     while more:
@@ -238,11 +226,7 @@ def fits(frame: pd.DataFrame, condition: str) -> "pd.Series[bool]":
 
 
 def column(frame: pd.DataFrame, key: str) -> str:
-    """Return the column that a key names: its name, or its last word.
-
-    Raises:
-        InputError: If it names none, or several.
-    """
+    """Return the column that a key names by its name or its last word; an InputError if it names none, or several."""
     names = [str(name) for name in frame.columns]
     if key in names:
         return key

@@ -39,11 +39,7 @@ class Predictions:
     complete: bool = True  # whether all predictors are there; those made from saved students are the students alone
 
     def of(self, predictor: str) -> Floats:
-        """Return a predictor's logits ``[N, C]``.
-
-        Raises:
-            InputError: If there is none of that name.
-        """
+        """Return a predictor's logits ``[N, C]``, or raise an InputError if there is none of that name."""
         if predictor not in self.logits:
             raise unknown("predictor", predictor, self.logits)
         return self.logits[predictor]
@@ -87,11 +83,7 @@ def write_predictions(folder: Path, predictions: Predictions, kept_as: LogitsTyp
 
 
 def read_predictions(folder: Path) -> Predictions:
-    """Return the predictions in a run's folder.
-
-    Raises:
-        InputError: If there are none, or the file is damaged.
-    """
+    """Return the predictions in a run's folder, or raise an InputError if there are none, or the file is damaged."""
     path = folder / PREDICTIONS
     if not path.is_file():
         raise InputError(

@@ -18,9 +18,8 @@ from benchmark.store import atomic, environment, files
 from benchmark.store.files import DamagedError, Result, Status
 from benchmark.store.predictions import PREDICTIONS
 
+# between the name of a run's folder and the environment of a replicate: the same run, measured elsewhere
 REPLICATE = "@"
-"""Between the name of a run's folder and the environment of a replicate: the same run, measured elsewhere."""
-
 CLAIM_S = 5.0  # for another process to let go of a run that this one only wants to write a word on
 
 
