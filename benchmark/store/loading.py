@@ -192,7 +192,7 @@ def _ending(text: str) -> dict[str, Any]:
 
 
 _MAX_LISTED = 40  # values of a column that are listed for one that it does not have
-_ORDERS = {"=": eq, "<": lt, "<=": le, ">": gt, ">=": ge}
+_ORDERS: Mapping[str, Callable[[float, float], bool]] = {"=": eq, "<": lt, "<=": le, ">": gt, ">=": ge}
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s<>=!"'(),]+)"""
 _COMPARISON = re.compile(
     rf"""\s*(?P<key>[^\s<>=!"'()]+)\s*(?P<sign>[<>=!]=|[<>=])\s*(?P<values>{_VALUE}(?:,{_VALUE})*)\s*(?P<more>and\b|$)"""
