@@ -80,9 +80,8 @@ def verify(
     from benchmark.datasets import default_root
     from benchmark.store import environment
 
-    access = exchange.Access(
-        data_root or default_root(), device, tuple(plugin or ()), tuple(dataset or ()), tuple(file or ())
-    )
+    root, plugins = data_root or default_root(), tuple(plugin or ())
+    access = exchange.Access(root, device, plugins, tuple(dataset or ()), tuple(file or ()))
     every = exchange.cases(target, results)
     chosen = secrets.randbits(32) if seed is None else seed
     found = exchange.repeat(every, access, chosen, sample, minutes, partial(tell, flush=True))
