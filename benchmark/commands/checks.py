@@ -43,7 +43,7 @@ def doctor(
     data_root: options.DataRoot = None,
     deep: Annotated[bool, switch("--deep", "Measure what the device computes and how fast, part by part.")] = False,
     minutes: Annotated[
-        float | None, typer.Option(help="With --deep: the time it may take, in minutes (default: 9).")
+        float | None, typer.Option(help="With --deep: that it may take (default: 9).", min=0.1, max=1440)
     ] = None,
     out: Annotated[Path | None, path("DIR", "With --deep: the folder of its files (default: doctor).")] = None,
     device: Annotated[options.Text, typer.Option(help="With --deep: auto, cpu, cuda or cuda:N.")] = None,
@@ -53,11 +53,8 @@ def doctor(
         from benchmark.hardware.deep import deep as measure
         from benchmark.training import DOCTOR_MINUTES
 
-        minutes = DOCTOR_MINUTES if minutes is None else minutes
-        if not 0.1 <= minutes <= 24 * 60:
-            raise InputError(f"minutes must be in 0.1..1440 (given: {minutes:g})")
         folder = out or Path("doctor")
-        sound = measure(minutes, folder, device or "auto", partial(tell, flush=True)).sound
+        sound = measure(minutes or DOCTOR_MINUTES, folder, device or "auto", partial(tell, flush=True)).sound
         tell(f"{folder}/doctor.md and {folder}/doctor.json")
     elif given := next((name for name, own in (("minutes", minutes), ("out", out), ("device", device)) if own), None):
         raise InputError(f"--{given} goes with --deep")

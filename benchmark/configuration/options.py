@@ -54,34 +54,29 @@ OPTIONS: Mapping[str, Option] = {
     "methods": Option(str, "Names separated by commas; all if not given.", names="methods", several=True),
     "variants": Option(
         list,
-        "Add a variant of a method: 'dkel: decay=none', or with a name 'dml as dml-slow: train.lr=0.05'.",
-        metavar="VARIANT",
+        "Add a variant: 'dkel: decay=none', or 'dml as dml-slow: train.lr=0.05'.",
+        None,
+        "VARIANT",
         flag="--variant",
     ),
     "dataset": Option(
         str,
-        "Names or forms such as folder:PATH, with commas; one that has a comma in quotes: '\"folder:a,b\"'.",
-        default="digits",
+        "Names, or forms as folder:PATH or '\"folder:a,b\"', with commas.",
+        "digits",
         names="datasets",
         several=True,
     ),
     "backbone": Option(
-        str,
-        "Names separated by commas; a+b for peers with different networks.",
-        default="resnet32",
-        names="backbones",
-        several=True,
+        str, "Names with commas; a+b for peers with different networks.", "resnet32", names="backbones", several=True
     ),
-    "seeds": Option(str, "How many (3) or which (0,4,7 or 0-4; a single one: 7,).", default=1, several=True),
+    "seeds": Option(str, "How many (3) or which (0,4,7 or 0-4; a single one: 7,).", 1, several=True),
     "epochs": Option(int, "Short for --set train.epochs=N."),
-    "results": Option(Path, "Where runs are stored (default: results).", default="results", metavar="DIR"),
+    "results": Option(Path, "Where runs are stored (default: results).", "results", "DIR"),
     "data_root": Option(Path, "Where datasets are stored (default: $OKDBENCH_DATA, or data).", metavar="DIR"),
-    "engine": Option(
-        str, "ray (runs in parallel) or serial (in this process).", default="ray", choices=get_args(Engine)
-    ),
+    "engine": Option(str, "ray (in parallel) or serial (in this process).", "ray", choices=get_args(Engine)),
     "address": Option(str, "Address of an existing Ray cluster to join."),
-    "device": Option(str, "auto, cpu, cuda, cuda:N or cuda:N,M.", default="auto"),
-    "trials_per_gpu": Option(int, "Runs in parallel on one GPU.", default=1, low=1, high=100),
+    "device": Option(str, "auto, cpu, cuda, cuda:N or cuda:N,M.", "auto"),
+    "trials_per_gpu": Option(int, "Runs in parallel on one GPU.", 1, low=1, high=100),
     "save_students": Option(bool, "Keep the students' weights.", default=False),
     "save_predictions": Option(bool, "Keep all logits on the scored images, after the last epoch.", default=False),
     "predictions_type": Option(
@@ -90,21 +85,15 @@ OPTIONS: Mapping[str, Option] = {
     "equal_cost": Option(
         str, "Give every method the epochs that this method's training cost allows.", metavar="METHOD", names="methods"
     ),
-    "cost": Option(
-        str,
-        "With --equal-cost: macs, or time as measured on this machine, without evaluation.",
-        default="macs",
-        choices=("macs", "time"),
-    ),
+    "cost": Option(str, "With --equal-cost: macs, or time as measured here.", "macs", choices=("macs", "time")),
     "budget": Option(float, "The same for a given number of MACs, such as 2.5e15."),
     "stop_after": Option(
         str,
-        "Stop in time, such as 9m or 1h30m: no epoch that would take longer is begun. The same command resumes.",
-        metavar="TIME",
+        "Stop in time, as 9m or 1h30m: no epoch that would take longer is begun. Run it again to resume.",
+        None,
+        "TIME",
     ),
-    "log": Option(
-        str, "Also write the metrics to these, separated by commas: tensorboard, wandb, mlflow.", several=True
-    ),
+    "log": Option(str, "Also write the metrics to these, with commas: tensorboard, wandb, mlflow.", several=True),
 }
 """By their keys in a configuration file."""
 
@@ -119,7 +108,7 @@ UNTIL_DECIDED_OPTIONS: Mapping[str, Option] = {
     "baseline": Option(str, "With --until-decided: the method to compare with.", metavar="METHOD", names="methods"),
     "max_seeds": Option(int, f"With --until-decided: the largest number of seeds (default: {MAX_SEEDS}).", MAX_SEEDS),
     "step": Option(
-        int, f"With --until-decided: seeds added at a time (default: {SEED_STEP}).", SEED_STEP, flag="--seed-step"
+        int, f"With --until-decided: seeds at a time (default: {SEED_STEP}).", SEED_STEP, flag="--seed-step"
     ),
 }
 """Of ``bench run`` alone, and no keys of a file: the seeds that they ask for depend on results."""
@@ -130,10 +119,6 @@ SWEEP_OPTIONS: Mapping[str, Option] = {
     "search": Option(str, "grid, random or optuna.", default="random", choices=("grid", "random", "optuna")),
     "scheduler": Option(str, "none, or asha for early stopping.", default="none", choices=("none", "asha")),
     "search_seed": Option(int, "Random seed of the search.", default=0, low=0, high=2**32 - 1),
-    "storage": Option(
-        str,
-        "With --search optuna: keep its study in this SQLite file, or at an URL; optuna-dashboard opens it.",
-        metavar="FILE",
-    ),
+    "storage": Option(str, "With --search optuna: keep its study in this SQLite file, or at an URL.", metavar="FILE"),
 }
 """Of ``bench sweep`` beside those of :data:`OPTIONS` that it shares."""

@@ -146,10 +146,7 @@ class DataConfig(_Section):
         0.0, ge=0, lt=1, description="share of the training images that is kept out and scored instead of the test set"
     )
     train_split: Annotated[str | None, ADDED] = Field(
-        None,
-        min_length=1,
-        description="the split to train on, for folder: a folder's name; null: the usual one. Of folder:, hf: and "
-        "torchvision:",
+        None, min_length=1, description="the split of folder:, hf: or torchvision: to train on; null: the usual one"
     )
     test_split: Annotated[str | None, ADDED] = Field(
         None, min_length=1, description="likewise the split to score on; with holdout nothing reads it"
@@ -158,9 +155,7 @@ class DataConfig(_Section):
         None, ge=8, le=1024, description="side to resize (shorter side) and centre-crop images to; null: as they are"
     )
     crop: Annotated[Literal["padded", "resized"], ADDED, AUGMENTATION] = Field(
-        "padded",
-        description="how images are cropped at random: a window of the padded image (pad, padding), or a rectangle "
-        "resized to the image's size, as torchvision's RandomResizedCrop",
+        "padded", description="a random window of the padded image, or torchvision's RandomResizedCrop"
     )
     crop_scale: Annotated[float, ADDED, AUGMENTATION] = Field(
         0.08, gt=0, le=1, description="smallest share of an image's area that a resized crop has; the largest is 1"
