@@ -54,15 +54,15 @@ def study_command(name: str) -> Any:
 
         texts = {field: text for field, text in given.items() if text is not None}
         values = {field: parse_yaml(text, f"--{field.replace('_', '-')}") for field, text in texts.items()}
-        settings, folder = validated(found.settings, values, name), out or Path("results/studies") / name
+        settings, folder = validated(found.Settings, values, name), out or Path("results/studies") / name
         check_folder(folder)
-        files = found.write(found.module.run(settings), folder)
+        files = studies.write(name, settings, found.run(settings), folder)
         tell(*(folder / "README.md").read_text(encoding="utf-8").split("\n"), *files)
 
     parameters = [option_parameter("out", Annotated[Path | None, path("DIR", "Folder of figure, tables and text.")])]
-    parameters += [option_parameter(field, _annotation(info)) for field, info in found.settings.model_fields.items()]
+    parameters += [option_parameter(field, _annotation(info)) for field, info in found.Settings.model_fields.items()]
     single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    single.command(name, help=found.description)(with_signature(command, parameters))
+    single.command(name, help=studies.STUDIES[name])(with_signature(command, parameters))
     return typer.main.get_command(single)
 
 

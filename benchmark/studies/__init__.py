@@ -1,11 +1,12 @@
 """What the decoupled teacher and the decaying ensemble do, and which short recipe is informative: one module per study.
 
-A study's module has ``NameSettings``, whose fields are its options on the command line, ``run(settings) -> result`` and
-``report(result) -> Report``; its page is ``templates/NAME.md.j2``.
+A study's module has ``Settings``, whose fields are its options on the command line, and ``run(settings) -> Report``;
+its page is ``templates/NAME.md.j2``.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Hashable, Mapping
 from importlib import import_module
@@ -46,62 +47,67 @@ class Report(NamedTuple):
     files: Mapping[str, str] = {}  # further ones: name -> content
 
 
-class Study(NamedTuple):
-    """One study, ready to be carried out."""
-
-    name: str
-    description: str
-    module: Any
-
-    @property
-    def settings(self) -> type[Strict]:
-        """The model of its settings."""
-        found: type[Strict] = getattr(self.module, f"{self.name.capitalize()}Settings")
-        return found
-
-    def write(self, result: Any, folder: Path) -> list[Path]:
-        """Write ``NAME.svg``, ``NAME.png``, one CSV per table and ``README.md`` into a folder, and return the files.
-
-        Args:
-            result: Of the module's ``run``.
-            folder: Is made; files of other names are left alone.
-        """
-        from benchmark.reports import markdown_templates, write_figures
-        from benchmark.store import put
-        from benchmark.tables import frame_csv
-
-        report: Report = self.module.report(result)
-        settings: Strict = result.settings
-        words, changed = [], []
-        for name, value in settings.model_dump().items():
-            words.append(f"--{name.replace('_', '-')} {shlex.quote(str(value))}")
-            changed += words[-1:] if value != type(settings).model_fields[name].default else []
-        command = " ".join(["bench study", self.name, *changed])
-        page = markdown_templates("benchmark.studies").get_template(f"{self.name}.md.j2")
-        text = page.render(settings=settings, command=command, all_settings=" ".join(words), **report.facts)
-        files = {f"{name}.csv": frame_csv(table, "%.10g") for name, table in report.tables.items()}
-        files |= {"README.md": text, **report.files}
-        written = write_figures(folder, {self.name: report.figure})
-        return written + [put(folder / name, content) for name, content in files.items()]
-
-
-def find(name: str) -> Study:
-    """Return a study by its name.
+def find(name: str) -> Any:
+    """Return a study's module by its name.
 
     Raises:
         InputError: For an unknown name.
     """
     if name not in STUDIES:
         raise unknown("study", name, STUDIES)
-    return Study(name, STUDIES[name], import_module(f"benchmark.studies.{name}"))
+    return import_module(f"benchmark.studies.{name}")
 
 
-def interval_columns(name: str, numbers: tuple[float, float, float]) -> dict[str, float]:
+def write(name: str, settings: Strict, report: Report, folder: Path) -> list[Path]:
+    """Write ``NAME.svg``, ``NAME.png``, one CSV per table and ``README.md``, and return the files.
+
+    Args:
+        name: The study's.
+        settings: Those that the report was made with.
+        report: What the module's ``run`` returned.
+        folder: Is made; files of other names are left alone.
+    """
+    from benchmark.reports import markdown_templates, write_figures
+    from benchmark.store import put
+    from benchmark.tables import frame_csv
+
+    options = {key: f"--{key.replace('_', '-')} {shlex.quote(str(x))}" for key, x in settings.model_dump().items()}
+    defaults = {key: field.default for key, field in type(settings).model_fields.items()}
+    changed = [text for key, text in options.items() if getattr(settings, key) != defaults[key]]
+    templates = markdown_templates("benchmark.studies")
+    templates.filters["aligned"] = aligned
+    page = templates.get_template(f"{name}.md.j2")
+    words = {"command": " ".join(["bench study", name, *changed]), "all_settings": " ".join(options.values())}
+    records = {table: frame.to_dict("records") for table, frame in report.tables.items()}
+    files = {f"{table}.csv": frame_csv(frame, "%.10g") for table, frame in report.tables.items()}
+    text = page.render(settings=settings, tables=records, interval=interval_text, **words, **report.facts)
+    files |= {"README.md": text, **report.files}
+    written = write_figures(folder, {name: report.figure})
+    return written + [put(folder / file, content) for file, content in files.items()]
+
+
+def aligned(table: str) -> str:
+    """Return a Markdown table with columns of one width each; a pipe of a cell is escaped."""
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.strip().split("\n")]
+    columns = []
+    for heading, rule, *cells in zip(*rows, strict=True):
+        width = max(map(len, (heading, rule, *cells)))
+        side = ">" if rule == "-:" else "<"
+        padded = (heading, rule.replace("-", "-" * (width - 1)), *cells)
+        columns.append([f"{cell:{side}{width}}" for cell in padded])
+    return "\n".join(f"| {' | '.join(row)} |" for row in zip(*columns, strict=True))
+
+
+Row = dict[Hashable, Any]
+"""One of a table, as pandas has it."""
+
+
+def interval_columns(name: str, numbers: tuple[float, float, float]) -> Row:
     """Return a number and the ends of its interval as the columns ``name``, ``name_low`` and ``name_high``."""
     return dict(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
 
 
-def interval_text(row: Mapping[Hashable, Any], name: str, form: str, scale: float = 1.0) -> str:
+def interval_text(row: Row, name: str, form: str, scale: float = 1.0) -> str:
     """Return a number of a row with its interval in brackets, if it has one, each formatted alike."""
     value, low, high = (f"{scale * float(row[f'{name}{end}']):{form}}" for end in ("", "_low", "_high"))
     return value if "nan" in low else f"{value} [{low}, {high}]"

@@ -15,6 +15,7 @@ d is: a study with a linear pull could not tell a decaying ensemble from none.
 
 import math
 from collections.abc import Collection, Mapping
+from importlib.resources import files
 from itertools import product
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple, Self, get_args
@@ -26,12 +27,12 @@ from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 from scipy import stats
 
+from benchmark.configuration import parse_yaml
 from benchmark.reports import LINES, new_figure, styled
-from benchmark.studies import Report, Strict, interval_columns, interval_text
+from benchmark.studies import Report, Row, Strict, interval_columns
 from methods.schedules import Decay, Ramp, decay_weight, ema_decay_at, ramped_weight, rate_to_floor
 
 Floats = npt.NDArray[np.float32]
-Counts = npt.NDArray[np.int32]
 Start = Literal["copy", "moved", "independent"]
 
 CHUNK = 8192
@@ -40,9 +41,10 @@ CHUNK_NUMBERS = 2**24
 """Noise held at a time. Like the chunk, it decides which trial gets which random numbers."""
 MAX_STEPS = 2000
 NEGLIGIBLE = 1e-12
+SENSITIVITY_TRIALS = 10_000
 
 
-class ConvergenceSettings(Strict):
+class Settings(Strict):
     """What the study assumes."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="of all random numbers")
@@ -97,8 +99,7 @@ class Condition(NamedTuple):
     start: Start
     warmup: bool
     decay: Decay
-    ramped: bool = False
-    """Whether the ramp-up applies to the ensemble too, and the released rate to its decay."""
+    ramped: bool = False  # whether the ramp-up applies to the ensemble too, and the released rate to its decay
 
 
 def dkel(start: str, decay: str, ramp: str) -> str:
@@ -108,12 +109,14 @@ def dkel(start: str, decay: str, ramp: str) -> str:
 
 NO_TEACHER, PCL = "no teacher", "PCL"
 RAMPED, RELEASED = "DKEL with a ramped ensemble", "DKEL as released"
+DEFAULT, INDEPENDENT = dkel("moved", "exp", "intended"), dkel("independent", "exp", "intended")
+FREE, FREE_INDEPENDENT = dkel("moved", "exp", "none"), dkel("independent", "exp", "none")
 STARTS: tuple[Start, ...] = ("moved", "independent")
 RAMPS: tuple[Ramp, ...] = ("intended", "none")
 SHAPES: tuple[Decay, ...] = get_args(Decay)
 
 
-def conditions(settings: ConvergenceSettings) -> dict[str, Condition]:
+def conditions(settings: Settings) -> dict[str, Condition]:
     """Return every condition: no teacher, PCL, DKEL by start, decay and ramp, with a ramped ensemble, as released."""
     weight = settings.dkel_weight
     # the teacher of the first one only watches
@@ -135,7 +138,7 @@ class Trials(NamedTuple):
     noise: Floats  # [steps, K, D, n] times the learning rate
 
 
-def sample_trials(settings: ConvergenceSettings, count: int, generator: np.random.Generator) -> Trials:
+def sample_trials(settings: Settings, count: int, generator: np.random.Generator) -> Trials:
     """Sample bowls, starts and noise, and take the decoupled teachers' own first steps."""
     shape = (settings.peers, settings.dimensions, count)
 
@@ -171,21 +174,16 @@ def pull(students: Floats, teachers: Floats, share: float, saturation: float) ->
     return total
 
 
-class Outcome(NamedTuple):
-    """What came of each trial, for its first student; a step beyond the last means never."""
+def simulate(settings: Settings, condition: Condition, trials: Trials) -> pd.DataFrame:
+    """Run the trials under one condition.
 
-    reached: Counts
-    settled: Counts
-    teacher_settled: Counts
-    early_gap: Floats  # student to own teacher, mean over the early steps
-    final_gap: Floats
-    early_spread: Floats  # root mean square distance of the peers from their mean
-    early_distance: Floats
-    final_distance: Floats
-
-
-def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials) -> Outcome:
-    """Run the trials under one condition."""
+    Returns:
+        A row per trial, of its first student: the steps at which it ``reached`` the optimum and ``settled`` there, and
+        its teacher (``teacher_settled``), where one beyond the last means never (``never``: to settle); its distance
+        from its teacher, the mean over the early steps (``early_gap``) and in the end (``final_gap``); the root mean
+        square distance of the peers from their mean (``early_spread``); ``early_distance`` and ``final_distance`` from
+        the optimum.
+    """
     x, m = trials.students.copy(), trials.teachers[condition.start].copy()
     steps, early = settings.steps, settings.early_epochs * settings.steps_per_epoch
     count = x.shape[-1]
@@ -194,7 +192,7 @@ def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials
     waiting = np.ones(count, np.bool_)
     reached, settled, teacher_settled = np.zeros((3, count), np.int32)
     gap = np.zeros(count, np.float32)
-    spread = early_distance = gap
+    found: dict[str, npt.NDArray[Any]] = {"reached": reached, "settled": settled, "teacher_settled": teacher_settled}
     for step in range(steps + 1):
         squared = (x[0] * x[0]).sum(0)
         outside = squared > tolerance
@@ -205,8 +203,9 @@ def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials
         if step <= early:
             gap += np.sqrt(((x[0] - m[0]) ** 2).sum(0))
         if step == early:
-            early_distance = np.sqrt(squared)
-            spread = np.sqrt(((x - x.mean(0)) ** 2).sum((0, 1)) / np.float32(len(x)))
+            found["early_gap"] = gap / np.float32(early + 1)
+            found["early_distance"] = np.sqrt(squared)
+            found["early_spread"] = np.sqrt(((x - x.mean(0)) ** 2).sum((0, 1)) / np.float32(len(x)))
         if step == steps:
             break
         weight, share = taught(settings, condition, step // settings.steps_per_epoch)
@@ -219,12 +218,12 @@ def simulate(settings: ConvergenceSettings, condition: Condition, trials: Trials
             x *= keep
         x -= trials.noise[step]
         m += np.float32(1.0 - ema_decay_at(step, settings.ema_decay, condition.warmup)) * (x - m)
-    final_distance, final_gap = (np.sqrt((u * u).sum(0)) for u in (x[0], x[0] - m[0]))
-    gap /= np.float32(early + 1)
-    return Outcome(reached, settled, teacher_settled, gap, final_gap, spread, early_distance, final_distance)
+    found["never"] = settled > steps
+    ends = {"final_distance": x[0], "final_gap": x[0] - m[0]}
+    return pd.DataFrame(found | {name: np.sqrt((u * u).sum(0)) for name, u in ends.items()})
 
 
-def taught(settings: ConvergenceSettings, condition: Condition, epoch: int) -> tuple[float, float]:
+def taught(settings: Settings, condition: Condition, epoch: int) -> tuple[float, float]:
     """Return the weight of both pulls together at an epoch, ``v d + w (1 - d)``, and the ensemble's share of it."""
     floor, horizon = settings.decay_floor, settings.decay_epochs
     rate = settings.decay_rate if condition.ramped else rate_to_floor(floor, horizon)
@@ -235,108 +234,55 @@ def taught(settings: ConvergenceSettings, condition: Condition, epoch: int) -> t
     return weight, ensemble / weight if weight > NEGLIGIBLE else 0.0
 
 
-def simulate_all(settings: ConvergenceSettings, only: Collection[str] | None = None) -> dict[str, Outcome]:
+def simulate_all(settings: Settings, only: Collection[str] | None = None) -> dict[str, pd.DataFrame]:
     """Run every condition, or only those of these names, on the same trials."""
     size = max(1, min(CHUNK, CHUNK_NUMBERS // (settings.steps * settings.peers * settings.dimensions)))
     counts = [min(size, settings.trials - first) for first in range(0, settings.trials, size)]
     seeds = np.random.SeedSequence(settings.seed).spawn(len(counts))
     chosen = {name: each for name, each in conditions(settings).items() if only is None or name in only}
-    parts: dict[str, list[Outcome]] = {name: [] for name in chosen}
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in chosen}
     for count, seed in zip(counts, seeds, strict=True):
         trials = sample_trials(settings, count, np.random.default_rng(seed))
         for name, condition in chosen.items():
             parts[name].append(simulate(settings, condition, trials))
-    return {name: Outcome(*map(np.concatenate, zip(*part, strict=True))) for name, part in parts.items()}
+    return {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
 
 
-Z = NormalDist().inv_cdf(0.975)
-SENSITIVITY_TRIALS = 10_000
-
-DEFAULT = dkel("moved", "exp", "intended")
-INDEPENDENT = dkel("independent", "exp", "intended")
-FREE = dkel("moved", "exp", "none")
-FREE_INDEPENDENT = dkel("independent", "exp", "none")
-
-REACH, NEVER = "steps to reach the optimum", "share that never settles"
-FIELDS = {
-    REACH: "reached",
-    "steps to settle": "settled",
-    NEVER: "settled",
-    "early student-teacher distance": "early_gap",
-    "final student-teacher distance": "final_gap",
-    "early spread of the peers": "early_spread",
-    "early distance from the optimum": "early_distance",
-    "final distance from the optimum": "final_distance",
-}
+CLAIMS = parse_yaml(files("benchmark.studies").joinpath("convergence.yaml").read_text(encoding="utf-8"), "claims")
+MEASURES: dict[str, str] = CLAIMS["measures"]
+"""What each column of the outcomes that a claim is about is called."""
 
 
-class Claim(NamedTuple):
-    """One claim as a paired comparison: under ``condition`` the measure is ``direction`` than under ``reference``."""
-
-    about: str
-    measure: str
-    condition: str
-    direction: str
-    reference: str
-
-
-APART = "An independent teacher makes the networks more diverse"
-COLLAPSE = "An independent teacher makes collapse (here: never settling) less likely"
-EARLY = "An ensemble with a weight that is large at first helps early"
-LATE = "Its decrease helps later"
-WHOLE = "The method as a whole converges sooner"
-CLAIMS = (
-    Claim(APART, "early student-teacher distance", INDEPENDENT, "more", DEFAULT),
-    Claim(APART, "final student-teacher distance", INDEPENDENT, "more", DEFAULT),
-    Claim(APART, "early spread of the peers", INDEPENDENT, "more", DEFAULT),
-    Claim(APART, "early spread of the peers", FREE_INDEPENDENT, "more", FREE),
-    Claim(COLLAPSE, NEVER, INDEPENDENT, "less", DEFAULT),
-    Claim(COLLAPSE, NEVER, FREE_INDEPENDENT, "less", FREE),
-    Claim(COLLAPSE, NEVER, INDEPENDENT, "less", PCL),
-    Claim(EARLY, "early distance from the optimum", DEFAULT, "less", dkel("moved", "none", "intended")),
-    Claim(EARLY, "early distance from the optimum", FREE, "less", dkel("moved", "none", "none")),
-    Claim(EARLY, REACH, FREE, "less", dkel("moved", "none", "none")),
-    Claim(EARLY, REACH, dkel("moved", "cosine", "none"), "less", dkel("moved", "none", "none")),
-    Claim(LATE, "steps to settle", FREE, "less", dkel("moved", "constant", "none")),
-    Claim(LATE, "final distance from the optimum", DEFAULT, "less", dkel("moved", "constant", "intended")),
-    Claim(WHOLE, REACH, DEFAULT, "less", NO_TEACHER),
-    Claim(WHOLE, REACH, DEFAULT, "less", PCL),
-    Claim(WHOLE, REACH, DEFAULT, "less", RAMPED),
-    Claim(WHOLE, REACH, DEFAULT, "less", RELEASED),
-)
-
-
-def variants(settings: ConvergenceSettings) -> dict[str, ConvergenceSettings]:
+def variants(settings: Settings) -> dict[str, Settings]:
     """Return settings that might change the findings: DKEL as strong as PCL, a slow teacher, both, a harder pull."""
-    changes = {
-        "DKEL at PCL's weight": {"dkel_weight": settings.pcl_weight},
-        "EMA 0.97": {"ema_decay": 0.97},
-        "both": {"dkel_weight": settings.pcl_weight, "ema_decay": 0.97},
-        "saturation 0.2": {"saturation": 0.2},
-    }
+    strong, slow = {"dkel_weight": settings.pcl_weight}, {"ema_decay": 0.97}
+    changes = {"DKEL at PCL's weight": strong, "EMA 0.97": slow, "both": strong | slow}
+    changes["saturation 0.2"] = {"saturation": 0.2}
     trials = min(settings.trials, SENSITIVITY_TRIALS)
     return {name: settings.model_copy(update={**change, "trials": trials}) for name, change in changes.items()}
 
 
-class ConvergenceResult(NamedTuple):
-    """Everything that the study found."""
-
-    settings: ConvergenceSettings
-    table: pd.DataFrame  # one row per condition, with 95 % intervals in *_low and *_high
-    # one row per claim: the paired difference with its interval, and the finding, then that under each of the variants
-    claims: pd.DataFrame
-    outcomes: dict[str, Outcome]  # condition -> what came of each trial
-
-
-def run(settings: ConvergenceSettings) -> ConvergenceResult:
+def run(settings: Settings) -> Report:
     """Simulate every condition on the same trials, and the conditions of the claims again under the variants."""
     outcomes = simulate_all(settings)
     table = pd.DataFrame([_row(settings, condition, outcomes) for condition in outcomes])
     claims = findings(settings, outcomes)
-    named = {name for claim in CLAIMS for name in (claim.condition, claim.reference)}
+    named = {*claims["condition"], *claims["reference"]}
     for name, variant in variants(settings).items():
         claims[name] = findings(variant, simulate_all(variant, named))["finding"]
-    return ConvergenceResult(settings, table, claims, outcomes)
+
+    overall = []
+    for about, group in claims.groupby("about", sort=False):
+        counts = group["finding"].value_counts()
+        borne_out = int(counts.get("borne out", 0))
+        word = "not borne out" if borne_out == 0 else "borne out" if borne_out == len(group) else "partly borne out"
+        overall.append((about, word, ", ".join(f"{finding} ({count})" for finding, count in counts.items())))
+    facts = {"overall": overall, "variants": [*variants(settings)]}
+    figure = _plot(settings, table.set_index("condition"), outcomes)
+    return Report(figure, {"convergence": table, "claims": claims}, facts)
+
+
+Z = NormalDist().inv_cdf(0.975)
 
 
 def median_interval(steps: npt.NDArray[np.int32], last: int) -> tuple[float, float, float]:
@@ -346,13 +292,10 @@ def median_interval(steps: npt.NDArray[np.int32], last: int) -> tuple[float, flo
     """
     trials = len(steps)
     half = Z * math.sqrt(trials) / 2
-    ordered = np.sort(steps)
-
-    def at(rank: int) -> float:
-        step = int(ordered[min(max(rank, 1), trials) - 1])
-        return step if step <= last else math.inf
-
-    return at((trials + 1) // 2), at(math.floor(trials / 2 - half)), at(math.ceil(trials / 2 + half) + 1)
+    ordered = np.sort(np.where(steps <= last, steps, math.inf))
+    ranks = (trials + 1) // 2, math.floor(trials / 2 - half), math.ceil(trials / 2 + half) + 1
+    middle, low, high = (float(ordered[min(max(rank, 1), trials) - 1]) for rank in ranks)
+    return middle, low, high
 
 
 def mean_interval(values: npt.NDArray[np.generic]) -> tuple[float, float, float]:
@@ -362,23 +305,18 @@ def mean_interval(values: npt.NDArray[np.generic]) -> tuple[float, float, float]
     return mean, mean - half, mean + half
 
 
-def paired_difference(
-    measure: str, outcome: Outcome, reference: Outcome, steps: int
-) -> tuple[tuple[float, float, float], float]:
-    """Return the mean difference of a measure over the trials with its 95 % interval, and the reference's mean.
+def paired_difference(measure: str, outcome: pd.DataFrame, reference: pd.DataFrame) -> tuple[float, float, float]:
+    """Return the mean difference of a measure over the trials with its 95 % interval.
 
     A trial that never reaches the optimum counts as one step more than there are.
     """
-    values, base = (np.asarray(getattr(each, FIELDS[measure]), np.float64) for each in (outcome, reference))
-    added: list[float] = []
-    if measure == NEVER:
-        values, base = (values > steps).astype(np.float64), (base > steps).astype(np.float64)
-        # Agresti and Min (2005): half a pair more of each kind, so that no difference at all keeps an uncertainty
-        added = [math.sqrt(0.5), -math.sqrt(0.5)]
-    return mean_interval(np.append(values - base, added)), float(base.mean())
+    differences = outcome[measure].to_numpy(np.float64) - reference[measure].to_numpy(np.float64)
+    # Agresti and Min (2005): half a pair more of each kind, so that no difference at all keeps an uncertainty
+    added = [math.sqrt(0.5), -math.sqrt(0.5)] if measure == "never" else []
+    return mean_interval(np.append(differences, added))
 
 
-def findings(settings: ConvergenceSettings, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+def findings(settings: Settings, outcomes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return each claim with its paired difference and the finding.
 
     ``borne out``: the interval is on the claimed side of 0 and the difference is at least ``relevance`` of the
@@ -386,38 +324,40 @@ def findings(settings: ConvergenceSettings, outcomes: Mapping[str, Outcome]) -> 
     difference``: the interval contains 0.
     """
     rows = []
-    for claim in CLAIMS:
-        pair = outcomes[claim.condition], outcomes[claim.reference]
-        (difference, low, high), base = paired_difference(claim.measure, *pair, settings.steps)
-        claimed_side = low > 0 if claim.direction == "more" else high < 0
+    claims = [(about, *claim) for about, its in CLAIMS["claims"].items() for claim in its]
+    for about, measure, condition, direction, reference in claims:
+        interval = paired_difference(measure, outcomes[condition], outcomes[reference])
+        base = float(outcomes[reference][measure].to_numpy(np.float64).mean())
+        difference, low, high = interval
+        claimed_side = low > 0 if direction == "more" else high < 0
         if low <= 0 <= high:
             finding = "no difference"
         elif abs(difference) < settings.relevance * abs(base):
             finding = "too small" if claimed_side else "too small, opposite"
         else:
             finding = "borne out" if claimed_side else "contradicted"
-        numbers = {"reference_mean": base, "difference": difference, "difference_low": low, "difference_high": high}
-        rows.append({**claim._asdict(), **numbers, "finding": finding})
+        row: Row = {"about": about, "measure": MEASURES[measure], "condition": condition, "direction": direction}
+        row |= {"reference": reference, "reference_mean": base, **interval_columns("difference", interval)}
+        rows.append(row | {"finding": finding})
     return pd.DataFrame(rows)
 
 
-def _row(settings: ConvergenceSettings, condition: str, outcomes: Mapping[str, Outcome]) -> dict[str, object]:
+def _row(settings: Settings, condition: str, outcomes: Mapping[str, pd.DataFrame]) -> Row:
     outcome, last = outcomes[condition], settings.steps
-    row: dict[str, object] = {"condition": condition, "trials": settings.trials}
-    moments = {"reach": outcome.reached, "settle": outcome.settled, "teacher_settle": outcome.teacher_settled}
-    for name, steps in moments.items():
+    row: Row = {"condition": condition, "trials": settings.trials}
+    for name, moment in {"reach": "reached", "settle": "settled", "teacher_settle": "teacher_settled"}.items():
+        steps = outcome[moment].to_numpy()
         never = stats.binomtest(int((steps > last).sum()), settings.trials)
         row |= interval_columns(f"{name}_median", median_interval(steps, last))
         row |= interval_columns(f"{name}_never", (never.statistic, *never.proportion_ci(0.95, method="wilson")))
-    row |= interval_columns("reach_later", paired_difference(REACH, outcome, outcomes[NO_TEACHER], last)[0])
-    for name in ("early_gap", "final_gap", "early_spread", "early_distance", "final_distance"):
-        row |= interval_columns(name, mean_interval(getattr(outcome, name)))
+    row |= interval_columns("reach_later", paired_difference("reached", outcome, outcomes[NO_TEACHER]))
+    for name in (name for name in MEASURES if name.startswith(("early", "final"))):
+        row |= interval_columns(name, mean_interval(outcome[name].to_numpy()))
     return row
 
 
-def _plot(result: ConvergenceResult) -> Figure:
+def _plot(settings: Settings, table: pd.DataFrame, outcomes: Mapping[str, pd.DataFrame]) -> Figure:
     """Return the figure: which share reaches the optimum and settles by each step, and DKEL's conditions compared."""
-    settings, table = result.settings, result.table.set_index("condition")
     shown = {NO_TEACHER: "no teacher", PCL: "PCL", DEFAULT: "DKEL (moved, exp, ramp)"}
     shown |= {FREE_INDEPENDENT: "DKEL (independent, exp, no ramp)", RELEASED: RELEASED}
     with styled():
@@ -426,12 +366,11 @@ def _plot(result: ConvergenceResult) -> Figure:
         reach, settle = above.subplots(1, 2, sharey=True)
         later, never = below.subplots(1, 2, sharey=True)
         for line, (name, label) in zip(LINES, shown.items(), strict=False):
-            outcome = result.outcomes[name]
-            for axis, steps in ((reach, outcome.reached), (settle, outcome.settled)):
-                share = np.cumsum(np.bincount(steps, minlength=settings.steps + 2))[: settings.steps + 1]
-                axis.plot(share / settings.trials, color=line.color, ls=line.dash, lw=1.6, label=label)
+            for axis, moment in ((reach, "reached"), (settle, "settled")):
+                share = np.cumsum(np.bincount(outcomes[name][moment], minlength=settings.steps + 2)) / settings.trials
+                axis.plot(share[: settings.steps + 1], color=line.color, ls=line.dash, lw=1.6, label=label)
         reach.set(title="Reached: within the tolerance for the first time", ylabel="share of the trials", ylim=(0, 1))
-        most = float(np.quantile(result.outcomes[NO_TEACHER].reached, 0.99))
+        most = float(np.quantile(outcomes[NO_TEACHER]["reached"], 0.99))
         reach.set(xlabel="step", xlim=(0, min(max(most, 1.0), settings.steps)))
         settle.set(title="Settled: within it from here to the end", xlabel="step", xlim=(0, settings.steps))
         above.legend(*reach.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
@@ -449,47 +388,8 @@ def _plot(result: ConvergenceResult) -> Figure:
                 axis.axvline(value, color="0.35", ls=line.dash, lw=1.2, label=name)
         later.set_yticks(range(len(SHAPES)), [f"decay: {shape}" for shape in SHAPES])
         later.invert_yaxis()
-        later.set_title("Steps to reach the optimum, relative to no teacher")
-        later.set_xlabel("mean of the paired differences, 95 % interval")
+        later.set(title="Steps to reach the optimum, relative to no teacher")
+        later.set(xlabel="mean of the paired differences, 95 % interval")
         never.set(title="Trials that never settle", xlabel="percent, 95 % interval")
         below.legend(*never.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
     return figure
-
-
-def report(result: ConvergenceResult) -> Report:
-    """Return figure, tables and the facts of the page."""
-    settings, claims = result.settings, result.claims
-    overall = []
-    for about, group in claims.groupby("about", sort=False):
-        counts = group["finding"].value_counts()
-        borne_out = int(counts.get("borne out", 0))
-        word = "not borne out" if borne_out == 0 else "borne out" if borne_out == len(group) else "partly borne out"
-        overall.append((about, word, ", ".join(f"{finding} ({count})" for finding, count in counts.items())))
-    differences = (interval_text(row, "difference", ".3g") for row in claims.to_dict("records"))
-    compared = claims.assign(
-        comparison=claims["condition"] + " against " + claims["reference"],
-        claimed=claims["direction"],
-        difference=[f"{text} of {mean:.3g}" for text, mean in zip(differences, claims["reference_mean"], strict=True)],
-    )[["comparison", "measure", "claimed", "difference", "finding", *variants(settings)]]
-
-    def interval(name: str, scale: float = 1.0) -> list[str]:
-        return [interval_text(row, name, ".4g", scale) for row in result.table.to_dict("records")]
-
-    overview = pd.DataFrame(
-        {
-            "condition": result.table["condition"],
-            f"{REACH}, median": interval("reach_median"),
-            "never reach it, %": interval("reach_never", 100),
-            "steps to settle, median": interval("settle_median"),
-            "never settle, %": interval("settle_never", 100),
-            "teacher never settles, %": interval("teacher_settle_never", 100),
-            "early student-teacher distance": interval("early_gap"),
-        }
-    )
-    facts: dict[str, Any] = {
-        "conditions": len(result.table),
-        "overall": overall,
-        "compared": compared.to_markdown(index=False),
-        "overview": overview.to_markdown(index=False),
-    }
-    return Report(_plot(result), {"convergence": result.table, "claims": claims}, facts)

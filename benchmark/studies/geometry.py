@@ -9,7 +9,8 @@ All of it is linear, so there are closed forms, with which every simulated numbe
 """
 
 import math
-from typing import Literal, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,9 @@ from benchmark.studies import Report, Strict
 from methods.schedules import Ramp, ema_decay_at, ramped_weight
 
 Array = npt.NDArray[np.float64]
-Start = Literal["none", "copy", "moved", "independent"]
 
 
-class GeometrySettings(Strict):
+class Settings(Strict):
     """What the study assumes."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="of all random numbers")
@@ -64,47 +64,33 @@ class GeometrySettings(Strict):
         """The diagonal of A."""
         return np.array([self.curvature_x, self.curvature_y])
 
-    def weights(self) -> Array:
-        """Return w_t for every step."""
-        epochs = [step // self.steps_per_epoch for step in range(self.steps)]
-        return np.array([ramped_weight(self.ramp, epoch, self.rampup_epochs, self.weight) for epoch in epochs])
 
-    def factors(self, warmup: bool) -> Array:
-        """Return a_t for every step."""
-        return np.array([ema_decay_at(step, self.ema_decay, warmup) for step in range(self.steps)])
-
-
-class Case(NamedTuple):
-    """Where a teacher starts, and whether its moving average warms up (its first factor is then 0)."""
-
-    name: str
-    start: Start
-    warmup: bool
+CASES = {
+    "no teacher": ("none", True),
+    "PCL: copy": ("copy", True),
+    "DKEL: copy moved on": ("moved", False),
+    "DKEL: independent": ("independent", False),
+    "released DKEL: copy moved on, first factor 0": ("moved", True),
+    "independent, first factor 0": ("independent", True),
+}
+"""Where a teacher starts, and whether its moving average warms up (its first factor is then 0)."""
 
 
-CASES = (
-    Case("no teacher", "none", True),
-    Case("PCL: copy", "copy", True),
-    Case("DKEL: copy moved on", "moved", False),
-    Case("DKEL: independent", "independent", False),
-    Case("released DKEL: copy moved on, first factor 0", "moved", True),
-    Case("independent, first factor 0", "independent", True),
-)
-
-
-class GeometryResult(NamedTuple):
-    """Everything that the study found."""
-
-    settings: GeometrySettings
-    table: pd.DataFrame  # one row per case; medians over the samples
-    paths: dict[str, Array]  # case -> points of student and teacher, [2, steps + 1, samples, 2]
-    # case -> separation, on one student's path, of the case's teacher and one that starts as a copy, as a share of the
-    # start's distance from the optimum: simulated and closed form, [2, steps + 1, samples]
-    separations: dict[str, Array]
-
-
-def run(settings: GeometrySettings) -> GeometryResult:
+def run(settings: Settings) -> Report:
     """Simulate every case from the same starts with the same noise."""
+    paths, separations, table = simulate_cases(settings)
+    errors = ["separation_error", "coupling_error"]
+    facts = {
+        "error": table[errors].to_numpy().max(),
+        "case": dict(zip(("none", "started_equal", "moved", "independent"), table.to_dict("records"), strict=False)),
+        "same_after_warm": table["same_after_closed"].iloc[-1],
+        "table": table.set_index("case").drop(columns=errors).T.to_markdown(floatfmt=".4g"),
+    }
+    return Report(_plot(settings, paths, separations), {"geometry": table}, facts)
+
+
+def simulate_cases(settings: Settings) -> tuple[dict[str, Array], dict[str, Array], pd.DataFrame]:
+    """Return by case the points as of :func:`simulate` and :func:`separation` from a copy, and a row for each case."""
     generator = np.random.default_rng(settings.seed)
     centre = np.array([settings.start_x, settings.start_y])
     student, other = centre + settings.spread * generator.standard_normal((2, settings.samples, 2))
@@ -112,23 +98,53 @@ def run(settings: GeometrySettings) -> GeometryResult:
     # the teacher's own steps are exact: x <- (1 - rate A) x
     on_its_own = (1.0 - settings.learning_rate * settings.init_lr_scale * settings.curvature) ** settings.init_steps
     starts = {"none": student, "copy": student, "moved": on_its_own * student, "independent": on_its_own * other}
+    epochs = [step // settings.steps_per_epoch for step in range(settings.steps)]
+    ramped = np.array(
+        [ramped_weight(settings.ramp, epoch, settings.rampup_epochs, settings.weight) for epoch in epochs]
+    )
 
-    paths, separations, rows = {}, {}, []
-    for case in CASES:
-        weights, factors = settings.weights() * (case.start != "none"), settings.factors(case.warmup)
-        task = settings, student, starts[case.start], weights, factors
-        paths[case.name] = path = simulate(*task, noise)
+    paths: dict[str, Array] = {}
+    separations, rows = {}, []
+    for name, (start, warmup) in CASES.items():
+        weights = ramped * (start != "none")
+        factors = np.array([ema_decay_at(step, settings.ema_decay, warmup) for step in range(settings.steps)])
+        task = settings, student, starts[start], weights, factors
+        paths[name] = path = simulate(*task, noise)
         error = np.abs(simulate(*task, np.zeros(settings.steps)) - coupled_closed_form(*task)).max()
-        reference = paths.get("PCL: copy", path)[0]
-        separations[case.name] = apart = separation(reference, starts["copy"], starts[case.start], factors)
-        last = step_matrices(settings, weights[-1], factors[-1])
-        rows.append(_row(settings, case, path, apart, factors, last) | {"coupling_error": float(error)})
-    return GeometryResult(settings, pd.DataFrame(rows), paths, separations)
+        separations[name] = apart = separation(paths.get("PCL: copy", path)[0], student, starts[start], factors)
+        eigenvalues = np.linalg.eigvals(step_matrices(settings, weights[-1], factors[-1]))
+        free = 1.0 - settings.learning_rate * settings.curvature
+        rows.append(
+            {"case": name, "first_factor": factors[0]}
+            | _numbers(settings, path, start != "none")
+            | {
+                "slowest_factor": float(np.abs(free if start == "none" else eigenvalues).max()),
+                "separation_at_0": _median(apart[0, 0]),
+                "same_after_closed": _median(first_step(apart[1] <= settings.tolerance)),
+                "same_after_simulated": _median(first_step(apart[0] <= settings.tolerance)),
+                "separation_error": float(np.abs(apart[0] - apart[1]).max()),
+                "coupling_error": float(error),
+            }
+        )
+    return paths, separations, pd.DataFrame(rows)
 
 
-def simulate(
-    settings: GeometrySettings, student: Array, teacher: Array, weights: Array, factors: Array, noise: Array
-) -> Array:
+def _numbers(settings: Settings, path: Array, taught: bool) -> dict[str, float]:
+    """Return medians over the samples; distances in shares of the start's from the optimum."""
+    student, teacher = path
+    start = np.linalg.norm(student[0], axis=-1)
+    distance, gap = (np.linalg.norm(points, axis=-1) / start for points in (student, student - teacher))
+    angles = pull_angles(student, teacher)
+    numbers = {}
+    for step in (step for step in (1, 10, 50) if step <= settings.steps):
+        numbers[f"distance_at_{step}"] = _median(distance[step])
+        numbers[f"gap_at_{step}"] = _median(gap[step])
+        numbers[f"angle_at_{step}"] = _median(angles[step]) if taught else math.nan
+    numbers["helpful_pulls"] = float((angles[: min(10, settings.steps)] < 90).mean()) if taught else math.nan
+    return numbers | {"steps_to_optimum": _median(first_step(distance <= settings.tolerance))}
+
+
+def simulate(settings: Settings, student: Array, teacher: Array, weights: Array, factors: Array, noise: Array) -> Array:
     """Return the points of students and teachers, ``[2, steps + 1, samples, 2]``, step by step."""
     points = np.empty((2, len(weights) + 1, *student.shape))
     points[:, 0] = student, teacher
@@ -140,7 +156,7 @@ def simulate(
     return points
 
 
-def step_matrices(settings: GeometrySettings, weight: float, factor: float) -> Array:
+def step_matrices(settings: Settings, weight: float, factor: float) -> Array:
     """Return the matrix of one noiseless step for each axis, ``[axis, 2, 2]``, that acts on (student, teacher).
 
     ``x' = r x + l m`` and ``m' = (1 - a) r x + (a + (1 - a) l) m`` with ``r = 1 - lr (A + w)`` and ``l = lr w``.
@@ -151,9 +167,7 @@ def step_matrices(settings: GeometrySettings, weight: float, factor: float) -> A
     return np.moveaxis(np.array(rows), -1, 0)
 
 
-def coupled_closed_form(
-    settings: GeometrySettings, student: Array, teacher: Array, weights: Array, factors: Array
-) -> Array:
+def coupled_closed_form(settings: Settings, student: Array, teacher: Array, weights: Array, factors: Array) -> Array:
     """Return the noiseless points, as :func:`simulate` does, from ``(x, m)_t = M^(t - c) M_(c-1) ... M_0 (x, m)_0``.
 
     From step c on weight and factor are constant (c = 0 without ramp and warm-up) and M is taken to a power.
@@ -188,16 +202,6 @@ def separation(path: Array, copy: Array, teacher: Array, factors: Array) -> Arra
     return np.asarray(lengths / np.linalg.norm(path[0], axis=-1))
 
 
-def steps_until_same(start: Array, factors: Array, tolerance: float) -> Array:
-    """Return the first step at which separations of such starts are within the tolerance; infinite if at none.
-
-    The product of the factors, which never grows, reaches ``tolerance/start`` there; for a constant factor a it is
-    ``ceil(log(tolerance/start)/log(a))``.
-    """
-    products = np.concatenate([[1.0], np.cumprod(factors)])
-    return _first(products[:, None] * start <= tolerance)
-
-
 def pull_angles(student: Array, teacher: Array) -> Array:
     """Return the angle in degrees between the pull ``m - x`` and ``-x``, towards the optimum; nan without a pull."""
     pull, optimum = teacher - student, -student
@@ -207,7 +211,8 @@ def pull_angles(student: Array, teacher: Array) -> Array:
     return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
-def _first(reached: npt.NDArray[np.bool_]) -> Array:
+def first_step(reached: npt.NDArray[np.bool_]) -> Array:
+    """Return the first step, along the first axis, at which something is reached; infinite if at none."""
     return np.where(reached.any(0), reached.argmax(0).astype(float), np.inf)
 
 
@@ -216,83 +221,41 @@ def _median(values: Array) -> float:
     return float(np.median(known)) if known.size else math.nan
 
 
-def _row(
-    settings: GeometrySettings, case: Case, path: Array, apart: Array, factors: Array, last: Array
-) -> dict[str, object]:
-    """Return a case's numbers: medians over the samples; distances in shares of the start's from the optimum."""
-    student, teacher = path
-    start = np.linalg.norm(student[0], axis=-1)
-    distance, gap = (np.linalg.norm(points, axis=-1) / start for points in (student, student - teacher))
-    angles = pull_angles(student, teacher)
-    taught = case.start != "none"
-    eigenvalues = np.linalg.eigvals(last) if taught else 1.0 - settings.learning_rate * settings.curvature
-    row: dict[str, object] = {"case": case.name, "first_factor": factors[0]}
-    for step in (step for step in (1, 10, 50) if step <= settings.steps):
-        row[f"distance_at_{step}"] = _median(distance[step])
-        row[f"gap_at_{step}"] = _median(gap[step])
-        row[f"angle_at_{step}"] = _median(angles[step]) if taught else math.nan
-    row["helpful_pulls"] = float((angles[: min(10, settings.steps)] < 90).mean()) if taught else math.nan
-    row["steps_to_optimum"] = _median(_first(distance <= settings.tolerance))
-    row["slowest_factor"] = float(np.abs(eigenvalues).max())
-    row["separation_at_0"] = _median(apart[0, 0])
-    row["same_after_closed"] = _median(steps_until_same(apart[1, 0], factors, settings.tolerance))
-    row["same_after_simulated"] = _median(_first(apart[0] <= settings.tolerance))
-    return row | {"separation_error": float(np.abs(apart[0] - apart[1]).max())}
-
-
-def _plot(result: GeometryResult) -> Figure:
+def _plot(settings: Settings, points: Mapping[str, Array], separations: Mapping[str, Array]) -> Figure:
     """Return the figure: paths of the first sample; distances, angles and separations as medians over the samples."""
-    settings = result.settings
     shown = min(settings.steps, 60)
     with styled():
         figure = new_figure(10.0, 8.0)
         (paths, gaps), (angles, apart) = figure.subplots(2, 2)
         for name, line in (("no teacher", LINES[0]), ("PCL: copy", LINES[1]), ("DKEL: independent", LINES[3])):
-            paths.plot(*result.paths[name][0, :, 0].T, color=line.color, ls=line.dash, label=f"student, {name}")
+            paths.plot(*points[name][0, :, 0].T, color=line.color, ls=line.dash, label=f"student, {name}")
             if name != "no teacher":
-                points = result.paths[name][1, 0:40:4, 0].T
-                paths.plot(*points, line.marker, color=line.color, ms=4, mfc="none", label="its teacher, each 4th step")
+                look = {"color": line.color, "ms": 4, "mfc": "none", "label": "its teacher, each 4th step"}
+                paths.plot(*points[name][1, 0:40:4, 0].T, line.marker, **look)
         paths.plot(0, 0, "k*", ms=10, label="optimum")
         paths.set(title="Paths of the first sample", xlabel="first coordinate", ylabel="second coordinate")
         paths.set_aspect("equal", "datalim")
         paths.legend(handlelength=3)
-        for line, case in zip(LINES[1:], CASES[1:], strict=False):
-            student, teacher = result.paths[case.name][:, : shown + 1]
+        for line, (name, (start, _)) in zip(LINES[1:], [*CASES.items()][1:], strict=False):
+            student, teacher = points[name][:, : shown + 1]
             gap = np.linalg.norm(student - teacher, axis=-1) / np.linalg.norm(student[0], axis=-1)
             # lines that overlap stay visible: the first is the broadest
-            look = {"color": line.color, "ls": line.dash, "lw": 3.0 if case.start == "copy" else 1.6}
-            gaps.plot(np.median(gap, axis=1), label=case.name, **look)
+            look = {"color": line.color, "ls": line.dash, "lw": 3.0 if start == "copy" else 1.6}
+            gaps.plot(np.median(gap, axis=1), label=name, **look)
             angles.plot([_median(angle) for angle in pull_angles(student, teacher)], **look)
-            if case.start != "copy":
-                simulated, closed = np.median(result.separations[case.name][:, : shown + 1], axis=-1)
+            if start != "copy":
+                simulated, closed = np.median(separations[name][:, : shown + 1], axis=-1)
                 apart.plot(np.maximum(closed, 1e-30), **look)
                 apart.plot(simulated, line.marker, color=line.color, ms=6, mfc="none", markevery=4)
             for axis in (gaps, angles, apart):
                 axis.set(xlim=(-1, shown), xlabel="step")
         gaps.set(title="Distance from student to teacher", ylabel="share of the start's from the optimum")
-        angles.set(title="Angle between the pull and the direction to the optimum", ylabel="degrees")
+        angles.set(title="Angle between the pull and the direction to the optimum", ylabel="degrees, above 90: away")
         angles.set(ylim=(0, 180), yticks=[0, 45, 90, 135, 180])
         angles.axhline(90, color="0.5", lw=0.8)
-        apart.set(title="Two teachers of one student: separation from a copied start", ylabel="share, as above")
-        apart.set(yscale="log", ylim=(1e-6, 2))
+        apart.set(title="Two teachers of one student: separation from a copied start", yscale="log", ylim=(1e-6, 2))
+        apart.set(xlabel="step (lines: product of the EMA factors, marks: simulation)", ylabel="share, as above")
         apart.axhline(settings.tolerance, color="0.5", lw=0.8)
-        note = {"textcoords": "offset points", "ha": "right"}
-        angles.annotate("above: away from the optimum", (shown, 90), (-4, 4), **note)
-        apart.annotate(f"below {settings.tolerance:g}: the same", (shown, settings.tolerance), (-4, 4), **note)
-        apart.annotate("lines: product of the EMA factors; marks: simulation", (shown, 1), (-4, -2), **note)
         apart.annotate("first factor 0: nothing is left from step 1 on", (2, 2e-6), (0, 0), textcoords="offset points")
         figure.legend(*gaps.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=4)
     return figure
-
-
-def report(result: GeometryResult) -> Report:
-    """Return figure, table and the facts of the page."""
-    table = result.table.set_index("case")
-    errors = ["separation_error", "coupling_error"]
-    facts = {
-        "error": table[errors].to_numpy().max(),
-        "case": dict(zip(("none", "started_equal", "moved", "independent"), table.to_dict("records"), strict=False)),
-        "same_after_warm": table["same_after_closed"].iloc[-1],
-        "table": table.drop(columns=errors).T.to_markdown(floatfmt=".4g"),
-    }
-    return Report(_plot(result), {"geometry": result.table}, facts)

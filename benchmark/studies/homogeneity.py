@@ -3,6 +3,8 @@
 A run has collapsed if its loss is not finite or its students are no better than guessing after the last epoch.
 """
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -12,8 +14,7 @@ from scipy import stats
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.store import Status
-from benchmark.studies import Report, interval_columns, interval_text, runs
-from benchmark.tables import frame_markdown
+from benchmark.studies import Report, Row, interval_columns, runs
 
 MEASURES = {
     "distance/peers": ("Distance between two peers' probabilities", "peers' distance"),
@@ -23,7 +24,7 @@ MEASURES = {
 """What is followed over the epochs, with its title and its column's heading; what the runs do not have is left out."""
 
 
-class HomogeneitySettings(runs.TrainingSettings):
+class Settings(runs.TrainingSettings):
     """What the study assumes: many short runs with a large learning rate, small batches and no ramp-up."""
 
     cases: runs.Cases = "studies/homogeneity"
@@ -34,18 +35,18 @@ class HomogeneitySettings(runs.TrainingSettings):
     ramp: runs.RampUp = "none"
 
 
-def run(settings: HomogeneitySettings) -> runs.CasesResult:
+def run(settings: Settings) -> Report:
     """Carry out the runs that are missing in the store, and count how many collapsed, with exact intervals."""
     trained = runs.train(settings, runs.read_cases(settings.cases))
-    cases = trained.file.all()
+    cases, reference = trained.file.all(), trained.file.reference
     lost = {case.label: collapsed(trained.ends(case), trained.limit) for case in cases}
-    rows = []
+    records: list[Row] = []
     for case in cases:
         ends, mine = trained.ends(case), lost[case.label]
         count, among = int(mine.sum()), len(mine)
-        here, there, p_value = paired_test(mine, lost[trained.file.reference.label])
+        here, there, p_value = paired_test(mine, lost[reference.label])
         peers = ends[[name for name in ends.columns if name.startswith("top1/peer")]].dropna(axis=1, how="all")
-        row: dict[str, object] = {
+        row: Row = {
             "case": case.label,
             "runs": among,
             "collapsed": count,
@@ -59,8 +60,20 @@ def run(settings: HomogeneitySettings) -> runs.CasesResult:
         for measure in _present(ends):
             row |= interval_columns(measure, runs.mean_interval(ends[measure]))
             row |= interval_columns(f"{measure}, not collapsed", runs.mean_interval(ends[measure][~mine]))
-        rows.append(row)
-    return runs.CasesResult(settings, trained, pd.DataFrame(rows), curves(trained.frame))
+        records.append(row)
+    table, over_epochs = pd.DataFrame(records), curves(trained.frame)
+    low, high = exact_interval(settings.seeds // 2, settings.seeds)
+    measured = product(MEASURES.items(), ("", ", not collapsed"))
+    facts = {
+        "file": trained.file,
+        "device": trained.device,
+        "limit": trained.limit,
+        "columns": [(f"{x}{of}", f"{words[1]}{of}") for (x, words), of in measured if f"{x}{of}" in table.columns],
+        "complete": set(MEASURES) <= set(over_epochs["measure"]),
+        "half": f"[{low:.0%}, {high:.0%}]",
+    }
+    figure = _plot(records, over_epochs, trained.limit)
+    return Report(figure, {"homogeneity": table, "curves": over_epochs}, facts)
 
 
 def _present(frame: pd.DataFrame) -> list[str]:
@@ -97,72 +110,33 @@ def curves(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _plot(result: runs.CasesResult) -> Figure:
+def _plot(records: Sequence[Row], curves: pd.DataFrame, limit: float) -> Figure:
     """Return the figure: shares of collapsed runs, and how alike peers and teachers are over the epochs."""
-    table, curves = result.table, result.details
     present = [name for name in MEASURES if name in set(curves["measure"])]
-    lines = [LINES[index % len(LINES)] for index in range(len(table))]
+    lines = [LINES[index % len(LINES)] for index in range(len(records))]
     with styled():
         figure = new_figure(10.0, 8.0)
         shares, *axes = figure.subplots(2, 2).flat
-        for place, (line, row) in enumerate(zip(lines, table.to_dict("records"), strict=True)):
+        for place, (line, row) in enumerate(zip(lines, records, strict=True)):
             runs.plot_interval(shares, row, "share", place, line, scale=100, mfc="w")
             text = f"{figure_text(row['case'])}: {row['collapsed']} of {row['runs']}"
             shares.annotate(text, (0, place), (2, 7), textcoords="offset points", size=8)
         shares.set(title="Runs that collapsed", xlabel="percent, exact 95 % interval", xlim=(-2, 102))
-        shares.set(ylim=(len(table) - 0.5, -0.8), yticks=[])
+        shares.set(ylim=(len(records) - 0.5, -0.8), yticks=[])
         for axis, measure in zip(axes, present, strict=False):
             title, mine = MEASURES[measure][0], curves[curves["measure"] == measure]
-            for line, case in zip(lines, table["case"], strict=True):
-                rows = mine[mine["case"] == case].sort_values("epoch")
-                look: dict[str, Any] = {"ls": line.dash, "color": line.color, "label": figure_text(case)}
+            for line, row in zip(lines, records, strict=True):
+                rows = mine[mine["case"] == row["case"]].sort_values("epoch")
+                look: dict[str, Any] = {"ls": line.dash, "color": line.color, "label": figure_text(row["case"])}
                 axis.plot(rows["epoch"], rows["mean"], line.marker, ms=4, mfc="w", **look)
                 axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=line.color, alpha=0.08, lw=0)
             axis.set(title=title, xlabel="epoch", ylim=(0, 1.25 * float(mine["mean"].max())))
             axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set_ylabel("Euclidean, mean over the test images")
             if measure == "student":
-                axis.axhline(result.trained.limit, color="0.4", lw=0.8)
+                axis.axhline(limit, color="0.4", lw=0.8)
                 axis.set(title=f"{title} (grey line: guessing)", ylabel="percent")
         for axis in axes[len(present) :]:
             axis.set_visible(False)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=4)
     return figure
-
-
-def report(result: runs.CasesResult) -> Report:
-    """Return figure, tables and the facts of the page."""
-    table, seeds, trained = result.table, result.settings.seeds, result.trained
-    records = table.to_dict("records")
-    counts = pd.DataFrame(
-        {
-            "case": table["case"],
-            "collapsed": [f"{row['collapsed']} of {row['runs']}" for row in records],
-            "share, exact 95 % interval": [interval_text(row, "share", ".0%") for row in records],
-            "of them diverged": table["diverged"],
-            "all peers at chance": table["all_peers_at_chance"],
-            # the reference is not compared with itself
-            f"collapsed where {trained.file.reference.name} did not": ["", *table["only_this_collapsed"][1:]],
-            "the other way round": ["", *table["only_reference_collapsed"][1:]],
-            "p (exact McNemar)": ["", *(f"{value:.2g}" for value in table["p_value"][1:])],
-        }
-    )
-    alike = {"case": table["case"].tolist()}
-    for measure, (_, short) in MEASURES.items():
-        for what in ("", ", not collapsed"):
-            if f"{measure}{what}" in table.columns:
-                texts = [interval_text(row, f"{measure}{what}", ".3g") for row in records]
-                alike[f"{short}{what}"] = [text.replace("nan", "none") for text in texts]
-    low, high = exact_interval(seeds // 2, seeds)
-    facts = {
-        "file": trained.file,
-        "device": trained.device,
-        "limit": trained.limit,
-        "reference": records[0],
-        "others": records[1:],
-        "counts": frame_markdown(counts, index=False),
-        "alike": frame_markdown(pd.DataFrame(alike), index=False),
-        "complete": set(MEASURES) <= set(result.details["measure"]),
-        "half": f"[{low:.0%}, {high:.0%}]",
-    }
-    return Report(_plot(result), {"homogeneity": table, "curves": result.details}, facts)

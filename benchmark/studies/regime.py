@@ -5,10 +5,10 @@ images that were held out: the test set is not read. No condition looks at what 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from statistics import stdev
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,27 +35,21 @@ LAST_PART = 0.2
 TABLE_SEEDS, TABLE_PLACES = 10, 2
 
 
-class RegimeSettings(RunSettings):
+class Settings(RunSettings):
     """What the study assumes."""
 
     grid: str = Field("studies/regime", min_length=1, description="a YAML file with the recipes, or its name")
     seeds: int = Field(2, ge=1, le=1000, description="runs of each method under each recipe")
-    max_fall: float = Field(
-        2.0, gt=0, le=100, description="percent by which a training loss may fall in the last fifth of a run"
-    )
+    max_fall: float = Field(2.0, gt=0, le=100, description="percent that a loss may fall in the last fifth of a run")
     max_behind: float = Field(3.0, ge=0, le=100, description="points that a method may be behind the reference")
     min_gap: float = Field(
-        15.0, ge=0, le=100, description="points that the reference's training accuracy must be above the held-out one"
+        15.0, ge=0, le=100, description="points between the reference's training and held-out accuracy"
     )
-    max_hours: float = Field(
-        4.0, gt=0, le=10_000, description="hours that ten seeds of all methods may take, two runs side by side"
-    )
+    max_hours: float = Field(4.0, gt=0, le=10_000, description="hours for ten seeds of all methods, two side by side")
     precision_seeds: int = Field(
-        0, ge=0, le=1000, description="seeds from which the width of the table's intervals is found; 0: not looked at"
+        0, ge=0, le=1000, description="seeds that the table's precision is found from; 0: none"
     )
-    max_half_width: float = Field(
-        0.7, gt=0, le=100, description="points that the half-width of a confidence interval of the table may have"
-    )
+    max_half_width: float = Field(0.7, gt=0, le=100, description="points that half an interval of the table may have")
     max_seeds: int = Field(10, ge=2, le=1000, description="seeds with which the table has to be that precise")
     engine: Engine = "ray"
 
@@ -82,29 +76,6 @@ class Grid(Strict):
     data: dict[str, Any] = Field({})
 
 
-class Recipe(NamedTuple):
-    """What distinguishes one recipe of a grid; a side is in pixels, None: the images' own."""
-
-    images: int
-    side: int | None
-    backbone: str
-    epochs: int
-    warmup: float
-
-    def __str__(self) -> str:
-        """Its name in tables."""
-        side = f" of {self.side}x{self.side}" if self.side else ""
-        return f"{self.images} images per class{side}, {self.backbone}, {self.epochs} epochs, warm-up {self.warmup:g}"
-
-
-class Plan(NamedTuple):
-    """A recipe, its configuration without what is held out to judge it, and its runs."""
-
-    recipe: Recipe
-    layer: dict[str, Any]
-    command: Command
-
-
 def read_grid(name: str) -> Grid:
     """Return the grid in a YAML file, with the methods' names filled in.
 
@@ -123,63 +94,41 @@ def read_grid(name: str) -> Grid:
     return grid
 
 
-def plans(grid: Grid, seeds: int, settings: RunSettings) -> list[Plan]:
-    """Return every recipe with its runs, scored on held-out training images; the cheapest first.
+def plans(grid: Grid, seeds: int, settings: RunSettings) -> list[tuple[str, dict[str, Any], Command]]:
+    """Return every recipe's name, its configuration, and its runs scored on held-out training images; cheapest first.
 
     A recipe's cost is the MACs of training all methods once, counted by ``torch.utils.flop_counter``. ``seeds`` is the
-    number of runs of each method.
+    number of runs of each method. A mean teacher's decay that is too long for a recipe is shortened.
     """
     shape = datasets.shape(grid.dataset, DataConfig(), datasets.default_root())
-    found, macs = [], {}
-    for choice in product(grid.images_per_class, grid.image_sizes, grid.backbones, grid.epochs, grid.warmup_epochs):
-        recipe = Recipe(*choice)
-        layer = configuration(grid, recipe, shape.num_classes)
-        images = recipe.images + grid.held_out_per_class
-        held_out = {"train_per_class": images, "holdout": grid.held_out_per_class / images}
-        scored = {"eval_every": recipe.epochs, "collapse_epochs": recipe.epochs}
-        own = {"train": layer["train"] | scored, "data": layer["data"] | held_out, "seeds": seeds}
-        command = prepare([{**layer, **own, **settings.layer}], fetch=True)
-        kind = recipe.backbone, recipe.side
-        if kind not in macs:
-            sized = replace(shape, image_size=recipe.side or shape.image_size)
-            of_method = {run.method: run for run in command.runs}
-            macs[kind] = sum(macs_per_image(run, sized).train for run in of_method.values())
-        cost = recipe.images * recipe.epochs * macs[kind], recipe.warmup
-        found.append((cost, Plan(recipe, layer, command)))
-    return [plan for _, plan in sorted(found, key=lambda pair: pair[0])]
-
-
-def configuration(grid: Grid, recipe: Recipe, classes: int) -> dict[str, Any]:
-    """Return a recipe as a configuration file; a mean teacher's decay that is too long for the run is shortened."""
     batch_size = int(grid.train.get("batch_size", TrainConfig().batch_size))
-    fitting = longest_decay(recipe.epochs * -(-classes * recipe.images // batch_size))
-    shortened = {
-        name: {"ema_decay": fitting}
-        for name in grid.methods
-        if (field := registry.load(name, ()).Hyperparameters.model_fields.get("ema_decay")) and field.default > fitting
-    }
-    side = {"image_size": recipe.side} if recipe.side else {}
-    return {
-        "methods": grid.methods,
-        "dataset": grid.dataset,
-        "backbone": recipe.backbone,
-        "train": {**grid.train, "epochs": recipe.epochs, "warmup_epochs": recipe.warmup},
-        "data": {**grid.data, "train_per_class": recipe.images, **side},
-        **shortened,
-    }
-
-
-@dataclass(frozen=True)
-class RegimeResult:
-    """Everything that the study found."""
-
-    settings: RegimeSettings
-    grid: Grid
-    table: pd.DataFrame  # one row per recipe that was tried and method: loss, fall, accuracies, seconds
-    candidates: pd.DataFrame  # one row per recipe that was tried: the conditions that it breaks
-    curves: pd.DataFrame  # training loss by recipe, method, epoch: the mean over the seeds
-    chosen: dict[str, Any] | None  # the first recipe that meets all conditions, as a configuration file, if any does
-    precision: pd.DataFrame  # one row per recipe of which it was examined: deviations, half-width, seeds for the bound
+    decays = {name: registry.load(name, ()).Hyperparameters.model_fields.get("ema_decay") for name in grid.methods}
+    found, macs = [], {}
+    varied = product(grid.images_per_class, grid.image_sizes, grid.backbones, grid.epochs, grid.warmup_epochs)
+    for images, side, backbone, epochs, warmup in varied:
+        size = f" of {side}x{side}" if side else ""
+        name = f"{images} images per class{size}, {backbone}, {epochs} epochs, warm-up {warmup:g}"
+        longest = longest_decay(epochs * -(-shape.num_classes * images // batch_size))
+        train = {**grid.train, "epochs": epochs, "warmup_epochs": warmup}
+        data = {**grid.data, "train_per_class": images, **({"image_size": side} if side else {})}
+        layer = {
+            "methods": grid.methods,
+            "dataset": grid.dataset,
+            "backbone": backbone,
+            "train": train,
+            "data": data,
+            **{name: {"ema_decay": longest} for name, field in decays.items() if field and field.default > longest},
+        }
+        of_class = images + grid.held_out_per_class
+        held_out = {"train_per_class": of_class, "holdout": grid.held_out_per_class / of_class}
+        scored = {"train": {**train, "eval_every": epochs, "collapse_epochs": epochs}, "data": {**data, **held_out}}
+        command = prepare([{**layer, **scored, "seeds": seeds, **settings.layer}], fetch=True)
+        if (backbone, side) not in macs:
+            sized = replace(shape, image_size=side or shape.image_size)
+            of_method = {run.method: run for run in command.runs}
+            macs[backbone, side] = sum(macs_per_image(run, sized).train for run in of_method.values())
+        found.append(((images * epochs * macs[backbone, side], warmup), (name, layer, command)))
+    return [plan for _, plan in sorted(found, key=lambda pair: pair[0])]
 
 
 def fall_in_the_last_part(losses: Sequence[float]) -> float:
@@ -193,7 +142,7 @@ def fall_in_the_last_part(losses: Sequence[float]) -> float:
     return float(100 * (-slope * (length - 1)) / start)
 
 
-def faults(rows: pd.DataFrame, settings: RegimeSettings, reference: str, equal_cost: str) -> list[str]:
+def faults(rows: pd.DataFrame, settings: Settings, reference: str, equal_cost: str) -> list[str]:
     """Return the conditions that a recipe breaks, one line each.
 
     There is one row per method: ``method, fall, held_out, training, seconds``; ``equal_cost`` is that of
@@ -224,12 +173,7 @@ def table_hours(seconds: "pd.Series[float]", equal_cost: str) -> float:
     return float(TABLE_SEEDS * (seconds.sum() + len(seconds) * of_one) / TABLE_PLACES / 3600)
 
 
-def undisturbed_seconds(epochs: "pd.Series[float]") -> float:
-    """Return the seconds of a run with all epochs as long as its shortest: other work only makes an epoch longer."""
-    return float(len(epochs) * epochs.min())
-
-
-def run(settings: RegimeSettings) -> RegimeResult:
+def run(settings: Settings) -> Report:
     """Try the recipes from the cheapest on, until one meets all conditions.
 
     The reference is trained first: where it leaves nothing to regularise, the others are not trained; nor where the
@@ -250,7 +194,7 @@ def run(settings: RegimeSettings) -> RegimeResult:
         broken = faults(rows, *judged_by)
         wanted: int | None = TABLE_SEEDS
         if not broken and settings.precision_seeds:
-            precision.append({"recipe": str(recipe), **_precision(command, grid, settings)})
+            precision.append({"recipe": recipe, **_precision(command, grid, settings)})
             wanted = precision[-1]["seeds for it"]
             if wanted is None or wanted > settings.max_seeds:
                 seeds = wanted or f"more than {MAX_SEEDS}"
@@ -258,19 +202,27 @@ def run(settings: RegimeSettings) -> RegimeResult:
         if not broken:
             rows, losses = _trained(command, few)
             broken = faults(rows, *judged_by)
-        tables.append(rows.assign(recipe=str(recipe)))
-        curves.append(losses.assign(recipe=str(recipe)))
-        candidates.append({"recipe": str(recipe), "methods": len(rows), "breaks": "; ".join(broken)})
+        tables.append(rows)
+        tables[-1].insert(0, "recipe", recipe)
+        curves.append(losses.assign(recipe=recipe))
+        candidates.append({"recipe": recipe, "methods": len(rows), "breaks": "; ".join(broken)})
         if not broken and wanted is not None:
             chosen = layer | {"seeds": max(wanted, settings.precision_seeds)}
             break
-    table = pd.concat(tables)
-    table.insert(0, "recipe", table.pop("recipe"))
-    tried = pd.DataFrame(candidates)
-    return RegimeResult(settings, grid, table, tried, pd.concat(curves), chosen, pd.DataFrame(precision))
+    made = {"regime": pd.concat(tables), "candidates": pd.DataFrame(candidates), "precision": pd.DataFrame(precision)}
+    tried = made["candidates"].assign(breaks=made["candidates"]["breaks"].replace("", "nothing: taken"))
+    facts = {
+        "grid": grid,
+        "taken": None if chosen is None else candidates[-1]["recipe"],
+        "tried": frame_markdown(tried, index=False),
+        "judged": frame_markdown(made["regime"].round(2), index=False),
+        "precision": frame_markdown(made["precision"].round(2), index=False) if precision else "",
+    }
+    files = {} if chosen is None else {"recipe.yaml": yaml.safe_dump(chosen, sort_keys=False)}
+    return Report(_plot(made["candidates"], pd.concat(curves)), made, facts, files)
 
 
-def _precision(command: Command, grid: Grid, settings: RegimeSettings) -> dict[str, Any]:
+def _precision(command: Command, grid: Grid, settings: Settings) -> dict[str, Any]:
     """Carry out runs of two methods, and return the spread of their paired differences over the seeds."""
     frame = carry_out(command, [run for run in command.runs if run.method in (grid.reference, grid.paired_with)])
     ends = frame.groupby("run").tail(1).pivot_table(index="seed", columns="method", values="student")
@@ -293,6 +245,8 @@ def _trained(command: Command, runs: Sequence[RunConfig]) -> tuple[pd.DataFrame,
     rows, curves = [], []
     for method, mine in carry_out(command, runs).groupby("method", sort=False):
         last = mine.groupby("run").tail(1)
+        # as if all epochs were as long as the shortest: other work only makes an epoch longer
+        seconds = mine.groupby("run")["seconds"].size() * mine.groupby("run")["seconds"].min()
         losses = mine.groupby("epoch")["loss"].mean()
         finished = (last["status"] == Status.FINISHED).all()
         rows.append(
@@ -303,22 +257,21 @@ def _trained(command: Command, runs: Sequence[RunConfig]) -> tuple[pd.DataFrame,
                 "fall": fall_in_the_last_part(losses.tolist()) if finished else np.nan,
                 "training": last["train_student"].mean(),
                 "held_out": last["student"].mean(),
-                "seconds": mine.groupby("run")["seconds"].apply(undisturbed_seconds).mean(),
+                "seconds": seconds.mean(),
             }
         )
         curves.append(pd.DataFrame({"method": method, "loss": losses}).reset_index())
     return pd.DataFrame(rows), pd.concat(curves)
 
 
-def _plot(result: RegimeResult) -> Figure:
+def _plot(tried: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """Return the figure: for every recipe that was tried with all methods, the training losses over the epochs."""
-    tried = result.candidates
     whole = tried.loc[tried["methods"] > 1, "recipe"].tolist() or tried["recipe"].tolist()
     with styled():
         figure = new_figure(7.5, 2.4 * len(whole))
         axes = figure.subplots(len(whole), 1, squeeze=False)[:, 0]
         for axis, recipe in zip(axes, whole, strict=True):
-            mine = result.curves[result.curves["recipe"] == recipe]
+            mine = curves[curves["recipe"] == recipe]
             for index, (method, curve) in enumerate(mine.groupby("method", sort=False)):
                 line = LINES[index % len(LINES)]
                 relative = 100 * curve["loss"] / curve["loss"].iloc[0]
@@ -333,18 +286,3 @@ def _plot(result: RegimeResult) -> Figure:
         axes[0].legend(ncol=3)
         axes[-1].set_xlabel("epoch (shaded: the part in which losses must have converged)")
     return figure
-
-
-def report(result: RegimeResult) -> Report:
-    """Return figure, tables, the facts of the page, and the recipe that was chosen."""
-    tables = {"regime": result.table, "candidates": result.candidates, "precision": result.precision}
-    tried = result.candidates.assign(breaks=result.candidates["breaks"].replace("", "nothing: taken"))
-    facts = {
-        "grid": result.grid,
-        "taken": None if result.chosen is None else result.candidates["recipe"].iloc[-1],
-        "tried": frame_markdown(tried, index=False),
-        "judged": frame_markdown(result.table.round(2), index=False),
-        "precision": "" if result.precision.empty else frame_markdown(result.precision.round(2), index=False),
-    }
-    files = {} if result.chosen is None else {"recipe.yaml": yaml.safe_dump(result.chosen, sort_keys=False)}
-    return Report(_plot(result), tables, facts, files)

@@ -4,22 +4,24 @@ Finished runs are not repeated, interrupted ones are resumed: the store remember
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from pydantic import Field
 
 from benchmark import datasets, running, store
-from benchmark.configuration import Layer, RunConfig, recipes
+from benchmark.configuration import RunConfig, recipes
 from benchmark.console import new_console
 from benchmark.errors import MachineError
-from benchmark.reports import Line
+from benchmark.escaping import figure as figure_text
+from benchmark.reports import LINES, Line, new_figure, styled
 from benchmark.store import Status
-from benchmark.studies import Strict
+from benchmark.studies import Row, Strict
 from benchmark.tables import half_width
 from methods import registry
 from methods.errors import InputError
@@ -113,15 +115,6 @@ class Trained(NamedTuple):
         return ends.loc[ends["status"] != Status.DIVERGED, "student"].astype(float).dropna()
 
 
-class CasesResult(NamedTuple):
-    """Everything that a study of cases found."""
-
-    settings: TrainingSettings
-    trained: Trained
-    table: pd.DataFrame  # one row per case
-    details: pd.DataFrame  # what the table sums up: one row per case and seed, or per case and epoch
-
-
 def read_cases(name: str) -> CaseFile:
     """Return the cases in a YAML file.
 
@@ -142,12 +135,12 @@ def train(settings: TrainingSettings, file: CaseFile) -> Trained:
         InputError: For cases that define no runs.
         MachineError: If a run did not end, so that the cases cannot be compared.
     """
+    from benchmark.training import chance_limit
+
     command, runs = plan(settings, file)
     frame = carry_out(command, command.runs)
     labels = [{"run": command.store.folder(run).name, "label": label} for label, mine in runs.items() for run in mine]
     dataset = datasets.load(file.dataset, command.runs[0].data, command.data_root)
-    from benchmark.training import chance_limit
-
     results = (command.store.result(run) for run in command.runs)
     devices = {(result.environment or {}).get("hardware", "unknown hardware") for result in results if result}
     limit = chance_limit(len(dataset.classes), len(dataset.test))
@@ -171,22 +164,10 @@ def carry_out(command: running.Command, runs: Sequence[RunConfig]) -> pd.DataFra
 
 def plan(settings: TrainingSettings, file: CaseFile) -> tuple[running.Command, dict[str, Sequence[RunConfig]]]:
     """Return one command for the runs of all cases, each run once, and each case's runs."""
-    commands = {case.label: running.prepare([_layer(settings, file, case)], fetch=True) for case in file.all()}
-    distinct = {run.identity: run for command in commands.values() for run in command.runs}
-    # seed by seed: an interrupted study is the same one with fewer seeds
-    in_turn = sorted(distinct.values(), key=lambda run: run.seed)
-    whole = replace(commands[file.reference.label], runs=in_turn)
-    return whole, {label: command.runs for label, command in commands.items()}
-
-
-def _layer(settings: TrainingSettings, file: CaseFile, case: Case) -> Layer:
-    known = registry.load(case.method, ()).Hyperparameters.model_fields
     shared = {"ramp": settings.ramp, "ema_decay": settings.ema_decay}
-    own = {key: value for key, value in shared.items() if key in known} | case.set
     # a run at chance throughout has collapsed; none ends early, so that curves are means over the same runs throughout
     schedule = {"lr": settings.lr, "batch_size": settings.batch_size, "collapse_epochs": settings.epochs}
-    return {
-        "methods": [case.method],
+    common = {
         "dataset": file.dataset,
         "backbone": file.backbone,
         "seeds": settings.seeds,
@@ -194,8 +175,18 @@ def _layer(settings: TrainingSettings, file: CaseFile, case: Case) -> Layer:
         "train": {**schedule, "diagnostics_every": 1, **file.train},
         "data": {"train_per_class": settings.train_per_class, **file.data},
         **settings.layer,
-        **({case.method: own} if own else {}),
     }
+    commands = {}
+    for case in file.all():
+        known = registry.load(case.method, ()).Hyperparameters.model_fields
+        own = {key: value for key, value in shared.items() if key in known} | case.set
+        layer = {"methods": [case.method], **common, **({case.method: own} if own else {})}
+        commands[case.label] = running.prepare([layer], fetch=True)
+    distinct = {run.identity: run for command in commands.values() for run in command.runs}
+    # seed by seed: an interrupted study is the same one with fewer seeds
+    in_turn = sorted(distinct.values(), key=lambda run: run.seed)
+    whole = replace(commands[file.reference.label], runs=in_turn)
+    return whole, {label: command.runs for label, command in commands.items()}
 
 
 def mean_interval(values: "pd.Series[float]") -> tuple[float, float, float]:
@@ -208,10 +199,31 @@ def mean_interval(values: "pd.Series[float]") -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def plot_interval(
-    axis: Axes, row: Mapping[Hashable, Any], name: str, place: float, line: Line, scale: float = 1.0, **look: Any
-) -> None:
+def plot_interval(axis: Axes, row: Row, name: str, place: float, line: Line, scale: float = 1.0, **look: Any) -> None:
     """Plot a number of a row with its interval at a height."""
     value, low, high = (scale * float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
     errors = [[value - low], [high - value]]
     axis.errorbar(value, place, xerr=errors, fmt=line.marker, color=line.color, capsize=3, **look)
+
+
+def plot_gains(rows: Sequence[tuple[str, Sequence[float], Row]], name: str, title: str, unit: str) -> Figure:
+    """Return the figure of differences to a reference: of each row the parts in grey, and the mean with its interval.
+
+    Args:
+        rows: What each is called, its parts, and a mapping with the interval ``name``.
+        name: As in :func:`plot_interval`.
+        title: What the parts are.
+        unit: The label of the horizontal axis.
+    """
+    with styled():
+        figure = new_figure(7.5, 1.5 + 0.4 * len(rows))
+        axis = figure.subplots()
+        for place, (_, parts, row) in enumerate(rows):
+            line = LINES[place % len(LINES)]
+            axis.plot(parts, [place + 0.15] * len(parts), line.marker, color="0.6", ms=3, mfc="none")
+            plot_interval(axis, row, name, place, line)
+        axis.set_yticks(range(len(rows)), [figure_text(label) for label, *_ in rows])
+        axis.set(ylim=(len(rows) - 0.5, -0.5), xlabel=unit, title=title)
+        axis.axvline(0, color="0.3", lw=0.8)
+        axis.grid(visible=False, axis="y")
+    return figure

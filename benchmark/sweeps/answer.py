@@ -1,33 +1,22 @@
 """The answer to a sweep's question in one line, and the difference that its seeds can detect, before it begins."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
+from benchmark import tables
 from benchmark.formatting import shown
 from benchmark.metrics import HEADLINE, METRICS
 from benchmark.store import Status, load
 from benchmark.sweeps.outcomes import Outcome, ranked
 from benchmark.sweeps.plan import BOUND, Configuration, Question, Sweep
-from benchmark.sweeps.space import Assignment, described, identity
-from benchmark.tables import (
-    ALPHA,
-    MIN_PAIRS,
-    POWER,
-    Declaration,
-    Gain,
-    detectable_difference,
-    differences,
-    seeds_for_half_width,
-)
+from benchmark.sweeps.space import described, identity
 
 ASSUMED_SD = 0.5  # points, where no stored runs say more
 
 MAX_NAMED = 3
-OURS, REFERENCE = "ours", "reference"
 
 
 class Spread(NamedTuple):
@@ -40,58 +29,33 @@ class Spread(NamedTuple):
         return f"{self.sd:.2f} points ({self.source})"
 
 
-Pair = tuple[Outcome, Outcome, str, str, str]
-"""Two configurations, what they are called, and the keys and values that both have, if other pairs have others."""
-
-
 class Compared(NamedTuple):
     """Two configurations, and their difference with the verdict at the level that it has among all comparisons."""
 
-    ours: Outcome
-    reference: Outcome
-    ours_name: str
-    reference_name: str
-    where: str
-    gain: Gain
-
-    @property
-    def differs(self) -> bool:
-        """Whether the two are better and worse."""
-        return self.gain.verdict not in ("equivalent", "undecided")
-
-    @property
-    def equivalent(self) -> bool:
-        """Whether the two are equivalent within the bound; so are two whose scores are equal with every seed."""
-        identical = self.gain.n >= MIN_PAIRS and self.gain.mean == self.gain.sd == 0
-        return self.gain.verdict == "equivalent" or identical
-
-    @property
-    def largest(self) -> float:
-        """The largest difference, in either direction, that the interval contains."""
-        if self.gain.low is None or self.gain.high is None:
-            return abs(self.gain.mean)
-        return max(-self.gain.low, self.gain.high)
-
-    def __str__(self) -> str:
-        """How the two differ."""
-        ends = sorted(abs(end) for end in (self.gain.low or 0.0, self.gain.high or 0.0))
-        word = "better" if self.gain.mean > 0 else "worse"
-        interval = f"{abs(self.gain.mean):.2f} [{ends[0]:.2f}, {ends[1]:.2f}]"
-        where = f" with {self.where}" if self.where else ""
-        return f"{self.ours_name} is {word} than {self.reference_name} by {interval} points{where}"
+    text: str  # how the two differ
+    reference: str  # what the second is called
+    gain: tables.Gain
+    differs: bool  # whether the two are better and worse
+    equivalent: bool  # within the bound; so are two whose scores are equal with every seed
+    largest: float  # difference, in either direction, that the interval contains
 
 
 def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[Configuration, Configuration]]:
-    """Return the configurations with the references, of the same other values, that the question compares them with."""
+    """Return the configurations with what the question compares them with: themselves with the key at a reference.
+
+    Where the key does not count in a configuration it has none; two references are compared once.
+    """
     if sweep.question is None:
         return []
+    key, against, base = sweep.question.key, sweep.question.against, sweep.defaults
     tried = {identity(x.assignment): x for x in configurations}
-    base = sweep.defaults
     found = []
     for configuration in configurations:
-        for value in sweep.question.against:
-            other = sweep.question.reference(sweep.space, configuration.assignment, base, value)
-            if other is not None and identity(other) in tried:
+        own = configuration.assignment.get(key)
+        later = against[against.index(own) + 1 :] if own in against else ()
+        for value in against if key in configuration.assignment else ():
+            other = sweep.space.completed({**configuration.assignment, key: value}, base)
+            if own != value and value not in later and other.get(key) == value and identity(other) in tried:
                 found.append((configuration, tried[identity(other)]))
     return found
 
@@ -113,121 +77,107 @@ def answer(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread) -> str:
         return f"undecided: {len(finished)} of {len(outcomes)} configurations have finished a run, a comparison takes 2"
     # of all that are tried: a verdict depends on its own runs, and not on which others have finished
     count = comparisons(sweep, [outcome.configuration for outcome in outcomes])
-    if sweep.question is not None:
-        return _answer_question(sweep, sweep.question, finished, count, spread)
-    return _answer_best(sweep, finished, count, spread)
-
-
-def _answer_question(sweep: Sweep, question: Question, finished: Sequence[Outcome], count: int, spread: Spread) -> str:
-    by_number = {outcome.configuration.number: outcome for outcome in finished}
-    found = pairs(sweep, [outcome.configuration for outcome in finished])
-    assignments = [(ours.assignment, reference.assignment) for ours, reference in found]
-    shared = [_described_shared(ours, reference) for ours, reference in assignments]
-    outcomes = [(by_number[ours.number], by_number[reference.number]) for ours, reference in found]
-    compared = _compare(
-        [
-            (*pair, _described_own(ours, other), _described_own(other, ours), where if len(set(shared)) > 1 else "")
-            for pair, (ours, other), where in zip(outcomes, assignments, shared, strict=True)
-        ],
-        question.within,
-        count,
-    )
-    if not compared:
-        return f"undecided: no finished configuration says {question}"
+    if sweep.question is None:
+        compared = _best_compared(sweep, finished, count)
+        name = f"the best, {finished[0].configuration.label},"
+        if not compared:
+            return f"undecided: {name} has no seed in common with what it is compared with"
+        subject, within = f"{name} differs from {compared[0].reference}", BOUND
+        equal = f"{subject} by no more than"
+    else:
+        compared = _question_compared(sweep, sweep.question, finished, count)
+        against, within = " or ".join(map(shown, sweep.question.against)), sweep.question.within
+        subject = f"{sweep.question.key} differs from {against}"
+        if not compared:
+            return f"undecided: no finished configuration says whether {subject} by {within:g} points"
+        equal = f"no {subject} by more than"
     different = sorted((x for x in compared if x.differs), key=lambda x: -abs(x.gain.mean))
     others = [x for x in compared if not x.differs]
-    subject = f"{question.key} differs from {' or '.join(map(shown, question.against))}"
-    rest = _answer_rest(others, f"no {subject} by more than", subject, question.within, count, spread)
+    rest = _answer_rest(others, equal, subject, within, count, spread) if others else ""
     if not different:
         return rest
-    parts = [str(x) for x in different[:MAX_NAMED]]
+    parts = [x.text for x in different[:MAX_NAMED]]
     if len(different) > MAX_NAMED:
         parts.append(f"{len(different) - MAX_NAMED} more differences")
     named = f"{'; '.join(parts)} ({_method(count)})"
     return f"{named}; of the other {len(others)}: {rest}" if others else named
 
 
-def _answer_best(sweep: Sweep, finished: Sequence[Outcome], count: int, spread: Spread) -> str:
+def _question_compared(sweep: Sweep, question: Question, finished: Sequence[Outcome], count: int) -> list[Compared]:
+    outcomes = {outcome.configuration.number: outcome for outcome in finished}
+    found = pairs(sweep, [outcome.configuration for outcome in finished])
+    shared = [{k: v for k, v in x.assignment.items() if k in y.assignment and y.assignment[k] == v} for x, y in found]
+    several = len(set(map(described, shared))) > 1
+    compared = []
+    for pair, same in zip(found, shared, strict=True):
+        name, other = (described({k: v for k, v in x.assignment.items() if k not in same}) for x in pair)
+        where = described(same) if same and several else ""
+        ours, reference = (outcomes[x.number] for x in pair)
+        compared.append(_compare(ours, reference, name, other, where, question.within, count))
+    return [x for x in compared if x is not None]
+
+
+def _best_compared(sweep: Sweep, finished: Sequence[Outcome], count: int) -> list[Compared]:
     best = finished[0]
-    default = next((x for x in finished if x.configuration.runs[0].identity == sweep.base.identity), None)
+    default = next((x for x in finished if x.configuration.runs[0].identity == sweep.base.identity), best)
+    rivals = [("the default, ", default)]
+    if default is best:
+        rivals = [("the second, " if place == 0 else "", other) for place, other in enumerate(finished[1:])]
     name = f"the best, {best.configuration.label},"
-
-    def pair(ours: Outcome, reference: Outcome, role: str) -> Pair:
-        return ours, reference, name, f"{role}{reference.configuration.label},", ""
-
-    if default is None or default is best:
-        # that the best is better than all others takes all comparisons: the least significant one decides
-        roles = ["the second, ", *[""] * (len(finished) - 2)]
-        others = [pair(best, other, role) for other, role in zip(finished[1:], roles, strict=True)]
-        deciding = sorted(_compare(others, BOUND, count), key=lambda x: x.differs)[:1]
-    else:
-        others = [pair(x, default, "the default, ") for x in finished if x is not default]
-        deciding = [x for x in _compare(others, BOUND, count) if x.ours is best]
-    if not deciding:
-        return f"undecided: {name} has no seed in common with what it is compared with"
-    if deciding[0].differs:
-        return f"{deciding[0]} ({_method(count)})"
-    subject = f"{name} differs from {deciding[0].reference_name}"
-    return _answer_rest(deciding, f"{subject} by no more than", subject, BOUND, count, spread)
+    found = [_compare(best, x, name, f"{role}{x.configuration.label},", "", BOUND, count) for role, x in rivals]
+    # that the best is better than all others takes all comparisons: the least significant one decides
+    return sorted((x for x in found if x is not None), key=lambda x: x.differs)[:1]
 
 
-def _compare(found: Sequence[Pair], within: float, count: int) -> list[Compared]:
-    """Return the pairs that share a seed with their verdicts; what has finished so far counts."""
-    seeds = 1 + max((seed for ours, *_ in found for seed in ours.scores), default=0)
-    declared = Declaration("sweep", REFERENCE, (OURS, REFERENCE), seeds, count, {HEADLINE: within})
-    better = METRICS[HEADLINE].better
-    gains = [declared.judge(pair[0].scores, pair[1].scores, HEADLINE, better, range(seeds)) for pair in found]
-    return [Compared(*pair, gain) for pair, gain in zip(found, gains, strict=True) if gain is not None]
+def _compare(
+    ours: Outcome, reference: Outcome, name: str, other: str, where: str, within: float, count: int
+) -> Compared | None:
+    """Return the difference of two that share a seed with its verdict; what has finished so far counts."""
+    seeds = range(1 + max(ours.scores))
+    declared = tables.Declaration("sweep", "reference", ("ours", "reference"), len(seeds), count, {HEADLINE: within})
+    gain = declared.judge(ours.scores, reference.scores, HEADLINE, METRICS[HEADLINE].better, seeds)
+    if gain is None:
+        return None
+    low, high = (gain.mean if end is None else end for end in (gain.low, gain.high))
+    ends = sorted((abs(low), abs(high)))
+    text = (
+        f"{name} is {'better' if gain.mean > 0 else 'worse'} than {other} by {abs(gain.mean):.2f} "
+        f"[{ends[0]:.2f}, {ends[1]:.2f}] points{f' with {where}' if where else ''}"
+    )
+    identical = gain.n >= tables.MIN_PAIRS and gain.mean == gain.sd == 0
+    differs = gain.verdict not in ("equivalent", "undecided")
+    return Compared(text, other, gain, differs, gain.verdict == "equivalent" or identical, max(-low, high))
 
 
-def _answer_rest(
-    found: Sequence[Compared], equal: str, subject: str, within: float, compared: int, spread: Spread
-) -> str:
+def _answer_rest(found: Sequence[Compared], equal: str, subject: str, within: float, count: int, spread: Spread) -> str:
     """Return that no difference of insignificant comparisons exceeds a bound (``equal``), or the seeds that decide."""
-    if not found:
-        return ""
     largest = max(x.largest for x in found)
     if all(x.equivalent for x in found):
         if largest == 0:
             return f"{equal} 0 points (the accuracies are equal with every seed)"
-        return f"{equal} {math.ceil(100 * largest) / 100:.2f} points ({_method(compared)})"
-
-    def enough(needed: int | None) -> str:
-        seeds = "no feasible number of seeds" if needed is None else f"{needed} seeds"
-        return f"{seeds} would decide whether {subject} by {within:g} points"
-
-    undecided = [x for x in found if not x.equivalent]
-    n = min(x.gain.n for x in undecided)
-    if n < MIN_PAIRS:
-        few = "one seed has no interval" if n == 1 else f"{n} seeds are too few for an interval"
-        needed = seeds_for_half_width(within / 2, spread.sd, compared)
-        return f"undecided: {few}; {enough(needed)}, if the paired standard deviation is {spread}"
-    # whatever the difference is, an interval of half the bound excludes 0 or is within the bound
-    sds = [x.gain.sd for x in undecided if x.gain.p is not None and x.gain.sd]
-    numbers = [seeds_for_half_width(within / 2, sd, compared) for sd in sds]
-    if not numbers:
+        return f"{equal} {math.ceil(100 * largest) / 100:.2f} points ({_method(count)})"
+    undecided = [x.gain for x in found if not x.equivalent]
+    n = min(gain.n for gain in undecided)
+    few = n < tables.MIN_PAIRS
+    sds = [spread.sd] if few else [gain.sd for gain in undecided if gain.p is not None and gain.sd]
+    if not sds:
         return f"undecided: whether {subject}: a difference that is equal with every seed has no interval"
-    feasible = [number for number in numbers if number is not None]
-    needed = max(feasible) if len(feasible) == len(numbers) else None
-    return f"undecided: {enough(needed)} (with {n} seeds: up to {largest:.2f} points, {_method(compared)})"
+    # whatever the difference is, an interval of half the bound excludes 0 or is within the bound
+    needed = [tables.seeds_for_half_width(within / 2, sd, count) for sd in sds]
+    most = "no feasible number of" if None in needed else max(filter(None, needed))
+    enough = f"{most} seeds would decide whether {subject} by {within:g} points"
+    if few:
+        why = "one seed has no interval" if n == 1 else f"{n} seeds are too few for an interval"
+        return f"undecided: {why}; {enough}, if the paired standard deviation is {spread}"
+    return f"undecided: {enough} (with {n} seeds: up to {largest:.2f} points, {_method(count)})"
 
 
-def _method(compared: int) -> str:
-    return f"intervals of paired differences{_level(compared)}"
+def _method(count: int) -> str:
+    return f"intervals of paired differences{_level(count)}"
 
 
-def _level(compared: int) -> str:
-    of = f" / {compared} for each of {compared} comparisons" if compared > 1 else ""
-    return f", level {ALPHA:g}{of}"
-
-
-def _described_own(ours: Assignment, other: Assignment) -> str:
-    return described({key: value for key, value in ours.items() if key not in other or other[key] != value})
-
-
-def _described_shared(ours: Assignment, other: Assignment) -> str:
-    shared = {key: value for key, value in ours.items() if key in other and other[key] == value}
-    return described(shared) if shared else ""
+def _level(count: int) -> str:
+    return f", level {tables.ALPHA:g}" + (f" / {count} for each of {count} comparisons" if count > 1 else "")
 
 
 def expected_spread(sweep: Sweep) -> Spread:
@@ -244,42 +194,38 @@ def expected_spread(sweep: Sweep) -> Spread:
     if not frame.empty and HEADLINE in frame:
         mine = (frame["dataset.checksum"] == base.dataset_checksum) & (frame["backbone"] == base.backbone)
         frame = frame[mine & (frame["status"] == Status.FINISHED) & frame[HEADLINE].notna()]
-        for rows, epochs in (
-            (frame[frame["train.epochs"] == base.train.epochs], "as many epochs"),
-            (frame, "any number of epochs"),
-        ):
+        as_long = frame[frame["train.epochs"] == base.train.epochs]
+        for rows, epochs in ((as_long, "as many epochs"), (frame, "any number of epochs")):
             if sd := _pooled_sd(rows, sweep.space.keys):
                 return Spread(sd, f"of {len(rows)} stored runs on {base.dataset} with {base.backbone}, {epochs}")
     return Spread(ASSUMED_SD, "assumed")
 
 
-def _pooled_sd(frame: pd.DataFrame, searched: list[str]) -> float | None:
-    settings = [str(name) for name in frame.columns if str(name).startswith(("train.", "data."))]
+def _pooled_sd(frame: pd.DataFrame, searched: Sequence[str]) -> float | None:
+    names = [str(name) for name in frame.columns]
+    settings = [name for name in names if name.startswith(("train.", "data."))]
     together = [name for name in (*settings, "split", "method.version") if name not in searched]
-    own = ["method", *(str(name) for name in frame.columns if str(name).startswith("hyperparameters."))]
-    own += [name for name in settings if name in searched]
+    own = ["method", *(name for name in names if name.startswith("hyperparameters.") or name in searched)]
     squares, degrees = 0.0, 0
     for _, alike in frame.groupby(together, dropna=False, sort=False):
-        configurations = [
-            {int(seed): float(x) for seed, x in zip(rows["seed"], rows[HEADLINE], strict=True)}
-            for _, rows in alike.groupby(own, dropna=False, sort=False)
-        ]
-        for one, other in itertools.pairwise(configurations):
-            if len(found := differences(one, other)) > 1:
-                center = math.fsum(found) / len(found)
-                squares += math.fsum((x - center) ** 2 for x in found)
-                degrees += len(found) - 1
+        number = alike.groupby(own, dropna=False, sort=False).ngroup()
+        # of each configuration minus the one before, by seed
+        steps = alike.assign(number=number).pivot_table(HEADLINE, "seed", "number").diff(axis=1)
+        counts = steps.count().clip(lower=1)
+        squares += float((steps.var() * (counts - 1)).sum())
+        degrees += int((counts - 1).sum())
     return math.sqrt(squares / degrees) if degrees and squares else None
 
 
 def detectable(sweep: Sweep, compared: int, spread: Spread) -> str:
     """Return the line that names the difference which a sweep can detect with its seeds, among so many comparisons."""
     n = len(sweep.seeds)
-    if n < MIN_PAIRS:
-        seeds = "1 seed" if n == 1 else f"{n} seeds"
-        return f"with {seeds} no difference is distinguishable from seed noise: an interval takes {MIN_PAIRS} or more"
-    points = detectable_difference(n, spread.sd, compared)
+    seeds = "1 seed" if n == 1 else f"{n} seeds"
+    if n < tables.MIN_PAIRS:
+        return f"with {seeds} no difference is distinguishable from seed noise: an interval takes three or more"
+    points = tables.detectable_difference(n, spread.sd, compared)
+    power = f"{tables.POWER:.0%} power{_level(compared)}"
     return (
-        f"with {n} seeds a difference of about {points:.2g} points is detectable ({POWER:.0%} power"
-        f"{_level(compared)}) if the paired standard deviation is {spread}"
+        f"with {seeds} a difference of about {points:.2g} points is detectable ({power}) if the paired standard "
+        f"deviation is {spread}"
     )

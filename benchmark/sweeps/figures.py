@@ -1,4 +1,4 @@
-"""A sweep's figures: schedules beside their accuracy, heat map, parallel coordinates, progress, importance."""
+"""A sweep's figures: schedules beside their accuracy, heat map, progress, importance."""
 
 import json
 from collections.abc import Sequence
@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -20,7 +17,7 @@ from benchmark.formatting import shown
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.sweeps.outcomes import SEED, Importance, Outcome, ranked
 from benchmark.sweeps.plan import Sweep
-from benchmark.sweeps.space import Choice, Domain, Parameter, Range
+from benchmark.sweeps.space import Parameter
 
 MAX_CURVES = 24
 COLOURS = "cividis"  # its lightness grows with the value: readable without colour, and for colour-blind readers
@@ -37,13 +34,11 @@ def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Importance) -> dic
         if finished:
             made["configurations"] = _configurations(finished, len(outcomes))
             made["progress"] = _progress(outcomes)
-        if len(finished) > 1:
-            made["parallel"] = _parallel(sweep, finished)
-            numeric = [parameter for parameter in sweep.space.parameters if _is_numeric(parameter.domain)]
+        if len(finished) > 1 and len(sweep.space.keys) > 1:
             # without shares the order of the space stays
-            numeric.sort(key=lambda x: -found.shares[x.key].value if x.key in found.shares else 0)
-            if len(numeric) > 1:
-                made["heatmap"] = _heatmap(sweep, numeric[0], numeric[1], finished)
+            share = {key: -estimate.value for key, estimate in found.shares.items()}
+            parameters = sorted(sweep.space.parameters, key=lambda parameter: share.get(parameter.key, 0))
+            made["heatmap"] = _heatmap(parameters[0], parameters[1], finished, sweep.space.keys)
         if found.shares:
             made["importance"] = _importance(found)
     return made
@@ -52,7 +47,10 @@ def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Importance) -> dic
 def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
     """The best configurations, one per row: the terms' curves where they differ, and the accuracy of every seed."""
     rows = finished[:MAX_CURVES]
-    lines = dict(zip(_differing_terms(rows), LINES, strict=False))
+    curves: dict[str, set[str]] = {}
+    for term, schedule in (pair for outcome in rows for pair in outcome.schedules.items()):
+        curves.setdefault(term, set()).add(json.dumps(schedule.product))
+    lines = dict(zip((term for term, shapes in curves.items() if len(shapes) > 1), LINES, strict=False))
     figure = new_figure(8.2, 1.5 + 0.42 * len(rows))
     grid = figure.add_gridspec(len(rows), 2 if lines else 1, width_ratios=[1, 2.2] if lines else [1], hspace=0.08)
     accuracy = figure.add_subplot(grid[:, -1])
@@ -72,32 +70,18 @@ def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
         axes.set(ylim=(-0.08, 1.08), yticks=[], **(ticks if place == len(rows) - 1 else {"xticks": []}))
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)
-    accuracy.set_ylim(len(rows) - 0.5, -0.5)
+    accuracy.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{ACCURACY}: seeds (dots), mean and standard deviation")
     accuracy.yaxis.set_ticks_position("right" if lines else "left")
     accuracy.set_yticks(range(len(rows)), [_wrapped(outcome.configuration.label) for outcome in rows], fontsize=8)
     accuracy.spines["left"].set_visible(False)
     accuracy.tick_params(axis="y", length=0)
-    accuracy.set_xlabel(f"{ACCURACY}: seeds (dots), mean and standard deviation")
     title = "Configurations, the best first" + (f" ({len(rows)} of {total})" if len(rows) < total else "")
     figure.suptitle(title, fontsize=10)
+    handles = [Line2D([], [], color=x.color, linestyle=x.dash, label=text(term)) for term, x in lines.items()]
     if lines:
-        figure.legend(
-            handles=[Line2D([], [], color=x.color, linestyle=x.dash, label=text(term)) for term, x in lines.items()],
-            loc="outside lower center",
-            ncols=min(3, len(lines)),
-            title="factor of a loss term's weight, 0 to 1 (left)",
-            title_fontsize=8,
-        )
+        look = {"title": "factor of a loss term's weight, 0 to 1 (left)", "title_fontsize": 8}
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(lines)), **look)
     return figure
-
-
-def _differing_terms(rows: Sequence[Outcome]) -> list[str]:
-    """Return the terms whose curves are not the same in all configurations."""
-    curves: dict[str, set[str]] = {}
-    for outcome in rows:
-        for term, schedule in outcome.schedules.items():
-            curves.setdefault(term, set()).add(json.dumps(schedule.product))
-    return [term for term, shapes in curves.items() if len(shapes) > 1]
 
 
 def _progress(outcomes: Sequence[Outcome]) -> Figure:
@@ -110,11 +94,9 @@ def _progress(outcomes: Sequence[Outcome]) -> Figure:
     look: dict[str, Any] = {"fmt": "o", "color": LINES[2].color, "markersize": 4, "capsize": 2, "label": "mean ± std"}
     axes.errorbar(numbers, means, yerr=spreads, **look)
     best = [*np.maximum.accumulate(means), max(means)]
-    axes.step(
-        [*numbers, len(outcomes) + 0.5], best, where="post", color="black", linewidth=1.2, label="best mean so far"
-    )
-    others = {x.configuration.number: fmean(x.last.values()) for x in outcomes if not x.n and x.last}
-    if others:
+    look = {"where": "post", "color": "black", "linewidth": 1.2, "label": "best mean so far"}
+    axes.step([*numbers, len(outcomes) + 0.5], best, **look)
+    if others := {x.configuration.number: fmean(x.last.values()) for x in outcomes if not x.n and x.last}:
         look = {"color": LINES[1].color, "markerfacecolor": "none", "label": "not finished: last mean"}
         axes.plot([*others], [*others.values()], "v", **look)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -124,104 +106,44 @@ def _progress(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def _parallel(sweep: Sweep, finished: Sequence[Outcome]) -> Figure:
-    """One axis per key and one for the accuracy; one line per configuration, the best one black."""
-    parameters = sweep.space.parameters
-    means = [outcome.mean for outcome in finished]
-    low, high = min(means), max(means)
-    norm = Normalize(low, high if high > low else low + 1e-9)
-    figure = new_figure(1.6 * (len(parameters) + 1) + 1.4, 4.2)
-    axes = figure.add_subplot()
-    label: dict[str, Any] = {
-        "fontsize": 7.5,
-        "va": "center",
-        "bbox": {"facecolor": "w", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
-    }
-    for rank, outcome in reversed(list(enumerate(finished))):
-        values = outcome.configuration.assignment
-        heights = [_height(x.domain, values[x.key]) if x.key in values else NOT_USED for x in parameters]
-        heights.append(float(norm(outcome.mean)))
-        # lines of equal values would hide each other
-        heights = [height + 0.012 * ((outcome.configuration.number % 7) - 3) / 3 for height in heights]
-        best = {"color": "black", "linewidth": 2.6}
-        look = best if rank == 0 else {"color": colormaps[COLOURS](0.9 * norm(outcome.mean))}
-        axes.plot(range(len(heights)), heights, alpha=0.9, **look)
-    for place, parameter in enumerate(parameters):
-        axes.axvline(place, color="black", linewidth=0.8)
-        for height, word in _ticks(parameter, finished):
-            axes.text(place, height, f" {text(word)} ", ha="right", **label)
-    axes.axvline(len(parameters), color="black", linewidth=0.8)
-    for value in (low, (low + high) / 2, high) if high > low else (low,):
-        axes.text(len(parameters), float(norm(value)), f" {value:.2f}", ha="left", **label)
-    axes.set_xticks(range(len(parameters) + 1), [*map(text, sweep.space.keys), "accuracy in %"], fontsize=8.5)
-    axes.set_xlim(-0.45, len(parameters) + 0.45)
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(axis="x", length=0)
-    axes.set_title("Every configuration that has finished: dark is low, light is high, the thick line the best")
-    return figure
+def _axis(parameter: Parameter, outcomes: Sequence[Outcome]) -> tuple[list[float], dict[float, str]]:
+    """Return the positions of the outcomes on a key's axis, from 0 to 1 or not used, and the labels of some."""
+    domain = parameter.domain
+    low, high = domain.values[0], domain.values[-1]
 
-
-def _height(domain: Domain, value: float) -> float:
-    """Return the position of a value on its key's axis, from 0 to 1."""
-    match domain:
-        case Choice(values):
-            return values.index(value) / max(1, len(values) - 1)
-        case Range("loguniform", low, high):
+    def position(value: Any) -> float:
+        if domain.form == "list":
+            return domain.values.index(value) / max(1, len(domain.values) - 1)
+        if domain.form == "loguniform":
             return float(np.log(value / low) / np.log(high / low))
-        case Range(_, low, high):
-            return float((value - low) / (high - low))
+        return float((value - low) / (high - low))
+
+    middle = (low * high) ** 0.5 if domain.form == "loguniform" else None
+    named = domain.values if domain.form == "list" else (low, middle or (low + high) / 2, high)
+    ticks = {position(value): text(shown(value)) for value in named}
+    assignments = [outcome.configuration.assignment for outcome in outcomes]
+    found = [position(x[parameter.key]) if parameter.key in x else NOT_USED for x in assignments]
+    return found, ticks | ({NOT_USED: "not used"} if NOT_USED in found else {})
 
 
-def _ticks(parameter: Parameter, outcomes: Sequence[Outcome]) -> list[tuple[float, str]]:
-    match parameter.domain:
-        case Choice(values):
-            named = [(value, shown(value)) for value in values]
-        case Range(form, low, high):
-            middle = (low * high) ** 0.5 if form == "loguniform" else (low + high) / 2
-            named = [(value, f"{value:.3g}") for value in (low, middle, high)]
-    unused = any(parameter.key not in outcome.configuration.assignment for outcome in outcomes)
-    return [(_height(parameter.domain, value), word) for value, word in named] + [(NOT_USED, "not used")] * unused
-
-
-def _heatmap(sweep: Sweep, one: Parameter, other: Parameter, finished: Sequence[Outcome]) -> Figure:
-    """The mean accuracy over two numeric keys: a cell for each pair of values, or a dot per configuration."""
+def _heatmap(one: Parameter, other: Parameter, finished: Sequence[Outcome], keys: Sequence[str]) -> Figure:
+    """The mean accuracy over two keys: a square for each pair of values, the mean over the other keys."""
     figure = new_figure(6.2, 4.6)
     axes = figure.add_subplot()
-    rows = [[*(sweep.value_of(x.configuration.runs[0], p.key) for p in (one, other)), x.mean] for x in finished]
-    # a key that is not used may have no number as its default
-    points = pd.DataFrame(rows, columns=["x", "y", "accuracy"]).dropna().astype(float)
-    others = [key for key in sweep.space.keys if key not in (one.key, other.key)]
-    if isinstance(one.domain, Choice) and isinstance(other.domain, Choice):
-        _cells(axes, points.pivot_table("accuracy", "y", "x", sort=True))
-    else:
-        axes.scatter(
-            points["x"], points["y"], c=points["accuracy"], cmap=COLOURS, s=60, edgecolors="black", linewidths=0.6
-        )
-        for parameter, scale in ((one, axes.set_xscale), (other, axes.set_yscale)):
-            if isinstance(parameter.domain, Range) and parameter.domain.form == "loguniform":
-                scale("log")
-    figure.colorbar((*axes.images, *axes.collections)[0], label=ACCURACY)
-    axes.set_xlabel(text(one.key))
-    axes.set_ylabel(text(other.key))
-    over = f"\n(mean over {text(', '.join(others))})" if others and isinstance(one.domain, Choice) else ""
-    axes.set_title(f"Accuracy by {text(one.key)} and {text(other.key)}{over}")
-    return figure
-
-
-def _cells(axes: Axes, table: pd.DataFrame) -> None:
-    values = table.to_numpy()
-    axes.imshow(values, cmap=COLOURS, origin="lower", aspect="auto")
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2
-    for (row, column), value in np.ndenumerate(values):
-        if not np.isnan(value):
-            ink = "black" if value > middle else "white"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
-    axes.set_xticks(range(len(table.columns)), [f"{value:g}" for value in table.columns])
-    axes.set_yticks(range(len(table.index)), [f"{value:g}" for value in table.index])
+    (x, x_ticks), (y, y_ticks) = _axis(one, finished), _axis(other, finished)
+    points = pd.DataFrame({"x": x, "y": y, "accuracy": [outcome.mean for outcome in finished]})
+    means = points.groupby(["x", "y"], as_index=False).mean()
+    look: dict[str, Any] = {"cmap": COLOURS, "marker": "s", "s": 420, "edgecolors": "black", "linewidths": 0.6}
+    figure.colorbar(axes.scatter(means["x"], means["y"], c=means["accuracy"], **look), label=ACCURACY)
+    axes.set_xticks([*x_ticks], [*x_ticks.values()])
+    axes.set_yticks([*y_ticks], [*y_ticks.values()])
+    axes.set(xlabel=text(one.key), ylabel=text(other.key))
+    axes.margins(0.15)
     axes.grid(visible=False)
+    others = ", ".join(key for key in keys if key not in (one.key, other.key))
+    over = f" (mean over {others})" if others else ""
+    axes.set_title(_wrapped(f"Accuracy by {one.key} and {other.key}{over}", 64))
+    return figure
 
 
 def _importance(found: Importance) -> Figure:
@@ -236,19 +158,11 @@ def _importance(found: Importance) -> Figure:
         if name == SEED:
             bar.set(facecolor="white", hatch="///")
     axes.set_yticks(range(len(shares)), [f"{text(key)} {share.value:.0%}" for key, share in shares.items()])
-    axes.set_xlim(0, 102)
-    axes.set_xlabel("share of the accuracy's variance in %")
+    axes.set(xlim=(0, 102), xlabel="share of the accuracy's variance in %")
     axes.grid(visible=False)
     hatched = "; hatched: seed noise" if SEED in shares else ""
     axes.set_title(_wrapped(f"Importance: {found.how}{hatched}", 64))
     return figure
-
-
-def _is_numeric(domain: Domain) -> bool:
-    if isinstance(domain, Range):
-        return True
-    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in domain.values)
-    return numbers and len(domain.values) > 1
 
 
 def _wrapped(label: str, width: int = 44) -> str:

@@ -25,7 +25,6 @@ from benchmark.configuration import (
     plan,
     recipes,
 )
-from benchmark.formatting import shown
 from benchmark.sweeps.space import Assignment, Space, described, identity, parse_space
 from methods import registry
 from methods.errors import InputError, unknown
@@ -47,37 +46,8 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     key: str
-    against: Annotated[
-        tuple[Any, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else (given,))
-    ]
+    against: Annotated[tuple[Any, ...], BeforeValidator(lambda x: tuple(x) if isinstance(x, list) else (x,))]
     within: float = Field(BOUND, gt=0, allow_inf_nan=False, description="points that are no difference")
-
-    def priority(self, assignment: Assignment, base: Assignment) -> int:
-        """Return how early a configuration is tried among others: references first, then other values of the key."""
-        if assignment.get(self.key) in self.against:
-            return 0
-        return 1 if assignment.get(self.key) != base[self.key] else 2
-
-    def reference(self, space: Space, assignment: Assignment, base: Assignment, value: Any) -> Assignment | None:
-        """Return what a configuration is compared with: itself with the key at a reference's value.
-
-        It is None if the key does not count in it, or the comparison of two references is made from the other side.
-        """
-        own = assignment.get(self.key)
-        if self.key not in assignment or own == value:
-            return None
-        if own in self.against and self.against.index(own) < self.against.index(value):
-            return None
-        found = space.completed({**assignment, self.key: value}, base)
-        return found if found.get(self.key) == value else None
-
-    def within_space(self, space: Space) -> "Question | None":
-        """Return what is left of the question in a part of its space; None if nothing is."""
-        left = tuple(value for value in self.against if space.has(self.key, value))
-        return self.model_copy(update={"against": left}) if left else None
-
-    def __str__(self) -> str:
-        return f"whether {self.key} differs from {' or '.join(map(shown, self.against))} by {self.within:g} points"
 
 
 @dataclass(frozen=True)
@@ -179,13 +149,22 @@ class Sweep:
         return self.numbered(self.chosen())
 
     def chosen(self) -> list[Assignment]:
-        """Return what such a search tries, in its order: the controls first; a larger number contains a smaller one."""
+        """Return what such a search tries, in its order.
+
+        The controls come first; a larger number of trials begins with a smaller one's. Of a grid the question's
+        references come before other values of its key, and those before what differs elsewhere.
+        """
         if self.search == "random":
             count = self.trials or TRIALS
             found = {identity(x): x for x in (*self.controls, *self.space.random(self.search_seed, count))}
             return list(found.values())[:count]
-        base, question = self.defaults, self.question
-        priority = partial(question.priority, base=base) if question else lambda _: 0
+        base = self.defaults
+
+        def priority(assignment: Assignment) -> int:
+            if self.question is None or assignment.get(self.question.key) in self.question.against:
+                return 0
+            return 1 if assignment.get(self.question.key) != base[self.question.key] else 2
+
         return self.space.ordered_grid(base, self.controls, self.search_seed, priority)[: self.trials]
 
     @property
@@ -226,6 +205,11 @@ def prepare(
     known = partial(canonical, method=method, plugins=plugins)
     space = parse_space(chosen["space"] or {}, words, known)
     controls, question = _declared(content, known)
+    # --space may have taken their values away
+    controls = [control for control in controls if space.allows(control)]
+    if question is not None:
+        against = tuple(value for value in question.against if space.has(question.key, value))
+        question = question.model_copy(update={"against": against}) if against else None
     for section, name in ((section, name) for section, values in settings.items() for name in values):
         if (name if section == method else f"{section}.{name}") in space.keys:
             raise InputError(f"{section}.{name} is both set and searched: leave out --set, or search only this value")
@@ -242,20 +226,12 @@ def prepare(
         command = running.prepare(layers, plugins, begun=begun, fetch=True)
     dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in command.runs[0].dataset)[-40:]
     name = f"{Path(file).stem if file else method}-{dataset}"
-    sweep = Sweep(
-        name,
-        command,
-        layers,
-        space,
-        folder=out or command.store.root / "sweeps" / name,
-        # --space may have taken their values away
-        declared=[control for control in controls if space.allows(control)],
-        question=question.within_space(space) if question else None,
-        **_options(chosen, command.engine),
-    )
+    options = _options(chosen, command.engine)
+    folder = out or command.store.root / "sweeps" / name
+    sweep = Sweep(name, command, layers, space, folder=folder, declared=controls, question=question, **options)
     for parameter in space.parameters:
         beside = {key: values[0] for key, values in parameter.when.items()}
-        for value in parameter.domain.bounds:
+        for value in parameter.domain.values:
             try:
                 sweep.configuration(0, {**beside, parameter.key: value})
             except InputError as error:
@@ -314,16 +290,6 @@ def first_rung(epochs: int) -> int:
     return int(max(1, epochs // REDUCTION**RUNGS))
 
 
-def find(name: str) -> Path:
-    """Return a sweep's file: a path, or a name in ``configs/sweeps``."""
-    try:
-        return recipes.find(name)
-    except InputError:
-        if f"sweeps/{name}" in recipes.available():
-            return recipes.find(f"sweeps/{name}")
-        raise
-
-
 def canonical(key: str, method: str, plugins: Sequence[str] = ()) -> str:
     """Return a key of the space as tables show it, or raise an InputError for one that must not be searched."""
     section, dot, name = key.rpartition(".")
@@ -347,7 +313,14 @@ def canonical(key: str, method: str, plugins: Sequence[str] = ()) -> str:
 
 
 def _read(file: str) -> dict[str, Any]:
-    content = recipes.read(find(file))
+    """Return the content of a sweep's file: a path, or a name in ``configs/sweeps``."""
+    try:
+        path = recipes.find(file)
+    except InputError:
+        if f"sweeps/{file}" not in recipes.available():
+            raise
+        path = recipes.find(f"sweeps/{file}")
+    content = recipes.read(path)
     if "space" not in content:
         raise InputError(f"{file} holds no 'space': bench run --config {file} carries out its runs")
     if "methods" in content:

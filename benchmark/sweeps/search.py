@@ -2,23 +2,27 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from statistics import mean
 from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from rich.console import Console
 
 from benchmark import running
+from benchmark.console import say
 from benchmark.datasets import Dataset
-from benchmark.scheduling import ACCURACY, ListSearcher, Observer, ProgressCallback, packed, run_trials
-from benchmark.store import Status
+from benchmark.scheduling import ACCURACY, ListSearcher, LoggingDisplay, ProgressCallback, packed, run_trials
+from benchmark.sweeps.outcomes import Outcome, complete, complete_statuses
 from benchmark.sweeps.plan import REDUCTION, Configuration, Sweep, first_rung
-from benchmark.sweeps.space import Assignment, Choice, Space, identity
+from benchmark.sweeps.space import Assignment, identity
 
 ATTEMPTS = 50  # suggestions in a row that may be of what is known already
 
 
 class OptunaSearcher(ListSearcher):
-    """Optuna's tree-structured Parzen estimator, through Ray Tune's own searcher; no configuration comes twice.
+    """Optuna's tree-structured Parzen estimator as a searcher of Ray Tune; no configuration comes twice.
 
     Attributes:
         tried: The accuracy of the configurations so far, by their identity; None while they are under way.
@@ -41,84 +45,71 @@ class OptunaSearcher(ListSearcher):
             record: Appends a new configuration to the history and returns it.
         """
         import optuna
-        from ray.tune.search.optuna import OptunaSearch
+        from optuna.trial import FixedTrial, TrialState, create_trial
 
         super().__init__([configuration.runs for configuration in waiting])
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space = sweep.space
-        self.record = record
+        self.space, self.record = sweep.space, record
         self.tried: dict[str, float | None] = {**scores, **{identity(x.assignment): None for x in waiting}}
-        self._enqueued = [identity(x.assignment) for x in waiting]
-        self._last: Assignment = {}
-        self._asked: dict[str, tuple[str, str]] = {}
-        storage = optuna.storages.get_storage(sweep.storage)
-        name = f"{sweep.name}-{sweep.definition}"
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-        kept = set()
-        for trial in study.get_trials(deepcopy=False):
-            if trial.state is optuna.trial.TrialState.COMPLETE:
-                kept.add(identity(sweep.space.suggest(optuna.trial.FixedTrial(trial.params))))
-            elif not trial.state.is_finished():
-                # what an earlier command left there is on record, and enqueued again
-                storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
-        for key, score in scores.items():
-            told = optuna.trial.FixedTrial(_encoded(sweep.space, json.loads(key)))
-            sweep.space.suggest(told)
-            if key not in kept:
-                study.add_trial(
-                    optuna.trial.create_trial(params=told.params, distributions=told.distributions, value=score)
-                )
-        for configuration in waiting:
-            study.enqueue_trial(_encoded(sweep.space, configuration.assignment))
+        self._waiting = [identity(x.assignment) for x in waiting]
+        self._asked: dict[str, tuple[optuna.Trial, str]] = {}
         # with the same seed a resumed search would only repeat its first suggestions
         sampler = optuna.samplers.TPESampler(seed=(sweep.search_seed + len(self.tried)) % 2**32)
-        self.optuna = OptunaSearch(
-            self._ask,
-            metric=ACCURACY,
-            mode="max",
-            sampler=sampler,
-            storage=storage,
-            study_name=name,
+        storage = optuna.storages.get_storage(sweep.storage)
+        name = f"{sweep.name}-{sweep.definition}"
+        self.study = optuna.create_study(
+            storage=storage, sampler=sampler, study_name=name, direction="maximize", load_if_exists=True
         )
+        kept = set()
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.state is TrialState.COMPLETE:
+                kept.add(identity(sweep.space.suggest(FixedTrial(trial.params))))
+            elif not trial.state.is_finished():
+                # what an earlier command left there is on record, and enqueued again
+                storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        for key, score in scores.items():
+            told = FixedTrial(self._encoded(json.loads(key)))
+            sweep.space.suggest(told)
+            if key not in kept:
+                self.study.add_trial(create_trial(params=told.params, distributions=told.distributions, value=score))
+        for configuration in waiting:
+            self.study.enqueue_trial(self._encoded(configuration.assignment))
+
+    def _encoded(self, assignment: Assignment) -> dict[str, Any]:
+        """Return a configuration in Optuna's terms, where the values of a list are texts."""
+        lists = {parameter.key for parameter in self.space.parameters if parameter.domain.form == "list"}
+        return {key: json.dumps(x) if key in lists else x for key, x in assignment.items()}
 
     def suggest(self, trial_id: str) -> Any:
         """Return what Optuna suggests next; None if it only suggests what is under way already."""
         if self.closed():
             return Searcher.FINISHED
-        for attempt in range(ATTEMPTS):
-            own = f"{trial_id}-{attempt}"
-            self.optuna.suggest(own)
+        for _ in range(ATTEMPTS):
+            trial = self.study.ask()
+            assignment = self.space.suggest(trial)
+            key = identity(assignment)
             if self.waiting:
                 # Optuna's queue begins with these, in this order
-                self._asked[trial_id] = own, self._enqueued.pop(0)
+                self._asked[trial_id] = trial, self._waiting.pop(0)
                 return super().suggest(trial_id)
-            key = identity(self._last)
             if key not in self.tried:
                 self.tried[key] = None
-                self._asked[trial_id] = own, key
-                return packed(self.record(self._last).runs)
-            known = self.tried[key]
-            self.optuna.on_trial_complete(own, None if known is None else {ACCURACY: known}, error=known is None)
+                self._asked[trial_id] = trial, key
+                return packed(self.record(assignment).runs)
+            self._tell(trial, self.tried[key])
         return None if None in self.tried.values() else Searcher.FINISHED
 
-    def _ask(self, trial: Any) -> dict[str, Any]:
-        self._last = self.space.suggest(trial)
-        return {}
+    def _tell(self, trial: Any, score: float | None) -> None:
+        from optuna.trial import TrialState
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """An epoch is done."""
+        self.study.tell(trial, score, TrialState.FAIL if score is None else TrialState.COMPLETE)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A configuration is done: Optuna learns its accuracy, also where it was stopped."""
-        own, key = self._asked[trial_id]
-        self.tried[key] = float(result[ACCURACY]) if result else 0.0
-        self.optuna.on_trial_complete(own, result, error)
-
-
-def _encoded(space: Space, assignment: Assignment) -> dict[str, Any]:
-    """Return a configuration in Optuna's terms, where the values of a list are texts."""
-    domains = {parameter.key: parameter.domain for parameter in space.parameters}
-    return {key: json.dumps(x) if isinstance(domains[key], Choice) else x for key, x in assignment.items()}
+        trial, key = self._asked[trial_id]
+        score = float(result[ACCURACY]) if result and not error else None
+        self.tried[key] = score or 0.0
+        self._tell(trial, score)
 
 
 class Asha(ASHAScheduler):
@@ -128,15 +119,10 @@ class Asha(ASHAScheduler):
     """
 
     def __init__(self, callback: ProgressCallback, epochs: int) -> None:
-        super().__init__(
-            metric=ACCURACY,
-            mode="max",
-            max_t=epochs,
-            grace_period=first_rung(epochs),
-            reduction_factor=REDUCTION,
-        )
+        rung = first_rung(epochs)
+        super().__init__(metric=ACCURACY, mode="max", max_t=epochs, grace_period=rung, reduction_factor=REDUCTION)
         self.callback = callback
-        self.last_rung = max(first_rung(epochs), epochs // REDUCTION)
+        self.last_rung = max(rung, epochs // REDUCTION)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide whether a configuration continues."""
@@ -150,23 +136,39 @@ class Asha(ASHAScheduler):
 
 def carry_out(
     sweep: Sweep,
-    searcher: ListSearcher,
-    count: int,
-    done: Sequence[Status],
-    dataset: Dataset,
-    observer: Observer,
-    say: Callable[[str], None],
+    todo: Sequence[Outcome],
+    wanted: int,
+    new_runs: int,
+    record: Callable[[Assignment], Configuration],
+    images: Mapping[str, Dataset],
+    console: Console,
 ) -> str:
     """Carry out configurations as trials of Ray Tune, which hold all their seeds; return why to try again later.
 
     Args:
-        count: How many configurations it gives at most.
-        done: The statuses of runs that need no training.
+        todo: The configurations that are chosen, as far as they are.
+        wanted: How many are to be chosen beside them.
+        new_runs: How many runs are expected to be trained.
+        record: As :class:`OptunaSearcher` takes it.
+        images: By the dataset's name.
     """
-    template = running.job(sweep.command, sweep.base)
-    callback = ProgressCallback(template, observer, done)
-    scheduler = Asha(callback, sweep.base.train.epochs) if sweep.scheduler == "asha" else None
-    sets = {sweep.base.dataset: dataset}
-    searcher.count = count
-    run_trials(callback, searcher, sets, sweep.command.cluster, say, scheduler)
+    command, asha = sweep.command, sweep.scheduler == "asha"
+    # with ASHA what is done is reported again, an epoch at a time, so that the scheduler compares with it
+    waiting = [x for x in todo if asha or not all(complete(sweep, run) for run in x.configuration.runs)]
+    configurations = [x.configuration for x in waiting]
+    searcher = ListSearcher([x.runs for x in configurations])
+    if sweep.search == "optuna":
+        # a run without a result counts as 0
+        scores = {
+            identity(x.configuration.assignment): mean(x.scores.get(seed, 0.0) for seed in sweep.seeds)
+            for x in todo
+            if x not in waiting
+        }
+        searcher = OptunaSearcher(sweep, configurations, scores, record)
+    template = running.job(command, sweep.base)
+    searcher.count = len(waiting) + wanted
+    with LoggingDisplay(new_runs, console, sweep.label, command.log, command.store) as display:
+        callback = ProgressCallback(template, display, complete_statuses(sweep))
+        scheduler = Asha(callback, sweep.base.train.epochs) if asha else None
+        run_trials(callback, searcher, images, command.cluster, partial(say, console), scheduler)
     return running.TIME_IS_UP if callback.time_is_up else running.why_later(callback.results.values())

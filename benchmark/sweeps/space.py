@@ -27,81 +27,46 @@ _CALL = re.compile(r"\s*(\w+)\s*\((.*)\)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One of a few values."""
+class Domain:
+    """The values of a key: one of a list, or a number between two bounds, both included."""
 
-    values: tuple[Any, ...]
-
-    @property
-    def bounds(self) -> tuple[Any, ...]:
-        """The values that must be valid for all to be."""
-        return self.values
+    values: tuple[Any, ...]  # of the list, or the lower and the upper bound
+    form: str = "list"  # or `uniform`, `loguniform`, or whole numbers (`randint`)
 
     def sample(self, random: Random) -> Any:
         """Return a random value."""
-        return random.choice(self.values)
+        if self.form == "list":
+            return random.choice(self.values)
+        if self.form == "randint":
+            return random.randint(*self.values)
+        if self.form == "loguniform":
+            return self._rounded(math.exp(random.uniform(*map(math.log, self.values))))
+        return self._rounded(random.uniform(*self.values))
 
     def suggest(self, trial: "BaseTrial", key: str) -> Any:
-        """Return the value that an Optuna trial suggests; to Optuna the values are texts."""
-        texts = {json.dumps(value): value for value in self.values}
-        return texts[trial.suggest_categorical(key, list(texts))]
+        """Return the value that an Optuna trial suggests; to Optuna the values of a list are texts."""
+        if self.form == "list":
+            texts = {json.dumps(value): value for value in self.values}
+            return texts[trial.suggest_categorical(key, list(texts))]
+        if self.form == "randint":
+            return trial.suggest_int(key, *self.values)
+        return self._rounded(trial.suggest_float(key, *self.values, log=self.form == "loguniform"))
 
     def has(self, value: Any) -> bool:
         """Return whether a value is one of them."""
-        return value in self.values
-
-    def own(self, default: Any) -> Any:
-        """Return the default if it is one of the values, else the first."""
-        # as it is written in the space: 1 is 1.0 to Python, and another text in a table
-        return next((value for value in self.values if value == default), self.values[0])
-
-    def __str__(self) -> str:
-        return f"[{', '.join(map(shown, self.values))}]"
-
-
-@dataclass(frozen=True)
-class Range:
-    """A number between two bounds, both included: ``uniform``, ``loguniform`` or whole (``randint``)."""
-
-    form: str
-    low: float
-    high: float
-
-    @property
-    def bounds(self) -> tuple[Any, ...]:
-        """The values that must be valid for all to be."""
-        return self.low, self.high
-
-    def sample(self, random: Random) -> Any:
-        """Return a random value."""
-        if self.form == "randint":
-            return random.randint(int(self.low), int(self.high))
-        if self.form == "loguniform":
-            return self._rounded(math.exp(random.uniform(math.log(self.low), math.log(self.high))))
-        return self._rounded(random.uniform(self.low, self.high))
-
-    def suggest(self, trial: "BaseTrial", key: str) -> Any:
-        """Return the value that an Optuna trial suggests."""
-        if self.form == "randint":
-            return trial.suggest_int(key, int(self.low), int(self.high))
-        return self._rounded(trial.suggest_float(key, self.low, self.high, log=self.form == "loguniform"))
-
-    def has(self, value: Any) -> bool:
-        """Return whether a value is a number within the bounds."""
-        return isinstance(value, int | float) and self.low <= value <= self.high
-
-    def own(self, default: Any) -> Any:
-        """Return the default if it is within the bounds, else the lower bound."""
-        return default if self.has(default) else self.low
+        if self.form == "list":
+            return value in self.values
+        return isinstance(value, int | float) and self.values[0] <= value <= self.values[1]
 
     def _rounded(self, value: float) -> float:
-        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
+        low, high = map(float, self.values)
+        return min(max(float(f"{value:.{DIGITS}g}"), low), high)
 
     def __str__(self) -> str:
-        return f"{self.form}({self.low:g}, {self.high:g})"
-
-
-Domain = Choice | Range
+        inside = ", ".join(map(shown, self.values))
+        if self.form == "list":
+            return f"[{inside}]"
+        return f"{self.form}({', '.join(f'{bound:g}' for bound in self.values)})"
 
 
 @dataclass(frozen=True)
@@ -116,14 +81,6 @@ class Parameter:
     def counts(self, others: Assignment) -> bool:
         """Return whether the key has an effect beside the others' values."""
         return all(key in others and others[key] in values for key, values in self.when.items())
-
-    def listed(self) -> Sequence[Any]:
-        """Return all values, or raise an InputError if there are infinitely or too many."""
-        if isinstance(self.domain, Choice):
-            return self.domain.values
-        if self.domain.form == "randint" and self.domain.high - self.domain.low < MAX_GRID:
-            return range(int(self.domain.low), int(self.domain.high) + 1)
-        raise InputError(f"grid needs lists: {self.key} is {self.domain} (search random or optuna takes it)")
 
     def __str__(self) -> str:
         conditions = [f"{key}={'|'.join(map(shown, values))}" for key, values in self.when.items()]
@@ -141,6 +98,14 @@ class Space:
         """The keys, in order."""
         return [parameter.key for parameter in self.parameters]
 
+    def assign(self, choose: Callable[[Parameter], Any]) -> Assignment:
+        """Return the configuration in which each key that counts has the chosen value."""
+        assignment: Assignment = {}
+        for parameter in self.parameters:
+            if parameter.counts(assignment):
+                assignment[parameter.key] = choose(parameter)
+        return assignment
+
     def random(self, seed: int, count: int) -> list[Assignment]:
         """Return so many different configurations; a larger number begins with the same: each has its generator."""
         found: dict[str, Assignment] = {}
@@ -148,28 +113,26 @@ class Space:
             if len(found) == count:
                 break
             generator = Random(f"{seed}:{index}")  # noqa: S311 - nothing secret
-            assignment = self._assign(lambda parameter, by=generator: parameter.domain.sample(by))  # type: ignore[misc]
+            assignment = self.assign(lambda parameter, by=generator: parameter.domain.sample(by))  # type: ignore[misc]
             found.setdefault(identity(assignment), assignment)
         return list(found.values())
 
     def grid(self) -> list[Assignment]:
         """Return every configuration in the order in which they are written, or raise an InputError for too many."""
-        found: dict[str, Assignment] = {}
-        values = [parameter.listed() for parameter in self.parameters]
+        values: list[Sequence[Any]] = []
+        for key, domain in ((parameter.key, parameter.domain) for parameter in self.parameters):
+            if domain.form not in ("list", "randint"):
+                raise InputError(f"grid needs lists: {key} is {domain} (search random or optuna takes it)")
+            low, high = domain.values[0], domain.values[-1]
+            values.append(domain.values if domain.form == "list" else range(low, high + 1))
         if math.prod(map(len, values)) > MAX_GRID:
             raise InputError(f"the grid has more than {MAX_GRID:,} configurations: search random or optuna")
-        for combination in product(*values):
-            chosen = dict(zip(self.keys, combination, strict=True))
-            assignment = self._assign(lambda parameter, chosen=chosen: chosen[parameter.key])  # type: ignore[misc]
-            found.setdefault(identity(assignment), assignment)
-        return list(found.values())
+        combinations = (dict(zip(self.keys, combination, strict=True)) for combination in product(*values))
+        found = [self.completed({}, combination) for combination in combinations]
+        return list({identity(assignment): assignment for assignment in found}.values())
 
     def ordered_grid(
-        self,
-        base: Assignment,
-        controls: Sequence[Assignment] = (),
-        seed: int = 0,
-        priority: Callable[[Assignment], int] = lambda _: 0,
+        self, base: Assignment, controls: Sequence[Assignment], seed: int, priority: Callable[[Assignment], int]
     ) -> list[Assignment]:
         """Return the grid in the order in which a part of it is tried.
 
@@ -179,6 +142,8 @@ class Space:
         Args:
             base: A value for every key.
             controls: Configurations of the space.
+            seed: Of the random order.
+            priority: Of a configuration.
         """
         grid = self.grid()
         Random(f"grid:{seed}").shuffle(grid)  # noqa: S311 - nothing secret
@@ -192,15 +157,21 @@ class Space:
 
     def base(self, defaults: Assignment) -> Assignment:
         """Return a value for every key: the default, or the first one that is written where it is not in the space."""
-        return {p.key: p.domain.own(defaults.get(p.key)) for p in self.parameters}
+        chosen = {}
+        for key, domain in ((parameter.key, parameter.domain) for parameter in self.parameters):
+            default = defaults.get(key)
+            # as it is written in the space: 1 is 1.0 to Python, and another text in a table
+            known = domain.values if domain.form == "list" else [default] if domain.has(default) else []
+            chosen[key] = next((value for value in known if value == default), domain.values[0])
+        return chosen
 
     def completed(self, given: Assignment, base: Assignment) -> Assignment:
         """Return the configuration with some keys given, and every other key that counts then as in the base."""
-        return self._assign(lambda parameter: given.get(parameter.key, base[parameter.key]))
+        return self.assign(lambda parameter: given.get(parameter.key, base[parameter.key]))
 
     def suggest(self, trial: "BaseTrial") -> Assignment:
         """Return the configuration of an Optuna trial, asking it for the keys that count."""
-        return self._assign(lambda parameter: parameter.domain.suggest(trial, parameter.key))
+        return self.assign(lambda parameter: parameter.domain.suggest(trial, parameter.key))
 
     def has(self, key: str, value: Any) -> bool:
         """Return whether a value is one of a key's."""
@@ -213,18 +184,8 @@ class Space:
 
     def contains(self, assignment: Assignment) -> bool:
         """Return whether a configuration is one of this space."""
-        try:
-            rebuilt = self._assign(lambda parameter: assignment[parameter.key])
-        except KeyError:
-            return False
-        return rebuilt == assignment and all(self.has(key, value) for key, value in rebuilt.items())
-
-    def _assign(self, choose: Callable[[Parameter], Any]) -> Assignment:
-        assignment: Assignment = {}
-        for parameter in self.parameters:
-            if parameter.counts(assignment):
-                assignment[parameter.key] = choose(parameter)
-        return assignment
+        rebuilt = self.assign(lambda parameter: assignment.get(parameter.key))
+        return rebuilt == assignment and self.allows(assignment)
 
 
 def identity(assignment: Assignment) -> str:
@@ -283,9 +244,8 @@ def _entry(word: str) -> tuple[str, dict[str, Any]]:
 def _parameter(key: str, entry: Any, source: str, known: Callable[[str], str]) -> Parameter:
     when: Any = {}
     if isinstance(entry, dict):
-        for name in entry:
-            if name not in ("values", "when"):
-                raise unknown(f"key of {source}", str(name), ("values", "when"))
+        for name in entry.keys() - {"values", "when"}:
+            raise unknown(f"key of {source}", str(name), ("values", "when"))
         entry, when = entry.get("values"), entry.get("when", {})
     if not isinstance(when, dict):
         raise InputError(f"{source}: when takes keys and values, as in 'when: {{decay: [exp]}}' (given: {when!r})")
@@ -298,7 +258,7 @@ def _domain(content: Any, source: str) -> Domain:
         if not content:
             raise InputError(f"{source}: the list is empty")
         try:
-            return Choice(tuple({json.dumps(value): value for value in content}.values()))
+            return Domain(tuple({json.dumps(value): value for value in content}.values()))
         except (TypeError, ValueError):
             raise InputError(f"{source}: values are words, numbers, true, false, null or lists of them") from None
     call = _CALL.fullmatch(content) if isinstance(content, str) else None
@@ -317,18 +277,16 @@ def _domain(content: Any, source: str) -> Domain:
         raise InputError(f"{source}: the lower bound {low:g} is not below the upper bound {high:g}")
     if form == "loguniform" and low <= 0:
         raise InputError(f"{source}: loguniform needs bounds above 0 (given: {low:g})")
-    return Range(form, low, high)
+    return Domain((low, high), form)
 
 
 def _restricted(parameters: Mapping[str, Parameter], new: Parameter) -> Iterator[tuple[str, Parameter]]:
     """Yield the parameters as they are once one is replaced, without those that count with none of its values."""
     for key, parameter in parameters.items():
-        if new.key in parameter.when and isinstance(new.domain, Choice):
-            left = tuple(value for value in parameter.when[new.key] if value in new.domain.values)
-            if left:
-                yield key, replace(parameter, when={**parameter.when, new.key: left})
-        else:
+        if new.key not in parameter.when or new.domain.form != "list":
             yield key, parameter
+        elif left := tuple(value for value in parameter.when[new.key] if new.domain.has(value)):
+            yield key, replace(parameter, when={**parameter.when, new.key: left})
 
 
 def _ordered(parameters: Mapping[str, Parameter]) -> Iterator[Parameter]:
@@ -338,10 +296,10 @@ def _ordered(parameters: Mapping[str, Parameter]) -> Iterator[Parameter]:
             if key not in parameters:
                 raise unknown(f"key in the condition of {parameter.key!r}", key, parameters)
             domain = parameters[key].domain
-            if not isinstance(domain, Choice):
+            if domain.form != "list":
                 raise InputError(f"the condition of {parameter.key!r} needs a list of values for {key!r}, not {domain}")
             for value in values:
-                if value not in domain.values:
+                if not domain.has(value):
                     kind = f"value of {key!r} in the condition of {parameter.key!r}"
                     raise unknown(kind, shown(value), map(shown, domain.values))
     waiting, done = dict(parameters), set[str]()

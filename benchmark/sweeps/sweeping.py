@@ -3,10 +3,9 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import pandas as pd
@@ -15,54 +14,56 @@ from rich.console import Console
 
 import methods
 from benchmark import optional_imports, running
-from benchmark.configuration import TRIALS, RunConfig
+from benchmark.configuration import TRIALS
 from benchmark.console import say
 from benchmark.datasets import Dataset
 from benchmark.errors import TryAgainError
 from benchmark.formatting import shown
 from benchmark.reports import places
-from benchmark.scheduling import LoggingDisplay
-from benchmark.store import Status, check_folder, put
+from benchmark.scheduling import set_environment
+from benchmark.store import check_folder, put
 from benchmark.sweeps.answer import Spread, answer, comparisons, detectable, expected_spread
-from benchmark.sweeps.outcomes import Outcome, importances, outcome, ranked
+from benchmark.sweeps.outcomes import Outcome, complete, importances, outcome, ranked
 from benchmark.sweeps.plan import Configuration, Sweep, first_rung
-from benchmark.sweeps.space import Assignment, identity
-from benchmark.tables import Gain, frame_csv, frame_markdown, paired_gain
+from benchmark.sweeps.space import Assignment
+from benchmark.tables import frame_csv, frame_markdown, paired_gain
 from methods.errors import InputError
 
 RECORD = "trials.json"
-MAX_NOTES = 8
 MAX_ROWS = 40
 BEST = "best.yaml"
 NONE = "–"  # noqa: RUF001 - a dash in a table
 
 
-@dataclass
-class SearchHistory:
-    """The controls and what Optuna has chosen so far, in a file: it would not choose the same again."""
+def recorded(sweep: Sweep) -> list[Assignment]:
+    """Return the controls and what Optuna has chosen so far in a sweep of the same definition, as on record."""
+    try:
+        content = json.loads((sweep.folder / RECORD).read_text(encoding="utf-8"))
+        same = content["definition"] == sweep.definition
+        found = [x for x in content["assignments"] if sweep.space.contains(x)] if same else []
+    except (OSError, ValueError, KeyError, TypeError):
+        found = []
+    return [*found, *(x for x in sweep.controls if x not in found)]
 
-    path: Path
-    sweep: Sweep
-    assignments: list[Assignment]
 
-    @classmethod
-    def read(cls, sweep: Sweep) -> "SearchHistory":
-        """Return the history of an earlier sweep of the same definition."""
-        path = sweep.folder / RECORD
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            same = content["definition"] == sweep.definition
-            known = [x for x in content["assignments"] if sweep.space.contains(x)] if same else []
-        except (OSError, ValueError, KeyError, TypeError):
-            known = []
-        return cls(path, sweep, [*known, *(x for x in sweep.controls if x not in known)])
+def record(sweep: Sweep, assignment: Assignment) -> Configuration:
+    """Append a configuration to the record, since Optuna would not choose the same again, and return it."""
+    assignments = [*recorded(sweep), assignment]
+    content = {"definition": sweep.definition, "assignments": assignments}
+    put(sweep.folder / RECORD, json.dumps(content, indent=1) + "\n")
+    return sweep.configuration(len(assignments), assignment)
 
-    def add(self, assignment: Assignment) -> Configuration:
-        """Append a configuration to the file and return it."""
-        self.assignments.append(assignment)
-        content = {"definition": self.sweep.definition, "assignments": self.assignments}
-        put(self.path, json.dumps(content, indent=1) + "\n")
-        return self.sweep.configuration(len(self.assignments), assignment)
+
+def known(sweep: Sweep) -> list[Configuration]:
+    """Return the configurations that are chosen: all of a grid or random search, those so far of Optuna's."""
+    if sweep.search != "optuna":
+        return sweep.listed()
+    return sweep.numbered(recorded(sweep)[: sweep.trials or TRIALS])
+
+
+def new_configurations(sweep: Sweep, configurations: Sequence[Configuration]) -> int:
+    """Return how many configurations are still to be chosen."""
+    return max(0, (sweep.trials or TRIALS) - len(configurations)) if sweep.search == "optuna" else 0
 
 
 def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
@@ -76,124 +77,69 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
         TryAgainError: If the time was up, or another command is at the rest; the report shows what there is.
     """
     # before anything is trained
-    optional_imports.need("the report of a sweep", "matplotlib", "scipy", "sklearn")
-    configurations = known(sweep)
+    optional_imports.need("the report of a sweep", "matplotlib", "scipy")
+    configurations = todo = known(sweep)
     if best is not None:
-        top = ranked([outcome(sweep, x) for x in configurations])[:best]
-        todo = [x.configuration for x in top if x.n]
+        todo = [x.configuration for x in ranked([outcome(sweep, x) for x in configurations])[:best] if x.n]
         if not todo:
             raise InputError("--best needs configurations that have finished: carry out the sweep without it first")
-    else:
-        todo = configurations
     missing = [run for x in todo for run in x.runs if not complete(sweep, run)]
     total = sum(len(x.runs) for x in todo)
     wanted = new_configurations(sweep, configurations) if best is None else 0
     plural = "configuration" if len(todo) == 1 else "configurations"
     running_out = f", and {wanted} configurations to be chosen" if wanted else ""
     say(console, f"{sweep.name}: {len(todo)} {plural}, {total} runs, {len(missing)} new runs{running_out}")
-    if sweep.left_out:
-        say(console, sweep.left_out)
-    spread = expected_spread(sweep)
-    say(console, detectable(sweep, max(1, comparisons(sweep, configurations) + wanted), spread))
+    spread = _say_what_is_detectable(sweep, configurations, wanted, console)
     later = ""
     if missing or wanted:
         running.check_writable(sweep.command.store)
         check_folder(sweep.folder)
-        later = _train(sweep, todo, missing, wanted, console)
+        images = running.load_sets(sweep.command, [sweep.base])
+        for line in notes(sweep, todo, images):
+            say(console, f"note: {line}")
+        if sweep.search == "optuna" or sweep.scheduler == "asha":
+            set_environment(sweep.command.cluster)
+            from benchmark.sweeps import search
+
+            chosen, new_runs = [outcome(sweep, x) for x in todo], len(missing) + wanted * len(sweep.seeds)
+            later = search.carry_out(sweep, chosen, wanted, new_runs, partial(record, sweep), images, console)
+        else:
+            command = replace(sweep.command, runs=missing)
+            later = running.why_later(running.train(command, missing, images, console, sweep.label))
         configurations = known(sweep)
-    outcomes = [outcome(sweep, x) for x in configurations]
-    write_report(sweep, outcomes, spread, console)
+    write_report(sweep, [outcome(sweep, x) for x in configurations], spread, console)
     done = all(complete(sweep, run) for x in (todo if best is not None else configurations) for run in x.runs)
     if later and not (done and (best is not None or not new_configurations(sweep, configurations))):
         raise TryAgainError(f"{later}: the sweep is not finished")
     return done
 
 
-def known(sweep: Sweep) -> list[Configuration]:
-    """Return the configurations that are chosen: all of a grid or random search, those so far of Optuna's."""
-    if sweep.search != "optuna":
-        return sweep.listed()
-    return sweep.numbered(SearchHistory.read(sweep).assignments[: sweep.trials or TRIALS])
-
-
-def new_configurations(sweep: Sweep, configurations: Sequence[Configuration]) -> int:
-    """Return how many configurations are still to be chosen."""
-    return max(0, (sweep.trials or TRIALS) - len(configurations)) if sweep.search == "optuna" else 0
-
-
-def complete(sweep: Sweep, run: RunConfig) -> bool:
-    """Return whether a run needs nothing more in this sweep; ASHA does not resume what it stopped."""
-    result = sweep.command.store.result(run)
-    return result is not None and result.status in _complete_statuses(sweep)
-
-
-def _complete_statuses(sweep: Sweep) -> list[Status]:
-    stopped = [Status.STOPPED] if sweep.scheduler == "asha" else []
-    return [*(status for status in Status if status.final), *stopped]
-
-
-def _train(
-    sweep: Sweep, todo: Sequence[Configuration], missing: Sequence[RunConfig], wanted: int, console: Console
-) -> str:
-    """Carry out what is missing; return why the same command later gets further, if that is so."""
-    command = sweep.command
-    sets = running.load_sets(command, [sweep.base])
-    for line in notes(sweep, todo, sets):
-        say(console, f"note: {line}")
-    if sweep.search != "optuna" and sweep.scheduler == "none":
-        return running.why_later(running.train(replace(command, runs=missing), missing, sets, console, sweep.label))
-    from benchmark.scheduling import set_environment
-
-    set_environment(command.cluster)
-    from benchmark.scheduling import ListSearcher
-    from benchmark.sweeps import search
-
-    if sweep.scheduler == "asha":
-        # what is done is reported again, an epoch at a time, so that the scheduler compares with it
-        waiting, done = list(todo), []
-    else:
-        waiting = [x for x in todo if not all(complete(sweep, run) for run in x.runs)]
-        done = [x for x in todo if x not in waiting]
-    if sweep.search == "optuna":
-        outcomes: list[Outcome] = [outcome(sweep, x) for x in done]
-        # a run without a result counts as 0
-        scores = {
-            identity(x.configuration.assignment): mean(x.scores.get(s, 0.0) for s in sweep.seeds) for x in outcomes
-        }
-        searcher: ListSearcher = search.OptunaSearcher(sweep, waiting, scores, SearchHistory.read(sweep).add)
-    else:
-        searcher = ListSearcher([x.runs for x in waiting])
-    total = len(missing) + wanted * len(sweep.seeds)
-    with LoggingDisplay(total, console, sweep.label, command.log, command.store) as display:
-        images = sets[sweep.base.dataset]
-        say_it = partial(say, console)
-        return search.carry_out(
-            sweep, searcher, len(waiting) + wanted, _complete_statuses(sweep), images, display, say_it
-        )
+def _say_what_is_detectable(
+    sweep: Sweep, configurations: Sequence[Configuration], wanted: int, console: Console
+) -> Spread:
+    if sweep.left_out:
+        say(console, sweep.left_out)
+    spread = expected_spread(sweep)
+    say(console, detectable(sweep, max(1, comparisons(sweep, configurations) + wanted), spread))
+    return spread
 
 
 def notes(sweep: Sweep, configurations: Sequence[Configuration], sets: Mapping[str, Dataset]) -> list[str]:
     """Return what does not fit the runs' length, one line each, and the configurations concerned."""
     found: dict[str, list[str]] = {}
-    for configuration in configurations:
-        for line in running.remarks(configuration.runs[:1], sets, sweep.command.plugins):
-            found.setdefault(line, []).append(configuration.label)
-    lines = [f"{line} [{_which(labels, len(configurations))}]" for line, labels in found.items()]
     train, rung = sweep.base.train, first_rung(sweep.base.train.epochs)
     if sweep.scheduler == "asha" and train.eval_every > rung:
-        lines.insert(
-            0, f"asha compares after epoch {rung}: train.eval_every={train.eval_every} has no accuracy by then"
-        )
-    if (left := len(lines) - MAX_NOTES) <= 0:
-        return lines
-    return [*lines[:MAX_NOTES], f"{left} more such lines: the table says which loss terms are inactive"]
-
-
-def _which(labels: Sequence[str], total: int) -> str:
-    if len(labels) == total:
-        return "all configurations"
-    more = f" and {len(labels) - 2} more" if len(labels) > 2 else ""
-    return "; ".join(labels[:2]) + more
+        late = f"asha compares after epoch {rung}: train.eval_every={train.eval_every} has no accuracy by then"
+        found[late] = [x.label for x in configurations]
+    for x in configurations:
+        for line in running.remarks(x.runs[:1], sets, sweep.command.plugins):
+            found.setdefault(line, []).append(x.label)
+    lines = []
+    for line, labels in found.items():
+        more = f" and {len(labels) - 2} more" if len(labels) > 2 else ""
+        which = "all configurations" if len(labels) == len(configurations) else "; ".join(labels[:2]) + more
+        lines.append(f"{line} [{which}]")
+    return lines
 
 
 def print_plan(sweep: Sweep, console: Console) -> None:
@@ -206,9 +152,7 @@ def print_plan(sweep: Sweep, console: Console) -> None:
         say(console, f"{x.number:>4}  {x.label}  ({done} of {len(x.runs)} seeds done)")
     if wanted := new_configurations(sweep, configurations):
         say(console, f"{wanted} more configurations are chosen during the search")
-    if sweep.left_out:
-        say(console, sweep.left_out)
-    say(console, detectable(sweep, max(1, comparisons(sweep, configurations) + wanted), expected_spread(sweep)))
+    _say_what_is_detectable(sweep, configurations, wanted, console)
 
 
 # the report
@@ -220,11 +164,10 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
     from benchmark.reports import markdown_templates, write_figures
     from benchmark.sweeps.figures import figures
 
-    folder = sweep.folder
-    order = ranked(outcomes)
-    put(folder / "configurations.csv", frame_csv(configurations_table(sweep, order), "%.10g"))
-    put(folder / "runs.csv", frame_csv(runs_table(sweep, outcomes), "%.10g"))
-    table = markdown_table(sweep, order[:MAX_ROWS])
+    folder, order = sweep.folder, ranked(outcomes)
+    numbers, words = configuration_tables(sweep, order)
+    files = {"configurations": numbers, "runs": runs_table(sweep, outcomes)}
+    table = frame_markdown(words[:MAX_ROWS], index=False, disable_numparse=True)
     first, found = answer(sweep, outcomes, spread), importances(sweep, outcomes)
     say(console, "", first, "", *table.split("\n"), "")
     if len(order) > MAX_ROWS:
@@ -237,13 +180,14 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
     )
     say(console, explained, found.line)
     if found.shares:
-        columns = ["key", "importance", "low", "high", "how"]
         rows = [(key, x.value, x.low, x.high, found.how) for key, x in found.shares.items()]
-        put(folder / "importance.csv", frame_csv(pd.DataFrame(rows, columns=columns), "%.10g"))
+        files["importance"] = pd.DataFrame(rows, columns=["key", "importance", "low", "high", "how"])
     else:
         # of an earlier report, which more seeds may have refuted
         for ending in ("csv", "svg", "png"):
             (folder / f"importance.{ending}").unlink(missing_ok=True)
+    for name, frame in files.items():
+        put(folder / f"{name}.csv", frame_csv(frame, "%.10g"))
     options = places(sweep.command.plugins, sweep.command.store.root, None)
     command = shlex.join(["bench", "run", "--config", _path(folder / BEST), *options])
     best = order[0] if order and order[0].n else None
@@ -264,82 +208,63 @@ def _path(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _gains(order: Sequence[Outcome]) -> list[Gain | None]:
-    best = order[0] if order else None
-    return [None if best is None or x is best else paired_gain(x.scores, best.scores) for x in order]
-
-
-def configurations_table(sweep: Sweep, order: Sequence[Outcome]) -> pd.DataFrame:
-    """Return one row per configuration, the best first, in numbers."""
-    rows = []
-    for rank, (x, gain) in enumerate(zip(order, _gains(order), strict=True), start=1):
+def configuration_tables(sweep: Sweep, order: Sequence[Outcome]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one row per configuration, the best first: in numbers, and as the table that is printed."""
+    numbers, words = [], []
+    for rank, x in enumerate(order, start=1):
+        gain = paired_gain(x.scores, order[0].scores) if rank > 1 else None
+        mean, low, high = (gain.mean, gain.low, gain.high) if gain else (None, None, None)
         values = {key: x.configuration.assignment.get(key) for key in sweep.space.keys}
-        rows.append(
+        numbers.append(
             {"rank": rank, "configuration": x.configuration.number}
             | {key: str(value) if isinstance(value, list) else value for key, value in values.items()}
+            | {"mean": x.mean, "std": x.std, "n": x.n}
+            | {"difference_to_best": mean, "difference_to_best_low": low, "difference_to_best_high": high}
+            | {"total_epochs": x.epochs, "status": x.status, "inactive_terms": " ".join(x.inactive_terms)}
+        )
+        difference = "" if mean is None else f"{mean:+.2f}"
+        if low is not None and high is not None:
+            difference += f" [{low:+.2f}, {high:+.2f}]"
+        words.append(
+            {"#": x.configuration.number}
+            | {key: shown(x.configuration.assignment.get(key, NONE)) for key in sweep.space.keys}
+            | {"validation accuracy": _accuracy(x), "difference to best": difference}
             | {
-                "mean": x.mean,
-                "std": x.std,
-                "n": x.n,
-                "difference_to_best": gain.mean if gain else None,
-                "difference_to_best_low": gain.low if gain else None,
-                "difference_to_best_high": gain.high if gain else None,
-                "total_epochs": x.epochs,
-                "status": x.status,
-                "inactive_terms": " ".join(x.inactive_terms),
+                "total epochs (all seeds)": x.epochs,
+                "runs": x.status,
+                "inactive loss terms": ", ".join(x.inactive_terms),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(words)
+    if not any(x.inactive_terms for x in order):
+        table = table.drop(columns="inactive loss terms", errors="ignore")
+    return pd.DataFrame(numbers), table
 
 
 def runs_table(sweep: Sweep, outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """Return one row per run: configuration, seed, accuracy, status and folder."""
     store = sweep.command.store
     rows = []
-    for x in outcomes:
-        for run in x.configuration.runs:
-            result = store.result(run)
-            rows.append(
-                {
-                    "configuration": x.configuration.number,
-                    **{key: x.configuration.assignment.get(key) for key in sweep.space.keys},
-                    "seed": run.seed,
-                    "accuracy": x.scores.get(run.seed, x.last.get(run.seed)),
-                    "status": str(result.status) if result else "",
-                    "reason": result.reason if result else "",
-                    "run": store.folder(run).name,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def markdown_table(sweep: Sweep, order: Sequence[Outcome]) -> str:
-    """Return the table that is printed."""
-    some_inactive = any(x.inactive_terms for x in order)
-    rows = []
-    for x, gain in zip(order, _gains(order), strict=True):
-        values = [x.configuration.assignment.get(key, NONE) for key in sweep.space.keys]
+    for x, run in [(each, run) for each in outcomes for run in each.configuration.runs]:
+        result = store.result(run)
         rows.append(
-            [x.configuration.number, *map(shown, values), _accuracy(x), _shown_gain(gain), x.epochs, x.status]
-            + ([", ".join(x.inactive_terms)] if some_inactive else [])
+            {
+                "configuration": x.configuration.number,
+                **{key: x.configuration.assignment.get(key) for key in sweep.space.keys},
+                "seed": run.seed,
+                "accuracy": x.scores.get(run.seed, x.last.get(run.seed)),
+                "status": str(result.status) if result else "",
+                "reason": result.reason if result else "",
+                "run": store.folder(run).name,
+            }
         )
-    headings = ["#", *sweep.space.keys, "validation accuracy", "difference to best", "total epochs (all seeds)", "runs"]
-    table = pd.DataFrame(rows, columns=[*headings, *(["inactive loss terms"] if some_inactive else [])])
-    return frame_markdown(table, index=False, disable_numparse=True)
+    return pd.DataFrame(rows)
 
 
 def _accuracy(x: Outcome) -> str:
     if not x.n:
         return f"({sum(x.last.values()) / len(x.last):.2f})" if x.last else NONE
     return f"{x.mean:.2f} ({x.n})" if x.n == 1 else f"{x.mean:.2f} ± {x.std:.2f} ({x.n})"
-
-
-def _shown_gain(gain: Gain | None) -> str:
-    if gain is None:
-        return ""
-    if gain.low is None or gain.high is None:
-        return f"{gain.mean:+.2f}"
-    return f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
 
 
 def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:

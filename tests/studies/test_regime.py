@@ -12,15 +12,7 @@ from scipy.stats import ttest_1samp
 from benchmark import running, studies, tables
 from benchmark.configuration import layer_from_file
 from benchmark.studies import regime
-from benchmark.studies.regime import (
-    RegimeSettings,
-    fall_in_the_last_part,
-    faults,
-    plans,
-    read_grid,
-    table_hours,
-    undisturbed_seconds,
-)
+from benchmark.studies.regime import fall_in_the_last_part, faults, plans, read_grid, table_hours
 from benchmark.studies.runs import RunSettings
 from methods.errors import InputError
 
@@ -46,10 +38,10 @@ def grid(tmp_path: Path) -> str:
     return str(path)
 
 
-def unconditional(grid: str, folder: Path, **changes: Any) -> RegimeSettings:
+def unconditional(grid: str, folder: Path, **changes: Any) -> regime.Settings:
     """Settings whose conditions every recipe meets."""
     conditions: dict[str, Any] = {"max_fall": 100.0, "max_behind": 100.0, "min_gap": 0.0, **changes}
-    return RegimeSettings(grid=grid, seeds=1, results=str(folder / "results"), engine="serial", **conditions)
+    return regime.Settings(grid=grid, seeds=1, results=str(folder / "results"), engine="serial", **conditions)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +77,13 @@ class TestConditions:
         ],
     )
     def test_each(self, changed: dict[str, float], facts: list[list[str]]) -> None:
-        found = faults(self.rows(**changed), RegimeSettings(), "alone", "")
+        found = faults(self.rows(**changed), regime.Settings(), "alone", "")
         assert len(found) == len(facts)
         for line, words in zip(found, facts, strict=True):
             assert [word for word in words if word not in line] == []
 
     def test_nothing_to_regularise(self) -> None:
-        [line] = faults(self.rows().assign(training=64.9), RegimeSettings(), "alone", "")
+        [line] = faults(self.rows().assign(training=64.9), regime.Settings(), "alone", "")
         assert "alone" in line
         assert "14.9 points" in line
 
@@ -103,17 +95,16 @@ class TestConditions:
         # before it has been trained the most expensive so far is all that is known
         assert table_hours(seconds[["alone"]], "other") == pytest.approx(10 * (60 + 60) / 2 / 3600)
 
-    def test_epochs_that_other_work_slowed_do_not_count(self) -> None:
-        assert undisturbed_seconds(pd.Series([3.0, 2.0, 9.0])) == 6.0
-
 
 class TestGrid:
     def test_the_cheapest_comes_first_and_mean_teachers_look_back_a_tenth_of_the_steps(
         self, grid: str, tmp_path: Path
     ) -> None:
         found = plans(read_grid(grid), 1, RunSettings(results=str(tmp_path)))
-        assert [plan.recipe[::4] for plan in found] == [(3, 0.0), (3, 0.4), (6, 0.0), (6, 0.4)]
-        decays = {run.method: run.hyperparameters.get("ema_decay") for run in found[-1].command.runs}
+        varied = [(layer["data"]["train_per_class"], layer["train"]["warmup_epochs"]) for _, layer, _ in found]
+        assert varied == [(3, 0.0), (3, 0.4), (6, 0.0), (6, 0.4)]
+        assert found[-1][0] == "6 images per class, resnet8, 5 epochs, warm-up 0.4"
+        decays = {run.method: run.hyperparameters.get("ema_decay") for run in found[-1][-1].runs}
         # sixty images in batches of 16 are four steps per epoch, twenty in all
         assert decays == {"independent": None, "pcl": 0.5}
 
@@ -133,7 +124,7 @@ class TestGrid:
 def test_the_study_ends_in_a_recipe_that_runs(grid: str, tmp_path: Path) -> None:
     settings = unconditional(grid, tmp_path)
     result = regime.run(settings)
-    files = {path.name for path in studies.find("regime").write(result, tmp_path / "out")}
+    files = {path.name for path in studies.write("regime", settings, result, tmp_path / "out")}
     assert {"regime.svg", "regime.csv", "candidates.csv", "README.md"} <= files
     content = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text(encoding="utf-8"))
     assert content["data"]["train_per_class"] in (3, 6)
@@ -145,7 +136,7 @@ def test_the_study_ends_in_a_recipe_that_runs(grid: str, tmp_path: Path) -> None
     assert {run.data.holdout for run in command.runs} == {0.0}
     # again: nothing is trained
     again = regime.run(settings)
-    pd.testing.assert_frame_equal(again.table, result.table)
+    pd.testing.assert_frame_equal(again.tables["regime"], result.tables["regime"])
 
 
 class TestPrecision:
@@ -166,15 +157,15 @@ class TestPrecision:
         Path(grid).write_text(GRID + "paired_with: pcl\n", encoding="utf-8")
         settings = unconditional(grid, tmp_path, precision_seeds=2, max_half_width=1e-6)
         found = regime.run(settings)
-        assert found.chosen is None
-        assert len(found.precision) == len(found.candidates) == 4
-        wanted = found.precision["seeds for it"]
+        assert not found.files
+        assert len(found.tables["precision"]) == len(found.tables["candidates"]) == 4
+        wanted = found.tables["precision"]["seeds for it"]
         assert (wanted.isna() | (wanted > settings.max_seeds)).all()
-        kept = regime.run(settings.model_copy(update={"max_half_width": 100.0}))
-        assert kept.chosen is not None
-        assert kept.chosen["seeds"] >= 2
-        assert studies.find("regime").write(kept, tmp_path / "out")
+        wide = settings.model_copy(update={"max_half_width": 100.0})
+        kept = regime.run(wide)
+        assert yaml.safe_load(kept.files["recipe.yaml"])["seeds"] >= 2
+        assert studies.write("regime", wide, kept, tmp_path / "out")
 
     def test_precision_needs_a_second_method(self, grid: str) -> None:
         with pytest.raises(InputError, match="paired_with"):
-            regime.run(RegimeSettings(grid=grid, precision_seeds=2))
+            regime.run(regime.Settings(grid=grid, precision_seeds=2))

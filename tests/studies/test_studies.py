@@ -11,29 +11,22 @@ from pydantic import ValidationError
 
 from benchmark import studies
 from benchmark.studies import convergence, geometry
-from benchmark.studies.convergence import ConvergenceResult, ConvergenceSettings
-from benchmark.studies.geometry import GeometryResult, GeometrySettings
-from methods.mean_teacher import ema_decay_at as from_mean_teacher
 from methods.schedules import ema_decay_at
 
 Array = npt.NDArray[np.float64]
 
 
-def small_geometry(**changes: Any) -> GeometryResult:
-    return geometry.run(GeometrySettings(**{"samples": 7, "steps": 120, **changes}))
+def small(**changes: Any) -> geometry.Settings:
+    return geometry.Settings(**{"samples": 7, "steps": 120, **changes})
 
 
-def few(**changes: Any) -> ConvergenceSettings:
-    return ConvergenceSettings(**{"trials": 60, "epochs": 40, "early_epochs": 5, **changes})
+def few(**changes: Any) -> convergence.Settings:
+    return convergence.Settings(**{"trials": 60, "epochs": 40, "early_epochs": 5, **changes})
 
 
 @pytest.fixture(scope="module")
-def found() -> ConvergenceResult:
+def found() -> studies.Report:
     return convergence.run(few())
-
-
-def test_the_rule_of_the_moving_average_is_one_function() -> None:
-    assert from_mean_teacher is ema_decay_at
 
 
 # geometry
@@ -41,7 +34,7 @@ def test_the_rule_of_the_moving_average_is_one_function() -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.99])
 def test_a_teacher_of_free_descent_follows_the_closed_form(decay: float) -> None:
-    settings = GeometrySettings(samples=5, steps=80, weight=0.0, ema_decay=decay)
+    settings = geometry.Settings(samples=5, steps=80, weight=0.0, ema_decay=decay)
     generator = np.random.default_rng(1)
     student, teacher = generator.standard_normal((2, 5, 2))
     path = geometry.simulate(settings, student, teacher, np.zeros(80), np.full(80, decay), np.zeros(80))
@@ -57,7 +50,8 @@ def test_a_teacher_of_free_descent_follows_the_closed_form(decay: float) -> None
 @pytest.mark.parametrize("ramp", ["none", "intended", "released"])
 @pytest.mark.parametrize("weight", [0.1, 1.0])
 def test_closed_forms_and_simulation_agree(ramp: str, weight: float, noise: float) -> None:
-    table = small_geometry(ramp=ramp, weight=weight, noise=noise, steps_per_epoch=2, ema_decay=0.9).table
+    settings = small(ramp=ramp, weight=weight, noise=noise, steps_per_epoch=2, ema_decay=0.9)
+    *_, table = geometry.simulate_cases(settings)
     assert table["coupling_error"].max() < 1e-9
     assert table["separation_error"].max() < 1e-9
     assert (table["same_after_closed"] == table["same_after_simulated"]).all()
@@ -75,34 +69,40 @@ def test_separation_is_the_product_of_the_factors_whatever_the_path() -> None:
 
 
 def test_a_first_factor_of_zero_erases_the_start_at_once() -> None:
-    result = small_geometry()
-    for case in geometry.CASES:
-        simulated, closed = result.separations[case.name]
-        if case.warmup:
+    paths, separations, table = geometry.simulate_cases(small())
+    for name, (_, warmup) in geometry.CASES.items():
+        simulated, closed = separations[name]
+        if warmup:
             assert (simulated[1:] == 0).all()
             assert (closed[1:] == 0).all()
-            student, teacher = result.paths[case.name][:, 1]
+            student, teacher = paths[name][:, 1]
             np.testing.assert_array_equal(teacher, student)
         else:
             assert (simulated > 0).all()
-    table = result.table.set_index("case")
-    assert table.loc["independent, first factor 0", "same_after_simulated"] == 1
+    assert table.set_index("case").loc["independent, first factor 0", "same_after_simulated"] == 1
 
 
 def test_steps_until_two_teachers_are_the_same() -> None:
+    """For a constant factor a it is ``ceil(log(tolerance/start)/log(a))``."""
     starts = np.array([0.0, 0.005, 0.01, 0.5, 1.0])
-    constant = np.full(100, 0.9)
-    expected = [0, 0, 0, math.ceil(math.log(0.02) / math.log(0.9)), math.ceil(math.log(0.01) / math.log(0.9))]
-    np.testing.assert_array_equal(geometry.steps_until_same(starts, constant, 0.01), expected)
-    assert geometry.steps_until_same(starts, constant[:10], 0.01)[-1] == math.inf
-    warm = np.array([from_mean_teacher(step, 0.9, warmup=True) for step in range(100)])
-    np.testing.assert_array_equal(geometry.steps_until_same(starts, warm, 0.01), [0, 0, 0, 1, 1])
+    teachers, copies = np.stack([starts, np.zeros(5)], axis=-1), np.zeros((5, 2))
+    path = np.ones((101, 5, 2)) / math.sqrt(2)
+    half, whole = (math.ceil(math.log(tolerance) / math.log(0.9)) for tolerance in (0.02, 0.01))
+    warm = np.array([ema_decay_at(step, 0.9, warmup=True) for step in range(100)])
+    for factors, expected in (
+        (np.full(100, 0.9), [0, 0, 0, half, whole]),
+        (np.full(10, 0.9), [0, 0, 0, math.inf, math.inf]),
+        (warm, [0, 0, 0, 1, 1]),
+    ):
+        apart = geometry.separation(path[: len(factors) + 1], copies, teachers, factors)
+        for each in apart:
+            np.testing.assert_array_equal(geometry.first_step(each <= 0.01 + 1e-12), expected)
 
 
 def test_without_noise_the_descent_is_monotone() -> None:
-    result = small_geometry(weight=0.5)
+    paths, *_ = geometry.simulate_cases(small(weight=0.5))
     for name in ("no teacher", "PCL: copy"):
-        distances = np.linalg.norm(result.paths[name][0], axis=-1)
+        distances = np.linalg.norm(paths[name][0], axis=-1)
         assert (np.diff(distances, axis=0) < 0).all(), name
 
 
@@ -159,7 +159,7 @@ def test_trials_that_never_reach_the_optimum_count_one_step_more() -> None:
     outcome = convergence.simulate_all(settings, [convergence.PCL])[convergence.PCL]
     assert (outcome.reached == settings.steps + 1).all()
     assert (outcome.settled == settings.steps + 1).all()
-    assert convergence.median_interval(outcome.reached, settings.steps) == (math.inf, math.inf, math.inf)
+    assert convergence.median_interval(outcome["reached"].to_numpy(), settings.steps) == (math.inf, math.inf, math.inf)
 
 
 def test_every_condition_sees_the_same_random_numbers() -> None:
@@ -173,9 +173,9 @@ def test_every_condition_sees_the_same_random_numbers() -> None:
         np.testing.assert_array_equal(outcome.final_distance, reference.final_distance)
 
 
-def test_convergence_has_its_columns_and_intervals(found: ConvergenceResult) -> None:
-    table = found.table
-    assert table["condition"].tolist() == [*convergence.conditions(found.settings)]
+def test_convergence_has_its_columns_and_intervals(found: studies.Report) -> None:
+    table, claims = found.tables["convergence"], found.tables["claims"]
+    assert table["condition"].tolist() == [*convergence.conditions(few())]
     names = ["reach_median", "reach_never", "settle_median", "settle_never", "teacher_settle_never", "reach_later"]
     for name in [*names, "early_gap", "final_gap", "early_spread", "early_distance", "final_distance"]:
         assert (table[f"{name}_low"] <= table[name]).all(), name
@@ -183,16 +183,15 @@ def test_convergence_has_its_columns_and_intervals(found: ConvergenceResult) -> 
     never = table[["reach_never_low", "reach_never_high"]].to_numpy()
     assert (never >= 0).all()
     assert (never <= 1).all()
-    assert len(found.claims) == len(convergence.CLAIMS)
-    assert (found.claims["difference_low"] <= found.claims["difference"]).all()
+    assert len(claims) == 17
+    assert {*claims["condition"], *claims["reference"]} <= {*table["condition"]}
+    assert (claims["difference_low"] <= claims["difference"]).all()
     findings = {"borne out", "too small", "too small, opposite", "no difference", "contradicted"}
-    assert set(found.claims["finding"]) <= findings
-    assert set(convergence.variants(found.settings)) <= set(found.claims.columns)
-
-
-def test_an_independent_teacher_starts_further_away(found: ConvergenceResult) -> None:
-    table = found.table.set_index("condition")["early_gap"].astype(float)
-    assert table[convergence.INDEPENDENT] > 1.5 * table[convergence.DEFAULT]
+    assert set(claims["finding"]) <= findings
+    assert set(convergence.variants(few())) <= set(claims.columns)
+    # an independent teacher starts further away
+    gap = table.set_index("condition")["early_gap"].astype(float)
+    assert gap[convergence.INDEPENDENT] > 1.5 * gap[convergence.DEFAULT]
 
 
 def test_intervals_of_medians() -> None:
@@ -201,34 +200,35 @@ def test_intervals_of_medians() -> None:
     assert convergence.median_interval(steps, 55) == (50.0, 40.0, math.inf)
 
 
-def test_the_same_seed_gives_the_same_numbers(found: ConvergenceResult) -> None:
+def test_the_same_seed_gives_the_same_numbers(found: studies.Report) -> None:
     again = convergence.run(few())
-    assert again.table.equals(found.table)
-    assert again.claims.equals(found.claims)
-    assert not convergence.run(few(seed=1)).table.equals(found.table)
-    assert small_geometry().table.equals(small_geometry().table)
-    assert not small_geometry(seed=1).table.equals(small_geometry().table)
+    for name, table in found.tables.items():
+        assert again.tables[name].equals(table)
+    assert not convergence.run(few(seed=1)).tables["convergence"].equals(found.tables["convergence"])
+    first, second, other = (geometry.simulate_cases(small(seed=seed))[-1] for seed in (0, 0, 1))
+    assert first.equals(second)
+    assert not first.equals(other)
 
 
 @pytest.mark.parametrize(
     ("model", "wrong"),
     [
-        (GeometrySettings, {"learning_rate": 0.0}),
-        (GeometrySettings, {"ema_decay": 1.0}),
-        (GeometrySettings, {"samples": 0}),
-        (GeometrySettings, {"curvature_x": 20.0, "learning_rate": 0.5}),
-        (GeometrySettings, {"samples": 10_000, "steps": 10_000}),
-        (GeometrySettings, {"spread": 0.0, "start_x": 0.0, "start_y": 0.0}),
-        (GeometrySettings, {"ramp": "sideways"}),
-        (GeometrySettings, {"unknown": 1}),
-        (ConvergenceSettings, {"trials": 1}),
-        (ConvergenceSettings, {"tolerance": 0.0}),
-        (ConvergenceSettings, {"saturation": math.inf}),
-        (ConvergenceSettings, {"curvature_low": 6.0}),
-        (ConvergenceSettings, {"curvature_high": 19.0}),
-        (ConvergenceSettings, {"epochs": 300, "steps_per_epoch": 300}),
-        (ConvergenceSettings, {"epochs": 5}),
-        (ConvergenceSettings, {"peers": 1}),
+        (geometry.Settings, {"learning_rate": 0.0}),
+        (geometry.Settings, {"ema_decay": 1.0}),
+        (geometry.Settings, {"samples": 0}),
+        (geometry.Settings, {"curvature_x": 20.0, "learning_rate": 0.5}),
+        (geometry.Settings, {"samples": 10_000, "steps": 10_000}),
+        (geometry.Settings, {"spread": 0.0, "start_x": 0.0, "start_y": 0.0}),
+        (geometry.Settings, {"ramp": "sideways"}),
+        (geometry.Settings, {"unknown": 1}),
+        (convergence.Settings, {"trials": 1}),
+        (convergence.Settings, {"tolerance": 0.0}),
+        (convergence.Settings, {"saturation": math.inf}),
+        (convergence.Settings, {"curvature_low": 6.0}),
+        (convergence.Settings, {"curvature_high": 19.0}),
+        (convergence.Settings, {"epochs": 300, "steps_per_epoch": 300}),
+        (convergence.Settings, {"epochs": 5}),
+        (convergence.Settings, {"peers": 1}),
     ],
 )
 def test_settings_out_of_range_are_refused(model: type[studies.Strict], wrong: dict[str, Any]) -> None:
@@ -237,9 +237,9 @@ def test_settings_out_of_range_are_refused(model: type[studies.Strict], wrong: d
 
 
 @pytest.mark.thorough
-def test_studies_write_figure_table_and_page(tmp_path: Path, found: ConvergenceResult) -> None:
-    small, of_geometry, of_convergence = small_geometry(), studies.find("geometry"), studies.find("convergence")
-    files = [*of_geometry.write(small, tmp_path / "geometry"), *of_convergence.write(found, tmp_path / "convergence")]
+def test_studies_write_figure_table_and_page(tmp_path: Path, found: studies.Report) -> None:
+    made = {"geometry": (small(), geometry.run(small())), "convergence": (few(), found)}
+    files = [path for name, parts in made.items() for path in studies.write(name, *parts, tmp_path / name)]
     assert {path.name for path in files} == {
         *("geometry.svg", "geometry.png", "geometry.csv", "README.md"),
         *("convergence.svg", "convergence.png", "convergence.csv", "claims.csv"),
@@ -249,5 +249,5 @@ def test_studies_write_figure_table_and_page(tmp_path: Path, found: ConvergenceR
     for text in (path.read_text() for path in files if path.name == "README.md"):
         assert "--seed 0" in text
     before = [path.read_bytes() for path in files]
-    of_geometry.write(small, tmp_path / "geometry")
+    studies.write("geometry", small(), geometry.run(small()), tmp_path / "geometry")
     assert [path.read_bytes() for path in files] == before

@@ -12,10 +12,6 @@ from scipy import stats
 from benchmark import store, studies
 from benchmark.configuration import recipes
 from benchmark.studies import ablation, homogeneity, runs, subsets
-from benchmark.studies.ablation import AblationSettings
-from benchmark.studies.homogeneity import HomogeneitySettings
-from benchmark.studies.runs import CasesResult
-from benchmark.studies.subsets import SubsetsSettings
 from methods.errors import InputError
 from tests.command_line import Bench
 
@@ -49,8 +45,8 @@ def tiny(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def found(tiny: dict[str, Any]) -> CasesResult:
-    return homogeneity.run(HomogeneitySettings(**tiny))
+def found(tiny: dict[str, Any]) -> studies.Report:
+    return homogeneity.run(homogeneity.Settings(**tiny))
 
 
 class TestCommand:
@@ -92,7 +88,7 @@ class TestCommand:
         monkeypatch.setenv("COLUMNS", "200")
         answer = bench("study", name, "--help")
         assert answer.code == 0
-        for field, info in studies.find(name).settings.model_fields.items():
+        for field, info in studies.find(name).Settings.model_fields.items():
             assert f"--{field.replace('_', '-')} " in answer.out
             assert info.description, field
             assert not info.is_required(), field
@@ -109,7 +105,7 @@ class TestCases:
     @pytest.mark.parametrize("name", ["homogeneity", "ablation", "subsets"])
     def test_files_that_come_with_the_studies(self, name: str, tmp_path: Path) -> None:
         assert f"studies/{name}" not in recipes.available()
-        settings = studies.find(name).settings.model_validate({"results": str(tmp_path)})
+        settings = studies.find(name).Settings.model_validate({"results": str(tmp_path)})
         assert isinstance(settings, runs.TrainingSettings)
         file = runs.read_cases(settings.cases)
         command, of_case = runs.plan(settings, file)
@@ -120,7 +116,7 @@ class TestCases:
         assert {run.train.diagnostics_every for run in command.runs} == {1}
 
     def test_settings_give_way_to_a_case_of_its_own(self, tmp_path: Path) -> None:
-        settings = HomogeneitySettings(seeds=2, ramp="none", ema_decay=0.5, results=str(tmp_path))
+        settings = homogeneity.Settings(seeds=2, ramp="none", ema_decay=0.5, results=str(tmp_path))
         _, of_case = runs.plan(settings, runs.read_cases(settings.cases))
         assert of_case["PCL (weight 1)"][0].hyperparameters["ramp"] == "none"
         assert of_case["PCL (weight 1)"][0].hyperparameters["ema_decay"] == 0.5
@@ -140,7 +136,7 @@ class TestCases:
         path = tmp_path / "wrong.yaml"
         path.write_text(yaml.safe_dump({**FILE, **change}), encoding="utf-8")
         with pytest.raises(InputError, match=fragment):
-            homogeneity.run(HomogeneitySettings(seeds=2, cases=str(path), results=str(tmp_path)))
+            homogeneity.run(homogeneity.Settings(seeds=2, cases=str(path), results=str(tmp_path)))
 
 
 @pytest.mark.thorough
@@ -154,8 +150,8 @@ class TestHomogeneity:
             assert high == pytest.approx(1 - 0.025 ** (1 / number))
         assert low <= count / number <= high
 
-    def test_counts_have_an_interval_that_contains_the_share(self, found: CasesResult) -> None:
-        table = found.table
+    def test_counts_have_an_interval_that_contains_the_share(self, found: studies.Report) -> None:
+        table = found.tables["homogeneity"]
         assert table["case"].tolist() == ["both", "PCL", "rate 0.5", "rate 1.0"]
         assert (table["runs"] == 2).all()
         assert (table["share"] == table["collapsed"] / 2).all()
@@ -164,8 +160,8 @@ class TestHomogeneity:
         assert table["p_value"].between(0, 1).all()
         assert (table.loc[0, ["only_this_collapsed", "only_reference_collapsed"]] == 0).all()
 
-    def test_homogenisation_is_followed_over_the_epochs(self, found: CasesResult) -> None:
-        curves = found.details
+    def test_homogenisation_is_followed_over_the_epochs(self, found: studies.Report) -> None:
+        curves = found.tables["curves"]
         assert set(curves["measure"]) == set(homogeneity.MEASURES)
         assert set(curves["epoch"]) == {1, 2}
         assert (curves["runs"] == 2).all()
@@ -190,7 +186,7 @@ class TestHomogeneity:
         assert homogeneity.paired_test(lost, lost) == (0, 0, 1.0)
 
     def test_writes_and_does_not_train_again(
-        self, bench: Bench, folder: Path, tiny: dict[str, Any], found: CasesResult
+        self, bench: Bench, folder: Path, tiny: dict[str, Any], found: studies.Report
     ) -> None:
         before = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("metrics.jsonl")}
         assert len(before) == 6  # two cases are the same runs
@@ -202,7 +198,7 @@ class TestHomogeneity:
         names = ["README.md", "curves.csv", "homogeneity.csv", "homogeneity.png", "homogeneity.svg"]
         assert sorted(path.name for path in (folder / "out").iterdir()) == names
         written = pd.read_csv(folder / "out" / "homogeneity.csv")
-        assert written["collapsed"].tolist() == found.table["collapsed"].tolist()
+        assert written["collapsed"].tolist() == found.tables["homogeneity"]["collapsed"].tolist()
         page = (folder / "out" / "README.md").read_text(encoding="utf-8")
         assert f"--results {folder}" not in page
         assert "--engine" not in page
@@ -211,11 +207,12 @@ class TestHomogeneity:
 class TestAblation:
     @pytest.mark.thorough
     def test_table_compares_with_the_reference_seed_by_seed(
-        self, folder: Path, tiny: dict[str, Any], found: CasesResult
+        self, folder: Path, tiny: dict[str, Any], found: studies.Report
     ) -> None:
-        chosen = {name: getattr(found.settings, name) for name in ("lr", "batch_size", "ramp")}
-        result = ablation.run(AblationSettings(**tiny, **chosen))
-        table = result.table
+        like_homogeneity = homogeneity.Settings(**tiny).model_dump(include={"lr", "batch_size", "ramp"})
+        settings = ablation.Settings(**tiny, **like_homogeneity)
+        result = ablation.run(settings)
+        table = result.tables["ablation"]
         assert set(table) == {
             *("factor", "case", "accuracy", "std", "n", "collapsed", "diverged"),
             *("difference", "difference_low", "difference_high", "pairs", "is_reference"),
@@ -225,7 +222,7 @@ class TestAblation:
         expected = table["accuracy"] - table["accuracy"].iloc[0]
         assert table["difference"].tolist() == pytest.approx(expected.tolist())
         assert (table.loc[table["is_reference"], "difference"] == 0).all()
-        files = studies.find("ablation").write(result, folder / "ablation")
+        files = studies.write("ablation", settings, result, folder / "ablation")
         assert {path.name for path in files} == {
             *("ablation.svg", "ablation.png", "ablation.csv", "differences.csv", "README.md")
         }
@@ -271,14 +268,15 @@ class TestSubsets:
 
     @pytest.mark.thorough
     def test_every_subset_has_every_seed(self, folder: Path, tiny: dict[str, Any]) -> None:
-        result = subsets.run(SubsetsSettings(**tiny, subsets=2))
-        assert len(result.details) == 3 * 2 * 2
-        assert result.table["case"].tolist() == ["PCL", "rate 0.5", "rate 1.0"]
-        by_hand = result.details[result.details["case"] == "PCL"]["gain"].mean()
-        assert result.table["gain"].iloc[0] == pytest.approx(by_hand)
+        settings = subsets.Settings(**tiny, subsets=2)
+        result = subsets.run(settings)
+        gains, table = result.tables["gains"], result.tables["subsets"]
+        assert len(gains) == 3 * 2 * 2
+        assert table["case"].tolist() == ["PCL", "rate 0.5", "rate 1.0"]
+        assert table["gain"].iloc[0] == pytest.approx(gains[gains["case"] == "PCL"]["gain"].mean())
         stored = store.load(folder, split="all")
         assert set(stored["data.subset_seed"].fillna(0)) == {0, 1}
-        files = studies.find("subsets").write(result, folder / "subsets")
+        files = studies.write("subsets", settings, result, folder / "subsets")
         assert {path.name for path in files} == {
             *("subsets.svg", "subsets.png", "subsets.csv", "gains.csv", "README.md")
         }

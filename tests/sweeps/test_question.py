@@ -38,6 +38,7 @@ FILE: dict[str, Any] = {
     "controls": [{"decay": "none"}, {"decay": "constant"}],
     "question": {"key": "decay", "against": ["none"], "within": 0.5},
 }
+NO_QUESTION = {key: value for key, value in FILE.items() if key not in ("question", "controls")}
 ASSUMED = Spread(0.5, "assumed")
 NOISE = [(0.1, -0.2, 0.1), (0.0, 0.2, -0.2), (-0.1, 0.0, 0.1), (0.2, -0.1, -0.1), (0.1, 0.1, -0.2)]
 
@@ -56,7 +57,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 def scored(sweep: Sweep, score: Callable[[Configuration, int], float]) -> list[Outcome]:
     """Every configuration with a score for each of its seeds."""
-    return [Outcome(x, {seed: score(x, seed) for seed in sweep.seeds}, {}, 0, {}, {}) for x in sweep.listed()]
+    return [Outcome(x, {seed: score(x, seed) for seed in sweep.seeds}, {}, 0, "", {}) for x in sweep.listed()]
 
 
 def noise(x: Configuration, seed: int, size: float = 1.0) -> float:
@@ -66,21 +67,15 @@ def noise(x: Configuration, seed: int, size: float = 1.0) -> float:
 
 class TestControls:
     def test_come_first_and_one_key_is_varied_before_two(self, tmp_path: Path) -> None:
-        sweep = prepare(tmp_path)
-        found = [x.assignment for x in sweep.listed()]
-        assert [(x["decay"], x["ramp"]) for x in found[:2]] == [("none", "intended"), ("constant", "intended")]
+        found = prepare(tmp_path).chosen()
         base = {"ramp": "intended", "decay": "exp", "decay_rate": 0.1}
-        assert found[2] == base
+        assert found[:3] == [{"ramp": "intended", "decay": "none"}, {"ramp": "intended", "decay": "constant"}, base]
         changed = [sum(value != base[key] for key, value in x.items()) for x in found[2:]]
         assert changed == sorted(changed)
-        assert changed[0] == 0
-        assert changed[-1] == 2
-        assert len(found) == 12
-
-    def test_the_questions_key_is_varied_before_the_rest(self, tmp_path: Path) -> None:
-        found = [x.assignment for x in prepare(tmp_path, trials=5).listed()]
-        assert {x["ramp"] for x in found} == {"intended"}
-        assert {x["decay"] for x in found} == {"none", "constant", "exp", "linear", "cosine"}
+        assert (changed[0], changed[-1], len(found)) == (0, 2, 12)
+        # the question's key is varied before the rest
+        assert {x["ramp"] for x in found[:5]} == {"intended"}
+        assert {x["decay"] for x in found[:5]} == {"none", "constant", "exp", "linear", "cosine"}
 
     @given(seed=st.integers(0, 99), few=st.integers(1, 12), more=st.integers(1, 12))
     def test_a_larger_part_begins_with_a_smaller_one(self, asked: Sweep, seed: int, few: int, more: int) -> None:
@@ -105,7 +100,7 @@ class TestControls:
     def test_a_learning_search_begins_with_them(self, tmp_path: Path) -> None:
         sweep = prepare(tmp_path, search="optuna", trials=4, engine="ray")
         assert [x.assignment["decay"] for x in sweeping.known(sweep)] == ["none", "constant"]
-        added = sweeping.SearchHistory.read(sweep).add({"ramp": "none", "decay": "linear"})
+        added = sweeping.record(sweep, {"ramp": "none", "decay": "linear"})
         assert [x.number for x in sweeping.known(sweep)] == [1, 2, 3]
         assert added.number == 3
 
@@ -141,16 +136,16 @@ class TestAnswer:
     def asked(self, folder: Path, **given: Any) -> Sweep:
         return prepare(folder, "ramp=[intended]", "decay_rate=[0.1] if decay=exp", **given)
 
-    def test_names_the_difference_and_its_size(self, tmp_path: Path) -> None:
-        sweep = self.asked(tmp_path, seeds=6)
-        said = answer(sweep, scored(sweep, lambda x, s: noise(x, s) + 2 * (x.assignment["decay"] == "linear")), ASSUMED)
-        assert said.startswith("decay=linear is better than decay=none by 2.")
+    def said(self, sweep: Sweep, effect: Callable[[Mapping[str, Any]], float] = lambda _: 0, size: float = 1.0) -> str:
+        """What a sweep answers whose configurations have an effect each."""
+        return answer(sweep, scored(sweep, lambda x, seed: noise(x, seed, size) + effect(x.assignment)), ASSUMED)
+
+    @pytest.mark.parametrize(("effect", "word"), [(2, "better"), (-2, "worse")])
+    def test_names_the_difference_and_its_size(self, tmp_path: Path, effect: int, word: str) -> None:
+        said = self.said(self.asked(tmp_path, seeds=6), lambda x: effect * (x["decay"] == "linear"))
+        assert said.startswith(f"decay=linear is {word} than decay=none by ")
         assert "4 comparisons" in said
         assert "exp" not in said.partition(";")[0]
-        worse = answer(
-            sweep, scored(sweep, lambda x, s: noise(x, s) - 2 * (x.assignment["decay"] == "linear")), ASSUMED
-        )
-        assert worse.startswith("decay=linear is worse than decay=none by ")
 
     def test_a_verdict_does_not_depend_on_which_other_configurations_have_finished(self, tmp_path: Path) -> None:
         sweep = self.asked(tmp_path, seeds=6)
@@ -161,71 +156,58 @@ class TestAnswer:
         assert "0.05 / 4" in said[0]
 
     def test_states_the_bound_that_no_difference_exceeds(self, tmp_path: Path) -> None:
-        sweep = self.asked(tmp_path, seeds=12)
-        said = answer(sweep, scored(sweep, noise), ASSUMED)
+        said = self.said(self.asked(tmp_path, seeds=12))
         assert said.startswith("no decay differs from none by more than 0.")
-        bound = float(said.partition("more than ")[2].split()[0])
-        assert 0 < bound <= 0.5
+        assert 0 < float(said.partition("more than ")[2].split()[0]) <= 0.5
         assert "4 comparisons" in said
 
     def test_says_how_many_seeds_would_decide(self, tmp_path: Path) -> None:
-        sweep = self.asked(tmp_path, seeds=3)
-        said = answer(sweep, scored(sweep, lambda x, s: noise(x, s, 5)), ASSUMED)
+        said = self.said(self.asked(tmp_path, seeds=3), size=5)
         assert said.startswith("undecided: ")
         assert int(said.split()[1]) > 3
         assert "0.5 points" in said
-
-    @pytest.mark.parametrize("seeds", [1, 2])
-    def test_few_seeds_decide_nothing(self, tmp_path: Path, seeds: int) -> None:
-        sweep = self.asked(tmp_path, seeds=seeds)
-        said = answer(sweep, scored(sweep, lambda x, s: noise(x, s) + x.number), ASSUMED)
-        assert said.startswith("undecided: ")
-        assert "0.50 points (assumed)" in said
+        # one or two decide nothing
+        for seeds in (1, 2):
+            few = self.asked(tmp_path, seeds=seeds)
+            said = answer(few, scored(few, lambda x, s: noise(x, s) + x.number), ASSUMED)
+            assert said.startswith("undecided: ")
+            assert "0.50 points (assumed)" in said
+        none = [Outcome(x, {}, {}, 0, "", {}) for x in few.listed()]
+        assert answer(few, none, ASSUMED).startswith("undecided: 0 of 5 configurations")
 
     def test_compares_like_with_like(self, tmp_path: Path) -> None:
         """What the ramp alone changes is no difference of the decay."""
         sweep = prepare(tmp_path, seeds=12)
         assert comparisons(sweep, sweep.listed()) == 2 * 5
-        outcomes = scored(sweep, lambda x, s: noise(x, s) + 30 * (x.assignment["ramp"] == "none"))
-        assert answer(sweep, outcomes, ASSUMED).startswith("no decay differs from none by more than 0.")
-        one = scored(sweep, lambda x, s: noise(x, s) + 3 * (x.assignment == {"ramp": "none", "decay": "cosine"}))
-        assert "with ramp=none" in answer(sweep, one, ASSUMED)
+        assert self.said(sweep, lambda x: 30 * (x["ramp"] == "none")).startswith("no decay differs from none by more")
+        assert "with ramp=none" in self.said(sweep, lambda x: 3 * (x == {"ramp": "none", "decay": "cosine"}))
 
     def test_two_references_are_compared_once(self, tmp_path: Path) -> None:
-        question = {"key": "decay", "against": ["none", "constant"]}
-        sweep = prepare(
-            tmp_path, "ramp=[intended]", "decay_rate=[1.0] if decay=exp", file=FILE | {"question": question}
-        )
+        file = FILE | {"question": {"key": "decay", "against": ["none", "constant"]}}
+        sweep = prepare(tmp_path, "ramp=[intended]", "decay_rate=[1.0] if decay=exp", file=file)
         assert comparisons(sweep, sweep.listed()) == 2 * 3 + 1
 
     def test_without_a_question_the_best_is_compared_with_the_default(self, tmp_path: Path) -> None:
-        file = {key: value for key, value in FILE.items() if key != "question"} | {
-            "space": {"temperature": [1.0, 3.0, 5.0]},
-            "controls": [],
-        }
+        file = NO_QUESTION | {"space": {"temperature": [1.0, 3.0, 5.0]}}
         sweep = prepare(tmp_path, file=file, seeds=6)
-        default = sweep.value_of(sweep.base, "temperature")
-        assert default == 3.0
-        better = scored(sweep, lambda x, s: noise(x, s) + x.assignment["temperature"])
-        said = answer(sweep, better, ASSUMED)
+        assert sweep.value_of(sweep.base, "temperature") == 3.0
+        said = self.said(sweep, lambda x: x["temperature"])
         assert said.startswith("the best, temperature=5, is better than the default, temperature=3, by 2.")
-        alike = answer(sweep, scored(sweep, lambda x, s: noise(x, s, 5)), ASSUMED)
+        alike = self.said(sweep, size=5)
         assert alike.startswith("undecided: ")
         assert "whether the best" in alike
-        best = scored(sweep, lambda x, s: noise(x, s) + 5 * (x.assignment["temperature"] == default))
-        assert answer(sweep, best, ASSUMED).startswith("the best, temperature=3, is better than the second, ")
+        best = self.said(sweep, lambda x: 5 * (x["temperature"] == 3.0))
+        assert best.startswith("the best, temperature=3, is better than the second, ")
 
     def test_equal_accuracies_and_seeds_that_are_not_shared(self, tmp_path: Path) -> None:
-        file = {key: FILE[key] for key in FILE if key not in ("question", "controls")}
-        sweep = prepare(tmp_path, file=file | {"space": {"temperature": [1.0, 5.0]}}, seeds=4)
+        sweep = prepare(tmp_path, file=NO_QUESTION | {"space": {"temperature": [1.0, 5.0]}}, seeds=4)
         assert "equal with every seed" in answer(sweep, scored(sweep, lambda x, s: 80.0 + s), ASSUMED)
         one, other = scored(sweep, noise)
         apart = [replace(one, scores={0: 80.0}), replace(other, scores={1: 81.0})]
         assert "no seed in common" in answer(sweep, apart, ASSUMED)
 
     def test_the_best_is_better_only_where_it_is_better_than_every_other(self, tmp_path: Path) -> None:
-        file = {key: FILE[key] for key in FILE if key not in ("question", "controls")}
-        sweep = prepare(tmp_path, file=file | {"space": {"temperature": [1.0, 4.0, 5.0]}}, seeds=6)
+        sweep = prepare(tmp_path, file=NO_QUESTION | {"space": {"temperature": [1.0, 4.0, 5.0]}}, seeds=6)
         best, second, third = scored(sweep, noise)
         high = replace(best, scores={seed: 84.0 + seed for seed in sweep.seeds})
         near = replace(second, scores={seed: 83.0 + seed + 0.1 * (seed % 2) for seed in sweep.seeds})
@@ -233,11 +215,6 @@ class TestAnswer:
         said = answer(sweep, [high, near, wild], ASSUMED)
         assert said.startswith("undecided")
         assert wild.configuration.label in said
-
-    def test_nothing_finished(self, tmp_path: Path) -> None:
-        sweep = self.asked(tmp_path)
-        none = [Outcome(x, {}, {}, 0, {}, {}) for x in sweep.listed()]
-        assert answer(sweep, none, ASSUMED).startswith("undecided: 0 of 5 configurations")
 
 
 class TestDetectable:
@@ -262,17 +239,12 @@ class TestDetectable:
 
 
 class TestImportance:
-    def test_seed_noise_is_no_importance(self, tmp_path: Path) -> None:
-        sweep = prepare(tmp_path)
+    @pytest.mark.parametrize(("seeds", "why"), [(3, "seed noise"), (1, "one seed")])
+    def test_seed_noise_is_no_importance(self, tmp_path: Path, seeds: int, why: str) -> None:
+        sweep = prepare(tmp_path, seeds=seeds)
         found = importances(sweep, scored(sweep, noise))
         assert not found.shares
-        assert "seed noise" in found.line
-
-    def test_one_seed_has_none(self, tmp_path: Path) -> None:
-        sweep = prepare(tmp_path, seeds=1)
-        found = importances(sweep, scored(sweep, lambda x, s: float(x.number)))
-        assert not found.shares
-        assert "one seed" in found.line
+        assert why in found.line
 
     def test_for_two_configurations_it_is_the_paired_t_test(self) -> None:
         from scipy.stats import ttest_rel
@@ -313,15 +285,13 @@ class TestReport:
         assert not (folder / "importance.csv").exists()
         assert said.index("seed noise") < said.index("started")
 
-    def test_a_run_of_another_configuration_is_named_by_its_own_values(self, tmp_path: Path) -> None:
-        sweep = prepare(tmp_path)
-        for x in sweep.listed():
-            assert all(sweep.label(run) == f"{run.label} [{x.label}]" for run in x.runs)
-
     def test_the_plan_says_which_difference_is_detectable(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        sweeping.print_plan(prepare(tmp_path, trials=4), Console(width=300))
+        sweep = prepare(tmp_path, trials=4)
+        # a run is named by its own configuration
+        assert all(sweep.label(run) == f"{run.label} [{x.label}]" for x in sweep.listed() for run in x.runs)
+        sweeping.print_plan(sweep, Console(width=300))
         said = capsys.readouterr().out
         assert "8 of the grid's 12" in said
         assert "3 seeds" in said

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from benchmark.sweeps.space import Choice, Range, Space, identity, parse_space
+from benchmark.sweeps.space import Domain, Space, identity, parse_space
 from methods.errors import InputError, unknown
 
 KEYS = ("decay", "decay_rate", "weight", "peers", "ramp")
@@ -33,11 +33,11 @@ class TestWriting:
     @pytest.mark.parametrize(
         ("word", "domain"),
         [
-            ("decay=[exp, none]", Choice(("exp", "none"))),
-            ("weight=[0.1, 1e-3, null, true]", Choice((0.1, 0.001, None, True))),
-            ("weight=uniform(0,2)", Range("uniform", 0.0, 2.0)),
-            ("weight=loguniform(1e-3, 1)", Range("loguniform", 0.001, 1.0)),
-            ("peers=randint(2,4)", Range("randint", 2, 4)),
+            ("decay=[exp, none]", Domain(("exp", "none"))),
+            ("weight=[0.1, 1e-3, null, true]", Domain((0.1, 0.001, None, True))),
+            ("weight=uniform(0,2)", Domain((0.0, 2.0), "uniform")),
+            ("weight=loguniform(1e-3, 1)", Domain((0.001, 1.0), "loguniform")),
+            ("peers=randint(2,4)", Domain((2, 4), "randint")),
         ],
     )
     def test_forms(self, word: str, domain: Any) -> None:
@@ -57,7 +57,7 @@ class TestWriting:
 
     def test_a_word_replaces_the_key_of_the_file(self) -> None:
         [parameter] = space("peers=[3]", content={"peers": [2, 4]}).parameters
-        assert parameter.domain == Choice((3,))
+        assert parameter.domain == Domain((3,))
 
     def test_keys_that_depend_on_removed_values_are_removed(self) -> None:
         content = {
