@@ -68,12 +68,9 @@ class TestCommand:
         [
             ("geometri", ["'geometri'", "did you mean 'geometry'", "ablation"]),
             ("geometry --nois 1", ["--noise"]),
-            ("geometry --noise", ["--noise"]),
             ("geometry --noise=-1", ["geometry.noise", "0", "-1"]),
             ("geometry --samples many", ["geometry.samples", "'many'"]),
             ("geometry --ramp sideways", ["geometry.ramp", "'intended', 'released' or 'none'"]),
-            ("convergence --trials 1", ["convergence.trials", "2"]),
-            ("convergence --samples 1", ["--samples"]),
             ("homogeneity --seeds 1", ["homogeneity.seeds"]),
             ("homogeneity --cases studies/homogenity", ["'studies/homogenity'"]),
             ("homogeneity --cases demo", ["cases.reference"]),
@@ -86,6 +83,7 @@ class TestCommand:
     @pytest.mark.parametrize("name", studies.STUDIES)
     def test_every_setting_is_an_option(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.setenv("COLUMNS", "200")
+        assert name in bench("study", "--help").out
         answer = bench("study", name, "--help")
         assert answer.code == 0
         for field, info in studies.find(name).Settings.model_fields.items():
@@ -94,11 +92,6 @@ class TestCommand:
             assert not info.is_required(), field
             # a range, or a choice of words
             assert info.metadata or get_args(info.annotation), field
-
-    def test_help_lists_the_studies(self, bench: Bench) -> None:
-        answer = bench("study", "--help")
-        assert answer.code == 0
-        assert [name for name in studies.STUDIES if name not in answer.out] == []
 
 
 class TestCases:
@@ -141,27 +134,20 @@ class TestCases:
 
 @pytest.mark.thorough
 class TestHomogeneity:
-    @pytest.mark.parametrize(("count", "number"), [(0, 3), (3, 3), (1, 2), (4, 12), (11, 12)])
+    @pytest.mark.parametrize(("count", "number"), [(0, 3), (3, 3), (4, 12)])
     def test_exact_interval_is_clopper_and_pearsons(self, count: int, number: int) -> None:
         low, high = homogeneity.exact_interval(count, number)
         assert low == pytest.approx(stats.beta.ppf(0.025, count, number - count + 1) if count else 0.0)
         assert high == pytest.approx(stats.beta.ppf(0.975, count + 1, number - count) if count < number else 1.0)
-        if count == 0:
-            assert high == pytest.approx(1 - 0.025 ** (1 / number))
-        assert low <= count / number <= high
 
-    def test_counts_have_an_interval_that_contains_the_share(self, found: studies.Report) -> None:
-        table = found.tables["homogeneity"]
+    def test_counts_have_an_interval_and_homogenisation_is_followed(self, found: studies.Report) -> None:
+        table, curves = found.tables["homogeneity"], found.tables["curves"]
         assert table["case"].tolist() == ["both", "PCL", "rate 0.5", "rate 1.0"]
         assert (table["runs"] == 2).all()
         assert (table["share"] == table["collapsed"] / 2).all()
-        assert (table["share_low"] <= table["share"]).all()
-        assert (table["share"] <= table["share_high"]).all()
+        assert table["share"].between(table["share_low"], table["share_high"]).all()
         assert table["p_value"].between(0, 1).all()
         assert (table.loc[0, ["only_this_collapsed", "only_reference_collapsed"]] == 0).all()
-
-    def test_homogenisation_is_followed_over_the_epochs(self, found: studies.Report) -> None:
-        curves = found.tables["curves"]
         assert set(curves["measure"]) == set(homogeneity.MEASURES)
         assert set(curves["epoch"]) == {1, 2}
         assert (curves["runs"] == 2).all()
@@ -244,6 +230,9 @@ class TestSubsets:
         assert found["sd_subset"] == pytest.approx(subset.std(ddof=1))
         assert found["sd_seed"] == pytest.approx(seed.std(ddof=1))
         assert found["sd_rest"] == pytest.approx(0, abs=1e-9)
+        one_seed = subsets.components(pd.DataFrame([[1.0], [2.0], [3.0]]))
+        assert one_seed["gain"] == 2
+        assert np.isnan([one_seed["sd_subset"], one_seed["sd_rest"], one_seed["p_subset"]]).all()
         interval = stats.ttest_1samp(3 + subset, 0).confidence_interval(0.95)
         assert (found["gain_low"], found["gain_high"]) == pytest.approx((interval.low, interval.high))
 
@@ -260,11 +249,6 @@ class TestSubsets:
         samples = np.random.default_rng(1).normal(size=(500, 4, 3))
         p_values = [subsets.components(pd.DataFrame(sample))["p_subset"] for sample in samples]
         assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.025)
-
-    def test_one_seed_has_no_components(self) -> None:
-        found = subsets.components(pd.DataFrame([[1.0], [2.0], [3.0]]))
-        assert found["gain"] == 2
-        assert np.isnan([found["sd_subset"], found["sd_rest"], found["p_subset"]]).all()
 
     @pytest.mark.thorough
     def test_every_subset_has_every_seed(self, folder: Path, tiny: dict[str, Any]) -> None:
