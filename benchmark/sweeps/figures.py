@@ -108,18 +108,17 @@ def _progress(outcomes: Sequence[Outcome]) -> Figure:
 
 def _axis(parameter: Parameter, outcomes: Sequence[Outcome]) -> tuple[list[float], dict[float, str]]:
     """Return the positions of the outcomes on a key's axis, from 0 to 1 or not used, and the labels of some."""
-    domain = parameter.domain
-    low, high = domain.values[0], domain.values[-1]
+    low, high = parameter.values[0], parameter.values[-1]
 
     def position(value: Any) -> float:
-        if domain.form == "list":
-            return domain.values.index(value) / max(1, len(domain.values) - 1)
-        if domain.form == "loguniform":
+        if parameter.form == "list":
+            return parameter.values.index(value) / max(1, len(parameter.values) - 1)
+        if parameter.form == "loguniform":
             return float(np.log(value / low) / np.log(high / low))
         return float((value - low) / (high - low))
 
-    middle = (low * high) ** 0.5 if domain.form == "loguniform" else None
-    named = domain.values if domain.form == "list" else (low, middle or (low + high) / 2, high)
+    middle = (low * high) ** 0.5 if parameter.form == "loguniform" else None
+    named = parameter.values if parameter.form == "list" else (low, middle or (low + high) / 2, high)
     ticks = {position(value): text(shown(value)) for value in named}
     assignments = [outcome.configuration.assignment for outcome in outcomes]
     found = [position(x[parameter.key]) if parameter.key in x else NOT_USED for x in assignments]

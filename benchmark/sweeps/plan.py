@@ -231,7 +231,7 @@ def prepare(
     sweep = Sweep(name, command, layers, space, folder=folder, declared=controls, question=question, **options)
     for parameter in space.parameters:
         beside = {key: values[0] for key, values in parameter.when.items()}
-        for value in parameter.domain.values:
+        for value in parameter.values:
             try:
                 sweep.configuration(0, {**beside, parameter.key: value})
             except InputError as error:

@@ -77,7 +77,7 @@ class OptunaSearcher(ListSearcher):
 
     def _encoded(self, assignment: Assignment) -> dict[str, Any]:
         """Return a configuration in Optuna's terms, where the values of a list are texts."""
-        lists = {parameter.key for parameter in self.space.parameters if parameter.domain.form == "list"}
+        lists = {parameter.key for parameter in self.space.parameters if parameter.form == "list"}
         return {key: json.dumps(x) if key in lists else x for key, x in assignment.items()}
 
     def suggest(self, trial_id: str) -> Any:

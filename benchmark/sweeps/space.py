@@ -27,11 +27,24 @@ _CALL = re.compile(r"\s*(\w+)\s*\((.*)\)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Domain:
-    """The values of a key: one of a list, or a number between two bounds, both included."""
+class Parameter:
+    """One key of the space: its values are those of a list, or the numbers between two bounds, both included."""
 
+    key: str  # a hyperparameter's bare name, or `train.lr`, `data.pad`
     values: tuple[Any, ...]  # of the list, or the lower and the upper bound
     form: str = "list"  # or `uniform`, `loguniform`, or whole numbers (`randint`)
+    # the values of other keys with which it counts; without any, always
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def counts(self, others: Assignment) -> bool:
+        """Return whether the key has an effect beside the others' values."""
+        return all(key in others and others[key] in values for key, values in self.when.items())
+
+    def has(self, value: Any) -> bool:
+        """Return whether a value is one of the key's."""
+        if self.form == "list":
+            return value in self.values
+        return isinstance(value, int | float) and self.values[0] <= value <= self.values[1]
 
     def sample(self, random: Random) -> Any:
         """Return a random value."""
@@ -43,48 +56,29 @@ class Domain:
             return self._rounded(math.exp(random.uniform(*map(math.log, self.values))))
         return self._rounded(random.uniform(*self.values))
 
-    def suggest(self, trial: "BaseTrial", key: str) -> Any:
+    def suggest(self, trial: "BaseTrial") -> Any:
         """Return the value that an Optuna trial suggests; to Optuna the values of a list are texts."""
         if self.form == "list":
             texts = {json.dumps(value): value for value in self.values}
-            return texts[trial.suggest_categorical(key, list(texts))]
+            return texts[trial.suggest_categorical(self.key, list(texts))]
         if self.form == "randint":
-            return trial.suggest_int(key, *self.values)
-        return self._rounded(trial.suggest_float(key, *self.values, log=self.form == "loguniform"))
-
-    def has(self, value: Any) -> bool:
-        """Return whether a value is one of them."""
-        if self.form == "list":
-            return value in self.values
-        return isinstance(value, int | float) and self.values[0] <= value <= self.values[1]
+            return trial.suggest_int(self.key, *self.values)
+        return self._rounded(trial.suggest_float(self.key, *self.values, log=self.form == "loguniform"))
 
     def _rounded(self, value: float) -> float:
         low, high = map(float, self.values)
         return min(max(float(f"{value:.{DIGITS}g}"), low), high)
 
-    def __str__(self) -> str:
-        inside = ", ".join(map(shown, self.values))
+    @property
+    def words(self) -> str:
+        """Its values as they are written."""
         if self.form == "list":
-            return f"[{inside}]"
-        return f"{self.form}({', '.join(f'{bound:g}' for bound in self.values)})"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One key of the space."""
-
-    key: str  # a hyperparameter's bare name, or `train.lr`, `data.pad`
-    domain: Domain  # its values
-    # the values of other keys with which it counts; without any, always
-    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-
-    def counts(self, others: Assignment) -> bool:
-        """Return whether the key has an effect beside the others' values."""
-        return all(key in others and others[key] in values for key, values in self.when.items())
+            return f"[{', '.join(map(shown, self.values))}]"
+        return f"{self.form}({self.values[0]:g}, {self.values[1]:g})"
 
     def __str__(self) -> str:
         conditions = [f"{key}={'|'.join(map(shown, values))}" for key, values in self.when.items()]
-        return f"{self.key}={self.domain}" + (f" if {' and '.join(conditions)}" if conditions else "")
+        return f"{self.key}={self.words}" + (f" if {' and '.join(conditions)}" if conditions else "")
 
 
 @dataclass(frozen=True)
@@ -113,18 +107,17 @@ class Space:
             if len(found) == count:
                 break
             generator = Random(f"{seed}:{index}")  # noqa: S311 - nothing secret
-            assignment = self.assign(lambda parameter, by=generator: parameter.domain.sample(by))  # type: ignore[misc]
+            assignment = self.assign(lambda parameter, by=generator: parameter.sample(by))  # type: ignore[misc]
             found.setdefault(identity(assignment), assignment)
         return list(found.values())
 
     def grid(self) -> list[Assignment]:
         """Return every configuration in the order in which they are written, or raise an InputError for too many."""
         values: list[Sequence[Any]] = []
-        for key, domain in ((parameter.key, parameter.domain) for parameter in self.parameters):
-            if domain.form not in ("list", "randint"):
-                raise InputError(f"grid needs lists: {key} is {domain} (search random or optuna takes it)")
-            low, high = domain.values[0], domain.values[-1]
-            values.append(domain.values if domain.form == "list" else range(low, high + 1))
+        for x in self.parameters:
+            if x.form not in ("list", "randint"):
+                raise InputError(f"grid needs lists: {x.key} is {x.words} (search random or optuna takes it)")
+            values.append(x.values if x.form == "list" else range(x.values[0], x.values[1] + 1))
         if math.prod(map(len, values)) > MAX_GRID:
             raise InputError(f"the grid has more than {MAX_GRID:,} configurations: search random or optuna")
         combinations = (dict(zip(self.keys, combination, strict=True)) for combination in product(*values))
@@ -158,11 +151,11 @@ class Space:
     def base(self, defaults: Assignment) -> Assignment:
         """Return a value for every key: the default, or the first one that is written where it is not in the space."""
         chosen = {}
-        for key, domain in ((parameter.key, parameter.domain) for parameter in self.parameters):
-            default = defaults.get(key)
+        for x in self.parameters:
+            default = defaults.get(x.key)
             # as it is written in the space: 1 is 1.0 to Python, and another text in a table
-            known = domain.values if domain.form == "list" else [default] if domain.has(default) else []
-            chosen[key] = next((value for value in known if value == default), domain.values[0])
+            known = x.values if x.form == "list" else [default] if x.has(default) else []
+            chosen[x.key] = next((value for value in known if value == default), x.values[0])
         return chosen
 
     def completed(self, given: Assignment, base: Assignment) -> Assignment:
@@ -171,11 +164,11 @@ class Space:
 
     def suggest(self, trial: "BaseTrial") -> Assignment:
         """Return the configuration of an Optuna trial, asking it for the keys that count."""
-        return self.assign(lambda parameter: parameter.domain.suggest(trial, parameter.key))
+        return self.assign(lambda parameter: parameter.suggest(trial))
 
     def has(self, key: str, value: Any) -> bool:
         """Return whether a value is one of a key's."""
-        return any(parameter.key == key and parameter.domain.has(value) for parameter in self.parameters)
+        return any(parameter.key == key and parameter.has(value) for parameter in self.parameters)
 
     def allows(self, given: Assignment) -> bool:
         """Return whether there are configurations with some keys given, among them those that their conditions name."""
@@ -250,15 +243,16 @@ def _parameter(key: str, entry: Any, source: str, known: Callable[[str], str]) -
     if not isinstance(when, dict):
         raise InputError(f"{source}: when takes keys and values, as in 'when: {{decay: [exp]}}' (given: {when!r})")
     conditions = {known(str(name)): tuple(x) if isinstance(x, list) else (x,) for name, x in when.items()}
-    return Parameter(known(key), _domain(entry, source), conditions)
+    return Parameter(known(key), *_values(entry, source), conditions)
 
 
-def _domain(content: Any, source: str) -> Domain:
+def _values(content: Any, source: str) -> tuple[tuple[Any, ...], str]:
+    """Return a parameter's values and their form."""
     if isinstance(content, list):
         if not content:
             raise InputError(f"{source}: the list is empty")
         try:
-            return Domain(tuple({json.dumps(value): value for value in content}.values()))
+            return tuple({json.dumps(value): value for value in content}.values()), "list"
         except (TypeError, ValueError):
             raise InputError(f"{source}: values are words, numbers, true, false, null or lists of them") from None
     call = _CALL.fullmatch(content) if isinstance(content, str) else None
@@ -277,31 +271,32 @@ def _domain(content: Any, source: str) -> Domain:
         raise InputError(f"{source}: the lower bound {low:g} is not below the upper bound {high:g}")
     if form == "loguniform" and low <= 0:
         raise InputError(f"{source}: loguniform needs bounds above 0 (given: {low:g})")
-    return Domain((low, high), form)
+    return (low, high), form
 
 
 def _restricted(parameters: Mapping[str, Parameter], new: Parameter) -> Iterator[tuple[str, Parameter]]:
     """Yield the parameters as they are once one is replaced, without those that count with none of its values."""
     for key, parameter in parameters.items():
-        if new.key not in parameter.when or new.domain.form != "list":
+        if new.key not in parameter.when or new.form != "list":
             yield key, parameter
-        elif left := tuple(value for value in parameter.when[new.key] if new.domain.has(value)):
+        elif left := tuple(value for value in parameter.when[new.key] if new.has(value)):
             yield key, replace(parameter, when={**parameter.when, new.key: left})
 
 
 def _ordered(parameters: Mapping[str, Parameter]) -> Iterator[Parameter]:
     """Yield each parameter after those that its conditions name."""
-    for parameter in parameters.values():
+    for name, parameter in parameters.items():
         for key, values in parameter.when.items():
             if key not in parameters:
-                raise unknown(f"key in the condition of {parameter.key!r}", key, parameters)
-            domain = parameters[key].domain
-            if domain.form != "list":
-                raise InputError(f"the condition of {parameter.key!r} needs a list of values for {key!r}, not {domain}")
+                raise unknown(f"key in the condition of {name!r}", key, parameters)
+            other = parameters[key]
+            if other.form != "list":
+                raise InputError(f"the condition of {name!r} needs a list of values for {key!r}, not {other.words}")
             for value in values:
-                if not domain.has(value):
-                    kind = f"value of {key!r} in the condition of {parameter.key!r}"
-                    raise unknown(kind, shown(value), map(shown, domain.values))
+                if not other.has(value):
+                    raise unknown(
+                        f"value of {key!r} in the condition of {name!r}", shown(value), map(shown, other.values)
+                    )
     waiting, done = dict(parameters), set[str]()
     while waiting:
         ready = [parameter for parameter in waiting.values() if set(parameter.when) <= done]

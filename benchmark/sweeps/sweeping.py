@@ -159,26 +159,14 @@ def print_plan(sweep: Sweep, console: Console) -> None:
 
 
 def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, console: Console) -> None:
-    """Write tables, best configuration, importance, figures and page into the sweep's folder; print the answer."""
+    """Write tables, best configuration, importance, figures and page into the sweep's folder; print the page."""
     # matplotlib may be missing: sweeping names it before anything is trained
     from benchmark.reports import markdown_templates, write_figures
     from benchmark.sweeps.figures import figures
 
     folder, order = sweep.folder, ranked(outcomes)
     numbers, words = configuration_tables(sweep, order)
-    files = {"configurations": numbers, "runs": runs_table(sweep, outcomes)}
-    table = frame_markdown(words[:MAX_ROWS], index=False, disable_numparse=True)
-    first, found = answer(sweep, outcomes, spread), importances(sweep, outcomes)
-    say(console, "", first, "", *table.split("\n"), "")
-    if len(order) > MAX_ROWS:
-        say(console, f"(the best {MAX_ROWS} of {len(order)}; all of them: {folder / 'configurations.csv'})")
-    explained = (
-        f"accuracy in % of the students after the last epoch on {sweep.base.data.holdout:.0%} of the training images, "
-        "which were held out; mean ± standard deviation (seeds), in brackets alone: of runs that did not finish; "
-        "differences are paired, with uncorrected 95 % intervals where there are three seeds: the first line "
-        "corrects for their number"
-    )
-    say(console, explained, found.line)
+    files, found = {"configurations": numbers, "runs": runs_table(sweep, outcomes)}, importances(sweep, outcomes)
     if found.shares:
         rows = [(key, x.value, x.low, x.high, found.how) for key, x in found.shares.items()]
         files["importance"] = pd.DataFrame(rows, columns=["key", "importance", "low", "high", "how"])
@@ -188,20 +176,24 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
             (folder / f"importance.{ending}").unlink(missing_ok=True)
     for name, frame in files.items():
         put(folder / f"{name}.csv", frame_csv(frame, "%.10g"))
-    options = places(sweep.command.plugins, sweep.command.store.root, None)
-    command = shlex.join(["bench", "run", "--config", _path(folder / BEST), *options])
     best = order[0] if order and order[0].n else None
-    if best is None:
-        say(console, "no configuration has finished: there is no best one yet")
-    else:
+    if best is not None:
         put(folder / BEST, best_yaml(sweep, best, len(order)))
-        say(console, f"best: {best.configuration.label}; on the test set: {command}")
     made = figures(sweep, outcomes, found)
     write_figures(folder, made)
-    page = markdown_templates("benchmark.sweeps").get_template("sweep.md.j2")
-    facts = {"answer": first, "table": table, "explained": explained, "best": best, "command": command}
-    put(folder / "README.md", page.render(sweep=sweep, importance=found.line, figures=list(made), **facts))
-    say(console, f"figures and tables: {_path(folder)}")
+    options = places(sweep.command.plugins, sweep.command.store.root, None)
+    facts = {
+        "answer": answer(sweep, outcomes, spread),
+        "table": frame_markdown(words[:MAX_ROWS], index=False, disable_numparse=True),
+        "left": len(order) - MAX_ROWS,
+        "importance": found.line,
+        "best": best,
+        "command": shlex.join(["bench", "run", "--config", _path(folder / BEST), *options]),
+        "figures": list(made),
+    }
+    page = markdown_templates("benchmark.sweeps").get_template("sweep.md.j2").render(sweep=sweep, **facts)
+    put(folder / "README.md", page)
+    say(console, "", *page.partition("\n![")[0].split("\n"), f"figures and tables: {_path(folder)}")
 
 
 def _path(path: Path) -> str:
