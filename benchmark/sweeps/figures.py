@@ -137,7 +137,7 @@ def _heatmap(one: Parameter, other: Parameter, finished: Sequence[Outcome], keys
     axes.set_xticks([*x_ticks], [*x_ticks.values()])
     axes.set_yticks([*y_ticks], [*y_ticks.values()])
     axes.set(xlabel=text(one.key), ylabel=text(other.key))
-    axes.margins(0.15)
+    axes.set(xlim=(min(x_ticks) - 0.1, max(x_ticks) + 0.1), ylim=(min(y_ticks) - 0.1, max(y_ticks) + 0.1))
     axes.grid(visible=False)
     others = ", ".join(key for key in keys if key not in (one.key, other.key))
     over = f" (mean over {others})" if others else ""
