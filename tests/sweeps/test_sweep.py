@@ -40,7 +40,7 @@ FILE = {
     "space": {"decay": ["exp", "none"], "decay_rate": {"values": [0.1, 1.0], "when": {"decay": "exp"}}},
 }
 QUIET = Console(quiet=True)
-FIGURES = {"configurations", "progress", "parallel", "heatmap"}
+FIGURES = {"configurations", "progress", "heatmap"}
 SWEEPS = [name for name in recipes.available() if name.startswith("sweeps/")]
 
 
