@@ -35,9 +35,6 @@ def _shown(found: re.Match[str]) -> str:
 PLAIN = Markup(str, str)  # for documents without markup of a person's own: there all is escaped as a whole later on
 
 
-# Markdown
-
-
 _MARKDOWN = re.compile(
     r"""[|<`~$]                                # a cell's end, HTML, code, struck through, a formula
     | \*(?=\S) | (?<=\S)\*                     # emphasis; a star that stands alone is none
@@ -71,9 +68,6 @@ def markdown_code(words: str) -> str:
 MARKDOWN = Markup(markdown, _markdown_chosen)
 
 
-# CSV
-
-
 def csv_text(words: str) -> str:
     """Return text for a CSV cell; what a spreadsheet would take for a formula begins with an apostrophe.
 
@@ -83,68 +77,33 @@ def csv_text(words: str) -> str:
     return f"'{visible(words)}" if words.lstrip().startswith(("=", "+", "-", "@")) else visible(words)
 
 
-# HTML
-
-
 def hypertext(words: str) -> str:
     """Return text for HTML, in an element or in an attribute."""
     return html.escape(visible(words))
 
 
-# LaTeX
-
-
-_GREEK = [
-    r"\alpha", r"\beta", r"\gamma", r"\delta", r"\varepsilon", r"\zeta", r"\eta", r"\theta", r"\iota", r"\kappa",
-    r"\lambda", r"\mu", r"\nu", r"\xi", "o", r"\pi", r"\rho", r"\varsigma", r"\sigma", r"\tau", r"\upsilon",
-    r"\varphi", r"\chi", r"\psi", r"\omega",
-]  # fmt: skip
-_CAPITALS = [
-    "A", "B", r"\Gamma", r"\Delta", "E", "Z", "H", r"\Theta", "I", "K", r"\Lambda", "M", "N", r"\Xi", "O", r"\Pi", "P",
-    "", r"\Sigma", "T", r"\Upsilon", r"\Phi", "X", r"\Psi", r"\Omega",
-]  # fmt: skip
-_FORMULAS = {
-    **{chr(0x3B1 + place): command for place, command in enumerate(_GREEK)},
-    **{chr(0x391 + place): command for place, command in enumerate(_CAPITALS) if command},
-    "µ": r"\mu", "ϵ": r"\epsilon", "ϑ": r"\vartheta", "ϕ": r"\phi", "±": r"\pm", "∓": r"\mp", "\u00d7": r"\times",
-    "÷": r"\div", "·": r"\cdot", "≤": r"\leq", "≥": r"\geq", "≠": r"\neq", "≈": r"\approx", "≡": r"\equiv",
-    "∞": r"\infty", "→": r"\rightarrow", "←": r"\leftarrow", "↔": r"\leftrightarrow", "↑": r"\uparrow",
-    "↓": r"\downarrow", "⇒": r"\Rightarrow", "∈": r"\in", "∂": r"\partial", "∇": r"\nabla", "∑": r"\sum",
-    "∏": r"\prod", "√": r"\surd", "∝": r"\propto", "\u2212": "-", "°": r"^\circ", "¹": "^1", "²": "^2", "³": "^3",
-    "⊕": r"\oplus", "⊗": r"\otimes", "∥": r"\parallel",
+_GREEK = r"""\alpha \beta \gamma \delta \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi o \pi \rho
+\varsigma \sigma \tau \upsilon \varphi \chi \psi \omega"""
+_CAPITALS = r"A B \Gamma \Delta E Z H \Theta I K \Lambda M N \Xi O \Pi P - \Sigma T \Upsilon \Phi X \Psi \Omega"
+_FORMULAS = r"""µ \mu ϵ \epsilon ϑ \vartheta ϕ \phi ± \pm ∓ \mp ÷ \div · \cdot ≤ \leq ≥ \geq ≠ \neq ≈ \approx ≡ \equiv
+∞ \infty → \rightarrow ← \leftarrow ↔ \leftrightarrow ↑ \uparrow ↓ \downarrow ⇒ \Rightarrow ∈ \in ∂ \partial ∇ \nabla
+∑ \sum ∏ \prod √ \surd ∝ \propto ° ^\circ ¹ ^1 ² ^2 ³ ^3 ⊕ \oplus ⊗ \otimes ∥ \parallel"""
+# at the start of a row brackets and stars would be read as options of the line before
+_TEXT = r"""\ \textbackslash{} ~ \textasciitilde{} ^ \textasciicircum{} ` \textasciigrave{} < \textless{}
+> \textgreater{} | \textbar{} [ {[} ] {]} * {*} & \& % \% $ \$ # \# _ \_ { \{ } \} … \ldots{} € \texteuro{} § \S{}
+© \copyright{}"""
+_LATEX: dict[str, str] = {
+    **{chr(0x3B1 + place): f"${command}$" for place, command in enumerate(_GREEK.split())},
+    **{chr(0x391 + place): f"${command}$" for place, command in enumerate(_CAPITALS.split()) if command != "-"},
+    **{character: f"${command}$" for character, command in re.findall(r"(\S+)\s(\S+)", _FORMULAS)},
+    **dict(re.findall(r"(\S+)\s(\S+)", _TEXT)),
+    "\u00d7": r"$\times$", "\u2212": "$-$", "\N{HYPHEN}": "-", "\N{NON-BREAKING HYPHEN}": "-", "\N{EN DASH}": "--",
+    "\N{EM DASH}": "---", "\N{LEFT SINGLE QUOTATION MARK}": "`", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{LEFT DOUBLE QUOTATION MARK}": "``", "\N{RIGHT DOUBLE QUOTATION MARK}": "''", "\N{NO-BREAK SPACE}": "~",
 }  # fmt: skip
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "`": r"\textasciigrave{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    # at the start of a row these would be read as an option of the line before
-    "[": "{[}",
-    "]": "{]}",
-    "*": r"{*}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{character: f"${command}$" for character, command in _FORMULAS.items()},
-    "\N{EN DASH}": "--",
-    "\N{EM DASH}": "---",
-    "\N{HYPHEN}": "-",
-    "\N{NON-BREAKING HYPHEN}": "-",
-    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
-    "\N{LEFT SINGLE QUOTATION MARK}": "`",
-    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-    "\N{LEFT DOUBLE QUOTATION MARK}": "``",
-    "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
-    "\N{NO-BREAK SPACE}": "~",
-    "\N{EURO SIGN}": r"\texteuro{}",
-    "\N{SECTION SIGN}": r"\S{}",
-    "\N{COPYRIGHT SIGN}": r"\copyright{}",
-}
 """What pdfLaTeX has commands for without a package."""
 
-_UNKNOWN_LATIN = "ĦħĸĿŀŉŦŧſ"
-_LATIN = {chr(code) for code in range(0xC0, 0x180) if chr(code).isalpha() and chr(code) not in _UNKNOWN_LATIN}
+_LATIN = {chr(code) for code in range(0xC0, 0x180) if chr(code).isalpha()} - set("ĦħĸĿŀŉŦŧſ")
 """What pdfLaTeX reads as UTF-8; it does so by itself since 2018."""
 
 _T1 = set("ĄąĘęĮįŲųÐðĐđÞþŊŋ")  # those of them that its oldest fonts have not
@@ -175,16 +134,10 @@ def latex_needs(document: Iterable[str]) -> list[str]:
     ]
 
 
-# figures
-
-
 def figure(words: str) -> str:
     """Return text for a figure, in which two dollar signs would make a formula and ``_`` would hide from a legend."""
     words = visible(words).replace("$", r"\$")
     return f"\N{ZERO WIDTH SPACE}{words}" if words.startswith("_") else words
-
-
-# files
 
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]{0,79}", re.ASCII)

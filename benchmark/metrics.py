@@ -6,11 +6,12 @@ tables, reports and figures show it. A method declares its own (:class:`methods.
 has them beside ours. Torch and pandas are not imported.
 """
 
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from statistics import mean
 from typing import Any, Literal
 
@@ -166,11 +167,7 @@ def roles_text(roles: Mapping[str, str]) -> str:
     return ",".join(f"{name}={role}" for name, role in roles.items())
 
 
-def network_of(run: Run, student: str) -> str:
-    """Return the backbone of a student, where the peers differ; else nothing."""
-    parts = str(run["backbone"]).split("+")
-    names = students(run)
-    return parts[names.index(student)] if len(parts) == len(names) > 1 else ""
+# how a metric comes from a run
 
 
 def _values(run: Run, keys: Iterable[str]) -> list[float]:
@@ -178,41 +175,35 @@ def _values(run: Run, keys: Iterable[str]) -> list[float]:
     return [float(number) for number in numbers if number is not None and not math.isnan(number)]
 
 
-def _whole(values: Sequence[float], factor: float = 1.0) -> dict[str, float]:
-    """Return a number of the run as a whole, which has no parts; nothing if there is none."""
-    return {"": factor * values[0]} if values else {}
+def _over(
+    names: Callable[[Run], Sequence[str]],
+    recorded: str = "top1/",
+    factor: float = 1.0,
+    of: Callable[[Iterable[float]], float] = mean,
+) -> Callable[[Run], Mapping[str, float]]:
+    """Return a metric that is one number, such as the mean, of the numbers of some predictors."""
 
-
-def _number(key: str, factor: float = 1.0) -> Callable[[Run], Mapping[str, float]]:
-    return lambda run: _whole(_values(run, [key]), factor)
-
-
-def _mean(recorded: str, names: Callable[[Run], list[str]], factor: float = 1.0) -> Callable[[Run], dict[str, float]]:
     def metric(run: Run) -> dict[str, float]:
-        values = _values(run, (f"{recorded}/{name}" for name in names(run)))
-        return _whole([mean(values)] if values else [], factor)
+        values = _values(run, (recorded + name for name in names(run)))
+        return {"": factor * of(values)} if values else {}
 
     return metric
 
 
-def _mean_of_role(role: Role) -> Callable[[Run], dict[str, float]]:
-    return _mean("top1", lambda run: of_role(run, role))
+def _number(key: str, factor: float = 1.0) -> Callable[[Run], Mapping[str, float]]:
+    return _over(lambda run: [key], "", factor, max)
 
 
-def _first_student(run: Run) -> list[str]:
-    return students(run)[:1]
-
-
-def _best(run: Run) -> Mapping[str, float]:
-    return _whole(sorted(_values(run, (f"top1/{name}" for name in students(run))), reverse=True)[:1])
+def _role(role: Role) -> Callable[[Run], list[str]]:
+    return lambda run: of_role(run, role)
 
 
 def _each(run: Run) -> Mapping[str, float]:
-    return {
-        f"{name} {network_of(run, name)}".strip(): value
-        for name in students(run)
-        for value in _values(run, [f"top1/{name}"])
-    }
+    networks, names = str(run["backbone"]).split("+"), students(run)
+    # each peer has its network's name beside its own where they differ
+    parts = [f" {one}" for one in networks] if len(networks) == len(names) > 1 else [""] * len(names)
+    pairs = zip(names, parts, strict=True)
+    return {f"{name}{part}": value for name, part in pairs for value in _values(run, [f"top1/{name}"])}
 
 
 def _by_class(run: Run) -> Mapping[str, float]:
@@ -222,75 +213,74 @@ def _by_class(run: Run) -> Mapping[str, float]:
     return {f"class {place}": value for place in places for value in _values(run, [f"{CLASS_PREFIX}{place}"])}
 
 
+_accuracy = partial(Metric, accuracy=True)
+_of_peers = partial(Metric, better=None, section="Homogenisation", predictors="peer")
+_of_run = partial(Metric, better=None, predictors="")
+_cost = partial(_of_run, section="Cost")
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric(HEADLINE, "mean accuracy of the students in %, last epoch", _mean("top1", students), section="Accuracy",
-               accuracy=True, title="accuracy, %"),
-        Metric("first", "accuracy of the first student in %, last epoch", _mean("top1", _first_student), accuracy=True),
-        Metric("best", "accuracy of the best student of each run in %, last epoch (selected on the scored images)",
-               _best, accuracy=True),
-        Metric(EACH, "accuracy of each student in %, last epoch", _each, accuracy=True),
-        Metric("ensemble", "accuracy of the peers taken together in %, last epoch", _mean_of_role("ensemble"),
-               section="Accuracy", predictors="ensemble", accuracy=True),
-        Metric("peers", "mean accuracy of the peers' own heads in %, last epoch", _mean_of_role("peer"),
-               section="Accuracy", predictors="peer", accuracy=True),
-        Metric("teachers", "mean accuracy of the teachers in %, last epoch", _mean_of_role("teacher"),
-               section="Accuracy", predictors="teacher", accuracy=True),
-        Metric("best-epoch", "mean accuracy of the students in %, best epoch (selected on the scored images)",
-               _number("best_epoch"), section="Accuracy", accuracy=True),
-        Metric("training-accuracy",
-               "mean accuracy of the students in % on training images without augmentation, last epoch",
-               _number("train_student"), better=None, accuracy=True),
-        Metric("top5", "mean top-5 accuracy of the students in %, last epoch", _mean("top5", students), accuracy=True),
-        Metric("worst-class",
-               "accuracy in % on the class on which a student's is lowest, mean over the students, last epoch",
-               _mean("worst_class", students), accuracy=True),
-        Metric(
-            CLASSES,
-            "accuracy in % on each class, by its index, mean over the students, last epoch; of runs with "
-            "--set train.class_accuracy=true",
-            _by_class, accuracy=True,
-        ),
-        Metric("nll", "mean negative log-likelihood of the students in nats, last epoch", _mean("nll", students),
+        _accuracy(HEADLINE, "mean accuracy of the students in %, last epoch", _over(students), section="Accuracy",
+                  title="accuracy, %"),
+        _accuracy("first", "accuracy of the first student in %, last epoch", _over(lambda run: students(run)[:1])),
+        _accuracy("best", "accuracy of the best student of each run in %, last epoch (selected on the scored images)",
+                  _over(students, of=max)),
+        _accuracy(EACH, "accuracy of each student in %, last epoch", _each),
+        _accuracy("ensemble", "accuracy of the peers taken together in %, last epoch", _over(_role("ensemble")),
+                  section="Accuracy", predictors="ensemble"),
+        _accuracy("peers", "mean accuracy of the peers' own heads in %, last epoch", _over(_role("peer")),
+                  section="Accuracy", predictors="peer"),
+        _accuracy("teachers", "mean accuracy of the teachers in %, last epoch", _over(_role("teacher")),
+                  section="Accuracy", predictors="teacher"),
+        _accuracy("best-epoch", "mean accuracy of the students in %, best epoch (selected on the scored images)",
+                  _number("best_epoch"), section="Accuracy"),
+        _accuracy("training-accuracy",
+                  "mean accuracy of the students in % on training images without augmentation, last epoch",
+                  _number("train_student"), better=None),
+        _accuracy("top5", "mean top-5 accuracy of the students in %, last epoch", _over(students, "top5/")),
+        _accuracy("worst-class",
+                  "accuracy in % on the class on which a student's is lowest, mean over the students, last epoch",
+                  _over(students, "worst_class/")),
+        _accuracy(CLASSES, "accuracy in % on each class, by its index, mean over the students, last epoch; of runs "
+                  "with --set train.class_accuracy=true", _by_class),
+        Metric("nll", "mean negative log-likelihood of the students in nats, last epoch", _over(students, "nll/"),
                "nats", "low", "Calibration"),
         Metric("ece", "mean expected calibration error of the students in % (15 bins), last epoch",
-               _mean("ece", students, 100), "%", "low", "Calibration"),
-        Metric("ensemble-gain", "the ensemble's accuracy minus the peers' mean, in points, last epoch",
-               _number("gain/ensemble"), "points", section="Homogenisation", predictors="ensemble", accuracy=True),
-        Metric("teacher-gain", "the teachers' mean accuracy minus the peers', in points, last epoch",
-               _number("gain/teachers"), "points", section="Homogenisation", predictors="teacher", accuracy=True),
-        Metric("distance", "Euclidean distance between two peers' probabilities, mean over pairs, last epoch",
-               _number("distance/peers"), "", None, "Homogenisation", "peer"),
-        Metric("kl", "KL divergence between two peers in nats, mean over pairs, last epoch", _number("kl/peers"),
-               "nats", None, "Homogenisation", "peer"),
-        Metric("disagreement", "images on which two peers disagree in %, mean over pairs, last epoch",
-               _number("disagreement/peers"), "%", None, "Homogenisation", "peer"),
-        Metric("cka",
-               "linear CKA between two peers' features, 1 for the same up to rotation, mean over pairs, last epoch",
-               _number("cka/peers"), "", None, None, "peer"),
-        Metric("teacher-kl", "KL(teacher || its peer) in nats, last epoch", _number("kl/teacher-peer"), "nats", None,
-               "Homogenisation", "teacher"),
-        Metric("seconds", "wall time of the run in seconds", _number("cost.seconds"), "s", None, "Cost", "",
-               deterministic=False, title="time, s"),
-        Metric("step-time", "milliseconds of a training step without evaluation, on the machine of the run",
-               _number("cost.step_seconds", 1000), "ms", None, "Cost", "", deterministic=False, title="step, ms"),
-        Metric("memory", "peak memory of the run's process in MiB", _number("cost.peak_memory_mib"), "MiB", None,
-               "Cost", "", deterministic=False, title="memory, MiB"),
-        Metric("state", "MiB of all weights and buffers that training holds, mean teachers and memory banks included",
-               _number("cost.state_mib"), "MiB", None, None, "", places=1),
-        Metric("trained-parameters", "millions of parameters that are trained", _number("cost.parameters", 1e-6), "M",
-               None, None, "", places=3),
-        Metric("parameters", "millions of parameters of the deployed student", _number("cost.student_parameters", 1e-6),
-               "M", None, "Cost", "", places=3),
-        Metric("multiply-adds", "MACs of the deployed student per image in millions",
-               _number("cost.student_multiply_adds", 1e-6), "M", None, "Cost", ""),
-        Metric("training-multiply-adds", "training MACs per image in millions",
-               _number("cost.step_multiply_adds", 1e-6), "M", None, "Cost", "", title="training MACs, M"),
+               _over(students, "ece/", 100), "%", "low", "Calibration"),
+        _accuracy("ensemble-gain", "the ensemble's accuracy minus the peers' mean, in points, last epoch",
+                  _number("gain/ensemble"), "points", section="Homogenisation", predictors="ensemble"),
+        _accuracy("teacher-gain", "the teachers' mean accuracy minus the peers', in points, last epoch",
+                  _number("gain/teachers"), "points", section="Homogenisation", predictors="teacher"),
+        _of_peers("distance", "Euclidean distance between two peers' probabilities, mean over pairs, last epoch",
+                  _number("distance/peers"), ""),
+        _of_peers("kl", "KL divergence between two peers in nats, mean over pairs, last epoch", _number("kl/peers"),
+                  "nats"),
+        _of_peers("disagreement", "images on which two peers disagree in %, mean over pairs, last epoch",
+                  _number("disagreement/peers")),
+        _of_peers("cka", "linear CKA between two peers' features, 1 for the same up to rotation, mean over pairs, last "
+                  "epoch", _number("cka/peers"), "", section=None),
+        _of_peers("teacher-kl", "KL(teacher || its peer) in nats, last epoch", _number("kl/teacher-peer"), "nats",
+                  predictors="teacher"),
+        _cost("seconds", "wall time of the run in seconds", _number("cost.seconds"), "s", deterministic=False,
+              title="time, s"),
+        _cost("step-time", "milliseconds of a training step without evaluation, on the machine of the run",
+              _number("cost.step_seconds", 1000), "ms", deterministic=False, title="step, ms"),
+        _cost("memory", "peak memory of the run's process in MiB", _number("cost.peak_memory_mib"), "MiB",
+              deterministic=False, title="memory, MiB"),
+        _of_run("state", "MiB of all weights and buffers that training holds, mean teachers and memory banks included",
+                _number("cost.state_mib"), "MiB", places=1),
+        _of_run("trained-parameters", "millions of parameters that are trained", _number("cost.parameters", 1e-6), "M",
+                places=3),
+        _cost("parameters", "millions of parameters of the deployed student", _number("cost.student_parameters", 1e-6),
+              "M", places=3),
+        _cost("multiply-adds", "MACs of the deployed student per image in millions",
+              _number("cost.student_multiply_adds", 1e-6), "M"),
+        _cost("training-multiply-adds", "training MACs per image in millions",
+              _number("cost.step_multiply_adds", 1e-6), "M", title="training MACs, M"),
     )
 }  # fmt: skip
 """Our own; :func:`known` has those of methods as well."""
-
 
 COSTS: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() if not metric.predictors}
 """What a run takes as a whole."""
@@ -298,16 +288,9 @@ COSTS: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() 
 
 def of_method(declared: MethodMetric) -> Metric:
     """Return the metric that a method declares."""
-    return Metric(
-        declared.name,
-        declared.description,
-        _number(METHOD + (declared.key or declared.name)),
-        declared.unit,
-        declared.better,
-        "Method",
-        "",
-        places=declared.decimals,
-    )
+    of = _number(METHOD + (declared.key or declared.name))
+    own = declared.unit, declared.better
+    return Metric(declared.name, declared.description, of, *own, "Method", "", places=declared.decimals)
 
 
 def refuse_taken(method: str, declared: Iterable[MethodMetric]) -> None:
@@ -340,19 +323,18 @@ def _found(path: tuple[str, ...]) -> tuple[MethodMetric, ...]:
 def cost_note(macs: Mapping[str, float], seconds: Mapping[str, float], margin: float = 0.1) -> str:
     """Return a line where MACs and time of training order methods differently by a margin in both; else nothing."""
     both = [name for name in macs if name in seconds]
-    cheaper = [
-        (one, other)
-        for one in both
-        for other in both
-        if macs[one] * (1 + margin) < macs[other] and seconds[one] > seconds[other] * (1 + margin)
+    pairs = [
+        pair
+        for pair in itertools.permutations(both, 2)
+        if macs[pair[0]] * (1 + margin) < macs[pair[1]] and seconds[pair[0]] > seconds[pair[1]] * (1 + margin)
     ]
-    if not cheaper:
+    if not pairs:
         return ""
     least = min(both, key=macs.__getitem__)
     named = [
         f"{name} ({macs[name] / macs[least]:.1f} times the MACs of {least}, {seconds[name] / seconds[least]:.1f} times "
         "its time)"
-        for name in dict.fromkeys(name for pair in cheaper for name in pair)
+        for name in dict.fromkeys(itertools.chain(*pairs))
     ]
     return f"training MACs and time per step order these methods differently: {', '.join(named)}"
 

@@ -1,6 +1,5 @@
 """``bench table``, ``bench plot``, ``bench schedules``, ``bench report`` and ``bench site``."""
 
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +10,6 @@ import typer
 from benchmark.commands import options
 from benchmark.commands.options import metric_names, one_of, path, say_notes, several_of, shown, switch
 from benchmark.console import tell
-from benchmark.errors import OutputError
 from methods.errors import InputError, unknown
 
 ENDINGS = {"tex": "latex", "htm": "html", "txt": "md"}
@@ -49,9 +47,8 @@ def table(
     gains: Annotated[options.Text, typer.Option(help="Show gains in columns, in the cell or in rows.")] = None,
     rank: Annotated[bool | None, typer.Option(help="A column with the average rank.")] = None,
     aggregates: Annotated[bool | None, typer.Option(help="Columns with the gains over all columns.")] = None,
-    siunitx: Annotated[bool | None, typer.Option(help="latex: columns aligned by siunitx.")] = None,
     form: Annotated[
-        options.Text, typer.Option("--format", help="md, latex, csv, html, json or parquet (default: as --out ends).")
+        options.Text, typer.Option("--format", help="md, latex, csv, html or json (default: as --out ends).")
     ] = None,
     out: Annotated[Path | None, path("FILE", "Write it to a file instead of printing it.")] = None,
     published: Annotated[bool, switch("--published", "Compare with published numbers, with sources.")] = False,
@@ -62,7 +59,7 @@ def table(
     from benchmark.tables import footnotes, layout, located, published as of_others, rendering, style as layouts
 
     ending = out.suffix.removeprefix(".") if out else ""
-    form = rendering.check_format(form or ENDINGS.get(ending, ending) or "md", published)
+    form = rendering.check_format(form or ENDINGS.get(ending, ending) or "md")
     if resolve is not None:
         tables.check_bound("resolve", resolve)
     down = layout.check_names("rows", layout.split_words(rows), layout.KEYS)
@@ -76,7 +73,7 @@ def table(
         return
     said: dict[str, Any] = {"suite": suite, "where": where, "split": split, "hide": hide, "baseline": baseline}
     said |= {"digits": digits, "n": n, "p": p, "interval": interval, "gains": gains, "rank": rank}
-    wanted = layouts.read(layout_file, said | {"aggregates": aggregates, "siunitx": siunitx})
+    wanted = layouts.read(layout_file, said | {"aggregates": aggregates})
     choice, showing = wanted.filter(), wanted.style(label or ())
     frame = store.load(results, "last", prefer=prefer, split="all")
     frame = frame if environment is None else tables.in_environment(frame, environment)
@@ -97,29 +94,20 @@ def table(
         scores = layout.check_names("value", wanted.value, metrics)
     plans = tables.stored_plans(folders)
     made = tables.build(frame, scores or None, down, across, wanted.baseline, resolve, choice, showing, plans=plans)
-    _put(rendering.parquet(made) if form == rendering.PARQUET else rendering.rendered(made, form), out)
+    _put(rendering.rendered(made, form), out)
     for line in [*(f"note: {line}" for line in left_out), *footnotes(frame)]:
         # another program may read the other formats
         tell(*([""] if form == "md" else []), line, error=form != "md")
 
 
-def _put(content: str | bytes, out: Path | None) -> None:
+def _put(content: str, out: Path | None) -> None:
     """Print a table, or write it to a file."""
-    if out is not None:
+    if out is None:
+        tell(*content.split("\n"))
+    else:
         from benchmark.store import put
 
-        put(out, content if isinstance(content, bytes) else f"{content}\n")
-    elif isinstance(content, str):
-        tell(*content.split("\n"))
-    elif sys.stdout.isatty():
-        raise InputError("a Parquet file is not text: write it with --out FILE.parquet")
-    else:
-        sys.stdout.flush()
-        try:
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
-        except OSError as fault:
-            raise OutputError(fault) from None
+        put(out, f"{content}\n")
 
 
 WAIT = 3.0  # seconds between two looks at the runs that a page is written of

@@ -5,24 +5,29 @@ from . import (
     selection as selection,
     style as style,
 )
-from .aggregate import Estimate as Estimate, critical_difference as critical_difference
 from .comparison import (
+    MAX_PLAN as MAX_PLAN,
+    PLANS as PLANS,
+    Declaration as Declaration,
+    Plan as Plan,
+    check_bound as check_bound,
+    declaration as declaration,
+    keep_plan as keep_plan,
+    parsed_plan as parsed_plan,
+    plan_notes as plan_notes,
+    plan_of as plan_of,
+    statement as statement,
+    stored_plans as stored_plans,
+)
+from .gains import (
     ALPHA as ALPHA,
     MAX_SEEDS as MAX_SEEDS,
     MIN_PAIRS as MIN_PAIRS,
     POWER as POWER,
-    Declaration as Declaration,
+    Estimate as Estimate,
     Gain as Gain,
-    check_bound as check_bound,
-    detectable_difference as detectable_difference,
     differences as differences,
-    half_width as half_width,
     paired_gain as paired_gain,
-    seeds_for_equivalence as seeds_for_equivalence,
-    seeds_for_half_width as seeds_for_half_width,
-    seeds_needed as seeds_needed,
-    statement as statement,
-    two_way as two_way,
 )
 from .layout import method_order as method_order, natural as natural, summaries as summaries
 from .published import Comparison as Comparison
@@ -33,20 +38,17 @@ from .rendering import (
     rendered as rendered,
 )
 from .replicates import MIXED as MIXED, footnotes as footnotes, located as located
-from .selection import TableFilter as TableFilter, in_environment as in_environment
-from .style import TableStyle as TableStyle
-from .suites import (
-    MAX_PLAN as MAX_PLAN,
-    PLANS as PLANS,
-    Plan as Plan,
-    declaration as declaration,
-    keep_plan as keep_plan,
-    parsed_plan as parsed_plan,
-    plan_notes as plan_notes,
-    plan_of as plan_of,
-    stored_plans as stored_plans,
-    suite_runs as suite_runs,
+from .selection import TableFilter as TableFilter, in_environment as in_environment, suite_runs as suite_runs
+from .statistics import (
+    critical_difference as critical_difference,
+    detectable_difference as detectable_difference,
+    half_width as half_width,
+    seeds_for_equivalence as seeds_for_equivalence,
+    seeds_for_half_width as seeds_for_half_width,
+    seeds_needed as seeds_needed,
+    two_way as two_way,
 )
+from .style import TableStyle as TableStyle
 from .table import (
     Heading as Heading,
     Table as Table,

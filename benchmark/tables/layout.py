@@ -1,20 +1,21 @@
-"""The row and the column of a run in a table; runs that differ in more than the seed never share a cell."""
+"""The row and the column of a run in a table; runs that differ in more than the seed never share a cell.
+
+A configuration of a method has one name, the same in every column.
+"""
 
 import json
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from benchmark.configuration import EQUAL_EPOCHS, FieldRole, settings_of_role
 from benchmark.formatting import OTHER_WORDS, short_name
 from benchmark.store import BUDGETS_JOINED_BY, identity_in
-from benchmark.tables import configurations
 from methods import registry
 from methods.errors import InputError, unknown
 
@@ -50,14 +51,21 @@ class Arrangement:
     # there as often
     runs: pd.DataFrame
     methods: str  # `row` or `column`: where the methods are
-    naming: configurations.Naming  # what they are called, and what that leaves unsaid
+    usual: Mapping[str, str]  # what a variant's plain name is short for
+    following: Mapping[str, Sequence[str]]  # the settings of a variant that follow from the context
 
     def notes(self, labels: Collection[str], word: Callable[[str], str] = str) -> list[str]:
         """Return what the labels that are shown leave unsaid, a line each."""
         shown = self.runs[self.runs[self.methods].isin(labels)]
+        names = set(shown["variant"])
+        lines = [f"{word(name)} alone stands for {said}" for name, said in self.usual.items() if name in names]
+        following = [f"{word(name)}: {', '.join(keys)}" for name, keys in self.following.items() if name in names]
+        if following:
+            start = "by dataset, length of the run or number of networks differ, in one row: "
+            lines.append(start + "; ".join(following))
         own = shown[shown["recipe"].notna()]
         recipes = (f"{word(label)}: {recipe}" for label, recipe in zip(own[self.methods], own["recipe"], strict=True))
-        return [*self.naming.notes(set(shown["variant"]), word), *dict.fromkeys(recipes)]
+        return [*lines, *dict.fromkeys(recipes)]
 
 
 def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> Arrangement:
@@ -71,7 +79,7 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
         columns = (TASK,)
     if both := [key for key in columns if key in rows]:
         raise InputError(f"{both[0]} cannot be in the rows and in the columns")
-    runs = _one_budget_per_row(_expanded(frame))
+    runs = _expanded(frame)
     runs["dataset"] = runs["dataset"].map(short_name)
     # of what a run is made of, not of what it was made with
     parts = [name for name in runs.columns if not name.startswith("environment.")]
@@ -81,8 +89,7 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     # a file counts by its content, wherever it is
     files = {name.removeprefix("files.") for name in hashes if name.startswith("files.")}
     of_method = ("method.version", "method.source")
-    beginnings = ("hyperparameters.", "files.", OWN)
-    own = [name for name in runs.columns if name.startswith(beginnings) or name in of_method]
+    own = [name for name in runs.columns if name.startswith(("hyperparameters.", "files.", OWN)) or name in of_method]
     own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
     # as in a run's identity, it makes no difference in which way they are not true
     for name in settings_of_role(FieldRole.EXECUTION) & {*runs.columns}:
@@ -93,122 +100,216 @@ def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[
     about_method = "column" if "method" in columns else "row"
     words = {key: runs[key] for key in (*rows, *columns)}
     words |= {"method": runs["variant"], "seed": "seed " + runs["seed"].astype(str)}
-    runs["row"], runs["column"] = (
-        pd.Series(list(map("/".join, zip(*(words[key] for key in keys), strict=True))), index=runs.index, dtype=object)
-        for keys in (rows, columns)
-    )
+    for axis, keys in (("row", rows), ("column", columns)):
+        labels = map("/".join, zip(*(words[key] for key in keys), strict=True))
+        runs[axis] = pd.Series([*labels], index=runs.index, dtype=object)
     placed = {"dataset", "backbone"} if TASK in columns else {*rows, *columns}
-    free = [key for key in ("dataset", "backbone") if key not in placed]
-    runs[about_data] = _with_differences(runs, [], about_data, free)
+    _tell_apart(runs, [], about_data, [key for key in ("dataset", "backbone") if key not in placed])
     if "split" not in (*rows, *columns):
-        validation = runs["split"].map(lambda split: ", split=validation" if split == "validation" else "")
-        runs[about_data] += validation
+        runs[about_data] += runs["split"].map(lambda split: ", split=validation" if split == "validation" else "")
     runs[about_data] += runs["budget"].map(lambda budget: f", {budget}" if budget else "")
-    runs[about_data] = _with_differences(runs, ["dataset", "backbone", "budget"], about_data, shared)
+    _tell_apart(runs, ["dataset", "backbone", "budget"], about_data, shared)
     # a subset has a checksum of its own, which says nothing more than its size
     checksum = [name for name in hashes if not name.startswith(("files.", "method."))]
-    runs[about_data] = _with_differences(runs, ["dataset", "backbone", about_data], about_data, checksum)
-    runs[about_data] += _environments(runs, about_data)
+    _tell_apart(runs, ["dataset", "backbone", about_data], about_data, checksum)
+    _tell_replicates_apart(runs, about_data)
     if "method" not in (*rows, *columns) and runs["variant"].nunique() > 1:
         runs[about_method] += ", method=" + runs["variant"]
     runs["base"] = runs[about_method]
-    runs["place"] = runs["dataset"] + "/" + runs["backbone"] if about_data == about_method else runs[about_data]
-    naming = configurations.named(runs, "variant", "place", own)
-    runs[about_method] += naming.suffixes
-    return Arrangement(runs.drop(columns="place"), about_method, naming)
+    place = runs["dataset"] + "/" + runs["backbone"] if about_data == about_method else runs[about_data].copy()
+    usual: dict[str, str] = {}
+    following: dict[str, list[str]] = {}
+    for variant, group in runs.groupby("variant", sort=False):
+        suffixes, plain, by_context = _named(group, place[group.index], own)
+        runs.loc[group.index, about_method] += suffixes
+        usual |= {str(variant): plain} if plain else {}
+        following |= {str(variant): by_context} if by_context else {}
+    return Arrangement(runs, about_method, usual, following)
 
 
-def _environments(runs: pd.DataFrame, label: str) -> "pd.Series[Any]":
-    """Return what tells replicates apart: the environment, where the same run was measured in several.
+def _tell_apart(runs: pd.DataFrame, keys: list[str], label: str, settings: list[str]) -> None:
+    """Add to the labels the settings in which runs that agree in the keys differ."""
+    varying = [name for name in settings if runs[name].nunique(dropna=False) > 1]
+    labels = runs[label].copy()
+    for group in [own for _, own in runs.groupby(keys, sort=False)] if keys else [runs]:
+        for name in [name for name in varying if group[name].nunique(dropna=False) > 1]:
+            short = name.rpartition(".")[2]
+            # code is not known of runs from before it was noted
+            nothing = "all" if short.endswith("_per_class") else "unknown" if short == "source" else "default"
+            labels[group.index] += f", {short}=" + group[name].map(partial(shown_setting, nothing=nothing))
+    runs[label] = labels
+
+
+def _tell_replicates_apart(runs: pd.DataFrame, label: str) -> None:
+    """Add to the labels the environment, where the same run was measured in several.
 
     What did not finish is shown in the environment with the most runs.
     """
-    found = pd.Series("", index=runs.index, dtype=object)
     if "environment" not in runs or runs["environment"].nunique() < 2:
-        return found
+        return
+    labels = runs[label].copy()
     finished = runs[runs["status"] == "finished"]
     identities = finished["run"].map(identity_in)
     for name, own in finished.groupby(label, sort=False):
         if own["environment"].groupby(identities).nunique().max() > 1:
             most = own["environment"].value_counts().index[0]
             places = runs[runs[label] == name]
-            found[places.index] = ", " + places["environment"].where(places["status"] == "finished", most)
-    return found
+            labels[places.index] += ", " + places["environment"].where(places["status"] == "finished", most)
+    runs[label] = labels
 
 
-def _with_differences(runs: pd.DataFrame, keys: list[str], label: str, settings: list[str]) -> "pd.Series[Any]":
-    """Return the labels with the settings in which runs that agree in the keys differ."""
-    labels = runs[label].copy()
-    codes = {name: pd.factorize(runs[name], use_na_sentinel=False)[0] for name in settings}
-    several = [code for code in codes.values() if code.any()]
-    if not several:
-        return labels
-    # most groups differ in nothing, which is seen at once for all
-    table = np.column_stack(several)
-    for places in runs.groupby(keys, sort=False).indices.values() if keys else [np.arange(len(runs))]:
-        if (table[places] == table[places[0]]).all():
-            continue
-        group = runs.iloc[places]
-        for name in settings:
-            if group[name].nunique(dropna=False) > 1:
-                short = name.rpartition(".")[2]
-                # code is not known of runs from before it was noted
-                nothing = "all" if short.endswith("_per_class") else "unknown" if short == "source" else "default"
-                words = group[name].map(lambda value, nothing=nothing: configurations.shown_setting(value, nothing))
-                labels.loc[group.index] += ", " + short + "=" + words
-    return labels
-
-
-def _one_budget_per_row(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with ``budget``: a run of several comparisons has a row for each.
-
-    ``budget`` is empty for equal epochs where there is no other comparison. In a comparison of equal cost the length
-    of a run follows from its method, so that ``train.epochs`` is no difference between its runs.
-    """
-    runs = frame.copy()
-    runs["budget"] = runs["budgets"].str.split(BUDGETS_JOINED_BY, regex=False)
-    runs = runs.explode("budget", ignore_index=True)
-    by_cost = runs["budget"] != EQUAL_EPOCHS
-    runs["train.epochs"] = runs["train.epochs"].mask(by_cost)
-    if not by_cost.any():
-        runs["budget"] = ""
-    return runs
-
-
-def _expanded(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with a row for each use that was made of them.
+def _expanded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with a row for each budget, ``variant`` and ``recipe``: for each use that was made of them.
 
     A use is ``{"name": ..., "train": {key: value}, "chosen": {...}}``: what it is called, the training settings that
     the other methods of its command had instead of its own, and the hyperparameters that it was asked for with. The
     columns ``train.*`` then hold the command's settings, ``own.train.*`` the method's; ``recipe`` says what differs.
+
+    ``budget`` is empty for equal epochs where there is no other comparison. In a comparison of equal cost the length
+    of a run follows from its method, so that ``train.epochs`` is no difference between its runs.
     """
-    plain = runs.assign(variant=runs["method"], recipe=None)
-    if "uses" not in runs.columns or runs["uses"].isna().all():
-        return plain
-    used = plain["uses"].notna()
-    rows = [row | _changes(row, use) for row in plain[used].to_dict("records") for use in json.loads(str(row["uses"]))]
-    # most runs have but one use: they are not taken apart
-    return pd.concat([plain[~used], pd.DataFrame(rows).astype({"variant": object})], ignore_index=True)
+    runs = frame.assign(variant=frame["method"], recipe=None)
+    used = runs["uses"].notna() if "uses" in runs else pd.Series(False, index=runs.index)
+    if used.any():
+        rows = [_used(row, use) for row in runs[used].to_dict("records") for use in json.loads(str(row["uses"]))]
+        # most runs have but one use: they are not taken apart
+        runs = pd.concat([runs[~used], pd.DataFrame(rows).astype({"variant": object})], ignore_index=True)
+    runs["budget"] = runs["budgets"].str.split(BUDGETS_JOINED_BY, regex=False)
+    runs = runs.explode("budget", ignore_index=True)
+    by_cost = runs["budget"] != EQUAL_EPOCHS
+    runs["train.epochs"] = runs["train.epochs"].mask(by_cost)
+    return runs if by_cost.any() else runs.assign(budget="")
 
 
-def _changes(row: Mapping[Any, Any], use: Mapping[str, Any]) -> dict[str, Any]:
-    instead: Mapping[str, Any] = use.get("train", {})
-    shown = configurations.shown_setting
-    settings = {f"train.{key}": _flat(value) for key, value in instead.items()}
-    own = {f"{OWN}{name}": row.get(name) for name in settings}
-    said = [f"{key}={shown(_flat(value), 'None')}" for key, value in use.get("chosen", {}).items()]
+def _used(row: Mapping[Any, Any], use: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return a run as one use has it."""
+
+    def flat(value: Any) -> Any:
+        # as the store's columns have it
+        return str(value) if isinstance(value, list) else value
+
+    settings = {f"train.{key}": flat(value) for key, value in use.get("train", {}).items()}
+    said = [f"{key}={shown_setting(flat(value), 'None')}" for key, value in use.get("chosen", {}).items()]
     said += [
-        f"{name}={shown(row.get(name), 'None')} (the others: {shown(value, 'None')})"
+        f"{name}={shown_setting(row.get(name), 'None')} (the others: {shown_setting(value, 'None')})"
         for name, value in settings.items()
     ]
-    name = use.get("name") or row["method"]
-    recipe = f"{row['method']} with {', '.join(said)}" if said and (instead or use.get("name")) else None
-    return {**settings, **own, "variant": name, "recipe": recipe}
+    recipe = f"{row['method']} with {', '.join(said)}" if said and (settings or use.get("name")) else None
+    own = {f"{OWN}{name}": row.get(name) for name in settings}
+    return {**row, **settings, **own, "variant": use.get("name") or row["method"], "recipe": recipe}
 
 
-def _flat(value: Any) -> Any:
-    # as the store's columns have it
-    return str(value) if isinstance(value, list) else value
+# what the configurations of a method are called
+
+
+def _named(
+    runs: pd.DataFrame, place: "pd.Series[Any]", settings: Sequence[str]
+) -> "tuple[pd.Series[Any], str, list[str]]":
+    """Return what follows the method's name, by run, what its plain name is short for, and what the context decides.
+
+    Two runs have one name exactly if no setting that is read tells them apart. What a setting is may follow from the
+    dataset and the number of networks, and a number of epochs from the length of the run: it tells runs apart only if
+    it has several values within one such context, and a value is then the usual one of its context if it is the most
+    common one of the table, or, where that one is not to be found, the most common one that never is beside it. The
+    configuration with the most places has the method's plain name; where several have as many, all are named. A name
+    says every setting that is read and in which the configurations differ.
+
+    Args:
+        runs: Those of one method.
+        place: What counts as one place of the table, by run.
+        settings: The columns with the settings that belong to a method.
+    """
+    networks = runs["backbone"].map(lambda name: str(name).count("+"))
+    parts = zip(runs["dataset"], networks, runs["budget"], strict=True)
+    anywhere = pd.Series([*map(str, parts)], index=runs.index, dtype=object)
+    # in a comparison of equal cost the length follows from the network, which stands for it
+    lengths = runs["train.epochs"].astype(object).where(runs["train.epochs"].notna(), runs["backbone"])
+    context = anywhere + " " + lengths.map(str)
+    keys: dict[str, pd.Series[Any]] = {}
+    tokens: list[pd.Series[Any]] = []
+    by_context: list[str] = []
+    for name in settings:
+        if runs[name].nunique(dropna=False) == 1:
+            continue
+        other, read = registry.read_with().get(name.removeprefix("hyperparameters."), ("", ()))
+        beside = runs.get(f"hyperparameters.{other}", pd.Series(None, index=runs.index, dtype=object))
+        # of some runs nothing reads it
+        values = runs[name].map(shown_setting).mask(beside.notna() & ~beside.isin(read))
+        within = context
+        if values.groupby(context, sort=False).nunique().max() < 2:
+            within = anywhere
+            if values.groupby(anywhere, sort=False).nunique().max() < 2 or _scales(name, runs, lengths, anywhere):
+                by_context.append(name.rpartition(".")[2])
+                continue
+        keys[name] = values
+        tokens.append(_tokens(values, within, place))
+    suffixes, plain = pd.Series("", index=runs.index, dtype=object), ""
+    if not keys:
+        return suffixes, plain, by_context
+    # the last words of settings, longer where two would be called alike
+    last = [name.rpartition(".")[2] for name in keys]
+    names = [
+        word if last.count(word) == 1 else name.removeprefix("hyperparameters.").removeprefix(OWN)
+        for name, word in zip(keys, last, strict=True)
+    ]
+    identities = pd.Series([*zip(*tokens, strict=True)], index=runs.index, dtype=object)
+    usual = _most(identities, place, runs["recipe"])
+    for identity, members in identities.groupby(identities, sort=False):
+        found = [sorted(set(values[members.index].dropna())) for values in keys.values()]
+        words = [own[0] if len(own) == 1 else f"usual ({' or '.join(own)})" for own in found]
+        said = ", ".join(f"{name}={word}" for name, word, own in zip(names, words, found, strict=True) if own)
+        if identity == usual:
+            plain = said
+        else:
+            suffixes[members.index] = f", {said}"
+    return suffixes, plain, by_context
+
+
+def _scales(name: str, runs: pd.DataFrame, lengths: "pd.Series[Any]", context: "pd.Series[Any]") -> bool:
+    """Return whether a setting is a number of epochs that has grown with the length of the runs, and nothing else."""
+    values, epochs = (pd.to_numeric(one, errors="coerce") for one in (runs[name], lengths))
+    may = all(registry.may_scale(str(method), name.rpartition(".")[2]) for method in runs["method"].unique())
+    if not may or (values % 1 != 0).any():
+        return False
+    # what the default for the published length can have been that was rounded to this
+    least = ((values - 0.5) / epochs).where(values > 1, 0.0).groupby(context).max()
+    return not (least > ((values + 0.5) / epochs).groupby(context).min()).any()
+
+
+def _tokens(values: "pd.Series[Any]", context: "pd.Series[Any]", place: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return the values with one empty word for what is usual in each context and for what is not read."""
+    values = values.dropna()
+    common = _most(values, place)
+    groups = [own for _, own in values.groupby(context, sort=False)]
+    rivals = {value for own in groups if common in set(own) for value in own} - {common}
+    tokens = values.copy()
+    for own in groups:
+        free = own[~own.isin(rivals)]
+        usual = common if common in set(own) else _most(free, place[free.index]) if len(free) else None
+        tokens[own[own == usual].index] = ""
+    return tokens.reindex(place.index, fill_value="")
+
+
+def _most(values: "pd.Series[Any]", place: "pd.Series[Any]", recipe: "pd.Series[Any] | None" = None) -> Hashable | None:
+    """Return the value with the most places; of as many, the one of most runs, or, with recipes, none."""
+    counts: dict[Hashable, tuple[int, int]] = {}
+    for value, members in values.groupby(values, sort=False):
+        # a training recipe of its own is what is set beside the plain method, never the plain method
+        second = len(members) if recipe is None else -int(recipe[members.index].notna().any())
+        counts[value] = (place[members.index].nunique(), second)
+    best = max(counts.values())
+    leaders = [value for value, count in counts.items() if count == best]
+    return min(leaders, key=str) if recipe is None or len(leaders) == 1 else None
+
+
+def shown_setting(value: Hashable, nothing: str = "default") -> str:
+    """Return a setting's value as a table shows it, and a word for one that is not set."""
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return nothing
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# orders
 
 
 def method_order(name: str) -> tuple[int, str]:

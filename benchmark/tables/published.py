@@ -4,22 +4,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.configuration import parse_yaml
 from benchmark.formatting import short_name
-from benchmark.tables import layout
-from benchmark.tables.configurations import shown_setting
+from benchmark.tables.layout import arranged, shown_setting, summaries
 from benchmark.tables.replicates import Replicates
 from benchmark.tables.table import build
 from benchmark.tables.view import TypedTable, of_texts
 
 Epoch = Literal["best", "last", "unknown"]
 Dataset = Literal["cifar10", "cifar100", "tinyimagenet", "imagenet"]
-Quantity = Literal["accuracy", "std", "ensemble", "best_epoch"]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -96,117 +94,62 @@ class _Names(_Strict):
     ours: list[Text]
     others: dict[Text, Text]
 
-    @model_validator(mode="after")
-    def _apart(self) -> Self:
-        if both := set(self.ours) & set(self.others):
-            raise ValueError(f"both ours and others': {', '.join(sorted(both))}")
-        return self
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.ours or name in self.others
-
 
 class _Table(_Strict):
     source: Text
     dataset: Dataset
-    cells: list[Quantity] = ["accuracy"]
+    cells: list[Literal["accuracy", "std", "ensemble", "best_epoch"]] = ["accuracy"]
     methods: list[Text]
     networks: list[Annotated[int, Field(ge=1)]] | None = None
     rows: dict[Text, list[Percent | list[Percent]]]
 
-    @model_validator(mode="after")
-    def _rectangular(self) -> Self:
-        if self.cells[:1] != ["accuracy"] or len(set(self.cells)) != len(self.cells):
-            raise ValueError("cells must begin with accuracy and name each quantity once")
-        for backbone, row in self.rows.items():
-            if len(row) != len(self.methods):
-                raise ValueError(f"{backbone} has {len(row)} cells for {len(self.methods)} methods")
-            if any(isinstance(cell, list) and len(cell) != len(self.cells) for cell in row):
-                raise ValueError(f"{backbone} has a cell that is not {self.cells}")
-            several = set(range(1, backbone.count("+") + 2)) if "+" in backbone else set()
-            if set(self.networks or ()) != several:
-                raise ValueError(f"networks must name each network of {backbone}, and be left out for a single one")
-        if self.networks is not None and len(self.networks) != len(self.methods):
-            raise ValueError("networks must have one entry for each of the methods")
-        return self
 
-    def numbers(self, source: Source) -> Iterator[PublishedNumber]:
-        for backbone, row in self.rows.items():
-            networks = backbone.split("+")
-            for column, (method, cell) in enumerate(zip(self.methods, row, strict=True)):
-                notes = [one.note for one in source.notes if one.applies(method, backbone, self.dataset)]
-                yield PublishedNumber(
-                    method=method,
-                    dataset=self.dataset,
-                    backbone=backbone,
-                    network=networks[self.networks[column] - 1] if self.networks else backbone,
-                    runs=source.runs,
-                    epoch=source.epoch,
-                    source=self.source,
-                    protocol="; ".join(source.differences),
-                    note="; ".join(notes),
-                    **dict(zip(self.cells, cell if isinstance(cell, list) else [cell], strict=False)),
-                )
+class Content(_Strict):
+    """What is in ``published.yaml``; the tests hold that its names fit together."""
 
-
-class _Content(_Strict):
     methods: _Names
     networks: _Names
     sources: dict[Text, Source]
     tables: list[_Table]
 
-    @model_validator(mode="after")
-    def _known(self) -> Self:
+    def numbers(self) -> Iterator[PublishedNumber]:
+        """Yield every number, in the file's order."""
         for table in self.tables:
-            if table.source not in self.sources:
-                raise ValueError(f"no such source: {table.source}")
-            for method in table.methods:
-                if method not in self.methods:
-                    raise ValueError(f"no such method: {method}")
-            for backbone in table.rows:
-                parts = backbone.split("+")
-                if not all(part in self.networks for part in parts):
-                    raise ValueError(f"no such network: {backbone}")
-                if len(parts) > 1 and any(part in self.networks.ours for part in parts):
-                    raise ValueError(f"one of our networks among others': {backbone}")
-        for key, source in self.sources.items():
-            tables = [table for table in self.tables if table.source == key]
-            if not tables:
-                raise ValueError(f"a source without numbers: {key}")
-            cells = [(method, backbone, table.dataset) for table in tables for method in table.methods
-                     for backbone in table.rows]  # fmt: skip
-            for note in source.notes:
-                if not any(note.applies(*cell) for cell in cells):
-                    raise ValueError(f"a note on no number of {key}: {note.note}")
-        return self
-
-
-def parse(text: str) -> tuple[dict[str, Source], list[PublishedNumber]]:
-    """Return the sources and numbers of such a file's text, or raise a ValueError for anything unknown in it."""
-    content = _Content.model_validate(parse_yaml(text, "published.yaml"))
-    numbers = [number for table in content.tables for number in table.numbers(content.sources[table.source])]
-    return content.sources, numbers
+            source, places = self.sources[table.source], table.networks or [0] * len(table.methods)
+            for backbone, row in table.rows.items():
+                for method, place, cell in zip(table.methods, places, row, strict=True):
+                    notes = [one.note for one in source.notes if one.applies(method, backbone, table.dataset)]
+                    yield PublishedNumber(
+                        method=method,
+                        dataset=table.dataset,
+                        backbone=backbone,
+                        network=backbone.split("+")[place - 1] if place else backbone,
+                        runs=source.runs,
+                        epoch=source.epoch,
+                        source=table.source,
+                        protocol="; ".join(source.differences),
+                        note="; ".join(notes),
+                        **dict(zip(table.cells, cell if isinstance(cell, list) else [cell], strict=False)),
+                    )
 
 
 @cache
-def _packaged() -> tuple[dict[str, Source], list[PublishedNumber]]:
-    return parse(files("benchmark.tables").joinpath("published.yaml").read_text(encoding="utf-8"))
+def content() -> Content:
+    """Return the file, or raise a ValueError for what is none of its keys and values."""
+    text = files("benchmark.tables").joinpath("published.yaml").read_text(encoding="utf-8")
+    return Content.model_validate(parse_yaml(text, "published.yaml"))
 
 
-def load() -> list[PublishedNumber]:
+@cache
+def load() -> tuple[PublishedNumber, ...]:
     """Return every published number, in the file's order."""
-    return list(_packaged()[1])
-
-
-def sources() -> dict[str, Source]:
-    """Return the sources by key."""
-    return dict(_packaged()[0])
+    return tuple(content().numbers())
 
 
 def find(method: str, dataset: str, backbone: str) -> list[PublishedNumber]:
     """Return what is published for a method on a dataset and a backbone; an empty list if nothing is."""
     wanted = method, dataset, backbone
-    return [one for one in _packaged()[1] if (one.method, one.dataset, one.backbone) == wanted]
+    return [one for one in load() if (one.method, one.dataset, one.backbone) == wanted]
 
 
 # beside our runs
@@ -228,35 +171,26 @@ class Comparison:
 
 def compare(frame: pd.DataFrame | None) -> list[Comparison]:
     """Return every published number, those first that there are runs of ours for."""
-    ours = _ours(frame) if frame is not None and not frame.empty else {}
-    met: list[Comparison] = []
-    alone: list[Comparison] = []
-    for number in load():
-        mine = ours.get((number.method, number.dataset, number.backbone), [])
-        met += [Comparison(number, cell, settings) for cell, settings in mine]
-        alone += [] if mine else [Comparison(number)]
-    return [*met, *alone]
-
-
-def _ours(frame: pd.DataFrame) -> dict[tuple[str, str, str], list[tuple[Replicates, str]]]:
-    """Return our cells and their settings by method, dataset and backbone, where others have published some."""
-    found: dict[tuple[str, str, str], list[tuple[Replicates, str]]] = {}
-    tested = frame[frame["split"] == "test"]
-    for key, runs in tested.groupby(["method", "dataset", "backbone"], sort=False):
+    ours: dict[tuple[str, ...], list[tuple[Replicates, str]]] = {}
+    tested = pd.DataFrame() if frame is None or frame.empty else frame[frame["split"] == "test"]
+    for key, runs in () if tested.empty else tested.groupby(["method", "dataset", "backbone"], sort=False):
         method, dataset, backbone = map(str, key)
         name = short_name(dataset).removeprefix("folder:")
         if not find(method, name, backbone):
             continue
-        labels = layout.arranged(layout.summaries(runs)).runs
+        labels = arranged(summaries(runs)).runs
         for (row, heading), cell in build(runs, ["student"]).replicates.items():
-            if not cell.values and not cell.unfinished:
-                continue
-            same = labels[(labels["row"] == row) & (labels["column"] == heading.column)].iloc[0]
-            place = [] if dataset.partition(":")[0] == dataset else [f"dataset={short_name(dataset)}"]
-            differing = [word for label in (row, heading.column) for word in label.split(", ")[1:]]
-            settings = dict.fromkeys([*place, *_departures(same), *differing])
-            found.setdefault((method, name, backbone), []).append((cell, ", ".join(settings)))
-    return found
+            if cell.values or cell.unfinished:
+                same = labels[(labels["row"] == row) & (labels["column"] == heading.column)].iloc[0]
+                place = [] if dataset.partition(":")[0] == dataset else [f"dataset={short_name(dataset)}"]
+                differing = [word for label in (row, heading.column) for word in label.split(", ")[1:]]
+                settings = dict.fromkeys([*place, *_departures(same), *differing])
+                ours.setdefault((method, name, backbone), []).append((cell, ", ".join(settings)))
+    found = []
+    for number in load():
+        mine = ours.get((number.method, number.dataset, number.backbone), [(None, "")])
+        found += [Comparison(number, cell, settings) for cell, settings in mine]
+    return sorted(found, key=lambda one: one.ours is None)
 
 
 def _departures(run: "pd.Series[Any]") -> Iterator[str]:
@@ -269,44 +203,34 @@ def _departures(run: "pd.Series[Any]") -> Iterator[str]:
 
 def typed_comparison(comparisons: Sequence[Comparison]) -> TypedTable:
     """Return the comparison as a typed table; every row names its source and what its protocol differs in."""
+    rows: list[list[str]] = []
+    data: list[dict[str, object]] = []
+    sources: dict[str, Source] = {}
+    for item in comparisons:
+        number, cell = item.number, item.ours
+        source = sources[number.source] = content().sources[number.source]
+        spread = f" ± {number.std:.2f}" if number.std is not None else ""
+        rows.append([
+            number.method,
+            number.dataset,
+            number.backbone if number.network == number.backbone else f"{number.backbone}: {number.network}",
+            cell.text() if cell else "",
+            f"{number.accuracy:.2f}{spread}" + (f" ({number.runs})" if number.runs else ""),
+            "" if item.difference is None else f"{item.difference:+.2f}",
+            number.source,
+            "; ".join(part for part in (f"{number.epoch} epoch", number.protocol, number.note) if part),
+            item.settings,
+        ])  # fmt: skip
+        ours = None
+        if cell is not None:
+            seeds = {str(seed): value for seed, value in cell.values.items()}
+            ours = {"text": cell.text(), "mean": cell.mean, "seeds": seeds, "settings": item.settings}
+        of_source = {"source_title": source.title, "source_url": source.url}
+        data.append({**asdict(number), **of_source, "ours": ours, "difference": item.difference})
     notes = [
         "published numbers were measured by others and are no results of ours; ours: test accuracy of the students in "
         "%, last epoch, mean ± standard deviation (number of seeds); difference: ours minus published, in points",
         *(f"{key}: {one.title}, {one.url}, {one.place}; it reports {one.reports}; scored: {one.predictor}"
-          for key, one in sources().items() if any(item.number.source == key for item in comparisons)),
+          for key, one in content().sources.items() if key in sources),
     ]  # fmt: skip
-    return of_texts(HEADER, [_row(item) for item in comparisons], notes, [_data(item) for item in comparisons])
-
-
-def _row(item: Comparison) -> list[str]:
-    number = item.number
-    spread = f" ± {number.std:.2f}" if number.std is not None else ""
-    runs = f" ({number.runs})" if number.runs else ""
-    protocol = "; ".join(part for part in (f"{number.epoch} epoch", number.protocol, number.note) if part)
-    network = number.backbone if number.network == number.backbone else f"{number.backbone}: {number.network}"
-    return [
-        number.method,
-        number.dataset,
-        network,
-        item.ours.text() if item.ours else "",
-        f"{number.accuracy:.2f}{spread}{runs}",
-        "" if item.difference is None else f"{item.difference:+.2f}",
-        number.source,
-        protocol,
-        item.settings,
-    ]
-
-
-def _data(item: Comparison) -> dict[str, object]:
-    ours = None
-    if item.ours is not None:
-        seeds = {str(seed): value for seed, value in item.ours.values.items()}
-        ours = {"text": item.ours.text(), "mean": item.ours.mean, "seeds": seeds, "settings": item.settings}
-    source = sources()[item.number.source]
-    return {
-        **asdict(item.number),
-        "source_title": source.title,
-        "source_url": source.url,
-        "ours": ours,
-        "difference": item.difference,
-    }
+    return of_texts(HEADER, rows, notes, data)

@@ -1,4 +1,4 @@
-"""The typed table as text: Markdown, LaTeX, CSV, HTML or JSON; or as the bytes of a Parquet file."""
+"""The typed table as text: Markdown, LaTeX, CSV, HTML or JSON."""
 
 import csv
 import io
@@ -6,38 +6,32 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from benchmark import escaping
-from benchmark.escaping import LATEX, latex as tex, latex_needs, visible
-from benchmark.tables.style import TableStyle
-from benchmark.tables.table import Heading, Table
-from benchmark.tables.view import BEST, SECOND, Cell, Row, TypedTable, gain_cell, structured, tidy, typed
-from methods.errors import InputError, unknown
+from benchmark.escaping import LATEX, latex as tex, visible
+from benchmark.tables.table import Table
+from benchmark.tables.view import BEST, SECOND, Cell, TypedTable, structured, tidy, typed
+from methods.errors import unknown
 
 
 def markdown(content: TypedTable, name: Callable[[str], str] = escaping.markdown) -> str:
     """Return a GitHub table, padded where that fits a screen; ``name`` makes Markdown of titles and rows' labels."""
     marks = {BEST: "**{}**", SECOND: "<u>{}</u>"}
-    rows = [
-        [name(first.text), *(_marked(cell, escaping.markdown, marks) for cell in rest)]
-        for first, *rest in content.lines
-    ]
-    header = [name(column.title) for column in content.columns]
-    widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
+    rows = [[name(column.title) for column in content.columns]]
+    for first, *rest in content.lines:
+        rows.append([name(first.text), *(_marked(cell, escaping.markdown, marks) for cell in rest)])
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) > 400:
-        widths = [3] * len(header)
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
-
+        widths = [3] * len(widths)
+    header, *lines = ("| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows)
     rule = "|" + "|".join(f":{'-' * (width + 1)}" for width in widths) + "|"
     # a note begins neither a heading, nor a quotation, nor another list
     notes = "".join("\n- " + re.sub(r"^(?=[#>+=-])", r"\\", escaping.markdown(note)) for note in content.notes)
-    return "\n".join([line(header), rule, *map(line, rows)]) + (f"\n{notes}" if notes else "")
+    return "\n".join([header, rule, *lines]) + (f"\n{notes}" if notes else "")
 
 
 def _marked(cell: Cell, escape: Callable[[str], str], marks: Mapping[str, str]) -> str:
@@ -54,22 +48,24 @@ def comma_separated(content: TypedTable) -> str:
     writer.writerow([escaping.csv_text(column.title) for column in content.columns])
     for first, *rest in content.lines:
         # what is no name is a number with its sign, or begins with a number or a word of ours
-        writer.writerow([escaping.csv_text(first.text), *(escaping.visible(cell.text) for cell in rest)])
+        writer.writerow([escaping.csv_text(first.text), *(visible(cell.text) for cell in rest)])
     return lines.getvalue().rstrip("\n")
 
 
 def frame_csv(frame: pd.DataFrame, float_format: str | None = None) -> str:
     """Return a frame as CSV, in which names from data are text."""
-    safe = frame.map(lambda value: escaping.csv_text(value) if isinstance(value, str) else value)
-    safe.columns = [escaping.csv_text(str(name)) for name in frame.columns]
-    return str(safe.to_csv(index=False, lineterminator="\n", float_format=float_format))
+    return str(_safe(frame, escaping.csv_text).to_csv(index=False, lineterminator="\n", float_format=float_format))
 
 
 def frame_markdown(frame: pd.DataFrame, **how: Any) -> str:
     """Return a frame as a Markdown table, in which names from data are text."""
-    safe = frame.map(lambda value: escaping.markdown(value) if isinstance(value, str) else value)
-    safe.columns = [escaping.markdown(str(name)) for name in frame.columns]
-    return str(safe.to_markdown(**how))
+    return str(_safe(frame, escaping.markdown).to_markdown(**how))
+
+
+def _safe(frame: pd.DataFrame, escape: Callable[[str], str]) -> pd.DataFrame:
+    safe = frame.map(lambda value: escape(value) if isinstance(value, str) else value)
+    safe.columns = [escape(str(name)) for name in frame.columns]
+    return safe
 
 
 def hypertext(content: TypedTable) -> str:
@@ -85,43 +81,46 @@ def hypertext(content: TypedTable) -> str:
     return "\n".join([*table, *(["<ul>", *notes, "</ul>"] if notes else [])])
 
 
-# LaTeX: booktabs, headings of several levels, siunitx where it is wanted
-
-_SEPARATION = "4pt"
-
-
-@dataclass
-class _LatexColumn:
-    """A column: headings from above (dataset, network and settings, metric), alignment and cells, all as LaTeX.
-
-    Its span is 2 where siunitx aligns the mean and the deviation is beside it.
-    """
-
-    levels: tuple[str, str, str]
-    kind: str
-    cells: list[str]
-    span: int = 1
+# LaTeX: booktabs, headings of several levels
 
 
 def latex_texts(content: TypedTable) -> str:
     """Return a tabular of plain text, its notes as comments."""
     header = " & ".join(tex(column.title) for column in content.columns) + r" \\"
     lines = [" & ".join(tex(cell.text) for cell in line) + r" \\" for line in content.lines]
-    tabular = _tabular(f"l{'r' * (len(content.columns) - 1)}", [header], lines)
-    return _document([r"\usepackage{booktabs}"], content.notes, tabular)
+    return _document(content.notes, _tabular("l" + "r" * (len(content.columns) - 1), [header], lines))
 
 
 def latex_table(table: Table) -> str:
     """Return the tabular, in its environment with caption and notes where the table's style wants one."""
     style, content = table.style, typed(table, reasons=False)
-    columns = _columns(table, content)
-    kinds = f"@{{}}l{''.join(column.kind for column in columns)}@{{}}"
-    tabular = _tabular(kinds, _header(table, columns), _body(table, content, columns))
-    needs = [r"\usepackage{booktabs}", *([r"\usepackage{siunitx}"] if style.siunitx else [])]
-    aligned = any(column.span > 1 for column in columns)
-    # a mean that siunitx aligns is not underlined
-    notes = [note.replace(" and the second underlined", "") if aligned else note for note in content.notes]
-    return _document(needs, notes, _placed(style, tabular, notes))
+    columns = _latex_columns(table, content)
+    body: list[str] = []
+    group = ""
+    for place, row in enumerate(content.rows):
+        own = style.groups.get(row.id, "")
+        if own != group:
+            body += [r"\midrule"] if place else []
+            body += [rf"\multicolumn{{{len(columns) + 1}}}{{@{{}}l}}{{\emph{{{LATEX.chosen(own)}}}}} \\"] if own else []
+            group = own
+        first = r"\quad gain" if row.of_gains else style.word(row.id, LATEX)
+        cells = [(r"\quad " if own else "") + first, *(column.cells[place] for column in columns)]
+        body.append(" & ".join(cells) + r" \\")
+    kinds = f"@{{}}l{''.join(column.alignment for column in columns)}@{{}}"
+    lines = _tabular(kinds, _latex_header(table.corner, columns), body)
+    if style.environment != "none":
+        lines = [
+            rf"\begin{{{style.environment}}}[t]",
+            r"\centering",
+            *([rf"\caption{{{LATEX.chosen(style.caption)}}}"] if style.caption else []),
+            *([rf"\label{{{style.anchor}}}"] if style.anchor else []),
+            rf"\{style.size}",
+            r"\setlength{\tabcolsep}{4pt}",
+            *lines,
+            rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {'; '.join(map(tex, content.notes))}.}}",
+            rf"\end{{{style.environment}}}",
+        ]
+    return _document(content.notes, lines)
 
 
 def _tabular(kinds: str, header: Sequence[str], body: Sequence[str]) -> list[str]:
@@ -129,74 +128,44 @@ def _tabular(kinds: str, header: Sequence[str], body: Sequence[str]) -> list[str
     return [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", *header, r"\midrule", *body, *ends]
 
 
-def _document(packages: Sequence[str], notes: Sequence[str], body: Sequence[str]) -> str:
+def _document(notes: Sequence[str], body: Sequence[str]) -> str:
     """Return the lines with what they need and the notes as comments above them."""
     comments = [" ".join(visible(note).replace("±", "+-").split()) for note in notes]
-    return "\n".join([f"% needs {' '.join(packages)}", *latex_needs(body), *(f"% {note}" for note in comments), *body])
+    needs = [r"% needs \usepackage{booktabs}", *escaping.latex_needs(body)]
+    return "\n".join([*needs, *(f"% {note}" for note in comments), *body])
 
 
-def _placed(style: TableStyle, tabular: Sequence[str], notes: Sequence[str]) -> list[str]:
-    if style.environment == "none":
-        return list(tabular)
-    said = "; ".join(tex(note) for note in notes)
+class _LatexColumn(NamedTuple):
+    """A column, all as LaTeX."""
+
+    levels: tuple[str, ...]  # headings from above: dataset, network and settings, metric
+    alignment: str
+    cells: list[str]
+
+
+def _latex_columns(table: Table, content: TypedTable) -> list[_LatexColumn]:
+    """Return all columns but the first."""
+    style, found = table.style, []
+    for column, *cells in list(zip(content.columns, *content.lines, strict=True))[1:]:
+        above = ("", "") if column.heading is None else style.levels(column.heading.column, LATEX)
+        if column.kind == "value" and column.heading is not None:
+            pairs = zip(content.rows, cells, strict=True)
+            texts = [_latex_gain(table, cell) if row.of_gains else _latex_value(table, cell) for row, cell in pairs]
+            found.append(_LatexColumn((*above, column.heading.below(style, LATEX)), "r", texts))
+            continue
+        texts = [_latex_gain(table, cell) if column.kind == "gain" else tex(cell.text) for cell in cells]
+        title = tex(column.kind if column.heading else column.title)
+        found.append(_LatexColumn((*above, title), "l" if column.kind in ("gain", "verdict") else "r", texts))
+    # a column of the whole table has its title in the lowest level that there is
+    of_values = [one for one, column in zip(found, content.columns[1:], strict=True) if column.heading]
+    lowest = max((level for one in of_values for level in range(3) if one.levels[level]), default=2)
     return [
-        rf"\begin{{{style.environment}}}[t]",
-        r"\centering",
-        *([rf"\caption{{{LATEX.chosen(style.caption)}}}"] if style.caption else []),
-        *([rf"\label{{{style.anchor}}}"] if style.anchor else []),
-        rf"\{style.size}",
-        rf"\setlength{{\tabcolsep}}{{{_SEPARATION}}}",
-        *tabular,
-        rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {said}.}}",
-        rf"\end{{{style.environment}}}",
+        one if column.heading else one._replace(levels=("",) * lowest + (one.levels[2],) + ("",) * (2 - lowest))
+        for one, column in zip(found, content.columns[1:], strict=True)
     ]
 
 
-def _columns(table: Table, content: TypedTable) -> list[_LatexColumn]:
-    """Return all columns but the first, with their cells."""
-    found: list[_LatexColumn] = []
-    last: list[_LatexColumn] = []
-    for column, *cells in list(zip(content.columns, *content.lines, strict=True))[1:]:
-        if column.heading is None:
-            # a column of the whole table has its title in the lowest level that there is
-            last.append(_LatexColumn(("", "", tex(column.title)), "r", [tex(cell.text) for cell in cells]))
-            continue
-        levels = table.style.levels(column.heading.column, LATEX)
-        if column.kind == "value":
-            found.append(_of_values(table, content.rows, column.heading, cells, levels))
-            continue
-        left = column.kind in ("gain", "verdict")
-        texts = [_gain(table, cell) if column.kind == "gain" else tex(cell.text) for cell in cells]
-        found.append(_LatexColumn((*levels, tex(column.kind)), "l" if left else "r", texts))
-    lowest = max((level for column in found for level in range(3) if column.levels[level]), default=2)
-    for one in last:
-        title = one.levels[2]
-        one.levels = ("", "", title) if lowest == 2 else ("", title, "") if lowest else (title, "", "")
-    return [*found, *last]
-
-
-def _of_values(
-    table: Table, rows: Sequence[Row], heading: Heading, cells: Sequence[Cell], levels: tuple[str, str]
-) -> _LatexColumn:
-    style = table.style
-    measured = [cell for row, cell in zip(rows, cells, strict=True) if not row.of_gains and cell.value is not None]
-    aligned = style.siunitx and bool(measured)
-    found = []
-    for row, cell in zip(rows, cells, strict=True):
-        if aligned and not row.of_gains and cell.value is not None and not cell.unfinished:
-            weight = r"\bfseries " if cell.mark == BEST else ""
-            spread = "" if cell.std is None else rf"{weight}$\pm$ {cell.std:.{cell.decimals}f}"
-            found.append(f"{weight}{cell.value:.{cell.decimals}f} & {spread}")
-            continue
-        said = _gain(table, cell) if row.of_gains else _values(table, cell)
-        if style.gains == "cell" and cell.gain and (gain := _gain(table, gain_cell(table, row.id, heading))):
-            said = f"{said} {gain}"
-        found.append(rf"\multicolumn{{2}}{{c}}{{{said}}}" if aligned else said)
-    kind = _number_format(measured) if aligned else "r"
-    return _LatexColumn((*levels, heading.below(style, LATEX)), kind, found, 2 if aligned else 1)
-
-
-def _values(table: Table, cell: Cell) -> str:
+def _latex_value(table: Table, cell: Cell) -> str:
     mark = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}"}.get(cell.mark, "{}")
     numbers = ""
     if cell.value is not None:
@@ -204,19 +173,11 @@ def _values(table: Table, cell: Cell) -> str:
         numbers = mark.format(tex(f"{cell.value:.{cell.decimals}f}{spread}"))
         numbers += rf" {{\scriptsize ({cell.n})}}" if table.style.n else ""
     ends = ", ".join(f"{own['count']} {status}" for status, own in cell.unfinished.items())
-    return ", ".join(part for part in (numbers, tex(ends)) if part)
+    said = ", ".join(part for part in (numbers, tex(ends)) if part)
+    return f"{said} {_latex_gain(table, cell)}" if table.style.gains == "cell" and cell.gain else said
 
 
-def _number_format(cells: Sequence[Cell]) -> str:
-    """Return siunitx's column for the means below a heading, as wide as the widest, and the one for the deviations."""
-    means = [cell.value for cell in cells if cell.value is not None]
-    decimals = max(cell.decimals for cell in cells)
-    before = max(len(f"{abs(value):.{decimals}f}".partition(".")[0]) for value in means)
-    sign = "-" if any(value < 0 for value in means) else ""
-    return rf"S[table-format={sign}{before}.{decimals}, detect-weight=true]@{{\,}}l"
-
-
-def _gain(table: Table, cell: Cell) -> str:
+def _latex_gain(table: Table, cell: Cell) -> str:
     """Return a gain; nothing for the baseline's own."""
     gain, style, places = cell.gain, table.style, cell.decimals
     if gain is None:
@@ -226,59 +187,30 @@ def _gain(table: Table, cell: Cell) -> str:
         parts.append(rf"{{\scriptsize [${gain.low:+.{places}f}, {gain.high:+.{places}f}$]}}")
     details = [f"$n={gain.n}$"] if style.n else []
     if style.p and gain.p is not None and gain.verdict is None:
-        details.append(f"$p={_power(gain.p)}$")
+        number, e, power = f"{gain.p:.2g}".partition("e")
+        details.append(rf"$p={number}\cdot 10^{{{int(power)}}}$" if e else f"$p={number}$")
     return " ".join([*parts, *([rf"{{\scriptsize {', '.join(details)}}}"] if details else [])])
 
 
-def _power(p: float) -> str:
-    """Return a p value with two digits, as LaTeX writes powers."""
-    number, e, power = f"{p:.2g}".partition("e")
-    return rf"{number}\cdot 10^{{{int(power)}}}" if e else number
-
-
-def _header(table: Table, columns: Sequence[_LatexColumn]) -> list[str]:
+def _latex_header(corner: str, columns: Sequence[_LatexColumn]) -> list[str]:
     """Return the lines of the headings: equal neighbours are printed once over their columns, with a rule below."""
     levels = [level for level in range(3) if any(column.levels[level] for column in columns)]
     found = []
-    for place, level in enumerate(levels):
-        last = place == len(levels) - 1
-        cells, rules = [tex(table.corner) if last else ""], []
-        position = 2
+    for level in levels:
+        last = level == levels[-1]
+        cells, rules, place = [tex(corner) if last else ""], "", 2
         for key, group in itertools.groupby(columns, key=lambda column: column.levels[: level + 1]):
-            members = list(group)
-            width = sum(column.span for column in members)
-            if key[-1] and len(members) > 1 and not last:
-                cells.append(rf"\multicolumn{{{width}}}{{c}}{{{key[-1]}}}")
-                rules.append(rf"\cmidrule(lr){{{position}-{position + width - 1}}}")
+            members, words = list(group), key[-1]
+            end = place + len(members) - 1
+            if words and end > place and not last:
+                cells.append(rf"\multicolumn{{{len(members)}}}{{c}}{{{words}}}")
+                rules += rf" \cmidrule(lr){{{place}-{end}}}"
             else:
                 # what is told apart by nothing still has a heading each
-                cells += [_heading(key[-1], member) for member in members]
-            position += width
-        found.append(" & ".join(cells) + r" \\" + (" " + " ".join(rules) if rules else ""))
-    return found
-
-
-def _heading(words: str, column: _LatexColumn) -> str:
-    if column.kind == "l":
-        return words
-    return rf"\multicolumn{{{column.span}}}{{c}}{{{words}}}" if words or column.span > 1 else ""
-
-
-def _body(table: Table, content: TypedTable, columns: Sequence[_LatexColumn]) -> list[str]:
-    found: list[str] = []
-    style = table.style
-    width = sum(column.span for column in columns)
-    group = ""
-    for index, row in enumerate(content.rows):
-        own = style.groups.get(row.id, "")
-        if own != group:
-            found += [r"\midrule"] if index else []
-            found += [rf"\multicolumn{{{width + 1}}}{{@{{}}l}}{{\emph{{{LATEX.chosen(own)}}}}} \\"] if own else []
-            group = own
-        first = r"\quad gain" if row.of_gains else (r"\quad " if own else "") + style.word(row.id, LATEX)
-        if row.of_gains and own:
-            first = r"\quad " + first
-        found.append(" & ".join([first, *(column.cells[index] for column in columns)]) + r" \\")
+                centred = rf"\multicolumn{{1}}{{c}}{{{words}}}" if words else ""
+                cells += [words if member.alignment == "l" else centred for member in members]
+            place = end + 1
+        found.append(" & ".join(cells) + r" \\" + rules)
     return found
 
 
@@ -309,28 +241,17 @@ FORMATS: Mapping[str, Callable[[Table], str]] = {
 }
 """The forms of a table of runs that are text."""
 
-PARQUET = "parquet"
 
-
-def check_format(form: str, published: bool = False) -> str:
+def check_format(form: str) -> str:
     """Return the name of a format, or raise an InputError that lists them."""
-    valid = [*TEXT_FORMATS] if published else [*FORMATS, PARQUET]
-    if form not in valid:
-        raise unknown("format", form, valid)
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
     return form
 
 
 def rendered(table: Table, form: str = "md") -> str:
     """Return the table in one of :data:`FORMATS`."""
     return FORMATS[check_format(form)](table)
-
-
-def parquet(table: Table) -> bytes:
-    """Return the numbers of :func:`tidy` as a Parquet file, or raise an InputError without a package that writes it."""
-    try:
-        return bytes(tidy(table).to_parquet(index=False))
-    except ImportError:
-        raise InputError("--format parquet needs the package pyarrow: pip install pyarrow") from None
 
 
 def plain(table: Table) -> str:

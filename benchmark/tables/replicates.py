@@ -66,8 +66,8 @@ class Replicates:
 
     def text(self, reasons: bool = True, n: bool = True) -> str:
         """Return ``mean ± std (n)`` and how many runs did not finish, with the reason or without."""
-        ends = (end.text if reasons else f"{end.count} {end.status}" for end in self.unfinished)
-        return ", ".join([*([self.numbers(n)] if self.values else []), *ends])
+        ends = [end.text if reasons else f"{end.count} {end.status}" for end in self.unfinished]
+        return ", ".join(part for part in (self.numbers(n), *ends) if part)
 
 
 _UNSCORED = ("train.", "data.", "hyperparameters.", "files.", "environment.", "method.", "dataset.", "own.")
@@ -83,24 +83,26 @@ def records(runs: pd.DataFrame) -> list[Run]:
 def replicates(records: Sequence[Run], metric: Metric, digits: int | None = None) -> dict[str, Replicates]:
     """Return the values of runs that differ in nothing but the seed, by part of the metric."""
     values: dict[str, dict[int, float]] = {}
-    reasons: dict[Status, list[tuple[str, str]]] = {status: [] for status in Status}
+    others: dict[Status, list[Run]] = {status: [] for status in Status}
     # the same run may be stored twice, as when its images have been moved; it still counts once
     finished = {int(run["seed"]): run for run in records if Status(run["status"]) is Status.FINISHED}
     for run in records:
         if int(run["seed"]) not in finished:
-            more = run.get("error")
-            reasons[Status(run["status"])].append((str(run["reason"]), more if isinstance(more, str) else ""))
-    for seed, run in finished.items():
+            others[Status(run["status"])].append(run)
+    for seed, run in sorted(finished.items()):
         for part, value in metric.of(run).items():
             values.setdefault(part, {})[seed] = value
-    unfinished = [Unfinished(status, len(given), *given[0]) for status, given in reasons.items() if given]
     if not values and metric.name in (EACH, CLASSES):
         return {}
+    unfinished = []
+    for status, runs in others.items():
+        if runs:
+            more = runs[0].get("error")
+            found = Unfinished(status, len(runs), str(runs[0]["reason"]), more if isinstance(more, str) else "")
+            unfinished.append(found)
     ended = frozenset(int(run["seed"]) for run in records if Status(run["status"]).final)
-    return {
-        part: Replicates(dict(sorted(found.items())), unfinished, metric.decimals if digits is None else digits, ended)
-        for part, found in (values or {"": {}}).items()
-    }
+    decimals = metric.decimals if digits is None else digits
+    return {part: Replicates(found, unfinished, decimals, ended) for part, found in (values or {"": {}}).items()}
 
 
 def located(frame: pd.DataFrame, results: Sequence[Path]) -> pd.DataFrame:
@@ -134,19 +136,14 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     damaged = len(frame.attrs.get(DAMAGED, ()))
     lines = [f"note: {damaged} damaged {'run is' if damaged == 1 else 'runs are'} left out"] if damaged else []
     for key, called in MIXED.items():
-        column = f"environment.{key}"
-        if column not in finished.columns:
-            continue
-        given = finished[column].dropna()
+        given = finished.get(f"environment.{key}", pd.Series(dtype=object)).dropna()
         if key == "source":
             # a commit tells its source tree, unless that was changed since
             commits = finished.get("environment.commit", pd.Series("", index=finished.index)).fillna("").astype(str)
-            given = given[(commits == "") | commits.str.endswith("+")]
+            given = given[((commits == "") | commits.str.endswith("+"))[given.index]]
         counts = given[given != ""].value_counts()
         if len(counts) > 1:
-            named = [f"{value} ({count} runs)" for value, count in counts.head(MAX_SHOWN).items()]
+            named = [f"{value} ({n} run{'' if n == 1 else 's'})" for value, n in counts.head(MAX_SHOWN).items()]
             others = [f"{len(counts) - MAX_SHOWN} more"] if len(counts) > MAX_SHOWN else []
-            lines.append(
-                f"note: this table mixes {called}: {', '.join([*named, *others])}".replace("(1 runs)", "(1 run)")
-            )
+            lines.append(f"note: this table mixes {called}: {', '.join([*named, *others])}")
     return lines

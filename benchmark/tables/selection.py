@@ -1,21 +1,32 @@
-"""Which runs, rows and columns a table or a figure shows, in which order, and how a person names them."""
+"""Which runs, rows and columns a table or a figure shows, in which order; the runs that a suite declares."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 from benchmark import datasets
-from benchmark.configuration import Suite
-from benchmark.store import identity_in, select
+from benchmark.configuration import (
+    EQUAL_EPOCHS,
+    SECTIONS,
+    FieldRole,
+    Suite,
+    Task,
+    layer_from_file,
+    section,
+    settings_of_role,
+)
+from benchmark.formatting import short_name
+from benchmark.store import BUDGETS_JOINED_BY, identity_in, select
 from benchmark.tables import layout
-from benchmark.tables.comparison import Declaration, statement
-from benchmark.tables.configurations import shown_setting
-from benchmark.tables.layout import summaries
-from benchmark.tables.suites import Plan, declaration, plan_notes, plan_of, suite_runs
+from benchmark.tables.comparison import Declaration, Plan, declaration, plan_notes, plan_of, statement
+from benchmark.tables.layout import shown_setting, summaries
 from methods import backbones, registry
 from methods.errors import InputError, unknown
+from methods.hyperparameters import validated
 
 SPLITS = ("test", "validation", "all")
 
@@ -63,19 +74,19 @@ class TableFilter:
             raise unknown("split", self.split, SPLITS)
         if frame.empty:
             return frame, []
-        of_suite, notes = (frame, []) if self.suite is None else _in_one_environment(suite_runs(frame, self.suite))
-        chosen = of_suite if self.where is None else select(of_suite, self.where)
+        chosen, notes = (frame, []) if self.suite is None else _in_one_environment(suite_runs(frame, self.suite))
+        if self.where is not None:
+            chosen = select(chosen, self.where)
         if chosen.empty:
             raise InputError(f"no run fits --where {self.where!r}")
         tested = chosen["split"] == "test"
         wanted = self.split or ("all" if keep_splits or not tested.any() else "test")
         fits = chosen["split"].isin([wanted, *(SPLITS if wanted == "all" else ())])
-        kept = chosen[fits]
-        if kept.empty:
+        if not fits.any():
             raise InputError(f"no run is scored on the {wanted} split (--split all shows the others)")
-        left = chosen.loc[~fits, "run"].nunique() if self.split is None else 0
-        runs = "run" if left == 1 else "runs"
-        return kept, notes + ([f"{left} {runs} on validation images not shown (--split all)"] if left else [])
+        if self.split is None and (left := chosen.loc[~fits, "run"].nunique()):
+            notes.append(f"{left} run{'' if left == 1 else 's'} on validation images not shown (--split all)")
+        return chosen[fits], notes
 
     def labels(self, runs: pd.DataFrame, labels: Sequence[str], axis: str, of_methods: bool) -> list[str]:
         """Return the rows, or the columns, that are shown, in order.
@@ -88,23 +99,19 @@ class TableFilter:
         Raises:
             InputError: If a word means nothing, or nothing is left.
         """
-        words = self.rows if axis == "row" else self.columns
         found = list(labels)
-        if words:
-            found = list(dict.fromkeys(label for word in words for label in self._matching(word, runs, labels, axis)))
+        if words := self.rows if axis == "row" else self.columns:
+            found = list(dict.fromkeys(label for word in words for label in _meant(word, runs, labels, axis)))
             if not found:
                 raise InputError(f"there are no runs of these {axis}s: {quoted(words)}")
-        if of_methods and self.hide:
-            hidden: set[str] = set()
-            for word in self.hide:
-                # a method's name hides all of its rows
-                its = _of_method(word, runs, labels, axis) or [label for label in labels if label == word]
-                if not its:
-                    raise unknown("method to hide", word, {*labels, *runs["method"]}, quoted=True)
-                hidden |= {*its}
+        for word in self.hide if of_methods else ():
+            # a method's name hides all of its rows
+            hidden = _of_method(word, runs, labels, axis) or [label for label in labels if label == word]
+            if not hidden:
+                raise unknown("method to hide", word, {*labels, *runs["method"]}, quoted=True)
             found = [label for label in found if label not in hidden]
-            if not found:
-                raise InputError("--hide leaves nothing to show")
+        if not found:
+            raise InputError("--hide leaves nothing to show")
         return found
 
     def hidden(self, frame: pd.DataFrame) -> set[str]:
@@ -117,20 +124,10 @@ class TableFilter:
 
     def grouped(self, runs: pd.DataFrame, labels: Sequence[str]) -> dict[str, str]:
         """Return the heading above each row, where there is one."""
-        return {row: name for word, name in self.groups.items() for row in self._matching(word, runs, labels, "row")}
-
-    @staticmethod
-    def _matching(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
-        if found := matching(word, runs, labels, axis):
-            return found
-        of_data = set(runs.loc[(runs["dataset"] == word) | (runs["backbone"] == word), axis])
-        known = {*labels, *registry.catalogue(), *backbones.available(), *datasets.available()}
-        if not of_data and word.partition("[")[0] not in known:
-            raise unknown(axis, word, {*labels, *runs["method"]} if axis == "row" else labels, quoted=True)
-        return [label for label in labels if label in of_data]
+        return {row: name for word, name in self.groups.items() for row in _meant(word, runs, labels, "row")}
 
 
-_WITH_SETTINGS = re.compile(r"(?P<method>[^\[\]]+)\[(?P<settings>[^\[\]]+)\]")
+# what words mean
 
 
 def matching(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str = "row") -> list[str]:
@@ -143,24 +140,6 @@ def matching(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str = "
     return [word] if word in labels else _of_method(word, runs, labels, axis)
 
 
-def _of_method(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
-    found = _WITH_SETTINGS.fullmatch(word.strip())
-    name = found["method"].strip() if found else word
-    own = runs[(runs["method"] == name) | (runs["variant"] == name) | (runs["base"] == name)]
-    for part in found["settings"].split(",") if found else ():
-        key, equals, value = map(str.strip, part.partition("="))
-        if not equals:
-            raise InputError(f"{word!r}: settings are written as method[key=value] (given: {part.strip()!r})")
-        if own.empty:
-            break
-        columns = _settings(own)
-        if key not in columns:
-            raise unknown(f"setting in {word!r}", key, columns)
-        own = own[own[columns[key]].map(shown_setting) == _as_shown(value)]
-    kept = set(own[axis])
-    return [label for label in labels if label in kept]
-
-
 def only_row(kind: str, word: str, runs: pd.DataFrame, labels: Sequence[str]) -> str:
     """Return the one row that a word means, or raise an InputError if it means none, or several."""
     found = matching(word, runs, labels)
@@ -169,6 +148,49 @@ def only_row(kind: str, word: str, runs: pd.DataFrame, labels: Sequence[str]) ->
     if len(found) > 1:
         raise InputError(f"{kind} {word!r} means several rows: {quoted(found)}")
     return found[0]
+
+
+def _meant(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
+    """Return the labels that a word means, datasets and networks included; none for what has no runs."""
+    if found := matching(word, runs, labels, axis):
+        return found
+    of_data = set(runs.loc[(runs["dataset"] == word) | (runs["backbone"] == word), axis])
+    known = {*labels, *registry.catalogue(), *backbones.available(), *datasets.available()}
+    if not of_data and word.partition("[")[0] not in known:
+        raise unknown(axis, word, {*labels, *runs["method"]} if axis == "row" else labels, quoted=True)
+    return [label for label in labels if label in of_data]
+
+
+def _of_method(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
+    found = re.fullmatch(r"([^\[\]]+)\[([^\[\]]+)\]", word.strip())
+    name, settings = (found[1].strip(), found[2].split(",")) if found else (word, [])
+    own = runs[(runs["method"] == name) | (runs["variant"] == name) | (runs["base"] == name)]
+    columns: dict[str, str] = {}
+    # a training recipe of its own wins
+    for beginning in ("train.", "method.", "files.", "hyperparameters.", layout.OWN):
+        there = [column for column in own.columns if column.startswith(beginning) and own[column].notna().any()]
+        columns |= {column.rpartition(".")[2]: column for column in there}
+    for part in settings:
+        key, equals, value = map(str.strip, part.partition("="))
+        if not equals:
+            raise InputError(f"{word!r}: settings are written as method[key=value] (given: {part.strip()!r})")
+        if own.empty:
+            break
+        if key not in columns:
+            raise unknown(f"setting in {word!r}", key, columns)
+        with suppress(ValueError):
+            value = f"{float(value):g}"
+        own = own[own[columns[key]].map(shown_setting) == value]
+    kept = set(own[axis])
+    return [label for label in labels if label in kept]
+
+
+def quoted(labels: Iterable[str]) -> str:
+    """Return labels, which may have commas in them, as a list."""
+    return ", ".join(map(repr, labels))
+
+
+# environments
 
 
 def in_environment(frame: pd.DataFrame, words: str) -> pd.DataFrame:
@@ -195,22 +217,73 @@ def _in_one_environment(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return runs, notes
 
 
-def quoted(labels: Iterable[str]) -> str:
-    """Return labels, which may have commas in them, as a list."""
-    return ", ".join(map(repr, labels))
+# suites
 
 
-def _settings(runs: pd.DataFrame) -> Mapping[str, str]:
-    """Return the columns with a method's own settings, by their short names; a training recipe of its own wins."""
-    found: dict[str, str] = {}
-    for beginning in ("train.", "method.", "files.", "hyperparameters.", layout.OWN):
-        names = [name for name in runs.columns if name.startswith(beginning) and runs[name].notna().any()]
-        found |= {name.rpartition(".")[2]: name for name in names}
+def suite_runs(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
+    """Return the runs that a suite declares, with their ``task``; whatever else is stored changes nothing.
+
+    A run belongs to a task if dataset, network, the settings of training and data and the method's hyperparameters are
+    the declared ones, and it has one of the declared seeds and budgets.
+
+    Args:
+        frame: From :func:`benchmark.store.load`, of all splits.
+
+    Raises:
+        InputError: If there is no such run.
+    """
+    budgets = frame["budgets"].str.split(BUDGETS_JOINED_BY, regex=False)
+    own = budgets.map(lambda given: BUDGETS_JOINED_BY.join(budget for budget in suite.budgets if budget in given))
+    wanted = frame["method"].isin(suite.methods) & frame["seed"].between(0, suite.seeds - 1) & (own != "")
+    of_tasks = [(task.name, frame[wanted & _fits(frame, task, suite)]) for task in suite.tasks]
+    parts = [runs.assign(budgets=own[runs.index], task=name) for name, runs in of_tasks if len(runs)]
+    if not parts:
+        tasks = ", ".join(task.name for task in suite.tasks)
+        raise InputError(f"no run of the suite is stored (tasks: {tasks}; methods: {', '.join(suite.methods)})")
+    found = pd.concat(parts)
+    found.attrs = dict(frame.attrs)
     return found
 
 
-def _as_shown(value: str) -> str:
-    try:
-        return f"{float(value):g}"
-    except ValueError:
-        return value
+def _fits(frame: pd.DataFrame, task: Task, suite: Suite) -> "pd.Series[bool]":
+    """Return which runs have the dataset, network, settings and hyperparameters of a task."""
+    fits = (frame["dataset"].map(short_name) == short_name(task.dataset)) & (frame["backbone"] == task.backbone)
+    fits &= frame["split"] == "test"
+    if not fits.any():
+        return fits
+    layers = [layer_from_file(datasets.recipe(task.dataset)), *task.layers()]
+    free = settings_of_role(FieldRole.MEASURES) | settings_of_role(FieldRole.EXECUTION)
+    free |= {"train.threads", "train.precision"}
+    for name, model in SECTIONS.items():
+        declared = validated(model, section(layers, name), name).model_dump(mode="json")
+        for key, value in declared.items():
+            column = f"{name}.{key}"
+            if column in frame.columns and column not in free:
+                same = frame[column].map(_text) == _text(value)
+                # in a plan of equal cost the length follows from the method
+                fits &= same | (frame["budgets"] != EQUAL_EPOCHS) if column == "train.epochs" else same
+    layers = [*layers, suite.settings]
+    for of_method, runs in frame[fits & frame["method"].isin(suite.methods)].groupby(["method", "train.epochs"]):
+        method, epochs = str(of_method[0]), int(float(str(of_method[1])))
+        try:
+            cls = registry.load(method)
+        except InputError:
+            # a plug-in that is not at hand: its code is part of the runs' identity
+            continue
+        restored = cls.Hyperparameters.restored({})
+        made = registry.resolve(cls, section(layers, method), task.backbone.split("+"), epochs)
+        same = runs["method.version"] == made.stored_version(cls.version)
+        for name, value in made.stored().items():
+            stored = runs.get(f"hyperparameters.{name}", pd.Series(None, index=runs.index, dtype=object))
+            # what runs of an older version do not say had the value that it is restored to
+            missing = stored.isna() & (_text(restored.get(name, value)) == _text(value))
+            same &= (stored.map(_text) == _text(value)) | missing
+        fits[runs.index] = same
+    return fits
+
+
+def _text(value: Any) -> str:
+    # as a frame's columns have it, where whole numbers may have become floats
+    if isinstance(value, list):
+        return str(value)
+    return shown_setting(float(value) if isinstance(value, int) else value)

@@ -36,7 +36,6 @@ class _Shown(BaseModel):
     rank: bool = Field(True, description="whether the average rank is a column")
     aggregates: bool = Field(True, description="whether what several tasks say together of a gain is a column")
     planning: bool = Field(True, description="whether deviations and planned seeds are columns, where there is a bound")
-    siunitx: bool = Field(False, description="whether LaTeX aligns numbers by siunitx")
     environment: Literal["none", "table", "table*"] = Field(
         "none", description="what the LaTeX table is in: nothing, a float of one column, or one of two"
     )
@@ -67,8 +66,8 @@ class TableStyle(_Shown):
             parts = old.partition(", ")[0].split("/")
             if old not in known and not all(part in elsewhere or ":" in part or "=" in part for part in parts):
                 raise unknown("label", old, known, quoted=True)
-        named = assigned(self.assignments, known | elsewhere)
-        return self.model_copy(update={"labels": {**self.labels, **named}, "assignments": (), "groups": groups})
+        named = {**self.labels, **assigned(self.assignments, known | elsewhere)}
+        return self.model_copy(update={"labels": named, "assignments": (), "groups": groups})
 
     def word(self, label: str, form: Markup = PLAIN) -> str:
         """Return what a row or column is called: the label as a whole, else each of its parts that has a name.
@@ -79,8 +78,7 @@ class TableStyle(_Shown):
         if label in self.labels:
             return form.chosen(self.labels[label])
         head, *settings = label.split(", ")
-        parts = [head] if head in self.labels else head.split("/")
-        called = "/".join(self._part(part, form) for part in parts)
+        called = "/".join(self._part(part, form) for part in ([head] if head in self.labels else head.split("/")))
         return ", ".join([called, *(self._part(part, form) for part in settings)])
 
     def levels(self, column: str, form: Markup) -> tuple[str, str]:
@@ -129,27 +127,19 @@ class TableLayout(_Shown):
 
     def filter(self) -> TableFilter:
         """Return what is shown, in which order."""
-        # a row without a group is below none
-        pairs = [
-            (word, name)
-            for item in self.rows
-            for name, words in (item.items() if isinstance(item, dict) else [("", [item])])
-            for word in words
-        ]
-        groups = {word: name for word, name in pairs if name}
-        rows = tuple(word for word, _ in pairs)
+        groups: dict[str, str] = {}
+        rows: Words = []
+        for item in self.rows:
+            # a row without a group is below none
+            for name, words in item.items() if isinstance(item, dict) else [("", [item])]:
+                rows += words
+                groups |= dict.fromkeys(words, name) if name else {}
         suite = None if self.suite is None else suites.read(self.suite)
-        hide, columns = tuple(self.hide), tuple(self.columns)
-        return TableFilter(self.where, self.split, hide, rows, columns, groups, suite, self.suite or "")
+        return TableFilter(self.where, self.split, self.hide, rows, self.columns, groups, suite, self.suite or "")
 
     def style(self, assignments: Sequence[str] = ()) -> TableStyle:
-        """Return how it is shown, with further ``OLD=NEW`` labels, or raise an InputError if two words clash."""
-        if self.siunitx and self.gains == "cell":
-            raise InputError(
-                "siunitx aligns numbers without text beside them: --gains columns or --gains rows goes with it"
-            )
-        style = TableStyle(**{name: getattr(self, name) for name in _Shown.model_fields})
-        return style.model_copy(update={"assignments": tuple(assignments)})
+        """Return how it is shown, with further ``OLD=NEW`` labels."""
+        return TableStyle(assignments=tuple(assignments), **self.model_dump(include={*_Shown.model_fields}))
 
 
 def read(path: Path | None, given: Mapping[str, Any]) -> TableLayout:

@@ -1,5 +1,6 @@
 """From runs to a table: which runs share a cell, who is best, and what the differences to a baseline are."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,17 +9,17 @@ import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
 from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, Run, cost_note, of_frame
-from benchmark.tables import aggregate, layout, selection
-from benchmark.tables.aggregate import Aggregate
-from benchmark.tables.comparison import CONFIDENCE, MIN_PAIRS, POWER, Declaration, Gain, paired_gain, statement
+from benchmark.tables import layout
+from benchmark.tables.comparison import Declaration, Plan, plan_notes, plan_of, statement
+from benchmark.tables.gains import ALPHA, MIN_PAIRS, POWER, Aggregate, Gain, paired_gain
 from benchmark.tables.layout import method_order, natural, summaries
 from benchmark.tables.replicates import Replicates, records, replicates
-from benchmark.tables.selection import TableFilter
+from benchmark.tables.selection import TableFilter, only_row
 from benchmark.tables.style import TableStyle
-from benchmark.tables.suites import Plan, plan_notes, plan_of
 from methods.errors import InputError
 
 EXPLORATORY = "exploratory: this comparison was not declared before its runs were looked at, so it has no verdicts"
+MAX_NAMED = 6  # pairs of rows in the note on ranks
 
 
 @dataclass(frozen=True)
@@ -56,33 +57,20 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """Values by row and heading.
+    """Values by row and heading."""
 
-    Attributes:
-        corner: What the rows are.
-        rows: Their labels, in order.
-        headings: In order.
-        replicates: A row need not have every one.
-        baseline: The row that the gains refer to, or None.
-        gains: By row and heading, where baseline and row share a seed.
-        declaration: What was declared before; None for an exploratory comparison.
-        resolve: The difference that seeds are planned for, where nothing was declared.
-        aggregates: By row and budget, what several tasks say together of the row and the baseline.
-        remarks: What the labels leave unsaid, a line each.
-        style: How it is shown.
-    """
-
-    corner: str
-    rows: Sequence[str]
-    headings: Sequence[Heading]
-    replicates: Mapping[tuple[str, Heading], Replicates]
-    baseline: str | None = None
-    gains: Mapping[tuple[str, Heading], Gain] = field(default_factory=dict)
-    declaration: Declaration | None = None
-    resolve: float | None = None
+    corner: str  # what the rows are
+    rows: Sequence[str]  # their labels, in order
+    headings: Sequence[Heading]  # in order
+    replicates: Mapping[tuple[str, Heading], Replicates]  # a row need not have every one
+    baseline: str | None = None  # the row that the gains refer to, or None
+    gains: Mapping[tuple[str, Heading], Gain] = field(default_factory=dict)  # where baseline and row share a seed
+    declaration: Declaration | None = None  # what was declared before; None for an exploratory comparison
+    resolve: float | None = None  # the difference that seeds are planned for, where nothing was declared
+    # by row and budget, what several tasks say together of the row and the baseline
     aggregates: Mapping[tuple[str, str], Aggregate] = field(default_factory=dict)
-    remarks: Sequence[str] = ()
-    style: TableStyle = field(default_factory=TableStyle)
+    remarks: Sequence[str] = ()  # what the labels leave unsaid, a line each
+    style: TableStyle = field(default_factory=TableStyle)  # how it is shown
 
     @property
     def compares(self) -> bool:
@@ -93,6 +81,11 @@ class Table:
     def budgets(self) -> list[str]:
         """The budgets of the columns, in order."""
         return list(dict.fromkeys(heading.budget for heading in self.headings))
+
+    @property
+    def alpha(self) -> float:
+        """The level of each comparison."""
+        return self.declaration.alpha if self.declaration else ALPHA
 
     def bound(self, heading: Heading) -> float | None:
         """Return the difference that matters in a column; None where neither a declaration nor a person says it."""
@@ -139,7 +132,12 @@ class Table:
         style = self.style
         metrics = dict.fromkeys(heading.metric for heading in self.headings)
         lines = [f"{metric.name}: {metric.description}" for metric in metrics]
-        lines += [f"mean ± standard deviation{self._seeds()}", *self.remarks]
+        counts = sorted({len(one.values) for one in self.replicates.values() if one.values})
+        seeds = " (number of seeds)"
+        if counts and not style.n:
+            most = f" to {counts[-1]}" if len(counts) > 1 else ""
+            seeds = f" over {counts[0]}{most} seed{'s' if counts[-1] > 1 else ''}"
+        lines += [f"mean ± standard deviation{seeds}", *self.remarks]
         if any(one.unfinished for one in self.replicates.values()):
             lines.append("runs that did not finish are counted, not averaged")
         for column in dict.fromkeys(heading.column for heading in self.headings):
@@ -155,32 +153,52 @@ class Table:
                     f"average rank{where}: by {by}, over the {used} of {judged} columns in which every row has a value"
                 )
             if used > 1 and self.baseline is not None:
-                lines.append(aggregate.rank_note({style.word(row): rank for row, rank in ranks.items()}, used))
+                lines.append(rank_note({style.word(row): rank for row, rank in ranks.items()}, used))
         return lines if self.baseline is None else lines + self._comparison_notes(style.word(self.baseline))
-
-    def _seeds(self) -> str:
-        counts = sorted({len(one.values) for one in self.replicates.values() if one.values})
-        if self.style.n or not counts:
-            return " (number of seeds)"
-        return f" over {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} seed{'s' if counts[-1] > 1 else ''}"
 
     def _comparison_notes(self, baseline: str) -> list[str]:
         start = f"gain: mean difference to {baseline}, paired over the n seeds that both have"
         if not any(gain.p is not None for gain in self.gains.values()):
             lines = [f"{start}; no interval and no p, which take {MIN_PAIRS} seeds and differences that vary"]
         elif self.declaration is None:
-            shown = f"{CONFIDENCE:.0%} t interval from n = {MIN_PAIRS} on and p of the paired t-test"
+            shown = f"{1 - ALPHA:.0%} t interval from n = {MIN_PAIRS} on and p of the paired t-test"
             lines = [f"{start}, with its {shown}, each for itself; {EXPLORATORY}"]
         else:
             lines = [f"{start}, with its t interval from n = {MIN_PAIRS} on", *statement(self.declaration)]
         if any(self.bound(heading) for heading in self.headings):
-            at = f"{self.declaration.alpha:.2g}" if self.declaration else f"{1 - CONFIDENCE:.2g}, uncorrected"
+            at = f"{self.alpha:.2g}{'' if self.declaration else ', uncorrected'}"
             lines.append(
                 f"paired sd: standard deviation of the differences to {baseline} at the same seed; seeds for "
                 f"equivalence, for power: how many call a true difference of 0 equivalent, and show one as large as "
                 f"the bound, with {POWER:.0%} power (level {at})"
             )
-        return lines + (aggregate.notes(self.aggregates, baseline) if self.style.aggregates else [])
+        if self.aggregates and self.style.aggregates:
+            from benchmark.tables.statistics import RESAMPLES
+
+            one = next(iter(self.aggregates.values()))
+            lines.append(
+                f"gain over tasks: interquartile mean of the gains over {baseline} in {one.columns} tasks; probability "
+                f"of improvement: that a run is better than one of {baseline}, mean over the tasks; both with "
+                f"{100 * one.confidence:.5g}% interval from the bootstrap's standard error, seeds sampled within each "
+                f"task ({RESAMPLES} times)"
+            )
+        return lines
+
+
+def rank_note(ranks: Mapping[str, float], columns: int) -> str:
+    """Return which average ranks differ by Nemenyi's test."""
+    from benchmark.tables.statistics import critical_difference
+
+    rows, distance = len(ranks), critical_difference(len(ranks), columns)
+    ordered = sorted(ranks, key=ranks.__getitem__)
+    apart = [f"{a} and {b}" for a, b in itertools.combinations(ordered, 2) if ranks[b] - ranks[a] >= distance]
+    more = f" and {len(apart) - MAX_NAMED} more" if len(apart) > MAX_NAMED else ""
+    possible = "" if distance <= rows - 1 else ", which so few columns can never show"
+    which = ", ".join(apart[:MAX_NAMED]) + more if apart else "none do"
+    return (
+        f"average ranks differ where they are {distance:.2f} apart or more{possible} (Nemenyi's test at {ALPHA:.0%}, "
+        f"{rows} rows, {columns} column{'' if columns == 1 else 's'}): {which}"
+    )
 
 
 def build(
@@ -216,15 +234,16 @@ def build(
             among them, it is the declaration, and its baseline the usual one; any other plan of them is a remark.
     """
     choice, showing = choice or TableFilter(), showing or TableStyle()
-    if choice.suite is not None:
-        baseline = baseline or choice.suite.baseline
+    suite = choice.suite
+    if suite is not None:
+        baseline = baseline or suite.baseline
         declaration = declaration or choice.declared
     if declaration is not None and baseline != declaration.baseline:
         declaration = None
     if resolve is not None and baseline is None:
         raise InputError("resolve plans seeds for differences to a method: name it with baseline, such as independent")
     metrics = of_frame(frame)
-    reported = [HEADLINE] if choice.suite is None else list(choice.suite.bounds)
+    reported = [HEADLINE] if suite is None else list(suite.bounds)
     wanted = layout.check_names("columns", scores, metrics) if scores is not None else reported
     if CLASSES in wanted and not any(str(name).startswith(CLASS_PREFIX) for name in frame.columns):
         raise InputError(
@@ -242,23 +261,24 @@ def build(
             digits = showing.digits if metric.accuracy else None
             for part, one in replicates(own, metric, digits).items():
                 found[row, Heading(column, metric, part, str(own[0]["budget"]))] = one
-    orders = {
+    by_method = {
         axis: dict(zip(runs[axis], map(method_order, runs["method"]), strict=True)) if keys[0] == "method" else {}
         for axis, keys in (("row", rows), ("column", columns))
     }
-    labels = sorted({row for row, _ in cells}, key=lambda row: (orders["row"].get(row, ()), natural(row)))
+    labels = sorted({row for row, _ in cells}, key=lambda row: (by_method["row"].get(row, ()), natural(row)))
     kept = choice.labels(runs, labels, "row", arrangement.methods == "row")
-    headings = _headings(found, orders["column"])
+    headings = _headings((heading for _, heading in found), by_method["column"])
     across_all = list(dict.fromkeys(heading.column for heading in headings))
     order = choice.labels(runs, across_all, "column", arrangement.methods == "column")
     headings = sorted((key for key in headings if key.column in order), key=lambda key: order.index(key.column))
-    if choice.suite is not None and not choice.columns:
-        place = choice.suite.place
-        headings.sort(key=lambda key: place(key.column, key.budget))
     showing = showing.resolved([*labels, *across_all], choice.grouped(runs, kept), metrics)
     remarks = arrangement.notes(kept if arrangement.methods == "row" else order, showing.word)
-    if choice.suite is not None and (absent := [name for name in choice.suite.methods if name not in labels]):
-        remarks.append(f"no runs are stored of {', '.join(absent)}")
+    if suite is not None:
+        if not choice.columns:
+            place = suite.place
+            headings.sort(key=lambda key: place(key.column, key.budget))
+        if absent := [name for name in suite.methods if name not in labels]:
+            remarks.append(f"no runs are stored of {', '.join(absent)}")
     names = set(frame["run"])
     if declaration is None and choice.whole and list(rows) == ["method"]:
         planned = plan_of(names, plans, baseline)
@@ -273,7 +293,7 @@ def build(
     if arrangement.methods == "column":
         raise InputError(f"a baseline is a row, and here the rows are {' and '.join(rows)}: methods are in the columns")
     # of a declared comparison the baseline may be hidden: verdicts depend on runs and declaration alone
-    reference = selection.only_row("baseline", baseline, runs, kept if declaration is None else labels)
+    reference = only_row("baseline", baseline, runs, kept if declaration is None else labels)
     return compared(table, reference, resolve, declaration, every)
 
 
@@ -285,6 +305,9 @@ def compared(
     every: Mapping[tuple[str, Heading], Replicates] | None = None,
 ) -> Table:
     """Return the table with the gains of all other rows over one of its rows.
+
+    What several tasks say together is there where there are two columns or more in which every row has a value, and in
+    each at least three seeds that row and baseline share.
 
     Args:
         resolve: The difference that seeds are planned for.
@@ -305,31 +328,33 @@ def compared(
             gain = paired_gain(own.values, reference.values)
         if gain is not None:
             gains[row, heading] = gain
-    values = {key: one.values for key, one in every.items() if key[0] in (*table.rows, baseline)}
-    alpha = declaration.alpha if declaration else 1 - CONFIDENCE
-    found: dict[tuple[str, str], Aggregate] = {}
-    for budget in table.budgets:
+    table = replace(table, baseline=baseline, gains=gains, declaration=declaration, resolve=resolve)
+    together: dict[tuple[str, str], Aggregate] = {}
+    for budget, row in itertools.product(table.budgets, table.rows):
         complete, _ = table.complete(budget)
-        low = bool(complete) and complete[0].metric.better == "low"
-        found |= {
-            (row, budget): one for row, one in aggregate.aggregates(values, baseline, complete, low, alpha).items()
-        }
-    return replace(table, baseline=baseline, gains=gains, declaration=declaration, resolve=resolve, aggregates=found)
+        pairs = []
+        for heading in complete if row != baseline else ():
+            ours, theirs = (every[one, heading].values if (one, heading) in every else {} for one in (row, baseline))
+            seeds = sorted(ours.keys() & theirs.keys())
+            pairs.append(([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]))
+        if len(pairs) > 1 and all(len(ours) >= MIN_PAIRS for ours, _ in pairs):
+            from benchmark.tables.statistics import aggregate
+
+            together[row, budget] = aggregate(pairs, complete[0].metric.better == "low", table.alpha)
+    return replace(table, aggregates=together)
 
 
-def _headings(keys: Iterable[tuple[str, Heading]], order: Mapping[str, tuple[int, str]]) -> list[Heading]:
+def _headings(given: Iterable[Heading], order: Mapping[str, tuple[int, str]]) -> list[Heading]:
     """Return the headings in order; that of the methods comes first where columns have one."""
-    given = list(dict.fromkeys(heading for _, heading in keys))
-    scores = list(dict.fromkeys(heading.metric.name for heading in given))
-    found = sorted(
-        given,
-        key=lambda key: (
-            order.get(key.column, ()), natural(key.column), scores.index(key.metric.name), natural(key.part)
-        ),
-    )  # fmt: skip
+    found = list(dict.fromkeys(given))
+    scores = list(dict.fromkeys(heading.metric.name for heading in found))
+
+    def place(key: Heading) -> tuple[object, ...]:
+        return order.get(key.column, ()), natural(key.column), scores.index(key.metric.name), natural(key.part)
+
     beside = Counter(heading.column for heading in found)
     single = len(scores) == 1
     return [
         replace(key, alone=key.metric.name == HEADLINE and (single or (beside[key.column] == 1 and EACH in scores)))
-        for key in found
+        for key in sorted(found, key=place)
     ]

@@ -1,5 +1,6 @@
 """The typed table: rows, columns with ids, and cells with value, interval, verdict and note; every form renders it."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -7,14 +8,13 @@ from typing import Any, Literal
 import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
-from benchmark.tables.comparison import ALPHA, Gain, seeds_for_equivalence, seeds_needed
+from benchmark.tables.gains import Gain
 from benchmark.tables.table import Heading, Table
 
 Kind = Literal[
     "row", "value", "gain", "paired sd", "seeds for equivalence", "seeds for power", "verdict", "average rank",
     "gain over tasks", "probability of improvement", "text",
 ]  # fmt: skip
-SEEDS: tuple[Kind, ...] = ("seeds for equivalence", "seeds for power")
 BEST, SECOND = "best", "second"
 
 
@@ -99,107 +99,94 @@ def typed(table: Table, reasons: bool = True, form: Markup = PLAIN) -> TypedTabl
         form: Of the document, in which labels and titles are to be as they are.
     """
     style = table.style
-    rows = list(_rows(table, form))
+    rows = []
+    for name in table.rows:
+        label, group = style.word(name, form), form.chosen(style.groups.get(name, ""))
+        rows.append(Row(name, label, group=group))
+        if style.gains == "rows" and table.baseline not in (None, name):
+            rows.append(Row(name, f"{label}: gain", True, group))
     columns = [Column("row", "row", form.text(table.corner))]
     cells: dict[tuple[int, str], Cell] = {}
     notes = table.notes()
     for heading in table.headings:
-        title = heading.shown(style, form)
-        beside = {place: _beside(table, row.id, heading) for place, row in enumerate(rows) if not row.of_gains}
-        kinds = dict.fromkeys(kind for own in beside.values() for kind in own)
+        title, (best, second) = heading.shown(style, form), table.leaders(heading)
         columns.append(Column(heading.id, "value", title, heading))
-        columns += [Column(f"{heading.id}:{kind}", kind, f"{title} {form.text(kind)}", heading) for kind in kinds]
-        best, second = table.leaders(heading)
+        kinds: dict[Kind, None] = {}
         for place, row in enumerate(rows):
             if row.of_gains:
                 cells[place, heading.id] = gain_cell(table, row.id, heading)
                 continue
-            mark = BEST if row.id in best else SECOND if row.id in second else ""
-            cells[place, heading.id] = _value_cell(table, row.id, heading, mark, reasons)
-            cells |= {(place, f"{heading.id}:{kind}"): cell for kind, cell in beside[place].items()}
-            own = table.replicates.get((row.id, heading))
-            if own and not reasons:
-                notes += [f"{style.word(row.id)}, {heading.shown(style)}: {one.text}" for one in own.unfinished]
+            if own := table.replicates.get((row.id, heading)):
+                text, gain = own.text(reasons, style.n), table.gains.get((row.id, heading))
+                if style.gains == "cell" and table.baseline not in (None, row.id):
+                    text = "; ".join(part for part in (text, gain_cell(table, row.id, heading).text) if part)
+                mark = BEST if row.id in best else SECOND if row.id in second else ""
+                note, marked = ", ".join(one.text for one in own.unfinished), len(own.numbers(style.n))
+                numbers = own.mean, own.decimals, own.std, len(own.values)
+                cells[place, heading.id] = Cell(text, *numbers, note, mark, marked, own.not_finished, gain)
+                if not reasons:
+                    notes += [f"{style.word(row.id)}, {heading.shown(style)}: {one.text}" for one in own.unfinished]
+            beside = _beside(table, row.id, heading)
+            kinds |= dict.fromkeys(beside)
+            cells |= {(place, f"{heading.id}:{kind}"): cell for kind, cell in beside.items()}
+        columns += [Column(f"{heading.id}:{kind}", kind, f"{title} {form.text(kind)}", heading) for kind in kinds]
     for column, found in _of_the_table(table, form):
         columns.append(column)
-        cells |= {(place, column.id): found[row.id] for place, row in enumerate(rows)
-                  if not row.of_gains and row.id in found}  # fmt: skip
+        whole = [place for place, row in enumerate(rows) if not row.of_gains and row.id in found]
+        cells |= {(place, column.id): found[rows[place].id] for place in whole}
     if any(cell.mark for cell in cells.values()):
         notes.append("in each column the best is bold and the second underlined")
     return TypedTable(columns, rows, cells, notes)
-
-
-def _rows(table: Table, form: Markup) -> Iterator[Row]:
-    style = table.style
-    own = table.baseline is not None and style.gains == "rows"
-    for row in table.rows:
-        label, group = style.word(row, form), form.chosen(style.groups.get(row, ""))
-        yield Row(row, label, group=group)
-        if own and row != table.baseline:
-            yield Row(row, f"{label}: gain", True, group)
-
-
-def _value_cell(table: Table, row: str, heading: Heading, mark: str, reasons: bool) -> Cell:
-    own, style = table.replicates.get((row, heading)), table.style
-    if own is None:
-        return Cell()
-    text = own.text(reasons, style.n)
-    if style.gains == "cell" and table.baseline is not None and row != table.baseline:
-        text = "; ".join(part for part in (text, gain_cell(table, row, heading).text) if part)
-    note, marked = ", ".join(one.text for one in own.unfinished), len(own.numbers(style.n))
-    numbers = own.mean, own.decimals, own.std, len(own.values)
-    return Cell(text, *numbers, note, mark, marked, own.not_finished, table.gains.get((row, heading)))
 
 
 def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
     """Return the gain of a row in a column, or why there is none."""
     if row == table.baseline:
         return Cell("baseline", note="baseline")
-    gain, style = table.gains.get((row, heading)), table.style
-    if gain is None:
-        own, reference = (table.replicates.get((one, heading)) for one in (row, table.baseline or ""))
+    gain, style, own = table.gains.get((row, heading)), table.style, table.replicates.get((row, heading))
+    if gain is None or own is None:
+        reference = table.replicates.get((table.baseline or "", heading))
         there = "no seed in common" if reference and reference.values else "no run here of the baseline"
         why = there if own and own.values else ""
         return Cell(why, note=why)
-    decimals = table.replicates[row, heading].decimals
     interval = ""
     if style.interval and gain.low is not None and gain.high is not None:
-        interval = f" [{gain.low:+.{decimals}f}, {gain.high:+.{decimals}f}]"
+        interval = f" [{gain.low:+.{own.decimals}f}, {gain.high:+.{own.decimals}f}]"
     n = [f"n={gain.n}"] if style.n else []
     p = [f"p={gain.p:.2g}"] if style.p and gain.p is not None and gain.verdict is None else []
-    text = ", ".join([f"{gain.mean:+.{decimals}f}{interval}", *n, *p])
-    return Cell(text, gain.mean, decimals, n=gain.n, gain=gain)
+    text = ", ".join([f"{gain.mean:+.{own.decimals}f}{interval}", *n, *p])
+    return Cell(text, gain.mean, own.decimals, n=gain.n, gain=gain)
 
 
 def _beside(table: Table, row: str, heading: Heading) -> dict[Kind, Cell]:
     """Return the cells beside one of values, by their kinds."""
     found: dict[Kind, Cell] = {}
-    if table.baseline is not None and table.style.gains == "columns":
+    if table.baseline is None:
+        return found
+    if table.style.gains == "columns":
         found["gain"] = gain_cell(table, row, heading)
-    if table.baseline is None or table.bound(heading) is None:
+    if table.bound(heading) is None:
         return found
     gain = table.gains.get((row, heading))
     if table.style.planning:
         sd, decimals = gain.sd if gain else None, heading.metric.decimals
         found["paired sd"] = Cell() if sd is None else Cell(f"{sd:.{decimals}f}", sd, decimals)
-        seeds = _planned(table, heading, gain) if gain else {}
-        for kind in SEEDS:
-            found[kind] = Cell(str(seeds[kind]), seeds[kind], 0) if seeds.get(kind) is not None else Cell()
+        for kind, n in _planned(table, heading, gain).items():
+            found[kind] = Cell() if n is None else Cell(str(n), n, 0)
     if table.declaration:
         found["verdict"] = Cell(gain.text if gain else "", gain=gain)
     return found
 
 
-def _planned(table: Table, heading: Heading, gain: Gain) -> dict[str, int | None]:
-    """Return the planned seeds, at the level of the comparison."""
-    bound = table.bound(heading)
-    if bound is None or gain.p is None or gain.sd is None:
-        return {}
-    alpha = table.declaration.alpha if table.declaration else ALPHA
-    return {
-        "seeds for equivalence": seeds_for_equivalence(bound, gain.sd, alpha),
-        "seeds for power": seeds_needed(bound, gain.sd, alpha),
-    }
+def _planned(table: Table, heading: Heading, gain: Gain | None) -> dict[Kind, int | None]:
+    """Return the planned seeds, at the level of the comparison; None without a bound or a test."""
+    bound, equivalence, power = table.bound(heading), None, None
+    if bound is not None and gain is not None and gain.p is not None and gain.sd is not None:
+        from benchmark.tables.statistics import seeds_for_equivalence, seeds_needed
+
+        equivalence = seeds_for_equivalence(bound, gain.sd, table.alpha)
+        power = seeds_needed(bound, gain.sd, table.alpha)
+    return {"seeds for equivalence": equivalence, "seeds for power": power}
 
 
 def _of_the_table(table: Table, form: Markup) -> Iterator[tuple[Column, dict[str, Cell]]]:
@@ -207,29 +194,23 @@ def _of_the_table(table: Table, form: Markup) -> Iterator[tuple[Column, dict[str
     for budget in table.budgets:
         end = f":{budget}" if budget else ""
         after = f" {budget}" if budget and len(table.budgets) > 1 else ""
-        ranks = table.ranks(budget)[0] if table.style.rank else {}
-        if ranks:
+        if ranks := table.ranks(budget)[0] if table.style.rank else {}:
             cells = {row: Cell(f"{rank:.2f}", rank) for row, rank in ranks.items()}
             yield Column(f"average rank{end}", "average rank", form.text(f"average rank{after}")), cells
         found = {row: one for (row, own), one in table.aggregates.items() if own == budget}
         if not found or not table.style.aggregates:
             continue
         decimals = table.complete(budget)[0][0].metric.decimals
-        kinds: tuple[tuple[Kind, str, int], ...] = (
-            ("gain over tasks", f"+.{decimals}f", decimals), ("probability of improvement", ".2f", 2)
-        )  # fmt: skip
-        for kind, numbers, places in kinds:
-            cells = {table.baseline or "": Cell("baseline", note="baseline")}
-            for row, one in found.items():
-                estimate = one.gain if kind == "gain over tasks" else one.improvement
-                cells[row] = Cell(estimate.text(numbers), estimate.value, places)
+        gains = {row: Cell(one.gain.text(f"+.{decimals}f"), one.gain.value, decimals) for row, one in found.items()}
+        chances = {row: Cell(one.improvement.text(".2f"), one.improvement.value) for row, one in found.items()}
+        columns: dict[Kind, dict[str, Cell]] = {"gain over tasks": gains, "probability of improvement": chances}
+        for kind, cells in columns.items():
+            cells[table.baseline or ""] = Cell("baseline", note="baseline")
             yield Column(f"{kind}{end}", kind, form.text(f"{kind}{after}")), cells
 
 
-_TYPES = {
-    **dict.fromkeys(("n", "pairs", "seeds_for_equivalence", "seeds_for_power", "not_finished"), "Int64"),
-    **dict.fromkeys(("mean", "std", "gain", "low", "high", "confidence", "p", "paired_sd", "bound"), "float64"),
-}
+_WHOLE = ("n", "pairs", "seeds_for_equivalence", "seeds_for_power", "not_finished")
+_REAL = ("mean", "std", "gain", "low", "high", "confidence", "p", "paired_sd", "bound")
 
 
 def tidy(table: Table) -> pd.DataFrame:
@@ -242,27 +223,24 @@ def tidy(table: Table) -> pd.DataFrame:
     """
     rows = []
     planned = any(table.bound(heading) is not None for heading in table.headings)
-    for row in table.rows:
-        for heading in table.headings:
-            if (own := table.replicates.get((row, heading))) is None:
-                continue
-            gain = table.gains.get((row, heading))
-            found: dict[str, Any] = {table.corner: row, "label": table.style.word(row), "column": heading.column}
-            found |= {"metric": heading.metric.name, "part": heading.part}
-            found |= {"mean": own.mean, "std": own.std, "n": len(own.values)}
-            if table.baseline is not None:
-                shown = gain or Gain(float("nan"), 0)
-                found |= {"gain": shown.mean, "low": shown.low, "high": shown.high, "confidence": shown.confidence}
-                found |= {"pairs": shown.n or None, "p": shown.p}
-            if table.baseline is not None and planned:
-                seeds = _planned(table, heading, gain) if gain else {}
-                found |= {"paired_sd": gain.sd if gain else None}
-                found |= {kind.replace(" ", "_"): seeds.get(kind) for kind in SEEDS}
-                found |= {"verdict": gain.text if gain else ""} if table.declaration else {}
-            found["not_finished"] = sum(one.count for one in own.unfinished)
-            rows.append(found)
+    for row, heading in itertools.product(table.rows, table.headings):
+        if (own := table.replicates.get((row, heading))) is None:
+            continue
+        found: dict[str, Any] = {table.corner: row, "label": table.style.word(row), "column": heading.column}
+        found |= {"metric": heading.metric.name, "part": heading.part}
+        found |= {"mean": own.mean, "std": own.std, "n": len(own.values)}
+        if table.baseline is not None:
+            gain = table.gains.get((row, heading)) or Gain(float("nan"), 0)
+            found |= {"gain": gain.mean, "low": gain.low, "high": gain.high, "confidence": gain.confidence}
+            found |= {"pairs": gain.n or None, "p": gain.p}
+            if planned:
+                seeds = _planned(table, heading, gain)
+                found |= {"paired_sd": gain.sd} | {kind.replace(" ", "_"): n for kind, n in seeds.items()}
+                found |= {"verdict": gain.text} if table.declaration else {}
+        rows.append(found | {"not_finished": sum(one.count for one in own.unfinished)})
     frame = pd.DataFrame(rows)
-    return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame.columns})
+    types = dict.fromkeys(_WHOLE, "Int64") | dict.fromkeys(_REAL, "float64")
+    return frame.astype({name: kind for name, kind in types.items() if name in frame.columns})
 
 
 def structured(table: Table) -> dict[str, Any]:
@@ -278,7 +256,8 @@ def structured(table: Table) -> dict[str, Any]:
             cell["gain"] = {key: value for key, value in asdict(gain).items() if key not in ("verdict", "note")}
             if gain.verdict is not None:
                 cell["verdict"] = {"word": gain.verdict, "text": gain.text}
-                cell["planned"] = {kind.replace(" ", "_"): n for kind, n in _planned(table, heading, gain).items()}
+                seeds = _planned(table, heading, gain)
+                cell["planned"] = {kind.replace(" ", "_"): n for kind, n in seeds.items() if n is not None}
         cells.append(cell)
     ranks = {budget: table.ranks(budget) for budget in table.budgets}
     return {
@@ -312,8 +291,8 @@ def of_texts(
     """Return a typed table of plain texts, whose first column names the rows; ids are places and titles."""
     columns = [Column(f"{place}:{title}", "text" if place else "row", title) for place, title in enumerate(header)]
     cells = {
-        (number, column.id): Cell(text)
-        for number, row in enumerate(rows)
+        (place, column.id): Cell(text)
+        for place, row in enumerate(rows)
         for column, text in zip(columns[1:], row[1:], strict=True)
     }
     return TypedTable(columns, [Row(row[0], row[0]) for row in rows], cells, notes, data)

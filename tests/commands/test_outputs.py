@@ -72,7 +72,7 @@ def printed(words: Sequence[str], to: int, **environment: str) -> tuple[int, str
 
 
 @pytest.mark.parametrize("environment", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
-@pytest.mark.parametrize("words", [["list"], ["--help"], ["--version"], ["table"], ["table", "--format", "parquet"]])
+@pytest.mark.parametrize("words", [["list"], ["--help"], ["--version"], ["table"]])
 def test_a_full_disk_below_the_output_is_one_line(words: list[str], environment: dict[str, str], stored: Path) -> None:
     given = [*words, "--results", str(stored)] if words[0] == "table" else words
     with Path("/dev/full").open("w") as full:

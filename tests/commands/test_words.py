@@ -78,7 +78,7 @@ REFUSED = [
     (f"{TABLE} --columns ,", "columns names nothing", "(valid: "),
     (f"{TABLE} --where acc>50", "did you mean 'student'"),
     (f"{TABLE} --rows seed --columns method --baseline dml", "the rows are seed"),
-    (f"{TABLE} --out t.docx", "docx", "latex", "parquet"),
+    (f"{TABLE} --out t.docx", "docx", "latex", "json"),
     ("plot ranks --value acc --results {results}", "did you mean 'student'"),
     ("plot curves --run a", "--run goes with bench plot confusion and agreement"),
     ("plot confusion --value student", "confusion has no --value"),

@@ -105,7 +105,7 @@ class Runs:
 
 def compiled(folder: Path, preamble: str, body: str) -> str:
     """Compile a LaTeX document in a folder and return what pdflatex says; a test is skipped without it."""
-    needs.programs("pdflatex", packages="texlive-latex-recommended texlive-science")
+    needs.programs("pdflatex", packages="texlive-latex-recommended")
     document = f"{preamble}\\usepackage{{booktabs}}\n\\begin{{document}}{body}\\end{{document}}\n"
     (folder / "main.tex").write_text(document)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]

@@ -13,11 +13,11 @@ import pytest
 
 from benchmark.escaping import LATEX, latex
 from benchmark.tables import style as layouts
-from benchmark.tables.rendering import parquet, rendered
+from benchmark.tables.rendering import rendered
 from benchmark.tables.selection import TableFilter
 from benchmark.tables.style import TableStyle, assigned
 from benchmark.tables.table import Table, build
-from benchmark.tables.view import TypedTable, tidy, typed
+from benchmark.tables.view import TypedTable, typed
 from methods.errors import InputError
 from tests.command_line import Bench
 from tests.tables.frames import Story, compiled
@@ -146,14 +146,6 @@ class TestForms:
         assert (base["gain"], base["p"], base["pairs"]) == ("", "", "")
         assert "gain" not in rendered(made(frame, None), "csv").splitlines()[0]
 
-    def test_parquet_holds_the_same(self, frame: pd.DataFrame) -> None:
-        pytest.importorskip("pyarrow")
-        table = made(frame)
-        found = pd.read_parquet(io.BytesIO(parquet(table)))
-        wanted = tidy(table)
-        assert found.columns.tolist() == wanted.columns.tolist() == rendered(table, "csv").splitlines()[0].split(",")
-        pd.testing.assert_frame_equal(found, wanted, check_dtype=False)
-
     def test_switches_of_a_cell(self, frame: pd.DataFrame) -> None:
         text_of = {
             name: dict(zip(titles(content), (cell.text for cell in content.lines[1]), strict=True))
@@ -186,20 +178,12 @@ class TestLatex:
         assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-5}" in latex
         assert re.search(r"\$\+3\.10\$ \{\\scriptsize \[\$[+-]\d+\.\d\d, [+-]\d+\.\d\d\$\]\}", latex)
 
-    def test_siunitx_does_not_go_with_gains_in_the_cell(self) -> None:
-        with pytest.raises(InputError, match="--gains columns or --gains rows"):
-            layouts.read(None, {"siunitx": True, "gains": "cell"}).style()
-
     def test_pages_of_two_columns_have_no_overfull_box(self, bench: Bench, story: Story, tmp_path: Path) -> None:
         words = ["table", "--results", str(story.store.root), "--layout", str(EXAMPLE), "--format", "latex"]
-        aligned = ["--siunitx", "--gains", "columns", "--no-interval", "--no-rank", "--where", "backbone=resnet8"]
-        for name, more in {"example": [], "aligned": aligned}.items():
-            answer = bench(*words, *more, "--out", f"{name}.tex")
-            assert (answer.code, answer.out) == (0, ""), answer.err
-        preamble = r"\documentclass[10pt,twocolumn]{article}\usepackage[margin=0.75in]{geometry}\usepackage{siunitx}"
-        body = "\\input{example}\\input{aligned}\nTable~\\ref{tab:accuracy}."
-        assert "Overfull" not in compiled(tmp_path, preamble, body)
-        assert "siunitx" in (tmp_path / "aligned.tex").read_text().splitlines()[0]
+        answer = bench(*words, "--out", "example.tex")
+        assert (answer.code, answer.out) == (0, ""), answer.err
+        preamble = r"\documentclass[10pt,twocolumn]{article}\usepackage[margin=0.75in]{geometry}"
+        assert "Overfull" not in compiled(tmp_path, preamble, "\\input{example}\nTable~\\ref{tab:accuracy}.")
 
 
 class TestCommand:

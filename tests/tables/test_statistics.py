@@ -9,18 +9,15 @@ from hypothesis import given, strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmark.tables.comparison import (
-    MAX_SEEDS,
-    Gain,
+from benchmark.tables.gains import MAX_SEEDS, Gain, paired_gain, verdict
+from benchmark.tables.statistics import (
     detectable_difference,
     half_width,
     level,
-    paired_gain,
     power_of_paired_t,
     seeds_for_half_width,
     seeds_needed,
     spent,
-    verdict,
 )
 
 
