@@ -1,9 +1,8 @@
 """Every metric in one place: unit, range, direction, decimals, and how it is computed from a stored run.
 
-Two kinds of number are declared here. A :class:`Recorded` number is written by training for each epoch, under its name
-or under ``name/<part>``; the store checks it when it reads a run. A :class:`Metric` is one number of a whole run, as
-tables, reports and figures show it. A method declares its own (:class:`methods.metrics.MethodMetric`): :func:`known`
-has them beside ours. Torch and pandas are not imported.
+A :class:`Recorded` number is written by training for each epoch, under its name or under ``name/<part>``, and checked
+when a run is read. A :class:`Metric` is one number of a whole run. Those that methods declare themselves
+(:class:`methods.metrics.MethodMetric`) are beside ours in :func:`known`. Torch and pandas are not imported.
 """
 
 import itertools

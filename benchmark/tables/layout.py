@@ -314,14 +314,14 @@ def shown_setting(value: Hashable, nothing: str = "default") -> str:
 
 def method_order(name: str) -> tuple[int, str]:
     """Return a key that sorts methods as they are listed: by their publication, unknown ones last."""
-    known = _places(tuple(sys.path))
-    return known.get(name, len(known)), name
+    known = _known_methods(tuple(sys.path))
+    return known.index(name) if name in known else len(known), name
 
 
 @cache
-def _places(path: tuple[str, ...]) -> dict[str, int]:
+def _known_methods(path: tuple[str, ...]) -> list[str]:
     # installed packages are looked for once: thousands of rows are sorted by this
-    return {name: place for place, name in enumerate(registry.catalogue())}
+    return [*registry.catalogue()]
 
 
 def natural(label: str) -> list[str | float]:

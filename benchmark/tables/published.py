@@ -90,11 +90,6 @@ class Source(_Strict):
         return f"https://github.com/{self.repository}/tree/{self.commit}"
 
 
-class _Names(_Strict):
-    ours: list[Text]
-    others: dict[Text, Text]
-
-
 class _Table(_Strict):
     source: Text
     dataset: Dataset
@@ -107,8 +102,8 @@ class _Table(_Strict):
 class Content(_Strict):
     """What is in ``published.yaml``; the tests hold that its names fit together."""
 
-    methods: _Names
-    networks: _Names
+    methods: dict[Literal["ours", "others"], list[Text] | dict[Text, Text]]
+    networks: dict[Literal["ours", "others"], list[Text] | dict[Text, Text]]
     sources: dict[Text, Source]
     tables: list[_Table]
 

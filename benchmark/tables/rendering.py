@@ -18,12 +18,27 @@ from benchmark.tables.view import BEST, SECOND, Cell, TypedTable, structured, ti
 from methods.errors import unknown
 
 
+def _grid(
+    content: TypedTable,
+    escape: Callable[[str], str],
+    name: Callable[[str], str] | None = None,
+    marks: Mapping[str, str] | None = None,
+) -> list[list[str]]:
+    """Return titles and lines; ``name`` escapes titles and rows' labels, a mark goes around the numbers of a cell."""
+
+    def marked(cell: Cell) -> str:
+        if marks is None or not cell.mark:
+            return escape(cell.text)
+        return marks[cell.mark].format(escape(cell.text[: cell.marked])) + escape(cell.text[cell.marked :])
+
+    name = name or escape
+    lines = [[name(first.text), *map(marked, rest)] for first, *rest in content.lines]
+    return [[name(column.title) for column in content.columns], *lines]
+
+
 def markdown(content: TypedTable, name: Callable[[str], str] = escaping.markdown) -> str:
     """Return a GitHub table, padded where that fits a screen; ``name`` makes Markdown of titles and rows' labels."""
-    marks = {BEST: "**{}**", SECOND: "<u>{}</u>"}
-    rows = [[name(column.title) for column in content.columns]]
-    for first, *rest in content.lines:
-        rows.append([name(first.text), *(_marked(cell, escaping.markdown, marks) for cell in rest)])
+    rows = _grid(content, escaping.markdown, name, {BEST: "**{}**", SECOND: "<u>{}</u>"})
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) > 400:
         widths = [3] * len(widths)
@@ -34,21 +49,11 @@ def markdown(content: TypedTable, name: Callable[[str], str] = escaping.markdown
     return "\n".join([header, rule, *lines]) + (f"\n{notes}" if notes else "")
 
 
-def _marked(cell: Cell, escape: Callable[[str], str], marks: Mapping[str, str]) -> str:
-    """Return an escaped cell; a mark goes around its numbers and leaves out runs that did not finish."""
-    if not cell.mark:
-        return escape(cell.text)
-    return marks[cell.mark].format(escape(cell.text[: cell.marked])) + escape(cell.text[cell.marked :])
-
-
 def comma_separated(content: TypedTable) -> str:
     """Return CSV of texts without marks and notes."""
     lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow([escaping.csv_text(column.title) for column in content.columns])
-    for first, *rest in content.lines:
-        # what is no name is a number with its sign, or begins with a number or a word of ours
-        writer.writerow([escaping.csv_text(first.text), *(visible(cell.text) for cell in rest)])
+    # what is no name is a number with its sign, or begins with a number or a word of ours
+    csv.writer(lines, lineterminator="\n").writerows(_grid(content, visible, escaping.csv_text))
     return lines.getvalue().rstrip("\n")
 
 
@@ -70,14 +75,11 @@ def _safe(frame: pd.DataFrame, escape: Callable[[str], str]) -> pd.DataFrame:
 
 def hypertext(content: TypedTable) -> str:
     """Return an HTML table, for pasting into a page, with the notes as a list."""
-    marks, text = {BEST: "<b>{}</b>", SECOND: "<u>{}</u>"}, escaping.hypertext
-    header = "".join(f"<th>{text(column.title)}</th>" for column in content.columns)
-    body = []
-    for first, *rest in content.lines:
-        cells = "".join(f"<td>{_marked(cell, text, marks)}</td>" for cell in rest)
-        body.append(f"<tr><th>{text(first.text)}</th>{cells}</tr>")
-    notes = [f"<li>{text(note)}</li>" for note in content.notes]
-    table = ["<table>", f"<thead><tr>{header}</tr></thead>", "<tbody>", *body, "</tbody>", "</table>"]
+    header, *lines = _grid(content, escaping.hypertext, None, {BEST: "<b>{}</b>", SECOND: "<u>{}</u>"})
+    head = "".join(f"<th>{title}</th>" for title in header)
+    body = [f"<tr><th>{first}</th>{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>" for first, *rest in lines]
+    table = ["<table>", f"<thead><tr>{head}</tr></thead>", "<tbody>", *body, "</tbody>", "</table>"]
+    notes = [f"<li>{escaping.hypertext(note)}</li>" for note in content.notes]
     return "\n".join([*table, *(["<ul>", *notes, "</ul>"] if notes else [])])
 
 
@@ -86,8 +88,7 @@ def hypertext(content: TypedTable) -> str:
 
 def latex_texts(content: TypedTable) -> str:
     """Return a tabular of plain text, its notes as comments."""
-    header = " & ".join(tex(column.title) for column in content.columns) + r" \\"
-    lines = [" & ".join(tex(cell.text) for cell in line) + r" \\" for line in content.lines]
+    header, *lines = (" & ".join(row) + r" \\" for row in _grid(content, tex))
     return _document(content.notes, _tabular("l" + "r" * (len(content.columns) - 1), [header], lines))
 
 
@@ -114,8 +115,7 @@ def latex_table(table: Table) -> str:
             r"\centering",
             *([rf"\caption{{{LATEX.chosen(style.caption)}}}"] if style.caption else []),
             *([rf"\label{{{style.anchor}}}"] if style.anchor else []),
-            rf"\{style.size}",
-            r"\setlength{\tabcolsep}{4pt}",
+            r"\footnotesize\setlength{\tabcolsep}{4pt}",
             *lines,
             rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {'; '.join(map(tex, content.notes))}.}}",
             rf"\end{{{style.environment}}}",

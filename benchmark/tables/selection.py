@@ -8,17 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark import datasets
-from benchmark.configuration import (
-    EQUAL_EPOCHS,
-    SECTIONS,
-    FieldRole,
-    Suite,
-    Task,
-    layer_from_file,
-    section,
-    settings_of_role,
-)
+from benchmark import configuration, datasets
+from benchmark.configuration import SECTIONS, FieldRole, Suite, Task, settings_of_role
 from benchmark.formatting import short_name
 from benchmark.store import BUDGETS_JOINED_BY, identity_in, select
 from benchmark.tables import layout
@@ -251,17 +242,17 @@ def _fits(frame: pd.DataFrame, task: Task, suite: Suite) -> "pd.Series[bool]":
     fits &= frame["split"] == "test"
     if not fits.any():
         return fits
-    layers = [layer_from_file(datasets.recipe(task.dataset)), *task.layers()]
+    layers = [configuration.layer_from_file(datasets.recipe(task.dataset)), *task.layers()]
     free = settings_of_role(FieldRole.MEASURES) | settings_of_role(FieldRole.EXECUTION)
     free |= {"train.threads", "train.precision"}
     for name, model in SECTIONS.items():
-        declared = validated(model, section(layers, name), name).model_dump(mode="json")
+        declared = validated(model, configuration.section(layers, name), name).model_dump(mode="json")
         for key, value in declared.items():
             column = f"{name}.{key}"
             if column in frame.columns and column not in free:
                 same = frame[column].map(_text) == _text(value)
                 # in a plan of equal cost the length follows from the method
-                fits &= same | (frame["budgets"] != EQUAL_EPOCHS) if column == "train.epochs" else same
+                fits &= same | (frame["budgets"] != configuration.EQUAL_EPOCHS) if column == "train.epochs" else same
     layers = [*layers, suite.settings]
     for of_method, runs in frame[fits & frame["method"].isin(suite.methods)].groupby(["method", "train.epochs"]):
         method, epochs = str(of_method[0]), int(float(str(of_method[1])))
@@ -271,7 +262,7 @@ def _fits(frame: pd.DataFrame, task: Task, suite: Suite) -> "pd.Series[bool]":
             # a plug-in that is not at hand: its code is part of the runs' identity
             continue
         restored = cls.Hyperparameters.restored({})
-        made = registry.resolve(cls, section(layers, method), task.backbone.split("+"), epochs)
+        made = registry.resolve(cls, configuration.section(layers, method), task.backbone.split("+"), epochs)
         same = runs["method.version"] == made.stored_version(cls.version)
         for name, value in made.stored().items():
             stored = runs.get(f"hyperparameters.{name}", pd.Series(None, index=runs.index, dtype=object))

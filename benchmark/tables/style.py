@@ -15,35 +15,24 @@ from methods import backbones, registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
 
-Words = list[str]
-
 
 class _Shown(BaseModel):
     """What a table's style and its file have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    labels: Mapping[str, str] = Field(
-        {}, description="what methods, rows, datasets, networks, settings and scores are called"
-    )
+    labels: Mapping[str, str] = Field({}, description="of methods, rows, datasets, networks, settings and scores")
     digits: int | None = Field(None, ge=0, le=10, description="decimal places of accuracies; null: 2")
     n: bool = Field(True, description="whether cells and gains say their number of seeds")
     p: bool = Field(True, description="whether gains have their p value")
     interval: bool = Field(True, description="whether gains have their interval")
-    gains: Literal["columns", "cell", "rows"] = Field(
-        "columns", description="where gains are: beside each column, in its cells, or in rows of their own"
-    )
+    gains: Literal["columns", "cell", "rows"] = Field("columns", description="where gains are")
     rank: bool = Field(True, description="whether the average rank is a column")
     aggregates: bool = Field(True, description="whether what several tasks say together of a gain is a column")
     planning: bool = Field(True, description="whether deviations and planned seeds are columns, where there is a bound")
-    environment: Literal["none", "table", "table*"] = Field(
-        "none", description="what the LaTeX table is in: nothing, a float of one column, or one of two"
-    )
+    environment: Literal["none", "table", "table*"] = Field("none", description="of LaTeX, around the table")
     caption: str = Field("", description="of that environment")
     anchor: str = Field("", description="its name for \\ref")
-    size: Literal["tiny", "scriptsize", "footnotesize", "small", "normalsize"] = Field(
-        "footnotesize", description="of its letters"
-    )
 
 
 class TableStyle(_Shown):
@@ -114,21 +103,21 @@ class TableLayout(_Shown):
     """A table's layout; what the command line says wins."""
 
     description: str = Field("", description="for who reads the file")
-    value: Words = Field([], description="scores, as --value has them")
-    rows: list[str | dict[str, Words]] = Field(
-        [], description="rows or methods in their order, a group of them as 'heading: [row, row]'; none: all"
+    value: list[str] = Field([], description="scores, as --value has them")
+    rows: list[str | dict[str, list[str]]] = Field(
+        [], description="in order, a group as 'heading: [row, row]'; none: all"
     )
-    columns: Words = Field([], description="columns, datasets or networks in their order; none: all")
+    columns: list[str] = Field([], description="columns, datasets or networks in their order; none: all")
     suite: str | None = Field(None, description="the suite whose declared comparison is shown")
     where: str | None = Field(None, description="a condition on the runs")
     split: str | None = Field(None, description="test, validation or all")
-    hide: Words = Field([], description="rows or methods that are left out")
+    hide: list[str] = Field([], description="rows or methods that are left out")
     baseline: str | None = Field(None, description="the row that the others are compared with")
 
     def filter(self) -> TableFilter:
         """Return what is shown, in which order."""
         groups: dict[str, str] = {}
-        rows: Words = []
+        rows: list[str] = []
         for item in self.rows:
             # a row without a group is below none
             for name, words in item.items() if isinstance(item, dict) else [("", [item])]:

@@ -151,8 +151,8 @@ def test_names_of_the_file_fit_together() -> None:
     content = published.content()
     declared = {}
     for kind, names in (("method", content.methods), ("network", content.networks)):
-        assert not set(names.ours) & set(names.others)
-        declared[kind] = {*names.ours, *names.others}
+        assert not set(names["ours"]) & set(names["others"])
+        declared[kind] = {*names["ours"], *names["others"]}
         assert {getattr(number, kind) for number in NUMBERS} == declared[kind]
     for table in content.tables:
         assert (table.cells[0], len(set(table.cells))) == ("accuracy", len(table.cells))
@@ -161,7 +161,7 @@ def test_names_of_the_file_fit_together() -> None:
             assert all(not isinstance(cell, list) or len(cell) == len(table.cells) for cell in row)
             parts = backbone.split("+")
             assert set(parts) <= declared["network"]
-            assert len(parts) == 1 or not set(parts) & set(content.networks.ours)
+            assert len(parts) == 1 or not set(parts) & set(content.networks["ours"])
             assert set(table.networks or ()) == (set(range(1, len(parts) + 1)) if len(parts) > 1 else set())
     assert {table.source for table in content.tables} == content.sources.keys()
     for key, source in content.sources.items():
