@@ -14,7 +14,7 @@ import pandas as pd
 from benchmark import escaping
 from benchmark.escaping import LATEX, latex as tex, visible
 from benchmark.tables.table import Table
-from benchmark.tables.view import BEST, SECOND, Cell, TypedTable, structured, tidy, typed
+from benchmark.tables.view import BEST, SECOND, Cell, TypedTable, gain_parts, structured, tidy, typed
 from methods.errors import unknown
 
 
@@ -179,17 +179,17 @@ def _latex_value(table: Table, cell: Cell) -> str:
 
 def _latex_gain(table: Table, cell: Cell) -> str:
     """Return a gain; nothing for the baseline's own."""
-    gain, style, places = cell.gain, table.style, cell.decimals
-    if gain is None:
+    if cell.gain is None:
         return "" if cell.note == "baseline" else tex(cell.note)
-    parts = [f"${gain.mean:+.{places}f}$"]
-    if style.interval and gain.low is not None and gain.high is not None:
-        parts.append(rf"{{\scriptsize [${gain.low:+.{places}f}, {gain.high:+.{places}f}$]}}")
-    details = [f"$n={gain.n}$"] if style.n else []
-    if style.p and gain.p is not None and gain.verdict is None:
-        number, e, power = f"{gain.p:.2g}".partition("e")
-        details.append(rf"$p={number}\cdot 10^{{{int(power)}}}$" if e else f"$p={number}$")
-    return " ".join([*parts, *([rf"{{\scriptsize {', '.join(details)}}}"] if details else [])])
+    mean, interval, details = gain_parts(cell.gain, table.style, cell.decimals)
+    small = [f"[${interval}$]"] if interval else []
+    # a small p value as LaTeX writes powers
+    small += [", ".join(f"${re.sub('e(.*)', _power, detail)}$" for detail in details)] if details else []
+    return " ".join([f"${mean}$", *(rf"{{\scriptsize {words}}}" for words in small)])
+
+
+def _power(found: re.Match[str]) -> str:
+    return rf"\cdot 10^{{{int(found[1])}}}"
 
 
 def _latex_header(corner: str, columns: Sequence[_LatexColumn]) -> list[str]:

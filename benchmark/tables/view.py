@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
 from benchmark.tables.gains import Gain
+from benchmark.tables.style import TableStyle
 from benchmark.tables.table import Heading, Table
 
 Kind = Literal[
@@ -149,13 +150,19 @@ def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
         there = "no seed in common" if reference and reference.values else "no run here of the baseline"
         why = there if own and own.values else ""
         return Cell(why, note=why)
+    mean, interval, details = gain_parts(gain, style, own.decimals)
+    text = ", ".join([mean + (f" [{interval}]" if interval else ""), *details])
+    return Cell(text, gain.mean, own.decimals, n=gain.n, gain=gain)
+
+
+def gain_parts(gain: Gain, style: TableStyle, decimals: int) -> tuple[str, str, list[str]]:
+    """Return the mean, the interval, which may be empty, and what else a style shows of a gain."""
     interval = ""
     if style.interval and gain.low is not None and gain.high is not None:
-        interval = f" [{gain.low:+.{own.decimals}f}, {gain.high:+.{own.decimals}f}]"
+        interval = f"{gain.low:+.{decimals}f}, {gain.high:+.{decimals}f}"
     n = [f"n={gain.n}"] if style.n else []
     p = [f"p={gain.p:.2g}"] if style.p and gain.p is not None and gain.verdict is None else []
-    text = ", ".join([f"{gain.mean:+.{own.decimals}f}{interval}", *n, *p])
-    return Cell(text, gain.mean, own.decimals, n=gain.n, gain=gain)
+    return f"{gain.mean:+.{decimals}f}", interval, n + p
 
 
 def _beside(table: Table, row: str, heading: Heading) -> dict[Kind, Cell]:
@@ -209,10 +216,6 @@ def _of_the_table(table: Table, form: Markup) -> Iterator[tuple[Column, dict[str
             yield Column(f"{kind}{end}", kind, form.text(f"{kind}{after}")), cells
 
 
-_WHOLE = ("n", "pairs", "seeds_for_equivalence", "seeds_for_power", "not_finished")
-_REAL = ("mean", "std", "gain", "low", "high", "confidence", "p", "paired_sd", "bound")
-
-
 def tidy(table: Table) -> pd.DataFrame:
     """Return one row per cell of values, in the order of the table.
 
@@ -239,8 +242,8 @@ def tidy(table: Table) -> pd.DataFrame:
                 found |= {"verdict": gain.text} if table.declaration else {}
         rows.append(found | {"not_finished": sum(one.count for one in own.unfinished)})
     frame = pd.DataFrame(rows)
-    types = dict.fromkeys(_WHOLE, "Int64") | dict.fromkeys(_REAL, "float64")
-    return frame.astype({name: kind for name, kind in types.items() if name in frame.columns})
+    whole = {"n", "pairs", "seeds_for_equivalence", "seeds_for_power", "not_finished"}.intersection(frame.columns)
+    return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
 def structured(table: Table) -> dict[str, Any]:

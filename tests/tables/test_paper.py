@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 
-from benchmark.escaping import LATEX, latex
 from benchmark.tables import style as layouts
 from benchmark.tables.rendering import rendered
 from benchmark.tables.selection import TableFilter
@@ -164,14 +163,9 @@ class TestForms:
     def test_neither_rank_nor_aggregates(self, frame: pd.DataFrame) -> None:
         table = made(frame, rank=False, aggregates=False, hide=["dkel[decay=none]"])
         assert not {"average rank", "gain over tasks"} & set(titles(typed(table)))
-        assert not any("rank" in note or "bootstrap" in note for note in table.notes())
 
 
 class TestLatex:
-    def test_words_of_ones_own(self) -> None:
-        assert LATEX.chosen(r"$\alpha$-KD & \textsc{x}") == r"$\alpha$-KD & \textsc{x}"
-        assert LATEX.chosen("R&D, 5 $") == latex("R&D, 5 $") == r"R\&D, 5 \$"
-
     def test_headings_of_two_levels_and_the_gain_of_a_cell(self, frame: pd.DataFrame) -> None:
         latex = rendered(made(frame, gains="cell", p=False, n=False), "latex")
         assert r"\multicolumn{2}{c}{cifar10} & \multicolumn{2}{c}{digits}" in latex

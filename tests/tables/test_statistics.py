@@ -46,7 +46,7 @@ def test_without_spread_or_three_pairs_there_is_no_interval() -> None:
         assert (gain.low, gain.high, gain.p) == (None, None, None)
     gain = paired_gain({seed: 70.1 + seed for seed in range(5)}, {seed: 70.0 + seed for seed in range(5)})
     assert gain is not None
-    assert (gain.mean, gain.n, gain.p) == (pytest.approx(0.1), 5, None)
+    assert (gain.n, gain.p) == (5, None)
 
 
 def test_the_level_is_that_of_the_table_of_t() -> None:
