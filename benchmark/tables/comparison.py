@@ -4,14 +4,16 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmark.configuration import Suite
-from benchmark.escaping import file_name
+from benchmark.escaping import file_name, visible
 from benchmark.metrics import HEADLINE, Better
 from benchmark.store import DamagedError, put, read_regular
 from benchmark.tables.gains import ALPHA, MAX_SEEDS, MIN_PAIRS, Gain, paired_gain, verdict
@@ -111,26 +113,30 @@ def declaration(name: str, suite: Suite) -> Declaration:
 
 def statement(declared: Declaration, verdicts: bool = True) -> list[str]:
     """Return what was declared and, if they are shown, how its verdicts come about, a line each."""
-    bounds = ", ".join(f"±{bound:g} {metric}" for metric, bound in declared.bounds.items())
-    lines = [
-        f"declared ({declared.name}): {len(declared.methods) - 1} methods against {declared.baseline}, "
-        f"{declared.seeds} seeds, equivalent within {bounds}; level 0.05 / {declared.comparisons} = "
-        f"{declared.alpha:.3g} for each comparison, so that a verdict depends on its own runs alone"
-    ]
-    if verdicts:
-        lines.append(
-            f"verdict: the interval of {1 - declared.alpha:.5g} compared with 0 and with the bound: it is beyond the "
-            "bound (better, worse by at least), excludes 0 (better, worse), is within the bound (equivalent), or none "
-            "of these (undecided)"
-        )
-    if len(declared.looks) > 1:
-        looks = ", ".join(map(str, declared.looks))
-        levels = ", ".join(f"{level:.2g}" for level in declared.levels())
-        lines.append(
-            f"sequential: looks at {looks} seeds at levels {levels} (error spending of Lan and DeMets after O'Brien "
-            "and Fleming, exact for t); what a look decides is kept, with the interval of its level and seeds"
-        )
-    return lines
+    levels = ", ".join(f"{level:.2g}" for level in declared.levels())
+    given = {"declared": declared, "verdicts": verdicts, "bounds": _bounds(declared), "levels": levels}
+    return note_lines("declaration.j2", **given)
+
+
+def _bounds(declared: Declaration) -> str:
+    return ", ".join(f"±{bound:g} {metric}" for metric, bound in declared.bounds.items())
+
+
+def note_lines(template: str, **given: Any) -> list[str]:
+    """Return the lines of a template of notes, in which control characters of names are visible."""
+    return [line for line in _templates().get_template(template).render(given).split("\n") if line]
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("benchmark.tables"),
+        autoescape=select_autoescape(),
+        finalize=lambda value: visible(value) if isinstance(value, str) else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def check_bound(option: str, bound: float) -> float:
@@ -234,10 +240,9 @@ def plan_notes(runs: Collection[str], plans: Iterable[Plan], applied: Declaratio
         one, shared = plan.declaration, len(plan.runs.intersection(runs))
         if shared and (applied is None or _compared(one) != _compared(applied)):
             looks = ", ".join(map(str, one.looks or [one.seeds]))
-            bounds = ", ".join(f"±{bound:g} {name}" for name, bound in one.bounds.items())
             lines[_compared(one)] = (
                 f"{shared} of these runs belong to a sequential plan ({one.name}) that is not applied here: looks at "
-                f"{looks} of at most {one.seeds} seeds, baseline {one.baseline}, {bounds}, level 0.05 / "
+                f"{looks} of at most {one.seeds} seeds, baseline {one.baseline}, {_bounds(one)}, level 0.05 / "
                 f"{one.comparisons}; levels hold for one plan, and another look at its runs is wrong more often"
             )
     return list(lines.values())

@@ -13,6 +13,7 @@ Word = Literal["better by at least", "better", "equivalent", "worse", "worse by 
 
 ALPHA = 0.05  # the level of the tests: 1 - 0.95 is a little more, and a p of 0.05 would be below it
 POWER = 0.8
+RESAMPLES = 2000  # of the bootstrap
 MAX_SEEDS = 100_000  # more seeds than anyone runs: a search for a number of seeds ends here
 MIN_PAIRS = 3  # fewer seeds say too little of their spread: a difference is shown without an interval
 

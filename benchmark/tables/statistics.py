@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from benchmark.tables.gains import ALPHA, MAX_SEEDS, MIN_PAIRS, POWER, Aggregate, Estimate
+from benchmark.tables.gains import ALPHA, MAX_SEEDS, MIN_PAIRS, POWER, RESAMPLES, Aggregate, Estimate
 
 Array = NDArray[np.float64]
-RESAMPLES = 2000  # of the bootstrap
 
 
 class MeanSquares(NamedTuple):

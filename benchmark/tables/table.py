@@ -9,17 +9,14 @@ import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
 from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, Run, cost_note, of_frame
-from benchmark.tables import layout
-from benchmark.tables.comparison import Declaration, Plan, plan_notes, plan_of, statement
-from benchmark.tables.gains import ALPHA, MIN_PAIRS, POWER, Aggregate, Gain, paired_gain
+from benchmark.tables import gains, layout
+from benchmark.tables.comparison import Declaration, Plan, note_lines, plan_notes, plan_of, statement
+from benchmark.tables.gains import ALPHA, MIN_PAIRS, Aggregate, Gain, paired_gain
 from benchmark.tables.layout import method_order, natural, summaries
 from benchmark.tables.replicates import Replicates, records, replicates
 from benchmark.tables.selection import TableFilter, only_row
 from benchmark.tables.style import TableStyle
 from methods.errors import InputError
-
-EXPLORATORY = "exploratory: this comparison was not declared before its runs were looked at, so it has no verdicts"
-MAX_NAMED = 6  # pairs of rows in the note on ranks
 
 
 @dataclass(frozen=True)
@@ -129,76 +126,39 @@ class Table:
 
     def notes(self) -> list[str]:
         """Return what a reader has to know, a line each."""
-        style = self.style
-        metrics = dict.fromkeys(heading.metric for heading in self.headings)
-        lines = [f"{metric.name}: {metric.description}" for metric in metrics]
-        counts = sorted({len(one.values) for one in self.replicates.values() if one.values})
+        style, own = self.style, self.replicates.values()
+        counts = sorted({len(one.values) for one in own if one.values})
         seeds = " (number of seeds)"
         if counts and not style.n:
             most = f" to {counts[-1]}" if len(counts) > 1 else ""
             seeds = f" over {counts[0]}{most} seed{'s' if counts[-1] > 1 else ''}"
-        lines += [f"mean ± standard deviation{seeds}", *self.remarks]
-        if any(one.unfinished for one in self.replicates.values()):
-            lines.append("runs that did not finish are counted, not averaged")
+        costs: dict[str, str] = {}
         for column in dict.fromkeys(heading.column for heading in self.headings):
-            costs = {key.metric.name: self.values(key) for key in self.headings if key.column == column}
-            if note := cost_note(costs.get("training-multiply-adds", {}), costs.get("step-time", {})):
-                lines.append(f"{column}: {note}")
-        for budget in self.budgets if style.rank else ():
-            ranks, used, judged = self.ranks(budget)
-            if used:
-                where = f" of {budget}" if budget else ""
-                by = self.complete(budget)[0][0].metric.name
-                lines.append(
-                    f"average rank{where}: by {by}, over the {used} of {judged} columns in which every row has a value"
-                )
-            if used > 1 and self.baseline is not None:
-                lines.append(rank_note({style.word(row): rank for row, rank in ranks.items()}, used))
-        return lines if self.baseline is None else lines + self._comparison_notes(style.word(self.baseline))
-
-    def _comparison_notes(self, baseline: str) -> list[str]:
-        start = f"gain: mean difference to {baseline}, paired over the n seeds that both have"
-        if not any(gain.p is not None for gain in self.gains.values()):
-            lines = [f"{start}; no interval and no p, which take {MIN_PAIRS} seeds and differences that vary"]
-        elif self.declaration is None:
-            shown = f"{1 - ALPHA:.0%} t interval from n = {MIN_PAIRS} on and p of the paired t-test"
-            lines = [f"{start}, with its {shown}, each for itself; {EXPLORATORY}"]
-        else:
-            lines = [f"{start}, with its t interval from n = {MIN_PAIRS} on", *statement(self.declaration)]
-        if any(self.bound(heading) for heading in self.headings):
-            at = f"{self.alpha:.2g}{'' if self.declaration else ', uncorrected'}"
-            lines.append(
-                f"paired sd: standard deviation of the differences to {baseline} at the same seed; seeds for "
-                f"equivalence, for power: how many call a true difference of 0 equivalent, and show one as large as "
-                f"the bound, with {POWER:.0%} power (level {at})"
-            )
-        if self.aggregates and self.style.aggregates:
-            from benchmark.tables.statistics import RESAMPLES
-
-            one = next(iter(self.aggregates.values()))
-            lines.append(
-                f"gain over tasks: interquartile mean of the gains over {baseline} in {one.columns} tasks; probability "
-                f"of improvement: that a run is better than one of {baseline}, mean over the tasks; both with "
-                f"{100 * one.confidence:.5g}% interval from the bootstrap's standard error, seeds sampled within each "
-                f"task ({RESAMPLES} times)"
-            )
-        return lines
+            means = {key.metric.name: self.values(key) for key in self.headings if key.column == column}
+            costs[column] = cost_note(means.get("training-multiply-adds", {}), means.get("step-time", {}))
+        return note_lines(
+            "notes.j2",
+            table=self,
+            baseline=style.word(self.baseline or ""),
+            metrics=dict.fromkeys(heading.metric for heading in self.headings),
+            seeds=seeds,
+            unfinished=any(one.unfinished for one in own),
+            costs=costs,
+            differing=lambda ranks, used: differing_ranks({style.word(row): ranks[row] for row in ranks}, used),
+            tested=any(gain.p is not None for gain in self.gains.values()),
+            constants=gains,
+            statement=statement,
+            bounded=any(self.bound(heading) for heading in self.headings),
+        )
 
 
-def rank_note(ranks: Mapping[str, float], columns: int) -> str:
-    """Return which average ranks differ by Nemenyi's test."""
+def differing_ranks(ranks: Mapping[str, float], columns: int) -> tuple[float, list[str]]:
+    """Return Nemenyi's critical difference, and the pairs of rows whose average ranks are as far apart."""
     from benchmark.tables.statistics import critical_difference
 
-    rows, distance = len(ranks), critical_difference(len(ranks), columns)
-    ordered = sorted(ranks, key=ranks.__getitem__)
-    apart = [f"{a} and {b}" for a, b in itertools.combinations(ordered, 2) if ranks[b] - ranks[a] >= distance]
-    more = f" and {len(apart) - MAX_NAMED} more" if len(apart) > MAX_NAMED else ""
-    possible = "" if distance <= rows - 1 else ", which so few columns can never show"
-    which = ", ".join(apart[:MAX_NAMED]) + more if apart else "none do"
-    return (
-        f"average ranks differ where they are {distance:.2f} apart or more{possible} (Nemenyi's test at {ALPHA:.0%}, "
-        f"{rows} rows, {columns} column{'' if columns == 1 else 's'}): {which}"
-    )
+    distance, ordered = critical_difference(len(ranks), columns), sorted(ranks, key=ranks.__getitem__)
+    pairs = itertools.combinations(ordered, 2)
+    return distance, [f"{a} and {b}" for a, b in pairs if ranks[b] - ranks[a] >= distance]
 
 
 def build(
@@ -315,7 +275,7 @@ def compared(
         every: Values of rows that are not shown too, such as a hidden baseline's.
     """
     every = every or table.replicates
-    gains: dict[tuple[str, Heading], Gain] = {}
+    found: dict[tuple[str, Heading], Gain] = {}
     for (row, heading), own in table.replicates.items():
         reference = every.get((baseline, heading))
         if row == baseline or reference is None:
@@ -327,8 +287,8 @@ def compared(
         else:
             gain = paired_gain(own.values, reference.values)
         if gain is not None:
-            gains[row, heading] = gain
-    table = replace(table, baseline=baseline, gains=gains, declaration=declaration, resolve=resolve)
+            found[row, heading] = gain
+    table = replace(table, baseline=baseline, gains=found, declaration=declaration, resolve=resolve)
     together: dict[tuple[str, str], Aggregate] = {}
     for budget, row in itertools.product(table.budgets, table.rows):
         complete, _ = table.complete(budget)
