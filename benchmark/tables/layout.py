@@ -205,19 +205,13 @@ def _used(row: Mapping[Any, Any], use: Mapping[str, Any]) -> dict[Any, Any]:
 def _named(
     runs: pd.DataFrame, place: "pd.Series[Any]", settings: Sequence[str]
 ) -> "tuple[pd.Series[Any], str, list[str]]":
-    """Return what follows the method's name, by run, what its plain name is short for, and what the context decides.
+    """Return for a method's runs what follows its name, what its plain name is short for, and what the context decides.
 
     Two runs have one name exactly if no setting that is read tells them apart. What a setting is may follow from the
     dataset and the number of networks, and a number of epochs from the length of the run: it tells runs apart only if
     it has several values within one such context, and a value is then the usual one of its context if it is the most
     common one of the table, or, where that one is not to be found, the most common one that never is beside it. The
-    configuration with the most places has the method's plain name; where several have as many, all are named. A name
-    says every setting that is read and in which the configurations differ.
-
-    Args:
-        runs: Those of one method.
-        place: What counts as one place of the table, by run.
-        settings: The columns with the settings that belong to a method.
+    configuration with the most places has the plain name, if it is one; others name every setting that differs.
     """
     networks = runs["backbone"].map(lambda name: str(name).count("+"))
     parts = zip(runs["dataset"], networks, runs["budget"], strict=True)

@@ -55,11 +55,8 @@ class TableFilter:
     def runs(self, frame: pd.DataFrame, keep_splits: bool = False) -> tuple[pd.DataFrame, list[str]]:
         """Return the runs that are chosen, and a line on what was left out without being asked for.
 
-        Args:
-            keep_splits: Whether runs on the validation split stay beside the others, as where it is a key.
-
-        Raises:
-            InputError: If a word is unknown, or no run is chosen.
+        Runs on the validation split stay beside the others if ``keep_splits``, as where it is a key. An InputError is
+        raised if a word is unknown, or no run is chosen.
         """
         if self.split is not None and self.split not in SPLITS:
             raise unknown("split", self.split, SPLITS)
@@ -80,15 +77,10 @@ class TableFilter:
         return chosen[fits], notes
 
     def labels(self, runs: pd.DataFrame, labels: Sequence[str], axis: str, of_methods: bool) -> list[str]:
-        """Return the rows, or the columns, that are shown, in order.
+        """Return the rows, or the columns, that are shown, in order; methods can be hidden.
 
-        A word that is a method, a dataset or a network without runs is passed over.
-
-        Args:
-            of_methods: Whether these are methods, which can be hidden.
-
-        Raises:
-            InputError: If a word means nothing, or nothing is left.
+        A word that is a method, a dataset or a network without runs is passed over. An InputError is raised if a word
+        means nothing, or nothing is left.
         """
         found = list(labels)
         if words := self.rows if axis == "row" else self.columns:
@@ -122,11 +114,7 @@ class TableFilter:
 
 
 def matching(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str = "row") -> list[str]:
-    """Return the labels that match a word: the label itself, else all of a method's, as far as the settings fit.
-
-    Args:
-        word: A label; a method's name; or ``method[key=value, ...]`` with settings of the method.
-    """
+    """Return the labels that match a word: a label, a method, or ``method[key=value, ...]`` with its settings."""
     # the plain name of several configurations is that of the usual one, if there is one
     return [word] if word in labels else _of_method(word, runs, labels, axis)
 
@@ -214,14 +202,9 @@ def _in_one_environment(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 def suite_runs(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     """Return the runs that a suite declares, with their ``task``; whatever else is stored changes nothing.
 
-    A run belongs to a task if dataset, network, the settings of training and data and the method's hyperparameters are
-    the declared ones, and it has one of the declared seeds and budgets.
-
-    Args:
-        frame: From :func:`benchmark.store.load`, of all splits.
-
-    Raises:
-        InputError: If there is no such run.
+    A run of a frame of all splits (:func:`benchmark.store.load`) belongs to a task if dataset, network, the settings of
+    training and data and the method's hyperparameters are the declared ones, and it has one of the declared seeds and
+    budgets. Without any such run an InputError is raised.
     """
     budgets = frame["budgets"].str.split(BUDGETS_JOINED_BY, regex=False)
     own = budgets.map(lambda given: BUDGETS_JOINED_BY.join(budget for budget in suite.budgets if budget in given))

@@ -184,8 +184,7 @@ def build(
             accuracy where the peers' backbones differ.
         rows: Keys of :data:`benchmark.tables.layout.KEYS`.
         columns: The same, none of the rows'.
-        baseline: The row that the others are compared with: its label, a method of one row, or
-            ``method[key=value, ...]``.
+        baseline: The row that the others are compared with: a label, a method of one row, or ``method[key=value]``.
         resolve: The difference that seeds are planned for, in the unit of the metrics. It needs a baseline.
         choice: Which rows and columns are shown, in which order; its conditions on runs are not asked here.
         showing: How they are shown.

@@ -98,19 +98,15 @@ def test_counts() -> None:
     assert sum(number.std is not None for number in NUMBERS) == 70 + 9 + 32
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=lambda n: f"{n.source}-{n.method}-{n.dataset}-{n.backbone}-{n.network}")
-def test_every_number(number: published.PublishedNumber) -> None:
-    source = published.content().sources[number.source]
-    assert source.url.startswith("https://github.com/")
-    assert source.differences
-    assert number.protocol == "; ".join(source.differences)
-    assert number in published.find(number.method, number.dataset, number.backbone)
-    assert number.network in number.backbone.split("+")
-    for value in (number.accuracy, number.ensemble, number.best_epoch):
-        assert value is None or 0 < value < 100
-    assert number.std is None or 0 < number.std < 1
-    assert number.ensemble is None or number.ensemble > number.accuracy
-    assert number.best_epoch is None or number.best_epoch >= number.accuracy
+def test_every_number() -> None:
+    for number in NUMBERS:
+        source = published.content().sources[number.source]
+        assert source.url.startswith("https://github.com/")
+        assert number.protocol == "; ".join(source.differences)
+        assert number in published.find(number.method, number.dataset, number.backbone)
+        assert number.std is None or 0 < number.std < 1
+        assert number.ensemble is None or number.ensemble > number.accuracy
+        assert number.best_epoch is None or number.best_epoch >= number.accuracy
 
 
 def test_nothing_of_what_was_not_found() -> None:

@@ -250,15 +250,6 @@ class TestSimulation:
             for ends in zip((mean - half).tolist(), (mean + half).tolist(), strict=True)
         ]
 
-    def test_the_interval_is_the_declaration_s(self) -> None:
-        declared = Declaration("simulated", "base", ("base", "a"), self.SEEDS, self.ROWS)
-        differences = self.tables(0.2, 3)[0]
-        for row in differences.tolist():
-            gain = declared.judge(dict(enumerate(row)), dict.fromkeys(range(self.SEEDS), 0.0), "student", "high")
-            assert gain is not None
-            half = stats.t.isf(0.05 / self.ROWS / 2, 9) * np.std(row, ddof=1) / math.sqrt(10)
-            assert gain.high == pytest.approx(np.mean(row) + half)
-
     def test_null_tables(self) -> None:
         found = self.verdicts(self.tables(0.0, 0))
         assert sum(bool(words - {"undecided", "equivalent"}) for words in found) / self.TABLES <= 0.05
