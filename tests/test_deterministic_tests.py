@@ -37,20 +37,6 @@ from hypothesis import given, strategies as st
 def test_fails(number):
     assert number < 2**63 + 12345
 """
-SKIPS = """
-import pytest
-from tests import needs
-
-
-@pytest.mark.parametrize("number", range(3))
-def test_needs(number):
-    needs.extra("nothing", "no_such_module")
-
-
-@pytest.mark.skip(reason="no patience: sleep 1")
-def test_waits():
-    pass
-"""
 
 
 def run(path: Path, content: str, *words: str) -> str:
@@ -101,14 +87,3 @@ def test_fuzz_ends_with_the_first_failure_and_the_command_that_repeats_it(
     # where CI is set, pytest does not shorten its summary, and the line is there a second time
     (blob,) = set(re.findall(r"@reproduce_failure\(.*\)", printed))
     assert blob in again.stdout
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("processes", [(), ("-n", "1")])
-def test_the_last_lines_say_what_was_skipped_and_how_it_is_not(tmp_path: Path, processes: tuple[str, ...]) -> None:
-    lines = run(tmp_path / "test_it.py", SKIPS, *processes).splitlines()
-    assert lines[-3:] == [
-        "NOT TESTED: 4 skipped",
-        f"   3  no no_such_module: {sys.executable} -m pip install 'okdbench[nothing]'",
-        "   1  no patience: sleep 1",
-    ]

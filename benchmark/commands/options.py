@@ -139,11 +139,6 @@ def _typed(key: str, option: Option) -> tuple[str, Any]:
     return key, Annotated[kind | None, typer.Option(*flags, **how)]
 
 
-def begun(ctx: typer.Context) -> float | None:
-    """Return when the command began, in seconds of ``time.time()``; None if its context does not know."""
-    return ctx.obj if isinstance(ctx.obj, float) else None
-
-
 def shown(results: Iterable[Path]) -> str:
     """Return the results folders as text."""
     return ", ".join(map(str, results))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import begun, path, switch, with_options
+from benchmark.commands.options import path, switch, with_options
 from benchmark.configuration import OPTIONS, RUN_ALONE, SWEEP_OPTIONS, UNTIL_DECIDED_OPTIONS
 from benchmark.console import new_console
 from methods.errors import InputError
@@ -30,7 +30,7 @@ def run(
     from benchmark.configuration import layer_from_assignments
 
     plugins = tuple(plugin or ())
-    prepare = partial(running.prepare, plugins=plugins, force=force, begun=begun(ctx), fetch=not dry_run)
+    prepare = partial(running.prepare, plugins=plugins, force=force, begun=ctx.obj, fetch=not dry_run)
     layers = [*options.file_layers(config, plugins), layer_from_assignments(set_ or ()) | flags]
     console = new_console()
     bound = until.pop("until_decided", None)
@@ -76,7 +76,7 @@ def sweep(
 
     settings = layer_from_assignments(set_ or ())
     given = search | flags
-    prepared = plan.prepare(file, given, settings, space or (), tuple(plugin or ()), out, begun(ctx), fetch=not dry_run)
+    prepared = plan.prepare(file, given, settings, space or (), tuple(plugin or ()), out, ctx.obj, fetch=not dry_run)
     console = new_console()
     if dry_run:
         sweeping.print_plan(prepared, console)
