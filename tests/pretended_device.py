@@ -321,14 +321,6 @@ class _Functions(TorchFunctionMode):
         return func(*args, **kwargs) if own is None else own(self._pretended, func, *args, **kwargs)
 
 
-def _place(pretended: PretendedDevice, func: Any, tensor: Tensor) -> torch.device:
-    return CUDA if is_on(tensor) else func(tensor)
-
-
-def _is_cuda(pretended: PretendedDevice, func: Any, tensor: Tensor) -> bool:
-    return is_on(tensor)
-
-
 def _moved(pretended: PretendedDevice, func: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if args and isinstance(args[0], Tensor):
         args = (CUDA if is_on(args[0]) else CPU, args[0].dtype, *args[1:])
@@ -346,14 +338,6 @@ def _moved(pretended: PretendedDevice, func: Any, tensor: Tensor, *args: Any, **
         return moved
     finally:
         pretended.target, pretended.asynchronous = None, False
-
-
-def _to_cpu(pretended: PretendedDevice, func: Any, tensor: Tensor, *_: Any, **__: Any) -> Tensor:
-    return _moved(pretended, func, tensor, CPU)
-
-
-def _to_cuda(pretended: PretendedDevice, func: Any, tensor: Tensor, *_: Any, **__: Any) -> Tensor:
-    return _moved(pretended, func, tensor, CUDA)
 
 
 def _pinned(pretended: PretendedDevice, func: Any, tensor: Tensor) -> Tensor:
@@ -401,11 +385,11 @@ def _one_hot(pretended: PretendedDevice, func: Any, labels: Tensor, num_classes:
 
 _ANSWERS: dict[Any, Any] = {
     torch._C._nn.one_hot: _one_hot,
-    Tensor.device.__get__: _place,
-    Tensor.is_cuda.__get__: _is_cuda,  # type: ignore[attr-defined]
+    Tensor.device.__get__: lambda pretended, func, tensor: CUDA if is_on(tensor) else func(tensor),
+    Tensor.is_cuda.__get__: lambda pretended, func, tensor: is_on(tensor),  # type: ignore[attr-defined]
     Tensor.to: _moved,
-    Tensor.cpu: _to_cpu,
-    Tensor.cuda: _to_cuda,
+    Tensor.cpu: lambda pretended, func, tensor, *_, **__: _moved(pretended, func, tensor, CPU),
+    Tensor.cuda: lambda pretended, func, tensor, *_, **__: _moved(pretended, func, tensor, CUDA),
     Tensor.__deepcopy__: _copied,
     Tensor.pin_memory: _pinned,
     Tensor.tolist: _listed,
