@@ -165,9 +165,7 @@ def _class(name: str) -> Any:
         if not inspect.isclass(kind):
             continue
         given = inspect.signature(kind.__init__).parameters
-        needed = [
-            one.name for one in given.values() if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
-        ]
+        needed = [key for key, one in given.items() if one.default is one.empty and one.kind is not one.VAR_KEYWORD]
         # without a transform of its targets a set is of pairs, flows or films
         labelled = "target_transform" in given or any(one.kind is one.VAR_KEYWORD for one in given.values())
         if needed == ["self", "root"] and labelled and not given.keys().isdisjoint({"train", "split"}):
@@ -203,10 +201,8 @@ def _at_hand(kind: Any, split: str, root: Path) -> tuple[Any, bool]:
     for cls in (kind, unverified):
         try:
             found = _opened(cls, split, root)
-        except ImportError as error:
-            raise InputError(f"torchvision needs {error.name} for {kind.__name__}: pip install {error.name}") from None
         except Exception:
-            # whatever a missing or a damaged file provokes
+            # whatever a missing file, a damaged one or a missing package provokes
             found = None
         if found is not None:
             return found, cls is kind
@@ -221,10 +217,9 @@ def _downloaded(name: str, kind: Any, split: str, root: Path) -> Any:
         with FileLock(root / f".torchvision-{kind.__name__}.lock"):
             return _opened(kind, split, root, download=True)
     except Exception as error:
-        raise InputError(
-            f"{name} is not in {root} and cannot be downloaded ({message_of(error)}): put its files there as "
-            f"torchvision.datasets.{kind.__name__} names them"
-        ) from None
+        reason = f"{name} is not in {root} and cannot be downloaded ({message_of(error)})"
+        named = f"torchvision.datasets.{kind.__name__}"
+        raise InputError(f"{reason}: put its files there as {named} names them") from None
 
 
 LABELS = ("label", "labels", "fine_label")

@@ -254,12 +254,9 @@ def _official_layout(base: Path, part: str) -> Listed:
 
 def _lines(path: Path) -> Sequence[str]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is no text file") from None
-    return [line for line in text.splitlines() if line.strip()]
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', 'it is no text file')}") from None
 
 
 CIFAR10 = OfficialSet(

@@ -275,8 +275,7 @@ class TestOfficial:
             datasets.load(name, DataConfig(), tmp_path / "data")
         message = str(caught.value)
         assert message.startswith(f"{name} is not in {tmp_path}/data and cannot be downloaded (")
-        for file, checksum in FILES[name].items():
-            assert f"{file} (MD5 {checksum})" in message
+        assert all(f"{file} (MD5 {checksum})" in message for file, checksum in FILES[name].items())
         assert f"into {tmp_path}/data" in message
         assert "\n" not in message
 

@@ -8,12 +8,10 @@ import pytest
 from PIL import Image
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
-from benchmark import datasets
-from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets.decoding import squared
 from benchmark.datasets.images import LabelledImages
 from methods.errors import InputError
-from tests.images import Place, channel_statistics, random_pixels, same, save, tree
+from tests.images import Place, random_pixels, same, save, tree
 
 NOWHERE = Path("no-such-folder")
 
@@ -34,16 +32,6 @@ class TestImageSize:
         loaded = place.load(image_size=12)
         assert loaded.train.shape == loaded.test.shape == (3, 12, 12)
         assert place.load(image_size=9).image_size == 9
-
-    def test_sets_of_one_size_are_resized_too(self) -> None:
-        config = DataConfig(image_size=16, train_per_class=2)
-        whole = datasets.load("digits", DataConfig(train_per_class=2), NOWHERE)
-        loaded = datasets.load("digits", config, NOWHERE)
-        assert loaded.train.shape == loaded.test.shape == (1, 16, 16)
-        expected = Image.fromarray(whole.train.images[0, 0]).resize((16, 16), Image.Resampling.BILINEAR)
-        assert np.array_equal(loaded.train.images[0, 0], np.asarray(expected))
-        assert (loaded.mean, loaded.std) == channel_statistics(loaded.train.images)
-        assert datasets.checksum("digits", config, NOWHERE) == datasets.checksum("digits", DataConfig(), NOWHERE)
 
     @pytest.mark.parametrize("shape", [(5, 1, 9, 9), (5, 3, 30, 17), (5, 1, 17, 40)])
     def test_arrays_are_resized_as_files_are(self, shape: tuple[int, ...]) -> None:

@@ -276,12 +276,6 @@ class TestRangeOf16Bits:
         sixteen_bit(place, 0, 4096, parts=("test",))
         assert place.load().test.images.max() == 16
 
-    def test_where_no_cache_can_be_written(self, tmp_path: Path) -> None:
-        place = Place(tmp_path)
-        sixteen_bit(place, 4095)
-        place.root.write_text("no folder")
-        assert "is 4095 of 65535" in refusal(place.load)
-
     def test_of_a_hugging_face_set(self, tmp_path: Path) -> None:
         images = [np.full((8, 8), 40 * value, dtype=np.uint16) for value in range(6)]
         part = split(images, [0, 1, 2, 0, 1, 2])  # type: ignore[arg-type]

@@ -83,16 +83,6 @@ class TestLayout:
         assert (len(loaded.train), loaded.test.labels.tolist()) == (9, [0, 1, 2])
         assert checksum(tmp_path, holdout=0.25) == before
 
-    def test_checksum_tells_images_and_labels(self, tmp_path: Path) -> None:
-        folder = tiny_tree(tmp_path)
-        found = {checksum(tmp_path)}
-        save(folder / "val/images/val_0.JPEG", random_pixels(16, 16, 3, seed=999))
-        found.add(checksum(tmp_path))
-        annotations = folder / "val/val_annotations.txt"
-        annotations.write_text(annotations.read_text().replace("val_0.JPEG\tn03", "val_0.JPEG\tn01"))
-        found.add(checksum(tmp_path))
-        assert len(found) == 3
-
     def test_checksum_does_not_depend_on_the_order_of_the_classes(self, tmp_path: Path) -> None:
         folder = tiny_tree(tmp_path)
         before = checksum(tmp_path)
@@ -123,7 +113,7 @@ ANNOTATIONS, LAST = "val/val_annotations.txt", "val_5.JPEG\tn02\t0\t32\t44\t62"
 NAMES, FILES = r"wnids\.txt must name each folder in .*train once", "do not name the same files, each once: "
 FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
     ("no wnids", lambda f: (f / "wnids.txt").unlink(), r"cannot read .*wnids\.txt: No such file"),
-    ("binary wnids", lambda f: (f / "wnids.txt").write_bytes(b"\xff\xfe\x00"), r"wnids\.txt is no text file"),
+    ("binary wnids", lambda f: (f / "wnids.txt").write_bytes(b"\xff\xfe\x00"), r"wnids\.txt: it is no text file"),
     ("empty wnids", lambda f: (f / "wnids.txt").write_text("\n"), NAMES),
     ("class twice", edit("wnids.txt", "n01", "n02"), NAMES),
     ("class outside", edit("wnids.txt", "n01", "../n01"), NAMES),
@@ -173,16 +163,6 @@ class TestArchive:
         """The bytes of an archive, which is alone in its folder."""
         tiny_tree(tmp_path)
         return zipped(tmp_path, monkeypatch)
-
-    def test_archive_in_the_data_folder_is_unpacked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        tiny_tree(tmp_path)
-        before = load(tmp_path)
-        images, labels = np.array(before.train.images), before.train.labels
-        zipped(tmp_path, monkeypatch)
-        after = load(tmp_path)
-        assert np.array_equal(after.train.images, images)
-        assert np.array_equal(after.train.labels, labels)
-        assert leftovers(tmp_path) == set()
 
     def test_identity_is_the_content_of_the_archive(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tiny_tree(tmp_path)
