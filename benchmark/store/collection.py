@@ -156,7 +156,7 @@ def find(results: Results, word: str, prefer: str | Path | None = None) -> Store
     runs = [brief(root, name, whole_files(root / "runs" / name)) for root in there]
     counting, contradicting = _counting(runs, preferred, {})
     if not counting:
-        raise InputError(*contradicting.values())
+        raise InputError(next(iter(contradicting.values())))
     return counting[0]
 
 

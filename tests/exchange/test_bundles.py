@@ -124,14 +124,6 @@ class TestMerge:
         exchange.pack(tmp_path / "there", tmp_path / "c.tar.gz")
         assert exchange.merge([tmp_path / "c.tar.gz"], tmp_path / "again").added == 8
 
-    def test_weights_come_along_where_asked(self, finished_runs: Path, tmp_path: Path) -> None:
-        for weights in (False, True):
-            exchange.pack(finished_runs, tmp_path / f"{weights}.tar.gz", weights)
-            exchange.merge([tmp_path / f"{weights}.tar.gz"], tmp_path / str(weights))
-            there = [path for path in files(tmp_path / str(weights)) if path.endswith(".safetensors")]
-            assert bool(there) is weights
-        assert files(tmp_path / "True") == files(finished_runs)
-
     def test_what_a_run_was_asked_for_as_is_joined(self, bundle: Path, tmp_path: Path) -> None:
         into = tmp_path / "there"
         finish(into, 0)
@@ -180,14 +172,6 @@ class TestMerge:
         found = tables.stored_plans([tmp_path / "there"])
         assert sorted(len(one.declaration.looks) for one in found) == [2, 3]
         assert all(one.runs == set(names) for one in found)
-
-    def test_damaged_runs_are_named_and_not_packed(self, results: Path, tmp_path: Path) -> None:
-        (finish(results, 2) / METRICS).write_text("x\n")
-        packed = exchange.pack(results, tmp_path / "c.tar.gz")
-        assert packed.runs == 4
-        (line,) = packed.left_out
-        assert "-s2-" in line
-        assert f"{METRICS}, line 1" in line
 
 
 def members(results: Path) -> Members:

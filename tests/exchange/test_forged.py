@@ -401,15 +401,17 @@ def test_pack_follows_no_links(submitted: Path, tmp_path: Path) -> None:
     exchange.merge([submitted / "runs.tar.gz"], results)
     secret = tmp_path / "secret.safetensors"
     secret.write_bytes(b"a secret")
-    first, second, third, *_ = sorted((results / "runs").iterdir())
+    first, second, third, fourth, *_ = sorted((results / "runs").iterdir())
     (first / "peer0.safetensors").symlink_to(secret)
     (second / "metrics.jsonl").rename(tmp_path / "metrics.jsonl")
     (second / "metrics.jsonl").symlink_to(tmp_path / "metrics.jsonl")
     third.rename(tmp_path / third.name)
     third.symlink_to(tmp_path / third.name)
+    (fourth / "metrics.jsonl").write_text("x\n")
     packed = exchange.pack(results, tmp_path / "b.tar.gz", weights=True)
-    assert packed.runs == 2 * SEEDS - 3
-    assert sorted(line.partition(" ")[0] for line in packed.left_out) == [str(first), str(second), str(third)]
+    assert packed.runs == 2 * SEEDS - 4
+    assert sorted(line.partition(" ")[0] for line in packed.left_out) == [*map(str, (first, second, third, fourth))]
+    assert any("metrics.jsonl, line 1" in line for line in packed.left_out)
 
 
 def test_files_that_a_person_names_are_used(submitted: Path, access: Access) -> None:

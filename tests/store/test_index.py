@@ -146,12 +146,11 @@ class TestSameNumbers:
 
 
 class TestReduced:
-    @pytest.mark.parametrize("epochs", [1, 2, 119, 120, 121, 300, 5000])
-    def test_few_epochs_with_the_first_and_the_last(self, epochs: int) -> None:
-        chosen = spread(range(epochs))
-        assert chosen == sorted(set(chosen))
-        assert len(chosen) == min(epochs, 120)
-        assert (chosen[0], chosen[-1]) == (0, epochs - 1)
+    def test_few_epochs_with_the_first_and_the_last(self) -> None:
+        for epochs in (1, 2, 119, 120, 121, 300, 5000):
+            chosen = spread(range(epochs))
+            assert chosen == sorted(set(chosen))
+            assert (len(chosen), chosen[0], chosen[-1]) == (min(epochs, 120), 0, epochs - 1)
 
     def test_evaluated_epochs_are_kept_where_they_are_few(self) -> None:
         run = RunConfig(**(config(0).model_dump() | {"train": TrainConfig(epochs=300, eval_every=25)}))
