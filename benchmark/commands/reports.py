@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import metric_names, one_of, path, say_notes, several_of, shown, switch
+from benchmark.commands.options import Text, metric_names, one_of, option, path, say_notes, several_of, shown, switch
 from benchmark.console import tell
 from methods.errors import InputError, unknown
 
@@ -19,36 +19,31 @@ ENDINGS = {"tex": "latex", "htm": "html", "txt": "md"}
 def table(
     results: options.ManyResults = options.RESULTS,
     prefer: options.Prefer = None,
-    rows: Annotated[str, typer.Option(help="Keys of the rows: method, dataset, backbone, split, seed.")] = "method",
+    rows: Annotated[str, option("Keys of the rows: method, dataset, backbone, split, seed.")] = "method",
     columns: Annotated[
-        options.Text, typer.Option(help="Keys of the columns (default: dataset,backbone), or metrics: student,best.")
+        Text, option("Keys of the columns (default: dataset,backbone), or metrics: student,best.")
     ] = None,
-    value: Annotated[
-        options.Text,
-        typer.Option(help="Metrics (default: student): {metrics}.", autocompletion=several_of(metric_names)),
-    ] = None,
+    value: Annotated[Text, option("Metrics (default: student): {metrics}.", None, several_of(metric_names))] = None,
     baseline: options.Baseline = None,
     resolve: Annotated[
-        float | None, typer.Option(help="The difference that matters, such as 0.5: how many seeds tell it from none.")
+        float | None, option("The difference that matters, as 0.5: how many seeds would tell it.")
     ] = None,
     suite: options.SuiteName = None,
     where: options.Where = None,
     split: options.Split = None,
-    environment: Annotated[
-        options.Text, typer.Option(help="Runs of one environment alone: a part of its hardware or versions.")
-    ] = None,
+    environment: Annotated[Text, option("Runs of one environment: a part of its hardware or versions.")] = None,
     hide: options.Hide = None,
     label: options.Label = None,
     layout_file: options.Layout = None,
-    digits: Annotated[int | None, typer.Option(help="Decimal places of accuracies (default: 2).")] = None,
-    n: Annotated[bool | None, typer.Option(help="Show the number of seeds.")] = None,
-    p: Annotated[bool | None, typer.Option(help="Show the p values of gains.")] = None,
-    interval: Annotated[bool | None, typer.Option(help="Show their intervals.")] = None,
-    gains: Annotated[options.Text, typer.Option(help="Show gains in columns, in the cell or in rows.")] = None,
-    rank: Annotated[bool | None, typer.Option(help="A column with the average rank.")] = None,
-    aggregates: Annotated[bool | None, typer.Option(help="Columns with the gains over all columns.")] = None,
+    digits: Annotated[int | None, option("Decimal places of accuracies (default: 2).")] = None,
+    n: Annotated[bool | None, option("Show the number of seeds.")] = None,
+    p: Annotated[bool | None, option("Show the p values of gains.")] = None,
+    interval: Annotated[bool | None, option("Show their intervals.")] = None,
+    gains: Annotated[Text, option("Show gains in columns, in the cell or in rows.")] = None,
+    rank: Annotated[bool | None, option("A column with the average rank.")] = None,
+    aggregates: Annotated[bool | None, option("Columns with the gains over all columns.")] = None,
     form: Annotated[
-        options.Text, typer.Option("--format", help="md, latex, csv, html or json (default: as --out ends).")
+        Text, option("md, latex, csv, html or json (default: as --out ends).", None, None, "--format")
     ] = None,
     out: Annotated[Path | None, path("FILE", "Write it to a file instead of printing it.")] = None,
     published: Annotated[bool, switch("--published", "Compare with published numbers, with sources.")] = False,
@@ -113,6 +108,7 @@ def _put(content: str, out: Path | None) -> None:
 WAIT = 3.0  # seconds between two looks at the runs that a page is written of
 KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", "confusion", "agreement")
 OF_PREDICTIONS = ("confusion", "agreement")
+USUAL_COST = "training-multiply-adds"
 NO_VALUE = {"homogeneity": "every measure of the peers", "confusion": "the images of each class in %"}
 
 
@@ -136,38 +132,26 @@ def plot(
     prefer: options.Prefer = None,
     out: Annotated[Path | None, path("FILE", "Ends in .svg, .pdf or .png (default: KIND.svg).")] = None,
     value: Annotated[
-        options.Text,
-        typer.Option(
-            help="curves: {curves}; cost and ranks: {metrics}. Default: student. agreement: agreement or errors.",
-            autocompletion=one_of(value_names),
+        Text,
+        option(
+            "curves: {curves}; cost and ranks: {metrics}. Default: student. agreement: agreement or errors.",
+            complete=one_of(value_names),
         ),
     ] = None,
     run: Annotated[
         options.Words,
-        typer.Option(
-            help="confusion, agreement: only this run; of several the agreement between them.",
-            metavar="RUN",
-            autocompletion=options.run_names,
-        ),
+        option("confusion, agreement: only this run; of several the agreement between them.", "RUN", options.run_names),
     ] = None,
-    predictor: Annotated[
-        options.Text, typer.Option(help="Of whom, with confusion, and agreement between runs.", metavar="NAME")
-    ] = None,
-    against: Annotated[
-        str, typer.Option(help="cost: which one, such as seconds or memory.", autocompletion=one_of(cost_names))
-    ] = "training-multiply-adds",
+    predictor: Annotated[Text, option("Of whom, with confusion, and agreement between runs.", "NAME")] = None,
+    against: Annotated[str, option("cost: which one, such as seconds.", None, one_of(cost_names))] = USUAL_COST,
     suite: options.SuiteName = None,
     where: options.Where = None,
     split: options.Split = None,
     hide: options.Hide = None,
     label: options.Label = None,
     layout_file: options.Layout = None,
-    look: Annotated[
-        str, typer.Option("--style", help="screen, or paper: small fonts, thin lines, fonts embedded in the file.")
-    ] = "screen",
-    width: Annotated[
-        options.Text, typer.Option(help="Width of the figure: 3.25in, 84mm, 240pt.", metavar="LENGTH")
-    ] = None,
+    look: Annotated[str, option("screen, or paper: small fonts, thin lines.", None, None, "--style")] = "screen",
+    width: Annotated[Text, option("Width of the figure: 3.25in, 84mm, 240pt.", "LENGTH")] = None,
 ) -> None:
     """Plot the stored runs, means over seeds with their spread."""
     if kind not in KINDS:
@@ -220,10 +204,10 @@ def plot(
 
 
 def schedules(
-    method: Annotated[str, typer.Option(help="The method whose ramps and decays are plotted.")],
+    method: Annotated[str, option("The method whose ramps and decays are plotted.")],
     config: options.Config = None,
     set_: options.Set = None,
-    epochs: Annotated[int | None, typer.Option(help="Length of the run (default: that of --config, or 300).")] = None,
+    epochs: Annotated[int | None, option("Length of the run (default: that of --config, or 300).")] = None,
     out: Annotated[Path, path("DIR", "Folder of figure and table.")] = Path("results/schedules"),
     plugin: options.Plugins = None,
 ) -> None:
@@ -282,13 +266,9 @@ def site(
     results: options.ManyResults = options.RESULTS,
     prefer: options.Prefer = None,
     out: Annotated[Path, path("DIR", "The folder to write.")] = Path("site"),
-    submissions: Annotated[
-        Path | None, path("DIR", "The folder with one folder per submission (default: submissions, if it is there).")
-    ] = None,
+    submissions: Annotated[Path | None, path("DIR", "With one folder per submission (default: submissions).")] = None,
     baseline: options.Baseline = None,
-    resolve: Annotated[
-        float, typer.Option(help="Points of accuracy within which a submission is reproduced.", metavar="DIFFERENCE")
-    ] = 0.5,
+    resolve: Annotated[float, option("Points within which a submission is reproduced.", "DIFFERENCE")] = 0.5,
     suite: options.SuiteName = None,
     plugin: options.Plugins = None,
 ) -> None:
