@@ -104,6 +104,11 @@ class Content:
         found = dict.fromkeys(group.panel for group in self.groups)
         return sorted(found, key=lambda panel: (order.get(panel, len(order)), tables.natural(panel)))
 
+    @property
+    def rows(self) -> list[str]:
+        """The tables' rows, in order."""
+        return list(dict.fromkeys(group.row for group in self.groups))
+
 
 class GroupCurves(NamedTuple):
     """Curves by metric over E epochs (0-based): mean and sample standard deviation ``[E]``, nan without enough runs."""
@@ -195,7 +200,7 @@ def as_page_data(
                 runs[name] |= _details(content.runs[name], curves.get(name), points)
     metrics = list(dict.fromkeys(name for group in averaged for name in group.means))
     points = min(120, max(24, numbers // (2 * max(1, sum(len(group.means) for group in averaged)))))
-    panels, rows = content.panels, list(dict.fromkeys(group.row for group in content.groups))
+    panels, rows = content.panels, content.rows
     # what is not ours is the method's
     ours = {one.name: one.section for one in RECORDED.values()} | {STUDENTS: RECORDED[HEADLINE].section}
     sections: list[Section] = [ours.get(name.partition(": ")[0], "Method") for name in metrics]
