@@ -29,7 +29,7 @@ from tools.matrix import find_uv, own_environment
 ROOT = Path(__file__).parents[1]
 
 _CODE = ("benchmark/*.py", "benchmark/*.pyi", "benchmark/py.typed", "methods/*.py", "methods/py.typed")
-_DATA = ("benchmark/*/templates/*", "benchmark/hardware/reference.json", "benchmark/tables/published.yaml")
+_DATA = ("benchmark/*/templates/*", "benchmark/*/styles/*", "benchmark/*/*.yaml", "benchmark/hardware/reference.json")
 WHEEL = (
     *_CODE,
     *_DATA,
