@@ -119,16 +119,6 @@ def matching(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str = "
     return [word] if word in labels else _of_method(word, runs, labels, axis)
 
 
-def only_row(kind: str, word: str, runs: pd.DataFrame, labels: Sequence[str]) -> str:
-    """Return the one row that a word means, or raise an InputError if it means none, or several."""
-    found = matching(word, runs, labels)
-    if not found:
-        raise unknown(kind, word, labels, quoted=True)
-    if len(found) > 1:
-        raise InputError(f"{kind} {word!r} means several rows: {quoted(found)}")
-    return found[0]
-
-
 def _meant(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
     """Return the labels that a word means, datasets and networks included; none for what has no runs."""
     if found := matching(word, runs, labels, axis):

@@ -14,9 +14,9 @@ from benchmark.tables.comparison import Declaration, Plan, note_lines, plan_note
 from benchmark.tables.gains import ALPHA, MIN_PAIRS, Aggregate, Gain, paired_gain
 from benchmark.tables.layout import method_order, natural, summaries
 from benchmark.tables.replicates import Replicates, records, replicates
-from benchmark.tables.selection import TableFilter, only_row
+from benchmark.tables.selection import TableFilter, matching, quoted
 from benchmark.tables.style import TableStyle
-from methods.errors import InputError
+from methods.errors import InputError, unknown
 
 
 @dataclass(frozen=True)
@@ -252,8 +252,12 @@ def build(
     if arrangement.methods == "column":
         raise InputError(f"a baseline is a row, and here the rows are {' and '.join(rows)}: methods are in the columns")
     # of a declared comparison the baseline may be hidden: verdicts depend on runs and declaration alone
-    reference = only_row("baseline", baseline, runs, kept if declaration is None else labels)
-    return compared(table, reference, resolve, declaration, every)
+    among = kept if declaration is None else labels
+    if not (reference := matching(baseline, runs, among)):
+        raise unknown("baseline", baseline, among, quoted=True)
+    if len(reference) > 1:
+        raise InputError(f"baseline {baseline!r} means several rows: {quoted(reference)}")
+    return compared(table, reference[0], resolve, declaration, every)
 
 
 def compared(

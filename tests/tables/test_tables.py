@@ -190,6 +190,9 @@ class TestLayout:
         runs.add(70.0)
         runs.add(72.0, seed=1, train=train)
         assert runs.table() == {"dml": {"digits/resnet8": "71.00 ± 1.41 (2)"}}
+        # recording that is forced is no longer the same run
+        runs.add(72.0, train={"graph": True})
+        assert len(runs.table()["dml"]) == 2
 
     def test_a_run_that_lies_there_twice_counts_once(self, runs: Runs) -> None:
         run = runs.add(70.0)
