@@ -248,9 +248,10 @@ def report(
 
     said = {"suite": suite, "where": where, "split": split, "hide": hide, "baseline": baseline}
     wanted = layouts.read(layout_file, said)
+    choice, showing = wanted.filter(), wanted.style(label or ())
     while True:
         state = page.state(results)
-        content = Content.read(results, prefer, wanted.filter(), wanted.style(label or ()))
+        content = Content.read(results, prefer, choice, showing)
         if not content.runs and not watch:
             raise InputError(f"no runs in {shown(folders(results))} yet: bench run makes some")
         size = page.write(content, out, wanted.baseline, watch)
