@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @cache
 def _own() -> "Mapping[str, Provider]":
-    from benchmark.datasets import arrays, folder, libraries, official
+    from benchmark.datasets import arrays, external, folder, official
 
-    forms = (folder.Folder(), arrays.Npz(), libraries.Torchvision(), libraries.HuggingFace())
+    forms = (folder.Folder(), arrays.Npz(), external.Torchvision(), external.HuggingFace())
     return {provider.name: provider for provider in (arrays.Digits(), *official.SETS, *forms)}
 
 

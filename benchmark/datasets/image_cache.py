@@ -83,12 +83,6 @@ class EncodedImages:
         return compute() if self.base is None else remembered(root, self.base, self.names, "", compute)
 
 
-def identity(parts: Sequence[EncodedImages], classes: Sequence[str], root: Path) -> str:
-    """Return the hash of everything that a run sees of several parts: contents, classes, labels."""
-    texts = ["\n".join((part.contents(root), *classes, *map(str, part.labels.tolist()))) for part in parts]
-    return sha256("\n".join(sha256(os.fsencode(text)).hexdigest() for text in texts).encode()).hexdigest()
-
-
 def remembered(root: Path, base: Path, names: Sequence[str], also: str, compute: Callable[[], str]) -> str:
     """Return a hash that depends on files, computed again only if the size or one of the times of one has changed.
 

@@ -1,5 +1,6 @@
 """What every source of datasets gives: the images of its parts, what identifies them, and what runs see of them."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -65,18 +66,19 @@ class Provider:
         return False
 
     def checksum(self, name: str, config: DataConfig, root: Path) -> str:
-        """Return the hash of all arrays, or of the encoded images in use."""
+        """Return the hash of the classes with all arrays, or with the encoded images in use."""
         parts = self.parts(name, config, root)
-        digest = sha256("\n".join(parts.classes).encode())
-        encoded = []
+        digest, encoded = sha256("\n".join(parts.classes).encode()), []
         for word, part in zip(PARTS, parts.images, strict=False):
             if isinstance(part, EncodedImages):
-                encoded.append(part.take(subset(part.labels, config, word, name)))
+                seen = part.take(subset(part.labels, config, word, name))
+                text = "\n".join((seen.contents(root), *parts.classes, *map(str, seen.labels.tolist())))
+                encoded.append(sha256(os.fsencode(text)).hexdigest())
             else:
                 digest.update(str(part.pixels.shape).encode())
                 digest.update(np.ascontiguousarray(part.images).data)
                 digest.update(part.labels.astype("<i8").data)
-        return image_cache.identity(encoded, parts.classes, root) if encoded else digest.hexdigest()
+        return sha256("\n".join(encoded).encode()).hexdigest() if encoded else digest.hexdigest()
 
     def load(self, name: str, config: DataConfig, root: Path) -> Dataset:
         """Return the images in use; encoded ones are decoded once into the cache of the root folder.

@@ -234,19 +234,15 @@ def _write(model: "Normalised", student: "Student", card: Card, path: Path) -> N
             warnings.simplefilter("ignore")
             if path.suffix == ".pt2":
                 torch.export.save(torch.export.export(model, images, dynamic_shapes=shapes), path)
-            else:
-                _write_onnx(model, images, shapes, card, path)
+                return
+            import onnx
+            import onnxscript  # noqa: F401 - what torch's exporter needs, named here for the message
+            from torch.onnx import export as to_onnx
+
+            names: Any = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": shapes}
+            to_onnx(model, images, str(path), **names, dynamo=True, external_data=False, verbose=False)
     finally:
         logging.disable(silenced)
-
-
-def _write_onnx(model: "Normalised", images: tuple[Any], shapes: dict[str, Any], card: Card, path: Path) -> None:
-    import onnx
-    import onnxscript  # noqa: F401 - what torch's exporter needs, named here for the message
-    from torch.onnx import export as to_onnx
-
-    names: Any = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": shapes}
-    to_onnx(model, images, str(path), **names, dynamo=True, external_data=False, verbose=False)
     graph = onnx.load(str(path))
     # the exporter notes source lines of this machine in every node
     for node in graph.graph.node:

@@ -13,8 +13,8 @@ from scipy.io import savemat
 
 from benchmark import datasets
 from benchmark.configuration import DataConfig
+from benchmark.datasets.external import Items
 from benchmark.datasets.images import Dataset
-from benchmark.datasets.libraries import Items
 from methods.errors import InputError
 from tests.images import Pixels, channel_statistics, random_pixels, same, save
 
