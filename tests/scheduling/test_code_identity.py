@@ -89,7 +89,7 @@ def test_an_edited_loss_trains_again_and_an_edited_comment_does_not(place: Path)
     kept = {path.stem: path.read_text() for path in (place / "results/sources").iterdir()}
     assert kept.keys() >= set(losses.index)
     assert "WEIGHT = 0.0" in kept[losses[losses == 0].index[0]]
-    shown = "\n".join(lines(store.read(place / "results").found[0].stored()))
+    shown = "\n".join(lines(store.read(place / "results").found[0]))
     assert re.search(r"method source +(\w+)", shown)[1] in kept  # type: ignore[index]
 
 
