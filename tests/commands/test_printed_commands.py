@@ -57,10 +57,10 @@ def test_best_of_a_sweep(made: Bench, tmp_path: Path) -> None:
     places = ["--plugin", "plug in.py", "--results", "my results", "--data-root", "my data"]
     answer = made("sweep", "space.yaml", *places, "--search", "grid", "--engine", "serial")
     assert answer.code == 0, answer.err
-    (line,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
-    command = line.partition("on the test set: ")[2]
+    (line,) = [line for line in answer.out.splitlines() if line.startswith("Best: ")]
+    command = line.partition("on the test set: ")[2].strip("`")
     again(made, command, "--engine", "serial")
-    assert f"(`{command}`)" in (tmp_path / "my results/sweeps/space-digits/README.md").read_text()
+    assert f"`{command}`" in (tmp_path / "my results/sweeps/space-digits/README.md").read_text()
     assert not (tmp_path / "results").exists()
 
 
