@@ -9,10 +9,11 @@ from importlib.util import find_spec
 from statistics import mean, stdev
 from typing import Any
 
+from benchmark import tables
 from benchmark.configuration import RunConfig
 from benchmark.store import Status
 from benchmark.sweeps.plan import Configuration, Sweep
-from benchmark.tables import ALPHA, Estimate, two_way
+from benchmark.tables import ALPHA, Estimate
 from methods.schedules import Schedule, inactive_terms
 
 SEED = "seed"  # beside the keys: the share of the seed noise
@@ -160,7 +161,7 @@ def noise_p(scores: Sequence[Mapping[int, float]]) -> float | None:
         None if they share fewer than two seeds.
     """
     seeds = sorted(set.intersection(*({*each} for each in scores)))
-    return two_way([[each[seed] for seed in seeds] for each in scores]).p if len(seeds) > 1 else None
+    return tables.two_way([[each[seed] for seed in seeds] for each in scores]).p if len(seeds) > 1 else None
 
 
 def _fanova(samples: Sequence[Sample]) -> dict[str, float]:
