@@ -63,14 +63,6 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": "dark" if wanted else "light"}]
         self._post("goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}})
 
-    def screenshot(self, path: Path, whole: bool = False) -> None:
-        """What the window, or the whole page, looks like."""
-        import base64
-
-        params = {"captureBeyondViewport": whole}
-        shot = self._post("goog/cdp/execute", {"cmd": "Page.captureScreenshot", "params": params})
-        path.write_bytes(base64.b64decode(shot["data"]))
-
     def complaints(self) -> list[str]:
         """The console's errors and warnings since the last call."""
         entries = self._post("se/log", {"type": "browser"})

@@ -110,7 +110,7 @@ def dkel(start: str, decay: str, ramp: str) -> str:
 NO_TEACHER, PCL = "no teacher", "PCL"
 RAMPED, RELEASED = "DKEL with a ramped ensemble", "DKEL as released"
 DEFAULT, INDEPENDENT = dkel("moved", "exp", "intended"), dkel("independent", "exp", "intended")
-FREE, FREE_INDEPENDENT = dkel("moved", "exp", "none"), dkel("independent", "exp", "none")
+FREE_INDEPENDENT = dkel("independent", "exp", "none")
 STARTS: tuple[Start, ...] = ("moved", "independent")
 RAMPS: tuple[Ramp, ...] = ("intended", "none")
 SHAPES: tuple[Decay, ...] = get_args(Decay)

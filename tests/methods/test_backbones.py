@@ -275,6 +275,16 @@ def test_too_small_images_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
+def test_every_branch_and_classifier_is_initialised_separately(name: str) -> None:
+    torch.manual_seed(0)
+    first, second, third = BranchedNetwork(make(name, 10), peers=3).branches
+    for one, other in ((first, second), (first, third), (second, third)):
+        for (weight_name, weight), drawn_again in zip(one.named_parameters(), other.parameters(), strict=True):
+            if weight.dim() > 1:  # batch norm and biases that begin with a constant are equal
+                assert not torch.equal(weight, drawn_again), weight_name
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_weights_are_initialised_by_the_familys_rule(name: str) -> None:
     torch.manual_seed(0)
     network = make(name, 10).network()

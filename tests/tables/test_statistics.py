@@ -157,6 +157,10 @@ def test_many_seeds_have_the_published_boundaries(parts: int, published: list[fl
     assert boundaries == pytest.approx(published, abs=1e-3)
 
 
+def test_one_look_is_an_ordinary_test() -> None:
+    assert level((10,), 10, 0.05) == pytest.approx(0.05, abs=1e-9)
+
+
 @pytest.mark.parametrize("looks", [LOOKS, (3, 6, 9, 12), (3, 4, 5, 6), (4, 6, 20)])
 def test_error_of_all_looks_together_is_alpha_with_few_seeds(looks: tuple[int, ...]) -> None:
     samples = np.random.default_rng(11).standard_normal((100_000, looks[-1]))

@@ -97,3 +97,13 @@ def test_digits_recipe_reaches_96_percent(tmp_path: Path) -> None:
     while not begun.done:
         row = begun.epoch()
     assert row["student"] >= 96.0
+
+
+def test_the_mean_teacher_gets_no_gradient_and_keeps_its_own_statistics(tmp_path: Path) -> None:
+    (run,) = small(tmp_path, methods="pcl").runs
+    begun = trainer(run)
+    begun.epoch()
+    teacher, student = begun.method.get_submodule("teacher"), begun.method.get_submodule("network")
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    key = "network.stem.0.1.running_mean"
+    assert not torch.equal(teacher.state_dict()[key], student.state_dict()[key])
