@@ -1,16 +1,17 @@
 """Equal cost: epochs in inverse proportion to counted multiply-adds, and the column that such runs share."""
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from benchmark import datasets, running, store
 from benchmark.configuration import EQUAL_EPOCHS, Request, RunConfig, plan
-from benchmark.speed import equal_cost
-from benchmark.speed.cost import ImageCost, PlanCost
+from benchmark.speed.cost import FILE, kind_of
 from benchmark.speed.equal_cost import Share, at_equal_cost
 from benchmark.tables import build
 from methods import registry
@@ -133,13 +134,16 @@ def test_a_finished_run_is_claimed_and_not_repeated_and_the_runs_share_a_column(
     assert sorted(table.rows) == ["dml", "independent"]
 
 
-def test_equal_time_by_measured_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cost(runs: list[RunConfig], *rest: Any) -> PlanCost:
-        seconds = {"independent": 1.0, "dml": 4.0}[runs[0].method]
-        return PlanCost([ImageCost(seconds, 0.0)], 1, 0, False)
-
-    monkeypatch.setattr(equal_cost, "plan_cost", cost)
-    runs, shares = allowed(equal_cost="dml", cost="time", methods=["independent", "dml"])
+def test_equal_time_by_measured_seconds(tmp_path: Path) -> None:
+    layer = {"methods": ["independent", "dml"], "results": str(tmp_path)}
+    # seconds that an earlier command has measured
+    measured = {}
+    for run in plan(Request([THREE | layer]), datasets):
+        shape = datasets.shape(run.dataset, run.data, tmp_path)
+        seconds = {"independent": 1.0, "dml": 4.0}[run.method]
+        measured[kind_of(run, shape, torch.device("cpu"))] = {"train": seconds, "evaluation": 0.0}
+    (tmp_path / FILE).write_text(json.dumps(measured))
+    runs, shares = at_equal_cost(Request([THREE | layer | {"equal_cost": "dml", "cost": "time"}]), "cpu")
     independent, dml = sorted(runs, key=lambda run: run.method, reverse=True)
     assert independent.train.epochs == 4 * dml.train.epochs
     assert independent.budgets == ["equal time: dml"]
