@@ -17,18 +17,13 @@ from PIL import Image
 
 from benchmark import datasets
 from benchmark.configuration.run_config import DataConfig
-from benchmark.datasets.images import Dataset, LabelledImages, channel_statistics as statistics_of_counts, histogram
+from benchmark.datasets.images import Dataset, LabelledImages
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def random_pixels(*shape: int, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of ``[N, C, H, W]``."""
-    return statistics_of_counts(histogram(images))
 
 
 def save(path: Path, pixels: Pixels) -> Path:

@@ -4,7 +4,6 @@ from .catalogue import (
     checksum as checksum,
     default_root as default_root,
     describe as describe,
-    fetch as fetch,
     load as load,
     present as present,
     recipe as recipe,

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from benchmark import optional_imports, paths
 from benchmark.configuration import DataConfig, SourceCode, source_of
 from benchmark.datasets.images import Indices, LabelledImages, Pixels
-from benchmark.datasets.provider import Parts, Provider, check_labels, checked_classes, labels_of, path_of
+from benchmark.datasets.provider import Parts, Provider, checked_labels, path_of
 from methods.errors import InputError, message_of
 from methods.plugins import ARRAYS, Plugin, first_line, found, import_plugin, makers, place_of, reason_of
 
@@ -49,16 +49,17 @@ class Arrays:
 
 def checked(arrays: Arrays, where: str, holdout: bool = False) -> Parts:
     """Return arrays in their one form, the test images unseen if a part is held out, or raise an InputError."""
-    train, labels = pixels_of(arrays.x_train, f"{where}: x_train"), labels_of(arrays.y_train, f"{where}: y_train")
-    classes = checked_classes(arrays.classes, labels, len(train), f"{where}: y_train")
-    parts = [LabelledImages(train, labels)]
-    if not holdout:
-        test, labels = pixels_of(arrays.x_test, f"{where}: x_test"), labels_of(arrays.y_test, f"{where}: y_test")
-        check_labels(labels, len(test), len(classes), f"{where}: y_test")
-        if test.shape[1] != train.shape[1]:
-            raise InputError(f"{where}: x_train has {train.shape[1]} channels, x_test {test.shape[1]}")
-        parts.append(LabelledImages(test, labels))
-    return Parts(classes, parts)
+    parts: list[LabelledImages] = []
+    names: tuple[str, ...] = ()
+    given = (("train", arrays.x_train, arrays.y_train), ("test", arrays.x_test, arrays.y_test))
+    for part, x, y in given[:1] if holdout else given:
+        pixels = pixels_of(x, f"{where}: x_{part}")
+        labels, names = checked_labels(y, len(pixels), f"{where}: y_{part}", None if names else arrays.classes, names)
+        parts.append(LabelledImages(pixels, labels))
+    channels = [part.shape[0] for part in parts]
+    if channels[0] != channels[-1]:
+        raise InputError(f"{where}: x_train has {channels[0]} channels, x_test {channels[1]}")
+    return Parts(names, parts)
 
 
 def pixels_of(value: npt.ArrayLike, where: str) -> Pixels:
@@ -86,19 +87,30 @@ class Npz(Provider):
 
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return the arrays, however the file is compressed."""
-        path, holdout = path_of(name), bool(config.holdout)
+        path, keys = path_of(name), KEYS[:2] if config.holdout else KEYS
         if not paths.is_file(path):
             raise InputError(f"no such file: {path} (a dataset is named npz:FILE, with {', '.join(KEYS)} in it)")
-        return checked(_read_npz(path, KEYS[:2] if holdout else KEYS), str(path), holdout)
+        try:
+            _check_shapes(path)
+            with np.load(path, allow_pickle=False) as stored:
+                found, listed = {key: stored[key] for key in (*keys, "classes") if key in stored}, [*stored]
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            raise InputError(f"{path} is not a readable .npz file: {message_of(error)}") from None
+        if missing := [key for key in keys if key not in found]:
+            wanted = f"it must hold {', '.join(keys)}; found: {', '.join(listed) or 'nothing'}"
+            raise InputError(f"{path} has no {' and no '.join(missing)} ({wanted})")
+        if "classes" in found and (found["classes"].dtype.kind != "U" or found["classes"].ndim != 1):
+            raise InputError(f"{path}: classes must be the classes' names, one per class")
+        classes = found["classes"].tolist() if "classes" in found else None
+        x_train, y_train, x_test, y_test = (found.get(key, ()) for key in KEYS)
+        return checked(Arrays(x_train, y_train, x_test, y_test, classes), str(path), bool(config.holdout))
 
-    def present(self, name: str, root: Path) -> bool:
-        """Return whether there is such a file."""
-        return paths.is_file(path_of(name))
 
-
-def _check_shapes(stream: IO[bytes]) -> None:
+def _check_shapes(path: Path) -> None:
     """Raise a ValueError if an array's header claims another size than it has: numpy allocates what is claimed."""
-    with zipfile.ZipFile(stream) as archive:
+    with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             with archive.open(info) as member:
                 first = np.lib.format.read_magic(member) == (1, 0)
@@ -106,33 +118,6 @@ def _check_shapes(stream: IO[bytes]) -> None:
                 shape, _, dtype = header(member)
                 if not dtype.hasobject and math.prod(shape) * dtype.itemsize != info.file_size - member.tell():
                     raise ValueError(f"{info.filename} claims the shape {shape}, which its bytes do not fill")
-
-
-def _read_npz(path: Path, keys: tuple[str, ...]) -> Arrays:
-    try:
-        with path.open("rb") as stream:
-            # a single array or a pickle would be read, or refused, in other ways
-            if not zipfile.is_zipfile(stream):
-                raise InputError(f"{path} is no .npz file, as numpy.savez writes it")
-            _check_shapes(stream)
-        with np.load(path, allow_pickle=False) as stored:
-            if missing := [key for key in keys if key not in stored]:
-                raise InputError(
-                    f"{path} has no {' and no '.join(missing)} (it must hold {', '.join(keys)}; found: "
-                    f"{', '.join(stored) or 'nothing'})"
-                )
-            nothing: npt.NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
-            x_train, y_train, x_test, y_test = (stored[key] if key in keys else nothing for key in KEYS)
-            classes = stored["classes"].tolist() if "classes" in stored else None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not a readable .npz file: {message_of(error)}") from None
-    if classes is not None and (not isinstance(classes, list) or not all(isinstance(word, str) for word in classes)):
-        raise InputError(f"{path}: classes must be the classes' names, one per class")
-    return Arrays(x_train, y_train, x_test, y_test, classes)
 
 
 DIGITS_FILE = "datasets/data/digits.csv.gz"
@@ -213,7 +198,7 @@ class PluginDataset(Provider):
 
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return its arrays."""
-        where, make = f"dataset {self.plugin.name!r}", self.plugin.value
+        where, make = f"dataset {name!r}", self.plugin.value
         if self.plugin.broken:
             raise InputError(f"the {where} is broken: {self.plugin.broken}")
         try:
@@ -227,10 +212,8 @@ class PluginDataset(Provider):
 
 def plugin_datasets(plugins: Iterable[str | Path] = ()) -> dict[str, PluginDataset]:
     """Return every dataset of a plug-in, the first of a name, or raise an InputError for a file that is not there."""
-    listed: dict[str, PluginDataset] = {}
-    for item in found(ENTRY_POINT_GROUP, plugins, lambda module: makers(module, ARRAYS)):
-        listed.setdefault(item.name, PluginDataset(item))
-    return listed
+    listed = [*found(ENTRY_POINT_GROUP, plugins, lambda module: makers(module, ARRAYS))]
+    return {item.name: PluginDataset(item) for item in reversed(listed)}
 
 
 @lru_cache(maxsize=2)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @cache
 def _own() -> "Mapping[str, Provider]":
-    from benchmark.datasets import arrays, external, folder, official
+    from benchmark.datasets import arrays, external, files
 
-    forms = (folder.Folder(), arrays.Npz(), external.Torchvision(), external.HuggingFace())
-    return {provider.name: provider for provider in (arrays.Digits(), *official.SETS, *forms)}
+    forms = (files.Folder(), arrays.Npz(), external.Torchvision(), external.HuggingFace())
+    return {provider.name: provider for provider in (arrays.Digits(), *files.OFFICIAL, *forms)}
 
 
 def default_root() -> Path:
@@ -41,21 +41,19 @@ def describe(name: str, plugins: Sequence[str] = ()) -> "Provider":
     """Return what is known of a dataset before it is loaded, or raise an InputError that lists the valid names."""
     from benchmark.datasets.arrays import plugin_datasets
 
-    word, colon, place = name.partition(PLACE)
-    forms = {known.partition(PLACE)[0]: known for known in _own() if PLACE in known}
-    if colon and word in forms:
-        if not place.strip():
-            raise InputError(f"dataset {name!r} names nothing: {forms[word]}")
-        return _own()[forms[word]]
-    if not colon and name in _own():
-        return _own()[name]
+    own, (word, colon, place) = _own(), name.partition(PLACE)
+    form = next((known for known in own if colon and known.startswith(f"{word}{PLACE}")), name)
+    if form in own:
+        if colon and not place.strip():
+            raise InputError(f"dataset {name!r} names nothing: {form}")
+        return own[form]
     found = plugin_datasets(plugins)
     if name in found:
         return found[name]
     for plugin in (item.plugin for item in found.values()):
         if plugin.broken:
             raise InputError(f"unknown dataset {name!r}, and the plug-in {plugin.origin} is broken: {plugin.broken}")
-    raise unknown("dataset", name, {*_own(), *found})
+    raise unknown("dataset", name, {*own, *found})
 
 
 def recipe(name: str, plugins: Sequence[str] = ()) -> str:
@@ -81,31 +79,18 @@ def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
     return describe(name, plugins).present(name, root)
 
 
-def fetch(name: str, root: Path, plugins: Sequence[str] = ()) -> None:
-    """Download what only its content can identify and is not there, so that runs can be planned, or raise an error."""
-    describe(name, plugins).fetch(name, root)
-
-
 def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Dataset":
     """Return a dataset with the subset and the held-out part that the configuration asks for.
 
     With ``config.holdout`` the test images are not read; the held-out training images replace them. Files that are
     missing or are not what they should be raise an InputError.
     """
-    from benchmark.datasets.images import holdout_split
-
-    dataset = _with_splits(name, config, plugins).load(name, config, root)
-    return holdout_split(dataset, config.holdout) if config.holdout else dataset
+    return _with_splits(name, config, plugins).load(name, config, root)
 
 
 def shape(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Shape":
     """Return what a dataset's images look like; it is loaded, or an InputError raised, only if that is not known."""
-    from benchmark.datasets.images import Shape
-
-    provider = describe(name, plugins)
-    if provider.sizes is None or not provider.usual(name, config, root):
-        return load(name, config, root, plugins).shape
-    return Shape(*provider.sizes).part(config)
+    return _with_splits(name, config, plugins).shape(name, config, root)
 
 
 def _with_splits(name: str, config: DataConfig, plugins: Sequence[str]) -> "Provider":

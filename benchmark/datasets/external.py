@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -16,9 +16,8 @@ from PIL import Image
 from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.console import note_once
-from benchmark.datasets import image_cache, provider
-from benchmark.datasets.decoding import EncodedImage
-from benchmark.datasets.image_cache import EncodedImages
+from benchmark.datasets import provider
+from benchmark.datasets.decoding import EncodedImage, EncodedImages, cache_folder
 from benchmark.datasets.images import Indices, LabelledImages, Pixels
 from methods.errors import InputError, message_of, unknown
 from methods.plugins import reason_of
@@ -43,34 +42,30 @@ class Torchvision(provider.Provider):
         splits = provider.chosen(config, TORCHVISION_SPLITS, _splits(kind, root), name)
         # both are looked for before one is downloaded
         found = {part: _at_hand(kind, split, root) for part, split in splits.items()}
-        items = []
+        parts: list[tuple[Items, Indices]] = []
+        classes: tuple[str, ...] = ()
         for part, (there, published) in found.items():
             if there is None:
                 there = _downloaded(name, kind, splits[part], root)
             elif not published:
                 note_once(f"the files of {name} in {root} are not the published ones; they are taken as they are")
-            items.append(Items(there, f"{name} {part}"))
-        labels = [part.labels() for part in items]
-        names = [getattr(part.dataset, "classes", None) for part in items]
-        train, test = (given if isinstance(given, list | tuple) else None for given in (names[0], names[-1]))
-        classes = provider.checked_classes(train, labels[0], len(items[0].dataset), f"{name}: train")
-        provider.check_labels(labels[-1], len(items[-1].dataset), len(classes), f"{name}: {[*splits][-1]}")
-        if train and test:
-            provider.check_same_classes(train, test, name)
-        arrays = [part.pixels() for part in items]
-        whole = [LabelledImages(array, own) for array, own in zip(arrays, labels, strict=True) if array is not None]
-        if len(whole) == len(items):
-            return provider.Parts(classes, whole)
-        return provider.Parts(classes, [part.encoded(root, own) for part, own in zip(items, labels, strict=True)])
+            items, names = Items(there, f"{name} {part}"), getattr(there, "classes", None)
+            names = names if isinstance(names, list | tuple) else None
+            labels, classes = provider.checked_labels(items.labels(), len(there), f"{name}: {part}", names, classes)
+            parts.append((items, labels))
+        arrays = [(items.pixels(), labels) for items, labels in parts]
+        whole = [LabelledImages(pixels, labels) for pixels, labels in arrays if pixels is not None]
+        encoded = [] if len(whole) == len(parts) else [items.encoded(root, labels) for items, labels in parts]
+        return provider.Parts(classes, encoded or whole)
 
     def present(self, name: str, root: Path) -> bool:
         """Return whether both parts can be opened without a download."""
         kind = _class(name)
         try:
             splits = provider.chosen(DataConfig(), TORCHVISION_SPLITS, _splits(kind, root), name).values()
-            return all(_at_hand(kind, split, root)[0] is not None for split in splits)
         except InputError:
             return False
+        return all(_at_hand(kind, split, root)[0] is not None for split in splits)
 
 
 class Items:
@@ -87,12 +82,12 @@ class Items:
 
     def labels(self) -> Indices:
         """Return the class numbers ``[N]``; all items are read if there is no list of them."""
-        found: list[Indices] = []
-        for value in self._lists():
-            numbers = [item[1] if isinstance(item, tuple) and len(item) == 2 else item for item in value]
-            whole = all(isinstance(number, int | np.integer) for number in numbers)
-            if whole and all(numbers[place] == label for place, (_, label) in self._probes.items()):
-                found.append(np.array(numbers, dtype=np.int64))
+        found = [
+            np.array(column, dtype=np.int64)
+            for column in self._columns()
+            if all(isinstance(number, int | np.integer) for number in column)
+            and all(column[place] == label for place, (_, label) in self._probes.items())
+        ]
         if found and all(np.array_equal(found[0], other) for other in found):
             return found[0]
         return np.array([self._item(place)[1] for place in range(len(self.dataset))], dtype=np.int64)
@@ -103,18 +98,18 @@ class Items:
         array = np.asarray(() if isinstance(data, list) else data)
         if array.dtype != np.uint8 or array.ndim not in (3, 4) or len(array) != len(self.dataset):
             return None
-        for ordered in (array,) if array.ndim == 3 else (array, array.transpose(0, 2, 3, 1)):
-            if all(np.array_equal(ordered[place], np.asarray(image)) for place, (image, _) in self._probes.items()):
-                return array[:, None] if array.ndim == 3 else np.ascontiguousarray(ordered.transpose(0, 3, 1, 2))
+        for images in (array[:, None],) if array.ndim == 3 else (array.transpose(0, 3, 1, 2), array):
+            given = ((images[place], np.atleast_3d(np.asarray(image))) for place, (image, _) in self._probes.items())
+            if all(np.array_equal(held, image.transpose(2, 0, 1)) for held, image in given):
+                return np.ascontiguousarray(images)
         return None
 
     def files(self) -> list[Path]:
         """Return the image files in the items' order if the set holds a list of them; else nothing."""
-        for value in self._lists():
-            paths = [item[0] if isinstance(item, tuple) and item else item for item in value]
+        for column in self._columns():
             with suppress(OSError):
-                if all(isinstance(path, str | Path) for path in paths) and self._gives(paths):
-                    return [Path(path).absolute() for path in paths]
+                if all(isinstance(path, str | Path) for path in column) and self._gives(column):
+                    return [Path(path).absolute() for path in column]
         return []
 
     def encoded(self, root: Path, labels: Indices) -> EncodedImages:
@@ -125,12 +120,11 @@ class Items:
         places = range(len(self.dataset))
         return EncodedImages([EncodedImage(f"{self.where}[{at}]", partial(self.png, at)) for at in places], labels)
 
-    def png(self, place: int) -> BinaryIO:
+    def png(self, place: int) -> bytes:
         """Return an item's image as a PNG file."""
         stream = io.BytesIO()
         self._item(place)[0].save(stream, "PNG")
-        stream.seek(0)
-        return stream
+        return stream.getvalue()
 
     def _item(self, place: int) -> tuple[Image.Image, int]:
         with suppress(TypeError, ValueError, RuntimeError):
@@ -139,12 +133,12 @@ class Items:
                 return image, int(label)
         raise InputError(f"{self.where}[{place}] is not one image and one class number")
 
-    def _lists(self) -> Iterator[Sequence[Any]]:
+    def _columns(self) -> Iterator[Sequence[Any]]:
+        """Yield what the set holds a list of, one value per item; a list of tuples is several."""
         for value in vars(self.dataset).values():
-            if isinstance(value, list | tuple) and len(value) == len(self.dataset):
-                yield value
-            elif getattr(value, "ndim", 0) == 1 and len(value) == len(self.dataset):
-                yield np.asarray(value).tolist()
+            held = np.asarray(value).tolist() if getattr(value, "ndim", 0) == 1 else value
+            if isinstance(held, list | tuple) and len(held) == len(self.dataset):
+                yield from zip(*held, strict=False) if all(isinstance(item, tuple) for item in held) else [held]
 
     def _gives(self, paths: Sequence[str | Path]) -> bool:
         for place, (given, _) in self._probes.items():
@@ -158,19 +152,17 @@ class Items:
 def _class(name: str) -> Any:
     import torchvision.datasets
 
-    word = name.partition(":")[2]
     usable = {}
     for key in torchvision.datasets.__all__:
         kind = getattr(torchvision.datasets, key)
-        if not inspect.isclass(kind):
-            continue
-        given = inspect.signature(kind.__init__).parameters
-        needed = [key for key, one in given.items() if one.default is one.empty and one.kind is not one.VAR_KEYWORD]
+        given = inspect.signature(kind).parameters
+        several = [one.name for one in given.values() if one.kind is one.VAR_KEYWORD]
+        needed = [one.name for one in given.values() if one.default is one.empty and one.name not in several]
         # without a transform of its targets a set is of pairs, flows or films
-        labelled = "target_transform" in given or any(one.kind is one.VAR_KEYWORD for one in given.values())
-        if needed == ["self", "root"] and labelled and not given.keys().isdisjoint({"train", "split"}):
+        labelled = "target_transform" in given or several
+        if needed == ["root"] and labelled and not given.keys().isdisjoint({"train", "split"}):
             usable[key] = kind
-    if word not in usable:
+    if (word := name.partition(":")[2]) not in usable:
         raise unknown("set of torchvision", word, usable)
     return usable[word]
 
@@ -178,7 +170,7 @@ def _class(name: str) -> Any:
 def _splits(kind: Any, root: Path) -> Sequence[str]:
     """Return the splits that a set knows, which torchvision lists where it is asked for another."""
     found: list[str] = []
-    if "train" not in inspect.signature(kind.__init__).parameters:
+    if "train" not in inspect.signature(kind).parameters:
         try:
             kind(str(root), split="?")
         except Exception as error:
@@ -187,7 +179,7 @@ def _splits(kind: Any, root: Path) -> Sequence[str]:
 
 
 def _opened(kind: Any, split: str, root: Path, **options: Any) -> Any:
-    takes_train = "train" in inspect.signature(kind.__init__).parameters
+    takes_train = "train" in inspect.signature(kind).parameters
     return kind(str(root), **({"train": split == "train"} if takes_train else {"split": split}), **options)
 
 
@@ -199,13 +191,9 @@ def _at_hand(kind: Any, split: str, root: Path) -> tuple[Any, bool]:
     """
     unverified = type(kind.__name__, (kind,), {"_check_integrity": lambda self: True})
     for cls in (kind, unverified):
-        try:
-            found = _opened(cls, split, root)
-        except Exception:
-            # whatever a missing file, a damaged one or a missing package provokes
-            found = None
-        if found is not None:
-            return found, cls is kind
+        # whatever a missing file, a damaged one or a missing package provokes
+        with suppress(Exception):
+            return _opened(cls, split, root), cls is kind
     return None, False
 
 
@@ -248,10 +236,6 @@ class HuggingFace(provider.Provider):
             images.append(found)
         return provider.Parts(classes, images)
 
-    def present(self, name: str, root: Path) -> bool:
-        """Return whether there is such a folder; of a name only the library knows."""
-        return paths.is_folder(provider.path_of(name))
-
 
 def _hf_splits(name: str, root: Path) -> Mapping[str, Any]:
     try:
@@ -260,17 +244,15 @@ def _hf_splits(name: str, root: Path) -> Mapping[str, Any]:
         raise InputError(f"{name} needs the package datasets: pip install 'okdbench[hf]'") from None
     path, word = provider.path_of(name), name.removeprefix("hf:")
     library.disable_progress_bars()
+    if not paths.is_folder(path) and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", word):
+        raise InputError(f"no such folder: {path} (a dataset is named hf:PATH, as save_to_disk writes it)")
     try:
         if any(paths.is_file(path / saved) for saved in ("dataset_dict.json", "state.json")):
             found = library.load_from_disk(str(path))
         elif paths.is_folder(path):
-            found = library.load_dataset(str(path.absolute()), cache_dir=str(image_cache.folder(root) / "hf"))
-        elif re.fullmatch(r"[\w.-]+(/[\w.-]+)?", word):
-            found = library.load_dataset(word)
+            found = library.load_dataset(str(path.absolute()), cache_dir=str(cache_folder(root) / "hf"))
         else:
-            raise InputError(f"no such folder: {path} (a dataset is named hf:PATH, as save_to_disk writes it)")
-    except InputError:
-        raise
+            found = library.load_dataset(word)
     except Exception as error:
         # the library lets through whatever a damaged file or a missing network provokes
         raise InputError(f"cannot open {name}: {reason_of(error)}") from None
@@ -286,8 +268,8 @@ def _hf_part(split: Any, where: str, remedy: str, train: tuple[str, ...]) -> tup
         raise InputError(f"{where} has no image")
     kinds = {name: type(feature).__name__ for name, feature in split.features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image"]
-    classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
-    columns = [name for name in LABELS if name in (classes or kinds)][:1] or classes
+    labelled = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    columns = [name for name in LABELS if name in (labelled or kinds)][:1] or labelled
     if len(images) != 1 or len(columns) != 1:
         listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
         raise InputError(f"{where} must have one column of Image and one of ClassLabel (found: {listed}){remedy}")
@@ -296,26 +278,21 @@ def _hf_part(split: Any, where: str, remedy: str, train: tuple[str, ...]) -> tup
     if column.null_count:
         row = np.flatnonzero(column.is_null())[0]
         raise InputError(f"{where}: {label}[{row}] is missing ({column.null_count} of {len(split)} are){remedy}")
-    labels = provider.labels_of(np.asarray(column), f"{where}: {label}")
     names = getattr(split.features[label], "names", None)
-    if train:
-        provider.check_labels(labels, len(split), len(train), f"{where}: {label}", remedy)
-        provider.check_same_classes(train, names or train, where)
-    else:
-        train = provider.checked_classes(names, labels, len(split), f"{where}: {label}", remedy)
+    labels, classes = provider.checked_labels(np.asarray(column), len(split), f"{where}: {label}", names, train, remedy)
     # as arrow, the library decodes nothing
     rows = split.select_columns([image]).with_format("arrow")
 
-    def stream(row: int) -> BinaryIO:
+    def content(row: int) -> bytes:
         held = rows[row][image][0].as_py()
         if held is None or held["bytes"] is held["path"] is None:
             raise InputError(f"{where}[{row}] has no image: {image} is null")
         if held["bytes"] is not None:
-            return io.BytesIO(held["bytes"])
+            return bytes(held["bytes"])
         try:
-            return Path(held["path"]).open("rb")
+            return Path(held["path"]).read_bytes()
         except OSError as error:
             raise InputError(f"cannot read {held['path']} of {where}[{row}]: {error.strerror}") from None
 
-    encoded = [EncodedImage(f"{where}[{row}]", partial(stream, row)) for row in range(len(split))]
-    return EncodedImages(encoded, labels), train
+    encoded = [EncodedImage(f"{where}[{row}]", partial(content, row)) for row in range(len(split))]
+    return EncodedImages(encoded, labels), classes

@@ -16,6 +16,9 @@ from methods.errors import InputError
 Indices = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel, for pixels in [0, 1]."""
+
 
 @dataclass(frozen=True)
 class LabelledImages:
@@ -103,19 +106,10 @@ class Dataset:
         return replace(self, train=train, test=test)
 
     @property
-    def in_channels(self) -> int:
-        """The images' channels."""
-        return self.train.shape[0]
-
-    @property
-    def image_size(self) -> int:
-        """The images' side in pixels."""
-        return self.train.shape[-1]
-
-    @property
     def shape(self) -> Shape:
         """How many images there are and what they look like."""
-        return Shape(len(self.train), len(self.test), len(self.classes), self.in_channels, self.image_size)
+        channels, side, _ = self.train.shape
+        return Shape(len(self.train), len(self.test), len(self.classes), channels, side)
 
 
 def subset(labels: Indices, config: DataConfig, part: str, name: str) -> Indices:
@@ -161,28 +155,18 @@ def holdout_split(dataset: Dataset, share: float) -> Dataset:
     return replace(dataset, train=kept, test=scored)
 
 
-def histogram(images: Pixels) -> Indices:
-    """Return how often each value occurs in each channel of ``[N, C, H, W]``, ``[C, 256]``."""
-    counts = np.zeros((images.shape[1], 256), dtype=np.int64)
-    # some at once: numpy's counting takes eight bytes for each pixel
+def channel_statistics(images: Pixels) -> Statistics:
+    """Return mean and standard deviation of each channel of ``[N, C, H, W]``; a deviation is at least 1 / 255."""
+    # exact integer sums of some images at once: independent of the order of summation, hence of the machine
     step = max(1, (1 << 22) // images[0].size)
+    total = squares = np.zeros(images.shape[1], dtype=np.int64)
     for start in range(0, len(images), step):
-        for channel in range(images.shape[1]):
-            counts[channel] += np.bincount(images[start : start + step, channel].reshape(-1), minlength=256)
-    return counts
-
-
-def channel_statistics(counts: Indices) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel for its :func:`histogram`, for pixels in [0, 1]."""
-    # exact integer sums: independent of the order of summation, hence of the machine
-    values = np.arange(256, dtype=np.int64)
-    means, stds = [], []
-    for channel in counts:
-        pixels, total, total_squares = int(channel.sum()), int(channel @ values), int(channel @ values**2)
-        mean = total / pixels
-        means.append(mean / 255)
-        stds.append(max(total_squares / pixels - mean**2, 1.0) ** 0.5 / 255)
-    return tuple(means), tuple(stds)
+        block = images[start : start + step].astype(np.int64)
+        total, squares = total + block.sum((0, 2, 3)), squares + (block**2).sum((0, 2, 3))
+    pixels = images.size // images.shape[1]
+    means = [int(one) / pixels for one in total]
+    stds = [max(int(one) / pixels - mean**2, 1.0) ** 0.5 for one, mean in zip(squares, means, strict=True)]
+    return tuple(mean / 255 for mean in means), tuple(std / 255 for std in stds)
 
 
 def normal(name: str) -> str:
@@ -203,7 +187,6 @@ def image_digests(part: LabelledImages) -> Indices:
 def random_dataset(shape: Shape) -> Dataset:
     """Return a dataset of that shape: always the same noise, the classes in turn."""
     source = np.random.default_rng(0)
-
     one = (shape.in_channels, shape.image_size, shape.image_size)
     train, test = (
         LabelledImages(source.integers(0, 256, (count, *one), dtype=np.uint8), np.arange(count) % shape.num_classes)

@@ -11,16 +11,21 @@ import numpy.typing as npt
 
 from benchmark import paths
 from benchmark.configuration import DataConfig, SourceCode
-from benchmark.datasets import image_cache
-from benchmark.datasets.decoding import squared
-from benchmark.datasets.image_cache import EncodedImages
-from benchmark.datasets.images import Dataset, Indices, LabelledImages, channel_statistics, histogram, normal, subset
+from benchmark.datasets.decoding import EncodedImages, decoded_parts, squared
+from benchmark.datasets.images import (
+    Dataset,
+    Indices,
+    LabelledImages,
+    Shape,
+    Statistics,
+    channel_statistics,
+    holdout_split,
+    normal,
+    subset,
+)
 from methods.errors import InputError, unknown
 
 PARTS = ("train", "test")
-
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation of each channel, for pixels in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Provider:
 
     def present(self, name: str, root: Path) -> bool:
         """Return whether it seems to be there, so that nothing would be downloaded."""
-        raise NotImplementedError
+        path = path_of(name)
+        return paths.is_file(path) or paths.is_folder(path)
 
     def source(self) -> SourceCode | None:
         """Return the code of a plug-in's; None for one of this project."""
@@ -61,9 +67,9 @@ class Provider:
     def fetch(self, name: str, root: Path) -> None:
         """Download what can only be identified once it is there; nothing for most sources."""
 
-    def usual(self, name: str, config: DataConfig, root: Path) -> bool:
-        """Return whether it has the sizes that are known of it."""
-        return False
+    def shape(self, name: str, config: DataConfig, root: Path) -> Shape:
+        """Return what its images look like; it is loaded for that unless it is known."""
+        return self.load(name, config, root).shape
 
     def checksum(self, name: str, config: DataConfig, root: Path) -> str:
         """Return the hash of the classes with all arrays, or with the encoded images in use."""
@@ -83,17 +89,17 @@ class Provider:
     def load(self, name: str, config: DataConfig, root: Path) -> Dataset:
         """Return the images in use; encoded ones are decoded once into the cache of the root folder.
 
-        Images that are not square, or of another size for testing than for training, raise an InputError if no
-        ``image_size`` makes them so; a class with fewer images than asked for does, too.
+        With ``config.holdout`` the held-out training images replace the test images. Images that are not square, or of
+        another size for testing than for training, raise an InputError if no ``image_size`` makes them so; a class with
+        fewer images than asked for does, too.
         """
         parts = self.parts(name, config, root)
         pairs = zip(PARTS, parts.images, strict=False)
-        used = [part.take(subset(part.labels, config, word, name)) for word, part in pairs]
-        found = [squared(part, config.image_size, name) for part in used if isinstance(part, LabelledImages)]
+        taken = [part.take(subset(part.labels, config, word, name)) for word, part in pairs]
+        found = [squared(part, config.image_size, name) for part in taken if isinstance(part, LabelledImages)]
         statistics = parts.statistics
-        if encoded := [part for part in used if isinstance(part, EncodedImages)]:
-            found, counts = image_cache.decoded_alike(encoded, root, config.image_size, name)
-            statistics = channel_statistics(counts)
+        if encoded := [part for part in taken if isinstance(part, EncodedImages)]:
+            found, statistics = decoded_parts(encoded, root, config.image_size, name)
         if found[0].shape != found[-1].shape:
             sides = [part.shape[-1] for part in found]
             raise InputError(
@@ -101,7 +107,8 @@ class Provider:
                 "data.image_size=N resizes all to NxN"
             )
         train, test = found[0], found[1] if len(found) > 1 else found[0].take(np.arange(0))
-        return Dataset(name, train, test, parts.classes, *(statistics or channel_statistics(histogram(train.images))))
+        dataset = Dataset(name, train, test, parts.classes, *(statistics or channel_statistics(train.images)))
+        return holdout_split(dataset, config.holdout) if config.holdout else dataset
 
 
 def used(config: DataConfig) -> Sequence[str]:
@@ -114,53 +121,58 @@ def path_of(name: str) -> Path:
     return paths.written(name.partition(":")[2], "dataset")
 
 
-def labels_of(value: npt.ArrayLike, where: str) -> Indices:
-    """Return class indices ``[N]``, or raise an InputError."""
-    labels = np.asarray(value)
+def checked_labels(
+    given: npt.ArrayLike,
+    images: int,
+    where: str,
+    names: Sequence[str] | None = None,
+    train: tuple[str, ...] = (),
+    remedy: str = "",
+) -> tuple[Indices, tuple[str, ...]]:
+    """Return the class indices ``[N]`` of a part of a dataset, and the classes' names.
+
+    Args:
+        given: One class index per image, from 0.
+        images: How many images there are.
+        where: What messages call the labels.
+        names: The classes' names in the order of their indices; None: ``0``, ``1`` and so on.
+        train: The names in the training part, if this is another one.
+        remedy: What messages add about labels that are not there.
+
+    Raises:
+        InputError: For labels of another form or of no class. In the training part there are at least 2 classes of
+            different names, each with an image; another part has the same ones in the same order.
+    """
+    labels = np.asarray(given)
     if labels.dtype.kind not in "iu":
         raise InputError(f"{where} has the type {labels.dtype}: labels must be whole numbers from 0")
     if labels.ndim != 1:
         raise InputError(f"{where} has the shape {labels.shape}: it must be [N], one number per image")
-    return labels.astype(np.int64)
-
-
-def checked_classes(
-    given: Sequence[str] | None, labels: Indices, images: int, where: str, remedy: str = ""
-) -> tuple[str, ...]:
-    """Return the classes' names, ``0``, ``1`` and so on if none are given, once the training labels are checked.
-
-    Labels that are not as :func:`check_labels` says, a class without a training image, fewer than 2 classes or two of
-    one name raise an InputError.
-    """
-    if not len(labels):
+    if not train and not len(labels):
         raise InputError(f"{where} has no label")
-    count = max(0, int(labels.max())) + 1 if given is None else len(given)
-    check_labels(labels, images, count, where, remedy)
+    if len(labels) != images:
+        raise InputError(f"{where} has {len(labels)} labels for {images} images")
+    labels = labels.astype(np.int64)
+    count = len(train) or (max(0, int(labels.max())) + 1 if names is None else len(names))
+    wrong = np.flatnonzero((labels < 0) | (labels >= count))
+    if len(wrong) and (labels < 0).all():
+        raise InputError(f"{where} names no class: every label is below 0, as those of an unlabelled part{remedy}")
+    if len(wrong):
+        place = f"{where}[{wrong[0]}] is {labels[wrong[0]]}"
+        raise InputError(f"{place}: labels must be in 0..{count - 1} ({count} classes)")
+    if train:
+        check_same_classes(train, names or train, where)
+        return labels, train
     # before there is anything a class: a label may be any number
     present = np.unique(labels)
     if len(present) < count:
         missing = np.flatnonzero(present != np.arange(len(present)))
-        first = int(missing[0]) if len(missing) else len(present)
+        first = missing[0] if len(missing) else len(present)
         raise InputError(f"{where}: class {first} of 0..{count - 1} has no image")
-    classes = tuple(normal(str(name)) for name in (range(count) if given is None else given))
+    classes = tuple(normal(str(name)) for name in (range(count) if names is None else names))
     if (different := len(set(classes))) < 2 or different < len(classes):
         raise InputError(f"{where}: {different} classes in {len(classes)} names: at least 2 are needed, each once")
-    return classes
-
-
-def check_labels(labels: Indices, images: int, classes: int, where: str, remedy: str = "") -> None:
-    """Raise an InputError unless there is one label ``[N]`` per image, each from 0 to the number of classes - 1.
-
-    ``remedy`` is what messages add about labels that are not there.
-    """
-    if len(labels) != images:
-        raise InputError(f"{where} has {len(labels)} labels for {images} images")
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(wrong) and (labels < 0).all():
-        raise InputError(f"{where} names no class: every label is below 0, as those of an unlabelled part{remedy}")
-    if len(wrong):
-        first = f"{where}[{wrong[0]}] is {labels[wrong[0]]}"
-        raise InputError(f"{first}: labels must be in 0..{classes - 1} ({classes} classes)")
+    return labels, classes
 
 
 def check_same_classes(train: Sequence[str], test: Sequence[str], where: str) -> None:

@@ -98,7 +98,7 @@ def prepare(
     data_root = chosen["data_root"] or datasets.default_root()
     if fetch:
         for name in datasets_named(chosen["dataset"]):
-            datasets.fetch(name, data_root, plugins)
+            datasets.describe(name, plugins).fetch(name, data_root)
     request = Request(layers, plugins, data_root)
     method, macs = chosen["equal_cost"], chosen["budget"]
     shares: list[str] = []

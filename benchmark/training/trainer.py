@@ -218,8 +218,8 @@ class Trainer:
                 "backbone": backbones[self.method.students.index(name) if len(backbones) > 1 else 0],
                 # what the student needs to be of use without the data
                 "num_classes": str(len(dataset.classes)),
-                "in_channels": str(dataset.in_channels),
-                "image_size": str(dataset.image_size),
+                "in_channels": str(dataset.shape.in_channels),
+                "image_size": str(dataset.shape.image_size),
                 **{key: json.dumps(list(getattr(dataset, key))) for key in ("classes", "mean", "std")},
                 "run": self.config.identity,
                 **({} if shared is None else {"shared_stages": str(shared)}),

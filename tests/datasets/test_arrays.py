@@ -10,9 +10,9 @@ import pytest
 
 from benchmark import datasets
 from benchmark.configuration import DataConfig
-from benchmark.datasets.images import Dataset, Shape
+from benchmark.datasets.images import Dataset, Shape, channel_statistics
 from methods.errors import InputError
-from tests.images import channel_statistics, random_pixels, same
+from tests.images import random_pixels, same
 
 NOWHERE = Path("no-such-folder")
 Content = dict[str, Any]
@@ -150,10 +150,10 @@ def claim_more(path: Path) -> None:
     ("spoil", "message"),
     [
         (lambda path: path.unlink(), r"^no such file: .* \(a dataset is named npz:FILE, with x_train, y_train"),
-        (lambda path: path.write_text("x_train"), "is no .npz file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-500]), "is no .npz file"),
+        (lambda path: path.write_text("x_train"), "is not a readable .npz file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-500]), "is not a readable .npz file"),
         (lambda path: path.write_bytes(path.read_bytes().replace(b"descr", b"dascr")), "is not a readable .npz file"),
-        (lambda path: np.save(path.open("wb"), np.zeros(3)), "is no .npz file"),
+        (lambda path: np.save(path.open("wb"), np.zeros(3)), "is not a readable .npz file"),
         (claim_more, r"x_train\.npy claims the shape \(999999999999"),
     ],
     ids=["missing", "text", "truncated", "damaged", "one array", "larger than it is"],

@@ -18,9 +18,9 @@ from PIL import Image
 from benchmark import datasets, running
 from benchmark.configuration.run_config import DataConfig
 from benchmark.datasets.arrays import digits_pixels_and_labels
-from benchmark.datasets.images import Dataset, LabelledImages, Shape, holdout_split, subset
+from benchmark.datasets.images import Dataset, LabelledImages, Shape, channel_statistics, holdout_split, subset
 from methods.errors import InputError
-from tests.images import Pixels, Place, channel_statistics, cifar_archive, random_pixels, save, tree
+from tests.images import Pixels, Place, cifar_archive, random_pixels, save, tree
 
 NOWHERE = Path("no-such-folder")
 SIZES = st.lists(st.integers(10, 20), min_size=1, max_size=5)

@@ -21,7 +21,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = decoding._decode
 
-    def noting(image: decoding.EncodedImage, form: decoding.ImageFormat) -> tuple[Pixels, int | None]:
+    def noting(image: decoding.EncodedImage, form: decoding.ImageFormat) -> tuple[Pixels, int]:
         names.append(image.name)
         return original(image, form)
 
@@ -128,8 +128,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "description is a list": lambda path: path.with_suffix(".json").write_text("[]"),
     "description is empty": lambda path: path.with_suffix(".json").write_text("{}"),
     "description's shape": alter("shape", [6, 3, 8, 9]),
-    "description's counts": alter("histogram", [[1] * 256] * 3),
-    "description's counts are no numbers": alter("histogram", "many"),
+    "description's statistics": alter("statistics", [[0.5] * 3] * 2),
+    "description's statistics are no numbers": alter("statistics", "many"),
     "description's time": alter("stamp", [0, 0]),
     "time": os.utime,
 }
@@ -159,8 +159,8 @@ class TestDamagedCache:
         assert place.checksum() == before
 
     def test_interrupted_decoding_leaves_nothing(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupted(images: object, form: object) -> Iterator[tuple[Pixels, None]]:
-            yield np.zeros((1, 3, 8, 8), dtype=np.uint8), None
+        def interrupted(images: object, form: object) -> Iterator[tuple[Pixels, int]]:
+            yield np.zeros((1, 3, 8, 8), dtype=np.uint8), -1
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
@@ -173,7 +173,7 @@ class TestDamagedCache:
     def test_leftovers_of_a_killed_process_are_overwritten(self, place: Place) -> None:
         place.load()
         for path in [*place.images.glob("*.npy")]:
-            path.rename(path.with_suffix(".tmp"))
+            path.rename(path.with_name(f".{path.name}.123.tmp"))
         place.load()
         assert place.files() == [".json", ".json", ".lock", ".lock", ".npy", ".npy"]
 

@@ -31,7 +31,7 @@ class TestImageSize:
         save(place.photos / "test/cat/1.png", random_pixels(12, 30))
         loaded = place.load(image_size=12)
         assert loaded.train.shape == loaded.test.shape == (3, 12, 12)
-        assert place.load(image_size=9).image_size == 9
+        assert place.load(image_size=9).shape.image_size == 9
 
     @pytest.mark.parametrize("shape", [(5, 1, 9, 9), (5, 3, 30, 17), (5, 1, 17, 40)])
     def test_arrays_are_resized_as_files_are(self, shape: tuple[int, ...]) -> None:

@@ -58,8 +58,9 @@ def test_arrays(case: tuple[Any, Any, int, int, tuple[str, ...] | None]) -> None
     images = [np.zeros((count, 8, 8), dtype=np.uint8) for count in (train, test)]
     parts = unless_refused(lambda: checked(Arrays(images[0], y_train, images[1], y_test, classes), "mine"))
     if parts is not None:
-        assert is_sound(parts.train.labels, parts.test.labels, parts.classes)
-        assert (len(parts.train), len(parts.test)) == (train, test)
+        first, second = (part.labels for part in parts.images)
+        assert is_sound(first, second, parts.classes)
+        assert [len(part.labels) for part in parts.images] == [train, test]
 
 
 @given(CASES)

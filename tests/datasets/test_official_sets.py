@@ -13,7 +13,7 @@ from PIL import Image
 from benchmark import datasets
 from benchmark.configuration import RunConfig
 from benchmark.configuration.run_config import DataConfig
-from benchmark.datasets import official
+from benchmark.datasets import files
 from benchmark.running import prepare
 from benchmark.training import Trainer
 from tests.images import cifar_archive, random_pixels, same, save
@@ -120,10 +120,10 @@ class TestKnownContent:
     def test_content_that_is_the_expected_one_is_not_remarked(
         self, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        place = official.CIFAR10.place(tree)
+        place = files.CIFAR10.place(tree)
         assert place is not None
-        contents = tuple(official.CIFAR10.content(place, part, tree) for part in ("train", "test"))
-        monkeypatch.setattr(official.CIFAR10, "contents", contents)
+        contents = tuple(files.CIFAR10.content(place, part, tree) for part in ("train", "test"))
+        monkeypatch.setattr(files.CIFAR10, "contents", contents)
         assert datasets.checksum("cifar10", DataConfig(), tree) == datasets.checksum(
             "cifar10", DataConfig(), tree / "nothing"
         )

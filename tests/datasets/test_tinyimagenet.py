@@ -20,12 +20,12 @@ from PIL import Image
 from benchmark import datasets
 from benchmark.configuration.planning import Request, plan
 from benchmark.configuration.run_config import DataConfig
-from benchmark.datasets import official
+from benchmark.datasets import files
 from benchmark.datasets.images import Dataset
 from methods.errors import InputError
 from tests.images import TINY, WNIDS, random_pixels, save, tiny_tree
 
-SUMS, ARCHIVE = official.TINYIMAGENET.files, f"{TINY}.zip"
+SUMS, ARCHIVE = files.TINYIMAGENET.files, f"{TINY}.zip"
 
 
 def load(root: Path, **config: Any) -> Dataset:
@@ -39,7 +39,7 @@ def checksum(root: Path, **config: Any) -> str:
 @pytest.fixture(autouse=True)
 def address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Downloads go to a port of this machine where nobody listens."""
-    monkeypatch.setattr(official, "TINY_ADDRESS", f"http://127.0.0.1:9/{TINY}.zip")
+    monkeypatch.setattr(files, "TINY_ADDRESS", f"http://127.0.0.1:9/{TINY}.zip")
 
 
 class TestLayout:
@@ -65,13 +65,13 @@ class TestLayout:
             assert part.labels[found] == label
 
     def test_a_tree_of_lossless_images_is_the_same_dataset(self, tmp_path: Path) -> None:
-        official = tiny_tree(tmp_path)
+        unpacked = tiny_tree(tmp_path)
         before, loaded = checksum(tmp_path), load(tmp_path)
         tree = tmp_path / "as_png" / "tinyimagenet"
         for part, images in (("train", loaded.train), ("test", loaded.test)):
             for index, (image, label) in enumerate(zip(images.images, images.labels, strict=True)):
                 save(tree / part / loaded.classes[label] / f"{index}.png", np.array(image.transpose(1, 2, 0)))
-        assert official.is_dir()
+        assert unpacked.is_dir()
         assert checksum(tree.parent) == before
         assert np.array_equal(load(tree.parent).train.images, loaded.train.images)
 
@@ -250,7 +250,7 @@ class TestDownload:
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        monkeypatch.setattr(official, "TINY_ADDRESS", f"http://127.0.0.1:{server.server_port}/{TINY}.zip")
+        monkeypatch.setattr(files, "TINY_ADDRESS", f"http://127.0.0.1:{server.server_port}/{TINY}.zip")
         yield site
         server.shutdown()
         server.server_close()

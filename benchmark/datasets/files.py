@@ -1,11 +1,12 @@
-"""CIFAR-10, CIFAR-100, Fashion-MNIST and TinyImageNet: official files, or trees of image files.
+"""Trees of image files, ``folder:PATH``; and CIFAR-10, CIFAR-100, Fashion-MNIST and TinyImageNet.
 
-An official set is its content, not its container: the official archive, its unpacked form and a folder of lossless
+An official set is its content, not its container: the official archive, its unpacked form and a tree of lossless
 image files give the same images in the same order, and so the same mini-batches and the same identity of a run.
 """
 
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPException
@@ -18,23 +19,96 @@ from filelock import FileLock
 from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.console import note_once
-from benchmark.datasets import folder, image_cache
-from benchmark.datasets.decoding import check_range
-from benchmark.datasets.folder import Listed
-from benchmark.datasets.image_cache import EncodedImages
-from benchmark.datasets.images import LabelledImages
-from benchmark.datasets.provider import PARTS, Parts, Provider, check_same_classes, used
+from benchmark.datasets.decoding import EncodedImages, decoded_parts, remembered
+from benchmark.datasets.images import LabelledImages, Shape, normal
+from benchmark.datasets.provider import Parts, Provider, check_same_classes, chosen, path_of, used
 from methods.errors import InputError, message_of
+
+SPLITS = {"train": ("train",), "test": ("test", "val")}
+"""The usual folders of the parts (ImageNet's is ``val``), the first that is there counting."""
 
 TINY_ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
 _AT_ONCE = 4096
+
+Listed = tuple[EncodedImages, tuple[str, ...]]
+"""Image files and the names of their classes in the order of the labels."""
 
 Part = tuple[LabelledImages, tuple[str, ...]]
 """Images of a part in any order, and the names of their classes in the order of the labels."""
 
 Place = tuple[Path, bool]
 """A folder, and whether it holds the official files; if not, it is a tree of image files."""
+
+
+class Folder(Provider):
+    """``folder:PATH``; of the root folder only the cache is used."""
+
+    name = "folder:PATH"
+    description = (
+        "a tree of images: PATH/train/<class>/*, PATH/test/<class>/* (or val); ImageNet with data.image_size=224"
+    )
+    splits = True
+
+    def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
+        """Return the files; a folder of another form is refused."""
+        folder = path_of(name)
+        if not paths.is_folder(folder):
+            raise InputError(f"no such folder: {folder} (a dataset is named folder:PATH, with PATH/train/<class>/*)")
+        splits = chosen(config, SPLITS, _entries(folder, os.DirEntry.is_dir), str(folder), "folder")
+        images, classes = zip(*(_listed(folder, split) for split in splits.values()), strict=True)
+        check_same_classes(classes[0], classes[-1], str(folder))
+        return Parts(classes[0], images)
+
+
+def _listed(folder: Path, split: str) -> Listed:
+    """Return the files of a split of a tree, class by class, or raise an InputError."""
+    base = folder / split
+    places: dict[str, str] = {}
+    for name in _entries(base, os.DirEntry.is_dir):
+        word = normal(name)
+        if word in places:
+            raise InputError(f"{base} has two folders of the class {word!r}, in two forms of Unicode: one is needed")
+        places[word] = f"{split}/{name}"
+    if len(places) < 2:
+        raise InputError(f"{base} has {len(places)} class folders: at least 2 are needed")
+    return _listed_classes(folder, places)
+
+
+def _listed_classes(base: Path, places: Mapping[str, str]) -> Listed:
+    """Return the files in folders below ``base``, given by the name of the class that each holds, class by class."""
+    members = [_images(base / place) for place in places.values()]
+    names = [f"{place}/{file}" for place, found in zip(places.values(), members, strict=True) for file in found]
+    labels = np.repeat(np.arange(len(places)), [len(found) for found in members])
+    return EncodedImages.of_files(base, names, labels), tuple(places)
+
+
+def _images(base: Path) -> list[str]:
+    """Return the names of the images in a folder of nothing else, or raise an InputError."""
+    everything, files = _entries(base), _entries(base, os.DirEntry.is_file)
+    if not everything:
+        raise InputError(f"{base} holds no image")
+    if strange := sorted(set(everything) - set(files)):
+        kind = "a folder" if paths.is_folder(base / strange[0]) else "not a file"
+        raise InputError(f"{base / strange[0]} is {kind}: {base} must hold images alone")
+    return files
+
+
+def _entries(base: Path, kind: Callable[[os.DirEntry[str]], bool] = lambda entry: True) -> list[str]:
+    """Return the names of the entries of a kind but hidden ones, sorted by their form NFC, or raise an InputError."""
+
+    def wanted(entry: os.DirEntry[str]) -> bool:
+        try:
+            return not entry.name.startswith(".") and kind(entry)
+        except OSError:
+            # a link to itself, for example
+            return False
+
+    try:
+        with os.scandir(base) as found:
+            return sorted((entry.name for entry in found if wanted(entry)), key=lambda name: (normal(name), name))
+    except OSError as error:
+        raise InputError(f"cannot read {base}: {error.strerror}") from None
 
 
 def in_order(part: LabelledImages, classes: Sequence[str]) -> LabelledImages:
@@ -90,60 +164,19 @@ class OfficialSet(Provider):
         tree = root / self.name
         return (tree, False) if paths.is_folder(tree / "train") else None
 
-    def part(self, place: Place, part: str, root: Path) -> Part:
-        """Return the images of ``train`` or ``test``; image files are decoded once, into the cache of ``root``."""
-        where, official = place
-        if official and self.torchvision:
-            try:
-                # nothing is written where everything is unpacked: the folder may be read-only
-                loaded = self._open(where, part == "train")
-            except RuntimeError:
-                self._download(where)
-                loaded = self._open(where, part == "train")
-            pixels = np.asarray(loaded.data, dtype=np.uint8)
-            images = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
-            labels = np.asarray(loaded.targets, dtype=np.int64)
-            return LabelledImages(np.ascontiguousarray(images), labels), tuple(loaded.classes)
-        files, classes = self._listed(place, part)
-        # some of TinyImageNet's photographs are grey
-        found = image_cache.decoded(files, root, None, colour=len(self.mean) == 3)
-        check_range(found.highest, f"{files.base}, {part}")
-        return LabelledImages(found.pixels, files.labels), classes
-
-    def content(self, place: Place, part: str, root: Path) -> str:
-        """Return a part's :func:`content_hash`, which is computed once while the files stay the same."""
-        where, official = place
-        if official and self.torchvision:
-            stored = [where / file for file in self.files]
-            if self.unpacked:
-                stored += (where / self.unpacked).glob("*")
-            names, also = sorted(str(path.relative_to(where)) for path in stored if paths.is_file(path)), part
-        else:
-            files, classes = self._listed(place, part)
-            where, names = files.base or where, files.names
-            also = f"{self.name} {classes} {files.labels.tolist()}"
-        return image_cache.remembered(root, where, names, also, lambda: content_hash(*self.part(place, part, root)))
-
-    def _listed(self, place: Place, part: str) -> Listed:
-        where, official = place
-        if official:
-            return _official_layout(where / self.unpacked, part)
-        usual = (split for split in folder.SPLITS[part] if paths.is_folder(where / split))
-        return folder.listed(where, next(usual, part))
-
     def present(self, name: str, root: Path) -> bool:
         """Return whether its official files, packed or unpacked, or a folder of its images are there."""
         return self.place(root) is not None
 
     def fetch(self, name: str, root: Path) -> None:
         """Download the set if it is not there and only its content, which is not known before, can identify it."""
-        if not self.contents and not self.present(name, root):
+        if not self.contents and not self.place(root):
             self._download(root)
 
-    def usual(self, name: str, config: DataConfig, root: Path) -> bool:
-        """Return whether the set has the official sizes, as far as is known: it is not there, or is official."""
-        known = self._expected(config)
-        return not self.present(name, root) or (bool(self.contents) and self.checksum(name, config, root) == known)
+    def shape(self, name: str, config: DataConfig, root: Path) -> Shape:
+        """Return the official shape if the set is not there, or is the official one as far as is known."""
+        usual = not self.place(root) or (self.contents and self.checksum(name, config, root) == self._expected(config))
+        return Shape(*self.sizes).part(config) if self.sizes and usual else super().shape(name, config, root)
 
     def checksum(self, name: str, config: DataConfig, root: Path) -> str:
         """Return the hash of the images, from whatever they are read; for a set that is not there what is expected.
@@ -169,11 +202,51 @@ class OfficialSet(Provider):
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return the set in its one order, downloaded into the root folder first if it is not there."""
         place = self.place(root) or self._download(root)
-        found = [self.part(place, part, root) for part in used(config)]
+        found = [self._part(place, part, root) for part in used(config)]
         # their order is that of the names, whatever the labels are in the files
         classes = [tuple(sorted(names)) for _, names in found]
         check_same_classes(classes[0], classes[-1], name)
         return Parts(classes[0], [in_order(*part) for part in found], (self.mean, self.std))
+
+    def _part(self, place: Place, part: str, root: Path) -> Part:
+        """Return the images of ``train`` or ``test``; image files are decoded once, into the cache of ``root``."""
+        if listed := self._image_files(place, part):
+            files, classes = listed
+            # some of TinyImageNet's photographs are grey
+            [images], _ = decoded_parts([files], root, None, f"{files.base}, {part}", colour=len(self.mean) == 3)
+            return images, classes
+        where, _ = place
+        try:
+            # nothing is written where everything is unpacked: the folder may be read-only
+            loaded = self._open(where, part == "train")
+        except RuntimeError:
+            self._download(where)
+            loaded = self._open(where, part == "train")
+        pixels = np.asarray(loaded.data, dtype=np.uint8)
+        pixels = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
+        labels = np.asarray(loaded.targets, dtype=np.int64)
+        return LabelledImages(np.ascontiguousarray(pixels), labels), tuple(loaded.classes)
+
+    def content(self, place: Place, part: str, root: Path) -> str:
+        """Return a part's :func:`content_hash`, which is computed once while the files stay the same."""
+        where, _ = place
+        if listed := self._image_files(place, part):
+            files, classes = listed
+            where, names, also = files.base or where, files.names, f"{self.name} {classes} {files.labels.tolist()}"
+        else:
+            stored = [where / file for file in self.files]
+            if self.unpacked:
+                stored += (where / self.unpacked).glob("*")
+            names, also = sorted(str(path.relative_to(where)) for path in stored if paths.is_file(path)), part
+        return remembered(root, where, names, also, lambda: content_hash(*self._part(place, part, root)))
+
+    def _image_files(self, place: Place, part: str) -> Listed | None:
+        """Return the image files of a part; None for official files that torchvision reads."""
+        where, official = place
+        if not official:
+            usual = (split for split in SPLITS[part] if paths.is_folder(where / split))
+            return _listed(where, next(usual, part))
+        return None if self.torchvision else _tiny_layout(where / self.unpacked, part)
 
     def _download(self, root: Path) -> Place:
         sums = {root / file: md5 for file, md5 in self.files.items()}
@@ -218,15 +291,12 @@ def _unpack(zipped: Path, md5: str, target: Path) -> None:
         elif not check_integrity(str(zipped), md5):
             raise RuntimeError(f"{zipped} is damaged or another file")
         shutil.unpack_archive(zipped, unfinished)
-        # before it has its name: what is there is read as it is
-        for part in PARTS:
-            _official_layout(unfinished / target.name, part)
         (unfinished / target.name).rename(target)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _official_layout(base: Path, part: str) -> Listed:
+def _tiny_layout(base: Path, part: str) -> Listed:
     """Return the files of a part of TinyImageNet, of which the validation images are the test set, as is usual.
 
     ``wnids.txt`` names the classes in their order, ``train/<wnid>/images/`` holds their training images,
@@ -235,9 +305,9 @@ def _official_layout(base: Path, part: str) -> Listed:
     names, annotations, images = base / "wnids.txt", base / "val/val_annotations.txt", base / "val/images"
     classes = tuple(line.strip() for line in _lines(names))
     if part == "train":
-        if sorted(classes) != folder.folders(base / "train") or len(classes) < 2:
+        if sorted(classes) != _entries(base / "train", os.DirEntry.is_dir) or len(classes) < 2:
             raise InputError(f"{names} must name each folder in {base / 'train'} once, one per line, at least 2")
-        return folder.listed_classes(base, {wnid: f"train/{wnid}/images" for wnid in classes})
+        return _listed_classes(base, {wnid: f"train/{wnid}/images" for wnid in classes})
     files, labels = [], []
     for number, line in enumerate(_lines(annotations), 1):
         file, wnid = [*map(str.strip, line.split("\t")), ""][:2]
@@ -246,7 +316,7 @@ def _official_layout(base: Path, part: str) -> Listed:
         files.append(file)
         labels.append(classes.index(wnid))
     # a file that is cut short would otherwise make a smaller test set
-    if sorted(files) != sorted(there := folder.files(images)):
+    if sorted(files) != sorted(there := _images(images)):
         differing = sorted(set(files) ^ set(there)) or [file for file in there if files.count(file) > 1]
         raise InputError(f"{images} and {annotations} do not name the same files, each once: {differing[0]}")
     return EncodedImages.of_files(base, [f"val/images/{file}" for file in files], np.array(labels)), classes
@@ -307,4 +377,4 @@ TINYIMAGENET = OfficialSet(
     mean=(0.4802, 0.4481, 0.3975),
     std=(0.2302, 0.2265, 0.2262),
 )
-SETS = (CIFAR10, CIFAR100, FASHION_MNIST, TINYIMAGENET)
+OFFICIAL = (CIFAR10, CIFAR100, FASHION_MNIST, TINYIMAGENET)
