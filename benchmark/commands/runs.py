@@ -201,21 +201,17 @@ def predict(
     out: Annotated[Path | None, path("FILE", "With RUN: the .npz file for logits, labels and predictions.")] = None,
     results: options.ManyResults = options.RESULTS,
     prefer: options.Prefer = None,
-    data_root: options.DataRoot = None,
     plugin: options.Plugins = None,
 ) -> None:
     """Print the likeliest classes of images by an exported student; or write the predictions of a stored run."""
-    from benchmark.datasets import default_root
     from benchmark.deployment import deployed
-    from benchmark.store import find
+    from benchmark.store import find, read_predictions
 
-    plugins = tuple(plugin or ())
     if out is not None:
         if images or top is not None:
             raise InputError("--out goes with a stored run and its own images: bench predict RUN --out FILE.npz")
         deployed.check_suffix(out, [deployed.PREDICTIONS_ENDING])
-        found = deployed.predictions_of_run(find(results, model, prefer), data_root or default_root(), plugins)
-        tell(*deployed.write_predictions(found, out))
+        tell(deployed.write_predictions(read_predictions(find(results, model, prefer).folder), out))
         return
     if not images:
         raise InputError("bench predict takes FILE IMAGE..., an exported student and images; or RUN --out FILE.npz")
@@ -223,7 +219,7 @@ def predict(
     deployed.check_suffix(file)
     card = deployed.read_card(file)
     pixels = deployed.read_images(images, card)
-    probabilities = deployed.probabilities(deployed.load(file, plugins)(pixels))
+    probabilities = deployed.probabilities(deployed.load(file, tuple(plugin or ()))(pixels))
     for image, row in zip(images, probabilities, strict=True):
         best = row.argsort(kind="stable")[::-1][: top or TOP]
         tell(f"{image}  " + "  ".join(f"{card.classes[index]} {100 * row[index]:.2f} %" for index in best))

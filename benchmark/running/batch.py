@@ -12,7 +12,7 @@ from rich.console import Console
 
 import benchmark
 from benchmark import datasets, paths, scheduling, store, tables, training
-from benchmark.configuration import OPTIONS, SECTIONS, LogitsType, RunConfig, layer_from_file
+from benchmark.configuration import OPTIONS, SECTIONS, RunConfig, layer_from_file
 from benchmark.console import new_console, say
 from benchmark.errors import MachineError, TryAgainError
 from benchmark.running.command import Command, prepare
@@ -90,7 +90,13 @@ def train_missing(command: Command, console: Console) -> None:
         say(console, *(f"note: {line}" for line in notes), *told)
         later = why_later(train(command, missing, sets, console))
     if later != TIME_IS_UP and command.predictions is not None:
-        _predict_later(command, command.predictions, console)
+        without = 0
+        for run in command.runs:
+            ended, kept = command.store.final_result(run), (command.store.folder(run) / store.PREDICTIONS).is_file()
+            without += not kept and ended is not None and ended.status is Status.FINISHED
+        if without:
+            were = "1 run was" if without == 1 else f"{without} runs were"
+            say(console, f"{were} finished without predictions (--force trains anew and keeps them)")
     for run in command.runs:
         command.store.tidy(run)
         command.store.claim(run)
@@ -246,40 +252,6 @@ def _print_table(command: Command, console: Console) -> None:
         told = "student accuracy in % after the last epoch: mean ± standard deviation (number of seeds)"
         lines = [*table.remarks, *tables.footnotes(mine), told, f"runs: {command.store.runs}"]
         say(console, "", *tables.plain(table).split("\n"), "", *lines)
-
-
-def _predict_later(command: Command, kept_as: LogitsType, console: Console) -> None:
-    """Make predictions from the saved students of finished runs that have none; say which have no students."""
-    made = lost = 0
-    for run in command.runs:
-        folder, ended = command.store.folder(run), command.store.final_result(run)
-        if ended is None or ended.status is not Status.FINISHED or (folder / store.PREDICTIONS).is_file():
-            continue
-        if not store.students_files(folder):
-            lost += 1
-            continue
-        fault = "another command works on it"
-        try:
-            with command.store.lock(run, patience=0) as held:
-                if held:
-                    dataset = datasets.load(run.dataset, run.data, command.data_root, command.plugins)
-                    device = training.choose_device(command.device)
-                    found = training.predictions_of_students(folder, run, dataset, device, command.plugins)
-                    store.write_predictions(folder, found, kept_as)
-                    made, fault = made + 1, ""
-        except InputError as error:
-            fault = str(error)
-        except OSError as error:
-            fault = error.strerror or "they cannot be written"
-        if fault:
-            say(console, f"note: no predictions of {run.label}: {fault}")
-    for count, line in (
-        (made, "finished already: predictions made from the saved students, without ensembles and teachers"),
-        (lost, "finished without predictions or saved students"),
-    ):
-        if count:
-            were = "1 run was" if count == 1 else f"{count} runs were"
-            say(console, f"{were} {line} (--force trains anew and keeps all predictions)")
 
 
 def _plain(value: Any) -> Any:

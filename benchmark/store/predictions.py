@@ -86,10 +86,8 @@ def read_predictions(folder: Path) -> Predictions:
     """Return the predictions in a run's folder, or raise an InputError if there are none, or the file is damaged."""
     path = folder / PREDICTIONS
     if not path.is_file():
-        raise InputError(
-            f"{folder.name} kept no predictions: bench run --save-predictions keeps them; a finished run without saved "
-            "students needs --force too"
-        )
+        how = "bench run --save-predictions keeps them, and --force repeats a finished run"
+        raise InputError(f"{folder.name} kept no predictions: {how}")
     try:
         with safe_open(path, framework="np") as file:
             metadata = dict(file.metadata() or {})

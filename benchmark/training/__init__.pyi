@@ -17,7 +17,6 @@ from .devices import (
     records_steps as records_steps,
     reset_peak_memory as reset_peak_memory,
 )
-from .evaluation import predictions_of_students as predictions_of_students
 from .initialisation import (
     initialise_method as initialise_method,
     without_values as without_values,

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.configuration import RunConfig
-from benchmark.datasets import Dataset, Images, image_digests, on_device
-from benchmark.store import Predictions, students_files
+from benchmark.datasets import Dataset, Images, image_digests
+from benchmark.store import Predictions
 from benchmark.training import diagnostics
 from benchmark.training.batches import Normalisation, channels_inside
-from benchmark.training.devices import PrecisionConfig
 from benchmark.training.diagnostics import PeerSimilarity
-from benchmark.training.students import read_student
 from methods import Method
 from methods.errors import InputError
 
@@ -122,11 +119,11 @@ def _sums(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def predictions_of(
-    config: RunConfig, dataset: Dataset, logits: Mapping[str, Floats], students: Sequence[str], complete: bool = True
+    config: RunConfig, dataset: Dataset, logits: Mapping[str, Floats], students: Sequence[str]
 ) -> Predictions:
     """Return logits ``[N, C]`` on the scored images by predictor with all that is needed to read them.
 
-    ``complete``: these are all predictors. Raises an InputError if some logits are not finite.
+    Raises an InputError if some logits are not finite.
     """
     if broken := [name for name, values in logits.items() if not np.isfinite(values).all()]:
         raise InputError(f"{config.label}: the outputs of {', '.join(broken)} are not finite")
@@ -138,29 +135,4 @@ def predictions_of(
         classes=tuple(dataset.classes),
         students=tuple(students),
         split=config.split,
-        complete=complete,
     )
-
-
-def predictions_of_students(
-    folder: Path, config: RunConfig, dataset: Dataset, device: torch.device, plugins: Sequence[str | Path] = ()
-) -> Predictions:
-    """Return what the students that a run saved say of the scored images, without ensembles and teachers.
-
-    In the run's own precision if it was bf16, else that of the device. Raises an InputError if it saved none, or a file
-    is damaged.
-    """
-    files = students_files(folder)
-    if not files:
-        raise InputError(f"{folder.name} saved neither predictions nor students: --save-predictions --force repeats it")
-    train = config.train
-    arithmetic = PrecisionConfig.of(device, "bf16" if train.precision == "bf16" else None, train.deterministic)
-    arithmetic.apply(train.threads)
-    layout = torch.channels_last if train.channels_last else torch.contiguous_format
-    networks = {path.stem: read_student(path, plugins).network.to(device).to(memory_format=layout) for path in files}
-    images, normalisation = on_device(dataset.test, device)[0], Normalisation.of(dataset.mean, dataset.std, device)
-    with arithmetic.autocast():
-        logits = predicted(
-            lambda views: {name: network(views) for name, network in networks.items()}, images, normalisation, layout
-        )
-    return predictions_of(config, dataset, logits, tuple(logits), complete=False)

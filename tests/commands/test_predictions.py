@@ -50,17 +50,3 @@ def test_a_run_s_predictions_from_training_to_figures_and_arrays(bench: Bench, t
     for words in ("plot confusion", f"predict {folder.name} --out x.npz"):
         bench(*words.split()).assert_refused(f"{PREDICTIONS} is damaged: ")
     assert not Path("x.npz").exists()
-
-
-def test_a_run_with_students_alone_is_asked_again(bench: Bench, tmp_path: Path) -> None:
-    assert bench(*RUN.split(), "--save-students").code == 0
-    folder = folder_of(tmp_path / "results")
-    answer = bench("predict", folder.name, "--out", "dml.npz")
-    assert "no ensembles" in answer.out.splitlines()[1]
-    assert np.load("dml.npz")["predictors"].tolist() == ["peer0", "peer1"]
-    assert not (folder / PREDICTIONS).exists()
-    bench("plot", "confusion").assert_refused("bench run --save-predictions")
-    bench("table", "--value", "classes").assert_refused("--set train.class_accuracy=true")
-    for path in folder.glob("*.safetensors"):
-        path.unlink()
-    bench("predict", folder.name, "--out", "none.npz").assert_refused("bench run --save-pred")

@@ -1,4 +1,4 @@
-"""Predictions that runs keep: those of the run itself, outside its identity, made later where they can be."""
+"""Predictions that runs keep: those of the run itself, outside its identity."""
 
 import io
 from pathlib import Path
@@ -70,22 +70,7 @@ def test_keeping_them_is_no_part_of_the_identity_and_changes_no_number(kept: Pat
     assert rows[same].equals(others[same])
 
 
-def test_saved_students_say_the_same_later_without_the_rest(kept: Path, tmp_path: Path) -> None:
-    folder, _ = carried_out(tmp_path, save_students=True)
-    again, said = carried_out(tmp_path, save_predictions=True, predictions_type="float32")
-    assert again == folder
-    assert [line for line in said.splitlines() if line.startswith("1 run ") and "saved students" in line]
-    found, whole = read_predictions(folder), read_predictions(kept)
-    assert list(found.logits) == ["teacher0", "teacher1", "teacher2"] == list(found.students)
-    assert (found.complete, whole.complete) == (False, True)
-    np.testing.assert_array_equal(found.images, whole.images)
-    for name, logits in found.logits.items():
-        np.testing.assert_allclose(logits, whole.logits[name], rtol=2**-10, atol=1e-6)
-    _, said = carried_out(tmp_path, save_predictions=True)
-    assert "predictions" not in said
-
-
-def test_without_students_a_line_says_how_to_get_them_and_force_does(tmp_path: Path) -> None:
+def test_a_line_says_how_to_get_them_for_a_finished_run_and_force_does(tmp_path: Path) -> None:
     folder, _ = carried_out(tmp_path)
     _, said = carried_out(tmp_path, save_predictions=True)
     assert [line for line in said.splitlines() if line.startswith("1 run ") and "--force" in line]
