@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from benchmark import tables
 from benchmark.formatting import shown
-from benchmark.metrics import HEADLINE, METRICS
+from benchmark.metrics import HEADLINE
+from benchmark.reports import markdown_templates
 from benchmark.store import Status, load
 from benchmark.sweeps.outcomes import Outcome, ranked
-from benchmark.sweeps.plan import BOUND, Configuration, Question, Sweep
+from benchmark.sweeps.plan import BOUND, Configuration, Sweep
 from benchmark.sweeps.space import described, identity
+from benchmark.tables.gains import Word, verdict
 
 ASSUMED_SD = 0.5  # points, where no stored runs say more
 
@@ -30,14 +32,25 @@ class Spread(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """Two configurations, and their difference with the verdict at the level that it has among all comparisons."""
+    """Two configurations that share a seed, and their difference; what has finished so far counts."""
 
-    text: str  # how the two differ
-    reference: str  # what the second is called
+    name: str
+    other: str  # what the second is called
+    where: str  # what both have in common, if other pairs have something else
     gain: tables.Gain
-    differs: bool  # whether the two are better and worse
-    equivalent: bool  # within the bound; so are two whose scores are equal with every seed
-    largest: float  # difference, in either direction, that the interval contains
+    verdict: Word  # at the level that it has among all comparisons
+    low: float  # the difference's interval, or the difference alone
+    high: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two are better and worse."""
+        return self.verdict not in ("equivalent", "undecided")
+
+    @property
+    def ends(self) -> list[float]:
+        """How large the difference is at the ends of its interval, whichever of the two is better."""
+        return sorted((abs(self.low), abs(self.high)))
 
 
 def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[Configuration, Configuration]]:
@@ -52,10 +65,10 @@ def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[C
     found = []
     for configuration in configurations:
         own = configuration.assignment.get(key)
-        later = against[against.index(own) + 1 :] if own in against else ()
+        later = against[against.index(own) :] if own in against else ()
         for value in against if key in configuration.assignment else ():
             other = sweep.space.completed({**configuration.assignment, key: value}, base)
-            if own != value and value not in later and other.get(key) == value and identity(other) in tried:
+            if value not in (own, *later) and other.get(key) == value and identity(other) in tried:
                 found.append((configuration, tried[identity(other)]))
     return found
 
@@ -72,38 +85,35 @@ def answer(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread) -> str:
     Without a question it is whether the best configuration differs from the default; where the default is the best, or
     was not tried, whether the best differs from the second. The expected spread counts where there are too few seeds.
     """
-    finished = [outcome for outcome in ranked(outcomes) if outcome.n]
-    if len(finished) < 2:
-        return f"undecided: {len(finished)} of {len(outcomes)} configurations have finished a run, a comparison takes 2"
+    question, finished = sweep.question, [outcome for outcome in ranked(outcomes) if outcome.n]
     # of all that are tried: a verdict depends on its own runs, and not on which others have finished
     count = comparisons(sweep, [outcome.configuration for outcome in outcomes])
-    if sweep.question is None:
-        compared = _best_compared(sweep, finished, count)
-        name = f"the best, {finished[0].configuration.label},"
-        if not compared:
-            return f"undecided: {name} has no seed in common with what it is compared with"
-        subject, within = f"{name} differs from {compared[0].reference}", BOUND
-        equal = f"{subject} by no more than"
-    else:
-        compared = _question_compared(sweep, sweep.question, finished, count)
-        against, within = " or ".join(map(shown, sweep.question.against)), sweep.question.within
-        subject = f"{sweep.question.key} differs from {against}"
-        if not compared:
-            return f"undecided: no finished configuration says whether {subject} by {within:g} points"
-        equal = f"no {subject} by more than"
-    different = sorted((x for x in compared if x.differs), key=lambda x: -abs(x.gain.mean))
+    within = question.within if question else BOUND
+    compare = _question_compared if question else _best_compared
+    compared = compare(sweep, finished, within, count) if len(finished) > 1 else []
     others = [x for x in compared if not x.differs]
-    rest = _answer_rest(others, equal, subject, within, count, spread) if others else ""
-    if not different:
-        return rest
-    parts = [x.text for x in different[:MAX_NAMED]]
-    if len(different) > MAX_NAMED:
-        parts.append(f"{len(different) - MAX_NAMED} more differences")
-    named = f"{'; '.join(parts)} ({_method(count)})"
-    return f"{named}; of the other {len(others)}: {rest}" if others else named
+    undecided = [x.gain for x in others if x.verdict == "undecided"]
+    n = min((gain.n for gain in undecided), default=0)
+    sds = [gain.sd for gain in undecided if gain.p is not None and gain.sd] if n >= tables.MIN_PAIRS else [spread.sd]
+    # whatever the difference is, an interval of half the bound excludes 0 or is within the bound
+    needed = [tables.seeds_for_half_width(within / 2, sd, count) for sd in sds]
+    different = sorted((x for x in compared if x.differs), key=lambda x: -abs(x.gain.mean))
+    facts: dict[str, Any] = {
+        "question": question,
+        "finished": finished,
+        "total": len(outcomes),
+        "within": within,
+        "spread": spread,
+    }
+    facts |= {"compared": compared, "different": different, "others": others, "undecided": undecided, "n": n}
+    facts |= {"largest": max((max(-x.low, x.high) for x in others), default=0.0), "needed": needed}
+    templates = markdown_templates("benchmark.sweeps")
+    templates.filters["shown"] = shown
+    text = templates.get_template("answer.j2").render(most_named=MAX_NAMED, level=_level(count), **facts)
+    return " ".join(text.split())
 
 
-def _question_compared(sweep: Sweep, question: Question, finished: Sequence[Outcome], count: int) -> list[Compared]:
+def _question_compared(sweep: Sweep, finished: Sequence[Outcome], within: float, count: int) -> list[Compared]:
     outcomes = {outcome.configuration.number: outcome for outcome in finished}
     found = pairs(sweep, [outcome.configuration for outcome in finished])
     shared = [{k: v for k, v in x.assignment.items() if k in y.assignment and y.assignment[k] == v} for x, y in found]
@@ -111,69 +121,37 @@ def _question_compared(sweep: Sweep, question: Question, finished: Sequence[Outc
     compared = []
     for pair, same in zip(found, shared, strict=True):
         name, other = (described({k: v for k, v in x.assignment.items() if k not in same}) for x in pair)
-        where = described(same) if same and several else ""
         ours, reference = (outcomes[x.number] for x in pair)
-        compared.append(_compare(ours, reference, name, other, where, question.within, count))
-    return [x for x in compared if x is not None]
+        where = described(same) if same and several else ""
+        compared += _compare(ours, reference, name, other, where, within, count)
+    return compared
 
 
-def _best_compared(sweep: Sweep, finished: Sequence[Outcome], count: int) -> list[Compared]:
-    best = finished[0]
-    default = next((x for x in finished if x.configuration.runs[0].identity == sweep.base.identity), best)
-    rivals = [("the default, ", default)]
-    if default is best:
-        rivals = [("the second, " if place == 0 else "", other) for place, other in enumerate(finished[1:])]
-    name = f"the best, {best.configuration.label},"
-    found = [_compare(best, x, name, f"{role}{x.configuration.label},", "", BOUND, count) for role, x in rivals]
+def _best_compared(sweep: Sweep, finished: Sequence[Outcome], within: float, count: int) -> list[Compared]:
+    best, *rest = finished
+    default = [x for x in rest if x.configuration.runs[0].identity == sweep.base.identity]
+    compared = []
+    for place, x in enumerate(default or rest):
+        role = "the default, " if default else "the second, " if place == 0 else ""
+        names = f"the best, {best.configuration.label},", f"{role}{x.configuration.label},"
+        compared += _compare(best, x, *names, "", within, count)
     # that the best is better than all others takes all comparisons: the least significant one decides
-    return sorted((x for x in found if x is not None), key=lambda x: x.differs)[:1]
+    return sorted(compared, key=lambda x: x.differs)[:1]
 
 
 def _compare(
     ours: Outcome, reference: Outcome, name: str, other: str, where: str, within: float, count: int
-) -> Compared | None:
-    """Return the difference of two that share a seed with its verdict; what has finished so far counts."""
-    seeds = range(1 + max(ours.scores))
-    declared = tables.Declaration("sweep", "reference", ("ours", "reference"), len(seeds), count, {HEADLINE: within})
-    gain = declared.judge(ours.scores, reference.scores, HEADLINE, METRICS[HEADLINE].better, seeds)
+) -> list[Compared]:
+    """Return the difference with its verdict; none of two that share no seed."""
+    gain = tables.paired_gain(ours.scores, reference.scores, tables.ALPHA / count)
     if gain is None:
-        return None
+        return []
     low, high = (gain.mean if end is None else end for end in (gain.low, gain.high))
-    ends = sorted((abs(low), abs(high)))
-    text = (
-        f"{name} is {'better' if gain.mean > 0 else 'worse'} than {other} by {abs(gain.mean):.2f} "
-        f"[{ends[0]:.2f}, {ends[1]:.2f}] points{f' with {where}' if where else ''}"
-    )
-    identical = gain.n >= tables.MIN_PAIRS and gain.mean == gain.sd == 0
-    differs = gain.verdict not in ("equivalent", "undecided")
-    return Compared(text, other, gain, differs, gain.verdict == "equivalent" or identical, max(-low, high))
-
-
-def _answer_rest(found: Sequence[Compared], equal: str, subject: str, within: float, count: int, spread: Spread) -> str:
-    """Return that no difference of insignificant comparisons exceeds a bound (``equal``), or the seeds that decide."""
-    largest = max(x.largest for x in found)
-    if all(x.equivalent for x in found):
-        if largest == 0:
-            return f"{equal} 0 points (the accuracies are equal with every seed)"
-        return f"{equal} {math.ceil(100 * largest) / 100:.2f} points ({_method(count)})"
-    undecided = [x.gain for x in found if not x.equivalent]
-    n = min(gain.n for gain in undecided)
-    few = n < tables.MIN_PAIRS
-    sds = [spread.sd] if few else [gain.sd for gain in undecided if gain.p is not None and gain.sd]
-    if not sds:
-        return f"undecided: whether {subject}: a difference that is equal with every seed has no interval"
-    # whatever the difference is, an interval of half the bound excludes 0 or is within the bound
-    needed = [tables.seeds_for_half_width(within / 2, sd, count) for sd in sds]
-    most = "no feasible number of" if None in needed else max(filter(None, needed))
-    enough = f"{most} seeds would decide whether {subject} by {within:g} points"
-    if few:
-        why = "one seed has no interval" if n == 1 else f"{n} seeds are too few for an interval"
-        return f"undecided: {why}; {enough}, if the paired standard deviation is {spread}"
-    return f"undecided: {enough} (with {n} seeds: up to {largest:.2f} points, {_method(count)})"
-
-
-def _method(count: int) -> str:
-    return f"intervals of paired differences{_level(count)}"
+    word: Word = "undecided" if gain.p is None else verdict(low, high, within, "high")
+    if gain.n >= tables.MIN_PAIRS and gain.mean == gain.sd == 0:
+        # so are scores that are equal with every seed
+        word = "equivalent"
+    return [Compared(name, other, where, gain, word, low, high)]
 
 
 def _level(count: int) -> str:

@@ -3,18 +3,21 @@
 import json
 import math
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from benchmark import tables
 from benchmark.configuration import RunConfig
 from benchmark.store import Status
 from benchmark.sweeps.plan import Configuration, Sweep
 from benchmark.tables import ALPHA, Estimate
-from methods.schedules import Schedule, inactive_terms
+from methods.schedules import Schedule
 
 SEED = "seed"  # beside the keys: the share of the seed noise
 
@@ -28,10 +31,11 @@ class Outcome:
     configuration: Configuration
     # the students' accuracy after the last epoch on the validation part, by seed, of the finished runs
     scores: Mapping[int, float]
-    last: Mapping[int, float]  # the last accuracy of the runs that did not finish, by seed
-    epochs: int  # that were trained, over all seeds
-    status: str  # of its runs, in words
-    schedules: Mapping[str, Schedule]  # the weights of its loss terms over the epochs, by term
+    last: Mapping[int, float] = field(default_factory=dict)  # the last accuracy of the other runs, by seed
+    epochs: int = 0  # that were trained, over all seeds
+    status: str = ""  # of its runs, in words
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)  # of its loss terms' weights, by term
+    runs: Sequence[dict[str, Any]] = ()  # seed, accuracy, status, reason and folder of each run
 
     @property
     def n(self) -> int:
@@ -41,38 +45,35 @@ class Outcome:
     @property
     def mean(self) -> float:
         """Over the finished seeds; nan without any."""
-        return mean(self.scores.values()) if self.scores else float("nan")
+        return mean(self.scores.values()) if self.scores else math.nan
 
     @property
     def std(self) -> float:
         """The sample's, over the finished seeds; nan for fewer than two."""
-        return stdev(self.scores.values()) if self.n > 1 else float("nan")
-
-    @property
-    def inactive_terms(self) -> list[str]:
-        """The inactive loss terms."""
-        return inactive_terms(self.schedules)
+        return stdev(self.scores.values()) if self.n > 1 else math.nan
 
 
 def outcome(sweep: Sweep, configuration: Configuration) -> Outcome:
     """Return the results of a configuration so far."""
-    store = sweep.command.store
+    store, first = sweep.command.store, configuration.runs[0]
+    runs: list[dict[str, Any]] = []
     scores: dict[int, float] = {}
     last: dict[int, float] = {}
-    reasons: dict[str, list[str]] = {}
     epochs = 0
     for run in configuration.runs:
         result, rows = store.result(run), store.metrics(run)
-        status = result.status if result else Status.UNFINISHED if rows else None
-        reasons.setdefault(str(status) if status else "not begun", []).append(result.reason if result else "")
-        epochs += len(rows)
+        status = str(result.status if result else Status.UNFINISHED if rows else "not begun")
         accuracy = next((row["student"] for row in reversed(rows) if "student" in row), None)
         if accuracy is not None:
-            (scores if status is Status.FINISHED else last)[run.seed] = accuracy
-    words = [f"{len(found)} {word}{f': {found[0]}' if found[0] else ''}" for word, found in reasons.items()]
-    first = configuration.runs[0]
+            (scores if status == Status.FINISHED else last)[run.seed] = accuracy
+        epochs += len(rows)
+        own = {"seed": run.seed, "accuracy": accuracy, "status": status, "reason": result.reason if result else ""}
+        runs.append(own | {"run": store.folder(run).name})
+    reasons = {row["status"]: row["reason"] and f": {row['reason']}" for row in reversed(runs)}
+    counts = Counter(row["status"] for row in runs)
+    words = "; ".join(f"{count} {status}{reasons[status]}" for status, count in counts.items())
     schedules = sweep.hyperparameters(first).schedules(first.train.epochs)
-    return Outcome(configuration, scores, last, epochs, "; ".join(words), schedules)
+    return Outcome(configuration, scores, last, epochs, words, schedules, runs)
 
 
 def complete(sweep: Sweep, run: RunConfig) -> bool:
@@ -92,19 +93,11 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return sorted(outcomes, key=lambda x: (-x.n, -x.mean if x.n else 0.0, x.configuration.number))
 
 
-@dataclass(frozen=True)
-class Importance:
+class Importance(NamedTuple):
     """The share of the accuracy's variance that each key explains."""
 
     shares: Mapping[str, Estimate]  # by key, the largest first, each with an interval; empty where nothing can be said
     how: str  # how they were found, or why there are none
-
-    @property
-    def line(self) -> str:
-        """The same for a person to read."""
-        if not self.shares:
-            return f"importance: not reported: {self.how}"
-        return f"importance, {self.how}: " + ", ".join(f"{key} {x.text('.0%')}" for key, x in self.shares.items())
 
 
 def importances(sweep: Sweep, outcomes: Sequence[Outcome]) -> Importance:
@@ -137,15 +130,12 @@ def importances(sweep: Sweep, outcomes: Sequence[Outcome]) -> Importance:
     for outcome in finished:
         values = {key: sweep.value_of(outcome.configuration.runs[0], key) for key in sweep.space.keys}
         samples += [({**values, SEED: seed}, score) for seed, score in outcome.scores.items()]
+    whole, n = _fanova(samples), len(seeds)
     parts = [_fanova([x for x in samples if x[0][SEED] != seed]) for seed in seeds]
-    shares = {}
-    for key, value in _fanova(samples).items():
-        without = [part.get(key, 0.0) for part in parts]
-        center = math.fsum(without) / len(seeds)
-        error = math.sqrt((len(seeds) - 1) / len(seeds) * math.fsum((x - center) ** 2 for x in without))
-        half = float(t.ppf(1 - ALPHA / 2, len(seeds) - 1)) * error
-        shares[key] = Estimate(value, max(0.0, value - half), min(1.0, value + half))
-    how = f"fANOVA (optuna), 95 % jackknife intervals over {len(seeds)} seeds; {test}"
+    errors = pd.DataFrame(parts, columns=[*whole]).fillna(0.0).std() * (n - 1) / math.sqrt(n)
+    halves = float(t.ppf(1 - ALPHA / 2, n - 1)) * errors
+    shares = {key: Estimate(x, max(0.0, x - halves[key]), min(1.0, x + halves[key])) for key, x in whole.items()}
+    how = f"fANOVA (optuna), 95 % jackknife intervals over {n} seeds; {test}"
     return Importance(dict(sorted(shares.items(), key=lambda pair: -pair[1].value)), how)
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from random import Random
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -25,7 +26,7 @@ from benchmark.configuration import (
     plan,
     recipes,
 )
-from benchmark.sweeps.space import Assignment, Space, described, identity, parse_space
+from benchmark.sweeps.space import Assignment, Space, described, distinct, parse_space
 from methods import registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import BaseHyperparameters, validated
@@ -46,7 +47,9 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     key: str
-    against: Annotated[tuple[Any, ...], BeforeValidator(lambda x: tuple(x) if isinstance(x, list) else (x,))]
+    against: Annotated[
+        tuple[Any, ...], Field(min_length=1), BeforeValidator(lambda x: tuple(x) if isinstance(x, list) else (x,))
+    ]
     within: float = Field(BOUND, gt=0, allow_inf_nan=False, description="points that are no difference")
 
 
@@ -103,7 +106,7 @@ class Sweep:
     @property
     def defaults(self) -> Assignment:
         """The values without a search, for every key of the space."""
-        return self.space.base({key: self.value_of(self.base, key) for key in self.space.keys})
+        return {x.key: x.default(self.value_of(self.base, x.key)) for x in self.space.parameters}
 
     @property
     def controls(self) -> list[Assignment]:
@@ -151,21 +154,27 @@ class Sweep:
     def chosen(self) -> list[Assignment]:
         """Return what such a search tries, in its order.
 
-        The controls come first; a larger number of trials begins with a smaller one's. Of a grid the question's
-        references come before other values of its key, and those before what differs elsewhere.
+        The controls come first; a larger number of trials begins with a smaller one's. Of a grid the defaults follow,
+        then what differs from them in one key, then in two, and so on; among those that differ in as many keys the
+        question's references come before other values of its key, and those before what differs elsewhere.
         """
+        base, controls, question = self.defaults, self.controls, self.question
         if self.search == "random":
             count = self.trials or TRIALS
-            found = {identity(x): x for x in (*self.controls, *self.space.random(self.search_seed, count))}
-            return list(found.values())[:count]
-        base = self.defaults
+            return distinct([*controls, *self.space.random(self.search_seed, count)])[:count]
 
-        def priority(assignment: Assignment) -> int:
-            if self.question is None or assignment.get(self.question.key) in self.question.against:
-                return 0
-            return 1 if assignment.get(self.question.key) != base[self.question.key] else 2
+        def place(assignment: Assignment) -> tuple[int, int]:
+            if assignment in controls:
+                return -1, controls.index(assignment)
+            changed = sum(value != base[key] for key, value in assignment.items())
+            if question is None or assignment.get(question.key) in question.against:
+                return changed, 0
+            return changed, 1 if assignment.get(question.key) != base[question.key] else 2
 
-        return self.space.ordered_grid(base, self.controls, self.search_seed, priority)[: self.trials]
+        grid = self.space.grid()
+        # among equals the order is random
+        Random(f"grid:{self.search_seed}").shuffle(grid)  # noqa: S311 - nothing secret
+        return sorted(grid, key=place)[: self.trials]
 
     @property
     def left_out(self) -> str:
@@ -258,31 +267,27 @@ def _options(chosen: Mapping[str, Any], engine: str) -> dict[str, Any]:
 
 def _declared(content: Layer, known: Callable[[str], str]) -> tuple[list[Assignment], Question | None]:
     """Return the controls and the question of a file, which are of the space that it declares."""
-    if "space" not in content:
-        return [], None
-    space, given, question = parse_space(content["space"], (), known), content.get("controls"), content.get("question")
-    given = [] if given is None else given
-    if not isinstance(given, list) or not all(isinstance(each, Mapping) and each for each in given):
+    given, asked = content.get("controls") or [], content.get("question")
+    if not isinstance(given, list) or not all(isinstance(each, Mapping) for each in given):
         raise InputError(f"controls takes a list of keys and values, as in [{{decay: none}}] (given: {given!r})")
+    if not isinstance(asked, Mapping | None):
+        raise InputError(f"question takes a key and its references: {{key: K, against: [V]}} (given: {asked!r})")
+    if not given and asked is None:
+        return [], None
+    space = parse_space(content["space"], (), known)
     controls = [{known(str(key)): value for key, value in each.items()} for each in given]
-    for control in controls:
-        if not space.allows(control):
-            raise InputError(
-                f"controls: no configuration of the space has {described(control)}; a key that counts with "
-                "some values of another needs one of them beside it"
-            )
-    if question is None:
+    if unmet := [control for control in controls if not space.allows(control)]:
+        raise InputError(
+            f"controls: no configuration of the space has {described(unmet[0])}; a key that counts with some values of "
+            "another needs one of them beside it"
+        )
+    if asked is None:
         return controls, None
-    if not isinstance(question, Mapping):
-        raise InputError(f"question takes a key and its references: {{key: K, against: [V]}} (given: {question!r})")
-    parsed = validated(Question, question, "question")
-    parsed = parsed.model_copy(update={"key": known(parsed.key)})
-    if not parsed.against:
-        raise InputError("question.against names no value")
-    for value in parsed.against:
-        if not space.has(parsed.key, value):
-            raise InputError(f"question.against: no configuration of the space has {described({parsed.key: value})}")
-    return controls, parsed
+    question = validated(Question, asked, "question")
+    question = question.model_copy(update={"key": known(question.key)})
+    if unmet := [{question.key: value} for value in question.against if not space.has(question.key, value)]:
+        raise InputError(f"question.against: no configuration of the space has {described(unmet[0])}")
+    return controls, question
 
 
 def first_rung(epochs: int) -> int:
@@ -292,35 +297,28 @@ def first_rung(epochs: int) -> int:
 
 def canonical(key: str, method: str, plugins: Sequence[str] = ()) -> str:
     """Return a key of the space as tables show it, or raise an InputError for one that must not be searched."""
-    section, dot, name = key.rpartition(".")
-    if section == method or not dot:
-        fields = registry.load(method, plugins).Hyperparameters.model_fields
-        if name in fields:
-            return name
-        owner = next((other for other, model in SECTIONS.items() if name in model.model_fields), None)
-        if owner and not dot:
-            raise InputError(f"{method!r} has no hyperparameter {name!r}: the setting is {owner}.{name}")
-        raise unknown(f"hyperparameter of {method!r}", name, fields)
-    if section not in SECTIONS:
+    section, _, name = key.rpartition(".")
+    own = registry.load(method, plugins).Hyperparameters
+    models = {**SECTIONS, "": own, method: own}
+    if section not in models:
         raise unknown("section", section, (*SECTIONS, method))
-    if name not in SECTIONS[section].model_fields:
-        raise unknown(f"key in {section!r}", name, SECTIONS[section].model_fields)
+    if name not in models[section].model_fields:
+        owner = next((other for other, model in SECTIONS.items() if name in model.model_fields), None)
+        if owner and not section:
+            raise InputError(f"{method!r} has no hyperparameter {name!r}: the setting is {owner}.{name}")
+        what = f"key in {section!r}" if section in SECTIONS else f"hyperparameter of {method!r}"
+        raise unknown(what, name, models[section].model_fields)
     searchable = DataConfig.of_role(FieldRole.AUGMENTATION)
     if section == "data" and name not in searchable:
         allowed = ", ".join(f"data.{other}" for other in DataConfig.model_fields if other in searchable)
         raise InputError(f"{key} decides which images a configuration is scored on: of data a space takes {allowed}")
-    return key
+    return key.removeprefix(f"{method}.")
 
 
 def _read(file: str) -> dict[str, Any]:
     """Return the content of a sweep's file: a path, or a name in ``configs/sweeps``."""
-    try:
-        path = recipes.find(file)
-    except InputError:
-        if f"sweeps/{file}" not in recipes.available():
-            raise
-        path = recipes.find(f"sweeps/{file}")
-    content = recipes.read(path)
+    packaged = f"sweeps/{file}"
+    content = recipes.read(recipes.find(packaged if packaged in recipes.names() and not Path(file).is_file() else file))
     if "space" not in content:
         raise InputError(f"{file} holds no 'space': bench run --config {file} carries out its runs")
     if "methods" in content:

@@ -51,7 +51,6 @@ class OptunaSearcher(ListSearcher):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space, self.record = sweep.space, record
         self.tried: dict[str, float | None] = {**scores, **{identity(x.assignment): None for x in waiting}}
-        self._waiting = [identity(x.assignment) for x in waiting]
         self._asked: dict[str, tuple[optuna.Trial, str]] = {}
         # with the same seed a resumed search would only repeat its first suggestions
         sampler = optuna.samplers.TPESampler(seed=(sweep.search_seed + len(self.tried)) % 2**32)
@@ -88,14 +87,11 @@ class OptunaSearcher(ListSearcher):
             trial = self.study.ask()
             assignment = self.space.suggest(trial)
             key = identity(assignment)
-            if self.waiting:
-                # Optuna's queue begins with these, in this order
-                self._asked[trial_id] = trial, self._waiting.pop(0)
-                return super().suggest(trial_id)
-            if key not in self.tried:
+            # Optuna's queue begins with the configurations that are waiting, in their order
+            if self.waiting or key not in self.tried:
                 self.tried[key] = None
                 self._asked[trial_id] = trial, key
-                return packed(self.record(assignment).runs)
+                return super().suggest(trial_id) if self.waiting else packed(self.record(assignment).runs)
             self._tell(trial, self.tried[key])
         return None if None in self.tried.values() else Searcher.FINISHED
 
@@ -138,7 +134,6 @@ def carry_out(
     sweep: Sweep,
     todo: Sequence[Outcome],
     wanted: int,
-    new_runs: int,
     record: Callable[[Assignment], Configuration],
     images: Mapping[str, Dataset],
     console: Console,
@@ -148,7 +143,6 @@ def carry_out(
     Args:
         todo: The configurations that are chosen, as far as they are.
         wanted: How many are to be chosen beside them.
-        new_runs: How many runs are expected to be trained.
         record: As :class:`OptunaSearcher` takes it.
         images: By the dataset's name.
     """
@@ -158,16 +152,17 @@ def carry_out(
     configurations = [x.configuration for x in waiting]
     searcher = ListSearcher([x.runs for x in configurations])
     if sweep.search == "optuna":
+        done = [x for x in todo if x not in waiting]
         # a run without a result counts as 0
-        scores = {
-            identity(x.configuration.assignment): mean(x.scores.get(seed, 0.0) for seed in sweep.seeds)
-            for x in todo
-            if x not in waiting
-        }
+        means = [mean(x.scores.get(seed, 0.0) for seed in sweep.seeds) for x in done]
+        scores = dict(zip((identity(x.configuration.assignment) for x in done), means, strict=True))
         searcher = OptunaSearcher(sweep, configurations, scores, record)
     template = running.job(command, sweep.base)
     searcher.count = len(waiting) + wanted
-    with LoggingDisplay(new_runs, console, sweep.label, command.log, command.store) as display:
+    missing = sum(not complete(sweep, run) for x in todo for run in x.configuration.runs)
+    with LoggingDisplay(
+        missing + wanted * len(sweep.seeds), console, sweep.label, command.log, command.store
+    ) as display:
         callback = ProgressCallback(template, display, complete_statuses(sweep))
         scheduler = Asha(callback, sweep.base.train.epochs) if asha else None
         run_trials(callback, searcher, images, command.cluster, partial(say, console), scheduler)

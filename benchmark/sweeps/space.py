@@ -5,13 +5,17 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict
+
 from benchmark.configuration import parse_yaml
 from benchmark.formatting import shown
 from methods.errors import InputError, unknown
+from methods.hyperparameters import validated
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -20,6 +24,7 @@ Assignment = dict[str, Any]  # a configuration of the space: the keys that count
 
 MAX_GRID = 100_000
 DIGITS = 4  # significant digits of a sampled number: the tables show exactly what was run
+LARGEST = 1e300  # bound of a range, in either direction
 
 RANGES = ("uniform", "loguniform", "randint")
 FORMS = "a list [a,b,c], uniform(a,b), loguniform(a,b) or randint(a,b)"
@@ -45,6 +50,12 @@ class Parameter:
         if self.form == "list":
             return value in self.values
         return isinstance(value, int | float) and self.values[0] <= value <= self.values[1]
+
+    def default(self, usual: Any) -> Any:
+        """Return the usual value as it is written in the space, or the first one if the space does not have it."""
+        # 1 is 1.0 to Python, and another text in a table
+        written = self.values if self.form == "list" else (usual,)
+        return next((value for value in written if value == usual and self.has(value)), self.values[0])
 
     def sample(self, random: Random) -> Any:
         """Return a random value."""
@@ -107,7 +118,7 @@ class Space:
             if len(found) == count:
                 break
             generator = Random(f"{seed}:{index}")  # noqa: S311 - nothing secret
-            assignment = self.assign(lambda parameter, by=generator: parameter.sample(by))  # type: ignore[misc]
+            assignment = self.assign(partial(Parameter.sample, random=generator))
             found.setdefault(identity(assignment), assignment)
         return list(found.values())
 
@@ -121,42 +132,7 @@ class Space:
         if math.prod(map(len, values)) > MAX_GRID:
             raise InputError(f"the grid has more than {MAX_GRID:,} configurations: search random or optuna")
         combinations = (dict(zip(self.keys, combination, strict=True)) for combination in product(*values))
-        found = [self.completed({}, combination) for combination in combinations]
-        return list({identity(assignment): assignment for assignment in found}.values())
-
-    def ordered_grid(
-        self, base: Assignment, controls: Sequence[Assignment], seed: int, priority: Callable[[Assignment], int]
-    ) -> list[Assignment]:
-        """Return the grid in the order in which a part of it is tried.
-
-        First come the controls, then the base, then what differs from it in one key, then in two, and so on. Among
-        those that differ in as many keys the smaller priority comes first, and among equals the order is random.
-
-        Args:
-            base: A value for every key.
-            controls: Configurations of the space.
-            seed: Of the random order.
-            priority: Of a configuration.
-        """
-        grid = self.grid()
-        Random(f"grid:{seed}").shuffle(grid)  # noqa: S311 - nothing secret
-
-        def place(assignment: Assignment) -> tuple[int, int]:
-            if assignment in controls:
-                return -1, controls.index(assignment)
-            return sum(value != base[key] for key, value in assignment.items()), priority(assignment)
-
-        return sorted(grid, key=place)
-
-    def base(self, defaults: Assignment) -> Assignment:
-        """Return a value for every key: the default, or the first one that is written where it is not in the space."""
-        chosen = {}
-        for x in self.parameters:
-            default = defaults.get(x.key)
-            # as it is written in the space: 1 is 1.0 to Python, and another text in a table
-            known = x.values if x.form == "list" else [default] if x.has(default) else []
-            chosen[x.key] = next((value for value in known if value == default), x.values[0])
-        return chosen
+        return distinct(self.completed({}, combination) for combination in combinations)
 
     def completed(self, given: Assignment, base: Assignment) -> Assignment:
         """Return the configuration with some keys given, and every other key that counts then as in the base."""
@@ -164,7 +140,7 @@ class Space:
 
     def suggest(self, trial: "BaseTrial") -> Assignment:
         """Return the configuration of an Optuna trial, asking it for the keys that count."""
-        return self.assign(lambda parameter: parameter.suggest(trial))
+        return self.assign(partial(Parameter.suggest, trial=trial))
 
     def has(self, key: str, value: Any) -> bool:
         """Return whether a value is one of a key's."""
@@ -186,6 +162,11 @@ def identity(assignment: Assignment) -> str:
     return json.dumps(assignment, sort_keys=True)
 
 
+def distinct(assignments: Iterable[Assignment]) -> list[Assignment]:
+    """Return the configurations, equal ones once."""
+    return list({identity(assignment): assignment for assignment in assignments}.values())
+
+
 def described(assignment: Assignment) -> str:
     """Return a configuration as ``decay=exp, decay_rate=0.5``."""
     return ", ".join(f"{key}={shown(value)}" for key, value in assignment.items()) or "the defaults"
@@ -204,10 +185,8 @@ def parse_space(content: Any, words: Iterable[str], known: Callable[[str], str])
     """
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise InputError(f"space must hold keys and values, as in 'space: {{decay: [exp, none]}}' (given: {content!r})")
-    parameters: dict[str, Parameter] = {}
-    for key, entry in content.items():
-        parameter = _parameter(key, entry, f"space.{key}", known)
-        parameters[parameter.key] = parameter
+    found = [_parameter(key, entry, f"space.{key}", known) for key, entry in content.items()]
+    parameters = {parameter.key: parameter for parameter in found}
     for word in words:
         parameter = _parameter(*_entry(word), f"--space {word}", known)
         if parameter.key in parameters:
@@ -218,32 +197,32 @@ def parse_space(content: Any, words: Iterable[str], known: Callable[[str], str])
     return Space(tuple(_ordered(parameters)))
 
 
+class Entry(BaseModel):
+    """A key's values and conditions in a file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    values: Any
+    when: dict[str, Any] = {}
+
+
 def _entry(word: str) -> tuple[str, dict[str, Any]]:
     """Return the key and the entry of a file that a word of the command line is short for."""
     source = f"--space {word}"
     assignment, condition, conditions = word.partition(" if ")
-    key, _, text = (part.strip() for part in assignment.partition("="))
-    if not (key and text):
-        raise InputError(f"--space takes KEY=VALUES with {FORMS} (given: {word!r})")
-    when = {}
-    for part in conditions.split(" and ") if condition else ():
-        name, _, values = (piece.strip() for piece in part.partition("="))
-        if not (name and values):
-            raise InputError(f"{source}: a condition is KEY=VALUE, as in 'if decay=exp' or 'if decay=exp|linear'")
-        when[name] = parse_yaml(values if values[0] == "[" else f"[{values.replace('|', ',')}]", source)
+    parts = [assignment, *(conditions.split(" and ") if condition else ())]
+    (key, text), *pairs = ([piece.strip() for piece in part.partition("=")[::2]] for part in parts)
+    if not all((key, text, *(piece for pair in pairs for piece in pair))):
+        raise InputError(f"--space takes KEY=VALUES with {FORMS}, and 'if KEY=VALUE|VALUE and ...' (given: {word!r})")
+    lists = {name: values if values[0] == "[" else f"[{values.replace('|', ',')}]" for name, values in pairs}
+    when = {name: parse_yaml(values, source) for name, values in lists.items()}
     return key, {"values": text if _CALL.fullmatch(text) else parse_yaml(text, source), "when": when}
 
 
-def _parameter(key: str, entry: Any, source: str, known: Callable[[str], str]) -> Parameter:
-    when: Any = {}
-    if isinstance(entry, dict):
-        for name in entry.keys() - {"values", "when"}:
-            raise unknown(f"key of {source}", str(name), ("values", "when"))
-        entry, when = entry.get("values"), entry.get("when", {})
-    if not isinstance(when, dict):
-        raise InputError(f"{source}: when takes keys and values, as in 'when: {{decay: [exp]}}' (given: {when!r})")
-    conditions = {known(str(name)): tuple(x) if isinstance(x, list) else (x,) for name, x in when.items()}
-    return Parameter(known(key), *_values(entry, source), conditions)
+def _parameter(key: str, content: Any, source: str, known: Callable[[str], str]) -> Parameter:
+    entry = validated(Entry, content if isinstance(content, dict) else {"values": content}, source)
+    conditions = {known(name): tuple(x) if isinstance(x, list) else (x,) for name, x in entry.when.items()}
+    return Parameter(known(key), *_values(entry.values, source), conditions)
 
 
 def _values(content: Any, source: str) -> tuple[tuple[Any, ...], str]:
@@ -261,17 +240,13 @@ def _values(content: Any, source: str) -> tuple[tuple[Any, ...], str]:
     form, inside = call.groups()
     if form not in RANGES:
         raise unknown(f"form of values in {source!r}:", form, RANGES)
-    whole = form == "randint"
+    kind, above = "whole numbers" if form == "randint" else "numbers", " above 0" if form == "loguniform" else ""
+    types, lowest = (int,) if form == "randint" else (int, float), 0 if above else -LARGEST
     bounds = parse_yaml(f"[{inside}]", source)
-    kinds = (int,) if whole else (int, float)
-    if len(bounds) != 2 or not all(type(bound) in kinds and math.isfinite(bound) for bound in bounds):
-        raise InputError(f"{source}: {form} takes two {'whole ' * whole}numbers, the lower and the upper bound")
-    low, high = bounds if whole else map(float, bounds)
-    if low >= high:
-        raise InputError(f"{source}: the lower bound {low:g} is not below the upper bound {high:g}")
-    if form == "loguniform" and low <= 0:
-        raise InputError(f"{source}: loguniform needs bounds above 0 (given: {low:g})")
-    return (low, high), form
+    numbers = [x for x in bounds if type(x) in types and abs(x) < LARGEST]
+    if not len(bounds) == len(numbers) == 2 or not lowest < numbers[0] < numbers[1]:
+        raise InputError(f"{source}: {form} takes two {kind}, a lower bound{above} and a higher one")
+    return tuple(numbers if form == "randint" else map(float, numbers)), form
 
 
 def _restricted(parameters: Mapping[str, Parameter], new: Parameter) -> Iterator[tuple[str, Parameter]]:
@@ -283,25 +258,22 @@ def _restricted(parameters: Mapping[str, Parameter], new: Parameter) -> Iterator
             yield key, replace(parameter, when={**parameter.when, new.key: left})
 
 
-def _ordered(parameters: Mapping[str, Parameter]) -> Iterator[Parameter]:
-    """Yield each parameter after those that its conditions name."""
-    for name, parameter in parameters.items():
-        for key, values in parameter.when.items():
-            if key not in parameters:
-                raise unknown(f"key in the condition of {name!r}", key, parameters)
-            other = parameters[key]
-            if other.form != "list":
-                raise InputError(f"the condition of {name!r} needs a list of values for {key!r}, not {other.words}")
-            for value in values:
-                if not other.has(value):
-                    raise unknown(
-                        f"value of {key!r} in the condition of {name!r}", shown(value), map(shown, other.values)
-                    )
-    waiting, done = dict(parameters), set[str]()
-    while waiting:
-        ready = [parameter for parameter in waiting.values() if set(parameter.when) <= done]
+def _ordered(parameters: Mapping[str, Parameter]) -> list[Parameter]:
+    """Return the parameters, each after those that its conditions name."""
+    conditions = [(name, *condition) for name, parameter in parameters.items() for condition in parameter.when.items()]
+    for name, key, values in conditions:
+        if key not in parameters:
+            raise unknown(f"key in the condition of {name!r}", key, parameters)
+        other = parameters[key]
+        if other.form != "list":
+            raise InputError(f"the condition of {name!r} needs a list of values for {key!r}, not {other.words}")
+        for value in values:
+            if not other.has(value):
+                raise unknown(f"value of {key!r} in the condition of {name!r}", shown(value), map(shown, other.values))
+    ordered: dict[str, Parameter] = {}
+    while waiting := {name: x for name, x in parameters.items() if name not in ordered}:
+        ready = {name: x for name, x in waiting.items() if x.when.keys() <= ordered.keys()}
         if not ready:
             raise InputError(f"the conditions of {', '.join(waiting)} depend on each other in a circle")
-        for parameter in ready:
-            yield waiting.pop(parameter.key)
-            done.add(parameter.key)
+        ordered |= ready
+    return list(ordered.values())

@@ -3,7 +3,6 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from benchmark.sweeps.plan import Configuration, Sweep, first_rung
 from benchmark.sweeps.space import Assignment
 from benchmark.tables import frame_csv, frame_markdown, paired_gain
 from methods.errors import InputError
+from methods.schedules import inactive_terms
 
 RECORD = "trials.json"
 MAX_ROWS = 40
@@ -84,32 +84,32 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
         if not todo:
             raise InputError("--best needs configurations that have finished: carry out the sweep without it first")
     missing = [run for x in todo for run in x.runs if not complete(sweep, run)]
-    total = sum(len(x.runs) for x in todo)
     wanted = new_configurations(sweep, configurations) if best is None else 0
-    plural = "configuration" if len(todo) == 1 else "configurations"
+    counts = f"{len(todo)} configuration{'s' if len(todo) != 1 else ''}, {sum(len(x.runs) for x in todo)} runs"
     running_out = f", and {wanted} configurations to be chosen" if wanted else ""
-    say(console, f"{sweep.name}: {len(todo)} {plural}, {total} runs, {len(missing)} new runs{running_out}")
+    say(console, f"{sweep.name}: {counts}, {len(missing)} new runs{running_out}")
     spread = _say_what_is_detectable(sweep, configurations, wanted, console)
     later = ""
     if missing or wanted:
         running.check_writable(sweep.command.store)
         check_folder(sweep.folder)
         images = running.load_sets(sweep.command, [sweep.base])
-        for line in notes(sweep, todo, images):
-            say(console, f"note: {line}")
+        say(console, *(f"note: {line}" for line in notes(sweep, todo, images)))
         if sweep.search == "optuna" or sweep.scheduler == "asha":
             set_environment(sweep.command.cluster)
             from benchmark.sweeps import search
 
-            chosen, new_runs = [outcome(sweep, x) for x in todo], len(missing) + wanted * len(sweep.seeds)
-            later = search.carry_out(sweep, chosen, wanted, new_runs, partial(record, sweep), images, console)
+            chosen = [outcome(sweep, x) for x in todo]
+            later = search.carry_out(sweep, chosen, wanted, partial(record, sweep), images, console)
         else:
-            command = replace(sweep.command, runs=missing)
+            command = sweep.command.of(missing)
             later = running.why_later(running.train(command, missing, images, console, sweep.label))
         configurations = known(sweep)
     write_report(sweep, [outcome(sweep, x) for x in configurations], spread, console)
-    done = all(complete(sweep, run) for x in (todo if best is not None else configurations) for run in x.runs)
-    if later and not (done and (best is not None or not new_configurations(sweep, configurations))):
+    if best is None:
+        todo, wanted = configurations, new_configurations(sweep, configurations)
+    done = all(complete(sweep, run) for x in todo for run in x.runs)
+    if later and (wanted or not done):
         raise TryAgainError(f"{later}: the sweep is not finished")
     return done
 
@@ -136,9 +136,8 @@ def notes(sweep: Sweep, configurations: Sequence[Configuration], sets: Mapping[s
             found.setdefault(line, []).append(x.label)
     lines = []
     for line, labels in found.items():
-        more = f" and {len(labels) - 2} more" if len(labels) > 2 else ""
-        which = "all configurations" if len(labels) == len(configurations) else "; ".join(labels[:2]) + more
-        lines.append(f"{line} [{which}]")
+        some = "; ".join(labels[:2]) + (f" and {len(labels) - 2} more" if len(labels) > 2 else "")
+        lines.append(f"{line} [{some if len(labels) < len(configurations) else 'all configurations'}]")
     return lines
 
 
@@ -166,14 +165,14 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
 
     folder, order = sweep.folder, ranked(outcomes)
     numbers, words = configuration_tables(sweep, order)
-    files, found = {"configurations": numbers, "runs": runs_table(sweep, outcomes)}, importances(sweep, outcomes)
+    found = importances(sweep, outcomes)
+    files = {"configurations": numbers, "runs": runs_table(sweep, outcomes)}
+    for ending in ("csv", "svg", "png"):
+        # of an earlier report, which more seeds may have refuted
+        (folder / f"importance.{ending}").unlink(missing_ok=True)
     if found.shares:
         rows = [(key, x.value, x.low, x.high, found.how) for key, x in found.shares.items()]
         files["importance"] = pd.DataFrame(rows, columns=["key", "importance", "low", "high", "how"])
-    else:
-        # of an earlier report, which more seeds may have refuted
-        for ending in ("csv", "svg", "png"):
-            (folder / f"importance.{ending}").unlink(missing_ok=True)
     for name, frame in files.items():
         put(folder / f"{name}.csv", frame_csv(frame, "%.10g"))
     best = order[0] if order and order[0].n else None
@@ -186,7 +185,7 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
         "answer": answer(sweep, outcomes, spread),
         "table": frame_markdown(words[:MAX_ROWS], index=False, disable_numparse=True),
         "left": len(order) - MAX_ROWS,
-        "importance": found.line,
+        "importance": found,
         "best": best,
         "command": shlex.join(["bench", "run", "--config", _path(folder / BEST), *options]),
         "figures": list(made),
@@ -206,50 +205,38 @@ def configuration_tables(sweep: Sweep, order: Sequence[Outcome]) -> tuple[pd.Dat
     for rank, x in enumerate(order, start=1):
         gain = paired_gain(x.scores, order[0].scores) if rank > 1 else None
         mean, low, high = (gain.mean, gain.low, gain.high) if gain else (None, None, None)
-        values = {key: x.configuration.assignment.get(key) for key in sweep.space.keys}
+        interval = f" [{low:+.2f}, {high:+.2f}]" if low is not None and high is not None else ""
+        number, values = x.configuration.number, x.configuration.assignment
+        terms = inactive_terms(x.schedules)
+        listed = {key: str(value) if isinstance(value, list) else value for key, value in values.items()}
         numbers.append(
-            {"rank": rank, "configuration": x.configuration.number}
-            | {key: str(value) if isinstance(value, list) else value for key, value in values.items()}
+            {"rank": rank, "configuration": number}
+            | {key: listed.get(key) for key in sweep.space.keys}
             | {"mean": x.mean, "std": x.std, "n": x.n}
             | {"difference_to_best": mean, "difference_to_best_low": low, "difference_to_best_high": high}
-            | {"total_epochs": x.epochs, "status": x.status, "inactive_terms": " ".join(x.inactive_terms)}
+            | {"total_epochs": x.epochs, "status": x.status, "inactive_terms": " ".join(terms)}
         )
-        difference = "" if mean is None else f"{mean:+.2f}"
-        if low is not None and high is not None:
-            difference += f" [{low:+.2f}, {high:+.2f}]"
         words.append(
-            {"#": x.configuration.number}
-            | {key: shown(x.configuration.assignment.get(key, NONE)) for key in sweep.space.keys}
-            | {"validation accuracy": _accuracy(x), "difference to best": difference}
+            {"#": number}
+            | {key: shown(values.get(key, NONE)) for key in sweep.space.keys}
             | {
-                "total epochs (all seeds)": x.epochs,
-                "runs": x.status,
-                "inactive loss terms": ", ".join(x.inactive_terms),
+                "validation accuracy": _accuracy(x),
+                "difference to best": "" if gain is None else f"{gain.mean:+.2f}{interval}",
             }
+            | {"total epochs (all seeds)": x.epochs, "runs": x.status, "inactive loss terms": ", ".join(terms)}
         )
     table = pd.DataFrame(words)
-    if not any(x.inactive_terms for x in order):
+    if not any(row["inactive_terms"] for row in numbers):
         table = table.drop(columns="inactive loss terms", errors="ignore")
     return pd.DataFrame(numbers), table
 
 
 def runs_table(sweep: Sweep, outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """Return one row per run: configuration, seed, accuracy, status and folder."""
-    store = sweep.command.store
     rows = []
-    for x, run in [(each, run) for each in outcomes for run in each.configuration.runs]:
-        result = store.result(run)
-        rows.append(
-            {
-                "configuration": x.configuration.number,
-                **{key: x.configuration.assignment.get(key) for key in sweep.space.keys},
-                "seed": run.seed,
-                "accuracy": x.scores.get(run.seed, x.last.get(run.seed)),
-                "status": str(result.status) if result else "",
-                "reason": result.reason if result else "",
-                "run": store.folder(run).name,
-            }
-        )
+    for x in outcomes:
+        values = {key: x.configuration.assignment.get(key) for key in sweep.space.keys}
+        rows += [{"configuration": x.configuration.number, **values, **run} for run in x.runs]
     return pd.DataFrame(rows)
 
 

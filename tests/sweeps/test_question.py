@@ -57,7 +57,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 def scored(sweep: Sweep, score: Callable[[Configuration, int], float]) -> list[Outcome]:
     """Every configuration with a score for each of its seeds."""
-    return [Outcome(x, {seed: score(x, seed) for seed in sweep.seeds}, {}, 0, "", {}) for x in sweep.listed()]
+    return [Outcome(x, {seed: score(x, seed) for seed in sweep.seeds}) for x in sweep.listed()]
 
 
 def noise(x: Configuration, seed: int, size: float = 1.0) -> float:
@@ -172,7 +172,7 @@ class TestAnswer:
             said = answer(few, scored(few, lambda x, s: noise(x, s) + x.number), ASSUMED)
             assert said.startswith("undecided: ")
             assert "0.50 points (assumed)" in said
-        none = [Outcome(x, {}, {}, 0, "", {}) for x in few.listed()]
+        none = [Outcome(x, {}) for x in few.listed()]
         assert answer(few, none, ASSUMED).startswith("undecided: 0 of 5 configurations")
 
     def test_compares_like_with_like(self, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ class TestImportance:
         sweep = prepare(tmp_path, seeds=seeds)
         found = importances(sweep, scored(sweep, noise))
         assert not found.shares
-        assert why in found.line
+        assert why in found.how
 
     def test_for_two_configurations_it_is_the_paired_t_test(self) -> None:
         from scipy.stats import ttest_rel

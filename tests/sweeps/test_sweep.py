@@ -40,7 +40,7 @@ FILE = {
     "space": {"decay": ["exp", "none"], "decay_rate": {"values": [0.1, 1.0], "when": {"decay": "exp"}}},
 }
 QUIET = Console(quiet=True)
-FIGURES = {"configurations", "progress", "heatmap"}
+FIGURES = {"configurations", "heatmap"}
 SWEEPS = [name for name in recipes.available() if name.startswith("sweeps/")]
 
 
@@ -216,7 +216,7 @@ class TestSweep:
 class TestOutcomes:
     def made(self, sweep: Sweep, scores: dict[int, float], number: int) -> Outcome:
         configuration = sweep.numbered(sweep.space.grid())[number]
-        return Outcome(configuration, scores, {}, 0, "", {})
+        return Outcome(configuration, scores)
 
     def test_a_lucky_seed_does_not_win(self, tmp_path: Path) -> None:
         sweep = prepare(tmp_path)
@@ -226,7 +226,7 @@ class TestOutcomes:
     def test_importance_finds_what_matters(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         sweep = prepare(tmp_path, "decay_rate=[0.1,0.5,1.0] if decay=exp", "temperature=[1.0,2.0,3.0]")
         values = [
-            Outcome(x, scores, {}, 0, "", {})
+            Outcome(x, scores)
             for x in sweep.listed()
             for scores in [{seed: 10 * x.assignment["temperature"] + seed for seed in (0, 1)}]
         ]
@@ -238,7 +238,7 @@ class TestOutcomes:
         assert sum(shares.values()) == pytest.approx(1)
         assert all(0 <= share.low <= share.value <= share.high <= 1 for share in found.shares.values())
         monkeypatch.setattr("benchmark.sweeps.outcomes.find_spec", lambda name: None)
-        assert "okdbench[sweep]" in importances(sweep, values).line
+        assert "okdbench[sweep]" in importances(sweep, values).how
 
 
 @pytest.mark.thorough
