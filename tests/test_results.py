@@ -45,7 +45,7 @@ def facts(table: Table) -> dict[tuple[str, str], tuple[str, str, str]]:
     for heading in table.headings:
         columns = [content.column(f"{heading.id}{end}") for end in ("", ":gain", ":verdict")]
         for place, row in enumerate(content.rows):
-            value, gain, verdict = (content.cell(place, column).text for column in columns)
+            value, gain, verdict = (column.cells[place].text for column in columns)
             found[row.id, heading.budget] = (value, gain, verdict)
     return found
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark import exchange, store
-from benchmark.configuration import suites
 from benchmark.escaping import MARKDOWN
 from benchmark.tables import Column, Table, TableFilter, TableStyle, TypedTable, build, footnotes, rendered, typed
 from benchmark.tables.rendering import markdown
@@ -29,7 +28,7 @@ _BLOCK = re.compile(r"(<!-- suite: (?P<suite>\w+) -->\n).*?(<!-- end -->)", re.D
 
 def read(suite: str, root: Path = ROOT) -> tuple[Table, pd.DataFrame]:
     """Return the table of a suite from its committed bundle, and its runs."""
-    choice = TableFilter(suite=suites.read(suite), name=suite)
+    choice = TableFilter(suite=suite)
     with tempfile.TemporaryDirectory() as place:
         exchange.merge([root / BUNDLES[suite] / "runs.tar.gz"], Path(place))
         frame, _ = choice.runs(store.load(Path(place), "last", split="all"))
@@ -46,11 +45,10 @@ def summary(table: Table, frame: pd.DataFrame) -> str:
     content = typed(replace(table, style=table.style.model_copy(update={"planning": False})), form=MARKDOWN)
     shown = content.only("row", "value", "gain", "verdict")
     adds = frame.groupby("method")["cost.step_multiply_adds"].mean()
-    cost = Column("cost", "text", "cost")
-    relative = {row.id: f"{adds[row.id] / adds[str(table.baseline)]:.1f}" for row in shown.rows}
-    cells = dict(shown.cells) | {(place, "cost"): Cell(relative[row.id]) for place, row in enumerate(shown.rows)}
+    relative = [f"{adds[row.id] / adds[str(table.baseline)]:.1f}" for row in shown.rows]
+    cost = Column("cost", "text", "cost", [*map(Cell, relative)])
     columns = [shown.columns[0], cost, *(replace(one, title=_title(one)) for one in shown.columns[1:])]
-    return f"{markdown(TypedTable(columns, shown.rows, cells), str)}\n\n{counted(table)}\n"
+    return f"{markdown(TypedTable(columns, shown.rows), str)}\n\n{counted(table)}\n"
 
 
 def _title(column: Column) -> str:

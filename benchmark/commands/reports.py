@@ -69,7 +69,7 @@ def table(
     said: dict[str, Any] = {"suite": suite, "where": where, "split": split, "hide": hide, "baseline": baseline}
     said |= {"digits": digits, "n": n, "p": p, "interval": interval, "gains": gains, "rank": rank}
     wanted = layouts.read(layout_file, said | {"aggregates": aggregates})
-    choice, showing = wanted.filter(), wanted.style(label or ())
+    showing = wanted.style(label or ())
     frame = store.load(results, "last", prefer=prefer, split="all")
     frame = frame if environment is None else tables.in_environment(frame, environment)
     say_notes(frame.attrs[store.DAMAGED].values())
@@ -84,11 +84,11 @@ def table(
     if frame.empty:
         raise InputError(f"no runs in {shown(results)} yet: bench run makes some")
     folders = store.folders(results)
-    frame, left_out = choice.runs(located(frame, folders), "split" in (*down, *across))
+    frame, left_out = wanted.runs(located(frame, folders), "split" in (*down, *across))
     if not scores and wanted.value:
         scores = layout.check_names("value", wanted.value, metrics)
     plans = tables.stored_plans(folders)
-    made = tables.build(frame, scores or None, down, across, wanted.baseline, resolve, choice, showing, plans=plans)
+    made = tables.build(frame, scores or None, down, across, wanted.baseline, resolve, wanted, showing, plans=plans)
     _put(rendering.rendered(made, form), out)
     for line in [*(f"note: {line}" for line in left_out), *footnotes(frame)]:
         # another program may read the other formats
@@ -169,7 +169,7 @@ def plot(
 
     wanted = layouts.read(layout_file, {"suite": suite, "where": where, "split": split, "hide": hide})
     total = None if width is None else style.inches(width)
-    view = style.View(wanted.filter(), wanted.style(label or ()), look, total)
+    view = style.View(wanted, wanted.style(label or ()), look, total)
     file = style.check_path(out or Path(f"{kind}.svg"))
     # only curves need more than the last epochs, and of the finished runs alone
     needs_curves = kind in ("curves", "homogeneity")
@@ -248,10 +248,10 @@ def report(
 
     said = {"suite": suite, "where": where, "split": split, "hide": hide, "baseline": baseline}
     wanted = layouts.read(layout_file, said)
-    choice, showing = wanted.filter(), wanted.style(label or ())
+    showing = wanted.style(label or ())
     while True:
         state = page.state(results)
-        content = Content.read(results, prefer, choice, showing)
+        content = Content.read(results, prefer, wanted, showing)
         if not content.runs and not watch:
             raise InputError(f"no runs in {shown(folders(results))} yet: bench run makes some")
         size = page.write(content, out, wanted.baseline, watch)
@@ -278,7 +278,7 @@ def site(
     from benchmark.tables import style as layouts
 
     tables.check_bound("resolve", resolve)
-    choice = layouts.read(None, {"suite": suite}).filter()
+    choice = layouts.read(None, {"suite": suite})
     if submissions is not None and not submissions.is_dir():
         raise InputError(f"no such folder of submissions: {submissions}")
     usual = Path("submissions")

@@ -96,7 +96,7 @@ def _runs(
     say_notes(runs.left_out.values())
     found = [run for run in runs.found if status in (None, run.status)]
     if found and (where or split or hide):
-        frame, _ = TableFilter(where, split or "all").runs(store.last_epochs(runs))
+        frame, _ = TableFilter(where=where, split=split or "all").runs(store.last_epochs(runs))
         names = set(frame["run"]) - TableFilter(hide=tuple(hide)).hidden(frame)
         found = [run for run in found if run.name in names]
     kind = f"{status} " if status else ""
@@ -131,7 +131,7 @@ def rm(
     every = stored.found
     chosen = [store.find(results, word).name for word in runs or ()] or [run.name for run in every]
     if (where or split) and every:
-        frame, _ = TableFilter(where, split or "all").runs(store.last_epochs(stored))
+        frame, _ = TableFilter(where=where, split=split or "all").runs(store.last_epochs(stored))
         chosen = [name for name in chosen if name in set(frame["run"])]
     broken = (Status.FAILED, Status.OUT_OF_MEMORY, Status.DIVERGED, Status.COLLAPSED)
     found = [run for run in every if run.name in chosen and (not failed or run.status in broken)]

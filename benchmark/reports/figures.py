@@ -42,7 +42,7 @@ def placed(frame: pd.DataFrame, view: View | None) -> Placed:
     view = replace(view, showing=view.showing.resolved([*order["row"], *order["column"]], {}))
     runs = finished.join(every.set_index("run")[["row", "column"]], on="run", how="inner")
     for axis, labels in order.items():
-        shown = view.choice.labels(every, labels, axis, arrangement.methods == axis)
+        shown = view.choice.shown_labels(every, labels, axis, arrangement.methods == axis)
         runs = runs[runs[axis].isin(shown)]
         order[axis] = [label for label in shown if label in set(runs[axis])]
     if runs.empty:

@@ -68,7 +68,7 @@ class SuiteRun:
         if not self.parts:
             raise next(iter(self.left_out.values()))
         self._store = next(iter(self.parts.values())).store
-        self._filter = tables.TableFilter(suite=self.suite, name=name)
+        self._filter = tables.TableFilter(suite=name)
 
     def carry_out(self, console: Console) -> bool:
         """Carry out what is missing and print the table; return whether all runs that this took are finished.

@@ -145,7 +145,7 @@ def _board(
         of_suite = {"suite": declared.name} if declared and name in declared.methods else {}
         means = {key: table.replicates.get((own.group.row, heading)) for key, heading in costs.items()}
         took = {key: (one.mean, one.decimals) for key, one in means.items() if one and one.mean is not None}
-        cells = {one.kind: shown.cell(place, one) for one in kept}
+        cells = {one.kind: one.cells[place] for one in kept}
         lines.append(
             [
                 PageCell(own.group.row, href=f"methods/{quote(file_name(name, '.html'))}"),
@@ -160,7 +160,7 @@ def _board(
         row = BoardRow(
             method=name, row=own.group.row, accuracy=value.value, std=value.std, seeds=value.n,
             gain=gain and gain.mean, gain_low=gain and gain.low, gain_high=gain and gain.high,
-            confidence=gain and gain.confidence, verdict=cells["verdict"].verdict if "verdict" in cells else "",
+            confidence=gain and gain.confidence, verdict=cells["verdict"].text if "verdict" in cells else "",
             **{key: took[key][0] if key in took else None for key in COSTS},
             checked=str(own.checked.mark), repeated=own.checked.repeated, runs=seeds,
             provenance=own.provenance.model_copy(update=of_suite), page=page,

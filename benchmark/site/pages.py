@@ -84,7 +84,7 @@ def build(
     Raises:
         InputError: If there are no runs, or ``out`` is not a site, or cannot be written.
     """
-    suite = choice.suite if choice else None
+    suite = choice.roster if choice else None
     baseline = suite.baseline if suite else baseline or usual_baseline()
     manifest = out / MANIFEST
     earlier: list[str] = []

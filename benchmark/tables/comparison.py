@@ -124,11 +124,12 @@ def _bounds(declared: Declaration) -> str:
 
 def note_lines(template: str, **given: Any) -> list[str]:
     """Return the lines of a template of notes, in which control characters of names are visible."""
-    return [line for line in _templates().get_template(template).render(given).split("\n") if line]
+    return [line for line in templates().get_template(template).render(given).split("\n") if line]
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """Return the templates of tables and their notes."""
     return Environment(
         loader=PackageLoader("benchmark.tables"),
         autoescape=select_autoescape(),

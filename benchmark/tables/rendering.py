@@ -6,39 +6,38 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any
 
 import pandas as pd
+from jinja2 import Template
 
 from benchmark import escaping
-from benchmark.escaping import LATEX, latex as tex, visible
+from benchmark.escaping import LATEX, MARKDOWN, latex as tex, visible
+from benchmark.tables.comparison import templates
+from benchmark.tables.style import TableStyle
 from benchmark.tables.table import Table
-from benchmark.tables.view import BEST, SECOND, Cell, TypedTable, gain_parts, structured, tidy, typed
+from benchmark.tables.view import BEST, SECOND, Cell, Column, Kind, TypedTable, structured, tidy, typed
 from methods.errors import unknown
 
+Escape = Callable[[str], str]  # from text to what prints it as it is in a kind of document
+MARKS: Mapping[str, str] = {BEST: "**{}**", SECOND: "<u>{}</u>"}  # of Markdown
 
-def _grid(
-    content: TypedTable,
-    escape: Callable[[str], str],
-    name: Callable[[str], str] | None = None,
-    marks: Mapping[str, str] | None = None,
-) -> list[list[str]]:
+
+def _grid(content: TypedTable, escape: Escape, name: Escape, marks: Mapping[str, str]) -> list[list[str]]:
     """Return titles and lines; ``name`` escapes titles and rows' labels, a mark goes around the numbers of a cell."""
 
     def marked(cell: Cell) -> str:
-        if marks is None or not cell.mark:
-            return escape(cell.text)
-        return marks[cell.mark].format(escape(cell.text[: cell.marked])) + escape(cell.text[cell.marked :])
+        numbers, rest = escape(cell.text[: cell.numbers]), escape(cell.text[cell.numbers :])
+        return marks.get(cell.mark, "{}").format(numbers) + rest
 
-    name = name or escape
     lines = [[name(first.text), *map(marked, rest)] for first, *rest in content.lines]
     return [[name(column.title) for column in content.columns], *lines]
 
 
-def markdown(content: TypedTable, name: Callable[[str], str] = escaping.markdown) -> str:
+def markdown(content: TypedTable, name: Escape = escaping.markdown, marks: Mapping[str, str] = MARKS) -> str:
     """Return a GitHub table, padded where that fits a screen; ``name`` makes Markdown of titles and rows' labels."""
-    rows = _grid(content, escaping.markdown, name, {BEST: "**{}**", SECOND: "<u>{}</u>"})
+    rows = _grid(content, escaping.markdown, name, marks)
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) > 400:
         widths = [3] * len(widths)
@@ -53,7 +52,7 @@ def comma_separated(content: TypedTable) -> str:
     """Return CSV of texts without marks and notes."""
     lines = io.StringIO()
     # what is no name is a number with its sign, or begins with a number or a word of ours
-    csv.writer(lines, lineterminator="\n").writerows(_grid(content, visible, escaping.csv_text))
+    csv.writer(lines, lineterminator="\n").writerows(_grid(content, visible, escaping.csv_text, {}))
     return lines.getvalue().rstrip("\n")
 
 
@@ -67,151 +66,108 @@ def frame_markdown(frame: pd.DataFrame, **how: Any) -> str:
     return str(_safe(frame, escaping.markdown).to_markdown(**how))
 
 
-def _safe(frame: pd.DataFrame, escape: Callable[[str], str]) -> pd.DataFrame:
+def _safe(frame: pd.DataFrame, escape: Escape) -> pd.DataFrame:
     safe = frame.map(lambda value: escape(value) if isinstance(value, str) else value)
-    safe.columns = [escape(str(name)) for name in frame.columns]
-    return safe
+    return safe.rename(columns=lambda name: escape(str(name)))
 
 
 def hypertext(content: TypedTable) -> str:
     """Return an HTML table, for pasting into a page, with the notes as a list."""
-    header, *lines = _grid(content, escaping.hypertext, None, {BEST: "<b>{}</b>", SECOND: "<u>{}</u>"})
-    head = "".join(f"<th>{title}</th>" for title in header)
-    body = [f"<tr><th>{first}</th>{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>" for first, *rest in lines]
-    table = ["<table>", f"<thead><tr>{head}</tr></thead>", "<tbody>", *body, "</tbody>", "</table>"]
-    notes = [f"<li>{escaping.hypertext(note)}</li>" for note in content.notes]
-    return "\n".join([*table, *(["<ul>", *notes, "</ul>"] if notes else [])])
+    lines = [(first, cells) for first, *cells in content.lines]
+    return templates().get_template("table.html").render(content=content, lines=lines)
 
 
 # LaTeX: booktabs, headings of several levels
 
 
-def latex_texts(content: TypedTable) -> str:
-    """Return a tabular of plain text, its notes as comments."""
-    header, *lines = (" & ".join(row) + r" \\" for row in _grid(content, tex))
-    return _document(content.notes, _tabular("l" + "r" * (len(content.columns) - 1), [header], lines))
+def latex(content: TypedTable, style: TableStyle | None = None, name: Escape = tex) -> str:
+    """Return a booktabs tabular below what it needs and the notes as comments.
 
-
-def latex_table(table: Table) -> str:
-    """Return the tabular, in its environment with caption and notes where the table's style wants one."""
-    style, content = table.style, typed(table, reasons=False)
-    columns = _latex_columns(table, content)
-    body: list[str] = []
-    group = ""
-    for place, row in enumerate(content.rows):
-        own = style.groups.get(row.id, "")
-        if own != group:
-            body += [r"\midrule"] if place else []
-            body += [rf"\multicolumn{{{len(columns) + 1}}}{{@{{}}l}}{{\emph{{{LATEX.chosen(own)}}}}} \\"] if own else []
-            group = own
-        first = r"\quad gain" if row.of_gains else style.word(row.id, LATEX)
-        cells = [(r"\quad " if own else "") + first, *(column.cells[place] for column in columns)]
-        body.append(" & ".join(cells) + r" \\")
-    kinds = f"@{{}}l{''.join(column.alignment for column in columns)}@{{}}"
-    lines = _tabular(kinds, _latex_header(table.corner, columns), body)
-    if style.environment != "none":
-        lines = [
-            rf"\begin{{{style.environment}}}[t]",
-            r"\centering",
-            *([rf"\caption{{{LATEX.chosen(style.caption)}}}"] if style.caption else []),
-            *([rf"\label{{{style.anchor}}}"] if style.anchor else []),
-            r"\footnotesize\setlength{\tabcolsep}{4pt}",
-            *lines,
-            rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {'; '.join(map(tex, content.notes))}.}}",
-            rf"\end{{{style.environment}}}",
-        ]
-    return _document(content.notes, lines)
-
-
-def _tabular(kinds: str, header: Sequence[str], body: Sequence[str]) -> list[str]:
-    ends = [r"\bottomrule", r"\end{tabular}"]
-    return [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", *header, r"\midrule", *body, *ends]
-
-
-def _document(notes: Sequence[str], body: Sequence[str]) -> str:
-    """Return the lines with what they need and the notes as comments above them."""
-    comments = [" ".join(visible(note).replace("±", "+-").split()) for note in notes]
-    needs = [r"% needs \usepackage{booktabs}", *escaping.latex_needs(body)]
-    return "\n".join([*needs, *(f"% {note}" for note in comments), *body])
-
-
-class _LatexColumn(NamedTuple):
-    """A column, all as LaTeX."""
-
-    levels: tuple[str, ...]  # headings from above: dataset, network and settings, metric
-    alignment: str
-    cells: list[str]
-
-
-def _latex_columns(table: Table, content: TypedTable) -> list[_LatexColumn]:
-    """Return all columns but the first."""
-    style, found = table.style, []
-    for column, *cells in list(zip(content.columns, *content.lines, strict=True))[1:]:
-        above = ("", "") if column.heading is None else style.levels(column.heading.column, LATEX)
-        if column.kind == "value" and column.heading is not None:
-            pairs = zip(content.rows, cells, strict=True)
-            texts = [_latex_gain(table, cell) if row.of_gains else _latex_value(table, cell) for row, cell in pairs]
-            found.append(_LatexColumn((*above, column.heading.below(style, LATEX)), "r", texts))
-            continue
-        texts = [_latex_gain(table, cell) if column.kind == "gain" else tex(cell.text) for cell in cells]
-        title = tex(column.kind if column.heading else column.title)
-        found.append(_LatexColumn((*above, title), "l" if column.kind in ("gain", "verdict") else "r", texts))
+    Args:
+        style: It may want the tabular in an environment with caption and notes, and has labels of headings.
+        name: Makes LaTeX of titles and rows' labels.
+    """
+    style, columns = style or TableStyle(), content.columns[1:]
+    # headings from above: dataset, network and settings, metric or what is beside it
+    levels = {
+        one.id: (*style.levels(one.heading.column, LATEX), _latex_title(one, style)) for one in columns if one.heading
+    }
+    used = [level for level in range(3) if any(own[level] for own in levels.values())] or [2]
     # a column of the whole table has its title in the lowest level that there is
-    of_values = [one for one, column in zip(found, content.columns[1:], strict=True) if column.heading]
-    lowest = max((level for one in of_values for level in range(3) if one.levels[level]), default=2)
-    return [
-        one if column.heading else one._replace(levels=("",) * lowest + (one.levels[2],) + ("",) * (2 - lowest))
-        for one, column in zip(found, content.columns[1:], strict=True)
+    whole = ("",) * (len(used) - 1)
+    headings = [
+        tuple(levels[one.id][level] for level in used) if one.heading else (*whole, name(one.title)) for one in columns
     ]
+    kinds = ["l" if one.kind in ("gain", "verdict", "text") else "r" for one in columns]
+    body = _latex_template().render(
+        style=style,
+        caption=LATEX.chosen(style.caption),
+        kinds="".join(kinds),
+        header=_latex_header(name(content.columns[0].title), headings, kinds),
+        rows=content.rows,
+        name=name,
+        columns=[[_latex_cell(cell, one.kind) for cell in one.cells] for one in columns],
+        notes=[*map(tex, content.notes)],
+    )
+    comments = [" ".join(visible(note).replace("±", "+-").split()) for note in content.notes]
+    needs = [r"% needs \usepackage{booktabs}", *escaping.latex_needs([body])]
+    return "\n".join([*needs, *(f"% {note}" for note in comments), body])
 
 
-def _latex_value(table: Table, cell: Cell) -> str:
-    mark = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}"}.get(cell.mark, "{}")
-    numbers = ""
-    if cell.value is not None:
-        spread = "" if cell.std is None else f" ± {cell.std:.{cell.decimals}f}"
-        numbers = mark.format(tex(f"{cell.value:.{cell.decimals}f}{spread}"))
-        numbers += rf" {{\scriptsize ({cell.n})}}" if table.style.n else ""
-    ends = ", ".join(f"{own['count']} {status}" for status, own in cell.unfinished.items())
-    said = ", ".join(part for part in (numbers, tex(ends)) if part)
-    return f"{said} {_latex_gain(table, cell)}" if table.style.gains == "cell" and cell.gain else said
+@cache
+def _latex_template() -> Template:
+    """Return the template of a tabular; braces are LaTeX's."""
+    overlay = templates().overlay("<%", "%>", "<<", ">>", finalize=None)
+    return overlay.get_template("table.tex")
 
 
-def _latex_gain(table: Table, cell: Cell) -> str:
-    """Return a gain; nothing for the baseline's own."""
-    if cell.gain is None:
-        return "" if cell.note == "baseline" else tex(cell.note)
-    mean, interval, details = gain_parts(cell.gain, table.style, cell.decimals)
-    small = [f"[${interval}$]"] if interval else []
-    # a small p value as LaTeX writes powers
-    small += [", ".join(f"${re.sub('e(.*)', _power, detail)}$" for detail in details)] if details else []
-    return " ".join([f"${mean}$", *(rf"{{\scriptsize {words}}}" for words in small)])
+def _latex_title(column: Column, style: TableStyle) -> str:
+    return column.heading.below(style, LATEX) if column.heading and column.kind == "value" else tex(column.kind)
 
 
-def _power(found: re.Match[str]) -> str:
-    return rf"\cdot 10^{{{int(found[1])}}}"
-
-
-def _latex_header(corner: str, columns: Sequence[_LatexColumn]) -> list[str]:
+def _latex_header(corner: str, headings: Sequence[tuple[str, ...]], kinds: Sequence[str]) -> list[str]:
     """Return the lines of the headings: equal neighbours are printed once over their columns, with a rule below."""
-    levels = [level for level in range(3) if any(column.levels[level] for column in columns)]
-    found = []
-    for level in levels:
-        last = level == levels[-1]
-        cells, rules, place = [tex(corner) if last else ""], "", 2
-        for key, group in itertools.groupby(columns, key=lambda column: column.levels[: level + 1]):
-            members, words = list(group), key[-1]
-            end = place + len(members) - 1
-            if words and end > place and not last:
-                cells.append(rf"\multicolumn{{{len(members)}}}{{c}}{{{words}}}")
-                rules += rf" \cmidrule(lr){{{place}-{end}}}"
+    lines = []
+    depth = len(headings[0]) if headings else 1
+    for level in range(1, depth + 1):
+        cells, rules, place = [corner if level == depth else ""], "", 0
+        for key, group in itertools.groupby(headings, key=lambda own: own[:level]):
+            end, words = place + len(list(group)), key[-1]
+            if words and end > place + 1 and level < depth:
+                cells.append(rf"\multicolumn{{{end - place}}}{{c}}{{{words}}}")
+                rules += rf" \cmidrule(lr){{{place + 2}-{end + 1}}}"
             else:
                 # what is told apart by nothing still has a heading each
                 centred = rf"\multicolumn{{1}}{{c}}{{{words}}}" if words else ""
-                cells += [words if member.alignment == "l" else centred for member in members]
-            place = end + 1
-        found.append(" & ".join(cells) + r" \\" + rules)
-    return found
+                cells += [words if kind == "l" else centred for kind in kinds[place:end]]
+            place = end
+        lines.append(" & ".join(cells) + r" \\" + rules)
+    return lines
+
+
+_NUMBERS = re.compile(r"( \[[^]]*\]|, [np]=[^;]+|[+-]\d[\d.]*)")
+"""The parts of a gain: its interval, n and p, and its mean."""
+
+
+def _latex_cell(cell: Cell, kind: Kind) -> str:
+    """Return a cell: of numbers a mark around mean and deviation, gains as formulas, what belongs to either small."""
+    if kind == "text":
+        return tex(cell.text)
+    mean, bracket, n = cell.text[: cell.numbers].partition(" (")
+    mark = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}"}.get(cell.mark, "{}")
+    numbers = mark.format(tex(mean)) + (rf" {{\scriptsize ({n}}}" if bracket else "")
+    parts = _NUMBERS.split(cell.text[cell.numbers :])
+    return numbers + "".join(_latex_number(part) if place % 2 else tex(part) for place, part in enumerate(parts))
+
+
+def _latex_number(part: str) -> str:
+    """Return one of :data:`_NUMBERS`; a small p value as LaTeX writes powers."""
+    if part.startswith(" ["):
+        return rf" {{\scriptsize [${part[2:-1]}$]}}"
+    if part.startswith(", "):
+        formulas = re.sub(r"e([+-]\d+)", lambda found: rf"\cdot 10^{{{int(found[1])}}}", part[2:])
+        return rf" {{\scriptsize ${formulas.replace(', ', '$, $')}$}}"
+    return f"${part}$"
 
 
 # by name
@@ -225,7 +181,7 @@ def as_json(data: object) -> str:
 
 TEXT_FORMATS: Mapping[str, Callable[[TypedTable], str]] = {
     "md": markdown,
-    "latex": latex_texts,
+    "latex": latex,
     "csv": comma_separated,
     "html": hypertext,
     "json": lambda content: as_json(content.data),
@@ -233,8 +189,8 @@ TEXT_FORMATS: Mapping[str, Callable[[TypedTable], str]] = {
 """The forms of what is text already, such as published numbers."""
 
 FORMATS: Mapping[str, Callable[[Table], str]] = {
-    "md": lambda table: markdown(typed(table, form=escaping.MARKDOWN), str),
-    "latex": latex_table,
+    "md": lambda table: markdown(typed(table, form=MARKDOWN), str),
+    "latex": lambda table: latex(typed(table, reasons=False, form=LATEX), table.style, str),
     "csv": lambda table: frame_csv(tidy(table)).rstrip("\n"),
     "html": lambda table: hypertext(typed(table)),
     "json": lambda table: as_json(structured(table)),
@@ -256,6 +212,4 @@ def rendered(table: Table, form: str = "md") -> str:
 
 def plain(table: Table) -> str:
     """Return the cells alone as a Markdown table without marks and notes, as a terminal shows it."""
-    content = typed(table, form=escaping.MARKDOWN).only("row", "value", "gain", "verdict")
-    unmarked = {key: replace(cell, mark="") for key, cell in content.cells.items()}
-    return markdown(replace(content, cells=unmarked), str)
+    return markdown(typed(table, form=MARKDOWN).only("row", "value", "gain", "verdict"), str, marks={})

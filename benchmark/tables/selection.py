@@ -1,15 +1,16 @@
 """Which runs, rows and columns a table or a figure shows, in which order; the runs that a suite declares."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark import configuration, datasets
-from benchmark.configuration import SECTIONS, FieldRole, Suite, Task, settings_of_role
+from benchmark.configuration import SECTIONS, FieldRole, Suite, Task, settings_of_role, suites
 from benchmark.formatting import short_name
 from benchmark.store import BUDGETS_JOINED_BY, identity_in, select
 from benchmark.tables import layout
@@ -22,24 +23,36 @@ from methods.hyperparameters import validated
 SPLITS = ("test", "validation", "all")
 
 
-@dataclass(frozen=True)
-class TableFilter:
+class TableFilter(BaseModel):
     """What is shown."""
 
-    where: str | None = None  # a condition on the runs; None for all
-    split: str | None = None  # `test`, `validation` or `all`; None for those on the test set if there are any, else all
-    hide: Sequence[str] = ()  # rows, or methods, that are left out
-    rows: Sequence[str] = ()  # rows, or methods, in their order; none for all in their own order
-    columns: Sequence[str] = ()  # columns, datasets or networks, in their order; none for all in their own order
-    groups: Mapping[str, str] = field(default_factory=dict)  # the heading that a row, or a method's rows, are below
-    suite: Suite | None = None  # the declared comparison whose runs are shown; None for all runs
-    name: str = ""  # of the suite
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    rows: Sequence[str | dict[str, list[str]]] = Field(
+        (), description="rows or methods in order, a group as 'heading: [row, row]'; none: all"
+    )
+    columns: Sequence[str] = Field((), description="columns, datasets or networks in their order; none: all")
+    suite: str | None = Field(None, description="the suite whose declared comparison is shown")
+    where: str | None = Field(None, description="a condition on the runs")
+    split: str | None = Field(None, description="test, validation or all; null: test if there are any, else all")
+    hide: Sequence[str] = Field((), description="rows or methods that are left out")
+
+    @cached_property
+    def roster(self) -> Suite | None:
+        """The suite; None for all runs. An InputError is raised if there is no such suite."""
+        return None if self.suite is None else suites.read(self.suite)
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The heading that each of the rows' words is below; it is empty for a row without a group."""
+        groups = (item if isinstance(item, dict) else {"": [item]} for item in self.rows)
+        return {word: heading for group in groups for heading, words in group.items() for word in words}
 
     @property
     def declared(self) -> Declaration | None:
         """What was declared of the runs that are shown; None where a condition chooses among them (exploratory)."""
         asked = self.where is not None or self.split not in (None, "test")
-        return None if self.suite is None or asked else declaration(self.name, self.suite)
+        return None if self.suite is None or self.roster is None or asked else declaration(self.suite, self.roster)
 
     @property
     def whole(self) -> bool:
@@ -62,7 +75,7 @@ class TableFilter:
             raise unknown("split", self.split, SPLITS)
         if frame.empty:
             return frame, []
-        chosen, notes = (frame, []) if self.suite is None else _in_one_environment(suite_runs(frame, self.suite))
+        chosen, notes = (frame, []) if self.roster is None else _in_one_environment(suite_runs(frame, self.roster))
         if self.where is not None:
             chosen = select(chosen, self.where)
         if chosen.empty:
@@ -76,14 +89,14 @@ class TableFilter:
             notes.append(f"{left} run{'' if left == 1 else 's'} on validation images not shown (--split all)")
         return chosen[fits], notes
 
-    def labels(self, runs: pd.DataFrame, labels: Sequence[str], axis: str, of_methods: bool) -> list[str]:
+    def shown_labels(self, runs: pd.DataFrame, labels: Sequence[str], axis: str, of_methods: bool) -> list[str]:
         """Return the rows, or the columns, that are shown, in order; methods can be hidden.
 
         A word that is a method, a dataset or a network without runs is passed over. An InputError is raised if a word
         means nothing, or nothing is left.
         """
         found = list(labels)
-        if words := self.rows if axis == "row" else self.columns:
+        if words := [*self.groups] if axis == "row" else self.columns:
             found = list(dict.fromkeys(label for word in words for label in _meant(word, runs, labels, axis)))
             if not found:
                 raise InputError(f"there are no runs of these {axis}s: {quoted(words)}")
@@ -102,12 +115,12 @@ class TableFilter:
         if not self.hide:
             return set()
         runs = layout.arranged(summaries(frame)).runs
-        shown = self.labels(runs, list(dict.fromkeys(runs["row"])), "row", of_methods=True)
+        shown = self.shown_labels(runs, list(dict.fromkeys(runs["row"])), "row", of_methods=True)
         return set(runs["run"]) - set(runs.loc[runs["row"].isin(shown), "run"])
 
     def grouped(self, runs: pd.DataFrame, labels: Sequence[str]) -> dict[str, str]:
         """Return the heading above each row, where there is one."""
-        return {row: name for word, name in self.groups.items() for row in _meant(word, runs, labels, "row")}
+        return {row: name for word, name in self.groups.items() if name for row in _meant(word, runs, labels, "row")}
 
 
 # what words mean

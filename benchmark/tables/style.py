@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from benchmark import datasets
 from benchmark.configuration import read_yaml, suites
@@ -19,7 +19,7 @@ from methods.hyperparameters import validated
 class _Shown(BaseModel):
     """What a table's style and its file have in common."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = TableFilter.model_config
 
     labels: Mapping[str, str] = Field({}, description="of methods, rows, datasets, networks, settings and scores")
     digits: int | None = Field(None, ge=0, le=10, description="decimal places of accuracies; null: 2")
@@ -99,32 +99,12 @@ def assigned(words: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     return found
 
 
-class TableLayout(_Shown):
+class TableLayout(TableFilter, _Shown):
     """A table's layout; what the command line says wins."""
 
     description: str = Field("", description="for who reads the file")
     value: list[str] = Field([], description="scores, as --value has them")
-    rows: list[str | dict[str, list[str]]] = Field(
-        [], description="in order, a group as 'heading: [row, row]'; none: all"
-    )
-    columns: list[str] = Field([], description="columns, datasets or networks in their order; none: all")
-    suite: str | None = Field(None, description="the suite whose declared comparison is shown")
-    where: str | None = Field(None, description="a condition on the runs")
-    split: str | None = Field(None, description="test, validation or all")
-    hide: list[str] = Field([], description="rows or methods that are left out")
     baseline: str | None = Field(None, description="the row that the others are compared with")
-
-    def filter(self) -> TableFilter:
-        """Return what is shown, in which order."""
-        groups: dict[str, str] = {}
-        rows: list[str] = []
-        for item in self.rows:
-            # a row without a group is below none
-            for name, words in item.items() if isinstance(item, dict) else [("", [item])]:
-                rows += words
-                groups |= dict.fromkeys(words, name) if name else {}
-        suite = None if self.suite is None else suites.read(self.suite)
-        return TableFilter(self.where, self.split, self.hide, rows, self.columns, groups, suite, self.suite or "")
 
     def style(self, assignments: Sequence[str] = ()) -> TableStyle:
         """Return how it is shown, with further ``OLD=NEW`` labels."""
@@ -137,4 +117,8 @@ def read(path: Path | None, given: Mapping[str, Any]) -> TableLayout:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path} must hold keys and values, as in 'rows: [independent, dml]'")
     said = {key: value for key, value in given.items() if value is not None}
-    return validated(TableLayout, content | said, str(path) if path is not None else "")
+    found = validated(TableLayout, content | said, str(path) if path is not None else "")
+    if found.suite is not None:
+        # a wrong one is answered before any run is looked at
+        suites.read(found.suite)
+    return found

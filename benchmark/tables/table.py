@@ -1,8 +1,8 @@
 """From runs to a table: which runs share a cell, who is best, and what the differences to a baseline are."""
 
 import itertools
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -127,11 +127,6 @@ class Table:
     def notes(self) -> list[str]:
         """Return what a reader has to know, a line each."""
         style, own = self.style, self.replicates.values()
-        counts = sorted({len(one.values) for one in own if one.values})
-        seeds = " (number of seeds)"
-        if counts and not style.n:
-            most = f" to {counts[-1]}" if len(counts) > 1 else ""
-            seeds = f" over {counts[0]}{most} seed{'s' if counts[-1] > 1 else ''}"
         costs: dict[str, str] = {}
         for column in dict.fromkeys(heading.column for heading in self.headings):
             means = {key.metric.name: self.values(key) for key in self.headings if key.column == column}
@@ -141,7 +136,7 @@ class Table:
             table=self,
             baseline=style.word(self.baseline or ""),
             metrics=dict.fromkeys(heading.metric for heading in self.headings),
-            seeds=seeds,
+            counts=sorted({len(one.values) for one in own if one.values}),
             unfinished=any(one.unfinished for one in own),
             costs=costs,
             differing=lambda ranks, used: differing_ranks({style.word(row): ranks[row] for row in ranks}, used),
@@ -193,7 +188,7 @@ def build(
             among them, it is the declaration, and its baseline the usual one; any other plan of them is a remark.
     """
     choice, showing = choice or TableFilter(), showing or TableStyle()
-    suite = choice.suite
+    suite = choice.roster
     if suite is not None:
         baseline = baseline or suite.baseline
         declaration = declaration or choice.declared
@@ -209,10 +204,9 @@ def build(
             "no run recorded its accuracy on each class: bench run --set train.class_accuracy=true (with --force, anew)"
         )
     arrangement = layout.arranged(summaries(frame), rows, columns)
-    runs = arrangement.runs
-    cells: dict[tuple[str, str], list[Run]] = {}
+    runs, cells = arrangement.runs, defaultdict[tuple[str, str], list[Run]](list)
     for run in records(runs):
-        cells.setdefault((run["row"], run["column"]), []).append(run)
+        cells[run["row"], run["column"]].append(run)
     found: dict[tuple[str, Heading], Replicates] = {}
     for (row, column), own in cells.items():
         mixed = scores is None and any("+" in str(run["backbone"]) for run in own)
@@ -220,17 +214,11 @@ def build(
             digits = showing.digits if metric.accuracy else None
             for part, one in replicates(own, metric, digits).items():
                 found[row, Heading(column, metric, part, str(own[0]["budget"]))] = one
-    by_method = {
-        axis: dict(zip(runs[axis], map(method_order, runs["method"]), strict=True)) if keys[0] == "method" else {}
-        for axis, keys in (("row", rows), ("column", columns))
-    }
-    labels = sorted({row for row, _ in cells}, key=lambda row: (by_method["row"].get(row, ()), natural(row)))
-    kept = choice.labels(runs, labels, "row", arrangement.methods == "row")
-    headings = _headings((heading for _, heading in found), by_method["column"])
-    across_all = list(dict.fromkeys(heading.column for heading in headings))
-    order = choice.labels(runs, across_all, "column", arrangement.methods == "column")
-    headings = sorted((key for key in headings if key.column in order), key=lambda key: order.index(key.column))
-    showing = showing.resolved([*labels, *across_all], choice.grouped(runs, kept), metrics)
+    labels, across = _in_order(runs, "row", rows), _in_order(runs, "column", columns)
+    kept = choice.shown_labels(runs, labels, "row", arrangement.methods == "row")
+    order = choice.shown_labels(runs, across, "column", arrangement.methods == "column")
+    headings = _headings({heading for _, heading in found if heading.column in order}, order, [*wanted, EACH])
+    showing = showing.resolved([*labels, *across], choice.grouped(runs, kept), metrics)
     remarks = arrangement.notes(kept if arrangement.methods == "row" else order, showing.word)
     if suite is not None:
         if not choice.columns:
@@ -244,8 +232,7 @@ def build(
         if planned is not None and planned.baseline in labels:
             baseline, declaration = planned.baseline, planned
     remarks += plan_notes(names, plans, declaration)
-    every = {key: one for key, one in found.items() if key[1].column in order}
-    shown = {key: one for key, one in every.items() if key[0] in kept}
+    shown = {key: found[key] for key in itertools.product(kept, headings) if key in found}
     table = Table("/".join(rows), kept, headings, shown, remarks=remarks, style=showing)
     if baseline is None:
         return table
@@ -257,7 +244,7 @@ def build(
         raise unknown("baseline", baseline, among, quoted=True)
     if len(reference) > 1:
         raise InputError(f"baseline {baseline!r} means several rows: {quoted(reference)}")
-    return compared(table, reference[0], resolve, declaration, every)
+    return compared(table, reference[0], resolve, declaration, found)
 
 
 def compared(
@@ -307,17 +294,21 @@ def compared(
     return replace(table, aggregates=together)
 
 
-def _headings(given: Iterable[Heading], order: Mapping[str, tuple[int, str]]) -> list[Heading]:
-    """Return the headings in order; that of the methods comes first where columns have one."""
-    found = list(dict.fromkeys(given))
-    scores = list(dict.fromkeys(heading.metric.name for heading in found))
+def _in_order(runs: pd.DataFrame, axis: str, keys: Sequence[str]) -> list[str]:
+    """Return the labels of an axis: by their methods where those come first in them, then by the numbers in them."""
+    by_method, methods = keys[0] == "method", dict(zip(runs[axis], runs["method"], strict=True))
+    return sorted(methods, key=lambda label: (method_order(methods[label]) if by_method else (), natural(label)))
+
+
+def _headings(found: Collection[Heading], columns: Sequence[str], scores: Sequence[str]) -> list[Heading]:
+    """Return the headings in the order of columns, metrics and parts."""
+    metrics, beside = {key.metric.name for key in found}, Counter(key.column for key in found)
+    single = len(metrics) == 1
 
     def place(key: Heading) -> tuple[object, ...]:
-        return order.get(key.column, ()), natural(key.column), scores.index(key.metric.name), natural(key.part)
+        return columns.index(key.column), scores.index(key.metric.name), natural(key.part)
 
-    beside = Counter(heading.column for heading in found)
-    single = len(scores) == 1
     return [
-        replace(key, alone=key.metric.name == HEADLINE and (single or (beside[key.column] == 1 and EACH in scores)))
+        replace(key, alone=key.metric.name == HEADLINE and (single or (beside[key.column] == 1 and EACH in metrics)))
         for key in sorted(found, key=place)
     ]

@@ -1,15 +1,13 @@
 """The typed table: rows, columns with ids, and cells with value, interval, verdict and note; every form renders it."""
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
 from benchmark.tables.gains import Gain
-from benchmark.tables.style import TableStyle
 from benchmark.tables.table import Heading, Table
 
 Kind = Literal[
@@ -17,16 +15,6 @@ Kind = Literal[
     "gain over tasks", "probability of improvement", "text",
 ]  # fmt: skip
 BEST, SECOND = "best", "second"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the typed table."""
-
-    id: str  # what programs select it by, such as `digits/resnet8:student:gain`
-    kind: Kind  # what its cells hold
-    title: str  # what a reader sees above it, in the words of the document
-    heading: Heading | None = None  # the values that it is of; None for columns of the table as a whole
 
 
 @dataclass(frozen=True)
@@ -45,43 +33,38 @@ class Cell:
 
     text: str = ""  # what a reader sees, as plain text
     value: float | None = None  # its number: a mean, a difference, a rank; None for none
-    decimals: int = 2  # places of the number
     std: float | None = None  # the sample's standard deviation over the seeds, of a mean
     n: int | None = None  # seeds
     note: str = ""  # why there is no number, or what did not finish
     mark: str = ""  # BEST, SECOND or nothing
-    marked: int = 0  # how much of the text's beginning the mark goes around
-    # runs that did not finish, by status: count and first reason
-    unfinished: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    numbers: int = 0  # how much of the text's beginning is mean, deviation and seeds, which a mark goes around
     gain: Gain | None = None  # the difference to the baseline
 
-    @property
-    def verdict(self) -> str:
-        """The verdict in words; empty for none."""
-        return self.gain.text if self.gain else ""
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the typed table."""
+
+    id: str  # what programs select it by, such as `digits/resnet8:student:gain`
+    kind: Kind  # what its cells hold
+    title: str  # what a reader sees above it, in the words of the document
+    cells: Sequence[Cell]  # one for each row; those of the first column are the rows' labels
+    heading: Heading | None = None  # the values that it is of; None for columns of the table as a whole
 
 
 @dataclass(frozen=True)
 class TypedTable:
-    """Rows, columns and cells."""
+    """Rows, and columns with their cells."""
 
     columns: Sequence[Column]  # the first one holds the rows' labels
     rows: Sequence[Row]  # in order
-    cells: Mapping[tuple[int, str], Cell]  # by the row's place and the column's id; one that is not there is empty
     notes: Sequence[str] = ()  # what is below, a line each
     data: Any = None  # what JSON has of it
 
-    def cell(self, place: int, column: Column) -> Cell:
-        """Return a row's cell in a column; the first column's is the row's label."""
-        if column.kind == "row":
-            row = self.rows[place]
-            return Cell(f"{row.group}: {row.label}" if row.group and not row.of_gains else row.label)
-        return self.cells.get((place, column.id), Cell())
-
     @property
-    def lines(self) -> list[list[Cell]]:
+    def lines(self) -> list[tuple[Cell, ...]]:
         """All cells, row by row."""
-        return [[self.cell(place, column) for column in self.columns] for place in range(len(self.rows))]
+        return list(zip(*(column.cells for column in self.columns), strict=True))
 
     def column(self, id: str) -> Column:
         """Return the column of an id."""
@@ -89,7 +72,7 @@ class TypedTable:
 
     def only(self, *kinds: Kind) -> "TypedTable":
         """Return the table with the columns of some kinds alone, without notes."""
-        return TypedTable([one for one in self.columns if one.kind in kinds], self.rows, self.cells)
+        return TypedTable([one for one in self.columns if one.kind in kinds], self.rows)
 
 
 def typed(table: Table, reasons: bool = True, form: Markup = PLAIN) -> TypedTable:
@@ -99,45 +82,50 @@ def typed(table: Table, reasons: bool = True, form: Markup = PLAIN) -> TypedTabl
         reasons: Whether cells say why runs did not finish; if not, the notes do.
         form: Of the document, in which labels and titles are to be as they are.
     """
-    style = table.style
-    rows = []
+    style, notes, rows = table.style, table.notes(), list[Row]()
     for name in table.rows:
         label, group = style.word(name, form), form.chosen(style.groups.get(name, ""))
         rows.append(Row(name, label, group=group))
         if style.gains == "rows" and table.baseline not in (None, name):
             rows.append(Row(name, f"{label}: gain", True, group))
-    columns = [Column("row", "row", form.text(table.corner))]
-    cells: dict[tuple[int, str], Cell] = {}
-    notes = table.notes()
+
+    def column(kind: Kind, of: str, title: str, cells: Mapping[str, Cell], heading: Heading | None = None) -> Column:
+        found = [Cell() if row.of_gains else cells.get(row.id, Cell()) for row in rows]
+        return Column(of, kind, title, found, heading)
+
+    labels = [Cell(f"{row.group}: {row.label}" if row.group and not row.of_gains else row.label) for row in rows]
+    columns = [Column("row", "row", form.text(table.corner), labels)]
     for heading in table.headings:
-        title, (best, second) = heading.shown(style, form), table.leaders(heading)
-        columns.append(Column(heading.id, "value", title, heading))
-        kinds: dict[Kind, None] = {}
-        for place, row in enumerate(rows):
-            if row.of_gains:
-                cells[place, heading.id] = gain_cell(table, row.id, heading)
-                continue
-            if own := table.replicates.get((row.id, heading)):
-                text, gain = own.text(reasons, style.n), table.gains.get((row.id, heading))
-                if style.gains == "cell" and table.baseline not in (None, row.id):
-                    text = "; ".join(part for part in (text, gain_cell(table, row.id, heading).text) if part)
-                mark = BEST if row.id in best else SECOND if row.id in second else ""
-                note, marked = ", ".join(one.text for one in own.unfinished), len(own.numbers(style.n))
-                numbers = own.mean, own.decimals, own.std, len(own.values)
-                cells[place, heading.id] = Cell(text, *numbers, note, mark, marked, own.not_finished, gain)
-                if not reasons:
-                    notes += [f"{style.word(row.id)}, {heading.shown(style)}: {one.text}" for one in own.unfinished]
-            beside = _beside(table, row.id, heading)
-            kinds |= dict.fromkeys(beside)
-            cells |= {(place, f"{heading.id}:{kind}"): cell for kind, cell in beside.items()}
-        columns += [Column(f"{heading.id}:{kind}", kind, f"{title} {form.text(kind)}", heading) for kind in kinds]
-    for column, found in _of_the_table(table, form):
-        columns.append(column)
-        whole = [place for place, row in enumerate(rows) if not row.of_gains and row.id in found]
-        cells |= {(place, column.id): found[rows[place].id] for place in whole}
-    if any(cell.mark for cell in cells.values()):
+        title, values = heading.shown(style, form), _values(table, heading, reasons)
+        cells = [gain_cell(table, row.id, heading) if row.of_gains else values.get(row.id, Cell()) for row in rows]
+        columns.append(Column(heading.id, "value", title, cells, heading))
+        for kind, found in _beside(table, heading):
+            columns.append(column(kind, f"{heading.id}:{kind}", f"{title} {form.text(kind)}", found, heading))
+    for budget in table.budgets:
+        after = f" {budget}" if budget and len(table.budgets) > 1 else ""
+        for kind, found in _of_budget(table, budget):
+            columns.append(column(kind, f"{kind}:{budget}".rstrip(":"), form.text(f"{kind}{after}"), found))
+    if not reasons:
+        lost = ((key, one) for key, own in table.replicates.items() for one in own.unfinished)
+        notes += [f"{style.word(row)}, {heading.shown(style)}: {one.text}" for (row, heading), one in lost]
+    if any(cell.mark for one in columns for cell in one.cells):
         notes.append("in each column the best is bold and the second underlined")
-    return TypedTable(columns, rows, cells, notes)
+    return TypedTable(columns, rows, notes)
+
+
+def _values(table: Table, heading: Heading, reasons: bool) -> dict[str, Cell]:
+    """Return the cells of values of a column, by row."""
+    style, (best, second) = table.style, table.leaders(heading)
+    found = {}
+    for row in table.rows:
+        if own := table.replicates.get((row, heading)):
+            text, numbers = own.text(reasons, style.n), len(own.numbers(style.n))
+            if style.gains == "cell" and table.baseline not in (None, row):
+                text = "; ".join(part for part in (text, gain_cell(table, row, heading).text) if part)
+            mark = BEST if row in best else SECOND if row in second else ""
+            note, gain = ", ".join(one.text for one in own.unfinished), table.gains.get((row, heading))
+            found[row] = Cell(text, own.mean, own.std, len(own.values), note, mark, numbers, gain)
+    return found
 
 
 def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
@@ -150,70 +138,58 @@ def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
         there = "no seed in common" if reference and reference.values else "no run here of the baseline"
         why = there if own and own.values else ""
         return Cell(why, note=why)
-    mean, interval, details = gain_parts(gain, style, own.decimals)
-    text = ", ".join([mean + (f" [{interval}]" if interval else ""), *details])
-    return Cell(text, gain.mean, own.decimals, n=gain.n, gain=gain)
-
-
-def gain_parts(gain: Gain, style: TableStyle, decimals: int) -> tuple[str, str, list[str]]:
-    """Return the mean, the interval, which may be empty, and what else a style shows of a gain."""
-    interval = ""
+    text = f"{gain.mean:+.{own.decimals}f}"
     if style.interval and gain.low is not None and gain.high is not None:
-        interval = f"{gain.low:+.{decimals}f}, {gain.high:+.{decimals}f}"
-    n = [f"n={gain.n}"] if style.n else []
-    p = [f"p={gain.p:.2g}"] if style.p and gain.p is not None and gain.verdict is None else []
-    return f"{gain.mean:+.{decimals}f}", interval, n + p
+        text += f" [{gain.low:+.{own.decimals}f}, {gain.high:+.{own.decimals}f}]"
+    text += f", n={gain.n}" if style.n else ""
+    text += f", p={gain.p:.2g}" if style.p and gain.p is not None and gain.verdict is None else ""
+    return Cell(text, gain.mean, n=gain.n, gain=gain)
 
 
-def _beside(table: Table, row: str, heading: Heading) -> dict[Kind, Cell]:
-    """Return the cells beside one of values, by their kinds."""
-    found: dict[Kind, Cell] = {}
+def _beside(table: Table, heading: Heading) -> Iterator[tuple[Kind, dict[str, Cell]]]:
+    """Yield the columns beside one of values: their kinds, and their cells by row."""
     if table.baseline is None:
-        return found
+        return
     if table.style.gains == "columns":
-        found["gain"] = gain_cell(table, row, heading)
+        yield "gain", {row: gain_cell(table, row, heading) for row in table.rows}
     if table.bound(heading) is None:
-        return found
-    gain = table.gains.get((row, heading))
+        return
+    gains = {row: gain for row in table.rows if (gain := table.gains.get((row, heading)))}
     if table.style.planning:
-        sd, decimals = gain.sd if gain else None, heading.metric.decimals
-        found["paired sd"] = Cell() if sd is None else Cell(f"{sd:.{decimals}f}", sd, decimals)
-        for kind, n in _planned(table, heading, gain).items():
-            found[kind] = Cell() if n is None else Cell(str(n), n, 0)
+        form = f".{heading.metric.decimals}f"
+        deviations = {row: gain.sd for row, gain in gains.items() if gain.sd is not None}
+        yield "paired sd", {row: Cell(f"{sd:{form}}", sd) for row, sd in deviations.items()}
+        planned = {row: _planned(table, heading, gain) for row, gain in gains.items()}
+        kinds: tuple[Kind, ...] = ("seeds for equivalence", "seeds for power")
+        for kind in kinds:
+            yield kind, {row: Cell(str(seeds[kind]), seeds[kind]) for row, seeds in planned.items() if kind in seeds}
     if table.declaration:
-        found["verdict"] = Cell(gain.text if gain else "", gain=gain)
-    return found
+        yield "verdict", {row: Cell(gain.text, gain=gain) for row, gain in gains.items()}
 
 
-def _planned(table: Table, heading: Heading, gain: Gain | None) -> dict[Kind, int | None]:
-    """Return the planned seeds, at the level of the comparison; None without a bound or a test."""
-    bound, equivalence, power = table.bound(heading), None, None
-    if bound is not None and gain is not None and gain.p is not None and gain.sd is not None:
-        from benchmark.tables.statistics import seeds_for_equivalence, seeds_needed
+def _planned(table: Table, heading: Heading, gain: Gain) -> dict[Kind, int]:
+    """Return the planned seeds, at the level of the comparison, as far as there are some."""
+    bound = table.bound(heading)
+    if bound is None or gain.p is None or gain.sd is None:
+        return {}
+    from benchmark.tables.statistics import seeds_for_equivalence, seeds_needed
 
-        equivalence = seeds_for_equivalence(bound, gain.sd, table.alpha)
-        power = seeds_needed(bound, gain.sd, table.alpha)
-    return {"seeds for equivalence": equivalence, "seeds for power": power}
+    equivalence, power = (seeds(bound, gain.sd, table.alpha) for seeds in (seeds_for_equivalence, seeds_needed))
+    found: dict[Kind, int | None] = {"seeds for equivalence": equivalence, "seeds for power": power}
+    return {kind: n for kind, n in found.items() if n is not None}
 
 
-def _of_the_table(table: Table, form: Markup) -> Iterator[tuple[Column, dict[str, Cell]]]:
-    """Yield the last columns: average rank, and what several tasks say together, for each budget."""
-    for budget in table.budgets:
-        end = f":{budget}" if budget else ""
-        after = f" {budget}" if budget and len(table.budgets) > 1 else ""
-        if ranks := table.ranks(budget)[0] if table.style.rank else {}:
-            cells = {row: Cell(f"{rank:.2f}", rank) for row, rank in ranks.items()}
-            yield Column(f"average rank{end}", "average rank", form.text(f"average rank{after}")), cells
-        found = {row: one for (row, own), one in table.aggregates.items() if own == budget}
-        if not found or not table.style.aggregates:
-            continue
-        decimals = table.complete(budget)[0][0].metric.decimals
-        gains = {row: Cell(one.gain.text(f"+.{decimals}f"), one.gain.value, decimals) for row, one in found.items()}
+def _of_budget(table: Table, budget: str) -> Iterator[tuple[Kind, dict[str, Cell]]]:
+    """Yield the last columns of a budget: average rank, and what several tasks say together."""
+    if ranks := table.ranks(budget)[0] if table.style.rank else {}:
+        yield "average rank", {row: Cell(f"{rank:.2f}", rank) for row, rank in ranks.items()}
+    found = {row: one for (row, own), one in table.aggregates.items() if own == budget}
+    if found and table.style.aggregates:
+        form, base = f"+.{table.complete(budget)[0][0].metric.decimals}f", Cell("baseline", note="baseline")
+        gains = {row: Cell(one.gain.text(form), one.gain.value) for row, one in found.items()}
+        yield "gain over tasks", {**gains, str(table.baseline): base}
         chances = {row: Cell(one.improvement.text(".2f"), one.improvement.value) for row, one in found.items()}
-        columns: dict[Kind, dict[str, Cell]] = {"gain over tasks": gains, "probability of improvement": chances}
-        for kind, cells in columns.items():
-            cells[table.baseline or ""] = Cell("baseline", note="baseline")
-            yield Column(f"{kind}{end}", kind, form.text(f"{kind}{after}")), cells
+        yield "probability of improvement", {**chances, str(table.baseline): base}
 
 
 def tidy(table: Table) -> pd.DataFrame:
@@ -224,24 +200,18 @@ def tidy(table: Table) -> pd.DataFrame:
     at ``confidence``), ``pairs`` and ``p``; where there is a bound ``paired_sd``, ``seeds_for_equivalence``,
     ``seeds_for_power``, and ``verdict`` where it was declared; and ``not_finished``, a number of runs.
     """
-    rows = []
-    planned = any(table.bound(heading) is not None for heading in table.headings)
-    for row, heading in itertools.product(table.rows, table.headings):
-        if (own := table.replicates.get((row, heading))) is None:
-            continue
-        found: dict[str, Any] = {table.corner: row, "label": table.style.word(row), "column": heading.column}
-        found |= {"metric": heading.metric.name, "part": heading.part}
-        found |= {"mean": own.mean, "std": own.std, "n": len(own.values)}
-        if table.baseline is not None:
-            gain = table.gains.get((row, heading)) or Gain(float("nan"), 0)
-            found |= {"gain": gain.mean, "low": gain.low, "high": gain.high, "confidence": gain.confidence}
-            found |= {"pairs": gain.n or None, "p": gain.p}
-            if planned:
-                seeds = _planned(table, heading, gain)
-                found |= {"paired_sd": gain.sd} | {kind.replace(" ", "_"): n for kind, n in seeds.items()}
-                found |= {"verdict": gain.text} if table.declaration else {}
-        rows.append(found | {"not_finished": sum(one.count for one in own.unfinished)})
-    frame = pd.DataFrame(rows)
+    flat = pd.json_normalize(structured(table)["cells"])
+    flat["label"] = flat["row"].map(table.style.word)
+    flat["not_finished"] = flat.filter(regex=r"^not_finished\..+\.count$").sum(axis=1)
+    columns = {"row": table.corner} | {name: name for name in ("label", "column", "metric", "part", "mean", "std", "n")}
+    if table.baseline is not None:
+        columns |= {"gain.mean": "gain", "gain.low": "low", "gain.high": "high", "gain.confidence": "confidence"}
+        columns |= {"gain.n": "pairs", "gain.p": "p"}
+        if any(table.bound(heading) is not None for heading in table.headings):
+            planned = {f"planned.{name}": name for name in ("seeds_for_equivalence", "seeds_for_power")}
+            columns |= {"gain.sd": "paired_sd"} | planned | ({"verdict.text": "verdict"} if table.declaration else {})
+    columns["not_finished"] = "not_finished"
+    frame = flat.reindex(columns=list(columns)).rename(columns=columns)
     whole = {"n", "pairs", "seeds_for_equivalence", "seeds_for_power", "not_finished"}.intersection(frame.columns)
     return frame.astype(dict.fromkeys(whole, "Int64"))
 
@@ -259,8 +229,9 @@ def structured(table: Table) -> dict[str, Any]:
             cell["gain"] = {key: value for key, value in asdict(gain).items() if key not in ("verdict", "note")}
             if gain.verdict is not None:
                 cell["verdict"] = {"word": gain.verdict, "text": gain.text}
+            if table.bound(heading) is not None:
                 seeds = _planned(table, heading, gain)
-                cell["planned"] = {kind.replace(" ", "_"): n for kind, n in seeds.items() if n is not None}
+                cell["planned"] = {kind.replace(" ", "_"): n for kind, n in seeds.items()}
         cells.append(cell)
     ranks = {budget: table.ranks(budget) for budget in table.budgets}
     return {
@@ -292,10 +263,8 @@ def of_texts(
     header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = (), data: Any = None
 ) -> TypedTable:
     """Return a typed table of plain texts, whose first column names the rows; ids are places and titles."""
-    columns = [Column(f"{place}:{title}", "text" if place else "row", title) for place, title in enumerate(header)]
-    cells = {
-        (place, column.id): Cell(text)
-        for place, row in enumerate(rows)
-        for column, text in zip(columns[1:], row[1:], strict=True)
-    }
-    return TypedTable(columns, [Row(row[0], row[0]) for row in rows], cells, notes, data)
+    columns = [
+        Column(f"{place}:{title}", "text" if place else "row", title, [Cell(row[place]) for row in rows])
+        for place, title in enumerate(header)
+    ]
+    return TypedTable(columns, [Row(row[0], row[0]) for row in rows], notes, data)

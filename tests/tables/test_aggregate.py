@@ -87,9 +87,9 @@ def test_table_of_several_columns_shows_them() -> None:
     shown = typed(table)
     places = {row.id: place for place, row in enumerate(shown.rows)}
     gain = shown.column("gain over tasks")
-    assert shown.cell(places["independent"], gain).text == "baseline"
-    assert shown.cell(places["dml"], gain).text == "+1.50 [+1.50, +1.50]"
-    assert shown.cell(places["kd"], shown.column("probability of improvement")).text == "0.00 [0.00, 0.00]"
+    assert gain.cells[places["independent"]].text == "baseline"
+    assert gain.cells[places["dml"]].text == "+1.50 [+1.50, +1.50]"
+    assert shown.column("probability of improvement").cells[places["kd"]].text == "0.00 [0.00, 0.00]"
     assert "Nemenyi" in rendered(table)
     assert "gain over tasks" in rendered(table, "latex")
     alone = build(frame({method: {"digits": values["digits"]} for method, values in runs.items()}), baseline="dml")

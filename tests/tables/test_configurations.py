@@ -46,8 +46,8 @@ class TestSecondSetting:
 
         content = typed(story.built(baseline="dkel[decay=none]"))
         first = content.rows[0].id
-        assert content.cell(0, content.column("digits/resnet8:student:gain")).note == "no run here of the baseline"
-        value = content.cell(0, content.column("cifar10/resnet8:student:gain")).value
+        assert content.column("digits/resnet8:student:gain").cells[0].note == "no run here of the baseline"
+        value = content.column("cifar10/resnet8:student:gain").cells[0].value
         assert (first, value is not None and value < 0) == ("independent", True)
 
     @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def titles(table: TypedTable) -> list[str]:
 
 def made(frame: pd.DataFrame, baseline: str | None = "independent", **layout: Any) -> Table:
     wanted = layouts.read(None, layout)
-    return build(frame, baseline=baseline, choice=wanted.filter(), showing=wanted.style())
+    return build(frame, baseline=baseline, choice=wanted, showing=wanted.style())
 
 
 class TestChoice:

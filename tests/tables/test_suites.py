@@ -108,7 +108,7 @@ def test_runs_are_trained_selected_and_judged(bench: Bench, tiny: str, tmp_path:
     # the same runs measured elsewhere as well are no further comparisons
     copies = frame[frame["seed"] < 2].assign(environment="another CPU")
     replicated = pd.concat([frame, copies.assign(run=copies["run"] + "@another")], ignore_index=True)
-    chosen, notes = TableFilter(suite=suites.read(tiny), name="tiny").runs(replicated)
+    chosen, notes = TableFilter(suite=tiny).runs(replicated)
     assert set(chosen["run"]) == set(suite_runs(frame, suites.read(tiny))["run"])
     assert any("another" not in note and "4 runs" in note for note in notes)
     exploratory = json.loads(bench("table", "--suite", tiny, "--where", "seed<2", "--format", "json").out)
@@ -146,11 +146,10 @@ def test_looks_are_stored_and_other_looks_at_the_same_runs_are_said(bench: Bench
 
 def test_a_hidden_baseline_still_decides(bench: Bench, tiny: str, tmp_path: Path) -> None:
     assert bench("run", "--suite", tiny, "--engine", "serial", "--device", "cpu").code == 0
-    suite = suites.read(tiny)
     frame = store.load(tmp_path / "results", "last", split="all")
     found = {}
     for hide in ((), ("independent",)):
-        choice = TableFilter(suite=suite, name="tiny", hide=hide)
+        choice = TableFilter(suite=tiny, hide=hide)
         runs, _ = choice.runs(frame)
         found[hide] = {row: gain for (row, _), gain in build(runs, choice=choice).gains.items()}
     assert found[()] == found["independent",]

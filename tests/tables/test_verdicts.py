@@ -145,7 +145,7 @@ def test_no_verdict_depends_on_what_else_is_shown(
 def test_seeds_are_planned_at_the_level_of_the_comparison(table: Table) -> None:
     content = typed(table)
     place = [row.id for row in content.rows].index("kd")
-    planned = content.cell(place, content.column("digits/resnet8:student:seeds for power")).value
+    planned = content.column("digits/resnet8:student:seeds for power").cells[place].value
     # by the normal limit (2.69 + 0.8416)^2 2.9 / 0.25 = 144.6, to which t adds about 2.69^2 / 2
     assert planned == pytest.approx(148.5, abs=2)
     assert seeds_for_equivalence(0.5, 0.0) == 3
