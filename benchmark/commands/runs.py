@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import argument, as_path, counted, one_of, option, path, say_notes, shown, switch
+from benchmark.commands.options import argument, counted, one_of, option, path, say_notes, shown, switch
 from benchmark.console import tell
 from methods.errors import InputError, unknown
 
@@ -172,54 +172,25 @@ def export(
     to: Annotated[Path, path("FILE", "A file ending in .safetensors, .onnx or .pt2.")],
     student: Annotated[options.Text, typer.Option(help="Which of the run's students (default: the first).")] = None,
     results: options.Results = Path("results"),
-    data_root: options.DataRoot = None,
     plugin: options.Plugins = None,
 ) -> None:
     """Export a student of a run as a file that works without this project, and check the file."""
-    from benchmark.datasets import default_root
     from benchmark.deployment import deployed
     from benchmark.store import find
 
     deployed.check_suffix(to)
-    found = find(results, run)
-    tell(*deployed.export(found, to, student, data_root or default_root(), tuple(plugin or ())))
-
-
-TOP = 5
+    tell(*deployed.export(find(results, run), to, student, tuple(plugin or ())))
 
 
 def predict(
-    model: Annotated[
-        str,
-        argument(
-            "A file of bench export, its .json beside it (a .pt2 is code: use your own only); or, with --out, a run.",
-            "FILE|RUN",
-        ),
-    ],
-    images: Annotated[list[Path] | None, typer.Argument(parser=as_path, help="Image files.", metavar="IMAGE")] = None,
-    top: Annotated[int | None, typer.Option(help=f"With FILE: classes to print ({TOP}).", min=1)] = None,
-    out: Annotated[Path | None, path("FILE", "With RUN: the .npz file for logits, labels and predictions.")] = None,
+    run: options.Run,
+    out: Annotated[Path, path("FILE", "The .npz file for logits, labels and predictions.")],
     results: options.ManyResults = options.RESULTS,
     prefer: options.Prefer = None,
-    plugin: options.Plugins = None,
 ) -> None:
-    """Print the likeliest classes of images by an exported student; or write the predictions of a stored run."""
+    """Write the predictions that a run has saved as arrays of numpy."""
     from benchmark.deployment import deployed
     from benchmark.store import find, read_predictions
 
-    if out is not None:
-        if images or top is not None:
-            raise InputError("--out goes with a stored run and its own images: bench predict RUN --out FILE.npz")
-        deployed.check_suffix(out, [deployed.PREDICTIONS_ENDING])
-        tell(deployed.write_predictions(read_predictions(find(results, model, prefer).folder), out))
-        return
-    if not images:
-        raise InputError("bench predict takes FILE IMAGE..., an exported student and images; or RUN --out FILE.npz")
-    file = as_path(model)
-    deployed.check_suffix(file)
-    card = deployed.read_card(file)
-    pixels = deployed.read_images(images, card)
-    probabilities = deployed.probabilities(deployed.load(file, tuple(plugin or ()))(pixels))
-    for image, row in zip(images, probabilities, strict=True):
-        best = row.argsort(kind="stable")[::-1][: top or TOP]
-        tell(f"{image}  " + "  ".join(f"{card.classes[index]} {100 * row[index]:.2f} %" for index in best))
+    deployed.check_suffix(out, [".npz"])
+    tell(deployed.write_predictions(read_predictions(find(results, run, prefer).folder), out))

@@ -10,7 +10,6 @@ from .catalogue import (
     shape as shape,
     source as source,
 )
-from .decoding import EncodedImage as EncodedImage, ImageFormat as ImageFormat, decoded as decoded
 from .images import (
     Dataset as Dataset,
     Indices as Indices,

@@ -24,7 +24,7 @@ PACKAGES = {
     "matplotlib": "figures: pip install matplotlib",
     "rich": "colours and live displays: pip install rich",
     "onnx": "bench export --to FILE.onnx: pip install 'okdbench[onnx]'",
-    "onnxruntime": "bench export and bench predict with .onnx: pip install 'okdbench[onnx]'",
+    "onnxruntime": "bench export --to FILE.onnx: pip install 'okdbench[onnx]'",
     "onnxscript": "bench export --to FILE.onnx: pip install 'okdbench[onnx]'",
     "datasets": "bench run --dataset hf:PATH: pip install 'okdbench[hf]'",
     "tensorboard": "bench run --log tensorboard: pip install 'okdbench[tensorboard]'",

@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm from the command line: run, table, export, prediction, and words that are wrong."""
+"""Networks of torchvision and timm from the command line: run, table, export, and words that are wrong."""
 
 import re
 from pathlib import Path
@@ -35,8 +35,6 @@ def test_they_train_in_both_kinds_of_methods_and_are_exported(tmp_path: Path, be
         "dml-folder_photos-timm_vit_tiny_patch16_224",
     }
     assert "read back" in bench("export", "pcl-folder_photos-torchvision", "--to", "student.onnx").out
-    out = bench("predict", "student.onnx", "photos/test/cat/0.png").out
-    assert re.fullmatch(r"photos/test/cat/0.png  (cat|dog) .* %  (cat|dog) .* %\n", out)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,11 @@
-"""A student is taken away from its run: the file, its card, and predictions that need no code of this repository."""
+"""A student is taken away from its run: the file, its card, and its logits."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from safetensors import safe_open
 
 from benchmark import datasets, store
@@ -40,11 +36,15 @@ def exported(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> E
     for suffix in FORMATS:
         path = folder / f"student{suffix}"
         try:
-            found[suffix] = path, export(run, path, None, folder)
+            found[suffix] = path, export(run, path, None)
         except InputError:
             # the tests of that format are skipped
             continue
     return found
+
+
+def card_of(path: Path) -> deployed.Card:
+    return deployed.Card.model_validate_json(deployed.card_path(path).read_bytes())
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -52,7 +52,7 @@ class TestEveryFormat:
     def test_the_card_says_what_a_user_needs(self, suffix: str, exported: Exported, finished_runs: Path) -> None:
         path, _ = exported[suffix]
         run = store.find(finished_runs, "pcl-digits-resnet8-s0")
-        card = deployed.read_card(path)
+        card = card_of(path)
         assert card.classes == list("0123456789")
         assert (card.in_channels, card.image_size, card.scored_on) == (1, 8, "test")
         assert (card.run, card.method, card.backbone, card.seed) == (run.identity, "pcl", "resnet8", 0)
@@ -63,14 +63,13 @@ class TestEveryFormat:
 
     def test_the_accuracy_is_the_runs_to_the_digit(self, suffix: str, exported: Exported, finished_runs: Path) -> None:
         path, said = exported[suffix]
-        card = deployed.read_card(path)
+        assert "read back: the student's logits on 10 random images" in said[1]
+        card = card_of(path)
         run = store.find(finished_runs, card.run)
         test = datasets.load("digits", run.config.data, Path()).test
         logits = deployed.load(path)(test.images.astype(np.float32) / np.float32(255))
         accuracy = 100 * float((logits.argmax(axis=1) == test.labels).mean())
         assert accuracy == pytest.approx(card.accuracy, abs=1e-12)
-        assert any(f"accuracy of the file: {accuracy:.4f} % (50 images)" in line for line in said)
-        assert not any(line.startswith("note:") for line in said)
 
     def test_any_number_of_images_goes_in(self, suffix: str, exported: Exported) -> None:
         model = deployed.load(exported[suffix][0])
@@ -78,37 +77,6 @@ class TestEveryFormat:
         together = model(images)
         apart = np.concatenate([model(images[i : i + 1]) for i in range(5)])
         np.testing.assert_allclose(together, apart, rtol=1e-4, atol=1e-4)
-
-    def test_images_are_named(self, suffix: str, exported: Exported, tmp_path: Path, bench: Bench) -> None:
-        from sklearn.datasets import load_digits
-
-        pixels = np.rint(load_digits().images[0] * (255 / 16)).astype(np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "own.png")
-        Image.fromarray(np.kron(np.stack([pixels] * 3, -1), np.ones((4, 4, 1), np.uint8))).save(tmp_path / "large.png")
-        words = ("predict", exported[suffix][0], tmp_path / "own.png", tmp_path / "large.png", "--top", "2")
-        lines = bench(*words).out.splitlines()
-        expected = deployed.probabilities(deployed.load(exported[suffix][0])(pixels[None, None].astype("f4") / 255))[0]
-        assert lines[0].startswith(f"{tmp_path / 'own.png'}  {expected.argmax()} {100 * expected.max():.2f} %  ")
-        assert len(lines) == 2
-
-
-def test_an_onnx_file_predicts_without_torch_and_this_repositorys_networks(exported: Exported, tmp_path: Path) -> None:
-    path, _ = exported[".onnx"]
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
-    program = (
-        "import sys\n"
-        "class Refuse:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] in ('torch', 'ray') or name.startswith('methods.backbones.'):\n"
-        "            # these two know names alone\n"
-        "            if name.rpartition('.')[2] not in ('catalogue', 'brought'): raise AssertionError(name)\n"
-        "sys.meta_path.insert(0, Refuse())\n"
-        f"sys.argv = ['bench', 'predict', {str(path)!r}, {str(tmp_path / 'a.png')!r}]\n"
-        "from benchmark import cli; cli.main()"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("%") == 5
 
 
 def test_an_onnx_file_has_its_card_and_no_path_of_this_machine(exported: Exported) -> None:
@@ -158,7 +126,7 @@ class TestRefusals:
         for name in ("config.yaml", "metrics.jsonl", "result.json"):
             (bare / name).write_bytes((folder / name).read_bytes())
         with pytest.raises(InputError, match="--save-students"):
-            export(store.find(tmp_path, "dml"), tmp_path / "s.pt2", None, tmp_path)
+            export(store.find(tmp_path, "dml"), tmp_path / "s.pt2", None)
 
     def test_a_file_that_gives_other_logits_is_not_kept(
         self, finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -171,20 +139,8 @@ class TestRefusals:
 
         monkeypatch.setattr(deployed, "load", off)
         with pytest.raises(MachineError, match="other logits than the student, by up to"):
-            export(store.find(finished_runs, "dml-digits-resnet8-s1"), tmp_path / "s.pt2", None, tmp_path)
+            export(store.find(finished_runs, "dml-digits-resnet8-s1"), tmp_path / "s.pt2", None)
         assert list(tmp_path.iterdir()) == []
-
-    def test_damaged_files(self, exported: Exported, tmp_path: Path, bench: Bench) -> None:
-        image = tmp_path / "a.png"
-        Image.fromarray(np.zeros((8, 8), np.uint8)).save(image)
-        for suffix, (path, _) in exported.items():
-            damaged = tmp_path / f"s{suffix}"
-            damaged.write_bytes(path.read_bytes()[:500])
-            card: dict[str, Any] = json.loads(deployed.card_path(path).read_text())
-            bench("predict", damaged, image).assert_refused("belongs beside")
-            for wrong, fragment in ((card, "is not a readable"), ({**card, "classes": []}, "is not the card")):
-                deployed.card_path(damaged).write_text(json.dumps(wrong))
-                bench("predict", damaged, image).assert_refused(fragment)
 
 
 @pytest.mark.parametrize(("name", "there"), [("digits", True), ("cifar10", False), ("tinyimagenet", False)])
