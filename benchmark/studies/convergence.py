@@ -184,43 +184,39 @@ def simulate(settings: Settings, condition: Condition, trials: Trials) -> pd.Dat
         square distance of the peers from their mean (``early_spread``); ``early_distance`` and ``final_distance`` from
         the optimum.
     """
-    x, m = trials.students.copy(), trials.teachers[condition.start].copy()
+    x, m = trials.students, trials.teachers[condition.start].copy()
     steps, early = settings.steps, settings.early_epochs * settings.steps_per_epoch
-    count = x.shape[-1]
-    tolerance = np.float32(settings.tolerance**2)
+    count, tolerance = x.shape[-1], np.float32(settings.tolerance**2)
     keep = np.float32(1.0) - np.float32(settings.learning_rate) * trials.curvature
-    waiting = np.ones(count, np.bool_)
+    waiting, gap = np.ones(count, np.bool_), np.zeros(count, np.float32)
     reached, settled, teacher_settled = np.zeros((3, count), np.int32)
-    gap = np.zeros(count, np.float32)
     found: dict[str, npt.NDArray[Any]] = {"reached": reached, "settled": settled, "teacher_settled": teacher_settled}
     for step in range(steps + 1):
-        squared = (x[0] * x[0]).sum(0)
-        outside = squared > tolerance
+        outside = squared(x[0]) > tolerance
         waiting &= outside
         reached += waiting  # one more step without having been there
-        np.maximum(settled, outside * np.int32(step + 1), out=settled)
-        np.maximum(teacher_settled, ((m[0] * m[0]).sum(0) > tolerance) * np.int32(step + 1), out=teacher_settled)
+        settled[outside] = step + 1
+        teacher_settled[squared(m[0]) > tolerance] = step + 1
         if step <= early:
-            gap += np.sqrt(((x[0] - m[0]) ** 2).sum(0))
+            gap += np.sqrt(squared(x[0] - m[0]))
         if step == early:
-            found["early_gap"] = gap / np.float32(early + 1)
-            found["early_distance"] = np.sqrt(squared)
+            found |= {"early_gap": gap / np.float32(early + 1), "early_distance": np.sqrt(squared(x[0]))}
             found["early_spread"] = np.sqrt(((x - x.mean(0)) ** 2).sum((0, 1)) / np.float32(len(x)))
         if step == steps:
             break
         weight, share = taught(settings, condition, step // settings.steps_per_epoch)
+        pulled = np.zeros_like(x)
         if weight > NEGLIGIBLE:
-            pulled = pull(x, m, share, settings.saturation)
-            pulled *= np.float32(settings.learning_rate * weight)
-            x *= keep
-            x -= pulled
-        else:
-            x *= keep
-        x -= trials.noise[step]
+            pulled = pull(x, m, share, settings.saturation) * np.float32(settings.learning_rate * weight)
+        x = x * keep - pulled - trials.noise[step]
         m += np.float32(1.0 - ema_decay_at(step, settings.ema_decay, condition.warmup)) * (x - m)
-    found["never"] = settled > steps
     ends = {"final_distance": x[0], "final_gap": x[0] - m[0]}
-    return pd.DataFrame(found | {name: np.sqrt((u * u).sum(0)) for name, u in ends.items()})
+    return pd.DataFrame(found | {"never": settled > steps} | {name: np.sqrt(squared(u)) for name, u in ends.items()})
+
+
+def squared(points: Floats) -> Floats:
+    """Return the square of the Euclidean length of points ``[D, n]``."""
+    return np.asarray((points * points).sum(0))
 
 
 def taught(settings: Settings, condition: Condition, epoch: int) -> tuple[float, float]:
@@ -274,11 +270,11 @@ def run(settings: Settings) -> Report:
     overall = []
     for about, group in claims.groupby("about", sort=False):
         counts = group["finding"].value_counts()
-        borne_out = int(counts.get("borne out", 0))
-        word = "not borne out" if borne_out == 0 else "borne out" if borne_out == len(group) else "partly borne out"
+        share = counts.get("borne out", 0) / len(group)
+        word = "not borne out" if share == 0 else "borne out" if share == 1 else "partly borne out"
         overall.append((about, word, ", ".join(f"{finding} ({count})" for finding, count in counts.items())))
     facts = {"overall": overall, "variants": [*variants(settings)]}
-    figure = _plot(settings, table.set_index("condition"), outcomes)
+    figure = _plot(settings, outcomes)
     return Report(figure, {"convergence": table, "claims": claims}, facts)
 
 
@@ -290,11 +286,10 @@ def median_interval(steps: npt.NDArray[np.int32], last: int) -> tuple[float, flo
 
     The ranks are ``n/2 -+ z sqrt(n)/2``, rounded outwards: no assumption on the distribution.
     """
-    trials = len(steps)
-    half = Z * math.sqrt(trials) / 2
+    trials, half = len(steps), Z * math.sqrt(len(steps)) / 2
     ordered = np.sort(np.where(steps <= last, steps, math.inf))
-    ranks = (trials + 1) // 2, math.floor(trials / 2 - half), math.ceil(trials / 2 + half) + 1
-    middle, low, high = (float(ordered[min(max(rank, 1), trials) - 1]) for rank in ranks)
+    ranks = np.array([(trials + 1) // 2, math.floor(trials / 2 - half), math.ceil(trials / 2 + half) + 1])
+    middle, low, high = ordered[np.clip(ranks, 1, trials) - 1].tolist()
     return middle, low, high
 
 
@@ -356,40 +351,19 @@ def _row(settings: Settings, condition: str, outcomes: Mapping[str, pd.DataFrame
     return row
 
 
-def _plot(settings: Settings, table: pd.DataFrame, outcomes: Mapping[str, pd.DataFrame]) -> Figure:
-    """Return the figure: which share reaches the optimum and settles by each step, and DKEL's conditions compared."""
+def _plot(settings: Settings, outcomes: Mapping[str, pd.DataFrame]) -> Figure:
+    """Return the figure: which share of the trials reaches the optimum, and settles there, by each step."""
     shown = {NO_TEACHER: "no teacher", PCL: "PCL", DEFAULT: "DKEL (moved, exp, ramp)"}
     shown |= {FREE_INDEPENDENT: "DKEL (independent, exp, no ramp)", RELEASED: RELEASED}
     with styled():
-        figure = new_figure(10.0, 8.5)
-        (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 1.1])
-        reach, settle = above.subplots(1, 2, sharey=True)
-        later, never = below.subplots(1, 2, sharey=True)
+        figure = new_figure(10.0, 4.2)
+        reach, settle = figure.subplots(1, 2, sharey=True)
         for line, (name, label) in zip(LINES, shown.items(), strict=False):
             for axis, moment in ((reach, "reached"), (settle, "settled")):
-                share = np.cumsum(np.bincount(outcomes[name][moment], minlength=settings.steps + 2)) / settings.trials
-                axis.plot(share[: settings.steps + 1], color=line.color, ls=line.dash, lw=1.6, label=label)
+                axis.ecdf(outcomes[name][moment], compress=True, color=line.color, ls=line.dash, lw=1.6, label=label)
         reach.set(title="Reached: within the tolerance for the first time", ylabel="share of the trials", ylim=(0, 1))
-        most = float(np.quantile(outcomes[NO_TEACHER]["reached"], 0.99))
+        most = float(outcomes[NO_TEACHER]["reached"].quantile(0.99))
         reach.set(xlabel="step", xlim=(0, min(max(most, 1.0), settings.steps)))
         settle.set(title="Settled: within it from here to the end", xlabel="step", xlim=(0, settings.steps))
-        above.legend(*reach.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
-
-        for axis, column, scale in ((later, "reach_later", 1.0), (never, "settle_never", 100.0)):
-            for place, (line, (start, ramp)) in enumerate(zip(LINES, product(STARTS, RAMPS), strict=False)):
-                rows = table.loc[[dkel(start, shape, ramp) for shape in SHAPES]] * scale
-                heights = np.arange(len(SHAPES)) + 0.18 * (place - 1.5)
-                errors = [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
-                label = f"{start} teacher, {'no ramp' if ramp == 'none' else 'ramp'}"
-                look = {"color": line.color, "mfc": "none", "ms": 6, "capsize": 3, "label": label}
-                axis.errorbar(rows[column], heights, xerr=errors, fmt=line.marker, **look)
-            for line, name in zip(LINES, (NO_TEACHER, PCL, RELEASED), strict=False):
-                value = float(table[column].astype(float)[name]) * scale
-                axis.axvline(value, color="0.35", ls=line.dash, lw=1.2, label=name)
-        later.set_yticks(range(len(SHAPES)), [f"decay: {shape}" for shape in SHAPES])
-        later.invert_yaxis()
-        later.set(title="Steps to reach the optimum, relative to no teacher")
-        later.set(xlabel="mean of the paired differences, 95 % interval")
-        never.set(title="Trials that never settle", xlabel="percent, 95 % interval")
-        below.legend(*never.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
+        figure.legend(*reach.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
     return figure

@@ -10,6 +10,7 @@ All of it is linear, so there are closed forms, with which every simulated numbe
 
 import math
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Self
 
 import numpy as np
@@ -112,20 +113,13 @@ def simulate_cases(settings: Settings) -> tuple[dict[str, Array], dict[str, Arra
         paths[name] = path = simulate(*task, noise)
         error = np.abs(simulate(*task, np.zeros(settings.steps)) - coupled_closed_form(*task)).max()
         separations[name] = apart = separation(paths.get("PCL: copy", path)[0], student, starts[start], factors)
-        eigenvalues = np.linalg.eigvals(step_matrices(settings, weights[-1], factors[-1]))
-        free = 1.0 - settings.learning_rate * settings.curvature
-        rows.append(
-            {"case": name, "first_factor": factors[0]}
-            | _numbers(settings, path, start != "none")
-            | {
-                "slowest_factor": float(np.abs(free if start == "none" else eigenvalues).max()),
-                "separation_at_0": _median(apart[0, 0]),
-                "same_after_closed": _median(first_step(apart[1] <= settings.tolerance)),
-                "same_after_simulated": _median(first_step(apart[0] <= settings.tolerance)),
-                "separation_error": float(np.abs(apart[0] - apart[1]).max()),
-                "coupling_error": float(error),
-            }
-        )
+        last = step_matrices(settings, weights[-1], factors[-1])
+        slowest = np.linalg.eigvals(last) if start != "none" else 1.0 - settings.learning_rate * settings.curvature
+        same = [_median(first_step(one <= settings.tolerance)) for one in apart]
+        row = {"case": name, "first_factor": factors[0], **_numbers(settings, path, start != "none")}
+        row |= {"slowest_factor": np.abs(slowest).max(), "separation_at_0": _median(apart[0, 0])}
+        row |= {"same_after_closed": same[1], "same_after_simulated": same[0]}
+        rows.append(row | {"separation_error": np.abs(apart[0] - apart[1]).max(), "coupling_error": error})
     return paths, separations, pd.DataFrame(rows)
 
 
@@ -172,17 +166,13 @@ def coupled_closed_form(settings: Settings, student: Array, teacher: Array, weig
 
     From step c on weight and factor are constant (c = 0 without ramp and warm-up) and M is taken to a power.
     """
-    steps = len(weights)
+    matrices = [step_matrices(settings, weight, factor) for weight, factor in zip(weights, factors, strict=True)]
     changes = np.flatnonzero((weights != weights[-1]) | (factors != factors[-1]))
     constant_from = int(changes[-1]) + 1 if changes.size else 0
-    last = step_matrices(settings, weights[-1], factors[-1])
-    propagators = np.empty((steps + 1, 2, 2, 2))
-    propagators[0] = np.eye(2)
-    for step in range(constant_from):
-        propagators[step + 1] = step_matrices(settings, weights[step], factors[step]) @ propagators[step]
-    for step in range(constant_from, steps + 1):
-        propagators[step] = np.linalg.matrix_power(last, step - constant_from) @ propagators[constant_from]
-    return np.asarray(np.einsum("tapq,qda->ptda", propagators, np.stack([student, teacher])))
+    found = [*accumulate(matrices[:constant_from], lambda before, one: one @ before, initial=np.stack([np.eye(2)] * 2))]
+    constant = range(1, len(matrices) - constant_from + 1)
+    found += [np.linalg.matrix_power(matrices[-1], power) @ found[-1] for power in constant]
+    return np.asarray(np.einsum("tapq,qda->ptda", np.stack(found), np.stack([student, teacher])))
 
 
 def separation(path: Array, copy: Array, teacher: Array, factors: Array) -> Array:
@@ -191,15 +181,12 @@ def separation(path: Array, copy: Array, teacher: Array, factors: Array) -> Arra
     ``m_t - m'_t = (a_0 a_1 ... a_(t-1)) (m_0 - m'_0)``: what the student does drops out, whatever its path. In shares
     of the path's first distance from the optimum.
     """
-    pair = np.stack([teacher, copy])
-    simulated = [pair[0] - pair[1]]
-    for step, factor in enumerate(factors):
-        pair = factor * pair + (1.0 - factor) * path[step + 1]
-        simulated.append(pair[0] - pair[1])
+    pairs = [np.stack([teacher, copy])]
+    for factor, student in zip(factors, path[1:], strict=True):
+        pairs.append(factor * pairs[-1] + (1.0 - factor) * student)
     products = np.concatenate([[1.0], np.cumprod(factors)])
-    closed = products[:, None, None] * (teacher - copy)
-    lengths = np.linalg.norm(np.stack([np.stack(simulated), closed]), axis=-1)
-    return np.asarray(lengths / np.linalg.norm(path[0], axis=-1))
+    apart = np.stack([np.subtract(*np.stack(pairs, axis=1)), products[:, None, None] * (teacher - copy)])
+    return np.asarray(np.linalg.norm(apart, axis=-1) / np.linalg.norm(path[0], axis=-1))
 
 
 def pull_angles(student: Array, teacher: Array) -> Array:
@@ -222,11 +209,11 @@ def _median(values: Array) -> float:
 
 
 def _plot(settings: Settings, points: Mapping[str, Array], separations: Mapping[str, Array]) -> Figure:
-    """Return the figure: paths of the first sample; distances, angles and separations as medians over the samples."""
+    """Return the figure: paths of the first sample; distances and separations as medians over the samples."""
     shown = min(settings.steps, 60)
     with styled():
-        figure = new_figure(10.0, 8.0)
-        (paths, gaps), (angles, apart) = figure.subplots(2, 2)
+        figure = new_figure(14.0, 4.6)
+        paths, gaps, apart = figure.subplots(1, 3)
         for name, line in (("no teacher", LINES[0]), ("PCL: copy", LINES[1]), ("DKEL: independent", LINES[3])):
             paths.plot(*points[name][0, :, 0].T, color=line.color, ls=line.dash, label=f"student, {name}")
             if name != "no teacher":
@@ -242,20 +229,15 @@ def _plot(settings: Settings, points: Mapping[str, Array], separations: Mapping[
             # lines that overlap stay visible: the first is the broadest
             look = {"color": line.color, "ls": line.dash, "lw": 3.0 if start == "copy" else 1.6}
             gaps.plot(np.median(gap, axis=1), label=name, **look)
-            angles.plot([_median(angle) for angle in pull_angles(student, teacher)], **look)
             if start != "copy":
                 simulated, closed = np.median(separations[name][:, : shown + 1], axis=-1)
                 apart.plot(np.maximum(closed, 1e-30), **look)
                 apart.plot(simulated, line.marker, color=line.color, ms=6, mfc="none", markevery=4)
-            for axis in (gaps, angles, apart):
-                axis.set(xlim=(-1, shown), xlabel="step")
-        gaps.set(title="Distance from student to teacher", ylabel="share of the start's from the optimum")
-        angles.set(title="Angle between the pull and the direction to the optimum", ylabel="degrees, above 90: away")
-        angles.set(ylim=(0, 180), yticks=[0, 45, 90, 135, 180])
-        angles.axhline(90, color="0.5", lw=0.8)
+        ends = {"xlim": (-1, shown), "ylabel": "share of the start's from the optimum"}
+        gaps.set(title="Distance from student to teacher", xlabel="step", **ends)
         apart.set(title="Two teachers of one student: separation from a copied start", yscale="log", ylim=(1e-6, 2))
-        apart.set(xlabel="step (lines: product of the EMA factors, marks: simulation)", ylabel="share, as above")
+        apart.set(xlabel="step (lines: product of the EMA factors, marks: simulation)", **ends)
         apart.axhline(settings.tolerance, color="0.5", lw=0.8)
-        apart.annotate("first factor 0: nothing is left from step 1 on", (2, 2e-6), (0, 0), textcoords="offset points")
-        figure.legend(*gaps.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=4)
+        apart.annotate("first factor 0: nothing is left from step 1 on", (2, 2e-6))
+        figure.legend(*gaps.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
     return figure

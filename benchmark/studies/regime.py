@@ -4,10 +4,10 @@ Recipes are tried from the cheapest on; the first that meets all conditions is t
 images that were held out: the test set is not read. No condition looks at what a method gains.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
-from statistics import stdev
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from benchmark import datasets
-from benchmark.configuration import DataConfig, RunConfig, TrainConfig, recipes
+from benchmark.configuration import DataConfig, Request, RunConfig, TrainConfig, complete_methods, recipes
 from benchmark.escaping import figure as figure_text
 from benchmark.reports import LINES, new_figure, styled
 from benchmark.running import Command, prepare
@@ -84,10 +84,7 @@ def read_grid(name: str) -> Grid:
     """
     grid = validated(Grid, recipes.read(recipes.find(name)), "regime")
     if not grid.methods:
-        whole = (method for method, item in registry.catalogue(()).items() if not item.broken)
-        fields = {method: registry.load(method, ()).Hyperparameters.model_fields.values() for method in whole}
-        need_nothing = [method for method, own in fields.items() if not any(field.is_required() for field in own)]
-        grid = grid.model_copy(update={"methods": need_nothing})
+        grid = grid.model_copy(update={"methods": complete_methods(Request([]))})
     for word, method in (("reference", grid.reference), ("method of equal cost", grid.equal_cost or grid.reference)):
         if method not in grid.methods:
             raise InputError(f"regime: the {word} {method!r} is not among the methods")
@@ -111,14 +108,8 @@ def plans(grid: Grid, seeds: int, settings: RunSettings) -> list[tuple[str, dict
         longest = longest_decay(epochs * -(-shape.num_classes * images // batch_size))
         train = {**grid.train, "epochs": epochs, "warmup_epochs": warmup}
         data = {**grid.data, "train_per_class": images, **({"image_size": side} if side else {})}
-        layer = {
-            "methods": grid.methods,
-            "dataset": grid.dataset,
-            "backbone": backbone,
-            "train": train,
-            "data": data,
-            **{name: {"ema_decay": longest} for name, field in decays.items() if field and field.default > longest},
-        }
+        layer = {"methods": grid.methods, "dataset": grid.dataset, "backbone": backbone, "train": train, "data": data}
+        layer |= {name: {"ema_decay": longest} for name, field in decays.items() if field and field.default > longest}
         of_class = images + grid.held_out_per_class
         held_out = {"train_per_class": of_class, "holdout": grid.held_out_per_class / of_class}
         scored = {"train": {**train, "eval_every": epochs, "collapse_epochs": epochs}, "data": {**data, **held_out}}
@@ -191,13 +182,13 @@ def run(settings: Settings) -> Report:
     for recipe, layer, command in plans(grid, max(settings.seeds, settings.precision_seeds), settings):
         few = [run for run in command.runs if run.seed < settings.seeds]
         rows, losses = _trained(command, [run for run in few if run.method == grid.reference])
+        wanted: float = TABLE_SEEDS
         broken = faults(rows, *judged_by)
-        wanted: int | None = TABLE_SEEDS
         if not broken and settings.precision_seeds:
             precision.append({"recipe": recipe, **_precision(command, grid, settings)})
-            wanted = precision[-1]["seeds for it"]
-            if wanted is None or wanted > settings.max_seeds:
-                seeds = wanted or f"more than {MAX_SEEDS}"
+            wanted = precision[-1]["seeds for it"] or math.inf
+            if wanted > settings.max_seeds:
+                seeds = wanted if wanted < math.inf else f"more than {MAX_SEEDS}"
                 broken = [f"intervals of {settings.max_half_width:g} points to either side take {seeds} seeds"]
         if not broken:
             rows, losses = _trained(command, few)
@@ -206,7 +197,7 @@ def run(settings: Settings) -> Report:
         tables[-1].insert(0, "recipe", recipe)
         curves.append(losses.assign(recipe=recipe))
         candidates.append({"recipe": recipe, "methods": len(rows), "breaks": "; ".join(broken)})
-        if not broken and wanted is not None:
+        if not broken:
             chosen = layer | {"seeds": max(wanted, settings.precision_seeds)}
             break
     made = {"regime": pd.concat(tables), "candidates": pd.DataFrame(candidates), "precision": pd.DataFrame(precision)}
@@ -226,13 +217,11 @@ def _precision(command: Command, grid: Grid, settings: Settings) -> dict[str, An
     """Carry out runs of two methods, and return the spread of their paired differences over the seeds."""
     frame = carry_out(command, [run for run in command.runs if run.method in (grid.reference, grid.paired_with)])
     ends = frame.groupby("run").tail(1).pivot_table(index="seed", columns="method", values="student")
-    reference, other = ends[grid.reference], ends[grid.paired_with]
-    spread = stdev((other - reference).tolist())
+    spread, alone = float((ends[grid.paired_with] - ends[grid.reference]).std()), ends.std()
     comparisons = grid.comparisons or 2 * (len(grid.methods) - 1)
     return {
         "n": len(ends),
-        f"sd of {grid.reference}": stdev(reference.tolist()),
-        f"sd of {grid.paired_with}": stdev(other.tolist()),
+        **{f"sd of {method}": alone[method] for method in (grid.reference, grid.paired_with)},
         "sd of paired differences": spread,
         "comparisons": comparisons,
         "half-width": half_width(settings.precision_seeds, spread, comparisons),
@@ -242,26 +231,18 @@ def _precision(command: Command, grid: Grid, settings: Settings) -> dict[str, An
 
 def _trained(command: Command, runs: Sequence[RunConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Carry out runs of a recipe, and return what the conditions look at per method, and its losses per epoch."""
-    rows, curves = [], []
-    for method, mine in carry_out(command, runs).groupby("method", sort=False):
+    frame, rows = carry_out(command, runs), []
+    curves = frame.groupby(["method", "epoch"], sort=False)["loss"].mean().reset_index()
+    for method, mine in frame.groupby("method", sort=False):
         last = mine.groupby("run").tail(1)
         # as if all epochs were as long as the shortest: other work only makes an epoch longer
-        seconds = mine.groupby("run")["seconds"].size() * mine.groupby("run")["seconds"].min()
-        losses = mine.groupby("epoch")["loss"].mean()
+        seconds = mine.groupby("run")["seconds"].agg(lambda epochs: len(epochs) * epochs.min())
+        losses = curves.loc[curves["method"] == method, "loss"].tolist()
         finished = (last["status"] == Status.FINISHED).all()
-        rows.append(
-            {
-                "method": method,
-                "n": len(last),
-                "loss": losses.iloc[-1] if finished else np.nan,
-                "fall": fall_in_the_last_part(losses.tolist()) if finished else np.nan,
-                "training": last["train_student"].mean(),
-                "held_out": last["student"].mean(),
-                "seconds": seconds.mean(),
-            }
-        )
-        curves.append(pd.DataFrame({"method": method, "loss": losses}).reset_index())
-    return pd.DataFrame(rows), pd.concat(curves)
+        row = {"method": method, "n": len(last), "loss": losses[-1] if finished else np.nan}
+        row |= {"fall": fall_in_the_last_part(losses) if finished else np.nan, "training": last["train_student"].mean()}
+        rows.append(row | {"held_out": last["student"].mean(), "seconds": seconds.mean()})
+    return pd.DataFrame(rows), curves
 
 
 def _plot(tried: pd.DataFrame, curves: pd.DataFrame) -> Figure:
@@ -272,17 +253,13 @@ def _plot(tried: pd.DataFrame, curves: pd.DataFrame) -> Figure:
         axes = figure.subplots(len(whole), 1, squeeze=False)[:, 0]
         for axis, recipe in zip(axes, whole, strict=True):
             mine = curves[curves["recipe"] == recipe]
-            for index, (method, curve) in enumerate(mine.groupby("method", sort=False)):
-                line = LINES[index % len(LINES)]
+            last = mine["epoch"].max()
+            for line, (method, curve) in zip(cycle(LINES), mine.groupby("method", sort=False), strict=False):
                 relative = 100 * curve["loss"] / curve["loss"].iloc[0]
-                every = max(1, len(curve) // 8)
                 look: dict[str, Any] = {"color": line.color, "ls": line.dash, "marker": line.marker, "ms": 3}
-                look |= {"markevery": (index % every, every), "label": figure_text(method)}
-                axis.plot(curve["epoch"] + 1, relative, **look)
-            last = curve["epoch"].max()
+                axis.plot(curve["epoch"] + 1, relative, markevery=0.12, label=figure_text(method), **look)
             axis.axvspan(last * (1 - LAST_PART) + 1, last + 1, color="0.92", zorder=0)
-            axis.set_title(figure_text(recipe))
-            axis.set_ylabel("loss, % of the first epoch's")
+            axis.set(title=figure_text(recipe), ylabel="loss, % of the first epoch's")
         axes[0].legend(ncol=3)
         axes[-1].set_xlabel("epoch (shaded: the part in which losses must have converged)")
     return figure

@@ -1,12 +1,9 @@
-"""The results of a sweep's configurations, read from the store, and which keys explain their differences."""
+"""The results of a sweep's configurations, the answer that they give to its question, and what its seeds can detect."""
 
-import json
 import math
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
@@ -14,14 +11,17 @@ import pandas as pd
 
 from benchmark import tables
 from benchmark.configuration import RunConfig
-from benchmark.store import Status
-from benchmark.sweeps.plan import Configuration, Sweep
-from benchmark.tables import ALPHA, Estimate
+from benchmark.formatting import shown
+from benchmark.metrics import HEADLINE
+from benchmark.reports import markdown_templates
+from benchmark.store import Status, load
+from benchmark.sweeps.plan import BOUND, Configuration, Sweep
+from benchmark.sweeps.space import described, identity
+from benchmark.tables.gains import Word, verdict
 from methods.schedules import Schedule
 
-SEED = "seed"  # beside the keys: the share of the seed noise
-
-Sample = tuple[dict[str, Any], float]
+ASSUMED_SD = 0.5  # points, where no stored runs say more
+MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -93,92 +93,192 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return sorted(outcomes, key=lambda x: (-x.n, -x.mean if x.n else 0.0, x.configuration.number))
 
 
-class Importance(NamedTuple):
-    """The share of the accuracy's variance that each key explains."""
-
-    shares: Mapping[str, Estimate]  # by key, the largest first, each with an interval; empty where nothing can be said
-    how: str  # how they were found, or why there are none
+# the answer
 
 
-def importances(sweep: Sweep, outcomes: Sequence[Outcome]) -> Importance:
-    """Return each key's share by Optuna's fANOVA, where the configurations differ by more than seed noise.
+class Spread(NamedTuple):
+    """The expected standard deviation of paired differences, in points, and its source."""
 
-    Every finished run is a sample. A key that does not count in a configuration has its default there; the seed is one
-    more key. The interval is the jackknife's over the seeds, cut to 0 and 1: with ``s(-i)`` the share without seed i,
-    ``share ± t(0.975, n - 1) sqrt((n - 1) / n sum_i (s(-i) - mean s(-i))^2)``.
+    sd: float
+    source: str
 
-    Source: Efron & Tibshirani (1993), "An Introduction to the Bootstrap", chapter 11. The bootstrap itself has too few
-    different samples of three to five seeds.
+    def __str__(self) -> str:
+        return f"{self.sd:.2f} points ({self.source})"
+
+
+class Compared(NamedTuple):
+    """Two configurations that share a seed, and their difference; what has finished so far counts."""
+
+    name: str
+    other: str  # what the second is called
+    where: str  # what both have in common, if other pairs have something else
+    gain: tables.Gain
+    verdict: Word  # at the level that it has among all comparisons
+    low: float  # the difference's interval, or the difference alone
+    high: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two are better and worse."""
+        return self.verdict not in ("equivalent", "undecided")
+
+    @property
+    def ends(self) -> list[float]:
+        """How large the difference is at the ends of its interval, whichever of the two is better."""
+        return sorted((abs(self.low), abs(self.high)))
+
+
+def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[Configuration, Configuration]]:
+    """Return the configurations with what the question compares them with: themselves with the key at a reference.
+
+    Where the key does not count in a configuration it has none; two references are compared once.
     """
-    from scipy.stats import t
-
-    finished = [outcome for outcome in outcomes if outcome.n]
-    seeds = sorted({seed for outcome in finished for seed in outcome.scores})
-    if len(finished) < 2:
-        return Importance({}, "fewer than two configurations have finished")
-    if len(seeds) < 2:
-        return Importance({}, "with one seed the seed noise is unknown")
-    p = noise_p([outcome.scores for outcome in finished])
-    if p is None:
-        return Importance({}, "the configurations have no two seeds in common")
-    test = f"two-way analysis of variance of configurations and seeds, p = {p:.2g}"
-    if p >= ALPHA:
-        return Importance({}, f"the differences between configurations do not exceed seed noise ({test})")
-    if find_spec("optuna") is None:
-        return Importance({}, "it needs the package optuna: pip install 'okdbench[sweep]'")
-    samples: list[Sample] = []
-    for outcome in finished:
-        values = {key: sweep.value_of(outcome.configuration.runs[0], key) for key in sweep.space.keys}
-        samples += [({**values, SEED: seed}, score) for seed, score in outcome.scores.items()]
-    whole, n = _fanova(samples), len(seeds)
-    parts = [_fanova([x for x in samples if x[0][SEED] != seed]) for seed in seeds]
-    errors = pd.DataFrame(parts, columns=[*whole]).fillna(0.0).std() * (n - 1) / math.sqrt(n)
-    halves = float(t.ppf(1 - ALPHA / 2, n - 1)) * errors
-    shares = {key: Estimate(x, max(0.0, x - halves[key]), min(1.0, x + halves[key])) for key, x in whole.items()}
-    how = f"fANOVA (optuna), 95 % jackknife intervals over {n} seeds; {test}"
-    return Importance(dict(sorted(shares.items(), key=lambda pair: -pair[1].value)), how)
+    if sweep.question is None:
+        return []
+    key, against, base = sweep.question.key, sweep.question.against, sweep.defaults
+    tried = {identity(x.assignment): x for x in configurations}
+    found = []
+    for configuration in configurations:
+        own = configuration.assignment.get(key)
+        later = against[against.index(own) :] if own in against else ()
+        for value in against if key in configuration.assignment else ():
+            other = sweep.space.completed({**configuration.assignment, key: value}, base)
+            if value not in (own, *later) and other.get(key) == value and identity(other) in tried:
+                found.append((configuration, tried[identity(other)]))
+    return found
 
 
-def noise_p(scores: Sequence[Mapping[int, float]]) -> float | None:
-    """Return the p value of the differences between configurations against seed noise.
+def comparisons(sweep: Sweep, configurations: Sequence[Configuration]) -> int:
+    """Return the number of comparisons that the level of the answer is for."""
+    return len(pairs(sweep, configurations)) if sweep.question else len(configurations) - 1
 
-    It is that of :func:`benchmark.tables.two_way`, in which the seeds that all configurations have are blocks.
 
-    Args:
-        scores: By configuration, then by seed; at least two configurations.
+def answer(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread) -> str:
+    """Return the answer to the sweep's question, or that it is undecided and the number of seeds that would decide.
+
+    The differences are paired by seed and judged as those of a table are, at level 0.05 / K for K comparisons.
+    Without a question it is whether the best configuration differs from the default; where the default is the best, or
+    was not tried, whether the best differs from the second. The expected spread counts where there are too few seeds.
+    """
+    question, finished = sweep.question, [outcome for outcome in ranked(outcomes) if outcome.n]
+    # of all that are tried: a verdict depends on its own runs, and not on which others have finished
+    count = comparisons(sweep, [outcome.configuration for outcome in outcomes])
+    within = question.within if question else BOUND
+    compare = _question_compared if question else _best_compared
+    compared = compare(sweep, finished, within, count) if len(finished) > 1 else []
+    others = [x for x in compared if not x.differs]
+    undecided = [x.gain for x in others if x.verdict == "undecided"]
+    n = min((gain.n for gain in undecided), default=0)
+    sds = [gain.sd for gain in undecided if gain.p is not None and gain.sd] if n >= tables.MIN_PAIRS else [spread.sd]
+    # whatever the difference is, an interval of half the bound excludes 0 or is within the bound
+    needed = [tables.seeds_for_half_width(within / 2, sd, count) for sd in sds]
+    different = sorted((x for x in compared if x.differs), key=lambda x: -abs(x.gain.mean))
+    facts: dict[str, Any] = {
+        "question": question,
+        "finished": finished,
+        "total": len(outcomes),
+        "within": within,
+        "spread": spread,
+    }
+    facts |= {"compared": compared, "different": different, "others": others, "undecided": undecided, "n": n}
+    facts |= {"largest": max((max(-x.low, x.high) for x in others), default=0.0), "needed": needed}
+    templates = markdown_templates("benchmark.sweeps")
+    templates.filters["shown"] = shown
+    text = templates.get_template("answer.j2").render(most_named=MAX_NAMED, level=_level(count), **facts)
+    return " ".join(text.split())
+
+
+def _question_compared(sweep: Sweep, finished: Sequence[Outcome], within: float, count: int) -> list[Compared]:
+    outcomes = {outcome.configuration.number: outcome for outcome in finished}
+    found = pairs(sweep, [outcome.configuration for outcome in finished])
+    shared = [{k: v for k, v in x.assignment.items() if k in y.assignment and y.assignment[k] == v} for x, y in found]
+    several = len(set(map(described, shared))) > 1
+    compared = []
+    for pair, same in zip(found, shared, strict=True):
+        name, other = (described({k: v for k, v in x.assignment.items() if k not in same}) for x in pair)
+        ours, reference = (outcomes[x.number] for x in pair)
+        where = described(same) if same and several else ""
+        compared += _compare(ours, reference, name, other, where, within, count)
+    return compared
+
+
+def _best_compared(sweep: Sweep, finished: Sequence[Outcome], within: float, count: int) -> list[Compared]:
+    best, *rest = finished
+    default = [x for x in rest if x.configuration.runs[0].identity == sweep.base.identity]
+    compared = []
+    for place, x in enumerate(default or rest):
+        role = "the default, " if default else "the second, " if place == 0 else ""
+        names = f"the best, {best.configuration.label},", f"{role}{x.configuration.label},"
+        compared += _compare(best, x, *names, "", within, count)
+    # that the best is better than all others takes all comparisons: the least significant one decides
+    return sorted(compared, key=lambda x: x.differs)[:1]
+
+
+def _compare(
+    ours: Outcome, reference: Outcome, name: str, other: str, where: str, within: float, count: int
+) -> list[Compared]:
+    """Return the difference with its verdict; none of two that share no seed."""
+    gain = tables.paired_gain(ours.scores, reference.scores, tables.ALPHA / count)
+    if gain is None:
+        return []
+    low, high = (gain.mean if end is None else end for end in (gain.low, gain.high))
+    word: Word = "undecided" if gain.p is None else verdict(low, high, within, "high")
+    if gain.n >= tables.MIN_PAIRS and gain.mean == gain.sd == 0:
+        # so are scores that are equal with every seed
+        word = "equivalent"
+    return [Compared(name, other, where, gain, word, low, high)]
+
+
+def _level(count: int) -> str:
+    return f", level {tables.ALPHA:g}" + (f" / {count} for each of {count} comparisons" if count > 1 else "")
+
+
+def expected_spread(sweep: Sweep) -> Spread:
+    """Return the standard deviation of paired differences of stored runs on the sweep's dataset and backbone.
+
+    Runs with the same settings of training and data are paired by seed, configuration by configuration, and the squared
+    deviations of all differences from their means are pooled; those of the sweep's number of epochs are preferred.
 
     Returns:
-        None if they share fewer than two seeds.
+        0.5 points, and that they are assumed, where no two configurations share two seeds.
     """
-    seeds = sorted(set.intersection(*({*each} for each in scores)))
-    return tables.two_way([[each[seed] for seed in seeds] for each in scores]).p if len(seeds) > 1 else None
+    store, base = sweep.command.store, sweep.base
+    frame = load(store.root, "last", split="all") if store.runs.is_dir() else pd.DataFrame()
+    if not frame.empty and HEADLINE in frame:
+        mine = (frame["dataset.checksum"] == base.dataset_checksum) & (frame["backbone"] == base.backbone)
+        frame = frame[mine & (frame["status"] == Status.FINISHED) & frame[HEADLINE].notna()]
+        as_long = frame[frame["train.epochs"] == base.train.epochs]
+        for rows, epochs in ((as_long, "as many epochs"), (frame, "any number of epochs")):
+            if sd := _pooled_sd(rows, sweep.space.keys):
+                return Spread(sd, f"of {len(rows)} stored runs on {base.dataset} with {base.backbone}, {epochs}")
+    return Spread(ASSUMED_SD, "assumed")
 
 
-def _fanova(samples: Sequence[Sample]) -> dict[str, float]:
-    """Return the share of each key with several values; none where all scores are equal: there is no variance."""
-    import optuna
+def _pooled_sd(frame: pd.DataFrame, searched: Sequence[str]) -> float | None:
+    names = [str(name) for name in frame.columns]
+    settings = [name for name in names if name.startswith(("train.", "data."))]
+    together = [name for name in (*settings, "split", "method.version") if name not in searched]
+    own = ["method", *(name for name in names if name.startswith("hyperparameters.") or name in searched)]
+    squares, degrees = 0.0, 0
+    for _, alike in frame.groupby(together, dropna=False, sort=False):
+        number = alike.groupby(own, dropna=False, sort=False).ngroup()
+        # of each configuration minus the one before, by seed
+        steps = alike.assign(number=number).pivot_table(HEADLINE, "seed", "number").diff(axis=1)
+        counts = steps.count().clip(lower=1)
+        squares += float((steps.var() * (counts - 1)).sum())
+        degrees += int((counts - 1).sum())
+    return math.sqrt(squares / degrees) if degrees and squares else None
 
-    if len({score for _, score in samples}) < 2:
-        return {}
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    columns: dict[str, list[Any]] = {}
-    distributions: dict[str, optuna.distributions.BaseDistribution] = {}
-    for key in samples[0][0]:
-        values = [features[key] for features, _ in samples]
-        texts = [json.dumps(value) for value in values]
-        if len(set(texts)) == 1:
-            continue
-        if key != SEED and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            columns[key] = [float(value) for value in values]
-            distributions[key] = optuna.distributions.FloatDistribution(min(columns[key]), max(columns[key]))
-        else:
-            columns[key] = texts
-            distributions[key] = optuna.distributions.CategoricalDistribution(sorted(set(texts)))
-    study = optuna.create_study(direction="maximize")
-    for place, (_, score) in enumerate(samples):
-        params = {key: column[place] for key, column in columns.items()}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=score))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        return {key: float(x) for key, x in optuna.importance.get_param_importances(study, evaluator=evaluator).items()}
+
+def detectable(sweep: Sweep, compared: int, spread: Spread) -> str:
+    """Return the line that names the difference which a sweep can detect with its seeds, among so many comparisons."""
+    n = len(sweep.seeds)
+    seeds = "1 seed" if n == 1 else f"{n} seeds"
+    if n < tables.MIN_PAIRS:
+        return f"with {seeds} no difference is distinguishable from seed noise: an interval takes three or more"
+    points = tables.detectable_difference(n, spread.sd, compared)
+    power = f"{tables.POWER:.0%} power{_level(compared)}"
+    return (
+        f"with {seeds} a difference of about {points:.2g} points is detectable ({power}) if the paired standard "
+        f"deviation is {spread}"
+    )

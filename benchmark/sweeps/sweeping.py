@@ -1,38 +1,24 @@
 """What ``bench sweep`` does: choose configurations, carry out what is missing, report."""
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import pandas as pd
-import yaml
 from rich.console import Console
 
-import methods
 from benchmark import optional_imports, running
 from benchmark.configuration import TRIALS
 from benchmark.console import say
 from benchmark.datasets import Dataset
 from benchmark.errors import TryAgainError
-from benchmark.formatting import shown
-from benchmark.reports import places
 from benchmark.scheduling import set_environment
 from benchmark.store import check_folder, put
-from benchmark.sweeps.answer import Spread, answer, comparisons, detectable, expected_spread
-from benchmark.sweeps.outcomes import Outcome, complete, importances, outcome, ranked
+from benchmark.sweeps.outcomes import Spread, comparisons, complete, detectable, expected_spread, outcome, ranked
 from benchmark.sweeps.plan import Configuration, Sweep, first_rung
 from benchmark.sweeps.space import Assignment
-from benchmark.tables import frame_csv, frame_markdown, paired_gain
 from methods.errors import InputError
-from methods.schedules import inactive_terms
 
 RECORD = "trials.json"
-MAX_ROWS = 40
-BEST = "best.yaml"
-NONE = "–"  # noqa: RUF001 - a dash in a table
 
 
 def recorded(sweep: Sweep) -> list[Assignment]:
@@ -78,6 +64,8 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
     """
     # before anything is trained
     optional_imports.need("the report of a sweep", "matplotlib", "scipy")
+    from benchmark.sweeps.report import write_report
+
     configurations = todo = known(sweep)
     if best is not None:
         todo = [x.configuration for x in ranked([outcome(sweep, x) for x in configurations])[:best] if x.n]
@@ -152,116 +140,3 @@ def print_plan(sweep: Sweep, console: Console) -> None:
     if wanted := new_configurations(sweep, configurations):
         say(console, f"{wanted} more configurations are chosen during the search")
     _say_what_is_detectable(sweep, configurations, wanted, console)
-
-
-# the report
-
-
-def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, console: Console) -> None:
-    """Write tables, best configuration, importance, figures and page into the sweep's folder; print the page."""
-    # matplotlib may be missing: sweeping names it before anything is trained
-    from benchmark.reports import markdown_templates, write_figures
-    from benchmark.sweeps.figures import figures
-
-    folder, order = sweep.folder, ranked(outcomes)
-    numbers, words = configuration_tables(sweep, order)
-    found = importances(sweep, outcomes)
-    files = {"configurations": numbers, "runs": runs_table(sweep, outcomes)}
-    for ending in ("csv", "svg", "png"):
-        # of an earlier report, which more seeds may have refuted
-        (folder / f"importance.{ending}").unlink(missing_ok=True)
-    if found.shares:
-        rows = [(key, x.value, x.low, x.high, found.how) for key, x in found.shares.items()]
-        files["importance"] = pd.DataFrame(rows, columns=["key", "importance", "low", "high", "how"])
-    for name, frame in files.items():
-        put(folder / f"{name}.csv", frame_csv(frame, "%.10g"))
-    best = order[0] if order and order[0].n else None
-    if best is not None:
-        put(folder / BEST, best_yaml(sweep, best, len(order)))
-    made = figures(sweep, outcomes, found)
-    write_figures(folder, made)
-    options = places(sweep.command.plugins, sweep.command.store.root, None)
-    facts = {
-        "answer": answer(sweep, outcomes, spread),
-        "table": frame_markdown(words[:MAX_ROWS], index=False, disable_numparse=True),
-        "left": len(order) - MAX_ROWS,
-        "importance": found,
-        "best": best,
-        "command": shlex.join(["bench", "run", "--config", _path(folder / BEST), *options]),
-        "figures": list(made),
-    }
-    page = markdown_templates("benchmark.sweeps").get_template("sweep.md.j2").render(sweep=sweep, **facts)
-    put(folder / "README.md", page)
-    say(console, "", *page.partition("\n![")[0].split("\n"), f"figures and tables: {_path(folder)}")
-
-
-def _path(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def configuration_tables(sweep: Sweep, order: Sequence[Outcome]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return one row per configuration, the best first: in numbers, and as the table that is printed."""
-    numbers, words = [], []
-    for rank, x in enumerate(order, start=1):
-        gain = paired_gain(x.scores, order[0].scores) if rank > 1 else None
-        mean, low, high = (gain.mean, gain.low, gain.high) if gain else (None, None, None)
-        interval = f" [{low:+.2f}, {high:+.2f}]" if low is not None and high is not None else ""
-        number, values = x.configuration.number, x.configuration.assignment
-        terms = inactive_terms(x.schedules)
-        listed = {key: str(value) if isinstance(value, list) else value for key, value in values.items()}
-        numbers.append(
-            {"rank": rank, "configuration": number}
-            | {key: listed.get(key) for key in sweep.space.keys}
-            | {"mean": x.mean, "std": x.std, "n": x.n}
-            | {"difference_to_best": mean, "difference_to_best_low": low, "difference_to_best_high": high}
-            | {"total_epochs": x.epochs, "status": x.status, "inactive_terms": " ".join(terms)}
-        )
-        words.append(
-            {"#": number}
-            | {key: shown(values.get(key, NONE)) for key in sweep.space.keys}
-            | {
-                "validation accuracy": _accuracy(x),
-                "difference to best": "" if gain is None else f"{gain.mean:+.2f}{interval}",
-            }
-            | {"total epochs (all seeds)": x.epochs, "runs": x.status, "inactive loss terms": ", ".join(terms)}
-        )
-    table = pd.DataFrame(words)
-    if not any(row["inactive_terms"] for row in numbers):
-        table = table.drop(columns="inactive loss terms", errors="ignore")
-    return pd.DataFrame(numbers), table
-
-
-def runs_table(sweep: Sweep, outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Return one row per run: configuration, seed, accuracy, status and folder."""
-    rows = []
-    for x in outcomes:
-        values = {key: x.configuration.assignment.get(key) for key in sweep.space.keys}
-        rows += [{"configuration": x.configuration.number, **values, **run} for run in x.runs]
-    return pd.DataFrame(rows)
-
-
-def _accuracy(x: Outcome) -> str:
-    if not x.n:
-        return f"({sum(x.last.values()) / len(x.last):.2f})" if x.last else NONE
-    return f"{x.mean:.2f} ({x.n})" if x.n == 1 else f"{x.mean:.2f} ± {x.std:.2f} ({x.n})"
-
-
-def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
-    """Return the best configuration as a file for ``bench run --config``, which scores it on the test set."""
-    run = best.configuration.runs[0]
-    content: dict[str, Any] = {
-        "description": (
-            f"Best of {tried} configurations of the sweep {sweep.name} ({best.configuration.label}): "
-            f"{_accuracy(best)} % on held-out training images"
-        ),
-        "methods": [run.method],
-        "dataset": [run.dataset] if "," in run.dataset else run.dataset,
-        "backbone": run.backbone,
-        "seeds": [seeded.seed for seeded in best.configuration.runs],
-        "train": run.train.model_dump(mode="json"),
-        "data": {**run.data.model_dump(mode="json"), "holdout": 0.0},
-        run.method: methods.restored(run.method, run.hyperparameters, sweep.command.plugins),
-    }
-    if sweep.command.data_root != Path("data"):
-        content["data_root"] = str(sweep.command.data_root)
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)

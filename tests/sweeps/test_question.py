@@ -13,9 +13,9 @@ from rich.console import Console
 
 from benchmark.store import Store
 from benchmark.sweeps import plan as planning, sweeping
-from benchmark.sweeps.answer import Spread, answer, comparisons, detectable, expected_spread
-from benchmark.sweeps.outcomes import Outcome, importances, noise_p
+from benchmark.sweeps.outcomes import Outcome, Spread, answer, comparisons, detectable, expected_spread
 from benchmark.sweeps.plan import Configuration, Sweep
+from benchmark.sweeps.report import importances, noise_p
 from methods.errors import InputError
 from tests.command_line import Bench
 from tests.tables.frames import put

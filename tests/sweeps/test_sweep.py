@@ -19,8 +19,9 @@ from benchmark.configuration.planning import Request, layer_from_file, plan
 from benchmark.configuration.run_config import DataConfig
 from benchmark.store import Status, Store
 from benchmark.sweeps import plan as planning, sweeping
-from benchmark.sweeps.outcomes import Outcome, complete, importances, outcome, ranked
+from benchmark.sweeps.outcomes import Outcome, complete, outcome, ranked
 from benchmark.sweeps.plan import Sweep
+from benchmark.sweeps.report import importances
 from benchmark.sweeps.space import described
 from methods.errors import InputError
 from tests.command_line import Bench
@@ -125,7 +126,7 @@ class TestSweep:
         # importance is there or not by what the networks have learnt
         shared = importances(swept, outcomes(swept)).shares
         assert names == {
-            *(f"{x}.{ending}" for x in (*FIGURES, *["importance"] * bool(shared)) for ending in ("svg", "png")),
+            *(f"{x}.{ending}" for x in FIGURES for ending in ("svg", "png")),
             *("README.md", "best.yaml", "configurations.csv", "runs.csv", *["importance.csv"] * bool(shared)),
         }
         table = pd.read_csv(swept.folder / "configurations.csv")
@@ -237,7 +238,7 @@ class TestOutcomes:
         assert shares["seed"] > max(shares["decay"], shares["decay_rate"])
         assert sum(shares.values()) == pytest.approx(1)
         assert all(0 <= share.low <= share.value <= share.high <= 1 for share in found.shares.values())
-        monkeypatch.setattr("benchmark.sweeps.outcomes.find_spec", lambda name: None)
+        monkeypatch.setattr("benchmark.sweeps.report.find_spec", lambda name: None)
         assert "okdbench[sweep]" in importances(sweep, values).how
 
 

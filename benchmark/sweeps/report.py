@@ -1,0 +1,324 @@
+"""The report of a sweep: tables, the best configuration, the keys' importance, figures and a page."""
+
+import json
+import math
+import shlex
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from rich.console import Console
+from scipy.stats import t
+
+import methods
+from benchmark import tables
+from benchmark.console import say
+from benchmark.escaping import figure as text
+from benchmark.formatting import shown
+from benchmark.reports import LINES, markdown_templates, new_figure, places, styled, write_figures
+from benchmark.store import put
+from benchmark.sweeps.outcomes import Outcome, Spread, answer, ranked
+from benchmark.sweeps.plan import Sweep
+from benchmark.sweeps.space import Parameter
+from benchmark.tables import ALPHA, Estimate, frame_csv, frame_markdown, paired_gain
+from methods.schedules import inactive_terms
+
+MAX_ROWS = 40
+BEST = "best.yaml"
+NONE = "–"  # noqa: RUF001 - a dash in a table
+
+SEED = "seed"  # beside the keys: the share of the seed noise
+
+MAX_CURVES = 24
+COLOURS = "cividis"  # its lightness grows with the value: readable without colour, and for colour-blind readers
+
+ACCURACY = "validation accuracy in %"
+NOT_USED = "not used"  # the value of a key in configurations in which it does not count
+
+Sample = tuple[dict[str, Any], float]
+
+
+def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, console: Console) -> None:
+    """Write tables, best configuration, importance, figures and page into the sweep's folder; print the page."""
+    folder, order = sweep.folder, ranked(outcomes)
+    numbers, words = configuration_tables(sweep, order)
+    found = importances(sweep, outcomes)
+    files = {"configurations": numbers, "runs": runs_table(sweep, outcomes)}
+    # that of an earlier report may be refuted by more seeds
+    (folder / "importance.csv").unlink(missing_ok=True)
+    if found.shares:
+        rows = [(key, x.value, x.low, x.high, found.how) for key, x in found.shares.items()]
+        files["importance"] = pd.DataFrame(rows, columns=["key", "importance", "low", "high", "how"])
+    for name, frame in files.items():
+        put(folder / f"{name}.csv", frame_csv(frame, "%.10g"))
+    best = order[0] if order and order[0].n else None
+    if best is not None:
+        put(folder / BEST, best_yaml(sweep, best, len(order)))
+    made = figures(sweep, outcomes, found)
+    write_figures(folder, made)
+    options = places(sweep.command.plugins, sweep.command.store.root, None)
+    facts = {
+        "answer": answer(sweep, outcomes, spread),
+        "table": frame_markdown(words[:MAX_ROWS], index=False, disable_numparse=True),
+        "left": len(order) - MAX_ROWS,
+        "importance": found,
+        "best": best,
+        "command": shlex.join(["bench", "run", "--config", _path(folder / BEST), *options]),
+        "figures": list(made),
+    }
+    page = markdown_templates("benchmark.sweeps").get_template("sweep.md.j2").render(sweep=sweep, **facts)
+    put(folder / "README.md", page)
+    say(console, "", *page.partition("\n![")[0].split("\n"), f"figures and tables: {_path(folder)}")
+
+
+def _path(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def configuration_tables(sweep: Sweep, order: Sequence[Outcome]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one row per configuration, the best first: in numbers, and as the table that is printed."""
+    numbers, words = [], []
+    for rank, x in enumerate(order, start=1):
+        gain = paired_gain(x.scores, order[0].scores) if rank > 1 else None
+        mean, low, high = (gain.mean, gain.low, gain.high) if gain else (None, None, None)
+        interval = f" [{low:+.2f}, {high:+.2f}]" if low is not None and high is not None else ""
+        number, values = x.configuration.number, x.configuration.assignment
+        terms = inactive_terms(x.schedules)
+        listed = {key: str(value) if isinstance(value, list) else value for key, value in values.items()}
+        numbers.append(
+            {"rank": rank, "configuration": number}
+            | {key: listed.get(key) for key in sweep.space.keys}
+            | {"mean": x.mean, "std": x.std, "n": x.n}
+            | {"difference_to_best": mean, "difference_to_best_low": low, "difference_to_best_high": high}
+            | {"total_epochs": x.epochs, "status": x.status, "inactive_terms": " ".join(terms)}
+        )
+        words.append(
+            {"#": number}
+            | {key: shown(values.get(key, NONE)) for key in sweep.space.keys}
+            | {
+                "validation accuracy": _accuracy(x),
+                "difference to best": "" if gain is None else f"{gain.mean:+.2f}{interval}",
+            }
+            | {"total epochs (all seeds)": x.epochs, "runs": x.status, "inactive loss terms": ", ".join(terms)}
+        )
+    table = pd.DataFrame(words)
+    if not any(row["inactive_terms"] for row in numbers):
+        table = table.drop(columns="inactive loss terms", errors="ignore")
+    return pd.DataFrame(numbers), table
+
+
+def runs_table(sweep: Sweep, outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """Return one row per run: configuration, seed, accuracy, status and folder."""
+    rows = []
+    for x in outcomes:
+        values = {key: x.configuration.assignment.get(key) for key in sweep.space.keys}
+        rows += [{"configuration": x.configuration.number, **values, **run} for run in x.runs]
+    return pd.DataFrame(rows)
+
+
+def _accuracy(x: Outcome) -> str:
+    if not x.n:
+        return f"({sum(x.last.values()) / len(x.last):.2f})" if x.last else NONE
+    return f"{x.mean:.2f} ({x.n})" if x.n == 1 else f"{x.mean:.2f} ± {x.std:.2f} ({x.n})"
+
+
+def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
+    """Return the best configuration as a file for ``bench run --config``, which scores it on the test set."""
+    run = best.configuration.runs[0]
+    content: dict[str, Any] = {
+        "description": (
+            f"Best of {tried} configurations of the sweep {sweep.name} ({best.configuration.label}): "
+            f"{_accuracy(best)} % on held-out training images"
+        ),
+        "methods": [run.method],
+        "dataset": [run.dataset] if "," in run.dataset else run.dataset,
+        "backbone": run.backbone,
+        "seeds": [seeded.seed for seeded in best.configuration.runs],
+        "train": run.train.model_dump(mode="json"),
+        "data": {**run.data.model_dump(mode="json"), "holdout": 0.0},
+        run.method: methods.restored(run.method, run.hyperparameters, sweep.command.plugins),
+    }
+    if sweep.command.data_root != Path("data"):
+        content["data_root"] = str(sweep.command.data_root)
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+# importance
+
+
+class Importance(NamedTuple):
+    """The share of the accuracy's variance that each key explains."""
+
+    shares: Mapping[str, Estimate]  # by key, the largest first, each with an interval; empty where nothing can be said
+    how: str  # how they were found, or why there are none
+
+
+def importances(sweep: Sweep, outcomes: Sequence[Outcome]) -> Importance:
+    """Return each key's share by Optuna's fANOVA, where the configurations differ by more than seed noise.
+
+    Every finished run is a sample. A key that does not count in a configuration has its default there; the seed is one
+    more key. The interval is the jackknife's over the seeds, cut to 0 and 1: with ``s(-i)`` the share without seed i,
+    ``share ± t(0.975, n - 1) sqrt((n - 1) / n sum_i (s(-i) - mean s(-i))^2)``.
+
+    Source: Efron & Tibshirani (1993), "An Introduction to the Bootstrap", chapter 11. The bootstrap itself has too few
+    different samples of three to five seeds.
+    """
+    finished = [outcome for outcome in outcomes if outcome.n]
+    seeds = sorted({seed for outcome in finished for seed in outcome.scores})
+    if len(finished) < 2:
+        return Importance({}, "fewer than two configurations have finished")
+    if len(seeds) < 2:
+        return Importance({}, "with one seed the seed noise is unknown")
+    p = noise_p([outcome.scores for outcome in finished])
+    if p is None:
+        return Importance({}, "the configurations have no two seeds in common")
+    test = f"two-way analysis of variance of configurations and seeds, p = {p:.2g}"
+    if p >= ALPHA:
+        return Importance({}, f"the differences between configurations do not exceed seed noise ({test})")
+    if find_spec("optuna") is None:
+        return Importance({}, "it needs the package optuna: pip install 'okdbench[sweep]'")
+    samples: list[Sample] = []
+    for outcome in finished:
+        values = {key: sweep.value_of(outcome.configuration.runs[0], key) for key in sweep.space.keys}
+        samples += [({**values, SEED: seed}, score) for seed, score in outcome.scores.items()]
+    whole, n = _fanova(samples), len(seeds)
+    parts = [_fanova([x for x in samples if x[0][SEED] != seed]) for seed in seeds]
+    errors = pd.DataFrame(parts, columns=[*whole]).fillna(0.0).std() * (n - 1) / math.sqrt(n)
+    halves = float(t.ppf(1 - ALPHA / 2, n - 1)) * errors
+    shares = {key: Estimate(x, max(0.0, x - halves[key]), min(1.0, x + halves[key])) for key, x in whole.items()}
+    how = f"fANOVA (optuna), 95 % jackknife intervals over {n} seeds; {test}"
+    return Importance(dict(sorted(shares.items(), key=lambda pair: -pair[1].value)), how)
+
+
+def noise_p(scores: Sequence[Mapping[int, float]]) -> float | None:
+    """Return the p value of the differences between configurations against seed noise.
+
+    It is that of :func:`benchmark.tables.two_way`, in which the seeds that all configurations have are blocks.
+
+    Args:
+        scores: By configuration, then by seed; at least two configurations.
+
+    Returns:
+        None if they share fewer than two seeds.
+    """
+    seeds = sorted(set.intersection(*({*each} for each in scores)))
+    return tables.two_way([[each[seed] for seed in seeds] for each in scores]).p if len(seeds) > 1 else None
+
+
+def _fanova(samples: Sequence[Sample]) -> dict[str, float]:
+    """Return the share of each key with several values; none where all scores are equal: there is no variance."""
+    import optuna
+
+    if len({score for _, score in samples}) < 2:
+        return {}
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    columns: dict[str, list[Any]] = {}
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {}
+    for key in samples[0][0]:
+        values = [features[key] for features, _ in samples]
+        texts = [json.dumps(value) for value in values]
+        if len(set(texts)) == 1:
+            continue
+        if key != SEED and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            columns[key] = [float(value) for value in values]
+            distributions[key] = optuna.distributions.FloatDistribution(min(columns[key]), max(columns[key]))
+        else:
+            columns[key] = texts
+            distributions[key] = optuna.distributions.CategoricalDistribution(sorted(set(texts)))
+    study = optuna.create_study(direction="maximize")
+    for place, (_, score) in enumerate(samples):
+        params = {key: column[place] for key, column in columns.items()}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=score))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        return {key: float(x) for key, x in optuna.importance.get_param_importances(study, evaluator=evaluator).items()}
+
+
+# figures
+
+
+def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Importance) -> dict[str, Figure]:
+    """Return the figures that the outcomes allow, by name."""
+    made: dict[str, Figure] = {}
+    finished = [outcome for outcome in ranked(outcomes) if outcome.n]
+    # the most important first; without shares the order of the space stays
+    order = {key: place for place, key in enumerate(found.shares)}
+    listed = [parameter for parameter in sweep.space.parameters if parameter.form == "list"]
+    listed.sort(key=lambda parameter: order.get(parameter.key, len(order)))
+    with styled():
+        if finished:
+            made["configurations"] = _configurations(finished, len(outcomes))
+        if len(finished) > 1 and len(listed) > 1:
+            made["heatmap"] = _heatmap(listed[0], listed[1], finished, sweep.space.keys)
+    return made
+
+
+def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
+    """The best configurations, one per row: the terms' curves where they differ, and the accuracy of every seed."""
+    rows = finished[:MAX_CURVES]
+    curves: dict[str, set[str]] = {}
+    for term, schedule in (pair for outcome in rows for pair in outcome.schedules.items()):
+        curves.setdefault(term, set()).add(json.dumps(schedule.product))
+    lines = dict(zip((term for term, shapes in curves.items() if len(shapes) > 1), LINES, strict=False))
+    figure = new_figure(8.2, 1.5 + 0.42 * len(rows))
+    grid = figure.add_gridspec(len(rows), 2 if lines else 1, width_ratios=[1, 2.2] if lines else [1], hspace=0.08)
+    accuracy = figure.add_subplot(grid[:, -1])
+    for place, outcome in enumerate(rows):
+        accuracy.plot([*outcome.scores.values()], [place] * outcome.n, "o", color="#777777", markersize=3, alpha=0.8)
+        spread = outcome.std if outcome.n > 1 else 0.0
+        accuracy.errorbar(outcome.mean, place, xerr=spread, fmt="D", color="black", markersize=4.5, capsize=2)
+        if not lines:
+            continue
+        axes = figure.add_subplot(grid[place, 0])
+        for term, line in lines.items():
+            if term in outcome.schedules:
+                axes.plot(outcome.schedules[term].product, color=line.color, linestyle=line.dash, linewidth=1.3)
+        # epochs are counted from 1
+        last = outcome.configuration.runs[0].train.epochs - 1
+        ticks = {"xticks": [0, last], "xticklabels": ["1", f"{last + 1}"], "xlabel": "epoch"}
+        axes.set(ylim=(-0.08, 1.08), yticks=[], **(ticks if place == len(rows) - 1 else {"xticks": []}))
+        axes.grid(visible=False)
+        axes.spines["left"].set_visible(False)
+    accuracy.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{ACCURACY}: seeds (dots), mean and standard deviation")
+    accuracy.yaxis.set_ticks_position("right" if lines else "left")
+    labels = ["\n".join(map(text, wrap(outcome.configuration.label, 44))) for outcome in rows]
+    accuracy.set_yticks(range(len(rows)), labels, fontsize=8)
+    accuracy.spines["left"].set_visible(False)
+    accuracy.tick_params(axis="y", length=0)
+    title = "Configurations, the best first" + (f" ({len(rows)} of {total})" if len(rows) < total else "")
+    figure.suptitle(title, fontsize=10)
+    handles = [Line2D([], [], color=x.color, linestyle=x.dash, label=text(term)) for term, x in lines.items()]
+    if lines:
+        look = {"title": "factor of a loss term's weight, 0 to 1 (left)", "title_fontsize": 8}
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(lines)), **look)
+    return figure
+
+
+def _heatmap(one: Parameter, other: Parameter, finished: Sequence[Outcome], keys: Sequence[str]) -> Figure:
+    """The mean accuracy over two keys with lists of values, the mean over the other keys."""
+    points = pd.DataFrame({ACCURACY: [x.mean for x in finished]})
+    for key, values in ((one.key, one.values), (other.key, other.values)):
+        labels = [shown(x.configuration.assignment.get(key, NOT_USED)) for x in finished]
+        points[key] = pd.Categorical(labels, [*dict.fromkeys([*map(shown, values), NOT_USED])])
+    means = points.pivot_table(ACCURACY, other.key, one.key, observed=True)
+    figure = new_figure(6.2, 4.6)
+    axes = figure.add_subplot()
+    squares = axes.pcolormesh(means, cmap=COLOURS, edgecolors="black", linewidth=0.6)
+    figure.colorbar(squares, label=ACCURACY)
+    axes.set_xticks(np.arange(means.shape[1]) + 0.5, [*map(text, means.columns)])
+    axes.set_yticks(np.arange(means.shape[0]) + 0.5, [*map(text, means.index)])
+    axes.set(xlabel=text(one.key), ylabel=text(other.key))
+    axes.grid(visible=False)
+    others = ", ".join(key for key in keys if key not in (one.key, other.key))
+    over = f" (mean over {others})" if others else ""
+    axes.set_title("\n".join(map(text, wrap(f"Accuracy by {one.key} and {other.key}{over}", 64))))
+    return figure
