@@ -9,10 +9,9 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import yaml
 from safetensors import SafetensorError, deserialize
@@ -97,7 +96,7 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
                 left_out.append(f"{folder} is left out: it is damaged: {error}")
                 continue
             sources.update(dict.fromkeys(contents.config.sources.values(), folder.parents[1] / SOURCES))
-            name = store.replicate_name(folder.name, contents.environment) if folder.name in names else folder.name
+            name = store.replicate_name(folder.name, contents.made_with) if folder.name in names else folder.name
             names.add(name)
             yield from ((f"{RUNS}/{name}/{file}", content) for file, content in files.items())
         if not names:
@@ -148,7 +147,7 @@ def _check_name(name: str, contents: Contents) -> None:
     if PLACE in contents.config.dataset and store.identity_in(name) == contents.config.identity:
         # another path to the same dataset: the run keeps the name that it was first stored by
         own = name.partition(store.REPLICATE)[0]
-    if name not in (own, store.replicate_name(own, contents.environment)):
+    if name not in (own, store.replicate_name(own, contents.made_with)):
         raise DamagedError(f"its configuration is that of {own}")
 
 
@@ -157,13 +156,7 @@ class BundledRun:
     """A run that was read from its files, in a bundle or a results folder."""
 
     name: str  # of its folder
-    contents: Contents  # what its files say
-    files: Mapping[str, bytes]  # the bytes of all of them by name, in a bundle weights and predictions too
-
-    @property
-    def hash(self) -> str:
-        """Of all its files."""
-        return store.hash_of_files(self.files)
+    contents: Contents  # its files; in a bundle weights and predictions too
 
     @property
     def claim(self) -> str:
@@ -187,12 +180,12 @@ def contents(path: Path) -> Iterator[BundledRun | BundledFile]:
     ending = ending_of(path)
     try:
         with path.open("rb") as stream:
-            yield from _checked(_members(_decompressed(stream, ending)))
+            yield from _checked(_members(_Guarded(stream, ending)))
     except FileNotFoundError:
         raise InputError(f"no such bundle: {path}") from None
     except InputError:
         raise
-    except (DamagedError, tarfile.TarError, ValueError, OSError, EOFError, zlib.error) as error:
+    except (DamagedError, tarfile.TarError, ValueError, OSError, EOFError) as error:
         raise InputError(f"{path} is no bundle to merge: {' '.join(str(error).split())}") from None
 
 
@@ -234,7 +227,7 @@ def _run(name: str, files: Mapping[str, bytes]) -> BundledRun:
             deserialize(files[file])  # type: ignore[no-untyped-call]
     except (DamagedError, SafetensorError) as error:
         raise DamagedError(f"{_shown(name)}: {message_of(error)}") from None
-    return BundledRun(name, found, files)
+    return BundledRun(name, found)
 
 
 def _file(path: str, content: bytes) -> BundledFile:
@@ -250,11 +243,17 @@ def _file(path: str, content: bytes) -> BundledFile:
 
 
 class _Guarded:
-    """A stream of parts that gives no more than what was granted: no header makes this process fill its memory."""
+    """A compressed stream that gives no more than what was granted: no header makes this process fill its memory."""
 
-    def __init__(self, parts: Iterator[bytes]) -> None:
-        self._parts = parts
-        self._ready = bytearray()
+    def __init__(self, stream: IO[bytes], ending: str) -> None:
+        self._stream, self._ready = stream, bytearray()
+        # the readers of the packages take a stream that was cut for a whole one
+        self._frame: Any = zlib.decompressobj(31)
+        self._fault: type[Exception] = zlib.error
+        if ending == ".tar.zst":
+            zstandard = _zstandard()
+            self._frame = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+            self._fault = zstandard.ZstdError
         self.grant(0)
 
     def grant(self, count: int) -> None:
@@ -264,8 +263,14 @@ class _Guarded:
     def read(self, count: int) -> bytes:
         """Return the next bytes; fewer at the end alone."""
         count = min(count, self._left + 1)
-        while len(self._ready) < count and (part := next(self._parts, None)) is not None:
-            self._ready += part
+        while len(self._ready) < count and not self._frame.eof:
+            # few bytes: they may become 32,000 times as many
+            if not (part := self._stream.read(256)):
+                raise EOFError("it is cut short")
+            try:
+                self._ready += self._frame.decompress(part)
+            except self._fault as error:
+                raise EOFError(str(error)) from None
         content = bytes(self._ready[:count])
         del self._ready[:count]
         self._left -= len(content)
@@ -274,9 +279,8 @@ class _Guarded:
         return content
 
 
-def _members(parts: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
+def _members(guarded: _Guarded) -> Iterator[tuple[str, bytes]]:
     """Yield the files of an archive, each checked for its name, kind and size before it is read."""
-    guarded = _Guarded(parts)
     # it needs no other method of a file
     with tarfile.open(fileobj=guarded, mode="r|") as archive:  # type: ignore[call-overload]
         for number, member in enumerate(archive):
@@ -284,15 +288,10 @@ def _members(parts: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
                 raise DamagedError(f"it holds more than {MAX_MEMBERS:,} files")
             if not member.isreg() or member.issparse():
                 raise DamagedError(f"{_shown(member.name)} is no plain file")
-            limit = _limit(member.name)
-            if member.size > limit:
+            if member.size > (limit := _limit(member.name)):
                 raise DamagedError(f"{_shown(member.name)} would have {member.size:,} bytes, more than {limit:,}")
             guarded.grant(member.size)
-            reader = archive.extractfile(member)
-            content = reader.read() if reader is not None else b""
-            if len(content) != member.size:
-                raise DamagedError(f"{_shown(member.name)} is cut short")
-            yield member.name, content
+            yield member.name, cast("IO[bytes]", archive.extractfile(member)).read()
     # a compressed stream is whole only if its end, with a checksum, is there
     guarded.grant(0)
     while guarded.read(_HEADERS):
@@ -322,28 +321,8 @@ def _compressed(stream: IO[bytes], ending: str) -> AbstractContextManager[Any]:
     if ending == ".tar.gz":
         # without name and time of making
         return gzip.GzipFile("", "wb", 9, stream, mtime=0)
-    writer: AbstractContextManager[Any] = (
-        _zstandard().ZstdCompressor(level=10, write_checksum=True).stream_writer(stream, closefd=False)
-    )
-    return writer
-
-
-def _decompressed(stream: IO[bytes], ending: str) -> Iterator[bytes]:
-    if ending == ".tar.gz":
-        with gzip.GzipFile("", "rb", fileobj=stream) as reader:
-            yield from iter(partial(reader.read, 2**16), b"")
-        return
-    zstandard = _zstandard()
-    # the package's own reader takes a frame that was cut for a whole one
-    frame = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
-    while not frame.eof:
-        # few bytes: they may become 32,000 times as many
-        if not (part := stream.read(256)):
-            raise EOFError("it is cut short")
-        try:
-            yield frame.decompress(part)
-        except zstandard.ZstdError as error:
-            raise EOFError(str(error)) from None
+    writer = _zstandard().ZstdCompressor(level=10, write_checksum=True).stream_writer(stream, closefd=False)
+    return cast("AbstractContextManager[Any]", writer)
 
 
 def _zstandard() -> Any:

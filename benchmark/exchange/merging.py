@@ -12,7 +12,6 @@ from benchmark.errors import MachineError
 from benchmark.exchange.bundles import RUNS, BundledFile, BundledRun, contents
 from benchmark.store import Store, StoredRun
 from benchmark.tables import PLANS
-from methods.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
         InputError: If a bundle or a run that is there is damaged; nothing has been written then.
         MachineError: If the folder cannot be written; the same merge resumes.
     """
-    # by the folder's name: what is to be written there, and the hash of its files
-    wanted: dict[str, tuple[StoredRun, str]] = {}
+    wanted: dict[str, StoredRun] = {}  # what is to be written, by the folder's name
     asked: list[RunConfig] = []
     contradictions: list[str] = []
     plans: set[str] = set()
@@ -50,7 +48,7 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
     def run_there(name: str) -> StoredRun | None:
         folder = into / RUNS / name
         if name in wanted or not folder.exists():
-            return wanted[name][0] if name in wanted else None
+            return wanted.get(name)
         return store.brief(into, name, store.whole_files(folder))
 
     for bundle in bundles:
@@ -64,7 +62,7 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
             there = run_there(target)
             elsewhere = there is not None and there.environment != given.environment
             if there is not None and elsewhere and there.status.final and given.status.final:
-                target = store.replicate_name(target, item.contents.environment)
+                target = store.replicate_name(target, item.contents.made_with)
                 there = run_there(target)
             if there is not None:
                 counts = store.better(there, given)
@@ -79,7 +77,7 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
                 if stays:
                     present += target not in wanted
                     continue
-            wanted[target] = given, item.hash
+            wanted[target] = given
     added = [target for target in wanted if not (into / RUNS / target).exists()]
     done = Merged(
         added=len(added),
@@ -91,7 +89,7 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
     )
     if dry_run:
         return done
-    targets = {(run.name, content): target for target, (run, content) in wanted.items()}
+    targets = {(run.root, run.name): target for target, run in wanted.items()}
     results = Store(into)
     try:
         results.runs.mkdir(parents=True, exist_ok=True)
@@ -102,22 +100,21 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
                     if not path.exists():
                         path.parent.mkdir(exist_ok=True)
                         store.atomic.write_bytes(path, item.content)
-                elif (item.name, item.hash) in targets:
-                    busy += not _write(results, item, targets.pop((item.name, item.hash)))
+                elif target := targets.pop((bundle, item.name), ""):
+                    busy += not _write(results, item, target)
         for config in asked:
             results.claim(config)
     except OSError as error:
         raise MachineError(f"cannot write to {into}: {error.strerror}") from None
-    if targets:
-        raise InputError(f"a bundle has changed while it was read: {len(targets)} runs are missing in it now")
     return replace(done, completed=done.completed - busy, busy=busy)
 
 
 def _write(results: Store, run: BundledRun, target: str) -> bool:
     """Write a run; return whether that was possible."""
     folder = results.runs / target
+    raw = run.contents.raw
     # the result is written last, as by a run
-    files = sorted(run.files.items(), key=lambda file: (file[0] == store.RESULT, file[0] not in store.LIMITS, file[0]))
+    files = sorted(raw.items(), key=lambda file: (file[0] == store.RESULT, file[0] not in store.LIMITS, file[0]))
     if folder.exists():
         with results.lock(run.contents.config, patience=0) as held:
             for name, content in files if held else ():

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from benchmark import configuration, datasets, paths
 from benchmark.configuration import SECTIONS, FieldRole, RunConfig
@@ -26,7 +26,6 @@ from methods.hyperparameters import validated
 FORM = "submission.yaml"
 BUNDLE = "runs.tar.gz"
 TO_FILL_IN = "TO FILL IN"  # begins what ``bench submit --prepare`` cannot know
-_MAX_FORM = 100_000
 _MAX_CODE = 1_000_000
 # what of a run's configuration must be what is planned here, and what a person calls it
 _PARTS = {
@@ -41,11 +40,7 @@ WebAddress = Annotated[str, Field(max_length=300, pattern=r"""^https?://[^\s\x00
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]{0,99}$", description="of a file beside submission.yaml")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Code(_Strict):
+class Code(BaseModel, extra="forbid", frozen=True, strict=True):
     """The plug-in of a method that is not in this package."""
 
     file: FileName  # beside `submission.yaml`
@@ -53,7 +48,7 @@ class Code(_Strict):
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{12,64}$")]
 
 
-class Form(_Strict):
+class Form(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
     """What ``submission.yaml`` says."""
 
     who: Line  # who submits it, and how to reach them
@@ -98,26 +93,19 @@ def read(folder: Path, draft: bool = False) -> Submission:
     It is an InputError if there is none, it says anything unknown, or it names a file that is not there or is a link.
     """
     path = folder / FORM
-    try:
-        content = configuration.parse_yaml(read_regular(path, _MAX_FORM).decode(), str(path))
-    except FileNotFoundError:
-        where = "docs/submitting.md says what it holds"
-        raise InputError(f"no submission in {folder}: there is no {FORM} ({where})") from None
-    except (OSError, UnicodeDecodeError, DamagedError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    if path.is_symlink() or not path.is_file():
+        raise InputError(f"no submission in {folder}: there is no {FORM} (docs/submitting.md says what it holds)")
+    content = configuration.read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold keys and values: {', '.join(Form.model_fields)}")
     for key, value in content.items():
         if isinstance(value, str) and value.startswith(TO_FILL_IN) and not draft:
             raise InputError(f"{path}: {key} is still to be filled in")
-    try:
-        form = validated(Form, content, FORM)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
+    form = validated(Form, content, str(path))
     for section, values in form.settings.items():
         if section not in SECTIONS:
             raise unknown(f"section of settings in {path}", section, SECTIONS)
-        validated(SECTIONS[section], values, f"{FORM}: settings.{section}")
+        validated(SECTIONS[section], values, f"{path}: settings.{section}")
     bundles.ending_of(folder / form.bundle)
     for name in [form.bundle, *([form.code.file] if form.code else [])]:
         if (folder / name).is_symlink() or not (folder / name).is_file():
@@ -179,7 +167,7 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
         own = {key: value for key, value in first.items() if value != usual.get(key) and f"{section}.{key}" not in free}
         if own := {key: value for key, value in own.items() if all(other[key] == value for other in rest)}:
             form.setdefault("settings", {})[section] = own
-    form["machine"] = ", ".join(dict.fromkeys(case.contents.environment.get("hardware", "unknown") for case in every))
+    form["machine"] = ", ".join(dict.fromkeys(case.contents.made_with.get("hardware", "unknown") for case in every))
     form["licence"] = f"{TO_FILL_IN}: of the results, such as CC-BY-4.0"
     form["bundle"] = BUNDLE
     bundles.pack(results, out / BUNDLE)
@@ -369,18 +357,19 @@ def _planned(submission: Submission, config: RunConfig, access: Access) -> RunCo
 
 def _differences(config: RunConfig, planned: RunConfig) -> Iterator[str]:
     """Yield a line for each setting in which a run is not what is planned."""
-    measures, execution = map(configuration.settings_of_role, (FieldRole.MEASURES, FieldRole.EXECUTION))
-    for name, part in _PARTS.items():
-        ours, theirs = (_flat(getattr(one, name), name) for one in (planned, config))
-        for key in dict.fromkeys((*ours, *theirs)):
-            same = ours.get(key) == theirs.get(key) or key in measures or key.partition(".")[2] in config.files
-            if key in execution:
-                same = (ours.get(key) is True) == (theirs.get(key) is True)
-            if not same:
-                yield f"{part}: {key} is {theirs.get(key)}, here {ours.get(key)}"
+    theirs, ours = dict(_settings(config)), dict(_settings(planned))
+    for name in dict.fromkeys((*ours, *theirs)):
+        section, _, key = name.partition(".")
+        if ours.get(name) != theirs.get(name) and key not in config.files:
+            yield f"{_PARTS[section]}: {name} is {theirs.get(name)}, here {ours.get(name)}"
 
 
-def _flat(value: Any, name: str) -> dict[str, Any]:
-    if name in SECTIONS:
-        value = value.model_dump(mode="json")
-    return {f"{name}.{key}": own for key, own in value.items()} if isinstance(value, dict) else {name: value}
+def _settings(config: RunConfig) -> Iterator[tuple[str, Any]]:
+    """Yield all that must be what is planned, by name: what decides a run's numbers, and its budgets."""
+    sections = {"train": config.train.canonical(), "data": config.data.canonical()}
+    for name in _PARTS:
+        value = sections.get(name, getattr(config, name))
+        if isinstance(value, dict):
+            yield from ((f"{name}.{key}", own) for key, own in value.items())
+        else:
+            yield name, value

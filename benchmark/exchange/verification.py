@@ -12,7 +12,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from benchmark import datasets, paths, store
 from benchmark.configuration import PLACE, RunConfig
@@ -55,8 +55,7 @@ def cases(target: str | Path | None, results: Path) -> list[BundledRun]:
             folders = [root / "runs" / name for root in store.folders(place) for name in store.scan(root)]
         else:
             folders = [store.find(results, str(target)).folder]
-        whole = ((path.name, store.whole_files(path)) for path in folders if path.name.isprintable())
-        found = [BundledRun(name, contents, contents.raw) for name, contents in whole]
+        found = [BundledRun(path.name, store.whole_files(path)) for path in folders if path.name.isprintable()]
     ended = sorted((case for case in found if case.contents.status.final), key=lambda case: case.name)
     if not ended:
         raise InputError(f"no run of {target or results} has ended for good: there is nothing to repeat")
@@ -114,19 +113,15 @@ def verify(case: BundledRun, access: Access, seconds: float = math.inf) -> Compa
         return Comparison(Outcome.NOT_REPEATED, f"{result.status}: {result.reason}")
     if result.status is not stored.status:
         return Comparison(Outcome.DIFFERENT, f"{stored.status} stored, {result.status} here: {result.reason}")
-    # what it says of its students, predictors and metrics
-    said_of = stored.result or Result(stored.status)
-    roles = [f"{name} as {role}" for name, role in said_of.roles.items() if result.roles.get(name) != role]
-    metrics = sorted({one.name for one in said_of.metrics if one not in result.metrics})
-    if said_of.students != result.students:
-        own = ", ".join(said_of.students) or "none"
-        fault = f"students {own} stored, {', '.join(result.students)} by its configuration"
-    elif wrong := roles or metrics:
-        kind = "predictors" if roles else "metrics"
-        fault = f"{kind} are declared that its method has not: {', '.join(wrong)}"
-    else:
-        return compare(stored.rows, rows, stored.environment, result.environment or {})
-    return Comparison(Outcome.INCONSISTENT, fault)
+    said = stored.result or Result(stored.status)
+    agrees = {
+        "students": said.students == result.students,
+        "predictors": said.roles.items() <= result.roles.items(),
+        "metrics": set(said.metrics) <= set(result.metrics),
+    }
+    if wrong := [what for what, same in agrees.items() if not same]:
+        return Comparison(Outcome.INCONSISTENT, f"it declares other {' and '.join(wrong)} than its configuration has")
+    return compare(stored.rows, rows, stored.made_with, result.environment or {})
 
 
 def _repeated(contents: Contents, access: Access) -> tuple[Result, list[Row]]:
@@ -141,7 +136,7 @@ def _repeated(contents: Contents, access: Access) -> tuple[Result, list[Row]]:
     if datasets.checksum(config.dataset, config.data, *where) != config.dataset_checksum:
         raise MachineError(f"the images of {config.dataset} are not here those that the run was made with")
     dataset = datasets.load(config.dataset, config.data, *where)
-    made_on = contents.environment.get("device", "")
+    made_on = contents.made_with.get("device", "")
     like = made_on if made_on == "cpu" or (made_on == "cuda" and torch.cuda.is_available()) else "auto"
     plugins = tuple(str(paths.plugin_file(plugin)) for plugin in access.plugins)
     with tempfile.TemporaryDirectory(prefix="okdbench-verify-") as folder:
@@ -200,10 +195,8 @@ def _time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-class Record(BaseModel):
+class Record(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """What was checked of a bundle or of a folder of runs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     digest: str = ""  # of the bundle's bytes; empty for a folder of runs
     seed: int = 0  # of the draw
@@ -217,9 +210,7 @@ class Record(BaseModel):
         return found if found is not None and found.content == content else None
 
 
-class _RecordFile(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Records(BaseModel, extra="forbid"):
     format: Literal[2]
     records: dict[str, Record]
 
@@ -249,25 +240,19 @@ def record_of(root: Path, source: Path) -> Record:
 
 def write_record(root: Path, source: Path, record: Record) -> Path:
     """Add a record to the checker's file, beside what is known of the same bytes; return it, or raise an InputError."""
-    path, key = root / RECORD, _key(root, source)
-    known = _read(path)
-    digest = _digest_of(source)
-    before = known.get(key, Record())
-    runs = {**before.runs, **record.runs} if before.digest == digest else record.runs
-    known[key] = record.model_copy(update={"digest": digest, "runs": runs})
-    content = _RecordFile(format=2, records=dict(sorted(known.items())))
-    return store.put(path, content.model_dump_json(indent=2) + "\n")
+    known = _read(root / RECORD)
+    runs = {**record_of(root, source).runs, **record.runs}
+    known[_key(root, source)] = record.model_copy(update={"digest": _digest_of(source), "runs": runs})
+    content = _Records(format=2, records=dict(sorted(known.items())))
+    return store.put(root / RECORD, content.model_dump_json(indent=2) + "\n")
 
 
 def _digest_of(source: Path) -> str:
     """Return the hash of a bundle's bytes; nothing for a folder."""
-    try:
-        with source.open("rb") as stream:
-            return file_digest(stream, "sha256").hexdigest()
-    except IsADirectoryError:
+    if source.is_dir():
         return ""
-    except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror}") from None
+    with source.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
 
 
 def _key(root: Path, source: Path) -> str:
@@ -277,7 +262,7 @@ def _key(root: Path, source: Path) -> str:
 
 def _read(path: Path) -> dict[str, Record]:
     try:
-        return _RecordFile.model_validate_json(store.read_regular(path, _MAX_RECORD)).records
+        return _Records.model_validate_json(store.read_regular(path, _MAX_RECORD)).records
     except FileNotFoundError:
         return {}
     except ValidationError as error:

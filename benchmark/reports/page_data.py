@@ -14,7 +14,7 @@ from benchmark import store, tables
 from benchmark.metrics import COSTS, DECLARED, HEADLINE, RECORDED, Section, own_names
 from benchmark.reports import run_text
 from benchmark.reports.palette import LINES, ON_DARK
-from benchmark.store import Results, Runs, Scores, Status, StoredRun
+from benchmark.store import Results, Runs, Status, StoredRun
 from benchmark.tables import Plan, TableFilter, TableStyle, layout
 from methods.metrics import Role
 
@@ -119,17 +119,17 @@ class GroupCurves(NamedTuple):
 
 
 def group_curves(
-    curves: Sequence[Scores], students: Sequence[str], roles: Mapping[str, Role], own: Mapping[str, str]
+    curves: Sequence[pd.DataFrame], students: Sequence[str], roles: Mapping[str, Role], own: Mapping[str, str]
 ) -> GroupCurves:
     """Average the curves of several runs, one per run, over the runs that have the epoch."""
-    curves = [curve for curve in curves if "epoch" in curve.names]
-    epochs_of = [curve.values[:, curve.names.index("epoch")].astype(int) for curve in curves]
+    curves = [curve for curve in curves if "epoch" in curve]
+    epochs_of = [curve["epoch"].to_numpy().astype(int) for curve in curves]
     epochs = np.unique(np.concatenate([*epochs_of, np.empty(0, int)]))
     by_name: dict[str, Numbers] = {}
     for number, (curve, present) in enumerate(zip(curves, epochs_of, strict=True)):
-        for name, columns in joined(curve.names, students, roles, own).items():
+        for name, columns in joined([*map(str, curve)], students, roles, own).items():
             values = by_name.setdefault(name, np.full((len(curves), len(epochs)), np.nan))
-            values[number, np.searchsorted(epochs, present)] = mean_of(curve.values[:, columns].T)[0]
+            values[number, np.searchsorted(epochs, present)] = mean_of(curve.to_numpy()[:, columns].T)[0]
     found = {name: mean_of(values) for name, values in by_name.items() if np.isfinite(values).any()}
     means, deviations = ({name: pair[part] for name, pair in found.items()} for part in (0, 1))
     return GroupCurves(epochs.tolist(), means, deviations)
@@ -187,7 +187,8 @@ def as_page_data(
     points = min(60, max(12, numbers // (4 * max(1, len(content.stored.found)))))
     for start in range(0, len(content.groups), AT_ONCE):
         part = content.groups[start : start + AT_ONCE]
-        curves = dict(content.stored.curves([name for group in part for name in group.runs]))
+        rows_of = content.stored.curves([name for group in part for name in group.runs])
+        curves = {name: pd.DataFrame(rows, dtype=float) for name, rows in rows_of}
         for group in part:
             ended = [result for name in group.runs if (result := content.runs[name].result)]
             students = [name for result in ended for name in result.students]
@@ -207,7 +208,7 @@ def as_page_data(
     groups = []
     for group, lines in zip(content.groups, averaged, strict=True):
         finished = [content.runs[name] for name in group.runs if content.runs[name].status is Status.FINISHED]
-        last = [run.last.named() for run in finished]
+        last = [run.numbers for run in finished]
         costs = {name: [value for row in last for value in one.of(row).values()] for name, one in COSTS.items()}
         accuracies = [value for one in finished if (value := one.last_metrics().get(HEADLINE)) is not None]
         groups.append(
@@ -251,13 +252,12 @@ def _spread(length: int, points: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(length, points)).round()).astype(int).tolist() if length else []
 
 
-def _details(run: StoredRun, curve: Scores | None, points: int) -> dict[str, Any]:
+def _details(run: StoredRun, curve: pd.DataFrame | None, points: int) -> dict[str, Any]:
     result = run.result
     metrics = {key: _rounded(value) for key, value in run.last_metrics().items() if key != "epoch"}
     line = np.empty((0, 2))
-    if curve is not None and HEADLINE in curve.names:
-        line = curve.values[:, [curve.names.index("epoch"), curve.names.index(HEADLINE)]]
-        line = line[np.isfinite(line[:, 1])]
+    if curve is not None and HEADLINE in curve:
+        line = curve[["epoch", HEADLINE]].dropna().to_numpy()
     return {
         "status": str(run.status),
         "reason": result.reason if result else "",

@@ -26,7 +26,6 @@ from .files import (
     Status as Status,
     content_of as content_of,
     first_fault as first_fault,
-    hash_of_files as hash_of_files,
     parse as parse,
     parse_stored_yaml as parse_stored_yaml,
     read_files as read_files,
@@ -34,7 +33,7 @@ from .files import (
     read_result as read_result,
     whole_files as whole_files,
 )
-from .index import Scores as Scores, StoredRun as StoredRun, brief as brief
+from .index import StoredRun as StoredRun, brief as brief
 from .loading import (
     BUDGETS_JOINED_BY as BUDGETS_JOINED_BY,
     DAMAGED as DAMAGED,

@@ -1,22 +1,20 @@
 """The runs of one results folder or of several: all of them in brief, the curves of some, or one that is named."""
 
 import glob
-import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
 from benchmark import paths
-from benchmark.store.files import CONFIG, DamagedError, Stamp, Status, read_files, stamp, whole_files
-from benchmark.store.index import Index, Scores, StoredRun, brief, reduced
+from benchmark.store.files import CONFIG, DamagedError, Row, Stamp, Status, read_files, read_metrics, stamp, whole_files
+from benchmark.store.index import StoredRun, brief, read_index, shown_epochs, write_index
 from benchmark.store.runs import REPLICATE, identity_in, replicate_name
 from methods.errors import InputError, unknown
 
 Results = str | Path | Sequence[str | Path]
-
-BATCH = 200  # runs that are read between two writings of the index: a command that is killed loses no more
 
 
 @dataclass(frozen=True)
@@ -25,26 +23,20 @@ class Runs:
 
     found: Sequence[StoredRun]  # in the order of their names
     left_out: Mapping[Path, str]  # a line by the folder of each that is left out: it is damaged, or contradicts another
-    by_index: bool = True  # whether curves may be taken from the index
 
-    def curves(self, names: Collection[str]) -> Iterator[tuple[str, Scores]]:
-        """Yield the curves of the runs of these names, as :func:`benchmark.store.index.reduced`, in any order."""
-        by_root: dict[Path, dict[str, str]] = {}
+    def curves(self, names: Collection[str], whole: bool = False) -> Iterator[tuple[str, list[Row]]]:
+        """Yield the metrics of the runs of these names, a row per epoch.
+
+        They are those of :func:`benchmark.store.index.shown_epochs`, or of all epochs of whole curves.
+        """
         for run in self.found:
             if run.name in names:
-                by_root.setdefault(run.root, {})[run.folder.name] = run.name
-        for root, missing in by_root.items():
-            if self.by_index:
-                with Index(root) as index:
-                    for stored_as, curve in index.curves([*missing]):
-                        yield missing.pop(stored_as), curve
-            for stored_as, name in missing.items():
-                try:
-                    contents = read_files(root / "runs" / stored_as)
-                except DamagedError:
-                    # it was whole a moment ago, and is named by the next command
-                    continue
-                yield name, reduced(contents)
+                # it was whole a moment ago; what has become of it is said by the next command
+                with suppress(DamagedError):
+                    yield (
+                        run.name,
+                        read_metrics(run.folder, None if whole else shown_epochs(run.config.train, run.epochs)),
+                    )
 
 
 def folders(results: Results) -> list[Path]:
@@ -109,16 +101,14 @@ def read(
     kept: list[StoredRun] = []
     left_out: dict[Path, str] = {}
     by_identity: dict[str, list[StoredRun]] = {}
-    for run in (run for root in roots for run in _read_one(root, by_index)):
-        if run.damage:
-            left_out[run.folder] = f"{run.folder} is left out: it is damaged: {run.damage}"
-        else:
+    for root in roots:
+        for run in _read_one(root, by_index, left_out):
             by_identity.setdefault(run.identity, []).append(run)
     for runs in by_identity.values():
         counting, contradicting = (runs, {}) if len(runs) == 1 else _counting(runs, preferred, submissions)
         kept += counting
         left_out |= {folder: f"{folder} is left out: {why}" for folder, why in contradicting.items()}
-    return Runs(sorted(_named_apart(kept), key=lambda run: run.name), left_out, by_index)
+    return Runs(sorted(_named_apart(kept), key=lambda run: run.name), left_out)
 
 
 def names(results: Path) -> list[str]:
@@ -217,11 +207,11 @@ def _counting(
 
 def _claimed(run: StoredRun, claims: Mapping[Path, str]) -> StoredRun:
     """Return a run of a submission as one of an environment that names the submission; any other as it is."""
-    if (submission := claims.get(run.root.resolve())) is None:
+    submission = claims.get(run.root.resolve())
+    if submission is None or run.result is None:
         return run
     hardware = f"{run.made_with.get('hardware') or 'unknown hardware'}, claimed in {submission}"
-    end = json.loads(run.ending) | {"environment": {**run.made_with, "hardware": hardware}}
-    return replace(run, ending=json.dumps(end, separators=(",", ":")))
+    return replace(run, result=replace(run.result, environment={**run.made_with, "hardware": hardware}))
 
 
 def _named_apart(runs: Iterable[StoredRun]) -> Iterator[StoredRun]:
@@ -243,37 +233,27 @@ def _preferred(roots: Sequence[Path], prefer: str | Path | None) -> Path | None:
     return found
 
 
-def _read_one(root: Path, by_index: bool) -> list[StoredRun]:
-    """Return the runs of one results folder, by its index where that holds, and bring the index up to date."""
+def _read_one(root: Path, by_index: bool, left_out: dict[Path, str]) -> list[StoredRun]:
+    """Return the runs of one results folder, by its index where that holds, and bring the index up to date.
+
+    Those that are damaged are added to what is left out.
+    """
     stamps = scan(root)
-    # nothing that prints or stores such a name would work
-    found = [StoredRun(root, name, damage="its name is no text") for name in stamps if not name.isprintable()]
-    for one in found:
-        del stamps[one.name]
-    if by_index:
-        with Index(root) as index:
-            known = index.runs()
-            found += [known[name] for name, now in stamps.items() if name in known and known[name].stamp == now]
-            held = {one.name for one in found}
-            stale = [name for name in stamps if name not in held]
-            for start in range(0, len(stale), BATCH):
-                batch = list(_read_files(root, stale[start : start + BATCH]))
-                index.write(batch)
-                found += [run for run, _ in batch]
-            if gone := known.keys() - stamps.keys():
-                index.write((), gone)
-    else:
-        found += [run for run, _ in _read_files(root, stamps)]
-    return sorted(found, key=lambda run: run.name)
-
-
-def _read_files(root: Path, names: Iterable[str]) -> Iterator[tuple[StoredRun, Scores]]:
-    """Yield the runs in brief with their reduced curves; nothing of one whose folder is gone."""
-    for name in names:
-        try:
-            contents = read_files(root / "runs" / name)
-        except DamagedError as error:
-            if (root / "runs" / name).is_dir():
-                yield StoredRun(root, name, stamp=error.stamp, damage=str(error)), Scores.of([])
-        else:
-            yield brief(root, name, contents), reduced(contents)
+    known = read_index(root) if by_index else {}
+    found = {name: run for name, run in known.items() if stamps.get(name) == run.stamp}
+    try:
+        for name in [name for name in stamps if name not in found]:
+            folder = root / "runs" / name
+            try:
+                if not name.isprintable():
+                    # nothing that prints or stores such a name would work
+                    raise DamagedError("its name is no text")
+                found[name] = brief(root, name, read_files(folder))
+            except DamagedError as error:
+                if folder.is_dir():
+                    left_out[folder] = f"{folder} is left out: it is damaged: {error}"
+    finally:
+        # a command that is interrupted loses nothing of what was read
+        if by_index and found != known:
+            write_index(root, found.values())
+    return sorted(found.values(), key=lambda run: run.name)

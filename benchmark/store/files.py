@@ -8,7 +8,7 @@ import math
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -83,8 +83,6 @@ class Result:
 class DamagedError(Exception):
     """A run's files are not what a run writes; the message says which and why, on one line."""
 
-    stamp: Stamp = ()  # as of :class:`Contents`
-
 
 @strict_dataclass(config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), frozen=True, kw_only=True)
 class _StoredResult(Result):
@@ -93,19 +91,11 @@ class _StoredResult(Result):
 
 
 @dataclass(frozen=True)
-class Contents:
-    """A run's files, checked."""
+class Run:
+    """What a run was asked to do, and how it ended."""
 
     config: RunConfig  # its resolved configuration
-    result: Result | None  # how it ended; None if it has not
-    rows: Sequence[Row]  # its metrics, a row per epoch; a metric that was no finite number is left out
-    raw: Mapping[str, bytes] = field(default_factory=dict)  # the files' bytes by name
-    stamp: Stamp = ()  # when they were read in a folder; empty for files of a bundle, or that may change unnoticed
-
-    @cached_property
-    def hash(self) -> str:
-        """What changes with any byte of the files."""
-        return hash_of_files(self.raw)
+    result: Result | None  # None if it has not ended
 
     @property
     def status(self) -> Status:
@@ -113,17 +103,26 @@ class Contents:
         return self.result.status if self.result else Status.UNFINISHED
 
     @property
-    def environment(self) -> Mapping[str, str]:
+    def made_with(self) -> Mapping[str, str]:
         """Versions and device; empty if they are not known."""
         return (self.result.environment if self.result else None) or {}
 
 
-def hash_of_files(files: Mapping[str, bytes]) -> str:
-    """Return what changes with any name or byte of files."""
-    digest = sha256()
-    for name, content in sorted(files.items()):
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class Contents(Run):
+    """A run's files, checked."""
+
+    rows: Sequence[Row]  # its metrics, a row per epoch; a metric that was no finite number is left out
+    raw: Mapping[str, bytes] = field(default_factory=dict)  # the bytes of all files that were given, by name
+    stamp: Stamp = ()  # when they were read in a folder; empty for files of a bundle, or that may change unnoticed
+
+    @cached_property
+    def hash(self) -> str:
+        """What changes with any byte of configuration, metrics and result."""
+        digest = sha256()
+        for name in sorted(LIMITS.keys() & self.raw.keys()):
+            digest.update(f"{name} {len(self.raw[name])}\n".encode() + self.raw[name])
+        return digest.hexdigest()
 
 
 class _Loader(DistinctKeys, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -185,14 +184,16 @@ _RESULT = TypeAdapter(_StoredResult)
 _NUMBERS = TypeAdapter(dict[str, Annotated[float, Field(allow_inf_nan=False)] | None], config=ConfigDict(strict=True))
 
 
-def parse_metrics(content: bytes) -> list[Row]:
-    """Return the metrics of every epoch, or raise a DamagedError that names a line by its number, counted from 1."""
+def parse_metrics(content: bytes, epochs: Collection[int] | None = None) -> list[Row]:
+    """Return the metrics of every epoch, or of some, or raise a DamagedError that names a line, counted from 1."""
     lines = content.split(b"\n")
     if lines.pop():
         raise DamagedError(f"{METRICS} is cut short in line {len(lines) + 1}")
     rows = []
     names: dict[str, str] = {}
     for number, line in enumerate(lines):
+        if epochs is not None and number not in epochs:
+            continue
         try:
             given = _NUMBERS.validate_json(line)
         except ValidationError as error:
@@ -212,7 +213,7 @@ def parse_metrics(content: bytes) -> list[Row]:
 
 
 def parse(raw: Mapping[str, bytes]) -> Contents:
-    """Return what a run's files say together, given their bytes by name; others are passed over.
+    """Return what a run's files say together, given their bytes by name; of others nothing is read.
 
     It is a DamagedError if one is damaged, there is no configuration, or they contradict each other.
     """
@@ -229,7 +230,7 @@ def parse(raw: Mapping[str, bytes]) -> Contents:
             scored = dict.fromkeys(name[5:] for row in rows for name in row if name.startswith("top1/"))
             roles = {name: role for name in scored for role in _OLD_ROLES if name.rstrip("0123456789") == role}
             ended = replace(ended, roles=roles)
-    read = Contents(config, ended, rows, {name: raw[name] for name in LIMITS if name in raw})
+    read = Contents(config, ended, rows, raw)
     if len(rows) > config.train.epochs or (read.status is Status.FINISHED and len(rows) != config.train.epochs):
         raise DamagedError(f"it is {read.status} with {len(rows)} of {config.train.epochs} epochs in {METRICS}")
     return read
@@ -277,27 +278,21 @@ def content_of(folder: Path, name: str) -> bytes | None:
         raise DamagedError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def read_files(folder: Path) -> Contents:
-    """Return a run's files as they are at one moment, while others may be writing them.
+def read_metrics(folder: Path, epochs: Collection[int] | None = None) -> list[Row]:
+    """Return the metrics in a run's folder, of every epoch or of some; none if there is no file of them."""
+    return parse_metrics(content_of(folder, METRICS) or b"", epochs)
 
-    If they are damaged, that is a DamagedError with a ``stamp``.
-    """
+
+def read_files(folder: Path) -> Contents:
+    """Return a run's files as they are at one moment, while others may be writing them, or raise a DamagedError."""
     for _ in range(_TRIES):
         begun, before = time.time_ns(), stamp(folder)
-        found: Contents | DamagedError
-        try:
-            # the result is written last: whoever reads it first finds all metrics after it
-            read = ((name, content_of(folder, name)) for name in (CONFIG, RESULT, METRICS))
-            found = parse({name: content for name, content in read if content is not None})
-        except DamagedError as error:
-            found = error
+        # the result is written last: whoever reads it first finds all metrics after it
+        read = {name: content_of(folder, name) for name in (CONFIG, RESULT, METRICS)}
         if before == stamp(folder):
             break
-    settled = before if begun - max(before[1::3]) >= _RACY_NS else ()
-    if isinstance(found, Contents):
-        return replace(found, stamp=settled)
-    found.stamp = settled
-    raise found
+    found = parse({name: content for name in LIMITS if (content := read[name]) is not None})
+    return replace(found, stamp=before if begun - max(before[1::3]) >= _RACY_NS else ())
 
 
 def whole_files(folder: Path) -> Contents:

@@ -15,13 +15,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from benchmark.configuration import PLACE
+from benchmark.configuration import PLACE, SECTIONS, RunConfig
 from benchmark.formatting import OTHER_WORDS, short_name
 from benchmark.metrics import DECLARED, roles_text
-from benchmark.store import collection, environment as environments
+from benchmark.store import collection
 from benchmark.store.collection import Results, Runs
-from benchmark.store.files import DamagedError, read_files
-from benchmark.store.index import COST, Scores, StoredRun
+from benchmark.store.files import Result
+from benchmark.store.index import COST, StoredRun
 from methods.errors import InputError, unknown
 
 Epochs = Literal["all", "last"]
@@ -73,7 +73,7 @@ def load(
     if split not in get_args(Split):
         raise unknown("split", str(split), get_args(Split))
     runs = collection.read(results, prefer)
-    found, left_out = list(runs.found), dict(runs.left_out)
+    found = list(runs.found)
     frame = _composed(found)
     if found:
         if isinstance(where, str):
@@ -91,17 +91,12 @@ def load(
             raise InputError(f"no run is scored on the {split} split (split='all' gives the {fitting} others)")
         frame = frame[chosen].reset_index(drop=True)
         found = [run for run, wanted in zip(found, chosen, strict=True) if wanted]
-    curves: list[Scores] = []
     if epochs == "all":
-        whole = []
-        for run in found:
-            try:
-                curves.append(Scores.of(read_files(run.folder).rows))
-                whole.append(run)
-            except DamagedError as error:
-                left_out[run.folder] = f"{run.folder} is left out: it is damaged: {error}"
-        found, frame = whole, _composed(whole, curves)
-    return _noted(frame, found, left_out)
+        rows_of = runs.curves([run.name for run in found], whole=True)
+        curves = {name: pd.DataFrame(rows, dtype=float) for name, rows in rows_of}
+        found = [run for run in found if run.name in curves]
+        frame = _composed(found, [curves[run.name] for run in found])
+    return _noted(frame, found, runs.left_out)
 
 
 def last_epochs(runs: Runs) -> pd.DataFrame:
@@ -110,85 +105,63 @@ def last_epochs(runs: Runs) -> pd.DataFrame:
 
 
 def _noted(frame: pd.DataFrame, found: Sequence[StoredRun], left_out: Mapping[Path, str]) -> pd.DataFrame:
-    # runs that differ in their seeds alone share these texts
-    declared = {run.ending: run.result for run in found if '"metrics":[]' not in run.ending}
-    frame.attrs[DECLARED] = tuple(
-        dict.fromkeys(one for result in declared.values() if result for one in result.metrics)
-    )
+    declared = (one for run in found if run.result for one in run.result.metrics)
+    frame.attrs[DECLARED] = tuple(dict.fromkeys(declared))
     frame.attrs[DAMAGED] = {folder.name: line for folder, line in left_out.items()}
     return frame
 
 
-def _composed(found: Sequence[StoredRun], curves: Sequence[Scores] | None = None) -> pd.DataFrame:
+def _composed(found: Sequence[StoredRun], curves: Sequence[pd.DataFrame] | None = None) -> pd.DataFrame:
     """Return one row per run, its last epoch, with the highest accuracy of any as ``best_epoch``.
 
     Or, where the runs' curves are given, one row per run and epoch; a run without an epoch has one.
     """
     if not found:
         return pd.DataFrame(columns=[*LEADING])
-    last = _numbers([run.last for run in found])
+    last = pd.DataFrame([run.numbers for run in found])
     costs = last[[name for name in last if str(name).startswith(COST)]]
     rows = np.arange(len(found))
     if curves is None:
-        numbers = last[[name for name in last if name not in costs]]
-        numbers = numbers.assign(best_epoch=pd.Series([run.best for run in found], dtype=float))
+        best = pd.Series([run.best for run in found], dtype=float, name="best_epoch")
+        numbers = pd.concat([last.drop(columns=costs.columns), best], axis="columns")
     else:
-        filled = [curve if len(curve.values) else Scores(("epoch",), np.full((1, 1), np.nan)) for curve in curves]
-        rows = rows.repeat([len(curve.values) for curve in filled])
-        numbers = _numbers(filled)
-    settings = _repeated([run.settings for run in found], _settings, rows)
+        nothing = pd.DataFrame({"epoch": [np.nan]})
+        filled = [nothing if curve.empty else curve for curve in curves]
+        rows = rows.repeat([len(curve) for curve in filled])
+        numbers = pd.concat(filled, ignore_index=True)
+    settings = pd.DataFrame([_settings(run.config) for run in found])
     # of datasets with one content the first's name counts: two paths to one file are one dataset
     forms = settings["dataset"].str.partition(PLACE)[0]
     settings["dataset"] = settings["dataset"].groupby([forms, settings["dataset.checksum"]]).transform("first")
-    endings = _repeated([run.ending for run in found], _ending, rows)
-    own = pd.DataFrame({"run": [run.name for run in found], "seed": [run.seed for run in found]}).take(rows)
-    own = own.reset_index(drop=True).assign(epoch=numbers.get("epoch", np.nan)).astype({"epoch": "Int64"})
+    names = pd.DataFrame({"run": [run.name for run in found], "seed": [run.config.seed for run in found]})
+    parts = [names, settings, pd.DataFrame([_ending(run) for run in found]), costs]
+    own, settings, endings, costs = (part.take(rows).reset_index(drop=True) for part in parts)
+    own = own.assign(epoch=numbers.get("epoch", np.nan)).astype({"epoch": "Int64"})
     every = pd.concat([own, settings, endings], axis="columns")[[*LEADING, "split", "budgets", "environment"]]
-    parts = [every, numbers, settings, costs.take(rows).reset_index(drop=True), endings]
-    shown = [part if part is every else part.drop(columns=every.columns, errors="ignore") for part in parts]
-    return pd.concat(shown, axis="columns").copy()
+    more = [part.drop(columns=every.columns, errors="ignore") for part in (numbers, settings, costs, endings)]
+    return pd.concat([every, *more], axis="columns").copy()
 
 
-def _numbers(curves: Sequence[Scores]) -> pd.DataFrame:
-    """Return the columns of curves, one below the other; what a run has not is nan."""
-    names = dict.fromkeys(name for curve in curves for name in curve.names)
-    places = {name: place for place, name in enumerate(names)}
-    ends = np.cumsum([len(curve.values) for curve in curves])
-    filled = np.full((ends[-1], len(places)), np.nan)
-    for end, curve in zip(ends, curves, strict=True):
-        filled[end - len(curve.values) : end, [places[name] for name in curve.names]] = curve.values
-    return pd.DataFrame(filled, columns=list(places))
-
-
-def _repeated(texts: Sequence[str], read: Callable[[str], dict[str, Any]], rows: Any) -> pd.DataFrame:
-    # runs that differ in their seeds alone share these texts: each is read once
-    codes, distinct = pd.factorize(np.array(texts, dtype=object))
-    return pd.DataFrame([read(text) for text in distinct]).take(codes[rows]).reset_index(drop=True)
-
-
-def _settings(text: str) -> dict[str, Any]:
-    config = json.loads(text)
-    found = {name: config[name] for name in ("method", "dataset", "backbone")}
-    found["split"] = "validation" if config["data"]["holdout"] else "test"
-    found["budgets"] = BUDGETS_JOINED_BY.join(config["budgets"])
-    for section in ("train", "data", "hyperparameters"):
-        for key, value in config[section].items():
+def _settings(config: RunConfig) -> dict[str, Any]:
+    found: dict[str, Any] = {name: getattr(config, name) for name in ("method", "dataset", "backbone", "split")}
+    found["budgets"] = BUDGETS_JOINED_BY.join(config.budgets)
+    sections = {name: getattr(config, name).model_dump(mode="json") for name in SECTIONS}
+    for section, values in (sections | {"hyperparameters": config.hyperparameters}).items():
+        for key, value in values.items():
             found[f"{section}.{key}"] = str(value) if isinstance(value, list | dict) else value
-    if uses := config["uses"]:
+    if config.uses:
+        uses = [use.model_dump(mode="json") for use in config.uses]
         found["uses"] = json.dumps([{key: value for key, value in use.items() if value} for use in uses])
-    found |= {f"files.{name}": content for name, content in config["files"].items()}
-    # a configuration without a plug-in has no such key
-    found |= {f"{role}.source": content for role, content in config.get("sources", {}).items()}
-    return found | {"method.version": config["method_version"], "dataset.checksum": config["dataset_checksum"]}
+    found |= {f"files.{name}": content for name, content in config.files.items()}
+    found |= {f"{role}.source": content for role, content in config.sources.items()}
+    return found | {"method.version": config.method_version, "dataset.checksum": config.dataset_checksum}
 
 
-def _ending(text: str) -> dict[str, Any]:
-    end = json.loads(text)
-    found = {"status": end["status"], "reason": end["reason"], "students": ",".join(end["students"])}
-    found["roles"] = roles_text(end["roles"])
-    environment = end["environment"] or {}
-    found["environment"] = environments.group(environment)
-    return found | {f"environment.{name}": value for name, value in environment.items()}
+def _ending(run: StoredRun) -> dict[str, Any]:
+    end = run.result or Result(run.status)
+    found = {"status": str(end.status), "reason": end.reason, "students": ",".join(end.students)}
+    found |= {"roles": roles_text(end.roles), "environment": run.environment}
+    return found | {f"environment.{name}": value for name, value in run.made_with.items()}
 
 
 _MAX_LISTED = 40  # values of a column that are listed for one that it does not have

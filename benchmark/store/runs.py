@@ -127,7 +127,7 @@ class Store:
     def metrics(self, config: RunConfig) -> list[dict[str, float]]:
         """Return the metrics of all epochs so far; none if they are damaged."""
         with suppress(DamagedError):
-            return files.parse_metrics(files.content_of(self.folder(config), files.METRICS) or b"")
+            return files.read_metrics(self.folder(config))
         return []
 
     def result(self, config: RunConfig) -> Result | None:

@@ -257,7 +257,7 @@ REFUSED: dict[str, Callable[[Run], object]] = {
     "an epoch too many": lambda run: run.rows.append({**run.rows[-1], "epoch": 2}),
     "no epoch": lambda run: run.rows.clear(),
     "a pickled checkpoint": lambda run: run.files.update({"checkpoint.pt": b"x"}),
-    "an index": lambda run: run.files.update({".index.sqlite": b"x"}),
+    "an index": lambda run: run.files.update({".index.json": b"x"}),
     "a record": lambda run: run.files.update({"verification.json": b"{}"}),
 }
 

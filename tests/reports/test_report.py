@@ -15,7 +15,7 @@ from benchmark.metrics import COSTS
 from benchmark.reports import page as report
 from benchmark.reports.page_data import Content, as_page_data, group_curves, joined, mean_of
 from benchmark.reports.run_text import limitations
-from benchmark.store import Contents, Result, Scores, Status, Store, StoredRun, brief
+from benchmark.store import Contents, Result, Status, Store, StoredRun, brief
 from methods.metrics import Role
 from tests.browser import Browser
 from tests.command_line import Bench
@@ -266,8 +266,8 @@ def test_equal_numbers_deviate_by_nothing() -> None:
 
 
 def test_runs_of_different_length_and_metrics() -> None:
-    whole = Scores(("epoch", "student", "top1/peer0", "top1/peer1"), np.array([[0, 10, 1, 3], [1, 20, 2, 4.0]]))
-    short = Scores(("epoch", "student", "loss"), np.array([[0, 30, 7.0]]))
+    whole = pd.DataFrame({"epoch": [0, 1], "student": [10, 20.0], "top1/peer0": [1, 2], "top1/peer1": [3, 4]})
+    short = pd.DataFrame({"epoch": [0], "student": [30], "loss": [7.0]})
     curves = group_curves([whole, short], ["peer0", "peer1"], dict.fromkeys(("peer0", "peer1"), "peer"), {})
     assert curves.epochs == [0, 1]
     np.testing.assert_array_equal(curves.means["student accuracy"], [20, 20])

@@ -371,7 +371,7 @@ class TestNamesThatBecomePaths:
         (folder / CONFIG).write_text(yaml.safe_dump(run.model_dump(mode="json")))
         before = self.files(tmp_path)
         assert build([results.root], tmp_path / "a" / "b" / "c" / "site").runs == 2
-        made = {name for name in self.files(tmp_path) - before if not name.endswith(".index.sqlite")}
+        made = {name for name in self.files(tmp_path) - before if not name.endswith(".index.json")}
         assert {name for name in made if not name.startswith("a/b/c/site")} == set()
         assert not [page for page in (tmp_path / "a/b/c/site").rglob("*.html") if "Told." in text_of(page)]
 

@@ -4,20 +4,18 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from benchmark import store
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
-from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, environment, files
-from benchmark.store.index import NAME, brief, reduced, spread
+from benchmark.store import METRICS, RESULT, Result, Status, Store, environment, files, index
+from benchmark.store.index import NAME, brief, shown_epochs, spread
 from methods.errors import InputError
 
 HOUR_AGO = 1_700_000_000
@@ -110,8 +108,7 @@ class TestWhatIsRead:
             path.unlink()
         gone.rmdir()
         assert set(table(results)["seed"]) == {0, 1, 2, 4, 5}
-        with sqlite3.connect(results / "runs" / NAME) as opened:
-            assert opened.execute("SELECT count(*) FROM runs").fetchone() == (5,)
+        assert len(index.read_index(results)) == 5
 
 
 class TestSameNumbers:
@@ -132,9 +129,7 @@ class TestSameNumbers:
             assert one.result == other.result == contents.result
             assert one.last_metrics() == other.last_metrics() == contents.rows[-1]
             assert one.digest == other.digest
-            curve, expected = curves.pop(other.name), reduced(contents)
-            assert curve.names == expected.names
-            np.testing.assert_array_equal(curve.values, expected.values)
+            assert curves.pop(other.name) == contents.rows
         assert curves == {}
 
     def test_curves_of_files_are_not_those_of_an_index_that_is_old(self, results: Path) -> None:
@@ -142,7 +137,7 @@ class TestSameNumbers:
         changed = finish(results, 2, 90.0, HOUR_AGO + 5)
         for by_index, runs in ((by_index, store.read(results, by_index=by_index)) for by_index in (False, True)):
             curve = dict(runs.curves([changed.name]))[changed.name]
-            assert curve.values[0, curve.names.index("student")] == 90.0, by_index
+            assert curve[0]["student"] == 90.0, by_index
 
 
 class TestReduced:
@@ -153,11 +148,13 @@ class TestReduced:
             assert (len(chosen), chosen[0], chosen[-1]) == (min(epochs, 120), 0, epochs - 1)
 
     def test_evaluated_epochs_are_kept_where_they_are_few(self) -> None:
-        run = RunConfig(**(config(0).model_dump() | {"train": TrainConfig(epochs=300, eval_every=25)}))
-        rows = [{"epoch": e} | ({"student": 1.0} if (e + 1) % 25 == 0 else {}) for e in range(300)]
-        curve = reduced(files.Contents(run, None, rows))
-        student = curve.values[:, curve.names.index("student")]
-        assert np.isfinite(student).sum() == 12
+        chosen = shown_epochs(TrainConfig(epochs=300, eval_every=25), 140)
+        assert {24, 49, 74, 99, 124, 149, 174, 199, 224, 249, 274, 299, 139} < chosen
+
+    def test_curves_of_a_long_run_are_of_those_epochs(self, tmp_path: Path) -> None:
+        name = finish(tmp_path, 0, epochs=300).name
+        ((_, curve),) = store.read(tmp_path).curves([name])
+        assert [row["epoch"] for row in curve] == spread(range(300))
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -169,8 +166,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "second half zeros": lambda path: path.write_bytes(
         path.read_bytes()[: path.stat().st_size // 2] + bytes(path.stat().st_size // 2)
     ),
-    "another database": lambda path: sqlite3.connect(path).execute("DROP TABLE curves"),
-    "text": lambda path: path.write_text("not a database" * 1000),
+    "text": lambda path: path.write_text("no index" * 1000),
+    "a number altered": lambda path: path.write_bytes(path.read_bytes().replace(b"53.0", b"99.0")),
 }
 
 
@@ -209,19 +206,9 @@ class TestBefallsTheIndex:
         pd.testing.assert_frame_equal(table(results), expected)
         assert len(parsed) == 6
 
-    def test_a_number_altered_in_place_is_not_believed(self, results: Path) -> None:
-        expected = table(results)
-        with sqlite3.connect(results / "runs" / NAME) as opened:
-            rows = opened.execute("SELECT name, content FROM runs").fetchall()
-            opened.execute("UPDATE runs SET content = ? WHERE name = ?", (rows[1][1], rows[0][0]))
-        pd.testing.assert_frame_equal(table(results), expected)
-
-    @pytest.mark.parametrize("suffix", ["", "-journal"])
     @pytest.mark.parametrize("kind", NO_FILES)
-    def test_what_is_no_regular_file_is_one_line_and_stays(
-        self, results: Path, tmp_path: Path, kind: str, suffix: str
-    ) -> None:
-        path = results / "runs" / f"{NAME}{suffix}"
+    def test_what_is_no_regular_file_is_one_line_and_stays(self, results: Path, tmp_path: Path, kind: str) -> None:
+        path = results / "runs" / NAME
         other = tmp_path / "other.txt"
         other.write_text("somebody's\n")
         NO_FILES[kind](path, other)
@@ -242,34 +229,14 @@ class TestBefallsTheIndex:
         os.utime(folder / METRICS, ns=(state.st_atime_ns, state.st_mtime_ns))
         assert table(copy)["student"].max() > 90 > expected["student"].max()
 
-    def test_another_process_holds_it(self, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        expected = table(results)
-        monkeypatch.setattr("benchmark.store.index.PATIENCE_S", 0.01)
-        holder = sqlite3.connect(results / "runs" / NAME, isolation_level=None)
-        holder.execute("BEGIN EXCLUSIVE")
-        finish(results, 1, 20.0, HOUR_AGO + 5)
-        frame = table(results)
-        assert dict(zip(frame["seed"], frame["student"], strict=True))[1] == 21.0
-        holder.execute("ROLLBACK")
-        holder.close()
-        assert len(table(results)) == len(expected)
+    def test_a_folder_that_cannot_be_written(self, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(path: Path) -> None:
+            raise PermissionError(path)
 
-    def test_a_folder_that_cannot_be_written(self, results: Path) -> None:
-        # for the superuser no folder is read-only: a file system that refuses is what SQLite says here
-        expected = table(results)
-        program = (
-            "import sys, sqlite3, pathlib\n"
-            "real = sqlite3.connect\n"
-            "def refused(path, **options):\n"
-            "    return real(str(path).replace('mode=rw', 'mode=ro'), **options)\n"
-            "sqlite3.connect = refused\n"
-            "from benchmark import store\n"
-            "print(len(store.load(pathlib.Path(sys.argv[1]), 'last')))\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", program, str(results)], capture_output=True, text=True, check=True, timeout=240
-        )
-        assert done.stdout == f"{len(expected)}\n"
+        # for the superuser no folder is read-only
+        monkeypatch.setattr(index, "replacing", refused)
+        assert len(table(results)) == 6
+        assert not (results / "runs" / NAME).exists()
 
     @pytest.mark.thorough
     def test_two_tables_at_once_while_runs_are_written(self, results: Path) -> None:
@@ -298,10 +265,9 @@ class TestBefallsTheIndex:
         assert (frame["student"] == 51.0 + frame["seed"]).all()
 
 
-def test_a_command_that_is_killed_leaves_what_it_has_indexed(
+def test_a_command_that_is_interrupted_leaves_what_it_has_indexed(
     results: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collection, "BATCH", 2)
     real = brief
 
     def killed(root: Path, name: str, contents: files.Contents) -> store.StoredRun:

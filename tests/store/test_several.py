@@ -99,7 +99,7 @@ def test_curves_of_a_replicate_are_its_own(labs: Path) -> None:
     runs = store.read(BOTH)
     curves = dict(runs.curves([found.name for found in runs.found]))
     assert len(curves) == 4
-    assert sorted(curve.values[0, curve.names.index("loss")] for curve in curves.values()) == [1.0, 1.0, 1.0, 1.5]
+    assert sorted(curve[0]["loss"] for curve in curves.values()) == [1.0, 1.0, 1.0, 1.5]
 
 
 @pytest.mark.parametrize("swapped", [False, True])
