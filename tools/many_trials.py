@@ -6,14 +6,13 @@ driver's CPU time and the wall time per trial. The trials are those of ``bench r
 
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmark import running
-from benchmark.configuration import RunConfig
-from benchmark.scheduling import Cluster, set_environment
+from benchmark.console import new_console
+from benchmark.scheduling import Cluster, Display, set_environment
 from benchmark.store import Result, Status
 
 NUMBERS = (200, 2000, 10_000)
@@ -22,31 +21,14 @@ MOST_MS = 15.0
 GROWTH = 1.3
 
 
-class Silent:
-    """An observer that says nothing."""
-
-    def started(self, run: RunConfig) -> None:
-        """Nothing."""
-
-    def note(self, run: RunConfig, line: str) -> None:
-        """Nothing."""
-
-    def epoch(self, run: RunConfig, row: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def ended(self, run: RunConfig, result: Result) -> None:
-        """Nothing."""
-
-
 def measure(numbers: list[int], results: Path) -> dict[int, tuple[float, float]]:
     """Return by number of trials the driver's CPU seconds and the wall seconds per trial; one cluster does all."""
     set_environment(Cluster())
     from ray import tune
 
-    from benchmark.scheduling import engines
+    from benchmark.scheduling import ACCURACY, ListSearcher, ProgressCallback, ray_engine
     from benchmark.scheduling.cluster import ray_cluster
     from benchmark.scheduling.preflight import prepare
-    from benchmark.scheduling.trials import ACCURACY, ListSearcher, ProgressCallback
 
     class Trivial(tune.Trainable):
         """Ends as soon as it begins."""
@@ -64,15 +46,18 @@ def measure(numbers: list[int], results: Path) -> dict[int, tuple[float, float]]
 
     (run,) = running.prepare([{"methods": "dml", "dataset": "digits", "seeds": 1, "results": str(results)}]).runs
     template = running.job(running.prepare([{"methods": "dml", "dataset": "digits", "results": str(results)}]), run)
-    found = {}
+    found, console = {}, new_console(quiet=True)
     with ray_cluster(Cluster()):
         placement = prepare(template, Cluster(), max(numbers), 1, lambda line: None)
         # the first trials start the workers
         for number in (20, *numbers):
             runs = [run.model_copy(update={"seed": seed}) for seed in range(number)]
-            callback, searcher = ProgressCallback(template, Silent()), ListSearcher([[run] for run in runs])
+            callback, searcher = (
+                ProgressCallback(template, Display(number, console)),
+                ListSearcher([[run] for run in runs]),
+            )
             wall, cpu = time.perf_counter(), time.process_time()
-            engines.fit(Trivial, callback, searcher, placement)
+            ray_engine.fit(Trivial, callback, searcher, placement)
             found[number] = (time.process_time() - cpu) / number, (time.perf_counter() - wall) / number
             assert {result.status for result in callback.ends(runs)} == {Status.FINISHED}
     return found

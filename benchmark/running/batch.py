@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,10 +153,11 @@ def train(
 ) -> list[Result]:
     """Carry out some runs of a command and return how they ended; ``name`` is what the display calls a run."""
     jobs = [job(command, run) for run in missing]
-    with scheduling.LoggingDisplay(len(jobs), console, name, command.log, command.store) as display:
+    with scheduling.Display(len(jobs), console, name, command.log, command.store) as display:
         if command.engine == "serial":
             return scheduling.run_serially(jobs, sets, display)
-        return scheduling.run_under_ray(jobs, sets, display, command.cluster, partial(say, console))
+        scheduling.set_environment(command.cluster)
+        return scheduling.run_under_ray(jobs, sets, display, command.cluster)
 
 
 def job(command: Command, run: RunConfig) -> "scheduling.Job":

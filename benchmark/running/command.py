@@ -1,4 +1,4 @@
-"""A request of ``bench run`` with everything resolved."""
+"""A request of ``bench run`` with everything resolved, and plans in which every method may spend the same."""
 
 import re
 from collections.abc import Sequence
@@ -6,11 +6,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark import datasets, optional_imports
-from benchmark.configuration import OPTIONS, Engine, Layer, LogitsType, Request, RunConfig, datasets_named, plan
-from benchmark.scheduling import Cluster, TimeLimit, logging_backends
+from benchmark.configuration import (
+    OPTIONS,
+    Checksums,
+    Engine,
+    Layer,
+    LogitsType,
+    Request,
+    RunConfig,
+    datasets_named,
+    distinct,
+    expanded,
+    plan,
+)
+from benchmark.scheduling import Cluster, TimeLimit, check_log
 from benchmark.store import Store
 from methods import registry
 from methods.errors import InputError, unknown
+
+MAX_EPOCHS = 100_000  # that a budget may give a run
 
 
 @dataclass(frozen=True)
@@ -100,23 +114,16 @@ def prepare(
         for name in datasets_named(chosen["dataset"]):
             datasets.describe(name, plugins).fetch(name, data_root)
     request = Request(layers, plugins, data_root)
-    method, macs = chosen["equal_cost"], chosen["budget"]
-    shares: list[str] = []
-    if chosen["cost"] == "time" and method is None:
+    if chosen["equal_cost"] is None and chosen["cost"] == "time":
         raise InputError("cost says what equal_cost makes equal: give equal_cost, a method")
-    if method is not None and macs is not None:
+    if chosen["equal_cost"] is not None and chosen["budget"] is not None:
         raise InputError("equal_cost and budget say the same thing in two ways: give one")
-    if method is None and macs is None:
-        runs = plan(request, datasets)
-    else:
-        from benchmark.speed.equal_cost import at_equal_cost
-
-        runs, found = at_equal_cost(request, device)
-        shares = list(map(str, found))
+    equal = chosen["equal_cost"] is not None or chosen["budget"] is not None
+    runs, shares = at_equal_cost(request, device) if equal else (plan(request, datasets), [])
     return Command(
         runs=runs,
         shares=shares,
-        broken=tuple(broken),
+        broken=broken,
         store=Store(chosen["results"]),
         data_root=data_root,
         plugins=plugins,
@@ -126,6 +133,74 @@ def prepare(
         device=device,
         save_students=chosen["save_students"],
         predictions=(kept_as or "float16") if chosen["save_predictions"] else None,
-        log=logging_backends.check(chosen["log"]),
+        log=check_log(chosen["log"]),
         limit=limit,
     )
+
+
+def at_equal_cost(request: Request, device: str = "auto") -> tuple[list[RunConfig], list[str]]:
+    """Return a request's runs with the epochs that its budget allows each, and a line on what each kind of run spends.
+
+    The budget is what the training of the method ``equal_cost`` takes, in MACs or in seconds on a device, or the MACs
+    of ``budget``: forward and backward, teachers' forward passes included. A run of c per epoch gets
+    ``max(1, round(budget / c))`` epochs; the epochs of the request are those of the named method. What a recipe states
+    as shares of the run, and defaults in epochs, scale with it; everything else stays, also a warm-up of whole epochs.
+
+    Raises:
+        InputError: For anything unknown, a budget that allows a run more than 100,000 epochs, or a method whose epochs
+            are set apart from the others'.
+    """
+    from benchmark.speed.cost import macs_per_image, plan_cost
+
+    method, macs, by_time = request.option("equal_cost"), request.option("budget"), request.option("cost") == "time"
+    unit = "seconds" if by_time else "multiply-adds"
+    label = f"equal {'time' if by_time else 'cost'}: {method}" if method else f"equal cost: {macs:.3g} {unit}"
+    plugins, checksums = tuple(request.plugins), Checksums()
+    runs = expanded(request, datasets, checksums)
+    # only shares of the run keep their shape at another length
+    milestones = [layer.get("train", {}).get("milestones") or [] for layer in request.layers]
+    if any(x >= 1 for given in milestones for x in given):
+        raise InputError("runs of equal cost differ in length: give train.milestones as shares of the run")
+    data = {run.dataset: run.data for run in runs}
+    shapes = {name: datasets.shape(name, own, request.data_root, plugins) for name, own in data.items()}
+    counted: dict[str, float] = {}
+
+    def per_epoch(run: RunConfig) -> float:
+        kind = run.model_copy(update={"seed": 0}).identity
+        if kind not in counted:
+            if by_time:
+                (image,), _ = plan_cost([run], shapes, request.option("results"), device, plugins)
+            else:
+                image = macs_per_image(run, shapes[run.dataset], plugins)
+            counted[kind] = image.train * shapes[run.dataset].train
+        return counted[kind]
+
+    totals = {(run.dataset, run.backbone): macs for run in runs}
+    if macs is None:
+        # the method as it is, whatever other settings of it the command has
+        layers = [{key: value for key, value in layer.items() if key != "variants"} for layer in request.layers]
+        reference = expanded(replace(request, layers=(*layers, {"methods": [method]})), datasets, checksums)
+        totals = {(run.dataset, run.backbone): per_epoch(run) * run.train.epochs for run in reference}
+    # the command line's own layer stays last: it says what may not be left unused
+    *below, last = request.layers
+    plans: dict[int, list[RunConfig]] = {}
+    scaled: list[RunConfig] = []
+    shares: list[str] = []
+    for number, run in enumerate(runs):
+        total, each = totals[run.dataset, run.backbone], per_epoch(run)
+        epochs = max(1, round(total / each))
+        if epochs > MAX_EPOCHS:
+            raise InputError(
+                f"the budget of {total:.3g} {unit} gives {run.method} on {run.dataset} "
+                f"{epochs:,} epochs, more than {MAX_EPOCHS:,}"
+            )
+        if epochs not in plans:
+            longer = replace(request, layers=(*below, {**last, "epochs": epochs}))
+            plans[epochs] = expanded(longer, datasets, checksums)
+        # the runs of plans of every length are in the same order
+        scaled.append(plans[epochs][number].model_copy(update={"budgets": [label]}))
+        if scaled[-1].train.epochs != epochs:
+            raise InputError(f"{run.method} has train.epochs of its own, which {label!r} would have to change")
+        spent = f"{epochs} epochs of {each:.3g} {unit} are {epochs * each:.3g} ({epochs * each / total:.1%})"
+        shares.append(f"{run.method} {run.dataset} {run.backbone}: {spent}")
+    return distinct(scaled), list(dict.fromkeys(shares))

@@ -32,9 +32,10 @@ def _undecided(
     return [name for name in methods if name in rows or name == baseline] if rows else []
 
 
-def _keep_plan(store: Store, declaration: Declaration, runs: Sequence[RunConfig], console: Console) -> None:
+def _keep_plan(declaration: Declaration, commands: Sequence[Command], console: Console) -> None:
     """Store a plan with the results, so that whatever shows its runs applies it; say what it does not go with."""
-    names = {store.folder(run).name for run in runs}
+    store = commands[0].store
+    names = {store.folder(run).name for command in commands for run in command.runs}
     say(console, *(f"note: {line}" for line in tables.keep_plan(store.root, declaration, names)))
 
 
@@ -83,7 +84,7 @@ class SuiteRun:
         if suite.looks:
             # of a suite in a file the file's name alone: a plan goes elsewhere too
             declared = tables.declaration(self.name.rpartition("/")[2], suite)
-            _keep_plan(store, declared, [run for command in self.parts.values() for run in command.runs], console)
+            _keep_plan(declared, list(self.parts.values()), console)
         undecided: dict[str, Sequence[str]] = dict.fromkeys(self.parts, suite.methods)
         # every part has a look before any has the next: the table is whole as soon as it can be
         for begin, look in pairwise([0, *(suite.looks or [suite.seeds])]):
@@ -150,15 +151,10 @@ class SequentialTest:
         max_seeds: int = MAX_SEEDS,
         step: int = SEED_STEP,
     ) -> None:
-        """Resolve a request.
+        """Resolve a request, whose last layer names no seeds.
 
-        Args:
-            layers: Keys and values, weakest first; the last one names no seeds.
-            prepare: Resolves them.
-            bound: Half-width of what counts as equivalent, in points, above 0.
-            baseline: One of the methods.
-            max_seeds: Seeds at the last look; at least a step.
-            step: Seeds that are added at a time, at least :data:`benchmark.tables.MIN_PAIRS`.
+        ``bound`` is the half-width of what counts as equivalent, in points, above 0; ``baseline`` one of the methods.
+        There is a look after each ``step`` of at least :data:`benchmark.tables.MIN_PAIRS` seeds.
 
         Raises:
             InputError: For anything unknown or out of range.
@@ -193,7 +189,7 @@ class SequentialTest:
                 one.
         """
         store = self.command.store
-        _keep_plan(store, self.declaration, self.command.runs, console)
+        _keep_plan(self.declaration, [self.command], console)
 
         def train(runs: list[RunConfig]) -> bool:
             batch.train_missing(self.command.of(runs), console)

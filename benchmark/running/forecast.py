@@ -1,8 +1,7 @@
 """What ``bench run`` says before it starts, and with ``--dry-run``: the runs, their time, and what makes it shorter."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -14,9 +13,6 @@ from benchmark.running.command import Command
 from benchmark.scheduling import usable_cpus
 from benchmark.store import environment
 from methods.errors import InputError
-
-if TYPE_CHECKING:
-    from benchmark.speed.cost import ImageCost
 
 WORTH_IT_PIXELS = 20_000_000  # of all epochs and runs; a plan that trains on fewer takes minutes and is not timed
 LONG_S = 2 * 3600.0  # from here on a plan is told what would make it shorter
@@ -32,31 +28,27 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
     There is no time for a plan of a few minutes or where no step can be timed, and no line on a GPU or a cluster. The
     shapes are those of the datasets by name.
     """
-    from benchmark.speed.cost import pixels, side_by_side
+    from benchmark.speed.cost import pixels
     from methods import backbones
 
     if command.cluster.address is not None or training.choose_device(command.device).type != "cpu":
         return []
-    told = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     if sum(pixels(run, shapes[run.dataset]) for run in runs) < WORTH_IT_PIXELS:
-        return [told]
+        return [counted(runs)]
     try:
-        took, line, images = estimated(command, runs, shapes)
+        took, line = estimated(command, runs, shapes)
     except InputError:
         # whatever is wrong with a method is told by its run
-        return [told]
+        return [counted(runs)]
     if took < LONG_S:
         return [line]
-    pairs, wide = list(zip(runs, images, strict=True)), places(command, runs)
-    longest, _ = max(pairs, key=lambda pair: pair[1].total(pair[0], shapes[pair[0].dataset], 1))
-    advice = []
-    if (fewer := shapes[longest.dataset].train // shapes[longest.dataset].num_classes // SHARE) >= SMALLEST_SUBSET:
-        small = {name: replace(own, train=min(own.train, fewer * own.num_classes)) for name, own in shapes.items()}
-        shorter = side_by_side([image.total(run, small[run.dataset]) for run, image in pairs], wide)
-        advice.append(f"fewer images (--set data.train_per_class={fewer}: about {duration(shorter)})")
-    if longest.backbone != (smallest := next(iter(backbones.available()))):
+    advice, shape = [], shapes[max(runs, key=lambda run: pixels(run, shapes[run.dataset])).dataset]
+    if (fewer := shape.train // shape.num_classes // SHARE) >= SMALLEST_SUBSET:
+        advice.append(f"fewer images (--set data.train_per_class={fewer})")
+    smallest = next(iter(backbones.available()))
+    if any(run.backbone != smallest for run in runs):
         advice.append(f"a smaller network (--backbone {smallest})")
-    if longest.train.precision != "bf16" and environment.multiplies_bfloat16():
+    if environment.multiplies_bfloat16() and any(run.train.precision != "bf16" for run in runs):
         advice.append("less precision (--set train.precision=bf16)")
     if not command.shares:
         advice.append("fewer epochs (--epochs, or --budget for equal cost)")
@@ -77,30 +69,26 @@ def places(command: Command, runs: Sequence[RunConfig]) -> int:
 
 def print_plan(command: Command, console: Console) -> None:
     """Print every run and whether it is finished already, and what the rest takes."""
-    states = {run.identity: command.store.ended(run) for run in command.runs}
-    missing = [run for run in command.runs if not states[run.identity]]
+    missing = {run.identity: run for run in command.runs if not command.store.ended(run)}
     # what cannot be carried out is refused before anything is printed
-    estimate = [estimated(command, missing)[1]] if missing else []
-    # the hyperparameters in which runs of one method, dataset and network differ
-    values: dict[tuple[str, ...], dict[str, set[str]]] = {}
+    estimate = [estimated(command, list(missing.values()))[1]] if missing else []
+    # the hyperparameters in which runs of one method, dataset and network differ are named
+    values: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     for run in command.runs:
-        own = values.setdefault((run.method, run.dataset, run.backbone), {})
         for key, value in run.hyperparameters.items():
-            own.setdefault(key, set()).add(repr(value))
+            values[run.method, run.dataset, run.backbone, key].add(repr(value))
     for run in command.runs:
-        own = values[run.method, run.dataset, run.backbone]
-        words = [f"{key}={value}" for key, value in run.hyperparameters.items() if len(own[key]) > 1]
+        own = run.hyperparameters.items()
+        words = [f"{key}={value}" for key, value in own if len(values[run.method, run.dataset, run.backbone, key]) > 1]
         kind = f" [{', '.join(words)}]" if words else ""
-        state = "finished" if states[run.identity] else "to do"
+        state = "to do" if run.identity in missing else "finished"
         say(console, f"{state:<8}  {run.label}{kind}  ({run.train.epochs} epochs, {run.identity})")
     done = f"{len(command.runs)} runs, {len(command.runs) - len(missing)} finished already"
     say(console, *command.shares, done, *estimate, *(f"note: {line}" for line in command.broken))
 
 
-def estimated(
-    command: Command, runs: Sequence[RunConfig], shapes: Shapes | None = None
-) -> tuple[float, str, Sequence["ImageCost"]]:
-    """Return the seconds that runs take here, from a few timed steps of each kind, as text too, and those per image."""
+def estimated(command: Command, runs: Sequence[RunConfig], shapes: Shapes | None = None) -> tuple[float, str]:
+    """Return the seconds that runs take here, from a few timed steps of each kind, and the same as text."""
     from benchmark.speed.cost import plan_cost, side_by_side
 
     # a set of many files takes seconds: one question per dataset, not per run
@@ -108,18 +96,17 @@ def estimated(
     if shapes is None:
         shapes = {name: datasets.shape(name, own, command.data_root, command.plugins) for name, own in data.items()}
         training.check_labels(runs, shapes, command.plugins)
-    found = plan_cost(runs, shapes, command.store.root, command.device, command.plugins)
+    images, remarks = plan_cost(runs, shapes, command.store.root, command.device, command.plugins)
     each = []
-    for run, image in zip(runs, found.images, strict=True):
+    for run, image in zip(runs, images, strict=True):
         # what an earlier command has trained of them is not trained again
         done = 0 if command.force else len(command.store.metrics(run))
         each.append(image.total(run, shapes[run.dataset], max(0, run.train.epochs - done)))
     took = side_by_side(each, wide)
-    parts = ["1 run" if len(runs) == 1 else f"{len(runs)} runs"]
-    if wide > 1:
-        parts.append(f"{wide} side by side")
-    if found.scaled:
-        parts.append(f"{found.scaled} of {found.kinds} kinds scaled by their multiply-adds")
-    if found.busy:
-        parts.append("timed beside other work, which makes it longer")
-    return took, f"about {duration(took)} on this machine ({', '.join(parts)})", found.images
+    parts = [counted(runs), *([f"{wide} side by side"] if wide > 1 else []), *remarks]
+    return took, f"about {duration(took)} on this machine ({', '.join(parts)})"
+
+
+def counted(runs: Sequence[RunConfig]) -> str:
+    """Return how many runs there are, in words."""
+    return "1 run" if len(runs) == 1 else f"{len(runs)} runs"

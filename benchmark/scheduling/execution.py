@@ -1,10 +1,10 @@
-"""One run from its folder to its result: what every engine does with it."""
+"""One run from its folder to its result, which every engine carries out so; and the engine for one after another."""
 
 import errno
 import re
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +18,8 @@ from benchmark import datasets, training
 from benchmark.configuration import LogitsType, RunConfig, sources
 from benchmark.datasets import Dataset
 from benchmark.scheduling.cluster import check_code
-from benchmark.scheduling.time_limit import EpochTimer, TimeLimit
+from benchmark.scheduling.progress import Display
+from benchmark.scheduling.time_limit import NOT_BEGUN, EpochTimer, TimeLimit
 from benchmark.speed.cost import run_cost
 from benchmark.store import ERROR, Result, Status, Store, atomic, environment, write_predictions
 from benchmark.training import CollapsedError, DivergedError, RecordingError, Row, Trainer, checkpoints
@@ -187,21 +188,22 @@ class Execution:
         self._store.keep_sources(code.values())
         self._store.begin(config)
         checkpoints.remove_temporary(self._folder)
-        state, fault = self._load_checkpoint()
         trainer = self._new_trainer()
-        if state is not None:
-            try:
+        try:
+            if not job.force and (state := checkpoints.load(self._folder)) is not None:
+                if state.get("run") != self._made_by():
+                    raise checkpoints.DamagedError("the checkpoint is of another run, or of other code than this")
                 trainer.load_state(state["trainer"])
                 self.rows, self._seconds = state["rows"], state["seconds"]
                 self.notes.append(f"resumed after epoch {state['trainer']['next_epoch']}")
-            except Exception as error:
-                if training.is_out_of_memory(error):
-                    raise
-                fault = f"the checkpoint does not fit the run: {_first_line(error)}"
-                trainer = self._new_trainer()
-        if fault:
+        except Exception as error:
+            if isinstance(error, OSError) or training.is_out_of_memory(error):
+                raise
+            damaged = isinstance(error, checkpoints.DamagedError)
+            fault = str(error) if damaged else f"the checkpoint does not fit the run: {_first_line(error)}"
             aside = checkpoints.set_aside(self._folder)
             self.notes.append(f"{fault}: set aside as {aside.name}, the run starts from its beginning")
+            trainer = self._new_trainer()
         self._store.write_metrics(config, self.rows)
         self._trainer = trainer
         return trainer
@@ -215,16 +217,6 @@ class Execution:
             if (loaded or sha256(Path(config.hyperparameters[name]).read_bytes()).hexdigest()) != planned:
                 raise _changed(f"file of {name}")
         return trainer
-
-    def _load_checkpoint(self) -> tuple[dict[str, Any] | None, str]:
-        """Return the checkpoint, or what is wrong with it."""
-        try:
-            state = None if self.job.force else checkpoints.load(self._folder)
-        except checkpoints.DamagedError as error:
-            return None, str(error)
-        if state is not None and state.get("run") != self._made_by():
-            return None, "the checkpoint is of another run, or of other code than this"
-        return state, ""
 
     def _made_by(self) -> dict[str, str]:
         """Return what a checkpoint belongs to: the run, and the code that trains."""
@@ -244,20 +236,20 @@ class Execution:
         return self._seconds + time.perf_counter() - self._begun
 
     def _end(self, status: Status, reason: str = "") -> None:
-        trainer, device = self._trainer, {}
+        trainer, made_with = self._trainer, dict(environment.versions())
         told: dict[str, Any] = {}
         if trainer is not None:
-            arithmetic = trainer.arithmetic
-            device = {
+            method, arithmetic = trainer.method, trainer.arithmetic
+            made_with |= {
                 "device": arithmetic.device.type,
                 "hardware": environment.device_name(str(arithmetic.device)),
                 "precision": arithmetic.precision,
                 "deterministic": str(arithmetic.deterministic).lower(),
                 **({"cuda": str(torch.version.cuda)} if arithmetic.device.type == "cuda" else {}),
             }
-            told = {"cost": run_cost(trainer), "students": trainer.method.students}
-            told |= {"roles": dict(trainer.method.roles()), "metrics": tuple(trainer.method.metrics)}
-        made_with = {**environment.versions(), **device, "date": datetime.now(UTC).date().isoformat()}
+            told = {"cost": run_cost(trainer), "students": method.students, "roles": dict(method.roles())}
+            told["metrics"] = tuple(method.metrics)
+        made_with["date"] = datetime.now(UTC).date().isoformat()
         result = Result(status, reason, self._elapsed(), made_with, **told)
         try:
             self._store.write_result(self.job.config, result)
@@ -285,3 +277,17 @@ def _first_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left on the disk of {error.filename or 'the results folder'}"
     return message_of(error)
+
+
+def run_serially(jobs: Sequence[Job], datasets: Mapping[str, Dataset], display: Display) -> list[Result]:
+    """Carry out the jobs in this process, in order, and return how they ended; without time the rest is not begun."""
+    results: list[Result] = []
+    timer = EpochTimer(jobs[0].limit if jobs else None)
+    for job in jobs:
+        execution = Execution(job, datasets[job.config.dataset], timer)
+        if execution.has_time():
+            display.started(job.config)
+            for kind, what in execution.train():
+                getattr(display, kind)(job.config, what)
+        results.append(execution.result or NOT_BEGUN)
+    return results

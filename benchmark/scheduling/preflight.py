@@ -79,13 +79,11 @@ def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Ca
         name, has = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})", node["Resources"]
         nodes.append(Node(node["NodeID"], name, has.get("CPU", 0.0), has.get("GPU", 0.0)))
     gpus, fit = _placed(nodes, template, cluster, count, threads)
-    left_out: list[Node] = []
-    if cluster.address:
-        answers = _checked(fit, template, gpus > 0)
-        left_out = [node for node in fit if node not in answers]
+    left_out: set[Node] = set()
+    if cluster.address and (left_out := set(fit) - _answering(fit, template, gpus > 0)):
         for node in left_out:
             say(f"note: the cluster's node {node.name} does not answer: it is left out")
-        if not answers:
+        if left_out == set(fit):
             raise MachineError("no node of the Ray cluster answers")
         gpus, fit = _placed([node for node in nodes if node not in left_out], template, cluster, count, threads)
     total, limit = places(fit, threads, gpus)
@@ -118,53 +116,44 @@ def _placed(
     raise InputError(f"train.threads is {threads}, but no {where} has more than {cpus:g} CPUs")
 
 
-def _checked(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> dict[Node, Any]:
-    """Let every node look at itself, and return those that answer.
+def _answering(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> set[Node]:
+    """Let every node :func:`look` at itself, and return those that answer in time and live on.
 
     Raises:
         MachineError: If a node is not fit to carry out a run.
     """
-    word = uuid4().hex
-    probe = Store(template.results).runs / f".probe-{word}{atomic.SUFFIX}"
-    probe.write_text(word, encoding="utf-8")
-    try:
-        answers = _asked(nodes, probe, word, template.plugins, on_gpus)
-        own = describe(template.plugins, on_gpus)
-    finally:
-        probe.unlink(missing_ok=True)
-    faults = []
-    for node, answer in answers.items():
-        broken = isinstance(answer, str)
-        if fault := f"cannot run this program: {cause_of(answer)}" if broken else _fault(answer, own, probe):
-            faults.append(f"the cluster's node {node.name} {fault}")
-    if faults:
-        raise MachineError("; ".join(faults))
-    return answers
-
-
-def _asked(nodes: Sequence[Node], *given: Any) -> dict[Node, Any]:
-    """Let each node :func:`look`, and return by node what that returns, or as text what error it raises.
-
-    A node that does not answer in time, or dies meanwhile, is not among them.
-    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    word = uuid4().hex
+    probe = Store(template.results).runs / f".probe-{word}{atomic.SUFFIX}"
+    own = describe(template.plugins, on_gpus)
+    probe.write_text(word, encoding="utf-8")
     # a process of its own, which is nobody's afterwards: it may have looked for other GPUs than a run is given
     remote = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(look)
-    asked = {
-        remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(*given): node
-        for node in nodes
-    }
-    answers: dict[Node, Any] = {}
-    for reference in ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)[0]:
-        try:
-            answers[asked[reference]] = ray.get(reference)
-        except ray.exceptions.RayTaskError as error:
-            answers[asked[reference]] = str(error)
-        except ray.exceptions.RayError:
-            continue
-    return answers
+    asked = {}
+    for node in nodes:
+        there = remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False))
+        asked[there.remote(probe, word, template.plugins, on_gpus)] = node
+    answering: set[Node] = set()
+    faults = []
+    try:
+        for reference in ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)[0]:
+            node = asked[reference]
+            try:
+                fault = _fault(ray.get(reference), own, probe)
+            except ray.exceptions.RayTaskError as error:
+                fault = f"cannot run this program: {cause_of(str(error))}"
+            except ray.exceptions.RayError:
+                continue
+            answering.add(node)
+            if fault:
+                faults.append(f"the cluster's node {node.name} {fault}")
+    finally:
+        probe.unlink(missing_ok=True)
+    if faults:
+        raise MachineError("; ".join(faults))
+    return answering
 
 
 def look(probe: Path, word: str, plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:
@@ -177,19 +166,18 @@ def look(probe: Path, word: str, plugins: Sequence[str], on_gpus: bool) -> dict[
     while True:
         fault = ""
         try:
-            if probe.read_text(encoding="utf-8") == word:
-                own.write_text(word, encoding="utf-8")
-                own.unlink()
-            else:
-                fault = "sees another results folder"
+            # a network's file system may show a file before what it holds
+            if probe.read_text(encoding="utf-8") != word:
+                raise FileNotFoundError
+            own.write_text(word, encoding="utf-8")
+            own.unlink()
         except FileNotFoundError:
             fault = "does not see the results folder"
         except OSError as error:
             fault = f"cannot use the results folder ({error.strerror})"
         if not fault or time.monotonic() > end:
-            break
+            return {**describe(plugins, on_gpus), "folder": fault}
         time.sleep(0.2)
-    return {**describe(plugins, on_gpus), "folder": fault}
 
 
 def describe(plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:
@@ -200,9 +188,9 @@ def describe(plugins: Sequence[str], on_gpus: bool) -> dict[str, str]:
             found[plugin] = sha256(Path(plugin).read_bytes()).hexdigest()
         except OSError as error:
             found[plugin] = str(error.strerror)
-    import torch
-
     if on_gpus:
+        import torch
+
         found["cuda"] = "there" if torch.cuda.is_available() else "missing"
     return found
 

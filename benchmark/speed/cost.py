@@ -4,7 +4,6 @@ MACs are counted by ``torch.utils.flop_counter``, which counts two operations fo
 steps of random images, and kept in a results folder's ``pace.json``.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +13,9 @@ from hashlib import sha256
 from heapq import heapreplace
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import training
@@ -40,7 +39,8 @@ SMALL_PIXELS = 16 * 32 * 32
 """Of the batch that is timed on a CPU: an image of a smaller one takes nearly as long as one of the run's own."""
 
 
-class ImageCost(NamedTuple):
+@dataclass(frozen=True)
+class ImageCost:
     """What an image costs in training and in evaluation: seconds, or MACs."""
 
     train: float
@@ -51,6 +51,10 @@ class ImageCost(NamedTuple):
         epochs = run.train.epochs if epochs is None else epochs
         evaluations = -(-epochs // run.train.eval_every)
         return self.train * epochs * shape.train + self.evaluation * evaluations * shape.test
+
+
+MEASURED = TypeAdapter(dict[str, ImageCost])
+"""The content of ``pace.json``: seconds by kind of run."""
 
 
 # ---- multiply-adds ----
@@ -188,42 +192,32 @@ def preparation(trainer: Trainer) -> Callable[[], StepBatch]:
     return lambda: trainer.batches.prepared(indices, sampled, 0)
 
 
-@dataclass(frozen=True)
-class PlanCost:
-    """What a plan takes."""
-
-    images: Sequence[ImageCost]  # seconds per image of every run, in the plan's order
-    kinds: int  # how many distinct kinds of runs there are
-    scaled: int  # how many of them were scaled from others instead of timed
-    busy: bool  # whether the machine did other work while they were timed
-
-
 def plan_cost(
     runs: Sequence[RunConfig],
     shapes: Mapping[str, Shape],
     folder: Path,
     device_name: str = "auto",
     plugins: Sequence[str] = (),
-) -> PlanCost:
-    """Return what a plan takes, from a few timed steps of each distinct kind of run, those first that have most to do.
+) -> tuple[list[ImageCost], list[str]]:
+    """Return the seconds per image of every run of a plan, and in words what makes them less exact.
 
-    Where the time is up, kinds are scaled by their MACs. Seconds that were measured are kept in ``<folder>/pace.json``
-    and not measured again.
+    A few steps of each distinct kind of run are timed, those first that have most to do. Where the time is up, kinds
+    are scaled by their MACs. Seconds that were measured are kept in ``<folder>/pace.json`` and not measured again.
 
     Raises:
         InputError: If a kind of run takes no step.
     """
     device = choose_device(device_name)
     names = [kind_of(run, shapes[run.dataset], device) for run in runs]
-    kinds = {name: (run, shapes[run.dataset]) for name, run in zip(names, runs, strict=True)}
+    kinds: dict[str, tuple[RunConfig, Shape]] = {}
     work: Counter[str] = Counter()
     for kind, run in zip(names, runs, strict=True):
-        work[kind] += pixels(run, shapes[run.dataset])
+        kinds[kind] = run, shapes[run.dataset]
+        work[kind] += pixels(*kinds[kind])
     stored: dict[str, ImageCost] = {}
     # a damaged file of seconds is measured anew
-    with suppress(OSError, ValueError, AttributeError, TypeError, KeyError):
-        content = json.loads((folder / FILE).read_text(encoding="utf-8")).items()
-        stored = {kind: ImageCost(float(own["train"]), float(own["evaluation"])) for kind, own in content}
+    with suppress(OSError, ValidationError):
+        stored = MEASURED.validate_json((folder / FILE).read_bytes())
     known = {kind: stored[kind] for kind in kinds if kind in stored}
     loads: list[float] = []
     begin = time.perf_counter()
@@ -234,14 +228,18 @@ def plan_cost(
         loads.append(load)
     if loads:
         folder.mkdir(parents=True, exist_ok=True)
-        kept = {kind: seconds._asdict() for kind, seconds in (stored | known).items()}
-        atomic.write_text(folder / FILE, json.dumps(kept, indent=2) + "\n")
+        atomic.write_text(folder / FILE, MEASURED.dump_json(stored | known, indent=2).decode() + "\n")
+    remarks = []
     if left := kinds.keys() - known:
         macs = {kind: macs_per_image(run, shape, plugins) for kind, (run, shape) in kinds.items()}
         # a plug-in's predictor may have no MACs at all
-        rates = [median(known[kind][part] / (macs[kind][part] or 1.0) for kind in known) for part in range(2)]
-        known |= {kind: ImageCost(rates[0] * macs[kind].train, rates[1] * macs[kind].evaluation) for kind in left}
-    return PlanCost([known[name] for name in names], len(kinds), len(left), bool(loads) and median(loads) > BUSY)
+        train = median(known[kind].train / (macs[kind].train or 1.0) for kind in known)
+        evaluation = median(known[kind].evaluation / (macs[kind].evaluation or 1.0) for kind in known)
+        known |= {kind: ImageCost(train * macs[kind].train, evaluation * macs[kind].evaluation) for kind in left}
+        remarks.append(f"{len(left)} of {len(kinds)} kinds scaled by their multiply-adds")
+    if loads and median(loads) > BUSY:
+        remarks.append("timed beside other work, which makes it longer")
+    return [known[name] for name in names], remarks
 
 
 def time_images(
@@ -283,12 +281,6 @@ def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
     )
     parts = (run.method, run.backbone, run.hyperparameters, train, recorded, shown, hardware, torch.__version__)
     return f"{run.method} {run.backbone} {sha256(repr(parts).encode()).hexdigest()[:16]}"
-
-
-def next_epoch(seconds: Sequence[float]) -> float | None:
-    """Return what the next epoch of a kind takes at most, by those before it; None if there was none."""
-    # the first one, which also warms the device up, counts until there is another
-    return max(seconds[1:], default=seconds[0]) if seconds else None
 
 
 def side_by_side(seconds: Iterable[float], places: int) -> float:

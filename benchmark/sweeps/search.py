@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from statistics import mean
 from typing import Any
 
@@ -11,9 +10,8 @@ from ray.tune.search import Searcher
 from rich.console import Console
 
 from benchmark import running
-from benchmark.console import say
 from benchmark.datasets import Dataset
-from benchmark.scheduling import ACCURACY, ListSearcher, LoggingDisplay, ProgressCallback, packed, run_trials
+from benchmark.scheduling import ACCURACY, Display, ListSearcher, ProgressCallback, packed, run_trials
 from benchmark.sweeps.outcomes import Outcome, complete, complete_statuses
 from benchmark.sweeps.plan import REDUCTION, Configuration, Sweep, first_rung
 from benchmark.sweeps.space import Assignment, identity
@@ -159,11 +157,9 @@ def carry_out(
         searcher = OptunaSearcher(sweep, configurations, scores, record)
     template = running.job(command, sweep.base)
     searcher.count = len(waiting) + wanted
-    missing = sum(not complete(sweep, run) for x in todo for run in x.configuration.runs)
-    with LoggingDisplay(
-        missing + wanted * len(sweep.seeds), console, sweep.label, command.log, command.store
-    ) as display:
+    runs = sum(not complete(sweep, run) for x in todo for run in x.configuration.runs) + wanted * len(sweep.seeds)
+    with Display(runs, console, sweep.label, command.log, command.store) as display:
         callback = ProgressCallback(template, display, complete_statuses(sweep))
         scheduler = Asha(callback, sweep.base.train.epochs) if asha else None
-        run_trials(callback, searcher, images, command.cluster, partial(say, console), scheduler)
+        run_trials(callback, searcher, images, command.cluster, scheduler)
     return running.TIME_IS_UP if callback.time_is_up else running.why_later(callback.results.values())

@@ -18,6 +18,7 @@ def test_from_the_command_to_the_store_there_are_ten_modules_at_most(
 ) -> None:
     entered: Counter[str] = Counter()
     deepest: set[str] = set()
+    passed: set[str] = set()
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
         nonlocal deepest
@@ -27,6 +28,7 @@ def test_from_the_command_to_the_store_there_are_ten_modules_at_most(
             return
         if event == "call":
             entered[name] += 1
+            passed.add(name)
             if len(entered) > len(deepest):
                 deepest = set(entered)
         elif event == "return" and name in entered:
@@ -41,5 +43,5 @@ def test_from_the_command_to_the_store_there_are_ten_modules_at_most(
         assert answer([*words, *small], monkeypatch, capsys).code == 0
     finally:
         sys.setprofile(None)
-    assert {"benchmark.cli", "benchmark.running.batch", "benchmark.scheduling.execution"} <= deepest
+    assert {"benchmark.cli", "benchmark.running.batch", "benchmark.scheduling.execution"} <= passed
     assert len(deepest) <= MOST, sorted(deepest)

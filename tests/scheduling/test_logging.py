@@ -11,8 +11,8 @@ from rich.console import Console
 
 from benchmark import running
 from benchmark.configuration.run_config import RunConfig
-from benchmark.scheduling import logging_backends
-from benchmark.scheduling.logging_backends import BACKENDS, LoggingDisplay
+from benchmark.scheduling import progress
+from benchmark.scheduling.progress import BACKENDS, Display
 from benchmark.store import Store
 from methods.errors import InputError
 from tests import needs
@@ -77,7 +77,7 @@ def test_mlflow_writes_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert [(point.step, point.value) for point in history] == [(row["epoch"], row["student"]) for row in rows]
 
 
-def fragile(run: RunConfig, folder: Path, first_epoch: int) -> logging_backends.Log:
+def fragile(run: RunConfig, folder: Path, first_epoch: int) -> progress.Log:
     """A backend that fails at its second epoch."""
 
     def epoch(number: int, metrics: Mapping[str, float]) -> None:
@@ -90,7 +90,7 @@ def fragile(run: RunConfig, folder: Path, first_epoch: int) -> logging_backends.
 def test_a_backend_that_fails_says_so_once_and_the_runs_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(logging_backends, "BACKENDS", {**BACKENDS, "json": fragile})
+    monkeypatch.setattr(progress, "BACKENDS", {**BACKENDS, "json": fragile})
     command = digits(tmp_path, "dml", **TWO, log=["json"])
     assert running.carry_out(command, Console(force_terminal=False))
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ") and "--log" in line]
@@ -101,14 +101,15 @@ def test_a_backend_that_fails_says_so_once_and_the_runs_go_on(
 def test_a_run_that_goes_on_opens_its_log_where_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
 
-    def recorder(run: RunConfig, folder: Path, first_epoch: int) -> logging_backends.Log:
+    def recorder(run: RunConfig, folder: Path, first_epoch: int) -> progress.Log:
         opened.append(first_epoch)
         return lambda number, metrics: None, lambda result: None
 
-    monkeypatch.setattr(logging_backends, "BACKENDS", {"recorder": recorder})
+    monkeypatch.setattr(progress, "BACKENDS", {"recorder": recorder})
     (run,) = digits(tmp_path, "dml").runs
     quiet = Console(quiet=True)
-    with LoggingDisplay(1, quiet, lambda run: run.label, ["recorder"], Store(tmp_path)) as display:
+    with Display(1, quiet, lambda run: run.label, ["recorder"], Store(tmp_path)) as display:
+        display.started(run)
         display.epoch(run, {"epoch": 7})
         display.epoch(run, {"epoch": 8})
     assert opened == [7]
@@ -117,11 +118,11 @@ def test_a_run_that_goes_on_opens_its_log_where_it_goes_on(tmp_path: Path, monke
 @pytest.mark.parametrize(("value", "fragment"), [("tensorbord", "'tensorboard'? (valid: mlflow, "), (3, "3")])
 def test_bad_words(value: Any, fragment: str) -> None:
     with pytest.raises(InputError, match=re.escape(fragment)):
-        logging_backends.check(value)
+        progress.check_log(value)
 
 
 def test_a_backend_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging_backends, "BACKENDS", {"no_such_module": fragile})
+    monkeypatch.setattr(progress, "BACKENDS", {"no_such_module": fragile})
     with pytest.raises(InputError, match=r"pip install 'okdbench\[no_such_module\]'"):
-        logging_backends.check("no_such_module")
-    assert logging_backends.check(None) == ()
+        progress.check_log("no_such_module")
+    assert progress.check_log(None) == ()

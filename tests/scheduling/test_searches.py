@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmark import running
-from benchmark.scheduling.trials import ACCURACY, ProgressCallback, packed
+from benchmark.scheduling import ACCURACY, ProgressCallback, packed
 from benchmark.sweeps import plan, sweeping
 from benchmark.sweeps.search import Asha
 from methods.errors import InputError

@@ -16,9 +16,10 @@ from benchmark.configuration import RunConfig
 from benchmark.datasets.catalogue import load
 from benchmark.errors import TryAgainError
 from benchmark.running import Command
-from benchmark.scheduling import Job, run_serially
+from benchmark.scheduling import Display, Job, run_serially
+from benchmark.scheduling.ray_engine import ListSearcher, ProgressCallback
 from benchmark.scheduling.time_limit import ENDING_S, EpochTimer, TimeLimit
-from benchmark.scheduling.trials import ListSearcher, ProgressCallback, Trial, packed, unpacked
+from benchmark.scheduling.trials import Trial, packed, unpacked
 from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
 from methods.errors import InputError
@@ -41,10 +42,11 @@ class Clock:
         return self.now
 
 
-class Listener:
-    """An observer that counts."""
+class Listener(Display):
+    """A display that remembers what it is told."""
 
     def __init__(self) -> None:
+        super().__init__(0, QUIET)
         self.events: list[str] = []
 
     def started(self, run: RunConfig) -> None:

@@ -94,15 +94,14 @@ class TestEstimate:
 
     def test_kinds_beyond_the_budget_are_scaled_by_macs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("benchmark.speed.cost.BUDGET_S", 0.0)
-        found = plan_cost([run_of("dml"), run_of()], {"random": SHAPE}, tmp_path, "cpu")
-        assert (found.kinds, found.scaled) == (2, 1)
-        two_peers, one = found.images
+        (two_peers, one), remarks = plan_cost([run_of("dml"), run_of()], {"random": SHAPE}, tmp_path, "cpu")
+        assert remarks[0].startswith("1 of 2 kinds scaled")
         assert two_peers.train == pytest.approx(2 * one.train, rel=0.5)
 
     @staticmethod
     def seconds(runs: list[RunConfig], folder: Path) -> list[float]:
-        found = plan_cost(runs, {"random": SHAPE}, folder, "cpu")
-        return [image.total(run, SHAPE) for run, image in zip(runs, found.images, strict=True)]
+        images, _ = plan_cost(runs, {"random": SHAPE}, folder, "cpu")
+        return [image.total(run, SHAPE) for run, image in zip(runs, images, strict=True)]
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30), st.integers(1, 5))
