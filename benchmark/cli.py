@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from benchmark import optional_imports
-from benchmark.commands import checks, exchange, reports, runs, studies, training
+from benchmark.commands import checks, exchange, reports, runs, training
 from benchmark.commands.options import NamesMetrics
 from benchmark.console import new_console, printing, same_command
 from benchmark.errors import MachineError, OutputError, TryAgainError
@@ -72,9 +72,9 @@ def _answered(error: BaseException) -> int:
             # as programs end that are sent SIGPIPE: quietly
             return 128 + signal.SIGPIPE
         case MachineError():
-            _fail(str(error), code=1)
+            _fail(str(error), 1)
         case ModuleNotFoundError(name=str(missing)) if missing in optional_imports.DISTRIBUTIONS:
-            _fail(optional_imports.missing_line(" ".join(["bench", *sys.argv[1:2]]), missing), code=1)
+            _fail(optional_imports.missing_line(" ".join(["bench", *sys.argv[1:2]]), missing), 1)
         case OSError(errno=errno.ENAMETOOLONG):
             # a name that no file here can have was written by a person, whichever command first looks for it
             _fail(f"{error.strerror}: {error.filename}")
@@ -132,20 +132,16 @@ def root(
     """Train, compare, trust the table."""
 
 
-_COMMANDS: dict[str, Any] = {
-    **{"run": training.run, "table": reports.table, "plot": reports.plot, "sweep": training.sweep},
-    **{"schedules": reports.schedules, "check": checks.check, "speed": checks.speed, "study": studies.app},
-    **{"list": runs.list_, "show": runs.show, "report": reports.report, "site": reports.site},
-    **{"pack": exchange.pack, "merge": exchange.merge, "verify": exchange.verify, "submit": exchange.submit},
-    **{"rm": runs.rm, "du": runs.du, "export": runs.export, "predict": runs.predict, "doctor": checks.doctor},
-}
+_COMMANDS = (
+    *(training.run, reports.table, reports.plot, training.sweep, reports.schedules, checks.check, checks.speed),
+    *(runs.list_, runs.show, reports.report, reports.site, exchange.pack, exchange.merge, exchange.verify),
+    *(exchange.submit, runs.rm, runs.du, runs.export, runs.predict, checks.doctor),
+)
 """In the order of the help page."""
 
-for name, command in _COMMANDS.items():
-    if isinstance(command, typer.Typer):
-        app.add_typer(command, name=name)
-    else:
-        app.command(name, cls=NamesMetrics)(command)
+for command in _COMMANDS:
+    app.command(command.__name__.rstrip("_"), cls=NamesMetrics)(command)
+app.add_typer(training.study, name="study")
 
 if __name__ == "__main__":
     main()

@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from io import TextIOWrapper
@@ -24,18 +24,15 @@ class _Output(TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write some text."""
-        with self._remembering():
-            return super().write(text)
+        return int(self._remembering(super().write, text))
 
     def flush(self) -> None:
         """Hand over what has been written."""
-        with self._remembering():
-            super().flush()
+        self._remembering(super().flush)
 
-    @contextmanager
-    def _remembering(self) -> Iterator[None]:
+    def _remembering(self, action: Callable[..., Any], *given: str) -> Any:
         try:
-            yield
+            return action(*given)
         except OSError as fault:
             self.fault = fault
             raise

@@ -1,35 +1,32 @@
 """Options that several subcommands have, and the words that a shell completes for them."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from benchmark.configuration import OPTIONS, Option
+from benchmark.configuration import DATA_ROOT, OPTIONS, Option
 from benchmark.console import tell
 from methods.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.store import Epochs
+    from benchmark.tables import style
 
 Complete = Callable[[str], list[str]]
 
 
-def one_of(words: Callable[[], Iterable[str]]) -> Complete:
-    """Return the completion of one word."""
+def one_of(words: Callable[[], Iterable[str]], several: bool = False) -> Complete:
+    """Return the completion of one word, or of the last of ``several`` between commas."""
 
     def complete(incomplete: str) -> list[str]:
-        return [word for word in words() if word.startswith(incomplete)]
-
-    return complete
-
-
-def several_of(words: Callable[[], Iterable[str]]) -> Complete:
-    """Return the completion of the last of several words between commas."""
-
-    def complete(incomplete: str) -> list[str]:
-        done, comma, last = incomplete.rpartition(",")
+        done, comma, last = incomplete.rpartition(",") if several else ("", "", incomplete)
         taken = done.split(",")
         return [f"{done}{comma}{word}" for word in words() if word.startswith(last) and word not in taken]
 
@@ -43,37 +40,34 @@ class NamesMetrics(TyperCommand):
         """Write the help with the names."""
         for option in self.params:
             if isinstance(option, TyperOption) and option.help and "{" in option.help:
-                from benchmark.metrics import figure_labels
-
-                names = {"metrics": ", ".join(metric_names()), "curves": ", ".join(figure_labels("curves"))}
+                names = {kind: ", ".join(names_of(kind)) for kind in ("metrics", "curves")}
                 option.help = option.help.format(**names)
         super().format_help(ctx, formatter)
 
 
-def metric_names() -> Iterable[str]:
-    """Return the metrics, those of methods included."""
-    from benchmark.metrics import known
-
-    return known()
-
-
 def names_of(kind: str) -> Iterable[str]:
-    """Return the methods, datasets, backbones, recipes or suites, importing none; of a form the beginning."""
-    from benchmark import datasets
+    """Return the words that there are of a kind, importing none of what they name; of a form the beginning."""
+    from benchmark import datasets, metrics
     from benchmark.configuration import PLACE, recipes, suites
     from methods import available, backbones
 
-    if kind == "datasets":
-        parts = [name.partition(PLACE) for name in datasets.available()]
-        return [name + colon for name, colon, _ in parts]
-    if kind == "backbones":
-        return [*backbones.available(), *(form.removesuffix("NAME") for form in backbones.sources())]
-    return available() if kind == "methods" else recipes.names() if kind == "recipes" else suites.names()
+    words: dict[str, Callable[[], Iterable[str]]] = {
+        "methods": available,
+        "datasets": lambda: ["".join(name.partition(PLACE)[:2]) for name in datasets.available()],
+        "backbones": lambda: [*backbones.available(), *(form.removesuffix("NAME") for form in backbones.sources())],
+        "recipes": recipes.names,
+        "suites": suites.names,
+        "metrics": metrics.known,  # those of methods included
+        "costs": lambda: metrics.COSTS,
+        "curves": lambda: metrics.figure_labels("curves"),
+        "values": lambda: [*metrics.figure_labels("curves"), *metrics.known()],
+    }
+    return words[kind]()
 
 
 def of_kind(kind: str, several: bool = False) -> Complete:
     """Return the completion of a word of :func:`names_of`, or of the last of several between commas."""
-    return (several_of if several else one_of)(partial(names_of, kind))
+    return one_of(partial(names_of, kind), several)
 
 
 def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -87,61 +81,58 @@ def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     ]
 
 
-def with_signature(function: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> Callable[..., None]:
-    """Give a function that takes any keywords the parameters that Typer is to make options of."""
-    signature = inspect.Signature(list(parameters))
-    function.__signature__ = signature  # type: ignore[attr-defined]
-    function.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
-    return function
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of its groups, in the places of the parameters that the groups are.
+
+    A group is a class of named fields that are options; or a dictionary, annotated with its options by their keys, of
+    those that were given.
+    """
+    own = inspect.signature(command).parameters
+    groups = {name: group for name, each in own.items() if (group := _group(each.annotation)) is not None}
+
+    def call(**values: Any) -> None:
+        for name, (options, make) in groups.items():
+            values[name] = make(**{option.name: values.pop(option.name) for option in options})
+        command(**values)
+
+    options = [option for name, each in own.items() for option in (groups[name][0] if name in groups else [each])]
+    keywords = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    call.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    call.__annotations__ = {option.name: option.annotation for option in options}
+    return call
 
 
-def option_parameter(name: str, annotation: Any) -> inspect.Parameter:
-    """Return the parameter of an option that need not be given."""
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+def _group(annotation: Any) -> tuple[list[inspect.Parameter], Callable[..., Any]] | None:
+    """Return the options of a group, and what makes it of their values; None for another parameter."""
+    if hasattr(annotation, "_fields"):
+        return list(inspect.signature(annotation).parameters.values()), annotation
+    options = next((one for one in getattr(annotation, "__metadata__", ()) if isinstance(one, Mapping)), None)
+    if options is None:
+        return None
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, keyword, default=None, annotation=one) for name, one in options.items()], _given
 
 
-def with_options(**groups: Mapping[str, Option]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that gives a command the options of groups; each is a mapping of those that were given."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def call(**values: Any) -> None:
-            chosen = {
-                group: {
-                    key: str(value) if isinstance(value, Path) else value
-                    for key in declared
-                    if (value := values.pop(key)) not in (None, [])
-                }
-                for group, declared in groups.items()
-            }
-            command(**values, **chosen)
-
-        call.__name__, call.__doc__ = command.__name__, command.__doc__
-        parameters: list[inspect.Parameter] = []
-        for own in inspect.signature(command).parameters.values():
-            declared = groups.get(own.name)
-            made = [own] if declared is None else [option_parameter(*_typed(*item)) for item in declared.items()]
-            parameters += [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in made]
-        return with_signature(call, parameters)
-
-    return decorate
+def _given(**values: Any) -> dict[str, Any]:
+    given = {key: value for key, value in values.items() if value not in (None, [])}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
 
 
-def _typed(key: str, option: Option) -> tuple[str, Any]:
-    """Return a declared option as Typer takes it."""
-    complete = one_of(lambda: option.choices) if option.choices else None
-    if option.names:
-        complete = of_kind(option.names, option.several)
+def declared(options: Mapping[str, Option]) -> dict[str, Any]:
+    """Return declared options as Typer takes them."""
+    return {key: _typed(option) for key, option in options.items()}
+
+
+def _typed(option: Option) -> Any:
+    complete = of_kind(option.names, option.several) if option.names else None
+    if option.choices:
+        complete = one_of(lambda: option.choices)
     how: dict[str, Any] = {"help": option.help, "metavar": option.metavar, "autocompletion": complete}
     if option.type is Path:
         how["parser"] = as_path
     kind = list[str] if option.type is list else option.type
-    flags = [option.flag] if option.flag else []
-    return key, Annotated[kind | None, typer.Option(*flags, **how)]
-
-
-def shown(results: Iterable[Path]) -> str:
-    """Return the results folders as text."""
-    return ", ".join(map(str, results))
+    return Annotated[kind | None, typer.Option(*([option.flag] if option.flag else []), **how)]
 
 
 def counted(number: int, what: str) -> str:
@@ -149,17 +140,25 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def file_layers(config: str | None, plugins: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the configuration that ``--config`` names, if it names one."""
-    from benchmark.configuration import layer_from_file
+def layers(
+    config: str | None, assignments: Sequence[str], flags: Mapping[str, Any], plugins: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the layers of a request, weakest first: the file that ``--config`` names, if any; the command line."""
+    from benchmark.configuration import layer_from_assignments, layer_from_file
 
-    return [] if config is None else [layer_from_file(config, plugins)]
+    file = [] if config is None else [layer_from_file(config, plugins)]
+    return [*file, layer_from_assignments(assignments) | dict(flags)]
 
 
 def say_notes(lines: Iterable[str]) -> None:
     """Name what is left out, such as damaged runs or broken plug-ins, a line each on the error stream."""
     for line in lines:
         tell(f"note: {line}", error=True)
+
+
+def no_runs(results: Iterable[Path]) -> InputError:
+    """Return the error for results folders without a run."""
+    return InputError(f"no runs in {', '.join(map(str, results))} yet: bench run makes some")
 
 
 def as_path(text: str | Path) -> Path:
@@ -185,7 +184,7 @@ def option(
     return typer.Option(*flags, help=meaning, metavar=metavar, autocompletion=complete)
 
 
-def argument(meaning: str, metavar: str, complete: Callable[..., list[str]] | None = None) -> Any:
+def argument(meaning: str, metavar: str | None, complete: Callable[..., list[str]] | None = None) -> Any:
     """Return an argument that is text."""
     return typer.Argument(help=meaning, metavar=metavar, autocompletion=complete)
 
@@ -198,13 +197,29 @@ def switch(flag: str, meaning: str) -> Any:
 RESULTS = [Path("results")]
 """Where runs are stored, if nothing else is given."""
 
+DATA = Path(DATA_ROOT)
+"""Where datasets are, if nothing else is given."""
+
+NONE: list[str] = []
+"""Of an option that may be repeated, if it is not given."""
+
 Text = str | None
-Words = list[str] | None
+Words = list[str]
 Config = Annotated[Text, option("A YAML file or a recipe's name; the command line wins.", "FILE", of_kind("recipes"))]
 Results = Annotated[Path, path("DIR", "Where runs are stored.")]
 ManyResults = Annotated[list[Path], path("DIR", "Where runs are stored; may be repeated, or a pattern in quotes.")]
 Prefer = Annotated[Path | None, path("DIR", "With several --results: the folder to use where folders disagree.")]
-DataRoot = Annotated[Path | None, path("DIR", OPTIONS["data_root"].help)]
+DataRoot = Annotated[
+    Path,
+    typer.Option(
+        parser=as_path,
+        envvar="OKDBENCH_DATA",
+        help=OPTIONS["data_root"].help,
+        metavar="DIR",
+        show_default=False,
+        show_envvar=False,
+    ),
+]
 Baseline = Annotated[
     Text,
     option(
@@ -230,11 +245,41 @@ SuiteName = Annotated[
     option("A comparison of bench list suites: its runs, its baseline and verdicts.", "NAME", of_kind("suites")),
 ]
 Hide = Annotated[Words, option("A row or a method to leave out; may be repeated.", "ROW")]
-Label = Annotated[
-    Words,
-    option("Another name for a method, dataset, network or setting: dkel='DKEL (ours)'; repeatable.", "OLD=NEW"),
-]
-Layout = Annotated[
-    Path | None, path("FILE", "A YAML file with a table layout: rows in order, groups, labels, digits.", "--layout")
-]
 Run = Annotated[str, argument("A run's folder name, the beginning of it, or its identity.", "RUN", run_names)]
+
+
+class Selection(NamedTuple):
+    """Which stored runs a table, a figure or a page shows, and what it calls them."""
+
+    results: ManyResults = RESULTS
+    prefer: Prefer = None
+    suite: SuiteName = None
+    where: Where = None
+    split: Split = None
+    hide: Hide = NONE
+    label: Annotated[
+        Words,
+        option("Another name for a method, dataset, network or setting: dkel='DKEL (ours)'; repeatable.", "OLD=NEW"),
+    ] = NONE
+    layout_file: Annotated[
+        Path | None, path("FILE", "A YAML file with a table layout: rows in order, groups, labels, digits.", "--layout")
+    ] = None
+
+    def layout(self, **more: Any) -> "style.TableLayout":
+        """Return the layout of the file or of none, with these options and ``more`` in its place where given."""
+        from benchmark.tables import style
+
+        said = {"suite": self.suite, "where": self.where, "split": self.split, "hide": self.hide or None}
+        return style.read(self.layout_file, said | more)
+
+    def load(
+        self, epochs: "Epochs" = "last", where: Mapping[str, Any] | None = None, needed: bool = True
+    ) -> "pd.DataFrame":
+        """Return the stored runs of every split, with a note on what is left out; an InputError if one is needed."""
+        from benchmark import store
+
+        frame = store.load(self.results, epochs, where, self.prefer, "all")
+        say_notes(frame.attrs[store.DAMAGED].values())
+        if needed and frame.empty:
+            raise no_runs(self.results)
+        return frame

@@ -1,35 +1,39 @@
 """``bench list``, ``bench show``, ``bench rm``, ``bench du``, ``bench export`` and ``bench predict``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import argument, counted, one_of, option, path, say_notes, shown, switch
+from benchmark.commands.options import argument, counted, one_of, option, path, say_notes, switch
 from benchmark.console import tell
 from methods.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from benchmark.store import Runs, StoredRun
 
 KINDS = ("methods", "datasets", "backbones", "recipes", "suites")
 MORE = ("hyperparameters", "metrics", "settings", "runs")
 """What is listed on request only."""
 
 
-def statuses() -> Iterable[str]:
+def statuses() -> list[str]:
     """Return the statuses of a run."""
     from benchmark.store import Status
 
-    return map(str, Status)
+    return [*map(str, Status)]
 
 
 def list_(
     what: Annotated[
         options.Text,
-        typer.Argument(
-            help="methods, datasets, backbones, recipes and suites, which are listed if nothing is given; "
+        argument(
+            "methods, datasets, backbones, recipes and suites, which are listed if nothing is given; "
             "hyperparameters, metrics, settings, runs; or one method's name.",
-            autocompletion=one_of(lambda: (*KINDS, *MORE)),
+            None,
+            one_of(lambda: (*KINDS, *MORE)),
         ),
     ] = None,
     results: options.ManyResults = options.RESULTS,
@@ -37,70 +41,65 @@ def list_(
     status: Annotated[options.Text, option("Filter by status, such as failed.", None, one_of(statuses))] = None,
     where: options.Where = None,
     split: options.Split = None,
-    hide: options.Hide = None,
-    plugin: options.Plugins = None,
+    hide: options.Hide = options.NONE,
+    plugin: options.Plugins = options.NONE,
 ) -> None:
     """List methods, datasets, backbones and recipes; or describe one method."""
     # what is listed imports the rest
-    from benchmark import datasets, reports
+    from benchmark import datasets, reports, store
     from benchmark.configuration import recipes, suites
     from methods import available, backbones, registry
 
-    plugins = tuple(plugin or ())
     of_runs = {"status": status, "where": where, "split": split, "hide": hide}
     if what != "runs" and (flag := next((name for name, value in of_runs.items() if value), None)):
         raise InputError(f"--{flag} goes with 'bench list runs'")
-    kinds: dict[str, Callable[[], dict[str, str]]] = {
-        "methods": lambda: available(plugins),
-        "datasets": lambda: datasets.available(plugins),
-        "backbones": lambda: backbones.available(plugins) | backbones.sources(),
-        "recipes": recipes.available,
-        "suites": suites.described,
-    }
-    told: dict[str, Callable[[], Iterable[str]]] = {
-        "hyperparameters": lambda: reports.reference.hyperparameters(plugins),
-        "metrics": lambda: reports.reference.metrics(plugins),
-        "settings": lambda: reports.reference.settings(),
-        "runs": lambda: _runs(results, prefer, status, where, split, hide or ()),
-    }
-    if what in told:
-        tell(*told[what]())
-    elif what is not None and what not in kinds:
-        if not registry.known(what, plugins):
-            raise unknown("kind or method", what, (*KINDS, *MORE, *registry.catalogue(plugins)))
-        tell(*reports.reference.method(what, plugins))
-    else:
-        for kind in (what,) if what else KINDS:
-            entries = kinds[kind]()
-            width = max(map(len, entries), default=0)
-            tell(*([] if what else [f"{kind}:"]))
-            tell(*(f"  {name:<{width}}  {description}" for name, description in entries.items()))
-
-
-def _runs(
-    results: list[Path],
-    prefer: Path | None,
-    status: str | None,
-    where: str | None,
-    split: str | None,
-    hide: Iterable[str],
-) -> list[str]:
-    """Return a line on each stored run that fits, and how many they are."""
-    from benchmark import store
-    from benchmark.reports import run_text
-    from benchmark.tables import TableFilter
-
     if status is not None and status not in statuses():
         raise unknown("status", status, statuses())
-    runs = store.read(results, prefer)
-    say_notes(runs.left_out.values())
-    found = [run for run in runs.found if status in (None, run.status)]
-    if found and (where or split or hide):
-        frame, _ = TableFilter(where=where, split=split or "all").runs(store.last_epochs(runs))
-        names = set(frame["run"]) - TableFilter(hide=tuple(hide)).hidden(frame)
-        found = [run for run in found if run.name in names]
-    kind = f"{status} " if status else ""
-    return [*run_text.listing(found), f"{counted(len(found), f'{kind}run')} in {shown(results)}"]
+
+    def stored() -> list[str]:
+        read = store.read(results, prefer)
+        say_notes(read.left_out.values())
+        found = [run for run in _fitting(read, where, split, hide) if status in (None, run.status)]
+        kind = f"{status} run" if status else "run"
+        return [*reports.run_text.listing(found), f"{counted(len(found), kind)} in {', '.join(map(str, results))}"]
+
+    listed: dict[str, Callable[[], Iterable[str]]] = {
+        "methods": lambda: _aligned(available(plugin)),
+        "datasets": lambda: _aligned(datasets.available(plugin)),
+        "backbones": lambda: _aligned(backbones.available(plugin) | backbones.sources()),
+        "recipes": lambda: _aligned(recipes.available()),
+        "suites": lambda: _aligned(suites.described()),
+        "hyperparameters": lambda: reports.reference.hyperparameters(plugin),
+        "metrics": lambda: reports.reference.metrics(plugin),
+        "settings": lambda: reports.reference.settings(),
+        "runs": stored,
+    }
+    if what is None:
+        for kind in KINDS:
+            tell(f"{kind}:", *listed[kind]())
+    elif what in listed:
+        tell(*listed[what]())
+    elif registry.known(what, plugin):
+        tell(*reports.reference.method(what, plugin))
+    else:
+        raise unknown("kind or method", what, (*listed, *registry.catalogue(plugin)))
+
+
+def _aligned(entries: Mapping[str, str]) -> list[str]:
+    width = max(map(len, entries), default=0)
+    return [f"  {name:<{width}}  {description}" for name, description in entries.items()]
+
+
+def _fitting(stored: "Runs", where: str | None, split: str | None, hide: Sequence[str] = ()) -> "Sequence[StoredRun]":
+    """Return the stored runs that fit."""
+    from benchmark import store
+    from benchmark.tables import TableFilter
+
+    if not stored.found or not (where or split or hide):
+        return stored.found
+    frame, _ = TableFilter(where=where, split=split or "all").runs(store.last_epochs(stored))
+    names = set(frame["run"]) - TableFilter(hide=hide).hidden(frame)
+    return [run for run in stored.found if run.name in names]
 
 
 def show(run: options.Run, results: options.ManyResults = options.RESULTS, prefer: options.Prefer = None) -> None:
@@ -112,8 +111,10 @@ def show(run: options.Run, results: options.ManyResults = options.RESULTS, prefe
 
 
 def rm(
-    runs: Annotated[options.Words, argument("Runs, by folder name or identity.", "RUN", options.run_names)] = None,
-    results: options.Results = Path("results"),
+    runs: Annotated[options.Words, argument("Runs, by folder name or identity.", "RUN", options.run_names)] = (
+        options.NONE
+    ),
+    results: options.Results = options.RESULTS[0],
     where: options.Where = None,
     split: options.Split = None,
     failed: Annotated[bool, switch("--failed", "Only runs that failed, of those given or of all.")] = False,
@@ -122,19 +123,15 @@ def rm(
     """List runs to remove from the store; with --yes move them to RESULTS/trash. Nothing is deleted."""
     from benchmark import store
     from benchmark.store import Status
-    from benchmark.tables import TableFilter
 
     if not (runs or where or split or failed):
         raise InputError("bench rm takes runs, --where CONDITION or --failed: it never removes all of them")
     stored = store.read(results)
     say_notes(stored.left_out.values())
-    every = stored.found
-    chosen = [store.find(results, word).name for word in runs or ()] or [run.name for run in every]
-    if (where or split) and every:
-        frame, _ = TableFilter(where=where, split=split or "all").runs(store.last_epochs(stored))
-        chosen = [name for name in chosen if name in set(frame["run"])]
+    named = {store.find(results, word).name for word in runs}
     broken = (Status.FAILED, Status.OUT_OF_MEMORY, Status.DIVERGED, Status.COLLAPSED)
-    found = [run for run in every if run.name in chosen and (not failed or run.status in broken)]
+    fitting = [run for run in _fitting(stored, where, split) if not failed or run.status in broken]
+    found = [run for run in fitting if not named or run.name in named]
     if not found:
         tell(f"no matching runs in {results}")
         return
@@ -155,7 +152,7 @@ def rm(
         raise typer.Exit(1)
 
 
-def du(results: options.Results = Path("results")) -> None:
+def du(results: options.Results = options.RESULTS[0]) -> None:
     """Show what takes the space in a results folder, and what can be deleted."""
     from benchmark import store
 
@@ -171,15 +168,15 @@ def export(
     run: options.Run,
     to: Annotated[Path, path("FILE", "A file ending in .safetensors, .onnx or .pt2.")],
     student: Annotated[options.Text, typer.Option(help="Which of the run's students (default: the first).")] = None,
-    results: options.Results = Path("results"),
-    plugin: options.Plugins = None,
+    results: options.Results = options.RESULTS[0],
+    plugin: options.Plugins = options.NONE,
 ) -> None:
     """Export a student of a run as a file that works without this project, and check the file."""
     from benchmark.deployment import deployed
     from benchmark.store import find
 
     deployed.check_suffix(to)
-    tell(*deployed.export(find(results, run), to, student, tuple(plugin or ())))
+    tell(*deployed.export(find(results, run), to, student, plugin))
 
 
 def predict(

@@ -8,6 +8,7 @@ from .code import (
     sources as sources,
 )
 from .options import (
+    DATA_ROOT as DATA_ROOT,
     MAX_SEEDS as MAX_SEEDS,
     OPTIONS as OPTIONS,
     RUN_ALONE as RUN_ALONE,
@@ -20,7 +21,6 @@ from .options import (
     Option as Option,
 )
 from .planning import (
-    DATA_ROOT as DATA_ROOT,
     Checksums as Checksums,
     Layer as Layer,
     Request as Request,

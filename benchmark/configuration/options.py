@@ -11,6 +11,9 @@ from methods.errors import InputError, unknown
 Engine = Literal["ray", "serial"]
 LogitsType = Literal["float16", "float32"]
 
+DATA_ROOT = "data"
+"""Where datasets are by default."""
+
 MAX_SEEDS, SEED_STEP, TRIALS = 20, 5, 20
 """Of ``--until-decided``, and of a sweep that is not a grid."""
 

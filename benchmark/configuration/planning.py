@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import paths
 from benchmark.configuration import options, recipes, values
 from benchmark.configuration.code import Datasets, sources
+from benchmark.configuration.options import DATA_ROOT
 from benchmark.configuration.run_config import SECTIONS, DataConfig, Origin, RunAlias, RunConfig, TrainConfig
 from benchmark.metrics import refuse_taken
 from methods import backbones, registry
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from methods.interface import Method
 
 Layer = Mapping[str, Any]
-
-DATA_ROOT = "data"
-"""Where datasets are stored by default."""
 
 
 @dataclass(frozen=True)

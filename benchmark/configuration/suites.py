@@ -50,41 +50,43 @@ class Suite(Strict):
     seeds: int = Field(ge=3, le=1000, description="seeds 0, 1, ... of every method")
     baseline: str
     reported: str = Field(HEADLINE, description="the metric of the tables")
-    bounds: dict[str, float] = Field(description="half-width of what counts as equivalent, by metric, in its unit")
+    bounds: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        description="half-width of what counts as equivalent, by metric, in its unit"
+    )
     comparisons: int = Field(ge=1, description="K: the level of each comparison is 0.05 / K; room for later methods")
     looks: list[int] = Field([], description="sequential: seeds at each look, the last being all of them")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if fault := next(self._faults(), None):
+            raise ValueError(fault)
+        return self
+
+    def _faults(self) -> Iterator[str]:
         names = [task.name for task in self.tasks]
         for kind, words in (("task", names), ("method", self.methods), ("budget", self.budgets)):
-            if twice := next((word for word in words if words.count(word) > 1), None):
-                raise ValueError(f"the {kind} {twice!r} is named twice")
+            yield from (f"the {kind} {word!r} is named twice" for word in words if words.count(word) > 1)
         places = [task.model_dump(exclude={"name"}) for task in self.tasks]
         if any(place in places[:number] for number, place in enumerate(places)):
-            raise ValueError("two tasks are the same: their runs would count twice")
+            yield "two tasks are the same: their runs would count twice"
         if self.baseline not in self.methods:
-            raise ValueError(f"the baseline {self.baseline!r} is not among the methods")
-        if extra := next((name for name in self.settings if name not in self.methods), None):
-            raise ValueError(f"settings of {extra!r}, which is not among the methods")
+            yield f"the baseline {self.baseline!r} is not among the methods"
+        yield from (
+            f"settings of {x!r}, which is not among the methods" for x in self.settings if x not in self.methods
+        )
         for budget in self.budgets:
             if budget != EQUAL_EPOCHS and budget.removeprefix(EQUAL_COST) not in self.methods:
-                raise ValueError(
-                    f"a budget is {EQUAL_EPOCHS!r} or '{EQUAL_COST}METHOD' of the suite (given: {budget!r})"
-                )
+                yield f"a budget is {EQUAL_EPOCHS!r} or '{EQUAL_COST}METHOD' of the suite (given: {budget!r})"
         if self.reported not in self.bounds:
-            raise ValueError(f"the reported metric {self.reported!r} needs a bound")
-        for name, bound in self.bounds.items():
-            if name not in METRICS or METRICS[name].better is None:
-                valid = ", ".join(one.name for one in METRICS.values() if one.better)
-                raise ValueError(f"bounds: {name!r} is no metric with a better end (valid: {valid})")
-            if bound <= 0:
-                raise ValueError(f"bounds: {name} must be above 0 (given: {bound:g})")
+            yield f"the reported metric {self.reported!r} needs a bound"
+        valid = [metric.name for metric in METRICS.values() if metric.better]
+        for name in self.bounds:
+            if name not in valid:
+                yield f"bounds: {name!r} is no metric with a better end (valid: {', '.join(valid)})"
         if self.comparisons < self.declared:
-            raise ValueError(f"comparisons must be at least the {self.declared} that are declared")
+            yield f"comparisons must be at least the {self.declared} that are declared"
         if self.looks and (sorted(set(self.looks)) != self.looks or self.looks[0] < 3 or self.looks[-1] != self.seeds):
-            raise ValueError(f"looks must grow from 3 or more to all {self.seeds} seeds (given: {self.looks})")
-        return self
+            yield f"looks must grow from 3 or more to all {self.seeds} seeds (given: {self.looks})"
 
     @property
     def declared(self) -> int:
@@ -106,14 +108,14 @@ class Suite(Strict):
                 yield f"{task.name}, {budget}", [*task.layers(), asked]
 
 
-def folder() -> Path:
-    """Return where the suites are."""
-    return recipes.folder() / recipes.SUITES
+def names() -> list[str]:
+    """Return the suites' names, read from the files' names alone."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
 
 
 def available() -> dict[str, Suite]:
     """Return every suite by name."""
-    return {path.stem: read(path.stem) for path in sorted(folder().glob("*.yaml"))}
+    return {name: read(name) for name in names()}
 
 
 def described() -> dict[str, str]:
@@ -126,14 +128,13 @@ def described() -> dict[str, str]:
     return found
 
 
-def names() -> list[str]:
-    """Return the suites' names, read from the files' names alone."""
-    return sorted(path.stem for path in folder().glob("*.yaml"))
-
-
 def read(name: str) -> Suite:
     """Return a suite by its name, or the one in a file, or raise an InputError if there is none."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else folder() / f"{name}.yaml"
+    path = Path(name) if name.endswith((".yaml", ".yml")) else _folder() / f"{name}.yaml"
     if not path.is_file():
         raise unknown("suite", name, names())
     return validated(Suite, recipes.read(path), str(name))
+
+
+def _folder() -> Path:
+    return recipes.folder() / recipes.SUITES

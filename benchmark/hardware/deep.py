@@ -1,7 +1,7 @@
 """``bench doctor --deep``: four parts, each with its share of the time, each written as soon as it is known."""
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,28 +37,22 @@ PARTS: dict[str, float] = {
 USED = 0.93
 """Of the time that is given: what is under way when it is over still ends."""
 
-ROOM_S = 45.0
-"""Below which no runs are started at the same time, which would not be ready."""
-
-START_S, COMPILATION_S = 5.0, 45.0
-"""Of a process, and of a network, about."""
+ROOM_S, COMPILATION_S = 45.0, 45.0
+"""Below which no runs are started at the same time, which would not be ready; and of a network, about."""
 
 RUNS = (1, 2, 4, 8)
 """At the same time."""
 
 MODES: tuple[Mode, ...] = ("eager", "graph", "compiled")
 
-Row = Check | Speed
-
 
 class Task(NamedTuple):
     """One measurement."""
 
-    measure: Callable[..., Sequence[Row]]
+    measure: Callable[..., Sequence[Check | Speed]]
     arguments: tuple[Any, ...]
-    kind: Hashable = ""  # tasks of one kind take about as long
-    first_s: float = 0.0  # that the first of its kind takes more
-    otherwise: Callable[[str], Row] | None = None  # the row where it fails; without it the part fails
+    least_s: float = 0.0  # that it is expected to take at least
+    otherwise: Callable[[str], Speed] | None = None  # the row where it fails; without it the part fails
 
 
 def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[[str], None] = print) -> DeviceReport:
@@ -96,17 +90,13 @@ def machine_record(machine: Machine, workload: Workload, found: DeviceReport) ->
             key = recording_key(check.arithmetic, check.optimizer)
             recorded.setdefault(key, {})[check.method] = check.fault is None
     method, backbone, precision = workload.methods[0], workload.backbones[0], workload.precisions[0]
-    rates = {
-        (own.precision, own.mode): own.images_per_s.median
-        for own in found.speeds
-        if (own.method, own.backbone, own.gain) == (method, backbone, None) and own.images_per_s is not None
-    }
+    alone = [own for own in found.speeds if own.gain is None and (own.method, own.backbone) == (method, backbone)]
+    rates = {(own.precision, own.mode): own.images_per_s.median for own in alone if own.images_per_s is not None}
     settings = {"graph": (precision, "graph"), "bf16": ("bf16", "eager"), "compile": (precision, "compiled")}
     standard = rates.get((precision, "eager"))
     gains = {name: rates[key] / standard for name, key in settings.items() if standard and key in rates}
     together = {own.gain: own.runs for own in found.speeds if own.gain is not None}
-    if together:
-        gains["parallel"] = max(together)
+    gains |= {"parallel": max(together)} if together else {}
     if not recorded and not gains:
         return None
     measured = f"{method}, {backbone}, batch {workload.batch_size}"
@@ -167,15 +157,10 @@ class _Doctor:
         put(self.folder / "doctor.md", page(self.found))
 
     def _carry_out(self, tasks: Sequence[Task], rows: list[Any], what: str) -> Iterator[str]:
-        """Carry out the first task and all that end within the part if they take as long as the last of their kind.
-
-        The first of a kind is expected to take twice as long as the longest so far, and its ``first_s``.
-        """
-        took: dict[Hashable, float] = {}
-        cut = 0
+        """Carry out the first task, and all for which as much of the part is left as the one before took."""
+        took, cut = 0.0, 0
         for number, task in enumerate(tasks):
-            unknown = 2 * max(took.values(), default=START_S) + task.first_s
-            if number and took.get(task.kind, unknown) > self.left:
+            if number and max(took, task.least_s) > self.left:
                 cut += 1
                 continue
             begin = time.perf_counter()
@@ -185,7 +170,7 @@ class _Doctor:
                 if task.otherwise is None:
                     raise
                 rows.append(task.otherwise(reason_of(error)))
-            took[task.kind] = time.perf_counter() - begin
+            took = time.perf_counter() - begin
             self._write()
         if cut:
             yield _cut(cut, len(tasks), what)
@@ -194,13 +179,9 @@ class _Doctor:
         """Stored trajectories, in every arithmetic of the device, the table's own method first."""
         device, stored = self.workload.device, reference.read()
         arithmetics = dict.fromkeys(("float64", "fp32", *self.workload.precisions))
-        tasks = [
-            Task(reference.compare, (device, stored[method], method, arithmetic))
-            for method in self.workload.methods
-            for arithmetic in arithmetics
-            if method in stored
-        ]
-        return self._carry_out(tasks, self.found.checks, "trajectories")
+        methods = [method for method in self.workload.methods if method in stored]
+        settings = [(device, stored[method], method, arithmetic) for method in methods for arithmetic in arithmetics]
+        return self._carry_out([Task(reference.compare, each) for each in settings], self.found.checks, "trajectories")
 
     def repeats(self) -> Iterator[str]:
         """Runs again and resumed, and with recorded steps where the device has them: the table's own method first."""
@@ -233,13 +214,10 @@ class _Doctor:
                 # what the device does not have is said once
                 self.found.speeds.append(measurements.unmeasured(main, mode, str(error)))
                 continue
-            for method, network in pairs:
-                for precision in workload.precisions:
-                    setting = (method, network, precision, mode)
-                    lacking = partial(measurements.unmeasured, workload.run(*setting), mode)
-                    preparing = COMPILATION_S if mode == "compiled" else 0.0
-                    arguments = (workload, *setting)
-                    tasks.append(Task(measurements.step_speed, arguments, (network, mode), preparing, lacking))
+            least = COMPILATION_S if mode == "compiled" else 0.0
+            for setting in [(*pair, precision, mode) for pair in pairs for precision in workload.precisions]:
+                lacking = partial(measurements.unmeasured, workload.run(*setting), mode)
+                tasks.append(Task(measurements.step_speed, (workload, *setting), least, lacking))
         return self._carry_out(tasks, self.found.speeds, "combinations")
 
     def parallel(self) -> Iterator[str]:
@@ -247,8 +225,8 @@ class _Doctor:
         ready = self.runs.wait(max(0.0, self.left - 2.0)) if self.runs is not None else 0
         for number, count in enumerate(RUNS):
             seconds = min(3.0, self.left / 4)
-            wanted = self.runs is not None and count <= ready and seconds > 0.1
-            measured = self.runs.measure(count, seconds) if self.runs is not None and wanted else None
+            wanted = self.runs if count <= ready and seconds > 0.1 else None
+            measured = None if wanted is None else wanted.measure(count, seconds)
             if measured is None:
                 yield _cut(len(RUNS) - number, len(RUNS), "numbers of runs")
                 break

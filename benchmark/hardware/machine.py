@@ -4,10 +4,9 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmark import datasets
 from benchmark.configuration import PLACE
@@ -37,68 +36,56 @@ LOW_DISK_GIB = 5.0
 LOW_SHARED_GIB = 1.0
 
 
-class Grade(StrEnum):
-    """How serious a finding is."""
+class Finding(NamedTuple):
+    """What was found of one subject, and what to do about it; nothing has to be done where all is well."""
 
-    GOOD = "ok"
-    REMARK = "note"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found of one subject, and what to do about it."""
-
-    grade: Grade
     subject: str
     found: str
     remedy: str = ""
+    problem: bool = False  # whether something does not work without the remedy
+
+    def lines(self) -> list[str]:
+        """Return what a person reads."""
+        grade = "problem" if self.problem else "note" if self.remedy else "ok"
+        return [f"{grade:<8} {self.subject:<13} {self.found}", *([f"{'':<22} -> {self.remedy}"] if self.remedy else [])]
 
 
 def findings(results: Path, data_root: Path) -> Iterator[Finding]:
     """Yield what the machine has, the quickest to find out first."""
-    good, remark, problem = Grade
-    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    yield Finding(good, "python", found)
+    yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     own = environment.versions()
-    yield Finding(good, "okdbench", own["okdbench"] + (f" (commit {own['commit']})" if own["commit"] else ""))
+    yield Finding("okdbench", own["okdbench"] + (f" (commit {own['commit']})" if own["commit"] else ""))
     for package in (*NEEDED, *PACKAGES):
         try:
-            yield Finding(good, package, version(package))
+            yield Finding(package, version(package))
         except PackageNotFoundError:
             remedy = f"for {PACKAGES[package]}" if package in PACKAGES else "pip install okdbench installs it"
-            yield Finding(remark if package in PACKAGES else problem, package, "not installed", remedy)
-    yield Finding(good, "processor", f"{environment.device_name('cpu')}, {usable_cpus()} cores for this process")
+            yield Finding(package, "not installed", remedy, package in NEEDED)
+    yield Finding("processor", f"{environment.device_name('cpu')}, {usable_cpus()} cores for this process")
     if environment.multiplies_bfloat16():
         found = "the processor multiplies bfloat16: ResNets were measured to train 1.3 to 1.8 times as fast"
-        yield Finding(remark, "bfloat16", found, "--set train.precision=bf16, for all runs that are compared")
-    for name, folder in (("results", results), ("data", data_root)):
+        yield Finding("bfloat16", found, "--set train.precision=bf16, for all runs that are compared")
+    for name, folder in (("results folder", results), ("data folder", data_root)):
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(existing).free / 2**30
-        found = f"{folder}: {free:.1f} GiB free"
-        if not os.access(existing, os.W_OK):
-            yield Finding(problem, f"{name} folder", f"{existing} cannot be written to", "name another folder")
-        elif free < LOW_DISK_GIB:
-            yield Finding(remark, f"{name} folder", found, "make room before a long run")
+        if os.access(existing, os.W_OK):
+            remedy = "make room before a long run" if free < LOW_DISK_GIB else ""
+            yield Finding(name, f"{folder}: {free:.1f} GiB free", remedy)
         else:
-            yield Finding(good, f"{name} folder", found)
+            yield Finding(name, f"{existing} cannot be written to", "name another folder", problem=True)
     shared = Path("/dev/shm")  # noqa: S108 - nothing is written to it
     if shared.is_dir() and (free := shutil.disk_usage(shared).free / 2**30) < LOW_SHARED_GIB:
         found = f"{shared}: {free:.1f} GiB free, which Ray keeps datasets in"
-        yield Finding(remark, "shared memory", found, "docker run --shm-size=4g, or bench run --engine serial")
-    for name in datasets.available():
-        if PLACE in name:
-            continue
-        if datasets.present(name, data_root):
-            yield Finding(good, name, "there")
-        else:
-            remedy = f"bench run --dataset {name} --data-root {data_root} downloads it, where there is a network"
-            if name == "digits":
-                remedy = "it comes with scikit-learn: pip install scikit-learn"
-            yield Finding(remark, name, f"not in {data_root}", remedy)
+        yield Finding("shared memory", found, "docker run --shm-size=4g, or bench run --engine serial")
+    for name in (name for name in datasets.available() if PLACE not in name):
+        remedy = f"bench run --dataset {name} --data-root {data_root} downloads it, where there is a network"
+        if name == "digits":
+            remedy = "it comes with scikit-learn: pip install scikit-learn"
+        there = datasets.present(name, data_root)
+        yield Finding(name, "there") if there else Finding(name, f"not in {data_root}", remedy)
     if address := os.environ.get("RAY_ADDRESS"):
         remedy = f"to join it: bench run --address {address}"
-        yield Finding(remark, "ray", f"RAY_ADDRESS is {address}: it is not read", remedy)
+        yield Finding("ray", f"RAY_ADDRESS is {address}: it is not read", remedy)
     yield from _devices()
 
 
@@ -107,19 +94,18 @@ def _devices() -> Iterator[Finding]:
         import torch
     except (ImportError, OSError) as error:
         found = f"cannot be imported: {message_of(error)}"
-        yield Finding(Grade.PROBLEM, "torch", found, "reinstall torch (see pytorch.org)")
+        yield Finding("torch", found, "reinstall torch (see pytorch.org)", problem=True)
         return
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         free, total = (size / 2**30 for size in torch.cuda.mem_get_info(index))
         name = f"{torch.cuda.get_device_name(index)}: {free:.1f} of {total:.1f} GiB free, CUDA {torch.version.cuda}"
-        busy = free < total / 2
-        remedy = "another process uses it: bench run --device cuda:N takes another one" if busy else ""
-        yield Finding(Grade.REMARK if busy else Grade.GOOD, f"cuda:{index}", name, remedy)
+        remedy = "another process uses it: bench run --device cuda:N takes another one" if free < total / 2 else ""
+        yield Finding(f"cuda:{index}", name, remedy)
     if torch.cuda.is_available():
         return
     if Path("/proc/driver/nvidia").exists():
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
         remedy = "install the torch that fits the driver (nvidia-smi names its CUDA version)"
-        yield Finding(Grade.PROBLEM, "gpu", f"there is a driver, but torch finds no device; {built}", remedy)
+        yield Finding("gpu", f"there is a driver, but torch finds no device; {built}", remedy, problem=True)
     else:
-        yield Finding(Grade.REMARK, "gpu", "none", "runs take the CPU: digits is quick there, CIFAR takes days")
+        yield Finding("gpu", "none", "runs take the CPU: digits is quick there, CIFAR takes days")

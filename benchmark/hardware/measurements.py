@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +21,7 @@ from benchmark.speed.cost import timed, trainer_for, training_step, warm_up
 from benchmark.speed.measure import Rate, measure, random_runs, random_shape
 from benchmark.training import Precision, Trainer, checkpoints
 
+Answer = TypeVar("Answer")
 Mode = Literal["eager", "graph", "compiled"]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -148,30 +149,27 @@ EPOCHS, BATCH, BATCHES = 2, 8, 7
 
 def repeats(workload: Workload, method: str, precision: Precision) -> list[Check]:
     """Train the same small run twice, and once from a checkpoint half-way."""
-    whole = _result(_small_trainer(workload, method, precision))
-    again = _result(_small_trainer(workload, method, precision))
-    interrupted = _small_trainer(workload, method, precision)
+    whole, again = (_result(_small_trainer(workload, method, precision)) for _ in range(2))
+    interrupted, resumed = (_small_trainer(workload, method, precision) for _ in range(2))
     first = interrupted.epoch()
     with TemporaryDirectory(prefix="bench-doctor-") as folder:
         checkpoints.save(Path(folder), {"trainer": interrupted.state()})
-        stored = checkpoints.load(Path(folder)) or {}
-    resumed = _small_trainer(workload, method, precision)
-    resumed.load_state(stored["trainer"])
+        resumed.load_state((checkpoints.load(Path(folder)) or {})["trainer"])
+    setting: dict[str, Any] = {"method": method, "arithmetic": precision}
     return [
-        Check(what="again", method=method, arithmetic=precision, fault=_difference(whole, again)),
-        Check(what="resumed", method=method, arithmetic=precision, fault=_difference(whole, _result(resumed, first))),
+        Check(what="again", **setting, fault=_difference(whole, again)),
+        Check(what="resumed", **setting, fault=_difference(whole, _result(resumed, first))),
     ]
 
 
 def recorded_repeat(workload: Workload, method: str, precision: Precision, optimizer: str) -> list[Check]:
     """Train a small run with standard steps and with recorded ones."""
     recorded = _small_trainer(workload, method, precision, graph=True, optimizer=optimizer)
-    replayed = _result(recorded)
-    standard = _result(_small_trainer(workload, method, precision, optimizer=optimizer))
-    found = Check(what="recorded", method=method, arithmetic=precision, optimizer=optimizer)
-    found.fault = _difference(standard, replayed)
-    found.refusal = recorded.recorded.refusal if recorded.recorded else None
-    return [found]
+    standard = _small_trainer(workload, method, precision, optimizer=optimizer)
+    fault = _difference(_result(standard), _result(recorded))
+    refusal = recorded.recorded.refusal if recorded.recorded else None
+    setting: dict[str, Any] = {"method": method, "arithmetic": precision, "optimizer": optimizer}
+    return [Check(what="recorded", **setting, fault=fault, refusal=refusal)]
 
 
 def _small_trainer(workload: Workload, method: str, precision: Precision, **train: Any) -> Trainer:
@@ -216,9 +214,6 @@ def unmeasured(run: RunConfig, mode: Mode, refusal: str | None) -> Speed:
     return Speed(**setting, precision=precision, mode=mode, refusal=refusal)
 
 
-Arguments = ParamSpec("Arguments")
-Answer = TypeVar("Answer")
-
 START_S = 60.0
 """That a process may take to take its first steps."""
 
@@ -235,18 +230,15 @@ class PartProcess:
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
 
-    def __call__(
-        self, measure: Callable[Arguments, Answer], *arguments: Arguments.args, **options: Arguments.kwargs
-    ) -> Answer:
+    def __call__(self, measure: Callable[..., Answer], *arguments: Any) -> Answer:
         """Return what a measurement gives.
 
         Raises:
             Exception: What the measurement raised, or a RuntimeError if its process died.
         """
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, get_context("spawn"))
+        self._pool = self._pool or ProcessPoolExecutor(1, get_context("spawn"))
         try:
-            return self._pool.submit(measure, *arguments, **options).result()
+            return self._pool.submit(measure, *arguments).result()
         except BrokenProcessPool:
             self.close()
             raise RuntimeError("its process died (killed, or out of memory)") from None
@@ -270,18 +262,19 @@ class ParallelRuns:
         context = get_context("spawn")
         self._pools = [ProcessPoolExecutor(1, context, _prepare, (run, shape, device_name)) for _ in range(count)]
         self._prepared = [pool.submit(time.time) for pool in self._pools]
+        self._ready: list[ProcessPoolExecutor] = []
 
     def wait(self, seconds: float) -> int:
         """Wait at most so long for all to be ready; return how many are."""
         done, _ = wait(self._prepared, seconds)
-        ready = [future in done and future.exception() is None for future in self._prepared]
-        self._pools = [pool for _, pool in sorted(zip(ready, self._pools, strict=True), key=lambda pair: not pair[0])]
-        return sum(ready)
+        of_each = zip(self._pools, self._prepared, strict=True)
+        self._ready = [pool for pool, future in of_each if future in done and future.exception() is None]
+        return len(self._ready)
 
     def measure(self, runs: int, seconds: float) -> Speed | None:
         """Let the first runs take steps for so long at the same time; None if one of them ended or took too long."""
         begin = time.time() + 0.05
-        taken = [pool.submit(_take_steps, begin, seconds) for pool in self._pools[:runs]]
+        taken = [pool.submit(_take_steps, begin, seconds) for pool in self._ready[:runs]]
         try:
             rates = [self._run.train.batch_size * future.result(seconds + START_S) for future in taken]
         except (BrokenProcessPool, TimeoutError):

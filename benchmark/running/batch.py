@@ -205,14 +205,42 @@ def check_writable(results: Store) -> None:
 
 
 def run(
-    words: Mapping[str, Any],
-    config: str | Path | None,
-    settings: Mapping[str, Any],
-    plugins: str | Path | Sequence[str | Path],
-    force: bool,
-    quiet: bool,
+    methods: str | Sequence[str] | None = None,
+    dataset: str | Sequence[str] | None = None,
+    backbone: str | Sequence[str] | None = None,
+    seeds: int | str | Sequence[int] | None = None,
+    epochs: int | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    plugins: str | Path | Sequence[str | Path] = (),
+    force: bool = False,
+    quiet: bool = False,
+    **options: Any,
 ) -> "pd.DataFrame":
-    """Carry out what is missing and return the runs; the arguments are those of :func:`benchmark.run`."""
+    """Carry out what is missing of the runs that this means, as ``bench run`` does, and return all of them.
+
+    Args:
+        methods: Names; None for all.
+        dataset: Names; digits for None.
+        backbone: Names; the recipe's for None.
+        seeds: How many, or which.
+        epochs: Short for the setting ``train.epochs``.
+        config: A YAML file or a recipe's name; the other arguments win.
+        settings: Any further ones, such as ``{"train.lr": 0.05, "dml.temperature": 2.0}``.
+        plugins: A Python file that defines further methods, backbones and datasets, or several.
+        force: Whether finished runs are repeated.
+        quiet: Whether nothing is printed.
+        **options: The command line's other flags with underscores: ``results``, ``data_root``, ``engine``, ``device``,
+            ``save_students``, ``save_predictions``, ``log`` and so on. With ``stop_after="9m"`` an epoch that is
+            predicted to exceed it is not started; the same call resumes.
+
+    Returns:
+        One row per run and epoch, as :func:`benchmark.load` gives them, of these runs alone.
+
+    Raises:
+        methods.errors.InputError: For anything unknown or out of range.
+    """
+    words = {"methods": methods, "dataset": dataset, "backbone": backbone, "seeds": seeds, "epochs": epochs} | options
     files = (str(plugins),) if isinstance(plugins, str | Path) else tuple(str(plugin) for plugin in plugins)
     for key in words:
         if key not in (*OPTIONS, *SECTIONS) and not registry.known(key, files):
@@ -220,7 +248,7 @@ def run(
             raise unknown("argument", key, {*OPTIONS, *SECTIONS, *others, *registry.catalogue(files)})
     layers = [layer_from_file(str(config), files)] if config else []
     layer: dict[str, Any] = {}
-    for key, value in settings.items():
+    for key, value in (settings or {}).items():
         section, _, name = key.partition(".")
         if not (section and name):
             raise InputError(f"settings are named as in {{'train.lr': 0.05}} (given: {key!r})")

@@ -35,7 +35,7 @@ BUDGETS_JOINED_BY = " | "
 
 
 def load(
-    results: Results,
+    results: Results = "results",
     epochs: Epochs = "all",
     where: Where | None = None,
     prefer: str | Path | None = None,

@@ -58,7 +58,7 @@ def test_those_of_the_package_are_valid_and_have_room() -> None:
         ({"baseline": "one"}, "baseline 'one'"),
         ({"comparisons": 0}, "comparisons"),
         ({"bounds": {"nll": 0.1}}, "'student' needs a bound"),
-        ({"bounds": {"student": 0}}, "must be above 0"),
+        ({"bounds": {"student": 0}}, "greater than 0"),
         ({"bounds": {"student": 1, "seconds": 1}}, "'seconds'"),
         ({"budgets": ["equal cost: pcl"]}, "equal cost: pcl"),
         ({"looks": [2, 3]}, "looks"),
