@@ -13,14 +13,6 @@ DISTRIBUTIONS = {
 """What pip calls a module that is imported."""
 
 
-def present(module: str) -> bool:
-    """Return whether a module can be imported, without importing it."""
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def missing_line(use: str, module: str) -> str:
     """Return the line that says what is missing for what."""
     name = DISTRIBUTIONS[module]
@@ -33,5 +25,5 @@ def need(use: str, *modules: str, instead: str = "") -> None:
     Its message says what needs the module (``use``) and what does without it (``instead``).
     """
     for module in modules:
-        if not present(module):
+        if find_spec(module) is None:
             raise MachineError(missing_line(use, module) + (f", or {instead}" if instead else ""))

@@ -121,7 +121,7 @@ def _check_shapes(path: Path) -> None:
 
 
 DIGITS_FILE = "datasets/data/digits.csv.gz"
-"""Where scikit-learn stores them: one line per image, 64 values of 0 to 16 and the label."""
+"""Where scikit-learn has them: one line per image, 64 values of 0 to 16 and the label."""
 
 TEST_DIGITS = (
     "000004883524104000064100934205001a00080100240028062c12001000940a009019120420f8a0028110a000080a882044"
@@ -141,10 +141,9 @@ def digits_pixels_and_labels() -> tuple[Pixels, Indices]:
     """Return the digits, ``[N, 1, 8, 8]`` and ``[N]``, from the file that scikit-learn ships."""
     optional_imports.need("the dataset digits", "sklearn")
     # read without scikit-learn, which takes a second to import: of a short run nearly a quarter
-    spec = find_spec("sklearn")
-    found = [Path(folder) / DIGITS_FILE for folder in (spec and spec.submodule_search_locations) or ()]
-    if found and found[0].is_file():
-        table = np.loadtxt(found[0], delimiter=",")
+    path = Path(str(getattr(find_spec("sklearn"), "origin", None))).parent / DIGITS_FILE
+    if path.is_file():
+        table = np.loadtxt(path, delimiter=",")
     else:
         from sklearn.datasets import load_digits
 
@@ -168,7 +167,7 @@ class Digits(Provider):
 
     def present(self, name: str, root: Path) -> bool:
         """Return whether scikit-learn is there: they come with it."""
-        return optional_imports.present("sklearn")
+        return find_spec("sklearn") is not None
 
     def checksum(self, name: str, config: DataConfig, root: Path) -> str:
         """Return the hash of all pixels and labels."""

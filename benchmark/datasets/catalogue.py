@@ -1,27 +1,19 @@
 """Datasets by name: labelled uint8 images, in memory or in a mapped file."""
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmark import paths
-from benchmark.configuration import PLACE, DataConfig
+from benchmark.configuration import PLACE, DataConfig, SourceCode
+from benchmark.datasets.arrays import Digits, Npz, plugin_datasets
+from benchmark.datasets.external import HuggingFace, Torchvision
+from benchmark.datasets.files import OFFICIAL, Folder
+from benchmark.datasets.images import Dataset, Shape
+from benchmark.datasets.provider import Provider
 from methods.errors import InputError, unknown
 
-if TYPE_CHECKING:
-    from benchmark.configuration import SourceCode
-    from benchmark.datasets.images import Dataset, Shape
-    from benchmark.datasets.provider import Provider
-
-
-@cache
-def _own() -> "Mapping[str, Provider]":
-    from benchmark.datasets import arrays, external, files
-
-    forms = (files.Folder(), arrays.Npz(), external.Torchvision(), external.HuggingFace())
-    return {provider.name: provider for provider in (arrays.Digits(), *files.OFFICIAL, *forms)}
+OWN = {own.name: own for own in (Digits(), *OFFICIAL, Folder(), Npz(), Torchvision(), HuggingFace())}
 
 
 def default_root() -> Path:
@@ -31,29 +23,25 @@ def default_root() -> Path:
 
 def available(plugins: Sequence[str] = ()) -> dict[str, str]:
     """Return every dataset's name and one-line description; a broken plug-in's is its reason."""
-    from benchmark.datasets.arrays import plugin_datasets
-
-    known = {**_own(), **plugin_datasets(plugins), **_own()}
+    known = {**OWN, **plugin_datasets(plugins), **OWN}
     return {name: provider.description for name, provider in known.items()}
 
 
-def describe(name: str, plugins: Sequence[str] = ()) -> "Provider":
+def describe(name: str, plugins: Sequence[str] = ()) -> Provider:
     """Return what is known of a dataset before it is loaded, or raise an InputError that lists the valid names."""
-    from benchmark.datasets.arrays import plugin_datasets
-
-    own, (word, colon, place) = _own(), name.partition(PLACE)
-    form = next((known for known in own if colon and known.startswith(f"{word}{PLACE}")), name)
-    if form in own:
+    word, colon, place = name.partition(PLACE)
+    form = next((known for known in OWN if colon and known.startswith(f"{word}{PLACE}")), name)
+    if form in OWN:
         if colon and not place.strip():
             raise InputError(f"dataset {name!r} names nothing: {form}")
-        return own[form]
+        return OWN[form]
     found = plugin_datasets(plugins)
     if name in found:
         return found[name]
     for plugin in (item.plugin for item in found.values()):
         if plugin.broken:
             raise InputError(f"unknown dataset {name!r}, and the plug-in {plugin.origin} is broken: {plugin.broken}")
-    raise unknown("dataset", name, {*own, *found})
+    raise unknown("dataset", name, {*OWN, *found})
 
 
 def recipe(name: str, plugins: Sequence[str] = ()) -> str:
@@ -61,7 +49,7 @@ def recipe(name: str, plugins: Sequence[str] = ()) -> str:
     return describe(name, plugins).recipe
 
 
-def source(name: str, plugins: Sequence[str] = ()) -> "SourceCode | None":
+def source(name: str, plugins: Sequence[str] = ()) -> SourceCode | None:
     """Return the code of a plug-in's dataset; None for one of this project, which its checksum tells."""
     return describe(name, plugins).source()
 
@@ -79,7 +67,7 @@ def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
     return describe(name, plugins).present(name, root)
 
 
-def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Dataset":
+def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> Dataset:
     """Return a dataset with the subset and the held-out part that the configuration asks for.
 
     With ``config.holdout`` the test images are not read; the held-out training images replace them. Files that are
@@ -88,16 +76,16 @@ def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ())
     return _with_splits(name, config, plugins).load(name, config, root)
 
 
-def shape(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> "Shape":
+def shape(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> Shape:
     """Return what a dataset's images look like; it is loaded, or an InputError raised, only if that is not known."""
     return _with_splits(name, config, plugins).shape(name, config, root)
 
 
-def _with_splits(name: str, config: DataConfig, plugins: Sequence[str]) -> "Provider":
+def _with_splits(name: str, config: DataConfig, plugins: Sequence[str]) -> Provider:
     """Return what knows a dataset, and refuse a configuration that asks for splits where there are none to choose."""
     provider = describe(name, plugins)
     asked = [key for key in ("train_split", "test_split") if getattr(config, key) is not None]
     if asked and not provider.splits:
-        able = ", ".join(known for known, other in _own().items() if other.splits)
+        able = ", ".join(known for known, other in OWN.items() if other.splits)
         raise InputError(f"data.{asked[0]}: {name} has no splits to choose from (what has: {able})")
     return provider

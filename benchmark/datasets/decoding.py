@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, TypeVar
@@ -30,7 +31,7 @@ from methods.errors import InputError, message_of
 
 FORMAT = 2
 
-BLOCK = 32
+AHEAD = 64
 REMEDY = "data.image_size=N resizes and crops them to NxN"
 _ALL_ALIKE = f"all must be square and of one size, or {REMEDY}"
 
@@ -52,12 +53,12 @@ def cache_folder(root: Path) -> Path:
     return root / ".cache"
 
 
-def in_blocks(
-    function: Callable[[Sequence[Item]], Result], items: Sequence[Item], description: str
+def in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], description: str
 ) -> Generator[Result, None, None]:
-    """Yield ``function(block)`` for blocks of at most :data:`BLOCK` items, in their order, worked on by threads.
+    """Yield ``function(item)`` for all items in their order, worked on by threads.
 
-    No more is held than a few blocks per thread, however slowly the results are taken. On a terminal a bar on stderr
+    No more is held than :data:`AHEAD` results per thread, however slowly they are taken. On a terminal a bar on stderr
     shows what is done. An exception of the function ends everything.
     """
     from rich.console import Console
@@ -66,10 +67,10 @@ def in_blocks(
     workers, console = min(32, (os.cpu_count() or 1) + 1), Console(stderr=True)
     # older versions of rich print an empty line for a bar that is disabled
     console.quiet = not console.is_terminal
-    blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
+    step = AHEAD * workers
     with ThreadPoolExecutor(workers) as pool:
-        for start in track(range(0, len(blocks), 2 * workers), description, console=console, transient=True):
-            yield from pool.map(function, blocks[start : start + 2 * workers])
+        for start in track(range(0, len(items), step), description, console=console, transient=True):
+            yield from pool.map(function, items[start : start + step])
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,12 @@ class EncodedImage:
     """An image file, or one within another file."""
 
     name: str  # how messages name it: the path of a file
-    content: Callable[[], bytes]  # gives its bytes, or raises an OSError
-
-    @classmethod
-    def of_file(cls, path: str | Path) -> "EncodedImage":
-        """Return a file of its own."""
-        return cls(str(path), lambda: Path(path).read_bytes())
+    content: Callable[[], bytes] | None = None  # gives its bytes, where it is no file of its own
 
     def read(self) -> bytes:
         """Return its bytes, or raise an InputError."""
         try:
-            return self.content()
+            return self.content() if self.content else Path(self.name).read_bytes()
         except OSError as error:
             raise InputError(f"cannot read {self.name}: {error.strerror}") from None
 
@@ -113,7 +109,7 @@ class EncodedImages:
     @classmethod
     def of_files(cls, base: Path, names: Sequence[str], labels: Indices) -> "EncodedImages":
         """Return files, given as their paths below a folder."""
-        return cls([EncodedImage.of_file(f"{base}/{name}") for name in names], labels, base)
+        return cls([EncodedImage(f"{base}/{name}") for name in names], labels, base)
 
     @property
     def names(self) -> list[str]:
@@ -129,19 +125,13 @@ class EncodedImages:
 
         That of files is :func:`remembered`; one that cannot be read raises an InputError.
         """
-        start = len(f"{self.base}/")
-
-        def block_of(images: Sequence[EncodedImage]) -> bytes:
-            sums = [(image.name[start:], sha256(image.read())) for image in images]
-            if self.base is None:
-                return b"".join(digest.digest() for _, digest in sums)
-            return os.fsencode("".join(f"{normal(name)}\0{digest.hexdigest()}\n" for name, digest in sums))
 
         def compute() -> str:
-            digest = sha256()
-            for block in in_blocks(block_of, self.images, "reading images"):
-                digest.update(block)
-            return digest.hexdigest()
+            sums = list(in_threads(lambda image: sha256(image.read()).hexdigest(), self.images, "reading images"))
+            if self.base is None:
+                return sha256(bytes.fromhex("".join(sums))).hexdigest()
+            pairs = zip(self.names, sums, strict=True)
+            return sha256(os.fsencode("".join(f"{normal(name)}\0{one}\n" for name, one in pairs))).hexdigest()
 
         return compute() if self.base is None else remembered(root, self.base, self.names, "", compute)
 
@@ -198,11 +188,10 @@ def squared(part: LabelledImages, side: int | None, where: str) -> LabelledImage
         raise InputError(f"{where}: images of {width}x{height} are not square: {REMEDY}")
     images = part.images.transpose(0, 2, 3, 1) if channels > 1 else part.images[:, 0]
 
-    def block_of(block: Sequence[int]) -> Pixels:
-        opened = (Image.fromarray(np.ascontiguousarray(images[index])) for index in block)
-        return np.stack([_channels_first(centre_square(image, side)) for image in opened])
+    def square(index: int) -> Pixels:
+        return _channels_first(centre_square(Image.fromarray(np.ascontiguousarray(images[index])), side))
 
-    return LabelledImages(np.concatenate(list(in_blocks(block_of, range(len(part)), "resizing images"))), part.labels)
+    return LabelledImages(np.stack([*in_threads(square, range(len(part)), "resizing images")]), part.labels)
 
 
 def _channels_first(image: Image.Image) -> Pixels:
@@ -231,19 +220,6 @@ def format_of(images: Sequence[EncodedImage], image_size: int | None, colour: bo
     if width != height:
         raise InputError(f"{images[0].name} is {width}x{height}, not square: {_ALL_ALIKE}")
     return ImageFormat(channels, width, images[0].name)
-
-
-def decoded(images: Sequence[EncodedImage], form: ImageFormat) -> Generator[tuple[Pixels, int], None, None]:
-    """Yield blocks of images ``[n, C, H, W]`` in their order, each with the highest value in its grey files of 16 bits.
-
-    That is -1 if there are none. The first file that is no image or has another size is named in an InputError.
-    """
-
-    def block_of(block: Sequence[EncodedImage]) -> tuple[Pixels, int]:
-        pixels, highest = zip(*(_decode(image, form) for image in block), strict=True)
-        return np.ascontiguousarray(np.stack(pixels)), max(highest)
-
-    return in_blocks(block_of, images, "decoding images")
 
 
 def _decode(image: EncodedImage, form: ImageFormat) -> tuple[Pixels, int]:
@@ -330,8 +306,8 @@ def _from_cache_or_anew(part: EncodedImages, root: Path, image_size: int | None,
 def _decode_into(stream: IO[bytes], images: Sequence[EncodedImage], form: ImageFormat) -> int:
     """Write the pixels of all images, and return the highest of the 16-bit values or -1."""
     highest = -1
-    for pixels, top in decoded(images, form):
-        stream.write(pixels.data)
+    for pixels, top in in_threads(partial(_decode, form=form), images, "decoding images"):
+        stream.write(np.ascontiguousarray(pixels).data)
         highest = max(highest, top)
     return highest
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 
 from benchmark import paths
@@ -19,7 +18,7 @@ from benchmark.console import note_once
 from benchmark.datasets import provider
 from benchmark.datasets.decoding import EncodedImage, EncodedImages, cache_folder
 from benchmark.datasets.images import Indices, LabelledImages, Pixels
-from methods.errors import InputError, message_of, unknown
+from methods.errors import InputError, unknown
 from methods.plugins import reason_of
 
 TORCHVISION_SPLITS = {"train": ("train", "trainval"), "test": ("test", "val", "valid")}
@@ -200,14 +199,8 @@ def _at_hand(kind: Any, split: str, root: Path) -> tuple[Any, bool]:
 def _downloaded(name: str, kind: Any, split: str, root: Path) -> Any:
     if not any("download" in inspect.signature(base.__init__).parameters for base in kind.__mro__):
         raise InputError(f"{name} is not in {root}, and torchvision does not download it: put its files there")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".torchvision-{kind.__name__}.lock"):
-            return _opened(kind, split, root, download=True)
-    except Exception as error:
-        reason = f"{name} is not in {root} and cannot be downloaded ({message_of(error)})"
-        named = f"torchvision.datasets.{kind.__name__}"
-        raise InputError(f"{reason}: put its files there as {named} names them") from None
+    remedy = f"put its files there as torchvision.datasets.{kind.__name__} names them"
+    return provider.downloaded(name, root, lambda: _opened(kind, split, root, download=True), remedy)
 
 
 LABELS = ("label", "labels", "fine_label")

@@ -9,20 +9,18 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.console import note_once
 from benchmark.datasets.decoding import EncodedImages, decoded_parts, remembered
 from benchmark.datasets.images import LabelledImages, Shape, normal
-from benchmark.datasets.provider import Parts, Provider, check_same_classes, chosen, path_of, used
-from methods.errors import InputError, message_of
+from benchmark.datasets.provider import Parts, Provider, check_same_classes, chosen, downloaded, path_of, used
+from methods.errors import InputError
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}
 """The usual folders of the parts (ImageNet's is ``val``), the first that is there counting."""
@@ -33,9 +31,6 @@ _AT_ONCE = 4096
 
 Listed = tuple[EncodedImages, tuple[str, ...]]
 """Image files and the names of their classes in the order of the labels."""
-
-Part = tuple[LabelledImages, tuple[str, ...]]
-"""Images of a part in any order, and the names of their classes in the order of the labels."""
 
 Place = tuple[Path, bool]
 """A folder, and whether it holds the official files; if not, it is a tree of image files."""
@@ -141,9 +136,9 @@ class OfficialSet(Provider):
     name: str
     description: str
     files: Mapping[str, str]  # the archive's files below the folder that they are in, and their MD5
+    unpacked: str  # the folder that the archive unpacks to
     mean: tuple[float, ...]  # of each channel, for pixels in [0, 1]
     std: tuple[float, ...]  # of each channel, likewise
-    unpacked: str = ""  # the folder that the archive unpacks to; empty if its files are read as they are
     torchvision: str = ""  # the class that downloads, verifies and reads it; empty for TinyImageNet
     sizes: tuple[int, int, int, int, int] | None = None
     recipe: str = "cifar"
@@ -159,7 +154,7 @@ class OfficialSet(Provider):
         nested = [root.parent] if root.name and root.name == self.unpacked else []
         for where in (root, root / self.name, *nested):
             packed = self.torchvision and all(paths.is_file(where / file) for file in self.files)
-            if packed or (self.unpacked and paths.is_folder(where / self.unpacked)):
+            if packed or paths.is_folder(where / self.unpacked):
                 return where, True
         tree = root / self.name
         return (tree, False) if paths.is_folder(tree / "train") else None
@@ -208,8 +203,8 @@ class OfficialSet(Provider):
         check_same_classes(classes[0], classes[-1], name)
         return Parts(classes[0], [in_order(*part) for part in found], (self.mean, self.std))
 
-    def _part(self, place: Place, part: str, root: Path) -> Part:
-        """Return the images of ``train`` or ``test``; image files are decoded once, into the cache of ``root``."""
+    def _part(self, place: Place, part: str, root: Path) -> tuple[LabelledImages, tuple[str, ...]]:
+        """Return the images of ``train`` or ``test`` in any order, and their classes in the order of the labels."""
         if listed := self._image_files(place, part):
             files, classes = listed
             # some of TinyImageNet's photographs are grey
@@ -218,10 +213,10 @@ class OfficialSet(Provider):
         where, _ = place
         try:
             # nothing is written where everything is unpacked: the folder may be read-only
-            loaded = self._open(where, part == "train")
+            loaded = self._open(where, part)
         except RuntimeError:
             self._download(where)
-            loaded = self._open(where, part == "train")
+            loaded = self._open(where, part)
         pixels = np.asarray(loaded.data, dtype=np.uint8)
         pixels = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
         labels = np.asarray(loaded.targets, dtype=np.int64)
@@ -234,9 +229,7 @@ class OfficialSet(Provider):
             files, classes = listed
             where, names, also = files.base or where, files.names, f"{self.name} {classes} {files.labels.tolist()}"
         else:
-            stored = [where / file for file in self.files]
-            if self.unpacked:
-                stored += (where / self.unpacked).glob("*")
+            stored = {*(where / file for file in self.files), *(where / self.unpacked).glob("*")}
             names, also = sorted(str(path.relative_to(where)) for path in stored if paths.is_file(path)), part
         return remembered(root, where, names, also, lambda: content_hash(*self._part(place, part, root)))
 
@@ -251,30 +244,21 @@ class OfficialSet(Provider):
     def _download(self, root: Path) -> Place:
         sums = {root / file: md5 for file, md5 in self.files.items()}
         first, *_ = sums
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / f".{self.name}.lock"):
-                if self.torchvision:
-                    self._open(root, train=True, download=True)
-                elif not (root / self.unpacked).is_dir():
-                    _unpack(first, sums[first], root / self.unpacked)
-        except (OSError, RuntimeError, HTTPException) as error:
-            wanted = ", ".join(f"{path.name} (MD5 {md5})" for path, md5 in sums.items())
-            reason = f"{self.name} is not in {root} and cannot be downloaded ({message_of(error)})"
-            raise InputError(f"{reason}: put {wanted} into {first.parent}") from None
+        wanted = ", ".join(f"{path.name} (MD5 {md5})" for path, md5 in sums.items())
+
+        def download() -> None:
+            if self.torchvision:
+                self._open(root, "train", download=True)
+            elif not (root / self.unpacked).is_dir():
+                _unpack(first, sums[first], root / self.unpacked)
+
+        downloaded(self.name, root, download, f"put {wanted} into {first.parent}")
         return root, True
 
-    def _open(self, root: Path, train: bool, download: bool = False) -> Any:
+    def _open(self, root: Path, part: str, download: bool = False) -> Any:
         import torchvision.datasets
-        from torchvision.datasets.utils import check_integrity
 
-        loaded = getattr(torchvision.datasets, self.torchvision)(str(root), train=train, download=download)
-        # torchvision checks CIFAR's unpacked files at every start, but of Fashion-MNIST's only that they exist
-        for file, md5 in getattr(loaded, "resources", ()):
-            path = (root / next(iter(self.files))).with_name(file)
-            if not check_integrity(str(path), md5):
-                raise RuntimeError(f"{path} is missing or damaged")
-        return loaded
+        return getattr(torchvision.datasets, self.torchvision)(str(root), train=part == "train", download=download)
 
 
 def _unpack(zipped: Path, md5: str, target: Path) -> None:
@@ -363,6 +347,7 @@ FASHION_MNIST = OfficialSet(
         "FashionMNIST/raw/t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
         "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
     },
+    unpacked="FashionMNIST/raw",
     mean=(0.2860,),
     std=(0.3530,),
     torchvision="FashionMNIST",

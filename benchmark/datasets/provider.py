@@ -1,13 +1,15 @@
 """What every source of datasets gives: the images of its parts, what identifies them, and what runs see of them."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from benchmark import paths
 from benchmark.configuration import DataConfig, SourceCode
@@ -23,9 +25,11 @@ from benchmark.datasets.images import (
     normal,
     subset,
 )
-from methods.errors import InputError, unknown
+from methods.errors import InputError, message_of, unknown
 
 PARTS = ("train", "test")
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Provider:
                 f"{name}: the training images are {sides[0]}x{sides[0]}, the test images {sides[1]}x{sides[1]}: "
                 "data.image_size=N resizes all to NxN"
             )
-        train, test = found[0], found[1] if len(found) > 1 else found[0].take(np.arange(0))
+        train, test = found[0], found[-1]
         dataset = Dataset(name, train, test, parts.classes, *(statistics or channel_statistics(train.images)))
         return holdout_split(dataset, config.holdout) if config.holdout else dataset
 
@@ -121,6 +125,18 @@ def path_of(name: str) -> Path:
     return paths.written(name.partition(":")[2], "dataset")
 
 
+def downloaded(name: str, root: Path, action: Callable[[], Result], remedy: str) -> Result:
+    """Return what an action makes in the root folder, one at a time, or raise an InputError with the remedy."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{name.replace(':', '-')}.lock"):
+            return action()
+    except Exception as error:
+        # whatever a missing network, a damaged archive or a full disk provokes
+        reason = f"{name} is not in {root} and cannot be downloaded ({message_of(error)})"
+        raise InputError(f"{reason}: {remedy}") from None
+
+
 def checked_labels(
     given: npt.ArrayLike,
     images: int,
@@ -129,19 +145,12 @@ def checked_labels(
     train: tuple[str, ...] = (),
     remedy: str = "",
 ) -> tuple[Indices, tuple[str, ...]]:
-    """Return the class indices ``[N]`` of a part of a dataset, and the classes' names.
+    """Return the class indices ``[N]`` that are given for a part's images, and the classes' names in their order.
 
-    Args:
-        given: One class index per image, from 0.
-        images: How many images there are.
-        where: What messages call the labels.
-        names: The classes' names in the order of their indices; None: ``0``, ``1`` and so on.
-        train: The names in the training part, if this is another one.
-        remedy: What messages add about labels that are not there.
-
-    Raises:
-        InputError: For labels of another form or of no class. In the training part there are at least 2 classes of
-            different names, each with an image; another part has the same ones in the same order.
+    Without ``names`` these are ``0``, ``1`` and so on; ``train`` has those of the training part if this is another one;
+    ``remedy`` is what messages add about labels that are not there. An InputError is raised for labels of another form
+    or of no class, and unless the training part has at least 2 classes of different names, each with an image, and
+    another part the same ones in the same order.
     """
     labels = np.asarray(given)
     if labels.dtype.kind not in "iu":
@@ -158,17 +167,16 @@ def checked_labels(
     if len(wrong) and (labels < 0).all():
         raise InputError(f"{where} names no class: every label is below 0, as those of an unlabelled part{remedy}")
     if len(wrong):
-        place = f"{where}[{wrong[0]}] is {labels[wrong[0]]}"
-        raise InputError(f"{place}: labels must be in 0..{count - 1} ({count} classes)")
+        first = f"{where}[{wrong[0]}] is {labels[wrong[0]]}"
+        raise InputError(f"{first}: labels must be in 0..{count - 1} ({count} classes)")
     if train:
         check_same_classes(train, names or train, where)
         return labels, train
     # before there is anything a class: a label may be any number
     present = np.unique(labels)
     if len(present) < count:
-        missing = np.flatnonzero(present != np.arange(len(present)))
-        first = missing[0] if len(missing) else len(present)
-        raise InputError(f"{where}: class {first} of 0..{count - 1} has no image")
+        absent = next((place for place, label in enumerate(present) if place != label), len(present))
+        raise InputError(f"{where}: class {absent} of 0..{count - 1} has no image")
     classes = tuple(normal(str(name)) for name in (range(count) if names is None else names))
     if (different := len(set(classes))) < 2 or different < len(classes):
         raise InputError(f"{where}: {different} classes in {len(classes)} names: at least 2 are needed, each once")

@@ -4,7 +4,6 @@ What is exported takes float images ``[B, C, H, W]`` of pixels / 255, in [0, 1],
 the normalisation is inside, so that nobody has to know it to get it right.
 """
 
-import io
 import logging
 import tempfile
 import warnings
@@ -224,16 +223,15 @@ def write_predictions(found: store.Predictions, path: Path) -> str:
     A file that cannot be written raises an InputError.
     """
     names = list(found.logits)
-    stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
-        predictors=np.array(names),
-        classes=np.array(found.classes),
-        logits=np.stack([found.logits[name] for name in names]),
-        predicted=np.stack([found.predicted(name) for name in names]),
-        labels=found.labels,
-        images=found.images,
-    )
-    store.put(path, stream.getbuffer())
+    with store.writing(path), store.atomic.replacing(path) as stream:
+        np.savez_compressed(
+            stream,
+            predictors=np.array(names),
+            classes=np.array(found.classes),
+            logits=np.stack([found.logits[name] for name in names]),
+            predicted=np.stack([found.predicted(name) for name in names]),
+            labels=found.labels,
+            images=found.images,
+        )
     shape = f"{len(names)} predictors, {len(found.labels)} {found.split} images, {len(found.classes)} classes"
     return f"{path}: {shape} ({', '.join(names)})"

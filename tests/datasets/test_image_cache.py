@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -159,12 +159,15 @@ class TestDamagedCache:
         assert place.checksum() == before
 
     def test_interrupted_decoding_leaves_nothing(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupted(images: object, form: object) -> Iterator[tuple[Pixels, int]]:
-            yield np.zeros((1, 3, 8, 8), dtype=np.uint8), -1
-            raise KeyboardInterrupt
+        original = decoding._decode
+
+        def interrupted(image: decoding.EncodedImage, form: decoding.ImageFormat) -> tuple[Pixels, int]:
+            if image.name.endswith("dog/1.png"):
+                raise KeyboardInterrupt
+            return original(image, form)
 
         with monkeypatch.context() as patch:
-            patch.setattr(decoding, "decoded", interrupted)
+            patch.setattr(decoding, "_decode", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 place.load()
         assert place.files() == [".lock"]

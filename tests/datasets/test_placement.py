@@ -1,4 +1,4 @@
-"""Images that stay in their file: subsets, other processes, batches on a device; and work in blocks."""
+"""Images that stay in their file: subsets, other processes, batches on a device; and work in threads."""
 
 import io
 import pickle
@@ -11,7 +11,7 @@ import torch
 from benchmark import datasets
 from benchmark.configuration.planning import Request, plan
 from benchmark.datasets import placement
-from benchmark.datasets.decoding import BLOCK, in_blocks
+from benchmark.datasets.decoding import AHEAD, in_threads
 from benchmark.training.trainer import Trainer
 from methods.errors import InputError
 from tests.images import Place, same, tree
@@ -96,24 +96,24 @@ class TestPlacement:
         assert rows[0] == rows[1]
 
 
-class TestInBlocks:
+class TestInThreads:
     def test_results_come_in_order(self) -> None:
-        items = range(10 * BLOCK + 3)
-        assert [item for block in in_blocks(list, items, "") for item in block] == list(items)
+        items = range(10 * AHEAD + 3)
+        assert list(in_threads(str, items, "")) == list(map(str, items))
 
     def test_no_more_is_worked_on_than_is_taken(self) -> None:
         begun: list[int] = []
-        blocks = in_blocks(lambda block: begun.append(block[0]), range(1000 * BLOCK), "")
-        next(blocks)
-        blocks.close()
-        assert len(begun) < 100
+        results = in_threads(begun.append, range(1000 * AHEAD), "")
+        next(results)
+        results.close()
+        assert len(begun) < 100 * AHEAD
 
     def test_first_error_ends_it(self) -> None:
-        def fail(block: object) -> None:
+        def fail(item: object) -> None:
             raise InputError("broken")
 
         with pytest.raises(InputError, match="broken"):
-            list(in_blocks(fail, range(100 * BLOCK), ""))
+            list(in_threads(fail, range(100 * AHEAD), ""))
 
     def test_a_terminal_shows_a_bar(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Terminal(io.StringIO):
@@ -121,5 +121,5 @@ class TestInBlocks:
                 return True
 
         monkeypatch.setattr("sys.stderr", screen := Terminal())
-        list(in_blocks(list, range(10 * BLOCK), "decoding images"))
+        list(in_threads(str, range(10 * AHEAD), "decoding images"))
         assert "decoding images" in screen.getvalue()
