@@ -72,8 +72,7 @@ def write(name: str, settings: Strict, report: Report, folder: Path) -> list[Pat
     from benchmark.tables import frame_csv
 
     options = {key: f"--{key.replace('_', '-')} {shlex.quote(str(x))}" for key, x in settings.model_dump().items()}
-    defaults = {key: field.default for key, field in type(settings).model_fields.items()}
-    changed = [text for key, text in options.items() if getattr(settings, key) != defaults[key]]
+    changed = [text for key, text in options.items() if key in settings.model_dump(exclude_defaults=True)]
     templates = markdown_templates("benchmark.studies")
     templates.filters["aligned"] = aligned
     page = templates.get_template(f"{name}.md.j2")
@@ -88,14 +87,12 @@ def write(name: str, settings: Strict, report: Report, folder: Path) -> list[Pat
 
 def aligned(table: str) -> str:
     """Return a Markdown table with columns of one width each; a pipe of a cell is escaped."""
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.strip().split("\n")]
-    columns = []
-    for heading, rule, *cells in zip(*rows, strict=True):
-        width = max(map(len, (heading, rule, *cells)))
-        side = ">" if rule == "-:" else "<"
-        padded = (heading, rule.replace("-", "-" * (width - 1)), *cells)
-        columns.append([f"{cell:{side}{width}}" for cell in padded])
-    return "\n".join(f"| {' | '.join(row)} |" for row in zip(*columns, strict=True))
+    from tabulate import tabulate
+
+    lines = table.strip().split("\n")
+    heading, rule, *rows = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines)
+    sides = ["right" if side == "-:" else "left" for side in rule]
+    return tabulate(rows, heading, "pipe", disable_numparse=True, colalign=sides)
 
 
 Row = dict[Hashable, Any]

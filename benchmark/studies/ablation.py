@@ -22,35 +22,23 @@ def run(settings: Settings) -> Report:
     for case in trained.file.all():
         accuracy = trained.accuracies(case)
         paired = (accuracy - reference).dropna()
-        row: Row = {
-            "factor": case.factor,
-            "case": case.name,
-            "accuracy": accuracy.mean(),
-            "std": accuracy.std(),
-            "n": len(accuracy),
-            "collapsed": int((trained.ends(case)["status"] == Status.COLLAPSED).sum()),
-            "diverged": settings.seeds - len(accuracy),
-            **interval_columns("difference", runs.mean_interval(paired)),
-            "pairs": len(paired),
-            # of two cases with one name in the table, one run serves both: there is nothing to compare
-            "is_reference": (case.method, case.set) == (first.method, first.set),
-        }
-        records.append(row)
+        collapsed = (trained.ends(case)["status"] == Status.COLLAPSED).sum()
+        # of two cases with one name in the table, one run serves both: there is nothing to compare
+        is_reference = (case.method, case.set) == (first.method, first.set)
+        row: Row = {"factor": case.factor, "case": case.name, "accuracy": accuracy.mean(), "std": accuracy.std()}
+        row |= {"n": len(accuracy), "collapsed": collapsed, "diverged": settings.seeds - len(accuracy)}
+        row |= {**interval_columns("difference", runs.mean_interval(paired)), "pairs": len(paired)}
+        records.append(row | {"is_reference": is_reference})
         differences += [(case.factor, case.name, seed, difference) for seed, difference in paired.items()]
         if case is not first:
-            label = f"{case.label} (default)" if row["is_reference"] and case.factor else case.label
+            label = f"{case.label} (default)" if is_reference and case.factor else case.label
             plotted.append((label, paired.tolist(), row))
     table = pd.DataFrame(records)
     details = pd.DataFrame(differences, columns=["factor", "case", "seed", "difference"])
     compared = table[~table["is_reference"]]
     excludes_0 = compared[(compared["difference_low"] > 0) | (compared["difference_high"] < 0)]
-    facts = {
-        "file": trained.file,
-        "device": trained.device,
-        "compared": len(compared),
-        "differing": excludes_0.to_dict("records"),
-    }
+    facts = {"compared": len(compared), "differing": excludes_0.to_dict("records")}
     title = "Small and grey: one seed; large: mean with 95 % interval"
     unit = "students' accuracy minus the default's, points, same seed"
     figure = runs.plot_gains(plotted, "difference", title, unit)
-    return Report(figure, {"ablation": table, "differences": details}, facts)
+    return Report(figure, {"ablation": table, "differences": details}, trained.facts | facts)

@@ -4,7 +4,7 @@ A run has collapsed if its loss is not finite or its students are no better than
 """
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import cycle, product
 from typing import Any
 
 import pandas as pd
@@ -45,18 +45,12 @@ def run(settings: Settings) -> Report:
         ends, mine = trained.ends(case), lost[case.label]
         count, among = int(mine.sum()), len(mine)
         here, there, p_value = paired_test(mine, lost[reference.label])
-        peers = ends[[name for name in ends.columns if name.startswith("top1/peer")]].dropna(axis=1, how="all")
-        row: Row = {
-            "case": case.label,
-            "runs": among,
-            "collapsed": count,
-            **interval_columns("share", (count / among, *exact_interval(count, among))),
-            "diverged": int((ends["status"] == Status.DIVERGED).sum()),
-            "all_peers_at_chance": int((peers <= trained.limit).all(axis=1).sum()) if peers.size else 0,
-            "only_this_collapsed": here,
-            "only_reference_collapsed": there,
-            "p_value": p_value,
-        }
+        peers = ends.filter(regex="^top1/peer").dropna(axis=1, how="all")
+        at_chance = int((peers <= trained.limit).all(axis=1).sum()) if peers.size else 0
+        row: Row = {"case": case.label, "runs": among, "collapsed": count}
+        row |= interval_columns("share", (count / among, *exact_interval(count, among)))
+        row |= {"diverged": int((ends["status"] == Status.DIVERGED).sum()), "all_peers_at_chance": at_chance}
+        row |= {"only_this_collapsed": here, "only_reference_collapsed": there, "p_value": p_value}
         for measure in _present(ends):
             row |= interval_columns(measure, runs.mean_interval(ends[measure]))
             row |= interval_columns(f"{measure}, not collapsed", runs.mean_interval(ends[measure][~mine]))
@@ -65,15 +59,13 @@ def run(settings: Settings) -> Report:
     low, high = exact_interval(settings.seeds // 2, settings.seeds)
     measured = product(MEASURES.items(), ("", ", not collapsed"))
     facts = {
-        "file": trained.file,
-        "device": trained.device,
         "limit": trained.limit,
         "columns": [(f"{x}{of}", f"{words[1]}{of}") for (x, words), of in measured if f"{x}{of}" in table.columns],
         "complete": set(MEASURES) <= set(over_epochs["measure"]),
         "half": f"[{low:.0%}, {high:.0%}]",
     }
     figure = _plot(records, over_epochs, trained.limit)
-    return Report(figure, {"homogeneity": table, "curves": over_epochs}, facts)
+    return Report(figure, {"homogeneity": table, "curves": over_epochs}, trained.facts | facts)
 
 
 def _present(frame: pd.DataFrame) -> list[str]:
@@ -101,42 +93,40 @@ def paired_test(lost: "pd.Series[bool]", reference: "pd.Series[bool]") -> tuple[
 def curves(frame: pd.DataFrame) -> pd.DataFrame:
     """Return mean, 95 % interval and number of runs for every case, epoch and measure that there is."""
     rows = []
-    for _, group in frame.dropna(subset="epoch").groupby(["label", "epoch"], sort=False):
-        case, epoch = group["label"].iloc[0], int(group["epoch"].iloc[0]) + 1
+    for (case, _), group in frame.dropna(subset="epoch").groupby(["label", "epoch"], sort=False):
+        epoch = int(group["epoch"].iloc[0]) + 1
         for measure in _present(frame):
             mean, low, high = runs.mean_interval(group[measure])
-            numbers = {"mean": mean, "low": low, "high": high, "runs": int(group[measure].notna().sum())}
-            rows.append({"case": case, "epoch": epoch, "measure": measure, **numbers})
+            row = {"case": case, "epoch": epoch, "measure": measure, "mean": mean, "low": low, "high": high}
+            rows.append(row | {"runs": int(group[measure].notna().sum())})
     return pd.DataFrame(rows)
 
 
 def _plot(records: Sequence[Row], curves: pd.DataFrame, limit: float) -> Figure:
     """Return the figure: shares of collapsed runs, and how alike peers and teachers are over the epochs."""
     present = [name for name in MEASURES if name in set(curves["measure"])]
-    lines = [LINES[index % len(LINES)] for index in range(len(records))]
     with styled():
         figure = new_figure(10.0, 8.0)
         shares, *axes = figure.subplots(2, 2).flat
-        for place, (line, row) in enumerate(zip(lines, records, strict=True)):
+        for place, (line, row) in enumerate(zip(cycle(LINES), records, strict=False)):
             runs.plot_interval(shares, row, "share", place, line, scale=100, mfc="w")
             text = f"{figure_text(row['case'])}: {row['collapsed']} of {row['runs']}"
             shares.annotate(text, (0, place), (2, 7), textcoords="offset points", size=8)
+            look: dict[str, Any] = {"ls": line.dash, "color": line.color, "label": figure_text(row["case"])}
+            for axis, measure in zip(axes, present, strict=False):
+                rows = curves[(curves["measure"] == measure) & (curves["case"] == row["case"])].sort_values("epoch")
+                axis.plot(rows["epoch"], rows["mean"], line.marker, ms=4, mfc="w", **look)
+                axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=line.color, alpha=0.08, lw=0)
         shares.set(title="Runs that collapsed", xlabel="percent, exact 95 % interval", xlim=(-2, 102))
         shares.set(ylim=(len(records) - 0.5, -0.8), yticks=[])
         for axis, measure in zip(axes, present, strict=False):
-            title, mine = MEASURES[measure][0], curves[curves["measure"] == measure]
-            for line, row in zip(lines, records, strict=True):
-                rows = mine[mine["case"] == row["case"]].sort_values("epoch")
-                look: dict[str, Any] = {"ls": line.dash, "color": line.color, "label": figure_text(row["case"])}
-                axis.plot(rows["epoch"], rows["mean"], line.marker, ms=4, mfc="w", **look)
-                axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=line.color, alpha=0.08, lw=0)
-            axis.set(title=title, xlabel="epoch", ylim=(0, 1.25 * float(mine["mean"].max())))
+            highest = float(curves.loc[curves["measure"] == measure, "mean"].max())
+            axis.set(title=MEASURES[measure][0], xlabel="epoch", ylim=(0, 1.25 * highest))
             axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.set_ylabel("Euclidean, mean over the test images")
+            axis.set_ylabel("percent" if measure == "student" else "Euclidean, mean over the test images")
             if measure == "student":
-                axis.axhline(limit, color="0.4", lw=0.8)
-                axis.set(title=f"{title} (grey line: guessing)", ylabel="percent")
+                axis.axhline(limit, color="0.4", lw=0.8, label="guessing")
         for axis in axes[len(present) :]:
             axis.set_visible(False)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=4)
+        figure.legend(*axes[len(present) - 1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

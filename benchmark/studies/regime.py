@@ -219,14 +219,10 @@ def _precision(command: Command, grid: Grid, settings: Settings) -> dict[str, An
     ends = frame.groupby("run").tail(1).pivot_table(index="seed", columns="method", values="student")
     spread, alone = float((ends[grid.paired_with] - ends[grid.reference]).std()), ends.std()
     comparisons = grid.comparisons or 2 * (len(grid.methods) - 1)
-    return {
-        "n": len(ends),
-        **{f"sd of {method}": alone[method] for method in (grid.reference, grid.paired_with)},
-        "sd of paired differences": spread,
-        "comparisons": comparisons,
-        "half-width": half_width(settings.precision_seeds, spread, comparisons),
-        "seeds for it": seeds_for_half_width(settings.max_half_width, spread, comparisons),
-    }
+    found = {"n": len(ends)} | {f"sd of {method}": alone[method] for method in (grid.reference, grid.paired_with)}
+    found |= {"sd of paired differences": spread, "comparisons": comparisons}
+    found["half-width"] = half_width(settings.precision_seeds, spread, comparisons)
+    return found | {"seeds for it": seeds_for_half_width(settings.max_half_width, spread, comparisons)}
 
 
 def _trained(command: Command, runs: Sequence[RunConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -104,6 +104,11 @@ class Trained(NamedTuple):
     limit: float  # accuracy in percent up to which guessing explains it
     device: str  # what the runs were carried out on
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every page of such a study says of its runs."""
+        return {"file": self.file, "device": self.device}
+
     def ends(self, case: Case) -> pd.DataFrame:
         """Return the last rows of a case's runs, by seed."""
         mine = self.frame[self.frame["label"] == case.label].sort_values("epoch", kind="stable")

@@ -89,39 +89,29 @@ def configuration_tables(sweep: Sweep, order: Sequence[Outcome]) -> tuple[pd.Dat
     for rank, x in enumerate(order, start=1):
         gain = paired_gain(x.scores, order[0].scores) if rank > 1 else None
         mean, low, high = (gain.mean, gain.low, gain.high) if gain else (None, None, None)
-        interval = f" [{low:+.2f}, {high:+.2f}]" if low is not None and high is not None else ""
-        number, values = x.configuration.number, x.configuration.assignment
-        terms = inactive_terms(x.schedules)
-        listed = {key: str(value) if isinstance(value, list) else value for key, value in values.items()}
-        numbers.append(
-            {"rank": rank, "configuration": number}
-            | {key: listed.get(key) for key in sweep.space.keys}
-            | {"mean": x.mean, "std": x.std, "n": x.n}
-            | {"difference_to_best": mean, "difference_to_best_low": low, "difference_to_best_high": high}
-            | {"total_epochs": x.epochs, "status": x.status, "inactive_terms": " ".join(terms)}
-        )
-        words.append(
-            {"#": number}
-            | {key: shown(values.get(key, NONE)) for key in sweep.space.keys}
-            | {
-                "validation accuracy": _accuracy(x),
-                "difference to best": "" if gain is None else f"{gain.mean:+.2f}{interval}",
-            }
-            | {"total epochs (all seeds)": x.epochs, "runs": x.status, "inactive loss terms": ", ".join(terms)}
-        )
-    table = pd.DataFrame(words)
-    if not any(row["inactive_terms"] for row in numbers):
-        table = table.drop(columns="inactive loss terms", errors="ignore")
-    return pd.DataFrame(numbers), table
+        difference = "" if mean is None else f"{mean:+.2f}"
+        if low is not None and high is not None:
+            difference += f" [{low:+.2f}, {high:+.2f}]"
+        values, terms = x.configuration.assignment, inactive_terms(x.schedules)
+        row = {"rank": rank, "configuration": x.configuration.number, **_csv_values(sweep, x)}
+        row |= {"mean": x.mean, "std": x.std, "n": x.n, "difference_to_best": mean}
+        row |= {"difference_to_best_low": low, "difference_to_best_high": high, "total_epochs": x.epochs}
+        numbers.append(row | {"status": x.status, "inactive_terms": " ".join(terms)})
+        row = {"#": x.configuration.number, **{key: shown(values.get(key, NONE)) for key in sweep.space.keys}}
+        row |= {"validation accuracy": _accuracy(x), "difference to best": difference}
+        words.append(row | {"total epochs (all seeds)": x.epochs, "runs": x.status})
+    return pd.DataFrame(numbers), pd.DataFrame(words)
 
 
 def runs_table(sweep: Sweep, outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """Return one row per run: configuration, seed, accuracy, status and folder."""
-    rows = []
-    for x in outcomes:
-        values = {key: x.configuration.assignment.get(key) for key in sweep.space.keys}
-        rows += [{"configuration": x.configuration.number, **values, **run} for run in x.runs]
-    return pd.DataFrame(rows)
+    rows = [(x, run) for x in outcomes for run in x.runs]
+    return pd.DataFrame([{"configuration": x.configuration.number, **_csv_values(sweep, x), **run} for x, run in rows])
+
+
+def _csv_values(sweep: Sweep, x: Outcome) -> dict[str, Any]:
+    values = {key: x.configuration.assignment.get(key) for key in sweep.space.keys}
+    return {key: str(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def _accuracy(x: Outcome) -> str:

@@ -236,4 +236,4 @@ def test_studies_write_figure_table_and_page(tmp_path: Path, found: studies.Repo
 
 def test_tables_of_pages_have_columns_of_one_width() -> None:
     table = studies.aligned("| a | long |\n|:-|-:|\n| b\\|c | 1 |\n")
-    assert table.split("\n") == ["| a    | long |", "| :--- | ---: |", "| b\\|c |    1 |"]
+    assert table.split("\n") == ["| a    |   long |", "|:-----|-------:|", "| b\\|c |      1 |"]
