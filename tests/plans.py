@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmark import running
 from benchmark.configuration import DataConfig, RunConfig
+from benchmark.scheduling import Execution
 from benchmark.speed.measure import random_runs
 
 
@@ -26,3 +27,8 @@ def on_noise(
     given = {method: hyperparameters} if hyperparameters else {}
     (run,) = random_runs(method, backbone, train, given, tuple(map(str, plugins)))
     return run.model_copy(update={"data": data or DataConfig(pad=1)})
+
+
+def advance(execution: Execution) -> dict[str, Any]:
+    """Train one epoch, and return what there was to say: the last ``note``, ``epoch`` and ``ended``."""
+    return dict(execution.train(len(execution.rows) + 1))

@@ -114,7 +114,7 @@ def test_there_are_commands_and_those_of_the_readme_among_them() -> None:
 def test_the_commands_work(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(place)
     # a plan's time is measured, and there are tests of it
-    monkeypatch.setattr("benchmark.running.forecast.estimated", lambda *given: (0.0, ""))
+    monkeypatch.setattr("benchmark.running.command.estimated", lambda *given: (0.0, ""))
     program = cli.program()
     for command in ALL:
         name, *options = shlex.split(command)[1:]

@@ -52,4 +52,4 @@ from .run_config import (
     settings_of_role as settings_of_role,
 )
 from .suites import Suite as Suite, Task as Task
-from .values import datasets_named as datasets_named, joined as joined
+from .values import datasets_named as datasets_named, joined as joined, names as names

@@ -141,9 +141,7 @@ def _repeated(contents: Contents, access: Access) -> tuple[Result, list[Row]]:
     plugins = tuple(str(paths.plugin_file(plugin)) for plugin in access.plugins)
     with tempfile.TemporaryDirectory(prefix="okdbench-verify-") as folder:
         execution = Execution(Job(config, Path(folder), access.device or like, plugins=plugins), dataset)
-        while execution.result is None:
-            execution.advance()
-        result = execution.result
+        *_, (_, result) = execution.train()
         return result, store.Store(Path(folder)).metrics(config) if result.status is not Status.FAILED else []
 
 

@@ -11,6 +11,5 @@ from .batch import (
     train_missing as train_missing,
     why_later as why_later,
 )
-from .command import Command as Command, prepare as prepare
+from .command import Command as Command, prepare as prepare, print_plan as print_plan
 from .declared import SequentialTest as SequentialTest, SuiteRun as SuiteRun
-from .forecast import print_plan as print_plan

@@ -14,8 +14,7 @@ from benchmark import datasets, paths, scheduling, store, tables, training
 from benchmark.configuration import OPTIONS, SECTIONS, RunConfig, layer_from_file
 from benchmark.console import new_console, say
 from benchmark.errors import MachineError, TryAgainError
-from benchmark.running.command import Command, prepare
-from benchmark.running.forecast import forecast
+from benchmark.running.command import Command, forecast, prepare
 from benchmark.store import Result, Status, Store
 from methods import registry
 from methods.errors import InputError, unknown
@@ -268,11 +267,10 @@ def run(
 def _print_table(command: Command, console: Console) -> None:
     if not command.store.runs.is_dir():
         return
-    frame = store.load(command.store.root, "last", split="all")
     names = {command.store.folder(run).name for run in command.runs}
-    mine = frame[frame["run"].isin(names)]
+    mine = store.load(command.store.root, "last", where={"run": names}, split="all")
     # the store may hold damaged runs of other commands
-    mine.attrs[store.DAMAGED] = {name: line for name, line in frame.attrs[store.DAMAGED].items() if name in names}
+    mine.attrs[store.DAMAGED] = {name: line for name, line in mine.attrs[store.DAMAGED].items() if name in names}
     for line in mine.attrs[store.DAMAGED].values():
         say(console, f"note: {line}; --force repeats it")
     if not mine.empty:

@@ -5,7 +5,7 @@ import re
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -49,14 +49,13 @@ class Job:
 
 
 class Execution:
-    """A job under way: call :meth:`advance` until :attr:`result` is there.
+    """A job under way.
 
     It resumes from the run's checkpoint, if there is one. Whatever goes wrong inside the run becomes its result; it
     never disturbs another run.
 
     Attributes:
         result: How the run ended, once it has.
-        notes: Lines for the person who watches, since they were last taken.
         rows: The metrics of its epochs so far, those before an interruption included.
     """
 
@@ -65,7 +64,7 @@ class Execution:
         self.job = job
         self.dataset = dataset
         self.result: Result | None = None
-        self.notes: list[str] = []
+        self._notes: list[str] = []
         self.rows: list[Row] = []
         self._store = Store(job.results)
         self._folder = self._store.folder(job.config)
@@ -83,42 +82,38 @@ class Execution:
         return self._timer.allows(self._kind, self._saving_took)
 
     def train(self, epochs: float = float("inf")) -> Iterator[tuple[str, Any]]:
-        """Train until so many epochs are done, or to the end, and yield what an observer is told, and of what."""
+        """Train until so many epochs are done, or to the end, and yield what a display is told, and of what.
+
+        That is ``note`` and a line, ``epoch`` and its metrics, or ``ended`` and the result.
+        """
         result = self.result
         while result is None and len(self.rows) < epochs:
-            row, result = self.advance(), self.result
-            yield from (("note", line) for line in self.take_notes())
+            row = None
+            try:
+                row = self._epoch()
+            except RecordingError as error:
+                again = "the run is repeated from its last checkpoint with standard steps"
+                self._notes.append(f"{_first_line(error)}: {again}")
+                self.release()
+                self._record, self.rows, self._unsaved = False, [], False
+            except (DivergedError, CollapsedError) as error:
+                self._end(Status.DIVERGED if isinstance(error, DivergedError) else Status.COLLAPSED, str(error))
+            except Exception as error:
+                if training.is_out_of_memory(error):
+                    self._end(Status.OUT_OF_MEMORY, self._memory(error))
+                else:
+                    # a full disk has no room for it: how the run ended says so
+                    with suppress(OSError):
+                        self._folder.mkdir(parents=True, exist_ok=True)
+                        atomic.write_text(self._folder / ERROR, traceback.format_exc())
+                    self._end(Status.FAILED, f"{type(error).__name__}: {_first_line(error)}")
+            result = self.result
+            yield from (("note", line) for line in self._notes)
+            self._notes.clear()
             if row is not None:
                 yield "epoch", row
             if result is not None:
                 yield "ended", result
-
-    def advance(self) -> Row | None:
-        """Train one epoch and return its metrics; None if the run ended without it, or there was no time for it."""
-        while True:
-            try:
-                return self._advance()
-            except RecordingError as error:
-                again = "the run is repeated from its last checkpoint with standard steps"
-                self.notes.append(f"{_first_line(error)}: {again}")
-                self.release()
-                self._record, self.rows, self._unsaved = False, [], False
-                continue
-            except DivergedError as error:
-                self._end(Status.DIVERGED, str(error))
-            except CollapsedError as error:
-                self._end(Status.COLLAPSED, str(error))
-            except Exception as error:
-                if training.is_out_of_memory(error):
-                    self._end(Status.OUT_OF_MEMORY, self._memory(error))
-                    return None
-                try:
-                    self._folder.mkdir(parents=True, exist_ok=True)
-                    atomic.write_text(self._folder / ERROR, traceback.format_exc())
-                except OSError as fault:
-                    self.notes.append(f"no room for the error's traceback: {fault.strerror}")
-                self._end(Status.FAILED, f"{type(error).__name__}: {_first_line(error)}")
-            return None
 
     def stop(self, reason: str) -> None:
         """End the run before its last epoch, in a way that it can be resumed."""
@@ -130,12 +125,7 @@ class Execution:
         self._trainer = None
         self._held.close()
 
-    def take_notes(self) -> list[str]:
-        """Return the notes so far, once."""
-        notes, self.notes = self.notes, []
-        return notes
-
-    def _advance(self) -> Row | None:
+    def _epoch(self) -> Row | None:
         config = self.job.config
         trainer = (self._trainer or self._start()) if self.has_time() else None
         if self.result is not None:
@@ -151,7 +141,7 @@ class Execution:
             return None
         with self._timer.epoch(self._kind):
             row = trainer.epoch()
-            self.notes += trainer.take_notes()
+            self._notes += trainer.take_notes()
             self.rows.append(row)
             self._unsaved = True
             self._store.write_metrics(config, self.rows)
@@ -195,14 +185,14 @@ class Execution:
                     raise checkpoints.DamagedError("the checkpoint is of another run, or of other code than this")
                 trainer.load_state(state["trainer"])
                 self.rows, self._seconds = state["rows"], state["seconds"]
-                self.notes.append(f"resumed after epoch {state['trainer']['next_epoch']}")
+                self._notes.append(f"resumed after epoch {state['trainer']['next_epoch']}")
         except Exception as error:
             if isinstance(error, OSError) or training.is_out_of_memory(error):
                 raise
             damaged = isinstance(error, checkpoints.DamagedError)
             fault = str(error) if damaged else f"the checkpoint does not fit the run: {_first_line(error)}"
             aside = checkpoints.set_aside(self._folder)
-            self.notes.append(f"{fault}: set aside as {aside.name}, the run starts from its beginning")
+            self._notes.append(f"{fault}: set aside as {aside.name}, the run starts from its beginning")
             trainer = self._new_trainer()
         self._store.write_metrics(config, self.rows)
         self._trainer = trainer

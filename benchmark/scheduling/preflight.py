@@ -61,12 +61,8 @@ def places(nodes: Sequence[Node], threads: int, gpus: float) -> tuple[int, str]:
 def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Callable[[str], None]) -> Placement:
     """Return what a run takes of the connected Ray cluster, whose nodes are fit for it.
 
-    Args:
-        template: A job like all others.
-        cluster: What is connected.
-        count: How many runs there are, or configurations of a search.
-        threads: CPUs of a run.
-        say: Is told which nodes are left out, and what limits the number of runs in parallel.
+    There are ``count`` runs, or configurations of a search, with so many ``threads`` and otherwise like the template.
+    ``say`` is told which nodes are left out, and what limits the number of runs in parallel.
 
     Raises:
         InputError: If no node has what a run takes.

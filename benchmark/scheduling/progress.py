@@ -10,18 +10,17 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmark.configuration import RunConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+
+from benchmark.configuration import RunConfig, names
 from benchmark.console import say
 from benchmark.escaping import visible
 from benchmark.formatting import duration
 from benchmark.store import Result, Status, Store
 from methods.errors import InputError, message_of, unknown
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Task
 
 PLAIN_INTERVAL_S = 60.0
 PROJECT = "okdbench"
@@ -113,19 +112,16 @@ def check_log(value: Any) -> tuple[str, ...]:
     Raises:
         InputError: For an unknown name, or a backend that is not installed.
     """
-    words = value.split(",") if isinstance(value, str) else value or []
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise InputError(f"log takes names separated by commas (given: {value!r})")
-    names = tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
-    for name in names:
+    chosen = () if value is None else tuple(names("log", value))
+    for name in chosen:
         if name not in BACKENDS:
             raise unknown("log", name, BACKENDS)
         if find_spec(name) is None:
             raise InputError(f"--log {name} needs a package: pip install 'okdbench[{name}]'")
-    return names
+    return chosen
 
 
-class Display:
+class Display(Progress):
     """A line when a run begins and ends, and one per minute in between; on a terminal a live table of the runs.
 
     What ``--log`` names is told of every metric; what fails there is said once, and that backend is left alone.
@@ -134,45 +130,32 @@ class Display:
     def __init__(
         self,
         total: int,
-        console: "Console",
+        console: Console,
         name: Callable[[RunConfig], str] = attrgetter("label"),
         backends: Sequence[str] = (),
         store: Store | None = None,
     ) -> None:
         """Show so many runs, by what ``name`` says they are called; backends write to the runs' folders in a store."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.total, self.console, self.name, self.backends, self.store = total, console, name, list(backends), store
         # a string would be markup of Rich's, and an epoch may take longer than what its speed is estimated from
-        names, students = (TextColumn(form, markup=False) for form in ("{task.description}", "{task.fields[student]}"))
-        self.progress = Progress(
-            *(names, MofNCompleteColumn(), BarColumn(20), students, TimeRemainingColumn()),
+        labels, students = (TextColumn(form, markup=False) for form in ("{task.description}", "{task.fields[student]}"))
+        super().__init__(
+            *(labels, MofNCompleteColumn(), BarColumn(20), students, TimeRemainingColumn()),
             console=console,
             transient=True,
             disable=not console.is_terminal,
             speed_estimate_period=float("inf"),
         )
-        self.all_runs = self.progress.add_task("runs ended", total=total, student="")
-        self._tasks: dict[str, Task] = {}
+        self.total, self.name, self.backends, self.store = total, name, list(backends), store
+        self.all_runs = self.add_task("runs ended", total=total, student="")
+        self._shown: dict[str, Task] = {}
         self._logs: dict[tuple[str, str], Log] = {}
         self._ended = self._failed = 0
 
-    def __enter__(self) -> "Display":
-        self.progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
-
-    def say(self, line: str) -> None:
-        """Show what there is to say of all runs."""
-        say(self.console, line)
-
     def started(self, run: RunConfig) -> None:
         """Show a run that has begun."""
-        self.progress.add_task(visible(self.name(run)), total=run.train.epochs, student="", said=time.monotonic())
-        self._tasks[run.identity] = self.progress.tasks[-1]
-        if self.progress.disable:
+        self.add_task(visible(self.name(run)), total=run.train.epochs, student="", said=time.monotonic())
+        self._shown[run.identity] = self.tasks[-1]
+        if self.disable:
             say(self.console, f"started   {self.name(run)}")
 
     def note(self, run: RunConfig, line: str) -> None:
@@ -181,11 +164,11 @@ class Display:
 
     def epoch(self, run: RunConfig, row: Mapping[str, float]) -> None:
         """Show the end of an epoch."""
-        task, number = self._tasks[run.identity], int(row["epoch"])
+        task, number = self._shown[run.identity], int(row["epoch"])
         if (accuracy := row.get("student")) is not None:
             task.fields["student"] = f"{accuracy:.2f} %"
-        self.progress.update(task.id, completed=number + 1)
-        if self.progress.disable and time.monotonic() - task.fields["said"] >= PLAIN_INTERVAL_S:
+        self.update(task.id, completed=number + 1)
+        if self.disable and time.monotonic() - task.fields["said"] >= PLAIN_INTERVAL_S:
             task.fields["said"] = time.monotonic()
             left = f"{duration(task.time_remaining)} left"
             parts = [f"epoch {number + 1}/{run.train.epochs}", task.fields["student"], left]
@@ -202,13 +185,13 @@ class Display:
     def ended(self, run: RunConfig, result: Result) -> None:
         """Show how a run ended, and close its logs."""
         student = ""
-        if task := self._tasks.pop(run.identity, None):
+        if task := self._shown.pop(run.identity, None):
             student = task.fields["student"]
-            self.progress.remove_task(task.id)
+            self.remove_task(task.id)
         self._ended += 1
         self._failed += result.status not in (Status.FINISHED, Status.UNFINISHED)
         failed = f"{self._failed} failed" if self._failed else ""
-        self.progress.update(self.all_runs, completed=self._ended, student=failed)
+        self.update(self.all_runs, completed=self._ended, student=failed)
         took = f"({duration(result.seconds)}, {self._ended} of {self.total})"
         parts = filter(None, [self.name(run), student, result.reason])
         say(self.console, f"{result.status:<9} {': '.join(parts)} {took}")

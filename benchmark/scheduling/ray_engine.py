@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from benchmark.configuration import RunConfig
+from benchmark.console import say
 from benchmark.datasets import Dataset
 from benchmark.scheduling import preflight
 from benchmark.scheduling.cluster import Cluster, cause_of, ray_cluster, scratch_folder
@@ -197,10 +199,7 @@ class ProgressCallback(tune.Callback):
 
 
 def run_under_ray(
-    jobs: Sequence[Job],
-    datasets: Mapping[str, Dataset],
-    display: Display,
-    cluster: Cluster,
+    jobs: Sequence[Job], datasets: Mapping[str, Dataset], display: Display, cluster: Cluster
 ) -> list[Result]:
     """Carry out jobs that differ in their runs alone as trials of Ray Tune, and return how they ended.
 
@@ -233,7 +232,7 @@ def run_trials(
         template, count = callback.template, searcher.count
         runs = [run for trial in searcher.waiting for run in trial] or [template.config]
         threads = max(run.train.threads for run in runs)
-        placement = preflight.prepare(template, cluster, count, threads, callback.display.say)
+        placement = preflight.prepare(template, cluster, count, threads, partial(say, callback.display.console))
         searcher.closed = lambda: callback.time_is_up
         # on one machine the workers map the file that we have mapped; another may not have it
         sent = {name: ray.put(one.without_files() if cluster.address else one) for name, one in datasets.items()}

@@ -33,7 +33,6 @@ TIMED_STEPS = 3
 RECORDED_WARM_UP_STEPS = 6  # a recorded step is tried out, has its warm-up and is recorded before the first replay
 SLOW_STEP_S = 4.0  # a first step, which prepares much that later ones find ready, is the only one if it takes longer
 BUDGET_S = 5.0  # for timing a plan's kinds of runs; the others are scaled from those that were timed
-BUSY = 1.3  # a machine on which an action takes so many times its processor time does other work too
 
 SMALL_PIXELS = 16 * 32 * 32
 """Of the batch that is timed on a CPU: an image of a smaller one takes nearly as long as one of the run's own."""
@@ -55,9 +54,6 @@ class ImageCost:
 
 MEASURED = TypeAdapter(dict[str, ImageCost])
 """The content of ``pace.json``: seconds by kind of run."""
-
-
-# ---- multiply-adds ----
 
 
 def count_macs(action: Callable[[], object]) -> float:
@@ -133,9 +129,6 @@ def run_cost(trainer: Trainer) -> dict[str, float]:
     }
 
 
-# ---- seconds ----
-
-
 def timed(action: Callable[[], object], times: int, device: torch.device) -> float:
     """Return the mean seconds of an action, with nothing of it left running on the device."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda _: None
@@ -147,19 +140,11 @@ def timed(action: Callable[[], object], times: int, device: torch.device) -> flo
     return (time.perf_counter() - begin) / times
 
 
-def timed_alone(
-    action: Callable[[], object], times: int, device: torch.device, threads: int = 1
-) -> tuple[float, float]:
-    """Return an action's seconds where nothing else runs, and how many times as long it took here.
-
-    On the CPU that is its processor time, shared among its threads; from :data:`BUSY` on something else was running.
-    """
+def timed_alone(action: Callable[[], object], times: int, device: torch.device, threads: int = 1) -> float:
+    """Return an action's seconds where nothing else runs: on the CPU its processor time, shared among its threads."""
     begin = time.process_time()
     passed = timed(action, times, device)
-    if device.type == "cuda":
-        return passed, 1.0
-    alone = min(passed, (time.process_time() - begin) / times / threads)
-    return alone, passed / alone if alone > 0 else 1.0
+    return passed if device.type == "cuda" else min(passed, (time.process_time() - begin) / times / threads)
 
 
 def trainer_for(run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()) -> Trainer:
@@ -198,8 +183,8 @@ def plan_cost(
     folder: Path,
     device_name: str = "auto",
     plugins: Sequence[str] = (),
-) -> tuple[list[ImageCost], list[str]]:
-    """Return the seconds per image of every run of a plan, and in words what makes them less exact.
+) -> tuple[list[ImageCost], str]:
+    """Return the seconds per image of every run of a plan, and in words how many of them were not measured, if any.
 
     A few steps of each distinct kind of run are timed, those first that have most to do. Where the time is up, kinds
     are scaled by their MACs. Seconds that were measured are kept in ``<folder>/pace.json`` and not measured again.
@@ -219,33 +204,27 @@ def plan_cost(
     with suppress(OSError, ValidationError):
         stored = MEASURED.validate_json((folder / FILE).read_bytes())
     known = {kind: stored[kind] for kind in kinds if kind in stored}
-    loads: list[float] = []
     begin = time.perf_counter()
     for kind in sorted(kinds.keys() - known, key=lambda kind: (-work[kind], kind)):
         if known and time.perf_counter() - begin > BUDGET_S:
             break
-        known[kind], load = time_images(*kinds[kind], device_name, plugins)
-        loads.append(load)
-    if loads:
+        known[kind] = time_images(*kinds[kind], device_name, plugins)
+    if known.keys() - stored:
         folder.mkdir(parents=True, exist_ok=True)
         atomic.write_text(folder / FILE, MEASURED.dump_json(stored | known, indent=2).decode() + "\n")
-    remarks = []
+    remark = ""
     if left := kinds.keys() - known:
         macs = {kind: macs_per_image(run, shape, plugins) for kind, (run, shape) in kinds.items()}
         # a plug-in's predictor may have no MACs at all
         train = median(known[kind].train / (macs[kind].train or 1.0) for kind in known)
         evaluation = median(known[kind].evaluation / (macs[kind].evaluation or 1.0) for kind in known)
         known |= {kind: ImageCost(train * macs[kind].train, evaluation * macs[kind].evaluation) for kind in left}
-        remarks.append(f"{len(left)} of {len(kinds)} kinds scaled by their multiply-adds")
-    if loads and median(loads) > BUSY:
-        remarks.append("timed beside other work, which makes it longer")
-    return [known[name] for name in names], remarks
+        remark = f"{len(left)} of {len(kinds)} kinds scaled by their multiply-adds"
+    return [known[name] for name in names], remark
 
 
-def time_images(
-    run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()
-) -> tuple[ImageCost, float]:
-    """Return a run's seconds per image on a machine that does nothing else, and how busy this one is.
+def time_images(run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()) -> ImageCost:
+    """Return a run's seconds per image on a machine that does nothing else.
 
     Raises:
         InputError: If the run takes no step, with the method's reason.
@@ -256,16 +235,16 @@ def time_images(
     try:
         trainer = trainer_for(run, shape, device_name, plugins)
         device, threads, step = trainer.arithmetic.device, run.train.threads, training_step(trainer)
-        train, load = timed_alone(step, 1, device, threads)
+        train = timed_alone(step, 1, device, threads)
         if train < SLOW_STEP_S:
             warm_up(trainer, step, 0)
-            train, load = timed_alone(step, TIMED_STEPS, device, threads)
-        views, _ = timed_alone(preparation(trainer), TIMED_STEPS, device, threads)
-        evaluation, _ = timed_alone(trainer.evaluate, 1, device, threads)
+            train = timed_alone(step, TIMED_STEPS, device, threads)
+        views = timed_alone(preparation(trainer), TIMED_STEPS, device, threads)
+        evaluation = timed_alone(trainer.evaluate, 1, device, threads)
     except Exception as error:
         # a plug-in may raise anything; a plan is answered in one line
         raise InputError(f"{run.method} takes no training step: {reason_of(error)}") from None
-    return ImageCost((train + views) / run.train.batch_size, evaluation / len(trainer.test_labels)), load
+    return ImageCost((train + views) / run.train.batch_size, evaluation / len(trainer.test_labels))
 
 
 def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:

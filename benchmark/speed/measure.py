@@ -30,11 +30,7 @@ def random_runs(
     sections: Mapping[str, Mapping[str, Any]],
     plugins: Sequence[str] = (),
 ) -> list[RunConfig]:
-    """Return runs on random images, one per method.
-
-    Args:
-        methods: Names separated by commas; None for all that need nothing else.
-        backbone: One name, or several joined by ``+``.
+    """Return runs on random images, one per method; None means all methods that need nothing else.
 
     Raises:
         InputError: For anything unknown or out of range.
@@ -129,11 +125,8 @@ def measure(
 ) -> Speed:
     """Measure one run after warm-up, waiting for the device at both ends of each measurement.
 
-    Args:
-        run: What is trained; its dataset is not read.
-        shape: Of the random images that stand for it, and how many of them an epoch has.
-        repetitions: How often each rate is measured, 5 or more for a range worth the name.
-        seconds: For how long steps are taken at each measurement; :data:`MEASURED_S` for None.
+    The run's dataset is not read: random images of ``shape`` stand for it. Each rate is measured ``repetitions`` times,
+    5 or more for a range worth the name, with steps for so many ``seconds``, :data:`MEASURED_S` for None.
     """
     batch_size = run.train.batch_size
     trainer = trainer_for(run, shape, device_name, plugins)

@@ -134,7 +134,7 @@ def test_the_documented_commands_are_valid(
     # the check itself has tests of its own, and the plan's time is not of interest
     monkeypatch.setattr("benchmark.checking.check.check", lambda name, plugins: [])
     monkeypatch.setattr("benchmark.checking.networks.check_network", lambda name, plugins: [])
-    monkeypatch.setattr("benchmark.running.forecast.estimated", lambda *given: (0.0, ""))
+    monkeypatch.setattr("benchmark.running.command.estimated", lambda *given: (0.0, ""))
     answer = bench(*command.split(), *(["--dry-run"] if command.startswith("run") else []))
     assert answer.code == 0
     assert {"method": "consensus", "backbone": "slim"}[kind] in answer.out

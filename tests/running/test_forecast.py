@@ -15,8 +15,8 @@ from benchmark import cli, datasets, running
 from benchmark.configuration import DataConfig
 from benchmark.datasets import Shape
 from benchmark.running import Command
-from benchmark.running.forecast import forecast
-from benchmark.speed.cost import BUSY, ImageCost, kind_of, timed_alone
+from benchmark.running.command import forecast
+from benchmark.speed.cost import ImageCost, kind_of, timed_alone
 from tests.command_line import Bench
 from tests.datasets.test_datasets import cifar
 
@@ -80,11 +80,8 @@ def test_what_the_runs_have_already_is_not_offered(tmp_path: Path) -> None:
 
 def test_other_work_on_the_machine_is_told_apart_from_the_runs_own(tmp_path: Path) -> None:
     # who sleeps takes no processor: all that passes is others' time
-    seconds, load = timed_alone(lambda: time.sleep(0.02), 3, torch.device("cpu"))
-    assert seconds < 0.01
-    assert load > BUSY
-    seconds, load = timed_alone(lambda: torch.randn(600, 600) @ torch.randn(600, 600), 3, torch.device("cpu"))
-    assert 0 < seconds <= load * seconds
+    assert timed_alone(lambda: time.sleep(0.02), 3, torch.device("cpu")) < 0.01
+    assert timed_alone(lambda: torch.randn(600, 600) @ torch.randn(600, 600), 3, torch.device("cpu")) > 0
 
 
 def test_two_hours_are_not_yet_long(tmp_path: Path) -> None:
@@ -116,8 +113,8 @@ def test_it_is_said_before_the_first_epoch(
 ) -> None:
     cifar(tmp_path, monkeypatch, torchvision.datasets.CIFAR100, "fine_labels", 100)
     # the files of a test are no plan of hours
-    monkeypatch.setattr("benchmark.running.forecast.WORTH_IT_PIXELS", 0)
-    monkeypatch.setattr("benchmark.running.forecast.LONG_S", 0.01)
+    monkeypatch.setattr("benchmark.running.command.WORTH_IT_PIXELS", 0)
+    monkeypatch.setattr("benchmark.running.command.LONG_S", 0.01)
     monkeypatch.chdir(tmp_path)
     words = "run --methods pcl,dkel --backbone resnet8 --dataset cifar100 --data-root . --epochs 1 --seeds 1"
     monkeypatch.setattr("sys.argv", ["bench", *words.split(), "--engine", "serial", "--device", "cpu"])

@@ -16,7 +16,7 @@ from benchmark.scheduling.execution import Execution, Job
 from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
 from methods import registry
-from tests.plans import digits
+from tests.plans import advance, digits
 
 
 def prepare(results: Path, method: str, **changes: Any) -> RunConfig:
@@ -31,16 +31,16 @@ def execution(run: RunConfig, results: Path, **changes: Any) -> Execution:
 
 
 def finish(begun: Execution) -> Result:
-    while begun.result is None:
-        begun.advance()
+    for _ in begun.train():
+        pass
+    assert begun.result is not None
     return begun.result
 
 
-def first_epoch(begun: Execution) -> float:
-    """Train one epoch and return its number."""
-    row = begun.advance()
-    assert row is not None, begun.result
-    return row["epoch"]
+def first_epoch(begun: Execution) -> tuple[float, str]:
+    """Train one epoch and return its number, and the note on where the run begins."""
+    said = advance(begun)
+    return said["epoch"]["epoch"], said.get("note", "")
 
 
 def outcome(run: RunConfig, results: Path) -> tuple[list[dict[str, float]], dict[str, bytes]]:
@@ -60,12 +60,10 @@ def test_three_epochs_are_one_and_a_kill_and_two(method: str, tmp_path: Path) ->
     run = prepare(tmp_path / "whole", method, **({method: example} if example else {}))
     finish(execution(run, tmp_path / "whole"))
     killed = execution(run, tmp_path / "killed")
-    killed.advance()
+    advance(killed)
     killed.release()
     resumed = execution(run, tmp_path / "killed")
-    resumed.advance()
-    (note,) = resumed.take_notes()
-    assert "epoch 1" in note
+    assert "epoch 1" in first_epoch(resumed)[1]
     finish(resumed)
     whole, pieces = outcome(run, tmp_path / "whole"), outcome(run, tmp_path / "killed")
     assert whole == pieces
@@ -84,15 +82,15 @@ def test_a_finished_run_leaves_neither_checkpoint_nor_temporary_file(tmp_path: P
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(damage: str, tmp_path: Path) -> None:
     run = prepare(tmp_path, "pcl")
     begun = execution(run, tmp_path)
-    begun.advance()
+    advance(begun)
     begun.release()
     path = Store(tmp_path).folder(run) / checkpoints.NAME
     content = path.read_bytes()
     altered = content[:-7] + bytes([content[-7] ^ 1]) + content[-6:]
     path.write_bytes({"cut": content[: len(content) // 2], "altered": altered, "emptied": b""}[damage])
     resumed = execution(run, tmp_path)
-    assert first_epoch(resumed) == 0
-    (note,) = resumed.take_notes()
+    epoch, note = first_epoch(resumed)
+    assert epoch == 0
     assert "cut short or altered" in note
     assert "from its beginning" in note
     assert finish(resumed).status is Status.FINISHED
@@ -106,7 +104,7 @@ def test_a_checkpoint_that_is_not_the_runs_own_is_set_aside_once(
 ) -> None:
     run = prepare(tmp_path, "dml")
     begun = execution(run, tmp_path)
-    begun.advance()
+    advance(begun)
     begun.stop("enough")
     folder = Store(tmp_path).folder(run)
     state = checkpoints.load(folder)
@@ -121,13 +119,13 @@ def test_a_checkpoint_that_is_not_the_runs_own_is_set_aside_once(
         state["trainer"]["method"] = {}
     checkpoints.save(folder, {"text": "words"} if kind == "text" else state)
     resumed = execution(run, tmp_path)
-    assert first_epoch(resumed) == 0
-    (note,) = [note for note in resumed.take_notes() if "set aside" in note]
-    assert checkpoints.DAMAGED in note
+    epoch, note = first_epoch(resumed)
+    assert epoch == 0
+    assert f"set aside as {checkpoints.DAMAGED}" in note
     resumed.stop("enough")
-    again = execution(run, tmp_path)
-    assert first_epoch(again) == 1
-    assert not any("set aside" in note for note in again.take_notes())
+    epoch, note = first_epoch(execution(run, tmp_path))
+    assert epoch == 1
+    assert "set aside" not in note
 
 
 def test_no_code_is_run_by_loading_a_checkpoint(tmp_path: Path) -> None:
@@ -153,29 +151,29 @@ def test_a_run_that_another_process_holds_is_not_run_twice(tmp_path: Path, monke
     monkeypatch.setattr("benchmark.scheduling.execution.PATIENCE_S", 0.2)
     run = prepare(tmp_path, "dml")
     first, second = execution(run, tmp_path), execution(run, tmp_path)
-    first.advance()
+    advance(first)
     assert finish(second).status is Status.BUSY
     finish(first)
     third = execution(run, tmp_path)
-    assert third.advance() is None
+    assert "epoch" not in advance(third)
     assert finish(third).status is Status.FINISHED
 
 
 def test_force_begins_anew_and_ignores_the_checkpoint(tmp_path: Path) -> None:
     run = prepare(tmp_path, "dml")
     begun = execution(run, tmp_path)
-    begun.advance()
+    advance(begun)
     begun.release()
-    assert first_epoch(execution(run, tmp_path, force=True)) == 0
+    assert first_epoch(execution(run, tmp_path, force=True))[0] == 0
 
 
 def test_a_stopped_run_can_be_gone_on_with(tmp_path: Path) -> None:
     run = prepare(tmp_path, "dkel")
     begun = execution(run, tmp_path)
-    begun.advance()
+    advance(begun)
     begun.stop("stopped at epoch 1")
     assert finish(begun).status is Status.STOPPED
-    assert first_epoch(execution(run, tmp_path)) == 1
+    assert first_epoch(execution(run, tmp_path))[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -195,7 +193,7 @@ def test_a_run_that_comes_to_nothing_has_a_status_of_its_own(
 
 def test_running_out_of_memory_has_a_status_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = execution(prepare(tmp_path, "independent"), tmp_path)
-    begun.advance()
+    advance(begun)
 
     def exhausted(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")

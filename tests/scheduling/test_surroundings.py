@@ -15,7 +15,7 @@ from benchmark import datasets
 from benchmark.scheduling import Execution, Job
 from benchmark.scheduling.cluster import SOCKET_NAME
 from benchmark.store import Status, environment, load
-from tests.plans import digits
+from tests.plans import advance, digits
 
 ROOT = Path(__file__).parents[2]
 BENCH = Path(sys.executable).with_name("bench")
@@ -182,7 +182,7 @@ def test_other_code_than_the_command_runs_is_refused(tmp_path: Path) -> None:
     dataset = datasets.load("digits", run.data, tmp_path)
     for code, status in (("0" * 32, Status.FAILED), (environment.source_hash(), Status.FINISHED)):
         execution = Execution(Job(run, tmp_path, "cpu", code=code), dataset)
-        execution.advance()
+        advance(execution)
         assert execution.result is not None
         assert execution.result.status is status
         assert ("other code" in execution.result.reason) == (status is Status.FAILED)

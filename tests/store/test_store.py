@@ -18,7 +18,7 @@ from benchmark.scheduling.execution import Execution, Job
 from benchmark.store import Result, Status, Store, atomic, environment
 from methods.errors import InputError
 from tests.images import random_pixels, tree
-from tests.plans import digits
+from tests.plans import advance, digits
 
 FINISHED = Result(Status.FINISHED, students=("peer0", "peer1"))
 FAILED = Result(Status.FAILED, "RuntimeError: it broke")
@@ -99,10 +99,10 @@ class TestFinished:
     def test_interrupted_run_is_not(self, tmp_path: Path) -> None:
         run = command(tmp_path).runs[0]
         execution = Execution(Job(run, tmp_path, "cpu"), datasets.load(run.dataset, run.data, tmp_path))
-        execution.advance()
+        advance(execution)
         assert not Store(tmp_path).ended(run)
         assert list(store.load(tmp_path)["status"]) == ["unfinished"]
-        execution.advance()
+        advance(execution)
         assert Store(tmp_path).ended(run)
         assert list(store.load(tmp_path)["status"]) == ["finished", "finished"]
 

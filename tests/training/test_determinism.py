@@ -3,16 +3,17 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 from benchmark.configuration.run_config import RunConfig
+from benchmark.console import new_console
 from benchmark.datasets.catalogue import load
 from benchmark.datasets.images import Dataset
-from benchmark.scheduling import Cluster, run_serially, run_under_ray
+from benchmark.scheduling import Cluster, Display, run_serially, run_under_ray
 from benchmark.scheduling.execution import Execution, Job
 from benchmark.scheduling.time_limit import TimeLimit
 from benchmark.store import METRICS, Result, Status, Store
@@ -59,11 +60,12 @@ class DMLBeside(Beside, DML):
 '''
 
 
-@dataclass
-class Listener:
-    """An observer that keeps the order of events."""
+class Listener(Display):
+    """A display that keeps the order of events."""
 
-    events: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__(0, new_console(quiet=True))
+        self.events: list[str] = []
 
     def started(self, run: RunConfig) -> None:
         self.events.append("started")
@@ -80,7 +82,7 @@ class Listener:
 
 
 class Pausing(Listener):
-    """An observer of runs that there may be no time for."""
+    """A display of runs that there may be no time for."""
 
     def ended(self, run: RunConfig, result: Result) -> None:
         assert result.status is Status.UNFINISHED, result.reason
@@ -184,7 +186,7 @@ def test_interrupted_after_every_epoch(tmp_path: Path, serial: Outcome, plugin: 
         result = None
         while result is None:
             execution = Execution(job, dataset)
-            execution.advance()
+            plans.advance(execution)
             if (result := execution.result) is None:
                 execution.stop("between two epochs")
     assert outcome(tmp_path, chosen) == serial

@@ -10,7 +10,7 @@ import torch
 from benchmark import datasets
 from benchmark.running import remarks
 from benchmark.scheduling import Execution, Job
-from benchmark.store import Status
+from benchmark.store import Result, Status
 from benchmark.training.evaluation import predictions_of
 from benchmark.training.trainer import DivergedError, Trainer
 from methods.errors import InputError
@@ -24,32 +24,30 @@ def planned(results: Path, **changes: Any) -> Any:
     return run
 
 
-def ended(results: Path, **changes: Any) -> Execution:
+def ended(results: Path, **changes: Any) -> tuple[Result, list[str]]:
+    """How a run ended, and its notes."""
     run = planned(results, **changes)
     execution = Execution(Job(run, results, "cpu"), datasets.load(run.dataset, run.data, results))
-    while execution.result is None:
-        execution.advance()
-    return execution
+    events = list(execution.train())
+    return events[-1][1], [what for kind, what in events if kind == "note"]
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_outputs_that_are_not_finite_are_no_result(tmp_path: Path, epochs: int) -> None:
-    result = ended(tmp_path, dml={"temperature": 1e10}, epochs=epochs).result
-    assert result is not None
+    result, _ = ended(tmp_path, dml={"temperature": 1e10}, epochs=epochs)
     assert result.status is Status.DIVERGED
     assert "finite" in result.reason
 
 
 def test_accuracy_at_chance_after_training_is_said(tmp_path: Path) -> None:
-    execution = ended(tmp_path, methods="independent", train={"batch_size": 16, "lr": 1e-9})
-    assert execution.result is not None
-    assert execution.result.status is Status.FINISHED
-    assert any("guessing" in note for note in execution.take_notes())
+    result, notes = ended(tmp_path, methods="independent", train={"batch_size": 16, "lr": 1e-9})
+    assert result.status is Status.FINISHED
+    assert any("guessing" in note for note in notes)
 
 
 def test_accuracy_above_chance_is_not_remarked(tmp_path: Path) -> None:
-    execution = ended(tmp_path, methods="independent", epochs=12, train={"batch_size": 16, "lr": 0.05})
-    assert not any("guessing" in note for note in execution.take_notes())
+    _, notes = ended(tmp_path, methods="independent", epochs=12, train={"batch_size": 16, "lr": 0.05})
+    assert not any("guessing" in note for note in notes)
 
 
 def test_training_images_that_are_all_the_same_are_said(tmp_path: Path) -> None:
