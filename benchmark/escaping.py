@@ -18,18 +18,15 @@ class Markup(NamedTuple):
     chosen: Callable[[str], str]  # from a word that a person has chosen, which may be markup
 
 
-def visible(words: str) -> str:
+def visible(words: str, kept: str = "") -> str:
     r"""Return words on one line, with control characters as Python and JSON write them: ``\n``, ``\u001b``."""
-    return _CONTROLS.sub(_shown, words)
+    known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"} | {control: control for control in kept}
+    return _CONTROLS.sub(lambda found: known.get(found[0], f"\\u{ord(found[0]):04x}"), words)
 
 
 def lines(words: str) -> str:
     """Return text as a terminal may have it: as :func:`visible`, but with its lines and tabulators."""
-    return _CONTROLS.sub(lambda found: found[0] if found[0] in "\n\t" else _shown(found), words)
-
-
-def _shown(found: re.Match[str]) -> str:
-    return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(found[0], f"\\u{ord(found[0]):04x}")
+    return visible(words, "\n\t")
 
 
 PLAIN = Markup(str, str)  # for documents without markup of a person's own: there all is escaped as a whole later on

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark import paths
 from benchmark.configuration import PLACE, DataConfig, SourceCode
-from benchmark.datasets.arrays import Digits, Npz, plugin_datasets
+from benchmark.datasets.arrays import Digits, Npz, PluginDataset, plugin_datasets
 from benchmark.datasets.external import HuggingFace, Torchvision
 from benchmark.datasets.files import OFFICIAL, Folder
 from benchmark.datasets.images import Dataset, Shape
@@ -51,7 +51,8 @@ def recipe(name: str, plugins: Sequence[str] = ()) -> str:
 
 def source(name: str, plugins: Sequence[str] = ()) -> SourceCode | None:
     """Return the code of a plug-in's dataset; None for one of this project, which its checksum tells."""
-    return describe(name, plugins).source()
+    found = describe(name, plugins)
+    return found.source() if isinstance(found, PluginDataset) else None
 
 
 def checksum(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> str:
@@ -68,11 +69,7 @@ def present(name: str, root: Path, plugins: Sequence[str] = ()) -> bool:
 
 
 def load(name: str, config: DataConfig, root: Path, plugins: Sequence[str] = ()) -> Dataset:
-    """Return a dataset with the subset and the held-out part that the configuration asks for.
-
-    With ``config.holdout`` the test images are not read; the held-out training images replace them. Files that are
-    missing or are not what they should be raise an InputError.
-    """
+    """Return a dataset with the subset and the held-out part that are asked for: :meth:`.Provider.load`."""
     return _with_splits(name, config, plugins).load(name, config, root)
 
 

@@ -29,6 +29,9 @@ from benchmark.datasets.images import Indices, LabelledImages, Pixels, Statistic
 from benchmark.store import atomic
 from methods.errors import InputError, message_of
 
+CACHE = ".cache"
+"""The folder below the root folder of datasets for decoded images and for hashes."""
+
 FORMAT = 2
 
 AHEAD = 64
@@ -46,11 +49,6 @@ TWELVE_BIT = 0xFFF
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
-
-
-def cache_folder(root: Path) -> Path:
-    """Return the folder of decoded images and of hashes."""
-    return root / ".cache"
 
 
 def in_threads(
@@ -154,7 +152,7 @@ def remembered(root: Path, base: Path, names: Sequence[str], also: str, compute:
         digest.update(os.fsencode(f"\n{normal(name)}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"))
     if newest >= begin - TICK_NS:
         return compute()
-    known = cache_folder(root) / "contents" / f"{digest.hexdigest()}.sha256"
+    known = root / CACHE / "contents" / f"{digest.hexdigest()}.sha256"
     with suppress(OSError, ValueError):
         text = known.read_text(encoding="ascii").strip()
         if re.fullmatch("[0-9a-f]{64}", text):
@@ -274,10 +272,8 @@ def decoded_parts(
             f"{where}: the highest value in its 16-bit grey images is {highest} of {0xFFFF}: they hold {bits}-bit "
             "values and would be nearly black; convert them to 8 bit, or scale them to the full range of 16 bits"
         )
-    channels = [images.pixels.shape[1] for images in found]
-    for at, part in enumerate(parts):
-        if channels[at] < max(channels):
-            found[at] = _from_cache_or_anew(part, root, image_size, colour=True)
+    if len({images.pixels.shape[1] for images in found}) > 1:
+        return decoded_parts(parts, root, image_size, where, colour=True)
     pairs = zip(found, parts, strict=True)
     return [LabelledImages(images.pixels, part.labels) for images, part in pairs], found[0].statistics
 
@@ -286,7 +282,7 @@ def _from_cache_or_anew(part: EncodedImages, root: Path, image_size: int | None,
     # another version of Pillow may decode a JPEG to slightly other pixels
     how = f"{FORMAT} {PIL.__version__} {image_size} {colour}"
     key = sha256(f"{how} {part.contents(root)}".encode()).hexdigest()[:32]
-    path = cache_folder(root) / "images" / f"{key}.npy"
+    path = root / CACHE / "images" / f"{key}.npy"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # without the lock first: the folder may be read-only

@@ -16,7 +16,7 @@ from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.console import note_once
 from benchmark.datasets import provider
-from benchmark.datasets.decoding import EncodedImage, EncodedImages, cache_folder
+from benchmark.datasets.decoding import CACHE, EncodedImage, EncodedImages
 from benchmark.datasets.images import Indices, LabelledImages, Pixels
 from methods.errors import InputError, unknown
 from methods.plugins import reason_of
@@ -243,7 +243,7 @@ def _hf_splits(name: str, root: Path) -> Mapping[str, Any]:
         if any(paths.is_file(path / saved) for saved in ("dataset_dict.json", "state.json")):
             found = library.load_from_disk(str(path))
         elif paths.is_folder(path):
-            found = library.load_dataset(str(path.absolute()), cache_dir=str(cache_folder(root) / "hf"))
+            found = library.load_dataset(str(path.absolute()), cache_dir=str(root / CACHE / "hf"))
         else:
             found = library.load_dataset(word)
     except Exception as error:

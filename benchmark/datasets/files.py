@@ -106,24 +106,26 @@ def _entries(base: Path, kind: Callable[[os.DirEntry[str]], bool] = lambda entry
         raise InputError(f"cannot read {base}: {error.strerror}") from None
 
 
-def in_order(part: LabelledImages, classes: Sequence[str]) -> LabelledImages:
-    """Return the images sorted by the names of their classes and then by their pixels; labels follow the names."""
-    names = sorted(classes)
+def in_order(part: LabelledImages, classes: Sequence[str]) -> tuple[LabelledImages, tuple[str, ...]]:
+    """Return the images sorted by the names of their classes and then by their pixels, and the classes by name.
+
+    The classes are given in the order of the labels; those that are returned follow the names.
+    """
+    names = tuple(sorted(classes))
     labels = np.array([names.index(name) for name in classes], dtype=np.int64)[part.labels]
     order: list[int] = []
     for label in range(len(names)):
         members = np.flatnonzero(labels == label)
         pixels = [image.tobytes() for image in part.take(members).images]
         order += [members[at] for at in sorted(range(len(pixels)), key=pixels.__getitem__)]
-    return LabelledImages(part.pixels, labels, part.rows).take(np.array(order, dtype=np.int64))
+    return LabelledImages(part.pixels, labels, part.rows).take(np.array(order, dtype=np.int64)), names
 
 
 def content_hash(part: LabelledImages, classes: Sequence[str]) -> str:
-    """Return the hash of a part's classes, labels and pixels in canonical order."""
-    ordered = in_order(part, classes)
-    digest = sha256("\n".join([*sorted(classes), f"{len(part)} {part.shape}"]).encode())
-    for start in range(0, len(ordered), _AT_ONCE):
-        some = ordered.take(np.arange(start, min(start + _AT_ONCE, len(ordered))))
+    """Return the hash of the classes, labels and pixels of a part that is :func:`in_order`."""
+    digest = sha256("\n".join([*classes, f"{len(part)} {part.shape}"]).encode())
+    for start in range(0, len(part), _AT_ONCE):
+        some = part.take(np.arange(start, min(start + _AT_ONCE, len(part))))
         digest.update(np.ascontiguousarray(some.images).data)
         digest.update(some.labels.astype("<i8").data)
     return digest.hexdigest()
@@ -197,19 +199,17 @@ class OfficialSet(Provider):
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
         """Return the set in its one order, downloaded into the root folder first if it is not there."""
         place = self.place(root) or self._download(root)
-        found = [self._part(place, part, root) for part in used(config)]
-        # their order is that of the names, whatever the labels are in the files
-        classes = [tuple(sorted(names)) for _, names in found]
+        images, classes = zip(*(self._part(place, part, root) for part in used(config)), strict=True)
         check_same_classes(classes[0], classes[-1], name)
-        return Parts(classes[0], [in_order(*part) for part in found], (self.mean, self.std))
+        return Parts(classes[0], images, (self.mean, self.std))
 
     def _part(self, place: Place, part: str, root: Path) -> tuple[LabelledImages, tuple[str, ...]]:
-        """Return the images of ``train`` or ``test`` in any order, and their classes in the order of the labels."""
+        """Return the images of ``train`` or ``test`` and their classes :func:`in_order`."""
         if listed := self._image_files(place, part):
             files, classes = listed
             # some of TinyImageNet's photographs are grey
             [images], _ = decoded_parts([files], root, None, f"{files.base}, {part}", colour=len(self.mean) == 3)
-            return images, classes
+            return in_order(images, classes)
         where, _ = place
         try:
             # nothing is written where everything is unpacked: the folder may be read-only
@@ -220,7 +220,7 @@ class OfficialSet(Provider):
         pixels = np.asarray(loaded.data, dtype=np.uint8)
         pixels = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
         labels = np.asarray(loaded.targets, dtype=np.int64)
-        return LabelledImages(np.ascontiguousarray(pixels), labels), tuple(loaded.classes)
+        return in_order(LabelledImages(np.ascontiguousarray(pixels), labels), loaded.classes)
 
     def content(self, place: Place, part: str, root: Path) -> str:
         """Return a part's :func:`content_hash`, which is computed once while the files stay the same."""

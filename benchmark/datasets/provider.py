@@ -12,7 +12,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from benchmark import paths
-from benchmark.configuration import DataConfig, SourceCode
+from benchmark.configuration import DataConfig
 from benchmark.datasets.decoding import EncodedImages, decoded_parts, squared
 from benchmark.datasets.images import (
     Dataset,
@@ -63,10 +63,6 @@ class Provider:
         """Return whether it seems to be there, so that nothing would be downloaded."""
         path = path_of(name)
         return paths.is_file(path) or paths.is_folder(path)
-
-    def source(self) -> SourceCode | None:
-        """Return the code of a plug-in's; None for one of this project."""
-        return None
 
     def fetch(self, name: str, root: Path) -> None:
         """Download what can only be identified once it is there; nothing for most sources."""
