@@ -180,18 +180,7 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
 
 
 def _train_config(settings: Mapping[str, Any]) -> TrainConfig:
-    """Return the checked settings of training, milestones that are whole epochs as shares of the run."""
-    milestones, epochs = settings.get("milestones"), settings.get("epochs", TrainConfig.model_fields["epochs"].default)
-    given = milestones if isinstance(milestones, list) else []
-    numbers = all(type(milestone) in (int, float) for milestone in given)
-    if numbers and not all(0 < milestone < 1 for milestone in given):
-        whole = all(type(milestone) is int and milestone > 1 for milestone in given)
-        if type(epochs) is not int or not whole or max(given) >= epochs:
-            raise InputError(
-                "train.milestones takes shares of the epochs, such as [0.5, 0.75], or whole epochs above 1 and below "
-                f"train.epochs, {epochs} (given: {given})"
-            )
-        settings = {**settings, "milestones": [milestone / epochs for milestone in given]}
+    """Return the checked settings of training."""
     train = validated(TrainConfig, settings, "train")
     if "nesterov" not in train.unused() and train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")
@@ -204,13 +193,17 @@ def _train_config(settings: Mapping[str, Any]) -> TrainConfig:
 def _entries(request: Request) -> list[values.MethodEntry]:
     """Return the methods of a command: those named, or all; and the variants, with the plain methods beside them."""
     given = {key for layer in request.layers for key in layer}
-    added = values.read_entries("variants", request.option("variants")) if "variants" in given else []
+    variants = request.option("variants") if "variants" in given else []
+    if not isinstance(variants, list):
+        raise InputError(f"variants takes a list of words such as 'dkel: decay=none' (given: {variants!r})")
+    added = list(map(values.parse_variant, variants))
     if "methods" in given:
-        named = request.option("methods")
+        named = values.names("methods", request.option("methods"))
     else:
-        named = list(dict.fromkeys(entry.method for entry in added)) or complete_methods(request)
-    chosen = values.read_entries("methods", named)
-    return chosen + [entry for entry in added if entry not in chosen]
+        named = [entry.method for entry in added] or complete_methods(request)
+    # none twice
+    entries = [*(values.MethodEntry(name) for name in named), *added]
+    return [entry for place, entry in enumerate(entries) if entry not in entries[:place]]
 
 
 def _check_mixing(methods: Iterable[str], mix: str, plugins: Sequence[str]) -> None:

@@ -81,64 +81,30 @@ class MethodEntry:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)  # the same, of the method
 
 
-def read_entries(key: str, value: Any) -> list[MethodEntry]:
-    """Return the methods of a list of words and mappings with ``name``, ``as`` and settings, or raise an InputError.
-
-    The words of ``methods`` are names, which a text may separate by commas, those of ``variants`` as of ``--variant``.
-    """
-    items = value.split(",") if isinstance(value, str) and key == "methods" else value
-    if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):
-        form = "names separated by commas" if key == "methods" else "a list of words such as 'dkel: decay=none'"
-        raise InputError(f"{key} takes {form} (given: {value!r})")
-    entries: list[MethodEntry] = []
-    for item in items:
-        if isinstance(item, dict):
-            entry = _from_mapping(key, item)
-        elif key == "variants":
-            entry = parse_variant(item)
-        else:
-            entry = MethodEntry(item.strip())
-        if entry.method and entry not in entries:
-            entries.append(entry)
-    if not entries:
-        raise InputError(f"{key} names nothing")
-    return entries
-
-
 _COMMA = re.compile(r",(?![^\[({]*[\])}])")
 _VARIANT = re.compile(r"\s*(?P<method>[^\s:]+)(?:\s+as\s+(?P<name>[^:]+?))?\s*:(?P<settings>.*)", re.DOTALL)
 
 
-def parse_variant(word: str) -> MethodEntry:
+def parse_variant(word: Any) -> MethodEntry:
     """Return the entry of ``METHOD [as NAME]: KEY=VALUE, train.KEY=VALUE``, values in YAML, or raise an InputError."""
     problem = InputError(
         "--variant takes 'METHOD: KEY=VALUE, ...' or 'METHOD as NAME: ...', such as 'dkel: decay=none' "
         f"(given: {word!r})"
     )
-    head = _VARIANT.fullmatch(word)
+    head = _VARIANT.fullmatch(word) if isinstance(word, str) else None
     if not head:
         raise problem
-    content: dict[str, Any] = {"name": head["method"], "as": (head["name"] or "").strip(), "train": {}}
+    settings: dict[str, Any] = {}
     for part in _COMMA.split(head["settings"]):
         key, equals, text = part.partition("=")
         key = key.strip().removeprefix(f"{head['method']}.")
-        if not (equals and key) or key in content:
+        if not (equals and key.removeprefix("train.")) or key in settings:
             raise problem
-        into = content["train"] if key.startswith("train.") else content
-        into[key.removeprefix("train.")] = parse_yaml(text.strip(), f"--variant {word}")
-    return _from_mapping("variants", content)
-
-
-def _from_mapping(key: str, item: Mapping[str, Any]) -> MethodEntry:
-    example = "{name: dml, as: dml-small-lr, train: {lr: 0.05}}"
-    rest = dict(item)
-    method, name, train = rest.pop("name", None), rest.pop("as", ""), rest.pop("train", {})
-    if not isinstance(method, str) or not method.strip() or not all(isinstance(word, str) for word in rest):
-        raise InputError(f"{key}: a method with settings of its own is written as {example} (given: {item!r})")
-    if not isinstance(train, dict) or not all(isinstance(word, str) for word in train):
-        raise InputError(f"{key}: train must hold keys and values, as in {example} (given: {train!r})")
-    if data := next((word for word in rest if word == "data" or word.startswith("data.")), None):
-        raise InputError(f"{key}: {method} cannot have {data} of its own: all methods of a command see the same images")
-    if not isinstance(name, str) or name != name.strip() or not re.fullmatch(r"[^,/\[\]\x00-\x1f]{0,60}", name):
-        raise InputError(f"{key}: 'as' takes a name without commas, slashes and brackets (given: {name!r})")
-    return MethodEntry(method.strip(), name, train, rest)
+        if key.startswith("data."):
+            raise InputError(f"--variant {word}: all methods of a command see the same images: leave out {key}")
+        settings[key] = parse_yaml(text.strip(), f"--variant {word}")
+    name = (head["name"] or "").strip()
+    if not re.fullmatch(r"[^,/\[\]\x00-\x1f]{0,60}", name):
+        raise InputError(f"--variant {word}: 'as' takes a name without commas, slashes and brackets (given: {name!r})")
+    train = {key.removeprefix("train."): settings.pop(key) for key in list(settings) if key.startswith("train.")}
+    return MethodEntry(head["method"], name, train, settings)

@@ -14,7 +14,6 @@ from benchmark.hardware.measurements import (
     DeviceReport,
     Found,
     Mode,
-    ParallelRuns,
     Part,
     PartProcess,
     Speed,
@@ -37,10 +36,10 @@ PARTS: dict[str, float] = {
 USED = 0.93
 """Of the time that is given: what is under way when it is over still ends."""
 
-ROOM_S, COMPILATION_S = 45.0, 45.0
+ROOM_S, COMPILATION_S = 20.0, 45.0
 """Below which no runs are started at the same time, which would not be ready; and of a network, about."""
 
-RUNS = (1, 2, 4, 8)
+MOST_RUNS = 8
 """At the same time."""
 
 MODES: tuple[Mode, ...] = ("eager", "graph", "compiled")
@@ -68,10 +67,7 @@ def deep(minutes: float, folder: Path, device_name: str = "auto", say: Callable[
     device = choose_device(device_name)
     check_folder(folder)
     doctor = _Doctor(Workload.of(device), minutes, folder)
-    try:
-        doctor.measure(say)
-    finally:
-        doctor.close()
+    doctor.measure(say)
     record = machine_record(Machine.of(device), doctor.workload, doctor.found)
     if record is not None:
         try:
@@ -111,7 +107,6 @@ class _Doctor:
         self.workload = workload
         self.folder = folder
         self.process = PartProcess()
-        self.runs: ParallelRuns | None = None
         self._begun = time.perf_counter()
         self._limit = self._until = 60 * minutes * USED
         self.found = DeviceReport(
@@ -121,12 +116,6 @@ class _Doctor:
             minutes=minutes,
             parts=[Part(title=title) for title in PARTS],
         )
-
-    def close(self) -> None:
-        """End the processes."""
-        self.process.close()
-        if self.runs is not None:
-            self.runs.close()
 
     @property
     def left(self) -> float:
@@ -144,7 +133,8 @@ class _Doctor:
                 part.status = "cut" if part.notes else "complete"
             except Exception as error:
                 part.notes, part.status = [reason_of(error)], "failed"
-            self.process.close()
+            finally:
+                self.process.close()
             part.seconds = time.perf_counter() - begin
             self._write()
             say(f"{part.title}: {part.status} ({part.seconds:.1f} s)")
@@ -186,10 +176,6 @@ class _Doctor:
     def repeats(self) -> Iterator[str]:
         """Runs again and resumed, and with recorded steps where the device has them: the table's own method first."""
         workload, cuda = self.workload, self.workload.device.type == "cuda"
-        # its processes get ready while nothing is timed
-        if self._limit >= ROOM_S:
-            count = max(RUNS) if cuda else min(max(RUNS), usable_cpus())
-            self.runs = ParallelRuns(workload.main_run(), workload.shape, str(workload.device), count)
         (own, *others), default = workload.methods, workload.precisions[0]
         tasks = [Task(measurements.repeats, (workload, own, each)) for each in workload.precisions]
         if cuda:
@@ -222,16 +208,14 @@ class _Doctor:
 
     def parallel(self) -> Iterator[str]:
         """One, two, four and eight runs at the same time."""
-        ready = self.runs.wait(max(0.0, self.left - 2.0)) if self.runs is not None else 0
-        for number, count in enumerate(RUNS):
-            seconds = min(3.0, self.left / 4)
-            wanted = self.runs if count <= ready and seconds > 0.1 else None
-            measured = None if wanted is None else wanted.measure(count, seconds)
-            if measured is None:
-                yield _cut(len(RUNS) - number, len(RUNS), "numbers of runs")
-                break
+        most = MOST_RUNS if self.found.kind == "cuda" else min(MOST_RUNS, usable_cpus())
+        most = most if self.left > ROOM_S else 0
+        for measured in measurements.together(self.workload, most, lambda: self.left):
             self.found.speeds.append(measured)
             self._write()
+        numbers = MOST_RUNS.bit_length()
+        if cut := numbers - sum(own.gain is not None for own in self.found.speeds):
+            yield _cut(cut, numbers, "numbers of runs")
 
 
 def _cut(cut: int, of: int, what: str) -> str:

@@ -1,7 +1,7 @@
 """The measurements of ``bench doctor --deep``, and the processes that carry them out."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -253,45 +253,41 @@ class PartProcess:
             self._pool = None
 
 
-class ParallelRuns:
-    """Processes that each have a run ready, and take its steps when they are told to."""
+def together(workload: Workload, most: int, left: Callable[[], float]) -> Iterator[Speed]:
+    """Let 1, 2, 4 ... runs take steps at the same time, each in a process of its own, and yield their speed.
 
-    def __init__(self, run: RunConfig, shape: Shape, device_name: str, count: int) -> None:
-        self._run = run
-        self._alone: float | None = None
-        context = get_context("spawn")
-        self._pools = [ProcessPoolExecutor(1, context, _prepare, (run, shape, device_name)) for _ in range(count)]
-        self._prepared = [pool.submit(time.time) for pool in self._pools]
-        self._ready: list[ProcessPoolExecutor] = []
-
-    def wait(self, seconds: float) -> int:
-        """Wait at most so long for all to be ready; return how many are."""
-        done, _ = wait(self._prepared, seconds)
-        of_each = zip(self._pools, self._prepared, strict=True)
-        self._ready = [pool for pool, future in of_each if future in done and future.exception() is None]
-        return len(self._ready)
-
-    def measure(self, runs: int, seconds: float) -> Speed | None:
-        """Let the first runs take steps for so long at the same time; None if one of them ended or took too long."""
-        begin = time.time() + 0.05
-        taken = [pool.submit(_take_steps, begin, seconds) for pool in self._ready[:runs]]
-        try:
-            rates = [self._run.train.batch_size * future.result(seconds + START_S) for future in taken]
-        except (BrokenProcessPool, TimeoutError):
-            return None
-        self._alone = self._alone or rates[0]
-        found = unmeasured(self._run, "eager", None)
-        found.runs, found.images_per_s, found.gain = runs, Rate.of(rates), sum(rates) / self._alone
-        return found
-
-    def close(self) -> None:
-        """End the processes."""
-        for pool in self._pools:
+    Args:
+        workload: Its main run is what each process trains.
+        most: Runs at the same time, as far as the device has room for them.
+        left: Returns the seconds that are left; no more runs are measured when they are over.
+    """
+    run = workload.main_run()
+    get_ready = (run, workload.shape, str(workload.device))
+    pools = [ProcessPoolExecutor(1, get_context("spawn"), _prepare, get_ready) for _ in range(most)]
+    try:
+        prepared = {pool.submit(time.time): pool for pool in pools}
+        done, _ = wait(prepared, max(0.0, left() - 2.0))
+        ready = [prepared[future] for future in done if future.exception() is None]
+        alone, count = 0.0, 1
+        while count <= len(ready) and (seconds := min(3.0, left() / 4)) > 0.1:
+            begin = time.time() + 0.05
+            taken = [pool.submit(_take_steps, begin, seconds) for pool in ready[:count]]
+            rates = [run.train.batch_size * future.result(seconds + START_S) for future in taken]
+            alone = alone or rates[0]
+            found = unmeasured(run, "eager", None)
+            found.runs, found.images_per_s, found.gain = count, Rate.of(rates), sum(rates) / alone
+            yield found
+            count *= 2
+    except (BrokenProcessPool, TimeoutError):
+        # one of them ended or took too long: there is no room for as many
+        return
+    finally:
+        for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 _prepared: list[Callable[[int], float]] = []
-"""In a process of :class:`ParallelRuns`: takes so many steps of its run, and returns the mean seconds of one."""
+"""In a process of :func:`together`: takes so many steps of its run, and returns the mean seconds of one."""
 
 
 def _prepare(run: RunConfig, shape: Shape, device_name: str) -> None:

@@ -15,12 +15,11 @@ pytestmark = pytest.mark.usefixtures("small")
 FILE = SMALL | {
     "description": "three of one, one of another",
     "seeds": 3,
-    "methods": [
-        "independent",
-        "dml",
-        {"name": "dml", "as": "dml-small-lr", "train": {"lr": 0.05}},
-        {"name": "dml", "temperature": 2},
-        {"name": "dml", "as": "dml-both", "temperature": 3, "train": {"lr": 0.01, "weight_decay": 0.0}},
+    "methods": ["independent", "dml"],
+    "variants": [
+        "dml as dml-small-lr: train.lr=0.05",
+        "dml: temperature=2",
+        "dml as dml-both: temperature=3, train.lr=0.01, train.weight_decay=0.0",
     ],
 }
 ROWS = ["independent", "dml, temperature=1", "dml, temperature=2", "dml-both", "dml-small-lr"]

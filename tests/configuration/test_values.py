@@ -4,7 +4,7 @@ import pytest
 
 from benchmark import datasets
 from benchmark.configuration import Request, RunAlias, RunConfig, plan
-from benchmark.configuration.values import MethodEntry, parse_variant, read_entries
+from benchmark.configuration.values import MethodEntry, parse_variant
 from methods.errors import InputError
 
 SMALL = {"dataset": "digits", "seeds": 2, "epochs": 4}
@@ -31,42 +31,33 @@ class TestForm:
         assert parse_variant(word) == entry
 
     @pytest.mark.parametrize(
-        "word", ["dkel", "dkel decay=none", "dkel:", "dkel: decay", ": a=1", "dkel: name=x", "dkel as a/b: decay=none"]
+        "word",
+        ["dkel", "dkel decay=none", "dkel:", "dkel: decay", ": a=1", "dkel: train.=x", "dkel as a/b: a=1"],
     )
     def test_other_words_are_refused(self, word: str) -> None:
         with pytest.raises(InputError, match=r"--variant takes|'as' takes a name"):
             parse_variant(word)
 
-    def test_a_list_of_both_kinds(self) -> None:
-        given = ["dml", {"name": "dml", "as": "dml-small-lr", "train": {"lr": 0.05}}, {"name": "dkel", "decay": "none"}]
-        assert read_entries("methods", given) == [
-            MethodEntry("dml"),
-            MethodEntry("dml", "dml-small-lr", {"lr": 0.05}),
-            MethodEntry("dkel", hyperparameters={"decay": "none"}),
-        ]
-
     @pytest.mark.parametrize(
-        ("item", "message"),
+        ("word", "message"),
         [
-            ({"as": "x"}, "is written as {name: dml"),
-            ({"name": "dml", "train": 3}, "train must hold keys and values"),
-            ({"name": "dml", "data": {"pad": 2}}, "all methods of a command see the same images"),
-            ({"name": "dml", "as": "a, b"}, "without commas"),
-            ({"name": "dml", "as": "pcl"}, "'pcl': that is another method's name"),
-            ({"name": "dml", "train": {"lr_facto": 1}}, "key in 'train' 'lr_facto', did you mean 'lr_factor'?"),
-            ({"name": "dml", "temprature": 1}, "did you mean 'temperature'?"),
-            ({"name": "dml", "train": {"lr": -1}}, "train.lr: Input should be greater than 0"),
+            ("dml: data.pad=2", "all methods of a command see the same images"),
+            ("dml as a, b: peers=3", "without commas"),
+            ("dml as pcl: peers=3", "'pcl': that is another method's name"),
+            ("dml: train.lr_facto=1", "key in 'train' 'lr_facto', did you mean 'lr_factor'?"),
+            ("dml: temprature=1", "did you mean 'temperature'?"),
+            ("dml: train.lr=-1", "train.lr: Input should be greater than 0"),
         ],
     )
-    def test_bad_ones_are_named(self, item: object, message: str) -> None:
+    def test_bad_ones_are_named(self, word: str, message: str) -> None:
         with pytest.raises(InputError) as refused:
-            planned(methods=["dml", item])
+            planned(variants=[word])
         assert message in str(refused.value)
 
 
 class TestRuns:
     def test_settings_of_a_method_in_one_command_share_everything_else(self) -> None:
-        runs = planned(methods=["dml", {"name": "dml", "as": "dml-small-lr", "train": {"lr": 0.05}}])
+        runs = planned(variants=["dml as dml-small-lr: train.lr=0.05"])
         assert [(run.seed, run.train.lr) for run in runs] == [(0, 0.1), (1, 0.1), (0, 0.05), (1, 0.05)]
         plain, own = runs[0], runs[2]
         assert plain.uses == []
@@ -76,15 +67,15 @@ class TestRuns:
 
     def test_what_a_run_is_called_is_no_part_of_its_identity(self) -> None:
         (own, _), (same, _) = (
-            planned(methods=[{"name": "dml", "as": "slow", "train": {"lr": 0.05}}]),
+            planned(methods=["pcl"], variants=["dml as slow: train.lr=0.05"])[2:],
             planned(methods=["dml"], train={"lr": 0.05}),
         )
         assert own.identity == same.identity
         assert own.uses != same.uses
 
     def test_two_names_of_the_same_numbers_are_one_run(self) -> None:
-        runs = planned(methods=["dml", {"name": "dml", "as": "also"}], seeds=1)
-        assert [run.uses for run in runs] == [[RunAlias(), RunAlias(name="also")]]
+        runs = planned(variants=["dml as also: temperature=1.0"], seeds=1)
+        assert [run.uses for run in runs] == [[RunAlias(), RunAlias(name="also", chosen={"temperature": 1.0})]]
 
     def test_a_variant_is_added_to_its_plain_method(self) -> None:
         runs = planned(variants=["dkel: decay=none", "dkel: decay=step"], seeds=1)
@@ -94,7 +85,7 @@ class TestRuns:
         assert [run.method for run in runs] == ["independent", "dkel"]
 
     def test_defaults_in_epochs_follow_the_length_of_its_own(self) -> None:
-        short, long = planned(methods=["pcl", {"name": "pcl", "as": "long", "train": {"epochs": 300}}], seeds=1)
+        short, long = planned(variants=["pcl as long: train.epochs=300"], seeds=1)
         assert (short.hyperparameters["rampup_epochs"], long.hyperparameters["rampup_epochs"]) == (1, 80)
 
     def test_uses_join_and_the_plain_one_needs_no_word(self) -> None:

@@ -17,7 +17,6 @@ from benchmark.hardware.deep import MODES, PARTS, machine_record, page
 from benchmark.hardware.measurements import (
     Check,
     DeviceReport,
-    ParallelRuns,
     Part,
     PartProcess,
     Speed,
@@ -25,6 +24,7 @@ from benchmark.hardware.measurements import (
     recorded_repeat,
     repeats,
     step_speed,
+    together,
 )
 from benchmark.speed.measure import Rate
 from benchmark.training import check_settings
@@ -182,14 +182,9 @@ class TestParts:
 
     @pytest.mark.thorough
     def test_runs_at_the_same_time_report_their_rates(self, workload: Workload) -> None:
-        runs = ParallelRuns(workload.run("independent", "resnet8", "fp32"), workload.shape, "cpu", 1)
-        try:
-            assert runs.wait(120) == 1
-            found = runs.measure(1, 0.1)
-        finally:
-            runs.close()
-        assert found is not None
-        assert found.gain == 1
+        alone = replace(workload, methods=("independent",))
+        (found,) = together(alone, 1, lambda: 120.0)
+        assert (found.runs, found.gain) == (1, 1)
         assert found.images_per_s is not None
         assert found.images_per_s.low > 0
 

@@ -87,7 +87,7 @@ class TestPlan:
 
     def test_another_setting_of_the_named_method_does_not_change_the_budget(self) -> None:
         # three branches cost more than two; the plain method's cost is what is given
-        runs = allowed(equal_cost="pcl", methods=["pcl"], variants=[{"name": "pcl", "peers": 2}])
+        runs = allowed(equal_cost="pcl", methods=["pcl"], variants=["pcl: peers=2"])
         by_peers = {run.hyperparameters["peers"]: run.train.epochs for run in runs}
         assert by_peers[3] == 40 < by_peers[2]
 
@@ -95,7 +95,7 @@ class TestPlan:
         # at 40 epochs the ramp-up's default is 11 of them, at the length that the budget gives it is another
         epochs = planned(("pcl",), equal_cost="independent")["pcl"].train.epochs
         default = max(1, round(80 * epochs / 300))
-        variants = [{"name": "pcl", "rampup_epochs": default}]
+        variants = [f"pcl: rampup_epochs={default}"]
         runs = allowed(equal_cost="independent", methods=["pcl"], variants=variants)
         assert [(run.train.epochs, run.hyperparameters["rampup_epochs"]) for run in runs] == [(epochs, default)]
 
@@ -110,7 +110,7 @@ class TestPlan:
         [
             ({"budget": 1e3, "train": {"warmup_epochs": 1.0}}, ["train.warmup_epochs", "train.epochs"]),
             ({"equal_cost": "pcl", "train": {"milestones": [20, 30]}}, ["train.milestones"]),
-            ({"equal_cost": "pcl", "variants": [{"name": "dml", "train": {"epochs": 7}}]}, ["dml", "train.epochs"]),
+            ({"equal_cost": "pcl", "variants": ["dml: train.epochs=7"]}, ["dml", "train.epochs"]),
             ({"equal_cost": "pcl", "budget": 1e9}, ["equal_cost", "budget"]),
             ({"equal_cost": "plc"}, ["'plc'", "'pcl'"]),
             ({"equal_cost": 3}, ["equal_cost", "3"]),
