@@ -8,7 +8,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import IO, Any, cast
@@ -91,14 +91,14 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
         sources: dict[str, Path] = {}
         for folder in sorted(folders, key=lambda folder: folder.name):
             try:
-                contents, files = _files_of(folder, weights, predictions)
+                run = _packed_run(folder, weights, predictions)
             except DamagedError as error:
                 left_out.append(f"{folder} is left out: it is damaged: {error}")
                 continue
-            sources.update(dict.fromkeys(contents.config.sources.values(), folder.parents[1] / SOURCES))
-            name = store.replicate_name(folder.name, contents.made_with) if folder.name in names else folder.name
+            sources.update(dict.fromkeys(run.config.sources.values(), folder.parents[1] / SOURCES))
+            name = store.replicate_name(folder.name, run.made_with) if folder.name in names else folder.name
             names.add(name)
-            yield from ((f"{RUNS}/{name}/{file}", content) for file, content in files.items())
+            yield from ((f"{RUNS}/{name}/{file}", content) for file, content in run.raw.items())
         if not names:
             return
         for source, kept in sorted(sources.items()):
@@ -125,43 +125,31 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
     return Packed(len(names), out.stat().st_size, left_out)
 
 
-def _files_of(folder: Path, weights: bool, predictions: bool) -> tuple[Contents, Mapping[str, bytes]]:
+def _packed_run(folder: Path, weights: bool, predictions: bool) -> Contents:
+    """Return a run with what goes along of its files."""
     if folder.is_symlink():
         raise DamagedError("it is a link")
-    contents = store.read_files(folder)
-    _check_name(folder.name, contents)
-    files = dict(contents.raw)
-    origin = contents.config.origin
+    run = store.read_files(folder)
+    _check_name(run)
+    files = dict(run.raw)
+    origin = run.config.origin
     if origin != (portable := origin.portable()):
         settings = store.parse_stored_yaml(files[CONFIG].decode()) | {"origin": portable.model_dump(mode="json")}
         files[CONFIG] = yaml.dump(settings, Dumper=store.Dumper, sort_keys=False).encode()
     more = store.students_files(folder) if weights else []
     if predictions and (folder / store.PREDICTIONS).is_file():
         more = [*more, folder / store.PREDICTIONS]
-    return contents, files | {path.name: store.read_regular(path, MAX_WEIGHTS) for path in more}
+    return replace(run, raw=files | {path.name: store.read_regular(path, MAX_WEIGHTS) for path in more})
 
 
-def _check_name(name: str, contents: Contents) -> None:
+def _check_name(run: Contents) -> None:
     """Raise a DamagedError if a run is not the one that its folder's name says."""
-    own = store.run_name(contents.config)
-    if PLACE in contents.config.dataset and store.identity_in(name) == contents.config.identity:
+    own = store.run_name(run.config)
+    if PLACE in run.config.dataset and store.identity_in(run.name) == run.config.identity:
         # another path to the same dataset: the run keeps the name that it was first stored by
-        own = name.partition(store.REPLICATE)[0]
-    if name not in (own, store.replicate_name(own, contents.made_with)):
+        own = run.name.partition(store.REPLICATE)[0]
+    if run.name not in (own, store.replicate_name(own, run.made_with)):
         raise DamagedError(f"its configuration is that of {own}")
-
-
-@dataclass(frozen=True)
-class BundledRun:
-    """A run that was read from its files, in a bundle or a results folder."""
-
-    name: str  # of its folder
-    contents: Contents  # its files; in a bundle weights and predictions too
-
-    @property
-    def claim(self) -> str:
-        """What runs that differ in their seeds alone have in common."""
-        return self.contents.config.model_copy(update={"seed": 0}).identity
 
 
 @dataclass(frozen=True)
@@ -172,7 +160,7 @@ class BundledFile:
     content: bytes
 
 
-def contents(path: Path) -> Iterator[BundledRun | BundledFile]:
+def contents(path: Path) -> Iterator[Contents | BundledFile]:
     """Yield everything in a bundle, each run checked.
 
     It is an InputError if anything in it is not what a run writes, such as a path outside or a link.
@@ -189,7 +177,7 @@ def contents(path: Path) -> Iterator[BundledRun | BundledFile]:
         raise InputError(f"{path} is no bundle to merge: {' '.join(str(error).split())}") from None
 
 
-def _checked(members: Iterator[tuple[str, bytes]]) -> Iterator[BundledRun | BundledFile]:
+def _checked(members: Iterator[tuple[str, bytes]]) -> Iterator[Contents | BundledFile]:
     def place(member: tuple[str, bytes]) -> str:
         return member[0].rpartition("/")[0] if _RUN.fullmatch(member[0]) else member[0]
 
@@ -217,17 +205,17 @@ def _checked(members: Iterator[tuple[str, bytes]]) -> Iterator[BundledRun | Bund
         raise DamagedError("it is cut short, or nothing that bench pack wrote")
 
 
-def _run(name: str, files: Mapping[str, bytes]) -> BundledRun:
+def _run(name: str, files: Mapping[str, bytes]) -> Contents:
     try:
-        found = store.parse(files)
-        _check_name(name, found)
+        found = store.parse(files, name)
+        _check_name(found)
         if file_name(found.config.method) != found.config.method:
             raise DamagedError(f"{found.config.method[:60]!r} is no name of a method")
         for file in files.keys() - LIMITS.keys():
             deserialize(files[file])  # type: ignore[no-untyped-call]
     except (DamagedError, SafetensorError) as error:
         raise DamagedError(f"{_shown(name)}: {message_of(error)}") from None
-    return BundledRun(name, found)
+    return found
 
 
 def _file(path: str, content: bytes) -> BundledFile:

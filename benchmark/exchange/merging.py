@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmark import store
 from benchmark.configuration import RunConfig
 from benchmark.errors import MachineError
-from benchmark.exchange.bundles import RUNS, BundledFile, BundledRun, contents
-from benchmark.store import Store, StoredRun
+from benchmark.exchange.bundles import RUNS, BundledFile, contents
+from benchmark.store import Contents, Store, StoredRun
 from benchmark.tables import PLANS
 
 
@@ -49,7 +49,7 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
         folder = into / RUNS / name
         if name in wanted or not folder.exists():
             return wanted.get(name)
-        return store.brief(into, name, store.whole_files(folder))
+        return store.brief(into, store.whole_files(folder))
 
     for bundle in bundles:
         for item in contents(bundle):
@@ -57,12 +57,12 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
                 if item.path.startswith(PLANS) and not (into / item.path).exists():
                     plans.add(item.path)
                 continue
-            given = store.brief(bundle, item.name, item.contents)
+            given = store.brief(bundle, item)
             target = item.name.partition(store.REPLICATE)[0]
             there = run_there(target)
             elsewhere = there is not None and there.environment != given.environment
             if there is not None and elsewhere and there.status.final and given.status.final:
-                target = store.replicate_name(target, item.contents.made_with)
+                target = store.replicate_name(target, item.made_with)
                 there = run_there(target)
             if there is not None:
                 counts = store.better(there, given)
@@ -109,14 +109,14 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
     return replace(done, completed=done.completed - busy, busy=busy)
 
 
-def _write(results: Store, run: BundledRun, target: str) -> bool:
+def _write(results: Store, run: Contents, target: str) -> bool:
     """Write a run; return whether that was possible."""
     folder = results.runs / target
-    raw = run.contents.raw
+    raw = run.raw
     # the result is written last, as by a run
     files = sorted(raw.items(), key=lambda file: (file[0] == store.RESULT, file[0] not in store.LIMITS, file[0]))
     if folder.exists():
-        with results.lock(run.contents.config, patience=0) as held:
+        with results.lock(run.config, patience=0) as held:
             for name, content in files if held else ():
                 store.atomic.write_bytes(folder / name, content)
         return held

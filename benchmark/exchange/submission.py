@@ -14,11 +14,10 @@ from benchmark import configuration, datasets, paths
 from benchmark.configuration import SECTIONS, FieldRole, RunConfig
 from benchmark.errors import MachineError
 from benchmark.exchange import bundles
-from benchmark.exchange.bundles import BundledRun
 from benchmark.exchange.comparison import BOUND, Mark, Statement
 from benchmark.exchange.verification import Access, Record, allowed, cases, repeat, statements
 from benchmark.metrics import RECORDED
-from benchmark.store import DamagedError, Status, environment, put, read_regular
+from benchmark.store import Contents, DamagedError, Status, environment, put, read_regular
 from methods import registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated
@@ -139,7 +138,7 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
         MachineError: If the folder cannot be written.
     """
     every = cases(None, results)
-    by_method = {case.contents.config.method: case.contents.config for case in reversed(every)}
+    by_method = {case.config.method: case.config for case in reversed(every)}
     if not method:
         # the only one, or the only one of a plug-in
         of_plugins = [name for name, config in by_method.items() if "method" in config.sources]
@@ -163,11 +162,11 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
     free = {key for role in (FieldRole.MEASURES, FieldRole.EXECUTION) for key in configuration.settings_of_role(role)}
     for section, model in SECTIONS.items():
         usual = validated(model, layer.get(section) or {}, form["recipe"]).model_dump(mode="json")
-        first, *rest = [getattr(case.contents.config, section).model_dump(mode="json") for case in every]
+        first, *rest = [getattr(case.config, section).model_dump(mode="json") for case in every]
         own = {key: value for key, value in first.items() if value != usual.get(key) and f"{section}.{key}" not in free}
         if own := {key: value for key, value in own.items() if all(other[key] == value for other in rest)}:
             form.setdefault("settings", {})[section] = own
-    form["machine"] = ", ".join(dict.fromkeys(case.contents.made_with.get("hardware", "unknown") for case in every))
+    form["machine"] = ", ".join(dict.fromkeys(case.made_with.get("hardware", "unknown") for case in every))
     form["licence"] = f"{TO_FILL_IN}: of the results, such as CC-BY-4.0"
     form["bundle"] = BUNDLE
     bundles.pack(results, out / BUNDLE)
@@ -226,7 +225,7 @@ def check(
     return Checked(mark, claims, record)
 
 
-def unequal(submission: Submission, every: Sequence[BundledRun], access: Access) -> Iterator[str]:
+def unequal(submission: Submission, every: Sequence[Contents], access: Access) -> Iterator[str]:
     """Yield a line for everything that is not what it must be: method, code, protocol, recipe, data.
 
     Each run must have the configuration that ``bench run`` plans here for the recipe and the settings that the
@@ -234,7 +233,7 @@ def unequal(submission: Submission, every: Sequence[BundledRun], access: Access)
     method alone are free. Of a dataset that is not here the checksum is not compared.
     """
     form = submission.form
-    if all(case.contents.config.method != form.method for case in every):
+    if all(case.config.method != form.method for case in every):
         yield f"method: no run is of {form.method}"
     try:
         source = configuration.source_of_method(form.method, submission.plugins)
@@ -246,16 +245,16 @@ def unequal(submission: Submission, every: Sequence[BundledRun], access: Access)
         elif source is not None and form.code is not None and form.code.hash != source.hash:
             yield f"code: {form.code.file} has the hash {source.hash}, not {form.code.hash}"
     seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
-    for config in (case.contents.config for case in every):
+    for config in (case.config for case in every):
         seeds.setdefault((config.dataset, config.backbone), {}).setdefault(config.method, set()).add(config.seed)
     for (dataset, backbone), by_method in seeds.items():
         if len({frozenset(own) for own in by_method.values()}) > 1:
             yield f"protocol: on {dataset}/{backbone} the methods have other seeds than one another"
     known: dict[str, tuple[RunConfig | str, _Predictors | None]] = {}
     for case in every:
-        config = case.contents.config
-        if case.contents.status is not Status.FINISHED:
-            yield f"protocol: {case.name} is {case.contents.status}, not finished"
+        config = case.config
+        if case.status is not Status.FINISHED:
+            yield f"protocol: {case.name} is {case.status}, not finished"
         if case.claim not in known:
             known[case.claim] = _planned(submission, config, access), _predictors(config, access)
         planned, predictors = known[case.claim]
@@ -295,16 +294,16 @@ def _predictors(config: RunConfig, access: Access) -> _Predictors | None:
         return None
 
 
-def _inconsistent(case: BundledRun, predictors: _Predictors | None) -> str:
+def _inconsistent(case: Contents, predictors: _Predictors | None) -> str:
     """Return why a run has not the metrics and students that its configuration gives, of the first such epoch."""
-    train, result = case.contents.config.train, case.contents.result
+    train, result = case.config.train, case.result
     students = result.students if result else ()
     own, known = predictors or (students, frozenset(students))
     if students != own:
         return f"students are {', '.join(students) or 'none'}, by its method {', '.join(own)}"
     families = [one.name for one in RECORDED.values() if one.compared and one.of_predictors]
     scores = {"student", *(f"{family}/{name}" for family in families for name in known)}
-    for epoch, row in enumerate(case.contents.rows):
+    for epoch, row in enumerate(case.rows):
         evaluated = (epoch + 1) % train.eval_every == 0 or epoch == train.epochs - 1
         if missing := sorted({"lr", "loss", *(scores if evaluated else ())} - row.keys()):
             return f"epoch {epoch} lacks {', '.join(missing)}"

@@ -18,7 +18,6 @@ from benchmark import datasets, paths, store
 from benchmark.configuration import PLACE, RunConfig
 from benchmark.errors import MachineError
 from benchmark.exchange import bundles
-from benchmark.exchange.bundles import BundledRun
 from benchmark.exchange.comparison import BOUND, Comparison, Outcome, Statement, compare, state
 from benchmark.store import Contents, DamagedError, Result, Row, Status
 from methods.errors import InputError
@@ -41,7 +40,7 @@ class Access:
     files: Sequence[Path] = ()  # files for hyperparameters that the person has named, such as the weights of a teacher
 
 
-def cases(target: str | Path | None, results: Path) -> list[BundledRun]:
+def cases(target: str | Path | None, results: Path) -> list[Contents]:
     """Return the runs that a person names, those alone that have ended for good, read from their files.
 
     The target is a bundle, a results folder, or a run in ``results`` by its name as ``bench show`` takes it; all runs
@@ -49,20 +48,20 @@ def cases(target: str | Path | None, results: Path) -> list[BundledRun]:
     """
     place = results if target is None else paths.written(target, "target")
     if target is not None and bundles.is_bundle(str(target)):
-        found = [run for run in bundles.contents(place) if isinstance(run, BundledRun)]
+        found = [run for run in bundles.contents(place) if isinstance(run, Contents)]
     else:
         if target is None or (place / "runs").is_dir():
             folders = [root / "runs" / name for root in store.folders(place) for name in store.scan(root)]
         else:
             folders = [store.find(results, str(target)).folder]
-        found = [BundledRun(path.name, store.whole_files(path)) for path in folders if path.name.isprintable()]
-    ended = sorted((case for case in found if case.contents.status.final), key=lambda case: case.name)
+        found = [store.whole_files(path) for path in folders if path.name.isprintable()]
+    ended = sorted((case for case in found if case.status.final), key=lambda case: case.name)
     if not ended:
         raise InputError(f"no run of {target or results} has ended for good: there is nothing to repeat")
     return ended
 
 
-def drawn(every: Sequence[BundledRun], seed: int) -> list[BundledRun]:
+def drawn(every: Sequence[Contents], seed: int) -> list[Contents]:
     """Return the runs in the order in which they are repeated: at random, and of every claim one in turn.
 
     The seed is the checker's: whoever made the runs cannot have known it.
@@ -77,7 +76,7 @@ def drawn(every: Sequence[BundledRun], seed: int) -> list[BundledRun]:
 
 
 def repeat(
-    every: Sequence[BundledRun],
+    every: Sequence[Contents],
     access: Access,
     seed: int,
     sample: int | None = None,
@@ -94,26 +93,25 @@ def repeat(
     for case in drawn(every, seed)[:sample]:
         if (left := end - time.monotonic()) <= 0:
             break
-        one = found[case.name] = replace(verify(case, access, left), content=case.contents.hash)
+        one = found[case.name] = replace(verify(case, access, left), content=case.hash)
         tell(f"{one.outcome:<13} {case.name}{f'  {one.text}' if one.text else ''}")
     return found
 
 
-def verify(case: BundledRun, access: Access, seconds: float = math.inf) -> Comparison:
+def verify(case: Contents, access: Access, seconds: float = math.inf) -> Comparison:
     """Repeat a run here and compare; after so many seconds it is given up."""
-    stored = case.contents
     try:
         with _time_limit(seconds):
-            result, rows = _repeated(stored, access)
+            result, rows = _repeated(case, access)
     except _TimeIsUpError:
         return Comparison(Outcome.NOT_REPEATED, "the time was up")
     except (InputError, MachineError, DamagedError) as error:
         return Comparison(Outcome.NOT_REPEATED, " ".join(str(error).split()))
     if not result.status.final:
         return Comparison(Outcome.NOT_REPEATED, f"{result.status}: {result.reason}")
-    if result.status is not stored.status:
-        return Comparison(Outcome.DIFFERENT, f"{stored.status} stored, {result.status} here: {result.reason}")
-    said = stored.result or Result(stored.status)
+    if result.status is not case.status:
+        return Comparison(Outcome.DIFFERENT, f"{case.status} stored, {result.status} here: {result.reason}")
+    said = case.result or Result(case.status)
     agrees = {
         "students": said.students == result.students,
         "predictors": said.roles.items() <= result.roles.items(),
@@ -121,7 +119,7 @@ def verify(case: BundledRun, access: Access, seconds: float = math.inf) -> Compa
     }
     if wrong := [what for what, same in agrees.items() if not same]:
         return Comparison(Outcome.INCONSISTENT, f"it declares other {' and '.join(wrong)} than its configuration has")
-    return compare(stored.rows, rows, stored.made_with, result.environment or {})
+    return compare(case.rows, rows, case.made_with, result.environment or {})
 
 
 def _repeated(contents: Contents, access: Access) -> tuple[Result, list[Row]]:
@@ -213,16 +211,16 @@ class _Records(BaseModel, extra="forbid"):
     records: dict[str, Record]
 
 
-def statements(every: Sequence[BundledRun], record: Record, bound: float = BOUND) -> dict[str, Statement]:
+def statements(every: Sequence[Contents], record: Record, bound: float = BOUND) -> dict[str, Statement]:
     """Return what repetitions say, by :func:`state`, of each claim: the runs that differ in their seeds alone."""
-    claims: dict[str, list[BundledRun]] = {}
+    claims: dict[str, list[Contents]] = {}
     for case in every:
         claims.setdefault(case.claim, []).append(case)
     found: dict[str, Statement] = {}
     for claim, own in claims.items():
-        config = own[0].contents.config
+        config = own[0].config
         name = f"{config.method} on {config.dataset}/{config.backbone}"
-        repeated = [one for case in own if (one := record.comparison(case.name, case.contents.hash))]
+        repeated = [one for case in own if (one := record.comparison(case.name, case.hash))]
         found[name if name not in found else f"{name} ({claim})"] = state(repeated, len(own), bound)
     return found
 

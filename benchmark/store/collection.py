@@ -9,8 +9,8 @@ from functools import reduce
 from pathlib import Path
 
 from benchmark import paths
-from benchmark.store.files import CONFIG, DamagedError, Row, Stamp, Status, read_files, read_metrics, stamp, whole_files
-from benchmark.store.index import StoredRun, brief, read_index, shown_epochs, write_index
+from benchmark.store.files import DamagedError, Row, Stamp, Status, read_files, read_metrics, stamp, whole_files
+from benchmark.store.index import StoredRun, brief, read_index, write_index
 from benchmark.store.runs import REPLICATE, identity_in, replicate_name
 from methods.errors import InputError, unknown
 
@@ -24,19 +24,13 @@ class Runs:
     found: Sequence[StoredRun]  # in the order of their names
     left_out: Mapping[Path, str]  # a line by the folder of each that is left out: it is damaged, or contradicts another
 
-    def curves(self, names: Collection[str], whole: bool = False) -> Iterator[tuple[str, list[Row]]]:
-        """Yield the metrics of the runs of these names, a row per epoch.
-
-        They are those of :func:`benchmark.store.index.shown_epochs`, or of all epochs of whole curves.
-        """
+    def curves(self, names: Collection[str]) -> Iterator[tuple[str, list[Row]]]:
+        """Yield the metrics of the runs of these names, a row per epoch."""
         for run in self.found:
             if run.name in names:
                 # it was whole a moment ago; what has become of it is said by the next command
                 with suppress(DamagedError):
-                    yield (
-                        run.name,
-                        read_metrics(run.folder, None if whole else shown_epochs(run.config.train, run.epochs)),
-                    )
+                    yield run.name, read_metrics(run.folder)
 
 
 def folders(results: Results) -> list[Path]:
@@ -63,9 +57,7 @@ def folders(results: Results) -> list[Path]:
 
 
 def scan(root: Path) -> dict[str, Stamp]:
-    """Return the stamp of every run below a results folder by name, in their order, or raise an InputError."""
-    if not root.is_dir():
-        raise InputError(f"no such results folder: {root}")
+    """Return the stamp of every run below a results folder by name, in their order; nothing if there is no folder."""
     try:
         names = sorted(name for name in os.listdir(root / "runs") if not name.startswith("."))  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
@@ -113,7 +105,7 @@ def read(
 
 def names(results: Path) -> list[str]:
     """Return the runs' folder names in order; empty if there are none."""
-    return sorted(path.parent.name for path in (results / "runs").glob(f"*/{CONFIG}"))
+    return [*scan(results)]
 
 
 def find(results: Results, word: str, prefer: str | Path | None = None) -> StoredRun:
@@ -143,7 +135,7 @@ def find(results: Results, word: str, prefer: str | Path | None = None) -> Store
         raise InputError(f"run {word!r} names {len(found)} runs: {some}")
     (name,) = found
     there = [root for root, own in by_root.items() if name in own]
-    runs = [brief(root, name, whole_files(root / "runs" / name)) for root in there]
+    runs = [brief(root, whole_files(root / "runs" / name)) for root in there]
     counting, contradicting = _counting(runs, preferred, {})
     if not counting:
         raise InputError(next(iter(contradicting.values())))
@@ -248,7 +240,7 @@ def _read_one(root: Path, by_index: bool, left_out: dict[Path, str]) -> list[Sto
                 if not name.isprintable():
                     # nothing that prints or stores such a name would work
                     raise DamagedError("its name is no text")
-                found[name] = brief(root, name, read_files(folder))
+                found[name] = brief(root, read_files(folder))
             except DamagedError as error:
                 if folder.is_dir():
                     left_out[folder] = f"{folder} is left out: it is damaged: {error}"

@@ -8,7 +8,7 @@ import math
 import os
 import stat
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -103,6 +103,11 @@ class Run:
         return self.result.status if self.result else Status.UNFINISHED
 
     @property
+    def claim(self) -> str:
+        """What runs that differ in their seeds alone have in common."""
+        return self.config.model_copy(update={"seed": 0}).identity
+
+    @property
     def made_with(self) -> Mapping[str, str]:
         """Versions and device; empty if they are not known."""
         return (self.result.environment if self.result else None) or {}
@@ -115,6 +120,7 @@ class Contents(Run):
     rows: Sequence[Row]  # its metrics, a row per epoch; a metric that was no finite number is left out
     raw: Mapping[str, bytes] = field(default_factory=dict)  # the bytes of all files that were given, by name
     stamp: Stamp = ()  # when they were read in a folder; empty for files of a bundle, or that may change unnoticed
+    name: str = ""  # of the run's folder
 
     @cached_property
     def hash(self) -> str:
@@ -184,16 +190,17 @@ _RESULT = TypeAdapter(_StoredResult)
 _NUMBERS = TypeAdapter(dict[str, Annotated[float, Field(allow_inf_nan=False)] | None], config=ConfigDict(strict=True))
 
 
-def parse_metrics(content: bytes, epochs: Collection[int] | None = None) -> list[Row]:
-    """Return the metrics of every epoch, or of some, or raise a DamagedError that names a line, counted from 1."""
+def parse_metrics(content: bytes, declared: Sequence[MethodMetric] = ()) -> list[Row]:
+    """Return the metrics of every epoch, or raise a DamagedError that names a line by its number, counted from 1.
+
+    Those that the run's method declares are checked for their ranges as ours are.
+    """
     lines = content.split(b"\n")
     if lines.pop():
         raise DamagedError(f"{METRICS} is cut short in line {len(lines) + 1}")
     rows = []
     names: dict[str, str] = {}
     for number, line in enumerate(lines):
-        if epochs is not None and number not in epochs:
-            continue
         try:
             given = _NUMBERS.validate_json(line)
         except ValidationError as error:
@@ -202,7 +209,7 @@ def parse_metrics(content: bytes, epochs: Collection[int] | None = None) -> list
             raise DamagedError(f"{METRICS}, line {number + 1}: not epoch {number}")
         # all rows share one text per name
         row = {names.setdefault(name, name): value for name, value in given.items() if value is not None}
-        if fault := next(metrics.out_of_range(row), ""):
+        if fault := next(metrics.out_of_range(row, declared), ""):
             raise DamagedError(f"{METRICS}, line {number + 1}: {fault}")
         row["epoch"] = number
         rows.append(row)
@@ -212,25 +219,21 @@ def parse_metrics(content: bytes, epochs: Collection[int] | None = None) -> list
     return rows
 
 
-def parse(raw: Mapping[str, bytes]) -> Contents:
-    """Return what a run's files say together, given their bytes by name; of others nothing is read.
+def parse(raw: Mapping[str, bytes], name: str = "") -> Contents:
+    """Return what a run's files say together, given their bytes by name and their folder's; of others nothing is read.
 
     It is a DamagedError if one is damaged, there is no configuration, or they contradict each other.
     """
     if CONFIG not in raw:
         raise DamagedError(f"there is no {CONFIG}")
     ended = parse_result(raw[RESULT]) if RESULT in raw else None
-    config, rows = parse_config(raw[CONFIG]), parse_metrics(raw[METRICS]) if METRICS in raw else []
-    if ended is not None:
-        for number, row in enumerate(rows if ended.metrics else ()):
-            if fault := next(metrics.out_of_range(row, ended.metrics), ""):
-                raise DamagedError(f"{METRICS}, line {number + 1}: {fault}")
-        if not ended.roles:
-            # it was stored before methods declared them: its predictors' names said them
-            scored = dict.fromkeys(name[5:] for row in rows for name in row if name.startswith("top1/"))
-            roles = {name: role for name in scored for role in _OLD_ROLES if name.rstrip("0123456789") == role}
-            ended = replace(ended, roles=roles)
-    read = Contents(config, ended, rows, raw)
+    config, rows = parse_config(raw[CONFIG]), parse_metrics(raw.get(METRICS, b""), ended.metrics if ended else ())
+    if ended is not None and not ended.roles:
+        # it was stored before methods declared them: its predictors' names said them
+        scored = dict.fromkeys(name[5:] for row in rows for name in row if name.startswith("top1/"))
+        roles = {name: role for name in scored for role in _OLD_ROLES if name.rstrip("0123456789") == role}
+        ended = replace(ended, roles=roles)
+    read = Contents(config, ended, rows, raw, name=name)
     if len(rows) > config.train.epochs or (read.status is Status.FINISHED and len(rows) != config.train.epochs):
         raise DamagedError(f"it is {read.status} with {len(rows)} of {config.train.epochs} epochs in {METRICS}")
     return read
@@ -278,9 +281,9 @@ def content_of(folder: Path, name: str) -> bytes | None:
         raise DamagedError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def read_metrics(folder: Path, epochs: Collection[int] | None = None) -> list[Row]:
-    """Return the metrics in a run's folder, of every epoch or of some; none if there is no file of them."""
-    return parse_metrics(content_of(folder, METRICS) or b"", epochs)
+def read_metrics(folder: Path) -> list[Row]:
+    """Return the metrics in a run's folder, a row per epoch; none if there is no file of them."""
+    return parse_metrics(content_of(folder, METRICS) or b"")
 
 
 def read_files(folder: Path) -> Contents:
@@ -291,7 +294,7 @@ def read_files(folder: Path) -> Contents:
         read = {name: content_of(folder, name) for name in (CONFIG, RESULT, METRICS)}
         if before == stamp(folder):
             break
-    found = parse({name: content for name in LIMITS if (content := read[name]) is not None})
+    found = parse({name: content for name in LIMITS if (content := read[name]) is not None}, folder.name)
     return replace(found, stamp=before if begun - max(before[1::3]) >= _RACY_NS else ())
 
 
@@ -311,13 +314,11 @@ def read_result(folder: Path) -> Result | None:
     return None
 
 
-def _unstorable(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield what no configuration and no table holds: control characters, unbounded numbers, deep nesting."""
-    if depth > _DEEPEST:
-        yield "more nesting than a configuration has"
-    elif isinstance(value, dict | list | tuple):
+def _unstorable(value: Any) -> Iterator[str]:
+    """Yield what no configuration and no table holds: control characters, and numbers without bounds."""
+    if isinstance(value, dict | list | tuple):
         for entry in [*value, *value.values()] if isinstance(value, dict) else value:
-            yield from _unstorable(entry, depth + 1)
+            yield from _unstorable(entry)
     elif isinstance(value, str):
         if "\0" in value or (not value.isascii() and any(0xD800 <= ord(char) < 0xE000 for char in value)):
             yield "characters that no text has"

@@ -7,7 +7,7 @@ made: one that came with copied results is made anew from the files.
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -17,7 +17,6 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from benchmark.configuration import TrainConfig
 from benchmark.metrics import RECORDED
 from benchmark.store import environment
 from benchmark.store.atomic import replacing
@@ -26,7 +25,6 @@ from methods.errors import InputError
 
 NAME = ".index.json"
 COST = "cost."
-MAX_POINTS = 120  # epochs of a reduced curve, of each kind: all, evaluated, diagnosed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,7 @@ class StoredRun(Run):
         return self if joined == self.config else replace(self, config=joined)
 
 
-def brief(root: Path, name: str, contents: Contents) -> StoredRun:
+def brief(root: Path, contents: Contents) -> StoredRun:
     """Return a run in brief."""
     rows = contents.rows
     last = rows[-1] if rows else {}
@@ -83,7 +81,7 @@ def brief(root: Path, name: str, contents: Contents) -> StoredRun:
         config=contents.config,
         result=contents.result,
         root=root,
-        name=name,
+        name=contents.name,
         identity=contents.config.identity,
         last=last,
         scored=next((row for row in reversed(rows) if "student" in row), last),
@@ -92,24 +90,6 @@ def brief(root: Path, name: str, contents: Contents) -> StoredRun:
         digest=sha256(repr((len(rows), deciding)).encode() + numbers.tobytes()).hexdigest()[:16],
         stamp=contents.stamp,
     )
-
-
-def shown_epochs(train: TrainConfig, count: int) -> set[int]:
-    """Return so few epochs of a run that curves of thousands of runs are quickly plotted.
-
-    They follow from the configuration alone, so that the curves of runs that differ in their seeds have the same ones,
-    however far the runs are: :data:`MAX_POINTS` of all, as many of those that are evaluated and of those that are
-    diagnosed, evenly spread, and the last of the ``count`` that there are.
-    """
-    evaluated = [e for e in range(train.epochs) if (e + 1) % train.eval_every == 0 or e == train.epochs - 1]
-    diagnosed = [e for e in evaluated if train.diagnostics_every and (e + 1) % train.diagnostics_every == 0]
-    return {*spread(range(train.epochs)), *spread(evaluated), *spread(diagnosed), count - 1}
-
-
-def spread(epochs: Sequence[int]) -> list[int]:
-    """Return at most :data:`MAX_POINTS` of the epochs, evenly spread, with the first and the last."""
-    last, points = len(epochs) - 1, min(len(epochs), MAX_POINTS)
-    return [epochs[round(index * last / (points - 1)) if points > 1 else 0] for index in range(points)]
 
 
 _ENTRIES = TypeAdapter(list[StoredRun])

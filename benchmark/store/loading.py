@@ -92,7 +92,7 @@ def load(
         frame = frame[chosen].reset_index(drop=True)
         found = [run for run, wanted in zip(found, chosen, strict=True) if wanted]
     if epochs == "all":
-        rows_of = runs.curves([run.name for run in found], whole=True)
+        rows_of = runs.curves([run.name for run in found])
         curves = {name: pd.DataFrame(rows, dtype=float) for name, rows in rows_of}
         found = [run for run in found if run.name in curves]
         frame = _composed(found, [curves[run.name] for run in found])
@@ -224,22 +224,23 @@ def _compared(values: "pd.Series[Any]", key: str, sign: str, words: Sequence[str
             if word not in (*known, "null") and len(known) <= _MAX_LISTED:
                 raise unknown(key, word, known)
 
-    def fit(value: Any, word: str) -> bool:
-        if word == "null":
-            return False
+    def fit(value: Any) -> bool:
+        if pd.isna(value):
+            return order == "=" and "null" in words
         if isinstance(value, str):
             if order != "=":
-                raise InputError(f"{key}{sign}{word}: {key} is a word, which is only = or != ({value!r})")
-            return word in (value, short_name(value))
-        try:
-            given = {"true": 1.0, "false": 0.0}[word.lower()] if isinstance(value, bool) else float(word)
-        except (KeyError, ValueError):
-            # a setting that is a number in one method and a word in another is compared where it fits
-            return False
-        return _ORDERS[order](float(value), given)
+                raise InputError(f"{key}{sign}{words[0]}: {key} is a word, which is only = or != ({value!r})")
+            return value in words or short_name(value) in words
+        switches = {"true": 1.0, "false": 0.0}
+        numbers = [switches.get(word.lower()) if isinstance(value, bool) else _number(word) for word in words]
+        return any(_ORDERS[order](float(value), number) for number in numbers if number is not None)
 
-    # by type too: True is 1 to a dictionary
-    answers = {(type(value), value): any(fit(value, word) for word in words) for value in there}
-    missing = order == "=" and "null" in words
-    found = [missing if pd.isna(value) else answers[type(value), value] for value in values.tolist()]
-    return pd.Series(found, index=values.index, dtype=bool) ^ negative
+    return pd.Series([fit(value) for value in values.tolist()], index=values.index, dtype=bool) ^ negative
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        # a setting that is a number in one method and a word in another is compared where it fits
+        return None

@@ -36,7 +36,6 @@ class Predictions:
     classes: tuple[str, ...]  # their names in the order of the logits
     students: tuple[str, ...]  # which of the predictors may be deployed
     split: str = "test"  # or `validation` if the images are a held-out part of the training set
-    complete: bool = True  # whether all predictors are there; those made from saved students are the students alone
 
     def of(self, predictor: str) -> Floats:
         """Return a predictor's logits ``[N, C]``, or raise an InputError if there is none of that name."""
@@ -74,7 +73,7 @@ def write_predictions(folder: Path, predictions: Predictions, kept_as: LogitsTyp
         "predictors": json.dumps([*predictions.logits]),
         "students": json.dumps(predictions.students),
         "split": predictions.split,
-        "complete": json.dumps(predictions.complete),
+        "complete": "true",
     }
     metadata[_HASH] = _content(tensors, metadata)
     path = folder / PREDICTIONS
@@ -96,16 +95,10 @@ def read_predictions(folder: Path) -> Predictions:
             raise ValueError(f"format {metadata['format']!r} is none that this version knows")
         if metadata[_HASH] != _content(tensors, metadata):
             raise ValueError("its content is not what was written")
-        found = Predictions(
-            run=metadata["run"],
-            logits={name: tensors[_LOGITS + name].astype(np.float32) for name in json.loads(metadata["predictors"])},
-            labels=tensors["labels"],
-            images=tensors["images"],
-            classes=tuple(map(str, json.loads(metadata["classes"]))),
-            students=tuple(map(str, json.loads(metadata["students"]))),
-            split=metadata["split"],
-            complete=bool(json.loads(metadata["complete"])),
-        )
+        names = {key: tuple(map(str, json.loads(metadata[key]))) for key in ("predictors", "classes", "students")}
+        logits = {name: tensors[_LOGITS + name].astype(np.float32) for name in names.pop("predictors")}
+        images, labels = tensors["images"], tensors["labels"]
+        found = Predictions(metadata["run"], logits, labels, images, split=metadata["split"], **names)
         shape = (len(found.labels), len(found.classes))
         if any(logits.shape != shape for logits in found.logits.values()) or found.images.shape != shape[:1]:
             raise ValueError(f"its tensors are not of {shape[0]} images and {shape[1]} classes")

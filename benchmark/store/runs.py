@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from benchmark.configuration import PLACE, RunAlias, RunConfig, SourceCode
+from benchmark.configuration import PLACE, RunConfig, SourceCode
 from benchmark.escaping import file_name
 from benchmark.store import atomic, environment, files
 from benchmark.store.files import DamagedError, Result, Status
@@ -75,7 +75,8 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (files.RESULT, files.ERROR, PREDICTIONS):
             (folder / name).unlink(missing_ok=True)
-        self._write_config(config.also(*asked) if (asked := self._asked(config)) else config)
+        stored = self._stored(config)
+        self._write_config(config.also(stored.uses, stored.budgets) if stored else config)
         return folder
 
     def keep_sources(self, sources: Iterable[SourceCode]) -> None:
@@ -88,21 +89,21 @@ class Store:
 
     def claim(self, config: RunConfig) -> None:
         """Add what a run is asked for as, and its budgets, to what its stored configuration says already."""
-        if (known := self._asked(config)) is None:
+        stored = self._stored(config)
+        if stored is None:
             return
-        other = any(use not in (known[0] or [RunAlias()]) for use in config.uses or [RunAlias()])
-        if other or not set(config.budgets) <= set(known[1]):
+        joined = stored.also(config.uses, config.budgets)
+        if joined.uses != stored.uses or {*joined.budgets} != {*stored.budgets}:
             # a folder that cannot be written to is read without what this command calls it
             with suppress(OSError), self.lock(config, patience=CLAIM_S) as held:
-                if held and (known := self._asked(config)) is not None:
-                    self._write_config(config.also(*known))
+                if held and (stored := self._stored(config)) is not None:
+                    self._write_config(config.also(stored.uses, stored.budgets))
 
-    def _asked(self, config: RunConfig) -> tuple[list[RunAlias], list[str]] | None:
-        """Return what a stored run was asked for as, and its budgets; None if it is not there or not readable."""
+    def _stored(self, config: RunConfig) -> RunConfig | None:
+        """Return a run's configuration as it is stored; None if it is not there or not readable."""
         with suppress(DamagedError):
             if (content := files.content_of(self.folder(config), files.CONFIG)) is not None:
-                stored = files.parse_config(content)
-                return stored.uses, stored.budgets
+                return files.parse_config(content)
         return None
 
     def _write_config(self, config: RunConfig) -> None:
@@ -141,14 +142,15 @@ class Store:
     def final_result(self, config: RunConfig) -> Result | None:
         """Return how a run ended for good; None if it has not, or if the metrics of a finished run are not there."""
         result = self.result(config)
-        if result is not None and result.status is Status.FINISHED:
-            try:
-                # lines are counted, not read: this is asked of hundreds of runs
+        if result is None or not result.status.final:
+            return None
+        if result.status is Status.FINISHED:
+            # lines are counted, not read: this is asked of hundreds of runs
+            with suppress(OSError):
                 lines = (self.folder(config) / files.METRICS).read_bytes().count(b"\n")
-            except OSError:
-                return None
-            return result if lines == config.train.epochs else None
-        return result if result is not None and result.status.final else None
+                return result if lines == config.train.epochs else None
+            return None
+        return result
 
     def tidy(self, config: RunConfig) -> None:
         """Remove what a process that was killed left in the folder of a run that has ended for good."""

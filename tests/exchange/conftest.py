@@ -70,7 +70,7 @@ def forge(bundle: Path, change: Callable[[Run], object], of: str = "") -> Path:
         if isinstance(item, bundles.BundledFile):
             files[item.path] = item.content
             continue
-        raw = item.contents.raw
+        raw = item.raw
         rows = [json.loads(line) for line in raw[METRICS].splitlines()]
         run = Run(yaml.safe_load(raw[CONFIG]), json.loads(raw[RESULT]), rows, item.name)
         if item.name.startswith(of):

@@ -292,11 +292,11 @@ class TestDraw:
 
     def test_the_time_ends_a_run_in_its_middle(self, submitted: Path, access: Access) -> None:
         case = exchange.cases(submitted / "runs.tar.gz", submitted)[0]
-        config = case.contents.config
+        config = case.config
         train = config.train.model_copy(update={"epochs": 100_000})
-        endless = replace(case.contents, config=config.model_copy(update={"train": train}))
+        endless = replace(case, config=config.model_copy(update={"train": train}))
         begun = time.monotonic()
-        found = verification.verify(replace(case, contents=endless), access, seconds=1.0)
+        found = verification.verify(endless, access, seconds=1.0)
         assert found.outcome is Outcome.NOT_REPEATED
         assert time.monotonic() - begun < 60
 
@@ -415,7 +415,7 @@ def test_pack_follows_no_links(submitted: Path, tmp_path: Path) -> None:
 
 
 def test_files_that_a_person_names_are_used(submitted: Path, access: Access) -> None:
-    config = exchange.cases(submitted / "runs.tar.gz", submitted)[0].contents.config
+    config = exchange.cases(submitted / "runs.tar.gz", submitted)[0].config
     moved = config.model_copy(update={"dataset": "npz:/somewhere/else.npz"})
     with pytest.raises(InputError, match="--dataset npz:"):
         verification.allowed(moved, access)

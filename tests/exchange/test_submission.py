@@ -67,7 +67,7 @@ class TestExample:
 
     def test_it_is_small_and_says_nothing_of_the_machine_that_made_it(self) -> None:
         assert sum(path.stat().st_size for path in EXAMPLE.iterdir()) < 10_000
-        origins = [case.contents.config.origin for case in exchange.cases(str(EXAMPLE / "runs.tar.gz"), Path())]
+        origins = [case.config.origin for case in exchange.cases(str(EXAMPLE / "runs.tar.gz"), Path())]
         known = {(*origin.plugins, origin.data_root) for origin in origins}
         assert known == {("submissions/example/consensus.py", None)}
 

@@ -148,7 +148,7 @@ class TestVerify:
     def test_what_cannot_be_repeated_is_said(self, bundle: Path, tmp_path: Path, bench: Bench) -> None:
         exchange.merge([bundle], tmp_path / "results")
         (case, *_) = exchange.cases(None, tmp_path / "results")
-        moved = case.contents.config.model_copy(update={"dataset_checksum": "0" * 64})
+        moved = case.config.model_copy(update={"dataset_checksum": "0" * 64})
         Store(tmp_path / "other").begin(moved)
         folder = Store(tmp_path / "other").folder(moved)
         for name in (METRICS, "result.json"):

@@ -123,7 +123,7 @@ class TestLimitations:
         self, tmp_path: Path, *arguments: Any, hardware: str = "H200", status: Status = Status.FINISHED, **own: Any
     ) -> StoredRun:
         result = Result(status, "", 1.0, {**ENVIRONMENT, "hardware": hardware})
-        return brief(tmp_path, "a", Contents(config(*arguments, **own), result, []))
+        return brief(tmp_path, Contents(config(*arguments, **own), result, [], name="a"))
 
     def test_a_clean_comparison_has_none(self, tmp_path: Path) -> None:
         assert self.lines(*(self.run(tmp_path, method, seed) for method in METHODS for seed in range(3))) == ""

@@ -243,7 +243,7 @@ class TestMarks:
     def record(self, root: Path, *outcomes: Outcome) -> None:
         every = exchange.cases(None, root)
         said = {
-            case.name: Comparison(outcome, content=case.contents.hash)
+            case.name: Comparison(outcome, content=case.hash)
             for case, outcome in zip(every, outcomes, strict=False)
         }
         exchange.write_record(root, root, exchange.Record(runs=said, environment={"torch": "2"}))

@@ -15,7 +15,7 @@ import pytest
 from benchmark import store
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
 from benchmark.store import METRICS, RESULT, Result, Status, Store, environment, files, index
-from benchmark.store.index import NAME, brief, shown_epochs, spread
+from benchmark.store.index import NAME, brief
 from methods.errors import InputError
 
 HOUR_AGO = 1_700_000_000
@@ -140,23 +140,6 @@ class TestSameNumbers:
             assert curve[0]["student"] == 90.0, by_index
 
 
-class TestReduced:
-    def test_few_epochs_with_the_first_and_the_last(self) -> None:
-        for epochs in (1, 2, 119, 120, 121, 300, 5000):
-            chosen = spread(range(epochs))
-            assert chosen == sorted(set(chosen))
-            assert (len(chosen), chosen[0], chosen[-1]) == (min(epochs, 120), 0, epochs - 1)
-
-    def test_evaluated_epochs_are_kept_where_they_are_few(self) -> None:
-        chosen = shown_epochs(TrainConfig(epochs=300, eval_every=25), 140)
-        assert {24, 49, 74, 99, 124, 149, 174, 199, 224, 249, 274, 299, 139} < chosen
-
-    def test_curves_of_a_long_run_are_of_those_epochs(self, tmp_path: Path) -> None:
-        name = finish(tmp_path, 0, epochs=300).name
-        ((_, curve),) = store.read(tmp_path).curves([name])
-        assert [row["epoch"] for row in curve] == spread(range(300))
-
-
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "deleted": Path.unlink,
     "cut in half": lambda path: os.truncate(path, path.stat().st_size // 2),
@@ -270,10 +253,10 @@ def test_a_command_that_is_interrupted_leaves_what_it_has_indexed(
 ) -> None:
     real = brief
 
-    def killed(root: Path, name: str, contents: files.Contents) -> store.StoredRun:
+    def killed(root: Path, contents: files.Contents) -> store.StoredRun:
         if contents.config.seed == 4:
             raise KeyboardInterrupt
-        return real(root, name, contents)
+        return real(root, contents)
 
     monkeypatch.setattr("benchmark.store.collection.brief", killed)
     with pytest.raises(KeyboardInterrupt):

@@ -23,7 +23,6 @@ def predictions() -> Predictions:
         classes=("a", "b", "ß/c"),
         students=("peer0",),
         split="validation",
-        complete=False,
     )
 
 
@@ -31,7 +30,7 @@ class TestFile:
     def test_everything_comes_back_and_logits_to_eleven_bits(self, predictions: Predictions, tmp_path: Path) -> None:
         write_predictions(tmp_path, predictions)
         found = read_predictions(tmp_path)
-        for name in ("run", "classes", "students", "split", "complete"):
+        for name in ("run", "classes", "students", "split"):
             assert getattr(found, name) == getattr(predictions, name)
         assert list(found.logits) == ["peer0", "ensemble"]
         for name, logits in predictions.logits.items():
