@@ -260,30 +260,27 @@ def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
         curves.setdefault(term, set()).add(json.dumps(schedule.product))
     lines = dict(zip((term for term, shapes in curves.items() if len(shapes) > 1), LINES, strict=False))
     figure = new_figure(8.2, 1.5 + 0.42 * len(rows))
-    grid = figure.add_gridspec(len(rows), 2 if lines else 1, width_ratios=[1, 2.2] if lines else [1], hspace=0.08)
-    accuracy = figure.add_subplot(grid[:, -1])
+    widths = [1, 2.2] if lines else [1]
+    axes = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
+    first, accuracy = axes[0], axes[-1]
     for place, outcome in enumerate(rows):
         accuracy.plot([*outcome.scores.values()], [place] * outcome.n, "o", color="#777777", markersize=3, alpha=0.8)
         spread = outcome.std if outcome.n > 1 else 0.0
         accuracy.errorbar(outcome.mean, place, xerr=spread, fmt="D", color="black", markersize=4.5, capsize=2)
-        if not lines:
-            continue
-        axes = figure.add_subplot(grid[place, 0])
         for term, line in lines.items():
             if term in outcome.schedules:
-                axes.plot(outcome.schedules[term].product, color=line.color, linestyle=line.dash, linewidth=1.3)
-        # epochs are counted from 1
-        last = outcome.configuration.runs[0].train.epochs - 1
-        ticks = {"xticks": [0, last], "xticklabels": ["1", f"{last + 1}"], "xlabel": "epoch"}
-        axes.set(ylim=(-0.08, 1.08), yticks=[], **(ticks if place == len(rows) - 1 else {"xticks": []}))
-        axes.grid(visible=False)
-        axes.spines["left"].set_visible(False)
-    accuracy.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{ACCURACY}: seeds (dots), mean and standard deviation")
-    accuracy.yaxis.set_ticks_position("right" if lines else "left")
+                shares = np.array(outcome.schedules[term].product)
+                first.plot(
+                    np.arange(len(shares)) + 1, place + 0.4 - 0.8 * shares, color=line.color, ls=line.dash, lw=1.3
+                )
+    first.xaxis.get_major_locator().set_params(integer=True)
+    first.set(xlabel="epoch", ylim=(len(rows) - 0.5, -0.5))
+    accuracy.set_xlabel(f"{ACCURACY}: seeds (dots), mean and standard deviation")
     labels = ["\n".join(map(text, wrap(outcome.configuration.label, 44))) for outcome in rows]
-    accuracy.set_yticks(range(len(rows)), labels, fontsize=8)
-    accuracy.spines["left"].set_visible(False)
-    accuracy.tick_params(axis="y", length=0)
+    first.set_yticks(range(len(rows)), labels, fontsize=8)
+    for one in axes:
+        one.spines["left"].set_visible(False)
+        one.tick_params(axis="y", length=0)
     title = "Configurations, the best first" + (f" ({len(rows)} of {total})" if len(rows) < total else "")
     figure.suptitle(title, fontsize=10)
     handles = [Line2D([], [], color=x.color, linestyle=x.dash, label=text(term)) for term, x in lines.items()]
