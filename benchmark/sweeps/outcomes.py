@@ -12,15 +12,14 @@ import pandas as pd
 from benchmark import tables
 from benchmark.configuration import RunConfig
 from benchmark.formatting import shown
-from benchmark.metrics import HEADLINE
 from benchmark.reports import markdown_templates
-from benchmark.store import Status, load
+from benchmark.store import Status
 from benchmark.sweeps.plan import BOUND, Configuration, Sweep
 from benchmark.sweeps.space import described, identity
 from benchmark.tables.gains import Word, verdict
 from methods.schedules import Schedule
 
-ASSUMED_SD = 0.5  # points, where no stored runs say more
+ASSUMED_SD = 0.5  # points, where no runs say more
 MAX_NAMED = 3
 
 
@@ -122,11 +121,6 @@ class Compared(NamedTuple):
         """Whether the two are better and worse."""
         return self.verdict not in ("equivalent", "undecided")
 
-    @property
-    def ends(self) -> list[float]:
-        """How large the difference is at the ends of its interval, whichever of the two is better."""
-        return sorted((abs(self.low), abs(self.high)))
-
 
 def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[Configuration, Configuration]]:
     """Return the configurations with what the question compares them with: themselves with the key at a reference.
@@ -173,18 +167,12 @@ def answer(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread) -> str:
     # whatever the difference is, an interval of half the bound excludes 0 or is within the bound
     needed = [tables.seeds_for_half_width(within / 2, sd, count) for sd in sds]
     different = sorted((x for x in compared if x.differs), key=lambda x: -abs(x.gain.mean))
-    facts: dict[str, Any] = {
-        "question": question,
-        "finished": finished,
-        "total": len(outcomes),
-        "within": within,
-        "spread": spread,
-    }
+    facts: dict[str, Any] = {"question": question, "finished": finished, "total": len(outcomes), "within": within}
     facts |= {"compared": compared, "different": different, "others": others, "undecided": undecided, "n": n}
     facts |= {"largest": max((max(-x.low, x.high) for x in others), default=0.0), "needed": needed}
     templates = markdown_templates("benchmark.sweeps")
     templates.filters["shown"] = shown
-    text = templates.get_template("answer.j2").render(most_named=MAX_NAMED, level=_level(count), **facts)
+    text = templates.get_template("answer.j2").render(most_named=MAX_NAMED, spread=spread, level=_level(count), **facts)
     return " ".join(text.split())
 
 
@@ -233,41 +221,22 @@ def _level(count: int) -> str:
     return f", level {tables.ALPHA:g}" + (f" / {count} for each of {count} comparisons" if count > 1 else "")
 
 
-def expected_spread(sweep: Sweep) -> Spread:
-    """Return the standard deviation of paired differences of stored runs on the sweep's dataset and backbone.
+def expected_spread(outcomes: Sequence[Outcome]) -> Spread:
+    """Return the standard deviation of paired differences, from what a sweep's configurations have so far.
 
-    Runs with the same settings of training and data are paired by seed, configuration by configuration, and the squared
-    deviations of all differences from their means are pooled; those of the sweep's number of epochs are preferred.
+    Of each configuration minus the one before, seed by seed, the squared deviations from their means are pooled.
 
     Returns:
         0.5 points, and that they are assumed, where no two configurations share two seeds.
     """
-    store, base = sweep.command.store, sweep.base
-    frame = load(store.root, "last", split="all") if store.runs.is_dir() else pd.DataFrame()
-    if not frame.empty and HEADLINE in frame:
-        mine = (frame["dataset.checksum"] == base.dataset_checksum) & (frame["backbone"] == base.backbone)
-        frame = frame[mine & (frame["status"] == Status.FINISHED) & frame[HEADLINE].notna()]
-        as_long = frame[frame["train.epochs"] == base.train.epochs]
-        for rows, epochs in ((as_long, "as many epochs"), (frame, "any number of epochs")):
-            if sd := _pooled_sd(rows, sweep.space.keys):
-                return Spread(sd, f"of {len(rows)} stored runs on {base.dataset} with {base.backbone}, {epochs}")
-    return Spread(ASSUMED_SD, "assumed")
-
-
-def _pooled_sd(frame: pd.DataFrame, searched: Sequence[str]) -> float | None:
-    names = [str(name) for name in frame.columns]
-    settings = [name for name in names if name.startswith(("train.", "data."))]
-    together = [name for name in (*settings, "split", "method.version") if name not in searched]
-    own = ["method", *(name for name in names if name.startswith("hyperparameters.") or name in searched)]
-    squares, degrees = 0.0, 0
-    for _, alike in frame.groupby(together, dropna=False, sort=False):
-        number = alike.groupby(own, dropna=False, sort=False).ngroup()
-        # of each configuration minus the one before, by seed
-        steps = alike.assign(number=number).pivot_table(HEADLINE, "seed", "number").diff(axis=1)
-        counts = steps.count().clip(lower=1)
-        squares += float((steps.var() * (counts - 1)).sum())
-        degrees += int((counts - 1).sum())
-    return math.sqrt(squares / degrees) if degrees and squares else None
+    finished = {x.configuration.number: x.scores for x in outcomes if x.n}
+    steps = pd.DataFrame(finished).diff(axis=1)
+    degrees = (steps.count() - 1).clip(lower=0)
+    squares = float((steps.var() * degrees).sum())
+    if not squares:
+        return Spread(ASSUMED_SD, "assumed")
+    runs = sum(map(len, finished.values()))
+    return Spread(math.sqrt(squares / degrees.sum()), f"of {runs} runs of its configurations")
 
 
 def detectable(sweep: Sweep, compared: int, spread: Spread) -> str:

@@ -65,16 +65,11 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
     made = figures(sweep, outcomes, found)
     write_figures(folder, made)
     options = places(sweep.command.plugins, sweep.command.store.root, None)
-    facts = {
-        "answer": answer(sweep, outcomes, spread),
-        "table": frame_markdown(words[:MAX_ROWS], index=False, disable_numparse=True),
-        "left": len(order) - MAX_ROWS,
-        "importance": found,
-        "best": best,
-        "command": shlex.join(["bench", "run", "--config", _path(folder / BEST), *options]),
-        "figures": list(made),
-    }
-    page = markdown_templates("benchmark.sweeps").get_template("sweep.md.j2").render(sweep=sweep, **facts)
+    facts = {"sweep": sweep, "importance": found, "best": best, "left": len(order) - MAX_ROWS, "figures": list(made)}
+    facts["answer"] = answer(sweep, outcomes, spread)
+    facts["table"] = frame_markdown(words[:MAX_ROWS], index=False, disable_numparse=True)
+    facts["command"] = shlex.join(["bench", "run", "--config", _path(folder / BEST), *options])
+    page = markdown_templates("benchmark.sweeps").get_template("sweep.md.j2").render(facts)
     put(folder / "README.md", page)
     say(console, "", *page.partition("\n![")[0].split("\n"), f"figures and tables: {_path(folder)}")
 
@@ -123,11 +118,9 @@ def _accuracy(x: Outcome) -> str:
 def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
     """Return the best configuration as a file for ``bench run --config``, which scores it on the test set."""
     run = best.configuration.runs[0]
+    tried_as = f"Best of {tried} configurations of the sweep {sweep.name} ({best.configuration.label})"
     content: dict[str, Any] = {
-        "description": (
-            f"Best of {tried} configurations of the sweep {sweep.name} ({best.configuration.label}): "
-            f"{_accuracy(best)} % on held-out training images"
-        ),
+        "description": f"{tried_as}: {_accuracy(best)} % on held-out training images",
         "methods": [run.method],
         "dataset": [run.dataset] if "," in run.dataset else run.dataset,
         "backbone": run.backbone,

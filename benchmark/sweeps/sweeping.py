@@ -107,7 +107,7 @@ def _say_what_is_detectable(
 ) -> Spread:
     if sweep.left_out:
         say(console, sweep.left_out)
-    spread = expected_spread(sweep)
+    spread = expected_spread([outcome(sweep, x) for x in configurations])
     say(console, detectable(sweep, max(1, comparisons(sweep, configurations) + wanted), spread))
     return spread
 
