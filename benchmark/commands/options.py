@@ -107,11 +107,11 @@ def _group(annotation: Any) -> tuple[list[inspect.Parameter], Callable[..., Any]
     """Return the options of a group, and what makes it of their values; None for another parameter."""
     if hasattr(annotation, "_fields"):
         return list(inspect.signature(annotation).parameters.values()), annotation
-    options = next((one for one in getattr(annotation, "__metadata__", ()) if isinstance(one, Mapping)), None)
-    if options is None:
-        return None
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    return [inspect.Parameter(name, keyword, default=None, annotation=one) for name, one in options.items()], _given
+    for options in getattr(annotation, "__metadata__", ()):
+        if isinstance(options, Mapping):
+            made = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY, default=None)
+            return [made(name, annotation=one) for name, one in options.items()], _given
+    return None
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -121,18 +121,15 @@ def _given(**values: Any) -> dict[str, Any]:
 
 def declared(options: Mapping[str, Option]) -> dict[str, Any]:
     """Return declared options as Typer takes them."""
-    return {key: _typed(option) for key, option in options.items()}
-
-
-def _typed(option: Option) -> Any:
-    complete = of_kind(option.names, option.several) if option.names else None
-    if option.choices:
-        complete = one_of(lambda: option.choices)
-    how: dict[str, Any] = {"help": option.help, "metavar": option.metavar, "autocompletion": complete}
-    if option.type is Path:
-        how["parser"] = as_path
-    kind = list[str] if option.type is list else option.type
-    return Annotated[kind | None, typer.Option(*([option.flag] if option.flag else []), **how)]
+    found = {}
+    for key, option in options.items():
+        complete = of_kind(option.names, option.several) if option.names else None
+        complete = one_of(partial(iter, option.choices)) if option.choices else complete
+        how: dict[str, Any] = {"help": option.help, "metavar": option.metavar, "autocompletion": complete}
+        how |= {"parser": as_path} if option.type is Path else {}
+        kind = list[str] if option.type is list else option.type
+        found[key] = Annotated[kind | None, typer.Option(*([option.flag] if option.flag else []), **how)]
+    return found
 
 
 def counted(number: int, what: str) -> str:
@@ -172,9 +169,13 @@ def as_path(text: str | Path) -> Path:
         raise typer.BadParameter(str(error)) from None
 
 
-def path(metavar: str, meaning: str, *flags: str) -> Any:
-    """Return an option that is a path; its flag is the parameter's name if none is given."""
-    return typer.Option(*flags, parser=as_path, help=meaning, metavar=metavar)
+def path(metavar: str, meaning: str, *flags: str, envvar: str | None = None) -> Any:
+    """Return an option that is a path; its flag is the parameter's name if none is given.
+
+    Where a variable of the environment has the default, the meaning says so.
+    """
+    default: Any = {"envvar": envvar, "show_envvar": False, "show_default": envvar is None}
+    return typer.Option(*flags, parser=as_path, help=meaning, metavar=metavar, **default)
 
 
 def option(
@@ -209,17 +210,7 @@ Config = Annotated[Text, option("A YAML file or a recipe's name; the command lin
 Results = Annotated[Path, path("DIR", "Where runs are stored.")]
 ManyResults = Annotated[list[Path], path("DIR", "Where runs are stored; may be repeated, or a pattern in quotes.")]
 Prefer = Annotated[Path | None, path("DIR", "With several --results: the folder to use where folders disagree.")]
-DataRoot = Annotated[
-    Path,
-    typer.Option(
-        parser=as_path,
-        envvar="OKDBENCH_DATA",
-        help=OPTIONS["data_root"].help,
-        metavar="DIR",
-        show_default=False,
-        show_envvar=False,
-    ),
-]
+DataRoot = Annotated[Path, path("DIR", OPTIONS["data_root"].help, envvar="OKDBENCH_DATA")]
 Baseline = Annotated[
     Text,
     option(

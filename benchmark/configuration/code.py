@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -95,10 +96,10 @@ def source_of(module: ModuleType, distribution: str = "") -> SourceCode:
         found[name] = text
         tree = ast.parse(text)
         calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-        called = [call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls]
-        if declared is None and (loader := next(filter(_LOADERS.__contains__, called), None)):
+        loaders = [loader for call in calls if (loader := getattr(call, "attr", getattr(call, "id", ""))) in _LOADERS]
+        if declared is None and loaders:
             raise InputError(
-                f"{own_name(name)} loads code by {loader}, which nothing tells a change of: name the files in "
+                f"{own_name(name)} loads code by {loaders[0]}, which nothing tells a change of: name the files in "
                 "Method.sources, a tuple of paths beside the plug-in (empty if there are none)"
             )
         waiting += [other for other in _imported(name, tree, package) if _belongs(other, main, package)]
@@ -145,8 +146,8 @@ def hash_of(text: str) -> str:
 
 
 def _hash(parts: Sequence[tuple[str, str]]) -> str:
-    lines = (f"{head}\n{code_hash(program)}\n" for head, program in parts)
-    return sha256("".join(lines).encode()).hexdigest()[:DIGITS]
+    lines = "".join(f"{head}\n{code_hash(program)}\n" for head, program in parts)
+    return sha256(lines.encode()).hexdigest()[:DIGITS]
 
 
 def code_hash(text: str) -> str:
@@ -173,7 +174,7 @@ def _words(tree: ast.AST) -> Iterator[str]:
                 fields = dict(ast.iter_fields(node))
                 if isinstance(node, ast.JoinedStr):
                     # some releases of Python 3.12 see an empty text behind a format, others do not
-                    fields = {"values": [one for one in node.values if getattr(one, "value", None) != ""]}
+                    fields["values"] = [one for one in node.values if getattr(one, "value", None) != ""]
                 for name, value in reversed(fields.items()):
                     waiting += [] if value is None or value == [] else [value, f".{name}"]
             case list(items):
@@ -225,8 +226,7 @@ def _text(name: str) -> str | None:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    try:
+    # there may be none for a name in a module that is no package, for example
+    with suppress(ImportError, ValueError, AttributeError):
         return find_spec(name)
-    except (ImportError, ValueError, AttributeError):
-        # a name in a module that is no package, for example
-        return None
+    return None

@@ -91,10 +91,7 @@ OPTIONS: Mapping[str, Option] = {
     "cost": Option(str, "With --equal-cost: macs, or time as measured here.", "macs", choices=("macs", "time")),
     "budget": Option(float, "The same for a given number of MACs, such as 2.5e15."),
     "stop_after": Option(
-        str,
-        "Stop in time, as 9m or 1h30m: no epoch that would take longer is begun. Run it again to resume.",
-        None,
-        "TIME",
+        str, "Stop in time, as 9m or 1h30m: no epoch that takes longer is begun. Run it again to resume.", None, "TIME"
     ),
     "log": Option(str, "Also write the metrics to these, with commas: tensorboard, wandb, mlflow.", several=True),
 }

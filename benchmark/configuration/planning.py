@@ -110,9 +110,9 @@ def expanded(request: Request, datasets: Datasets, checksums: Checksums | None =
     """
     for layer in request.layers:
         check_keys(layer, request.plugins)
-    runs: list[RunConfig] = []
-    for name in values.datasets_named(request.option("dataset")):
-        runs += _plan_dataset(request, name, datasets, {} if checksums is None else checksums)
+    known = {} if checksums is None else checksums
+    names = values.datasets_named(request.option("dataset"))
+    runs = [run for name in names for run in _plan_dataset(request, name, datasets, known)]
     # a file may hold sections for methods of other runs; on the command line that is a slip
     used = {*options.OPTIONS, *SECTIONS, *(run.method for run in runs)}
     for key, value in request.layers[-1].items():
@@ -227,12 +227,11 @@ def _uses(entry: values.MethodEntry, common: TrainConfig, own: TrainConfig) -> l
 def complete_methods(request: Request) -> list[str]:
     """Return the methods for which a person has given all that has no default, such as a teacher's weights."""
     found = []
-    for name, item in registry.catalogue(request.plugins).items():
-        if not item.broken:
-            model = getattr(registry.load(name, request.plugins), "Hyperparameters", None)
-            fields = getattr(model, "model_fields", {}).items()
-            if {key for key, field in fields if field.is_required()} <= section(request.layers, name).keys():
-                found.append(name)
+    for name in (name for name, item in registry.catalogue(request.plugins).items() if not item.broken):
+        model = getattr(registry.load(name, request.plugins), "Hyperparameters", None)
+        fields = getattr(model, "model_fields", {}).items()
+        if {key for key, field in fields if field.is_required()} <= section(request.layers, name).keys():
+            found.append(name)
     return found
 
 
@@ -242,9 +241,8 @@ def _hash_files(method: "type[Method]", hyperparameters: dict[str, Any]) -> dict
     for key in method.Hyperparameters.files():
         path = paths.written(hyperparameters[key], f"{method.name}.{key}")
         try:
-            path = path.resolve()
+            hyperparameters[key] = str(path := path.resolve())
             hashes[key] = sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise InputError(f"{method.name}.{key}: cannot read {path}: {error.strerror}") from None
-        hyperparameters[key] = str(path)
     return hashes

@@ -54,9 +54,8 @@ def resolve_core_schema(*classes: Any) -> None:
 
 resolve_core_schema(_Loader)
 # where they are no valid value, the message is to say so
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^(?:[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"), list("-+.")
-)
+_NOT_FINITE = re.compile(r"^(?:[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NOT_FINITE, list("-+."))
 
 
 def parse_yaml(text: str, source: str) -> Any:

@@ -151,13 +151,6 @@ class TestLayers:
         refused_layer({"dataset": f"folder:{path}"})
         refused_layer({"methods": "kd", "kd": {"teacher": path}})
 
-    @SOME
-    @given(path=st.text(st.characters(exclude_characters=","), min_size=1, max_size=300))
-    @example(path="é" * 128)
-    def test_folder_of_images_that_is_not_there(self, folder: Path, path: str) -> None:
-        # what may be there, such as a home folder, holds no images
-        refused_layer({"dataset": f"folder:{path}"})
-
 
 class TestFiles:
     """What may be where ``--config`` points."""
@@ -167,11 +160,6 @@ class TestFiles:
         path = folder / "mine.yaml"
         path.write_bytes(content)
         return is_refused(lambda: running.prepare([GOOD, layer_from_file(str(path))]))
-
-    @MANY
-    @given(content=st.binary(max_size=200))
-    def test_any_bytes(self, folder: Path, content: bytes) -> None:
-        self.read(folder, content)
 
     @MANY
     @given(content=st.binary(max_size=60), at=st.integers(0, 60))

@@ -1,7 +1,5 @@
 """The ``bench`` command as a person meets it: its answers to bad words, what it repeats, keeps and prints."""
 
-import signal
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import store
-from tests.command_line import BENCH, CALM, PLUGIN, Answer, Bench, process
+from tests.command_line import CALM, PLUGIN, Answer, Bench, process
 
 pytestmark = pytest.mark.usefixtures("small")
 
@@ -143,18 +141,6 @@ class TestRun:
         frame = store.load(tmp_path / "results")
         statuses = dict(zip(frame["method"], frame["status"], strict=True))
         assert statuses == {"explosive": "failed", "independent": "finished"}
-
-    def test_interrupt_says_how_to_resume(self, tmp_path: Path) -> None:
-        words = ["run", "--methods", "dml", "--seeds", "1", "--config", "small", "--epochs", "10000"]
-        running = subprocess.Popen([BENCH, *words], cwd=tmp_path, stdout=-1, stderr=-1, text=True)
-        with running:
-            assert running.stdout is not None
-            assert any(line.startswith("started") for line in running.stdout)
-            running.send_signal(signal.SIGINT)
-            _, err = running.communicate(timeout=240)
-        assert running.returncode == 130
-        assert f"bench {' '.join(words)}" in err
-        assert "Traceback" not in err
 
     @pytest.mark.parametrize("error", ["RuntimeError('x')", "MachineError('x')", "SystemExit(1)", "ImportError('x')"])
     def test_interrupt_that_a_library_turns_into_an_error_is_one_all_the_same(self, tmp_path: Path, error: str) -> None:
