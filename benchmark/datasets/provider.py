@@ -127,6 +127,8 @@ def downloaded(name: str, root: Path, action: Callable[[], Result], remedy: str)
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{name.replace(':', '-')}.lock"):
             return action()
+    except ImportError:
+        raise
     except Exception as error:
         # whatever a missing network, a damaged archive or a full disk provokes
         reason = f"{name} is not in {root} and cannot be downloaded ({message_of(error)})"
