@@ -125,11 +125,11 @@ class EncodedImages:
         """
 
         def compute() -> str:
-            sums = list(in_threads(lambda image: sha256(image.read()).hexdigest(), self.images, "reading images"))
-            if self.base is None:
-                return sha256(bytes.fromhex("".join(sums))).hexdigest()
-            pairs = zip(self.names, sums, strict=True)
-            return sha256(os.fsencode("".join(f"{normal(name)}\0{one}\n" for name, one in pairs))).hexdigest()
+            digest, sums = sha256(), in_threads(lambda image: sha256(image.read()), self.images, "reading images")
+            for name, one in zip(self.names, sums, strict=True):
+                named = os.fsencode(f"{normal(name)}\0{one.hexdigest()}\n")
+                digest.update(one.digest() if self.base is None else named)
+            return digest.hexdigest()
 
         return compute() if self.base is None else remembered(root, self.base, self.names, "", compute)
 
@@ -187,12 +187,13 @@ def squared(part: LabelledImages, side: int | None, where: str) -> LabelledImage
     images = part.images.transpose(0, 2, 3, 1) if channels > 1 else part.images[:, 0]
 
     def square(index: int) -> Pixels:
-        return _channels_first(centre_square(Image.fromarray(np.ascontiguousarray(images[index])), side))
+        return channels_first(centre_square(Image.fromarray(np.ascontiguousarray(images[index])), side))
 
     return LabelledImages(np.stack([*in_threads(square, range(len(part)), "resizing images")]), part.labels)
 
 
-def _channels_first(image: Image.Image) -> Pixels:
+def channels_first(image: Image.Image) -> Pixels:
+    """Return an image as ``[C, H, W]``."""
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
@@ -242,7 +243,7 @@ def _decode(image: EncodedImage, form: ImageFormat) -> tuple[Pixels, int]:
         raise InputError(
             f"{image.name} is {found.width}x{found.height}, {form.reference} is {form.side}x{form.side}: {_ALL_ALIKE}"
         )
-    return _channels_first(found), highest
+    return channels_first(found), highest
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from benchmark import paths
 from benchmark.configuration import DataConfig
 from benchmark.console import note_once
 from benchmark.datasets import provider
-from benchmark.datasets.decoding import CACHE, EncodedImage, EncodedImages
+from benchmark.datasets.decoding import CACHE, EncodedImage, EncodedImages, channels_first
 from benchmark.datasets.images import Indices, LabelledImages, Pixels
 from methods.errors import InputError, unknown
 from methods.plugins import reason_of
@@ -98,8 +98,7 @@ class Items:
         if array.dtype != np.uint8 or array.ndim not in (3, 4) or len(array) != len(self.dataset):
             return None
         for images in (array[:, None],) if array.ndim == 3 else (array.transpose(0, 3, 1, 2), array):
-            given = ((images[place], np.atleast_3d(np.asarray(image))) for place, (image, _) in self._probes.items())
-            if all(np.array_equal(held, image.transpose(2, 0, 1)) for held, image in given):
+            if all(np.array_equal(images[place], channels_first(given)) for place, (given, _) in self._probes.items()):
                 return np.ascontiguousarray(images)
         return None
 
@@ -214,9 +213,7 @@ class HuggingFace(provider.Provider):
     """
 
     name = "hf:PATH"
-    description = (
-        "a Hugging Face dataset: a folder as save_to_disk writes it, or one that is in the cache; okdbench[hf]"
-    )
+    description = "a Hugging Face dataset: a folder as save_to_disk writes it, or one in the cache; okdbench[hf]"
     splits = True
 
     def parts(self, name: str, config: DataConfig, root: Path) -> provider.Parts:

@@ -40,9 +40,7 @@ class Folder(Provider):
     """``folder:PATH``; of the root folder only the cache is used."""
 
     name = "folder:PATH"
-    description = (
-        "a tree of images: PATH/train/<class>/*, PATH/test/<class>/* (or val); ImageNet with data.image_size=224"
-    )
+    description = "a tree of images: PATH/{train,test}/<class>/* (or val); ImageNet with data.image_size=224"
     splits = True
 
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:

@@ -52,10 +52,9 @@ class Provider:
     splits: bool = False  # whether the splits to train and score on can be chosen
 
     def parts(self, name: str, config: DataConfig, root: Path) -> Parts:
-        """Return the images from which a configuration takes its own; with ``config.holdout`` no test part.
+        """Return the images from which a configuration takes its own, with ``config.holdout`` no test part.
 
-        Raises:
-            InputError: If there is no such dataset, or it is not what it should be.
+        An InputError is raised if there is no such dataset, or it is not what it should be.
         """
         raise NotImplementedError
 

@@ -70,6 +70,7 @@ def refusal(call: Callable[[], object]) -> str:
         ([1_700_000_000, 1_700_000_001], [0, 1], ("class 0 of 0..1700000001 has no image",)),
         ([0, 1, 0, 2**62], [0, 1], ("class 2 of", "has no image")),
         ([0, 1], [0, 1_700_000_000], ("[1] is 1700000000", "0..1 (2 classes)")),
+        ([0, -1, 1, 0], [0, 1], ("[1] is -1", "0..1 (2 classes)")),
         ([-1, -1], [0, 1], ("every label is below 0",)),
         ([0, 1], [-1, -1], ("every label is below 0",)),
         ([0, 0], [0, 0], ("at least 2 are needed",)),
