@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from benchmark import optional_imports
-from benchmark.commands import checks, exchange, reports, runs, training
+from benchmark.commands import reports, runs, training
 from benchmark.commands.options import NamesMetrics
 from benchmark.console import new_console, printing, same_command
 from benchmark.errors import MachineError, OutputError, TryAgainError
@@ -133,9 +133,9 @@ def root(
 
 
 _COMMANDS = (
-    *(training.run, reports.table, reports.plot, training.sweep, reports.schedules, checks.check, checks.speed),
-    *(runs.list_, runs.show, reports.report, reports.site, exchange.pack, exchange.merge, exchange.verify),
-    *(exchange.submit, runs.rm, runs.du, runs.export, runs.predict, checks.doctor),
+    *(training.run, reports.table, reports.plot, training.sweep, reports.schedules, training.check, training.speed),
+    *(runs.list_, runs.show, reports.report, reports.site, runs.pack, runs.merge, runs.verify),
+    *(runs.submit, runs.rm, runs.du, runs.export, runs.predict, training.doctor),
 )
 """In the order of the help page."""
 

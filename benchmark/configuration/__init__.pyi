@@ -26,10 +26,13 @@ from .planning import (
     Request as Request,
     check_keys as check_keys,
     complete_methods as complete_methods,
+    datasets_named as datasets_named,
     distinct as distinct,
     expanded as expanded,
+    joined as joined,
     layer_from_assignments as layer_from_assignments,
     layer_from_file as layer_from_file,
+    names as names,
     plan as plan,
     section as section,
 )
@@ -52,4 +55,3 @@ from .run_config import (
     settings_of_role as settings_of_role,
 )
 from .suites import Suite as Suite, Task as Task
-from .values import datasets_named as datasets_named, joined as joined, names as names

@@ -12,7 +12,7 @@ import yaml
 import benchmark
 from benchmark import cli, store
 from benchmark.commands.options import as_path
-from benchmark.configuration.values import joined, split
+from benchmark.configuration.planning import joined, split
 from benchmark.reports.run_text import command
 from benchmark.running import prepare
 from tests.command_line import Bench

@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from benchmark import datasets
 from benchmark.configuration import FieldRole, parse_yaml, read_yaml, recipes, settings_of_role
-from benchmark.configuration.planning import Request, layer_from_assignments, layer_from_file, plan
+from benchmark.configuration.planning import Request, layer_from_assignments, layer_from_file, parse_seeds, plan
 from benchmark.configuration.run_config import SECTIONS, DataConfig, RunConfig, TrainConfig
-from benchmark.configuration.values import parse_seeds
 from methods.errors import InputError
 from methods.hyperparameters import validated
 from tests.profiles import examples

@@ -4,7 +4,7 @@ import pytest
 
 from benchmark import datasets
 from benchmark.configuration import Request, RunAlias, RunConfig, plan
-from benchmark.configuration.values import MethodEntry, parse_variant
+from benchmark.configuration.planning import MethodEntry, parse_variant
 from methods.errors import InputError
 
 SMALL = {"dataset": "digits", "seeds": 2, "epochs": 4}
