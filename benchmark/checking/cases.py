@@ -1,11 +1,10 @@
 """The configurations under which a method is checked, and the first steps of training in them."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cache, cached_property
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -14,7 +13,8 @@ from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
 from benchmark import training
-from benchmark.configuration import TrainConfig
+from benchmark.datasets import Shape, random_dataset
+from benchmark.speed.measure import random_runs
 from methods import Progress, backbones, registry
 from methods.hyperparameters import BaseHyperparameters
 from methods.interface import Batch, Method
@@ -22,18 +22,12 @@ from methods.interface import Batch, Method
 State = Mapping[str, Any]
 
 BATCH_SIZE = 6
-TRAINING_BATCHES = 4
+EPOCHS = 300
 _EPOCHS = (0, 0, 1, 1, 150, 299)
 PROGRESS = [
-    Progress(epoch, step, 300, last_of_epoch=epoch not in _EPOCHS[step + 1 :]) for step, epoch in enumerate(_EPOCHS)
+    Progress(epoch, step, EPOCHS, last_of_epoch=epoch not in _EPOCHS[step + 1 :]) for step, epoch in enumerate(_EPOCHS)
 ]
 """Where in a run the steps are taken: more than one per epoch, and early, half-way and late."""
-
-RATES = TrainConfig(epochs=PROGRESS[0].epochs, lr=0.02, schedule="constant")
-"""The learning rate of the steps, of which a method's groups may have their own."""
-
-INTERRUPTED = 3
-"""The number of the step before which a run is interrupted, to be resumed in a fresh instance."""
 
 SMALL, OTHER = "resnet8", "resnet14"
 """The quickest backbone, and one that differs from it."""
@@ -41,6 +35,10 @@ SMALL, OTHER = "resnet8", "resnet14"
 
 class ContractError(Exception):
     """A method or network breaks its contract; the message says how."""
+
+
+class RefusedError(Exception):
+    """A method says that values do not go together, as it may: nothing else can be said of the case."""
 
 
 def require(kept: object, reason: str) -> None:
@@ -86,12 +84,11 @@ class Case:
     image_size: int = 8
     depth: Depth = Depth.ALL
     may_refuse: bool = False  # may the method answer with an InputError that these values do not go together?
-    plugins: tuple[str, ...] = ()  # files that define further backbones
+    plugins: tuple[str, ...] = ()  # files that define the method, or further backbones
 
-    def resolve(self, hyperparameters: Mapping[str, Any] | None = None) -> BaseHyperparameters:
-        """Return the case's hyperparameters, or others for the same networks, with the defaults filled in."""
-        given = self.hyperparameters if hyperparameters is None else hyperparameters
-        return registry.resolve(self.method, given, self.backbone.split("+"))
+    def resolve(self) -> BaseHyperparameters:
+        """Return the case's hyperparameters with the defaults filled in."""
+        return registry.resolve(self.method, self.hyperparameters, self.backbone.split("+"))
 
     def build(self, seed: int = 0) -> Method:
         """Return the method with networks initialised from a seed."""
@@ -101,19 +98,24 @@ class Case:
         torch.manual_seed(seed)
         return self.method(made, chosen)
 
-    def batch(self, number: int, views: int) -> Batch:
-        """Return the views and labels of one step."""
-        shape = (views, BATCH_SIZE, self.in_channels, self.image_size, self.image_size)
-        images = torch.randn(shape, generator=torch.Generator().manual_seed(number))
-        return images, self.labels()[:BATCH_SIZE]
+    def trainer(self, epochs: int, seed: int = 0, **train: Any) -> training.Trainer:
+        """Return a run on random images that has two steps an epoch."""
+        settings = {"epochs": epochs, "batch_size": BATCH_SIZE, "lr": 0.02, **train}
+        sections = {self.method.name: self.hyperparameters}
+        (run,) = random_runs(self.method.name, self.backbone, settings, sections, self.plugins)
+        shape = Shape(2 * BATCH_SIZE, 2 * BATCH_SIZE, self.num_classes, self.in_channels, self.image_size)
+        run = run.model_copy(update={"seed": seed})
+        return training.Trainer(run, random_dataset(shape), torch.device("cpu"), self.plugins)
 
-    def labels(self) -> Tensor:
-        """Return the labels of all training images, the same in every batch."""
-        return (torch.arange(BATCH_SIZE) % self.num_classes).repeat(TRAINING_BATCHES)
+    def batch(self, views: int) -> Batch:
+        """Return views and labels that no run sees."""
+        shape = (views, BATCH_SIZE, self.in_channels, self.image_size, self.image_size)
+        images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        return images, torch.arange(BATCH_SIZE) % self.num_classes
 
     def images(self) -> Tensor:
-        """Return images that no step has seen."""
-        return self.batch(99, 1)[0][0]
+        """Return images ``[B, C, H, W]`` that no run sees."""
+        return self.batch(1)[0][0]
 
     @cached_property
     def fresh(self) -> Method:
@@ -123,33 +125,24 @@ class Case:
     @cached_property
     def first_steps(self) -> "FirstSteps":
         """What the method did in its first steps."""
-        method = self.build().train()
-        modes = {name: module.training for name, module in method.named_modules()}
-        found = FirstSteps(method, lacking=set(trainable(method)))
-        prepare(self, method)
-        found.switched = found.lacking ^ set(trainable(method))
-        resumed = self.depth >= Depth.STEPS
-        for number, progress in enumerate(PROGRESS):
-            if number == INTERRUPTED and resumed:
-                found.middle = snapshot(method.state_dict())
-                with torch.no_grad():
-                    found.predicted = method.eval().predict(self.images())
-                method.train()
+        trainer = self.trainer(EPOCHS)
+        method = trainer.method
+        modes = {name: module.training for name, module in self.fresh.named_modules()}
+        needed = set(trainable(self.fresh))
+        found = FirstSteps(method, lacking=set(needed), switched=needed ^ set(trainable(method)))
+        for batch, progress in steps_of(trainer):
             untrained = {name: own for name, own in method.named_parameters() if not own.requires_grad}
-            before = snapshot(untrained)
-            torch.manual_seed(number)
-            losses = step(self, method, number)
+            before = copy.deepcopy(untrained)
+            training.optimise(method, trainer.optimizer, batch, progress)
             found.moved = found.moved or difference(before, untrained)
-            for name, parameter in trainable(method).items():
-                if parameter.grad is not None:
-                    found.lacking.discard(name)
-                    if found.infinite is None and not parameter.grad.isfinite().all():
-                        found.infinite = name
+            gradients = {name: own.grad for name, own in trainable(method).items() if own.grad is not None}
+            # a residual branch may begin at zero, and scales and shifts may be of no use at all
+            found.lacking -= {name for name, gradient in gradients.items() if gradient.dim() < 2 or gradient.any()}
+            infinite = (name for name, gradient in gradients.items() if not gradient.isfinite().all())
+            found.infinite = found.infinite or next(infinite, None)
             method.after_step(progress)
             found.left |= {name: own.training for name, own in method.named_modules() if own.training != modes[name]}
-            if number >= INTERRUPTED and resumed:
-                found.later[number] = losses, snapshot(method.state_dict())
-            if not resumed and not found.lacking:
+            if self.depth < Depth.STEPS and not found.lacking:
                 break
         method.eval()
         return found
@@ -157,53 +150,21 @@ class Case:
 
 @dataclass
 class FirstSteps:
-    """What a method did in its first steps: which parameters and modules break the contract, and what it computed."""
+    """What a method did in its first steps, and which parameters and modules break the contract."""
 
     method: Method  # in eval mode after them; no clause may change it
-    lacking: set[str]  # needed a gradient and got none in any step
+    lacking: set[str]  # needed a gradient and got none, or zero, in every step
+    switched: set[str]  # left with another requires_grad by start
     infinite: str | None = None  # the first whose gradient was not finite
-    switched: set[str] = field(default_factory=set)  # left with another requires_grad by start
     moved: str | None = None  # needs no gradient and was moved before after_step
     left: dict[str, bool] = field(default_factory=dict)  # found in another mode, and whether that is training
-    middle: State = field(default_factory=dict)  # before the step of the number INTERRUPTED
-    predicted: dict[str, Tensor] = field(default_factory=dict)  # the logits of the case's images then
-    # of each step from that one on: its losses, and the state after it
-    later: dict[int, tuple[dict[str, Tensor], State]] = field(default_factory=dict)
 
 
-def prepare(case: Case, method: Method, seed: int = 0) -> None:
-    """Do what a run does before its first step."""
-    method.train()
-    torch.manual_seed(seed)
-    method.labels(case.labels())
-    method.start(case.batch(1000 + number, method.views) for number in count())
-
-
-def step(case: Case, method: Method, number: int) -> dict[str, Tensor]:
-    """Take a 0-based step of the optimiser, from torch's generator as it is, and return its losses."""
-    groups = [
-        {"params": list(group.parameters), "lr": training.learning_rate(group, RATES, PROGRESS[number].epoch)}
-        for group in training.parameter_groups(method)
-    ]
-    indices = torch.arange(BATCH_SIZE) + BATCH_SIZE * (number % TRAINING_BATCHES)
-    batch = training.StepBatch(*case.batch(number, method.views), indices)
-    return training.optimise(method, torch.optim.SGD(groups, fused=True), batch, PROGRESS[number])
-
-
-def take_step(case: Case, method: Method, number: int) -> dict[str, Tensor]:
-    """Take one whole step of training, with the step's number for its seed, and return its losses."""
-    torch.manual_seed(number)
-    losses = step(case, method, number)
-    method.after_step(PROGRESS[number])
-    return losses
-
-
-def snapshot(state: State) -> State:
-    """Return a copy of a state, which can be loaded."""
-    return {
-        name: value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
-        for name, value in state.items()
-    }
+def steps_of(trainer: training.Trainer) -> Iterator[tuple[training.StepBatch, Progress]]:
+    """Yield batches of a run, and where in it a step is taken on each."""
+    for progress in PROGRESS:
+        batch, _ = next(trainer.batches.of_epoch("order", "augmentation", progress.step))
+        yield batch, progress
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -245,7 +206,7 @@ def first(names: set[str]) -> str:
 # ---- all cases of a method ----
 
 
-def cases(method: type[Method], folder: Path) -> Iterator[Case]:
+def cases(method: type[Method], folder: Path, plugins: Sequence[str | Path] = ()) -> Iterator[Case]:
     """Yield what a method is checked under, its defaults first; files that it needs are written to the folder."""
 
     def example(place: str, *shape: Any) -> dict[str, Any]:
@@ -254,10 +215,11 @@ def cases(method: type[Method], folder: Path) -> Iterator[Case]:
 
     fields = method.Hyperparameters.model_fields
     given = example("defaults", SMALL, 5, 3, 8)
-    yield Case("defaults", method, given)
+    yield (defaults := Case("defaults", method, given, plugins=tuple(map(str, plugins))))
     fewest = {"peers": 2} if "peers" in fields else {}
     for peers in (2, 3, 4) if fewest else ():
-        yield Case(f"peers={peers}", method, {**given, "peers": peers}, depth=Depth.STEPS)
+        chosen = {**given, "peers": peers}
+        yield replace(defaults, label=f"peers={peers}", hyperparameters=chosen, depth=Depth.STEPS)
     for name, info in fields.items():
         if name == "peers" or name in given:
             continue
@@ -267,17 +229,18 @@ def cases(method: type[Method], folder: Path) -> Iterator[Case]:
                 if value != info.default:
                     # the end of a real range may be written as a whole number
                     varied = float(value) if info.annotation is float else value
-                    chosen = {**given, **fewest, name: varied}
-                    yield Case(f"{name}={varied}", method, chosen, depth=depth, may_refuse=True)
-    grey = example("grey", SMALL, 2, 1, 8)
-    yield Case("grey images, two classes", method, grey, SMALL, 2, 1, 8, Depth.ESSENTIAL)
+                    chosen, label = {**given, **fewest, name: varied}, f"{name}={varied}"
+                    yield replace(defaults, label=label, hyperparameters=chosen, depth=depth, may_refuse=True)
+    essential = replace(defaults, depth=Depth.ESSENTIAL)
+    grey = replace(essential, label="grey images, two classes", num_classes=2, in_channels=1)
+    yield replace(grey, hyperparameters=example("grey", SMALL, 2, 1, 8))
     if method.mixed_backbones:
         two = f"{SMALL}+{OTHER}"
-        yield Case(f"backbone={two}", method, given, two, depth=Depth.ESSENTIAL, may_refuse=True)
+        yield replace(essential, label=f"backbone={two}", backbone=two, may_refuse=True)
     for name in families():
         size = backbones.describe(name).min_image_size
         chosen = {**example(name, name, 5, 3, size), **fewest}
-        yield Case(f"backbone={name}", method, chosen, name, image_size=size, depth=Depth.ESSENTIAL)
+        yield replace(essential, label=f"backbone={name}", backbone=name, hyperparameters=chosen, image_size=size)
 
 
 @cache

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from benchmark.checking import cases
-from benchmark.checking.cases import PROGRESS, Case, Clauses, ContractError, Depth, State, require
+from benchmark.checking.cases import PROGRESS, Case, Clauses, ContractError, Depth, RefusedError, State, require
 from benchmark.checking.contract import CLAUSES
 from benchmark.configuration import OPTIONS, SECTIONS
 from methods import registry
@@ -47,10 +47,10 @@ def check(name: str, plugins: Sequence[str | Path] = ()) -> list[ClauseResult]:
         return results
     with TemporaryDirectory(prefix="bench-check-") as folder, own_randomness():
         try:
-            for case in cases.cases(method, Path(folder)):
+            for case in cases.cases(method, Path(folder), plugins):
                 results += check_case(case)
             if not faults(results):
-                results += checked("", EFFECTS, next(cases.cases(method, Path(folder))), method)
+                results += checked("", EFFECTS, next(cases.cases(method, Path(folder), plugins)), method)
         except Exception as error:
             reason = reason_of(error) + place_of(error, method)
             results.append(ClauseResult("", "example: the hyperparameters that it needs", reason))
@@ -60,16 +60,7 @@ def check(name: str, plugins: Sequence[str | Path] = ()) -> list[ClauseResult]:
 def check_case(case: Case) -> list[ClauseResult]:
     """Return the results of one case, up to the first that leaves no ground for others."""
     with own_randomness():
-        try:
-            students = getattr(case.fresh, "students", ())
-        except InputError as error:
-            return [ClauseResult(case.label, "is built", None if case.may_refuse else str(error))]
-        except Exception as error:
-            return [ClauseResult(case.label, "is built", reason_of(error) + place_of(error, case.method))]
-        if not isinstance(students, tuple) or not students:
-            return [ClauseResult(case.label, "is built", "students names no predictor (a tuple of their names)")]
-        built = ClauseResult(case.label, "is built")
-        return [built, *checked(case.label, CLAUSES, case, case.method, case.depth)]
+        return list(checked(case.label, CLAUSES, case, case.method, case.depth))
 
 
 def checked(
@@ -79,17 +70,18 @@ def checked(
     for name, (needed, clause) in clauses.items():
         if needed > depth:
             continue
+        reason, ends = None, False
         try:
             clause(case)
+        except RefusedError:
+            ends = True
         except ContractError as violation:
-            yield ClauseResult(label, name, str(violation))
-            if needed is Depth.GATES:
-                return
+            reason, ends = str(violation), needed is Depth.GATES
         except Exception as error:
-            yield ClauseResult(label, name, reason_of(error) + (place_of(error, method) if method else ""))
+            reason, ends = reason_of(error) + (place_of(error, method) if method else ""), True
+        yield ClauseResult(label, name, reason)
+        if ends:
             return
-        else:
-            yield ClauseResult(label, name)
 
 
 def check_lines(
@@ -223,27 +215,26 @@ def _differ(case: Case, ours: Mapping[str, Any], theirs: Mapping[str, Any], part
     """Return whether two configurations have other numbers in the first so many parts of a run; None: in all."""
     both = [replace(case, hyperparameters={**case.hyperparameters, **changes}) for changes in (ours, theirs)]
     try:
-        runs = [_parts(own, own.build()) for own in both]
+        pairs = zip(*(islice(_parts(own), parts) for own in both), strict=True)
+        return any(cases.difference(one, other) for one, other in pairs)
     except InputError:
         return False
-    pairs = zip(*(islice(run, parts) for run in runs), strict=True)
-    return any(cases.difference(one, other) for one, other in pairs)
 
 
-def _parts(case: Case, method: Method) -> Iterator[State]:
+def _parts(case: Case) -> Iterator[State]:
     """Yield the losses of the first outputs all along a run, those of each step, then all that the steps led to."""
-    method.train()
+    method = case.fresh
     torch.manual_seed(0)
-    views, labels = case.batch(0, method.views)
+    views, labels = case.batch(method.views)
     outputs = method(views)
     terms = {number: method.losses(outputs, labels, progress) for number, progress in enumerate(PROGRESS)}
     yield {f"{number} {name}": term.detach() for number, own in terms.items() for name, term in own.items()}
-    cases.prepare(case, method)
-    for number in range(len(PROGRESS)):
-        yield cases.take_step(case, method, number)
+    trainer = case.trainer(cases.EPOCHS)
+    for batch, progress in cases.steps_of(trainer):
+        yield trainer.train_step(batch, progress)
     with torch.no_grad():
-        predicted = method.eval().predict(case.images())
-    yield {"state": method.state_dict(), "predictions": predicted, "students": method.students}
+        predicted = trainer.method.eval().predict(case.images())
+    yield {"state": trainer.method.state_dict(), "predictions": predicted, "students": trainer.method.students}
 
 
 def _alternatives(info: FieldInfo) -> list[Any]:

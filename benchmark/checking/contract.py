@@ -15,18 +15,27 @@ from torch import Tensor, nn
 from benchmark import training
 from benchmark.checking import cases
 from benchmark.checking.cases import BATCH_SIZE, PROGRESS, Case, ContractError, Depth, first, require, require_same
-from benchmark.configuration import DataConfig, RunConfig, TrainConfig
-from benchmark.datasets import Shape, random_dataset
+from benchmark.configuration import TrainConfig
 from methods import Outputs
 from methods.errors import InputError, message_of
 from methods.objectives import hard_labels, soft_labels
-from methods.plugins import plugin_file_of
 
 CLAUSES: cases.Clauses = {}
 
 SMOOTHING = 0.2
 OWN_SHARE = 0.7
 """Of an image's own label in a mixed one."""
+
+
+@cases.clause(CLAUSES, "is built", Depth.GATES)
+def _is_built(case: Case) -> None:
+    try:
+        students = getattr(case.fresh, "students", ())
+    except InputError as error:
+        raise cases.RefusedError if case.may_refuse else ContractError(str(error)) from None
+    named = isinstance(students, tuple) and students
+    require(named, "students names no predictor (a tuple of their names)")
+
 
 # ---- outputs and losses ----
 
@@ -35,7 +44,7 @@ OWN_SHARE = 0.7
 def _outputs_of_the_stated_shapes(case: Case) -> None:
     method = case.fresh
     # no hook need come first
-    outputs = method(case.batch(0, method.views)[0])
+    outputs = method(case.batch(method.views)[0])
     expected = method.Outputs.__qualname__
     require(isinstance(outputs, method.Outputs), f"forward returned {_kind(outputs)}, not the method's {expected}")
     name = type(outputs).__qualname__
@@ -65,7 +74,7 @@ def _outputs_of_the_stated_shapes(case: Case) -> None:
 @cases.clause(CLAUSES, "losses: named finite scalars", Depth.GATES)
 def _losses_named_finite_scalars(case: Case) -> None:
     method = case.fresh
-    views, labels = case.batch(0, method.views)
+    views, labels = case.batch(method.views)
     outputs = method(views)
     for progress in PROGRESS:
         terms = method.losses(outputs, labels, progress)
@@ -83,9 +92,9 @@ def _losses_named_finite_scalars(case: Case) -> None:
 @cases.clause(CLAUSES, "losses: a function of their arguments", Depth.STEPS)
 def _losses_a_function_of_their_arguments(case: Case) -> None:
     method, other = case.build().train(), case.build(1).train()
-    views, labels = case.batch(0, method.views)
+    views, labels = case.batch(method.views)
     outputs = method(views)
-    before = cases.snapshot(method.state_dict())
+    before = copy.deepcopy(method.state_dict())
     terms, again, others = (own.losses(outputs, labels, PROGRESS[0]) for own in (method, method, other))
     require_same(terms, again, "the loss '{}' is another one when it is computed twice")
     require_same(terms, others, "the loss '{}' depends on the weights, not on the outputs alone")
@@ -97,7 +106,7 @@ def _losses_of_probabilities(case: Case) -> None:
     method = case.fresh
     if method.mixed_labels is None:
         return
-    views, labels = case.batch(0, method.views)
+    views, labels = case.batch(method.views)
     outputs = method(views)
 
     def losses(given: Tensor) -> dict[str, Tensor]:
@@ -122,29 +131,35 @@ def _losses_of_probabilities(case: Case) -> None:
 # ---- what a step trains and changes ----
 
 
-@cases.clause(CLAUSES, "parameter_groups: every trained parameter in one", Depth.ESSENTIAL)
+@cases.clause(CLAUSES, "parameter_groups: every trained parameter in one", Depth.GATES)
 def _every_parameter_in_one_group(case: Case) -> None:
+    method, train = case.fresh, TrainConfig(epochs=cases.EPOCHS)
+    require(cases.trainable(method), "no parameter needs a gradient")
     try:
-        groups = training.parameter_groups(case.fresh)
-        for group in groups:
-            for epoch in range(cases.RATES.epochs):
-                training.learning_rate(group, cases.RATES, epoch)
+        for group in training.parameter_groups(method):
+            for epoch in range(train.epochs):
+                training.learning_rate(group, train, epoch)
     except InputError as error:
         raise ContractError(str(error)) from None
-    once, again = (
-        [[id(own) for own in group.parameters] for group in given]
-        for given in (groups, training.parameter_groups(case.fresh))
-    )
-    require(once == again, "parameter_groups gives other groups the second time")
+
+
+@cases.clause(CLAUSES, "hyperparameters survive storage", Depth.GATES)
+def _hyperparameters_survive_storage(case: Case) -> None:
+    chosen = case.resolve()
+    stored = chosen.model_dump(mode="json")
+    try:
+        restored = dataclasses.replace(case, hyperparameters=stored).resolve()
+        require(restored == chosen, f"others when they come back from JSON: {stored}")
+    except InputError as error:
+        raise ContractError(f"refused when they come back from JSON: {error}") from None
 
 
 @cases.clause(CLAUSES, "a gradient for every trainable parameter", Depth.ESSENTIAL)
 def _gradient_for_every_trainable_parameter(case: Case) -> None:
-    require(cases.trainable(case.fresh), "no parameter needs a gradient")
     steps = case.first_steps
     require(not steps.infinite, f"the gradient of {steps.infinite} is not finite")
     missing = first(steps.lacking)
-    require(not missing, f"{missing} gets none: use it in a loss, or turn its requires_grad off")
+    require(not missing, f"{missing} gets none, or zero: use it in a loss, or turn its requires_grad off")
 
 
 @cases.clause(CLAUSES, "only after_step moves untrained parameters", Depth.STEPS)
@@ -167,21 +182,14 @@ def _random_numbers_from_the_runs_axis(case: Case) -> None:
         return {"random": random.getstate(), "numpy.random": repr(np.random.get_state())}
 
     def generator_after(seed: int) -> Tensor:
-        method = case.build()
-        cases.prepare(case, method, seed)
-        # a step that is the last of an epoch: whatever there is to do is done after it
-        last = next(number for number, progress in enumerate(PROGRESS) if progress.last_of_epoch)
-        cases.step(case, method, last)
-        method.after_step(PROGRESS[last])
-        method.scores()
+        case.trainer(epochs=1, seed=seed).epoch()
         return torch.get_rng_state()
 
     before = others()
     reseeded = torch.equal(generator_after(1), generator_after(2))
     require(not reseeded, "a step reseeds torch's generator: the run's seed then means nothing")
-    require_same(
-        before, others(), "a hook or a step samples from {}, which no run seeds: sample from torch's generator"
-    )
+    reason = "a hook or a step samples from {}, which no run seeds: sample from torch's generator"
+    require_same(before, others(), reason)
 
 
 # ---- predictors and students ----
@@ -191,7 +199,7 @@ def _random_numbers_from_the_runs_axis(case: Case) -> None:
 @torch.no_grad()
 def _predictions_deterministic_for_all_students(case: Case) -> None:
     method, images = case.first_steps.method, case.images()
-    before = cases.snapshot(method.state_dict())
+    before = copy.deepcopy(method.state_dict())
     once = method.predict(images)
     missing = first(set(method.students) - once.keys())
     require(not missing, f"predict does not give the student {missing}")
@@ -208,7 +216,7 @@ def _predictions_deterministic_for_all_students(case: Case) -> None:
 @torch.no_grad()
 def _students_equal_to_their_predictors(case: Case) -> None:
     method, images = case.first_steps.method, case.images()
-    before = cases.snapshot(method.state_dict())
+    before = copy.deepcopy(method.state_dict())
     predicted = method.predict(images)
     for name in (None, *method.students):
         student, shown = method.student(name), name or method.students[0]
@@ -235,84 +243,36 @@ def _same_weights_from_the_same_seed(case: Case) -> None:
     require_same(one, other, "{} is initialised from something else than torch's generator")
 
 
-@cases.clause(CLAUSES, "hyperparameters survive storage", Depth.STEPS)
-def _hyperparameters_survive_storage(case: Case) -> None:
-    chosen = case.resolve()
-    stored = chosen.model_dump(mode="json")
-    try:
-        require(case.resolve(stored) == chosen, f"others when they come back from JSON: {stored}")
-    except InputError as error:
-        raise ContractError(f"refused when they come back from JSON: {error}") from None
-
-
-@cases.clause(CLAUSES, "state resumes in a fresh instance", Depth.STEPS)
-def _state_resumes_in_a_fresh_instance(case: Case) -> None:
-    steps, fresh = case.first_steps, case.build(1)
-    # a run tells it its labels before it loads the state
-    fresh.labels(case.labels())
-    fresh.load_state_dict(copy.deepcopy(dict(steps.middle)))
-    resumed = "a fresh instance with the same state"
-    with torch.no_grad():
-        require_same(steps.predicted, fresh.eval().predict(case.images()), f"{resumed} predicts another {{}}")
-    fresh.train()
-    for number, (losses, state) in steps.later.items():
-        again = cases.take_step(case, fresh, number)
-        require_same(losses, again, f"{resumed} has another loss '{{}}' at its next step")
-        require_same(state, fresh.state_dict(), f"{resumed} has another {{}} after its next step")
-
-
-@cases.clause(CLAUSES, "a run in bfloat16", Depth.ALL)
+@cases.clause(CLAUSES, "a run in bfloat16")
 def _computes_in_bfloat16(case: Case) -> None:
-    _train(_trainer(case, epochs=1, precision="bf16"), 1)
+    _row_of(case.trainer(epochs=1, precision="bf16"))
 
 
-@cases.clause(CLAUSES, "a run resumes from its checkpoint", Depth.ALL)
+@cases.clause(CLAUSES, "a run resumes from its checkpoint", Depth.STEPS)
 def _resumes_from_a_checkpoint(case: Case) -> None:
     # each begins with the generator as its own beginning leaves it
-    whole = _trainer(case, epochs=2)
-    rows = _train(whole, 2)
-    interrupted = _trainer(case, epochs=2)
-    again = _train(interrupted, 1)
+    whole = case.trainer(epochs=2)
+    _row_of(whole)
     with TemporaryDirectory(prefix="bench-check-") as folder:
-        training.checkpoints.save(Path(folder), {"trainer": interrupted.state()})
         try:
+            training.checkpoints.save(Path(folder), whole.state())
             stored = training.checkpoints.load(Path(folder))
         except Exception as error:
             raise ContractError(f"its state is not plain data and tensors: {message_of(error)}") from None
-    resumed = _trainer(case, epochs=2)
-    resumed.load_state(stored["trainer"] if stored else {})
-    again += _train(resumed, 1)
-    for ours, theirs, when in zip(rows, again, ("a second time", "from a checkpoint"), strict=True):
-        require_same(ours, theirs, f"epoch {ours['epoch']:g} gives another {{}} {when}")
+    row = _row_of(whole)
+    resumed = case.trainer(epochs=2)
+    resumed.load_state(stored or {})
+    require_same(row, _row_of(resumed), "epoch 1 gives another {} from a checkpoint")
     reason = "the {} of the run is another one after it was resumed from a checkpoint"
     require_same(whole.state(), resumed.state(), reason)
 
 
-def _train(trainer: training.Trainer, epochs: int) -> list[dict[str, float]]:
-    """Return the metrics of so many epochs, without their time."""
-    rows = [{**trainer.epoch(), "seconds": 0.0} for _ in range(epochs)]
-    for row in rows:
-        for name, value in row.items():
-            require(math.isfinite(value), f"{name} is {value} in epoch {row['epoch']:g} of a run")
-    return rows
-
-
-def _trainer(case: Case, epochs: int, **train: Any) -> training.Trainer:
-    config = RunConfig(
-        method=case.method.name,
-        dataset="random",
-        backbone=case.backbone,
-        seed=0,
-        train=TrainConfig(epochs=epochs, batch_size=BATCH_SIZE, lr=0.02, **train),
-        data=DataConfig(pad=1),
-        hyperparameters=case.resolve().model_dump(mode="json"),
-        method_version=case.method.version,
-        dataset_checksum="",
-    )
-    # two steps per epoch
-    shape = Shape(2 * BATCH_SIZE, 2 * BATCH_SIZE, case.num_classes, case.in_channels, case.image_size)
-    plugins = plugin_file_of(case.method.__module__)
-    return training.Trainer(config, random_dataset(shape), torch.device("cpu"), plugins)
+def _row_of(trainer: training.Trainer) -> dict[str, float]:
+    """Train an epoch and return its metrics, without its time."""
+    row = {**trainer.epoch(), "seconds": 0.0}
+    for name, value in row.items():
+        require(math.isfinite(value), f"{name} is {value} in epoch {row['epoch']:g} of a run")
+    return row
 
 
 def _kind(value: Any) -> str:

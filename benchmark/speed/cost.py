@@ -255,9 +255,7 @@ def kind_of(run: RunConfig, shape: Shape, device: torch.device) -> str:
     shown = (shape.num_classes, shape.in_channels, shape.image_size, images)
     hardware = environment.device_name(str(device))
     cuda = device.type == "cuda"
-    recorded = cuda and training.records_steps(
-        run.train, run.method, PrecisionConfig.of(device, run.train.precision, None)
-    )
+    recorded = cuda and training.records_steps(run.train, run.method, PrecisionConfig.of(device, run.train))
     parts = (run.method, run.backbone, run.hyperparameters, train, recorded, shown, hardware, torch.__version__)
     return f"{run.method} {run.backbone} {sha256(repr(parts).encode()).hexdigest()[:16]}"
 

@@ -1,6 +1,5 @@
 from . import checkpoints as checkpoints
 from .batches import Augmentation as Augmentation, Normalisation as Normalisation
-from .checks import check_files as check_files, check_labels as check_labels, check_networks as check_networks
 from .devices import (
     DOCTOR_MINUTES as DOCTOR_MINUTES,
     Machine as Machine,
@@ -18,6 +17,8 @@ from .devices import (
     reset_peak_memory as reset_peak_memory,
 )
 from .initialisation import (
+    check_labels as check_labels,
+    check_networks as check_networks,
     initialise_method as initialise_method,
     without_values as without_values,
 )
@@ -30,7 +31,12 @@ from .steps import (
     parameter_groups as parameter_groups,
     without_effect as without_effect,
 )
-from .students import Normalised as Normalised, Student as Student, read_student as read_student
+from .students import (
+    Normalised as Normalised,
+    Student as Student,
+    check_files as check_files,
+    read_student as read_student,
+)
 from .trainer import (
     CollapsedError as CollapsedError,
     DivergedError as DivergedError,

@@ -1,7 +1,7 @@
 """What steps of training are taken on: the images of an epoch in their order, augmented, mixed and labelled."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
@@ -30,10 +30,8 @@ CROP_ATTEMPTS = 10
 
 ERASED_SHARE = (0.02, 0.33)
 ERASED_RATIO = (0.3, 3.3)
-"""Area of an erased rectangle as a share of the image's, and its height over its width: torchvision's defaults."""
-
 ERASING_ATTEMPTS = 10
-"""To find a rectangle that fits into the image, likewise."""
+"""An erased rectangle's share of the area, height over width, and attempts to find one that fits, likewise."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +40,20 @@ class Normalisation:
 
     scale: Tensor
     shift: Tensor
+    layout: torch.memory_format = torch.contiguous_format  # of the images that networks see
 
     @classmethod
-    def of(cls, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> "Normalisation":
+    def of(
+        cls, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, channels_last: bool = False
+    ) -> "Normalisation":
         """Make it for means and standard deviations of pixels in [0, 1]."""
         means, stds = (torch.tensor(values, device=device) for values in (mean, std))
-        return cls(1 / (255 * stds), -means / stds)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return cls(1 / (255 * stds), -means / stds, layout)
 
-    @property
-    def mean_colour(self) -> Tensor:
-        """The pixel ``[C]``, uint8, that comes nearest to 0 in every channel."""
-        return (-self.shift / self.scale).round().to(torch.uint8)
+    def of_images(self, images: Tensor) -> Tensor:
+        """Return float images ``[B, C, H, W]``, in its layout, for uint8 ones."""
+        return self(channels_inside(images)).contiguous(memory_format=self.layout)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Return float images ``[..., C, H, W]``, laid out channels-last, for uint8 ``[..., H, W, C]``."""
@@ -108,29 +109,27 @@ class Augmentation:
 
     def sample(self, seed: int, axis: str, epoch: int, views: int) -> "SampledViews":
         """Sample everything that is done to every image in an epoch."""
-        offsets, mirrored, crops, changes, boxes = [], [], [], [], []
-        size = self.height, self.width
-        for view in range(views):
-            source = generator(seed, axis, epoch, view)
-            offsets.append(torch.randint(0, 2 * self.pad + 1, (2, self.count), generator=source))
-            coins = torch.randint(0, 2, (self.count,), generator=source)
-            mirrored.append(coins if self.flip else torch.zeros_like(coins))
-            if self.resized:
-                own = generator(seed, f"{axis}-crop", epoch, view)
-                crops.append(sample_crops(own, self.count, self.crop_scale, *size))
-            if self.policy:
-                changes.append(self.policy.sample(generator(seed, f"{axis}-policy", epoch, view), self.count))
-            if self.erase:
-                boxes.append(sample_boxes(axis_seed(seed, f"{axis}-erase", epoch, view), self.count, self.erase, *size))
-        device = self.images.device
-        rows, columns = torch.stack(offsets, dim=1)
+        device, size, policy = self.images.device, (self.height, self.width), self.policy
+
+        def each(use: str, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+            return torch.stack([draw(generator(seed, f"{axis}{use}", epoch, view)) for view in range(views)])
+
+        def window(source: torch.Generator) -> Tensor:
+            offsets = torch.randint(0, 2 * self.pad + 1, (2, self.count), generator=source)
+            coins = torch.randint(0, 2, (1, self.count), generator=source)
+            return torch.cat((offsets, coins if self.flip else torch.zeros_like(coins)))
+
+        def crop(source: torch.Generator) -> Tensor:
+            return sample_crops(source, self.count, self.crop_scale, *size)
+
+        def box(source: torch.Generator) -> Tensor:
+            return sample_boxes(source.initial_seed(), self.count, self.erase, *size)
+
         return SampledViews(
-            rows=uploaded(rows, device),
-            columns=uploaded(columns, device),
-            mirrored=uploaded(torch.stack(mirrored), device),
-            crops=uploaded(torch.stack(crops), device) if crops else None,
-            changes=torch.stack(changes) if changes else None,
-            boxes=uploaded(torch.stack(boxes), device) if boxes else None,
+            windows=uploaded(each("", window), device),
+            crops=uploaded(each("-crop", crop), device) if self.resized else None,
+            changes=each("-policy", lambda source: policy.sample(source, self.count)) if policy else None,
+            boxes=uploaded(each("-erase", box), device) if self.erase else None,
         )
 
     def pixels(self, indices: Tensor, where: Tensor) -> Tensor:
@@ -143,47 +142,34 @@ class Augmentation:
         ``where`` are the same on the device; None: it is the CPU.
         """
         where = indices if where is None else where
-        images, mirrored = self.pixels(indices, where), sampled.mirrored[:, where]
+        images = self.pixels(indices, where)
+        rows, columns, mirrored = sampled.windows[..., where].unbind(1)
         if sampled.crops is not None:
-            pixels = resized_crops(images, sampled.crops[:, where], mirrored)
+            pixels = resized_crops(images, sampled.crops[:, where])
         else:
-            # column c of an image is column 2 pad - c of its mirror image
-            columns = sampled.columns[:, where]
-            columns = torch.where(mirrored.bool(), 2 * self.pad - columns, columns)
-            batch = torch.arange(len(indices), device=where.device)
-            pixels = self._windows(images)[mirrored, batch, sampled.rows[:, where], columns]
+            pixels = self._windows(images)[torch.arange(len(indices), device=where.device), rows, columns]
+        if self.flip:
+            pixels = torch.where(mirrored.bool()[..., None, None, None], pixels.flip(-2), pixels)
         if self.policy and sampled.changes is not None:
             changes = sampled.changes[:, indices].flatten(0, 1)
             pixels = channels_inside(self.policy(pixels.flatten(0, 1).movedim(-1, -3), changes)).view_as(pixels)
         views = self.normalisation(pixels)
-        if sampled.boxes is None:
-            return views
-        return erase(views, sampled.boxes[:, where])
+        return views if sampled.boxes is None else erase(views, sampled.boxes[:, where])
 
     def _windows(self, images: Tensor) -> Tensor:
-        """Return every crop of ``[B, C, H, W]`` and of its mirror images: a view ``[2, B, rows, columns, H, W, C]``."""
+        """Return every crop of the padded images ``[B, C, H, W]``: a view ``[B, rows, columns, H, W, C]``."""
         # batch by batch: a padded copy of the whole set would take half as much memory again in every run
-        pad, sides = self.pad, 2 if self.flip else 1
-        offsets = 2 * pad + 1
-        padded = images.new_zeros(sides, len(images), self.height + 2 * pad, self.width + 2 * pad, self.channels)
-        inside = images.movedim(-3, -1)
+        pad = self.pad
         if self.padding == "reflect":
-            # which pixel of a side is at each place of the padded one; the rim itself is not repeated
-            rows, columns = (
-                torch.minimum(places, 2 * (side - 1) - places)
-                for side in (self.height, self.width)
-                for places in (torch.arange(-pad, side + pad, device=images.device).abs(),)
-            )
-            padded[0] = inside[:, rows[:, None], columns]
+            # torch mirrors floats alone
+            padded = channels_inside(F.pad(images.float(), (pad, pad, pad, pad), mode="reflect").to(torch.uint8))
         else:
+            padded = images.new_zeros(len(images), self.height + 2 * pad, self.width + 2 * pad, self.channels)
             if self.padding == "mean":
-                padded[0] = self.normalisation.mean_colour
-            padded[0, :, pad : pad + self.height, pad : pad + self.width] = inside
-        if self.flip:
-            padded[1] = padded[0].flip(2)
-        side, image, row, column, channel = padded.stride()
-        windows = (sides, len(images), offsets, offsets, self.height, self.width, self.channels)
-        return padded.as_strided(windows, (side, image, row, column, row, column, channel))
+                # the pixel that comes nearest to 0 in every channel
+                padded[:] = (-self.normalisation.shift / self.normalisation.scale).round().to(torch.uint8)
+            padded[:, pad : pad + self.height, pad : pad + self.width] = images.movedim(-3, -1)
+        return padded.unfold(1, self.height, 1).unfold(2, self.width, 1).movedim(3, -1)
 
 
 def sample_crops(source: torch.Generator, count: int, smallest: float, height: int, width: int) -> Tensor:
@@ -207,15 +193,14 @@ def sample_crops(source: torch.Generator, count: int, smallest: float, height: i
     return torch.cat((corners, chosen)).T.long()
 
 
-def resized_crops(images: Tensor, crops: Tensor, mirrored: Tensor) -> Tensor:
+def resized_crops(images: Tensor, crops: Tensor) -> Tensor:
     """Return ``crops`` ``[V, B, 4]`` of uint8 images ``[B, C, H, W]``, resized to their size: ``[V, B, H, W, C]``.
 
     Bilinear, with pixels outside of the rectangle left out, as ``torchvision.transforms.v2.functional.resized_crop``
-    with ``antialias``, which changes nothing where a rectangle is enlarged. ``mirrored`` ``[V, B]`` is 1 or 0.
+    with ``antialias``, which changes nothing where a rectangle is enlarged.
     """
     rows = _positions(crops[..., 0], crops[..., 2], images.shape[-2])
     columns = _positions(crops[..., 1], crops[..., 3], images.shape[-1])
-    columns = torch.where(mirrored[..., None].bool(), columns.flip(-1), columns)
     pixels = images.float()
     views = []
     for across, down in zip(columns, rows, strict=True):
@@ -284,9 +269,8 @@ def erase(images: Tensor, boxes: Tensor) -> Tensor:
 class SampledViews:
     """What is done to the views of all images in an epoch."""
 
-    rows: Tensor  # [V, N], the crops' upper edges
-    columns: Tensor  # [V, N], their left edges
-    mirrored: Tensor  # [V, N], 1 for those that are mirrored
+    # [V, 3, N]: upper and left edges of windows of the padded images, and 1 where one is mirrored
+    windows: Tensor
     # [V, N, 4], rectangles that are resized: top, left, height and width; None: a window is taken
     crops: Tensor | None
     changes: Tensor | None  # [V, N, L], of a policy, in the host's memory; None: none
@@ -311,14 +295,14 @@ class Batches:
 
             self._mixing = Mixing(config.data.mix, config.data.mix_alpha, self._classes)
         # steps, and counted once: a step asks for it
-        self.per_epoch = len(_without_single(torch.arange(len(self.labels)).split(config.train.batch_size)))
+        self.per_epoch = len(self._split(torch.arange(len(self.labels))))
 
     def of_epoch(self, order_axis: str, view_axis: str, epoch: int) -> Iterator[tuple[StepBatch, bool]]:
         """Yield a 0-based epoch's batches, each with whether it is the last; axes are those of the randomness."""
         seed = self._config.seed
         sampled = self.augmentation.sample(seed, view_axis, epoch, self._views)
         order = torch.randperm(len(self.labels), generator=generator(seed, order_axis, epoch))
-        parts = _without_single(order.split(self._config.train.batch_size))
+        parts = self._split(order)
         for number, indices in enumerate(parts, start=1):
             mixing_seed = axis_seed(seed, f"{view_axis}-mixing", epoch, number)
             yield self.prepared(indices, sampled, mixing_seed), number == len(parts)
@@ -340,9 +324,9 @@ class Batches:
             targets = soft_labels(labels if targets is None else targets, self._classes, train.label_smoothing)
         return StepBatch(views if train.channels_last else views.contiguous(), labels, where, targets)
 
-
-def _without_single(batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Join a last batch of one image to the one before it: batch statistics of a single value are not defined."""
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        return (*batches[:-2], torch.cat(batches[-2:]))
-    return batches
+    def _split(self, order: Tensor) -> tuple[Tensor, ...]:
+        """Join a last batch of one image to the one before it: batch statistics of a single value are not defined."""
+        parts: tuple[Tensor, ...] = order.split(self._config.train.batch_size)
+        if len(parts) > 1 and len(parts[-1]) == 1:
+            return (*parts[:-2], torch.cat(parts[-2:]))
+        return parts

@@ -82,13 +82,18 @@ class PrecisionConfig:
     deterministic: bool  # whether only kernels are used that give the same bits every time
 
     @classmethod
-    def of(cls, device: torch.device, precision: Precision | None, deterministic: bool | None) -> "PrecisionConfig":
-        """Fill in a device's defaults: on the CPU fp32, repeatably; on CUDA tf32, freely, or raise an InputError."""
+    def of(cls, device: torch.device, train: TrainConfig) -> "PrecisionConfig":
+        """Fill in a device's defaults: on the CPU fp32, repeatably; on CUDA tf32, freely.
+
+        Raises an InputError for tf32 or a recorded step on a device that is not CUDA's.
+        """
         cuda = device.type == "cuda"
-        if precision == "tf32" and not cuda:
+        if train.precision == "tf32" and not cuda:
             raise InputError("train.precision tf32 exists on CUDA devices alone (valid here: fp32, bf16)")
-        precision = precision or ("tf32" if cuda else "fp32")
-        return cls(device, precision, not cuda if deterministic is None else deterministic)
+        if train.graph is True and not cuda:
+            raise InputError(f"train.graph needs a CUDA device (here: {device.type})")
+        precision = train.precision or ("tf32" if cuda else "fp32")
+        return cls(device, precision, not cuda if train.deterministic is None else train.deterministic)
 
     def apply(self, threads: int) -> None:
         """Set this process up; every run sets all of it, so that none inherits another's."""
@@ -112,11 +117,9 @@ class PrecisionConfig:
 
 
 def check_settings(runs: Iterable[RunConfig], device: torch.device) -> None:
-    """Raise an InputError for tf32 or a recorded step on a device that is not CUDA's."""
+    """Raise an InputError for a setting of some run that the device has not."""
     for run in runs:
-        PrecisionConfig.of(device, run.train.precision, run.train.deterministic)
-        if run.train.graph is True and device.type != "cuda":
-            raise InputError(f"train.graph needs a CUDA device (here: {device.type})")
+        PrecisionConfig.of(device, run.train)
 
 
 # ---- what was measured of a machine ----

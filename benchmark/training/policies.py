@@ -25,33 +25,33 @@ _TOGETHER = (len(_MOVING), len(_BY_VALUE), 1, 1, 1, 1, 1)
 class Policy:
     """One of torchvision's policies at its defaults: two operations at strength 9 of 0..30, or one at any strength.
 
-    An operation at a strength is a change, which a number stands for. Where a change moves pixels to, or which value it
-    gives a pixel, torchvision itself is asked once, and is looked up from then on.
+    A change is an operation at a strength; a number stands for it, its place among all :attr:`changes`. Where a change
+    moves pixels to, or which value it gives a pixel, torchvision is asked once, and is looked up from then on.
     """
 
     def __init__(self, name: PolicyName, height: int, width: int, device: torch.device) -> None:
         """Ask for all changes; some strengths are measured by the images' sides in pixels."""
         self._transform = {"randaugment": RandAugment, "trivialaugment": TrivialAugmentWide}[name]()
-        self._any_strength = isinstance(self._transform, TrivialAugmentWide)
-        self._layers = 1 if self._any_strength else self._transform.num_ops
+        any_strength = isinstance(self._transform, TrivialAugmentWide)
+        self._layers = 1 if any_strength else self._transform.num_ops
         self._bins = self._transform.num_magnitude_bins
         space = self._transform._AUGMENTATION_SPACE
         self._operations = torch.tensor([_ORDER.index(operation) for operation in space])
         self._signed = torch.tensor([signed for _, signed in space.values()])
-        chosen = slice(None) if self._any_strength else slice(self._transform.magnitude, self._transform.magnitude + 1)
-        self._strengths = {}
-        for operation, (magnitudes, signed) in space.items():
-            values = magnitudes(self._bins, height, width)
-            known = torch.zeros(self._bins) if values is None else values
-            self._strengths[operation] = [
-                sign * value for sign in (1.0, -1.0 if signed else 1.0) for value in known[chosen].tolist()
-            ]
+        chosen = slice(None) if any_strength else slice(self._transform.magnitude, self._transform.magnitude + 1)
         # of each operation: every strength, and every strength once more, with the other sign if it has one
-        self._each = len(self._strengths["Identity"])
+        self.changes: list[tuple[str, float]] = []
+        for operation in _ORDER:
+            magnitudes, signed = space[operation]
+            values = magnitudes(self._bins, height, width)
+            strengths = (torch.zeros(self._bins) if values is None else values)[chosen].tolist()
+            for sign in (1.0, -1.0 if signed else 1.0):
+                self.changes += [(operation, sign * strength) for strength in strengths]
+        self._each = len(self.changes) // len(_ORDER)
         places = torch.arange(1, height * width + 1, dtype=torch.float32).view(1, height, width)
         self._moves = self._asked(_MOVING, places).int().to(device)
         self._values = self._asked(_BY_VALUE, torch.arange(256, dtype=torch.uint8).view(1, 1, 256)).to(device)
-        factors = [1.0 + strength for operation in _BLENDING for strength in self._strengths[operation]]
+        factors = [1.0 + strength for operation, strength in self.changes if operation in _BLENDING]
         self._factors = torch.tensor(factors, dtype=torch.float64).view(-1, 1, 1, 1).to(device)
         # thirteen times torchvision's, whose sums are exact in tf32 too
         self._blur = torch.ones(1, 1, 3, 3)
@@ -63,14 +63,8 @@ class Policy:
         operations = torch.randint(len(self._operations), (count, self._layers), generator=source)
         bins = torch.randint(self._bins, (count, self._layers), generator=source)
         turned = (torch.rand(count, self._layers, generator=source) <= 0.5) & self._signed[operations]
-        if not self._any_strength:
-            bins = torch.zeros_like(bins)
-        return self._operations[operations] * self._each + turned * (self._each // 2) + bins
-
-    def described(self, change: int) -> tuple[str, float]:
-        """Return a change's operation and strength; 0 for operations that have none."""
-        operation = _ORDER[change // self._each]
-        return operation, self._strengths[operation][change % self._each]
+        strengths = self._each // 2
+        return self._operations[operations] * self._each + turned * strengths + bins % strengths
 
     def __call__(self, images: Tensor, changes: Tensor) -> Tensor:
         """Return changed uint8 images ``[n, C, H, W]`` for changes ``[n, L]``, which are in the host's memory."""
@@ -114,13 +108,9 @@ class Policy:
         """Return what all changes by some operations make of an image ``[1, h, w]``: ``[changes, h w]``."""
         # the one function of torchvision's that all its policies share
         apply, given = self._transform._apply_image_or_video_transform, self._transform
-        return torch.stack(
-            [
-                apply(image, operation, strength, interpolation=given.interpolation, fill=given._fill).flatten()
-                for operation in operations
-                for strength in self._strengths[operation]
-            ]
-        )
+        chosen = [change for change in self.changes if change[0] in operations]
+        changed = [apply(image, *change, interpolation=given.interpolation, fill=given._fill) for change in chosen]
+        return torch.stack([own.flatten() for own in changed])
 
 
 def _saturated(images: Tensor, factors: Tensor) -> Tensor:

@@ -31,6 +31,8 @@ class RecordingError(RuntimeError):
 class RecordedStep:
     """A training step that is recorded for batches of one size; others are taken as standard steps, with equal numbers.
 
+    All batches have labels of the same kind: class indices, or probabilities.
+
     Whether a method can be recorded is tried out at the first step and leaves no trace: what it reads of its progress
     it has to ask for as scheduled numbers, what it keeps between steps has to be tensors, and it must not wait for the
     device. What follows the optimiser's step is not recorded.
@@ -47,7 +49,6 @@ class RecordedStep:
         self._size = size
         first = next(method.parameters())
         self._device = first.device
-        self._dtype = first.dtype
         self._scheduled = ScheduledProgress(first.device, first.dtype)
         self._tried = False
         self._taken = 0
@@ -73,9 +74,7 @@ class RecordedStep:
         if self.refusal is not None:
             return step(batch, progress)
         scheduled = self._scheduled.begin(progress)
-        # a step is recorded with labels as they are or with probabilities
-        other = self._batch is not None and (self._batch.targets is None) != (batch.targets is None)
-        if len(batch.labels) != self._size or batch.indices is None or other:
+        if len(batch.labels) != self._size:
             return step(batch, scheduled)
         if self._taken < WARM_UP_STEPS:
             self._taken += 1
@@ -135,7 +134,7 @@ class RecordedStep:
         with torch.random.fork_rng(devices=[self._device]):
             torch.cuda.set_sync_debug_mode("error")
             try:
-                step(batch, ScheduledProgress(self._device, self._dtype).begin(progress))
+                step(batch, self._scheduled.begin(progress))
             except UnrecordableError as error:
                 refusal = str(error)
             except RuntimeError as error:

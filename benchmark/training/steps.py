@@ -157,10 +157,9 @@ def decayed_groups(groups: Iterable[ParameterGroup], train: TrainConfig) -> list
     ``train.no_decay`` spares nothing, or every parameter of fewer than two axes, which are the scales and shifts of
     norms and all biases; groups of the latter come last.
     """
-    if train.no_decay == "none":
-        return [DecayedGroup(group, list(group.parameters), train.weight_decay) for group in groups]
+    axes = 1 if train.no_decay == "norm_and_bias" else -1
     parts = [
-        DecayedGroup(group, [own for own in group.parameters if (own.ndim <= 1) == spared], decay)
+        DecayedGroup(group, [own for own in group.parameters if (own.ndim <= axes) == spared], decay)
         for spared, decay in ((False, train.weight_decay), (True, 0.0))
         for group in groups
     ]

@@ -1,7 +1,7 @@
 """The students' weights that a run keeps, and the networks that they are of."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from benchmark.configuration import RunConfig
+from benchmark.datasets import Dataset, first_difference
 from methods.backbones import make
 from methods.errors import InputError, message_of
 
@@ -50,14 +52,32 @@ def read_student(path: Path, plugins: Sequence[str | Path] = ()) -> Student:
     return Student(network, weights, metadata, classes, mean, std)
 
 
-def named_classes(path: Path) -> list[str] | None:
-    """Return the classes that a weight file says it is of, in the order of its logits; None if it does not say."""
+def check_files(runs: Iterable[RunConfig], sets: Mapping[str, Dataset]) -> None:
+    """Refuse files that hyperparameters name, such as a teacher's weights, if they are of other classes than the data.
+
+    Whether a file of another number of classes is of use, its method says. ``sets`` are the datasets by name.
+    """
+    for run in runs:
+        classes = sets[run.dataset].classes
+        for key in run.files:
+            path = run.hyperparameters[key]
+            named = _named_classes(Path(path))
+            if len(named) == len(classes) and (differing := first_difference(named, classes)):
+                index, its, given = differing
+                order = " (the same names in another order)" if sorted(named) == sorted(classes) else ""
+                raise InputError(
+                    f"{run.method}.{key} {path}: its class {index} is {its!r}, that of {run.dataset} {given!r}{order}"
+                )
+
+
+def _named_classes(path: Path) -> list[str]:
+    """Return the classes that a weight file says it is of, in the order of its logits; none if it does not say."""
     try:
         with safe_open(path, framework="pt") as file:
             found = json.loads((file.metadata() or {}).get("classes", "null"))
     except (SafetensorError, OSError, ValueError):
-        return None
-    return list(map(str, found)) if isinstance(found, list) else None
+        return []
+    return list(map(str, found)) if isinstance(found, list) else []
 
 
 class Normalised(nn.Module):

@@ -8,16 +8,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from benchmark.configuration import RunConfig
-from benchmark.datasets import Dataset, Images, on_device, uploaded
+from benchmark.datasets import Dataset, Images, image_digests, on_device, uploaded
 from benchmark.store import Predictions, atomic
-from benchmark.training import devices, diagnostics, evaluation, initialisation, recorded, steps
+from benchmark.training import devices, evaluation, initialisation, recorded, steps
 from benchmark.training.batches import Batches, Normalisation
 from methods import Outputs, Progress
+from methods.errors import InputError
 
 Row = dict[str, float]
 
@@ -50,20 +52,18 @@ class Trainer:
         """
         train = config.train
         devices.reset_peak_memory(device)
-        self.arithmetic = devices.PrecisionConfig.of(device, train.precision, train.deterministic)
-        devices.check_settings([config], device)
+        self.arithmetic = devices.PrecisionConfig.of(device, train)
         self.arithmetic.apply(train.threads)
         self.config = config
         self.dataset = dataset
         self.next_epoch = 0
         self.step = 0
-        self.layout = torch.channels_last if train.channels_last else torch.contiguous_format
+        self.normalisation = Normalisation.of(dataset.mean, dataset.std, device, train.channels_last)
         self.method = initialisation.initialise_method(config, dataset.shape, plugins).to(device)
-        self.method = self.method.to(memory_format=self.layout)
+        self.method = self.method.to(memory_format=self.normalisation.layout)
         recorded.count_on_the_host(self.method)
         # the compiled form shares the method's weights; everything but the training step uses the plain one
         self.forward: Callable[[Tensor], Outputs] = torch.compile(self.method) if train.compile else self.method
-        self.normalisation = Normalisation.of(dataset.mean, dataset.std, device)
         self.batches = Batches(config, dataset, self.normalisation, device, self.method.views)
         self.labels = self.batches.labels
         self.test_images, self.test_labels = on_device(dataset.test, device)
@@ -72,7 +72,6 @@ class Trainer:
         self.groups = steps.decayed_groups(steps.parameter_groups(self.method), train)
         self.optimizer = steps.make_optimizer(self.groups, train)
         self._notes: list[str] = []
-        self._told = False
         # of a training step without evaluation: the mean of each epoch that was trained here
         self.step_seconds: list[float] = []
         self.recorded: recorded.RecordedStep | None = None
@@ -95,14 +94,18 @@ class Trainer:
         They are ``epoch`` (0-based), ``lr`` (of its last step), ``seconds``, ``loss`` and ``loss/<term>`` (means over
         the images), and ``method/<score>`` of what the method itself records. Evaluated epochs have ``student``, the
         students' mean top-1 accuracy, and the scores of :func:`benchmark.training.evaluation.evaluate`; of those the
-        last one and every ``train.diagnostics_every``-th epoch also those of :mod:`benchmark.training.diagnostics`,
-        and ``train_student``, the students' accuracy on training images.
+        last one and every ``train.diagnostics_every``-th epoch also its diagnostics, and ``train_student``, the
+        students' accuracy on training images.
 
         Raises a DivergedError if the loss or the outputs of a predictor are not finite.
         """
         begin, before = time.perf_counter(), self.step
         epoch = self.next_epoch
         losses = self._train(epoch)
+        refusal = self.recorded.refusal if self.recorded else None
+        # who did not ask for recorded steps is not told that there are none
+        if refusal and self.config.train.graph != "auto" and not self.step_seconds:
+            self._notes.append(f"train.graph: {self.config.method} falls back to the standard step: {refusal}")
         self.step_seconds.append((time.perf_counter() - begin) / (self.step - before))
         lr = self.config.train.lr_at(epoch) * self.config.train.warmup_at(self.step - 1, self.batches.per_epoch)
         self.next_epoch += 1
@@ -133,19 +136,22 @@ class Trainer:
         likelihoods = {name.removeprefix("nll/"): score for name, score in scores.items() if name.startswith("nll/")}
         if broken := [name for name, score in likelihoods.items() if not math.isfinite(score)]:
             raise DivergedError(f"after epoch {self.next_epoch - 1}: the outputs of {', '.join(broken)} are not finite")
-        students = [scores[f"top1/{name}"] for name in self.method.students]
-        return {"student": sum(students) / len(students), **scores}
+        own = [scores[f"top1/{name}"] for name in self.method.students]
+        return {"student": sum(own) / len(own), **scores}
 
     def _evaluate(self, images: Images, labels: Tensor, *how: Any) -> Row:
         with self.arithmetic.autocast():
-            return evaluation.evaluate(self.method, images, labels, self.normalisation, self.layout, *how)
+            return evaluation.evaluate(self.method, images, labels, self.normalisation, *how)
 
     def train_step(self, batch: steps.StepBatch, progress: Progress) -> steps.Terms:
-        """Take one optimiser step and return the loss terms, detached."""
+        """Take one optimiser step, at the learning rates of that point of the run; return the loss terms, detached."""
 
         def optimise(batch: steps.StepBatch, at: Progress) -> steps.Terms:
             return steps.optimise(self.method, self.optimizer, batch, at, self.forward, self.arithmetic.autocast())
 
+        train = self.config.train
+        warmup = train.warmup_at(progress.step, self.batches.per_epoch)
+        steps.set_rates(self.optimizer, self.groups, train, progress.epoch, warmup)
         terms = self.recorded(optimise, batch, progress) if self.recorded else optimise(batch, progress)
         self.method.after_step(progress)
         return terms
@@ -153,10 +159,6 @@ class Trainer:
     def take_notes(self) -> list[str]:
         """Return what a person should know of the steps so far, once."""
         notes, self._notes = self._notes, []
-        # who did not ask for recorded steps is not told that there are none
-        if not self._told and self.config.train.graph != "auto" and self.recorded and self.recorded.refusal:
-            self._told = True
-            notes.append(f"train.graph: {self.config.method} falls back to the standard step: {self.recorded.refusal}")
         return notes
 
     def check_collapse(self, rows: Sequence[Row]) -> None:
@@ -165,12 +167,8 @@ class Trainer:
         See :func:`chance_limit`. Where guessing may well get all of so few images right, nothing is said.
         """
         needed = self.config.train.collapse_epochs
-        scored = [row for row in rows if "student" in row]
-        if (
-            self.chance < 100
-            and len(scored) >= needed
-            and all(row["student"] <= self.chance for row in scored[-needed:])
-        ):
+        scored = [row for row in rows if "student" in row][-needed:]
+        if self.chance < 100 and len(scored) == needed and all(row["student"] <= self.chance for row in scored):
             counted = f"in {needed} evaluations in a row, until epoch {scored[-1]['epoch']}"
             raise CollapsedError(f"at chance (at most {self.chance:.2f} %) {counted}")
 
@@ -198,10 +196,20 @@ class Trainer:
             torch.cuda.set_rng_state(state["cuda_random"], self.labels.device)
 
     def predictions(self) -> Predictions:
-        """Return the logits of every predictor on the scored images, as they are now."""
-        with evaluation.evaluating(self.method), self.arithmetic.autocast():
-            logits = evaluation.predicted(self.method.predict, self.test_images, self.normalisation, self.layout)
-        return evaluation.predictions_of(self.config, self.dataset, logits, self.method.students)
+        """Return the logits of every predictor on the scored images, as they are now, or raise an InputError."""
+        with self.arithmetic.autocast():
+            logits = evaluation.predicted(self.method, self.test_images, self.normalisation)
+        if broken := [name for name, values in logits.items() if not np.isfinite(values).all()]:
+            raise InputError(f"{self.config.label}: the outputs of {', '.join(broken)} are not finite")
+        return Predictions(
+            run=self.config.identity,
+            logits=logits,
+            labels=self.dataset.test.labels,
+            images=image_digests(self.dataset.test),
+            classes=tuple(self.dataset.classes),
+            students=tuple(self.method.students),
+            split=self.config.split,
+        )
 
     def save_students(self, folder: Path) -> None:
         """Write each student's weights to ``<folder>/<student>.safetensors``, with what is needed to rebuild it."""
@@ -229,13 +237,8 @@ class Trainer:
     def _train(self, epoch: int) -> Row:
         totals: dict[str, Tensor] = {}
         self.method.train()
-        train = self.config.train
         for batch, last in self.batches.of_epoch("order", "augmentation", epoch):
-            steps.set_rates(
-                self.optimizer, self.groups, train, epoch, train.warmup_at(self.step, self.batches.per_epoch)
-            )
-            progress = Progress(epoch, self.step, train.epochs, last)
-            terms = self.train_step(batch, progress)
+            terms = self.train_step(batch, Progress(epoch, self.step, self.config.train.epochs, last))
             self.step += 1
             for name, term in terms.items():
                 weighted = term * len(batch.labels)
@@ -255,7 +258,7 @@ class Trainer:
             progress = Progress(epoch, self.step, self.config.train.epochs)
             # not the compiled form, whose graph can be walked only once
             _, terms = steps.outputs_and_losses(self.method, batch, progress, autocast=self.arithmetic.autocast())
-            return diagnostics.gradient_scores(diagnostics.gradient_norms(terms, self.parameters))
+            return evaluation.gradient_scores(terms, self.parameters)
 
 
 def chance_limit(classes: int, images: int) -> float:

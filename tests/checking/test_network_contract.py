@@ -103,7 +103,7 @@ def test_the_plugin_keeps_the_contract_before_it_is_broken(tmp_path: Path) -> No
 
 RELU, LINEAR = "nn.ReLU())", "nn.Linear(8, num_classes)"
 DESCRIBED, LOGITS = "described as it is", "logits for any number of images"
-EVAL, SEEDED = "eval mode: deterministic, image by image", "initialised anew, and by the seed"
+PREDICT, SEEDED = "predict: deterministic, for all students", "initialised anew, and by the seed"
 ELSEWHERE = "        torch.manual_seed(numpy.random.randint(2**31))\n        inputs, outputs ="
 BROKEN = {
     "another name": ("name=name", "name='other'", DESCRIBED),
@@ -113,10 +113,10 @@ BROKEN = {
     "logits of other classes": (LINEAR, "nn.Linear(8, 6)", LOGITS),
     "logits that are not finite": (RELU, "nn.ReLU(), nn.Threshold(9, float('nan')))", LOGITS),
     "no batch of one": (RELU, "nn.ReLU(), nn.Unflatten(0, (-1, 2)), nn.Flatten(0, 1))", LOGITS),
-    "features by the batch": (RELU, "nn.ReLU(), ByBatch())", EVAL),
-    "a state that moves in eval mode": (RELU, "nn.ReLU(), Counting())", EVAL),
+    "features by the batch": (RELU, "nn.ReLU(), ByBatch())", PREDICT),
+    "a state that moves in eval mode": (RELU, "nn.ReLU(), Counting())", PREDICT),
     "single precision": (RELU, "nn.ReLU(), SingleOnly())", "float64"),
-    "a weight that is not used": (LINEAR, "Unused(8, num_classes)", "a gradient for every weight"),
+    "a weight that is not used": (LINEAR, "Unused(8, num_classes)", "a gradient for every trainable parameter"),
     "weights that two networks share": (LINEAR, "SHARED", SEEDED),
     "weights from elsewhere": ("        inputs, outputs =", ELSEWHERE, SEEDED),
 }

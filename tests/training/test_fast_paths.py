@@ -67,7 +67,8 @@ def losses(run: RunConfig, dtype: torch.dtype, fast: bool, plugins: Sequence[Pat
     trainer.method.to(dtype)
     if not fast:
         settings = run.train.model_dump(include={"lr", "momentum", "nesterov", "weight_decay"})
-        trainer.optimizer = OneByOne(trainer.parameters, **settings, foreach=False, fused=False)
+        groups = [{"params": group.parameters} for group in trainer.groups]
+        trainer.optimizer = OneByOne(groups, **settings, foreach=False, fused=False)
     batches = trainer.batches.of_epoch("order", "augmentation", 0)
     found = []
     for step, (batch, _) in zip(range(STEPS[dtype]), batches, strict=False):
@@ -77,7 +78,8 @@ def losses(run: RunConfig, dtype: torch.dtype, fast: bool, plugins: Sequence[Pat
 
 
 def planned(method: str, folder: Path, **train: object) -> RunConfig:
-    settings = {"batch_size": 24, "lr": 0.02, **train}
+    # the steps are taken after the rate has dropped
+    settings = {"batch_size": 24, "lr": 0.2, **train}
     (run,) = digits(folder, method, epochs=10, data={"train_per_class": 10}, train=settings).runs
     return run
 

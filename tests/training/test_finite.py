@@ -11,7 +11,6 @@ from benchmark import datasets
 from benchmark.running import remarks
 from benchmark.scheduling import Execution, Job
 from benchmark.store import Result, Status
-from benchmark.training.evaluation import predictions_of
 from benchmark.training.trainer import DivergedError, Trainer
 from methods.errors import InputError
 from tests.plans import digits
@@ -73,7 +72,5 @@ def test_weights_and_predictions_that_are_not_finite_are_not_kept(tmp_path: Path
         trainer.save_students(tmp_path)
     with pytest.raises(DivergedError, match="peer0"):
         trainer.evaluate()
-    logits = np.zeros((len(dataset.test), 10), dtype=np.float32)
-    logits[3, 4] = np.inf
-    with pytest.raises(InputError, match="peer1"):
-        predictions_of(run, dataset, {"peer0": np.zeros_like(logits), "peer1": logits}, ("peer0", "peer1"))
+    with pytest.raises(InputError, match="peer0"):
+        trainer.predictions()

@@ -34,7 +34,8 @@ def recorded(machine: Machine, **found: Any) -> MachineRecord:
 
 
 def records(method: str = "pcl", precision: Any = None, device: torch.device = CUDA, **train: Any) -> bool:
-    return records_steps(TrainConfig(**train), method, PrecisionConfig.of(device, precision, None))
+    settings = TrainConfig(precision=precision, **train)
+    return records_steps(settings, method, PrecisionConfig.of(device, settings))
 
 
 def runs(**train: Any) -> list[RunConfig]:

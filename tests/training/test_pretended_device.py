@@ -18,7 +18,7 @@ from benchmark.configuration import DataConfig, RunConfig
 from benchmark.datasets import Shape, random_dataset
 from benchmark.scheduling import Execution, Job
 from benchmark.store import Status
-from benchmark.training import Trainer, checkpoints, diagnostics
+from benchmark.training import Trainer, checkpoints, evaluation
 from methods import Outputs, Progress, registry
 from tests.plans import on_noise
 from tests.pretended_device import PretendedDevice, Wait
@@ -50,7 +50,7 @@ WAITS = {
     ("benchmark/datasets/placement.py", "on_device"): "labels likewise, and images where they fit",
     ("benchmark/training/trainer.py", "_train"): "the losses of an epoch, once after it",
     ("benchmark/training/evaluation.py", "evaluate"): "the scores of an epoch, once after it",
-    ("benchmark/training/diagnostics.py", "gradient_norms"): "diagnostics: the norms, once an epoch",
+    ("benchmark/training/evaluation.py", "gradient_scores"): "diagnostics: the norms, once an epoch",
     ("benchmark/training/trainer.py", "save_students"): "weights to be written, once after the run",
     ("benchmark/training/evaluation.py", "predicted"): "predictions to be written, batch by batch after the run",
     ("methods/mcl_okd.py", "labels"): "the classes' sizes, once before the first step",
@@ -277,8 +277,8 @@ def test_a_step_without_a_mistake_and_a_wait_in_diagnostics(tmp_path: Path, monk
         trainer = mistaken_trainer(tmp_path, lambda outputs, labels: None)
         trainer.epoch()
         assert unexpected(device) == set()
-        sums = diagnostics.batch_sums
-        monkeypatch.setattr(diagnostics, "batch_sums", lambda logits, labels, *rest: sums(logits, labels.cpu(), *rest))
+        sums = evaluation.batch_sums
+        monkeypatch.setattr(evaluation, "batch_sums", lambda logits, labels, *rest: sums(logits, labels.cpu(), *rest))
         with pytest.raises(RuntimeError, match="same device"):
             trainer.epoch()
         assert unexpected(device)
