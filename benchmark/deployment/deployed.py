@@ -4,16 +4,16 @@ What is exported takes float images ``[B, C, H, W]`` of pixels / 255, in [0, 1],
 the normalisation is inside, so that nobody has to know it to get it right.
 """
 
+import json
 import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark import store
 from benchmark.errors import MachineError
@@ -32,33 +32,6 @@ TOLERANCE = 1e-5
 """Of the logits that the exported file gives beside the student's own, absolute and relative."""
 
 BATCHES = (1, 2, 7)
-
-
-class Card(BaseModel):
-    """What goes with an exported file, as ``<file>.json``."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-    input: str = Field(description="what the model takes")
-    output: str = Field(description="what it returns")
-    classes: list[str] = Field(description="the classes' names in the order of the logits")
-    mean: list[float] = Field(description="of each channel, for pixels / 255; applied inside the exported model")
-    std: list[float] = Field(description="of each channel, likewise")
-    normalised_inside: bool = Field(description="false for bare weights: who loads them normalises")
-    in_channels: int = Field(description="1 (grey) or 3 (RGB)")
-    image_size: int = Field(description="height and width")
-    accuracy: float | None = Field(description="of this student after the last epoch, in percent")
-    scored_on: Literal["test", "validation"] = Field(description="what the accuracy was measured on")
-    student: str
-    run: str = Field(description="the run's identity")
-    run_name: str
-    method: str
-    backbone: str
-    dataset: str
-    dataset_checksum: str
-    seed: int
-    epochs: int
-    versions: dict[str, str] = Field(description="what the file was exported with")
 
 
 def card_path(model: Path) -> Path:
@@ -91,12 +64,12 @@ def export(run: store.StoredRun, target: Path, name: str | None, plugins: Sequen
 
     student = read_student(run.folder / f"{name or students[0]}.safetensors", plugins)
     model = Normalised(student.network, student.mean, student.std)
-    card = _card(run, student, target)
+    card = _card(run, student, inside=target.suffix != ".safetensors")
     try:
         with store.writing(target), tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
             draft = Path(scratch) / target.name
             _write(model, student, card, draft)
-            card_path(draft).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            card_path(draft).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             worst = _furthest(load(draft, plugins), _as_model(model), card)
             draft.replace(target)
             card_path(draft).replace(card_path(target))
@@ -104,7 +77,7 @@ def export(run: store.StoredRun, target: Path, name: str | None, plugins: Sequen
         raise InputError(f"writing {target.suffix} needs {error.name}: pip install 'okdbench[onnx]'") from None
     size = target.stat().st_size / 2**20
     return [
-        f"{target}  {size:.2f} MiB: student {card.student} of {run.name}",
+        f"{target}  {size:.2f} MiB: student {card['student']} of {run.name}",
         f"read back: the student's logits on {sum(BATCHES)} random images, to {worst:.1g}",
     ]
 
@@ -137,44 +110,43 @@ def _as_model(module: Callable[[Any], Any]) -> Model:
     return call
 
 
-def _card(run: store.StoredRun, student: "Student", target: Path) -> Card:
-    inside = target.suffix != ".safetensors"
+def _card(run: store.StoredRun, student: "Student", inside: bool) -> dict[str, Any]:
+    """Return what goes with an exported file, as ``<file>.json``; ``inside`` says whether the model normalises."""
     channels, side = int(student.metadata["in_channels"]), int(student.metadata["image_size"])
     pixels = "pixels / 255, in [0, 1]" if inside else "(pixels / 255 - mean) / std"
-    accuracy = run.last_metrics().get(f"top1/{student.metadata['student']}")
-    return Card(
-        input=f"float32 [batch, {channels}, {side}, {side}]: {pixels}, {'grey' if channels == 1 else 'RGB'}",
-        output=f"float32 [batch, {len(student.classes)}]: logits",
-        classes=student.classes,
-        mean=student.mean,
-        std=student.std,
-        normalised_inside=inside,
-        in_channels=channels,
-        image_size=side,
-        accuracy=None if accuracy is None else float(accuracy),
-        scored_on="validation" if run.config.data.holdout else "test",
-        student=student.metadata["student"],
-        run=store.identity_in(run.name),
-        run_name=run.name,
-        method=run.config.method,
-        backbone=student.metadata["backbone"],
-        dataset=run.config.dataset,
-        dataset_checksum=run.config.dataset_checksum,
-        seed=run.config.seed,
-        epochs=run.config.train.epochs,
-        versions=store.environment.versions(),
-    )
+    return {
+        "input": f"float32 [batch, {channels}, {side}, {side}]: {pixels}, {'grey' if channels == 1 else 'RGB'}",
+        "output": f"float32 [batch, {len(student.classes)}]: logits",
+        "classes": student.classes,
+        "mean": student.mean,  # of each channel, for pixels / 255
+        "std": student.std,
+        "normalised_inside": inside,  # false for bare weights: who loads them normalises
+        "in_channels": channels,
+        "image_size": side,
+        "accuracy": run.last_metrics().get(f"top1/{student.metadata['student']}"),  # in percent, or null
+        "scored_on": "validation" if run.config.data.holdout else "test",
+        "student": student.metadata["student"],
+        "run": store.identity_in(run.name),
+        "run_name": run.name,
+        "method": run.config.method,
+        "backbone": student.metadata["backbone"],
+        "dataset": run.config.dataset,
+        "dataset_checksum": run.config.dataset_checksum,
+        "seed": run.config.seed,
+        "epochs": run.config.train.epochs,
+        "versions": store.environment.versions(),  # of what the file was exported with
+    }
 
 
-def _write(model: "Normalised", student: "Student", card: Card, path: Path) -> None:
+def _write(model: "Normalised", student: "Student", card: dict[str, Any], path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
     if path.suffix == ".safetensors":
-        save_file(dict(student.weights), path, {**student.metadata, "accuracy": str(card.accuracy)})
+        save_file(dict(student.weights), path, {**student.metadata, "accuracy": str(card["accuracy"])})
         return
     # two images: an exporter may take a batch of one for a constant
-    images = (torch.zeros(2, card.in_channels, card.image_size, card.image_size),)
+    images = (torch.zeros(2, card["in_channels"], card["image_size"], card["image_size"]),)
     shapes = {"images": {0: torch.export.Dim("batch", min=1)}}
     silenced = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -196,19 +168,19 @@ def _write(model: "Normalised", student: "Student", card: Card, path: Path) -> N
     # the exporter notes source lines of this machine in every node
     for node in graph.graph.node:
         del node.metadata_props[:]
-    onnx.helper.set_model_props(graph, {"okdbench": card.model_dump_json()})
+    onnx.helper.set_model_props(graph, {"okdbench": json.dumps(card, ensure_ascii=False)})
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))
 
 
-def _furthest(exported: Model, original: Model, card: Card) -> float:
+def _furthest(exported: Model, original: Model, card: dict[str, Any]) -> float:
     """Return by how much logits on random images differ at most, or raise a MachineError if that is too much."""
     random, worst = np.random.default_rng(0), 0.0
     for size in BATCHES:
-        images = random.random((size, card.in_channels, card.image_size, card.image_size), dtype=np.float32)
+        images = random.random((size, card["in_channels"], card["image_size"], card["image_size"]), dtype=np.float32)
         expected, given = original(images), exported(images)
         if not np.isfinite(expected).all():
-            raise InputError(f"the outputs of {card.student} of {card.run_name} are not finite: not exported")
+            raise InputError(f"the outputs of {card['student']} of {card['run_name']} are not finite: not exported")
         worst = max(worst, float(np.abs(given - expected).max()))
         if not np.allclose(given, expected, rtol=TOLERANCE, atol=TOLERANCE):
             raise MachineError(f"the exported file gives other logits than the student, by up to {worst:.2g}: not kept")
