@@ -44,16 +44,16 @@ def measure(numbers: list[int], results: Path) -> dict[int, tuple[float, float]]
             """Return that the run has finished."""
             return {ACCURACY: 0.0, "events": [("ended", 0, Result(Status.FINISHED))], "done": True}
 
-    (run,) = running.prepare([{"methods": "dml", "dataset": "digits", "seeds": 1, "results": str(results)}]).runs
-    template = running.job(running.prepare([{"methods": "dml", "dataset": "digits", "results": str(results)}]), run)
+    command = running.prepare([{"methods": "dml", "dataset": "digits", "seeds": 1, "results": str(results)}])
+    job, (run,) = running.job(command), command.runs
     found, console = {}, new_console(quiet=True)
     with ray_cluster(Cluster()):
-        placement = prepare(template, Cluster(), max(numbers), 1, lambda line: None)
+        placement = prepare(job, Cluster(), max(numbers), 1, lambda line: None)
         # the first trials start the workers
         for number in (20, *numbers):
             runs = [run.model_copy(update={"seed": seed}) for seed in range(number)]
             callback, searcher = (
-                ProgressCallback(template, Display(number, console)),
+                ProgressCallback(job, Display(number, console)),
                 ListSearcher([[run] for run in runs]),
             )
             wall, cpu = time.perf_counter(), time.process_time()

@@ -138,7 +138,7 @@ def _repeated(contents: Contents, access: Access) -> tuple[Result, list[Row]]:
     like = made_on if made_on == "cpu" or (made_on == "cuda" and torch.cuda.is_available()) else "auto"
     plugins = tuple(str(paths.plugin_file(plugin)) for plugin in access.plugins)
     with tempfile.TemporaryDirectory(prefix="okdbench-verify-") as folder:
-        execution = Execution(Job(config, Path(folder), access.device or like, plugins=plugins), dataset)
+        execution = Execution(config, Job(Path(folder), access.device or like, plugins=plugins), dataset)
         *_, (_, result) = execution.train()
         return result, store.Store(Path(folder)).metrics(config) if result.status is not Status.FAILED else []
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,27 +152,18 @@ def train(
     name: Callable[[RunConfig], str] = attrgetter("label"),
 ) -> list[Result]:
     """Carry out some runs of a command and return how they ended; ``name`` is what the display calls a run."""
-    jobs = [job(command, run) for run in missing]
-    with scheduling.Display(len(jobs), console, name, command.log, command.store) as display:
+    with scheduling.Display(len(missing), console, name, command.log, command.store) as display:
         if command.engine == "serial":
-            return scheduling.run_serially(jobs, sets, display)
+            return scheduling.run_serially(missing, job(command), sets, display)
         scheduling.set_environment(command.cluster)
-        return scheduling.run_under_ray(jobs, sets, display, command.cluster)
+        return scheduling.run_under_ray(missing, job(command), sets, display, command.cluster)
 
 
-def job(command: Command, run: RunConfig) -> "scheduling.Job":
-    """Return how a command carries a run out."""
-    return scheduling.Job(
-        config=run,
-        results=command.store.root,
-        device=command.worker_device,
-        save_students=command.save_students,
-        plugins=tuple(str(paths.plugin_file(plugin)) for plugin in command.plugins),
-        force=command.force,
-        predictions=command.predictions,
-        limit=command.limit,
-        code=store.environment.source_hash(),
-    )
+def job(command: Command) -> scheduling.Job:
+    """Return how any run of a command is carried out, as a worker is told."""
+    plugins = tuple(str(paths.plugin_file(plugin)) for plugin in command.plugins)
+    code = store.environment.source_hash()
+    return replace(command, runs=(), device=command.worker_device, plugins=plugins, code=code)
 
 
 def load_sets(command: Command, runs: Sequence[RunConfig]) -> dict[str, datasets.Dataset]:

@@ -14,7 +14,6 @@ from benchmark.configuration import (
     Checksums,
     Engine,
     Layer,
-    LogitsType,
     Request,
     RunConfig,
     datasets_named,
@@ -24,7 +23,7 @@ from benchmark.configuration import (
 )
 from benchmark.console import say
 from benchmark.formatting import duration
-from benchmark.scheduling import Cluster, TimeLimit, check_log, usable_cpus
+from benchmark.scheduling import Cluster, Job, TimeLimit, check_log, usable_cpus
 from benchmark.store import Store, environment
 from methods import registry
 from methods.errors import InputError, unknown
@@ -32,31 +31,22 @@ from methods.errors import InputError, unknown
 MAX_EPOCHS = 100_000  # that a budget may give a run
 WORTH_IT_PIXELS = 20_000_000  # of all epochs and runs; a plan that trains on fewer takes minutes and is not timed
 LONG_S = 2 * 3600.0  # from here on a plan is told what would make it shorter
-SMALLEST_SUBSET = 5  # images per class; fewer are no advice
-SHARE = 10  # the subset that is advised has one image of so many
 
 Shapes = Mapping[str, datasets.Shape]
 
 
-@dataclass(frozen=True)
-class Command:
-    """A request with everything resolved."""
+@dataclass(frozen=True, kw_only=True)
+class Command(Job):
+    """A request with everything resolved; of several GPUs its ``device`` is the first."""
 
     runs: Sequence[RunConfig]  # all runs that were asked for
     store: Store
     data_root: Path
-    plugins: tuple[str, ...]
-    force: bool  # whether finished ones are repeated
     engine: Engine  # `ray` or `serial`
     cluster: Cluster
-    device: str  # `auto`, `cpu`, `cuda` or `cuda:N`; of several GPUs the first
-    save_students: bool  # whether weights are kept
-    # what the predictors' logits on the scored images are kept as; None if they are not
-    predictions: LogitsType | None = None
     log: tuple[str, ...] = ()  # the logging backends that are told of everything
     shares: Sequence[str] = ()  # a line for each kind of run on what it spends, in a plan of equal cost
     broken: Sequence[str] = ()  # a line for each plug-in that cannot be used
-    limit: TimeLimit | None = None  # by when it has to end, all being done or not
 
     @property
     def worker_device(self) -> str:
@@ -112,8 +102,7 @@ def prepare(
         raise InputError("predictions_type says what save_predictions keeps: give both")
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3}(,[0-9]{1,3})*)?", chosen["device"]):
         raise unknown("device", chosen["device"], ("auto", "cpu", "cuda", "cuda:N", "cuda:N,M"))
-    numbers = chosen["device"].partition(":")[2].split(",")
-    gpus = tuple(dict.fromkeys(int(number) for number in numbers if number))
+    gpus = tuple(dict.fromkeys(map(int, re.findall("[0-9]+", chosen["device"]))))
     device = f"cuda:{gpus[0]}" if gpus else chosen["device"]
     if gpus and address:
         raise InputError(f"--device {chosen['device']} names GPUs of this machine: with --address give --device cuda")
@@ -131,11 +120,13 @@ def prepare(
         raise InputError("equal_cost and budget say the same thing in two ways: give one")
     equal = chosen["equal_cost"] is not None or chosen["budget"] is not None
     runs, shares = at_equal_cost(request, device) if equal else (plan(request, datasets), [])
+    store = Store(chosen["results"])
     return Command(
         runs=runs,
         shares=shares,
         broken=broken,
-        store=Store(chosen["results"]),
+        store=store,
+        results=store.root,
         data_root=data_root,
         plugins=plugins,
         force=force,
@@ -224,7 +215,6 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
     shapes are those of the datasets by name.
     """
     from benchmark.speed.cost import pixels
-    from methods import backbones
 
     if command.cluster.address is not None or training.choose_device(command.device).type != "cpu":
         return []
@@ -237,17 +227,9 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
         return [counted(runs)]
     if took < LONG_S:
         return [line]
-    advice, shape = [], shapes[max(runs, key=lambda run: pixels(run, shapes[run.dataset])).dataset]
-    if (fewer := shape.train // shape.num_classes // SHARE) >= SMALLEST_SUBSET:
-        advice.append(f"fewer images (--set data.train_per_class={fewer})")
-    smallest = next(iter(backbones.available()))
-    if any(run.backbone != smallest for run in runs):
-        advice.append(f"a smaller network (--backbone {smallest})")
-    if environment.multiplies_bfloat16() and any(run.train.precision != "bf16" for run in runs):
-        advice.append("less precision (--set train.precision=bf16)")
-    if not command.shares:
-        advice.append("fewer epochs (--epochs, or --budget for equal cost)")
-    return [line, f"what makes it shorter: {'; or '.join([*advice, 'a machine with a GPU'])}"]
+    bf16 = "less precision (train.precision=bf16), " if environment.multiplies_bfloat16() else ""
+    fewer = f"fewer images (data.train_per_class), a smaller network, {bf16}fewer epochs (--epochs or --budget)"
+    return [line, f"what makes it shorter: {fewer}, or a machine with a GPU"]
 
 
 def places(command: Command, runs: Sequence[RunConfig]) -> int:

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from benchmark import datasets, training
-from benchmark.configuration import LogitsType, RunConfig, sources
+from benchmark.configuration import RunConfig, sources
 from benchmark.datasets import Dataset
 from benchmark.scheduling.cluster import check_code
+from benchmark.scheduling.jobs import NOT_BEGUN, EpochTimer, Job
 from benchmark.scheduling.progress import Display
-from benchmark.scheduling.time_limit import NOT_BEGUN, EpochTimer, TimeLimit
 from benchmark.speed.cost import run_cost
 from benchmark.store import ERROR, Result, Status, Store, atomic, environment, write_predictions
 from benchmark.training import CollapsedError, DivergedError, RecordingError, Row, Trainer, checkpoints
@@ -31,25 +31,8 @@ PATIENCE_S = 20.0
 CHECKPOINT_SHARE = 0.01
 
 
-@dataclass(frozen=True)
-class Job:
-    """A run and how to carry it out; nothing here beside ``config`` changes its numbers on a given device."""
-
-    config: RunConfig
-    results: Path  # the folder
-    device: str = "auto"  # `auto`, `cpu`, `cuda` or `cuda:N`
-    save_students: bool = False  # whether the students' weights are kept
-    plugins: tuple[str, ...] = ()  # Python files that define further methods and datasets
-    force: bool = False  # whether the run begins anew even if it has ended or can be resumed
-    # what the predictors' logits on the scored images are kept as; None if they are not
-    predictions: LogitsType | None = None
-    limit: TimeLimit | None = None  # by when it has to have ended, or to be ready to be resumed
-    # the hash of the command's own code, which the process that carries it out must have too; empty: any
-    code: str = ""
-
-
 class Execution:
-    """A job under way.
+    """A run under way.
 
     It resumes from the run's checkpoint, if there is one. Whatever goes wrong inside the run becomes its result; it
     never disturbs another run.
@@ -59,15 +42,16 @@ class Execution:
         rows: The metrics of its epochs so far, those before an interruption included.
     """
 
-    def __init__(self, job: Job, dataset: Dataset, timer: EpochTimer | None = None) -> None:
-        """Take a job, its images, and the times of this process's epochs (its own alone for None)."""
+    def __init__(self, config: RunConfig, job: Job, dataset: Dataset, timer: EpochTimer | None = None) -> None:
+        """Take a run, how it is carried out, its images, and the times of this process's epochs (its own for None)."""
+        self.config = config
         self.job = job
         self.dataset = dataset
         self.result: Result | None = None
         self._notes: list[str] = []
         self.rows: list[Row] = []
         self._store = Store(job.results)
-        self._folder = self._store.folder(job.config)
+        self._folder = self._store.folder(config)
         self._held = ExitStack()
         self._trainer: Trainer | None = None
         self._record = True
@@ -75,7 +59,7 @@ class Execution:
         self._begun = self._saved = time.perf_counter()
         self._unsaved = False
         self._timer = timer or EpochTimer(job.limit)
-        self._kind = job.config.model_copy(update={"seed": 0}).identity
+        self._kind = config.model_copy(update={"seed": 0}).identity
 
     def has_time(self) -> bool:
         """Return whether an epoch that begins now would end in time."""
@@ -126,7 +110,7 @@ class Execution:
         self._held.close()
 
     def _epoch(self) -> Row | None:
-        config = self.job.config
+        config = self.config
         trainer = (self._trainer or self._start()) if self.has_time() else None
         if self.result is not None:
             return None
@@ -159,7 +143,7 @@ class Execution:
 
     def _start(self) -> Trainer | None:
         """Take hold of the run and set it up; None, and a result, if there is nothing left to do."""
-        job, config = self.job, self.job.config
+        job, config = self.job, self.config
         check_code(job.code)
         if not self._held.enter_context(self._store.lock(config, PATIENCE_S)):
             self.result = Result(Status.BUSY, "another command is carrying it out")
@@ -199,7 +183,7 @@ class Execution:
         return trainer
 
     def _new_trainer(self) -> Trainer:
-        config = self.job.config
+        config = self.config
         trainer = Trainer(config, self.dataset, training.choose_device(self.job.device), self.job.plugins, self._record)
         for name, planned in config.files.items():
             # of the bytes that were loaded, where the method says so: the file may be another one by now
@@ -210,7 +194,7 @@ class Execution:
 
     def _made_by(self) -> dict[str, str]:
         """Return what a checkpoint belongs to: the run, and the code that trains."""
-        return {"identity": self.job.config.identity, "code": environment.source_hash(environment.TRAINING)}
+        return {"identity": self.config.identity, "code": environment.source_hash(environment.TRAINING)}
 
     def _save_checkpoint(self) -> None:
         if self._trainer is None:
@@ -242,7 +226,7 @@ class Execution:
         made_with["date"] = datetime.now(UTC).date().isoformat()
         result = Result(status, reason, self._elapsed(), made_with, **told)
         try:
-            self._store.write_result(self.job.config, result)
+            self._store.write_result(self.config, result)
         except OSError as error:
             # a full disk: the run is not ended on the disk, and the person is told what the store could not be
             result = replace(result, status=Status.FAILED, reason=_first_line(error))
@@ -269,15 +253,17 @@ def _first_line(error: BaseException) -> str:
     return message_of(error)
 
 
-def run_serially(jobs: Sequence[Job], datasets: Mapping[str, Dataset], display: Display) -> list[Result]:
-    """Carry out the jobs in this process, in order, and return how they ended; without time the rest is not begun."""
+def run_serially(
+    runs: Sequence[RunConfig], job: Job, datasets: Mapping[str, Dataset], display: Display
+) -> list[Result]:
+    """Carry out runs in this process, in order, and return how they ended; without time the rest is not begun."""
     results: list[Result] = []
-    timer = EpochTimer(jobs[0].limit if jobs else None)
-    for job in jobs:
-        execution = Execution(job, datasets[job.config.dataset], timer)
+    timer = EpochTimer(job.limit)
+    for run in runs:
+        execution = Execution(run, job, datasets[run.dataset], timer)
         if execution.has_time():
-            display.started(job.config)
+            display.started(run)
             for kind, what in execution.train():
-                getattr(display, kind)(job.config, what)
+                getattr(display, kind)(run, what)
         results.append(execution.result or NOT_BEGUN)
     return results

@@ -7,16 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from benchmark.errors import MachineError
 from benchmark.scheduling.cluster import VISIBLE, Cluster, cause_of
+from benchmark.scheduling.jobs import Job
 from benchmark.store import Store, atomic, environment
 from methods.errors import InputError
-
-if TYPE_CHECKING:
-    from benchmark.scheduling.execution import Job
 
 PATIENCE_S = 5.0  # for a network's file system to show a new file to another machine
 ANSWER_S = 120.0  # for a node to start a process and answer
@@ -58,10 +56,10 @@ def places(nodes: Sequence[Node], threads: int, gpus: float) -> tuple[int, str]:
     return total, "GPUs" if gpus and sum(by_gpu) == total < sum(by_cpu) else "CPUs"
 
 
-def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Callable[[str], None]) -> Placement:
+def prepare(job: Job, cluster: Cluster, count: int, threads: int, say: Callable[[str], None]) -> Placement:
     """Return what a run takes of the connected Ray cluster, whose nodes are fit for it.
 
-    There are ``count`` runs, or configurations of a search, with so many ``threads`` and otherwise like the template.
+    There are ``count`` runs, or configurations of a search, with so many ``threads`` and otherwise like the job.
     ``say`` is told which nodes are left out, and what limits the number of runs in parallel.
 
     Raises:
@@ -74,14 +72,14 @@ def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Ca
     for node in (node for node in ray.nodes() if node["Alive"]):
         name, has = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})", node["Resources"]
         nodes.append(Node(node["NodeID"], name, has.get("CPU", 0.0), has.get("GPU", 0.0)))
-    gpus, fit = _placed(nodes, template, cluster, count, threads)
+    gpus, fit = _placed(nodes, job, cluster, count, threads)
     left_out: set[Node] = set()
-    if cluster.address and (left_out := set(fit) - _answering(fit, template, gpus > 0)):
+    if cluster.address and (left_out := set(fit) - _answering(fit, job, gpus > 0)):
         for node in left_out:
             say(f"note: the cluster's node {node.name} does not answer: it is left out")
         if left_out == set(fit):
             raise MachineError("no node of the Ray cluster answers")
-        gpus, fit = _placed([node for node in nodes if node not in left_out], template, cluster, count, threads)
+        gpus, fit = _placed([node for node in nodes if node not in left_out], job, cluster, count, threads)
     total, limit = places(fit, threads, gpus)
     if count > total:
         share = f"{gpus:.3g} of a GPU" if 0 < gpus < 1 else "1 GPU" if gpus else ""
@@ -92,17 +90,15 @@ def prepare(template: "Job", cluster: Cluster, count: int, threads: int, say: Ca
     return Placement(gpus, total, options)
 
 
-def _placed(
-    nodes: Sequence[Node], template: "Job", cluster: Cluster, count: int, threads: int
-) -> tuple[float, list[Node]]:
+def _placed(nodes: Sequence[Node], job: Job, cluster: Cluster, count: int, threads: int) -> tuple[float, list[Node]]:
     """Return the share of a GPU that a run takes, and the nodes that have room for one."""
-    total = 0 if template.device == "cpu" else int(sum(node.gpus for node in nodes))
-    if total and not cluster.address and template.device == "auto":
+    total = 0 if job.device == "cpu" else int(sum(node.gpus for node in nodes))
+    if total and not cluster.address and job.device == "auto":
         import torch
 
         # the processor trains, and holds no GPU meanwhile
         total *= torch.cuda.is_available()
-    if not total and template.device.startswith("cuda"):
+    if not total and job.device.startswith("cuda"):
         raise InputError("no node of the Ray cluster has a GPU (valid devices: auto, cpu)")
     gpus = share_of_a_gpu(count, total, cluster.trials_per_gpu)
     if fit := [node for node in nodes if node.cpus >= threads and node.gpus >= gpus]:
@@ -112,7 +108,7 @@ def _placed(
     raise InputError(f"train.threads is {threads}, but no {where} has more than {cpus:g} CPUs")
 
 
-def _answering(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> set[Node]:
+def _answering(nodes: Sequence[Node], job: Job, on_gpus: bool) -> set[Node]:
     """Let every node :func:`look` at itself, and return those that answer in time and live on.
 
     Raises:
@@ -122,15 +118,15 @@ def _answering(nodes: Sequence[Node], template: "Job", on_gpus: bool) -> set[Nod
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     word = uuid4().hex
-    probe = Store(template.results).runs / f".probe-{word}{atomic.SUFFIX}"
-    own = describe(template.plugins, on_gpus)
+    probe = Store(job.results).runs / f".probe-{word}{atomic.SUFFIX}"
+    own = describe(job.plugins, on_gpus)
     probe.write_text(word, encoding="utf-8")
     # a process of its own, which is nobody's afterwards: it may have looked for other GPUs than a run is given
     remote = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(look)
     asked = {}
     for node in nodes:
         there = remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False))
-        asked[there.remote(probe, word, template.plugins, on_gpus)] = node
+        asked[there.remote(probe, word, job.plugins, on_gpus)] = node
     answering: set[Node] = set()
     faults = []
     try:

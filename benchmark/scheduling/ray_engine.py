@@ -22,9 +22,8 @@ from benchmark.console import say
 from benchmark.datasets import Dataset
 from benchmark.scheduling import preflight
 from benchmark.scheduling.cluster import Cluster, cause_of, ray_cluster, scratch_folder
-from benchmark.scheduling.execution import Job
+from benchmark.scheduling.jobs import NOT_BEGUN, Job
 from benchmark.scheduling.progress import Display
-from benchmark.scheduling.time_limit import NOT_BEGUN
 from benchmark.scheduling.trials import ACCURACY, Trial, packed, stop_mark, unpacked
 from benchmark.store import ERROR, Result, Status, Store, atomic
 
@@ -72,10 +71,10 @@ class ProgressCallback(tune.Callback):
         out_of_memory: The runs that ran out of memory beside others, by identity: each is tried once more, alone.
     """
 
-    def __init__(self, template: Job, display: Display, done: Sequence[Status] = ()) -> None:
-        """Take a job like all others, whatever its run, and the statuses of stored runs that need no training."""
-        self.template, self.display, self.done = template, display, done
-        self.store = Store(template.results)
+    def __init__(self, job: Job, display: Display, done: Sequence[Status] = ()) -> None:
+        """Take how runs are carried out, who is told, and the statuses of stored runs that need no training."""
+        self.job, self.display, self.done = job, display, done
+        self.store = Store(job.results)
         self.results: dict[str, Result] = {}
         self.out_of_memory: dict[str, RunConfig] = {}
         self._runs: dict[str, list[tuple[str, RunConfig]]] = {}
@@ -90,7 +89,7 @@ class ProgressCallback(tune.Callback):
     @property
     def time_is_up(self) -> bool:
         """Whether no further trial is begun."""
-        limit = self.template.limit
+        limit = self.job.limit
         self._time_is_up = self._time_is_up or (limit is not None and limit.left <= 0)
         return self._time_is_up
 
@@ -199,15 +198,12 @@ class ProgressCallback(tune.Callback):
 
 
 def run_under_ray(
-    jobs: Sequence[Job], datasets: Mapping[str, Dataset], display: Display, cluster: Cluster
+    runs: Sequence[RunConfig], job: Job, datasets: Mapping[str, Dataset], display: Display, cluster: Cluster
 ) -> list[Result]:
-    """Carry out jobs that differ in their runs alone as trials of Ray Tune, and return how they ended.
-
-    Args and errors are those of :func:`run_trials`.
-    """
-    runs = [job.config for job in jobs]
-    callback = ProgressCallback(jobs[0], display)
-    run_trials(callback, ListSearcher([[run] for run in runs]), datasets, cluster)
+    """Carry out runs as trials of Ray Tune, and return how they ended; for errors see :func:`run_trials`."""
+    callback = ProgressCallback(job, display)
+    threads = max(run.train.threads for run in runs)
+    run_trials(callback, ListSearcher([[run] for run in runs]), datasets, cluster, threads)
     return callback.ends(runs)
 
 
@@ -216,29 +212,28 @@ def run_trials(
     searcher: ListSearcher,
     datasets: Mapping[str, Dataset],
     cluster: Cluster,
+    threads: int,
     scheduler: Any = None,
 ) -> None:
     """Carry out trials of Ray Tune; Ray keeps nothing, for what there is to know is in the store.
 
-    A trial takes ``train.threads`` CPUs, and on machines with GPUs a share of one. The datasets, by name, are put into
-    Ray's object store once. ``callback`` is told of everything and keeps how the runs ended, ``searcher`` names the
-    trials, and ``scheduler`` stops some by their accuracy after each epoch.
+    A trial takes ``train.threads`` CPUs, ``threads`` at most, and on machines with GPUs a share of one. The datasets,
+    by name, are put into Ray's object store once. ``callback`` is told of everything and keeps how the runs ended,
+    ``searcher`` names the trials, and ``scheduler`` stops some by their accuracy after each epoch.
 
     Raises:
         InputError: If no machine of the cluster can hold a run, or the cluster is not there.
         MachineError: If a machine of the cluster is not fit to carry out a run.
     """
     with ray_cluster(cluster):
-        template, count = callback.template, searcher.count
-        runs = [run for trial in searcher.waiting for run in trial] or [template.config]
-        threads = max(run.train.threads for run in runs)
-        placement = preflight.prepare(template, cluster, count, threads, partial(say, callback.display.console))
+        job, count = callback.job, searcher.count
+        placement = preflight.prepare(job, cluster, count, threads, partial(say, callback.display.console))
         searcher.closed = lambda: callback.time_is_up
         # on one machine the workers map the file that we have mapped; another may not have it
         sent = {name: ray.put(one.without_files() if cluster.address else one) for name, one in datasets.items()}
         trainable = tune.with_parameters(
             Trial,
-            template=template,
+            job=job,
             datasets=sent,
             folder=str(Path.cwd()),
             done=callback.done,

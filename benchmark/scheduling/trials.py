@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from ray import tune
 
 from benchmark.configuration import RunConfig
 from benchmark.datasets import Dataset
-from benchmark.scheduling.execution import Execution, Job
-from benchmark.scheduling.time_limit import EpochTimer
+from benchmark.scheduling.execution import Execution
+from benchmark.scheduling.jobs import EpochTimer, Job
 from benchmark.store import Status, Store
 
 REPORT_S = 2.0  # between a worker's reports at least, unless its trial ends: each costs Ray's driver a share of a core
@@ -60,12 +59,12 @@ class Trial(tune.Trainable):
         # plug-ins may read files by relative paths
         with suppress(OSError):
             os.chdir(given["folder"])
-        self.template: Job = given["template"]
+        self.job: Job = given["job"]
         self.datasets: Mapping[str, ray.ObjectRef[Dataset]] = given["datasets"]
         self.done: Sequence[Status] = given["done"]
         self.each_epoch: bool = given["each_epoch"]
-        self.store = Store(self.template.results)
-        self.timer = EpochTimer(self.template.limit)
+        self.store = Store(self.job.results)
+        self.timer = EpochTimer(self.job.limit)
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -97,7 +96,7 @@ class Trial(tune.Trainable):
 
     def cleanup(self) -> None:
         """Let go of the trial in hand: its runs are stopped if the scheduler wants so, otherwise only not finished."""
-        mark = stop_mark(self.store, self.runs[0].job.config)
+        mark = stop_mark(self.store, self.runs[0].config)
         stopped = mark.is_file()
         for run in self.runs:
             if run.result is None and stopped and run.rows:
@@ -111,13 +110,12 @@ class Trial(tune.Trainable):
         self._random: dict[int, list[torch.Tensor]] = {}
         self.runs = []
         for run in unpacked(config):
-            job, dataset = replace(self.template, config=run), ray.get(self.datasets[run.dataset])
-            execution = Execution(job, dataset, self.timer)
+            execution = Execution(run, self.job, ray.get(self.datasets[run.dataset]), self.timer)
             ended = self.store.result(run) if self.done else None
             if ended is not None and ended.status in self.done:
                 execution.result, execution.rows = ended, self.store.metrics(run)
             self.runs.append(execution)
-        stop_mark(self.store, self.runs[0].job.config).unlink(missing_ok=True)
+        stop_mark(self.store, self.runs[0].config).unlink(missing_ok=True)
 
     def _train(self, epochs: int) -> list[Event]:
         events: list[Event] = []

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from heapq import heapreplace
 from pathlib import Path
@@ -153,18 +154,13 @@ def trainer_for(run: RunConfig, shape: Shape, device_name: str = "auto", plugins
     return Trainer(run, random_dataset(few), choose_device(device_name), plugins)
 
 
-def training_step(trainer: Trainer) -> Callable[[], None]:
+def training_step(trainer: Trainer) -> Callable[[], object]:
     """Return the action of one optimiser step on views that are ready, in the middle of the run."""
-    epochs, batch = trainer.config.train.epochs, preparation(trainer)()
-    progress = Progress(epoch=epochs // 2, step=10_000, epochs=epochs)
-
-    def step() -> None:
-        trainer.train_step(batch, progress)
-
-    return step
+    epochs = trainer.config.train.epochs
+    return partial(trainer.train_step, preparation(trainer)(), Progress(epochs // 2, 10_000, epochs))
 
 
-def warm_up(trainer: Trainer, step: Callable[[], None], least: int = 2) -> None:
+def warm_up(trainer: Trainer, step: Callable[[], object], least: int = 2) -> None:
     """Take the steps that are not to be timed: the first ones, and those until a recorded step is replayed."""
     for _ in range(RECORDED_WARM_UP_STEPS if trainer.recorded is not None else least):
         step()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -176,11 +177,7 @@ def matrix_rate(arithmetic: PrecisionConfig) -> Callable[[], float]:
     dtype = torch.bfloat16 if arithmetic.precision == "bf16" else torch.float32
     side = MATRIX_SIDE if device.type == "cpu" else 4 * MATRIX_SIDE
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    product = torch.empty_like(left)
-
-    def multiply() -> None:
-        torch.mm(left, right, out=product)
-
+    multiply = partial(torch.mm, left, right, out=torch.empty_like(left))
     multiply()
     return lambda: 2 * side**3 / timed(multiply, 4, device)
 

@@ -155,11 +155,12 @@ def carry_out(
         means = [mean(x.scores.get(seed, 0.0) for seed in sweep.seeds) for x in done]
         scores = dict(zip((identity(x.configuration.assignment) for x in done), means, strict=True))
         searcher = OptunaSearcher(sweep, configurations, scores, record)
-    template = running.job(command, sweep.base)
+    job = running.job(command)
     searcher.count = len(waiting) + wanted
     runs = sum(not complete(sweep, run) for x in todo for run in x.configuration.runs) + wanted * len(sweep.seeds)
     with Display(runs, console, sweep.label, command.log, command.store) as display:
-        callback = ProgressCallback(template, display, complete_statuses(sweep))
+        callback = ProgressCallback(job, display, complete_statuses(sweep))
+        threads = max(run.train.threads for run in [sweep.base, *(run for x in configurations for run in x.runs)])
         scheduler = Asha(callback, sweep.base.train.epochs) if asha else None
-        run_trials(callback, searcher, images, command.cluster, scheduler)
+        run_trials(callback, searcher, images, command.cluster, threads, scheduler)
     return running.TIME_IS_UP if callback.time_is_up else running.why_later(callback.results.values())

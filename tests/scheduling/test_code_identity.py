@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmark import datasets, running, store
 from benchmark.configuration import Request, RunConfig, plan
 from benchmark.reports import lines
-from benchmark.scheduling.execution import Execution, Job
+from benchmark.scheduling import Execution, Job
 from benchmark.store import Status, Store
 from benchmark.tables import build, plain
 from tests.plans import advance
@@ -123,8 +123,8 @@ def test_code_that_changes_between_plan_and_run_is_not_run(place: Path) -> None:
     given = command(place, "digits")
     sets = running.load_sets(given, given.runs)
     edit(place / "mine.py", "WEIGHT = 1.0", "WEIGHT = 2.0")
-    job = Job(given.runs[0], given.store.root, "cpu", plugins=given.plugins)
-    execution = Execution(job, sets["digits"])
+    job = Job(given.store.root, "cpu", plugins=given.plugins)
+    execution = Execution(given.runs[0], job, sets["digits"])
     assert "epoch" not in advance(execution)
     result = execution.result
     assert result is not None

@@ -112,9 +112,9 @@ class TestPlacement:
         monkeypatch.setattr(ray, "init", lambda **given: begin(**{**given, "num_gpus": 4, "num_cpus": 8}))
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         # the worker's device stays the processor: there is no GPU behind the number that it is given
-        jobs = [Job(run, tmp_path, "auto", plugins=(str(plugin),)) for run in command.runs]
-        with Display(len(jobs), new_console(quiet=True)) as shown:
-            results = run_under_ray(jobs, sets, shown, Cluster(trials_per_gpu=share))
+        job = Job(tmp_path, "auto", plugins=(str(plugin),))
+        with Display(runs, new_console(quiet=True)) as shown:
+            results = run_under_ray(command.runs, job, sets, shown, Cluster(trials_per_gpu=share))
         assert {result.status for result in results} == {Status.FINISHED}
         store = Store(tmp_path)
         seen = Counter(store.metrics(run)[-1]["method/gpu"] for run in command.runs)

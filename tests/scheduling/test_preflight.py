@@ -93,7 +93,7 @@ def job(results: Path, **changes: Any) -> Job:
     layer = {"methods": "dml", "dataset": "digits", "seeds": 1, "results": str(results)}
     command = running.prepare([layer])
     command.store.runs.mkdir(parents=True)
-    return replace(running.job(command, command.runs[0]), **changes)
+    return replace(running.job(command), **changes)
 
 
 def prepared(template: Job, address: str, count: int, threads: int) -> tuple[preflight.Placement, list[str]]:

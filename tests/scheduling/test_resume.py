@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import methods
 from benchmark.configuration.run_config import RunConfig
 from benchmark.datasets.catalogue import load
-from benchmark.scheduling.execution import Execution, Job
+from benchmark.scheduling import Execution, Job
 from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
 from methods import registry
@@ -27,7 +27,8 @@ def prepare(results: Path, method: str, **changes: Any) -> RunConfig:
 
 
 def execution(run: RunConfig, results: Path, **changes: Any) -> Execution:
-    return Execution(Job(run, results, device="cpu", save_students=True, **changes), load("digits", run.data, Path()))
+    job = Job(results, device="cpu", save_students=True, **changes)
+    return Execution(run, job, load("digits", run.data, Path()))
 
 
 def finish(begun: Execution) -> Result:

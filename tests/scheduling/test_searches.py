@@ -23,7 +23,7 @@ def sweep(results: Path, settings: dict[str, Any] | None = None, **given: Any) -
 def compared(results: Path, epochs: int) -> list[int]:
     """The epochs after which ASHA stops the worst of four configurations."""
     prepared = sweep(results, epochs=epochs, scheduler="asha")
-    asha: Any = Asha(ProgressCallback(running.job(prepared.command, prepared.base), Listener()), epochs)
+    asha: Any = Asha(ProgressCallback(running.job(prepared.command), Listener()), epochs)
     trials = [
         type("Trial", (), {"trial_id": str(index), "config": packed(prepared.command.runs)})() for index in range(4)
     ]

@@ -181,7 +181,7 @@ def test_other_code_than_the_command_runs_is_refused(tmp_path: Path) -> None:
     (run,) = digits(tmp_path, "dml", epochs=1).runs
     dataset = datasets.load("digits", run.data, tmp_path)
     for code, status in (("0" * 32, Status.FAILED), (environment.source_hash(), Status.FINISHED)):
-        execution = Execution(Job(run, tmp_path, "cpu", code=code), dataset)
+        execution = Execution(run, Job(tmp_path, "cpu", code=code), dataset)
         advance(execution)
         assert execution.result is not None
         assert execution.result.status is status

@@ -17,8 +17,8 @@ from benchmark.datasets.catalogue import load
 from benchmark.errors import TryAgainError
 from benchmark.running import Command
 from benchmark.scheduling import Display, Job, run_serially
+from benchmark.scheduling.jobs import ENDING_S, EpochTimer, TimeLimit
 from benchmark.scheduling.ray_engine import ListSearcher, ProgressCallback
-from benchmark.scheduling.time_limit import ENDING_S, EpochTimer, TimeLimit
 from benchmark.scheduling.trials import Trial, packed, unpacked
 from benchmark.store import Result, Status, Store
 from benchmark.training import checkpoints
@@ -163,9 +163,9 @@ class TestSerial:
     def test_what_was_not_begun_leaves_nothing(self, tmp_path: Path) -> None:
         command = prepared(tmp_path)
         limit = TimeLimit(9.0, Clock(step=1.0))
-        jobs = [Job(run, tmp_path, "cpu", limit=limit) for run in command.runs]
+        job = Job(tmp_path, "cpu", limit=limit)
         images = {"digits": load("digits", command.runs[0].data, Path())}
-        results = run_serially(jobs, images, listener := Listener())
+        results = run_serially(command.runs, job, images, listener := Listener())
         assert [result.status for result in results] == [Status.UNFINISHED, Status.UNFINISHED]
         done = ("started 0", "epoch 0", "epoch 1", "unfinished 0: time is up after epoch 2 of 4")
         assert listener.events == [*done]
@@ -187,8 +187,8 @@ class TestUnderRay:
     def test_what_a_worker_turns_away_was_never_begun(self, tmp_path: Path) -> None:
         clock = Clock()
         runs = prepared(tmp_path, seeds=4).runs
-        template = Job(runs[0], tmp_path, "cpu", limit=TimeLimit(10.0, clock))
-        progress = ProgressCallback(template, listener := Listener())
+        job = Job(tmp_path, "cpu", limit=TimeLimit(10.0, clock))
+        progress = ProgressCallback(job, listener := Listener())
         searcher = ListSearcher([[run] for run in runs])
         searcher.closed = lambda: progress.time_is_up
         ended = ("ended", 0, Result(Status.UNFINISHED, "time is up"))
@@ -215,13 +215,13 @@ class TestUnderRay:
 
     def test_without_a_limit_a_silent_run_has_failed(self, tmp_path: Path) -> None:
         (run,) = prepared(tmp_path, seeds=1).runs
-        progress = ProgressCallback(Job(run, tmp_path, "cpu"), Listener())
+        progress = ProgressCallback(Job(tmp_path, "cpu"), Listener())
         (result,) = progress.ends([run])
         assert result.status is Status.FAILED
 
     def test_what_failed_before_a_run_began_is_named_and_kept(self, tmp_path: Path) -> None:
         (run,) = prepared(tmp_path, seeds=1).runs
-        progress = ProgressCallback(Job(run, tmp_path, "cpu"), listener := Listener())
+        progress = ProgressCallback(Job(tmp_path, "cpu"), listener := Listener())
         trial = self.trial(run)
         trial.error_file = str(tmp_path / "ray")
         Path(trial.error_file).write_text("ray::Trial.__init__()\nModuleNotFoundError: No module named 'timm'\n")
@@ -242,7 +242,7 @@ class TestUnderRay:
             worker = object.__new__(Trial)
             worker.setup(
                 packed(command.runs),
-                template=Job(command.runs[0], tmp_path, "cpu", limit=TimeLimit(end, Clock(step=1.0))),
+                job=Job(tmp_path, "cpu", limit=TimeLimit(end, Clock(step=1.0))),
                 datasets={"digits": load("digits", command.runs[0].data, Path())},
                 folder=".",
                 done=[Status.FINISHED],

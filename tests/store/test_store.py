@@ -14,7 +14,7 @@ import pytest
 import benchmark
 from benchmark import datasets, running, store
 from benchmark.configuration.run_config import RunConfig
-from benchmark.scheduling.execution import Execution, Job
+from benchmark.scheduling import Execution, Job
 from benchmark.store import Result, Status, Store, atomic, environment
 from methods.errors import InputError
 from tests.images import random_pixels, tree
@@ -98,7 +98,7 @@ def test_a_damaged_configuration_is_named_and_left_out(stored: Store, run: RunCo
 class TestFinished:
     def test_interrupted_run_is_not(self, tmp_path: Path) -> None:
         run = command(tmp_path).runs[0]
-        execution = Execution(Job(run, tmp_path, "cpu"), datasets.load(run.dataset, run.data, tmp_path))
+        execution = Execution(run, Job(tmp_path, "cpu"), datasets.load(run.dataset, run.data, tmp_path))
         advance(execution)
         assert not Store(tmp_path).ended(run)
         assert list(store.load(tmp_path)["status"]) == ["unfinished"]

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +13,8 @@ from benchmark.configuration.run_config import RunConfig
 from benchmark.console import new_console
 from benchmark.datasets.catalogue import load
 from benchmark.datasets.images import Dataset
-from benchmark.scheduling import Cluster, Display, run_serially, run_under_ray
-from benchmark.scheduling.execution import Execution, Job
-from benchmark.scheduling.time_limit import TimeLimit
+from benchmark.scheduling import Cluster, Display, Execution, Job, run_serially, run_under_ray
+from benchmark.scheduling.jobs import TimeLimit
 from benchmark.store import METRICS, Result, Status, Store
 from benchmark.training.trainer import Row
 from tests import plans
@@ -109,36 +108,37 @@ def alone(plugin: Path) -> None:
         plugin.with_name(name).touch()
 
 
-def jobs(results: Path, plugin: Path) -> list[Job]:
-    """Two runs."""
+def planned(results: Path, plugin: Path) -> tuple[Sequence[RunConfig], Job]:
+    """Two runs, and how they are carried out."""
     plugins = (str(plugin),)
     few = {"data": {"train_per_class": 10, "test_per_class": 5}, "train": {"batch_size": 16}}
     runs = plans.digits(results, ",".join(NAMES), plugins, epochs=EPOCHS, **few).runs
-    return [Job(run, results, "cpu", save_students=True, plugins=plugins, predictions="float32") for run in runs]
+    return runs, Job(results, "cpu", save_students=True, plugins=plugins, predictions="float32")
 
 
-def outcome(results: Path, chosen: list[Job]) -> Outcome:
+def outcome(results: Path, chosen: Sequence[RunConfig]) -> Outcome:
     """The metrics without times, and the bytes of the students' weights and of all predictions."""
     found = {}
-    for job in chosen:
-        folder = Store(results).folder(job.config)
+    for run in chosen:
+        folder = Store(results).folder(run)
         rows = [json.loads(line) | {"seconds": 0.0} for line in (folder / METRICS).read_text().splitlines()]
         # the files' own bytes differ in the order of their metadata
         tensors = {path.stem: load_file(path) for path in folder.glob("*.safetensors")}
         weights = {f"{file} {name}": x.numpy().tobytes() for file, part in tensors.items() for name, x in part.items()}
-        found[job.config.method] = rows, weights
+        found[run.method] = rows, weights
     return found
 
 
-def digits(chosen: list[Job]) -> dict[str, Dataset]:
-    return {"digits": load("digits", chosen[0].config.data, Path())}
+def digits(chosen: Sequence[RunConfig]) -> dict[str, Dataset]:
+    return {"digits": load("digits", chosen[0].data, Path())}
 
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Outcome:
     results = tmp_path_factory.mktemp("serial")
     alone(plugin)
-    run_serially(chosen := jobs(results, plugin), digits(chosen), Listener())
+    chosen, job = planned(results, plugin)
+    run_serially(chosen, job, digits(chosen), Listener())
     whole = outcome(results, chosen)
     assert all(len(rows) == EPOCHS and weights for rows, weights in whole.values())
     return whole
@@ -148,7 +148,8 @@ def serial(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Outcome:
 @two_cores
 @pytest.mark.usefixtures("waiting")
 def test_side_by_side_under_ray(tmp_path: Path, serial: Outcome, plugin: Path) -> None:
-    run_under_ray(chosen := jobs(tmp_path, plugin), digits(chosen), listener := Listener(), Cluster())
+    chosen, job = planned(tmp_path, plugin)
+    run_under_ray(chosen, job, digits(chosen), listener := Listener(), Cluster())
     assert listener.events.index("ended") > [i for i, event in enumerate(listener.events) if event == "started"][1]
     assert outcome(tmp_path, chosen) == serial
 
@@ -167,25 +168,26 @@ class EpochsDone:
 @two_cores
 @pytest.mark.usefixtures("waiting")
 def test_ray_ends_in_time_and_this_process_goes_on(tmp_path: Path, serial: Outcome, plugin: Path) -> None:
-    chosen, now = jobs(tmp_path, plugin), EpochsDone(tmp_path)
-    limited = [replace(job, limit=TimeLimit(EPOCHS, now)) for job in chosen]
-    ends = run_under_ray(limited, digits(chosen), Pausing(), Cluster())
+    (chosen, job), now = planned(tmp_path, plugin), EpochsDone(tmp_path)
+    limited = replace(job, limit=TimeLimit(EPOCHS, now))
+    ends = run_under_ray(chosen, limited, digits(chosen), Pausing(), Cluster())
     assert [end.status for end in ends] == [Status.UNFINISHED] * 2
     # side by side each of the two may be in an epoch at the end
     assert 1 <= now() <= EPOCHS + 1
-    assert [Store(tmp_path).result(job.config) for job in chosen] == [None, None]
-    run_serially(chosen, digits(chosen), Listener())
+    assert [Store(tmp_path).result(run) for run in chosen] == [None, None]
+    run_serially(chosen, job, digits(chosen), Listener())
     assert outcome(tmp_path, chosen) == serial
 
 
 @pytest.mark.thorough
 def test_interrupted_after_every_epoch(tmp_path: Path, serial: Outcome, plugin: Path) -> None:
     alone(plugin)
-    for job in (chosen := jobs(tmp_path, plugin)):
-        dataset = load("digits", job.config.data, Path())
+    chosen, job = planned(tmp_path, plugin)
+    for run in chosen:
+        dataset = load("digits", run.data, Path())
         result = None
         while result is None:
-            execution = Execution(job, dataset)
+            execution = Execution(run, job, dataset)
             plans.advance(execution)
             if (result := execution.result) is None:
                 execution.stop("between two epochs")

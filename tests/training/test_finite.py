@@ -26,7 +26,7 @@ def planned(results: Path, **changes: Any) -> Any:
 def ended(results: Path, **changes: Any) -> tuple[Result, list[str]]:
     """How a run ended, and its notes."""
     run = planned(results, **changes)
-    execution = Execution(Job(run, results, "cpu"), datasets.load(run.dataset, run.data, results))
+    execution = Execution(run, Job(results, "cpu"), datasets.load(run.dataset, run.data, results))
     events = list(execution.train())
     return events[-1][1], [what for kind, what in events if kind == "note"]
 

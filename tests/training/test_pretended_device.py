@@ -201,7 +201,7 @@ def test_a_run_whose_capture_fails_is_repeated_with_standard_steps(tmp_path: Pat
     for failing in (False, True):
         with PretendedDevice() as device:
             device.failing_capture = failing
-            execution = Execution(Job(config, tmp_path / str(failing), "cuda", plugins=(str(PLUGIN),)), IMAGES)
+            execution = Execution(config, Job(tmp_path / str(failing), "cuda", plugins=(str(PLUGIN),)), IMAGES)
             events = list(execution.train())
             found = [what for kind, what in events if kind == "epoch"]
             rows[failing] = [{name: value for name, value in row.items() if name != "seconds"} for row in found]

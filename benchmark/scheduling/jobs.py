@@ -1,12 +1,14 @@
-"""When no further epoch is begun: the limit of ``--stop-after``, and whether another epoch ends before it."""
+"""How runs are carried out, and when no further epoch is begun: the limit of ``--stop-after``."""
 
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from benchmark.configuration import LogitsType
 from benchmark.store import Result, Status
 from methods.errors import InputError
 
@@ -44,6 +46,22 @@ class TimeLimit:
     def left(self) -> float:
         """The seconds until then; below 0 afterwards."""
         return self.end - self.clock()
+
+
+@dataclass(frozen=True)
+class Job:
+    """How runs are carried out; nothing here changes their numbers on a given device."""
+
+    results: Path  # the folder
+    device: str = "auto"  # `auto`, `cpu`, `cuda` or `cuda:N`
+    save_students: bool = False  # whether the students' weights are kept
+    plugins: tuple[str, ...] = ()  # Python files that define further methods and datasets
+    force: bool = False  # whether runs begin anew even if they have ended or can be resumed
+    # what the predictors' logits on the scored images are kept as; None if they are not
+    predictions: LogitsType | None = None
+    limit: TimeLimit | None = None  # by when runs have to have ended, or to be ready to be resumed
+    # the hash of the command's own code, which the process that carries a run out must have too; empty: any
+    code: str = ""
 
 
 class EpochTimer:
