@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmark import store
 from benchmark.errors import MachineError
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from benchmark.training import Normalised, Student
 
-Floats = npt.NDArray[np.float32]
-Model = Callable[[Floats], Floats]
+Model = Callable[["Tensor"], "Tensor"]
 """From pixels / 255 ``[B, C, H, W]`` to logits ``[B, classes]``."""
 
 ENDINGS = (".safetensors", ".onnx", ".pt2")
@@ -70,7 +70,7 @@ def export(run: store.StoredRun, target: Path, name: str | None, plugins: Sequen
             draft = Path(scratch) / target.name
             _write(model, student, card, draft)
             card_path(draft).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            worst = _furthest(load(draft, plugins), _as_model(model), card)
+            worst = _furthest(load(draft, plugins), model, card)
             draft.replace(target)
             card_path(draft).replace(card_path(target))
     except ImportError as error:
@@ -84,30 +84,19 @@ def export(run: store.StoredRun, target: Path, name: str | None, plugins: Sequen
 
 def load(path: Path, plugins: Sequence[str | Path] = ()) -> Model:
     """Return the model in a file that :func:`export` has written here: torch unpickles parts of a ``.pt2`` file."""
+    import torch
+
     if path.suffix == ".onnx":
         import onnxruntime
 
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        return lambda images: np.asarray(session.run(None, {"images": images})[0])
+        return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
     if path.suffix == ".pt2":
-        import torch
-
-        return _as_model(torch.export.load(path).module())
+        return torch.export.load(path).module()
     from benchmark.training import Normalised, read_student
 
     student = read_student(path, plugins)
-    return _as_model(Normalised(student.network, student.mean, student.std))
-
-
-def _as_model(module: Callable[[Any], Any]) -> Model:
-    """Return a torch module as a function of arrays."""
-    import torch
-
-    def call(images: Floats) -> Floats:
-        with torch.no_grad():
-            return np.asarray(module(torch.from_numpy(images)).numpy())
-
-    return call
+    return Normalised(student.network, student.mean, student.std)
 
 
 def _card(run: store.StoredRun, student: "Student", inside: bool) -> dict[str, Any]:
@@ -175,14 +164,18 @@ def _write(model: "Normalised", student: "Student", card: dict[str, Any], path: 
 
 def _furthest(exported: Model, original: Model, card: dict[str, Any]) -> float:
     """Return by how much logits on random images differ at most, or raise a MachineError if that is too much."""
+    import torch
+
     random, worst = np.random.default_rng(0), 0.0
     for size in BATCHES:
-        images = random.random((size, card["in_channels"], card["image_size"], card["image_size"]), dtype=np.float32)
-        expected, given = original(images), exported(images)
-        if not np.isfinite(expected).all():
+        shape = size, card["in_channels"], card["image_size"], card["image_size"]
+        images = torch.from_numpy(random.random(shape, dtype=np.float32))
+        with torch.no_grad():
+            expected, given = original(images), exported(images)
+        if not expected.isfinite().all():
             raise InputError(f"the outputs of {card['student']} of {card['run_name']} are not finite: not exported")
-        worst = max(worst, float(np.abs(given - expected).max()))
-        if not np.allclose(given, expected, rtol=TOLERANCE, atol=TOLERANCE):
+        worst = max(worst, float((given - expected).abs().max()))
+        if not given.allclose(expected, rtol=TOLERANCE, atol=TOLERANCE):
             raise MachineError(f"the exported file gives other logits than the student, by up to {worst:.2g}: not kept")
     return worst
 
