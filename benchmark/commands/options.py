@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmark.store import Epochs
-    from benchmark.tables import style
+    from benchmark.tables import TableLayout
 
 Complete = Callable[[str], list[str]]
 
@@ -256,12 +256,12 @@ class Selection(NamedTuple):
         Path | None, path("FILE", "A YAML file with a table layout: rows in order, groups, labels, digits.", "--layout")
     ] = None
 
-    def layout(self, **more: Any) -> "style.TableLayout":
+    def layout(self, **more: Any) -> "TableLayout":
         """Return the layout of the file or of none, with these options and ``more`` in its place where given."""
-        from benchmark.tables import style
+        from benchmark.tables import read_layout
 
         said = {"suite": self.suite, "where": self.where, "split": self.split, "hide": self.hide or None}
-        return style.read(self.layout_file, said | more)
+        return read_layout(self.layout_file, said | {"assignments": self.label} | more)
 
     def load(
         self, epochs: "Epochs" = "last", where: Mapping[str, Any] | None = None, needed: bool = True

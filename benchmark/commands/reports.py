@@ -18,10 +18,8 @@ ENDINGS = {"tex": "latex", "htm": "html", "txt": "md"}
 @options.with_groups
 def table(
     selection: Selection,
-    rows: Annotated[str, option("Keys of the rows: method, dataset, backbone, split, seed.")] = "method",
-    columns: Annotated[
-        Text, option("Keys of the columns (default: dataset,backbone), or metrics: student,best.")
-    ] = None,
+    rows: Annotated[str, option("What a row is: method, or method,seed.")] = "method",
+    columns: Annotated[Text, option("Metrics, as --value has them: student,best.")] = None,
     value: Annotated[Text, option("Metrics (default: student): {metrics}.", None, of_kind("metrics", True))] = None,
     baseline: options.Baseline = None,
     resolve: Annotated[
@@ -50,7 +48,7 @@ def table(
     form = rendering.check_format(form or ENDINGS.get(ending, ending) or "md")
     if resolve is not None:
         tables.check_bound("resolve", resolve)
-    down = layout.check_names("rows", layout.split_words(rows), layout.KEYS)
+    (row,) = layout.check_names("rows", [rows.replace(" ", "")], layout.ROWS)
     if published:
         # without any runs the published numbers alone are shown
         there = selection.results != options.RESULTS or options.RESULTS[0].is_dir()
@@ -59,22 +57,18 @@ def table(
         return
     look = {"digits": digits, "n": n, "p": p, "interval": interval, "gains": gains, "rank": rank}
     wanted = selection.layout(baseline=baseline, aggregates=aggregates, **look)
-    showing = wanted.style(selection.label)
     frame = selection.load()
     frame = frame if environment is None else tables.in_environment(frame, environment)
     metrics = of_frame(frame)
-    valid = (*layout.KEYS, *metrics)
-    named = [] if columns is None else layout.check_names("columns", layout.split_words(columns), valid)
-    across = [name for name in named if name in layout.KEYS]
-    across = across or [key for key in layout.COLUMNS if key not in down] or ["split"]
-    scores = [name for name in named if name in metrics]
-    asked = layout.split_words(value) if value is not None else [] if scores else wanted.value
-    if asked or value is not None:
-        scores = list(dict.fromkeys([*layout.check_names("value", asked, metrics), *scores]))
-    folders = store.folders(selection.results)
-    frame, left_out = wanted.runs(located(frame, folders), "split" in (*down, *across))
+    named = {"value": value, "columns": columns}
+    asked = {key: text for key, text in named.items() if text is not None}
+    scores = [name for key, text in asked.items() for name in layout.check_names(key, text, metrics)]
+    if not scores and wanted.value:
+        scores = layout.check_names("value", wanted.value, metrics)
+    folders, by_seed = store.folders(selection.results), row != "method"
+    frame, left_out = wanted.runs(located(frame, folders))
     plans = tables.stored_plans(folders)
-    made = tables.build(frame, scores or None, down, across, wanted.baseline, resolve, wanted, showing, plans=plans)
+    made = tables.build(frame, scores or None, by_seed, wanted.baseline, resolve, wanted, wanted, plans=plans)
     _put(rendering.rendered(made, form), out)
     for line in [*(f"note: {line}" for line in left_out), *footnotes(frame)]:
         # another program may read the other formats
@@ -135,7 +129,7 @@ def plot(
 
     wanted = selection.layout()
     total = None if width is None else style.inches(width)
-    view = style.View(wanted, wanted.style(selection.label), look, total)
+    view = style.View(wanted, wanted, look, total)
     file = style.check_path(out or Path(f"{kind}.svg"))
     # only curves need more than the last epochs, and of the finished runs alone
     over_epochs = kind in ("curves", "homogeneity")
@@ -199,10 +193,9 @@ def report(
     from benchmark.store import folders
 
     results, wanted = selection.results, selection.layout(baseline=baseline)
-    showing = wanted.style(selection.label)
     while True:
         state = page.state(results)
-        content = Content.read(results, selection.prefer, wanted, showing)
+        content = Content.read(results, selection.prefer, wanted, wanted)
         if not content.runs and not watch:
             raise options.no_runs(folders(results))
         size = page.write(content, out, wanted.baseline, watch)

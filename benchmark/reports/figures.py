@@ -36,13 +36,12 @@ def placed(frame: pd.DataFrame, view: View | None) -> Placed:
         raise InputError("no finished run to plot")
     view = view or View()
     # runs that did not finish count for the names: a row has the same name in table and figure
-    arrangement = layout.arranged(summaries(frame))
-    every = arrangement.runs
+    every = layout.arranged(summaries(frame)).runs
     order = {"row": list(lines_by_row(every)), "column": sorted(every["column"].unique(), key=natural)}
-    view = replace(view, showing=view.showing.resolved([*order["row"], *order["column"]], {}))
+    view = replace(view, showing=view.showing.resolved([*order["row"], *order["column"]]))
     runs = finished.join(every.set_index("run")[["row", "column"]], on="run", how="inner")
     for axis, labels in order.items():
-        shown = view.choice.shown_labels(every, labels, axis, arrangement.methods == axis)
+        shown = view.choice.shown_labels(every, labels, axis)
         runs = runs[runs[axis].isin(shown)]
         order[axis] = [label for label in shown if label in set(runs[axis])]
     if runs.empty:

@@ -122,7 +122,7 @@ def render(content: Content, baseline: str | None = None, watched: bool = False)
         shown = [page_table("Students", headline)]
         for title, names in sections.items():
             headings = [heading for heading in every.headings if heading.metric.name in names]
-            shown.append(page_table(title, replace(every, headings=headings, baseline=None, gains={}, aggregates={})))
+            shown.append(page_table(title, replace(every, headings=headings, baseline=None, reference={})))
     return templates().get_template("report.html.j2").render(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=facts(content.runs.values()),

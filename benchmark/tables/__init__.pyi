@@ -3,31 +3,28 @@ from . import (
     published as published,
     rendering as rendering,
     selection as selection,
-    style as style,
 )
 from .comparison import (
+    ALPHA as ALPHA,
     MAX_PLAN as MAX_PLAN,
+    MAX_SEEDS as MAX_SEEDS,
+    MIN_PAIRS as MIN_PAIRS,
     PLANS as PLANS,
+    POWER as POWER,
     Declaration as Declaration,
+    Estimate as Estimate,
+    Gain as Gain,
     Plan as Plan,
     check_bound as check_bound,
     declaration as declaration,
+    differences as differences,
     keep_plan as keep_plan,
+    paired_gain as paired_gain,
     parsed_plan as parsed_plan,
     plan_notes as plan_notes,
     plan_of as plan_of,
     statement as statement,
     stored_plans as stored_plans,
-)
-from .gains import (
-    ALPHA as ALPHA,
-    MAX_SEEDS as MAX_SEEDS,
-    MIN_PAIRS as MIN_PAIRS,
-    POWER as POWER,
-    Estimate as Estimate,
-    Gain as Gain,
-    differences as differences,
-    paired_gain as paired_gain,
 )
 from .layout import method_order as method_order, natural as natural, summaries as summaries
 from .published import Comparison as Comparison
@@ -38,7 +35,14 @@ from .rendering import (
     rendered as rendered,
 )
 from .replicates import MIXED as MIXED, footnotes as footnotes, located as located
-from .selection import TableFilter as TableFilter, in_environment as in_environment, suite_runs as suite_runs
+from .selection import (
+    TableFilter as TableFilter,
+    TableLayout as TableLayout,
+    TableStyle as TableStyle,
+    in_environment as in_environment,
+    read_layout as read_layout,
+    suite_runs as suite_runs,
+)
 from .statistics import (
     critical_difference as critical_difference,
     detectable_difference as detectable_difference,
@@ -48,7 +52,6 @@ from .statistics import (
     seeds_needed as seeds_needed,
     two_way as two_way,
 )
-from .style import TableStyle as TableStyle
 from .table import (
     Heading as Heading,
     Table as Table,

@@ -1,4 +1,4 @@
-"""Comparisons that are declared before their runs are looked at, their verdicts, and sequential plans beside runs."""
+"""The difference of two methods over their common seeds, its verdict where it was declared, and sequential plans."""
 
 import json
 import math
@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from statistics import stdev
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,12 +17,116 @@ from benchmark.configuration import Suite
 from benchmark.escaping import file_name, visible
 from benchmark.metrics import HEADLINE, Better
 from benchmark.store import DamagedError, put, read_regular
-from benchmark.tables.gains import ALPHA, MAX_SEEDS, MIN_PAIRS, Gain, paired_gain, verdict
 from methods.errors import InputError
 
+Word = Literal["better by at least", "better", "equivalent", "worse", "worse by at least", "undecided"]
+"""What a declared comparison comes to."""
+
+ALPHA = 0.05  # the level of the tests: 1 - 0.95 is a little more, and a p of 0.05 would be below it
+POWER = 0.8
+RESAMPLES = 2000  # of the bootstrap
+MAX_SEEDS = 100_000  # more seeds than anyone runs: a search for a number of seeds ends here
+MIN_PAIRS = 3  # fewer seeds say too little of their spread: a difference is shown without an interval
 PLANS = "plans"  # the folder below a results folder with the sequential plans of its runs
 MAX_PLAN = 2**22  # bytes of a plan's file
 MAX_LOOKS = 100
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The mean paired difference to a baseline."""
+
+    mean: float  # ours minus the baseline's
+    n: int  # seeds that both have
+    low: float | None = None  # lower end of the interval; None without one
+    high: float | None = None  # its upper end
+    p: float | None = None  # two-sided, of the paired t-test; None without an interval
+    confidence: float | None = None  # the level of the interval
+    sd: float | None = None  # standard deviation of the paired differences; None with fewer than two seeds
+    verdict: Word | None = None  # what a declared comparison comes to; None where nothing was declared (exploratory)
+    bound: float | None = None  # half-width of what the declaration calls equivalent
+    note: str = ""  # what is to be known of the verdict: at how many seeds, or how many are missing
+
+    @property
+    def text(self) -> str:
+        """The verdict in words, with what is to be known of it; empty without a declaration."""
+        if self.verdict is None:
+            return ""
+        words = f"{self.verdict} {self.bound:g}" if self.verdict.endswith("at least") else str(self.verdict)
+        return f"{words} ({self.note})" if self.note else words
+
+
+def differences(ours: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
+    """Return ours minus the baseline's for each seed that both have, in the order of the seeds."""
+    return [ours[seed] - baseline[seed] for seed in sorted(ours.keys() & baseline.keys())]
+
+
+def paired_gain(ours: Mapping[int, float], baseline: Mapping[int, float], alpha: float = ALPHA) -> Gain | None:
+    """Return the gain over the seeds that both have, by the paired t-test; None if they share no seed.
+
+    ``t = mean / (sd / sqrt(n))`` with n - 1 degrees of freedom. Differences that are all the same have no spread to
+    judge by: there is no interval then, as with fewer than three. Its level is 1 - alpha.
+    """
+    found = differences(ours, baseline)
+    if not found:
+        return None
+    n = len(found)
+    mean, sd = math.fsum(found) / n, stdev(found) if n > 1 else None
+    spread = max(found) - min(found)
+    error = (sd or 0.0) / math.sqrt(n)
+    if n < MIN_PAIRS or not error or spread <= 1e-9 * max(map(abs, (*ours.values(), *baseline.values()))):
+        return Gain(mean, n, sd=sd)
+    # half a second that only who compares pays; of scipy.stats the same takes a hundred times as long
+    from scipy.special import stdtr, stdtrit
+
+    half = -float(stdtrit(n - 1, alpha / 2)) * error
+    p = 2 * float(stdtr(n - 1, -abs(mean) / error))
+    return Gain(mean, n, mean - half, mean + half, p, 1 - alpha, sd)
+
+
+def verdict(low: float, high: float, bound: float, better: Better) -> Word:
+    """Return what one interval of a difference says when it is compared with 0 and with ± bound.
+
+    The first that holds: it is beyond the bound (better or worse by at least the bound), it excludes 0 (better or
+    worse), it is within the bound (equivalent); else undecided. The interval is that of ours minus the baseline's, and
+    the bound is above 0.
+    """
+    if better == "low":
+        low, high = -high, -low
+    words: dict[Word, bool] = {
+        "better by at least": low >= bound,
+        "worse by at least": high <= -bound,
+        "better": low > 0,
+        "worse": high < 0,
+        "equivalent": -bound < low and high < bound,
+    }
+    return next((word for word, holds in words.items() if holds), "undecided")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def text(self, form: str) -> str:
+        """Return ``value [low, high]``, each in a format such as ``+.2f``."""
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A row against the baseline over the tasks of one budget."""
+
+    gain: Estimate  # interquartile mean of the paired gains, in the unit of the metric
+    improvement: Estimate  # probability that a run of the row is better than one of the baseline, from 0 to 1
+    columns: int  # over how many tasks
+    confidence: float = 1 - ALPHA  # the level of the intervals
+
+
+# declared comparisons
 
 
 @dataclass(frozen=True)
@@ -44,12 +149,16 @@ class Declaration:
 
     def levels(self) -> list[float]:
         """Return the level of each look."""
+        looks = [*self.looks] or [self.seeds]
+        return [self._level(looks[:n], n == len(looks)) for n in range(1, len(looks) + 1)]
+
+    def _level(self, counts: Sequence[int], final: bool) -> float:
+        """Return the level of the last of some looks, by their numbers of pairs."""
         if len(self.looks) < 2:
-            return [self.alpha]
+            return self.alpha
         from benchmark.tables.statistics import level
 
-        starts = [self.looks[: place + 1] for place in range(len(self.looks))]
-        return [level(start, self.seeds, self.alpha, final=start == self.looks) for start in starts]
+        return level(counts, self.seeds, self.alpha, final)
 
     def judge(
         self,
@@ -84,12 +193,7 @@ class Declaration:
                 continue
             counts.append(n)
             final = look == looks[-1]
-            alpha = self.alpha
-            if len(looks) > 1:
-                from benchmark.tables.statistics import level
-
-                alpha = level(counts, self.seeds, self.alpha, final=final)
-            found = paired_gain(own, reference, alpha)
+            found = paired_gain(own, reference, self._level(counts, final))
             if found is None or found.low is None or found.high is None:
                 continue
             word = verdict(found.low, found.high, bound, better)
@@ -113,13 +217,7 @@ def declaration(name: str, suite: Suite) -> Declaration:
 
 def statement(declared: Declaration, verdicts: bool = True) -> list[str]:
     """Return what was declared and, if they are shown, how its verdicts come about, a line each."""
-    levels = ", ".join(f"{level:.2g}" for level in declared.levels())
-    given = {"declared": declared, "verdicts": verdicts, "bounds": _bounds(declared), "levels": levels}
-    return note_lines("declaration.j2", **given)
-
-
-def _bounds(declared: Declaration) -> str:
-    return ", ".join(f"±{bound:g} {metric}" for metric, bound in declared.bounds.items())
+    return note_lines("declaration.j2", declared=declared, verdicts=verdicts)
 
 
 def note_lines(template: str, **given: Any) -> list[str]:
@@ -158,14 +256,6 @@ class Plan(NamedTuple):
     def file(self) -> str:
         """The name of its file, of its content alone: no plan can take the place of another."""
         return file_name(sha256(self.content.rstrip()).hexdigest()[:12], ".json")
-
-    def store(self, root: Path) -> bool:
-        """Write it into a results folder; return whether it was not there."""
-        path = root / PLANS / self.file
-        if path.exists():
-            return False
-        put(path, self.content)
-        return True
 
 
 class _StoredPlan(BaseModel):
@@ -207,8 +297,10 @@ def keep_plan(root: Path, declared: Declaration, runs: Iterable[str]) -> list[st
     if len(declared.looks) > MAX_LOOKS:
         raise InputError(f"a sequential plan has at most {MAX_LOOKS} looks (given: {len(declared.looks)})")
     names = sorted(runs)
-    content = {"declaration": asdict(declared), "levels": declared.levels(), "runs": names}
-    Plan(declared, frozenset(names), f"{json.dumps(content, indent=2)}\n".encode()).store(root)
+    content = json.dumps({"declaration": asdict(declared), "levels": declared.levels(), "runs": names}, indent=2)
+    plan = Plan(declared, frozenset(names), f"{content}\n".encode())
+    if not (path := root / PLANS / plan.file).exists():
+        put(path, plan.content)
     return plan_notes(names, stored_plans([root]), declared)
 
 
@@ -236,17 +328,12 @@ def plan_of(runs: Collection[str], plans: Iterable[Plan], baseline: str | None) 
 
 def plan_notes(runs: Collection[str], plans: Iterable[Plan], applied: Declaration | None) -> list[str]:
     """Return a line for each stored plan of some of the runs that is not the declaration that is applied to them."""
-    lines = {}
+    others = {}
     for plan in plans:
-        one, shared = plan.declaration, len(plan.runs.intersection(runs))
-        if shared and (applied is None or _compared(one) != _compared(applied)):
-            looks = ", ".join(map(str, one.looks or [one.seeds]))
-            lines[_compared(one)] = (
-                f"{shared} of these runs belong to a sequential plan ({one.name}) that is not applied here: looks at "
-                f"{looks} of at most {one.seeds} seeds, baseline {one.baseline}, {_bounds(one)}, level 0.05 / "
-                f"{one.comparisons}; levels hold for one plan, and another look at its runs is wrong more often"
-            )
-    return list(lines.values())
+        compared, shared = _compared(plan.declaration), len(plan.runs.intersection(runs))
+        if shared and (applied is None or compared != _compared(applied)):
+            others[compared] = (plan.declaration, shared)
+    return note_lines("plans.j2", others=others.values())
 
 
 def _compared(declared: Declaration) -> str:

@@ -5,10 +5,10 @@ A configuration of a method has one name, the same in every column.
 
 import json
 import re
-import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -22,18 +22,15 @@ from methods.errors import InputError, unknown
 OWN = "own."  # begins the columns with the training settings that belong to one method alone
 TASK = "task"  # the column of a frame that says to which task of a suite a run belongs
 
-KEYS = ("method", "dataset", "backbone", "split", "seed")
-ROWS: tuple[str, ...] = ("method",)
-COLUMNS: tuple[str, ...] = ("dataset", "backbone")
+ROWS = ("method", "method,seed")  # what a row may be
 
 
-def split_words(text: str) -> list[str]:
-    """Return the words of a list with commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+def check_names(option: str, given: str | Sequence[str], valid: Collection[str]) -> list[str]:
+    """Return names, which may be in one text with commas, without repetitions.
 
-
-def check_names(option: str, names: Sequence[str], valid: Collection[str]) -> list[str]:
-    """Return the names without repetitions, or raise an InputError for none, or for an unknown one."""
+    An InputError is raised for none, or for an unknown one.
+    """
+    names = list(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
     if not names:
         raise InputError(f"{option} names nothing (valid: {', '.join(sorted(valid))})")
     for name in names:
@@ -46,17 +43,15 @@ def check_names(option: str, names: Sequence[str], valid: Collection[str]) -> li
 class Arrangement:
     """Runs in their places."""
 
-    # with `row`, `column`, `variant` (the method, or the name that its runs were asked for under) and `base` (the
-    # row, or the column where methods are there, without settings); a run that was asked for under several names is
-    # there as often
+    # with `row`, `column`, `variant` (the method, or the name that its runs were asked for under) and `base` (the row
+    # without settings); a run that was asked for under several names is there as often
     runs: pd.DataFrame
-    methods: str  # `row` or `column`: where the methods are
     usual: Mapping[str, str]  # what a variant's plain name is short for
     following: Mapping[str, Sequence[str]]  # the settings of a variant that follow from the context
 
-    def notes(self, labels: Collection[str], word: Callable[[str], str] = str) -> list[str]:
-        """Return what the labels that are shown leave unsaid, a line each."""
-        shown = self.runs[self.runs[self.methods].isin(labels)]
+    def notes(self, rows: Collection[str], word: Callable[[str], str] = str) -> list[str]:
+        """Return what the labels of the rows that are shown leave unsaid, a line each."""
+        shown = self.runs[self.runs["row"].isin(rows)]
         names = set(shown["variant"])
         lines = [f"{word(name)} alone stands for {said}" for name, said in self.usual.items() if name in names]
         following = [f"{word(name)}: {', '.join(keys)}" for name, keys in self.following.items() if name in names]
@@ -64,98 +59,83 @@ class Arrangement:
             start = "by dataset, length of the run or number of networks differ, in one row: "
             lines.append(start + "; ".join(following))
         own = shown[shown["recipe"].notna()]
-        recipes = (f"{word(label)}: {recipe}" for label, recipe in zip(own[self.methods], own["recipe"], strict=True))
+        recipes = (f"{word(label)}: {recipe}" for label, recipe in zip(own["row"], own["recipe"], strict=True))
         return [*lines, *dict.fromkeys(recipes)]
 
 
-def arranged(frame: pd.DataFrame, rows: Sequence[str] = ROWS, columns: Sequence[str] = COLUMNS) -> Arrangement:
-    """Return the runs with ``row`` and ``column``: the keys' values, each with the settings in which runs differ.
+def arranged(frame: pd.DataFrame, by_seed: bool = False) -> Arrangement:
+    """Return the runs with ``row`` and ``column``: method, and dataset and network, each with what runs differ in.
 
     What a method's runs differ in is named beside the method, alike in the whole table; what all differ in beside
-    the dataset. Scores on the validation split always say so.
+    the dataset. Scores on the validation split always say so. The columns of a suite's runs are its tasks.
+
+    Args:
+        by_seed: Whether each seed has a row of its own.
     """
-    if TASK in frame.columns and tuple(columns) == COLUMNS:
-        # the runs of a suite: its tasks say what their columns are
-        columns = (TASK,)
-    if both := [key for key in columns if key in rows]:
-        raise InputError(f"{both[0]} cannot be in the rows and in the columns")
     runs = _expanded(frame)
     runs["dataset"] = runs["dataset"].map(short_name)
     # of what a run is made of, not of what it was made with
-    parts = [name for name in runs.columns if not name.startswith("environment.")]
-    hashes = [name for name in parts if name.startswith("files.") or name.endswith((".source", ".checksum"))]
-    for name in hashes:
-        runs[name] = runs[name].map(lambda content: content[:8], na_action="ignore")
+    names = [name for name in map(str, runs.columns) if not name.startswith("environment.")]
+    hashes = [name for name in names if name.startswith("files.") or name.endswith((".source", ".checksum"))]
+    runs[hashes] = runs[hashes].map(lambda content: content[:8], na_action="ignore")
     # a file counts by its content, wherever it is
-    files = {name.removeprefix("files.") for name in hashes if name.startswith("files.")}
-    of_method = ("method.version", "method.source")
-    own = [name for name in runs.columns if name.startswith(("hyperparameters.", "files.", OWN)) or name in of_method]
-    own = [name for name in own if name.removeprefix("hyperparameters.") not in files]
+    paths = {name.replace("files.", "hyperparameters.", 1) for name in hashes if name.startswith("files.")}
+    of_method = ("hyperparameters.", "files.", "method.version", "method.source", OWN)
+    own = [name for name in names if name.startswith(of_method) and name not in paths]
     # as in a run's identity, it makes no difference in which way they are not true
-    for name in settings_of_role(FieldRole.EXECUTION) & {*runs.columns}:
-        runs[name] = runs[name].map(lambda value: str(value) == "True")
+    execution = [*settings_of_role(FieldRole.EXECUTION) & {*names}]
+    runs[execution] = runs[execution].astype(str) == "True"
     measuring = settings_of_role(FieldRole.MEASURES)
-    shared = [name for name in runs.columns if name.startswith(("train.", "data.")) and name not in measuring]
-    about_data = "row" if {"dataset", "backbone"} & {*rows} and not {"dataset", "backbone"} & {*columns} else "column"
-    about_method = "column" if "method" in columns else "row"
-    words = {key: runs[key] for key in (*rows, *columns)}
-    words |= {"method": runs["variant"], "seed": "seed " + runs["seed"].astype(str)}
-    for axis, keys in (("row", rows), ("column", columns)):
-        labels = map("/".join, zip(*(words[key] for key in keys), strict=True))
-        runs[axis] = pd.Series([*labels], index=runs.index, dtype=object)
-    placed = {"dataset", "backbone"} if TASK in columns else {*rows, *columns}
-    _tell_apart(runs, [], about_data, [key for key in ("dataset", "backbone") if key not in placed])
-    if "split" not in (*rows, *columns):
-        runs[about_data] += runs["split"].map(lambda split: ", split=validation" if split == "validation" else "")
-    runs[about_data] += runs["budget"].map(lambda budget: f", {budget}" if budget else "")
-    _tell_apart(runs, ["dataset", "backbone", "budget"], about_data, shared)
+    shared = [name for name in names if name.startswith(("train.", "data.")) and name not in measuring]
+    runs["row"] = runs["variant"] + ("/seed " + runs["seed"].astype(str) if by_seed else "")
+    runs["column"] = runs[TASK] if TASK in runs else runs["dataset"] + "/" + runs["backbone"]
+    runs["column"] += runs["split"].map(lambda split: ", split=validation" if split == "validation" else "")
+    runs["column"] += runs["budget"].map(lambda budget: f", {budget}" if budget else "")
+    _tell_apart(runs, ["dataset", "backbone", "budget"], shared)
     # a subset has a checksum of its own, which says nothing more than its size
-    checksum = [name for name in hashes if not name.startswith(("files.", "method."))]
-    _tell_apart(runs, ["dataset", "backbone", about_data], about_data, checksum)
-    _tell_replicates_apart(runs, about_data)
-    if "method" not in (*rows, *columns) and runs["variant"].nunique() > 1:
-        runs[about_method] += ", method=" + runs["variant"]
-    runs["base"] = runs[about_method]
-    place = runs["dataset"] + "/" + runs["backbone"] if about_data == about_method else runs[about_data].copy()
+    _tell_apart(runs, ["dataset", "backbone", "column"], [name for name in hashes if name not in own])
+    _tell_replicates_apart(runs)
+    runs["base"] = runs["row"]
     usual: dict[str, str] = {}
     following: dict[str, list[str]] = {}
     for variant, group in runs.groupby("variant", sort=False):
-        suffixes, plain, by_context = _named(group, place[group.index], own)
-        runs.loc[group.index, about_method] += suffixes
+        suffixes, plain, by_context = _named(group, own)
+        runs.loc[group.index, "row"] += suffixes
         usual |= {str(variant): plain} if plain else {}
         following |= {str(variant): by_context} if by_context else {}
-    return Arrangement(runs, about_method, usual, following)
+    return Arrangement(runs, usual, following)
 
 
-def _tell_apart(runs: pd.DataFrame, keys: list[str], label: str, settings: list[str]) -> None:
-    """Add to the labels the settings in which runs that agree in the keys differ."""
-    varying = [name for name in settings if runs[name].nunique(dropna=False) > 1]
-    labels = runs[label].copy()
-    for group in [own for _, own in runs.groupby(keys, sort=False)] if keys else [runs]:
-        for name in [name for name in varying if group[name].nunique(dropna=False) > 1]:
+def _tell_apart(runs: pd.DataFrame, keys: list[str], settings: list[str]) -> None:
+    """Add to the columns' labels the settings in which runs that agree in the keys differ."""
+    labels = runs["column"].copy()
+    for _, group in runs.groupby(keys, sort=False):
+        for name in [name for name in settings if group[name].nunique(dropna=False) > 1]:
             short = name.rpartition(".")[2]
             # code is not known of runs from before it was noted
             nothing = "all" if short.endswith("_per_class") else "unknown" if short == "source" else "default"
             labels[group.index] += f", {short}=" + group[name].map(partial(shown_setting, nothing=nothing))
-    runs[label] = labels
+    runs["column"] = labels
 
 
-def _tell_replicates_apart(runs: pd.DataFrame, label: str) -> None:
-    """Add to the labels the environment, where the same run was measured in several.
+def main_environment(runs: pd.DataFrame) -> str | None:
+    """Return the environment with the most finished runs, where one of them was measured in several; else None."""
+    finished = runs[runs["status"] == "finished"]
+    if not finished["environment"].groupby(finished["run"].map(identity_in)).nunique().max() > 1:
+        return None
+    return str(finished["environment"].value_counts().sort_index().idxmax())
+
+
+def _tell_replicates_apart(runs: pd.DataFrame) -> None:
+    """Add to the columns' labels the environment, where the same run was measured in several.
 
     What did not finish is shown in the environment with the most runs.
     """
-    if "environment" not in runs or runs["environment"].nunique() < 2:
-        return
-    labels = runs[label].copy()
-    finished = runs[runs["status"] == "finished"]
-    identities = finished["run"].map(identity_in)
-    for name, own in finished.groupby(label, sort=False):
-        if own["environment"].groupby(identities).nunique().max() > 1:
-            most = own["environment"].value_counts().index[0]
-            places = runs[runs[label] == name]
+    labels = runs["column"].copy()
+    for _, places in runs.groupby("column", sort=False) if "environment" in runs else ():
+        if (most := main_environment(places)) is not None:
             labels[places.index] += ", " + places["environment"].where(places["status"] == "finished", most)
-    runs[label] = labels
+    runs["column"] = labels
 
 
 def _expanded(frame: pd.DataFrame) -> pd.DataFrame:
@@ -202,9 +182,7 @@ def _used(row: Mapping[Any, Any], use: Mapping[str, Any]) -> dict[Any, Any]:
 # what the configurations of a method are called
 
 
-def _named(
-    runs: pd.DataFrame, place: "pd.Series[Any]", settings: Sequence[str]
-) -> "tuple[pd.Series[Any], str, list[str]]":
+def _named(runs: pd.DataFrame, settings: Sequence[str]) -> "tuple[pd.Series[Any], str, list[str]]":
     """Return for a method's runs what follows its name, what its plain name is short for, and what the context decides.
 
     Two runs have one name exactly if no setting that is read tells them apart. What a setting is may follow from the
@@ -213,12 +191,10 @@ def _named(
     common one of the table, or, where that one is not to be found, the most common one that never is beside it. The
     configuration with the most places has the plain name, if it is one; others name every setting that differs.
     """
-    networks = runs["backbone"].map(lambda name: str(name).count("+"))
-    parts = zip(runs["dataset"], networks, runs["budget"], strict=True)
-    anywhere = pd.Series([*map(str, parts)], index=runs.index, dtype=object)
+    anywhere = runs["dataset"] + " " + runs["backbone"].str.count(r"\+").astype(str) + " " + runs["budget"]
     # in a comparison of equal cost the length follows from the network, which stands for it
     lengths = runs["train.epochs"].astype(object).where(runs["train.epochs"].notna(), runs["backbone"])
-    context = anywhere + " " + lengths.map(str)
+    context = anywhere + " " + lengths.astype(str)
     keys: dict[str, pd.Series[Any]] = {}
     tokens: list[pd.Series[Any]] = []
     by_context: list[str] = []
@@ -236,18 +212,16 @@ def _named(
                 by_context.append(name.rpartition(".")[2])
                 continue
         keys[name] = values
-        tokens.append(_tokens(values, within, place))
+        tokens.append(_tokens(values, within, runs["column"]))
     suffixes, plain = pd.Series("", index=runs.index, dtype=object), ""
     if not keys:
         return suffixes, plain, by_context
     # the last words of settings, longer where two would be called alike
-    last = [name.rpartition(".")[2] for name in keys]
-    names = [
-        word if last.count(word) == 1 else name.removeprefix("hyperparameters.").removeprefix(OWN)
-        for name, word in zip(keys, last, strict=True)
-    ]
+    last = Counter(name.rpartition(".")[2] for name in keys)
+    short = {name: name.rpartition(".")[2] for name in keys}
+    names = [word if last[word] == 1 else re.sub(f"^hyperparameters.|^{OWN}", "", name) for name, word in short.items()]
     identities = pd.Series([*zip(*tokens, strict=True)], index=runs.index, dtype=object)
-    usual = _most(identities, place, runs["recipe"])
+    usual = _most(identities, runs["column"], runs["recipe"])
     for identity, members in identities.groupby(identities, sort=False):
         found = [sorted(set(values[members.index].dropna())) for values in keys.values()]
         words = [own[0] if len(own) == 1 else f"usual ({' or '.join(own)})" for own in found]
@@ -291,8 +265,7 @@ def _most(values: "pd.Series[Any]", place: "pd.Series[Any]", recipe: "pd.Series[
         # a training recipe of its own is what is set beside the plain method, never the plain method
         second = len(members) if recipe is None else -int(recipe[members.index].notna().any())
         counts[value] = (place[members.index].nunique(), second)
-    best = max(counts.values())
-    leaders = [value for value, count in counts.items() if count == best]
+    leaders = [value for value, count in counts.items() if count == max(counts.values())]
     return min(leaders, key=str) if recipe is None or len(leaders) == 1 else None
 
 
@@ -308,14 +281,8 @@ def shown_setting(value: Hashable, nothing: str = "default") -> str:
 
 def method_order(name: str) -> tuple[int, str]:
     """Return a key that sorts methods as they are listed: by their publication, unknown ones last."""
-    known = _known_methods(tuple(sys.path))
+    known = [*registry.catalogue()]
     return known.index(name) if name in known else len(known), name
-
-
-@cache
-def _known_methods(path: tuple[str, ...]) -> list[str]:
-    # installed packages are looked for once: thousands of rows are sorted by this
-    return [*registry.catalogue()]
 
 
 def natural(label: str) -> list[str | float]:

@@ -21,10 +21,8 @@ Dataset = Literal["cifar10", "cifar100", "tinyimagenet", "imagenet"]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 Text = Annotated[str, Field(min_length=1)]
 
-HEADER = (
-    "method", "dataset", "backbone", "ours", "published", "difference", "source", "protocol of the source",
-    "ours differs",
-)  # fmt: skip
+HEADER = ("method", "dataset", "backbone", "ours", "published", "difference", "source", "protocol of the source",
+          "ours differs")  # fmt: skip
 
 REFERENCE = {"train.epochs": 300, "train.batch_size": 128, "train.lr": 0.1, "data.train_per_class": None,
              "data.test_per_class": None, "train.optimizer": "sgd", "train.label_smoothing": 0.0,
@@ -107,26 +105,6 @@ class Content(_Strict):
     sources: dict[Text, Source]
     tables: list[_Table]
 
-    def numbers(self) -> Iterator[PublishedNumber]:
-        """Yield every number, in the file's order."""
-        for table in self.tables:
-            source, places = self.sources[table.source], table.networks or [0] * len(table.methods)
-            for backbone, row in table.rows.items():
-                for method, place, cell in zip(table.methods, places, row, strict=True):
-                    notes = [one.note for one in source.notes if one.applies(method, backbone, table.dataset)]
-                    yield PublishedNumber(
-                        method=method,
-                        dataset=table.dataset,
-                        backbone=backbone,
-                        network=backbone.split("+")[place - 1] if place else backbone,
-                        runs=source.runs,
-                        epoch=source.epoch,
-                        source=table.source,
-                        protocol="; ".join(source.differences),
-                        note="; ".join(notes),
-                        **dict(zip(table.cells, cell if isinstance(cell, list) else [cell], strict=False)),
-                    )
-
 
 @cache
 def content() -> Content:
@@ -138,7 +116,20 @@ def content() -> Content:
 @cache
 def load() -> tuple[PublishedNumber, ...]:
     """Return every published number, in the file's order."""
-    return tuple(content().numbers())
+    found = []
+    for table in content().tables:
+        source, places = content().sources[table.source], table.networks or [0] * len(table.methods)
+        for backbone, row in table.rows.items():
+            for method, place, cell in zip(table.methods, places, row, strict=True):
+                network = backbone.split("+")[place - 1] if place else backbone
+                notes = [one.note for one in source.notes if one.applies(method, backbone, table.dataset)]
+                found.append(PublishedNumber(
+                    method=method, dataset=table.dataset, backbone=backbone, network=network, runs=source.runs,
+                    epoch=source.epoch, source=table.source, protocol="; ".join(source.differences),
+                    note="; ".join(notes),
+                    **dict(zip(table.cells, cell if isinstance(cell, list) else [cell], strict=False)),
+                ))  # fmt: skip
+    return tuple(found)
 
 
 def find(method: str, dataset: str, backbone: str) -> list[PublishedNumber]:
@@ -200,28 +191,27 @@ def typed_comparison(comparisons: Sequence[Comparison]) -> TypedTable:
     """Return the comparison as a typed table; every row names its source and what its protocol differs in."""
     rows: list[list[str]] = []
     data: list[dict[str, object]] = []
-    sources: dict[str, Source] = {}
     for item in comparisons:
         number, cell = item.number, item.ours
-        source = sources[number.source] = content().sources[number.source]
-        spread = f" ± {number.std:.2f}" if number.std is not None else ""
-        rows.append([
-            number.method,
-            number.dataset,
-            number.backbone if number.network == number.backbone else f"{number.backbone}: {number.network}",
-            cell.text() if cell else "",
-            f"{number.accuracy:.2f}{spread}" + (f" ({number.runs})" if number.runs else ""),
-            "" if item.difference is None else f"{item.difference:+.2f}",
-            number.source,
-            "; ".join(part for part in (f"{number.epoch} epoch", number.protocol, number.note) if part),
-            item.settings,
-        ])  # fmt: skip
-        ours = None
+        source, ours = content().sources[number.source], None
         if cell is not None:
             seeds = {str(seed): value for seed, value in cell.values.items()}
             ours = {"text": cell.text(), "mean": cell.mean, "seeds": seeds, "settings": item.settings}
         of_source = {"source_title": source.title, "source_url": source.url}
         data.append({**asdict(number), **of_source, "ours": ours, "difference": item.difference})
+        spread = f" ± {number.std:.2f}" if number.std is not None else ""
+        rows.append([
+            number.method,
+            number.dataset,
+            number.backbone + (f": {number.network}" if number.network != number.backbone else ""),
+            cell.text() if cell else "",
+            f"{number.accuracy:.2f}{spread}" + (f" ({number.runs})" if number.runs else ""),
+            "" if item.difference is None else f"{item.difference:+.2f}",
+            number.source,
+            "; ".join(filter(None, (f"{number.epoch} epoch", number.protocol, number.note))),
+            item.settings,
+        ])  # fmt: skip
+    sources = {item.number.source for item in comparisons}
     notes = [
         "published numbers were measured by others and are no results of ours; ours: test accuracy of the students in "
         "%, last epoch, mean ± standard deviation (number of seeds); difference: ours minus published, in points",

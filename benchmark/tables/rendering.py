@@ -1,7 +1,5 @@
 """The typed table as text: Markdown, LaTeX, CSV, HTML or JSON."""
 
-import csv
-import io
 import itertools
 import json
 import re
@@ -15,9 +13,9 @@ from jinja2 import Template
 from benchmark import escaping
 from benchmark.escaping import LATEX, MARKDOWN, latex as tex, visible
 from benchmark.tables.comparison import templates
-from benchmark.tables.style import TableStyle
+from benchmark.tables.selection import TableStyle
 from benchmark.tables.table import Table
-from benchmark.tables.view import BEST, SECOND, Cell, Column, Kind, TypedTable, structured, tidy, typed
+from benchmark.tables.view import BEST, SECOND, Cell, Kind, TypedTable, structured, tidy, typed
 from methods.errors import unknown
 
 Escape = Callable[[str], str]  # from text to what prints it as it is in a kind of document
@@ -50,10 +48,9 @@ def markdown(content: TypedTable, name: Escape = escaping.markdown, marks: Mappi
 
 def comma_separated(content: TypedTable) -> str:
     """Return CSV of texts without marks and notes."""
-    lines = io.StringIO()
     # what is no name is a number with its sign, or begins with a number or a word of ours
-    csv.writer(lines, lineterminator="\n").writerows(_grid(content, visible, escaping.csv_text, {}))
-    return lines.getvalue().rstrip("\n")
+    header, *lines = _grid(content, visible, escaping.csv_text, {})
+    return str(pd.DataFrame(lines, columns=header).to_csv(index=False, lineterminator="\n")).rstrip("\n")
 
 
 def frame_csv(frame: pd.DataFrame, float_format: str | None = None) -> str:
@@ -90,7 +87,12 @@ def latex(content: TypedTable, style: TableStyle | None = None, name: Escape = t
     style, columns = style or TableStyle(), content.columns[1:]
     # headings from above: dataset, network and settings, metric or what is beside it
     levels = {
-        one.id: (*style.levels(one.heading.column, LATEX), _latex_title(one, style)) for one in columns if one.heading
+        one.id: (
+            *style.levels(one.heading.column, LATEX),
+            one.heading.below(style, LATEX) if one.kind == "value" else tex(one.kind),
+        )
+        for one in columns
+        if one.heading
     }
     used = [level for level in range(3) if any(own[level] for own in levels.values())] or [2]
     # a column of the whole table has its title in the lowest level that there is
@@ -102,8 +104,9 @@ def latex(content: TypedTable, style: TableStyle | None = None, name: Escape = t
     body = _latex_template().render(
         style=style,
         caption=LATEX.chosen(style.caption),
-        kinds="".join(kinds),
-        header=_latex_header(name(content.columns[0].title), headings, kinds),
+        kinds=kinds,
+        corner=name(content.columns[0].title),
+        levels=_latex_spans(headings),
         rows=content.rows,
         name=name,
         columns=[[_latex_cell(cell, one.kind) for cell in one.cells] for one in columns],
@@ -121,28 +124,16 @@ def _latex_template() -> Template:
     return overlay.get_template("table.tex")
 
 
-def _latex_title(column: Column, style: TableStyle) -> str:
-    return column.heading.below(style, LATEX) if column.heading and column.kind == "value" else tex(column.kind)
-
-
-def _latex_header(corner: str, headings: Sequence[tuple[str, ...]], kinds: Sequence[str]) -> list[str]:
-    """Return the lines of the headings: equal neighbours are printed once over their columns, with a rule below."""
-    lines = []
-    depth = len(headings[0]) if headings else 1
-    for level in range(1, depth + 1):
-        cells, rules, place = [corner if level == depth else ""], "", 0
+def _latex_spans(headings: Sequence[tuple[str, ...]]) -> list[list[tuple[str, range]]]:
+    """Return for each level of the headings its words with the places of their columns: equal neighbours are one."""
+    levels = []
+    for level in range(1, 1 + max(map(len, headings), default=1)):
+        spans, place = list[tuple[str, range]](), 0
         for key, group in itertools.groupby(headings, key=lambda own: own[:level]):
-            end, words = place + len(list(group)), key[-1]
-            if words and end > place + 1 and level < depth:
-                cells.append(rf"\multicolumn{{{end - place}}}{{c}}{{{words}}}")
-                rules += rf" \cmidrule(lr){{{place + 2}-{end + 1}}}"
-            else:
-                # what is told apart by nothing still has a heading each
-                centred = rf"\multicolumn{{1}}{{c}}{{{words}}}" if words else ""
-                cells += [words if kind == "l" else centred for kind in kinds[place:end]]
-            place = end
-        lines.append(" & ".join(cells) + r" \\" + rules)
-    return lines
+            spans.append((key[-1], range(place, place + len(list(group)))))
+            place = spans[-1][1].stop
+        levels.append(spans)
+    return levels
 
 
 _NUMBERS = re.compile(r"( \[[^]]*\]|, [np]=[^;]+|[+-]\d[\d.]*)")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import pandas as pd
 
@@ -52,11 +51,6 @@ class Replicates:
         """The sample's standard deviation over the seeds; None with fewer than two."""
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
-    @property
-    def not_finished(self) -> dict[str, dict[str, Any]]:
-        """The runs that did not finish by status, as JSON has them: count and first reason."""
-        return {str(one.status): {"count": one.count, "reason": one.reason} for one in self.unfinished}
-
     def numbers(self, n: bool = True) -> str:
         """Return ``mean ± std (n)`` of the finished runs, with their number or without; nothing if there is none."""
         if self.mean is None:
@@ -83,23 +77,18 @@ def records(runs: pd.DataFrame) -> list[Run]:
 def replicates(records: Sequence[Run], metric: Metric, digits: int | None = None) -> dict[str, Replicates]:
     """Return the values of runs that differ in nothing but the seed, by part of the metric."""
     values: dict[str, dict[int, float]] = {}
-    others: dict[Status, list[Run]] = {status: [] for status in Status}
     # the same run may be stored twice, as when its images have been moved; it still counts once
     finished = {int(run["seed"]): run for run in records if Status(run["status"]) is Status.FINISHED}
-    for run in records:
-        if int(run["seed"]) not in finished:
-            others[Status(run["status"])].append(run)
     for seed, run in sorted(finished.items()):
         for part, value in metric.of(run).items():
             values.setdefault(part, {})[seed] = value
     if not values and metric.name in (EACH, CLASSES):
         return {}
     unfinished = []
-    for status, runs in others.items():
-        if runs:
-            more = runs[0].get("error")
-            found = Unfinished(status, len(runs), str(runs[0]["reason"]), more if isinstance(more, str) else "")
-            unfinished.append(found)
+    for status in Status:
+        lost = [run for run in records if run["status"] == status and int(run["seed"]) not in finished]
+        if lost:
+            unfinished.append(Unfinished(status, len(lost), str(lost[0]["reason"]), str(lost[0].get("error", ""))))
     ended = frozenset(int(run["seed"]) for run in records if Status(run["status"]).final)
     decimals = metric.decimals if digits is None else digits
     return {part: Replicates(found, unfinished, decimals, ended) for part, found in (values or {"": {}}).items()}
@@ -110,7 +99,7 @@ def located(frame: pd.DataFrame, results: Sequence[Path]) -> pd.DataFrame:
     failed = frame.loc[frame["status"] == str(Status.FAILED), "run"].unique()
     paths = ((str(run), root / "runs" / str(run) / ERROR) for root in results for run in failed)
     there = {run: str(path) for run, path in paths if path.is_file()}
-    return frame.copy().assign(error=frame["run"].map(there)) if there else frame
+    return frame.copy().assign(error=frame["run"].map(there).fillna("")) if there else frame
 
 
 MIXED = {

@@ -1,18 +1,21 @@
-"""Which runs, rows and columns a table or a figure shows, in which order; the runs that a suite declares."""
+"""What a table or a figure shows and how, the YAML file (``--layout``) of both, and the runs that a suite declares."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark import configuration, datasets
-from benchmark.configuration import SECTIONS, FieldRole, Suite, Task, settings_of_role, suites
+from benchmark.configuration import SECTIONS, FieldRole, Suite, Task, read_yaml, settings_of_role, suites
+from benchmark.escaping import PLAIN, Markup
 from benchmark.formatting import short_name
-from benchmark.store import BUDGETS_JOINED_BY, identity_in, select
+from benchmark.metrics import METRICS
+from benchmark.store import BUDGETS_JOINED_BY, select
 from benchmark.tables import layout
 from benchmark.tables.comparison import Declaration, Plan, declaration, plan_notes, plan_of, statement
 from benchmark.tables.layout import shown_setting, summaries
@@ -65,11 +68,10 @@ class TableFilter(BaseModel):
         own = [] if declared is None else statement(declared, verdicts=False)
         return own + plan_notes(runs, plans, declared)
 
-    def runs(self, frame: pd.DataFrame, keep_splits: bool = False) -> tuple[pd.DataFrame, list[str]]:
+    def runs(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         """Return the runs that are chosen, and a line on what was left out without being asked for.
 
-        Runs on the validation split stay beside the others if ``keep_splits``, as where it is a key. An InputError is
-        raised if a word is unknown, or no run is chosen.
+        An InputError is raised if a word is unknown, or no run is chosen.
         """
         if self.split is not None and self.split not in SPLITS:
             raise unknown("split", self.split, SPLITS)
@@ -81,7 +83,7 @@ class TableFilter(BaseModel):
         if chosen.empty:
             raise InputError(f"no run fits --where {self.where!r}")
         tested = chosen["split"] == "test"
-        wanted = self.split or ("all" if keep_splits or not tested.any() else "test")
+        wanted = self.split or ("test" if tested.any() else "all")
         fits = chosen["split"].isin([wanted, *(SPLITS if wanted == "all" else ())])
         if not fits.any():
             raise InputError(f"no run is scored on the {wanted} split (--split all shows the others)")
@@ -89,8 +91,8 @@ class TableFilter(BaseModel):
             notes.append(f"{left} run{'' if left == 1 else 's'} on validation images not shown (--split all)")
         return chosen[fits], notes
 
-    def shown_labels(self, runs: pd.DataFrame, labels: Sequence[str], axis: str, of_methods: bool) -> list[str]:
-        """Return the rows, or the columns, that are shown, in order; methods can be hidden.
+    def shown_labels(self, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
+        """Return the rows, or the columns, that are shown, in order; rows can be hidden.
 
         A word that is a method, a dataset or a network without runs is passed over. An InputError is raised if a word
         means nothing, or nothing is left.
@@ -100,9 +102,9 @@ class TableFilter(BaseModel):
             found = list(dict.fromkeys(label for word in words for label in _meant(word, runs, labels, axis)))
             if not found:
                 raise InputError(f"there are no runs of these {axis}s: {quoted(words)}")
-        for word in self.hide if of_methods else ():
+        for word in self.hide if axis == "row" else ():
             # a method's name hides all of its rows
-            hidden = _of_method(word, runs, labels, axis) or [label for label in labels if label == word]
+            hidden = _of_method(word, runs, labels) or [label for label in labels if label == word]
             if not hidden:
                 raise unknown("method to hide", word, {*labels, *runs["method"]}, quoted=True)
             found = [label for label in found if label not in hidden]
@@ -115,7 +117,7 @@ class TableFilter(BaseModel):
         if not self.hide:
             return set()
         runs = layout.arranged(summaries(frame)).runs
-        shown = self.shown_labels(runs, list(dict.fromkeys(runs["row"])), "row", of_methods=True)
+        shown = self.shown_labels(runs, list(dict.fromkeys(runs["row"])), "row")
         return set(runs["run"]) - set(runs.loc[runs["row"].isin(shown), "run"])
 
     def grouped(self, runs: pd.DataFrame, labels: Sequence[str]) -> dict[str, str]:
@@ -123,27 +125,127 @@ class TableFilter(BaseModel):
         return {row: name for word, name in self.groups.items() if name for row in _meant(word, runs, labels, "row")}
 
 
+class TableStyle(BaseModel):
+    """How a table is shown."""
+
+    model_config = TableFilter.model_config
+
+    labels: Mapping[str, str] = Field({}, description="of methods, rows, datasets, networks, settings and scores")
+    assignments: Sequence[str] = Field((), description="labels as OLD=NEW words, told apart once the table is known")
+    digits: int | None = Field(None, ge=0, le=10, description="decimal places of accuracies; null: 2")
+    n: bool = Field(True, description="whether cells and gains say their number of seeds")
+    p: bool = Field(True, description="whether gains have their p value")
+    interval: bool = Field(True, description="whether gains have their interval")
+    gains: Literal["columns", "cell", "rows"] = Field("columns", description="where gains are")
+    rank: bool = Field(True, description="whether the average rank is a column")
+    aggregates: bool = Field(True, description="whether what several tasks say together of a gain is a column")
+    planning: bool = Field(True, description="whether deviations and planned seeds are columns, where there is a bound")
+    environment: Literal["none", "table", "table*"] = Field("none", description="of LaTeX, around the table")
+    caption: str = Field("", description="of that environment")
+    anchor: str = Field("", description="its name for \\ref")
+
+    def resolved(self, labels: Iterable[str], metrics: Iterable[str] = METRICS) -> "TableStyle":
+        """Return the style for a table of these rows and columns; an InputError for a label of no known word."""
+        known = {*metrics}
+        for label in labels:
+            head, *settings = label.split(", ")
+            known |= {label, head, *head.split("/"), *settings}
+        elsewhere = {*registry.catalogue(), *backbones.available(), *datasets.available()}
+        for old in self.labels:
+            # what has no runs yet, or is hidden, may have its name already
+            parts = old.partition(", ")[0].split("/")
+            if old not in known and not all(part in elsewhere or ":" in part or "=" in part for part in parts):
+                raise unknown("label", old, known, quoted=True)
+        named = {**self.labels, **assigned(self.assignments, known | elsewhere)}
+        return self.model_copy(update={"labels": named, "assignments": ()})
+
+    def word(self, label: str, form: Markup = PLAIN) -> str:
+        """Return what a row or column is called: the label as a whole, else each of its parts that has a name.
+
+        Args:
+            form: Of the document that it is in: a part that has no name of its own is text there.
+        """
+        if label in self.labels:
+            return form.chosen(self.labels[label])
+        head, *settings = label.split(", ")
+        called = "/".join(self._part(part, form) for part in ([head] if head in self.labels else head.split("/")))
+        return ", ".join([called, *(self._part(part, form) for part in settings)])
+
+    def levels(self, column: str, form: Markup) -> tuple[str, str]:
+        """Return a column's label in two: its first key, as the dataset, and the rest, as network and settings."""
+        if column in self.labels:
+            return form.chosen(self.labels[column]), ""
+        head, *settings = column.split(", ")
+        first, _, rest = head.partition("/")
+        below = ", ".join(self.word(part, form) for part in (rest, *settings) if part)
+        return self._part(first, form), below
+
+    def _part(self, part: str, form: Markup) -> str:
+        return form.chosen(self.labels[part]) if part in self.labels else form.text(part)
+
+
+def assigned(words: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Return the labels that ``OLD=NEW`` words mean, or raise an InputError; OLD may have a ``=`` of its own."""
+    valid = set(known)
+    found = {}
+    for word in words:
+        splits = [(word[:place], word[place + 1 :]) for place, char in enumerate(word) if char == "="]
+        if not splits:
+            raise InputError(f"--label takes OLD=NEW, such as dkel='DKEL (ours)' (given: {word!r})")
+        # the longest beginning that is something wins
+        old, new = next((pair for pair in reversed(splits) if pair[0] in valid), splits[0])
+        if old not in valid:
+            raise unknown("label", old, valid, quoted=True)
+        found[old] = new
+    return found
+
+
+class TableLayout(TableFilter, TableStyle):
+    """What is shown, and how; what the command line says wins over a file."""
+
+    description: str = Field("", description="for who reads the file")
+    value: list[str] = Field([], description="scores, as --value has them")
+    baseline: str | None = Field(None, description="the row that the others are compared with")
+
+
+def read_layout(path: Path | None, given: Mapping[str, Any]) -> TableLayout:
+    """Return the layout of a file or of none, with what is given in its place, or raise an InputError."""
+    content = {} if path is None else read_yaml(path)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path} must hold keys and values, as in 'rows: [independent, dml]'")
+    said = {key: value for key, value in given.items() if value is not None}
+    found = validated(TableLayout, content | said, str(path) if path is not None else "")
+    if found.suite is not None:
+        # a wrong one is answered before any run is looked at
+        suites.read(found.suite)
+    return found
+
+
 # what words mean
 
 
-def matching(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str = "row") -> list[str]:
-    """Return the labels that match a word: a label, a method, or ``method[key=value, ...]`` with its settings."""
+def matching(word: str, runs: pd.DataFrame, labels: Sequence[str]) -> list[str]:
+    """Return the rows' labels that match a word: a label, a method, or ``method[key=value, ...]`` with its settings."""
     # the plain name of several configurations is that of the usual one, if there is one
-    return [word] if word in labels else _of_method(word, runs, labels, axis)
+    return [word] if word in labels else _of_method(word, runs, labels)
 
 
 def _meant(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
-    """Return the labels that a word means, datasets and networks included; none for what has no runs."""
-    if found := matching(word, runs, labels, axis):
-        return found
-    of_data = set(runs.loc[(runs["dataset"] == word) | (runs["backbone"] == word), axis])
-    known = {*labels, *registry.catalogue(), *backbones.available(), *datasets.available()}
-    if not of_data and word.partition("[")[0] not in known:
-        raise unknown(axis, word, {*labels, *runs["method"]} if axis == "row" else labels, quoted=True)
-    return [label for label in labels if label in of_data]
+    """Return the labels that a word means: of rows see :func:`matching`, of columns a label, a dataset or a network."""
+    if axis == "row":
+        found, known, named = matching(word, runs, labels), {*registry.catalogue()}, {*labels, *runs["method"]}
+    else:
+        fits = (runs["column"] == word) | (runs["dataset"] == word) | (runs["backbone"] == word)
+        columns = set(runs.loc[fits, "column"])
+        found = [label for label in labels if label in columns]
+        known, named = {*backbones.available(), *datasets.available()}, {*labels}
+    # what has no runs yet is passed over
+    if not found and word.partition("[")[0] not in known:
+        raise unknown(axis, word, named, quoted=True)
+    return found
 
 
-def _of_method(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
+def _of_method(word: str, runs: pd.DataFrame, labels: Sequence[str]) -> list[str]:
     found = re.fullmatch(r"([^\[\]]+)\[([^\[\]]+)\]", word.strip())
     name, settings = (found[1].strip(), found[2].split(",")) if found else (word, [])
     own = runs[(runs["method"] == name) | (runs["variant"] == name) | (runs["base"] == name)]
@@ -163,7 +265,7 @@ def _of_method(word: str, runs: pd.DataFrame, labels: Sequence[str], axis: str) 
         with suppress(ValueError):
             value = f"{float(value):g}"
         own = own[own[columns[key]].map(shown_setting) == value]
-    kept = set(own[axis])
+    kept = set(own["row"])
     return [label for label in labels if label in kept]
 
 
@@ -190,9 +292,7 @@ def _in_one_environment(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """
     notes = []
     for task, own in runs.groupby(layout.TASK, sort=False):
-        finished = own[own["status"] == "finished"]
-        if finished["environment"].groupby(finished["run"].map(identity_in)).nunique().max() > 1:
-            most = finished["environment"].value_counts().sort_index().idxmax()
+        if (most := layout.main_environment(own)) is not None:
             others = own.index[own["environment"] != most]
             runs = runs.drop(others)
             notes.append(f"{task}: {len(others)} runs of other environments than {most} not shown (--environment)")

@@ -1,21 +1,20 @@
 """From runs to a table: which runs share a cell, who is best, and what the differences to a baseline are."""
 
 import itertools
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
 from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, Run, cost_note, of_frame
-from benchmark.tables import gains, layout
-from benchmark.tables.comparison import Declaration, Plan, note_lines, plan_notes, plan_of, statement
-from benchmark.tables.gains import ALPHA, MIN_PAIRS, Aggregate, Gain, paired_gain
+from benchmark.tables import comparison, layout
+from benchmark.tables.comparison import Aggregate, Declaration, Gain, Plan, note_lines, paired_gain, plan_notes, plan_of
 from benchmark.tables.layout import method_order, natural, summaries
 from benchmark.tables.replicates import Replicates, records, replicates
-from benchmark.tables.selection import TableFilter, matching, quoted
-from benchmark.tables.style import TableStyle
+from benchmark.tables.selection import TableFilter, TableStyle, matching, quoted
 from methods.errors import InputError, unknown
 
 
@@ -61,18 +60,50 @@ class Table:
     headings: Sequence[Heading]  # in order
     replicates: Mapping[tuple[str, Heading], Replicates]  # a row need not have every one
     baseline: str | None = None  # the row that the gains refer to, or None
-    gains: Mapping[tuple[str, Heading], Gain] = field(default_factory=dict)  # where baseline and row share a seed
+    reference: Mapping[Heading, Replicates] = field(default_factory=dict)  # that row's values; it may be hidden
     declaration: Declaration | None = None  # what was declared before; None for an exploratory comparison
     resolve: float | None = None  # the difference that seeds are planned for, where nothing was declared
-    # by row and budget, what several tasks say together of the row and the baseline
-    aggregates: Mapping[tuple[str, str], Aggregate] = field(default_factory=dict)
     remarks: Sequence[str] = ()  # what the labels leave unsaid, a line each
     style: TableStyle = field(default_factory=TableStyle)  # how it is shown
+    groups: Mapping[str, str] = field(default_factory=dict)  # the heading above a row and those that follow, by row
 
-    @property
-    def compares(self) -> bool:
-        """Whether the rows are what is compared: methods, and not datasets or seeds, of which none is the best."""
-        return "method" in self.corner.split("/")
+    @cached_property
+    def gains(self) -> dict[tuple[str, Heading], Gain]:
+        """The differences to the baseline, where a row shares a seed with it, those of a declaration with verdicts."""
+        declared, found = self.declaration, {}
+        for (row, heading), own in self.replicates.items():
+            reference, metric = self.reference.get(heading), heading.metric
+            if row == self.baseline or reference is None:
+                continue
+            if declared is not None and row in declared.methods and self.baseline == declared.baseline:
+                name, ended = "" if heading.part else metric.name, own.ended & reference.ended
+                gain = declared.judge(own.values, reference.values, name, metric.better, ended)
+            else:
+                gain = paired_gain(own.values, reference.values)
+            if gain is not None:
+                found[row, heading] = gain
+        return found
+
+    @cached_property
+    def aggregates(self) -> dict[tuple[str, str], Aggregate]:
+        """By row and budget what several tasks say together of the row and the baseline.
+
+        They do so where there are two columns or more in which every row has a value, and in each at least three seeds
+        that row and baseline share.
+        """
+        found = {}
+        for budget, row in itertools.product(self.budgets, self.rows):
+            complete, pairs = self.complete(budget)[0], []
+            for heading in complete if row != self.baseline else ():
+                ours, reference = self.replicates[row, heading].values, self.reference.get(heading)
+                theirs = reference.values if reference else {}
+                seeds = sorted(ours.keys() & theirs.keys())
+                pairs.append(([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]))
+            if len(pairs) > 1 and all(len(ours) >= comparison.MIN_PAIRS for ours, _ in pairs):
+                from benchmark.tables.statistics import aggregate
+
+                found[row, budget] = aggregate(pairs, complete[0].metric.better == "low", self.alpha)
+        return found
 
     @property
     def budgets(self) -> list[str]:
@@ -82,7 +113,7 @@ class Table:
     @property
     def alpha(self) -> float:
         """The level of each comparison."""
-        return self.declaration.alpha if self.declaration else ALPHA
+        return self.declaration.alpha if self.declaration else comparison.ALPHA
 
     def bound(self, heading: Heading) -> float | None:
         """Return the difference that matters in a column; None where neither a declaration nor a person says it."""
@@ -95,11 +126,11 @@ class Table:
 
     def leaders(self, heading: Heading) -> tuple[set[str], set[str]]:
         """Return the best rows of a column and the second best; none where there is nothing to compare."""
-        values, end = self.values(heading), heading.metric.better
-        order = sorted(set(values.values()), reverse=end == "high")
-        if end is None or len(values) < 2 or not self.compares:
+        values, better = self.values(heading), heading.metric.better
+        if better is None or len(values) < 2:
             return set(), set()
-        best, second = ({row for row, value in values.items() if value in order[i : i + 1]} for i in (0, 1))
+        places = pd.Series(values).rank(method="dense", ascending=better == "low")
+        best, second = (set(places.index[places == place]) for place in (1, 2))
         return best, second
 
     def complete(self, budget: str) -> tuple[list[Heading], int]:
@@ -110,7 +141,7 @@ class Table:
         ordered = [one for one in self.headings if one.metric.better and not one.part and one.budget == budget]
         judged = [heading for heading in ordered if heading.metric == ordered[0].metric]
         complete = [heading for heading in judged if len(self.values(heading)) == len(self.rows)]
-        return complete if len(self.rows) > 1 and self.compares else [], len(judged)
+        return complete if len(self.rows) > 1 else [], len(judged)
 
     def ranks(self, budget: str = "") -> tuple[dict[str, float], int, int]:
         """Return each row's average rank over the tasks of a budget, over how many columns, and of how many.
@@ -141,8 +172,7 @@ class Table:
             costs=costs,
             differing=lambda ranks, used: differing_ranks({style.word(row): ranks[row] for row in ranks}, used),
             tested=any(gain.p is not None for gain in self.gains.values()),
-            constants=gains,
-            statement=statement,
+            comparison=comparison,
             bounded=any(self.bound(heading) for heading in self.headings),
         )
 
@@ -159,8 +189,7 @@ def differing_ranks(ranks: Mapping[str, float], columns: int) -> tuple[float, li
 def build(
     frame: pd.DataFrame,
     scores: Sequence[str] | None = None,
-    rows: Sequence[str] = layout.ROWS,
-    columns: Sequence[str] = layout.COLUMNS,
+    by_seed: bool = False,
     baseline: str | None = None,
     resolve: float | None = None,
     choice: TableFilter | None = None,
@@ -177,8 +206,7 @@ def build(
         frame: From :func:`benchmark.store.load`; not empty.
         scores: Names of metrics (:func:`benchmark.metrics.of_frame`). None is the reported metric, and each student's
             accuracy where the peers' backbones differ.
-        rows: Keys of :data:`benchmark.tables.layout.KEYS`.
-        columns: The same, none of the rows'.
+        by_seed: Whether each seed has a row of its own.
         baseline: The row that the others are compared with: a label, a method of one row, or ``method[key=value]``.
         resolve: The difference that seeds are planned for, in the unit of the metrics. It needs a baseline.
         choice: Which rows and columns are shown, in which order; its conditions on runs are not asked here.
@@ -203,7 +231,7 @@ def build(
         raise InputError(
             "no run recorded its accuracy on each class: bench run --set train.class_accuracy=true (with --force, anew)"
         )
-    arrangement = layout.arranged(summaries(frame), rows, columns)
+    arrangement = layout.arranged(summaries(frame), by_seed)
     runs, cells = arrangement.runs, defaultdict[tuple[str, str], list[Run]](list)
     for run in records(runs):
         cells[run["row"], run["column"]].append(run)
@@ -214,101 +242,60 @@ def build(
             digits = showing.digits if metric.accuracy else None
             for part, one in replicates(own, metric, digits).items():
                 found[row, Heading(column, metric, part, str(own[0]["budget"]))] = one
-    labels, across = _in_order(runs, "row", rows), _in_order(runs, "column", columns)
-    kept = choice.shown_labels(runs, labels, "row", arrangement.methods == "row")
-    order = choice.shown_labels(runs, across, "column", arrangement.methods == "column")
-    headings = _headings({heading for _, heading in found if heading.column in order}, order, [*wanted, EACH])
-    showing = showing.resolved([*labels, *across], choice.grouped(runs, kept), metrics)
-    remarks = arrangement.notes(kept if arrangement.methods == "row" else order, showing.word)
+    methods = dict(zip(runs["row"], runs["method"], strict=True))
+    labels = sorted(methods, key=lambda row: (method_order(methods[row]), natural(row)))
+    across = sorted(set(runs["column"]), key=natural)
+    kept, order = choice.shown_labels(runs, labels, "row"), choice.shown_labels(runs, across, "column")
+
+    def place(key: Heading) -> tuple[object, ...]:
+        return order.index(key.column), [*wanted, EACH].index(key.metric.name), natural(key.part)
+
+    headings = sorted({key for _, key in found if key.column in order}, key=place)
+    divided = {key.column for key in headings if key.metric.name == EACH}
+    if {*wanted} <= {HEADLINE, EACH}:
+        headings = [replace(key, alone=key.metric.name == HEADLINE and key.column not in divided) for key in headings]
+    showing = showing.resolved([*labels, *across], metrics)
+    remarks = arrangement.notes(kept, showing.word)
     if suite is not None:
         if not choice.columns:
-            place = suite.place
-            headings.sort(key=lambda key: place(key.column, key.budget))
+            in_suite = suite.place
+            headings.sort(key=lambda key: in_suite(key.column, key.budget))
         if absent := [name for name in suite.methods if name not in labels]:
             remarks.append(f"no runs are stored of {', '.join(absent)}")
     names = set(frame["run"])
-    if declaration is None and choice.whole and list(rows) == ["method"]:
+    if declaration is None and choice.whole and not by_seed:
         planned = plan_of(names, plans, baseline)
         if planned is not None and planned.baseline in labels:
             baseline, declaration = planned.baseline, planned
     remarks += plan_notes(names, plans, declaration)
+    groups = choice.grouped(runs, kept)
     shown = {key: found[key] for key in itertools.product(kept, headings) if key in found}
-    table = Table("/".join(rows), kept, headings, shown, remarks=remarks, style=showing)
+    corner = "method/seed" if by_seed else "method"
+    table = Table(corner, kept, headings, shown, remarks=remarks, style=showing, groups=groups)
     if baseline is None:
         return table
-    if arrangement.methods == "column":
-        raise InputError(f"a baseline is a row, and here the rows are {' and '.join(rows)}: methods are in the columns")
     # of a declared comparison the baseline may be hidden: verdicts depend on runs and declaration alone
     among = kept if declaration is None else labels
     if not (reference := matching(baseline, runs, among)):
         raise unknown("baseline", baseline, among, quoted=True)
     if len(reference) > 1:
         raise InputError(f"baseline {baseline!r} means several rows: {quoted(reference)}")
-    return compared(table, reference[0], resolve, declaration, found)
+    return compared(table, reference[0], declaration, resolve, found)
 
 
 def compared(
     table: Table,
     baseline: str,
-    resolve: float | None = None,
     declaration: Declaration | None = None,
+    resolve: float | None = None,
     every: Mapping[tuple[str, Heading], Replicates] | None = None,
 ) -> Table:
     """Return the table with the gains of all other rows over one of its rows.
 
-    What several tasks say together is there where there are two columns or more in which every row has a value, and in
-    each at least three seeds that row and baseline share.
-
     Args:
-        resolve: The difference that seeds are planned for.
         declaration: What was declared; rows that are no method of it are exploratory.
+        resolve: The difference that seeds are planned for.
         every: Values of rows that are not shown too, such as a hidden baseline's.
     """
-    every = every or table.replicates
-    found: dict[tuple[str, Heading], Gain] = {}
-    for (row, heading), own in table.replicates.items():
-        reference = every.get((baseline, heading))
-        if row == baseline or reference is None:
-            continue
-        if declaration is not None and row in declaration.methods and baseline == declaration.baseline:
-            metric, ended = heading.metric, own.ended & reference.ended
-            name = metric.name if not heading.part else ""
-            gain = declaration.judge(own.values, reference.values, name, metric.better, ended)
-        else:
-            gain = paired_gain(own.values, reference.values)
-        if gain is not None:
-            found[row, heading] = gain
-    table = replace(table, baseline=baseline, gains=found, declaration=declaration, resolve=resolve)
-    together: dict[tuple[str, str], Aggregate] = {}
-    for budget, row in itertools.product(table.budgets, table.rows):
-        complete, _ = table.complete(budget)
-        pairs = []
-        for heading in complete if row != baseline else ():
-            ours, theirs = (every[one, heading].values if (one, heading) in every else {} for one in (row, baseline))
-            seeds = sorted(ours.keys() & theirs.keys())
-            pairs.append(([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]))
-        if len(pairs) > 1 and all(len(ours) >= MIN_PAIRS for ours, _ in pairs):
-            from benchmark.tables.statistics import aggregate
-
-            together[row, budget] = aggregate(pairs, complete[0].metric.better == "low", table.alpha)
-    return replace(table, aggregates=together)
-
-
-def _in_order(runs: pd.DataFrame, axis: str, keys: Sequence[str]) -> list[str]:
-    """Return the labels of an axis: by their methods where those come first in them, then by the numbers in them."""
-    by_method, methods = keys[0] == "method", dict(zip(runs[axis], runs["method"], strict=True))
-    return sorted(methods, key=lambda label: (method_order(methods[label]) if by_method else (), natural(label)))
-
-
-def _headings(found: Collection[Heading], columns: Sequence[str], scores: Sequence[str]) -> list[Heading]:
-    """Return the headings in the order of columns, metrics and parts."""
-    metrics, beside = {key.metric.name for key in found}, Counter(key.column for key in found)
-    single = len(metrics) == 1
-
-    def place(key: Heading) -> tuple[object, ...]:
-        return columns.index(key.column), scores.index(key.metric.name), natural(key.part)
-
-    return [
-        replace(key, alone=key.metric.name == HEADLINE and (single or (beside[key.column] == 1 and EACH in metrics)))
-        for key in sorted(found, key=place)
-    ]
+    reference = {heading: one for (row, heading), one in (every or table.replicates).items() if row == baseline}
+    return replace(table, baseline=baseline, reference=reference, declaration=declaration, resolve=resolve)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
-from benchmark.tables.gains import Gain
+from benchmark.tables.comparison import Gain
 from benchmark.tables.table import Heading, Table
 
 Kind = Literal[
@@ -84,7 +84,7 @@ def typed(table: Table, reasons: bool = True, form: Markup = PLAIN) -> TypedTabl
     """
     style, notes, rows = table.style, table.notes(), list[Row]()
     for name in table.rows:
-        label, group = style.word(name, form), form.chosen(style.groups.get(name, ""))
+        label, group = style.word(name, form), form.chosen(table.groups.get(name, ""))
         rows.append(Row(name, label, group=group))
         if style.gains == "rows" and table.baseline not in (None, name):
             rows.append(Row(name, f"{label}: gain", True, group))
@@ -224,7 +224,7 @@ def structured(table: Table) -> dict[str, Any]:
         cell: dict[str, Any] = {"row": row, "column": heading.column, "metric": heading.metric.name}
         cell |= {"part": heading.part, "id": heading.id, "mean": own.mean, "std": own.std, "n": len(own.values)}
         cell["seeds"] = {str(seed): value for seed, value in own.values.items()}
-        cell["not_finished"] = own.not_finished
+        cell["not_finished"] = {end.status: {"count": end.count, "reason": end.reason} for end in own.unfinished}
         if (gain := table.gains.get((row, heading))) is not None:
             cell["gain"] = {key: value for key, value in asdict(gain).items() if key not in ("verdict", "note")}
             if gain.verdict is not None:
@@ -237,12 +237,9 @@ def structured(table: Table) -> dict[str, Any]:
     return {
         "rows": list(table.rows),
         "columns": [
-            {
-                "id": heading.id, "title": heading.text, "column": heading.column, "metric": heading.metric.name,
-                "part": heading.part, "budget": heading.budget, "unit": heading.metric.unit,
-                "better": heading.metric.better,
-            }
-            for heading in table.headings
+            {"id": key.id, "title": key.text, "column": key.column, "metric": key.metric.name, "part": key.part,
+             "budget": key.budget, "unit": key.metric.unit, "better": key.metric.better}
+            for key in table.headings
         ],
         "labels": {word: style.word(word) for word in (*table.rows, *(key.column for key in table.headings))},
         "declaration": asdict(declared) | {"alpha": declared.alpha, "levels": declared.levels()} if declared else None,

@@ -74,7 +74,7 @@ REFUSED = [
     (f"{TABLE} --columns studnet", "'studnet'", "did you mean 'student'?", "(valid: "),
     (f"{TABLE} --columns ,", "columns names nothing", "(valid: "),
     (f"{TABLE} --where acc>50", "did you mean 'student'"),
-    (f"{TABLE} --rows seed --columns method --baseline dml", "the rows are seed"),
+    (f"{TABLE} --rows seed", "unknown row 'seed'", "method,seed"),
     (f"{TABLE} --out t.docx", "docx", "latex", "json"),
     ("plot ranks --value acc --results {results}", "did you mean 'student'"),
     ("plot curves --run a", "--run goes with bench plot confusion and agreement"),

@@ -20,7 +20,7 @@ from benchmark.exchange import RECORD, Comparison, Outcome
 from benchmark.site import Built, build
 from benchmark.site.pages import LIMIT
 from benchmark.store import CONFIG, METRICS, RESULT, Store, load, read
-from benchmark.tables import TableStyle, style as table_style
+from benchmark.tables import TableStyle, read_layout
 from methods import registry
 from methods.errors import InputError
 from tests.command_line import Bench
@@ -117,7 +117,7 @@ class TestPages:
         exchange.merge([ROOT / "results" / "digits" / "runs.tar.gz"], tmp_path / "results")
         build([tmp_path / "results"], tmp_path / "site")
         found = {row["row"]: row for row in json.loads(text_of(board(tmp_path / "site")))["rows"]}
-        choice = table_style.read(None, {"suite": "digits"})
+        choice = read_layout(None, {"suite": "digits"})
         frame, _ = choice.runs(load(tmp_path / "results", "last", split="all"))
         shown = tables.typed(tables.build(frame, ["student"], baseline="independent", choice=choice))
         gain = next(one for one in shown.columns if one.kind == "gain")
@@ -243,8 +243,7 @@ class TestMarks:
     def record(self, root: Path, *outcomes: Outcome) -> None:
         every = exchange.cases(None, root)
         said = {
-            case.name: Comparison(outcome, content=case.hash)
-            for case, outcome in zip(every, outcomes, strict=False)
+            case.name: Comparison(outcome, content=case.hash) for case, outcome in zip(every, outcomes, strict=False)
         }
         exchange.write_record(root, root, exchange.Record(runs=said, environment={"torch": "2"}))
 

@@ -11,10 +11,8 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 
-from benchmark.tables import style as layouts
 from benchmark.tables.rendering import rendered
-from benchmark.tables.selection import TableFilter
-from benchmark.tables.style import TableStyle, assigned
+from benchmark.tables.selection import TableFilter, TableStyle, assigned, read_layout
 from benchmark.tables.table import Table, build
 from benchmark.tables.view import TypedTable, typed
 from methods.errors import InputError
@@ -34,8 +32,8 @@ def titles(table: TypedTable) -> list[str]:
 
 
 def made(frame: pd.DataFrame, baseline: str | None = "independent", **layout: Any) -> Table:
-    wanted = layouts.read(None, layout)
-    return build(frame, baseline=baseline, choice=wanted, showing=wanted.style())
+    wanted = read_layout(None, layout)
+    return build(frame, baseline=baseline, choice=wanted, showing=wanted)
 
 
 class TestChoice:
@@ -74,7 +72,7 @@ class TestChoice:
             "digits/resnet14",
             "cifar10/resnet8",
         ]
-        assert table.style.groups == {"dml": "Others"}
+        assert table.groups == {"dml": "Others"}
 
     @pytest.mark.parametrize(
         ("layout", "message"),
@@ -202,8 +200,3 @@ class TestCommand:
         (folder / "error.txt").write_text("Traceback")
         out = bench("table", "--results", "mine").out
         assert f"1 failed: at chance (mine/runs/{folder.name}/error.txt)" in out
-
-    def test_headings_of_seeds_down_and_methods_across(self, bench: Bench, story: Story) -> None:
-        words = ["table", "--results", str(story.store.root), "--rows", "seed", "--columns", "method"]
-        header = bench(*words, "--where", "dataset=digits and backbone=resnet8").out.splitlines()[0]
-        assert [part.strip() for part in header.split("|")[1:-1]] == ["seed", "independent", "dml", "dkel"]

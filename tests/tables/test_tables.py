@@ -11,7 +11,7 @@ import pytest
 from benchmark import running, store
 from benchmark.metrics import METRICS
 from benchmark.store import Result, Status
-from benchmark.tables.layout import KEYS, check_names
+from benchmark.tables.layout import check_names
 from benchmark.tables.rendering import check_format, rendered
 from benchmark.tables.table import build
 from methods.errors import InputError
@@ -163,23 +163,13 @@ class TestForm:
 
 
 class TestLayout:
-    def test_keys_and_metrics_may_be_mixed(self, bench: Bench, finished_runs: Path) -> None:
+    def test_columns_are_metrics_and_a_row_may_be_a_seed(self, bench: Bench, finished_runs: Path) -> None:
         words = ["table", "--results", str(finished_runs), "--format", "json"]
-        found = json.loads(bench(*words, "--columns", "student,dataset,best").out)
-        assert [column["id"] for column in found["columns"]] == ["digits:student", "digits:best"]
-        with pytest.raises(InputError, match="unknown column 'datset', did you mean 'dataset'"):
-            check_names("columns", ["datset"], (*KEYS, *METRICS))
-        with pytest.raises(InputError, match="unknown row 'metod', did you mean 'method'"):
-            check_names("rows", ["metod"], KEYS)
-
-    def test_rows_and_columns_change_places(self, runs: Runs) -> None:
-        runs.add(70.0)
-        runs.add(80.0, methods="one", one={"temperature": 2})
-        runs.add(81.0, methods="one")
-        table = build(store.load(runs.store.root), rows=("dataset", "backbone"), columns=("method",))
-        assert table.rows == ["digits/resnet8"]
-        assert [heading.text for heading in table.headings] == ["dml", "one, temperature=2", "one, temperature=3"]
-        assert (table.ranks()[0], table.leaders(table.headings[0])) == ({}, (set(), set()))
+        found = json.loads(bench(*words, "--columns", "student,best", "--rows", "method,seed").out)
+        assert [column["metric"] for column in found["columns"]] == ["student", "best"]
+        assert found["rows"] == [f"{method}/seed {seed}" for method in ("dml", "pcl") for seed in (0, 1)]
+        bench(*words, "--columns", "studnet").assert_refused("unknown column 'studnet', did you mean 'student'")
+        bench(*words, "--rows", "metod").assert_refused("unknown row 'metod', did you mean 'method'")
 
     def test_validation_scores_always_say_so(self, runs: Runs) -> None:
         runs.add(70.0, data={"holdout": 0.25})
