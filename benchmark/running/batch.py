@@ -89,10 +89,9 @@ def train_missing(command: Command, console: Console) -> None:
         say(console, *(f"note: {line}" for line in notes), *told)
         later = why_later(train(command, missing, sets, console))
     if later != TIME_IS_UP and command.predictions is not None:
-        without = 0
-        for run in command.runs:
-            ended, kept = command.store.final_result(run), (command.store.folder(run) / store.PREDICTIONS).is_file()
-            without += not kept and ended is not None and ended.status is Status.FINISHED
+        results = [(run, command.store.result(run)) for run in command.runs]
+        finished = [run for run, result in results if result is not None and result.status is Status.FINISHED]
+        without = sum(not (command.store.folder(run) / store.PREDICTIONS).is_file() for run in finished)
         if without:
             were = "1 run was" if without == 1 else f"{without} runs were"
             say(console, f"{were} finished without predictions (--force trains anew and keeps them)")

@@ -69,7 +69,7 @@ class DeclaredRuns:
         if self.store.runs.is_dir():
             table, notes = self.table()
             say(console, "", *tables.rendered(table).split("\n"), "", *notes, f"runs: {self.store.runs}")
-        self.say_left_out(console)
+        say(console, *(f"note: {title} is left out: {error}" for title, error in self.left_out.items()))
         return complete and not self.left_out
 
     def turns(self) -> Iterator[tuple[str, int, list[RunConfig]]]:
@@ -104,10 +104,6 @@ class DeclaredRuns:
             ]
             told = f": {', '.join(decided)}" if decided else ""
             say(console, f"look at {look} seeds: {len(decided)} of {len(gains)} decided{told}")
-
-    def say_left_out(self, console: Console) -> None:
-        """Name what cannot be planned or carried out here."""
-        say(console, *(f"note: {title} is left out: {error}" for title, error in self.left_out.items()))
 
     def table(self) -> tuple[Table, Sequence[str]]:
         """Return the table of the runs so far, and its footnotes."""
@@ -156,7 +152,7 @@ class SuiteRun(DeclaredRuns):
             total += seconds
             done = len(command.runs) - len(missing)
             say(console, f"{title}: {len(command.runs)} runs, {done} finished already, about {duration(seconds)}")
-        self.say_left_out(console)
+        say(console, *(f"note: {title} is left out: {error}" for title, error in self.left_out.items()))
         suite, looks = self.suite, ", ".join(map(str, self.looks))
         level = f"{suite.declared} comparisons of {suite.comparisons} that the level is for, looks at {looks} seeds"
         took = f"about {duration(total)} in all on this machine"

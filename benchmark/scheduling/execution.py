@@ -36,10 +36,6 @@ class Execution:
 
     It resumes from the run's checkpoint, if there is one. Whatever goes wrong inside the run becomes its result; it
     never disturbs another run.
-
-    Attributes:
-        result: How the run ended, once it has.
-        rows: The metrics of its epochs so far, those before an interruption included.
     """
 
     def __init__(self, config: RunConfig, job: Job, dataset: Dataset, timer: EpochTimer | None = None) -> None:
@@ -47,9 +43,9 @@ class Execution:
         self.config = config
         self.job = job
         self.dataset = dataset
-        self.result: Result | None = None
+        self.result: Result | None = None  # how the run ended, once it has
         self._notes: list[str] = []
-        self.rows: list[Row] = []
+        self.rows: list[Row] = []  # the metrics of its epochs so far, those before an interruption included
         self._store = Store(job.results)
         self._folder = self._store.folder(config)
         self._held = ExitStack()
@@ -253,14 +249,12 @@ def _first_line(error: BaseException) -> str:
     return message_of(error)
 
 
-def run_serially(
-    runs: Sequence[RunConfig], job: Job, datasets: Mapping[str, Dataset], display: Display
-) -> list[Result]:
+def run_serially(runs: Sequence[RunConfig], job: Job, sets: Mapping[str, Dataset], display: Display) -> list[Result]:
     """Carry out runs in this process, in order, and return how they ended; without time the rest is not begun."""
     results: list[Result] = []
     timer = EpochTimer(job.limit)
     for run in runs:
-        execution = Execution(run, job, datasets[run.dataset], timer)
+        execution = Execution(run, job, sets[run.dataset], timer)
         if execution.has_time():
             display.started(run)
             for kind, what in execution.train():

@@ -33,21 +33,15 @@ PATIENCE_S = 30.0  # for workers to store that their runs were stopped
 
 
 class ListSearcher(Searcher):
-    """Hands out trials that are known from the start, in their order.
+    """Hands out trials that are known from the start, in their order."""
 
-    Attributes:
-        count: How many trials it names at most.
-        closed: Says whether there is no time for another trial.
-        learns: Whether it needs results of some before it chooses others.
-    """
-
-    learns = False
+    learns = False  # whether it needs results of some trials before it chooses others
 
     def __init__(self, trials: Sequence[Sequence[RunConfig]]) -> None:
         super().__init__(metric=ACCURACY, mode="max")
         self.waiting = list(reversed(trials))
-        self.count = len(trials)
-        self.closed: Callable[[], bool] = lambda: False
+        self.count = len(trials)  # how many it names at most
+        self.closed: Callable[[], bool] = lambda: False  # whether there is no time for another one
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next one, unless there is no time for it."""
@@ -64,18 +58,14 @@ class ListSearcher(Searcher):
 
 
 class ProgressCallback(tune.Callback):
-    """The driver's side: passes what the trials report on to the display, and keeps how the runs ended.
-
-    Attributes:
-        results: How runs ended, by identity.
-        out_of_memory: The runs that ran out of memory beside others, by identity: each is tried once more, alone.
-    """
+    """The driver's side: passes what the trials report on to the display, and keeps how the runs ended."""
 
     def __init__(self, job: Job, display: Display, done: Sequence[Status] = ()) -> None:
         """Take how runs are carried out, who is told, and the statuses of stored runs that need no training."""
         self.job, self.display, self.done = job, display, done
         self.store = Store(job.results)
-        self.results: dict[str, Result] = {}
+        self.results: dict[str, Result] = {}  # how runs ended, by identity
+        # by identity, those that ran out of memory beside others: each is tried once more, alone
         self.out_of_memory: dict[str, RunConfig] = {}
         self._runs: dict[str, list[tuple[str, RunConfig]]] = {}
         self._time_is_up = False

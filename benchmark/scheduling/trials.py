@@ -31,10 +31,8 @@ Event = tuple[str, int, Any]
 
 def packed(runs: Sequence[RunConfig]) -> dict[str, Any]:
     """Return a trial's runs in the form in which Ray Tune hands them to a worker."""
-    return {
-        "threads": max(run.train.threads for run in runs),
-        "runs": json.dumps([run.model_dump(mode="json") for run in runs]),
-    }
+    contents = [run.model_dump(mode="json") for run in runs]
+    return {"threads": max(run.train.threads for run in runs), "runs": json.dumps(contents)}
 
 
 def unpacked(config: Mapping[str, Any]) -> list[RunConfig]:
