@@ -130,10 +130,7 @@ TEST_DIGITS = (
     "08004c80c02004068e00010882008100380803c008190000100e01008410a0210033282904c044c080680e01028300820088"
     "22a6402c24042108a860809081a00c02820242120138a41500"
 )
-"""Which images are the test set, a bit each: scikit-learn's ``train_test_split`` of a fifth, stratified, with seed 0.
-
-Written down, it is the same with every version.
-"""
+"""Which images are the test set, a bit each: ``train_test_split`` of a fifth, stratified, seed 0, of one version."""
 
 
 @cache
@@ -211,8 +208,10 @@ class PluginDataset(Provider):
 
 def plugin_datasets(plugins: Iterable[str | Path] = ()) -> dict[str, PluginDataset]:
     """Return every dataset of a plug-in, the first of a name, or raise an InputError for a file that is not there."""
-    listed = [*found(ENTRY_POINT_GROUP, plugins, lambda module: makers(module, ARRAYS))]
-    return {item.name: PluginDataset(item) for item in reversed(listed)}
+    listed: dict[str, PluginDataset] = {}
+    for item in found(ENTRY_POINT_GROUP, plugins, lambda module: makers(module, ARRAYS)):
+        listed.setdefault(item.name, PluginDataset(item))
+    return listed
 
 
 @lru_cache(maxsize=2)

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,23 +58,20 @@ class Folder(Provider):
 def _listed(folder: Path, split: str) -> Listed:
     """Return the files of a split of a tree, class by class, or raise an InputError."""
     base = folder / split
-    places: dict[str, str] = {}
-    for name in _entries(base, os.DirEntry.is_dir):
-        word = normal(name)
-        if word in places:
-            raise InputError(f"{base} has two folders of the class {word!r}, in two forms of Unicode: one is needed")
-        places[word] = f"{split}/{name}"
-    if len(places) < 2:
-        raise InputError(f"{base} has {len(places)} class folders: at least 2 are needed")
-    return _listed_classes(folder, places)
+    names = _entries(base, os.DirEntry.is_dir)
+    words = [normal(name) for name in names]
+    if twice := [one for one, other in pairwise(words) if one == other]:
+        raise InputError(f"{base} has two folders of the class {twice[0]!r}, in two forms of Unicode: one is needed")
+    if len(words) < 2:
+        raise InputError(f"{base} has {len(words)} class folders: at least 2 are needed")
+    return _listed_classes(folder, {word: f"{split}/{name}" for word, name in zip(words, names, strict=True)})
 
 
 def _listed_classes(base: Path, places: Mapping[str, str]) -> Listed:
     """Return the files in folders below ``base``, given by the name of the class that each holds, class by class."""
-    members = [_images(base / place) for place in places.values()]
-    names = [f"{place}/{file}" for place, found in zip(places.values(), members, strict=True) for file in found]
-    labels = np.repeat(np.arange(len(places)), [len(found) for found in members])
-    return EncodedImages.of_files(base, names, labels), tuple(places)
+    found = [(f"{place}/{file}", at) for at, place in enumerate(places.values()) for file in _images(base / place)]
+    names, labels = zip(*found, strict=True)
+    return EncodedImages.of_files(base, names, np.array(labels, dtype=np.int64)), tuple(places)
 
 
 def _images(base: Path) -> list[str]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from filelock import FileLock
 
 from benchmark import paths
 from benchmark.configuration import DataConfig
-from benchmark.datasets.decoding import EncodedImages, decoded_parts, squared
+from benchmark.datasets.decoding import EncodedImages, Result, decoded_parts, squared
 from benchmark.datasets.images import (
     Dataset,
     Indices,
@@ -28,8 +27,6 @@ from benchmark.datasets.images import (
 from methods.errors import InputError, message_of, unknown
 
 PARTS = ("train", "test")
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
