@@ -136,20 +136,12 @@ def own_randomness() -> Iterator[None]:
 DECLARATION: Clauses = {}
 
 
-@cases.clause(DECLARATION, "a name that can be written on the command line", Depth.GATES)
-def _name(method: type[Method]) -> None:
+@cases.clause(DECLARATION, "name, docstring and hyperparameters", Depth.GATES)
+def _declared(method: type[Method]) -> None:
     written = re.fullmatch(r"[A-Za-z0-9_-]+", method.name)
-    require(written, f"{method.name!r} has more in it than letters, digits, - and _")
-    require(method.name not in (*SECTIONS, *OPTIONS), f"{method.name!r} is a key of the configuration")
-
-
-@cases.clause(DECLARATION, "a first line of its docstring", Depth.GATES)
-def _docstring(method: type[Method]) -> None:
+    require(written, f"the name {method.name!r} has more in it than letters, digits, - and _")
+    require(method.name not in (*SECTIONS, *OPTIONS), f"the name {method.name!r} is a key of the configuration")
     require((method.__doc__ or "").strip(), "the class has no docstring")
-
-
-@cases.clause(DECLARATION, "hyperparameters described, defaults within their ranges", Depth.GATES)
-def _hyperparameters(method: type[Method]) -> None:
     model = getattr(method, "Hyperparameters", None)
     if not isinstance(model, type) or not issubclass(model, BaseHyperparameters):
         raise ContractError("Hyperparameters is no subclass of BaseHyperparameters")
@@ -165,12 +157,8 @@ def _hyperparameters(method: type[Method]) -> None:
         for fault in error.errors(include_url=False):
             where = ".".join(map(str, fault["loc"]))
             require(fault["type"] == "missing", f"{where} has a default that is refused: {fault['msg']}")
-
-
-@cases.clause(DECLARATION, "unknown hyperparameters refused", Depth.GATES)
-def _unknown(method: type[Method]) -> None:
     try:
-        method.Hyperparameters.resolve({"no_such_hyperparameter": 1})
+        model.resolve({"no_such_hyperparameter": 1})
     except InputError:
         return
     raise ContractError("an unknown hyperparameter is accepted")

@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmark.checking import cases
 from benchmark.checking.cases import Case, Clauses, ContractError, Depth, require, require_same
 from benchmark.checking.check import ClauseResult, check_case, checked, faults, own_randomness
+from benchmark.configuration import Request, complete_methods
 from methods import backbones, registry
 from methods.backbones import Backbone, Network
 from methods.errors import InputError, message_of
@@ -131,16 +132,20 @@ def _split_at_each_stage(case: NetworkCase) -> None:
         require(torch.equal(branch.eval()(maps)[1], expected), f"{parts} have other logits than the whole")
 
 
-@cases.clause(CLAUSES, "float64")
-def _double_precision(case: NetworkCase) -> None:
-    found = _logits_as(case, dtype=torch.float64)
-    require(found.dtype == torch.float64, f"logits of {found.dtype} for images and weights in float64")
-    _require_close("float64", found.float(), _logits_as(case))
-
-
-@cases.clause(CLAUSES, "channels-last")
-def _channels_last(case: NetworkCase) -> None:
-    _require_close("channels-last", _logits_as(case, memory_format=torch.channels_last), _logits_as(case))
+@cases.clause(CLAUSES, "float64 and channels-last")
+@torch.no_grad()
+def _in_other_forms(case: NetworkCase) -> None:
+    images = case.images(3)
+    forms: dict[str, dict[str, Any]] = {
+        "float64": {"dtype": torch.float64},
+        "channels-last": {"memory_format": torch.channels_last},
+    }
+    for what, form in forms.items():
+        found = copy.deepcopy(case.settled).to(**form)(images.to(**form))
+        wanted = form.get("dtype", torch.float32)
+        require(found.dtype == wanted, f"logits of {found.dtype} for images and weights in {what}")
+        apart = cases.distance(found.float(), case.settled(images), 1e-3)
+        require(apart <= 1e-4, f"{what}: logits are off by {apart:.1e} of the largest")
 
 
 @cases.clause(CLAUSES, "train mode: moves no weight")
@@ -178,18 +183,6 @@ def _initialised_by_the_seed(case: NetworkCase) -> None:
         require(not copied, f"{name} is the same in two networks")
     shared = {id(weight) for weight in first.parameters()} & {id(weight) for weight in second.parameters()}
     require(not shared, "two networks share weights")
-
-
-@torch.no_grad()
-def _logits_as(case: NetworkCase, **form: Any) -> Tensor:
-    """Return logits of network and images in another dtype or memory layout."""
-    logits: Tensor = copy.deepcopy(case.settled).to(**form)(case.images(3).to(**form))
-    return logits
-
-
-def _require_close(what: str, found: Tensor, expected: Tensor) -> None:
-    apart = cases.distance(found, expected, 1e-3)
-    require(apart <= 1e-4, f"{what}: logits are off by {apart:.1e} of the largest")
 
 
 # ---- checking ----
@@ -232,8 +225,7 @@ def check_network(name: str, plugins: Sequence[str] = ()) -> list[ClauseResult]:
         results = [result for case in (colour, grey) for result in checked(case.label, CLAUSES, case)]
     if faults(results):
         return results
-    own = [registry.load(name) for name in registry.catalogue()]
-    ready = [method for method in own if not any(f.is_required() for f in method.Hyperparameters.model_fields.values())]
+    ready = [registry.load(method) for method in complete_methods(Request([{}]))]
     for shape in (SeparatePeers, BranchedPeers):
         method = next(method for method in ready if issubclass(method, shape))
         peers = {"peers": 2} if "peers" in method.Hyperparameters.model_fields else {}

@@ -228,14 +228,16 @@ def sample_boxes(seed: int, count: int, probability: float, height: int, width: 
     # numpy's generator gives the same 32 bits: an attempt takes two, and a rectangle that fits two more
     source = np.random.RandomState(seed & 0xFFFFFFFF)
     source.bytes(4 * count)
-    bits = source.randint(0, 2**32, (2 * ERASING_ATTEMPTS + 2) * len(chosen) + 4, dtype=np.uint32)
-    # torch makes a float of 24 of them
-    shares = torch.from_numpy((bits & 0xFFFFFF) / 2.0**24)
-    low, high = (float(value) for value in torch.log(torch.tensor(ERASED_RATIO)))
-    ratios = torch.exp((shares * float(np.float32(high) - np.float32(low)) + low).float())[1:].double()
-    smallest, largest = map(np.float32, ERASED_SHARE)
-    scales = (shares * float(largest - smallest) + float(smallest)).float()
-    areas = height * width * scales[:-1].double()
+    sampled = source.randint(0, 2**32, (2 * ERASING_ATTEMPTS + 2) * len(chosen) + 4, dtype=np.uint32)
+    bits = torch.from_numpy(sampled.astype(np.int64))
+
+    def uniform(low: float, high: float) -> Tensor:
+        # torch makes a float of 24 of them
+        shares, span = (bits & 0xFFFFFF).double() / 2.0**24, float(np.float32(high) - np.float32(low))
+        return (shares * span + float(np.float32(low))).float()
+
+    ratios = torch.exp(uniform(*torch.log(torch.tensor(ERASED_RATIO)).tolist()))[1:].double()
+    areas = height * width * uniform(*ERASED_SHARE)[:-1].double()
     rows, columns = torch.sqrt(areas * ratios).round().long(), torch.sqrt(areas / ratios).round().long()
     fits = ((rows < height) & (columns < width)).tolist()
     found, at = [], 0
@@ -248,9 +250,8 @@ def sample_boxes(seed: int, count: int, probability: float, height: int, width: 
             at += 2
     if found:
         places, starts = torch.tensor(found).T
-        numbers = torch.from_numpy(bits.astype(np.int64))
         own, wide = rows[starts], columns[starts]
-        corners = numbers[starts + 2] % (height - own + 1), numbers[starts + 3] % (width - wide + 1)
+        corners = bits[starts + 2] % (height - own + 1), bits[starts + 3] % (width - wide + 1)
         boxes[places] = torch.stack((*corners, own, wide), dim=1)
     return boxes
 

@@ -24,13 +24,7 @@ from methods.errors import InputError, message_of
 
 Precision = Literal["fp32", "tf32", "bf16"]
 
-OUT_OF_MEMORY = (
-    "CUDA error: out of memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUSOLVER_STATUS_ALLOC_FAILED",
-    "DefaultCPUAllocator: can't allocate memory",
-)
+OUT_OF_MEMORY = "CUDA error: out of memory", "_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate memory"
 """What errors of CUDA, its libraries and the host's allocator say that are no ``torch.OutOfMemoryError``."""
 
 

@@ -130,22 +130,20 @@ class DecayedGroup(NamedTuple):
 def parameter_groups(method: Method) -> list[ParameterGroup]:
     """Return a method's groups, or raise an InputError unless each trained parameter is in exactly one of them."""
     groups = method.parameter_groups()
-    named = list(method.named_parameters())
-    names = {id(parameter): name for name, parameter in named}
-    trained = {id(parameter) for _, parameter in named if parameter.requires_grad}
+    names = {id(parameter): name for name, parameter in method.named_parameters()}
+    trained = {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
     given: set[int] = set()
     for group in groups:
         if not group.parameters:
             raise InputError(f"{method.name}: parameter_groups has a group without parameters")
         if not (math.isfinite(group.lr_factor) and group.lr_factor >= 0):
             raise InputError(f"{method.name}: lr_factor of a group must be at least 0 (given: {group.lr_factor})")
-        for parameter in group.parameters:
-            name = names.get(id(parameter), "a parameter of nothing in the method")
-            if id(parameter) in given:
-                raise InputError(f"{method.name}: {name} is in parameter_groups twice")
-            if id(parameter) not in trained:
-                raise InputError(f"{method.name}: {name} is in parameter_groups and needs no gradient")
-            given.add(id(parameter))
+        for key in map(id, group.parameters):
+            if key in given or key not in trained:
+                name = names.get(key, "a parameter of nothing in the method")
+                fault = "twice" if key in given else "and needs no gradient"
+                raise InputError(f"{method.name}: {name} is in parameter_groups {fault}")
+            given.add(key)
     if missing := trained - given:
         raise InputError(f"{method.name}: {min(names[key] for key in missing)} is in none of the parameter_groups")
     return groups

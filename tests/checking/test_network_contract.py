@@ -115,7 +115,7 @@ BROKEN = {
     "no batch of one": (RELU, "nn.ReLU(), nn.Unflatten(0, (-1, 2)), nn.Flatten(0, 1))", LOGITS),
     "features by the batch": (RELU, "nn.ReLU(), ByBatch())", PREDICT),
     "a state that moves in eval mode": (RELU, "nn.ReLU(), Counting())", PREDICT),
-    "single precision": (RELU, "nn.ReLU(), SingleOnly())", "float64"),
+    "single precision": (RELU, "nn.ReLU(), SingleOnly())", "float64 and channels-last"),
     "a weight that is not used": (LINEAR, "Unused(8, num_classes)", "a gradient for every trainable parameter"),
     "weights that two networks share": (LINEAR, "SHARED", SEEDED),
     "weights from elsewhere": ("        inputs, outputs =", ELSEWHERE, SEEDED),
