@@ -84,13 +84,12 @@ def evaluate(
     numbers = iter(torch.cat(list(totals.values())).tolist())
     host = {name: list(islice(numbers, len(value))) for name, value in totals.items()}
     scores: dict[str, float] = {}
-    accuracies: dict[str, float] = {}
-    for name in [name for name in host if name.startswith("/")]:
-        top1, top5, nll = (value / len(labels) for value in host.pop(name))
-        accuracies[name.removeprefix("/")] = 100 * top1
-        scores |= {f"top1{name}": 100 * top1, f"top5{name}": 100 * top5, f"nll{name}": nll}
+    predictors = [name.removeprefix("/") for name in host if name.startswith("/")]
+    for name in predictors:
+        top1, top5, nll = (value / len(labels) for value in host.pop(f"/{name}"))
+        scores |= {f"top1/{name}": 100 * top1, f"top5/{name}": 100 * top5, f"nll/{name}": nll}
     peers, teachers, ensembles = (
-        [accuracies[name] for name in named(role, roles, accuracies)] for role in ("peer", "teacher", "ensemble")
+        [scores[f"top1/{name}"] for name in named(role, roles, predictors)] for role in ("peer", "teacher", "ensemble")
     )
     for name, own in (("gain/ensemble", ensembles[:1]), ("gain/teachers", teachers)):
         if own and peers:
