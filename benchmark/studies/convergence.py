@@ -351,19 +351,19 @@ def _row(settings: Settings, condition: str, outcomes: Mapping[str, pd.DataFrame
     return row
 
 
+@styled()
 def _plot(settings: Settings, outcomes: Mapping[str, pd.DataFrame]) -> Figure:
     """Return the figure: which share of the trials reaches the optimum, and settles there, by each step."""
     shown = {NO_TEACHER: "no teacher", PCL: "PCL", DEFAULT: "DKEL (moved, exp, ramp)"}
     shown |= {FREE_INDEPENDENT: "DKEL (independent, exp, no ramp)", RELEASED: RELEASED}
-    with styled():
-        figure = new_figure(10.0, 4.2)
-        reach, settle = figure.subplots(1, 2, sharey=True)
-        for line, (name, label) in zip(LINES, shown.items(), strict=False):
-            for axis, moment in ((reach, "reached"), (settle, "settled")):
-                axis.ecdf(outcomes[name][moment], compress=True, color=line.color, ls=line.dash, lw=1.6, label=label)
-        reach.set(title="Reached: within the tolerance for the first time", ylabel="share of the trials", ylim=(0, 1))
-        most = float(outcomes[NO_TEACHER]["reached"].quantile(0.99))
-        reach.set(xlabel="step", xlim=(0, min(max(most, 1.0), settings.steps)))
-        settle.set(title="Settled: within it from here to the end", xlabel="step", xlim=(0, settings.steps))
-        figure.legend(*reach.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
+    figure = new_figure(10.0, 4.2)
+    reach, settle = figure.subplots(1, 2, sharey=True)
+    for line, (name, label) in zip(LINES, shown.items(), strict=False):
+        for axis, moment in ((reach, "reached"), (settle, "settled")):
+            axis.ecdf(outcomes[name][moment], compress=True, color=line.color, ls=line.dash, lw=1.6, label=label)
+    reach.set(title="Reached: within the tolerance for the first time", ylabel="share of the trials", ylim=(0, 1))
+    most = float(outcomes[NO_TEACHER]["reached"].quantile(0.99))
+    reach.set(xlabel="step", xlim=(0, min(max(most, 1.0), settings.steps)))
+    settle.set(title="Settled: within it from here to the end", xlabel="step", xlim=(0, settings.steps))
+    figure.legend(*reach.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
     return figure

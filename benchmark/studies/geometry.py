@@ -46,9 +46,7 @@ class Settings(Strict):
     spread: float = Field(1.0, ge=0, le=100, description="standard deviation of the starts around their centre")
     init_steps: int = Field(2, ge=0, le=1000, description="steps that a decoupled teacher takes on its own first")
     init_lr_scale: float = Field(0.01, gt=0, le=1, description="learning rate of those steps, as a share of the rate")
-    tolerance: float = Field(
-        0.01, gt=0, lt=1, description="what counts as no distance, as a share of the start's from the optimum"
-    )
+    tolerance: float = Field(0.01, gt=0, lt=1, description="distance that counts as none, as a share of the start's")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -204,40 +202,39 @@ def first_step(reached: npt.NDArray[np.bool_]) -> Array:
 
 
 def _median(values: Array) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if known.size else math.nan
+    return float(pd.Series(values).median())
 
 
+@styled()
 def _plot(settings: Settings, points: Mapping[str, Array], separations: Mapping[str, Array]) -> Figure:
     """Return the figure: paths of the first sample; distances and separations as medians over the samples."""
     shown = min(settings.steps, 60)
-    with styled():
-        figure = new_figure(14.0, 4.6)
-        paths, gaps, apart = figure.subplots(1, 3)
-        for name, line in (("no teacher", LINES[0]), ("PCL: copy", LINES[1]), ("DKEL: independent", LINES[3])):
-            paths.plot(*points[name][0, :, 0].T, color=line.color, ls=line.dash, label=f"student, {name}")
-            if name != "no teacher":
-                look = {"color": line.color, "ms": 4, "mfc": "none", "label": "its teacher, each 4th step"}
-                paths.plot(*points[name][1, 0:40:4, 0].T, line.marker, **look)
-        paths.plot(0, 0, "k*", ms=10, label="optimum")
-        paths.set(title="Paths of the first sample", xlabel="first coordinate", ylabel="second coordinate")
-        paths.set_aspect("equal", "datalim")
-        paths.legend(handlelength=3)
-        for line, (name, (start, _)) in zip(LINES[1:], [*CASES.items()][1:], strict=False):
-            student, teacher = points[name][:, : shown + 1]
-            gap = np.linalg.norm(student - teacher, axis=-1) / np.linalg.norm(student[0], axis=-1)
-            # lines that overlap stay visible: the first is the broadest
-            look = {"color": line.color, "ls": line.dash, "lw": 3.0 if start == "copy" else 1.6}
-            gaps.plot(np.median(gap, axis=1), label=name, **look)
-            if start != "copy":
-                simulated, closed = np.median(separations[name][:, : shown + 1], axis=-1)
-                apart.plot(np.maximum(closed, 1e-30), **look)
-                apart.plot(simulated, line.marker, color=line.color, ms=6, mfc="none", markevery=4)
-        ends = {"xlim": (-1, shown), "ylabel": "share of the start's from the optimum"}
-        gaps.set(title="Distance from student to teacher", xlabel="step", **ends)
-        apart.set(title="Two teachers of one student: separation from a copied start", yscale="log", ylim=(1e-6, 2))
-        apart.set(xlabel="step (lines: product of the EMA factors, marks: simulation)", **ends)
-        apart.axhline(settings.tolerance, color="0.5", lw=0.8)
-        apart.annotate("first factor 0: nothing is left from step 1 on", (2, 2e-6))
-        figure.legend(*gaps.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
+    figure = new_figure(14.0, 4.6)
+    paths, gaps, apart = figure.subplots(1, 3)
+    for name, line in (("no teacher", LINES[0]), ("PCL: copy", LINES[1]), ("DKEL: independent", LINES[3])):
+        paths.plot(*points[name][0, :, 0].T, color=line.color, ls=line.dash, label=f"student, {name}")
+        if name != "no teacher":
+            look = {"color": line.color, "ms": 4, "mfc": "none", "label": "its teacher, each 4th step"}
+            paths.plot(*points[name][1, 0:40:4, 0].T, line.marker, **look)
+    paths.plot(0, 0, "k*", ms=10, label="optimum")
+    paths.set(title="Paths of the first sample", xlabel="first coordinate", ylabel="second coordinate")
+    paths.set_aspect("equal", "datalim")
+    paths.legend(handlelength=3)
+    for line, (name, (start, _)) in zip(LINES[1:], [*CASES.items()][1:], strict=False):
+        student, teacher = points[name][:, : shown + 1]
+        gap = np.linalg.norm(student - teacher, axis=-1) / np.linalg.norm(student[0], axis=-1)
+        # lines that overlap stay visible: the first is the broadest
+        look = {"color": line.color, "ls": line.dash, "lw": 3.0 if start == "copy" else 1.6}
+        gaps.plot(np.median(gap, axis=1), label=name, **look)
+        if start != "copy":
+            simulated, closed = np.median(separations[name][:, : shown + 1], axis=-1)
+            apart.plot(np.maximum(closed, 1e-30), **look)
+            apart.plot(simulated, line.marker, color=line.color, ms=6, mfc="none", markevery=4)
+    ends = {"xlim": (-1, shown), "ylabel": "share of the start's from the optimum"}
+    gaps.set(title="Distance from student to teacher", xlabel="step", **ends)
+    apart.set(title="Two teachers of one student: separation from a copied start", yscale="log", ylim=(1e-6, 2))
+    apart.set(xlabel="step (lines: product of the EMA factors, marks: simulation)", **ends)
+    apart.axhline(settings.tolerance, color="0.5", lw=0.8)
+    apart.annotate("first factor 0: nothing is left from step 1 on", (2, 2e-6))
+    figure.legend(*gaps.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=4)
     return figure

@@ -102,31 +102,31 @@ def curves(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@styled()
 def _plot(records: Sequence[Row], curves: pd.DataFrame, limit: float) -> Figure:
     """Return the figure: shares of collapsed runs, and how alike peers and teachers are over the epochs."""
     present = [name for name in MEASURES if name in set(curves["measure"])]
-    with styled():
-        figure = new_figure(10.0, 8.0)
-        shares, *axes = figure.subplots(2, 2).flat
-        for place, (line, row) in enumerate(zip(cycle(LINES), records, strict=False)):
-            runs.plot_interval(shares, row, "share", place, line, scale=100, mfc="w")
-            text = f"{figure_text(row['case'])}: {row['collapsed']} of {row['runs']}"
-            shares.annotate(text, (0, place), (2, 7), textcoords="offset points", size=8)
-            look: dict[str, Any] = {"ls": line.dash, "color": line.color, "label": figure_text(row["case"])}
-            for axis, measure in zip(axes, present, strict=False):
-                rows = curves[(curves["measure"] == measure) & (curves["case"] == row["case"])].sort_values("epoch")
-                axis.plot(rows["epoch"], rows["mean"], line.marker, ms=4, mfc="w", **look)
-                axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=line.color, alpha=0.08, lw=0)
-        shares.set(title="Runs that collapsed", xlabel="percent, exact 95 % interval", xlim=(-2, 102))
-        shares.set(ylim=(len(records) - 0.5, -0.8), yticks=[])
+    figure = new_figure(10.0, 8.0)
+    shares, *axes = figure.subplots(2, 2).flat
+    for place, (line, row) in enumerate(zip(cycle(LINES), records, strict=False)):
+        runs.plot_interval(shares, row, "share", place, line, scale=100, mfc="w")
+        text = f"{figure_text(row['case'])}: {row['collapsed']} of {row['runs']}"
+        shares.annotate(text, (0, place), (2, 7), textcoords="offset points", size=8)
+        look: dict[str, Any] = {"ls": line.dash, "color": line.color, "label": figure_text(row["case"])}
         for axis, measure in zip(axes, present, strict=False):
-            highest = float(curves.loc[curves["measure"] == measure, "mean"].max())
-            axis.set(title=MEASURES[measure][0], xlabel="epoch", ylim=(0, 1.25 * highest))
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.set_ylabel("percent" if measure == "student" else "Euclidean, mean over the test images")
-            if measure == "student":
-                axis.axhline(limit, color="0.4", lw=0.8, label="guessing")
-        for axis in axes[len(present) :]:
-            axis.set_visible(False)
-        figure.legend(*axes[len(present) - 1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+            rows = curves[(curves["measure"] == measure) & (curves["case"] == row["case"])].sort_values("epoch")
+            axis.plot(rows["epoch"], rows["mean"], line.marker, ms=4, mfc="w", **look)
+            axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=line.color, alpha=0.08, lw=0)
+    shares.set(title="Runs that collapsed", xlabel="percent, exact 95 % interval", xlim=(-2, 102))
+    shares.set(ylim=(len(records) - 0.5, -0.8), yticks=[])
+    for axis, measure in zip(axes, present, strict=False):
+        highest = float(curves.loc[curves["measure"] == measure, "mean"].max())
+        axis.set(title=MEASURES[measure][0], xlabel="epoch", ylim=(0, 1.25 * highest))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_ylabel("percent" if measure == "student" else "Euclidean, mean over the test images")
+        if measure == "student":
+            axis.axhline(limit, color="0.4", lw=0.8, label="guessing")
+    for axis in axes[len(present) :]:
+        axis.set_visible(False)
+    figure.legend(*axes[len(present) - 1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

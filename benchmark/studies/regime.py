@@ -42,13 +42,9 @@ class Settings(RunSettings):
     seeds: int = Field(2, ge=1, le=1000, description="runs of each method under each recipe")
     max_fall: float = Field(2.0, gt=0, le=100, description="percent that a loss may fall in the last fifth of a run")
     max_behind: float = Field(3.0, ge=0, le=100, description="points that a method may be behind the reference")
-    min_gap: float = Field(
-        15.0, ge=0, le=100, description="points between the reference's training and held-out accuracy"
-    )
+    min_gap: float = Field(15.0, ge=0, le=100, description="points between the reference's training and held-out score")
     max_hours: float = Field(4.0, gt=0, le=10_000, description="hours for ten seeds of all methods, two side by side")
-    precision_seeds: int = Field(
-        0, ge=0, le=1000, description="seeds that the table's precision is found from; 0: none"
-    )
+    precision_seeds: int = Field(0, ge=0, le=1000, description="seeds that tell the table's precision; 0: none")
     max_half_width: float = Field(0.7, gt=0, le=100, description="points that half an interval of the table may have")
     max_seeds: int = Field(10, ge=2, le=1000, description="seeds with which the table has to be that precise")
     engine: Engine = "ray"
@@ -65,9 +61,7 @@ class Grid(Strict):
     images_per_class: list[int] = Field(min_length=1)
     held_out_per_class: int = Field(ge=1)
     image_sizes: list[int | None] = Field([None], min_length=1, description="sides in pixels; null: the images' own")
-    comparisons: int | None = Field(
-        None, ge=1, description="in the table; null: every method with the reference at two budgets"
-    )
+    comparisons: int | None = Field(None, ge=1, description="in the table; null: of all with the reference, twice")
     equal_cost: str = Field("", description="whose cost the table at equal cost has; none: the most expensive")
     backbones: list[str] = Field(min_length=1)
     epochs: list[int] = Field(min_length=1)
@@ -241,21 +235,21 @@ def _trained(command: Command, runs: Sequence[RunConfig]) -> tuple[pd.DataFrame,
     return pd.DataFrame(rows), curves
 
 
+@styled()
 def _plot(tried: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """Return the figure: for every recipe that was tried with all methods, the training losses over the epochs."""
     whole = tried.loc[tried["methods"] > 1, "recipe"].tolist() or tried["recipe"].tolist()
-    with styled():
-        figure = new_figure(7.5, 2.4 * len(whole))
-        axes = figure.subplots(len(whole), 1, squeeze=False)[:, 0]
-        for axis, recipe in zip(axes, whole, strict=True):
-            mine = curves[curves["recipe"] == recipe]
-            last = mine["epoch"].max()
-            for line, (method, curve) in zip(cycle(LINES), mine.groupby("method", sort=False), strict=False):
-                relative = 100 * curve["loss"] / curve["loss"].iloc[0]
-                look: dict[str, Any] = {"color": line.color, "ls": line.dash, "marker": line.marker, "ms": 3}
-                axis.plot(curve["epoch"] + 1, relative, markevery=0.12, label=figure_text(method), **look)
-            axis.axvspan(last * (1 - LAST_PART) + 1, last + 1, color="0.92", zorder=0)
-            axis.set(title=figure_text(recipe), ylabel="loss, % of the first epoch's")
-        axes[0].legend(ncol=3)
-        axes[-1].set_xlabel("epoch (shaded: the part in which losses must have converged)")
+    figure = new_figure(7.5, 2.4 * len(whole))
+    axes = figure.subplots(len(whole), 1, squeeze=False)[:, 0]
+    for axis, recipe in zip(axes, whole, strict=True):
+        mine = curves[curves["recipe"] == recipe]
+        last = mine["epoch"].max()
+        for line, (method, curve) in zip(cycle(LINES), mine.groupby("method", sort=False), strict=False):
+            relative = 100 * curve["loss"] / curve["loss"].iloc[0]
+            look: dict[str, Any] = {"color": line.color, "ls": line.dash, "marker": line.marker, "ms": 3}
+            axis.plot(curve["epoch"] + 1, relative, markevery=0.12, label=figure_text(method), **look)
+        axis.axvspan(last * (1 - LAST_PART) + 1, last + 1, color="0.92", zorder=0)
+        axis.set(title=figure_text(recipe), ylabel="loss, % of the first epoch's")
+    axes[0].legend(ncol=3)
+    axes[-1].set_xlabel("epoch (shaded: the part in which losses must have converged)")
     return figure

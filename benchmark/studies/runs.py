@@ -40,9 +40,7 @@ Engine = Annotated[str, Field(min_length=1, exclude=True, description="ray (side
 class RunSettings(Strict):
     """Where and how runs are carried out: no part of the study's page, since they change no number."""
 
-    results: str = Field(
-        "results", min_length=1, exclude=True, description="where runs are stored; finished ones are not repeated"
-    )
+    results: str = Field("results", min_length=1, exclude=True, description="where runs are stored, and not repeated")
     engine: Engine = "serial"
     device: str = Field("auto", min_length=1, exclude=True, description="auto, cpu, cuda or cuda:N")
 
@@ -211,6 +209,7 @@ def plot_interval(axis: Axes, row: Row, name: str, place: float, line: Line, sca
     axis.errorbar(value, place, xerr=errors, fmt=line.marker, color=line.color, capsize=3, **look)
 
 
+@styled()
 def plot_gains(rows: Sequence[tuple[str, Sequence[float], Row]], name: str, title: str, unit: str) -> Figure:
     """Return the figure of differences to a reference: of each row the parts in grey, and the mean with its interval.
 
@@ -220,15 +219,14 @@ def plot_gains(rows: Sequence[tuple[str, Sequence[float], Row]], name: str, titl
         title: What the parts are.
         unit: The label of the horizontal axis.
     """
-    with styled():
-        figure = new_figure(7.5, 1.5 + 0.4 * len(rows))
-        axis = figure.subplots()
-        for place, (_, parts, row) in enumerate(rows):
-            line = LINES[place % len(LINES)]
-            axis.plot(parts, [place + 0.15] * len(parts), line.marker, color="0.6", ms=3, mfc="none")
-            plot_interval(axis, row, name, place, line)
-        axis.set_yticks(range(len(rows)), [figure_text(label) for label, *_ in rows])
-        axis.set(ylim=(len(rows) - 0.5, -0.5), xlabel=unit, title=title)
-        axis.axvline(0, color="0.3", lw=0.8)
-        axis.grid(visible=False, axis="y")
+    figure = new_figure(7.5, 1.5 + 0.4 * len(rows))
+    axis = figure.subplots()
+    for place, (_, parts, row) in enumerate(rows):
+        line = LINES[place % len(LINES)]
+        axis.plot(parts, [place + 0.15] * len(parts), line.marker, color="0.6", ms=3, mfc="none")
+        plot_interval(axis, row, name, place, line)
+    axis.set_yticks(range(len(rows)), [figure_text(label) for label, *_ in rows])
+    axis.set(ylim=(len(rows) - 0.5, -0.5), xlabel=unit, title=title)
+    axis.axvline(0, color="0.3", lw=0.8)
+    axis.grid(visible=False, axis="y")
     return figure

@@ -101,9 +101,6 @@ class Spread(NamedTuple):
     sd: float
     source: str
 
-    def __str__(self) -> str:
-        return f"{self.sd:.2f} points ({self.source})"
-
 
 class Compared(NamedTuple):
     """Two configurations that share a seed, and their difference; what has finished so far counts."""
@@ -247,7 +244,12 @@ def detectable(sweep: Sweep, compared: int, spread: Spread) -> str:
         return f"with {seeds} no difference is distinguishable from seed noise: an interval takes three or more"
     points = tables.detectable_difference(n, spread.sd, compared)
     power = f"{tables.POWER:.0%} power{_level(compared)}"
-    return (
-        f"with {seeds} a difference of about {points:.2g} points is detectable ({power}) if the paired standard "
-        f"deviation is {spread}"
-    )
+    condition = f"if the paired standard deviation is {spread.sd:.2f} points ({spread.source})"
+    return f"with {seeds} a difference of about {points:.2g} points is detectable ({power}) {condition}"
+
+
+def beforehand(sweep: Sweep, outcomes: Sequence[Outcome], wanted: int) -> list[str]:
+    """Return what is said before a sweep continues: what it leaves out, and what it detects once all are chosen."""
+    compared = comparisons(sweep, [x.configuration for x in outcomes]) + wanted
+    line = detectable(sweep, max(1, compared), expected_spread(outcomes))
+    return [sweep.left_out, line] if sweep.left_out else [line]

@@ -1,4 +1,4 @@
-"""The report of a sweep: tables, the best configuration, the keys' importance, figures and a page."""
+"""The report of a sweep: tables, the best configuration, the keys' importance, a figure and a page."""
 
 import json
 import math
@@ -25,9 +25,8 @@ from benchmark.escaping import figure as text
 from benchmark.formatting import shown
 from benchmark.reports import LINES, markdown_templates, new_figure, places, styled, write_figures
 from benchmark.store import put
-from benchmark.sweeps.outcomes import Outcome, Spread, answer, ranked
+from benchmark.sweeps.outcomes import Outcome, answer, expected_spread, ranked
 from benchmark.sweeps.plan import Sweep
-from benchmark.sweeps.space import Parameter
 from benchmark.tables import ALPHA, Estimate, frame_csv, frame_markdown, paired_gain
 from methods.schedules import inactive_terms
 
@@ -38,16 +37,11 @@ NONE = "–"  # noqa: RUF001 - a dash in a table
 SEED = "seed"  # beside the keys: the share of the seed noise
 
 MAX_CURVES = 24
-COLOURS = "cividis"  # its lightness grows with the value: readable without colour, and for colour-blind readers
-
-ACCURACY = "validation accuracy in %"
-NOT_USED = "not used"  # the value of a key in configurations in which it does not count
-
 Sample = tuple[dict[str, Any], float]
 
 
-def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, console: Console) -> None:
-    """Write tables, best configuration, importance, figures and page into the sweep's folder; print the page."""
+def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) -> None:
+    """Write tables, best configuration, importance, figure and page into the sweep's folder; print the page."""
     folder, order = sweep.folder, ranked(outcomes)
     numbers, words = configuration_tables(sweep, order)
     found = importances(sweep, outcomes)
@@ -62,11 +56,10 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread, cons
     best = order[0] if order and order[0].n else None
     if best is not None:
         put(folder / BEST, best_yaml(sweep, best, len(order)))
-    made = figures(sweep, outcomes, found)
-    write_figures(folder, made)
+        write_figures(folder, {"configurations": configurations_figure([x for x in order if x.n], len(order))})
     options = places(sweep.command.plugins, sweep.command.store.root, None)
-    facts = {"sweep": sweep, "importance": found, "best": best, "left": len(order) - MAX_ROWS, "figures": list(made)}
-    facts["answer"] = answer(sweep, outcomes, spread)
+    facts = {"sweep": sweep, "importance": found, "best": best, "left": len(order) - MAX_ROWS}
+    facts["answer"] = answer(sweep, outcomes, expected_spread(outcomes))
     facts["table"] = frame_markdown(words[:MAX_ROWS], index=False, disable_numparse=True)
     facts["command"] = shlex.join(["bench", "run", "--config", _path(folder / BEST), *options])
     page = markdown_templates("benchmark.sweeps").get_template("sweep.md.j2").render(facts)
@@ -226,27 +219,12 @@ def _fanova(samples: Sequence[Sample]) -> dict[str, float]:
         return {key: float(x) for key, x in optuna.importance.get_param_importances(study, evaluator=evaluator).items()}
 
 
-# figures
+# the figure
 
 
-def figures(sweep: Sweep, outcomes: Sequence[Outcome], found: Importance) -> dict[str, Figure]:
-    """Return the figures that the outcomes allow, by name."""
-    made: dict[str, Figure] = {}
-    finished = [outcome for outcome in ranked(outcomes) if outcome.n]
-    # the most important first; without shares the order of the space stays
-    order = {key: place for place, key in enumerate(found.shares)}
-    listed = [parameter for parameter in sweep.space.parameters if parameter.form == "list"]
-    listed.sort(key=lambda parameter: order.get(parameter.key, len(order)))
-    with styled():
-        if finished:
-            made["configurations"] = _configurations(finished, len(outcomes))
-        if len(finished) > 1 and len(listed) > 1:
-            made["heatmap"] = _heatmap(listed[0], listed[1], finished, sweep.space.keys)
-    return made
-
-
-def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
-    """The best configurations, one per row: the terms' curves where they differ, and the accuracy of every seed."""
+@styled()
+def configurations_figure(finished: Sequence[Outcome], total: int) -> Figure:
+    """Return the figure of the best configurations: the terms' curves where they differ, and every seed's accuracy."""
     rows = finished[:MAX_CURVES]
     curves: dict[str, set[str]] = {}
     for term, schedule in (pair for outcome in rows for pair in outcome.schedules.items()):
@@ -268,7 +246,7 @@ def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
                 )
     first.xaxis.get_major_locator().set_params(integer=True)
     first.set(xlabel="epoch", ylim=(len(rows) - 0.5, -0.5))
-    accuracy.set_xlabel(f"{ACCURACY}: seeds (dots), mean and standard deviation")
+    accuracy.set_xlabel("validation accuracy in %: seeds (dots), mean and standard deviation")
     labels = ["\n".join(map(text, wrap(outcome.configuration.label, 44))) for outcome in rows]
     first.set_yticks(range(len(rows)), labels, fontsize=8)
     for one in axes:
@@ -280,25 +258,4 @@ def _configurations(finished: Sequence[Outcome], total: int) -> Figure:
     if lines:
         look = {"title": "factor of a loss term's weight, 0 to 1 (left)", "title_fontsize": 8}
         figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(lines)), **look)
-    return figure
-
-
-def _heatmap(one: Parameter, other: Parameter, finished: Sequence[Outcome], keys: Sequence[str]) -> Figure:
-    """The mean accuracy over two keys with lists of values, the mean over the other keys."""
-    points = pd.DataFrame({ACCURACY: [x.mean for x in finished]})
-    for key, values in ((one.key, one.values), (other.key, other.values)):
-        labels = [shown(x.configuration.assignment.get(key, NOT_USED)) for x in finished]
-        points[key] = pd.Categorical(labels, [*dict.fromkeys([*map(shown, values), NOT_USED])])
-    means = points.pivot_table(ACCURACY, other.key, one.key, observed=True)
-    figure = new_figure(6.2, 4.6)
-    axes = figure.add_subplot()
-    squares = axes.pcolormesh(means, cmap=COLOURS, edgecolors="black", linewidth=0.6)
-    figure.colorbar(squares, label=ACCURACY)
-    axes.set_xticks(np.arange(means.shape[1]) + 0.5, [*map(text, means.columns)])
-    axes.set_yticks(np.arange(means.shape[0]) + 0.5, [*map(text, means.index)])
-    axes.set(xlabel=text(one.key), ylabel=text(other.key))
-    axes.grid(visible=False)
-    others = ", ".join(key for key in keys if key not in (one.key, other.key))
-    over = f" (mean over {others})" if others else ""
-    axes.set_title("\n".join(map(text, wrap(f"Accuracy by {one.key} and {other.key}{over}", 64))))
     return figure

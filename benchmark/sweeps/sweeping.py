@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from rich.console import Console
 
@@ -13,7 +14,7 @@ from benchmark.datasets import Dataset
 from benchmark.errors import TryAgainError
 from benchmark.scheduling import set_environment
 from benchmark.store import check_folder, put
-from benchmark.sweeps.outcomes import Spread, comparisons, complete, detectable, expected_spread, outcome, ranked
+from benchmark.sweeps.outcomes import beforehand, complete, outcome, ranked
 from benchmark.sweeps.plan import Configuration, Sweep, first_rung
 from benchmark.sweeps.space import Assignment
 from methods.errors import InputError
@@ -47,9 +48,9 @@ def known(sweep: Sweep) -> list[Configuration]:
     return sweep.numbered(recorded(sweep)[: sweep.trials or TRIALS])
 
 
-def new_configurations(sweep: Sweep, configurations: Sequence[Configuration]) -> int:
+def new_configurations(sweep: Sweep, chosen: Sequence[Any]) -> int:
     """Return how many configurations are still to be chosen."""
-    return max(0, (sweep.trials or TRIALS) - len(configurations)) if sweep.search == "optuna" else 0
+    return max(0, (sweep.trials or TRIALS) - len(chosen)) if sweep.search == "optuna" else 0
 
 
 def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
@@ -66,50 +67,40 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
     optional_imports.need("the report of a sweep", "matplotlib", "scipy")
     from benchmark.sweeps.report import write_report
 
-    configurations = todo = known(sweep)
+    outcomes = todo = [outcome(sweep, x) for x in known(sweep)]
     if best is not None:
-        todo = [x.configuration for x in ranked([outcome(sweep, x) for x in configurations])[:best] if x.n]
+        todo = [x for x in ranked(outcomes)[:best] if x.n]
         if not todo:
             raise InputError("--best needs configurations that have finished: carry out the sweep without it first")
-    missing = [run for x in todo for run in x.runs if not complete(sweep, run)]
-    wanted = new_configurations(sweep, configurations) if best is None else 0
-    counts = f"{len(todo)} configuration{'s' if len(todo) != 1 else ''}, {sum(len(x.runs) for x in todo)} runs"
+    runs = [run for x in todo for run in x.configuration.runs]
+    missing = [run for run in runs if not complete(sweep, run)]
+    wanted = new_configurations(sweep, outcomes) if best is None else 0
+    counts = f"{len(todo)} configuration{'s' if len(todo) != 1 else ''}, {len(runs)} runs"
     running_out = f", and {wanted} configurations to be chosen" if wanted else ""
     say(console, f"{sweep.name}: {counts}, {len(missing)} new runs{running_out}")
-    spread = _say_what_is_detectable(sweep, configurations, wanted, console)
+    say(console, *beforehand(sweep, outcomes, wanted))
     later = ""
     if missing or wanted:
         running.check_writable(sweep.command.store)
         check_folder(sweep.folder)
         images = running.load_sets(sweep.command, [sweep.base])
-        say(console, *(f"note: {line}" for line in notes(sweep, todo, images)))
+        say(console, *(f"note: {line}" for line in notes(sweep, [x.configuration for x in todo], images)))
         if sweep.search == "optuna" or sweep.scheduler == "asha":
             set_environment(sweep.command.cluster)
             from benchmark.sweeps import search
 
-            chosen = [outcome(sweep, x) for x in todo]
-            later = search.carry_out(sweep, chosen, wanted, partial(record, sweep), images, console)
+            later = search.carry_out(sweep, todo, wanted, partial(record, sweep), images, console)
         else:
             command = sweep.command.of(missing)
             later = running.why_later(running.train(command, missing, images, console, sweep.label))
-        configurations = known(sweep)
-    write_report(sweep, [outcome(sweep, x) for x in configurations], spread, console)
+        outcomes = [outcome(sweep, x) for x in known(sweep)]
+    write_report(sweep, outcomes, console)
     if best is None:
-        todo, wanted = configurations, new_configurations(sweep, configurations)
-    done = all(complete(sweep, run) for x in todo for run in x.runs)
+        todo, wanted = outcomes, new_configurations(sweep, outcomes)
+    done = all(complete(sweep, run) for x in todo for run in x.configuration.runs)
     if later and (wanted or not done):
         raise TryAgainError(f"{later}: the sweep is not finished")
     return done
-
-
-def _say_what_is_detectable(
-    sweep: Sweep, configurations: Sequence[Configuration], wanted: int, console: Console
-) -> Spread:
-    if sweep.left_out:
-        say(console, sweep.left_out)
-    spread = expected_spread([outcome(sweep, x) for x in configurations])
-    say(console, detectable(sweep, max(1, comparisons(sweep, configurations) + wanted), spread))
-    return spread
 
 
 def notes(sweep: Sweep, configurations: Sequence[Configuration], sets: Mapping[str, Dataset]) -> list[str]:
@@ -139,4 +130,4 @@ def print_plan(sweep: Sweep, console: Console) -> None:
         say(console, f"{x.number:>4}  {x.label}  ({done} of {len(x.runs)} seeds done)")
     if wanted := new_configurations(sweep, configurations):
         say(console, f"{wanted} more configurations are chosen during the search")
-    _say_what_is_detectable(sweep, configurations, wanted, console)
+    say(console, *beforehand(sweep, [outcome(sweep, x) for x in configurations], wanted))

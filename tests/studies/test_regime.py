@@ -1,15 +1,13 @@
 """The study of regimes: what has converged, which condition a recipe breaks, and the recipe that is chosen."""
 
 from pathlib import Path
-from statistics import stdev
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
-from scipy.stats import ttest_1samp
 
-from benchmark import running, studies, tables
+from benchmark import running, studies
 from benchmark.configuration import layer_from_file
 from benchmark.studies import regime
 from benchmark.studies.regime import fall_in_the_last_part, faults, plans, read_grid, table_hours
@@ -141,17 +139,6 @@ def test_the_study_ends_in_a_recipe_that_runs(grid: str, tmp_path: Path) -> None
 
 class TestPrecision:
     """How wide a table's intervals will be, from the spread of paired differences over the seeds."""
-
-    def test_half_width_is_that_of_the_paired_t_interval(self) -> None:
-        values = [0.3, -0.2, 0.5, 0.1, 0.4]
-        interval = ttest_1samp(values, 0).confidence_interval(1 - 0.05 / 26)
-        width = tables.half_width(len(values), stdev(values), 26)
-        assert width == pytest.approx((interval.high - interval.low) / 2)
-
-    def test_seeds_for_a_bound_are_the_fewest(self) -> None:
-        seeds = tables.seeds_for_half_width(0.7, 0.4, 26)
-        assert seeds is not None
-        assert tables.half_width(seeds, 0.4, 26) <= 0.7 < tables.half_width(seeds - 1, 0.4, 26)
 
     def test_a_recipe_that_takes_too_many_seeds_is_not_taken(self, grid: str, tmp_path: Path) -> None:
         Path(grid).write_text(GRID + "paired_with: pcl\n", encoding="utf-8")

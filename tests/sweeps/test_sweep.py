@@ -41,7 +41,6 @@ FILE = {
     "space": {"decay": ["exp", "none"], "decay_rate": {"values": [0.1, 1.0], "when": {"decay": "exp"}}},
 }
 QUIET = Console(quiet=True)
-FIGURES = {"configurations", "heatmap"}
 SWEEPS = [name for name in recipes.available() if name.startswith("sweeps/")]
 
 
@@ -126,8 +125,15 @@ class TestSweep:
         # importance is there or not by what the networks have learnt
         shared = importances(swept, outcomes(swept)).shares
         assert names == {
-            *(f"{x}.{ending}" for x in FIGURES for ending in ("svg", "png")),
-            *("README.md", "best.yaml", "configurations.csv", "runs.csv", *["importance.csv"] * bool(shared)),
+            *(
+                "configurations.svg",
+                "configurations.png",
+                "README.md",
+                "best.yaml",
+                "configurations.csv",
+                "runs.csv",
+                *["importance.csv"] * bool(shared),
+            ),
         }
         table = pd.read_csv(swept.folder / "configurations.csv")
         assert list(table["n"]) == [2, 2, 2]
