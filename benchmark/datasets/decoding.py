@@ -10,7 +10,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -51,9 +51,7 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 
-def in_threads(
-    function: Callable[[Item], Result], items: Sequence[Item], description: str
-) -> Generator[Result, None, None]:
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item], description: str) -> Iterator[Result]:
     """Yield ``function(item)`` for all items in their order, worked on by threads.
 
     No more is held than :data:`AHEAD` results per thread, however slowly they are taken. On a terminal a bar on stderr

@@ -103,10 +103,7 @@ def _entries(base: Path, kind: Callable[[os.DirEntry[str]], bool] = lambda entry
 
 
 def in_order(part: LabelledImages, classes: Sequence[str]) -> tuple[LabelledImages, tuple[str, ...]]:
-    """Return the images sorted by the names of their classes and then by their pixels, and the classes by name.
-
-    The classes are given in the order of the labels; those that are returned follow the names.
-    """
+    """Return the images sorted by the names of their classes, then by pixels, labels following, and these names."""
     names = tuple(sorted(classes))
     labels = np.array([names.index(name) for name in classes], dtype=np.int64)[part.labels]
     order: list[int] = []

@@ -105,7 +105,7 @@ class TestInThreads:
         begun: list[int] = []
         results = in_threads(begun.append, range(1000 * AHEAD), "")
         next(results)
-        results.close()
+        del results
         assert len(begun) < 100 * AHEAD
 
     def test_first_error_ends_it(self) -> None:
