@@ -88,7 +88,7 @@ class DeclaredRuns:
         task, _, budget = title.partition(", ")
         budgets = ("" if budget == EQUAL_EPOCHS else budget, budget)
         gains = {
-            (row, heading.column): gain
+            (row, heading): gain
             for (row, heading), gain in table.gains.items()
             if not title or (heading.column.partition(", ")[0] == task and heading.budget in budgets)
         }
@@ -96,10 +96,10 @@ class DeclaredRuns:
         beside = {self.declaration.baseline} if open_rows else set()
         self.undecided[title] = [name for name in self.declaration.methods if name in open_rows | beside]
         if not title:
-            several = len({column for _, column in gains}) > 1
+            several = len({heading.column for _, heading in gains}) > 1
             decided = [
-                f"{row} on {column} {gain.text}" if several else f"{row} {gain.text}"
-                for (row, column), gain in gains.items()
+                f"{row} on {heading.column} {gain.text}" if several else f"{row} {gain.text}"
+                for (row, heading), gain in gains.items()
                 if gain.verdict != "undecided"
             ]
             told = f": {', '.join(decided)}" if decided else ""
