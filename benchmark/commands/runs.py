@@ -163,9 +163,9 @@ def du(results: options.Results = options.RESULTS[0]) -> None:
     if not results.is_dir():
         raise InputError(f"no such results folder: {results}")
     found = store.kinds(results)
-    for kind, files, size in found:
-        tell(f"  {size / 2**20:10.2f} MiB  {kind:<16}  {counted(files, 'file')}; {store.REMARKS[kind]}".rstrip("; "))
-    tell(f"  {sum(size for _, _, size in found) / 2**20:10.2f} MiB  in {results}")
+    for kind, remark, files, size in found:
+        tell(f"  {size / 2**20:10.2f} MiB  {kind:<16}  {counted(files, 'file')}; {remark}".rstrip("; "))
+    tell(f"  {sum(size for *_, size in found) / 2**20:10.2f} MiB  in {results}")
 
 
 def export(

@@ -1,5 +1,5 @@
 from . import submission as submission
-from .bundles import ENDINGS as ENDINGS, is_bundle as is_bundle, pack as pack, pack_runs as pack_runs
+from .bundles import ENDINGS as ENDINGS, is_bundle as is_bundle, pack as pack
 from .comparison import (
     BOUND as BOUND,
     Comparison as Comparison,

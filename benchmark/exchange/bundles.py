@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -63,32 +63,37 @@ class Packed:
     left_out: list[str]  # a line for each run that is damaged
 
 
-def pack(results: Path, out: Path, weights: bool = False, predictions: bool = False) -> Packed:
-    """Write all runs of a results folder into one file, or raise an InputError: the same runs give the same bytes.
+def pack(runs: Path | Sequence[Path], out: Path, weights: bool = False, predictions: bool = False) -> Packed:
+    """Write runs into one file, or raise an InputError if there are none: the same runs give the same bytes.
 
     In it are every run's configuration, metrics and result (with the environment), the source of plug-ins where the
     results folder keeps it, its sequential plans of these runs and, where asked, the students' weights and the
-    predictors' logits; not checkpoints, tracebacks, and where this machine keeps plug-ins and datasets. The ending of
-    ``out`` says how it is compressed.
-    """
-    folders = [results / RUNS / name for name in store.scan(results) if name.isprintable()]
-    packed = pack_runs(folders, out, weights, predictions)
-    if not packed.runs:
-        raise InputError(f"no runs in {results} that could be packed")
-    return packed
+    predictors' logits; not checkpoints, tracebacks, and where this machine keeps plug-ins and datasets.
 
-
-def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predictions: bool = False) -> Packed:
-    """Write some runs into one file as :func:`pack` does; nothing is written if none of them can be packed.
-
-    Each folder is below ``runs/`` of a results folder; of two with one name the second is a replicate.
+    Args:
+        runs: A results folder, or the folders of runs in several; of two with one name the second is a replicate.
+        out: Its ending says how it is compressed.
     """
     ending = ending_of(out)
+    folders = (
+        [runs / RUNS / name for name in store.scan(runs) if name.isprintable()] if isinstance(runs, Path) else runs
+    )
     left_out: list[str] = []
     names: set[str] = set()
+    sources: dict[str, Path] = {}
+    with (
+        store.writing(out),
+        store.atomic.replacing(out) as stream,
+        _compressed(stream, ending) as inner,
+        tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
 
-    def members() -> Iterator[tuple[str, bytes]]:
-        sources: dict[str, Path] = {}
+        def add(path: str, content: bytes) -> None:
+            # of what a header can say nothing but the name and the size: neither time nor owner
+            member = tarfile.TarInfo(path)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
         for folder in sorted(folders, key=lambda folder: folder.name):
             try:
                 run = _packed_run(folder, weights, predictions)
@@ -98,30 +103,18 @@ def pack_runs(folders: Sequence[Path], out: Path, weights: bool = False, predict
             sources.update(dict.fromkeys(run.config.sources.values(), folder.parents[1] / SOURCES))
             name = store.replicate_name(folder.name, run.made_with) if folder.name in names else folder.name
             names.add(name)
-            yield from ((f"{RUNS}/{name}/{file}", content) for file, content in run.raw.items())
+            for file, content in run.raw.items():
+                add(f"{RUNS}/{name}/{file}", content)
         if not names:
-            return
+            raise InputError(f"no runs{f' in {runs}' if isinstance(runs, Path) else ''} that could be packed")
         for source, kept in sorted(sources.items()):
-            with suppress(OSError, DamagedError):
-                yield f"{SOURCES}/{source}.py", store.read_regular(kept / f"{source}.py", MAX_SOURCE)
+            with suppress(FileNotFoundError, DamagedError):
+                add(f"{SOURCES}/{source}.py", store.read_regular(kept / f"{source}.py", MAX_SOURCE))
         plans = {plan.file: plan for plan in tables.stored_plans({folder.parents[1] for folder in folders})}
-        yield from ((f"{PLANS}/{file}", plan.content) for file, plan in sorted(plans.items()) if plan.runs & names)
-        yield LAST, json.dumps({"format": FORMAT, "runs": len(names)}).encode()
-
-    every = members()
-    if (first := next(every, None)) is None:
-        return Packed(0, 0, left_out)
-    with (
-        store.writing(out),
-        store.atomic.replacing(out) as stream,
-        _compressed(stream, ending) as inner,
-        tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for path, content in chain([first], every):
-            # of what a header can say nothing but the name and the size: neither time nor owner
-            member = tarfile.TarInfo(path)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+        for file, plan in sorted(plans.items()):
+            if plan.runs & names:
+                add(f"{PLANS}/{file}", plan.content)
+        add(LAST, json.dumps({"format": FORMAT, "runs": len(names)}).encode())
     return Packed(len(names), out.stat().st_size, left_out)
 
 

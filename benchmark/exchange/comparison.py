@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
 from statistics import fmean, stdev
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from benchmark import tables
 from benchmark.metrics import RECORDED
 from benchmark.store import Row, environment
 
@@ -17,7 +17,6 @@ BOUND = 0.5
 """Points of accuracy: that a claimed mean is wrong by as much or more must be excluded before it is reproduced."""
 
 MIN_REPEATED = 3  # runs of which an interval is made: of two, equal differences by chance would have none
-CONFIDENCE = 0.95
 BEST = "best_epoch"  # the highest accuracy of the students in any epoch, which tables show too
 # what of a run's environment may change its last bits
 _CODE = ("okdbench", "commit", "source")
@@ -31,7 +30,6 @@ _NEVER_EQUAL = frozenset(one.name for one in RECORDED.values() if not one.determ
 # of the repeated mean, by which a metric that is no accuracy may differ where its interval does not contain 0
 _SHARE = 0.1
 _ROUNDING = 1e-9
-_SEARCHED = 10_000
 
 
 class Outcome(StrEnum):
@@ -115,15 +113,15 @@ def compare(
     # an older run names no source hash; its commit tells
     changed = [key for key in _MADE_WITH if made.get(key, "") != here.get(key, "") and (key != "source" or key in made)]
     changes = ", ".join(f"{key} {made.get(key) or 'unknown'} against {here.get(key) or 'unknown'}" for key in changed)
-    if not unequal:
-        if set(changed) <= set(_CODE):
-            return Comparison(Outcome.IDENTICAL, "", summary, differences)
-        return Comparison(Outcome.REPEATED, f"the same numbers; {changes}", summary, differences)
-    if not changed and here.get("deterministic") != "false":
-        return Comparison(Outcome.DIFFERENT, f"{unequal}, on the same device and versions", summary, differences)
-    gap = f"{differences['student']:+.3g} points; " if "student" in differences else ""
-    why = changes or "kernels that are not deterministic"
-    return Comparison(Outcome.REPEATED, f"{gap}{unequal}; {why}", summary, differences)
+    outcome, text = Outcome.REPEATED, f"the same numbers; {changes}"
+    if not unequal and set(changed) <= set(_CODE):
+        outcome, text = Outcome.IDENTICAL, ""
+    elif unequal and not changed and here.get("deterministic") != "false":
+        outcome, text = Outcome.DIFFERENT, f"{unequal}, on the same device and versions"
+    elif unequal:
+        gap = f"{differences['student']:+.3g} points; " if "student" in differences else ""
+        text = f"{gap}{unequal}; {changes or 'kernels that are not deterministic'}"
+    return Comparison(outcome, text, summary, differences)
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, float]:
@@ -182,21 +180,12 @@ def state(comparisons: Sequence[Comparison], runs: int, bound: float = BOUND) ->
 def _needed(gaps: Sequence[float], bound: float) -> int:
     """Return how many repetitions as these decide: they exclude a difference of the bound, or that there is none."""
     mean, spread = abs(fmean(gaps)), stdev(gaps) if len(gaps) > 1 else 0.0
-    room = bound - mean if mean < bound else mean
-    sizes = (n for n in range(MIN_REPEATED, _SEARCHED) if _quantile(n - 1) * spread / math.sqrt(n) < room)
-    return next(sizes, _SEARCHED)
+    return tables.seeds_for_half_width(bound - mean if mean < bound else mean, spread) or tables.MAX_SEEDS
 
 
 def _half_width(gaps: Sequence[float], of: int = 1) -> float:
     """Return the half-width of the confidence interval of a mean, one of so many that are looked at."""
-    return _quantile(len(gaps) - 1, of) * stdev(gaps) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.inf
-
-
-@cache
-def _quantile(degrees: int, of: int = 1) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(1 - (1 - CONFIDENCE) / 2 / of, degrees))
+    return tables.half_width(len(gaps), stdev(gaps), of) if len(gaps) > 1 else math.inf
 
 
 def _interval_text(gaps: Sequence[float]) -> str:

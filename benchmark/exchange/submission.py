@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field
 
 from benchmark import configuration, datasets, paths
-from benchmark.configuration import SECTIONS, FieldRole, RunConfig
+from benchmark.configuration import SECTIONS, RunConfig
 from benchmark.errors import MachineError
 from benchmark.exchange import bundles
 from benchmark.exchange.comparison import BOUND, Mark, Statement
@@ -159,12 +159,11 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
     form["recipe"] = recipe or datasets.recipe(config.dataset, [str(path) for path in plugins])
     # in which settings all runs differ from the recipe and agree with each other
     layer = configuration.layer_from_file(form["recipe"], ())
-    free = {key for role in (FieldRole.MEASURES, FieldRole.EXECUTION) for key in configuration.settings_of_role(role)}
     for section, model in SECTIONS.items():
         usual = validated(model, layer.get(section) or {}, form["recipe"]).model_dump(mode="json")
         first, *rest = [getattr(case.config, section).model_dump(mode="json") for case in every]
-        own = {key: value for key, value in first.items() if value != usual.get(key) and f"{section}.{key}" not in free}
-        if own := {key: value for key, value in own.items() if all(other[key] == value for other in rest)}:
+        shared = {key: value for key, value in first.items() if all(other[key] == value for other in rest)}
+        if own := {key: value for key, value in shared.items() if value != usual[key]}:
             form.setdefault("settings", {})[section] = own
     form["machine"] = ", ".join(dict.fromkeys(case.made_with.get("hardware", "unknown") for case in every))
     form["licence"] = f"{TO_FILL_IN}: of the results, such as CC-BY-4.0"

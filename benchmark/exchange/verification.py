@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,10 +68,8 @@ def drawn(every: Sequence[Contents], seed: int) -> list[Contents]:
     """
     order = sorted(every, key=lambda case: case.name)
     random.Random(seed).shuffle(order)  # noqa: S311 - what counts is that it was not known before
-    turns: dict[str, int] = {}
-    turn = {}
-    for case in order:
-        turn[case.name] = turns[case.claim] = turns.get(case.claim, -1) + 1
+    claims = [case.claim for case in order]
+    turn = {case.name: claims[:place].count(claims[place]) for place, case in enumerate(order)}
     return sorted(order, key=lambda case: turn[case.name])
 
 
@@ -245,10 +243,7 @@ def write_record(root: Path, source: Path, record: Record) -> Path:
 
 def _digest_of(source: Path) -> str:
     """Return the hash of a bundle's bytes; nothing for a folder."""
-    if source.is_dir():
-        return ""
-    with source.open("rb") as stream:
-        return file_digest(stream, "sha256").hexdigest()
+    return sha256(source.read_bytes()).hexdigest() if source.is_file() else ""
 
 
 def _key(root: Path, source: Path) -> str:

@@ -238,11 +238,13 @@ def write_bundles(content: Content, sets: Sequence[RunSet], folder: Path, limit:
     for slug in sorted(folders, key=lambda slug: (sizes[slug], slug)):
         # every machine opens this format without a package
         path = folder / f"{slug}.tar.gz"
-        packed = exchange.pack_runs(folders[slug], path)
-        limit -= packed.size
+        try:
+            limit -= exchange.pack(folders[slug], path).size
+        except InputError:
+            # no run of it can be packed
+            continue
         if limit < 0:
             path.unlink()
             break
-        if packed.runs:
-            found[slug] = path
+        found[slug] = path
     return found

@@ -3,7 +3,9 @@ from .atomic import check_folder as check_folder, put as put, writing as writing
 from .collection import (
     Results as Results,
     Runs as Runs,
+    StoredRun as StoredRun,
     better as better,
+    brief as brief,
     contradiction as contradiction,
     find as find,
     folders as folders,
@@ -33,7 +35,6 @@ from .files import (
     read_result as read_result,
     whole_files as whole_files,
 )
-from .index import StoredRun as StoredRun, brief as brief
 from .loading import (
     BUDGETS_JOINED_BY as BUDGETS_JOINED_BY,
     DAMAGED as DAMAGED,
@@ -53,7 +54,6 @@ from .predictions import (
     write_predictions as write_predictions,
 )
 from .runs import (
-    REMARKS as REMARKS,
     REPLICATE as REPLICATE,
     TRASH as TRASH,
     Store as Store,

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from fnmatch import fnmatchcase
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -47,7 +49,6 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        self._listed: tuple[int, dict[str, str]] = (-1, {})
 
     @property
     def runs(self) -> Path:
@@ -61,13 +62,13 @@ class Store:
         """
         name = run_name(config)
         if PLACE in config.dataset and not (self.runs / name).exists():
-            with suppress(OSError):
-                # listed again when a folder is added
-                if self._listed[0] != (changed := self.runs.stat().st_mtime_ns):
-                    names = [path.name for path in self.runs.iterdir() if REPLICATE not in path.name]
-                    self._listed = changed, {identity_in(own): own for own in names}
-                name = self._listed[1].get(config.identity, name)
+            name = self._names_before.get(config.identity, name)
         return self.runs / name
+
+    @cached_property
+    def _names_before(self) -> dict[str, str]:
+        """The names of the runs, without replicates, that were there when this was first asked, by identity."""
+        return {identity_in(path.name): path.name for path in self.runs.glob("*") if REPLICATE not in path.name}
 
     def begin(self, config: RunConfig) -> Path:
         """Make a run's folder with its configuration, without how an earlier attempt ended; return the folder."""
@@ -197,52 +198,36 @@ class Store:
 
 
 TRASH = "trash"
+KINDS = (
+    ("sweeps", "sweeps/*", "tables and figures of sweeps: bench sweep writes them anew"),
+    (TRASH, f"{TRASH}/*", "of bench rm: may be removed"),
+    ("temporary files", f"*{atomic.SUFFIX}", "of processes that were killed: may be removed while nothing runs"),
+    ("logs", "runs/*/tensorboard/*", "of tensorboard: may be removed, no table reads them"),
+    ("checkpoints", f"runs/*/{files.CHECKPOINT}", "runs resume from them; those of ended runs may be removed"),
+    (
+        "predictions",
+        f"runs/*/{PREDICTIONS}",
+        "bench plot confusion, agreement and bench predict read them; no table does",
+    ),
+    ("students", "runs/*/*.safetensors", "bench export reads them; no table does"),
+    *(("records", f"runs/*/{name}", "the tables are made of them") for name in (*files.LIMITS, files.ERROR)),
+    ("other", "*", ""),
+)
+"""What takes space in a results folder: kinds, their files, and whether these may be removed; the first that fits."""
 
-REMARKS = {
-    "students": "bench export reads them; no table does",
-    "predictions": "bench plot confusion, bench plot agreement and bench predict read them; no table does",
-    "checkpoints": "of runs that resume from them: they keep what was trained so far",
-    "left checkpoints": "of runs that have ended: may be removed, and the next bench run of them removes it",
-    "logs": "of tensorboard: may be removed, no table reads them",
-    "records": "configurations, metrics, results: the tables are made of them",
-    "temporary files": "of processes that were killed: may be removed while nothing runs",
-    "sweeps": "tables and figures of sweeps: bench sweep writes them anew",
-    TRASH: "of bench rm: may be removed",
-    "other": "",
-}
-"""What takes space in a results folder, and whether it may be removed."""
 
-
-def kinds(results: Path) -> list[tuple[str, int, int]]:
-    """Return what takes the space in a results folder, the largest first: a kind of files, how many, and their bytes.
-
-    The kinds are those of :data:`REMARKS`.
-    """
-    sizes: dict[str, list[int]] = {}
+def kinds(results: Path) -> list[tuple[str, str, int, int]]:
+    """Return the :data:`KINDS` in a results folder, the largest first, with remark, number of files and bytes."""
+    sizes: dict[tuple[str, str], list[int]] = {}
     for path, size in sizes_below(results):
-        sizes.setdefault(_kind(path, *path.relative_to(results).parts), []).append(size)
-    found = [(kind, len(own), sum(own)) for kind, own in sizes.items()]
-    return sorted(found, key=lambda one: (-one[2], one[0]))
+        place = path.relative_to(results).as_posix()
+        kind = next((kind, remark) for kind, pattern, remark in KINDS if fnmatchcase(place, pattern))
+        sizes.setdefault(kind, []).append(size)
+    found = [(*kind, len(own), sum(own)) for kind, own in sizes.items()]
+    return sorted(found, key=lambda one: (-one[-1], one[0]))
 
 
 def sizes_below(folder: Path) -> list[tuple[Path, int]]:
     """Return the regular files below a folder, each with its bytes."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
     return [(path, path.lstat().st_size) for path in found]
-
-
-def _kind(path: Path, top: str, *below: str) -> str:
-    if top in ("sweeps", TRASH):
-        return top
-    if path.name.endswith(atomic.SUFFIX):
-        return "temporary files"
-    if top != "runs" or len(below) < 2:
-        return "other"
-    if below[1] == "tensorboard":
-        return "logs"
-    if path.name == files.CHECKPOINT:
-        result = files.read_result(path.parent)
-        return "left checkpoints" if result is not None and result.status.final else "checkpoints"
-    if path.suffix == ".safetensors":
-        return "predictions" if path.name == PREDICTIONS else "students"
-    return "records" if path.name in (files.CONFIG, files.METRICS, files.RESULT, files.ERROR) else "other"

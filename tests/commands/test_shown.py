@@ -177,8 +177,8 @@ class TestSpace:
         (folder / store.CHECKPOINT).write_bytes(bytes(2**20))
         (mine / "trash").mkdir()
         (mine / "trash" / "x").write_bytes(bytes(9 * 2**20))
-        found = {kind: (files, size) for kind, files, size in store.kinds(mine)}
-        assert (found["left checkpoints"], found["trash"]) == ((1, 2**20), (1, 9 * 2**20))
+        found = {kind: (files, size) for kind, _, files, size in store.kinds(mine)}
+        assert (found["checkpoints"], found["trash"]) == ((1, 2**20), (1, 9 * 2**20))
         assert (found["students"][0], found["records"][0]) == (8 + 2, 4 * 3)
         lines = bench("du", "--results", "mine").out.splitlines()
         assert lines[0].split()[:3] == ["9.00", "MiB", "trash"]

@@ -93,7 +93,7 @@ class TestFile:
         size = write_predictions(folder, predictions).stat().st_size
         (folder / "peer0.safetensors").write_bytes(b"12345")
         assert students_files(folder) == [folder / "peer0.safetensors"]
-        sizes = {kind: size for kind, _, size in kinds(tmp_path)}
+        sizes = {kind: size for kind, *_, size in kinds(tmp_path)}
         assert sizes == {"predictions": size, "students": 5, "records": 2}
 
 

@@ -84,17 +84,6 @@ class TestLoad:
             store.load(stored.root / "nowhere")
 
 
-@pytest.mark.parametrize("text", ["", "method: dml", "a: [", "- 1"])
-def test_a_damaged_configuration_is_named_and_left_out(stored: Store, run: RunConfig, text: str) -> None:
-    path = stored.begin(run) / "config.yaml"
-    path.write_text(text, encoding="utf-8")
-    frame = store.load(stored.root)
-    assert frame.empty
-    (line,) = frame.attrs[store.DAMAGED].values()
-    assert str(path.parent) in line
-    assert "config.yaml" in line
-
-
 class TestFinished:
     def test_interrupted_run_is_not(self, tmp_path: Path) -> None:
         run = command(tmp_path).runs[0]
