@@ -148,7 +148,7 @@ class Watch:
         for path in self.results.glob("runs/*/result.json"):
             with suppress(FileNotFoundError):
                 stat = path.stat()
-                if (seen := store.read_result(path.parent)) is not None and seen.status.final:
+                if store.Status(json.loads(path.read_bytes())["status"]).final:
                     stamp = (stat.st_ino, stat.st_mtime_ns)
                     if self.first.setdefault(path, stamp) != stamp:
                         self.repeated.add(path)

@@ -72,10 +72,10 @@ def of_kind(kind: str, several: bool = False) -> Complete:
 
 def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs of the results folder that the line names so far, by folder name and identity."""
-    from benchmark.store import names
+    from benchmark.store import scan
 
     given = ctx.params.get("results") or RESULTS
-    found = [name for root in ([given] if isinstance(given, str | Path) else given) for name in names(Path(root))]
+    found = [name for root in ([given] if isinstance(given, str | Path) else given) for name in scan(Path(root))]
     return [name for name in found if name.startswith(incomplete)] or [
         identity for name in found if (identity := name.rpartition("-")[2]).startswith(incomplete)
     ]

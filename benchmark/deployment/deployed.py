@@ -112,7 +112,7 @@ def _card(run: store.StoredRun, student: "Student", inside: bool) -> dict[str, A
         "normalised_inside": inside,  # false for bare weights: who loads them normalises
         "in_channels": channels,
         "image_size": side,
-        "accuracy": run.last_metrics().get(f"top1/{student.metadata['student']}"),  # in percent, or null
+        "accuracy": run.last_metrics.get(f"top1/{student.metadata['student']}"),  # in percent, or null
         "scored_on": "validation" if run.config.data.holdout else "test",
         "student": student.metadata["student"],
         "run": store.identity_in(run.name),

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import yaml
 from safetensors import SafetensorError, deserialize
@@ -32,8 +32,7 @@ MAX_SOURCE = 1_000_000
 MAX_MEMBERS = 1_000_000
 MAX_PLANS = 100
 _WINDOW = 2**27  # bytes that a stream may ask to be held in memory
-# bytes that may be between two files: headers with long names; an archive that asks for more wants memory
-_HEADERS = 2**20
+_HEADERS = 2**20  # bytes between two files: headers with long names; an archive that asks for more wants memory
 
 _RUN = re.compile(r"runs/(?P<run>[^./\0-\x1f\x7f][^/\0-\x1f\x7f]{0,249})/(?P<file>[^/\0-\x1f\x7f]{1,200})")
 _WEIGHTS = re.compile(r"\w[\w.-]*\.safetensors")
@@ -145,8 +144,7 @@ def _check_name(run: Contents) -> None:
         raise DamagedError(f"its configuration is that of {own}")
 
 
-@dataclass(frozen=True)
-class BundledFile:
+class BundledFile(NamedTuple):
     """The source of a plug-in, or a sequential plan, in a bundle."""
 
     path: str  # below a results folder; its name is the hash of the content

@@ -59,8 +59,7 @@ class Comparison:
 
     outcome: Outcome
     text: str = ""  # what that rests on, on one line
-    # accuracies and other metrics of the last evaluated epoch, and `BEST`, as they are stored
-    stored: Mapping[str, float] = field(default_factory=dict)
+    stored: Mapping[str, float] = field(default_factory=dict)  # metrics of the last evaluated epoch, and `BEST`
     differences: Mapping[str, float] = field(default_factory=dict)  # of each of these: repeated minus stored
     content: str = ""  # the hash of the run's files: after any edit a record of the comparison does not count
 
@@ -72,8 +71,7 @@ class Statement:
     mark: Mark  # in one word
     repeated: int  # how many runs were repeated
     runs: int  # how many there are
-    # how many repetitions more would decide, if they are as those so far; None if nothing is open
-    more: int | None = None
+    more: int | None = None  # repetitions that would decide, if they are as those so far; None if nothing is open
     text: str = ""  # mean signed difference with its interval, where there is one
 
     def __str__(self) -> str:

@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark import store
@@ -23,8 +23,7 @@ class Merged:
     present: int  # runs that were there already, or are better than those of the bundles
     busy: int = 0  # runs that another command is carrying out: they were left
     replicates: int = 0  # of those added, how many are there as measured in another environment too
-    # a line for each run that has other numbers in the same environment: it was left
-    contradictions: Sequence[str] = ()
+    contradictions: Sequence[str] = ()  # a line for each run that was left: it has other numbers in one environment
     plans: int = 0  # sequential plans that were not there; those that are there stay beside them
 
 
@@ -43,7 +42,7 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
     asked: list[RunConfig] = []
     contradictions: list[str] = []
     plans: set[str] = set()
-    present = busy = 0
+    present = 0
 
     def run_there(name: str) -> StoredRun | None:
         folder = into / RUNS / name
@@ -60,8 +59,8 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
             given = store.brief(bundle, item)
             target = item.name.partition(store.REPLICATE)[0]
             there = run_there(target)
-            elsewhere = there is not None and there.environment != given.environment
-            if there is not None and elsewhere and there.status.final and given.status.final:
+            ended = there is not None and there.status.final and given.status.final
+            if there is not None and ended and there.environment != given.environment:
                 target = store.replicate_name(target, item.made_with)
                 there = run_there(target)
             if there is not None:
@@ -79,18 +78,22 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
                     continue
             wanted[target] = given
     added = [target for target in wanted if not (into / RUNS / target).exists()]
-    done = Merged(
+    busy = 0 if dry_run else _write_all(bundles, into, wanted, asked)
+    return Merged(
         added=len(added),
-        completed=len(wanted) - len(added),
+        completed=len(wanted) - len(added) - busy,
         present=present,
+        busy=busy,
         replicates=sum(store.REPLICATE in target for target in added),
         contradictions=tuple(contradictions),
         plans=len(plans),
     )
-    if dry_run:
-        return done
+
+
+def _write_all(bundles: Sequence[Path], into: Path, wanted: Mapping[str, StoredRun], asked: Sequence[RunConfig]) -> int:
+    """Write the runs that are wanted, by folder, and all other files; return how many runs another command works on."""
     targets = {(run.root, run.name): target for target, run in wanted.items()}
-    results = Store(into)
+    results, busy = Store(into), 0
     try:
         results.runs.mkdir(parents=True, exist_ok=True)
         for bundle in bundles:
@@ -106,7 +109,7 @@ def merge(bundles: Sequence[Path], into: Path, dry_run: bool = False) -> Merged:
             results.claim(config)
     except OSError as error:
         raise MachineError(f"cannot write to {into}: {error.strerror}") from None
-    return replace(done, completed=done.completed - busy, busy=busy)
+    return busy
 
 
 def _write(results: Store, run: Contents, target: str) -> bool:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field
 
 from benchmark import configuration, datasets, paths
-from benchmark.configuration import SECTIONS, RunConfig
+from benchmark.configuration import SECTIONS, FieldRole, RunConfig
 from benchmark.errors import MachineError
 from benchmark.exchange import bundles
 from benchmark.exchange.comparison import BOUND, Mark, Statement
@@ -43,8 +43,7 @@ class Code(BaseModel, extra="forbid", frozen=True, strict=True):
     """The plug-in of a method that is not in this package."""
 
     file: FileName  # beside `submission.yaml`
-    # as the runs have it; `bench submit --check` says which it is
-    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{12,64}$")]
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{12,64}$")]  # as the runs have it
 
 
 class Form(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
@@ -163,7 +162,8 @@ def prepare(results: Path, out: Path, method: str = "", recipe: str = "", plugin
         usual = validated(model, layer.get(section) or {}, form["recipe"]).model_dump(mode="json")
         first, *rest = [getattr(case.config, section).model_dump(mode="json") for case in every]
         shared = {key: value for key, value in first.items() if all(other[key] == value for other in rest)}
-        if own := {key: value for key, value in shared.items() if value != usual[key]}:
+        free = model.of_role(FieldRole.MEASURES, FieldRole.EXECUTION)
+        if own := {key: value for key, value in shared.items() if value != usual[key] and key not in free}:
             form.setdefault("settings", {})[section] = own
     form["machine"] = ", ".join(dict.fromkeys(case.made_with.get("hardware", "unknown") for case in every))
     form["licence"] = f"{TO_FILL_IN}: of the results, such as CC-BY-4.0"

@@ -32,11 +32,9 @@ class Access:
     """What of this machine a repetition may use."""
 
     data_root: Path  # where datasets are
-    # as `bench run` takes it; None for the kind that a run says it was made on, where there is one here
-    device: str | None = None
+    device: str | None = None  # as `bench run` takes it; None for the kind that a run was made on, if there is one
     plugins: Sequence[str] = ()  # Python files that define further methods, networks and datasets
-    # names of datasets with a path in them, such as `folder:photos`, that the person has named
-    datasets: Sequence[str] = ()
+    datasets: Sequence[str] = ()  # datasets with a path, such as `folder:photos`, that the person has named
     files: Sequence[Path] = ()  # files for hyperparameters that the person has named, such as the weights of a teacher
 
 

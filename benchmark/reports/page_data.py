@@ -210,7 +210,7 @@ def as_page_data(
         finished = [content.runs[name] for name in group.runs if content.runs[name].status is Status.FINISHED]
         last = [run.numbers for run in finished]
         costs = {name: [value for row in last for value in one.of(row).values()] for name, one in COSTS.items()}
-        accuracies = [value for one in finished if (value := one.last_metrics().get(HEADLINE)) is not None]
+        accuracies = [value for one in finished if (value := one.last_metrics.get(HEADLINE)) is not None]
         groups.append(
             {
                 "panel": panels.index(group.panel),
@@ -254,7 +254,7 @@ def _spread(length: int, points: int) -> list[int]:
 
 def _details(run: StoredRun, curve: pd.DataFrame | None, points: int) -> dict[str, Any]:
     result = run.result
-    metrics = {key: _rounded(value) for key, value in run.last_metrics().items() if key != "epoch"}
+    metrics = {key: _rounded(value) for key, value in run.last_metrics.items() if key != "epoch"}
     line = np.empty((0, 2))
     if curve is not None and HEADLINE in curve:
         line = curve[["epoch", HEADLINE]].dropna().to_numpy()

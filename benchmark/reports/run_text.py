@@ -39,7 +39,7 @@ def lines(run: StoredRun) -> Iterator[str]:
         f"{config.method}:": config.hyperparameters,
         "cost:": (result.cost or {}) if result else {},
         "made with:": (result.environment or {}) if result else {},
-        "last metrics:": run.last_metrics(),
+        "last metrics:": run.last_metrics,
     }
     for title, values in blocks.items():
         if values:
@@ -59,7 +59,7 @@ def listing(runs: Iterable[StoredRun]) -> Iterator[str]:
     runs = list(runs)
     counts = Counter(run.identity for run in runs)
     for run in runs:
-        accuracy = run.last_metrics().get("student")
+        accuracy = run.last_metrics.get("student")
         score = "" if accuracy is None else f"{accuracy:6.2f} %"
         reason = f"  {' '.join(run.result.reason.split())}" if run.result and run.result.reason else ""
         place = f"  ({run.environment})" if counts[run.identity] > 1 else ""

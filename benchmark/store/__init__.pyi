@@ -9,7 +9,6 @@ from .collection import (
     contradiction as contradiction,
     find as find,
     folders as folders,
-    names as names,
     read as read,
     scan as scan,
 )
@@ -32,7 +31,6 @@ from .files import (
     parse_stored_yaml as parse_stored_yaml,
     read_files as read_files,
     read_regular as read_regular,
-    read_result as read_result,
     whole_files as whole_files,
 )
 from .loading import (

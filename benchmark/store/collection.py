@@ -54,7 +54,7 @@ class StoredRun(Run):
     stored_as: str = ""  # the name of its folder where that is another one
     identity: str  # by its configuration; one that an older version stored may have another in its name
     last: Row  # the metrics of the last epoch
-    scored: Row  # of the last epoch that was evaluated; of the last one if there is none
+    last_metrics: Row  # of the last epoch that was evaluated; of the last one if there is none
     best: float | None  # the highest accuracy of the students in any epoch; None if there is none
     epochs: int  # how many it has
     digest: str  # of the numbers that a run of the same identity must have on the same device
@@ -75,10 +75,6 @@ class StoredRun(Run):
         """The metrics of the last epoch, and what the run took, as ``cost.seconds``."""
         took = {**(self.result.cost or {}), "seconds": self.result.seconds} if self.result else {}
         return {**self.last, **{f"{COST}{key}": value for key, value in took.items()}}
-
-    def last_metrics(self) -> Row:
-        """Return the metrics of the last epoch that was evaluated, or of the last one; nothing if there is none."""
-        return self.scored
 
     def asked_as(self, other: "StoredRun") -> "StoredRun":
         """Return the run with what it was asked for as elsewhere too, and its budgets there."""
@@ -102,7 +98,7 @@ def brief(root: Path, contents: Contents) -> StoredRun:
         name=contents.name,
         identity=contents.config.identity,
         last=last,
-        scored=next((row for row in reversed(rows) if "student" in row), last),
+        last_metrics=next((row for row in reversed(rows) if "student" in row), last),
         best=max((row["student"] for row in rows if "student" in row), default=None),
         epochs=len(rows),
         digest=sha256(repr((len(rows), deciding)).encode() + numbers.tobytes()).hexdigest()[:16],
@@ -193,11 +189,6 @@ def read(
     return Runs(sorted(_named_apart(kept), key=lambda run: run.name), left_out)
 
 
-def names(results: Path) -> list[str]:
-    """Return the runs' folder names in order; empty if there are none."""
-    return [*scan(results)]
-
-
 def find(results: Results, word: str, prefer: str | Path | None = None) -> StoredRun:
     """Return the run that a person names by its folder, a unique beginning of that, or an identity or its beginning.
 
@@ -207,14 +198,15 @@ def find(results: Results, word: str, prefer: str | Path | None = None) -> Store
     """
     roots = folders(results)
     preferred = _preferred(roots, prefer)
-    by_root = {root: names(root) for root in roots}
+    by_root = {root: scan(root) for root in roots}
     known = list(dict.fromkeys(name for own in by_root.values() for name in own))
     # a path, as a shell completes it, names its last part
     wanted = Path(word).name
-    exact = [name for name in known if name == wanted]
-    found = exact or [name for name in known if wanted and identity_in(name) == wanted]
-    if wanted and not found:
-        found = [name for name in known if name.startswith(wanted) or identity_in(name).startswith(wanted)]
+    identities = {name: identity_in(name) for name in known if wanted}
+    found = [name for name in identities if name == wanted] or [
+        name for name in known if identities.get(name) == wanted
+    ]
+    found = found or [name for name, own in identities.items() if name.startswith(wanted) or own.startswith(wanted)]
     originals = [name for name in found if REPLICATE not in name]
     found = originals if len(originals) == 1 else found
     if not found:
@@ -246,7 +238,7 @@ def contradiction(*runs: StoredRun) -> str:
     """Return the line that names two runs of one environment with other numbers."""
     described = []
     for run in runs:
-        accuracy = run.last_metrics().get("student")
+        accuracy = run.last_metrics.get("student")
         number = "no accuracy" if accuracy is None else f"student {accuracy:.10g} % after {run.epochs} epochs"
         ended = "" if run.status is Status.FINISHED else f"{run.status}, "
         keys, made_with = ("hardware", "torch", "okdbench", "commit"), run.made_with

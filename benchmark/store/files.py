@@ -9,7 +9,6 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -304,14 +303,6 @@ def whole_files(folder: Path) -> Contents:
         return read_files(folder)
     except DamagedError as error:
         raise InputError(f"{folder} is damaged: {error}") from None
-
-
-def read_result(folder: Path) -> Result | None:
-    """Return how the run in a folder ended, or None if it has not (or not readably)."""
-    with suppress(DamagedError):
-        if (content := content_of(folder, RESULT)) is not None:
-            return parse_result(content)
-    return None
 
 
 def _unstorable(value: Any) -> Iterator[str]:

@@ -6,6 +6,7 @@ any of them. One with spaces or signs is quoted; ``null`` is what is not there. 
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import eq, ge, gt, le, lt
@@ -67,10 +68,9 @@ def load(
         InputError: If there is no such folder or column, all runs are scored on another split, or runs of the same
             identity disagree.
     """
-    if epochs not in get_args(Epochs):
-        raise unknown("epochs", str(epochs), get_args(Epochs))
-    if split not in get_args(Split):
-        raise unknown("split", str(split), get_args(Split))
+    for name, word, valid in (("epochs", epochs, get_args(Epochs)), ("split", split, get_args(Split))):
+        if word not in valid:
+            raise unknown(name, str(word), valid)
     runs = collection.read(results, prefer)
     found = list(runs.found)
     frame = _composed(found)
@@ -230,16 +230,10 @@ def _compared(values: "pd.Series[Any]", key: str, sign: str, words: Sequence[str
             if order != "=":
                 raise InputError(f"{key}{sign}{words[0]}: {key} is a word, which is only = or != ({value!r})")
             return value in words or short_name(value) in words
-        switches = {"true": 1.0, "false": 0.0}
-        numbers = [switches.get(word.lower()) if isinstance(value, bool) else _number(word) for word in words]
-        return any(_ORDERS[order](float(value), number) for number in numbers if number is not None)
+        given = [switches.get(word.lower(), math.nan) for word in words] if isinstance(value, bool) else numbers
+        return any(_ORDERS[order](float(value), number) for number in given)
 
+    switches = {"true": 1.0, "false": 0.0}
+    # a setting that is a number in one method and a word in another is compared where it fits
+    numbers = pd.to_numeric(pd.Series(words), errors="coerce").tolist()
     return pd.Series([fit(value) for value in values.tolist()], index=values.index, dtype=bool) ^ negative
-
-
-def _number(word: str) -> float | None:
-    try:
-        return float(word)
-    except ValueError:
-        # a setting that is a number in one method and a word in another is compared where it fits
-        return None

@@ -20,8 +20,7 @@ from benchmark.store import atomic, environment, files
 from benchmark.store.files import DamagedError, Result, Status
 from benchmark.store.predictions import PREDICTIONS
 
-# between the name of a run's folder and the environment of a replicate: the same run, measured elsewhere
-REPLICATE = "@"
+REPLICATE = "@"  # between the name of a run's folder and the environment in which the same run was measured again
 CLAIM_S = 5.0  # for another process to let go of a run that this one only wants to write a word on
 
 
@@ -134,7 +133,10 @@ class Store:
 
     def result(self, config: RunConfig) -> Result | None:
         """Return how a run ended, or None if it has not (or not readably)."""
-        return files.read_result(self.folder(config))
+        with suppress(DamagedError):
+            content = files.content_of(self.folder(config), files.RESULT)
+            return None if content is None else files.parse_result(content)
+        return None
 
     def ended(self, config: RunConfig) -> bool:
         """Return whether a run has ended for good: there is nothing left to do."""

@@ -37,7 +37,7 @@ def again(bench: Bench, command: str, *more: str) -> str:
 
 def test_show_and_report(made: Bench, tmp_path: Path) -> None:
     results = tmp_path / "my results"
-    for run in [store.find(results, name) for name in store.names(results)]:
+    for run in [store.find(results, name) for name in store.scan(results)]:
         command = made("show", run.identity, "--results", "my results").out.splitlines()[-1].strip()
         assert "--plugin" in command
         assert "1 of 1 runs are finished already" in again(made, command)

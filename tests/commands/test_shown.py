@@ -59,7 +59,7 @@ class TestShow:
         answer = bench("show", run.identity, "--results", finished_runs)
         assert answer.code == 0
         assert answer.out.splitlines()[0] == run.name
-        student = run.last_metrics()["student"]
+        student = run.last_metrics["student"]
         status = "status          finished"
         for text in (status, "train_per_class  3", "ema_decay", f"{student:.12g}", "saved students"):
             assert text in answer.out
@@ -68,7 +68,7 @@ class TestShow:
 
     @pytest.mark.parametrize("cut", [0, 3, 9])
     def test_a_run_is_found_by_its_name_identity_or_beginning(self, finished_runs: Path, cut: int) -> None:
-        run = store.find(finished_runs, store.names(finished_runs)[0])
+        run = store.find(finished_runs, next(iter(store.scan(finished_runs))))
         for word in (run.name[: len(run.name) - cut], run.identity[: len(run.identity) - cut], str(run.folder)):
             assert store.find(finished_runs, word) == run
 
@@ -146,12 +146,12 @@ class TestSpace:
         words = ["rm", "--results", "mine", "--where", "method=dml and seed=0"]
         shown = bench(*words)
         assert shown.out.splitlines()[-1] == "1 run; nothing is moved yet: --yes moves them to mine/trash"
-        assert len(store.names(mine)) == 4
+        assert len(store.scan(mine)) == 4
         assert bench(*words, "--yes").out.splitlines()[-1].startswith("1 of 1 run moved to mine/trash")
-        assert len(store.names(mine)) == 3
+        assert len(store.scan(mine)) == 3
         (gone,) = (mine / "trash").iterdir()
         gone.rename(mine / "runs" / gone.name)
-        assert len(store.names(mine)) == 4
+        assert len(store.scan(mine)) == 4
         # one of the same name is there already
         for _ in range(2):
             bench("rm", gone.name, "--results", "mine", "--yes")
@@ -237,7 +237,7 @@ class TestCompletion:
         assert set(self.words(line, tmp_path)) == expected
 
     def test_runs_are_completed_by_name_and_identity(self, finished_runs: Path, tmp_path: Path) -> None:
-        names = [name for name in store.names(finished_runs) if name.startswith("dml")]
+        names = [name for name in store.scan(finished_runs) if name.startswith("dml")]
         assert self.words(f"bench show --results {finished_runs} dml", tmp_path) == names
         identity = names[0].rpartition("-")[2]
         assert self.words(f"bench export --results {finished_runs} {identity[:6]}", tmp_path) == [identity]

@@ -63,7 +63,7 @@ class TestEveryFormat:
         assert card.classes == list("0123456789")
         assert (card.in_channels, card.image_size, card.scored_on) == (1, 8, "test")
         assert (card.run, card.method, card.backbone, card.seed) == (run.identity, "pcl", "resnet8", 0)
-        assert card.accuracy == run.last_metrics()[f"top1/{card.student}"]
+        assert card.accuracy == run.last_metrics[f"top1/{card.student}"]
         assert card.normalised_inside == (suffix != ".safetensors")
         dataset = datasets.load("digits", run.config.data, Path())
         assert (tuple(card.mean), tuple(card.std)) == (dataset.mean, dataset.std)

@@ -356,7 +356,7 @@ class TestOthers:
         before = load(own, "last").set_index("run")["student"]
         found = read([own, theirs] if mine_first else [theirs, own], by_index=False, claims={theirs: "theirs"})
         mine = [one for one in found.found if "claimed in theirs" not in one.environment]
-        assert {one.name: one.last_metrics()["student"] for one in mine} == before.to_dict()
+        assert {one.name: one.last_metrics["student"] for one in mine} == before.to_dict()
         # the claims are beside them
         assert len(found.found) == len(mine) + SEEDS
         assert len(found.left_out) == SEEDS

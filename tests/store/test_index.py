@@ -127,7 +127,7 @@ class TestSameNumbers:
             contents = files.read_files(one.folder)
             assert one.config == other.config == contents.config
             assert one.result == other.result == contents.result
-            assert one.last_metrics() == other.last_metrics() == contents.rows[-1]
+            assert one.last_metrics == other.last_metrics == contents.rows[-1]
             assert one.digest == other.digest
             assert curves.pop(other.name) == contents.rows
         assert curves == {}
