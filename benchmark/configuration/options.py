@@ -89,7 +89,6 @@ OPTIONS: Mapping[str, Option] = {
         str, "Give every method the epochs that this method's training cost allows.", metavar="METHOD", names="methods"
     ),
     "cost": Option(str, "With --equal-cost: macs, or time as measured here.", "macs", choices=("macs", "time")),
-    "budget": Option(float, "The same for a given number of MACs, such as 2.5e15."),
     "stop_after": Option(
         str, "Stop in time, as 9m or 1h30m: no epoch that takes longer is begun. Run it again to resume.", None, "TIME"
     ),
@@ -97,7 +96,7 @@ OPTIONS: Mapping[str, Option] = {
 }
 """By their keys in a configuration file."""
 
-RUN_ALONE = {"methods", "variants", "equal_cost", "cost", "budget"}
+RUN_ALONE = {"methods", "variants", "equal_cost", "cost"}
 RUN_ALONE |= {"save_students", "save_predictions", "predictions_type"}
 """Those that ``bench sweep`` does not have."""
 

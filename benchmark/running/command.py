@@ -116,9 +116,7 @@ def prepare(
     request = Request(layers, plugins, data_root)
     if chosen["equal_cost"] is None and chosen["cost"] == "time":
         raise InputError("cost says what equal_cost makes equal: give equal_cost, a method")
-    if chosen["equal_cost"] is not None and chosen["budget"] is not None:
-        raise InputError("equal_cost and budget say the same thing in two ways: give one")
-    equal = chosen["equal_cost"] is not None or chosen["budget"] is not None
+    equal = chosen["equal_cost"] is not None
     runs, shares = at_equal_cost(request, device) if equal else (plan(request, datasets), [])
     store = Store(chosen["results"])
     return Command(
@@ -143,10 +141,10 @@ def prepare(
 def at_equal_cost(request: Request, device: str = "auto") -> tuple[list[RunConfig], list[str]]:
     """Return a request's runs with the epochs that its budget allows each, and a line on what each kind of run spends.
 
-    The budget is what the training of the method ``equal_cost`` takes, in MACs or in seconds on a device, or the MACs
-    of ``budget``: forward and backward, teachers' forward passes included. A run of c per epoch gets
-    ``max(1, round(budget / c))`` epochs; the epochs of the request are those of the named method. What a recipe states
-    as shares of the run, and defaults in epochs, scale with it; everything else stays, also a warm-up of whole epochs.
+    The budget is what the training of the method ``equal_cost`` takes, in MACs or in seconds on a device: forward and
+    backward, teachers' forward passes included. A run of c per epoch gets ``max(1, round(budget / c))`` epochs; the
+    epochs of the request are those of the named method. What a recipe states as shares of the run, and defaults in
+    epochs, scale with it; everything else stays, also a warm-up of whole epochs.
 
     Raises:
         InputError: For anything unknown, a budget that allows a run more than 100,000 epochs, or a method whose epochs
@@ -154,15 +152,11 @@ def at_equal_cost(request: Request, device: str = "auto") -> tuple[list[RunConfi
     """
     from benchmark.speed.cost import macs_per_image, plan_cost
 
-    method, macs, by_time = request.option("equal_cost"), request.option("budget"), request.option("cost") == "time"
+    method, by_time = request.option("equal_cost"), request.option("cost") == "time"
     unit = "seconds" if by_time else "multiply-adds"
-    label = f"equal {'time' if by_time else 'cost'}: {method}" if method else f"equal cost: {macs:.3g} {unit}"
+    label = f"equal {'time' if by_time else 'cost'}: {method}"
     plugins, checksums = tuple(request.plugins), Checksums()
     runs = expanded(request, datasets, checksums)
-    # only shares of the run keep their shape at another length
-    milestones = [layer.get("train", {}).get("milestones") or [] for layer in request.layers]
-    if any(x >= 1 for given in milestones for x in given):
-        raise InputError("runs of equal cost differ in length: give train.milestones as shares of the run")
     data = {run.dataset: run.data for run in runs}
     shapes = {name: datasets.shape(name, own, request.data_root, plugins) for name, own in data.items()}
     counted: dict[str, float] = {}
@@ -177,12 +171,10 @@ def at_equal_cost(request: Request, device: str = "auto") -> tuple[list[RunConfi
             counted[kind] = image.train * shapes[run.dataset].train
         return counted[kind]
 
-    totals = {(run.dataset, run.backbone): macs for run in runs}
-    if macs is None:
-        # the method as it is, whatever other settings of it the command has
-        layers = [{key: value for key, value in layer.items() if key != "variants"} for layer in request.layers]
-        reference = expanded(replace(request, layers=(*layers, {"methods": [method]})), datasets, checksums)
-        totals = {(run.dataset, run.backbone): per_epoch(run) * run.train.epochs for run in reference}
+    # the method as it is, whatever other settings of it the command has
+    layers = [{key: value for key, value in layer.items() if key != "variants"} for layer in request.layers]
+    reference = expanded(replace(request, layers=(*layers, {"methods": [method]})), datasets, checksums)
+    totals = {(run.dataset, run.backbone): per_epoch(run) * run.train.epochs for run in reference}
     # the command line's own layer stays last: it says what may not be left unused
     *below, last = request.layers
     plans: dict[int, list[RunConfig]] = {}
@@ -228,7 +220,7 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
     if took < LONG_S:
         return [line]
     bf16 = "less precision (train.precision=bf16), " if environment.multiplies_bfloat16() else ""
-    fewer = f"fewer images (data.train_per_class), a smaller network, {bf16}fewer epochs (--epochs or --budget)"
+    fewer = f"fewer images (data.train_per_class), a smaller network, {bf16}fewer epochs (--epochs)"
     return [line, f"what makes it shorter: {fewer}, or a machine with a GPU"]
 
 

@@ -17,7 +17,7 @@ from benchmark.store import load
 from benchmark.tables import Declaration, Table
 from methods.errors import InputError, unknown
 
-DECLARED = ("methods", "variants", "dataset", "backbone", "seeds", "epochs", "equal_cost", "cost", "budget")
+DECLARED = ("methods", "variants", "dataset", "backbone", "seeds", "epochs", "equal_cost", "cost")
 """Options that a suite declares itself."""
 
 Prepare = Callable[[Sequence[Layer]], Command]
