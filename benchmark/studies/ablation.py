@@ -37,8 +37,9 @@ def run(settings: Settings) -> Report:
     details = pd.DataFrame(differences, columns=["factor", "case", "seed", "difference"])
     compared = table[~table["is_reference"]]
     excludes_0 = compared[(compared["difference_low"] > 0) | (compared["difference_high"] < 0)]
-    facts = {"compared": len(compared), "differing": excludes_0.to_dict("records")}
+    facts = {"file": trained.file, "device": trained.device, "compared": len(compared)}
+    facts["differing"] = excludes_0.to_dict("records")
     title = "Small and grey: one seed; large: mean with 95 % interval"
     unit = "students' accuracy minus the default's, points, same seed"
     figure = runs.plot_gains(plotted, "difference", title, unit)
-    return Report(figure, {"ablation": table, "differences": details}, trained.facts | facts)
+    return Report(figure, {"ablation": table, "differences": details}, facts)

@@ -58,14 +58,11 @@ def run(settings: Settings) -> Report:
     table, over_epochs = pd.DataFrame(records), curves(trained.frame)
     low, high = exact_interval(settings.seeds // 2, settings.seeds)
     measured = product(MEASURES.items(), ("", ", not collapsed"))
-    facts = {
-        "limit": trained.limit,
-        "columns": [(f"{x}{of}", f"{words[1]}{of}") for (x, words), of in measured if f"{x}{of}" in table.columns],
-        "complete": set(MEASURES) <= set(over_epochs["measure"]),
-        "half": f"[{low:.0%}, {high:.0%}]",
-    }
+    facts = {"file": trained.file, "device": trained.device, "limit": trained.limit, "half": f"[{low:.0%}, {high:.0%}]"}
+    facts["columns"] = [(f"{x}{of}", f"{words[1]}{of}") for (x, words), of in measured if f"{x}{of}" in table.columns]
+    facts["complete"] = set(MEASURES) <= set(over_epochs["measure"])
     figure = _plot(records, over_epochs, trained.limit)
-    return Report(figure, {"homogeneity": table, "curves": over_epochs}, trained.facts | facts)
+    return Report(figure, {"homogeneity": table, "curves": over_epochs}, facts)
 
 
 def _present(frame: pd.DataFrame) -> list[str]:

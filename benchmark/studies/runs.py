@@ -102,11 +102,6 @@ class Trained(NamedTuple):
     limit: float  # accuracy in percent up to which guessing explains it
     device: str  # what the runs were carried out on
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What every page of such a study says of its runs."""
-        return {"file": self.file, "device": self.device}
-
     def ends(self, case: Case) -> pd.DataFrame:
         """Return the last rows of a case's runs, by seed."""
         mine = self.frame[self.frame["label"] == case.label].sort_values("epoch", kind="stable")
@@ -158,9 +153,8 @@ def carry_out(command: running.Command, runs: Sequence[RunConfig]) -> pd.DataFra
     """
     running.train_missing(command.of(runs), new_console(stderr=True))
     if unfinished := [run for run in runs if not command.store.ended(run)]:
-        raise MachineError(
-            f"{len(unfinished)} runs did not end (first: {unfinished[0].label}); resume with the same command"
-        )
+        first = unfinished[0].label
+        raise MachineError(f"{len(unfinished)} runs did not end (first: {first}); resume with the same command")
     names = {command.store.folder(run).name for run in runs}
     return store.load(command.store.root, where={"run": names}, split="all")
 
@@ -170,20 +164,14 @@ def plan(settings: TrainingSettings, file: CaseFile) -> tuple[running.Command, d
     shared = {"ramp": settings.ramp, "ema_decay": settings.ema_decay}
     # a run at chance throughout has collapsed; none ends early, so that curves are means over the same runs throughout
     schedule = {"lr": settings.lr, "batch_size": settings.batch_size, "collapse_epochs": settings.epochs}
-    common = {
-        "dataset": file.dataset,
-        "backbone": file.backbone,
-        "seeds": settings.seeds,
-        "epochs": settings.epochs,
-        "train": {**schedule, "diagnostics_every": 1, **file.train},
-        "data": {"train_per_class": settings.train_per_class, **file.data},
-        **settings.layer,
-    }
+    common = {"dataset": file.dataset, "backbone": file.backbone, "seeds": settings.seeds, "epochs": settings.epochs}
+    sections = {"train": {**schedule, "diagnostics_every": 1, **file.train}}
+    sections["data"] = {"train_per_class": settings.train_per_class, **file.data}
     commands = {}
     for case in file.all():
         known = registry.load(case.method, ()).Hyperparameters.model_fields
         own = {key: value for key, value in shared.items() if key in known} | case.set
-        layer = {"methods": [case.method], **common, **({case.method: own} if own else {})}
+        layer = {"methods": [case.method], **common, **sections, **settings.layer, case.method: own}
         commands[case.label] = running.prepare([layer], fetch=True)
     distinct = {run.identity: run for command in commands.values() for run in command.runs}
     # seed by seed: an interrupted study is the same one with fewer seeds

@@ -228,9 +228,7 @@ def prepare(
         if len(found) > 1:
             raise InputError(f"a sweep takes one {what} (given: {', '.join(sorted(found))})")
     if not command.runs[0].data.holdout:
-        raise InputError(
-            f"a sweep scores on a held-out part of the training set: data.holdout must be above 0 ({HOLDOUT})"
-        )
+        raise InputError(f"a sweep scores on held-out training images: data.holdout must be above 0 ({HOLDOUT})")
     if fetch:
         command = running.prepare(layers, plugins, begun=begun, fetch=True)
     dataset = "".join(char if char.isalnum() or char == "-" else "_" for char in command.runs[0].dataset)[-40:]
@@ -277,10 +275,8 @@ def _declared(content: Layer, known: Callable[[str], str]) -> tuple[list[Assignm
     space = parse_space(content["space"], (), known)
     controls = [{known(str(key)): value for key, value in each.items()} for each in given]
     if unmet := [control for control in controls if not space.allows(control)]:
-        raise InputError(
-            f"controls: no configuration of the space has {described(unmet[0])}; a key that counts with some values of "
-            "another needs one of them beside it"
-        )
+        wrong = f"controls: no configuration of the space has {described(unmet[0])}"
+        raise InputError(f"{wrong}; a key that counts with some values of another needs one of them beside it")
     if asked is None:
         return controls, None
     question = validated(Question, asked, "question")
@@ -303,8 +299,7 @@ def canonical(key: str, method: str, plugins: Sequence[str] = ()) -> str:
     if section not in models:
         raise unknown("section", section, (*SECTIONS, method))
     if name not in models[section].model_fields:
-        owner = next((other for other, model in SECTIONS.items() if name in model.model_fields), None)
-        if owner and not section:
+        for owner in [other for other, model in SECTIONS.items() if name in model.model_fields and not section]:
             raise InputError(f"{method!r} has no hyperparameter {name!r}: the setting is {owner}.{name}")
         what = f"key in {section!r}" if section in SECTIONS else f"hyperparameter of {method!r}"
         raise unknown(what, name, models[section].model_fields)

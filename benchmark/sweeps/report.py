@@ -112,16 +112,12 @@ def best_yaml(sweep: Sweep, best: Outcome, tried: int) -> str:
     """Return the best configuration as a file for ``bench run --config``, which scores it on the test set."""
     run = best.configuration.runs[0]
     tried_as = f"Best of {tried} configurations of the sweep {sweep.name} ({best.configuration.label})"
-    content: dict[str, Any] = {
-        "description": f"{tried_as}: {_accuracy(best)} % on held-out training images",
-        "methods": [run.method],
-        "dataset": [run.dataset] if "," in run.dataset else run.dataset,
-        "backbone": run.backbone,
-        "seeds": [seeded.seed for seeded in best.configuration.runs],
-        "train": run.train.model_dump(mode="json"),
-        "data": {**run.data.model_dump(mode="json"), "holdout": 0.0},
-        run.method: methods.restored(run.method, run.hyperparameters, sweep.command.plugins),
-    }
+    content: dict[str, Any] = {"description": f"{tried_as}: {_accuracy(best)} % on held-out training images"}
+    dataset = [run.dataset] if "," in run.dataset else run.dataset
+    content |= {"methods": [run.method], "dataset": dataset, "backbone": run.backbone}
+    content |= {"seeds": [one.seed for one in best.configuration.runs], "train": run.train.model_dump(mode="json")}
+    content["data"] = {**run.data.model_dump(mode="json"), "holdout": 0.0}
+    content[run.method] = methods.restored(run.method, run.hyperparameters, sweep.command.plugins)
     if sweep.command.data_root != Path("data"):
         content["data_root"] = str(sweep.command.data_root)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
