@@ -97,10 +97,9 @@ def simulate_cases(settings: Settings) -> tuple[dict[str, Array], dict[str, Arra
     # the teacher's own steps are exact: x <- (1 - rate A) x
     on_its_own = (1.0 - settings.learning_rate * settings.init_lr_scale * settings.curvature) ** settings.init_steps
     starts = {"none": student, "copy": student, "moved": on_its_own * student, "independent": on_its_own * other}
+    ramp, length, weight = settings.ramp, settings.rampup_epochs, settings.weight
     epochs = [step // settings.steps_per_epoch for step in range(settings.steps)]
-    ramped = np.array(
-        [ramped_weight(settings.ramp, epoch, settings.rampup_epochs, settings.weight) for epoch in epochs]
-    )
+    ramped = np.array([ramped_weight(ramp, epoch, length, weight) for epoch in epochs])
 
     paths: dict[str, Array] = {}
     separations, rows = {}, []

@@ -196,13 +196,9 @@ def run(settings: Settings) -> Report:
             break
     made = {"regime": pd.concat(tables), "candidates": pd.DataFrame(candidates), "precision": pd.DataFrame(precision)}
     tried = made["candidates"].assign(breaks=made["candidates"]["breaks"].replace("", "nothing: taken"))
-    facts = {
-        "grid": grid,
-        "taken": None if chosen is None else candidates[-1]["recipe"],
-        "tried": frame_markdown(tried, index=False),
-        "judged": frame_markdown(made["regime"].round(2), index=False),
-        "precision": frame_markdown(made["precision"].round(2), index=False) if precision else "",
-    }
+    shown = {"judged": made["regime"].round(2), "precision": made["precision"].round(2), "tried": tried}
+    facts: dict[str, Any] = {name: frame_markdown(frame, index=False) for name, frame in shown.items() if len(frame)}
+    facts |= {"grid": grid, "taken": None if chosen is None else candidates[-1]["recipe"]}
     files = {} if chosen is None else {"recipe.yaml": yaml.safe_dump(chosen, sort_keys=False)}
     return Report(_plot(made["candidates"], pd.concat(curves)), made, facts, files)
 
