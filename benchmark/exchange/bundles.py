@@ -8,7 +8,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -42,10 +42,10 @@ _PLAN = re.compile(rf"{PLANS}/[0-9a-f]{{12}}\.json")
 
 def ending_of(path: Path) -> str:
     """Return which of :data:`ENDINGS` a bundle has, or raise an InputError that lists them."""
-    found = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
-    if found is None:
-        raise unknown("kind of bundle", path.name, ENDINGS)
-    return found
+    for ending in ENDINGS:
+        if path.name.endswith(ending):
+            return ending
+    raise unknown("kind of bundle", path.name, ENDINGS)
 
 
 def is_bundle(word: str) -> bool:
@@ -53,8 +53,7 @@ def is_bundle(word: str) -> bool:
     return word.endswith(ENDINGS)
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(NamedTuple):
     """What went into a bundle."""
 
     runs: int  # how many

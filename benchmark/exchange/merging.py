@@ -3,8 +3,8 @@
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmark import store
 from benchmark.configuration import RunConfig
@@ -14,8 +14,7 @@ from benchmark.store import Contents, Store, StoredRun
 from benchmark.tables import PLANS
 
 
-@dataclass(frozen=True)
-class Merged:
+class Merged(NamedTuple):
     """What a merge did, or would do."""
 
     added: int  # runs that were not there, replicates among them

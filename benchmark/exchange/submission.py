@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, Field
@@ -185,8 +185,7 @@ def _code(method: str, expected: str, plugins: Sequence[str]) -> Path:
     raise InputError(f"no file has the code that the runs of {method} had: --plugin FILE.py (hash {expected})")
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """What checking a submission came to."""
 
     mark: Mark  # of the submission: that of its weakest claim, or `differs` if anything is not as it must be
