@@ -294,7 +294,7 @@ def _entries(request: Request) -> list[MethodEntry]:
     """Return the methods of a command: those named, or all; and the variants, with the plain methods beside them."""
     given = {key for layer in request.layers for key in layer}
     variants = request.option("variants") if "variants" in given else []
-    if not isinstance(variants, list):
+    if not isinstance(variants, list) or ("variants" in given and not variants):
         raise InputError(f"variants takes a list of words such as 'dkel: decay=none' (given: {variants!r})")
     added = list(map(parse_variant, variants))
     if "methods" in given:
