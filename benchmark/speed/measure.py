@@ -148,7 +148,6 @@ def measure(
         evaluation = len(trainer.test_labels) / timed(trainer.evaluate, 1, device)
         rows.append((1 / per_image, augmentation, evaluation, matmul / 1e9, operations / per_image / matmul))
     train, augmentation_rate, evaluation_rate, matmul_rates, fraction = map(Rate.of, zip(*rows, strict=True))
-    refusal = trainer.recorded.refusal if trainer.recorded and run.train.graph != "auto" else None
     image = ImageCost(1 / train.median + 1 / augmentation_rate.median, 1 / evaluation_rate.median)
     return Speed(
         method=run.method,
@@ -168,7 +167,7 @@ def measure(
         epochs=run.train.epochs,
         recipe_seconds=image.total(run, shape),
         repetitions=repetitions,
-        notes=[f"train.graph: {run.method} falls back to the standard step: {refusal}"] if refusal else [],
+        notes=trainer.take_notes(),
     )
 
 

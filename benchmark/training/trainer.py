@@ -72,6 +72,7 @@ class Trainer:
         self.groups = steps.decayed_groups(steps.parameter_groups(self.method), train)
         self.optimizer = steps.make_optimizer(self.groups, train)
         self._notes: list[str] = []
+        self._told = False
         # of a training step without evaluation: the mean of each epoch that was trained here
         self.step_seconds: list[float] = []
         self.recorded: recorded.RecordedStep | None = None
@@ -102,10 +103,6 @@ class Trainer:
         begin, before = time.perf_counter(), self.step
         epoch = self.next_epoch
         losses = self._train(epoch)
-        refusal = self.recorded.refusal if self.recorded else None
-        # who did not ask for recorded steps is not told that there are none
-        if refusal and self.config.train.graph != "auto" and not self.step_seconds:
-            self._notes.append(f"train.graph: {self.config.method} falls back to the standard step: {refusal}")
         self.step_seconds.append((time.perf_counter() - begin) / (self.step - before))
         lr = self.config.train.lr_at(epoch) * self.config.train.warmup_at(self.step - 1, self.batches.per_epoch)
         self.next_epoch += 1
@@ -159,6 +156,10 @@ class Trainer:
     def take_notes(self) -> list[str]:
         """Return what a person should know of the steps so far, once."""
         notes, self._notes = self._notes, []
+        # who did not ask for recorded steps is not told that there are none
+        if not self._told and self.config.train.graph != "auto" and self.recorded and self.recorded.refusal:
+            self._told = True
+            notes.append(f"train.graph: {self.config.method} falls back to the standard step: {self.recorded.refusal}")
         return notes
 
     def check_collapse(self, rows: Sequence[Row]) -> None:
